@@ -1,0 +1,62 @@
+// Command relay runs and inspects Postern, an outbound SMTP relay that
+// enforces sending policy.
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+)
+
+// Exit statuses of every verb.
+const (
+	exitOK    = 0
+	exitFault = 1 // the work was tried and failed, or a check found faults
+	exitUsage = 2 // unknown verb or flag, unreadable or wrong configuration
+)
+
+// stdio is what a verb talks to; tests give it buffers.
+type stdio struct {
+	in       io.Reader
+	out, err io.Writer
+}
+
+// verb is one command; run returns the exit status.
+type verb struct {
+	name, summary string
+	run           func(io stdio, args []string) int
+}
+
+// verbs in the order in which usage lists them.
+var verbs = []verb{}
+
+func main() {
+	os.Exit(run(stdio{os.Stdin, os.Stdout, os.Stderr}, os.Args[1:]))
+}
+
+func run(io stdio, args []string) int {
+	if len(args) == 0 {
+		usage(io.err)
+		return exitUsage
+	}
+	for _, v := range verbs {
+		if v.name == args[0] {
+			return v.run(io, args[1:])
+		}
+	}
+	switch args[0] {
+	case "help", "-h", "-help", "--help":
+		usage(io.out)
+		return exitOK
+	}
+	fmt.Fprintf(io.err, "relay: unknown command %q; run \"relay help\" for the list\n", args[0])
+	return exitUsage
+}
+
+func usage(w io.Writer) {
+	fmt.Fprint(w, "usage: relay <command> [flags]\n\n")
+	for _, v := range verbs {
+		fmt.Fprintf(w, "  %-14s %s\n", v.name, v.summary)
+	}
+	fmt.Fprint(w, "\nrelay <command> -h shows the flags of a command.\n")
+}

@@ -1,0 +1,54 @@
+package mail
+
+import "net/netip"
+
+// Peer is the connection as it came, not yet judged. It is filled as the
+// session goes on; policy reads it and never changes it.
+type Peer struct {
+	Addr     netip.AddrPort // of the client, after PROXY or XCLIENT
+	Local    netip.AddrPort // ours
+	Listener string         // name in the configuration
+	Helo     string         // argument of HELO or EHLO, checked by syntax; "" before it
+	ESMTP    bool           // EHLO rather than HELO
+	TLS      TLS
+	// User is the SASL user whose password has been verified, or "".
+	User string
+	// Certificates are the verified names (SAN) of the client's certificate;
+	// nil unless it was verified against the listener's client_ca.
+	Certificates []string
+}
+
+// TLS describes the session's encryption; the zero value is plain text.
+type TLS struct {
+	Version string // "TLSv1.3"
+	Cipher  string // "TLS_AES_128_GCM_SHA256"
+	Name    string // server name that the client asked for (SNI)
+}
+
+// On reports whether the session is encrypted.
+func (t TLS) On() bool { return t.Version != "" }
+
+// Body values of the MAIL parameter BODY (RFC 6152, RFC 3030).
+const (
+	Body7Bit   = "7BIT"
+	Body8Bit   = "8BITMIME"
+	BodyBinary = "BINARYMIME"
+)
+
+// Envelope is what MAIL and RCPT said (RFC 5321 s. 2.3.1).
+type Envelope struct {
+	From  Address
+	Size  int64  // SIZE parameter in octets (RFC 1870); 0: not declared
+	Body  string // BODY parameter; "" when not given
+	UTF8  bool   // SMTPUTF8 parameter (RFC 6531)
+	Ret   string // RET parameter, FULL or HDRS (RFC 3461); "" when not given
+	EnvID string // ENVID parameter as xtext, undecoded; "" when not given
+	To    []Recipient
+}
+
+// Recipient is one forward-path with its DSN parameters (RFC 3461).
+type Recipient struct {
+	Address
+	Notify string // NOTIFY parameter as given, checked; "" when not given
+	ORcpt  string // ORCPT parameter as given (addr-type;xtext), checked; "" when not given
+}

@@ -1,0 +1,79 @@
+package mail
+
+import "time"
+
+// Outcomes of a transaction.
+const (
+	Relayed  = "relayed"  // the upstream took it for at least one recipient
+	Rejected = "rejected" // ended with a 5yz reply, ours or the upstream's
+	Deferred = "deferred" // ended with a 4yz reply
+	Aborted  = "aborted"  // the client went away or reset before the end
+)
+
+// Event is the record of one transaction, from MAIL (or from a refused AUTH or
+// connection) to its last reply. It goes once to every Observer. It holds no
+// secret and nothing of the body.
+type Event struct {
+	Time     time.Time     `json:"time"`     // of MAIL
+	Duration time.Duration `json:"duration"` // nanoseconds, to the last reply
+	ID       string        `json:"id"`       // ours, as in Received
+	Client   string        `json:"client"`   // configured client; "" when none
+	ClientIP string        `json:"client_ip"`
+	Listener string        `json:"listener"`
+	Helo     string        `json:"helo"`
+	TLS      string        `json:"tls,omitempty"`
+	User     string        `json:"user,omitempty"`
+	Stream   string        `json:"stream,omitempty"`
+	From     string        `json:"from"` // Address.Key of the reverse-path; "<>" for null
+	// Authors are the Keys of the addresses in header From, once read.
+	Authors   []string         `json:"authors,omitempty"`
+	MessageID string           `json:"message_id,omitempty"`
+	To        []RecipientEvent `json:"to"`
+	Size      int64            `json:"size"`     // octets as the client sent them; declared when no body came
+	Stage     string           `json:"stage"`    // connect, auth, mail, rcpt, data, header, sign, forward
+	Outcome   string           `json:"outcome"`  // Relayed, Rejected, Deferred, Aborted
+	Code      int              `json:"code"`     // of the reply that the client got; 0 when it got none
+	Status    string           `json:"status"`   // enhanced status code of that reply
+	Rule      string           `json:"rule"`     // what decided: "limit sender", "senders", "upstream"
+	Upstream  string           `json:"upstream"` // name in the configuration; "" when none was asked
+	Host      string           `json:"host,omitempty"`
+	SourceIP  string           `json:"source_ip,omitempty"`
+	Reply     string           `json:"reply"` // the upstream's last reply, else ours
+	Signed    []string         `json:"signed,omitempty"`
+	Limits    []LimitEvent     `json:"limits,omitempty"`
+	Err       string           `json:"err,omitempty"` // the fault behind a 4yz of ours; never sent to the client
+}
+
+// RecipientEvent is one RCPT command with the verdict it ended with.
+type RecipientEvent struct {
+	Address string `json:"address"` // Address.Key; as quoted by the peer where it did not parse
+	Outcome string `json:"outcome"` // Relayed, Rejected, Deferred, Aborted
+	Code    int    `json:"code"`
+	Status  string `json:"status"`
+	Rule    string `json:"rule"`
+	Reply   string `json:"reply,omitempty"` // text of the upstream's reply, where it gave one
+	Class   string `json:"class,omitempty"` // of the upstream's refusal, see upstream.Classify
+}
+
+// LimitEvent is one window of one limit as a transaction saw it.
+type LimitEvent struct {
+	Limit  string        `json:"limit"`
+	Key    string        `json:"key"`    // what was counted on, as "sender=news@example.org"
+	Unit   string        `json:"unit"`   // messages, recipients, bytes, distinct_recipients
+	Window time.Duration `json:"window"` // nanoseconds
+	Max    int64         `json:"max"`
+	Used   int64         `json:"used"` // after the charge; before it when refused
+	// Refused: this window had no room. With Shadow the mail went on.
+	Refused bool `json:"refused,omitempty"`
+	Shadow  bool `json:"shadow,omitempty"`
+	// Near: this charge crossed 80 % of Max, the first in this window.
+	Near bool `json:"near,omitempty"`
+	// Top names the largest contributors to a shared budget, with their share.
+	Top []string `json:"top,omitempty"`
+}
+
+// Observer takes finished events. Observe must not block, must not change the
+// event and must not keep slices of it beyond the call.
+type Observer interface {
+	Observe(*Event)
+}

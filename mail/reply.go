@@ -1,0 +1,72 @@
+package mail
+
+import (
+	"strconv"
+	"strings"
+)
+
+// Reply is an SMTP reply (RFC 5321 s. 4.2) with its enhanced status code
+// (RFC 2034, RFC 3463). A nil *Reply means: go on.
+type Reply struct {
+	Code   int    // 200-599
+	Status string // "4.7.1"; "" where none goes with the code (3yz, EHLO)
+	// Text holds the lines of the reply, separated by "\n", without code and
+	// status. Control characters other than "\n" are written as "?".
+	Text string
+}
+
+// Positive reports whether the command was carried out (2yz or 3yz).
+func (r *Reply) Positive() bool { return r.Code >= 200 && r.Code < 400 }
+
+// Temporary reports whether the client may try again later (4yz).
+func (r *Reply) Temporary() bool { return r.Code >= 400 && r.Code < 500 }
+
+// Permanent reports whether it may not (5yz).
+func (r *Reply) Permanent() bool { return r.Code >= 500 }
+
+// String is the reply on one line, for logs.
+func (r *Reply) String() string {
+	s := strconv.Itoa(r.Code)
+	if r.Status != "" {
+		s += " " + r.Status
+	}
+	return s + " " + strings.ReplaceAll(r.Text, "\n", " / ")
+}
+
+// AppendTo appends the reply as it goes over the wire, each line with its code
+// and status, at most 512 octets long (RFC 5321 s. 4.5.3.1.5).
+func (r *Reply) AppendTo(b []byte) []byte {
+	rest := r.Text
+	for {
+		line, after, more := strings.Cut(rest, "\n")
+		b = strconv.AppendInt(b, int64(r.Code), 10)
+		if more {
+			b = append(b, '-')
+		} else {
+			b = append(b, ' ')
+		}
+		if r.Status != "" {
+			b = append(append(b, r.Status...), ' ')
+		}
+		b = appendClean(b, line, 512-4-len(r.Status)-3)
+		b = append(b, '\r', '\n')
+		if !more {
+			return b
+		}
+		rest = after
+	}
+}
+
+func appendClean(b []byte, line string, limit int) []byte {
+	if len(line) > limit {
+		line = line[:limit]
+	}
+	for i := range len(line) {
+		if c := line[i]; c < ' ' || c == 0x7f {
+			b = append(b, '?')
+		} else {
+			b = append(b, c)
+		}
+	}
+	return b
+}
