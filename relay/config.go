@@ -1,0 +1,247 @@
+package relay
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+)
+
+// TLSMode says how a listener encrypts.
+type TLSMode string
+
+const (
+	TLSNone     TLSMode = "none"     // plain text; AUTH only where the listener is loopback
+	TLSOptional TLSMode = "optional" // STARTTLS offered
+	TLSRequired TLSMode = "required" // nothing but EHLO, NOOP, QUIT before STARTTLS
+	TLSImplicit TLSMode = "implicit" // TLS from the first octet (RFC 8314)
+)
+
+// UnmarshalText accepts the four names; blank is an error.
+func (m *TLSMode) UnmarshalText(b []byte) error {
+	return oneOf(m, string(b), TLSNone, TLSOptional, TLSRequired, TLSImplicit)
+}
+
+// Newlines says what becomes of bare LF in a body; bare CR and NUL are always
+// refused, and only CR LF . CR LF ever ends a message.
+type Newlines string
+
+const (
+	NewlinesReject    Newlines = "reject"    // 550 5.5.2, and the connection is closed
+	NewlinesNormalize Newlines = "normalize" // bare LF becomes CR LF, before signing
+)
+
+// UnmarshalText accepts the two names; blank is an error.
+func (n *Newlines) UnmarshalText(b []byte) error {
+	return oneOf(n, string(b), NewlinesReject, NewlinesNormalize)
+}
+
+func oneOf[T ~string](dst *T, s string, allowed ...T) error {
+	if !slices.Contains(allowed, T(s)) {
+		names := make([]string, len(allowed))
+		for i, a := range allowed {
+			names[i] = string(a)
+		}
+		return fmt.Errorf("%q is not one of %s", s, strings.Join(names, ", "))
+	}
+	*dst = T(s)
+	return nil
+}
+
+// ListenerConfig is one [listener.NAME].
+type ListenerConfig struct {
+	// Address is IP and port to listen on; required.
+	Address netip.AddrPort `toml:"address"`
+	// TLS is none, optional, required or implicit. Default: none.
+	TLS TLSMode `toml:"tls"`
+	// Certificate is the PEM file with the chain, leaf first; needed unless TLS
+	// is none. Read again when it changes.
+	Certificate string `toml:"certificate" form:"path"`
+	// Key is the PEM file with the private key of Certificate.
+	Key string `toml:"key" form:"path"`
+	// Certificates are further pairs, chosen by the name that the client asks for (SNI).
+	Certificates []CertificateConfig `toml:"certificates"`
+	// ClientCA is a PEM file of authorities; with it a client certificate is
+	// asked for and its names can make a client. Empty: no certificate is asked for.
+	ClientCA string `toml:"client_ca" form:"path"`
+	// MaxConnections at one time; over it: 421 4.7.0. Default: 1000.
+	MaxConnections int `toml:"max_connections"`
+	// MaxConnectionsPerIP at one time; an IPv6 /64 counts as one. Default: 50.
+	MaxConnectionsPerIP int `toml:"max_connections_per_ip"`
+	// ProxyProtocolFrom are the proxies that must send a PROXY header (v1 or v2);
+	// from others none is accepted. Empty: none.
+	ProxyProtocolFrom []netip.Prefix `toml:"proxy_protocol_from"`
+	// XClientFrom are the peers that may use XCLIENT. Empty: none.
+	XClientFrom []netip.Prefix `toml:"xclient_from"`
+}
+
+// CertificateConfig is one pair of files.
+type CertificateConfig struct {
+	Certificate string `toml:"certificate" form:"path"`
+	Key         string `toml:"key" form:"path"`
+}
+
+// SetDefaults fills in what the documentation promises.
+func (c *ListenerConfig) SetDefaults() {
+	c.TLS = TLSNone
+	c.MaxConnections = 1000
+	c.MaxConnectionsPerIP = 50
+}
+
+// Check reports every problem of the table by itself.
+func (c *ListenerConfig) Check(report func(key, problem string)) {
+	if !c.Address.IsValid() {
+		report("address", `missing; write the IP and port to listen on, such as "127.0.0.1:2525"`)
+	}
+	if c.TLS != TLSNone && (c.Certificate == "" || c.Key == "") {
+		report("certificate", fmt.Sprintf("tls = %q needs certificate and key; name both files or set tls = \"none\"", c.TLS))
+	}
+	if c.TLS == TLSNone && (c.Certificate != "" || len(c.Certificates) > 0 || c.ClientCA != "") {
+		report("tls", `"none" although certificates are named; choose "optional", "required" or "implicit"`)
+	}
+	for i, p := range c.Certificates {
+		if p.Certificate == "" || p.Key == "" {
+			report(fmt.Sprintf("certificates.%d", i), "certificate or key missing; name both files")
+		}
+	}
+	if c.MaxConnections < 1 {
+		report("max_connections", "must be at least 1; leave it out for the default")
+	}
+	if c.MaxConnectionsPerIP < 1 {
+		report("max_connections_per_ip", "must be at least 1; leave it out for the default")
+	}
+}
+
+// Timeouts is [timeouts].
+type Timeouts struct {
+	// Greeting bounds the TLS handshake, the PROXY header and the wait for the
+	// first command. Default: 1m.
+	Greeting time.Duration `toml:"greeting"`
+	// Command is the wait for the next command (RFC 5321 s. 4.5.3.2.7). Default: 5m.
+	Command time.Duration `toml:"command"`
+	// Data is the wait for the next octets of a body. Default: 3m.
+	Data time.Duration `toml:"data"`
+	// Write is how long a client may leave replies unread. Default: 1m.
+	Write time.Duration `toml:"write"`
+	// Limiter bounds one decision of the limit store; over it: 451. Default: 250ms.
+	Limiter time.Duration `toml:"limiter"`
+	// Upstream bounds the wait for the upstream's verdict on MAIL and RCPT. Default: 2m.
+	Upstream time.Duration `toml:"upstream"`
+	// Forward bounds the handing over of the body, to the upstream's final
+	// reply. Default: 10m.
+	Forward time.Duration `toml:"forward"`
+	// Park is how long a body may take before its upstream connection is given
+	// back; the envelope is then repeated before the data is sent. Default: 20s.
+	Park time.Duration `toml:"park"`
+	// Shutdown is how long transactions may go on after SIGTERM. Default: 30s.
+	Shutdown time.Duration `toml:"shutdown"`
+}
+
+// SetDefaults fills in what the documentation promises.
+func (t *Timeouts) SetDefaults() {
+	*t = Timeouts{
+		Greeting: time.Minute, Command: 5 * time.Minute, Data: 3 * time.Minute, Write: time.Minute,
+		Limiter: 250 * time.Millisecond, Upstream: 2 * time.Minute, Forward: 10 * time.Minute,
+		Park: 20 * time.Second, Shutdown: 30 * time.Second,
+	}
+}
+
+// Check reports every duration that is not positive.
+func (t *Timeouts) Check(report func(key, problem string)) {
+	for key, d := range map[string]time.Duration{
+		"greeting": t.Greeting, "command": t.Command, "data": t.Data, "write": t.Write, "limiter": t.Limiter,
+		"upstream": t.Upstream, "forward": t.Forward, "park": t.Park, "shutdown": t.Shutdown,
+	} {
+		if d <= 0 {
+			report(key, "must be longer than nothing; leave it out for the default")
+		}
+	}
+}
+
+// MessageConfig is [message].
+type MessageConfig struct {
+	// MaxSize of a message in octets, as the client sends it; exactly this many
+	// pass. Default: 25MiB.
+	MaxSize int64 `toml:"max_size" form:"size"`
+	// MaxRecipients of one transaction; further ones get 452 4.5.3. At least
+	// 100 (RFC 5321 s. 4.5.3.1.8). Default: 100.
+	MaxRecipients int `toml:"max_recipients"`
+	// Newlines is reject or normalize. Default: reject.
+	Newlines Newlines `toml:"newlines"`
+	// MaxLine is the longest line of a message without its CR LF, in octets;
+	// longer: 550 5.5.2. At least 998 (RFC 5322 s. 2.1.1). Default: 64KiB.
+	MaxLine int64 `toml:"max_line" form:"size"`
+	// MaxHeaderSize of the header block in octets; over it: 552 5.3.4. Default: 256KiB.
+	MaxHeaderSize int64 `toml:"max_header_size" form:"size"`
+	// MaxHeaderFields in the header block; over it: 552 5.3.4. Default: 2000.
+	MaxHeaderFields int `toml:"max_header_fields"`
+	// MaxReceived is the number of Received fields from which on a message is
+	// taken for a loop: 554 5.4.6. Default: 50.
+	MaxReceived int `toml:"max_received"`
+	// Memory that one body may take before it goes to an unlinked temporary
+	// file, in octets. Default: 1MiB.
+	Memory int64 `toml:"memory" form:"size"`
+	// MemoryTotal that all bodies together may take, in octets; beyond it every
+	// body goes to its file. Default: 64MiB.
+	MemoryTotal int64 `toml:"memory_total" form:"size"`
+	// MinRate that a body must come in at after its first minute, in octets a
+	// second on average; slower: 421 4.4.2. Default: 512B.
+	MinRate int64 `toml:"min_rate" form:"size"`
+	// AddressLiterals admits recipients such as <a@[192.0.2.1]>. Default: false.
+	AddressLiterals bool `toml:"address_literals"`
+}
+
+// SetDefaults fills in what the documentation promises.
+func (m *MessageConfig) SetDefaults() {
+	*m = MessageConfig{
+		MaxSize: 25 << 20, MaxRecipients: 100, Newlines: NewlinesReject, MaxLine: 64 << 10,
+		MaxHeaderSize: 256 << 10, MaxHeaderFields: 2000, MaxReceived: 50,
+		Memory: 1 << 20, MemoryTotal: 64 << 20, MinRate: 512,
+	}
+}
+
+// Check reports every number outside its range.
+func (m *MessageConfig) Check(report func(key, problem string)) {
+	atLeast := func(key string, have, least int64) {
+		if have < least {
+			report(key, fmt.Sprintf("%d is too small; at least %d", have, least))
+		}
+	}
+	atLeast("max_size", m.MaxSize, 64<<10)
+	atLeast("max_recipients", int64(m.MaxRecipients), 1)
+	atLeast("max_line", m.MaxLine, 998)
+	atLeast("max_header_size", m.MaxHeaderSize, 4<<10)
+	atLeast("max_header_fields", int64(m.MaxHeaderFields), 20)
+	atLeast("max_received", int64(m.MaxReceived), 1)
+	atLeast("memory", m.Memory, 0)
+	atLeast("memory_total", m.MemoryTotal, 0)
+	atLeast("min_rate", m.MinRate, 0)
+}
+
+// SessionConfig is [session]: what one connection may try.
+type SessionConfig struct {
+	// RefusedRecipients after which the connection ends with 421 4.7.0. Default: 100.
+	RefusedRecipients int `toml:"refused_recipients"`
+	// IdleCommands in a row that lead to no mail (NOOP, RSET, VRFY, EHLO ...)
+	// before 421 4.7.0. Default: 100.
+	IdleCommands int `toml:"idle_commands"`
+	// Errors (unknown commands, bad syntax, wrong order) before 421 4.7.0. Default: 20.
+	Errors int `toml:"errors"`
+}
+
+// SetDefaults fills in what the documentation promises.
+func (c *SessionConfig) SetDefaults() {
+	*c = SessionConfig{RefusedRecipients: 100, IdleCommands: 100, Errors: 20}
+}
+
+// Check reports every count below one.
+func (c *SessionConfig) Check(report func(key, problem string)) {
+	for key, n := range map[string]int{
+		"refused_recipients": c.RefusedRecipients, "idle_commands": c.IdleCommands, "errors": c.Errors,
+	} {
+		if n < 1 {
+			report(key, "must be at least 1; leave it out for the default")
+		}
+	}
+}
