@@ -1,0 +1,271 @@
+package outlier
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Config is the table [outlier].
+type Config struct {
+	// Mode is what a state does to mail: "enforce" defers (450) what a
+	// throttled or suspended sender, user or client submits; "shadow" reports
+	// the same events and defers nothing. Default: enforce.
+	Mode Mode `toml:"mode"`
+	// Sensitivity multiplies every score: 2 alarms at half the evidence, 0.5
+	// at twice as much; 0.1 to 10. Default: 1, about one false alarm in five
+	// sender-years.
+	Sensitivity float64 `toml:"sensitivity"`
+	// Growth is the share by which the record of a sender may grow in a day
+	// without an operator's word; 0.01 to 1. Default: 0.1.
+	Growth float64 `toml:"growth"`
+	// HalfLife is how long a record takes to be forgotten by half when it is
+	// not reached again; 7d to 365d. Default: 60d.
+	HalfLife time.Duration `toml:"half_life"`
+	// MaxSenders is how many senders, users and clients are remembered, each
+	// at up to 200 bytes; 1,000 to 10,000,000. Beyond it those that were idle
+	// longest are forgotten, first the ones that sent least. A client has at
+	// most half of the places. Default: 200000.
+	MaxSenders int `toml:"max_senders"`
+	// MaxKnown is for how many pairs of client and recipient the sketch of
+	// known recipients has room, at two bytes each; 10,000 to 100,000,000.
+	// Beyond it the oldest pairs are forgotten. Default: 4000000.
+	MaxKnown int `toml:"max_known"`
+	// ExemptSenders are never judged: "a@example.org", "@example.org" or
+	// "@*.example.org". Blank: none.
+	ExemptSenders []string `toml:"exempt_senders"`
+	// ExemptClients are names of [client] tables that are never judged, and
+	// neither are their users and senders. Blank: none.
+	ExemptClients []string `toml:"exempt_clients"`
+	// ShadowClients are names of [client] tables whose mail is judged as under
+	// mode = "shadow". Blank: none.
+	ShadowClients []string `toml:"shadow_clients"`
+	// BulkStreams are names of [stream] tables whose senders are judged only
+	// against themselves: their mail counts neither for their client nor for
+	// the first guess about its new senders. Blank: none.
+	BulkStreams []string `toml:"bulk_streams"`
+	// TimeZone is the place whose days and hours the expectations mean, as
+	// "Europe/Berlin". Blank: UTC.
+	TimeZone string `toml:"time_zone"`
+	// Volume is the ladder on the score of volume, new and refused recipients.
+	Volume Ladder `toml:"volume"`
+	// Names is the ladder on the number of sender names of a client.
+	Names Ladder `toml:"names"`
+	// Refused is the plain rule on the share of refused recipients.
+	Refused RefusedRule `toml:"refused"`
+	// Expiry says how long each state lasts.
+	Expiry Expiry `toml:"expiry"`
+	// Sender holds what is declared about single senders, by address. Blank:
+	// nothing.
+	Sender map[string]Expectation `toml:"sender"`
+	// Client holds what is declared about clients, by the name of their table.
+	// Blank: nothing.
+	Client map[string]Expectation `toml:"client"`
+}
+
+// SetDefaults fills c with the documented defaults.
+func (c *Config) SetDefaults() {
+	c.Mode = Enforce
+	c.Sensitivity = 1
+	c.Growth = 0.1
+	c.HalfLife = 60 * 24 * time.Hour
+	c.MaxSenders = 200_000
+	c.MaxKnown = 4_000_000
+	c.Volume.SetDefaults()
+	c.Names.SetDefaults()
+	c.Refused.SetDefaults()
+	c.Expiry.SetDefaults()
+}
+
+// Check reports every problem of the table, apart from those of the tables
+// inside it. That named clients and streams exist is for package config.
+func (c *Config) Check(report func(key, problem string)) {
+	between(report, "sensitivity", c.Sensitivity, 0.1, 10)
+	between(report, "growth", c.Growth, 0.01, 1)
+	between(report, "half_life", c.HalfLife, 7*24*time.Hour, 365*24*time.Hour)
+	between(report, "max_senders", c.MaxSenders, 1000, 10_000_000)
+	between(report, "max_known", c.MaxKnown, 10_000, 100_000_000)
+	for i, p := range c.ExemptSenders {
+		if !isPattern(p) {
+			report(fmt.Sprintf("exempt_senders.%d", i), `is no sender pattern; write "a@example.org", "@example.org" or "@*.example.org"`)
+		}
+	}
+	for _, l := range []struct {
+		key   string
+		names []string
+	}{{"exempt_clients", c.ExemptClients}, {"shadow_clients", c.ShadowClients}, {"bulk_streams", c.BulkStreams}} {
+		if i := slices.Index(l.names, ""); i >= 0 {
+			report(fmt.Sprintf("%s.%d", l.key, i), "is empty; write the name of a table or leave it out")
+		}
+	}
+	if _, err := time.LoadLocation(c.TimeZone); err != nil {
+		report("time_zone", `is not a known time zone; write it as in "Europe/Berlin", or leave it out for UTC`)
+	}
+	for s := range c.Sender {
+		if !isPattern(s) || strings.HasPrefix(s, "@") {
+			report(fmt.Sprintf("sender.%q", s), `is no sender; write one address, as "news@example.org"`)
+		}
+	}
+}
+
+// Ladder holds the scores from which each action is taken; a score of 1 is the
+// first alarm. Zero switches an action off.
+type Ladder struct {
+	// Observe makes an event and nothing else. Default: 0, off.
+	Observe float64 `toml:"observe"`
+	// Alert makes an event, a line in the log at level warn and a metric.
+	// Default: 1.
+	Alert float64 `toml:"alert"`
+	// Throttle lets the sender go on at its own usual pace; what is beyond is
+	// deferred with 450 and the time to wait. Default: 1.5.
+	Throttle float64 `toml:"throttle"`
+	// Suspend defers all mail of the sender with 450. Default: 3.
+	Suspend float64 `toml:"suspend"`
+}
+
+// SetDefaults fills l with the documented defaults.
+func (l *Ladder) SetDefaults() {
+	*l = Ladder{Alert: 1, Throttle: 1.5, Suspend: 3}
+}
+
+// Check reports thresholds that are out of range or not in ascending order.
+func (l *Ladder) Check(report func(key, problem string)) {
+	last, lastKey := 0.0, ""
+	for _, t := range []struct {
+		key   string
+		value float64
+	}{{"observe", l.Observe}, {"alert", l.Alert}, {"throttle", l.Throttle}, {"suspend", l.Suspend}} {
+		if t.value == 0 {
+			continue
+		}
+		between(report, t.key, t.value, 0.1, 1000)
+		if t.value < last {
+			report(t.key, fmt.Sprintf("is below %s; a harder action needs at least the score of a softer one", lastKey))
+		}
+		last, lastKey = t.value, t.key
+	}
+}
+
+// RefusedRule is the table [outlier.refused]: shares of the recipients of the
+// last day that the upstream refused for reasons that the sender can help.
+type RefusedRule struct {
+	// MinRecipients is from how many recipients on the share counts; 10 to
+	// 1,000,000. Default: 50.
+	MinRecipients int `toml:"min_recipients"`
+	// Alert is the share that alerts; 0 to 1, 0 is off. Default: 0.05.
+	Alert float64 `toml:"alert"`
+	// Suspend is the share that suspends; 0 to 1, 0 is off. Default: 0.10.
+	Suspend float64 `toml:"suspend"`
+}
+
+// SetDefaults fills r with the documented defaults.
+func (r *RefusedRule) SetDefaults() {
+	*r = RefusedRule{MinRecipients: 50, Alert: 0.05, Suspend: 0.10}
+}
+
+// Check reports every problem of the table.
+func (r *RefusedRule) Check(report func(key, problem string)) {
+	between(report, "min_recipients", r.MinRecipients, 10, 1_000_000)
+	between(report, "alert", r.Alert, 0, 1)
+	between(report, "suspend", r.Suspend, 0, 1)
+	if r.Suspend > 0 && r.Suspend < r.Alert {
+		report("suspend", "is below alert; a harder action needs at least the share of a softer one")
+	}
+}
+
+// Expiry is the table [outlier.expiry].
+type Expiry struct {
+	// Alert is how long an alert stands after its cause was last seen; 1m to
+	// 30d. Default: 4h.
+	Alert time.Duration `toml:"alert"`
+	// Throttle is how long a sender is held to its usual pace; 1m to 30d.
+	// Default: 4h.
+	Throttle time.Duration `toml:"throttle"`
+	// Suspend are the durations of the first, second ... suspension; 1m to 30d
+	// each. A suspension beyond the list stands until an operator releases it;
+	// an empty list makes the first one do so. Default: ["1h", "4h"].
+	Suspend []time.Duration `toml:"suspend"`
+	// Repeat is for how long an earlier suspension or throttling is held
+	// against the sender: a second throttling within it suspends, a further
+	// suspension takes the next duration of the list; 1h to 365d. Default: 7d.
+	Repeat time.Duration `toml:"repeat"`
+}
+
+// SetDefaults fills e with the documented defaults.
+func (e *Expiry) SetDefaults() {
+	*e = Expiry{
+		Alert:    4 * time.Hour,
+		Throttle: 4 * time.Hour,
+		Suspend:  []time.Duration{time.Hour, 4 * time.Hour},
+		Repeat:   7 * 24 * time.Hour,
+	}
+}
+
+// Check reports every problem of the table.
+func (e *Expiry) Check(report func(key, problem string)) {
+	between(report, "alert", e.Alert, time.Minute, 30*24*time.Hour)
+	between(report, "throttle", e.Throttle, time.Minute, 30*24*time.Hour)
+	for i, d := range e.Suspend {
+		between(report, fmt.Sprintf("suspend.%d", i), d, time.Minute, 30*24*time.Hour)
+	}
+	between(report, "repeat", e.Repeat, time.Hour, 365*24*time.Hour)
+}
+
+// Expectation is a table [outlier.sender."address"] or [outlier.client.name]:
+// what an operator knows about it beforehand.
+type Expectation struct {
+	// Mode replaces the mode for it: "exempt", "shadow" or "enforce". Blank:
+	// that of its client, else that of [outlier].
+	Mode Mode `toml:"mode"`
+	// Expected are volumes in recipients that are normal, as "500/1h"; the
+	// window is 1h or 24h. They stand in for the record where they are above
+	// it. Blank: the record alone.
+	Expected []Pace `toml:"expected"`
+	// Days are those on which expected holds: "mon" ... "sun". Blank: all.
+	Days []Day `toml:"days"`
+	// Hours are the hours of the day in which expected holds, as "06-10": from
+	// 06:00 until 10:00; "22-02" goes over midnight. Blank: all.
+	Hours Hours `toml:"hours"`
+}
+
+// SetDefaults leaves e as it is: nothing is declared by default.
+func (e *Expectation) SetDefaults() {}
+
+// Check reports every problem of the table.
+func (e *Expectation) Check(report func(key, problem string)) {
+	for i, p := range e.Expected {
+		if p.Window != time.Hour && p.Window != 24*time.Hour {
+			report(fmt.Sprintf("expected.%d", i), `has a window that is not counted; write "N/1h" or "N/24h"`)
+		}
+	}
+	if len(e.Expected) == 0 && (len(e.Days) > 0 || e.Hours != Hours{}) {
+		report("expected", `is missing beside days or hours; write as in expected = ["500/1h"]`)
+	}
+}
+
+func between[T int | float64 | time.Duration](report func(key, problem string), key string, v, low, high T) {
+	if !(v >= low && v <= high) {
+		report(key, fmt.Sprintf("is not between %v and %v; write a value in that range", low, high))
+	}
+}
+
+// isPattern reports whether p is an address, "@domain" or "@*.domain".
+func isPattern(p string) bool {
+	local, domain, found := cutLast(p, '@')
+	if !found || strings.ContainsAny(p, " \t\r\n<>") {
+		return false
+	}
+	if local == "" {
+		domain = strings.TrimPrefix(domain, "*.")
+	}
+	return domain != "" && !strings.Contains(domain, "*") && domain[0] != '.'
+}
+
+func cutLast(s string, sep byte) (before, after string, found bool) {
+	i := strings.LastIndexByte(s, sep)
+	if i < 0 {
+		return s, "", false
+	}
+	return s[:i], s[i+1:], true
+}
