@@ -1,0 +1,263 @@
+package policy
+
+import (
+	"fmt"
+	"net/netip"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// ClientConfig is one table [client.NAME]: who may submit, and as whom. Every
+// condition that is written must hold; at least one of networks, users and
+// certificates is needed. It has no Check of its own: Compile checks it, since
+// a rule set that was not checked must not exist.
+type ClientConfig struct {
+	// Networks in CIDR form from which the client connects; empty: no
+	// condition on the address. Default empty.
+	Networks []netip.Prefix `toml:"networks"`
+	// Users are SASL users of which one must be authenticated; empty: no
+	// condition. Default empty.
+	Users []string `toml:"users"`
+	// Certificates are names (SAN) of which a verified TLS client certificate
+	// must hold one; empty: no condition. Default empty.
+	Certificates []string `toml:"certificates"`
+	// Listeners by name on which the client may connect; empty: all. It narrows
+	// and is no condition of its own. Default empty.
+	Listeners []string `toml:"listeners"`
+	// RequireTLS asks for TLS on the connection whatever the listener says.
+	// Default false.
+	RequireTLS bool `toml:"require_tls"`
+
+	// Senders that the client owns: "news@example.org", "@example.org" (that
+	// domain), "@*.example.org" (every domain below it, not itself). Reverse-path
+	// and header From are held to them. Empty: it can send nothing.
+	Senders []string `toml:"senders"`
+	// Stream by which its mail leaves. It must name a table [stream.NAME].
+	Stream string `toml:"stream"`
+	// NullSender says what happens to the null reverse-path: "reject", "limit"
+	// (up to null_sender_limit) or "allow". Default "limit".
+	NullSender NullSender `toml:"null_sender"`
+	// NullSenderLimit holds the limits in messages for null_sender = "limit",
+	// counted per client. Default ["20/1h"].
+	NullSenderLimit []string `toml:"null_sender_limit"`
+	// HideClient leaves the client's address and HELO name out of Received.
+	// Default false.
+	HideClient bool `toml:"hide_client"`
+
+	// RefuseRecipients are patterns of recipients, as in senders, that are
+	// refused; empty: none. Default empty.
+	RefuseRecipients []string `toml:"refuse_recipients"`
+	// AllowRecipients are patterns outside of which all recipients are refused;
+	// empty: every recipient is allowed. Default empty.
+	AllowRecipients []string `toml:"allow_recipients"`
+	// AddressLiterals allows recipients at address literals, as in
+	// root@[192.0.2.1]. Default false.
+	AddressLiterals bool `toml:"address_literals"`
+
+	// FromMismatch says what happens when header From holds an author that the
+	// client does not own: "reject", or "shadow" to log it and let it pass. A
+	// From that cannot be parsed is refused in both. Default "reject".
+	FromMismatch Mismatch `toml:"from_mismatch"`
+	// DisplayNameAddress says what happens to a display name in From that holds
+	// another address: "allow" or "reject". Default "allow".
+	DisplayNameAddress Switch `toml:"display_name_address"`
+	// CheckSender holds the field Sender to senders as well. Default false.
+	CheckSender bool `toml:"check_sender"`
+	// CheckResentFrom holds Resent-From and Resent-Sender to senders as well.
+	// Default false.
+	CheckResentFrom bool `toml:"check_resent_from"`
+	// CheckReplyTo holds Reply-To to senders as well. Default false.
+	CheckReplyTo bool `toml:"check_reply_to"`
+	// DuplicateFields says what happens when a field that may stand once (Date,
+	// Subject, To, Cc, Message-ID, Reply-To, Sender...) occurs twice: "reject" or
+	// "allow". From may never. Default "reject".
+	DuplicateFields Switch `toml:"duplicate_fields"`
+	// AutomaticReplies says what happens to automatic replies, delivery reports
+	// and read receipts for recipients outside internal_domains: "reject",
+	// "once_per_recipient/7d" (one for each recipient in that time) or "allow".
+	// Default "once_per_recipient/7d".
+	AutomaticReplies AutomaticReplies `toml:"automatic_replies"`
+}
+
+// SetDefaults sets what a key that is not written means.
+func (c *ClientConfig) SetDefaults() {
+	*c = ClientConfig{
+		NullSender:         LimitNull,
+		NullSenderLimit:    []string{"20/1h"},
+		FromMismatch:       RejectMismatch,
+		DisplayNameAddress: Allow,
+		DuplicateFields:    Reject,
+		AutomaticReplies:   AutomaticReplies{Mode: OncePerRecipient, Period: 7 * 24 * time.Hour},
+	}
+}
+
+// StreamConfig is the part of a table [stream.NAME] that policy reads.
+type StreamConfig struct {
+	// RefuseRecipients and AllowRecipients are as for a client and hold for
+	// every client of the stream. Default empty: none is refused.
+	RefuseRecipients []string `toml:"refuse_recipients"`
+	AllowRecipients  []string `toml:"allow_recipients"`
+	// RequireListUnsubscribe asks for a way out in every message of the stream:
+	// "no", "yes" (List-Unsubscribe) or "one-click" (RFC 8058: an https link and
+	// List-Unsubscribe-Post). Default "no".
+	RequireListUnsubscribe Unsubscribe `toml:"require_list_unsubscribe"`
+}
+
+// SetDefaults sets what a key that is not written means.
+func (c *StreamConfig) SetDefaults() { *c = StreamConfig{RequireListUnsubscribe: NoUnsubscribe} }
+
+// Config is all that Compile makes rules of.
+type Config struct {
+	Clients map[string]ClientConfig // tables [client.NAME]
+	Streams map[string]StreamConfig // tables [stream.NAME]
+	// Listeners and Users are the names that exist, to tell a misspelt one; nil:
+	// names are not checked.
+	Listeners []string
+	Users     []string
+	// InternalDomains are "example.org" or "*.example.org"; mail to them is
+	// inside: automatic replies to it pass.
+	InternalDomains []string
+}
+
+// NullSender says what a client may do with the null reverse-path.
+type NullSender string
+
+// The values of null_sender. The zero value counts as RejectNull.
+const (
+	RejectNull NullSender = "reject"
+	LimitNull  NullSender = "limit"
+	AllowNull  NullSender = "allow"
+)
+
+// UnmarshalText takes one of the values and nothing else.
+func (v *NullSender) UnmarshalText(b []byte) error {
+	return oneOf(v, string(b), RejectNull, LimitNull, AllowNull)
+}
+
+// Mismatch says what happens to a header From that the client does not own.
+type Mismatch string
+
+// The values of from_mismatch. The zero value counts as RejectMismatch.
+const (
+	RejectMismatch Mismatch = "reject"
+	ShadowMismatch Mismatch = "shadow"
+)
+
+// UnmarshalText takes one of the values and nothing else.
+func (v *Mismatch) UnmarshalText(b []byte) error {
+	return oneOf(v, string(b), RejectMismatch, ShadowMismatch)
+}
+
+// Switch lets something pass or not.
+type Switch string
+
+// The values of a switch. The zero value counts as Reject.
+const (
+	Reject Switch = "reject"
+	Allow  Switch = "allow"
+)
+
+// UnmarshalText takes one of the values and nothing else.
+func (v *Switch) UnmarshalText(b []byte) error { return oneOf(v, string(b), Reject, Allow) }
+
+// Unsubscribe is the way out that a stream's messages must offer.
+type Unsubscribe string
+
+// The values of require_list_unsubscribe. The zero value counts as
+// NoUnsubscribe.
+const (
+	NoUnsubscribe  Unsubscribe = "no"
+	AnyUnsubscribe Unsubscribe = "yes"
+	OneClick       Unsubscribe = "one-click"
+)
+
+// UnmarshalText takes one of the values and nothing else.
+func (v *Unsubscribe) UnmarshalText(b []byte) error {
+	return oneOf(v, string(b), NoUnsubscribe, AnyUnsubscribe, OneClick)
+}
+
+func oneOf[T ~string](v *T, s string, values ...T) error {
+	var quoted []string
+	for _, want := range values {
+		if T(s) == want {
+			*v = want
+			return nil
+		}
+		quoted = append(quoted, strconv.Quote(string(want)))
+	}
+	return fmt.Errorf("unknown value %q; write one of %s", s, strings.Join(quoted, ", "))
+}
+
+// ReplyMode is the word in an AutomaticReplies.
+type ReplyMode string
+
+// The modes of automatic_replies. The zero value counts as RejectReplies.
+const (
+	RejectReplies    ReplyMode = "reject"
+	OncePerRecipient ReplyMode = "once_per_recipient"
+	AllowReplies     ReplyMode = "allow"
+)
+
+// AutomaticReplies is the value of automatic_replies: a mode, and with
+// OncePerRecipient the time in which a recipient gets one.
+type AutomaticReplies struct {
+	Mode   ReplyMode
+	Period time.Duration
+}
+
+// UnmarshalText takes "reject", "allow" and "once_per_recipient/7d"; the period
+// is a whole number with s, m, h or d, from a minute to 366 days.
+func (v *AutomaticReplies) UnmarshalText(b []byte) error {
+	mode, period, timed := strings.Cut(string(b), "/")
+	switch m := ReplyMode(mode); {
+	case !timed && (m == RejectReplies || m == AllowReplies):
+		*v = AutomaticReplies{Mode: m}
+		return nil
+	case !timed || m != OncePerRecipient:
+		return fmt.Errorf(`unknown value %q; write "reject", "allow" or "once_per_recipient/7d"`, b)
+	}
+	d, ok := parsePeriod(period)
+	if !ok {
+		return fmt.Errorf(`unknown period %q; write a whole number with s, m, h or d from 1m to 366d, as in "once_per_recipient/7d"`, period)
+	}
+	*v = AutomaticReplies{Mode: OncePerRecipient, Period: d}
+	return nil
+}
+
+// MarshalText writes what UnmarshalText reads.
+func (v AutomaticReplies) MarshalText() ([]byte, error) {
+	if v.Mode == OncePerRecipient {
+		return []byte(string(v.Mode) + "/" + formatPeriod(v.Period)), nil
+	}
+	return []byte(v.Mode), nil
+}
+
+const day = 24 * time.Hour
+
+var units = []struct {
+	letter string
+	length time.Duration
+}{{"d", day}, {"h", time.Hour}, {"m", time.Minute}, {"s", time.Second}}
+
+func parsePeriod(s string) (time.Duration, bool) {
+	for _, u := range units {
+		digits, ok := strings.CutSuffix(s, u.letter)
+		if !ok {
+			continue
+		}
+		n, err := strconv.ParseUint(digits, 10, 32)
+		d := time.Duration(n) * u.length
+		return d, err == nil && d >= time.Minute && d <= 366*day
+	}
+	return 0, false
+}
+
+func formatPeriod(d time.Duration) string {
+	for _, u := range units {
+		if d%u.length == 0 {
+			return strconv.FormatInt(int64(d/u.length), 10) + u.letter
+		}
+	}
+	return d.String()
+}
