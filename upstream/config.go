@@ -14,16 +14,16 @@ type TLSPolicy string
 
 // The policies.
 const (
-	TLSOff           TLSPolicy = "off"           // plain text, STARTTLS is not used
-	TLSOpportunistic TLSPolicy = "opportunistic" // STARTTLS where it works, certificate not looked at, else plain text
-	TLSRequired      TLSPolicy = "required"      // encrypted or not at all, certificate not looked at
-	TLSVerified      TLSPolicy = "verified"      // encrypted, and the certificate is valid for the host's name
+	EncryptOff           TLSPolicy = "off"           // plain text, STARTTLS is not used
+	EncryptOpportunistic TLSPolicy = "opportunistic" // STARTTLS where it works, certificate not looked at, else plain text
+	EncryptRequired      TLSPolicy = "required"      // encrypted or not at all, certificate not looked at
+	EncryptVerified      TLSPolicy = "verified"      // encrypted, and the certificate is valid for the host's name
 )
 
 // UnmarshalText accepts the four names; blank is an error.
 func (p *TLSPolicy) UnmarshalText(b []byte) error {
 	switch v := TLSPolicy(b); v {
-	case TLSOff, TLSOpportunistic, TLSRequired, TLSVerified:
+	case EncryptOff, EncryptOpportunistic, EncryptRequired, EncryptVerified:
 		*p = v
 		return nil
 	}
@@ -102,7 +102,7 @@ type Config struct {
 // SetDefaults fills in what the documentation promises.
 func (c *Config) SetDefaults() {
 	*c = Config{
-		TLS: TLSVerified, MaxConnections: 50, MessagesPerConnection: 100,
+		TLS: EncryptVerified, MaxConnections: 50, MessagesPerConnection: 100,
 		IdleTimeout: 30 * time.Second, MaxLifetime: 10 * time.Minute, ConnectTimeout: 20 * time.Second,
 		CommandTimeout: time.Minute, DataTimeout: time.Minute, FinalTimeout: 5 * time.Minute,
 		WaitTimeout: 10 * time.Second, RetryAfter: 30 * time.Second, Pipelining: true, Chunking: true,
@@ -121,13 +121,13 @@ func (c *Config) Check(report func(key, problem string)) {
 	c.checkHosts(report)
 	c.checkCredentials(report)
 	c.checkNumbers(report)
-	if c.TLS == TLSOff && (c.ImplicitTLS || c.CA != "" || c.ServerName != "") {
+	if c.TLS == EncryptOff && (c.ImplicitTLS || c.CA != "" || c.ServerName != "") {
 		report("tls", `"off" although implicit_tls, ca or server_name is set; choose "verified" or remove them`)
 	}
-	if c.TLS != TLSOff && c.TLS != TLSVerified && c.CA != "" {
+	if c.TLS != EncryptOff && c.TLS != EncryptVerified && c.CA != "" {
 		report("ca", fmt.Sprintf(`tls = %q does not look at certificates; set tls = "verified" or remove ca`, c.TLS))
 	}
-	if c.ImplicitTLS && c.TLS == TLSOpportunistic {
+	if c.ImplicitTLS && c.TLS == EncryptOpportunistic {
 		report("implicit_tls", `cannot be opportunistic; set tls = "required" or "verified"`)
 	}
 	if strings.ContainsAny(c.ServerName, " \t\r\n:/") {
@@ -170,7 +170,7 @@ func (c *Config) checkCredentials(report func(key, problem string)) {
 	if strings.ContainsAny(c.Username+c.Password, "\x00\r\n") {
 		report("password", "user name or password holds NUL or a line end; remove it")
 	}
-	if c.TLS != TLSVerified && c.TLS != TLSRequired {
+	if c.TLS != EncryptVerified && c.TLS != EncryptRequired {
 		report("tls", fmt.Sprintf(`%q would send the password in plain text; set tls = "verified"`, c.TLS))
 	}
 }
