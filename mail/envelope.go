@@ -43,7 +43,10 @@ type Envelope struct {
 	UTF8  bool   // SMTPUTF8 parameter (RFC 6531)
 	Ret   string // RET parameter, FULL or HDRS (RFC 3461); "" when not given
 	EnvID string // ENVID parameter as xtext, undecoded; "" when not given
-	To    []Recipient
+	Auth  string // AUTH parameter (RFC 4954) as xtext, undecoded, never believed; "" when not given
+	// RequireTLS is the REQUIRETLS parameter (RFC 8689).
+	RequireTLS bool
+	To         []Recipient
 }
 
 // Recipient is one forward-path with its DSN parameters (RFC 3461).

@@ -1,0 +1,33 @@
+// Package syntax holds the grammars of mail: paths and parameters of SMTP
+// commands (RFC 5321, RFC 6531 and their extensions), header fields and the
+// authors of From (RFC 5322, RFC 6532, RFC 6854). Only it makes a mail.Address
+// from text, so that what was judged is what is sent on. All functions are
+// pure, take linear time and bounded memory, and are safe on hostile input.
+package syntax
+
+import "errors"
+
+// What can be wrong with an address or a path.
+var (
+	// ErrSyntax: not the grammar of RFC 5321 s. 4.1.2 (or RFC 5322 s. 3.4 in a
+	// header), which includes controls anywhere, and paths without brackets.
+	ErrSyntax = errors.New("bad address syntax")
+	// ErrSourceRoute: "<@a,@b:c@d>". It is never interpreted.
+	ErrSourceRoute = errors.New("source route")
+	// ErrLiteral: an address literal that is malformed or not wanted here.
+	ErrLiteral = errors.New("bad address literal")
+	// ErrNonASCII: an octet above 0x7F without SMTPUTF8.
+	ErrNonASCII = errors.New("address beyond ASCII needs SMTPUTF8")
+	// ErrLength: local-part over 64, domain over 255 or label over 63 octets
+	// (RFC 5321 s. 4.5.3.1, RFC 1035 s. 2.3.4).
+	ErrLength = errors.New("address too long")
+	// ErrDomain: a domain that is not letters, digits and hyphens in labels, or
+	// whose A-label or U-label is not valid (RFC 5890).
+	ErrDomain = errors.New("bad domain name")
+)
+
+const (
+	maxLocal  = 64  // RFC 5321 s. 4.5.3.1.1, as written, with quotes
+	maxDomain = 255 // RFC 5321 s. 4.5.3.1.2
+	maxLabel  = 63  // RFC 1035 s. 2.3.4
+)

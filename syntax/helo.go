@@ -1,0 +1,42 @@
+package syntax
+
+import (
+	"errors"
+	"net/netip"
+	"strings"
+)
+
+// ErrHelo: the argument of HELO or EHLO cannot be a name (501 5.5.4).
+var ErrHelo = errors.New("bad HELO name")
+
+// Helo judges the argument of HELO or EHLO. RFC 5321 s. 4.1.1.1 asks for a
+// domain or an address literal; real clients also send single labels, bare
+// addresses and underscores, and those pass. Refused are an empty name, more
+// than 255 octets, anything but printable ASCII, the characters that have a
+// meaning in Received, and brackets that are no address literal.
+func Helo(s string) error {
+	if s == "" || len(s) > maxDomain {
+		return ErrHelo
+	}
+	named := false
+	for i := range len(s) {
+		c := s[i]
+		if c <= ' ' || c >= 0x7f || strings.IndexByte(`()<>@,;"\`, c) >= 0 {
+			return ErrHelo
+		}
+		named = named || c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z'
+	}
+	if strings.ContainsAny(s, "[]") && !looseLiteral(s) || !named {
+		return ErrHelo
+	}
+	return nil
+}
+
+// looseLiteral takes an IPv6 address without its tag as well.
+func looseLiteral(s string) bool {
+	if _, err := literal(s); err == nil {
+		return true
+	}
+	_, err := netip.ParseAddr(strings.TrimSuffix(strings.TrimPrefix(s, "["), "]"))
+	return err == nil && s[0] == '[' && s[len(s)-1] == ']'
+}
