@@ -1,0 +1,176 @@
+package ratelimit
+
+import (
+	"fmt"
+	"strings"
+)
+
+// Dimension is one thing that a limit counts on.
+type Dimension uint8
+
+// What a limit can count on, in the order in which keys name them.
+const (
+	PerAll Dimension = iota
+	PerClient
+	PerUser
+	PerClientIP
+	PerSender
+	PerSenderDomain
+	PerRecipientDomain
+	PerStream
+	PerUpstream
+	PerSourceIP
+)
+
+var dimensionNames = []string{
+	"all", "client", "user", "client_ip", "sender", "sender_domain",
+	"recipient_domain", "stream", "upstream", "source_ip",
+}
+
+// Per is the list of what a limit counts on; in the file a single one may
+// stand without brackets.
+type Per []Dimension
+
+// UnmarshalText reads a single dimension.
+func (p *Per) UnmarshalText(text []byte) error {
+	var d Dimension
+	if err := d.UnmarshalText(text); err != nil {
+		return err
+	}
+	*p = Per{d}
+	return nil
+}
+
+// String names the dimensions in plain words: "client and recipient domain".
+func (p Per) String() string {
+	words := make([]string, len(p))
+	for i, d := range p {
+		words[i] = strings.ReplaceAll(d.String(), "_", " ")
+	}
+	return strings.Join(words, " and ")
+}
+
+// Absent says what counts on mail that lacks the key.
+type Absent uint8
+
+// AbsentClient counts on the client; AbsentSkip does not count.
+const (
+	AbsentClient Absent = iota
+	AbsentSkip
+)
+
+var absentNames = []string{"client", "skip"}
+
+// Mode says whether a limit refuses.
+type Mode uint8
+
+// Enforce refuses; Shadow counts and reports only.
+const (
+	Enforce Mode = iota
+	Shadow
+)
+
+var modeNames = []string{"enforce", "shadow"}
+
+// OnFailure says what holds for a limit while its store does not answer.
+type OnFailure uint8
+
+// FailLocal counts this node's share in process; FailDefer answers 451
+// 4.3.2; FailAdmit lets pass.
+const (
+	FailLocal OnFailure = iota
+	FailDefer
+	FailAdmit
+)
+
+var onFailureNames = []string{"local", "defer", "admit"}
+
+// Unit is what a number counts.
+type Unit uint8
+
+// The units of a limit.
+const (
+	Messages Unit = iota
+	Recipients
+	Bytes
+	DistinctRecipients
+)
+
+var unitNames = []string{"messages", "recipients", "bytes", "distinct_recipients"}
+
+func parseName(text []byte, names []string) (int, error) {
+	for i, name := range names {
+		if string(text) == name {
+			return i, nil
+		}
+	}
+	return 0, fmt.Errorf("%q is unknown; write one of %s", text, strings.Join(names, ", "))
+}
+
+// String is the name in the file.
+func (d Dimension) String() string { return dimensionNames[d] }
+
+// MarshalText writes the name in the file.
+func (d Dimension) MarshalText() ([]byte, error) { return []byte(d.String()), nil }
+
+// UnmarshalText reads the name in the file.
+func (d *Dimension) UnmarshalText(text []byte) error {
+	i, err := parseName(text, dimensionNames)
+	*d = Dimension(i)
+	return err
+}
+
+// String is the name in the file.
+func (a Absent) String() string { return absentNames[a] }
+
+// MarshalText writes the name in the file.
+func (a Absent) MarshalText() ([]byte, error) { return []byte(a.String()), nil }
+
+// UnmarshalText reads the name in the file.
+func (a *Absent) UnmarshalText(text []byte) error {
+	i, err := parseName(text, absentNames)
+	*a = Absent(i)
+	return err
+}
+
+// String is the name in the file.
+func (m Mode) String() string { return modeNames[m] }
+
+// MarshalText writes the name in the file.
+func (m Mode) MarshalText() ([]byte, error) { return []byte(m.String()), nil }
+
+// UnmarshalText reads the name in the file.
+func (m *Mode) UnmarshalText(text []byte) error {
+	i, err := parseName(text, modeNames)
+	*m = Mode(i)
+	return err
+}
+
+// String is the name in the file.
+func (f OnFailure) String() string { return onFailureNames[f] }
+
+// MarshalText writes the name in the file.
+func (f OnFailure) MarshalText() ([]byte, error) { return []byte(f.String()), nil }
+
+// UnmarshalText reads the name in the file.
+func (f *OnFailure) UnmarshalText(text []byte) error {
+	i, err := parseName(text, onFailureNames)
+	*f = OnFailure(i)
+	return err
+}
+
+// String is the name in the file: "messages".
+func (u Unit) String() string { return unitNames[u] }
+
+// Words is the unit in a sentence: "distinct recipients".
+func (u Unit) Words() string { return strings.ReplaceAll(unitNames[u], "_", " ") }
+
+// MarshalText writes the name in the file.
+func (u Unit) MarshalText() ([]byte, error) { return []byte(u.String()), nil }
+
+// UnmarshalText reads the name in the file.
+func (u *Unit) UnmarshalText(text []byte) error {
+	i, err := parseName(text, unitNames)
+	*u = Unit(i)
+	return err
+}
