@@ -1,0 +1,178 @@
+package dkimsign
+
+import (
+	"crypto"
+	"crypto/ed25519"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+)
+
+// Sizes of RSA keys in bits: RFC 8301 s. 3.2 asks verifiers to take no more.
+const (
+	minRSABits = 2048
+	maxRSABits = 4096
+)
+
+const maxKeyFile = 64 << 10 // octets
+
+// ReadKey reads a private key file. It refuses files that others than the owner
+// may read or write, keys of other kinds than RSA and Ed25519, and RSA keys
+// outside 2048 to 4096 bits.
+func ReadKey(file string) (crypto.Signer, error) {
+	f, err := os.Open(file)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	switch {
+	case err != nil:
+		return nil, err
+	case !info.Mode().IsRegular():
+		return nil, fmt.Errorf("%s is not a regular file", file)
+	case info.Mode().Perm()&0o077 != 0:
+		return nil, fmt.Errorf("%s has mode %04o, so others than its owner can read or change the key; chmod 600 %s",
+			file, info.Mode().Perm(), file)
+	}
+	text, err := io.ReadAll(io.LimitReader(f, maxKeyFile+1))
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", file, err)
+	}
+	if len(text) > maxKeyFile {
+		return nil, fmt.Errorf("%s is too large for a key", file)
+	}
+	key, err := parseKey(text)
+	if err != nil {
+		return nil, fmt.Errorf("%s %w", file, err)
+	}
+	return key, nil
+}
+
+// parseKey reads the first PEM block of text. The errors say what the file is,
+// as in "holds ...", and nothing of its content.
+func parseKey(text []byte) (crypto.Signer, error) {
+	block, _ := pem.Decode(text)
+	if block == nil {
+		return nil, errors.New("is not a PEM file; make a key with \"relay dkim keygen\"")
+	}
+	var key any
+	var err error
+	switch block.Type {
+	case "RSA PRIVATE KEY":
+		if block.Headers["DEK-Info"] != "" {
+			return nil, errEncrypted
+		}
+		key, err = x509.ParsePKCS1PrivateKey(block.Bytes)
+	case "PRIVATE KEY":
+		key, err = x509.ParsePKCS8PrivateKey(block.Bytes)
+	case "ENCRYPTED PRIVATE KEY":
+		return nil, errEncrypted
+	case "PUBLIC KEY", "RSA PUBLIC KEY", "CERTIFICATE":
+		return nil, fmt.Errorf("holds a %s; the private key is needed", block.Type)
+	default:
+		return nil, fmt.Errorf("holds a PEM block %q; RSA (PKCS #1 or PKCS #8) or Ed25519 (PKCS #8) is needed", block.Type)
+	}
+	if err != nil {
+		return nil, errors.New("holds a damaged key; make one with \"relay dkim keygen\"")
+	}
+	return checkKey(key)
+}
+
+var errEncrypted = errors.New("is protected by a passphrase; store it without one, mode 0600 (openssl pkey -in FILE -out NEW)")
+
+func checkKey(key any) (crypto.Signer, error) {
+	switch k := key.(type) {
+	case ed25519.PrivateKey:
+		return k, nil
+	case *rsa.PrivateKey:
+		if n := k.N.BitLen(); n < minRSABits || n > maxRSABits {
+			return nil, fmt.Errorf("holds an RSA key of %d bits; %d to %d are taken, 2048 is usual", n, minRSABits, maxRSABits)
+		}
+		k.Precompute()
+		return k, nil
+	}
+	return nil, errors.New("holds a key that is neither RSA nor Ed25519")
+}
+
+// NewKey makes a key; bits counts for RSA only.
+func NewKey(t KeyType, bits int) (crypto.Signer, error) {
+	if t == Ed25519 {
+		_, key, err := ed25519.GenerateKey(rand.Reader)
+		return key, err
+	}
+	if bits < minRSABits || bits > maxRSABits {
+		return nil, fmt.Errorf("an RSA key of %d bits is not taken by all receivers; use %d to %d, 2048 is usual", bits, minRSABits, maxRSABits)
+	}
+	return rsa.GenerateKey(rand.Reader, bits)
+}
+
+// WriteKey stores key in file as PKCS #8 PEM, mode 0600, making its folder
+// (0700) where it is missing. The file appears whole or not at all; one that
+// exists is left alone and fs.ErrExist returned.
+func WriteKey(file string, key crypto.Signer) error {
+	der, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		return fmt.Errorf("encode key: %w", err)
+	}
+	dir := filepath.Dir(file)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	// CreateTemp makes it 0600.
+	tmp, err := os.CreateTemp(dir, ".key-*")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(tmp.Name())
+	err = pem.Encode(tmp, &pem.Block{Type: "PRIVATE KEY", Bytes: der})
+	if err == nil {
+		err = tmp.Sync()
+	}
+	if err2 := tmp.Close(); err == nil {
+		err = err2
+	}
+	if err != nil {
+		return err
+	}
+	// Link, unlike rename, never replaces a key that another process has just
+	// made and perhaps published.
+	if err := os.Link(tmp.Name(), file); err != nil {
+		return err
+	}
+	return syncDir(dir)
+}
+
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	return d.Sync()
+}
+
+// readOrMake reads the key, or makes it where the file is missing. made tells
+// which.
+func readOrMake(file string, t KeyType) (key crypto.Signer, made bool, err error) {
+	key, err = ReadKey(file)
+	if !errors.Is(err, fs.ErrNotExist) {
+		return key, false, err
+	}
+	if key, err = NewKey(t, minRSABits); err != nil {
+		return nil, false, err
+	}
+	err = WriteKey(file, key)
+	if errors.Is(err, fs.ErrExist) { // another process was faster
+		key, err = ReadKey(file)
+		return key, false, err
+	}
+	return key, err == nil, err
+}

@@ -1,0 +1,198 @@
+// Package dkimsign chooses keys by domain and returns DKIM-Signature fields
+// (RFC 6376, RFC 8463).
+//
+// A body passes a BodyHash while it arrives; Domain.Sign then needs only the
+// header block. Everything is in relaxed canonical form, and the identity
+// fields are signed so that none can be added later.
+package dkimsign
+
+import (
+	"crypto"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"time"
+)
+
+// Signers are the keys of all configured domains. It is immutable but for what
+// SetPublished notes, and safe for concurrent use.
+type Signers struct {
+	domains map[string]*Domain
+}
+
+// Domain signs for one configured domain. It is safe for concurrent use.
+type Domain struct {
+	name   string
+	config DomainConfig
+	keys   []*Key
+	names  []string // of all keys, shared by the results of Sign
+}
+
+// Key is one private key of a domain with its selector.
+type Key struct {
+	Domain   string
+	Selector string
+	File     string
+	// Made: the file was missing and Load has made it.
+	Made bool
+
+	signer crypto.Signer
+	sign   func(digest []byte) ([]byte, error)
+	start  string // of the field, up to and with "t="
+	state  atomic.Int32
+}
+
+// State is what is known about the record of a key in DNS.
+type State int32
+
+const (
+	Unknown     State = iota // not looked up yet, or DNS did not answer
+	Matches                  // published and right
+	Unpublished              // missing, revoked, or another key
+)
+
+// Load reads all keys; where a domain says generate, it makes those that are
+// missing. The error joins all problems, one a line, each beginning with the
+// key of the configuration ("dkim.\"example.org\".keys.0: ...").
+func Load(cfg map[string]DomainConfig) (*Signers, error) { return load(cfg, readOrMake) }
+
+// Check is Load without making anything: missing is the list of key files that
+// Load would make.
+func Check(cfg map[string]DomainConfig) (s *Signers, missing []string, err error) {
+	s, err = load(cfg, func(file string, _ KeyType) (crypto.Signer, bool, error) {
+		key, err := ReadKey(file)
+		if errors.Is(err, fs.ErrNotExist) {
+			missing = append(missing, file)
+			return nil, false, nil
+		}
+		return key, false, err
+	})
+	return s, missing, err
+}
+
+type reader func(file string, t KeyType) (key crypto.Signer, made bool, err error)
+
+func load(cfg map[string]DomainConfig, generate reader) (*Signers, error) {
+	s := &Signers{domains: make(map[string]*Domain, len(cfg))}
+	var problems []error
+	for _, name := range slices.Sorted(maps.Keys(cfg)) {
+		c := cfg[name]
+		if p := CheckDomain(name); p != "" {
+			problems = append(problems, fmt.Errorf("dkim.%q: %s", name, p))
+			continue
+		}
+		d := &Domain{name: name, config: c}
+		for i, k := range c.Keys {
+			key, err := loadKey(d, k, generate)
+			switch {
+			case err != nil:
+				problems = append(problems, fmt.Errorf("dkim.%q.keys.%d: %w", name, i, err))
+			case key != nil:
+				d.keys = append(d.keys, key)
+				d.names = append(d.names, key.Name())
+			}
+		}
+		s.domains[name] = d
+	}
+	if len(problems) > 0 {
+		return nil, errors.Join(problems...)
+	}
+	return s, nil
+}
+
+// loadKey returns nil without an error for a key that only Load would make.
+func loadKey(d *Domain, k KeyConfig, generate reader) (*Key, error) {
+	read := generate
+	if !d.config.Generate {
+		read = func(file string, _ KeyType) (crypto.Signer, bool, error) { return readExisting(d.name, k) }
+	}
+	signer, made, err := read(k.File, k.Type)
+	if err != nil || signer == nil {
+		return nil, err
+	}
+	return newKey(d.name, k, signer, made)
+}
+
+func readExisting(domain string, k KeyConfig) (crypto.Signer, bool, error) {
+	key, err := ReadKey(k.File)
+	if errors.Is(err, fs.ErrNotExist) {
+		err = fmt.Errorf("%w; make it with \"relay dkim keygen -domain %s -selector %s -out %s\", or set generate = true",
+			err, domain, k.Selector, k.File)
+	}
+	return key, false, err
+}
+
+func newKey(domain string, k KeyConfig, signer crypto.Signer, made bool) (*Key, error) {
+	sign, algorithm, err := signWith(signer)
+	if err != nil {
+		return nil, err
+	}
+	key := &Key{Domain: domain, Selector: k.Selector, File: k.File, Made: made, signer: signer, sign: sign}
+	key.start = fieldStart(algorithm, domain, k.Selector)
+	return key, nil
+}
+
+// For returns the signer of a domain in lower-case A-labels: its own, else that
+// of its nearest configured parent, else nil.
+func (s *Signers) For(domain string) *Domain {
+	for {
+		if d := s.domains[domain]; d != nil {
+			return d
+		}
+		_, parent, found := strings.Cut(domain, ".")
+		if !found {
+			return nil
+		}
+		domain = parent
+	}
+}
+
+// Keys returns all keys, by domain and then in the order of the configuration.
+func (s *Signers) Keys() []*Key {
+	var keys []*Key
+	for _, name := range slices.Sorted(maps.Keys(s.domains)) {
+		keys = append(keys, s.domains[name].keys...)
+	}
+	return keys
+}
+
+// SetPublished notes what DNS says about a key; what follows is for
+// require_published. Unknown domains and selectors are ignored.
+func (s *Signers) SetPublished(domain, selector string, state State) {
+	d := s.domains[domain]
+	if d == nil {
+		return
+	}
+	for _, k := range d.keys {
+		if k.Selector == selector {
+			k.state.Store(int32(state))
+		}
+	}
+}
+
+// Name is the key as events have it: "example.org/s2026".
+func (k *Key) Name() string { return k.Domain + "/" + k.Selector }
+
+// Published is what SetPublished noted last.
+func (k *Key) Published() State { return State(k.state.Load()) }
+
+// Record is the DNS name and TXT value to publish for the key.
+func (k *Key) Record() (name, value string) { return Record(k.Domain, k.Selector, k.signer) }
+
+// Name is the configured domain, which goes into d=.
+func (d *Domain) Name() string { return d.name }
+
+// Required reports whether mail that could not be signed must wait.
+func (d *Domain) Required() bool { return d.config.Require }
+
+// expiry is when a signature made now ends, or the zero time.
+func (d *Domain) expiry(now time.Time) time.Time {
+	if d.config.Expire == 0 {
+		return time.Time{}
+	}
+	return now.Add(d.config.Expire)
+}
