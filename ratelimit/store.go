@@ -1,0 +1,260 @@
+package ratelimit
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"time"
+)
+
+// Store holds the counts of all budgets. There are two: Embedded, in process,
+// and Redis; Failover stands in front of Redis. All methods may be called
+// concurrently.
+//
+// # What a store promises
+//
+// The state of a window belongs to (Limit, Key, Unit, Length, Share) and to
+// nothing else: it never depends on Max, so that another number after a reload
+// finds the same counts, up or down. State that a reload no longer mentions
+// stays until its window has passed.
+//
+// The cap is hard and rolling: at no instant have the charges of the last
+// Length together more than Max. A charge may be counted for longer than
+// Length, by at most Length/64, and never for less; a window that holds at
+// most 64 charges counts each of them exactly, to the millisecond (a charge is
+// gone when its age is Length). Time is the store's own clock: monotonic in
+// process, the server's TIME in Redis. State that lies in the future of a clock
+// set back counts as of now.
+//
+// DistinctRecipients counts different Distinct values with a live charge; a
+// repeated one costs nothing and lives from its last charge. It is exact up to
+// 1024 in a window, and may be an estimate with a standard error of 5 % above.
+//
+// State lives at least as long as it counts and goes away by itself soon after.
+type Store interface {
+	// Take decides the requests of b in order and charges those that fit, in
+	// one step that no other Take can come between, and fills in all fields
+	// marked "out". The same Attempt is charged once, however often it arrives.
+	// The error is non-nil only when the store failed; the "out" fields are then
+	// meaningless and the charges may or may not have been made (see Undo).
+	Take(ctx context.Context, b *Batch) error
+
+	// Refund gives charges back to exactly the place they were charged to, none
+	// below zero; what has passed out of its window meanwhile is ignored. The
+	// same Attempt is applied once.
+	Refund(ctx context.Context, id Attempt, returns []Return) error
+
+	// Undo takes back what Take(b) charged, if it did: for a Take that failed,
+	// so that its outcome is unknown. b is as it was handed to Take. Doing so
+	// twice changes nothing. A store may forget attempts after a minute, and
+	// then leaves the charges as they are.
+	Undo(ctx context.Context, b *Batch) error
+
+	// Record adds charges that were made elsewhere while this store was away,
+	// without asking for room. The same Attempt is applied once.
+	Record(ctx context.Context, id Attempt, records []Record) error
+
+	// Scan calls f with the limit and key of every budget that has state, in no
+	// order, until f returns false; only those of one limit unless limit is "".
+	// Budgets that come or go meanwhile may be missed.
+	Scan(ctx context.Context, limit string, f func(limit, key string) bool) error
+
+	// Reset forgets the counts of one budget, not its raises.
+	Reset(ctx context.Context, limit, key string) error
+
+	// SetRaise keeps r until r.Until and adds it to Max in every Take and Peek
+	// from now on; it replaces a raise of the same limit, key, unit and window.
+	// A raise whose Add is 0 is removed.
+	SetRaise(ctx context.Context, r Raise) error
+
+	// Raises returns the raises that have not ended, in no order.
+	Raises(ctx context.Context) ([]Raise, error)
+
+	// Nodes is the number of nodes, this one included, that used the store in
+	// the last minute.
+	Nodes(ctx context.Context) (int, error)
+
+	// Ping reports whether the store can decide at present.
+	Ping(ctx context.Context) error
+}
+
+// ErrFull is returned by Take when the store can remember no further key
+// without forgetting one that is near its limit.
+var ErrFull = errors.New("no memory left for another key that counts")
+
+// Window is one number of a limit: at most Max in any Length. It is immutable
+// and shared by all budgets with the same numbers.
+type Window struct {
+	Unit   Unit
+	Length time.Duration // whole seconds, MinWindow to MaxWindow
+	Max    int64         // 0 refuses always; at most MaxNumber
+	// Reserve divides Max: room that only the named shares may use. Nil for most.
+	Reserve []Reserve
+}
+
+// Reserve keeps Min of a window's Max for one share. With u(s) used by share s,
+// "" being all who have no reserve, and with Open = Max - sum of Min:
+//
+//	taken = u("") + sum over s of max(0, u(s)-Min(s))
+//
+// a charge n of share "" fits when taken+n <= Open and the sum of all u plus n
+// is at most Max. A charge n of share s fits when the sum of all u plus n is at
+// most Max and max(0, u(s)+n-Min(s)) - max(0, u(s)-Min(s)) is at most
+// max(0, Open-taken); so within its Min it always fits. A raise adds to Max and
+// Open, not to Min. All shares that have state in the window are summed, also
+// those that no longer have a reserve: these count as "".
+type Reserve struct {
+	Share string
+	Min   int64
+}
+
+// Budget is what one limit allows one key: the unit of state.
+type Budget struct {
+	// Limit is the name of the limit.
+	Limit string
+	// Key is the text of the key, as "client=shop recipient_domain=x.example";
+	// see appendKey for why it is unambiguous. Never empty, at most about 1 KiB,
+	// no space or control octet inside a value. It belongs to the caller and
+	// may change after the call: a store that keeps it copies it.
+	Key []byte
+	// Share is the stream that this mail's charges count in where Windows have
+	// a Reserve; "" when the stream has none.
+	Share   string
+	Windows []Window
+	// Shadow: never refuses; see Batch.
+	Shadow bool
+	// OnFailure is for Failover.
+	OnFailure OnFailure
+	// Paid: the transaction has paid a message here, so that further requests
+	// charge none. In; also out: set when a request of this batch paid it.
+	Paid bool
+	// Results has one element per window. Out.
+	Results []WindowResult
+}
+
+// Slot is the part of the key that decides where a Cluster keeps the budget:
+// budgets of one client have the same slot.
+func (b *Budget) Slot() []byte {
+	if i := bytes.IndexByte(b.Key, ' '); i >= 0 {
+		return b.Key[:i]
+	}
+	return b.Key
+}
+
+// WindowResult is a window after the batch.
+type WindowResult struct {
+	// Max is the number with live raises; for a share without reserve, less
+	// what is reserved (Open).
+	Max int64
+	// Used is Max less the room that is left for the budget's share; it is over
+	// Max when the number was lowered.
+	Used int64
+	// Refused: at least one request of the batch had no room here.
+	Refused bool
+	// Near: a charge of this batch brought Used to 80 % of Max or more, and none
+	// had done so within the last Length.
+	Near bool
+	// Free is the time until one more of the unit fits here; 0 when it does
+	// now, -1 when it never will. Only filled in by a peek.
+	Free time.Duration
+}
+
+// Batch is what one call of Take decides. All slices belong to the caller, are
+// reused, and must not be kept.
+//
+// A request touches the budgets that its Refs name. In each it costs
+// r.Recipients in windows of Recipients, r.Bytes in windows of Bytes, 1 in
+// windows of DistinctRecipients where r.Distinct is not 0 and not yet live, and
+// 1 in windows of Messages when r.Recipients is over 0 and the budget is not
+// Paid. What costs 0 fits always.
+//
+// A request is OK when it fits every window of every budget it touches that is
+// not Shadow; it is then charged to all of those. Otherwise it costs nothing at
+// all. A Shadow budget is charged by a request that is OK and that fits all
+// windows of that budget itself: its counts are those it would have if it were
+// enforced, and it has no influence on anything else.
+type Batch struct {
+	ID       Attempt
+	Budgets  []Budget
+	Requests []Request
+	// Peek: decide each request against the counts as they are, charge nothing.
+	Peek bool
+}
+
+// Request is one recipient, or the body of a message.
+type Request struct {
+	Recipients int64  // 1 for a recipient, 0 for a body
+	Bytes      int64  // of a body
+	Distinct   uint64 // hash of the recipient, never 0 for a recipient
+	Refs       []Ref  // at most one per budget
+
+	// OK and the fields below are out. RetryAfter and what follows are only
+	// meaningful when OK is false.
+	OK bool
+	// Down: the store was away and a limit chose FailDefer. Only set by Failover;
+	// Budget then names that limit.
+	Down bool
+	// RetryAfter is the time until the request fits everywhere if nobody else
+	// takes the room: the longest wait of all windows without room, rounded up
+	// to the store's resolution. For a request that can never fit, its Length.
+	RetryAfter time.Duration
+	// Budget and Window are the indexes of the window with that wait; of
+	// several, the first. One that can never be met comes before all.
+	Budget, Window int
+	// Never: the request is greater than what the window ever has for its share.
+	Never bool
+}
+
+// Ref says that a request touches Batch.Budgets[Budget].
+type Ref struct {
+	Budget int
+	// Charged: the request was charged to the budget. Out. False for a request
+	// that is not OK, and for a Shadow budget without room.
+	Charged bool
+	// Message: this charge included the message. Out.
+	Message bool
+	// At stamps the charge; what it means is the store's own business. Out.
+	At int64
+}
+
+// Return is a charge to give back. Budget is as it was in the Batch that made
+// the charge, At is the Ref's; amounts of 0 are left alone. A Distinct value is
+// forgotten only if that charge was the first and only one of its window.
+type Return struct {
+	Budget     Budget
+	At         int64
+	Messages   int64
+	Recipients int64
+	Bytes      int64
+	Distinct   uint64
+}
+
+// Record is a charge that was made Age ago without the store.
+type Record struct {
+	Limit    string
+	Key      string
+	Share    string
+	Unit     Unit
+	Length   time.Duration
+	Age      time.Duration // less than Length
+	N        int64         // of Unit; 1 for DistinctRecipients
+	Distinct uint64        // only for DistinctRecipients
+}
+
+// Raise adds room to one budget for a time.
+type Raise struct {
+	Limit  string        `json:"limit"`
+	Key    string        `json:"key"`
+	Unit   Unit          `json:"unit"`
+	Window time.Duration `json:"window"` // nanoseconds; 0: every window of the unit
+	Add    int64         `json:"add"`    // at most MaxNumber
+	Made   time.Time     `json:"made"`
+	Until  time.Time     `json:"until"`
+	Reason string        `json:"reason"`
+}
+
+// Attempt names one call that changes counts, over all nodes and restarts.
+type Attempt struct {
+	Node uint64 // drawn at random by the process
+	Seq  uint64 // counts its attempts
+}
