@@ -73,7 +73,7 @@ func (c *Config) SetDefaults() {
 // Check reports every problem of the table.
 func (c *Config) Check(report func(key, problem string)) {
 	between(report, "failures", c.Failures, 1, 20)
-	between(report, "suspend_after", c.SuspendAfter.N, 1, 10_000)
+	between(report, "suspend_after", c.SuspendAfter.N, 1, 100)
 	between(report, "suspend_after", c.SuspendAfter.Period, time.Second, 24*time.Hour)
 	between(report, "suspend_for", c.SuspendFor, time.Minute, 24*time.Hour)
 	between(report, "delay", c.Delay, 0, 10*time.Second)

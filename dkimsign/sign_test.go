@@ -123,4 +123,3 @@ func allFields() string {
 	}
 	return b.String()
 }
-
