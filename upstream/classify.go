@@ -1,0 +1,181 @@
+package upstream
+
+import (
+	_ "embed"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Class says what a reply of an upstream or receiver means to an operator.
+type Class string
+
+// Classes in the order in which a reply is tried against them.
+const (
+	ListedIP        Class = "listed-ip"                // our address or network is on a list, or its reputation is called bad
+	ListedDomain    Class = "listed-domain"            // the same for a domain of ours
+	ListedContent   Class = "listed-content"           // a URL or attachment in the message is on a list
+	PolicyAuth      Class = "policy-auth"              // SPF, DKIM or DMARC failed, is missing or not aligned
+	PTR             Class = "ptr"                      // reverse DNS or EHLO name
+	RateLimited     Class = "rate-limited-by-receiver" // too much, too fast, or too many complaints
+	Greylisted      Class = "greylisted"               // come back later, nothing is wrong
+	NoSuchUser      Class = "no-such-user"             // mailbox or domain does not exist
+	MailboxFull     Class = "mailbox-full"             // over quota
+	MailboxDisabled Class = "mailbox-disabled"         // exists or existed, takes no mail now
+	SenderRejected  Class = "sender-rejected"          // this sender is not wanted or cannot exist
+	RelayDenied     Class = "relay-denied"             // not responsible, or authentication is asked for
+	ContentSpam     Class = "content-spam"             // judged to be spam
+	ContentVirus    Class = "content-virus"            // malware, or a forbidden attachment type
+	TooLarge        Class = "size"                     // message, header or attachment too large
+	TLSRequired     Class = "tls-required"             // TLS or better TLS is needed
+	TemporaryFault  Class = "temporary-fault"          // their trouble
+	Other           Class = "other"                    // everything else, and what no rule knows
+)
+
+// Listed reports whether a reply of this class says that we, or a part of the
+// message, are on a list.
+func (c Class) Listed() bool {
+	return c == ListedIP || c == ListedDomain || c == ListedContent
+}
+
+// Verdict is what the rules say about one reply.
+type Verdict struct {
+	Class  Class
+	List   string        // which list or whose, for the listed classes; "" when the reply names none
+	Rule   string        // name of the rule that matched; "" when none did
+	Remedy string        // what an operator does about it, one sentence
+	Wait   time.Duration // how long the reply asks us to wait; 0 when it names no time
+	// Sign is true for the listed classes and for a refusal for volume that
+	// speaks of reputation or complaints: the step before a listing.
+	Sign bool
+}
+
+// Classify says by the built-in rules what a reply means. stage is the command
+// that it answers (connect, ehlo, mail, rcpt, data, dot) or "" when unknown;
+// reply is the text as received, its lines separated by "\n", with or without
+// the code in front of each. It takes time linear in the reply, of which it
+// reads the first 4 KiB.
+func Classify(stage, reply string) Verdict { return builtIn().Classify(stage, reply) }
+
+//go:embed rules.txt
+var rulesText string
+
+// BuiltInRules is the text of the rules that are compiled in, for people to
+// read and to copy from.
+func BuiltInRules() string { return rulesText }
+
+var builtIn = sync.OnceValue(func() *Rules {
+	r, err := NewRules("")
+	if err != nil {
+		panic("upstream: built-in reply rules: " + err.Error())
+	}
+	return r
+})
+
+// Classify is like the function of that name, with the operator's rules first.
+// It may be called from several goroutines.
+func (r *Rules) Classify(stage, reply string) Verdict {
+	t := readReply(reply, r.lists)
+	if t.code >= 200 && t.code < 400 {
+		return Verdict{Class: Other, Remedy: r.remedies[Other]}
+	}
+	v := r.match(stage, &t)
+	if t.code < 500 || v.Class == RateLimited {
+		v.Wait = waitIn(t.text)
+	}
+	v.Sign = v.Sign || v.Class.Listed()
+	return v
+}
+
+func (r *Rules) match(stage string, t *replyText) Verdict {
+	met := r.prefilter.find(t.text)
+	for i := range r.rules {
+		rule := &r.rules[i]
+		if !rule.matches(stage, t, &met) {
+			continue
+		}
+		v := Verdict{Class: rule.class, Rule: rule.name, Remedy: rule.remedy, Sign: rule.sign}
+		if v.Remedy == "" {
+			v.Remedy = r.remedies[rule.class]
+		}
+		if v.Class.Listed() {
+			v.List = rule.list
+			if v.List == "" {
+				v.List = r.lists.name(t)
+			}
+		}
+		return v
+	}
+	return Verdict{Class: Other, Remedy: r.remedies[Other]}
+}
+
+// matches reports whether every condition of the rule holds; the cheap ones
+// come first.
+func (c *replyRule) matches(stage string, t *replyText, met *clauseSet) bool {
+	if len(c.stages) > 0 && stage != "" && !hasWord(c.stages, stage) {
+		return false
+	}
+	if len(c.codes) > 0 && !anyPattern(c.codes, t.codeText) || len(c.statuses) > 0 && !anyPattern(c.statuses, t.status) {
+		return false
+	}
+	for _, p := range c.and {
+		if !p.matches(t.text, met) {
+			return false
+		}
+	}
+	return (len(c.text) == 0 || anyMatches(c.text, t, met)) && !anyMatches(c.not, t, met)
+}
+
+func anyMatches(set []pattern, t *replyText, met *clauseSet) bool {
+	for i := range set {
+		if set[i].matches(t.text, met) {
+			return true
+		}
+	}
+	return false
+}
+
+func hasWord(words []string, w string) bool {
+	for _, s := range words {
+		if s == w {
+			return true
+		}
+	}
+	return false
+}
+
+// anyPattern reports whether s equals one of the patterns, in which an x stands
+// for any digits.
+func anyPattern(patterns []string, s string) bool {
+	for _, p := range patterns {
+		if codeMatches(p, s) {
+			return true
+		}
+	}
+	return false
+}
+
+func codeMatches(pattern, s string) bool {
+	if strings.IndexByte(pattern, '.') < 0 { // a reply code: digit by digit
+		if len(pattern) != len(s) {
+			return false
+		}
+		for i := range len(s) {
+			if pattern[i] != 'x' && pattern[i] != s[i] {
+				return false
+			}
+		}
+		return true
+	}
+	for {
+		p, pRest, pMore := strings.Cut(pattern, ".")
+		q, qRest, qMore := strings.Cut(s, ".")
+		if q == "" || p != "x" && p != q || pMore != qMore {
+			return false
+		}
+		if !pMore {
+			return true
+		}
+		pattern, s = pRest, qRest
+	}
+}
