@@ -151,3 +151,15 @@ func isHostName(s string) bool {
 	}
 	return true
 }
+
+// CheckName returns what is wrong with a domain and selector given by hand, or
+// "".
+func CheckName(domain, selector string) string {
+	if problem := CheckDomain(domain); problem != "" {
+		return fmt.Sprintf("domain %q %s", domain, problem)
+	}
+	if !isHostName(selector) {
+		return fmt.Sprintf(`selector %q is not a DNS name; use letters, digits and hyphens, as in "s2026"`, selector)
+	}
+	return ""
+}

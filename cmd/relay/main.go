@@ -28,7 +28,10 @@ type verb struct {
 }
 
 // verbs in the order in which usage lists them.
-var verbs = []verb{}
+var verbs = []verb{
+	{"dkim", "make DKIM keys and print their DNS records", runDKIM},
+	{"hash-password", "hash a password for [user.NAME]", runHashPassword},
+}
 
 func main() {
 	os.Exit(run(stdio{os.Stdin, os.Stdout, os.Stderr}, os.Args[1:]))

@@ -1,0 +1,121 @@
+package main
+
+import (
+	"crypto"
+	"errors"
+	"flag"
+	"fmt"
+	"io/fs"
+
+	"postern/dkimsign"
+)
+
+const dkimUsage = `usage: relay dkim keygen -domain D -selector S [-type rsa|ed25519] [-bits 2048] -out FILE
+       relay dkim record -domain D -selector S -key FILE
+`
+
+func runDKIM(io stdio, args []string) int {
+	if len(args) > 0 {
+		switch args[0] {
+		case "keygen":
+			return runKeygen(io, args[1:])
+		case "record":
+			return runRecord(io, args[1:])
+		case "-h", "-help", "--help", "help":
+			fmt.Fprint(io.out, dkimUsage)
+			return exitOK
+		}
+		fmt.Fprintf(io.err, "relay dkim: unknown command %q\n", args[0])
+	}
+	fmt.Fprint(io.err, dkimUsage)
+	return exitUsage
+}
+
+// runKeygen makes a key file and prints the record to publish.
+func runKeygen(io stdio, args []string) int {
+	var domain, selector, out string
+	kind, bits := dkimsign.RSA, 2048
+	f := dkimFlags(io, "keygen", &domain, &selector)
+	f.TextVar(&kind, "type", kind, "`kind` of key: rsa or ed25519")
+	f.IntVar(&bits, "bits", bits, "size of an RSA key")
+	f.StringVar(&out, "out", "", "`file` to write, mode 0600; it must not exist")
+	if status, ok := parseFlags(f, args); !ok {
+		return status
+	}
+	if problem := dkimsign.CheckName(domain, selector); problem != "" {
+		return dkimMisuse(io, problem)
+	}
+	if out == "" {
+		return dkimMisuse(io, "-out is missing; name the file to write")
+	}
+	key, err := dkimsign.NewKey(kind, bits)
+	if err != nil {
+		return dkimMisuse(io, err.Error())
+	}
+	err = dkimsign.WriteKey(out, key)
+	if errors.Is(err, fs.ErrExist) {
+		fmt.Fprintf(io.err, "relay dkim: %s exists and was left alone; name another file, and another selector for a new key\n", out)
+		return exitFault
+	}
+	if err != nil {
+		fmt.Fprintf(io.err, "relay dkim: write key: %v\n", err)
+		return exitFault
+	}
+	printRecord(io, domain, selector, key)
+	return exitOK
+}
+
+// runRecord prints the record of one key file or of all keys of a
+// configuration.
+func runRecord(io stdio, args []string) int {
+	var domain, selector, file string
+	f := dkimFlags(io, "record", &domain, &selector)
+	f.StringVar(&file, "key", "", "private key `file`")
+	if status, ok := parseFlags(f, args); !ok {
+		return status
+	}
+	if file == "" {
+		return dkimMisuse(io, "-key is missing; name the key file")
+	}
+	if problem := dkimsign.CheckName(domain, selector); problem != "" {
+		return dkimMisuse(io, problem)
+	}
+	key, err := dkimsign.ReadKey(file)
+	if err != nil {
+		fmt.Fprintf(io.err, "relay dkim: %v\n", err)
+		return exitFault
+	}
+	printRecord(io, domain, selector, key)
+	return exitOK
+}
+
+func dkimFlags(io stdio, name string, domain, selector *string) *flag.FlagSet {
+	f := flag.NewFlagSet("relay dkim "+name, flag.ContinueOnError)
+	f.SetOutput(io.err)
+	f.StringVar(domain, "domain", "", "`domain` that signs, as in d=")
+	f.StringVar(selector, "selector", "", "`name` of the key, as in s=")
+	return f
+}
+
+// parseFlags returns false with the exit status when the verb is to end.
+func parseFlags(f *flag.FlagSet, args []string) (status int, ok bool) {
+	switch err := f.Parse(args); {
+	case errors.Is(err, flag.ErrHelp):
+		return exitOK, false
+	case err != nil:
+		return exitUsage, false
+	case f.NArg() > 0:
+		fmt.Fprintf(f.Output(), "%s: unexpected argument %q\n", f.Name(), f.Arg(0))
+		return exitUsage, false
+	}
+	return exitOK, true
+}
+
+func dkimMisuse(io stdio, problem string) int {
+	fmt.Fprintf(io.err, "relay dkim: %s\n", problem)
+	return exitUsage
+}
+
+func printRecord(io stdio, domain, selector string, key crypto.Signer) {
+	fmt.Fprintln(io.out, dkimsign.ZoneLine(dkimsign.Record(domain, selector, key)))
+}

@@ -1,0 +1,98 @@
+package main
+
+import (
+	"bufio"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"golang.org/x/term"
+
+	"postern/auth"
+)
+
+// maxPassword is the longest password that hash-password takes, in octets: what
+// fits into an AUTH line with room to spare.
+const maxPassword = 1024
+
+// runHashPassword prints the hash of a password for [user.NAME] in the
+// configuration. The password comes from the terminal without echo, or from the
+// first line of the standard input.
+func runHashPassword(stdio stdio, args []string) int {
+	f := flag.NewFlagSet("relay hash-password", flag.ContinueOnError)
+	f.SetOutput(stdio.err)
+	bcrypt := f.Bool("bcrypt", false, "print a bcrypt hash instead of argon2id")
+	if status, ok := parseFlags(f, args); !ok {
+		return status
+	}
+	password, err := readPassword(stdio)
+	if err != nil {
+		fmt.Fprintf(stdio.err, "relay hash-password: %v\n", err)
+		return exitFault
+	}
+	text := ""
+	if *bcrypt {
+		text, err = auth.HashBcrypt(password)
+	} else {
+		text = auth.HashArgon2id(password)
+	}
+	if err != nil {
+		fmt.Fprintf(stdio.err, "relay hash-password: %v\n", err)
+		return exitFault
+	}
+	fmt.Fprintln(stdio.out, text)
+	return exitOK
+}
+
+func readPassword(stdio stdio) (string, error) {
+	file, ok := stdio.in.(*os.File)
+	if !ok || !term.IsTerminal(int(file.Fd())) {
+		return readLine(stdio.in)
+	}
+	first, err := ask(stdio.err, file, "Password: ")
+	if err != nil {
+		return "", err
+	}
+	second, err := ask(stdio.err, file, "Again: ")
+	if err == nil && first != second {
+		err = errors.New("the two passwords differ; nothing was printed")
+	}
+	if err != nil {
+		return "", err
+	}
+	return checkPassword(first)
+}
+
+func ask(w io.Writer, file *os.File, prompt string) (string, error) {
+	fmt.Fprint(w, prompt)
+	password, err := term.ReadPassword(int(file.Fd()))
+	fmt.Fprintln(w)
+	if err != nil {
+		return "", fmt.Errorf("read password: %w", err)
+	}
+	return string(password), nil
+}
+
+// readLine reads up to the first line end or the end of the input.
+func readLine(r io.Reader) (string, error) {
+	line, err := bufio.NewReader(io.LimitReader(r, maxPassword+3)).ReadString('\n')
+	if err != nil && err != io.EOF {
+		return "", fmt.Errorf("read password: %w", err)
+	}
+	return checkPassword(strings.TrimSuffix(strings.TrimSuffix(line, "\n"), "\r"))
+}
+
+func checkPassword(s string) (string, error) {
+	switch {
+	case s == "":
+		return "", errors.New("the password is empty")
+	case len(s) > maxPassword:
+		return "", fmt.Errorf("the password is longer than %d octets", maxPassword)
+	case strings.ContainsRune(s, 0):
+		return "", errors.New("the password holds a NUL, which SASL PLAIN cannot carry")
+	}
+	return s, nil
+}
