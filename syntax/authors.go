@@ -182,7 +182,7 @@ func (p *parser) route() error {
 	if err := p.cfws(); err != nil {
 		return err
 	}
-	for routed := false; ; {
+	for start, routed := p.at, false; ; {
 		switch c := p.peek(); {
 		case c == '@':
 			if _, err := p.atDomain("route"); err != nil {
@@ -195,7 +195,7 @@ func (p *parser) route() error {
 			p.at++
 			return p.cfws()
 		default:
-			return ambiguousIf(routed)
+			return ambiguousIf(p.at > start)
 		}
 		if err := p.cfws(); err != nil {
 			return err

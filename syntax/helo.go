@@ -34,9 +34,14 @@ func Helo(s string) error {
 
 // looseLiteral takes an IPv6 address without its tag as well.
 func looseLiteral(s string) bool {
+	inner, ok := strings.CutPrefix(s, "[")
+	inner, closed := strings.CutSuffix(inner, "]")
+	if !ok || !closed {
+		return false
+	}
 	if _, err := literal(s); err == nil {
 		return true
 	}
-	_, err := netip.ParseAddr(strings.TrimSuffix(strings.TrimPrefix(s, "["), "]"))
-	return err == nil && s[0] == '[' && s[len(s)-1] == ']'
+	_, err := netip.ParseAddr(inner)
+	return err == nil
 }

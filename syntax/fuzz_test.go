@@ -1,0 +1,176 @@
+package syntax
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+	"unicode"
+	"unicode/utf8"
+
+	"postern/mail"
+)
+
+// checkAddress holds an address that passed to what its type promises.
+func checkAddress(t *testing.T, a mail.Address) {
+	t.Helper()
+	if a.Local == "" || len(a.Local) > maxLocal || len(mail.QuoteLocal(a.Local)) > maxLocal {
+		t.Fatalf("local part of %+v", a)
+	}
+	if a.Domain == "" || len(a.Domain) > maxDomain || len(a.Written) > maxDomain || a.Written == a.Domain {
+		t.Fatalf("domain of %+v", a)
+	}
+	if !mail.ASCII(a.Domain) || a.Domain[0] != '[' && strings.ToLower(a.Domain) != a.Domain {
+		t.Fatalf("domain of %+v is not in lower-case A-labels", a)
+	}
+	noControls(t, a.String())
+	noControls(t, a.Key())
+}
+
+func noControls(t *testing.T, s string) {
+	t.Helper()
+	if !utf8.ValidString(s) || strings.ContainsFunc(s, unicode.IsControl) {
+		t.Fatalf("controls or broken UTF-8 in %q", s)
+	}
+}
+
+// roundTrip holds what goes to the upstream to what was judged.
+func roundTrip(t *testing.T, a mail.Address, literals bool) {
+	t.Helper()
+	for _, s := range []string{a.String(), a.Key()} {
+		b, err := Mailbox(s, true)
+		if err != nil || b.Key() != a.Key() {
+			t.Fatalf("%+v goes out as %q and comes back as %+v, %v", a, s, b, err)
+		}
+	}
+	if b, err := Mailbox(a.String(), true); err != nil || b != a {
+		t.Fatalf("%+v comes back as %+v, %v", a, b, err)
+	}
+	b, rest, err := ForwardPath("<"+a.String()+"> X=y", true, literals)
+	if err != nil || b != a || rest != "X=y" {
+		t.Fatalf("%+v comes back as %+v, %q, %v", a, b, rest, err)
+	}
+}
+
+func FuzzPath(f *testing.F) {
+	for _, s := range []string{
+		"<>", "<a@example.org> SIZE=1", `<"a@b> X=y"@ok.example>`, `<"a\"\\b"@[192.0.2.1]>`, "<a@[IPv6:2001:db8::1]>", "<postmaster>",
+		"<jdöe@mächine.example>", "<a@XN--Mchine-bua.example>", "<@a,@b:c@d>", "<a@xn--a-ecp.ru>", "<a@אב.example>",
+	} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		if a, _, err := ReversePath(s, true); err == nil && !a.IsNull() {
+			checkAddress(t, a)
+			roundTrip(t, a, true)
+		}
+		a, _, err := ReversePath(s, false)
+		if err == nil && (a.UTF8() || !mail.ASCII(a.Written)) {
+			t.Fatalf("%+v without SMTPUTF8", a)
+		}
+		r, _, err := ForwardPath(s, false, false)
+		if err == nil && r != mail.Postmaster {
+			checkAddress(t, r)
+			roundTrip(t, r, false)
+		}
+	})
+}
+
+func FuzzMailCommand(f *testing.F) {
+	f.Add("<a@example.org> SIZE=1 BODY=8BITMIME SMTPUTF8 RET=HDRS ENVID=a+2Bb AUTH=<> REQUIRETLS")
+	f.Add("<jdöe@example.org> SMTPUTF8")
+	f.Fuzz(func(t *testing.T, s string) {
+		env, err := MailCommand(s)
+		if err != nil {
+			return
+		}
+		if env.From.UTF8() && !env.UTF8 || env.Size < 0 {
+			t.Fatalf("%+v", env)
+		}
+		for _, v := range []string{env.Body, env.Ret, env.EnvID, env.Auth} {
+			if v != strings.TrimFunc(v, func(r rune) bool { return r <= ' ' || r >= 0x7f }) || strings.ContainsAny(v, " =") {
+				t.Fatalf("%+v", env)
+			}
+		}
+	})
+}
+
+func FuzzRcptCommand(f *testing.F) {
+	f.Add("<b@example.org> NOTIFY=SUCCESS,DELAY ORCPT=rfc822;a+2Bb@example.org", false)
+	f.Add(`<b@example.org> ORCPT=utf-8;jdöe\x{20}@example.org`, true)
+	f.Fuzz(func(t *testing.T, s string, utf8 bool) {
+		r, err := RcptCommand(s, utf8, true)
+		if err != nil {
+			return
+		}
+		noControls(t, r.Notify)
+		noControls(t, r.ORcpt)
+		if strings.Contains(r.Notify+r.ORcpt, " ") || !utf8 && !mail.ASCII(r.ORcpt) {
+			t.Fatalf("%+v", r)
+		}
+	})
+}
+
+func FuzzHelo(f *testing.F) {
+	f.Add("relay.example.org")
+	f.Add("[IPv6:2001:db8::1]")
+	f.Fuzz(func(t *testing.T, s string) {
+		if Helo(s) == nil && (!mail.ASCII(s) || strings.ContainsAny(s, " ()<>\r\n\x00\x7f")) {
+			t.Fatalf("%q passes", s)
+		}
+	})
+}
+
+func FuzzHeader(f *testing.F) {
+	f.Add([]byte("From : a\r\nSubject: b\r\n c\r\n\r\nbody"))
+	f.Add([]byte("From a Mon\r\n"))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		h, err := ParseHeader(b, 50)
+		if err != nil {
+			return
+		}
+		var all []byte
+		for _, f := range h {
+			noControls(t, f.Name)
+			if f.Name == "" || !bytes.HasPrefix(f.Raw, []byte(f.Name)) || bytes.ContainsAny([]byte(f.Text()), "\r\n") {
+				t.Fatalf("field %q %q", f.Name, f.Raw)
+			}
+			all = append(all, f.Raw...)
+		}
+		if !bytes.HasPrefix(b, all) || len(all) < len(b) && !bytes.HasPrefix(b[len(all):], []byte("\r\n")) {
+			t.Fatalf("%q is split into %q", b, h)
+		}
+		if end := HeaderEnd(b, 0); end >= 0 && end != len(all)+2 {
+			t.Fatalf("header ends at %d or at %d", end, len(all)+2)
+		}
+		if again, err := ParseHeader(all, 50); err != nil || len(again) != len(h) {
+			t.Fatalf("%q then gives %q, %v", all, again, err)
+		}
+	})
+}
+
+func FuzzAuthors(f *testing.F) {
+	for _, s := range []string{
+		"Anna <a@example.org>", `"a@evil"@example.org (x \) y)`, "B:a@b.example,;", "<@a:b@[192.0.2.1]>", "=?utf-8?q?a=40b?= <a\r\n @b.example>",
+		"J\xfc <jdöe@mächine.example>", "a . b @ c . d",
+	} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		authors, err := Authors(b)
+		if err != nil {
+			if authors != nil {
+				t.Fatal("authors beside an error")
+			}
+			return
+		}
+		if len(authors) == 0 || len(authors) > MaxAuthors {
+			t.Fatalf("%d authors", len(authors))
+		}
+		for _, a := range authors {
+			checkAddress(t, a.Address)
+			roundTrip(t, a.Address, true)
+			noControls(t, a.Name)
+			noControls(t, a.Comment)
+		}
+	})
+}

@@ -1,0 +1,119 @@
+package syntax
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+)
+
+func names(h Header) string {
+	var all []string
+	for _, f := range h {
+		all = append(all, f.Name)
+	}
+	return strings.Join(all, ",")
+}
+
+func TestParseHeader(t *testing.T) {
+	for _, tt := range []struct {
+		name, in, fields string
+		err              error
+	}{
+		{name: "nothing", in: ""},
+		{name: "blank line alone", in: "\r\n"},
+		{name: "with the blank line", in: "From: a\r\nTo: b\r\n\r\n", fields: "From,To"},
+		{name: "without the blank line", in: "From: a\r\nTo: b\r\n", fields: "From,To"},
+		{name: "without the last CR LF", in: "From: a\r\nTo: b", fields: "From,To"},
+		{name: "what follows the blank line is no header", in: "From: a\r\n\r\nFrom: b\r\n", fields: "From"},
+		{name: "folded", in: "Subject: a\r\n b\r\n\tc\r\nTo: d\r\n", fields: "Subject,To"},
+		{name: "white space alone continues a field", in: "Subject: a\r\n \r\nTo: d\r\n", fields: "Subject,To"},
+		{name: "space before the colon", in: "Subject : a\r\nFrom \t: b\r\n", fields: "Subject,From"},
+		{name: "nothing after the colon", in: "Cc:\r\nTo:b\r\n", fields: "Cc,To"},
+		{name: "same name twice", in: "To: a\r\nto: b\r\n", fields: "To,to"},
+		{name: "8-bit body", in: "Subject: Gr\xfc\xdfe\r\n", fields: "Subject"},
+		{name: "odd but legal name", in: "X_y!z/1: a\r\n", fields: "X_y!z/1"},
+
+		{name: "line without colon", in: "From: a\r\nhello there\r\n", err: ErrNotField},
+		{name: "empty name", in: ": a\r\n", err: ErrNotField},
+		{name: "blank name", in: "From: a\r\n : b\r\n", fields: "From"}, // it is folded
+		{name: "blank in the name", in: "Fr om: a\r\n", err: ErrNotField},
+		{name: "folded before the colon", in: "From\r\n : a\r\n", err: ErrNotField},
+		{name: "8-bit name", in: "Fr\xf6m: a\r\n", err: ErrNotField},
+		{name: "control in the name", in: "Fr\x01om: a\r\n", err: ErrNotField},
+		{name: "mailbox line", in: "From a@example.org Mon Jan  5 10:00:00 2026\r\nFrom: a\r\n", err: ErrNotField},
+		{name: "quoted mailbox line", in: ">From a@example.org Mon Jan  5 2026\r\n", err: ErrNotField},
+		{name: "first line folded", in: " From: a\r\n", err: ErrNotField},
+		{name: "bare LF", in: "From: a\nTo: b\r\n", err: ErrNewline},
+		{name: "bare CR", in: "From: a\rTo: b\r\n", err: ErrNewline},
+		{name: "CR CR LF", in: "From: a\r\r\n", err: ErrNewline},
+		{name: "NUL", in: "From: a\x00\r\n", err: ErrNewline},
+		{name: "one field too many", in: strings.Repeat("A: b\r\n", 21), err: ErrManyFields},
+		{name: "as many as asked for", in: strings.Repeat("A: b\r\n", 20), fields: strings.TrimSuffix(strings.Repeat("A,", 20), ",")},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			h, err := ParseHeader([]byte(tt.in), 20)
+			if names(h) != tt.fields || !errors.Is(err, tt.err) {
+				t.Errorf("%s, %v; want %s, %v", names(h), err, tt.fields, tt.err)
+			}
+		})
+	}
+}
+
+func TestParseHeaderNamesTheLine(t *testing.T) {
+	_, err := ParseHeader([]byte("From: a\r\nSubject: b\r\n c\r\noops\r\n"), 20)
+	if err == nil || err.Error() != "line 4: not a header field" {
+		t.Error(err)
+	}
+}
+
+func TestHeaderLookup(t *testing.T) {
+	h, err := ParseHeader([]byte("From : a\r\nX: 1\r\nFROM: b\r\n c\r\n"), 20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if f, ok := h.Get("from"); !ok || string(f.Raw) != "From : a\r\n" || string(f.Body()) != " a\r\n" {
+		t.Errorf("Get: %q, %v", f.Raw, ok)
+	}
+	all := h.All("From")
+	if len(all) != 2 || string(all[1].Body()) != " b\r\n c\r\n" || all[1].Text() != "b c" {
+		t.Errorf("All: %q", all)
+	}
+	if h.Count("from") != 2 || h.Count("to") != 0 {
+		t.Error("Count")
+	}
+	if _, ok := h.Get("to"); ok {
+		t.Error("a field that is not there was found")
+	}
+}
+
+func TestHeaderEnd(t *testing.T) {
+	for _, tt := range []struct {
+		in   string
+		from int
+		want int
+	}{
+		{"", 0, -1},
+		{"A: b\r\n", 0, -1},
+		{"\r\nbody", 0, 2},
+		{"A: b\r\n\r\nbody", 0, 8},
+		{"A: b\r\n\r\nbody\r\n\r\n", 0, 8},
+		{"A: b\r\n\r\nbody", 7, 8}, // cut before the last LF
+		{"A: b\r\n\r\nbody", 5, 8},
+		{"A: b\r\n\n", 0, -1},
+	} {
+		if got := HeaderEnd([]byte(tt.in), tt.from); got != tt.want {
+			t.Errorf("HeaderEnd(%q, %d) = %d, want %d", tt.in, tt.from, got, tt.want)
+		}
+	}
+}
+
+func ExampleHeader_All() {
+	h, _ := ParseHeader([]byte("To: a@example.org\r\nTo: b@example.org\r\n"), 100)
+	for _, f := range h.All("to") {
+		fmt.Println(f.Text())
+	}
+	// Output:
+	// a@example.org
+	// b@example.org
+}
