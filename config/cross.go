@@ -1,0 +1,254 @@
+package config
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+	"strconv"
+
+	"postern/relay"
+	"postern/syntax"
+)
+
+// maxSocket is the length up to which Linux takes the path of a Unix socket.
+const maxSocket = 107
+
+// crossCheck holds the tables of a file against one another.
+type crossCheck struct {
+	*File
+	d         *decoder
+	usersFile *decoder // nil: none
+}
+
+func (x *crossCheck) all() {
+	x.top()
+	x.tableNames()
+	x.listeners()
+	x.listenerAddresses()
+	x.clients()
+	x.streams()
+	x.limits()
+	x.dkim()
+	x.outliers()
+	x.files()
+	x.unused()
+}
+
+func (x *crossCheck) top() {
+	switch {
+	case x.Hostname == "":
+		x.d.problem("hostname", `missing; write the full name of this host, as hostname = "relay.example.org"`)
+	case !isHostName(x.Hostname):
+		x.d.problem("hostname", fmt.Sprintf(`%q is not a full host name; write as "relay.example.org"`, x.Hostname))
+	}
+	for i, domain := range x.InternalDomains {
+		if !isDomainPattern(domain) {
+			x.d.problem(join("internal_domains", strconv.Itoa(i)), fmt.Sprintf(`%q is not a domain; write as "example.org" or "*.example.org"`, domain))
+		}
+	}
+	if x.Postmaster != "" {
+		if _, err := syntax.Mailbox(x.Postmaster, false); err != nil {
+			x.d.problem("postmaster", fmt.Sprintf(`%q is not an address; write as "postmaster@example.org"`, x.Postmaster))
+		}
+	}
+	if len(x.Listener) == 0 {
+		x.d.problem("listener", `no table [listener.NAME]; write one with address = "127.0.0.1:2525"`)
+	}
+	if len(x.Control.Socket) > maxSocket {
+		x.d.problem("control.socket", "the path is longer than 107 octets, which no system takes; write a shorter one")
+	}
+	if a := x.Admin.Address; a.IsValid() && !a.Addr().IsLoopback() {
+		x.d.warn("admin.address", "whoever reaches this address can read the metrics; use a loopback address, or let a firewall guard it")
+	}
+}
+
+// tableNames checks the names that operators choose for tables.
+func (x *crossCheck) tableNames() {
+	for table, names := range map[string][]string{
+		"listener": sortedKeys(x.Listener), "client": sortedKeys(x.Client), "stream": sortedKeys(x.Stream),
+		"upstream": sortedKeys(x.Upstream), "limit": sortedKeys(x.Limit),
+	} {
+		for _, name := range names {
+			if !isTableName(name) {
+				x.d.problem(join(table, name), "a name has 1 to 64 letters, digits, dots, hyphens and underscores, a letter or digit first; rename the table")
+			}
+		}
+	}
+	for _, name := range sortedKeys(x.User) {
+		if !isUserName(name) {
+			x.userProblem(name, "a user's name has 1 to 255 octets without spaces and controls; rename the table")
+		}
+	}
+}
+
+// userProblem reports on a user in the file that holds it.
+func (x *crossCheck) userProblem(name, text string) {
+	path := join("user", name)
+	if _, ok := x.d.src.keys[path]; !ok && x.usersFile != nil {
+		x.usersFile.problem(path, text)
+		return
+	}
+	x.d.problem(path, text)
+}
+
+func (x *crossCheck) listeners() {
+	for _, name := range sortedKeys(x.Listener) {
+		l, path := x.Listener[name], join("listener", name)
+		for key, networks := range map[string][]netip.Prefix{
+			"proxy_protocol_from": l.ProxyProtocolFrom, "xclient_from": l.XClientFrom,
+		} {
+			for i, p := range networks {
+				if p.IsValid() && p.Bits() == 0 {
+					x.d.problem(join(join(path, key), strconv.Itoa(i)), "everybody could claim to be any client; name the proxies only")
+				}
+			}
+		}
+		x.listenerTLS(path, l)
+	}
+}
+
+// listenerTLS reads the certificates of a listener.
+func (x *crossCheck) listenerTLS(path string, l relay.ListenerConfig) {
+	if l.Certificate != "" && l.Key != "" {
+		names := x.certificate(path, l.Certificate, l.Key)
+		for i, p := range l.Certificates {
+			names = append(names, x.certificate(join(join(path, "certificates"), strconv.Itoa(i)), p.Certificate, p.Key)...)
+		}
+		if len(names) > 0 && !covers(names, x.Hostname) {
+			x.d.warn(join(path, "certificate"), fmt.Sprintf("no certificate is for %s; clients that verify it will refuse, unless they know this host by another name", x.Hostname))
+		}
+	}
+	if l.ClientCA != "" {
+		x.authorities(join(path, "client_ca"), l.ClientCA)
+	}
+}
+
+// listenerAddresses finds two that want one port.
+func (x *crossCheck) listenerAddresses() {
+	type place struct {
+		path string
+		addr netip.AddrPort
+	}
+	var taken []place
+	for _, name := range sortedKeys(x.Listener) {
+		taken = append(taken, place{join(join("listener", name), "address"), x.Listener[name].Address})
+	}
+	taken = append(taken, place{"admin.address", x.Admin.Address})
+	for i, p := range taken {
+		for _, q := range taken[:i] {
+			if clash(p.addr, q.addr) {
+				x.d.problem(p.path, fmt.Sprintf("%s is taken by %s = %q; choose another port or address", p.addr, q.path, q.addr))
+			}
+		}
+	}
+}
+
+// clash reports whether a and b cannot both be listened on. [::] takes IPv4,
+// too.
+func clash(a, b netip.AddrPort) bool {
+	if !a.IsValid() || !b.IsValid() || a.Port() != b.Port() || a.Port() == 0 {
+		return false
+	}
+	all := func(x, y netip.Addr) bool { return x.IsUnspecified() && (x.Is6() || y.Is4()) }
+	return a.Addr() == b.Addr() || all(a.Addr(), b.Addr()) || all(b.Addr(), a.Addr())
+}
+
+func (x *crossCheck) streams() {
+	for _, name := range sortedKeys(x.Stream) {
+		s, path := x.Stream[name], join("stream", name)
+		if _, ok := x.Upstream[s.Upstream]; !ok && s.Upstream != "" {
+			x.d.problem(join(path, "upstream"), noSuch("upstream", s.Upstream, sortedKeys(x.Upstream)))
+		}
+	}
+}
+
+// sourceAddresses warns of addresses that this machine does not have.
+func (x *crossCheck) sourceAddresses(local func() ([]net.Addr, error)) {
+	addrs, err := local()
+	if err != nil {
+		return // a doubt less; the relay says it when it cannot bind
+	}
+	var own []netip.Addr
+	for _, a := range addrs {
+		if p, err := netip.ParsePrefix(a.String()); err == nil {
+			own = append(own, p.Addr().Unmap())
+		}
+	}
+	for _, name := range sortedKeys(x.Stream) {
+		for i, a := range x.Stream[name].SourceIP {
+			if !slices.Contains(own, a) && !a.IsLoopback() {
+				x.d.warn(join(join(join("stream", name), "source_ip"), strconv.Itoa(i)),
+					fmt.Sprintf("no interface of this machine has %s now; mail of this stream waits (451) until one has", a))
+			}
+		}
+	}
+}
+
+// listed checks that every name in a list has its table.
+func (x *crossCheck) listed(path, table string, names, known []string) {
+	for i, name := range names {
+		if !slices.Contains(known, name) {
+			x.d.problem(join(path, strconv.Itoa(i)), noSuch(table, name, known))
+		}
+	}
+}
+
+func (x *crossCheck) limits() {
+	clients, streams := sortedKeys(x.Client), sortedKeys(x.Stream)
+	for _, name := range sortedKeys(x.Limit) {
+		l, path := x.Limit[name], join("limit", name)
+		x.listed(join(path, "clients"), "client", l.Clients, clients)
+		x.listed(join(path, "streams"), "stream", l.Streams, streams)
+		for _, stream := range sortedKeys(l.Reserve) {
+			if !slices.Contains(streams, stream) {
+				x.d.problem(join(join(path, "reserve"), stream), noSuch("stream", stream, streams))
+			}
+		}
+	}
+}
+
+func (x *crossCheck) outliers() {
+	clients, streams := sortedKeys(x.Client), sortedKeys(x.Stream)
+	x.listed("outlier.exempt_clients", "client", x.Outlier.ExemptClients, clients)
+	x.listed("outlier.shadow_clients", "client", x.Outlier.ShadowClients, clients)
+	x.listed("outlier.bulk_streams", "stream", x.Outlier.BulkStreams, streams)
+	for _, name := range sortedKeys(x.Outlier.Client) {
+		if !slices.Contains(clients, name) {
+			x.d.problem(join("outlier.client", name), noSuch("client", name, clients))
+		}
+	}
+}
+
+// unused warns of tables that nothing leads to.
+func (x *crossCheck) unused() {
+	users, streams, upstreams := map[string]bool{}, map[string]bool{}, map[string]bool{}
+	for _, c := range x.Client {
+		streams[c.Stream] = true
+		for _, u := range c.Users {
+			users[u] = true
+		}
+	}
+	for _, s := range x.Stream {
+		upstreams[s.Upstream] = true
+	}
+	for _, name := range sortedKeys(x.Stream) {
+		if !streams[name] {
+			x.d.warn(join("stream", name), "no client uses this stream; remove it or name it in a client")
+		}
+	}
+	for _, name := range sortedKeys(x.Upstream) {
+		if !upstreams[name] {
+			x.d.warn(join("upstream", name), "no stream uses this upstream; remove it or name it in a stream")
+		}
+	}
+	for _, name := range sortedKeys(x.User) {
+		if !users[name] {
+			d := x.d
+			if _, ok := d.src.keys[join("user", name)]; !ok && x.usersFile != nil {
+				d = x.usersFile
+			}
+			d.warn(join("user", name), "no client names this user, who can send nothing; name it in users of a client")
+		}
+	}
+}

@@ -1,0 +1,110 @@
+package config
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"postern/dkimsign"
+	"postern/policy"
+	"postern/relay"
+)
+
+// clients holds each client against listeners, users and streams. What policy
+// itself finds wrong with the rules comes from its Compile.
+func (x *crossCheck) clients() {
+	if len(x.Client) == 0 {
+		x.d.warn("client", "no table [client.NAME], so nobody may send anything; write one")
+	}
+	for _, name := range sortedKeys(x.Client) {
+		c, path := x.Client[name], join("client", name)
+		x.listed(join(path, "users"), "user", c.Users, sortedKeys(x.User))
+		x.listed(join(path, "listeners"), "listener", c.Listeners, sortedKeys(x.Listener))
+		if _, ok := x.Stream[c.Stream]; !ok && c.Stream != "" {
+			x.d.problem(join(path, "stream"), noSuch("stream", c.Stream, sortedKeys(x.Stream)))
+		}
+		x.reachable(path, c)
+	}
+}
+
+// reachable warns of a client whose conditions no listener can meet.
+func (x *crossCheck) reachable(path string, c policy.ClientConfig) {
+	can := func(meets func(relay.ListenerConfig) bool) bool {
+		for name, l := range x.Listener {
+			if (len(c.Listeners) == 0 || slices.Contains(c.Listeners, name)) && meets(l) {
+				return true
+			}
+		}
+		return false
+	}
+	if len(c.Users) > 0 && !can(func(l relay.ListenerConfig) bool {
+		return l.TLS != relay.TLSNone || l.Address.Addr().IsLoopback()
+	}) {
+		x.d.warn(join(path, "users"), `no listener of this client takes passwords, for none is encrypted; set tls on one`)
+	}
+	if len(c.Certificates) > 0 && !can(func(l relay.ListenerConfig) bool { return l.ClientCA != "" }) {
+		x.d.warn(join(path, "certificates"), "no listener of this client asks for certificates; set client_ca on one")
+	}
+}
+
+// dkim finds domains that are sent from and not signed, and the other way round.
+func (x *crossCheck) dkim() {
+	for _, domain := range sortedKeys(x.DKIM) {
+		if !x.sentFrom(domain) && dkimsign.CheckDomain(domain) == "" {
+			x.d.warn(join("dkim", domain), "no client owns a sender in this domain; correct it or add the sender to a client")
+		}
+	}
+	x.dkimKeys()
+	if len(x.DKIM) == 0 && len(x.Client) > 0 {
+		x.d.warn("dkim", `no table [dkim."DOMAIN"], so all mail leaves unsigned; write one for each sender domain`)
+		return
+	}
+	for _, name := range sortedKeys(x.Client) {
+		var unsigned []string
+		for i, pattern := range x.Client[name].Senders {
+			domain, _ := patternDomain(pattern)
+			if x.signed(domain) || slices.Contains(unsigned, domain) {
+				continue
+			}
+			unsigned = append(unsigned, domain)
+			x.d.warn(join(join(join("client", name), "senders"), strconv.Itoa(i)),
+				fmt.Sprintf("mail from %s leaves unsigned, for there is no [dkim.%q]; write one", domain, domain))
+		}
+	}
+}
+
+// sentFrom reports whether a client owns senders that the table of a dkim
+// domain signs for.
+func (x *crossCheck) sentFrom(domain string) bool {
+	for _, c := range x.Client {
+		for _, pattern := range c.Senders {
+			d, below := patternDomain(pattern)
+			if isWithin(d, domain) || below && isWithin(domain, d) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func (x *crossCheck) signed(domain string) bool {
+	for d := range x.DKIM {
+		if isWithin(domain, d) {
+			return true
+		}
+	}
+	return false
+}
+
+// dkimKeys reads the keys; those that are made at start may be missing.
+func (x *crossCheck) dkimKeys() {
+	_, _, err := dkimsign.Check(x.DKIM)
+	if err == nil {
+		return
+	}
+	for line := range strings.SplitSeq(err.Error(), "\n") {
+		path, problem, _ := strings.Cut(line, ": ")
+		x.d.problem(path, problem)
+	}
+}

@@ -1,0 +1,118 @@
+package config
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strings"
+	"time"
+)
+
+// maxPEM is the size up to which certificates and authorities are read.
+const maxPEM = 4 << 20
+
+// certificate reads a pair of files and returns the leaf, or nothing when
+// there is a problem with them.
+func (x *crossCheck) certificate(path, certificate, key string) []*x509.Certificate {
+	if certificate == "" || key == "" {
+		return nil // reported by the listener's own check
+	}
+	chain, ok := x.read(join(path, "certificate"), certificate)
+	private, ok2 := x.read(join(path, "key"), key)
+	if !ok || !ok2 {
+		return nil
+	}
+	x.tooOpen(join(path, "key"), key, 0o007, "the private key")
+	pair, err := tls.X509KeyPair(chain, private)
+	if err != nil {
+		x.d.problem(join(path, "certificate"), strings.TrimPrefix(err.Error(), "tls: ")+"; name a PEM chain, leaf first, and its key")
+		return nil
+	}
+	leaf, err := x509.ParseCertificate(pair.Certificate[0])
+	if err != nil {
+		return nil // X509KeyPair has parsed it
+	}
+	if left := time.Until(leaf.NotAfter); left < 0 {
+		x.d.warn(join(path, "certificate"), fmt.Sprintf("expired on %s; renew it", leaf.NotAfter.Format(time.DateOnly)))
+	}
+	return []*x509.Certificate{leaf}
+}
+
+// covers reports whether one of the certificates is for host.
+func covers(leaves []*x509.Certificate, host string) bool {
+	for _, l := range leaves {
+		if l.VerifyHostname(host) == nil {
+			return true
+		}
+	}
+	return false
+}
+
+// authorities reads a PEM file of certificates.
+func (x *crossCheck) authorities(path, file string) {
+	text, ok := x.read(path, file)
+	if !ok {
+		return
+	}
+	found := 0
+	for block, rest := pem.Decode(text); block != nil; block, rest = pem.Decode(rest) {
+		if block.Type != "CERTIFICATE" {
+			continue
+		}
+		if _, err := x509.ParseCertificate(block.Bytes); err != nil {
+			x.d.problem(path, fmt.Sprintf("%s holds a damaged certificate (%v); replace it", file, err))
+			return
+		}
+		found++
+	}
+	if found == 0 {
+		x.d.problem(path, fmt.Sprintf("%s holds no certificate; name a PEM file of authorities", file))
+	}
+}
+
+// read reads a file that a key names, or reports why it cannot.
+func (x *crossCheck) read(path, file string) ([]byte, bool) {
+	text, err := readBounded(file, maxPEM)
+	if err == nil {
+		return text, true
+	}
+	var p *fs.PathError
+	if errors.As(err, &p) {
+		err = fmt.Errorf("%s: %w", file, p.Err)
+	}
+	x.d.problem(path, fmt.Sprintf("%v; name a file that the relay can read", err))
+	return nil, false
+}
+
+// tooOpen warns of a file whose mode has any of the bits.
+func (x *crossCheck) tooOpen(path, file string, bits fs.FileMode, what string) {
+	if info, err := os.Stat(file); err == nil && info.Mode().Perm()&bits != 0 {
+		x.d.warn(path, fmt.Sprintf("every user of this machine can read %s; run: chmod o= %s", what, file))
+	}
+}
+
+// files reads what other tables name.
+func (x *crossCheck) files() {
+	for _, name := range sortedKeys(x.Upstream) {
+		if ca := x.Upstream[name].CA; ca != "" {
+			x.authorities(join(join("upstream", name), "ca"), ca)
+		}
+	}
+	if x.Redis != nil && x.Redis.CA != "" {
+		x.authorities("redis.ca", x.Redis.CA)
+	}
+	if x.Reputation.ReplyRules != "" {
+		x.read("reputation.reply_rules", x.Reputation.ReplyRules)
+	}
+	for _, zone := range sortedKeys(x.Reputation.DNSBL) {
+		if file := x.Reputation.DNSBL[zone].KeyFile; file != "" {
+			path := join(join("reputation.dnsbl", zone), "key_file")
+			x.read(path, file)
+			x.tooOpen(path, file, 0o007, "the key")
+		}
+	}
+}

@@ -1,0 +1,245 @@
+package config
+
+import (
+	"fmt"
+	"net/netip"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"postern/auth"
+	"postern/dkimsign"
+	"postern/journal"
+	"postern/outlier"
+	"postern/policy"
+	"postern/ratelimit"
+	"postern/relay"
+	"postern/reputation"
+	"postern/upstream"
+)
+
+// File is the whole configuration. Load fills it; nothing changes it after.
+type File struct {
+	// Hostname is our fully qualified name: greeting, Received, and EHLO to
+	// upstreams unless a stream says otherwise. No default.
+	Hostname string `toml:"hostname"`
+	// StateDir is the folder for the quota snapshot, the journal and the
+	// control socket; created with mode 0700. Default: "state".
+	StateDir string `toml:"state_dir" form:"path"`
+	// InternalDomains are our own domains, as "example.org" or
+	// "*.example.org": limits can leave mail to them out, and automatic replies
+	// to them pass. Blank: none.
+	InternalDomains []string `toml:"internal_domains"`
+	// Postmaster is the address that mail to <postmaster> goes to. Blank: such
+	// mail is refused.
+	Postmaster string `toml:"postmaster"`
+	// UsersFile holds further [user.NAME] tables and nothing else. Blank: none.
+	UsersFile string `toml:"users_file" form:"path"`
+
+	Listener map[string]relay.ListenerConfig `toml:"listener"`
+	Timeouts relay.Timeouts                  `toml:"timeouts"`
+	Message  relay.MessageConfig             `toml:"message"`
+	Session  relay.SessionConfig             `toml:"session"`
+
+	Auth   auth.Config                    `toml:"auth"`
+	User   map[string]auth.UserConfig     `toml:"user"`
+	Client map[string]policy.ClientConfig `toml:"client"`
+
+	Stream   map[string]StreamConfig          `toml:"stream"`
+	Upstream map[string]upstream.Config       `toml:"upstream"`
+	DKIM     map[string]dkimsign.DomainConfig `toml:"dkim"`
+
+	Limit      map[string]ratelimit.RuleConfig `toml:"limit"`
+	Store      ratelimit.StoreConfig           `toml:"store"`
+	Outlier    outlier.Config                  `toml:"outlier"`
+	Reputation reputation.Config               `toml:"reputation"`
+
+	Redis   *RedisConfig   `toml:"redis"` // nil: the embedded store
+	Journal journal.Config `toml:"journal"`
+	Log     LogConfig      `toml:"log"`
+	Control ControlConfig  `toml:"control"`
+	Admin   AdminConfig    `toml:"admin"`
+
+	path string
+}
+
+// SetDefaults fills in what the documentation promises.
+func (f *File) SetDefaults() { f.StateDir = "state" }
+
+// Path is the file that was read.
+func (f *File) Path() string { return f.path }
+
+// StreamConfig is one [stream.NAME]: what its mail must look like, and how it
+// leaves.
+type StreamConfig struct {
+	policy.StreamConfig
+
+	// Upstream by name, as in [upstream.NAME]. No default.
+	Upstream string `toml:"upstream"`
+	// SourceIP are the addresses that mail leaves from, at most one of IPv4 and
+	// one of IPv6. When none can be used, mail waits (451); never is another
+	// one taken. Blank: the system chooses.
+	SourceIP []netip.Addr `toml:"source_ip"`
+	// EHLO is the name that upstreams are greeted with. Blank: hostname.
+	EHLO string `toml:"ehlo"`
+	// PublicIPs are the addresses under which the world sees this stream, where
+	// NAT or the provider stands in between. Blank: those of [reputation], else
+	// source_ip.
+	PublicIPs []netip.Addr `toml:"public_ips"`
+	// OnListing is what a listing of its addresses or domains does: "alert",
+	// "suspend_suspect" or "pause_stream". Default: "alert".
+	OnListing reputation.Action `toml:"on_listing"`
+}
+
+// SetDefaults fills in what the documentation promises.
+func (s *StreamConfig) SetDefaults() {
+	s.StreamConfig.SetDefaults()
+	s.OnListing = reputation.Alert
+}
+
+// Check reports what is wrong with the way out.
+func (s *StreamConfig) Check(report func(key, problem string)) {
+	if s.Upstream == "" {
+		report("upstream", "missing; name the table [upstream.NAME] that its mail goes to")
+	}
+	if s.EHLO != "" && !isHostName(s.EHLO) {
+		report("ehlo", fmt.Sprintf("%q is not a full host name; write as %q", s.EHLO, "news.example.org"))
+	}
+	var four, six int
+	for i, a := range s.SourceIP {
+		key := fmt.Sprintf("source_ip.%d", i)
+		switch {
+		case !a.IsValid():
+		case a.IsUnspecified() || a.IsMulticast():
+			report(key, fmt.Sprintf("%s is no address to send from; write one of this machine's own", a))
+		case a.Is4():
+			four++
+		default:
+			six++
+		}
+		if four > 1 || six > 1 {
+			report(key, "is a second address of one family; make a stream for each")
+			return
+		}
+	}
+}
+
+// RedisConfig is [redis]; without the table counts are kept in process.
+type RedisConfig struct {
+	// Addresses as "host:port". One: a single server; several: a cluster, or
+	// the sentinels where master is set. No default.
+	Addresses []string `toml:"addresses"`
+	// Master is the name that the sentinels know the server by. Blank: no
+	// sentinels.
+	Master string `toml:"master"`
+	// Username of an ACL user. Blank: the default user.
+	Username string `toml:"username"`
+	// Password. Better in a file or the environment. Blank: none.
+	Password string `toml:"password"`
+	// PasswordFile holds the password. Blank: see password.
+	PasswordFile string `toml:"password_file" form:"path"`
+	// PasswordEnv names the environment variable with the password. Blank: see
+	// password.
+	PasswordEnv string `toml:"password_env"`
+	// Database number; 0 with a cluster. Default: 0.
+	Database int `toml:"database"`
+	// TLS encrypts, and verifies the server's certificate. Default: false.
+	TLS bool `toml:"tls"`
+	// CA is a PEM file of authorities in place of the system's. Blank: the
+	// system's.
+	CA string `toml:"ca" form:"path"`
+	// Prefix of every key; relays with the same prefix share their limits.
+	// Default: "postern".
+	Prefix string `toml:"prefix"`
+	// Timeout of one call; 10ms to 250ms. Default: 150ms.
+	Timeout time.Duration `toml:"timeout"`
+}
+
+// SetDefaults fills in what the documentation promises.
+func (r *RedisConfig) SetDefaults() {
+	*r = RedisConfig{Prefix: "postern", Timeout: 150 * time.Millisecond}
+}
+
+// Check reports every problem of the table.
+func (r *RedisConfig) Check(report func(key, problem string)) {
+	if len(r.Addresses) == 0 {
+		report("addresses", `missing; write as ["127.0.0.1:6379"], or remove [redis] to count in process`)
+	}
+	for i, a := range r.Addresses {
+		if !isHostPort(a) {
+			report(fmt.Sprintf("addresses.%d", i), fmt.Sprintf("%q is not host and port; write as %q", a, "127.0.0.1:6379"))
+		}
+	}
+	if r.Database < 0 || r.Database > 0 && r.Master == "" && len(r.Addresses) > 1 {
+		report("database", "must be 0 with a cluster, and never below; leave it out")
+	}
+	if r.CA != "" && !r.TLS {
+		report("ca", "is of no use without tls; set tls = true or remove ca")
+	}
+	if r.Prefix == "" || strings.ContainsAny(r.Prefix, "{} \t\r\n") || len(r.Prefix) > 64 {
+		report("prefix", "is blank, too long, or holds braces or spaces; use letters, digits, hyphens and colons")
+	}
+	if r.Timeout < 10*time.Millisecond || r.Timeout > 250*time.Millisecond {
+		report("timeout", "is not between 10ms and 250ms; leave it out for the default")
+	}
+}
+
+// LogConfig is [log]; lines go to standard error.
+type LogConfig struct {
+	// Format is "text" or "json". Default: "text".
+	Format LogFormat `toml:"format"`
+	// Level from which on lines are written: "debug", "info", "warn" or
+	// "error". Default: "info".
+	Level LogLevel `toml:"level"`
+}
+
+// SetDefaults fills in what the documentation promises.
+func (l *LogConfig) SetDefaults() { *l = LogConfig{Format: "text", Level: "info"} }
+
+// LogFormat is text or json.
+type LogFormat string
+
+// UnmarshalText takes the two names.
+func (f *LogFormat) UnmarshalText(b []byte) error { return oneOf(f, string(b), "text", "json") }
+
+// LogLevel is debug, info, warn or error.
+type LogLevel string
+
+// UnmarshalText takes the four names.
+func (l *LogLevel) UnmarshalText(b []byte) error {
+	return oneOf(l, string(b), "debug", "info", "warn", "error")
+}
+
+func oneOf[T ~string](v *T, s string, values ...T) error {
+	words := make([]string, len(values))
+	for i, want := range values {
+		if T(s) == want {
+			*v = want
+			return nil
+		}
+		words[i] = fmt.Sprintf("%q", want)
+	}
+	return fmt.Errorf("%q is unknown; write one of %s", s, strings.Join(words, ", "))
+}
+
+// ControlConfig is [control]: the socket that relay limits, senders, suspend
+// and others speak to.
+type ControlConfig struct {
+	// Socket is a path of at most 107 octets; mode 0600. Blank: control.sock in
+	// state_dir.
+	Socket string `toml:"socket" form:"path"`
+}
+
+// AdminConfig is [admin]: HTTP for metrics and health.
+type AdminConfig struct {
+	// Address to listen on, as "127.0.0.1:8025"; whoever reaches it can read
+	// the metrics. Blank: none.
+	Address netip.AddrPort `toml:"address"`
+}
+
+// inState fills the blank paths that lie in the state folder.
+func (f *File) inState() {
+	if f.Control.Socket == "" {
+		f.Control.Socket = filepath.Join(f.StateDir, "control.sock")
+	}
+}

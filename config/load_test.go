@@ -1,0 +1,191 @@
+package config
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"math/big"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"postern/dkimsign"
+)
+
+func noAddresses() ([]net.Addr, error) {
+	return []net.Addr{&net.IPNet{IP: net.IPv4(127, 0, 0, 1), Mask: net.CIDRMask(8, 32)}}, nil
+}
+
+// certificate writes base.crt and base.key for a host.
+func certificate(t *testing.T, base, host string) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: host}, DNSNames: []string{host},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), IsCA: true, BasicConstraintsValid: true,
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	private, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, base+".crt", pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))
+	write(t, base+".key", pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private}))
+}
+
+func write(t *testing.T, name string, text []byte) {
+	t.Helper()
+	if err := os.WriteFile(name, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// dkimKeys writes the key files that the examples name.
+func dkimKeys(t *testing.T, folder string) {
+	t.Helper()
+	for _, name := range []string{"s2026.pem", "e2026.pem"} {
+		key, err := dkimsign.NewKey(dkimsign.Ed25519, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := dkimsign.WriteKey(filepath.Join(folder, name), key); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+const good = `hostname = "relay.example.org"
+[listener.a]
+address = "127.0.0.1:2525"
+[client.one]
+networks = ["10.1.2.0/24"]
+senders = ["@example.org"]
+stream = "main"
+[stream.main]
+upstream = "out"
+[upstream.out]
+hosts = ["smtp.example.net:587"]
+[dkim."example.org"]
+generate = true
+keys = [{ selector = "s1", file = "s1.pem" }]
+[limit.client]
+per = "client"
+messages = "500/1h"
+`
+
+// loadText loads text from a file in a folder with relay.crt and relay.key.
+func loadText(t *testing.T, text string) (f *File, problems, warnings string) {
+	t.Helper()
+	folder, err := os.MkdirTemp("", "config") // short, for the socket's path
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(folder) })
+	certificate(t, filepath.Join(folder, "relay"), "relay.example.org")
+	certificate(t, filepath.Join(folder, "other"), "other.example.org")
+	write(t, filepath.Join(folder, "users.toml"), []byte("[user.extra]\npassword = \"x\"\n"))
+	path := filepath.Join(folder, "relay.toml")
+	write(t, path, []byte(text))
+	l := loader{getenv: func(string) string { return "" }, addresses: noAddresses}
+	f, ws, err := l.load(path)
+	clean := func(s string) string { return strings.ReplaceAll(s, folder+"/", "") }
+	if err != nil {
+		problems = clean(err.Error())
+	}
+	return f, problems, clean(Problems(ws).Error())
+}
+
+func TestLoadTakesAGoodFile(t *testing.T) {
+	f, problems, warnings := loadText(t, good)
+	if problems != "" || warnings != "" {
+		t.Fatalf("problems %s\nwarnings %s", problems, warnings)
+	}
+	if f.Control.Socket != filepath.Join(f.StateDir, "control.sock") || filepath.Base(f.StateDir) != "state" || f.Redis != nil {
+		t.Errorf("got %+v", f)
+	}
+}
+
+func TestLoadHoldsTablesAgainstOneAnother(t *testing.T) {
+	const hash = `"$2b$04$kZTjLiLGBhmP1wzTLDOnE.7jc.9fhrGShEYYJf7OO6Fvn1D1ANAjy"`
+	for _, tt := range []struct{ name, old, new, problem, warning string }{
+		{"a missing hostname", `hostname = "relay.example.org"`, ``, `relay.toml:1:1: hostname: missing; write the full name of this host`, ``},
+		{"a short hostname", `"relay.example.org"`, `"relay"`, `relay.toml:1:1: hostname: "relay" is not a full host name`, ``},
+		{"a bad internal domain", `[listener.a]`, "internal_domains = [\"x y\"]\n[listener.a]", `relay.toml:2:21: internal_domains.0: "x y" is not a domain`, ``},
+		{"a bad postmaster", `[listener.a]`, "postmaster = \"me\"\n[listener.a]", `relay.toml:2:1: postmaster: "me" is not an address`, ``},
+		{"an unknown stream", `stream = "main"`, `stream = "mian"`, `relay.toml:7:1: client.one.stream: there is no [stream.mian]; did you mean "main"`, ``},
+		{"an unknown upstream", `upstream = "out"`, `upstream = "provider"`, `relay.toml:9:1: stream.main.upstream: there is no [upstream.provider]; write that table or one of out`, ``},
+		{"a stream without an upstream", `upstream = "out"`, ``, `relay.toml:8:9: stream.main.upstream: missing; name the table [upstream.NAME]`, ``},
+		{"an unknown listener", `senders =`, "listeners = [\"b\"]\nsenders =", `relay.toml:6:14: client.one.listeners.0: there is no [listener.b]`, ``},
+		{"an unknown user", `senders =`, "users = [\"shop\"]\nsenders =", `relay.toml:6:10: client.one.users.0: there is no [user.shop], and no other`, ``},
+		{"a limit on an unknown client", `per = "client"`, "per = \"client\"\nclients = [\"two\"]", `limit.client.clients.0: there is no [client.two]`, ``},
+		{"a limit on an unknown stream", `per = "client"`, "per = \"client\"\nstreams = [\"two\"]", `limit.client.streams.0: there is no [stream.two]`, ``},
+		{"a reserve for an unknown stream", `per = "client"`, "per = \"client\"\nreserve = { two = \"10%\" }", `limit.client.reserve.two: there is no [stream.two]`, ``},
+		{"an outlier rule on an unknown client", `[limit.client]`, "[outlier]\nexempt_clients = [\"two\"]\n[limit.client]", `outlier.exempt_clients.0: there is no [client.two]`, ``},
+		{"two listeners on one address", `[client.one]`, "[listener.b]\naddress = \"0.0.0.0:2525\"\n[client.one]", `relay.toml:5:1: listener.b.address: 0.0.0.0:2525 is taken by listener.a.address = "127.0.0.1:2525"; choose another`, ``},
+		{"a listener on the address of admin", `[client.one]`, "[admin]\naddress = \"127.0.0.1:2525\"\n[client.one]", `admin.address: 127.0.0.1:2525 is taken by listener.a.address`, ``},
+		{"admin for everybody", `[client.one]`, "[admin]\naddress = \"0.0.0.0:80\"\n[client.one]", ``, `admin.address: whoever reaches this address can read the metrics`},
+		{"a certificate that is missing", `[client.one]`, "tls = \"optional\"\ncertificate = \"x.crt\"\nkey = \"relay.key\"\n[client.one]", `relay.toml:5:1: listener.a.certificate: x.crt: no such file or directory; name a file that the relay can read`, ``},
+		{"a certificate with another's key", `[client.one]`, "tls = \"optional\"\ncertificate = \"relay.crt\"\nkey = \"other.key\"\n[client.one]", `listener.a.certificate: private key does not match public key`, ``},
+		{"a certificate for another name", `[client.one]`, "tls = \"optional\"\ncertificate = \"other.crt\"\nkey = \"other.key\"\n[client.one]", ``, `listener.a.certificate: no certificate is for relay.example.org`},
+		{"a certificate that fits", `[client.one]`, "tls = \"optional\"\ncertificate = \"relay.crt\"\nkey = \"relay.key\"\nclient_ca = \"other.crt\"\n[client.one]", ``, ``},
+		{"an authority that is a key", `[client.one]`, "tls = \"optional\"\ncertificate = \"relay.crt\"\nkey = \"relay.key\"\nclient_ca = \"other.key\"\n[client.one]", `listener.a.client_ca: other.key holds no certificate`, ``},
+		{"a source address that is elsewhere", `upstream = "out"`, "upstream = \"out\"\nsource_ip = [\"192.0.2.25\"]", ``, `relay.toml:10:14: stream.main.source_ip.0: no interface of this machine has 192.0.2.25 now`},
+		{"two source addresses of one family", `upstream = "out"`, "upstream = \"out\"\nsource_ip = [\"127.0.0.2\", \"127.0.0.3\"]", `stream.main.source_ip.1: is a second address of one family`, ``},
+		{"a domain that nobody owns", `[dkim."example.org"]`, `[dkim."example.com"]`, ``, `dkim."example.com": no client owns a sender in this domain`},
+		{"a sender domain that is not signed", `[dkim."example.org"]`, `[dkim."example.com"]`, ``, `relay.toml:6:12: client.one.senders.0: mail from example.org leaves unsigned`},
+		{"a key that is missing", `generate = true`, ``, `dkim."example.org".keys.0: open s1.pem: no such file or directory; make it with`, ``},
+		{"an upstream that nothing uses", `[dkim."example.org"]`, "[upstream.spare]\ncapture = \"x\"\n[dkim.\"example.org\"]", ``, `upstream.spare: no stream uses this upstream`},
+		{"a user in two files", `[listener.a]`, "users_file = \"users.toml\"\n[user.extra]\npassword = " + hash + "\n[listener.a]", `users.toml:1:7: user.extra: stands in relay.toml, too; keep one`, ``},
+		{"a bad user in the other file", `[listener.a]`, "users_file = \"users.toml\"\n[listener.a]", `users.toml:2:1: user.extra.password: `, ``},
+		{"a users file that is missing", `[listener.a]`, "users_file = \"none.toml\"\n[listener.a]", `relay.toml:2:1: users_file: none.toml: no such file or directory`, ``},
+		{"a user without client", `[listener.a]`, "[user.extra]\npassword = " + hash + "\n[listener.a]", ``, `user.extra: no client names this user`},
+		{"a user where nothing is encrypted", `networks = ["10.1.2.0/24"]`, "users = [\"shop\"]\n[user.shop]\npassword = " + hash + "\n[client.x]\nnetworks = [\"10.1.2.0/24\"]", ``, ``},
+		{"everybody as proxy", `[client.one]`, "proxy_protocol_from = [\"0.0.0.0/0\"]\n[client.one]", `listener.a.proxy_protocol_from.0: everybody could claim to be any client`, ``},
+		{"a table name with spaces", `[upstream.out]`, "[upstream.\"a b\"]\nhosts = [\"a.example\"]\n[upstream.out]", `upstream."a b": a name has 1 to 64 letters`, ``},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			text := strings.Replace(good, tt.old, tt.new, 1)
+			if text == good {
+				t.Fatal("the replacement changed nothing")
+			}
+			_, problems, warnings := loadText(t, text)
+			if !strings.Contains(problems, tt.problem) || !strings.Contains(warnings, tt.warning) {
+				t.Errorf("problems %s\nwarnings %s", problems, warnings)
+			}
+			if tt.problem == "" && tt.name != "a user where nothing is encrypted" && problems != "" {
+				t.Errorf("problems %s", problems)
+			}
+		})
+	}
+}
+
+func TestLoadRefusesWhatIsNoConfiguration(t *testing.T) {
+	folder := t.TempDir()
+	large := filepath.Join(folder, "large.toml")
+	write(t, large, make([]byte, maxFile+1))
+	latin := filepath.Join(folder, "latin.toml")
+	write(t, latin, []byte("hostname = \"relay\"\n# caf\xe9\n"))
+	for path, want := range map[string]string{
+		filepath.Join(folder, "none.toml"): "none.toml: no such file or directory; name a configuration file that can be read",
+		folder:                             ": is a directory; name a configuration file that can be read",
+		large:                              "is larger than 1MiB",
+		latin:                              "latin.toml:2:6: is not UTF-8; save the file as UTF-8 text",
+	} {
+		_, _, err := Load(path)
+		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "\n") {
+			t.Errorf("%s: got %v", path, err)
+		}
+	}
+}
