@@ -59,7 +59,7 @@ type Server struct {
 	faults   []*fault
 	messages []*Message
 	commands []string
-	news     chan struct{} // closed and made anew with each message
+	news     chan struct{} // closed and made anew with each message and each end of a connection
 	closed   bool
 }
 
@@ -211,6 +211,23 @@ func (s *Server) Wait(ctx context.Context, n int) ([]*Message, error) {
 	}
 }
 
+// WaitOpen returns as soon as at most n connections are open.
+func (s *Server) WaitOpen(ctx context.Context, n int) error {
+	for {
+		s.mu.Lock()
+		news := s.news
+		s.mu.Unlock()
+		if s.Open() <= n {
+			return nil
+		}
+		select {
+		case <-news:
+		case <-ctx.Done():
+			return fmt.Errorf("%d connections are open: %w", s.Open(), ctx.Err())
+		}
+	}
+}
+
 // Commands returns the command lines that came, each after the number of its
 // connection and a space ("1 EHLO a.example"), the first 10,000. The arguments
 // of AUTH are left out.
@@ -264,9 +281,10 @@ func (s *Server) add(c net.Conn) bool {
 func (s *Server) remove(c net.Conn) {
 	s.mu.Lock()
 	delete(s.conns, c)
-	s.mu.Unlock()
 	c.Close()
 	s.open.Add(-1)
+	s.tell()
+	s.mu.Unlock()
 }
 
 // fault returns what shall go wrong at this step; the zero value: nothing.
@@ -309,6 +327,11 @@ func (s *Server) take(m *Message) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.messages = append(s.messages, m)
+	s.tell()
+}
+
+// tell wakes who waits for a message or for a connection to end.
+func (s *Server) tell() {
 	close(s.news)
 	s.news = make(chan struct{})
 }

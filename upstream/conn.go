@@ -1,0 +1,131 @@
+package upstream
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"time"
+
+	"postern/mail"
+)
+
+// conn is one connection to a host. One goroutine at a time uses it.
+type conn struct {
+	h     *host
+	route route
+	raw   net.Conn // TCP
+	net   net.Conn // raw, or TLS on it
+	r     replyReader
+	out   []byte // the command group that is being put together
+
+	caps     caps
+	tls      string // version, "" in plain text
+	verified bool   // the certificate was
+	source   netip.Addr
+
+	born     time.Time
+	idle     time.Time // since when
+	messages int       // handed over
+	pooled   bool      // it has been idle in the pool before this use
+	broken   bool      // never to be used again
+	reset    resetState
+}
+
+// resetState says whether a transaction must be cleared before the next MAIL.
+type resetState int
+
+const (
+	resetNone resetState = iota
+	resetDue             // RSET goes out with the next MAIL
+	resetSent            // RSET is out, its reply not yet read
+)
+
+func newConn(h *host, rt route, c net.Conn, source netip.Addr) *conn {
+	return &conn{
+		h: h, route: rt, raw: c, net: c, source: source, born: time.Now(),
+		r: replyReader{Reader: bufio.NewReaderSize(c, maxReplyLine)},
+	}
+}
+
+var past = time.Unix(1, 0)
+
+// watch makes the end of ctx end all I/O of c. The caller calls stop at the end
+// of the operation; when ctx has ended meanwhile, c is broken.
+func (c *conn) watch(ctx context.Context) (stop func()) {
+	if ctx.Done() == nil {
+		return func() {}
+	}
+	off := context.AfterFunc(ctx, func() { c.raw.SetDeadline(past) })
+	return func() {
+		if !off() {
+			c.broken = true
+		}
+	}
+}
+
+// arm gives the I/O that follows d of time.
+func (c *conn) arm(ctx context.Context, d time.Duration) error {
+	c.raw.SetDeadline(time.Now().Add(d))
+	// The end of ctx may have been overwritten just now.
+	return ctx.Err()
+}
+
+// flush writes the command group in one write.
+func (c *conn) flush(ctx context.Context, d time.Duration) error {
+	if c.r.Buffered() > 0 {
+		return fmt.Errorf("%w: a reply that nobody asked for", errGarbage)
+	}
+	if err := c.arm(ctx, d); err != nil {
+		return err
+	}
+	_, err := c.net.Write(c.out)
+	c.out = c.out[:0]
+	return err
+}
+
+// reply reads one reply within d.
+func (c *conn) reply(ctx context.Context, d time.Duration) (mail.Reply, error) {
+	if c.r.Buffered() == 0 {
+		if err := c.arm(ctx, d); err != nil {
+			return mail.Reply{}, err
+		}
+	}
+	return c.r.read()
+}
+
+// do is one command and its reply.
+func (c *conn) do(ctx context.Context, d time.Duration, line string) (mail.Reply, error) {
+	c.out = append(append(c.out[:0], line...), "\r\n"...)
+	if err := c.flush(ctx, d); err != nil {
+		return mail.Reply{}, err
+	}
+	return c.reply(ctx, d)
+}
+
+// usable reports whether c may carry one more transaction.
+func (c *conn) usable(cfg *Config, now time.Time) bool {
+	return !c.broken && c.r.Buffered() == 0 && c.messages < cfg.MessagesPerConnection && now.Sub(c.born) < cfg.MaxLifetime
+}
+
+// fresh reports whether an idle c is still good, without a round trip.
+func (c *conn) fresh(cfg *Config, now time.Time) bool {
+	return now.Sub(c.idle) < cfg.IdleTimeout && now.Sub(c.born) < cfg.MaxLifetime && quiet(c.raw, c.reset == resetSent)
+}
+
+// quit takes leave without waiting for an answer.
+func (c *conn) quit() {
+	if !c.broken {
+		c.raw.SetDeadline(time.Now().Add(time.Second))
+		c.net.Write([]byte("QUIT\r\n"))
+	}
+	c.raw.Close()
+}
+
+// timedOut reports whether err is that of a passed deadline.
+func timedOut(err error) bool {
+	var ne net.Error
+	return errors.As(err, &ne) && ne.Timeout()
+}

@@ -1,0 +1,129 @@
+package upstream
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"sync"
+)
+
+// Content is a message as it shall leave: Prefix, Chunks, then File from its
+// start, FileSize octets. Lines end in CR LF, with no other CR or LF; nothing is
+// dot-stuffed. The last line may lack its end; DATA then adds it.
+type Content struct {
+	Prefix   []byte
+	Chunks   [][]byte
+	File     *os.File
+	FileSize int64
+	Size     int64 // of all; 0: to be added up
+}
+
+func (b *Content) total() int64 {
+	n := int64(len(b.Prefix))
+	for _, c := range b.Chunks {
+		n += int64(len(c))
+	}
+	if b.File != nil {
+		n += b.FileSize
+	}
+	return n
+}
+
+// errContent is a fault of the content, not of the connection.
+var errContent = errors.New("read message")
+
+// blockSize of what is read from a file at a time.
+const blockSize = 64 << 10
+
+var blocks = sync.Pool{New: func() any { return new([blockSize]byte) }}
+
+// pieces calls f for the octets in order; last marks the last call. A piece that
+// came from the file is valid until f returns. There is at least one call.
+func (b *Content) pieces(f func(p []byte, kept, last bool) error) error {
+	rest := int64(0)
+	if b.File != nil {
+		rest = b.FileSize
+	}
+	if err := f(b.Prefix, true, len(b.Chunks) == 0 && rest == 0); err != nil {
+		return err
+	}
+	for i, c := range b.Chunks {
+		if err := f(c, true, i == len(b.Chunks)-1 && rest == 0); err != nil {
+			return err
+		}
+	}
+	if rest == 0 {
+		return nil
+	}
+	block := blocks.Get().(*[blockSize]byte)
+	defer blocks.Put(block)
+	for at := int64(0); at < rest; {
+		p := block[:min(blockSize, rest-at)]
+		if n, err := b.File.ReadAt(p, at); n < len(p) {
+			return fmt.Errorf("%w: %w", errContent, err)
+		}
+		at += int64(len(p))
+		if err := f(p, false, at == rest); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// eightBit reports whether the content has an octet beyond ASCII; with header
+// it looks no further than the header.
+func (b *Content) eightBit(header bool) (found bool, err error) {
+	tail := [3]byte{'?', '\r', '\n'} // the last octets so far
+	err = b.pieces(func(p []byte, _, _ bool) error {
+		if header {
+			if end := headerEnd(tail, p); end >= 0 {
+				found = found || !ascii(p[:end])
+				return io.EOF
+			}
+			for i := max(0, len(p)-3); i < len(p); i++ {
+				tail = [3]byte{tail[1], tail[2], p[i]}
+			}
+		}
+		if !ascii(p) {
+			found = true
+			return io.EOF
+		}
+		return nil
+	})
+	if err == io.EOF {
+		err = nil
+	}
+	return found, err
+}
+
+// headerEnd is where in p the header ends, -1 when it does not; tail are the
+// three octets before p.
+func headerEnd(tail [3]byte, p []byte) int {
+	for i := range min(3, len(p)) {
+		joint := append(tail[i:len(tail):len(tail)], p[:i+1]...)
+		if string(joint) == "\r\n\r\n" {
+			return i + 1
+		}
+	}
+	if i := bytes.Index(p, []byte("\r\n\r\n")); i >= 0 {
+		return i + 4
+	}
+	return -1
+}
+
+func ascii(p []byte) bool {
+	for len(p) >= 8 {
+		if (p[0]|p[1]|p[2]|p[3]|p[4]|p[5]|p[6]|p[7])&0x80 != 0 {
+			return false
+		}
+		p = p[8:]
+	}
+	for _, c := range p {
+		if c >= 0x80 {
+			return false
+		}
+	}
+	return true
+}

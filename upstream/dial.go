@@ -1,0 +1,307 @@
+package upstream
+
+import (
+	"context"
+	"crypto/tls"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"strings"
+	"time"
+
+	"postern/mail"
+)
+
+// maxAddresses of one host that are tried.
+const maxAddresses = 8
+
+var (
+	errHandshake = errors.New("TLS handshake")
+	errLogin     = errors.New("credentials refused")
+)
+
+// connect opens a connection to the first address of h that takes one.
+func (u *Upstream) connect(ctx context.Context, h *host, rt route) (*conn, error) {
+	if err := h.lockedOut(); err != nil {
+		return nil, err
+	}
+	addrs, err := u.addresses(ctx, h)
+	if err != nil {
+		return nil, err
+	}
+	var errs faults
+	for _, a := range addrs {
+		source, ok := rt.source(a, u.turn.Add(1))
+		if !ok {
+			continue
+		}
+		c, err := u.open(ctx, h, rt, a, source, h.cfg.TLS == EncryptOff)
+		if errors.Is(err, errHandshake) && h.cfg.TLS == EncryptOpportunistic {
+			c, err = u.open(ctx, h, rt, a, source, true)
+		}
+		if err == nil {
+			return c, nil
+		}
+		errs = append(errs, fmt.Errorf("%s: %w", netip.AddrPortFrom(a, h.port), err))
+		if errors.Is(err, errLogin) {
+			h.lockOut(errs)
+		}
+		if ctx.Err() != nil || errors.Is(err, errLogin) {
+			break
+		}
+	}
+	if len(errs) == 0 {
+		return nil, fmt.Errorf("%w: none of the stream's is of the family of %s", ErrSource, addrs[0])
+	}
+	return nil, errs
+}
+
+// addresses resolves the host's name.
+func (u *Upstream) addresses(ctx context.Context, h *host) ([]netip.Addr, error) {
+	if a, err := netip.ParseAddr(h.name); err == nil {
+		return []netip.Addr{a.Unmap()}, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, h.cfg.ConnectTimeout)
+	defer cancel()
+	addrs, err := u.opt.Lookup(ctx, h.name)
+	if err != nil {
+		return nil, fmt.Errorf("resolve %s: %w", h.name, err)
+	}
+	if len(addrs) == 0 {
+		return nil, fmt.Errorf("resolve %s: no address", h.name)
+	}
+	addrs = addrs[:min(len(addrs), maxAddresses)]
+	for i := range addrs {
+		addrs[i] = addrs[i].Unmap()
+	}
+	return addrs, nil
+}
+
+// open makes one connection ready for MAIL. With plain it stays in plain text.
+func (u *Upstream) open(ctx context.Context, h *host, rt route, to, source netip.Addr, plain bool) (*conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, h.cfg.ConnectTimeout)
+	defer cancel()
+	raw, source, err := dial(ctx, source, netip.AddrPortFrom(to, h.port))
+	if err != nil {
+		return nil, err
+	}
+	c := newConn(h, rt, raw, source)
+	stop := c.watch(ctx)
+	err = c.setUp(ctx, plain)
+	stop()
+	if err == nil && c.broken {
+		err = ctx.Err()
+	}
+	if err != nil {
+		raw.Close()
+		if ctx.Err() != nil {
+			return nil, fmt.Errorf("%w: %w", ctx.Err(), err)
+		}
+		return nil, err
+	}
+	return c, nil
+}
+
+// dial connects from exactly source, or from any address when that is zero, and
+// returns which one it was.
+func dial(ctx context.Context, source netip.Addr, to netip.AddrPort) (net.Conn, netip.Addr, error) {
+	d := net.Dialer{}
+	if source.IsValid() {
+		d.LocalAddr = net.TCPAddrFromAddrPort(netip.AddrPortFrom(source, 0))
+	}
+	c, err := d.DialContext(ctx, "tcp", to.String())
+	var sys *os.SyscallError
+	if errors.As(err, &sys) && sys.Syscall == "bind" {
+		return nil, source, fmt.Errorf("%w: bind %s: %w", ErrSource, source, sys.Err)
+	}
+	if err != nil {
+		return nil, source, err
+	}
+	local := c.LocalAddr().(*net.TCPAddr).AddrPort().Addr().Unmap()
+	if source.IsValid() && local.WithZone("") != source.WithZone("") {
+		c.Close()
+		return nil, source, fmt.Errorf("%w: connected from %s instead of %s", ErrSource, local, source)
+	}
+	return c, local, nil
+}
+
+// setUp goes from the connection to the state in which MAIL may come.
+func (c *conn) setUp(ctx context.Context, plain bool) error {
+	if c.h.cfg.ImplicitTLS {
+		if err := c.handshake(ctx); err != nil {
+			return err
+		}
+	}
+	r, err := c.reply(ctx, c.h.cfg.ConnectTimeout)
+	if err := expect("greeting", 220, r, err); err != nil {
+		return err
+	}
+	if err := c.hello(ctx, plain); err != nil {
+		return err
+	}
+	if err := c.encrypt(ctx, plain); err != nil {
+		return err
+	}
+	return c.login(ctx)
+}
+
+// expect turns every reply but the one with the code into a fault.
+func expect(what string, code int, r mail.Reply, err error) error {
+	if err != nil {
+		return fmt.Errorf("%s: %w", what, err)
+	}
+	if r.Code != code {
+		return fmt.Errorf("%s: host replied %q", what, r.String())
+	}
+	return nil
+}
+
+// hello sends EHLO; HELO is for hosts of which nothing more is asked.
+func (c *conn) hello(ctx context.Context, plain bool) error {
+	name := c.route.ehlo
+	if name == "" {
+		name = addressLiteral(c.source)
+	}
+	if !clean(name) {
+		return fmt.Errorf("EHLO name %q holds a control character or space", name)
+	}
+	r, err := c.do(ctx, c.h.cfg.ConnectTimeout, "EHLO "+name)
+	if err == nil && r.Permanent() && (plain || c.h.cfg.TLS == EncryptOpportunistic) {
+		r, err = c.do(ctx, c.h.cfg.ConnectTimeout, "HELO "+name)
+		r.Text = ""
+	}
+	if err := expect("EHLO", 250, r, err); err != nil {
+		return err
+	}
+	c.caps = parseCaps(r.Text)
+	c.caps.pipelining = c.caps.pipelining && c.h.cfg.Pipelining
+	c.caps.chunking = c.caps.chunking && c.h.cfg.Chunking
+	return nil
+}
+
+// addressLiteral is the address literal that stands in for a name (RFC 5321 s. 4.1.4).
+func addressLiteral(a netip.Addr) string {
+	if a.Is6() {
+		return "[IPv6:" + a.WithZone("").String() + "]"
+	}
+	return "[" + a.String() + "]"
+}
+
+// clean reports whether s may stand in a command as one word.
+func clean(s string) bool {
+	for i := range len(s) {
+		if s[i] <= ' ' || s[i] == 0x7f {
+			return false
+		}
+	}
+	return true
+}
+
+// encrypt goes over to TLS as the policy says.
+func (c *conn) encrypt(ctx context.Context, plain bool) error {
+	if plain || c.tls != "" {
+		return nil
+	}
+	must := c.h.cfg.TLS != EncryptOpportunistic
+	if !c.caps.startTLS {
+		if must {
+			return errors.New("host does not offer STARTTLS")
+		}
+		return nil
+	}
+	r, err := c.do(ctx, c.h.cfg.ConnectTimeout, "STARTTLS")
+	if err == nil && r.Code != 220 && r.Code != 421 && !must {
+		return nil
+	}
+	if err := expect("STARTTLS", 220, r, err); err != nil {
+		return err
+	}
+	// Whatever came with the 220 came from somebody on the way.
+	if c.r.Buffered() > 0 {
+		return fmt.Errorf("%w: plain text after the reply to STARTTLS", errGarbage)
+	}
+	if err := c.handshake(ctx); err != nil {
+		return err
+	}
+	return c.hello(ctx, false)
+}
+
+func (c *conn) handshake(ctx context.Context) error {
+	tc := tls.Client(c.raw, c.h.tls)
+	if err := c.arm(ctx, c.h.cfg.ConnectTimeout); err != nil {
+		return err
+	}
+	if err := tc.HandshakeContext(ctx); err != nil {
+		return fmt.Errorf("%w: %w", errHandshake, err)
+	}
+	c.net, c.verified = tc, c.h.cfg.TLS == EncryptVerified
+	c.tls = strings.Replace(tls.VersionName(tc.ConnectionState().Version), " ", "v", 1)
+	c.r.Reset(tc)
+	return nil
+}
+
+// login authenticates. Its errors quote nothing that the host wrote: it might
+// repeat what it was sent.
+func (c *conn) login(ctx context.Context) error {
+	cfg := c.h.cfg
+	if cfg.Username == "" {
+		return nil
+	}
+	if c.tls == "" {
+		return errors.New("AUTH: not without TLS")
+	}
+	var r mail.Reply
+	var err error
+	switch {
+	case c.caps.plain:
+		r, err = c.do(ctx, cfg.ConnectTimeout, "AUTH PLAIN "+b64("\x00"+cfg.Username+"\x00"+cfg.Password))
+	case c.caps.login:
+		r, err = c.loginSteps(ctx, "AUTH LOGIN", b64(cfg.Username), b64(cfg.Password))
+	default:
+		return errors.New("AUTH: host offers neither PLAIN nor LOGIN")
+	}
+	clear(c.out[:cap(c.out)])
+	switch {
+	case errors.Is(err, errGarbage):
+		return fmt.Errorf("AUTH: %w", errGarbage)
+	case err != nil:
+		return fmt.Errorf("AUTH: %w", err)
+	case r.Permanent():
+		return fmt.Errorf("AUTH as %q: %w: %d %s", cfg.Username, errLogin, r.Code, r.Status)
+	case r.Code != 235:
+		return fmt.Errorf("AUTH as %q: host replied %d %s", cfg.Username, r.Code, r.Status)
+	}
+	return nil
+}
+
+func (c *conn) loginSteps(ctx context.Context, steps ...string) (r mail.Reply, err error) {
+	for i, s := range steps {
+		r, err = c.do(ctx, c.h.cfg.ConnectTimeout, s)
+		if err != nil || i < len(steps)-1 && r.Code != 334 {
+			return r, err
+		}
+	}
+	return r, nil
+}
+
+func b64(s string) string { return base64.StdEncoding.EncodeToString([]byte(s)) }
+
+// lockedOut returns why the host refused our credentials not long ago: asking
+// again with every mail would only get us suspended there.
+func (h *host) lockedOut() error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if time.Now().Before(h.lockedUntil) {
+		return fmt.Errorf("not asked again before %s: %w", h.lockedUntil.Format(time.TimeOnly), h.lockedBy)
+	}
+	return nil
+}
+
+func (h *host) lockOut(err error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.lockedBy, h.lockedUntil = err, time.Now().Add(h.cfg.RetryAfter)
+}

@@ -1,0 +1,279 @@
+package upstream
+
+import (
+	"context"
+	"crypto/tls"
+	"slices"
+	"sync"
+	"time"
+)
+
+// host is one of an upstream's hosts with its connections: those in use, those
+// in the making, and the idle ones, of all routes together at most
+// MaxConnections.
+type host struct {
+	cfg  *Config
+	name string // or address
+	addr string // as in the configuration, for logs and events
+	port uint16
+	tls  *tls.Config
+
+	mu       sync.Mutex
+	open     int     // slots taken: in use, in the making or idle
+	idle     []*conn // the longest idle first
+	waiting  []*waiter
+	all      map[*conn]bool
+	reaper   *time.Timer // nil while nothing is idle
+	draining bool        // nothing is kept any more
+	closed   bool        // nothing is given out any more
+	empty    chan struct{}
+
+	failed      time.Time // the last failure; zero: none since the last success
+	lockedUntil time.Time
+	lockedBy    error
+}
+
+// waiter is a transaction without a connection. It gets one of its own route,
+// or nil and with it the right to open one.
+type waiter struct {
+	route route
+	got   chan *conn // of capacity 1; closed when the host is closed
+}
+
+// acquire takes an idle connection of the route, or a free slot: then c is nil.
+// With fresh it takes no idle one. The slot is given back by put or free.
+func (h *host) acquire(ctx context.Context, rt route, fresh bool) (c *conn, err error) {
+	c, w, dead, err := h.claim(rt, fresh)
+	for _, d := range dead {
+		d.quit()
+	}
+	if w == nil || err != nil {
+		return c, err
+	}
+	timer := time.NewTimer(h.cfg.WaitTimeout)
+	defer timer.Stop()
+	err = errBusy
+	select {
+	case c, ok := <-w.got:
+		if !ok {
+			return nil, ErrClosed
+		}
+		return c, nil
+	case <-timer.C:
+	case <-ctx.Done():
+		err = ctx.Err()
+	}
+	h.desert(w)
+	return nil, err
+}
+
+// claim does what acquire can do at once; dead are connections to close.
+func (h *host) claim(rt route, fresh bool) (c *conn, w *waiter, dead []*conn, err error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.closed {
+		return nil, nil, nil, ErrClosed
+	}
+	now := time.Now()
+	for i := len(h.idle) - 1; i >= 0 && !fresh; i-- {
+		c := h.idle[i]
+		if c.route != rt {
+			continue
+		}
+		h.idle = slices.Delete(h.idle, i, i+1)
+		if c.fresh(h.cfg, now) {
+			return c, nil, dead, nil
+		}
+		delete(h.all, c)
+		h.open--
+		dead = append(dead, c)
+	}
+	if h.open < h.cfg.MaxConnections && len(h.waiting) == 0 {
+		h.open++
+		return nil, nil, dead, nil
+	}
+	if len(h.idle) > 0 {
+		d := h.idle[0]
+		h.idle = slices.Delete(h.idle, 0, 1)
+		delete(h.all, d)
+		return nil, nil, append(dead, d), nil
+	}
+	w = &waiter{route: rt, got: make(chan *conn, 1)}
+	h.waiting = append(h.waiting, w)
+	return nil, w, dead, nil
+}
+
+// desert ends a wait; what was granted in the same moment goes back.
+func (h *host) desert(w *waiter) {
+	h.mu.Lock()
+	if i := slices.Index(h.waiting, w); i >= 0 {
+		h.waiting = slices.Delete(h.waiting, i, i+1)
+	}
+	h.mu.Unlock()
+	select {
+	case c, ok := <-w.got:
+		if ok && c != nil {
+			h.put(c)
+		} else if ok {
+			h.free()
+		}
+	default:
+	}
+}
+
+// added notes a connection that was made in a slot.
+func (h *host) added(c *conn) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.closed {
+		return ErrClosed
+	}
+	h.all[c] = true
+	h.failed = time.Time{}
+	return nil
+}
+
+// put gives a connection back after a transaction.
+func (h *host) put(c *conn) {
+	if h.keep(c) {
+		return
+	}
+	c.quit()
+	h.free()
+}
+
+// keep hands c to who waits for one of its route, or lets it be idle. Where the
+// first in the queue wants another route, c is to be closed in its favour.
+func (h *host) keep(c *conn) bool {
+	now := time.Now()
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.draining || !c.usable(h.cfg, now) || len(h.waiting) > 0 && h.waiting[0].route != c.route {
+		delete(h.all, c)
+		return false
+	}
+	c.idle, c.pooled = now, true
+	if len(h.waiting) > 0 {
+		h.next().got <- c
+		return true
+	}
+	h.idle = append(h.idle, c)
+	h.schedule()
+	return true
+}
+
+// drop closes a connection whose state is not known.
+func (h *host) drop(c *conn) {
+	c.broken = true
+	h.put(c)
+}
+
+// free gives a slot back.
+func (h *host) free() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if len(h.waiting) > 0 {
+		h.next().got <- nil
+		return
+	}
+	h.open--
+	h.checkEmpty()
+}
+
+// next takes the first waiter out of the queue.
+func (h *host) next() *waiter {
+	w := h.waiting[0]
+	h.waiting = slices.Delete(h.waiting, 0, 1)
+	return w
+}
+
+func (h *host) checkEmpty() {
+	if h.draining && h.open == 0 && h.empty != nil {
+		close(h.empty)
+		h.empty = nil
+	}
+}
+
+// schedule sets the reaper for the connection that will be too old first. One
+// timer serves all; nothing waits on an idle connection.
+func (h *host) schedule() {
+	if h.reaper == nil && len(h.idle) > 0 {
+		d := h.cfg.IdleTimeout - time.Since(h.idle[0].idle)
+		h.reaper = time.AfterFunc(max(d, time.Millisecond), h.reap)
+	}
+}
+
+// reap closes the connections that were idle for too long.
+func (h *host) reap() {
+	now := time.Now()
+	h.mu.Lock()
+	n := 0
+	for n < len(h.idle) && now.Sub(h.idle[n].idle) >= h.cfg.IdleTimeout {
+		delete(h.all, h.idle[n])
+		n++
+	}
+	old := slices.Clone(h.idle[:n])
+	h.idle = slices.Delete(h.idle, 0, n)
+	h.reaper = nil
+	h.schedule()
+	h.mu.Unlock()
+	for _, c := range old {
+		c.quit()
+		h.free()
+	}
+}
+
+// drain closes what is idle and keeps nothing from now on. The channel is
+// closed when no slot is taken.
+func (h *host) drain() <-chan struct{} {
+	h.mu.Lock()
+	h.draining = true
+	if h.reaper != nil {
+		h.reaper.Stop()
+		h.reaper = nil
+	}
+	old := h.idle
+	h.idle = nil
+	for _, c := range old {
+		delete(h.all, c)
+	}
+	if h.empty == nil {
+		h.empty = make(chan struct{})
+	}
+	done := h.empty
+	h.checkEmpty()
+	h.mu.Unlock()
+	for _, c := range old {
+		c.quit()
+		h.free()
+	}
+	return done
+}
+
+// close ends everything, also what is in use.
+func (h *host) close() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.closed = true
+	for _, w := range h.waiting {
+		close(w.got)
+	}
+	h.waiting = nil
+	for c := range h.all {
+		c.raw.Close()
+	}
+}
+
+// fail notes that the host did not do what it should, so that the others are
+// asked first for a while.
+func (h *host) fail() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.failed = time.Now()
+}
+
+func (h *host) failing(now time.Time) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return !h.failed.IsZero() && now.Sub(h.failed) < h.cfg.RetryAfter
+}

@@ -1,0 +1,348 @@
+package upstream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"time"
+
+	"postern/mail"
+)
+
+// maxGroup is how many commands are sent before their replies are read. Their
+// replies fit into the buffers on the way, so that neither side waits for the
+// other (RFC 2920 s. 3.1).
+const maxGroup = 100
+
+var (
+	errNobody = errors.New("no recipient was accepted")
+	errEnded  = errors.New("transaction is closed")
+)
+
+// Transaction is one mail transaction. One goroutine at a time uses it. After a
+// fault it has no connection, and every call returns that fault.
+type Transaction struct {
+	u        *Upstream
+	route    route
+	env      *mail.Envelope
+	c        *conn // nil before the first recipient, when parked and after the end
+	parked   bool
+	accepted []mail.Recipient
+	size     int64       // octets of the content, once known
+	refused  *mail.Reply // the reply to MAIL, or a 421: it holds for all that follows
+	err      error
+
+	host   string
+	source netip.Addr
+	tls    string
+}
+
+// Host is the host that the transaction talks to, as "name:port"; "" before
+// that and for a captured mail.
+func (t *Transaction) Host() string { return t.host }
+
+// SourceIP is our address on that connection.
+func (t *Transaction) SourceIP() netip.Addr { return t.source }
+
+// TLS is the version in use, such as "TLSv1.3"; "" in plain text.
+func (t *Transaction) TLS() string { return t.tls }
+
+// Recipients asks the upstream for its verdict on each of rs and appends one
+// reply for each to out. The first call takes a connection and sends MAIL with
+// all RCPT in one write where the host pipelines. When MAIL is refused, or the
+// host ends the session by 421, that is the reply for every recipient.
+//
+// The error is a fault: no host could be reached, or the connection was lost
+// or stalled. Nobody then knows a verdict, and the transaction is over.
+func (t *Transaction) Recipients(ctx context.Context, rs []mail.Recipient, out []mail.Reply) ([]mail.Reply, error) {
+	switch {
+	case t.err != nil:
+		return out, t.err
+	case t.u.capture != nil:
+		t.accepted = append(t.accepted, rs...)
+		return fill(out, &replyCapturedTo, len(rs)), nil
+	case t.refused != nil:
+		return fill(out, t.refused, len(rs)), nil
+	}
+	if t.parked {
+		if err := t.reopen(ctx); err != nil {
+			return out, err
+		}
+	}
+	return t.ask(ctx, rs, out)
+}
+
+func fill(out []mail.Reply, r *mail.Reply, n int) []mail.Reply {
+	for range n {
+		out = append(out, *r)
+	}
+	return out
+}
+
+// ask sends the envelope as far as it is not yet sent. When a kept connection
+// turns out to be closed, a new one is tried, once: nothing of the mail has
+// been sent.
+func (t *Transaction) ask(ctx context.Context, rs []mail.Recipient, out []mail.Reply) ([]mail.Reply, error) {
+	if t.c != nil {
+		x := exchange{t: t, ctx: ctx, rs: rs, out: out, base: len(out), answered: true}
+		return x.finish(x.run())
+	}
+	for retried := false; ; retried = true {
+		c, err := t.u.take(ctx, t.route, retried)
+		if err != nil {
+			t.err = fmt.Errorf("upstream %s: %w", t.u.name, err)
+			return out, t.err
+		}
+		t.c, t.host, t.source, t.tls = c, c.h.addr, c.source, c.tls
+		if r := c.unfit(t.env); r != nil {
+			t.refuse(r)
+			return fill(out, r, len(rs)), nil
+		}
+		x := exchange{t: t, ctx: ctx, rs: rs, out: out, base: len(out), first: true}
+		err = x.run()
+		if retried || !x.stale(err) {
+			return x.finish(err)
+		}
+		t.dropConn()
+	}
+}
+
+// refuse ends the transaction by a reply. The connection is given back.
+func (t *Transaction) refuse(r *mail.Reply) {
+	t.refused, t.accepted = r, nil
+	t.give()
+}
+
+// exchange is RSET if one is due, MAIL if it is the first, and RCPT for each of
+// rs, with their replies.
+type exchange struct {
+	t        *Transaction
+	ctx      context.Context
+	rs       []mail.Recipient
+	out      []mail.Reply
+	base     int  // length of out before
+	first    bool // MAIL is part of it
+	answered bool // MAIL has been answered, other than by 421
+	refused  *mail.Reply
+	closing  *mail.Reply // a 421
+}
+
+// run sends steps in groups: -2 is RSET, -1 MAIL, 0 and up the recipients.
+func (x *exchange) run() (err error) {
+	c := x.t.c
+	stop := c.watch(x.ctx)
+	defer stop()
+	lo, group := 0, 1
+	switch {
+	case x.first && c.reset != resetNone:
+		lo = -2
+	case x.first:
+		lo = -1
+	}
+	if c.caps.pipelining {
+		group = maxGroup
+	}
+	for lo < len(x.rs) && x.refused == nil && x.closing == nil && err == nil {
+		hi := min(lo+group, len(x.rs))
+		if err = x.send(lo, hi); err == nil {
+			err = x.receive(lo, hi)
+		}
+		lo = hi
+	}
+	return err
+}
+
+// stale reports whether a kept connection had been closed by the host before
+// it took MAIL.
+func (x *exchange) stale(err error) bool {
+	return x.t.c.pooled && !x.answered && (x.closing != nil || err != nil && !timedOut(err)) && x.ctx.Err() == nil
+}
+
+func (x *exchange) send(lo, hi int) error {
+	c := x.t.c
+	c.out = c.out[:0]
+	for i := lo; i < hi; i++ {
+		var err error
+		switch {
+		case i == -2 && c.reset == resetDue:
+			c.out = append(c.out, "RSET\r\n"...)
+		case i == -2:
+			// Sent when the transaction was parked.
+		case i == -1:
+			err = c.mail(x.t.env, max(x.t.env.Size, x.t.size))
+		case !x.sendable(i):
+		default:
+			err = c.rcpt(&x.rs[i], c.utf8(x.t.env))
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if len(c.out) == 0 {
+		return nil
+	}
+	return c.flush(x.ctx, c.h.cfg.CommandTimeout)
+}
+
+// sendable is false for an address that needs SMTPUTF8 where there is none.
+func (x *exchange) sendable(i int) bool {
+	return mail.ASCII(x.rs[i].Local) || x.t.c.utf8(x.t.env)
+}
+
+func (x *exchange) receive(lo, hi int) error {
+	for i := lo; i < hi && x.closing == nil; i++ {
+		if i >= 0 && !x.sendable(i) {
+			x.out = append(x.out, replyUTF8To)
+			continue
+		}
+		r, err := x.t.c.reply(x.ctx, x.t.c.h.cfg.CommandTimeout)
+		if err != nil {
+			return err
+		}
+		if err := x.take(i, r); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// take notes the reply to step i.
+func (x *exchange) take(i int, r mail.Reply) error {
+	c := x.t.c
+	if r.Code >= 300 && r.Code < 400 {
+		return fmt.Errorf("%w: %d does not answer this command", errGarbage, r.Code)
+	}
+	if r.Code == 421 {
+		x.closing = &r
+		return nil
+	}
+	switch {
+	case i == -2:
+		if !r.Positive() {
+			return fmt.Errorf("RSET: host replied %q", r.String())
+		}
+		c.reset = resetNone
+	case i == -1:
+		x.answered = true
+		if !r.Positive() {
+			x.refused = &r
+			return nil
+		}
+		c.reset = resetDue
+	case x.refused != nil:
+		// A pipelined RCPT after a refused MAIL.
+	default:
+		x.out = append(x.out, r)
+		if r.Positive() {
+			x.t.accepted = append(x.t.accepted, x.rs[i])
+		}
+	}
+	return nil
+}
+
+// finish returns the replies. When the whole envelope is refused, that ends the
+// transaction.
+func (x *exchange) finish(err error) ([]mail.Reply, error) {
+	t := x.t
+	if err == nil && t.c.broken {
+		err = x.ctx.Err()
+	}
+	switch {
+	case err != nil:
+		return x.out[:x.base], t.faultIf(x.ctx, "envelope", err)
+	case x.closing != nil:
+		t.c.broken = true
+		t.refuse(x.closing)
+	case x.refused != nil:
+		t.c.reset = resetDue
+		t.refuse(x.refused)
+	default:
+		return x.out, nil
+	}
+	return fill(x.out[:x.base], t.refused, len(x.rs)), nil
+}
+
+// reopen repeats the envelope after Park. Any other verdict than before ends
+// the transaction.
+func (t *Transaction) reopen(ctx context.Context) error {
+	t.parked = false
+	rs := t.accepted
+	t.accepted = make([]mail.Recipient, 0, len(rs))
+	replies, err := t.ask(ctx, rs, make([]mail.Reply, 0, len(rs)))
+	if err != nil {
+		return err
+	}
+	for i := range replies {
+		if !replies[i].Positive() {
+			t.err = fmt.Errorf("upstream %s, %s: %w: <%s> was accepted, now %q",
+				t.u.name, t.host, ErrVerdictChanged, rs[i].Key(), replies[i].String())
+			t.give()
+			return t.err
+		}
+	}
+	return nil
+}
+
+// Park resets the upstream's transaction and gives the connection back, for as
+// long as a slow client needs it for nothing. The next Recipients or Send takes
+// one again and first repeats the envelope; if the upstream then says anything
+// else about a recipient than before, they return ErrVerdictChanged and nothing
+// is sent. It waits for no reply. The error is that of an earlier fault.
+func (t *Transaction) Park() error {
+	if t.err != nil || t.c == nil {
+		return t.err
+	}
+	c := t.c
+	if c.reset == resetDue {
+		c.out = append(c.out[:0], "RSET\r\n"...)
+		if err := c.flush(context.Background(), time.Second); err != nil {
+			c.broken = true
+		}
+		c.reset = resetSent
+	}
+	t.parked = len(t.accepted) > 0
+	t.give()
+	return nil
+}
+
+// Close ends the transaction. A connection whose state is known goes back to be
+// used again.
+func (t *Transaction) Close() {
+	t.parked = false
+	t.give()
+	if t.err == nil {
+		t.err = errEnded
+	}
+}
+
+// give returns the connection to its host.
+func (t *Transaction) give() {
+	if t.c != nil {
+		t.c.h.put(t.c)
+		t.c = nil
+	}
+}
+
+func (t *Transaction) dropConn() {
+	t.c.h.drop(t.c)
+	t.c = nil
+}
+
+// faultIf makes err the transaction's fault; the connection is closed, and a
+// host that stalls is asked last for a while.
+func (t *Transaction) faultIf(ctx context.Context, what string, err error) error {
+	if err == nil {
+		return nil
+	}
+	if cause := ctx.Err(); cause != nil {
+		err = cause
+	} else if timedOut(err) && t.c != nil {
+		t.c.h.fail()
+	}
+	if t.c != nil {
+		t.dropConn()
+	}
+	t.err = fmt.Errorf("upstream %s, %s: %s: %w", t.u.name, t.host, what, err)
+	return t.err
+}

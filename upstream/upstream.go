@@ -1,0 +1,296 @@
+// Package upstream carries mail transactions to an upstream over kept,
+// pipelined connections from given source addresses, and says what the replies
+// of upstreams mean.
+package upstream
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"postern/mail"
+)
+
+// What a caller may want to know of a fault.
+var (
+	// ErrUnknownOutcome: the connection was lost after the message may have been
+	// written to its end. The upstream may have taken it or not.
+	ErrUnknownOutcome = errors.New("outcome unknown")
+	// ErrVerdictChanged: the upstream no longer takes a recipient that it took
+	// before Park. Nothing was sent.
+	ErrVerdictChanged = errors.New("verdict on a recipient changed")
+	// ErrSource: the stream's source address cannot be used. No other was tried
+	// in its place.
+	ErrSource = errors.New("source address cannot be used")
+	// ErrClosed: the upstream is closed.
+	ErrClosed = errors.New("upstream is closed")
+
+	errBusy = errors.New("all connections are in use")
+)
+
+// Route is how a stream's mail leaves.
+type Route struct {
+	// SourceIPs are the addresses to connect from; one of the family of the
+	// host's address is bound, in turn where there are several, and never any
+	// other. Empty: whatever the system chooses.
+	SourceIPs []netip.Addr
+	// EHLO is the name given in EHLO. Blank: Options.Hostname.
+	EHLO string
+}
+
+// route is a Route to compare. Connections are shared within one only.
+type route struct {
+	ehlo string
+	a, b netip.Addr // the first two source addresses
+	more string     // the others, separated by spaces
+}
+
+func (r Route) key(hostname string) route {
+	k := route{ehlo: r.EHLO}
+	if k.ehlo == "" {
+		k.ehlo = hostname
+	}
+	for i, ip := range r.SourceIPs {
+		switch i {
+		case 0:
+			k.a = ip.Unmap()
+		case 1:
+			k.b = ip.Unmap()
+		default:
+			k.more += " " + ip.Unmap().String()
+		}
+	}
+	return k
+}
+
+// sources are the route's addresses as text.
+func (r *route) sources() []string {
+	var s []string
+	for _, a := range []netip.Addr{r.a, r.b} {
+		if a.IsValid() {
+			s = append(s, a.String())
+		}
+	}
+	return append(s, strings.Fields(r.more)...)
+}
+
+// source returns the address to connect to a host from; the zero Addr where the
+// route names none at all. turn spreads over several of one family.
+func (r *route) source(to netip.Addr, turn uint32) (_ netip.Addr, ok bool) {
+	all := r.sources()
+	if len(all) == 0 {
+		return netip.Addr{}, true
+	}
+	var fit []netip.Addr
+	for _, text := range all {
+		if a, err := netip.ParseAddr(text); err == nil && a.Is4() == to.Is4() {
+			fit = append(fit, a)
+		}
+	}
+	if len(fit) == 0 {
+		return netip.Addr{}, false
+	}
+	return fit[int(turn)%len(fit)], true
+}
+
+// Options are what an upstream takes from its surroundings.
+type Options struct {
+	// Hostname is the EHLO name of routes that have none. Blank: the address
+	// literal of the connection.
+	Hostname string
+	// Lookup resolves a host's name to its addresses, in the order to try them.
+	// Nil: the system's resolver.
+	Lookup func(ctx context.Context, host string) ([]netip.Addr, error)
+}
+
+// Upstream forwards mail to one configured upstream. It owns the connections;
+// all methods may be called from several goroutines.
+type Upstream struct {
+	name    string
+	opt     Options
+	hosts   []*host
+	capture *capture // non-nil: nothing is sent
+	cfg     Config
+	turn    atomic.Uint32
+}
+
+// New makes the upstream called name; cfg has been checked. It reads the CA
+// file and makes the capture folder, but connects to nobody.
+func New(name string, cfg Config, opt Options) (*Upstream, error) {
+	if opt.Lookup == nil {
+		opt.Lookup = func(ctx context.Context, host string) ([]netip.Addr, error) {
+			return net.DefaultResolver.LookupNetIP(ctx, "ip", host)
+		}
+	}
+	u := &Upstream{name: name, opt: opt, cfg: cfg}
+	if cfg.Capture != "" {
+		c, err := newCapture(name, cfg.Capture)
+		u.capture = c
+		return u, err
+	}
+	roots, err := loadRoots(cfg.CA)
+	if err != nil {
+		return nil, err
+	}
+	for _, text := range cfg.Hosts {
+		h, err := u.newHost(text, roots)
+		if err != nil {
+			return nil, err
+		}
+		u.hosts = append(u.hosts, h)
+	}
+	if len(u.hosts) == 0 {
+		return nil, fmt.Errorf("upstream %s: no hosts", name)
+	}
+	return u, nil
+}
+
+func loadRoots(path string) (*x509.CertPool, error) {
+	if path == "" {
+		return nil, nil
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("read ca: %w", err)
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(text) {
+		return nil, fmt.Errorf("read ca: %s holds no PEM certificate", path)
+	}
+	return pool, nil
+}
+
+func (u *Upstream) newHost(text string, roots *x509.CertPool) (*host, error) {
+	name, port, err := splitHost(text)
+	if err != nil {
+		return nil, err
+	}
+	h := &host{
+		cfg: &u.cfg, name: name, port: uint16(port), addr: net.JoinHostPort(name, strconv.Itoa(port)),
+		all: map[*conn]bool{},
+		tls: &tls.Config{
+			ServerName: name, RootCAs: roots,
+			InsecureSkipVerify: u.cfg.TLS != EncryptVerified,
+			ClientSessionCache: tls.NewLRUClientSessionCache(u.cfg.MaxConnections),
+			// A message goes out in few records, not in many of one segment.
+			DynamicRecordSizingDisabled: true,
+		},
+	}
+	if u.cfg.ServerName != "" {
+		h.tls.ServerName = u.cfg.ServerName
+	}
+	return h, nil
+}
+
+// Name is the upstream's name in the configuration.
+func (u *Upstream) Name() string { return u.name }
+
+// Close closes idle connections at once and the others as their transactions
+// end; it returns when there are none. When ctx ends first, what is left is cut
+// off, and the error is that of ctx. Transactions that begin meanwhile are
+// still served, those that begin afterwards get ErrClosed.
+func (u *Upstream) Close(ctx context.Context) error {
+	var done []<-chan struct{}
+	for _, h := range u.hosts {
+		done = append(done, h.drain())
+	}
+	defer func() {
+		for _, h := range u.hosts {
+			h.close()
+		}
+	}()
+	for _, d := range done {
+		select {
+		case <-d:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
+}
+
+// Begin starts a transaction. It does no I/O; env must stay as it is until the
+// transaction's end, except for env.To, which is not read. The caller calls
+// Close in the end.
+func (u *Upstream) Begin(r Route, env *mail.Envelope) *Transaction {
+	return &Transaction{u: u, route: r.key(u.opt.Hostname), env: env}
+}
+
+// take returns a connection of the route: a kept one or, also with fresh, a new
+// one, of the first host that gives one.
+func (u *Upstream) take(ctx context.Context, rt route, fresh bool) (*conn, error) {
+	var errs faults
+	for _, h := range u.order() {
+		c, err := u.takeFrom(ctx, h, rt, fresh)
+		if err == nil {
+			return c, nil
+		}
+		errs = append(errs, fmt.Errorf("%s: %w", h.addr, err))
+		if ctx.Err() != nil {
+			break
+		}
+	}
+	return nil, errs
+}
+
+// order is that of preference, those that failed lately last.
+func (u *Upstream) order() []*host {
+	if len(u.hosts) == 1 {
+		return u.hosts
+	}
+	now := time.Now()
+	var good, bad []*host
+	for _, h := range u.hosts {
+		if h.failing(now) {
+			bad = append(bad, h)
+		} else {
+			good = append(good, h)
+		}
+	}
+	return append(good, bad...)
+}
+
+func (u *Upstream) takeFrom(ctx context.Context, h *host, rt route, fresh bool) (*conn, error) {
+	c, err := h.acquire(ctx, rt, fresh)
+	if c != nil || err != nil {
+		return c, err
+	}
+	c, err = u.connect(ctx, h, rt)
+	if err == nil {
+		err = h.added(c)
+	}
+	if err == nil {
+		return c, nil
+	}
+	if c != nil {
+		c.raw.Close()
+	}
+	h.free()
+	// Our own address or the caller's patience says nothing about the host.
+	if !errors.Is(err, ErrSource) && ctx.Err() == nil {
+		h.fail()
+	}
+	return nil, err
+}
+
+// faults are errors of one after another attempt, told on one line.
+type faults []error
+
+func (f faults) Error() string {
+	texts := make([]string, len(f))
+	for i, err := range f {
+		texts[i] = err.Error()
+	}
+	return strings.Join(texts, "; ")
+}
+
+func (f faults) Unwrap() []error { return f }
