@@ -20,8 +20,8 @@ import (
 //
 // The cap is hard and rolling: at no instant have the charges of the last
 // Length together more than Max. A charge may be counted for longer than
-// Length, by at most Length/64, and never for less; a window that holds at
-// most 64 charges counts each of them exactly, to the millisecond (a charge is
+// Length, by at most Length/64, and never for less; while a window holds at
+// most 64 charges, each of them counts exactly, to the millisecond (a charge is
 // gone when its age is Length). Time is the store's own clock: monotonic in
 // process, the server's TIME in Redis. State that lies in the future of a clock
 // set back counts as of now.
@@ -34,14 +34,14 @@ import (
 type Store interface {
 	// Take decides the requests of b in order and charges those that fit, in
 	// one step that no other Take can come between, and fills in all fields
-	// marked "out". The same Attempt is charged once, however often it arrives.
+	// marked "out". A store that can lose a reply charges the same Attempt once,
+	// however often it arrives; this holds for Refund and Record too.
 	// The error is non-nil only when the store failed; the "out" fields are then
 	// meaningless and the charges may or may not have been made (see Undo).
 	Take(ctx context.Context, b *Batch) error
 
 	// Refund gives charges back to exactly the place they were charged to, none
-	// below zero; what has passed out of its window meanwhile is ignored. The
-	// same Attempt is applied once.
+	// below zero; what has passed out of its window meanwhile is ignored.
 	Refund(ctx context.Context, id Attempt, returns []Return) error
 
 	// Undo takes back what Take(b) charged, if it did: for a Take that failed,
@@ -51,7 +51,7 @@ type Store interface {
 	Undo(ctx context.Context, b *Batch) error
 
 	// Record adds charges that were made elsewhere while this store was away,
-	// without asking for room. The same Attempt is applied once.
+	// without asking for room.
 	Record(ctx context.Context, id Attempt, records []Record) error
 
 	// Scan calls f with the limit and key of every budget that has state, in no
@@ -128,7 +128,7 @@ type Budget struct {
 	// Paid: the transaction has paid a message here, so that further requests
 	// charge none. In; also out: set when a request of this batch paid it.
 	Paid bool
-	// Results has one element per window. Out.
+	// Results has one element per window, made by the caller. Out.
 	Results []WindowResult
 }
 
@@ -162,7 +162,8 @@ type WindowResult struct {
 // Batch is what one call of Take decides. All slices belong to the caller, are
 // reused, and must not be kept.
 //
-// A request touches the budgets that its Refs name. In each it costs
+// A request touches the budgets that its Refs name; each budget is touched by
+// one at least, and occurs once. In each it costs
 // r.Recipients in windows of Recipients, r.Bytes in windows of Bytes, 1 in
 // windows of DistinctRecipients where r.Distinct is not 0 and not yet live, and
 // 1 in windows of Messages when r.Recipients is over 0 and the budget is not
@@ -185,7 +186,7 @@ type Batch struct {
 type Request struct {
 	Recipients int64  // 1 for a recipient, 0 for a body
 	Bytes      int64  // of a body
-	Distinct   uint64 // hash of the recipient, never 0 for a recipient
+	Distinct   uint64 // hash of the recipient; 0 for a body, or where nothing counts them
 	Refs       []Ref  // at most one per budget
 
 	// OK and the fields below are out. RetryAfter and what follows are only

@@ -1,0 +1,471 @@
+package ratelimit
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"time"
+)
+
+// Account is the quota of one mail transaction: what it asks for, what it was
+// charged, and how that is given back. It belongs to one goroutine at a time.
+type Account struct {
+	limiter *Limiter
+	rules   *Rules
+	facts   Facts
+	concern []concern
+	budgets []account
+	rcpts   []charged
+	err     error
+
+	batch   Batch
+	order   []int // of each budget in batch: its index in budgets
+	refs    []Ref // arena of Request.Refs
+	kept    []Ref // arena of charged.refs; Ref.Budget indexes budgets
+	keys    []byte
+	results []WindowResult
+	parts   []part
+	returns []Return
+}
+
+// concern is a rule that looks at this transaction.
+type concern struct {
+	rule   *rule
+	sender string // folded as the rule says
+	budget int    // index into budgets, -1 before the first use; unused when rule.perDomain
+}
+
+// account is one budget and what the transaction has of it.
+type account struct {
+	Budget
+	rule      *rule
+	domain    string // of the recipients, where the key holds it
+	shared    bool   // several senders may use it
+	batch     int    // index into Batch.Budgets, -1 outside
+	asked     bool   // looks are filled in
+	rcpts     int    // charged and not given back
+	messageAt int64
+	bytes     int64 // charged
+	bytesAt   int64
+	looks     []WindowResult // Results of all batches joined
+}
+
+// charged is what one recipient was charged.
+type charged struct {
+	refs     []Ref
+	distinct uint64
+	back     bool // given back
+}
+
+// Verdict is the answer to one request. OK false without Down or Never means
+// 450 4.7.1: what follows says which window refused.
+type Verdict struct {
+	OK     bool
+	Limit  string // the limit's name; for logs
+	Per    string // what it counts on, in words: "sender", "client and recipient domain"
+	Key    string // "sender=news@example.org"; for logs
+	Unit   Unit
+	Max    int64 // with raises; less what is reserved for others
+	Window time.Duration
+	// RetryAfter is the wait after which the same request fits, if nobody else
+	// takes the room; rounded up to whole seconds.
+	RetryAfter time.Duration
+	// Never: it can never fit. For bytes that is 552 5.3.4; other units have
+	// this only under a limit of 0, which may be set to stop mail for a while,
+	// and then 450 without a time is the answer.
+	Never bool
+	// StoreDown: the counts cannot be had and the limit says "defer"; 451 4.3.2.
+	StoreDown bool
+}
+
+// Look is one window that the transaction was held against.
+type Look struct {
+	Limit, Key string
+	Unit       Unit
+	Window     time.Duration
+	Max        int64
+	Used       int64 // after the charge; before it when refused
+	Refused    bool
+	Shadow     bool
+	Near       bool // this charge brought it to 80 %, the first to do so in Window
+	// Top names the largest senders in a budget that several share, as
+	// "news@example.org 62%"; three at most, only where Refused or Near. They
+	// are those that this node saw.
+	Top []string
+}
+
+// Begin opens the account of a transaction under the rules in force.
+func (l *Limiter) Begin(f Facts) *Account {
+	a := l.pool.Get().(*Account)
+	a.limiter, a.rules, a.facts = l, l.rules.Load(), f
+	for _, r := range a.rules.of(f.Client) {
+		sender := r.fold.sender(f.Sender)
+		if r.concerns(&a.facts, sender) {
+			a.concern = append(a.concern, concern{r, sender, -1})
+		}
+	}
+	return a
+}
+
+// End releases the account; it must not be used afterwards. What was charged
+// stays charged.
+func (a *Account) End() {
+	clear(a.budgets)
+	clear(a.concern)
+	clear(a.parts)
+	clear(a.returns)
+	clear(a.batch.Budgets)
+	l := a.limiter
+	*a = Account{
+		concern: a.concern[:0], budgets: a.budgets[:0], rcpts: a.rcpts[:0],
+		batch: Batch{Budgets: a.batch.Budgets[:0], Requests: a.batch.Requests[:0]},
+		order: a.order[:0], refs: a.refs[:0], kept: a.kept[:0], keys: a.keys[:0],
+		results: a.results[:0], parts: a.parts[:0], returns: a.returns[:0],
+	}
+	if cap(a.rcpts) <= 1000 { // a giant is left to the collector
+		l.pool.Put(a)
+	}
+}
+
+// Err is the fault behind the last StoreDown verdict, or of a refund that did
+// not reach the store; nil when there was none.
+func (a *Account) Err() error { return a.err }
+
+// Recipients appends one verdict for each of rs to out, in order. Each
+// recipient takes all that it costs or nothing; the first that a budget counts
+// takes the message there too. It is one call of the store.
+func (a *Account) Recipients(ctx context.Context, rs []Recipient, out []Verdict) []Verdict {
+	a.startBatch()
+	for i := range rs {
+		a.addRequest(&rs[i])
+	}
+	err := a.take(ctx)
+	for i := range a.batch.Requests {
+		q := &a.batch.Requests[i]
+		if err == nil && q.OK {
+			a.keep(q)
+		} else {
+			a.rcpts = append(a.rcpts, charged{})
+		}
+		out = append(out, a.verdict(q, err))
+	}
+	return out
+}
+
+// Declared answers the SIZE of MAIL: nil unless so many bytes can never fit,
+// whoever the recipients are. It charges nothing and does not ask the store.
+func (a *Account) Declared(bytes int64) *Verdict {
+	for i := range a.concern {
+		c := &a.concern[i]
+		if c.rule.cfg.Mode == Shadow || c.rule.at != nil || c.rule.notAt != nil || c.rule.perDomain {
+			continue
+		}
+		b := a.budget(i, "")
+		if b < 0 {
+			continue
+		}
+		st := &a.budgets[b]
+		for j := range st.Windows {
+			w := &st.Windows[j]
+			if w.Unit != Bytes {
+				continue
+			}
+			most := w.most(st.Share) + a.limiter.raised(st.Limit, st.Key, w)
+			if bytes > most || most == 0 {
+				st.looks[j] = WindowResult{Max: most, Refused: true}
+				v := st.refusal(w)
+				v.Max, v.RetryAfter, v.Never = most, w.Length, true
+				return &v
+			}
+		}
+	}
+	return nil
+}
+
+// most is what a share of the window can ever have.
+func (w *Window) most(share string) int64 {
+	n := w.Max
+	for _, r := range w.Reserve {
+		if r.Share != share {
+			n -= r.Min
+		}
+	}
+	return n
+}
+
+// Body charges the octets of the message to every budget that counts one of
+// its recipients; call it once, after the data. When it refuses, the caller
+// gives the recipients back with RefundAll.
+func (a *Account) Body(ctx context.Context, bytes int64) Verdict {
+	a.startBatch()
+	from := len(a.refs)
+	for i := range a.budgets {
+		if st := &a.budgets[i]; st.rcpts > 0 && st.counts(Bytes) {
+			a.ref(i)
+		}
+	}
+	a.batch.Requests = append(a.batch.Requests, Request{Bytes: bytes, Refs: a.refs[from:]})
+	err := a.take(ctx)
+	q := &a.batch.Requests[0]
+	if err == nil && q.OK {
+		a.keepBody(q)
+	}
+	return a.verdict(q, err)
+}
+
+// counts reports whether the budget has a window of the unit.
+func (b *Budget) counts(u Unit) bool {
+	for i := range b.Windows {
+		if b.Windows[i].Unit == u {
+			return true
+		}
+	}
+	return false
+}
+
+func (a *Account) startBatch() {
+	clear(a.batch.Budgets)
+	for i := range a.budgets {
+		a.budgets[i].batch = -1
+	}
+	a.batch = Batch{Budgets: a.batch.Budgets[:0], Requests: a.batch.Requests[:0]}
+	a.order, a.refs = a.order[:0], a.refs[:0]
+}
+
+// addRequest adds the request of one recipient to the batch.
+func (a *Account) addRequest(r *Recipient) {
+	from, distinct := len(a.refs), false
+	for i := range a.concern {
+		if !a.concern[i].rule.counts(r.Domain) {
+			continue
+		}
+		if b := a.budget(i, r.Domain); b >= 0 {
+			a.ref(b)
+			distinct = distinct || a.budgets[b].counts(DistinctRecipients)
+		}
+	}
+	q := Request{Recipients: 1, Refs: a.refs[from:]}
+	if distinct {
+		q.Distinct = hashRecipient(r.Address)
+	}
+	a.batch.Requests = append(a.batch.Requests, q)
+}
+
+// hashRecipient must be the same on all nodes, and nobody may choose two
+// addresses with the same value: hence a cryptographic one.
+func hashRecipient(address string) uint64 {
+	sum := sha256.Sum256([]byte(address))
+	return max(1, binary.LittleEndian.Uint64(sum[:8]))
+}
+
+// ref makes the request being built touch a budget.
+func (a *Account) ref(budget int) {
+	st := &a.budgets[budget]
+	if st.batch < 0 {
+		st.batch = len(a.batch.Budgets)
+		a.batch.Budgets = append(a.batch.Budgets, st.Budget)
+		a.order = append(a.order, budget)
+	}
+	a.refs = append(a.refs, Ref{Budget: st.batch})
+}
+
+// take asks the store, and joins what each window said to earlier batches.
+func (a *Account) take(ctx context.Context) error {
+	if len(a.batch.Budgets) == 0 {
+		for i := range a.batch.Requests {
+			a.batch.Requests[i].OK = true
+		}
+		return nil
+	}
+	a.batch.ID = a.limiter.attempt()
+	if err := a.limiter.store.Take(ctx, &a.batch); err != nil {
+		a.err = err
+		return err
+	}
+	for i, b := range a.order {
+		st := &a.budgets[b]
+		st.Paid, st.asked = a.batch.Budgets[i].Paid, true
+		for j := range st.looks {
+			st.looks[j].join(&st.Results[j])
+		}
+	}
+	return nil
+}
+
+func (w *WindowResult) join(next *WindowResult) {
+	w.Max, w.Used = next.Max, next.Used
+	w.Refused = w.Refused || next.Refused
+	w.Near = w.Near || next.Near
+}
+
+// keep notes the charges of a recipient.
+func (a *Account) keep(q *Request) {
+	from := len(a.kept)
+	for _, ref := range q.Refs {
+		if !ref.Charged {
+			continue
+		}
+		ref.Budget = a.order[ref.Budget]
+		st := &a.budgets[ref.Budget]
+		st.rcpts++
+		if ref.Message {
+			st.messageAt = ref.At
+		}
+		a.kept = append(a.kept, ref)
+		a.contribute(st, 1, ref.Message, 0)
+	}
+	a.rcpts = append(a.rcpts, charged{refs: a.kept[from:len(a.kept):len(a.kept)], distinct: q.Distinct})
+}
+
+func (a *Account) keepBody(q *Request) {
+	for _, ref := range q.Refs {
+		if ref.Charged {
+			st := &a.budgets[a.order[ref.Budget]]
+			st.bytes, st.bytesAt = q.Bytes, ref.At
+			a.contribute(st, 0, false, q.Bytes)
+		}
+	}
+}
+
+// contribute notes who used a shared budget, in the unit of its first window.
+func (a *Account) contribute(st *account, rcpts int64, message bool, bytes int64) {
+	if !st.shared {
+		return
+	}
+	n := rcpts
+	switch unit := st.Windows[0].Unit; {
+	case unit == Messages && !message:
+		n = 0
+	case unit == Bytes:
+		n = bytes
+	}
+	if n != 0 {
+		a.limiter.top.add(st.Limit, st.Key, a.facts.value(PerSender), n, longest(st.Windows), a.limiter.now())
+	}
+}
+
+func longest(windows []Window) time.Duration {
+	var d time.Duration
+	for i := range windows {
+		d = max(d, windows[i].Length)
+	}
+	return d
+}
+
+// Refund gives back what recipient i was charged, counted from 0 over all calls
+// of Recipients. The message and its bytes go back where no charged recipient
+// is left. Calling it again, or for a recipient that was refused, does nothing.
+func (a *Account) Refund(ctx context.Context, i int) {
+	a.collect(i)
+	a.giveBack(ctx)
+}
+
+// RefundAll gives back everything.
+func (a *Account) RefundAll(ctx context.Context) {
+	for i := range a.rcpts {
+		a.collect(i)
+	}
+	a.giveBack(ctx)
+}
+
+// collect adds to a.returns what recipient i gives back.
+func (a *Account) collect(i int) {
+	if i < 0 || i >= len(a.rcpts) || a.rcpts[i].back {
+		return
+	}
+	r := &a.rcpts[i]
+	r.back = true
+	for _, ref := range r.refs {
+		st := &a.budgets[ref.Budget]
+		a.returns = append(a.returns, Return{Budget: st.Budget, At: ref.At, Recipients: 1, Distinct: r.distinct})
+		st.rcpts--
+		last := st.rcpts == 0
+		a.contribute(st, -1, last, 0)
+		if !last {
+			continue
+		}
+		if st.Paid {
+			a.returns = append(a.returns, Return{Budget: st.Budget, At: st.messageAt, Messages: 1})
+			st.Paid = false
+		}
+		if st.bytes > 0 {
+			a.returns = append(a.returns, Return{Budget: st.Budget, At: st.bytesAt, Bytes: st.bytes})
+			a.contribute(st, 0, false, -st.bytes)
+			st.bytes = 0
+		}
+	}
+}
+
+func (a *Account) giveBack(ctx context.Context) {
+	if len(a.returns) == 0 {
+		return
+	}
+	// A client that hangs up, or a stop of the relay, takes nothing away from
+	// what is owed.
+	if err := a.limiter.store.Refund(context.WithoutCancel(ctx), a.limiter.attempt(), a.returns); err != nil {
+		a.err = err
+	}
+	clear(a.returns)
+	a.returns = a.returns[:0]
+}
+
+// Looks lists every window that the transaction was held against, in the order
+// of the limits. It allocates; call it once, for the event.
+func (a *Account) Looks() []Look {
+	var looks []Look
+	for i := range a.budgets {
+		st := &a.budgets[i]
+		for j := range st.looks {
+			r, w := &st.looks[j], &st.Windows[j]
+			if !st.asked && !r.Refused {
+				continue // opened by Declared
+			}
+			look := Look{
+				Limit: st.Limit, Key: string(st.Key), Unit: w.Unit, Window: w.Length, Max: r.Max,
+				Used: r.Used, Refused: r.Refused, Shadow: st.Shadow, Near: r.Near,
+			}
+			if st.shared && (r.Refused || r.Near) {
+				look.Top = a.limiter.top.names(st.Limit, st.Key, a.limiter.now())
+			}
+			looks = append(looks, look)
+		}
+	}
+	return looks
+}
+
+func (a *Account) verdict(q *Request, err error) Verdict {
+	if err != nil {
+		return a.undecided(q)
+	}
+	if q.OK {
+		return Verdict{OK: true}
+	}
+	st := &a.budgets[a.order[q.Budget]]
+	if q.Down {
+		return Verdict{Limit: st.Limit, Per: st.perWords(), Key: string(st.Key), StoreDown: true}
+	}
+	v := st.refusal(&st.Windows[q.Window])
+	v.Max = st.Results[q.Window].Max
+	v.RetryAfter = (q.RetryAfter + time.Second - 1).Truncate(time.Second)
+	v.Never = q.Never
+	return v
+}
+
+// undecided is the verdict when the store failed: the mail passes only if every
+// limit it touches says "admit" or is a shadow.
+func (a *Account) undecided(q *Request) Verdict {
+	for _, ref := range q.Refs {
+		st := &a.budgets[a.order[ref.Budget]]
+		if !st.Shadow && st.OnFailure != FailAdmit {
+			return Verdict{Limit: st.Limit, Per: st.perWords(), Key: string(st.Key), StoreDown: true}
+		}
+	}
+	return Verdict{OK: true}
+}
+
+func (st *account) refusal(w *Window) Verdict {
+	return Verdict{
+		Limit: st.Limit, Per: st.perWords(), Key: string(st.Key),
+		Unit: w.Unit, Max: w.Max, Window: w.Length,
+	}
+}

@@ -1,0 +1,163 @@
+package ratelimit
+
+import (
+	"fmt"
+	"hash/maphash"
+	"slices"
+	"sync"
+	"time"
+)
+
+// contributors knows the largest senders of every budget that several share:
+// at most topSize of a budget, topBudgets in all. It is this node's view, for
+// people; no decision rests on it.
+type contributors struct {
+	seed   maphash.Seed
+	shards [16]topShard
+}
+
+const (
+	topSize    = 16
+	topBudgets = 64 // in each shard
+	topShown   = 3
+)
+
+type topShard struct {
+	mu    sync.Mutex
+	lists map[budgetName]*topList
+}
+
+// topList counts in two halves of the budget's longest window: between half of
+// it and all of it is remembered.
+type topList struct {
+	start     time.Time // of now
+	half      time.Duration
+	now, last topCount
+}
+
+// topCount is the space-saving count of Metwally et al.: exact for up to
+// topSize senders; beyond, a newcomer takes the place and the count of the
+// smallest.
+type topCount struct {
+	total   int64
+	senders []topSender
+}
+
+type topSender struct {
+	name string
+	n    int64
+}
+
+func newContributors() *contributors {
+	c := &contributors{seed: maphash.MakeSeed()}
+	for i := range c.shards {
+		c.shards[i].lists = map[budgetName]*topList{}
+	}
+	return c
+}
+
+func (c *contributors) shard(key []byte) *topShard {
+	return &c.shards[maphash.Bytes(c.seed, key)%uint64(len(c.shards))]
+}
+
+// add counts n (below zero: gives back) for a sender.
+func (c *contributors) add(limit string, key []byte, sender string, n int64, window time.Duration, now time.Time) {
+	s := c.shard(key)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	list := s.lists[budgetName{limit, string(key)}]
+	if list == nil {
+		if n < 0 {
+			return
+		}
+		s.makeRoom()
+		list = &topList{start: now, half: window / 2}
+		s.lists[budgetName{limit, string(key)}] = list
+	}
+	list.turn(now)
+	list.now.add(sender, n)
+}
+
+// makeRoom drops the list that was begun the longest ago.
+func (s *topShard) makeRoom() {
+	if len(s.lists) < topBudgets {
+		return
+	}
+	var oldest budgetName
+	var at time.Time
+	for name, list := range s.lists {
+		if at.IsZero() || list.start.Before(at) {
+			oldest, at = name, list.start
+		}
+	}
+	delete(s.lists, oldest)
+}
+
+func (l *topList) turn(now time.Time) {
+	age := now.Sub(l.start)
+	if age < l.half {
+		return
+	}
+	l.last, l.now = l.now, topCount{senders: l.last.senders[:0]}
+	if age >= 2*l.half {
+		l.last = topCount{senders: l.last.senders[:0]}
+	}
+	l.start = now
+}
+
+func (t *topCount) add(sender string, n int64) {
+	t.total = max(0, t.total+n)
+	for i := range t.senders {
+		if t.senders[i].name == sender {
+			t.senders[i].n = max(0, t.senders[i].n+n)
+			return
+		}
+	}
+	if n < 0 {
+		return
+	}
+	if len(t.senders) < topSize {
+		t.senders = append(t.senders, topSender{sender, n})
+		return
+	}
+	least := 0
+	for i := range t.senders {
+		if t.senders[i].n < t.senders[least].n {
+			least = i
+		}
+	}
+	t.senders[least] = topSender{sender, t.senders[least].n + n}
+}
+
+// names lists the three largest senders with their share: "a@x.example 62%".
+func (c *contributors) names(limit string, key []byte, now time.Time) []string {
+	s := c.shard(key)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	list := s.lists[budgetName{limit, string(key)}]
+	if list == nil {
+		return nil
+	}
+	list.turn(now)
+	total := list.now.total + list.last.total
+	if total == 0 {
+		return nil
+	}
+	all := slices.Clone(list.now.senders)
+	for _, old := range list.last.senders {
+		i := slices.IndexFunc(all, func(t topSender) bool { return t.name == old.name })
+		if i < 0 {
+			all = append(all, old)
+		} else {
+			all[i].n += old.n
+		}
+	}
+	slices.SortFunc(all, func(a, b topSender) int { return int(b.n - a.n) })
+	var names []string
+	for _, t := range all[:min(topShown, len(all))] {
+		if t.n > 0 {
+			names = append(names, fmt.Sprintf("%s %d%%", t.name, min(100, t.n*100/total)))
+		}
+	}
+	return names
+}

@@ -1,0 +1,98 @@
+package ratelimit
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Limiter applies rules to mail transactions, over a store. It is safe for
+// concurrent use.
+type Limiter struct {
+	store  Store
+	rules  atomic.Pointer[Rules]
+	now    func() time.Time
+	node   uint64
+	seq    atomic.Uint64
+	pool   sync.Pool
+	top    *contributors
+	raises atomic.Pointer[map[budgetName][]Raise]
+}
+
+// budgetName names a budget.
+type budgetName struct{ limit, key string }
+
+// NewLimiter makes a limiter; now nil is time.Now, and serves only for who
+// contributed to a shared budget and for when a raise ends: counts keep the
+// store's own time.
+func NewLimiter(store Store, rules *Rules, now func() time.Time) *Limiter {
+	if now == nil {
+		now = time.Now
+	}
+	l := &Limiter{store: store, now: now, top: newContributors()}
+	var node [8]byte
+	rand.Read(node[:]) // never fails since Go 1.24
+	l.node = binary.LittleEndian.Uint64(node[:])
+	l.pool.New = func() any { return new(Account) }
+	l.rules.Store(rules)
+	l.raises.Store(&map[budgetName][]Raise{})
+	return l
+}
+
+// SetRules holds from the next Begin on. Counts stay: they do not depend on
+// the numbers.
+func (l *Limiter) SetRules(rules *Rules) { l.rules.Store(rules) }
+
+// Rules is the rules in force.
+func (l *Limiter) Rules() *Rules { return l.rules.Load() }
+
+// Run learns of raises that other nodes made, until ctx ends.
+func (l *Limiter) Run(ctx context.Context) {
+	tick := time.NewTicker(10 * time.Second)
+	defer tick.Stop()
+	for {
+		// A store that is away is reported by the decisions that need it.
+		_ = l.Refresh(ctx)
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+// Refresh reads the raises from the store. Only Declared needs them here: every
+// other decision adds them in the store.
+func (l *Limiter) Refresh(ctx context.Context) error {
+	raises, err := l.store.Raises(ctx)
+	if err != nil {
+		return err
+	}
+	byName := make(map[budgetName][]Raise, len(raises))
+	for _, r := range raises {
+		name := budgetName{r.Limit, r.Key}
+		byName[name] = append(byName[name], r)
+	}
+	l.raises.Store(&byName)
+	return nil
+}
+
+// raised is what live raises add to a window.
+func (l *Limiter) raised(limit string, key []byte, w *Window) int64 {
+	raises := *l.raises.Load()
+	if len(raises) == 0 {
+		return 0
+	}
+	var add int64
+	for _, r := range raises[budgetName{limit, string(key)}] {
+		if r.Unit == w.Unit && (r.Window == 0 || r.Window == w.Length) && l.now().Before(r.Until) {
+			add += r.Add
+		}
+	}
+	return add
+}
+
+func (l *Limiter) attempt() Attempt { return Attempt{l.node, l.seq.Add(1)} }
