@@ -92,7 +92,6 @@ func (h *BodyHash) hold(p []byte) int {
 
 var (
 	bareCR = []byte("\r")
-	blank  = []byte(" ")
 	crlfs  = bytes.Repeat([]byte("\r\n"), 512)
 )
 
@@ -104,7 +103,11 @@ func (h *BodyHash) release() {
 		h.ends -= n
 	}
 	if h.space {
-		h.put(blank)
+		if h.n == len(h.small) {
+			h.flush()
+		}
+		h.small[h.n] = ' '
+		h.n++
 		h.space = false
 	}
 	h.any = true

@@ -3,6 +3,7 @@ package dkimsign
 import (
 	"bytes"
 	"crypto"
+	"errors"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -122,4 +123,152 @@ func allFields() string {
 		b.WriteString(f.name + ": one,\r\n\ttwo\r\n" + strings.ToUpper(f.name) + ": three\r\n")
 	}
 	return b.String()
+}
+
+func TestAddedFieldBreaksTheSignature(t *testing.T) {
+	s := testDomain(t, nil)
+	base := plain + "List-Unsubscribe: <https://example.org/u>\r\nList-Unsubscribe-Post: List-Unsubscribe=One-Click\r\n" +
+		"Feedback-ID: a:b:c\r\n"
+	message := signed(t, s.For("example.org"), []byte(base+"\r\nHello\r\n"))
+	added := func(name string) []byte {
+		return append([]byte(name+": <evil@evil.example>\r\n"), message...)
+	}
+	for _, name := range []string{
+		"From", "Sender", "Reply-To", "To", "Cc", "Subject", "Date", "Message-ID", "In-Reply-To", "References",
+		"MIME-Version", "Content-Type", "Content-Transfer-Encoding", "List-Unsubscribe", "List-Unsubscribe-Post", "Feedback-ID",
+	} {
+		for key, err := range verify(t, s, added(name)) {
+			if err == nil {
+				t.Errorf("%s: verifies with another %s", key, name)
+			}
+		}
+	}
+	// What the next servers and mailing lists add.
+	for _, name := range []string{"Received", "Return-Path", "List-ID", "List-Post", "Resent-From", "X-Spam"} {
+		for key, err := range verify(t, s, added(name)) {
+			if err != nil {
+				t.Errorf("%s: %s added: %v", key, name, err)
+			}
+		}
+	}
+}
+
+func TestChangedMessageBreaksTheSignature(t *testing.T) {
+	s := testDomain(t, nil)
+	message := signed(t, s.For("example.org"), []byte(plain+allFields()+"\r\nHello\r\n"))
+	for _, old := range []string{"anna@", "Greetings", "Hello", "ben@", "\tt=1"} {
+		changed := bytes.Replace(message, []byte(old), []byte(old+"1"), 1)
+		if verify(t, s, changed)["example.org/r1"] == nil {
+			t.Errorf("verifies with %q changed", old)
+		}
+	}
+	for _, f := range signedFields[1:] {
+		changed := bytes.Replace(message, []byte("\n"+f.name+": one"), []byte("\n"+f.name+": two"), 1)
+		for key, err := range verify(t, s, changed) {
+			if err == nil {
+				t.Errorf("%s: verifies with %s changed", key, f.name)
+			}
+		}
+	}
+}
+
+func TestSignatureField(t *testing.T) {
+	s := testDomain(t, func(c *DomainConfig) { c.Expire = 48 * time.Hour; c.Keys = c.Keys[1:] })
+	h := NewBodyHash()
+	h.Write([]byte("Hello\r\n"))
+	now := time.Unix(1_764_064_800, 0)
+	fields, names, err := s.For("example.org").Sign([]byte(plain+"\r\nIgnored: no field\r\n"), h, now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := "DKIM-Signature: v=1; a=ed25519-sha256; c=relaxed/relaxed;\r\n\td=example.org;\r\n\ts=e1;\r\n" +
+		"\tt=1764064800; x=1764237600;\r\n\th=From:From:Sender:Reply-To:To:To:Cc:Subject:Subject:Date:Date:Message-ID:\r\n" +
+		"\t Message-ID:In-Reply-To:References:MIME-Version:Content-Type:\r\n\t Content-Transfer-Encoding;\r\n" +
+		"\tbh=Ba3gj8+xBPQLJTahTfzW6RbWQ/XPgESxkCi2B66PSQg=;\r\n\tb="
+	if got := string(fields); !strings.HasPrefix(got, want) || !strings.HasSuffix(got, "==\r\n") {
+		t.Errorf("got\n%s\nwant it to begin with\n%s", got, want)
+	}
+	if len(names) != 1 || names[0] != "example.org/e1" {
+		t.Errorf("names %q", names)
+	}
+}
+
+func TestSignRefusesMessageWithoutFrom(t *testing.T) {
+	d := testDomain(t, nil).For("example.org")
+	for _, header := range []string{"", "\r\n", "Subject: a\r\n", "Subject: a\r\n\r\nFrom: in@the.body\r\n", " From: a@b\r\n", "From\r\n"} {
+		if fields, _, err := d.Sign([]byte(header), NewBodyHash(), time.Now()); !errors.Is(err, ErrNoFrom) || fields != nil {
+			t.Errorf("%q: %q, %v", header, fields, err)
+		}
+	}
+}
+
+func TestSignIsSafeForConcurrentUse(t *testing.T) {
+	s := testDomain(t, nil)
+	var wg sync.WaitGroup
+	for i := range 8 {
+		wg.Go(func() {
+			for j := range 4 {
+				message := []byte(plain + strings.Repeat("References: <a@b>\r\n", i*j) + "\r\n" + strings.Repeat("x y\r\n", i+j))
+				for key, err := range verify(t, s, signed(t, s.For("example.org"), message)) {
+					if err != nil {
+						t.Errorf("%s: %v", key, err)
+					}
+				}
+			}
+		})
+	}
+	wg.Wait()
+}
+
+func TestRequirePublished(t *testing.T) {
+	for _, row := range []struct {
+		name     string
+		mode     Published
+		required bool
+		missing  []string
+		names    string
+		err      error
+	}{
+		{"warn signs all the same", Warn, true, []string{"r1", "e1"}, "example.org/r1 example.org/e1", nil},
+		{"skip leaves one out", Skip, true, []string{"r1"}, "example.org/e1", nil},
+		{"skip with nothing left", Skip, true, []string{"r1", "e1"}, "", ErrUnpublished},
+		{"skip with nothing left where none is required", Skip, false, []string{"r1", "e1"}, "", nil},
+		{"defer with one missing", Defer, true, []string{"e1"}, "", ErrUnpublished},
+		{"defer with all there", Defer, true, nil, "example.org/r1 example.org/e1", nil},
+	} {
+		s := testDomain(t, func(c *DomainConfig) { c.RequirePublished, c.Require = row.mode, row.required })
+		for _, k := range s.Keys() {
+			s.SetPublished(k.Domain, k.Selector, Matches)
+		}
+		for _, selector := range row.missing {
+			s.SetPublished("example.org", selector, Unpublished)
+		}
+		fields, names, err := s.For("example.org").Sign([]byte(plain), NewBodyHash(), time.Now())
+		if !errors.Is(err, row.err) || strings.Join(names, " ") != row.names || (len(fields) > 0) != (row.names != "") {
+			t.Errorf("%s: %q, %v", row.name, names, err)
+		}
+	}
+}
+
+func BenchmarkSign(b *testing.B) {
+	s := testDomain(b, nil)
+	both := s.For("example.org")
+	header := []byte(plain + "MIME-Version: 1.0\r\nContent-Type: text/plain\r\nReceived: from a by b\r\n\twith ESMTP; today\r\n")
+	for _, row := range []struct {
+		name string
+		keys []*Key
+	}{{"rsa", both.keys[:1]}, {"ed25519", both.keys[1:]}, {"both", both.keys}} {
+		d := &Domain{name: both.name, config: both.config, keys: row.keys}
+		b.Run(row.name, func(b *testing.B) {
+			b.ReportAllocs()
+			h := NewBodyHash()
+			for b.Loop() {
+				h.Reset()
+				h.Write(header)
+				if _, _, err := d.Sign(header, h, time.Now()); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
 }
