@@ -78,10 +78,9 @@ func (p *pattern) matches(text string, met *clauseSet) bool {
 type prefilter struct {
 	count   int
 	clauses map[string]int // by its literals
-	// Literals by their first three octets; those of two octets have a third
-	// of 0. first tells quickly that there are none.
-	first  [1 << 13]bool
-	starts map[[3]byte][]literal
+	// starts are the literals by a hash of their first three octets; those of
+	// two octets have a third of 0.
+	starts [1 << 13][]literal
 }
 
 // literal is a text with the clauses that it meets.
@@ -130,7 +129,7 @@ func (f *prefilter) clause(set []string) (int, error) {
 		return 0, fmt.Errorf("the expressions need more than %d sets of words", maxClauses)
 	}
 	if f.clauses == nil {
-		f.clauses, f.starts = map[string]int{}, map[[3]byte][]literal{}
+		f.clauses = map[string]int{}
 	}
 	id := f.count
 	f.count++
@@ -142,45 +141,40 @@ func (f *prefilter) clause(set []string) (int, error) {
 }
 
 func (f *prefilter) file(s string, clause int) {
-	key := [3]byte{s[0], s[1]}
+	third := byte(0)
 	if len(s) > 2 {
-		key[2] = s[2]
+		third = s[2]
 	}
-	f.first[hash3(key)] = true
-	for i, l := range f.starts[key] {
+	bucket := &f.starts[hash3(s[0], s[1], third)]
+	for i, l := range *bucket {
 		if l.text == s {
-			f.starts[key][i].clauses = append(l.clauses, clause)
+			(*bucket)[i].clauses = append(l.clauses, clause)
 			return
 		}
 	}
-	f.starts[key] = append(f.starts[key], literal{s, []int{clause}})
+	*bucket = append(*bucket, literal{s, []int{clause}})
 }
 
-func hash3(k [3]byte) uint16 {
-	return (uint16(k[0])*1021 ^ uint16(k[1])*61 ^ uint16(k[2])) & (1<<13 - 1)
+func hash3(a, b, c byte) uint16 {
+	return (uint16(a)*1021 ^ uint16(b)*61 ^ uint16(c)) & (1<<13 - 1)
 }
 
 func (f *prefilter) find(text string) clauseSet {
 	var met clauseSet
 	for i := 0; i+2 <= len(text); i++ {
-		key := [3]byte{text[i], text[i+1]}
-		f.meet(&met, key, text[i:])
+		met.meet(f.starts[hash3(text[i], text[i+1], 0)], text[i:])
 		if i+2 < len(text) {
-			key[2] = text[i+2]
-			f.meet(&met, key, text[i:])
+			met.meet(f.starts[hash3(text[i], text[i+1], text[i+2])], text[i:])
 		}
 	}
 	return met
 }
 
-func (f *prefilter) meet(met *clauseSet, key [3]byte, rest string) {
-	if !f.first[hash3(key)] {
-		return
-	}
-	for _, l := range f.starts[key] {
-		if strings.HasPrefix(rest, l.text) {
+func (s *clauseSet) meet(bucket []literal, text string) {
+	for _, l := range bucket {
+		if strings.HasPrefix(text, l.text) {
 			for _, c := range l.clauses {
-				met.add(c)
+				s.add(c)
 			}
 		}
 	}

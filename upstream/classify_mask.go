@@ -41,7 +41,7 @@ func readReply(reply string, lists *listNames) replyText {
 	var b strings.Builder
 	b.Grow(len(reply) + 16)
 	for line := range strings.SplitSeq(reply, "\n") {
-		line = t.cutCode(line)
+		line = t.cutJoined(t.cutCode(line))
 		if b.Len() > 0 {
 			b.WriteByte(' ')
 		}
@@ -71,6 +71,20 @@ func (t *replyText) cutCode(line string) string {
 		return rest
 	}
 	return line
+}
+
+// cutJoined takes the codes out of a line that somebody made of several, as in
+// "550-5.7.1 one 550 5.7.1 two".
+func (t *replyText) cutJoined(line string) string {
+	if t.code == 0 || !strings.Contains(line, t.codeText) {
+		return line
+	}
+	for _, mark := range []string{"-", " "} {
+		if t.status != "" {
+			line = strings.ReplaceAll(line, " "+t.codeText+mark+t.status+" ", " ")
+		}
+	}
+	return strings.ReplaceAll(line, " "+t.codeText+"-", " ")
 }
 
 func isDigits(s string) bool {
@@ -148,7 +162,11 @@ func (t *replyText) bracket(out []byte, inside string, lists *listNames) []byte 
 // up to a blank or a mark that stands in no address, host name or link.
 func wordEnd(s string) int {
 	for i := range len(s) {
-		if s[i] <= ' ' || s[i] == 0x7f || strings.IndexByte("<>()[]{}\"',;", s[i]) >= 0 {
+		switch s[i] {
+		case '<', '>', '(', ')', '[', ']', '{', '}', '"', '\'', ',', ';', 0x7f:
+			return i
+		}
+		if s[i] <= ' ' {
 			return i
 		}
 	}
@@ -190,6 +208,9 @@ func nextPiece(w string) (piece, rest string) {
 	for n < len(w) && isNameByte(w[n]) {
 		n++
 	}
+	if isIP(w[:n]) {
+		return w[:n], w[n:]
+	}
 	piece = strings.TrimRight(w[:n], ".:-_")
 	if i := strings.IndexByte(piece, ':'); i >= 0 && !isIP(piece) {
 		piece = piece[:i]
@@ -199,18 +220,15 @@ func nextPiece(w string) (piece, rest string) {
 
 // linkStart returns where a link begins in w, -1 when none does.
 func linkStart(w string) int {
-	for _, scheme := range []string{"http://", "https://", "ftp://", "//www.", "www."} {
-		if i := indexFold(w, scheme); i >= 0 {
-			return i
+	if i := strings.Index(w, "://"); i > 0 {
+		for i > 0 && isLetter(w[i-1]) {
+			i--
 		}
+		return i
 	}
-	return -1
-}
-
-func indexFold(s, lowerPart string) int {
-	for i := 0; i+len(lowerPart) <= len(s); i++ {
-		if strings.EqualFold(s[i:i+len(lowerPart)], lowerPart) {
-			return i
+	for _, begin := range []string{"//www.", "www."} {
+		if len(w) >= len(begin) && strings.EqualFold(w[:len(begin)], begin) {
+			return 0
 		}
 	}
 	return -1

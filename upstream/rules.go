@@ -72,6 +72,11 @@ func LoadRules(path string) (*Rules, error) {
 	return r, nil
 }
 
+// maxExpression is how long an expression may be once its parts are put in.
+const maxExpression = 16 << 10
+
+var errTooLong = errors.New("the expression is longer than 16 KiB")
+
 // rulesParser reads the text form line by line.
 type rulesParser struct {
 	lets     map[string]string
@@ -110,7 +115,9 @@ func (p *rulesParser) line(key, value string) error {
 		return errors.Join(p.endRule(), p.beginRule(value))
 	case "let":
 		name, re, _ := strings.Cut(value, " ")
-		p.lets[name] = p.expand(strings.TrimSpace(re))
+		if p.lets[name] = p.expand(strings.TrimSpace(re)); len(p.lets[name]) > maxExpression {
+			return errTooLong
+		}
 		return nil
 	case "known":
 		e, err := parseListEntry(value)
@@ -205,7 +212,9 @@ func (p *rulesParser) endRule() error {
 // compile makes one pattern of each alternative. "and" lines keep theirs in one
 // piece, for each of its patterns must match.
 func (p *rulesParser) compile(key, s string) ([]pattern, error) {
-	s = p.expand(s)
+	if s = p.expand(s); len(s) > maxExpression {
+		return nil, errTooLong
+	}
 	if w := strangeCapital(s); w != "" {
 		return nil, fmt.Errorf("%q can never match: replies are compared in lower case", w)
 	}
