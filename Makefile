@@ -1,0 +1,53 @@
+# make test installs what the tests need (Debian, as root or by sudo) and runs
+# them all. The other targets install nothing.
+
+# Debian packages that the tests use: peers that are not ours.
+PACKAGES = ca-certificates curl gcc git knot libc6-dev libnet-ssleay-perl libsasl2-modules libssl-dev \
+	msmtp nmap openssl postfix procps python3 python3-dkim rbldnsd redis-server swaks unbound
+
+# How long make fuzz gives each target.
+FUZZTIME = 60s
+
+STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.7.0
+
+.PHONY: build test race fuzz bench bench-outlier lint check packages
+
+build:
+	go build -trimpath -o bin/relay ./cmd/relay
+
+# A clone of another owner has no version that git tells.
+test race: export GOFLAGS := $(GOFLAGS) -buildvcs=false
+
+test: packages
+	go vet ./...
+	@unformatted=$$(gofmt -l .); test -z "$$unformatted" || { echo "gofmt: run gofmt -w $$unformatted" >&2; exit 1; }
+	go test -race -timeout 15m ./...
+
+packages:
+	@.ci/packages $(PACKAGES)
+
+race:
+	go test -race -count=1 -timeout 15m ./...
+
+# Every fuzz target for FUZZTIME; what it finds stays under testdata/fuzz.
+fuzz:
+	@for p in $$(go list ./...); do \
+		for f in $$(go test -list '^Fuzz' $$p | grep '^Fuzz'); do \
+			echo "$$p $$f"; go test $$p -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) || exit 1; \
+		done; \
+	done
+
+bench:
+	go run ./bench
+
+bench-outlier:
+	go run ./bench/outlier
+
+lint:
+	go vet ./...
+	@unformatted=$$(gofmt -l .); test -z "$$unformatted" || { echo "gofmt: run gofmt -w $$unformatted" >&2; exit 1; }
+	go run $(STATICCHECK) ./...
+
+# What the example configuration means, and whether it is good.
+check: lint
+	go run ./cmd/relay check -config config.example.toml

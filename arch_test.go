@@ -1,0 +1,165 @@
+// Package postern holds no code: only the test of how its packages may import
+// one another.
+package postern
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// rule is a row of the table of packages.
+type rule struct {
+	ours    []string // packages of ours that it may import; "*" is all
+	outside []string // modules that it may import; the standard library always
+}
+
+const (
+	goRedis = "github.com/redis/go-redis/v9"
+	xtime   = "golang.org/x/time"
+	dns     = "github.com/miekg/dns"
+	sasl    = "github.com/emersion/go-sasl"
+)
+
+var leaves = []string{"mail", "syntax", "auth", "policy", "ratelimit", "dkimsign", "upstream", "outlier", "scan"}
+
+// table says what each package may import. A package that is missing here may
+// not exist.
+var table = map[string]rule{
+	"mail":       {},
+	"syntax":     {ours: []string{"mail"}, outside: []string{"golang.org/x/net", "golang.org/x/text"}},
+	"auth":       {outside: []string{"golang.org/x/crypto"}},
+	"policy":     {ours: []string{"mail"}},
+	"ratelimit":  {outside: []string{goRedis, xtime}},
+	"dkimsign":   {},
+	"upstream":   {ours: []string{"mail"}, outside: []string{sasl, dns, "golang.org/x/sys"}},
+	"outlier":    {ours: []string{"mail"}, outside: []string{goRedis}},
+	"reputation": {outside: []string{dns, "blitiri.com.ar/go/spf"}},
+	"scan":       {ours: []string{"mail"}, outside: []string{"github.com/emersion/go-milter"}},
+	"journal":    {ours: []string{"mail"}},
+	"relay":      {ours: leaves, outside: []string{"github.com/pires/go-proxyproto", "golang.org/x/sys"}},
+	"admin": {ours: []string{"mail", "outlier", "ratelimit", "reputation"},
+		outside: []string{"github.com/prometheus/client_golang"}},
+	"config": {ours: append([]string{"journal", "relay", "reputation"}, leaves...),
+		outside: []string{"github.com/pelletier/go-toml/v2"}},
+	"cmd/relay": {ours: []string{"*"}, outside: []string{goRedis, dns, "golang.org/x/sys", "golang.org/x/term", "golang.org/x/crypto"}},
+}
+
+// support is for tests and benchmarks: it imports what it needs, but nothing of
+// the product imports it.
+var support = []string{"bench", "smtptest"}
+
+type pkg struct {
+	ImportPath  string
+	Imports     []string
+	TestImports []string
+	Standard    bool
+}
+
+// list runs go list with JSON output.
+func list(t *testing.T, args ...string) []pkg {
+	t.Helper()
+	out, err := exec.Command("go", append([]string{"list", "-e", "-json=ImportPath,Imports,TestImports,Standard"}, args...)...).Output()
+	if err != nil {
+		var exit *exec.ExitError
+		if errors.As(err, &exit) {
+			t.Fatalf("go list: %s", exit.Stderr)
+		}
+		t.Fatal(err)
+	}
+	var pkgs []pkg
+	for d := json.NewDecoder(strings.NewReader(string(out))); ; {
+		var p pkg
+		if err := d.Decode(&p); errors.Is(err, io.EOF) {
+			return pkgs
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		pkgs = append(pkgs, p)
+	}
+}
+
+func TestPackagesImportOnlyWhatTheTableAllows(t *testing.T) {
+	standard := map[string]bool{}
+	for _, p := range list(t, "-deps", "./...") {
+		if p.Standard {
+			standard[p.ImportPath] = true
+		}
+	}
+	for _, p := range list(t, "./...") {
+		name, ours := strings.CutPrefix(p.ImportPath, "postern/")
+		if !ours {
+			continue // this package
+		}
+		if isSupport(name) {
+			continue
+		}
+		r, ok := table[name]
+		if !ok {
+			t.Errorf("package %s has no row in the table of packages; give it one, with what it may import", name)
+			continue
+		}
+		for _, imported := range p.Imports {
+			if problem := r.judge(name, imported, standard); problem != "" {
+				t.Error(problem)
+			}
+		}
+	}
+}
+
+func isSupport(name string) bool {
+	root, _, _ := strings.Cut(name, "/")
+	return slices.Contains(support, root)
+}
+
+// judge says what is wrong with an import; "" when nothing is.
+func (r rule) judge(name, imported string, standard map[string]bool) string {
+	ours, isOurs := strings.CutPrefix(imported, "postern/")
+	switch {
+	case standard[imported] || imported == "C" && name == "dkimsign":
+		return ""
+	case isOurs && isSupport(ours):
+		return "package " + name + " imports " + ours + ", which is for tests and benchmarks only"
+	case isOurs && !slices.Contains(r.ours, ours) && !slices.Contains(r.ours, "*"):
+		return "package " + name + " may not import our package " + ours + "; it may import " + words(r.ours)
+	case !isOurs && !slices.ContainsFunc(r.outside, func(m string) bool { return imported == m || strings.HasPrefix(imported, m+"/") }):
+		return "package " + name + " may not import " + imported + " from outside; it may import " + words(r.outside)
+	}
+	return ""
+}
+
+func words(list []string) string {
+	if len(list) == 0 {
+		return "none"
+	}
+	return strings.Join(list, ", ")
+}
+
+// TestPureRulesTouchNothing: what decides without looking at the world stays
+// so.
+func TestPureRulesTouchNothing(t *testing.T) {
+	for _, p := range list(t, "./mail", "./policy", "./syntax") {
+		for _, imported := range p.Imports {
+			switch imported {
+			case "os", "net", "net/http", "io/ioutil", "os/exec", "database/sql", "crypto/tls":
+				t.Errorf("package %s imports %s; it decides on values alone, without files and network", p.ImportPath, imported)
+			}
+		}
+	}
+}
+
+// TestTestSupportStaysOutOfTheProgram: what the relay is built from holds no
+// test server and no independent peer.
+func TestTestSupportStaysOutOfTheProgram(t *testing.T) {
+	for _, p := range list(t, "-deps", "./cmd/relay") {
+		for _, banned := range []string{"postern/smtptest", "github.com/emersion/go-smtp", "github.com/emersion/go-msgauth", "go.uber.org/goleak", "testing"} {
+			if p.ImportPath == banned || strings.HasPrefix(p.ImportPath, banned+"/") {
+				t.Errorf("the relay is built with %s, which is for tests only", p.ImportPath)
+			}
+		}
+	}
+}
