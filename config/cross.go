@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 
+	"postern/ratelimit"
 	"postern/relay"
 	"postern/syntax"
 )
@@ -205,6 +206,11 @@ func (x *crossCheck) limits() {
 				x.d.problem(join(join(path, "reserve"), stream), noSuch("stream", stream, streams))
 			}
 		}
+	}
+	env := x.LimitEnv()
+	env.Clients, env.Streams = nil, nil // held against their tables above
+	if _, err := ratelimit.Compile(x.Limit, env); err != nil {
+		x.d.joined(err)
 	}
 }
 

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
-	"strings"
 
 	"postern/dkimsign"
 	"postern/policy"
@@ -99,12 +98,7 @@ func (x *crossCheck) signed(domain string) bool {
 
 // dkimKeys reads the keys; those that are made at start may be missing.
 func (x *crossCheck) dkimKeys() {
-	_, _, err := dkimsign.Check(x.DKIM)
-	if err == nil {
-		return
-	}
-	for line := range strings.SplitSeq(err.Error(), "\n") {
-		path, problem, _ := strings.Cut(line, ": ")
-		x.d.problem(path, problem)
+	if _, _, err := dkimsign.Check(x.DKIM); err != nil {
+		x.d.joined(err)
 	}
 }

@@ -102,9 +102,10 @@ func (x *crossCheck) files() {
 			x.authorities(join(join("upstream", name), "ca"), ca)
 		}
 	}
-	if x.Redis != nil && x.Redis.CA != "" {
+	if x.Redis.CA != "" {
 		x.authorities("redis.ca", x.Redis.CA)
 	}
+	x.certificate("redis", x.Redis.Certificate, x.Redis.Key)
 	if x.Reputation.ReplyRules != "" {
 		x.read("reputation.reply_rules", x.Reputation.ReplyRules)
 	}

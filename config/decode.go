@@ -91,6 +91,15 @@ func (d *decoder) problem(path, text string) {
 	d.problems = append(d.problems, d.src.problem(d.src.place(path), path, text))
 }
 
+// joined notes the problems of a package that joins them in one error, each
+// line "key: problem; fix".
+func (d *decoder) joined(err error) {
+	for line := range strings.SplitSeq(err.Error(), "\n") {
+		path, problem, _ := strings.Cut(line, ": ")
+		d.problem(path, problem)
+	}
+}
+
 // warn notes something doubtful about the key at path.
 func (d *decoder) warn(path, text string) {
 	d.warnings = append(d.warnings, d.src.problem(d.src.place(path), path, text))

@@ -5,7 +5,6 @@ import (
 	"net/netip"
 	"path/filepath"
 	"strings"
-	"time"
 
 	"postern/auth"
 	"postern/dkimsign"
@@ -54,11 +53,11 @@ type File struct {
 	Outlier    outlier.Config                  `toml:"outlier"`
 	Reputation reputation.Config               `toml:"reputation"`
 
-	Redis   *RedisConfig   `toml:"redis"` // nil: the embedded store
-	Journal journal.Config `toml:"journal"`
-	Log     LogConfig      `toml:"log"`
-	Control ControlConfig  `toml:"control"`
-	Admin   AdminConfig    `toml:"admin"`
+	Redis   ratelimit.RedisConfig `toml:"redis"`
+	Journal journal.Config        `toml:"journal"`
+	Log     LogConfig             `toml:"log"`
+	Control ControlConfig         `toml:"control"`
+	Admin   AdminConfig           `toml:"admin"`
 
 	path string
 }
@@ -121,66 +120,6 @@ func (s *StreamConfig) Check(report func(key, problem string)) {
 			report(key, "is a second address of one family; make a stream for each")
 			return
 		}
-	}
-}
-
-// RedisConfig is [redis]; without the table counts are kept in process.
-type RedisConfig struct {
-	// Addresses as "host:port". One: a single server; several: a cluster, or
-	// the sentinels where master is set. No default.
-	Addresses []string `toml:"addresses"`
-	// Master is the name that the sentinels know the server by. Blank: no
-	// sentinels.
-	Master string `toml:"master"`
-	// Username of an ACL user. Blank: the default user.
-	Username string `toml:"username"`
-	// Password. Better in a file or the environment. Blank: none.
-	Password string `toml:"password"`
-	// PasswordFile holds the password. Blank: see password.
-	PasswordFile string `toml:"password_file" form:"path"`
-	// PasswordEnv names the environment variable with the password. Blank: see
-	// password.
-	PasswordEnv string `toml:"password_env"`
-	// Database number; 0 with a cluster. Default: 0.
-	Database int `toml:"database"`
-	// TLS encrypts, and verifies the server's certificate. Default: false.
-	TLS bool `toml:"tls"`
-	// CA is a PEM file of authorities in place of the system's. Blank: the
-	// system's.
-	CA string `toml:"ca" form:"path"`
-	// Prefix of every key; relays with the same prefix share their limits.
-	// Default: "postern".
-	Prefix string `toml:"prefix"`
-	// Timeout of one call; 10ms to 250ms. Default: 150ms.
-	Timeout time.Duration `toml:"timeout"`
-}
-
-// SetDefaults fills in what the documentation promises.
-func (r *RedisConfig) SetDefaults() {
-	*r = RedisConfig{Prefix: "postern", Timeout: 150 * time.Millisecond}
-}
-
-// Check reports every problem of the table.
-func (r *RedisConfig) Check(report func(key, problem string)) {
-	if len(r.Addresses) == 0 {
-		report("addresses", `missing; write as ["127.0.0.1:6379"], or remove [redis] to count in process`)
-	}
-	for i, a := range r.Addresses {
-		if !isHostPort(a) {
-			report(fmt.Sprintf("addresses.%d", i), fmt.Sprintf("%q is not host and port; write as %q", a, "127.0.0.1:6379"))
-		}
-	}
-	if r.Database < 0 || r.Database > 0 && r.Master == "" && len(r.Addresses) > 1 {
-		report("database", "must be 0 with a cluster, and never below; leave it out")
-	}
-	if r.CA != "" && !r.TLS {
-		report("ca", "is of no use without tls; set tls = true or remove ca")
-	}
-	if r.Prefix == "" || strings.ContainsAny(r.Prefix, "{} \t\r\n") || len(r.Prefix) > 64 {
-		report("prefix", "is blank, too long, or holds braces or spaces; use letters, digits, hyphens and colons")
-	}
-	if r.Timeout < 10*time.Millisecond || r.Timeout > 250*time.Millisecond {
-		report("timeout", "is not between 10ms and 250ms; leave it out for the default")
 	}
 }
 

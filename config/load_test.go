@@ -112,7 +112,7 @@ func TestLoadTakesAGoodFile(t *testing.T) {
 	if problems != "" || warnings != "" {
 		t.Fatalf("problems %s\nwarnings %s", problems, warnings)
 	}
-	if f.Control.Socket != filepath.Join(f.StateDir, "control.sock") || filepath.Base(f.StateDir) != "state" || f.Redis != nil {
+	if f.Control.Socket != filepath.Join(f.StateDir, "control.sock") || filepath.Base(f.StateDir) != "state" || f.Redis.Enabled() {
 		t.Errorf("got %+v", f)
 	}
 }

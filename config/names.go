@@ -2,9 +2,7 @@ package config
 
 import (
 	"fmt"
-	"net"
 	"slices"
-	"strconv"
 	"strings"
 
 	"postern/syntax"
@@ -15,13 +13,6 @@ import (
 func isHostName(s string) bool {
 	d, err := syntax.Domain(s)
 	return err == nil && strings.EqualFold(d, s) && strings.Contains(s, ".")
-}
-
-// isHostPort reports whether s is a host name or address with a port.
-func isHostPort(s string) bool {
-	host, port, err := net.SplitHostPort(s)
-	n, err2 := strconv.Atoi(port)
-	return err == nil && err2 == nil && host != "" && n > 0 && n < 1<<16 && !strings.ContainsAny(host, " \t\r\n/@")
 }
 
 // isTableName reports whether s can name a table: it goes into logs, metrics,
