@@ -47,7 +47,8 @@ func readReply(reply string, lists *listNames) replyText {
 		}
 		b.WriteString(line)
 	}
-	t.mask(b.String(), lists)
+	// mail.Reply joins lines with a slash when it writes them into one.
+	t.mask(strings.ReplaceAll(b.String(), " / ", " "), lists)
 	return t
 }
 

@@ -171,6 +171,7 @@ func TestMask(t *testing.T) {
 		{"550 5.7.1 Host [192.0.2.1] said", " host [IP] said"},
 		{"550-5.7.1 one\n550 5.7.1 two", " one two"},
 		{"550-5.7.1 one 550-5.7.1 two 550 5.7.1 three", " one two three"},
+		{"550 5.7.1 one / two", " one two"},
 		{"550 #5.1.0 no", " no"},
 		{"550 <a@b.example>: no", " <ADDR>: no"},
 		{"550 a.b@c.example, no", " ADDR, no"},

@@ -31,6 +31,7 @@ type verb struct {
 var verbs = []verb{
 	{"dkim", "make DKIM keys and print their DNS records", runDKIM},
 	{"hash-password", "hash a password for [user.NAME]", runHashPassword},
+	{"replies", "say what replies of receivers mean, count them", runReplies},
 }
 
 func main() {

@@ -1,0 +1,267 @@
+package main
+
+import (
+	"bufio"
+	"cmp"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"postern/journal"
+	"postern/mail"
+	"postern/upstream"
+)
+
+const repliesUsage = `usage: relay replies classify [-stage S] [-rules FILE] [-json] [REPLY]
+       relay replies top [-by class,stream,destination,sender] [-n 20] [-since 24h] [-rules FILE] [-json] -journal FILE [FILE...]
+       relay replies rules
+`
+
+func runReplies(io stdio, args []string) int {
+	if len(args) > 0 {
+		switch args[0] {
+		case "classify":
+			return runClassify(io, args[1:])
+		case "top":
+			return runTop(io, args[1:])
+		case "rules":
+			fmt.Fprint(io.out, upstream.BuiltInRules())
+			return exitOK
+		case "-h", "-help", "--help", "help":
+			fmt.Fprint(io.out, repliesUsage)
+			return exitOK
+		}
+		fmt.Fprintf(io.err, "relay replies: unknown command %q\n", args[0])
+	}
+	fmt.Fprint(io.err, repliesUsage)
+	return exitUsage
+}
+
+// repliesFlags adds the flags that both commands take.
+func repliesFlags(io stdio, name string, rules *string, asJSON *bool) *flag.FlagSet {
+	f := flag.NewFlagSet("relay replies "+name, flag.ContinueOnError)
+	f.SetOutput(io.err)
+	f.StringVar(rules, "rules", "", "`file` with rules that are tried before the built-in ones")
+	f.BoolVar(asJSON, "json", false, "print JSON, one object a line")
+	return f
+}
+
+// runClassify says what one reply means, or each line of standard input.
+func runClassify(io stdio, args []string) int {
+	var stage, file string
+	var asJSON bool
+	f := repliesFlags(io, "classify", &file, &asJSON)
+	f.StringVar(&stage, "stage", "", "`command` that was answered: connect, ehlo, mail, rcpt, data, dot; blank: any")
+	if status, ok := parseOpenFlags(f, args); !ok {
+		return status
+	}
+	rules, err := upstream.LoadRules(file)
+	if err != nil {
+		fmt.Fprintf(io.err, "relay replies: %v\n", err)
+		return exitUsage
+	}
+	if f.NArg() > 0 && f.Arg(0) != "-" {
+		printVerdict(io, rules.Classify(stage, replyLines(strings.Join(f.Args(), " "))), asJSON)
+		return exitOK
+	}
+	in := bufio.NewScanner(io.in)
+	in.Buffer(nil, 1<<20)
+	for in.Scan() {
+		printVerdict(io, rules.Classify(stage, replyLines(in.Text())), asJSON)
+	}
+	if err := in.Err(); err != nil {
+		fmt.Fprintf(io.err, "relay replies: read replies: %v\n", err)
+		return exitFault
+	}
+	return exitOK
+}
+
+// replyLines puts line ends where the two characters \n stand for one.
+func replyLines(s string) string {
+	return strings.NewReplacer(`\r\n`, "\n", `\n`, "\n", "\r\n", "\n").Replace(s)
+}
+
+func printVerdict(io stdio, v upstream.Verdict, asJSON bool) {
+	if asJSON {
+		printJSON(io, map[string]any{"class": v.Class, "list": v.List, "rule": v.Rule, "remedy": v.Remedy,
+			"wait_seconds": v.Wait.Seconds(), "sign": v.Sign})
+		return
+	}
+	fmt.Fprintf(io.out, "%s list=%s rule=%s", v.Class, cmp.Or(v.List, "-"), cmp.Or(v.Rule, "-"))
+	if v.Wait > 0 {
+		fmt.Fprintf(io.out, " wait=%s", v.Wait)
+	}
+	fmt.Fprintf(io.out, " remedy: %s\n", v.Remedy)
+}
+
+func printJSON(io stdio, v any) {
+	b, err := json.Marshal(v)
+	if err != nil {
+		fmt.Fprintf(io.err, "relay: %v\n", err)
+		return
+	}
+	fmt.Fprintf(io.out, "%s\n", b)
+}
+
+// parseOpenFlags is parseFlags for a command that takes further arguments.
+func parseOpenFlags(f *flag.FlagSet, args []string) (status int, ok bool) {
+	switch err := f.Parse(args); err {
+	case nil:
+		return exitOK, true
+	case flag.ErrHelp:
+		return exitOK, false
+	}
+	return exitUsage, false
+}
+
+// topColumns are what refusals can be counted by.
+var topColumns = []string{"class", "stream", "destination", "sender", "list", "rule", "upstream", "client"}
+
+// maxTopRows bounds the memory of a count over a flood of replies; what comes
+// later is counted together.
+const maxTopRows = 100_000
+
+// runTop counts the refusals that upstreams gave, from the journal.
+func runTop(io stdio, args []string) int {
+	var file, by string
+	var asJSON bool
+	var since time.Duration
+	var n int
+	var files []string
+	f := repliesFlags(io, "top", &file, &asJSON)
+	f.StringVar(&by, "by", "class,stream,destination,sender", "`columns` to count by, of "+strings.Join(topColumns, ", "))
+	f.IntVar(&n, "n", 20, "number of rows; 0: all")
+	f.DurationVar(&since, "since", 0, "only transactions of this last `time`; 0: all")
+	f.Func("journal", "`file` of the journal, - for standard input; several flags or further arguments: several files", func(s string) error {
+		files = append(files, s)
+		return nil
+	})
+	if status, ok := parseOpenFlags(f, args); !ok {
+		return status
+	}
+	columns := strings.Split(by, ",")
+	for _, c := range columns {
+		if !slices.Contains(topColumns, c) {
+			fmt.Fprintf(io.err, "relay replies top: -by %q is none of %s\n", c, strings.Join(topColumns, ", "))
+			return exitUsage
+		}
+	}
+	if files = append(files, f.Args()...); len(files) == 0 {
+		fmt.Fprintln(io.err, "relay replies top: -journal is missing; name the files to read")
+		return exitUsage
+	}
+	rules, err := upstream.LoadRules(file)
+	if err != nil {
+		fmt.Fprintf(io.err, "relay replies: %v\n", err)
+		return exitUsage
+	}
+	t := replyTop{rules: rules, columns: columns, rows: map[string]*topRow{}}
+	if since > 0 {
+		t.from = time.Now().Add(-since)
+	}
+	if err := journal.Read(files, io.in, t.add); err != nil {
+		fmt.Fprintf(io.err, "relay replies: %v\n", err)
+		return exitFault
+	}
+	t.print(io, n, asJSON)
+	return exitOK
+}
+
+// replyTop counts refusals of upstreams.
+type replyTop struct {
+	rules   *upstream.Rules
+	columns []string
+	from    time.Time
+	rows    map[string]*topRow
+	more    int // refusals beyond maxTopRows
+}
+
+type topRow struct {
+	values []string
+	count  int
+	last   string // reply
+}
+
+func (t *replyTop) add(e *mail.Event) error {
+	if e.Time.Before(t.from) || e.Upstream == "" {
+		return nil
+	}
+	for _, r := range e.To {
+		if r.Code < 400 || r.Rule != "upstream" && r.Class == "" {
+			continue
+		}
+		text := r.Reply
+		if text == "" {
+			text = e.Reply
+		}
+		reply := (&mail.Reply{Code: r.Code, Status: r.Status, Text: text}).String()
+		t.count(e, &r, t.rules.Classify("", reply), reply)
+	}
+	return nil
+}
+
+func (t *replyTop) count(e *mail.Event, r *mail.RecipientEvent, v upstream.Verdict, reply string) {
+	_, destination, _ := cutLast(r.Address, '@')
+	all := map[string]string{"class": string(v.Class), "stream": e.Stream, "destination": destination, "sender": e.From,
+		"list": v.List, "rule": v.Rule, "upstream": e.Upstream, "client": e.Client}
+	values := make([]string, len(t.columns))
+	for i, c := range t.columns {
+		values[i] = cmp.Or(all[c], "-")
+	}
+	key := strings.Join(values, "\x00")
+	row := t.rows[key]
+	if row == nil {
+		if len(t.rows) == maxTopRows {
+			t.more++
+			return
+		}
+		row = &topRow{values: values}
+		t.rows[key] = row
+	}
+	row.count++
+	row.last = reply
+}
+
+// cutLast cuts s at the last sep.
+func cutLast(s string, sep byte) (before, after string, ok bool) {
+	if i := strings.LastIndexByte(s, sep); i >= 0 {
+		return s[:i], s[i+1:], true
+	}
+	return s, "", false
+}
+
+func (t *replyTop) print(io stdio, n int, asJSON bool) {
+	rows := slices.SortedFunc(maps.Values(t.rows), func(a, b *topRow) int {
+		return cmp.Or(cmp.Compare(b.count, a.count), slices.Compare(a.values, b.values))
+	})
+	if n > 0 && len(rows) > n {
+		for _, r := range rows[n:] {
+			t.more += r.count
+		}
+		rows = rows[:n]
+	}
+	if asJSON {
+		for _, r := range rows {
+			o := map[string]any{"count": r.count, "reply": r.last}
+			for i, c := range t.columns {
+				o[c] = r.values[i]
+			}
+			printJSON(io, o)
+		}
+		return
+	}
+	w := tabwriter.NewWriter(io.out, 0, 4, 2, ' ', 0)
+	fmt.Fprintf(w, "count\t%s\tlast reply\n", strings.Join(t.columns, "\t"))
+	for _, r := range rows {
+		fmt.Fprintf(w, "%d\t%s\t%.100q\n", r.count, strings.Join(r.values, "\t"), r.last)
+	}
+	if t.more > 0 {
+		fmt.Fprintf(w, "%d\tmore\n", t.more)
+	}
+	w.Flush()
+}

@@ -1,0 +1,94 @@
+package main
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"postern/mail"
+)
+
+func TestRepliesClassifyPrintsTheClassFirst(t *testing.T) {
+	for _, row := range []struct {
+		name, in string
+		args     []string
+		want     string
+	}{
+		{"one reply", "", []string{"550 5.7.1 Client host [192.0.2.1] blocked using zen.spamhaus.org"}, "listed-ip list=spamhaus-zen rule=blocked-using remedy: "},
+		{"words of their own", "", []string{"550", "5.1.1", "user", "unknown"}, "no-such-user list=- "},
+		{"lines joined by two characters", "", []string{`550-5.1.1 The account you tried\n550 5.1.1 does not exist`}, "no-such-user "},
+		{"lines joined by a newline", "", []string{"550-5.7.26 mail is\n550 5.7.26 unauthenticated"}, "policy-auth "},
+		{"a time to wait", "", []string{"451 greylisted, try again in 300 seconds"}, "greylisted list=- rule=greylist wait=5m0s remedy: "},
+		{"a stage", "", []string{"-stage", "dot", "550 quux"}, "other list=- rule=- remedy: "},
+		{"standard input", "552 5.2.2 mailbox full\n550 quux\n", nil, "mailbox-full "},
+		{"json", "", []string{"-json", "550 5.1.1 user unknown"}, `{"class":"no-such-user",`},
+	} {
+		status, out, errs := runVerb(row.in, append([]string{"replies", "classify"}, row.args...)...)
+		if status != exitOK || errs != "" || !strings.HasPrefix(out, row.want) {
+			t.Errorf("%s: status %d, %q, %q", row.name, status, out, errs)
+		}
+	}
+}
+
+func TestRepliesClassifyTakesRules(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "rules")
+	if err := os.WriteFile(file, []byte("rule ours content-spam\n  text quux\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, out, _ := runVerb("", "replies", "classify", "-rules", file, "550 quux"); !strings.HasPrefix(out, "content-spam list=- rule=ours ") {
+		t.Errorf("%q", out)
+	}
+	if status, _, errs := runVerb("", "replies", "classify", "-rules", file+"x", "550 quux"); status != exitUsage || errs == "" {
+		t.Errorf("a missing file: status %d, %q", status, errs)
+	}
+	if _, out, _ := runVerb("", "replies", "rules"); !strings.Contains(out, "rule no-such-user no-such-user\n") {
+		t.Error("the built-in rules are not printed")
+	}
+}
+
+func TestRepliesTopCounts(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "journal")
+	var lines []byte
+	add := func(e mail.Event) {
+		b, err := json.Marshal(e)
+		if err != nil {
+			t.Fatal(err)
+		}
+		lines = append(append(lines, b...), '\n')
+	}
+	refusal := func(to, text string) mail.RecipientEvent {
+		return mail.RecipientEvent{Address: to, Outcome: mail.Rejected, Code: 550, Status: "5.1.1", Rule: "upstream", Reply: text}
+	}
+	for range 3 {
+		add(mail.Event{Time: time.Now(), Upstream: "provider", Stream: "marketing", From: "news@example.org",
+			To: []mail.RecipientEvent{refusal("ben@partner.example", "User unknown"), {Address: "x@y.example", Code: 250, Rule: "upstream"}}})
+	}
+	add(mail.Event{Time: time.Now(), Upstream: "provider", Stream: "corporate", From: "anna@example.org",
+		To: []mail.RecipientEvent{refusal("ben@free.example", "blocked using bl.spamcop.net")}})
+	add(mail.Event{Time: time.Now(), From: "anna@example.org", To: []mail.RecipientEvent{{Code: 450, Rule: "limit sender"}}})
+	add(mail.Event{Time: time.Now().Add(-48 * time.Hour), Upstream: "provider", To: []mail.RecipientEvent{refusal("a@b.example", "quux")}})
+	if err := os.WriteFile(file, lines, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	status, out, errs := runVerb("", "replies", "top", "-since", "1h", "-journal", file)
+	rows := strings.Split(strings.TrimSpace(out), "\n")
+	if status != exitOK || errs != "" || len(rows) != 3 {
+		t.Fatalf("status %d, %q, %q", status, out, errs)
+	}
+	for i, want := range []string{"3 no-such-user marketing partner.example news@example.org", "1 listed-ip corporate free.example anna@example.org"} {
+		if got := strings.Join(strings.Fields(rows[i+1]), " "); !strings.HasPrefix(got, want) {
+			t.Errorf("row %d: %q, want %q", i, got, want)
+		}
+	}
+	if _, out, _ := runVerb("", "replies", "top", "-by", "class,list", "-n", "1", "-json", "-journal", file); !strings.HasPrefix(out, `{"class":"no-such-user","count":4,"list":"-"`) {
+		t.Errorf("%q", out)
+	}
+	for _, args := range [][]string{{"top"}, {"top", "-by", "moon", file}, {"tip"}, nil} {
+		if status, _, _ := runVerb("", append([]string{"replies"}, args...)...); status != exitUsage {
+			t.Errorf("%q: status %d", args, status)
+		}
+	}
+}
