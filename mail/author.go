@@ -2,7 +2,7 @@ package mail
 
 // Author is one address of a list in a header, as of the field From.
 type Author struct {
-	Address Address
+	Address
 	// Name is the display name, decoded (RFC 2047) and without controls; "" when
 	// there is none. It is for judging and logs, never for sending.
 	Name string

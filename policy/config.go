@@ -11,7 +11,11 @@ import (
 // ClientConfig is one table [client.NAME]: who may submit, and as whom. Every
 // condition that is written must hold; at least one of networks, users and
 // certificates is needed. It has no Check of its own: Compile checks it, since
-// a rule set that was not checked must not exist.
+// a rule set that was not checked must not exist. Whether listeners and users
+// that it names exist is for package config to say.
+//
+// In patterns of senders and recipients the case of ASCII letters does not
+// count, nor do quotes without need; a tag as in "news+x" does.
 type ClientConfig struct {
 	// Networks in CIDR form from which the client connects; empty: no
 	// condition on the address. Default empty.
@@ -78,6 +82,9 @@ type ClientConfig struct {
 	// "once_per_recipient/7d" (one for each recipient in that time) or "allow".
 	// Default "once_per_recipient/7d".
 	AutomaticReplies AutomaticReplies `toml:"automatic_replies"`
+	// AutomaticNotices says the same for mail that calls itself auto-generated
+	// and answers nothing, such as alerts and password resets. Default "allow".
+	AutomaticNotices AutomaticReplies `toml:"automatic_notices"`
 }
 
 // SetDefaults sets what a key that is not written means.
@@ -88,7 +95,8 @@ func (c *ClientConfig) SetDefaults() {
 		FromMismatch:       RejectMismatch,
 		DisplayNameAddress: Allow,
 		DuplicateFields:    Reject,
-		AutomaticReplies:   AutomaticReplies{Mode: OncePerRecipient, Period: 7 * 24 * time.Hour},
+		AutomaticReplies:   AutomaticReplies{Mode: OncePerRecipient, Period: 7 * day},
+		AutomaticNotices:   AutomaticReplies{Mode: AllowReplies},
 	}
 }
 
@@ -106,19 +114,6 @@ type StreamConfig struct {
 
 // SetDefaults sets what a key that is not written means.
 func (c *StreamConfig) SetDefaults() { *c = StreamConfig{RequireListUnsubscribe: NoUnsubscribe} }
-
-// Config is all that Compile makes rules of.
-type Config struct {
-	Clients map[string]ClientConfig // tables [client.NAME]
-	Streams map[string]StreamConfig // tables [stream.NAME]
-	// Listeners and Users are the names that exist, to tell a misspelt one; nil:
-	// names are not checked.
-	Listeners []string
-	Users     []string
-	// InternalDomains are "example.org" or "*.example.org"; mail to them is
-	// inside: automatic replies to it pass.
-	InternalDomains []string
-}
 
 // NullSender says what a client may do with the null reverse-path.
 type NullSender string
@@ -246,7 +241,7 @@ func parsePeriod(s string) (time.Duration, bool) {
 		if !ok {
 			continue
 		}
-		n, err := strconv.ParseUint(digits, 10, 32)
+		n, err := strconv.ParseUint(digits, 10, 25) // 366 days are fewer seconds
 		d := time.Duration(n) * u.length
 		return d, err == nil && d >= time.Minute && d <= 366*day
 	}

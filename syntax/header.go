@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"iter"
 	"strings"
 )
 
@@ -46,6 +47,17 @@ func (f Field) Is(name string) bool { return strings.EqualFold(f.Name, name) }
 
 // Header is the fields of a message in their order.
 type Header []Field
+
+// Each yields the name and body of every field in order.
+func (h Header) Each() iter.Seq2[string, []byte] {
+	return func(yield func(string, []byte) bool) {
+		for _, f := range h {
+			if !yield(f.Name, f.Body()) {
+				return
+			}
+		}
+	}
+}
 
 // Get returns the first field of that name.
 func (h Header) Get(name string) (Field, bool) {

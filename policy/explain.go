@@ -1,0 +1,196 @@
+package policy
+
+import (
+	"fmt"
+	"io"
+	"net/netip"
+	"strconv"
+	"strings"
+)
+
+// Explain writes in plain words who each client is and what it may send, for
+// people who check a configuration. The form may change.
+func (r *Rules) Explain(w io.Writer) error {
+	for i, c := range r.clients {
+		if i > 0 {
+			if _, err := io.WriteString(w, "\n"); err != nil {
+				return err
+			}
+		}
+		if err := r.ExplainClient(w, c); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// ExplainClient writes what Explain does for one client.
+func (r *Rules) ExplainClient(w io.Writer, c *Client) error {
+	lines := []struct{ label, text string }{
+		{"who", c.who()},
+		{"as", c.as()},
+		{"header", c.header()},
+		{"to", c.to()},
+		{"null sender", c.null()},
+		{"replies", r.automatic(c)},
+		{"through", "stream " + c.stream.name},
+	}
+	if _, err := fmt.Fprintf(w, "client %s\n", c.name); err != nil {
+		return err
+	}
+	for _, l := range lines {
+		if _, err := fmt.Fprintf(w, "  %-12s %s\n", l.label+":", l.text); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (c *Client) who() string {
+	parts := []string{"any host"}
+	if len(c.cfg.Networks) > 0 {
+		parts[0] = "hosts in " + list("or", texts(c.cfg.Networks))
+	}
+	if len(c.cfg.Users) > 0 {
+		parts = append(parts, "authenticated as "+list("or", quoted(c.cfg.Users)))
+	}
+	if len(c.cfg.Certificates) > 0 {
+		parts = append(parts, "with a certificate for "+list("or", c.cfg.Certificates))
+	}
+	if len(c.cfg.Listeners) > 0 {
+		parts = append(parts, "on listener "+list("or", c.cfg.Listeners))
+	}
+	if c.cfg.RequireTLS {
+		parts = append(parts, "over TLS")
+	}
+	return strings.Join(parts, ", ")
+}
+
+func (c *Client) as() string {
+	if c.senders.empty() {
+		return "nobody: it can send nothing"
+	}
+	return c.senders.words()
+}
+
+func (c *Client) header() string {
+	verb := "every author in From must be one of these"
+	if c.cfg.FromMismatch == ShadowMismatch {
+		verb = "an author in From who is none of these is logged and passes"
+	}
+	var also []string
+	for _, field := range []string{"Sender", "Resent-From", "Reply-To"} {
+		if c.checks(field) {
+			also = append(also, field)
+		}
+	}
+	if len(also) > 0 {
+		verb += ", as must those in " + list("and", also)
+	}
+	if c.cfg.DuplicateFields != Allow {
+		verb += "; no field that may stand once occurs twice"
+	}
+	if c.cfg.DisplayNameAddress != Allow {
+		verb += "; no name shows another address"
+	}
+	switch c.stream.unsubscribe {
+	case AnyUnsubscribe:
+		verb += "; List-Unsubscribe is needed"
+	case OneClick:
+		verb += "; one-click List-Unsubscribe is needed"
+	}
+	return verb
+}
+
+func (c *Client) to() string {
+	text := "everybody"
+	switch {
+	case !c.allow.empty() && !c.stream.allow.empty():
+		text = "those who are " + c.allow.words() + ", and also " + c.stream.allow.words()
+	case !c.allow.empty():
+		text = "only " + c.allow.words()
+	case !c.stream.allow.empty():
+		text = "only " + c.stream.allow.words()
+	}
+	var except []string
+	for _, p := range []*patterns{&c.refuse, &c.stream.refuse} {
+		if !p.empty() {
+			except = append(except, p.words())
+		}
+	}
+	if len(except) > 0 {
+		text += ", except " + strings.Join(except, ", ")
+	}
+	if !c.cfg.AddressLiterals {
+		return text + "; no address literals"
+	}
+	return text
+}
+
+func (c *Client) null() string {
+	switch c.cfg.NullSender {
+	case AllowNull:
+		return "allowed without a limit of its own"
+	case LimitNull:
+		return "allowed, at most " + strings.Join(c.cfg.NullSenderLimit, ", ") + " messages"
+	}
+	return "refused"
+}
+
+func (r *Rules) automatic(c *Client) string {
+	out := "outside"
+	if !r.internal.empty() {
+		out = "outside " + strings.Join(r.internal.written, ", ")
+	}
+	text := "automatic replies and reports to recipients " + out + " " + c.cfg.AutomaticReplies.words()
+	if c.cfg.AutomaticNotices.Mode != AllowReplies {
+		text += "; automatic notices " + c.cfg.AutomaticNotices.words()
+	}
+	return text
+}
+
+func (v AutomaticReplies) words() string {
+	switch v.Mode {
+	case AllowReplies:
+		return "are allowed"
+	case OncePerRecipient:
+		return "once per recipient in " + days(v.Period)
+	}
+	return "are refused"
+}
+
+// words writes patterns as people say them.
+func (p *patterns) words() string {
+	var all []string
+	for _, s := range p.written {
+		if parent, ok := strings.CutPrefix(s, "@*."); ok {
+			s = "anybody below " + parent
+		} else if domain, ok := strings.CutPrefix(s, "@"); ok {
+			s = "anybody at " + domain
+		}
+		all = append(all, s)
+	}
+	return list("or", all)
+}
+
+func list(last string, items []string) string {
+	n := len(items)
+	if n < 2 {
+		return strings.Join(items, "")
+	}
+	return strings.Join(items[:n-1], ", ") + " " + last + " " + items[n-1]
+}
+
+func texts(networks []netip.Prefix) (all []string) {
+	for _, n := range networks {
+		all = append(all, n.String())
+	}
+	return all
+}
+
+func quoted(names []string) (all []string) {
+	for _, s := range names {
+		all = append(all, strconv.Quote(s))
+	}
+	return all
+}

@@ -1,0 +1,269 @@
+package policy
+
+import (
+	"iter"
+	"strconv"
+	"strings"
+
+	"postern/mail"
+)
+
+// HeaderFacts is what policy needs to know of a header.
+type HeaderFacts struct {
+	// From is the number of From fields.
+	From int
+	// Authors are the addresses of the first From; nil when it could not be read
+	// for certain, and Unreadable is its error.
+	Authors    []mail.Author
+	Unreadable error
+	// Others are the addresses of Sender, Resent-From, Resent-Sender and
+	// Reply-To.
+	Others []Other
+	// Duplicates are the fields that may stand once and do not, by their usual
+	// name, each once.
+	Duplicates []string
+	// Automatic tells replies, reports and notices from other mail.
+	Automatic Automatic
+	// Unsubscribe is the way out that the message offers.
+	Unsubscribe Unsubscribe
+}
+
+// Other is a field beside From that names a sender, with its addresses.
+type Other struct {
+	Field      string // its usual name
+	Addresses  []mail.Author
+	Unreadable error
+}
+
+// ReadHeader takes the facts from the fields of a header (name and body, in
+// order). authors reads a list of addresses (syntax.Authors).
+func ReadHeader(fields iter.Seq2[string, []byte], authors func([]byte) ([]mail.Author, error)) HeaderFacts {
+	h := HeaderFacts{Unsubscribe: NoUnsubscribe}
+	var seen [len(onceFields)]int
+	var auto automaticMarks
+	var out wayOut
+	for name, body := range fields {
+		if i := onceField(name); i >= 0 {
+			if seen[i]++; seen[i] == 2 {
+				h.Duplicates = append(h.Duplicates, onceFields[i])
+			}
+		}
+		auto.read(name, body)
+		out.read(name, body)
+		if strings.EqualFold(name, "From") {
+			if h.From++; h.From == 1 {
+				h.Authors, h.Unreadable = authors(body)
+			}
+		} else if field := otherField(name); field != "" {
+			o := Other{Field: field}
+			o.Addresses, o.Unreadable = authors(body)
+			h.Others = append(h.Others, o)
+		}
+	}
+	h.Automatic, h.Unsubscribe = auto.kind(), out.kind()
+	return h
+}
+
+// onceFields may stand once: RFC 5322 s. 3.6, RFC 2045 s. 3, RFC 2369, RFC
+// 8058. Two of one make readers, filters and signatures disagree.
+var onceFields = [...]string{
+	"Date", "Sender", "Reply-To", "To", "Cc", "Bcc", "Message-ID", "In-Reply-To", "References", "Subject",
+	"MIME-Version", "Content-Type", "Content-Transfer-Encoding", "List-Unsubscribe", "List-Unsubscribe-Post",
+}
+
+func onceField(name string) int {
+	for i := range onceFields {
+		if len(name) == len(onceFields[i]) && strings.EqualFold(name, onceFields[i]) {
+			return i
+		}
+	}
+	return -1
+}
+
+func otherField(name string) string {
+	for _, field := range [...]string{"Sender", "Resent-From", "Resent-Sender", "Reply-To"} {
+		if strings.EqualFold(name, field) {
+			return field
+		}
+	}
+	return ""
+}
+
+// checks reports whether the client's settings hold that field to its senders.
+func (c *Client) checks(field string) bool {
+	switch field {
+	case "Sender":
+		return c.cfg.CheckSender
+	case "Resent-From", "Resent-Sender":
+		return c.cfg.CheckResentFrom
+	case "Reply-To":
+		return c.cfg.CheckReplyTo
+	}
+	return false
+}
+
+// Header judges a message by its header: 550 5.7.1, and the key of the setting
+// that decided ("from" where none is: there must be one From that can be read).
+// With shadow the message may pass, and the refusal is for the log alone.
+func (r *Rules) Header(c *Client, h *HeaderFacts) (rule string, reply *mail.Reply, shadow bool) {
+	switch {
+	case h.From != 1:
+		return "from", replyFromCount(h.From), false
+	case h.Unreadable != nil || len(h.Authors) == 0:
+		return "from", replyUnreadable("From"), false
+	}
+	mismatch := c.foreign("From", h.Authors)
+	if mismatch != nil && c.cfg.FromMismatch != ShadowMismatch {
+		return "from_mismatch", mismatch, false
+	}
+	for _, judge := range [...]func(*Client, *HeaderFacts) (string, *mail.Reply){
+		(*Client).names, (*Client).duplicates, (*Client).others, (*Client).wayOut,
+	} {
+		if rule, reply := judge(c, h); reply != nil {
+			return rule, reply, false
+		}
+	}
+	if mismatch != nil {
+		return "from_mismatch", mismatch, true
+	}
+	return "", nil, false
+}
+
+func (c *Client) foreign(field string, addresses []mail.Author) *mail.Reply {
+	for i := range addresses {
+		if !c.Owns(addresses[i].Address) {
+			return replyNotOwned(field, addresses[i].Address)
+		}
+	}
+	return nil
+}
+
+func (c *Client) names(h *HeaderFacts) (string, *mail.Reply) {
+	const rule = "display_name_address"
+	if c.cfg.DisplayNameAddress == Allow {
+		return "", nil
+	}
+	for i := range h.Authors {
+		if a := &h.Authors[i]; deceives(a.Name, a.Address) || deceives(a.Comment, a.Address) {
+			return rule, replyDisplayName(a.Address)
+		}
+	}
+	return "", nil
+}
+
+func (c *Client) duplicates(h *HeaderFacts) (string, *mail.Reply) {
+	if c.cfg.DuplicateFields == Allow || len(h.Duplicates) == 0 {
+		return "", nil
+	}
+	return "duplicate_fields", replyDuplicate(h.Duplicates[0])
+}
+
+func (c *Client) others(h *HeaderFacts) (string, *mail.Reply) {
+	for i := range h.Others {
+		o := &h.Others[i]
+		if !c.checks(o.Field) {
+			continue
+		}
+		rule := "check_" + strings.ReplaceAll(strings.ToLower(o.Field), "-", "_")
+		if o.Field == "Resent-Sender" {
+			rule = "check_resent_from"
+		}
+		if o.Unreadable != nil {
+			return rule, replyUnreadable(o.Field)
+		}
+		if reply := c.foreign(o.Field, o.Addresses); reply != nil {
+			return rule, reply
+		}
+	}
+	return "", nil
+}
+
+func (c *Client) wayOut(h *HeaderFacts) (string, *mail.Reply) {
+	const rule = "require_list_unsubscribe"
+	switch want := c.stream.unsubscribe; {
+	case want == AnyUnsubscribe && h.Unsubscribe == NoUnsubscribe:
+		return rule, replyNoUnsubscribe()
+	case want == OneClick && h.Unsubscribe != OneClick:
+		return rule, replyNoOneClick()
+	}
+	return "", nil
+}
+
+// wayOut gathers List-Unsubscribe (RFC 2369) and its Post (RFC 8058).
+type wayOut struct{ link, https, post bool }
+
+func (w *wayOut) read(name string, body []byte) {
+	if len(name) < len("List-Unsubscribe") {
+		return
+	}
+	switch {
+	case strings.EqualFold(name, "List-Unsubscribe"):
+		text := lower(string(body))
+		w.https = strings.Contains(text, "<https://")
+		w.link = w.https || strings.Contains(text, "<mailto:") || strings.Contains(text, "<http://")
+	case strings.EqualFold(name, "List-Unsubscribe-Post"):
+		w.post = strings.EqualFold(strings.TrimSpace(string(body)), "List-Unsubscribe=One-Click")
+	}
+}
+
+func (w *wayOut) kind() Unsubscribe {
+	switch {
+	case w.https && w.post:
+		return OneClick
+	case w.link:
+		return AnyUnsubscribe
+	}
+	return NoUnsubscribe
+}
+
+// deceives reports whether text shows an address that is not the author's own.
+func deceives(text string, own mail.Address) bool {
+	if !strings.ContainsAny(text, "@\uff20\ufe6b") {
+		return false
+	}
+	text = looks.Replace(text)
+	for at := strings.IndexByte(text, '@'); at >= 0; {
+		local, domain := lastWord(text[:at]), firstWord(text[at+1:])
+		domain = strings.Trim(domain, ".")
+		if local != "" && strings.Contains(domain, ".") && !isOwn(local+"@"+domain, own) {
+			return true
+		}
+		next := strings.IndexByte(text[at+1:], '@')
+		if next < 0 {
+			break
+		}
+		at += 1 + next
+	}
+	return false
+}
+
+func isOwn(shown string, own mail.Address) bool {
+	return strings.EqualFold(shown, own.Key()) || strings.EqualFold(shown, own.String())
+}
+
+// looks maps characters to what readers take them for, invisible ones to
+// nothing.
+var looks = strings.NewReplacer(
+	"\uff20", "@", "\ufe6b", "@", // wide and small at sign
+	"\uff0e", ".", "\u3002", ".", "\uff61", ".", "\u2024", ".", // dots
+	"\u00ad", "", "\u200b", "", "\u200c", "", "\u200d", "", "\u2060", "", "\ufeff", "", "\u200e", "", "\u200f", "",
+)
+
+const aroundAddress = " \t<>()[]\"',;:|/"
+
+func lastWord(s string) string { return s[strings.LastIndexAny(s, aroundAddress)+1:] }
+
+func firstWord(s string) string {
+	if i := strings.IndexAny(s, aroundAddress+"@"); i >= 0 {
+		return s[:i]
+	}
+	return s
+}
+
+// plural writes a number of From fields.
+func plural(n int) string {
+	if n == 0 {
+		return "no From field"
+	}
+	return strconv.Itoa(n) + " From fields"
+}

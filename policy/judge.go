@@ -1,0 +1,53 @@
+package policy
+
+import (
+	"strings"
+
+	"postern/mail"
+)
+
+// Sender judges the reverse-path of a client: 553 5.7.1 for one that it does
+// not own, and for the null reverse-path where null_sender is "reject".
+func (r *Rules) Sender(c *Client, from mail.Address) *mail.Reply {
+	switch {
+	case from.IsNull() && c.cfg.NullSender != LimitNull && c.cfg.NullSender != AllowNull:
+		return replyNullSender()
+	case !from.IsNull() && !c.Owns(from):
+		return replySenderNotOwned(from)
+	}
+	return nil
+}
+
+// Owns reports whether a is one of the client's senders. The null address is
+// nobody's.
+func (c *Client) Owns(a mail.Address) bool { return c.senders.match(a) }
+
+// Recipient judges a forward-path by the rules of the client and of its stream:
+// 550 5.7.1. The caller has put a real address for the bare <postmaster>, which
+// otherwise is refused wherever allow_recipients is set.
+func (r *Rules) Recipient(c *Client, to mail.Address) *mail.Reply {
+	switch s := c.stream; {
+	case strings.HasPrefix(to.Domain, "[") && !c.cfg.AddressLiterals,
+		c.refuse.match(to),
+		s.refuse.match(to),
+		!c.allow.empty() && !c.allow.match(to),
+		!s.allow.empty() && !s.allow.match(to):
+		return replyRecipient(to)
+	}
+	return nil
+}
+
+// Internal reports whether a recipient is in one of internal_domains.
+func (r *Rules) Internal(to mail.Address) bool { return r.internal.match(to) }
+
+// Automatic says what may happen to a message with this header for recipients
+// that are not Internal; mail that is not automatic is allowed.
+func (r *Rules) Automatic(c *Client, h *HeaderFacts) AutomaticReplies {
+	switch h.Automatic {
+	case NotAutomatic:
+		return AutomaticReplies{Mode: AllowReplies}
+	case Notice:
+		return c.cfg.AutomaticNotices
+	}
+	return c.cfg.AutomaticReplies
+}
