@@ -188,8 +188,6 @@ type MessageConfig struct {
 	// MinRate that a body must come in at after its first minute, in octets a
 	// second on average; slower: 421 4.4.2. Default: 512B.
 	MinRate int64 `toml:"min_rate" form:"size"`
-	// AddressLiterals admits recipients such as <a@[192.0.2.1]>. Default: false.
-	AddressLiterals bool `toml:"address_literals"`
 }
 
 // SetDefaults fills in what the documentation promises.

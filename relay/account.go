@@ -1,0 +1,131 @@
+package relay
+
+import (
+	"context"
+	"time"
+
+	"postern/mail"
+	"postern/ratelimit"
+	"postern/upstream"
+)
+
+// refuse ends a transaction that MAIL did not begin.
+func (t *transaction) refuse(stage, rule string, r *mail.Reply) {
+	t.failed(stage, rule, r)
+}
+
+// failed ends the transaction with a reply of ours. What ends in a 4yz is given
+// back; a 5yz stays charged, since a bad list is itself a signal.
+func (t *transaction) failed(stage, rule string, r *mail.Reply) *mail.Reply {
+	if r.Temporary() {
+		t.refund()
+	}
+	t.finish(stage, rule, outcomeOf(r), r)
+	return r
+}
+
+// ended ends the transaction with the upstream's last reply.
+func (t *transaction) ended(r *mail.Reply) *mail.Reply {
+	if r.Temporary() {
+		t.refund()
+	}
+	t.finish(stageForward, "upstream", outcomeOf(r), r)
+	return r
+}
+
+// abort ends a transaction that the client has left. It stays charged, except
+// where we end it ourselves.
+func (t *transaction) abort() {
+	if t.chunked != nil {
+		t.chunked.close()
+		t.ev.Size = t.chunked.size
+	}
+	if t.s.isStopping() {
+		t.refund()
+	}
+	stage := stageMail
+	if len(t.ev.To) > 0 {
+		stage = stageRcpt
+	}
+	t.finish(stage, "client", mail.Aborted, nil)
+}
+
+// refund gives all charges back.
+func (t *transaction) refund() {
+	if t.account != nil {
+		// Not the session's context: the store must learn of it even when the
+		// connection is gone.
+		t.account.RefundAll(context.WithoutCancel(t.s.ctx))
+	}
+}
+
+func outcomeOf(r *mail.Reply) string {
+	switch {
+	case r.Positive():
+		return mail.Relayed
+	case r.Temporary():
+		return mail.Deferred
+	}
+	return mail.Rejected
+}
+
+// finish writes the event, gives everything back and tells the observers.
+func (t *transaction) finish(stage, rule, outcome string, r *mail.Reply) {
+	ev := &t.ev
+	ev.Stage, ev.Rule, ev.Outcome = stage, rule, outcome
+	ev.Duration = time.Since(t.began)
+	if r != nil {
+		ev.Code, ev.Status = r.Code, r.Status
+		if ev.Reply == "" || rule != "upstream" {
+			ev.Reply = r.String()
+		}
+	}
+	t.finishRecipients(rule, outcome, r)
+	if t.up != nil {
+		ev.Host, ev.SourceIP = t.up.Host(), addrString(t.up.SourceIP())
+		t.up.Close()
+	}
+	if t.account != nil {
+		ev.Limits = limitEvents(t.account.Looks())
+		t.account.End()
+	}
+	t.s.srv.observe(ev)
+}
+
+// finishRecipients gives each recipient that was still open the end of the
+// transaction.
+func (t *transaction) finishRecipients(rule, outcome string, r *mail.Reply) {
+	for _, i := range t.accepted {
+		e := &t.ev.To[i]
+		e.Outcome, e.Rule, e.Code, e.Status, e.Reply = outcome, rule, 0, "", ""
+		if r == nil {
+			continue
+		}
+		e.Code, e.Status = r.Code, r.Status
+		if rule == "upstream" {
+			e.Reply = r.Text
+			if !r.Positive() {
+				e.Class = string(upstream.Classify("dot", r.String()).Class)
+			}
+		}
+	}
+	for i := range t.ev.To {
+		if t.ev.To[i].Outcome == "" {
+			t.ev.To[i].Outcome = outcome
+		}
+	}
+}
+
+func limitEvents(looks []ratelimit.Look) []mail.LimitEvent {
+	if len(looks) == 0 {
+		return nil
+	}
+	events := make([]mail.LimitEvent, len(looks))
+	for i, l := range looks {
+		events[i] = mail.LimitEvent{
+			Limit: l.Limit, Key: l.Key, Unit: l.Unit.String(), Window: l.Window, Max: l.Max, Used: l.Used,
+			Refused: l.Refused, Shadow: l.Shadow, Near: l.Near, Top: l.Top,
+		}
+	}
+	return events
+}

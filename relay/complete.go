@@ -1,0 +1,204 @@
+package relay
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"postern/dkimsign"
+	"postern/mail"
+	"postern/policy"
+	"postern/syntax"
+	"postern/upstream"
+)
+
+// ready says why no data can be taken, nil when it can. A transaction that is
+// not ready has ended.
+func (t *transaction) ready() *mail.Reply {
+	switch {
+	case t.lost != nil && len(t.env.To) > 0:
+		return t.failed(stageRcpt, "upstream", t.lost)
+	case len(t.env.To) > 0:
+		return nil
+	case len(t.ev.To) == 0:
+		return t.failed(stageRcpt, "sequence", replyRcptFirst())
+	}
+	return t.failed(stageRcpt, "recipients", replyNoRecipients())
+}
+
+// intake makes ready to take the message.
+func (t *transaction) intake(dots bool) *intake {
+	in := newIntake(&t.snap.Message, t.s.srv.spool, dots)
+	in.headerEnds = func(header []byte) bodyWriter { return t.headerEnds(in, header) }
+	return in
+}
+
+// headerEnds judges the header as soon as it is there, so that a message that
+// will be refused takes no more room, and starts the hash for its signatures.
+func (t *transaction) headerEnds(in *intake, raw []byte) bodyWriter {
+	t.message.raw = raw
+	rule, r := t.judgeHeader()
+	if r != nil {
+		t.message.rule = rule
+		in.refuse(r)
+		return nil
+	}
+	if len(t.message.domains) == 0 {
+		return nil
+	}
+	t.message.hash = dkimsign.NewBodyHash()
+	return t.message.hash
+}
+
+// message is what has been found out about the header of a message.
+type message struct {
+	raw     []byte
+	header  syntax.Header
+	facts   policy.HeaderFacts
+	rule    string             // what refused it
+	domains []*dkimsign.Domain // that sign it
+	hash    *dkimsign.BodyHash // nil when none does
+}
+
+func (t *transaction) judgeHeader() (rule string, r *mail.Reply) {
+	m := &t.message
+	var err error
+	m.header, err = syntax.ParseHeader(m.raw, t.snap.Message.MaxHeaderFields)
+	switch {
+	case errors.Is(err, syntax.ErrManyFields):
+		return "max_header_fields", replyHeaderTooLarge()
+	case err != nil:
+		return "header", replyHeaderSyntax()
+	case m.header.Count("Received") >= t.snap.Message.MaxReceived:
+		return "max_received", replyLoop()
+	}
+	if f, ok := m.header.Get("Message-ID"); ok {
+		t.ev.MessageID = clip(quoteControls(f.Text()), 250)
+	}
+	if rule, r = t.readFacts(); r != nil {
+		return rule, r
+	}
+	rule, r, shadow := t.snap.Rules.Header(t.client, &m.facts)
+	if r != nil && !shadow {
+		return rule, r
+	}
+	if r != nil {
+		t.ev.Shadow = append(t.ev.Shadow, rule)
+	}
+	m.domains = t.signing()
+	return "", nil
+}
+
+// signing lists the configured domains of the authors, each once. A message of
+// two authors is signed for both.
+func (t *transaction) signing() (ds []*dkimsign.Domain) {
+	for i := range t.message.facts.Authors {
+		d := t.snap.Signers.For(t.message.facts.Authors[i].Domain)
+		if d != nil && !slices.Contains(ds, d) {
+			ds = append(ds, d)
+		}
+	}
+	return ds
+}
+
+// complete takes a message whose last octet has come through the remaining
+// stages and returns the last reply.
+func (t *transaction) complete(in *intake) *mail.Reply {
+	t.ev.Size = in.size
+	refusal, fault := in.verdict()
+	switch {
+	case fault != nil:
+		t.s.srv.fault("spool", fault, "id", t.ev.ID)
+		t.ev.Err = fault.Error()
+		return t.failed(stageData, "spool", replyStorage())
+	case refusal != nil && t.message.rule != "":
+		return t.failed(stageHeader, t.message.rule, refusal)
+	case refusal != nil:
+		return t.failed(stageData, "message", refusal)
+	}
+	if rule, r := t.chargeBody(in.size); r != nil {
+		return t.failed(stageData, rule, r)
+	}
+	return t.forward(in)
+}
+
+// chargeBody takes what depends on the message itself: its octets.
+func (t *transaction) chargeBody(octets int64) (rule string, r *mail.Reply) {
+	ctx, cancel := context.WithTimeout(t.s.ctx, t.snap.Timeouts.Limiter)
+	defer cancel()
+	if v := t.account.Body(ctx, octets); !v.OK {
+		return "limit " + v.Limit, t.limitReply(&v)
+	}
+	return "", nil
+}
+
+// forward adds the trace fields, signs what will leave and hands it over.
+func (t *transaction) forward(in *intake) *mail.Reply {
+	now := time.Now()
+	head := t.trace(now)
+	head = append(head, in.header...)
+	prefix, err := t.sign(head, now)
+	if err != nil {
+		t.ev.Err = err.Error()
+		t.s.srv.fault("sign", err, "id", t.ev.ID)
+		return t.failed(stageSign, "dkim", replyCannotSign())
+	}
+	content := upstream.Content{
+		Prefix: prefix, Chunks: append([][]byte{head}, in.body.chunks...),
+		File: in.body.file, FileSize: in.body.fileSize,
+		Size: int64(len(prefix)+len(head)) + in.body.size(),
+	}
+	ctx, cancel := context.WithTimeout(t.s.ctx, t.snap.Timeouts.Forward)
+	defer cancel()
+	r, err := t.up.Send(ctx, content)
+	if err == nil {
+		err = ourFault([]mail.Reply{r})
+	}
+	if err != nil {
+		return t.failedForward(err)
+	}
+	return t.ended(t.passOn(&r))
+}
+
+func (t *transaction) failedForward(err error) *mail.Reply {
+	t.ev.Err = err.Error()
+	r := replyUpstreamDown()
+	switch {
+	case errors.Is(err, upstream.ErrUnknownOutcome):
+		r = replyUpstreamLost()
+	case errors.Is(err, upstream.ErrVerdictChanged):
+		r = replyVerdictChanged()
+	}
+	t.s.srv.fault("upstream", err, "upstream", t.route.Name, "id", t.ev.ID)
+	return t.failed(stageForward, "upstream", r)
+}
+
+// sign makes the DKIM-Signature fields for the header as it will leave. A
+// domain that requires its signature fails the message.
+func (t *transaction) sign(head []byte, now time.Time) (fields []byte, err error) {
+	for _, d := range t.message.domains {
+		f, names, err := d.Sign(head, t.message.hash, now)
+		if err != nil && d.Require() {
+			return nil, fmt.Errorf("sign for %s: %w", d.Name(), err)
+		}
+		if err != nil {
+			t.s.srv.fault("sign", err, "domain", d.Name(), "id", t.ev.ID)
+			continue
+		}
+		fields = append(fields, f...)
+		t.ev.Signed = append(t.ev.Signed, names...)
+	}
+	return fields, nil
+}
+
+// park gives the upstream connection back while the client dawdles.
+func (t *transaction) park() {
+	t.parked = true
+	if err := t.up.Park(); err != nil {
+		t.lose(err)
+	}
+}
+
+func (t *transaction) parkable() bool { return !t.parked && t.lost == nil && t.up != nil }

@@ -1,0 +1,305 @@
+package relay
+
+import (
+	"errors"
+	"io"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"postern/mail"
+)
+
+const (
+	bodyBuffer = 64 << 10
+	// excess is how much of an oversized message is read and dropped before the
+	// connection is closed instead.
+	excess = 64 << 20
+	// linger is how long a connection on which framing was lost is kept so that
+	// the client can read the last reply.
+	linger      = 10 * time.Second
+	lingerBytes = 64 << 20
+)
+
+var bodyBuffers = sync.Pool{New: func() any { b := make([]byte, bodyBuffer); return &b }}
+
+var (
+	errBroken  = errors.New("framing of the message is in doubt")
+	errTooMuch = errors.New("message goes on far beyond the size limit")
+	errTooSlow = errors.New("message data below the least rate")
+)
+
+// data carries out DATA (RFC 5321 s. 4.1.1.4).
+func (s *session) data() error {
+	if s.tx == nil {
+		return s.fail(replyMailFirst())
+	}
+	t := s.tx
+	if r := t.ready(); r != nil {
+		return s.endTransaction(r)
+	}
+	s.reply(replyStartData())
+	in := t.intake(true)
+	defer in.close()
+	err := s.readMessage(in, func() (bool, error) {
+		n, done := in.scan.feed(s.buf[s.r:s.w])
+		s.r += n
+		return done, nil
+	})
+	return s.endData(t, in, err)
+}
+
+// endData answers after the last octet, or closes where that cannot be told.
+func (s *session) endData(t *transaction, in *intake, err error) error {
+	switch {
+	case errors.Is(err, errBroken):
+		s.endTransaction(t.failed(stageData, "newlines", in.scan.refusal))
+		return s.lingerAndQuit()
+	case errors.Is(err, errTooMuch):
+		s.endTransaction(t.failed(stageData, "size", replyTooLarge(s.snap.Message.MaxSize)))
+		return s.lingerAndQuit()
+	case errors.Is(err, errTooSlow):
+		s.endTransaction(t.failed(stageData, "min_rate", replyTooSlow()))
+		return errQuit
+	case err != nil:
+		return err // the transaction is aborted with the session
+	}
+	in.end()
+	if in.scan.broken {
+		s.endTransaction(t.failed(stageData, "newlines", in.scan.refusal))
+		return s.lingerAndQuit()
+	}
+	return s.endTransaction(t.complete(in))
+}
+
+// endTransaction gives the last reply of a transaction that has been accounted
+// for.
+func (s *session) endTransaction(r *mail.Reply) error {
+	s.tx = nil
+	if r.Positive() {
+		s.idle = 0
+	}
+	if r.Code == 421 {
+		s.reply(r)
+		return errQuit
+	}
+	if r.Positive() {
+		s.reply(r)
+		return nil
+	}
+	return s.refuse(r)
+}
+
+// readMessage reads into a large buffer until step says that the end is there.
+func (s *session) readMessage(in *intake, step func() (bool, error)) error {
+	if err := s.flush(); err != nil {
+		return err
+	}
+	big := bodyBuffers.Get().(*[]byte)
+	small := s.swap(*big)
+	defer func() {
+		if s.buffered() > len(small) { // commands pipelined behind the data
+			small = make([]byte, maxCommand+s.buffered())
+		}
+		s.swap(small)
+		bodyBuffers.Put(big)
+	}()
+	p := pace{began: time.Now(), timeouts: &s.snap.Timeouts, rate: s.snap.Message.MinRate}
+	for {
+		before := s.buffered()
+		done, err := step()
+		p.octets += int64(before - s.buffered())
+		switch {
+		case err != nil || done:
+			return err
+		case in.scan.broken:
+			return errBroken
+		case p.octets > s.snap.Message.MaxSize+excess:
+			return errTooMuch
+		}
+		if err := s.await(&p); err != nil {
+			return err
+		}
+	}
+}
+
+// await reads more of the body. While the client dawdles the upstream
+// connection is given back.
+func (s *session) await(p *pace) error {
+	for {
+		deadline, park := p.next(s.tx.parkable())
+		s.conn.SetReadDeadline(deadline)
+		err := s.fill()
+		switch {
+		case err == nil || !isTimeout(err):
+			return err
+		case park:
+			s.tx.park()
+		case p.tooSlow():
+			return errTooSlow
+		default:
+			return err
+		}
+	}
+}
+
+// pace tells how long the next read of a body may take.
+type pace struct {
+	began    time.Time
+	octets   int64
+	timeouts *Timeouts
+	rate     int64 // least octets a second after the first minute; 0: none
+}
+
+// next is the deadline of the next read, and whether it is the one at which
+// the upstream connection is given back.
+func (p *pace) next(parkable bool) (deadline time.Time, park bool) {
+	deadline = time.Now().Add(p.timeouts.Data)
+	if slow := p.slowest(); !slow.IsZero() && slow.Before(deadline) {
+		deadline = slow
+	}
+	if at := p.began.Add(p.timeouts.Park); parkable && at.Before(deadline) {
+		return at, true
+	}
+	return deadline, false
+}
+
+// slowest is when the octets so far are too few for the time they took.
+func (p *pace) slowest() time.Time {
+	if p.rate <= 0 {
+		return time.Time{}
+	}
+	return p.began.Add(time.Minute + time.Duration(float64(p.octets)/float64(p.rate)*float64(time.Second)))
+}
+
+func (p *pace) tooSlow() bool {
+	slow := p.slowest()
+	return !slow.IsZero() && !time.Now().Before(slow)
+}
+
+// lingerAndQuit sends the last reply and then reads and drops what the client
+// still sends, for a while: closing at once would make its system throw the
+// reply away.
+func (s *session) lingerAndQuit() error {
+	if err := s.flush(); err != nil {
+		return errQuit
+	}
+	if c, ok := s.conn.(interface{ CloseWrite() error }); ok {
+		c.CloseWrite()
+	}
+	s.conn.SetReadDeadline(time.Now().Add(linger))
+	io.CopyBuffer(io.Discard, io.LimitReader(s.conn, lingerBytes), make([]byte, 4<<10))
+	return errQuit
+}
+
+// bdat carries out one chunk (RFC 3030). Whatever the verdict, its octets are
+// read, since they follow the command at once.
+func (s *session) bdat(arg string) error {
+	size, last, ok := parseBDAT(arg)
+	if !ok {
+		s.reply(replySyntax("BDAT size [LAST]"))
+		return s.lingerAndQuit() // how many octets follow cannot be told
+	}
+	t := s.tx
+	refusal := s.chunkRefusal()
+	if refusal == nil && t.chunked == nil {
+		if refusal = t.ready(); refusal != nil {
+			s.tx, s.chunksFailed = nil, !last
+		} else {
+			t.chunked = t.intake(false)
+		}
+	}
+	if refusal != nil {
+		if err := s.discard(size); err != nil {
+			return err
+		}
+		return s.fail(refusal)
+	}
+	return s.takeChunk(t, size, last)
+}
+
+func (s *session) takeChunk(t *transaction, size int64, last bool) error {
+	in := t.chunked
+	left := size
+	err := s.readMessage(in, func() (bool, error) {
+		p := s.buf[s.r:min(int64(s.w), int64(s.r)+left)]
+		n, _ := in.scan.feed(p)
+		if int64(n) < int64(len(p)) && int64(len(p)) == left {
+			in.scan.endChunk(p[n:])
+			n = len(p)
+		}
+		s.r += n
+		left -= int64(n)
+		return left == 0, nil
+	})
+	refusal, fault := in.verdict()
+	if err == nil && !last && !in.scan.broken && refusal == nil && fault == nil {
+		s.reply(replyChunk(size))
+		return nil
+	}
+	defer in.close()
+	t.chunked = nil
+	if err == nil && !last && !in.scan.broken {
+		// A chunk in the middle failed: the transaction ends here, later chunks
+		// are read and refused.
+		s.chunksFailed = true
+		return s.endTransaction(t.complete(in))
+	}
+	return s.endData(t, in, err)
+}
+
+// chunkRefusal says why a chunk cannot be taken where it stands.
+func (s *session) chunkRefusal() *mail.Reply {
+	switch {
+	case s.chunksFailed:
+		return replyChunksFailed()
+	case s.tx == nil:
+		return replyMailFirst()
+	}
+	return nil
+}
+
+// betweenChunks says which commands may stand between chunks (RFC 3030 s. 2).
+func (s *session) betweenChunks(verb string) *mail.Reply {
+	switch verb {
+	case "BDAT", "RSET", "NOOP", "QUIT", "EHLO", "HELO", "VRFY", "HELP":
+		return nil
+	}
+	return replyChunksBegun()
+}
+
+// discard reads and drops the octets of a refused chunk.
+func (s *session) discard(n int64) error {
+	if n > s.snap.Message.MaxSize+excess {
+		s.reply(replyTooLarge(s.snap.Message.MaxSize))
+		return s.lingerAndQuit()
+	}
+	if err := s.flush(); err != nil {
+		return err
+	}
+	for n > 0 {
+		use := min(n, int64(s.buffered()))
+		s.r += int(use)
+		if n -= use; n == 0 {
+			break
+		}
+		s.conn.SetReadDeadline(time.Now().Add(s.snap.Timeouts.Data))
+		if err := s.fill(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func parseBDAT(arg string) (size int64, last, ok bool) {
+	f := strings.Fields(arg)
+	if len(f) == 2 && strings.EqualFold(f[1], "LAST") {
+		last, f = true, f[:1]
+	}
+	if len(f) != 1 || f[0][0] < '0' || f[0][0] > '9' {
+		return 0, false, false
+	}
+	size, err := strconv.ParseInt(f[0], 10, 64)
+	return size, last, err == nil
+}

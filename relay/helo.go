@@ -1,0 +1,46 @@
+package relay
+
+import (
+	"strconv"
+	"strings"
+
+	"postern/mail"
+	"postern/syntax"
+)
+
+// helo answers HELO and EHLO (RFC 5321 s. 4.1.1.1). Both end a transaction.
+func (s *session) helo(verb, arg string) error {
+	arg = strings.TrimRight(arg, " ")
+	if syntax.Helo(arg) != nil {
+		return s.fail(replyHeloSyntax())
+	}
+	s.abort()
+	s.peer.Helo, s.peer.ESMTP = arg, verb == "EHLO"
+	if !s.peer.ESMTP {
+		return s.idled(replyHelo(s.snap.Hostname))
+	}
+	return s.idled(&mail.Reply{Code: 250, Text: s.snap.Hostname + "\n" + strings.Join(s.extensions(), "\n")})
+}
+
+// extensions are the EHLO keywords of this session as it stands.
+func (s *session) extensions() []string {
+	ext := []string{
+		"PIPELINING",
+		"SIZE " + strconv.FormatInt(s.snap.Message.MaxSize, 10),
+		"8BITMIME", "SMTPUTF8", "DSN", "ENHANCEDSTATUSCODES", "CHUNKING",
+		"LIMITS RCPTMAX=" + strconv.Itoa(s.snap.Message.MaxRecipients), // RFC 9422
+	}
+	if s.lis.tls != nil && !s.peer.TLS.On() {
+		ext = append(ext, "STARTTLS")
+	}
+	if s.peer.TLS.On() {
+		ext = append(ext, "REQUIRETLS") // RFC 8689 s. 2: only under TLS
+	}
+	if m := s.mechanisms(); len(m) > 0 {
+		ext = append(ext, "AUTH "+strings.Join(m, " "))
+	}
+	if s.trusted {
+		ext = append(ext, "XCLIENT NAME ADDR PORT PROTO HELO LOGIN DESTADDR DESTPORT")
+	}
+	return ext
+}

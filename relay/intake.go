@@ -1,0 +1,100 @@
+package relay
+
+import (
+	"postern/mail"
+	"postern/syntax"
+)
+
+// intake takes the clean octets of one message: the header block into one
+// piece, the body into a spool and through the hash that the signature needs.
+type intake struct {
+	cfg  *MessageConfig
+	scan lineScanner
+	// headerEnds is called once, when the blank line has come; it returns the
+	// writer that the rest goes through besides the spool, or nil.
+	headerEnds func(header []byte) bodyWriter
+
+	header []byte // up to and including the blank line
+	inBody bool
+	body   spool
+	hash   bodyWriter
+	size   int64 // octets as the client sent them, transparency undone
+}
+
+// bodyWriter is fed the body as it comes (a hash).
+type bodyWriter interface{ Write(p []byte) (int, error) }
+
+func newIntake(cfg *MessageConfig, from *spooler, dots bool) *intake {
+	in := &intake{cfg: cfg, body: spool{from: from, memory: cfg.Memory, memoryTotal: cfg.MemoryTotal}}
+	in.scan = lineScanner{dots: dots, normalize: cfg.Newlines == NewlinesNormalize, maxLine: cfg.MaxLine, emit: in.take}
+	return in
+}
+
+// take is the scanner's emit.
+func (in *intake) take(run []byte) {
+	in.size += int64(len(run))
+	if in.size > in.cfg.MaxSize {
+		in.refuse(replyTooLarge(in.cfg.MaxSize))
+		return
+	}
+	if !in.inBody {
+		run = in.takeHeader(run)
+	}
+	if len(run) == 0 {
+		return
+	}
+	in.body.write(run)
+	if in.hash != nil {
+		in.hash.Write(run)
+	}
+}
+
+// takeHeader appends run to the header block and returns what lies behind the
+// blank line.
+func (in *intake) takeHeader(run []byte) (rest []byte) {
+	before := len(in.header)
+	in.header = append(in.header, run...)
+	end := syntax.HeaderEnd(in.header, before)
+	if end < 0 {
+		if int64(len(in.header)) > in.cfg.MaxHeaderSize {
+			in.refuse(replyHeaderTooLarge())
+		}
+		return nil
+	}
+	rest = run[len(run)-(len(in.header)-end):]
+	in.header = in.header[:end]
+	in.inBody = true
+	if int64(end) > in.cfg.MaxHeaderSize {
+		in.refuse(replyHeaderTooLarge())
+		return nil
+	}
+	if in.headerEnds != nil {
+		in.hash = in.headerEnds(in.header)
+	}
+	return rest
+}
+
+// refuse remembers why the message is not taken and gives its room back.
+func (in *intake) refuse(r *mail.Reply) {
+	in.scan.refuse(r)
+	in.body.drop()
+}
+
+// end is called when the last octet has come. A message that is all header has
+// its header judged now.
+func (in *intake) end() {
+	in.scan.end()
+	if !in.inBody && in.scan.refusal == nil {
+		in.inBody = true
+		if in.headerEnds != nil {
+			in.hash = in.headerEnds(in.header)
+		}
+	}
+}
+
+// verdict is the reason not to take the message, or nil.
+func (in *intake) verdict() (refusal *mail.Reply, fault error) {
+	return in.scan.refusal, in.body.err
+}
+
+func (in *intake) close() { in.body.drop() }

@@ -1,0 +1,269 @@
+package relay
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/pires/go-proxyproto"
+)
+
+// listener is one [listener.NAME] at work.
+type listener struct {
+	name string
+	cfg  ListenerConfig
+	tls  *tlsFiles // nil: no TLS
+	ln   net.Listener
+	caps connCaps
+}
+
+// certificateCheck is how often certificate files are looked at.
+const certificateCheck = 5 * time.Second
+
+// Listen opens the port of a listener and reads its certificate files.
+func Listen(name string, cfg ListenerConfig) (*Listener, error) {
+	files, err := loadTLS(&cfg)
+	if err != nil {
+		return nil, fmt.Errorf("listener.%s: %w", name, err)
+	}
+	ln, err := net.Listen("tcp", cfg.Address.String())
+	if err != nil {
+		return nil, fmt.Errorf("listener.%s: %w", name, err)
+	}
+	return &Listener{listener{name: name, cfg: cfg, tls: files, ln: ln, caps: connCaps{
+		total: cfg.MaxConnections, each: cfg.MaxConnectionsPerIP, by: map[netip.Prefix]int{},
+	}}}, nil
+}
+
+// Listener is an open port, not served yet.
+type Listener struct{ l listener }
+
+// Addr is where it listens.
+func (l *Listener) Addr() net.Addr { return l.l.ln.Addr() }
+
+// Close closes a listener that is not to be served.
+func (l *Listener) Close() error { return l.l.ln.Close() }
+
+// Serve accepts connections until ctx ends or the server is shut down, and
+// returns ErrStopped then.
+func (s *Server) Serve(ctx context.Context, lis *Listener) error {
+	l := &lis.l
+	s.mu.Lock()
+	if s.stopping {
+		s.mu.Unlock()
+		l.ln.Close()
+		return ErrStopped
+	}
+	s.listeners[l.ln] = struct{}{}
+	s.mu.Unlock()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	context.AfterFunc(ctx, func() { l.ln.Close() })
+	if l.tls != nil {
+		go l.tls.watch(ctx, certificateCheck, s.log, l.name)
+	}
+	return s.accept(ctx, l)
+}
+
+func (s *Server) accept(ctx context.Context, l *listener) error {
+	for {
+		conn, err := l.ln.Accept()
+		switch {
+		case errors.Is(err, net.ErrClosed):
+			return ErrStopped
+		case err != nil: // out of file handles, say: what is open goes on
+			s.fault("accept", err, "listener", l.name)
+			select {
+			case <-ctx.Done():
+				return ErrStopped
+			case <-time.After(50 * time.Millisecond):
+			}
+			continue
+		}
+		if !l.caps.enter() {
+			s.turnAway(l, conn, "total")
+			continue
+		}
+		go s.serveConn(l, conn)
+	}
+}
+
+// turnAway closes a connection that is one too many. In plain text it can be
+// told why; the few octets fit into an empty socket, so that this never waits.
+func (s *Server) turnAway(l *listener, conn net.Conn, cap string) {
+	s.fault("connection cap", fmt.Errorf("%s of listener %s reached", cap, l.name))
+	if l.cfg.TLS != TLSImplicit {
+		conn.SetWriteDeadline(time.Now().Add(time.Second))
+		conn.Write(replyTooManyConnections().AppendTo(nil))
+	}
+	conn.Close()
+}
+
+// serveConn runs one connection that has been counted in.
+func (s *Server) serveConn(l *listener, conn net.Conn) {
+	defer l.caps.leave()
+	raw := conn
+	defer raw.Close()
+	snap := s.snapshot()
+	c := &session{wire: newWire(conn, snap.Timeouts.Write), raw: raw, srv: s, lis: l, snap: snap, log: s.log}
+	c.peer.Listener = l.name
+	c.peer.Addr, c.peer.Local = addrPort(conn.RemoteAddr()), addrPort(conn.LocalAddr())
+	if err := c.proxyHeader(); err != nil {
+		s.fault("proxy protocol", err, "proxy", conn.RemoteAddr().String())
+		return
+	}
+	ip := c.peer.Addr.Addr()
+	if !l.caps.enterIP(ip) {
+		s.turnAway(l, conn, "max_connections_per_ip")
+		return
+	}
+	c.countedIP = ip
+	defer func() { l.caps.leaveIP(c.countedIP) }()
+	c.trusted = contains(l.cfg.XClientFrom, ip)
+	var cancel context.CancelFunc
+	c.ctx, cancel = context.WithCancel(context.Background())
+	defer cancel()
+	c.cancel = cancel
+	if !s.add(c) {
+		c.reply(replyShutdown(snap.Hostname))
+		c.flush()
+		return
+	}
+	defer s.remove(c)
+	defer s.recovered(c)
+	if l.cfg.TLS == TLSImplicit && c.handshake() != nil {
+		return
+	}
+	c.run()
+	if t, ok := c.conn.(*tls.Conn); ok {
+		t.SetWriteDeadline(time.Now().Add(time.Second))
+		t.CloseWrite()
+	}
+}
+
+// recovered keeps a fault of ours in one session from ending the others.
+func (s *Server) recovered(c *session) {
+	if p := recover(); p != nil {
+		s.log.Error("session failed", "err", fmt.Sprint(p), "stack", stack())
+	}
+}
+
+// proxyHeader reads the PROXY header that a configured proxy must send; from
+// others none is looked for, so that one of theirs is just a wrong command.
+func (s *session) proxyHeader() error {
+	if !contains(s.lis.cfg.ProxyProtocolFrom, s.peer.Addr.Addr()) {
+		return nil
+	}
+	s.conn.SetReadDeadline(time.Now().Add(s.snap.Timeouts.Greeting))
+	r := bufio.NewReaderSize(s.conn, commandBuffer)
+	h, err := proxyproto.Read(r)
+	if err != nil {
+		return fmt.Errorf("read PROXY header: %w", err)
+	}
+	rest, _ := r.Peek(r.Buffered())
+	if len(rest) > 0 {
+		s.conn = &prefixConn{Conn: s.conn, prefix: append([]byte(nil), rest...)}
+	}
+	if h.Command.IsLocal() { // a health check of the proxy itself
+		return nil
+	}
+	from, to := addrPort(h.SourceAddr), addrPort(h.DestinationAddr)
+	if !from.IsValid() {
+		return errors.New("PROXY header names no client address")
+	}
+	s.peer.Addr, s.peer.Local = from, to
+	return nil
+}
+
+// prefixConn gives back octets that were read with the PROXY header.
+type prefixConn struct {
+	net.Conn
+	prefix []byte
+}
+
+func (c *prefixConn) Read(p []byte) (int, error) {
+	if len(c.prefix) > 0 {
+		n := copy(p, c.prefix)
+		c.prefix = c.prefix[n:]
+		return n, nil
+	}
+	return c.Conn.Read(p)
+}
+
+// connCaps counts the connections of one listener, in all and by address.
+type connCaps struct {
+	total, each int
+	mu          sync.Mutex
+	open        int
+	by          map[netip.Prefix]int
+}
+
+func (c *connCaps) enter() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.open >= c.total {
+		return false
+	}
+	c.open++
+	return true
+}
+
+func (c *connCaps) leave() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.open--
+}
+
+func (c *connCaps) enterIP(ip netip.Addr) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	p := site(ip)
+	if c.by[p] >= c.each {
+		return false
+	}
+	c.by[p]++
+	return true
+}
+
+func (c *connCaps) leaveIP(ip netip.Addr) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	p := site(ip)
+	if c.by[p]--; c.by[p] <= 0 {
+		delete(c.by, p)
+	}
+}
+
+// site is what counts as one client address: an IPv4 address or an IPv6 /64.
+func site(ip netip.Addr) netip.Prefix {
+	bits := 32
+	if ip.Is6() {
+		bits = 64
+	}
+	p, _ := ip.WithZone("").Prefix(bits)
+	return p
+}
+
+func addrPort(a net.Addr) netip.AddrPort {
+	t, ok := a.(*net.TCPAddr)
+	if !ok {
+		return netip.AddrPort{}
+	}
+	ap := t.AddrPort()
+	return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
+}
+
+func contains(ps []netip.Prefix, ip netip.Addr) bool {
+	for _, p := range ps {
+		if p.Contains(ip) {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,84 @@
+package relay
+
+import (
+	"context"
+	"log/slog"
+	"net/netip"
+	"runtime/debug"
+	"strconv"
+	"strings"
+
+	"postern/mail"
+)
+
+// logObserver writes one line per transaction, its fields in the order that
+// operators' tools rely on.
+type logObserver struct{ log *slog.Logger }
+
+// NewLogObserver writes each event as the line "transaction" to log, at level
+// info.
+func NewLogObserver(log *slog.Logger) mail.Observer { return &logObserver{log} }
+
+// loggedRecipients is how many recipients a line names; to_count tells them all.
+const loggedRecipients = 5
+
+func (o *logObserver) Observe(e *mail.Event) {
+	if !o.log.Enabled(context.Background(), slog.LevelInfo) {
+		return
+	}
+	o.log.LogAttrs(context.Background(), slog.LevelInfo, "transaction",
+		slog.String("id", e.ID), slog.String("client", e.Client), slog.String("client_ip", e.ClientIP),
+		slog.String("helo", e.Helo), slog.String("user", e.User), slog.String("stream", e.Stream),
+		slog.String("from", e.From), slog.String("to", recipientsOf(e)), slog.Int("to_count", len(e.To)),
+		slog.Int64("size", e.Size), slog.String("stage", e.Stage), slog.String("outcome", e.Outcome),
+		slog.Int("code", e.Code), slog.String("status", e.Status), slog.String("rule", e.Rule),
+		slog.String("upstream", e.Upstream), slog.String("reply", quoteControls(e.Reply)),
+		slog.Int64("ms", e.Duration.Milliseconds()))
+}
+
+func recipientsOf(e *mail.Event) string {
+	var b strings.Builder
+	for i := range e.To {
+		if i == loggedRecipients {
+			b.WriteString(",...")
+			break
+		}
+		if i > 0 {
+			b.WriteByte(',')
+		}
+		b.WriteString(e.To[i].Address)
+	}
+	return b.String()
+}
+
+// quote makes text from a peer safe for a log and for an event: at most 200
+// octets, in quotes, controls escaped.
+func quote(s string) string { return strconv.QuoteToASCII(clip(s, 200)) }
+
+// quoteControls leaves plain text as it is and quotes what holds controls.
+func quoteControls(s string) string {
+	for i := range len(s) {
+		if s[i] < ' ' || s[i] == 0x7f {
+			return quote(s)
+		}
+	}
+	return s
+}
+
+func clip(s string, n int) string {
+	if len(s) > n {
+		return s[:n]
+	}
+	return s
+}
+
+func addrString(a netip.Addr) string {
+	if !a.IsValid() {
+		return ""
+	}
+	return a.String()
+}
+
+func equalFold(b []byte, s string) bool { return len(b) == len(s) && strings.EqualFold(string(b), s) }
+
+func stack() string { return string(debug.Stack()) }

@@ -1,0 +1,195 @@
+package relay
+
+import (
+	"bytes"
+	"encoding/base64"
+	"slices"
+	"strings"
+	"time"
+
+	"postern/mail"
+)
+
+// mechanisms lists what AUTH takes in this session as it stands. Passwords
+// travel only under TLS or on a listener that the network does not reach.
+func (s *session) mechanisms() (m []string) {
+	if s.snap.Auth != nil && s.passwordsSafe() && s.snap.Rules.MayAuth(&s.peer) {
+		m = append(m, "PLAIN", "LOGIN")
+	}
+	if len(s.peer.Certificates) > 0 {
+		m = append(m, "EXTERNAL")
+	}
+	return m
+}
+
+func (s *session) passwordsSafe() bool {
+	return s.peer.TLS.On() || s.lis.cfg.Address.Addr().IsLoopback()
+}
+
+// auth carries out AUTH (RFC 4954).
+func (s *session) auth(arg string) error {
+	f := strings.Fields(arg)
+	switch {
+	case s.peer.Helo == "" || !s.peer.ESMTP:
+		return s.fail(replyHeloFirst())
+	case s.tx != nil:
+		return s.fail(replyInTransaction())
+	case s.authenticated:
+		return s.fail(replyAuthDone())
+	case len(f) == 0 || len(f) > 2:
+		return s.fail(replySyntax("AUTH mechanism [initial-response]"))
+	}
+	offered := s.mechanisms()
+	name := strings.ToUpper(f[0])
+	if !slices.Contains(offered, name) {
+		switch {
+		case s.snap.Auth != nil && !s.passwordsSafe():
+			return s.fail(replyAuthTLS())
+		case len(offered) == 0:
+			return s.fail(replyAuthNotOffered())
+		}
+		return s.fail(replyAuthMechanism())
+	}
+	var initial []byte
+	if len(f) == 2 {
+		initial = []byte(f[1])
+	}
+	switch name {
+	case "PLAIN":
+		return s.authPlain(initial)
+	case "LOGIN":
+		return s.authLogin(initial)
+	}
+	return s.authExternal(initial)
+}
+
+// respond gives a challenge and reads the decoded response, unless the command
+// brought one. A nil response means that a reply has been given.
+func (s *session) respond(initial []byte, challenge string) ([]byte, error) {
+	line := initial
+	if line == nil {
+		s.reply(reply(334, "", base64.StdEncoding.EncodeToString([]byte(challenge))))
+		var err error
+		line, err = s.readLine(s.beforeWait)
+		s.endWait()
+		switch {
+		case err == errLineTooLong, err == errBareLF:
+			return nil, s.fail(replyAuthDecode())
+		case err != nil:
+			return nil, err
+		case string(line) == "*":
+			return nil, s.fail(replyAuthCancelled())
+		}
+	} else if string(line) == "=" {
+		line = []byte{}
+	}
+	out := make([]byte, base64.StdEncoding.DecodedLen(len(line)))
+	n, err := base64.StdEncoding.Decode(out, line)
+	if err != nil {
+		return nil, s.fail(replyAuthDecode())
+	}
+	return out[:n], nil
+}
+
+// authPlain is RFC 4616: authorization identity, NUL, user, NUL, password.
+func (s *session) authPlain(initial []byte) error {
+	r, err := s.respond(initial, "")
+	if r == nil {
+		return err
+	}
+	parts := bytes.Split(r, []byte{0})
+	if len(parts) != 3 {
+		return s.fail(replyAuthDecode())
+	}
+	if len(parts[0]) > 0 && !bytes.Equal(parts[0], parts[1]) {
+		return s.authFailed(0) // acting for others is nobody's right here
+	}
+	return s.password(string(parts[1]), string(parts[2]))
+}
+
+// authLogin is the LOGIN mechanism of old clients.
+func (s *session) authLogin(initial []byte) error {
+	user, err := s.respond(initial, "Username:")
+	if user == nil {
+		return err
+	}
+	password, err := s.respond(nil, "Password:")
+	if password == nil {
+		return err
+	}
+	return s.password(string(user), string(password))
+}
+
+// authExternal is RFC 4422 appendix A: the client certificate, already
+// verified, names the client.
+func (s *session) authExternal(initial []byte) error {
+	r, err := s.respond(initial, "")
+	if r == nil {
+		return err
+	}
+	if len(r) > 0 && !slices.Contains(s.peer.Certificates, string(r)) {
+		return s.authFailed(0)
+	}
+	s.authenticated = true
+	s.reply(replyAuthOK())
+	return nil
+}
+
+func (s *session) password(user, password string) error {
+	v, err := s.snap.Auth.Verify(s.ctx, s.peer.Addr.Addr(), user, password)
+	if v.Fault != nil {
+		s.srv.fault("auth", v.Fault)
+	}
+	switch {
+	case err != nil:
+		s.srv.fault("auth", err)
+		s.reply(replyAuthUnavailable())
+		return nil
+	case v.Suspended > 0:
+		return s.authSuspended(v.Suspended)
+	case !v.OK:
+		return s.authFailed(v.Wait)
+	}
+	s.authenticated, s.peer.User = true, user
+	s.reply(replyAuthOK())
+	return nil
+}
+
+// authEvent records a failed authentication. The name that was tried stays out
+// of it: people type passwords there.
+func (s *session) authEvent(outcome, rule string, r *mail.Reply) {
+	now := time.Now()
+	s.srv.observe(&mail.Event{
+		Time: now, ID: newID(now), Listener: s.lis.name, ClientIP: s.peer.Addr.Addr().String(), Helo: s.peer.Helo,
+		TLS: s.peer.TLS.Version, Stage: stageAuth, Outcome: outcome, Code: r.Code, Status: r.Status, Rule: rule,
+		Reply: r.String(), To: []mail.RecipientEvent{},
+	})
+}
+
+// authSuspended ends a session from an address that has guessed too often,
+// whatever it has sent.
+func (s *session) authSuspended(left time.Duration) error {
+	r := replyAuthSuspended(left)
+	s.authEvent(mail.Deferred, "auth suspend_after", r)
+	s.reply(r)
+	return errQuit
+}
+
+// authFailed makes the peer wait and closes after a few failures.
+func (s *session) authFailed(wait time.Duration) error {
+	s.authEvent(mail.Rejected, "password", replyAuthFailed())
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-s.ctx.Done():
+		return errQuit
+	}
+	s.reply(replyAuthFailed())
+	s.authFailures++
+	if s.authFailures >= s.snap.Auth.Failures() {
+		s.reply(replyTooManyAuth())
+		return errQuit
+	}
+	return nil
+}

@@ -1,0 +1,155 @@
+package relay
+
+import (
+	"bytes"
+
+	"postern/mail"
+)
+
+// lineScanner checks the octets of a message as they come, by DATA or by BDAT,
+// and hands on clean runs of them: every line ends in CR LF, no other CR or LF,
+// no NUL, the dots of transparency removed. It looks at whole runs with
+// vectorised searches and copies nothing.
+//
+// What it refuses it remembers in refusal and goes on looking for the end of
+// the data, so that the session can answer in step where that is safe.
+type lineScanner struct {
+	dots      bool // DATA: transparency and the final dot (RFC 5321 s. 4.5.2)
+	normalize bool // a bare LF becomes CR LF
+	maxLine   int64
+	emit      func(run []byte)
+
+	line    int64 // octets of the unfinished line that have been handed on
+	afterLF bool  // the line before ended in a bare LF: dots mean nothing on this one
+	heldCR  bool  // BDAT: the last octet of the chunk was a CR, not yet handed on
+	refusal *mail.Reply
+	// broken is set by a bare CR or LF that is refused: where the message ends
+	// is then in doubt, and nothing after it may be read as a command.
+	broken bool
+}
+
+var crlf = []byte("\r\n")
+
+// feed scans p. It returns how many octets it used and whether the final dot
+// was among them. Unused are only octets after the final dot and, where their
+// meaning depends on the next one, the last one or two; the caller feeds those
+// again with what follows.
+func (s *lineScanner) feed(p []byte) (n int, done bool) {
+	nul := bytes.IndexByte(p, 0) >= 0
+	run, i := 0, 0 // p[run:i] is clean and not yet handed on
+	if s.heldCR && len(p) > 0 {
+		s.heldCR = false
+		if p[0] != '\n' {
+			s.breakLine()
+		} else {
+			s.hand(crlf)
+			s.line = 0
+			run, i = 1, 1
+		}
+	}
+	for {
+		length := bytes.IndexByte(p[i:], '\n')
+		if length < 0 {
+			break
+		}
+		next := i + length + 1
+		text, whole := bytes.CutSuffix(p[i:next-1], []byte{'\r'})
+		if s.dotted(text) {
+			s.hand(p[run:i])
+			run = i
+			switch {
+			case len(text) == 1 && whole:
+				return next, true
+			case len(text) > 1:
+				run, text = i+1, text[1:]
+			}
+		}
+		s.check(text, nul)
+		if !whole {
+			s.hand(p[run : next-1])
+			s.bareLF()
+			run = next
+		}
+		s.line, s.afterLF = 0, !whole
+		i = next
+	}
+	s.hand(p[run:i])
+	return i + s.unfinished(p[i:], nul), false
+}
+
+// unfinished takes the beginning of a line whose end has not come yet, except
+// for a CR at its end and for a dot that may be the final one.
+func (s *lineScanner) unfinished(text []byte, nul bool) (used int) {
+	text, _ = bytes.CutSuffix(text, []byte{'\r'})
+	used = len(text)
+	if s.dotted(text) {
+		if used == 1 {
+			return 0
+		}
+		text = text[1:]
+	}
+	s.check(text, nul)
+	s.line += int64(len(text))
+	s.hand(text)
+	return used
+}
+
+// dotted reports whether text, the beginning of a line, begins with a dot of
+// transparency or is the final one.
+func (s *lineScanner) dotted(text []byte) bool {
+	return s.dots && s.line == 0 && !s.afterLF && len(text) > 0 && text[0] == '.'
+}
+
+// endChunk tells that p, the last octets of a BDAT chunk that feed has left
+// unused, are followed by no more of this chunk.
+func (s *lineScanner) endChunk(p []byte) {
+	if len(p) == 1 && p[0] == '\r' {
+		s.heldCR = true
+	}
+}
+
+// end tells that no octets follow at all (BDAT LAST).
+func (s *lineScanner) end() {
+	if s.heldCR {
+		s.heldCR = false
+		s.breakLine()
+	}
+}
+
+func (s *lineScanner) check(text []byte, nul bool) {
+	if s.line+int64(len(text)) > s.maxLine {
+		s.refuse(replyLineTooLong())
+	}
+	if bytes.IndexByte(text, '\r') >= 0 {
+		s.breakLine()
+	}
+	if nul && bytes.IndexByte(text, 0) >= 0 {
+		s.refuse(replyNUL())
+	}
+}
+
+// hand gives a run on, as long as nothing has been refused.
+func (s *lineScanner) hand(run []byte) {
+	if len(run) > 0 && s.refusal == nil {
+		s.emit(run)
+	}
+}
+
+func (s *lineScanner) bareLF() {
+	if !s.normalize {
+		s.breakLine()
+		return
+	}
+	s.hand(crlf)
+}
+
+func (s *lineScanner) breakLine() {
+	s.broken = true
+	s.refuse(replyBareNewline())
+}
+
+func (s *lineScanner) refuse(r *mail.Reply) {
+	if s.refusal == nil {
+		s.refusal = r
+	}
+}

@@ -1,0 +1,134 @@
+package relay
+
+import (
+	"fmt"
+	"os"
+	"sync"
+	"sync/atomic"
+)
+
+const (
+	smallChunk = 8 << 10  // the first one of a body
+	largeChunk = 64 << 10 // all others
+)
+
+// spooler hands out room for bodies: memory within two bounds, then unlinked
+// temporary files. It is shared by all sessions.
+type spooler struct {
+	dir    string // for temporary files
+	used   atomic.Int64
+	small  sync.Pool
+	large  sync.Pool
+	create func(dir string) (*os.File, error)
+}
+
+func newSpooler(dir string) *spooler {
+	return &spooler{dir: dir, create: unlinkedFile}
+}
+
+// unlinkedFile makes a file that has no name any more, so that no crash leaves
+// mail behind.
+func unlinkedFile(dir string) (*os.File, error) {
+	f, err := os.CreateTemp(dir, "body-")
+	if err != nil {
+		return nil, err
+	}
+	if err := os.Remove(f.Name()); err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+func (p *spooler) chunk(first bool) []byte {
+	pool, size := &p.large, largeChunk
+	if first {
+		pool, size = &p.small, smallChunk
+	}
+	p.used.Add(int64(size))
+	if b, ok := pool.Get().(*[]byte); ok {
+		return (*b)[:0]
+	}
+	return make([]byte, 0, size)
+}
+
+func (p *spooler) release(b []byte) {
+	p.used.Add(-int64(cap(b)))
+	b = b[:0]
+	if cap(b) == smallChunk {
+		p.small.Put(&b)
+	} else {
+		p.large.Put(&b)
+	}
+}
+
+// spool holds one body while it is on its way: chunks of memory first, the rest
+// in a file. The zero value with from set is empty; close gives everything back.
+type spool struct {
+	from        *spooler
+	memory      int64 // octets that may stay in memory
+	memoryTotal int64 // octets that all bodies may have there
+
+	chunks   [][]byte
+	inMemory int64
+	file     *os.File
+	fileSize int64
+	err      error // the first fault; octets after it are dropped
+}
+
+func (s *spool) size() int64 { return s.inMemory + s.fileSize }
+
+// write appends b. A fault (a full disk, say) is kept in err.
+func (s *spool) write(b []byte) {
+	for len(b) > 0 && s.err == nil {
+		if s.file != nil {
+			s.toFile(b)
+			return
+		}
+		last := len(s.chunks) - 1
+		if last < 0 || len(s.chunks[last]) == cap(s.chunks[last]) {
+			if last >= 0 && s.full() {
+				s.openFile()
+				continue
+			}
+			s.chunks = append(s.chunks, s.from.chunk(last < 0))
+			last++
+		}
+		c := s.chunks[last]
+		n := min(len(b), cap(c)-len(c))
+		s.chunks[last] = append(c, b[:n]...)
+		s.inMemory += int64(n)
+		b = b[n:]
+	}
+}
+
+func (s *spool) full() bool {
+	return s.inMemory+largeChunk > s.memory || s.from.used.Load()+largeChunk > s.memoryTotal
+}
+
+func (s *spool) openFile() {
+	if s.file, s.err = s.from.create(s.from.dir); s.err != nil {
+		s.file = nil
+		s.err = fmt.Errorf("make a temporary file for a body in %q: %w", s.from.dir, s.err)
+	}
+}
+
+func (s *spool) toFile(b []byte) {
+	n, err := s.file.Write(b)
+	s.fileSize += int64(n)
+	if err != nil {
+		s.err = fmt.Errorf("write a body to its temporary file: %w", err)
+	}
+}
+
+// drop gives the octets back but keeps the fault and takes more.
+func (s *spool) drop() {
+	for _, c := range s.chunks {
+		s.from.release(c)
+	}
+	s.chunks, s.inMemory = nil, 0
+	if s.file != nil {
+		s.file.Close()
+		s.file, s.fileSize = nil, 0
+	}
+}

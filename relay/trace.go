@@ -1,0 +1,91 @@
+package relay
+
+import (
+	"crypto/rand"
+	"encoding/base32"
+	"encoding/binary"
+	"time"
+
+	"postern/mail"
+)
+
+const dateFormat = "Mon, 2 Jan 2006 15:04:05 -0700"
+
+var idEncoding = base32.NewEncoding("0123456789abcdefghjkmnpqrstvwxyz").WithPadding(base32.NoPadding)
+
+// newID makes the name of a transaction: its time in milliseconds and 40 random
+// bits, so that ids of several relays do not meet and sort by time.
+func newID(now time.Time) string {
+	var b [11]byte
+	binary.BigEndian.PutUint64(b[:8], uint64(now.UnixMilli())<<16)
+	rand.Read(b[6:])
+	return idEncoding.EncodeToString(b[:])
+}
+
+// trace is what we put before the message: Received (RFC 5321 s. 4.4) and, where
+// they are missing, Date and Message-ID (RFC 6409 s. 8). Nothing else of the
+// message is touched.
+func (t *transaction) trace(now time.Time) []byte {
+	b := make([]byte, 0, 512+len(t.message.raw))
+	b = t.received(b, now)
+	if !t.message.header.Has("Date") {
+		b = append(b, "Date: "...)
+		b = now.AppendFormat(b, dateFormat)
+		b = append(b, crlf...)
+	}
+	if !t.message.header.Has("Message-ID") {
+		t.ev.MessageID = "<" + t.ev.ID + "@" + t.snap.Hostname + ">"
+		b = append(append(append(b, "Message-ID: "...), t.ev.MessageID...), crlf...)
+	}
+	return b
+}
+
+func (t *transaction) received(b []byte, now time.Time) []byte {
+	p := &t.s.peer
+	b = append(b, "Received: from "...)
+	if t.client.HideClient() {
+		b = append(b, t.snap.Hostname...)
+	} else {
+		b = append(append(b, p.Helo...), " ("...)
+		b = append(appendLiteral(b, p), ')')
+	}
+	b = append(append(b, "\r\n\tby "...), t.snap.Hostname...)
+	b = append(append(b, " (Postern) with "...), t.protocol()...)
+	b = append(append(b, " id "...), t.ev.ID...)
+	if len(t.env.To) == 1 && !t.env.To[0].UTF8() {
+		b = append(append(append(b, "\r\n\tfor <"...), t.env.To[0].String()...), '>')
+	}
+	b = append(b, ";\r\n\t"...)
+	return append(now.AppendFormat(b, dateFormat), crlf...)
+}
+
+// appendLiteral writes the client's address as an address literal (RFC 5321
+// s. 4.1.3).
+func appendLiteral(b []byte, p *mail.Peer) []byte {
+	addr := p.Addr.Addr().Unmap()
+	if addr.Is4() {
+		b = append(b, '[')
+	} else {
+		b = append(b, "[IPv6:"...)
+	}
+	return append(addr.WithZone("").AppendTo(b), ']')
+}
+
+// protocol is the "with" keyword (RFC 3848, RFC 6531 s. 4.3).
+func (t *transaction) protocol() string {
+	p := &t.s.peer
+	if !p.ESMTP {
+		return "SMTP"
+	}
+	word := "ESMTP"
+	if t.env.UTF8 {
+		word = "UTF8SMTP"
+	}
+	if p.TLS.On() {
+		word += "S"
+	}
+	if p.User != "" {
+		word += "A"
+	}
+	return word
+}

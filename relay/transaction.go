@@ -1,0 +1,349 @@
+package relay
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"postern/mail"
+	"postern/policy"
+	"postern/ratelimit"
+	"postern/syntax"
+	"postern/upstream"
+)
+
+// Stages of a transaction, as events name them.
+const (
+	stageAuth    = "auth"
+	stageMail    = "mail"
+	stageRcpt    = "rcpt"
+	stageData    = "data"
+	stageHeader  = "header"
+	stageSign    = "sign"
+	stageForward = "forward"
+)
+
+// transaction is one mail transaction from MAIL to its last reply. It ends
+// under the snapshot that it began with, and it is accounted for exactly once.
+type transaction struct {
+	s       *session
+	snap    *Snapshot
+	client  *policy.Client
+	route   *Route
+	env     mail.Envelope
+	account *ratelimit.Account
+	up      *upstream.Transaction
+	// lost is the reply to all that follows once the upstream is lost.
+	lost     *mail.Reply
+	accepted []int // indices in ev.To of recipients that the upstream took
+	charged  int   // recipients that the account has been asked about
+	message  message
+	chunked  *intake // BDAT has begun
+
+	began time.Time
+	ev    mail.Event
+}
+
+// attempt is one RCPT command on its way through the stages.
+type attempt struct {
+	rcpt  mail.Recipient
+	shown string // for the event, when rcpt did not parse
+	reply *mail.Reply
+	rule  string
+	index int // in ev.To
+	// charge numbers the recipient in the account; -1: nothing was charged.
+	charge int
+}
+
+// mail carries out MAIL FROM. Every refusal here is an event of its own.
+func (s *session) mail(arg string) error {
+	switch {
+	case s.peer.Helo == "":
+		return s.fail(replyHeloFirst())
+	case s.tx != nil:
+		return s.fail(replyInTransaction())
+	}
+	s.chunksFailed = false
+	t := &transaction{s: s, snap: s.snap, began: time.Now()}
+	t.ev = mail.Event{
+		Time: t.began, ID: newID(t.began), Listener: s.lis.name, ClientIP: s.peer.Addr.Addr().String(),
+		Helo: s.peer.Helo, User: s.peer.User, TLS: s.peer.TLS.Version, To: []mail.RecipientEvent{},
+	}
+	path, ok := cutKeyword(arg, "FROM:")
+	if !ok {
+		return s.fail(replySyntax("MAIL FROM:<address>"))
+	}
+	env, err := syntax.MailCommand(path)
+	if err != nil {
+		t.ev.From = quote(arg)
+		t.refuse(stageMail, "syntax", replyMailSyntax(err))
+		return s.fail(replyMailSyntax(err))
+	}
+	t.env = env
+	t.ev.From, t.ev.Size = env.From.Key(), env.Size
+	if rule, r := t.start(); r != nil {
+		t.refuse(stageMail, rule, r)
+		return s.refuse(r)
+	}
+	s.tx = t
+	s.reply(replySenderOK())
+	return nil
+}
+
+// start judges what is known at MAIL.
+func (t *transaction) start() (rule string, r *mail.Reply) {
+	if t.client, r = t.snap.Rules.Client(&t.s.peer); r != nil {
+		return "client", r
+	}
+	t.ev.Client, t.ev.Stream = t.client.Name(), t.client.Stream()
+	if rule, r = t.suspended(); r != nil {
+		return rule, r
+	}
+	if r = t.snap.Rules.Sender(t.client, t.env.From); r != nil {
+		return "senders", r
+	}
+	if t.env.Size > t.snap.Message.MaxSize {
+		return "size", replyTooLarge(t.snap.Message.MaxSize)
+	}
+	t.route = t.snap.Routes[t.client.Stream()]
+	if t.route == nil {
+		return "stream", replyFault()
+	}
+	t.ev.Upstream = t.route.Name
+	t.account = t.s.srv.limiter.Begin(t.facts())
+	if v := t.account.Declared(t.env.Size); v != nil {
+		return "limit " + v.Limit, t.limitReply(v)
+	}
+	return "", nil
+}
+
+func (t *transaction) facts() ratelimit.Facts {
+	return ratelimit.Facts{
+		Client: t.client.Name(), User: t.s.peer.User, ClientIP: t.ev.ClientIP,
+		Sender: t.env.From.Key(), SenderDomain: t.env.From.Domain,
+		Stream: t.client.Stream(), Upstream: t.route.Name, SourceIP: t.route.SourceKey,
+	}
+}
+
+// rcpt carries out RCPT TO together with those that the client has pipelined
+// behind it, so that each group costs one round trip to the limit store and
+// one to the upstream.
+func (s *session) rcpt(arg string) error {
+	if s.tx == nil {
+		return s.fail(replyMailFirst())
+	}
+	batch := []attempt{s.tx.attempt(arg)}
+	for len(batch) < maxBatch {
+		line, ok := s.peekLine()
+		if !ok || len(line) < 5 || !equalFold(line[:5], "RCPT ") || hasControl(line) {
+			break
+		}
+		s.nextLine()
+		batch = append(batch, s.tx.attempt(string(line[5:])))
+	}
+	s.tx.recipients(batch)
+	for i := range batch {
+		r := batch[i].reply
+		if r.Positive() {
+			s.reply(r)
+		} else if err := s.refuse(r); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+const maxBatch = 100
+
+// refuse answers with a refusal and counts it; a client that collects them is
+// sent away.
+func (s *session) refuse(r *mail.Reply) error {
+	s.reply(r)
+	if r.Permanent() {
+		s.refused++
+	}
+	if s.refused > s.snap.Session.RefusedRecipients {
+		s.reply(replyTooManyRefused())
+		return errQuit
+	}
+	return nil
+}
+
+// attempt judges one RCPT by syntax, count and policy.
+func (t *transaction) attempt(arg string) (a attempt) {
+	path, ok := cutKeyword(arg, "TO:")
+	var err error
+	if ok {
+		a.rcpt, err = syntax.RcptCommand(path, t.env.UTF8, t.client.AddressLiterals())
+	}
+	a.index, a.charge = len(t.ev.To), -1
+	switch {
+	case !ok:
+		a.shown, a.rule, a.reply = quote(arg), "syntax", replySyntax("RCPT TO:<address>")
+	case err != nil:
+		a.shown, a.rule, a.reply = quote(arg), "syntax", replyRcptSyntax(err)
+	case a.index >= t.snap.Message.MaxRecipients:
+		a.rule, a.reply = "max_recipients", replyTooManyRecipients()
+	case t.lost != nil:
+		a.rule, a.reply = "upstream", t.lost
+	default:
+		t.judgeRecipient(&a)
+	}
+	if a.shown == "" {
+		a.shown = a.rcpt.Key()
+	}
+	if a.index < t.snap.Message.MaxRecipients {
+		t.ev.To = append(t.ev.To, mail.RecipientEvent{Address: a.shown})
+	}
+	return a
+}
+
+func (t *transaction) judgeRecipient(a *attempt) {
+	if a.rcpt.Address == mail.Postmaster {
+		if t.snap.Postmaster.IsNull() {
+			a.rule, a.reply = "postmaster", replyNoPostmaster()
+			return
+		}
+		a.rcpt.Address = t.snap.Postmaster
+	}
+	if r := t.snap.Rules.Recipient(t.client, a.rcpt.Address); r != nil {
+		a.rule, a.reply = "recipients", r
+	}
+}
+
+// recipients takes those attempts that are still without a reply through the
+// limits and to the upstream, and records what came of each.
+func (t *transaction) recipients(batch []attempt) {
+	t.charge(batch)
+	t.ask(batch)
+	for i := range batch {
+		t.record(&batch[i])
+	}
+}
+
+// charge takes quota for all open attempts in one step of the store.
+func (t *transaction) charge(batch []attempt) {
+	open := make([]ratelimit.Recipient, 0, len(batch))
+	which := make([]int, 0, len(batch))
+	for i := range batch {
+		if a := &batch[i]; a.reply == nil {
+			open = append(open, ratelimit.Recipient{Address: a.rcpt.Key(), Domain: a.rcpt.Domain})
+			which = append(which, i)
+		}
+	}
+	if len(open) == 0 {
+		return
+	}
+	ctx, cancel := context.WithTimeout(t.s.ctx, t.snap.Timeouts.Limiter)
+	defer cancel()
+	verdicts := t.account.Recipients(ctx, open, make([]ratelimit.Verdict, 0, len(open)))
+	for i := range verdicts {
+		a, v := &batch[which[i]], &verdicts[i]
+		if v.OK {
+			a.charge = t.charged + i
+		} else {
+			a.rule, a.reply = "limit "+v.Limit, t.limitReply(v)
+		}
+	}
+	t.charged += len(open)
+}
+
+// ask puts all open attempts to the upstream.
+func (t *transaction) ask(batch []attempt) {
+	rs := make([]mail.Recipient, 0, len(batch))
+	which := make([]int, 0, len(batch))
+	for i := range batch {
+		if batch[i].reply == nil {
+			rs = append(rs, batch[i].rcpt)
+			which = append(which, i)
+		}
+	}
+	if len(rs) == 0 {
+		return
+	}
+	if t.up == nil {
+		t.up = t.route.Upstream.Begin(t.route.Via, &t.env)
+	}
+	ctx, cancel := context.WithTimeout(t.s.ctx, t.snap.Timeouts.Upstream)
+	defer cancel()
+	replies, err := t.up.Recipients(ctx, rs, make([]mail.Reply, 0, len(rs)))
+	if err == nil {
+		err = ourFault(replies)
+	}
+	if err != nil {
+		t.lose(err)
+	}
+	for i, w := range which {
+		a := &batch[w]
+		a.rule = "upstream"
+		if err != nil {
+			a.reply = t.lost
+		} else {
+			a.reply = t.passOn(&replies[i])
+		}
+	}
+}
+
+// errCredentials: the upstream does not know us. That is for our operator to
+// mend, so clients are told to try again.
+var errCredentials = errors.New("upstream asks for authentication or refuses ours")
+
+func ourFault(replies []mail.Reply) error {
+	for i := range replies {
+		switch replies[i].Code {
+		case 530, 534, 535, 538:
+			return errCredentials
+		}
+	}
+	return nil
+}
+
+// lose notes that the upstream is lost to this transaction.
+func (t *transaction) lose(err error) {
+	t.ev.Err = err.Error()
+	t.lost = replyUpstreamDown()
+	t.s.srv.fault("upstream", err, "upstream", t.route.Name, "id", t.ev.ID)
+}
+
+// passOn makes the upstream's reply ours: same class, text and status kept. A
+// 421 ends the upstream's connection, not the client's.
+func (t *transaction) passOn(r *mail.Reply) *mail.Reply {
+	t.ev.Reply = r.String()
+	out := *r
+	if out.Code == 421 {
+		out.Code = 451
+	}
+	if out.Status == "" {
+		out.Status = [...]string{2: "2.0.0", 4: "4.0.0", 5: "5.0.0"}[out.Code/100]
+	}
+	return &out
+}
+
+// record writes an attempt's end into the event and settles its charges: what
+// ended in a 4yz of the upstream or in a fault is given back.
+func (t *transaction) record(a *attempt) {
+	if a.index >= len(t.ev.To) {
+		return
+	}
+	e := &t.ev.To[a.index]
+	e.Code, e.Status, e.Rule = a.reply.Code, a.reply.Status, a.rule
+	if a.rule == "upstream" {
+		e.Reply = a.reply.Text
+	}
+	switch {
+	case a.reply.Positive():
+		t.accepted = append(t.accepted, a.index)
+		t.env.To = append(t.env.To, a.rcpt)
+		return
+	case a.reply.Temporary():
+		e.Outcome = mail.Deferred
+		if a.charge >= 0 {
+			t.account.Refund(t.s.ctx, a.charge)
+		}
+	default:
+		e.Outcome = mail.Rejected
+	}
+	if a.rule == "upstream" {
+		e.Class = string(upstream.Classify("rcpt", a.reply.String()).Class)
+	}
+}

@@ -1,0 +1,91 @@
+package relay
+
+import (
+	"errors"
+	"strings"
+	"time"
+
+	"postern/mail"
+	"postern/ratelimit"
+	"postern/syntax"
+)
+
+// replyMailSyntax is the refusal that goes with an error of syntax.MailCommand.
+func replyMailSyntax(err error) *mail.Reply {
+	if r := replyParams(err); r != nil {
+		return r
+	}
+	return replySenderSyntax()
+}
+
+// replyRcptSyntax is the refusal that goes with an error of syntax.RcptCommand.
+func replyRcptSyntax(err error) *mail.Reply {
+	if errors.Is(err, syntax.ErrLiteral) {
+		return replyLiteral()
+	}
+	if r := replyParams(err); r != nil {
+		return r
+	}
+	return replyRecipientSyntax()
+}
+
+func replyParams(err error) *mail.Reply {
+	switch {
+	case errors.Is(err, syntax.ErrUnknownParam):
+		return replyUnknownParam()
+	case errors.Is(err, syntax.ErrBadParam):
+		return replyBadParam()
+	case errors.Is(err, syntax.ErrSourceRoute):
+		return replySourceRoute()
+	}
+	return nil
+}
+
+// cutKeyword takes "FROM:" or "TO:" off the argument of MAIL or RCPT.
+func cutKeyword(arg, keyword string) (string, bool) {
+	if len(arg) < len(keyword) || !strings.EqualFold(arg[:len(keyword)], keyword) {
+		return "", false
+	}
+	return arg[len(keyword):], true
+}
+
+// limitReply tells a client which limit it has reached, as far as it is the
+// client's own; of a budget that others share it learns only when to come back.
+func (t *transaction) limitReply(v *ratelimit.Verdict) *mail.Reply {
+	who := t.env.From.Key()
+	if who == "<>" {
+		who = ""
+	}
+	switch {
+	case v.StoreDown:
+		return replyStoreFault()
+	case v.Never:
+		return replyNeverFits(who, v.Per, v.Max, window(v.Window))
+	case sharedLimit(v.Per):
+		return replySharedLimit(who, v.RetryAfter)
+	}
+	return replyLimit(who, strings.ReplaceAll(v.Per, "_", " "), v.Unit.String(), v.Max, window(v.Window), v.RetryAfter)
+}
+
+func sharedLimit(per string) bool {
+	switch per {
+	case "stream", "upstream", "source_ip", "all":
+		return true
+	}
+	return false
+}
+
+// window writes the length of a window as the configuration does.
+func window(d time.Duration) string { return ratelimit.FormatWindow(d) }
+
+// suspended asks the outlier watch about the submitter of this transaction.
+func (t *transaction) suspended() (rule string, r *mail.Reply) {
+	if t.s.srv.watch == nil {
+		return "", nil
+	}
+	v := t.s.srv.watch.Judge(t.client.Name(), t.s.peer.User, t.env.From.Key())
+	if !v.Refuse() {
+		return "", nil
+	}
+	return "outlier " + v.Scope, replySuspended(v.Name, v.Left(t.began))
+}

@@ -1,0 +1,150 @@
+package relay
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"net"
+	"time"
+)
+
+const (
+	commandBuffer = 1 << 10 // held by every connection; grows to maxCommand on need
+	maxCommand    = 2048    // octets of a command line with its CR LF
+)
+
+var (
+	errLineTooLong = errors.New("command line over 2,048 octets")
+	errBareLF      = errors.New("command line ends in a bare LF or holds a bare CR")
+)
+
+// wire is the client's side of a session: command lines in, replies out.
+// Replies gather in out until the next read has to wait, so that those to
+// pipelined commands leave in one write (RFC 2920 s. 3.1).
+type wire struct {
+	conn net.Conn
+	buf  []byte // buf[r:w] has been read and not yet used
+	r, w int
+	out  []byte
+
+	writeTimeout time.Duration
+}
+
+func newWire(conn net.Conn, writeTimeout time.Duration) wire {
+	return wire{conn: conn, buf: make([]byte, commandBuffer), writeTimeout: writeTimeout}
+}
+
+// buffered reports how many octets have been read and not yet used.
+func (w *wire) buffered() int { return w.w - w.r }
+
+// flush sends what replies have gathered.
+func (w *wire) flush() error {
+	if len(w.out) == 0 {
+		return nil
+	}
+	w.conn.SetWriteDeadline(time.Now().Add(w.writeTimeout))
+	_, err := w.conn.Write(w.out)
+	if cap(w.out) > 4<<10 {
+		w.out = nil
+	}
+	w.out = w.out[:0]
+	return err
+}
+
+// fill reads more octets behind those still unused. The caller has set the
+// read deadline.
+func (w *wire) fill() error {
+	if w.r > 0 {
+		copy(w.buf, w.buf[w.r:w.w])
+		w.w -= w.r
+		w.r = 0
+	}
+	if w.w == len(w.buf) {
+		return io.ErrShortBuffer
+	}
+	n, err := w.conn.Read(w.buf[w.w:])
+	w.w += n
+	if n > 0 {
+		return nil
+	}
+	if err == nil {
+		err = io.ErrNoProgress
+	}
+	return err
+}
+
+// nextLine returns the next command line without its CR LF when the whole of
+// it has been read already; ok is false when more octets are needed. The line
+// is valid until the next fill.
+func (w *wire) nextLine() (line []byte, ok bool, err error) {
+	have := w.buf[w.r:w.w]
+	i := bytes.IndexByte(have, '\n')
+	if i < 0 {
+		return nil, false, nil
+	}
+	w.r += i + 1
+	if i+1 > maxCommand {
+		return nil, true, errLineTooLong
+	}
+	if i == 0 || have[i-1] != '\r' || bytes.IndexByte(have[:i-1], '\r') >= 0 {
+		return nil, true, errBareLF
+	}
+	return have[:i-1], true, nil
+}
+
+// readLine waits for a whole command line. before is called ahead of every
+// read that may wait: it sends gathered replies and sets the deadline.
+func (w *wire) readLine(before func() error) ([]byte, error) {
+	tooLong := false
+	for {
+		line, ok, err := w.nextLine()
+		switch {
+		case ok && tooLong:
+			return nil, errLineTooLong
+		case ok:
+			return line, err
+		}
+		if w.buffered() >= maxCommand {
+			tooLong = true
+			w.r = w.w
+		}
+		if w.buffered() == len(w.buf) {
+			w.grow(maxCommand)
+		}
+		if err := before(); err != nil {
+			return nil, err
+		}
+		if err := w.fill(); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// peekLine reports the next command line without using it up, when the whole
+// of it is there and well formed.
+func (w *wire) peekLine() ([]byte, bool) {
+	r := w.r
+	line, ok, err := w.nextLine()
+	w.r = r
+	return line, ok && err == nil
+}
+
+func (w *wire) grow(size int) {
+	if len(w.buf) >= size {
+		return
+	}
+	buf := make([]byte, size)
+	w.w = copy(buf, w.buf[w.r:w.w])
+	w.r = 0
+	w.buf = buf
+}
+
+// swap makes buf the read buffer and returns the one before; octets still
+// unused move over. buf must have room for them.
+func (w *wire) swap(buf []byte) []byte {
+	old := w.buf
+	w.w = copy(buf, old[w.r:w.w])
+	w.r = 0
+	w.buf = buf
+	return old
+}

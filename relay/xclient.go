@@ -1,0 +1,116 @@
+package relay
+
+import (
+	"net/netip"
+	"strconv"
+	"strings"
+
+	"postern/mail"
+	"postern/syntax"
+)
+
+// xclient takes what a trusted front end (Postfix, nginx) says about the real
+// client. The session then starts anew, as after a fresh connection.
+func (s *session) xclient(arg string) error {
+	switch {
+	case !s.trusted:
+		return s.fail(replyXClientRefused())
+	case s.tx != nil:
+		return s.fail(replyInTransaction())
+	}
+	next := s.peer
+	next.Helo, next.ESMTP, next.User = "", false, ""
+	for _, attr := range strings.Fields(arg) {
+		name, value, ok := strings.Cut(attr, "=")
+		if !ok || !applyXClient(&next, strings.ToUpper(name), value) {
+			return s.fail(replySyntax("XCLIENT attribute=value ..."))
+		}
+	}
+	if !s.moveIP(next.Addr.Addr()) {
+		s.reply(replyTooManyConnections())
+		return errQuit
+	}
+	s.peer = next
+	s.reply(replyGreeting(s.snap.Hostname))
+	return nil
+}
+
+// moveIP counts the connection on another client address; false when that one
+// has too many.
+func (s *session) moveIP(to netip.Addr) bool {
+	if to == s.countedIP {
+		return true
+	}
+	if !s.lis.caps.enterIP(to) {
+		return false
+	}
+	s.lis.caps.leaveIP(s.countedIP)
+	s.countedIP = to
+	return true
+}
+
+func applyXClient(p *mail.Peer, name, value string) bool {
+	value, ok := decodeXtext(value)
+	if !ok {
+		return false
+	}
+	unknown := value == "[UNAVAILABLE]" || value == "[TEMPUNAVAIL]"
+	switch name {
+	case "ADDR":
+		addr, err := netip.ParseAddr(strings.TrimPrefix(strings.ToUpper(value), "IPV6:"))
+		if err != nil {
+			return false
+		}
+		p.Addr = netip.AddrPortFrom(addr.Unmap().WithZone(""), p.Addr.Port())
+	case "PORT":
+		if unknown {
+			break
+		}
+		port, err := strconv.ParseUint(value, 10, 16)
+		if err != nil {
+			return false
+		}
+		p.Addr = netip.AddrPortFrom(p.Addr.Addr(), uint16(port))
+	case "HELO":
+		if unknown {
+			break
+		}
+		if syntax.Helo(value) != nil {
+			return false
+		}
+		p.Helo = value
+	case "PROTO":
+		p.ESMTP = strings.EqualFold(value, "ESMTP")
+	case "LOGIN":
+		if !unknown {
+			p.User = value
+		}
+	case "NAME", "DESTADDR", "DESTPORT":
+	default:
+		return false
+	}
+	return true
+}
+
+// decodeXtext undoes RFC 3461 s. 4 encoding; the result holds no controls.
+func decodeXtext(s string) (string, bool) {
+	var b strings.Builder
+	for i := 0; i < len(s); i++ {
+		c := s[i]
+		if c == '+' {
+			if i+2 >= len(s) {
+				return "", false
+			}
+			v, err := strconv.ParseUint(s[i+1:i+3], 16, 8)
+			if err != nil {
+				return "", false
+			}
+			c, i = byte(v), i+2
+		}
+		if c < ' ' || c == 0x7f {
+			return "", false
+		}
+		b.WriteByte(c)
+	}
+	return b.String(), true
+}
