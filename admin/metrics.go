@@ -1,3 +1,5 @@
+// Package admin is the operator's side of a running relay: metrics and health
+// over HTTP on loopback, and the control socket that the commands speak to.
 package admin
 
 import (

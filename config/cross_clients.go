@@ -7,6 +7,7 @@ import (
 
 	"postern/dkimsign"
 	"postern/policy"
+	"postern/ratelimit"
 	"postern/relay"
 )
 
@@ -23,8 +24,27 @@ func (x *crossCheck) clients() {
 		if _, ok := x.Stream[c.Stream]; !ok && c.Stream != "" {
 			x.d.problem(join(path, "stream"), noSuch("stream", c.Stream, sortedKeys(x.Stream)))
 		}
+		for i, text := range c.NullSenderLimit {
+			if err := new(ratelimit.Number).UnmarshalText([]byte(text)); err != nil {
+				x.d.problem(join(join(path, "null_sender_limit"), strconv.Itoa(i)), err.Error())
+			}
+		}
 		x.reachable(path, c)
 	}
+	x.policy()
+}
+
+// policy compiles the rules; what has been said above is not said twice.
+func (x *crossCheck) policy() {
+	told := map[string]bool{}
+	for _, p := range x.d.problems {
+		told[p.Key] = true
+	}
+	policy.Compile(x.PolicyConfig(), ParseAddress, func(path, text string) {
+		if !told[path] {
+			x.d.problem(path, text)
+		}
+	}, x.d.warn)
 }
 
 // reachable warns of a client whose conditions no listener can meet.

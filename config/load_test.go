@@ -153,6 +153,11 @@ func TestLoadHoldsTablesAgainstOneAnother(t *testing.T) {
 		{"a user without client", `[listener.a]`, "[user.extra]\npassword = " + hash + "\n[listener.a]", ``, `user.extra: no client names this user`},
 		{"a user where nothing is encrypted", `networks = ["10.1.2.0/24"]`, "users = [\"shop\"]\n[user.shop]\npassword = " + hash + "\n[client.x]\nnetworks = [\"10.1.2.0/24\"]", ``, ``},
 		{"everybody as proxy", `[client.one]`, "proxy_protocol_from = [\"0.0.0.0/0\"]\n[client.one]", `listener.a.proxy_protocol_from.0: everybody could claim to be any client`, ``},
+		{"an open relay", `"10.1.2.0/24"`, `"0.0.0.0/0"`, `relay.toml:5:1: client.one.networks: hold most of IPv4, and nothing else is asked: that is an open relay`, ``},
+		{"a wide network", `"10.1.2.0/24"`, `"10.0.0.0/8"`, ``, `relay.toml:5:13: client.one.networks.0: 10.0.0.0/8 is very wide`},
+		{"a sender that is no pattern", `"@example.org"`, `"example.org"`, `relay.toml:6:12: client.one.senders.0: "example.org" `, ``},
+		{"a client without conditions", `networks = ["10.1.2.0/24"]`, ``, `relay.toml:4:9: client.one: has no condition, so everybody would be this client`, ``},
+		{"a limit of null senders that is none", `stream = "main"`, "stream = \"main\"\nnull_sender_limit = [\"many\"]", `client.one.null_sender_limit.0: limit "many" has no window`, ``},
 		{"a table name with spaces", `[upstream.out]`, "[upstream.\"a b\"]\nhosts = [\"a.example\"]\n[upstream.out]", `upstream."a b": a name has 1 to 64 letters`, ``},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

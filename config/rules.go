@@ -1,6 +1,7 @@
 package config
 
 import (
+	"postern/mail"
 	"postern/policy"
 	"postern/ratelimit"
 	"postern/syntax"
@@ -12,10 +13,7 @@ func (f *File) PolicyConfig() policy.Config {
 	for name, s := range f.Stream {
 		streams[name] = s.StreamConfig
 	}
-	return policy.Config{
-		Clients: f.Client, Streams: streams, InternalDomains: f.InternalDomains,
-		Listeners: sortedKeys(f.Listener), Users: sortedKeys(f.User),
-	}
+	return policy.Config{Clients: f.Client, Streams: streams, InternalDomains: f.InternalDomains}
 }
 
 // LimitEnv is what limits are compiled and explained with.
@@ -34,3 +32,6 @@ func (f *File) LimitEnv() ratelimit.Env {
 	}
 	return env
 }
+
+// ParseAddress reads "local@domain" for policy.
+func ParseAddress(s string) (mail.Address, error) { return syntax.Mailbox(s, true) }
