@@ -1,6 +1,8 @@
 package ratelimit
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"net/netip"
 	"strings"
 )
@@ -82,18 +84,26 @@ func appendPart(b []byte, start int, d Dimension, value string) []byte {
 	return appendValue(b, value)
 }
 
+// maxValue is the longest value that a key holds as it is. No address is as
+// long (RFC 5321 s. 4.5.3.1); what is, is told apart by its hash.
+const maxValue = 512
+
 func appendValue(b []byte, value string) []byte {
+	if len(value) > maxValue {
+		sum := sha256.Sum256([]byte(value))
+		value = value[:maxValue/2] + "~" + hex.EncodeToString(sum[:])
+	}
 	if isPlain(value) {
 		return append(b, value...)
 	}
-	const hex = "0123456789abcdef"
+	const digits = "0123456789abcdef"
 	b = append(b, '"')
 	for i := range len(value) {
 		switch c := value[i]; {
 		case c == '"' || c == '\\':
 			b = append(b, '\\', c)
 		case c <= ' ' || c == 0x7f:
-			b = append(b, '\\', 'x', hex[c>>4], hex[c&15])
+			b = append(b, '\\', 'x', digits[c>>4], digits[c&15])
 		default:
 			b = append(b, c)
 		}

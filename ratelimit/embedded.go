@@ -1,0 +1,349 @@
+package ratelimit
+
+import (
+	"context"
+	"hash/maphash"
+	"maps"
+	"math/bits"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Embedded is the store in process. It needs no goroutine to be right; Run
+// writes its snapshots.
+//
+// An active key takes recordSize octets and about 16 of index, as long as key
+// and logs fit (three windows, little used, and a key of 70 octets); a busy one
+// takes up to 1.3 KiB for each window more. When memory is full, keys that are
+// far below their limits are forgotten first, and one that has used half of a
+// limit never is: when only such are left, Take fails with ErrFull.
+type Embedded struct {
+	clock  *elapsed
+	seed   maphash.Seed
+	names  atomic.Pointer[names]
+	raises atomic.Pointer[[]Raise]
+	mu     sync.Mutex // to change names or raises
+	dirty  chan struct{}
+	shards [shardCount]shard
+}
+
+const shardCount = 64 // a set of shards is a uint64
+
+// names are the numbers by which records know limits and shares.
+type names struct {
+	limits map[string]uint16
+	shares map[string]uint8 // "" is 0
+}
+
+// NewEmbedded makes an empty store. now nil is time.Now; a clock without
+// monotonic reading may be set back without harm, but when it is set forward
+// time has passed.
+func NewEmbedded(cfg StoreConfig, now func() time.Time) *Embedded {
+	if now == nil {
+		now = time.Now
+	}
+	e := &Embedded{clock: newElapsed(now), seed: maphash.MakeSeed(), dirty: make(chan struct{}, 1)}
+	e.names.Store(&names{limits: map[string]uint16{}, shares: map[string]uint8{"": 0}})
+	e.raises.Store(&[]Raise{})
+	memory := &chunks{}
+	memory.freeWith(e)
+	// Four fifths for records and their index, the rest for busy keys.
+	perShard := int(cfg.Memory) / shardCount
+	for i := range e.shards {
+		e.shards[i].store = memory
+		e.shards[i].maxChunks = max(1, perShard*4/5/(chunkSize+inChunk*16))
+		e.shards[i].maxExt = perShard / 5
+	}
+	return e
+}
+
+// Take decides b under the locks of all shards that it touches, so nothing
+// comes between.
+func (e *Embedded) Take(_ context.Context, b *Batch) error {
+	set := e.locate(b)
+	e.lock(set)
+	defer e.unlock(set)
+	// Read under the lock, so that charges are in the order of time.
+	now := e.clock.read()
+	t := take{e, b, now, *e.raises.Load()}
+	defer t.unpin()
+	return t.run()
+}
+
+// locate hashes every budget and returns the set of their shards.
+func (e *Embedded) locate(b *Batch) (set uint64) {
+	for i := range b.Budgets {
+		g := &b.Budgets[i]
+		g.rec, g.limitID = 0, e.limitID(g.Limit)
+		g.hash = e.hash(g.limitID, g.Key)
+		set |= 1 << (g.hash >> 58)
+	}
+	return set
+}
+
+func (e *Embedded) hash(limit uint16, key []byte) uint64 {
+	return maphash.Bytes(e.seed, key) ^ (uint64(limit)+1)*0x9E3779B97F4A7C15
+}
+
+func (e *Embedded) shard(hash uint64) *shard { return &e.shards[hash>>58] }
+
+func (e *Embedded) lock(set uint64) {
+	for ; set != 0; set &= set - 1 {
+		e.shards[bits.TrailingZeros64(set)].mu.Lock()
+	}
+}
+
+func (e *Embedded) unlock(set uint64) {
+	for ; set != 0; set &= set - 1 {
+		e.shards[bits.TrailingZeros64(set)].mu.Unlock()
+	}
+}
+
+func (e *Embedded) limitID(name string) uint16 {
+	if id, ok := e.names.Load().limits[name]; ok {
+		return id
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	old := e.names.Load()
+	if id, ok := old.limits[name]; ok {
+		return id
+	}
+	n := &names{limits: maps.Clone(old.limits), shares: old.shares}
+	n.limits[name] = uint16(len(n.limits))
+	e.names.Store(n)
+	return n.limits[name]
+}
+
+// shareID numbers up to 31 shares; further ones count as share "", which
+// leaves them less room than they have and never more.
+func (e *Embedded) shareID(name string) uint8 {
+	if id, ok := e.names.Load().shares[name]; ok {
+		return id
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	old := e.names.Load()
+	if id, ok := old.shares[name]; ok || len(old.shares) == 32 {
+		return id
+	}
+	n := &names{limits: old.limits, shares: maps.Clone(old.shares)}
+	n.shares[name] = uint8(len(n.shares))
+	e.names.Store(n)
+	return n.shares[name]
+}
+
+// Refund gives charges back.
+func (e *Embedded) Refund(_ context.Context, _ Attempt, returns []Return) error {
+	for i := range returns {
+		r := &returns[i]
+		hash := e.hash(e.limitID(r.Budget.Limit), r.Budget.Key)
+		sh := e.shard(hash)
+		sh.mu.Lock()
+		e.refund(sh, uint32(hash), r)
+		sh.mu.Unlock()
+	}
+	return nil
+}
+
+func (e *Embedded) refund(sh *shard, hash uint32, r *Return) {
+	i, ok := sh.lookup(hash, e.limitID(r.Budget.Limit), r.Budget.Key)
+	if !ok {
+		return
+	}
+	now := e.clock.read()
+	rec := sh.record(i)
+	sh.clean(rec, now)
+	for j := range r.Budget.Windows {
+		w := &r.Budget.Windows[j]
+		id := makeWindowID(w.Unit, w.Length, e.windowShare(w, r.Budget.Share))
+		switch w.Unit {
+		case Messages:
+			sh.giveBack(rec, id, r.At, now, r.Messages)
+		case Recipients:
+			sh.giveBack(rec, id, r.At, now, r.Recipients)
+		case Bytes:
+			sh.giveBack(rec, id, r.At, now, r.Bytes)
+		case DistinctRecipients:
+			sh.forget(rec, id, r.At, r.Distinct)
+		}
+	}
+}
+
+// giveBack takes n off the entry that was charged at ns.
+func (sh *shard) giveBack(r record, id windowID, ns, now, n int64) {
+	if n <= 0 || now-ns >= int64(id.length()) {
+		return
+	}
+	w, at := sh.window(r, id)
+	if at < 0 {
+		return
+	}
+	s := id.scale()
+	i := w.find(s, s.charge(ns))
+	if i < 0 {
+		return
+	}
+	left := max(0, w.entry(i).amount()-n)
+	w.entry(i).setAmount(left)
+	if left == 0 {
+		w.setCount(w.count() - 1)
+		sh.remove(r, at+windowHead+i*entrySize, entrySize)
+	}
+}
+
+// forget drops a distinct recipient whose only charge was made at ns.
+func (sh *shard) forget(r record, id windowID, ns int64, hash uint64) {
+	w, at := sh.window(r, id)
+	if hash == 0 || at < 0 {
+		return
+	}
+	i, found := w.search(hash)
+	if !found || !w.distinct(i).fresh() || w.distinct(i).time() != id.scale().charge(ns) {
+		return
+	}
+	w.setCount(w.count() - 1)
+	sh.remove(r, at+windowHead+i*distinctSize, distinctSize)
+}
+
+// Undo does nothing: a Take in process that failed has charged nothing.
+func (e *Embedded) Undo(context.Context, *Batch) error { return nil }
+
+// Record adds charges made elsewhere.
+func (e *Embedded) Record(_ context.Context, _ Attempt, records []Record) error {
+	for i := range records {
+		if err := e.record(&records[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (e *Embedded) record(r *Record) error {
+	if r.N <= 0 || r.Age < 0 || r.Age >= r.Length {
+		return nil
+	}
+	limit, key := e.limitID(r.Limit), []byte(r.Key)
+	hash := e.hash(limit, key)
+	sh := e.shard(hash)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	now := e.clock.read()
+	i, ok := sh.lookup(uint32(hash), limit, key)
+	if !ok {
+		var err error
+		if i, err = sh.create(uint32(hash), limit, key, now); err != nil {
+			return err
+		}
+	}
+	rec := sh.record(i)
+	sh.clean(rec, now)
+	rec.setTouched(uint32(now / int64(time.Second)))
+	id := makeWindowID(r.Unit, r.Length, e.shareID(r.Share))
+	if r.Unit == DistinctRecipients {
+		sh.see(rec, id, r.Distinct, now-int64(r.Age), false)
+	} else {
+		sh.put(rec, id, now-int64(r.Age), r.N)
+	}
+	return nil
+}
+
+// Scan lists the budgets, one shard after the other.
+func (e *Embedded) Scan(ctx context.Context, limit string, f func(limit, key string) bool) error {
+	type found struct {
+		limit uint16
+		key   string
+	}
+	for i := range e.shards {
+		var all []found
+		sh := &e.shards[i]
+		sh.mu.Lock()
+		now := e.clock.read()
+		for j := range sh.next {
+			if r := sh.record(j); r.live() && sh.clean(r, now) {
+				all = append(all, found{r.limit(), string(sh.key(r))})
+			}
+		}
+		sh.mu.Unlock()
+		byID := e.limitNames()
+		for _, one := range all {
+			name := byID[one.limit]
+			if (limit == "" || limit == name) && !f(name, one.key) {
+				return nil
+			}
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+	}
+	return nil
+}
+
+func (e *Embedded) limitNames() map[uint16]string {
+	byID := map[uint16]string{}
+	for name, id := range e.names.Load().limits {
+		byID[id] = name
+	}
+	return byID
+}
+
+// Reset forgets the counts of a budget.
+func (e *Embedded) Reset(_ context.Context, limit, key string) error {
+	id := e.limitID(limit)
+	hash := e.hash(id, []byte(key))
+	sh := e.shard(hash)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	if i, ok := sh.lookup(uint32(hash), id, []byte(key)); ok {
+		sh.drop(i)
+	}
+	e.changed()
+	return nil
+}
+
+// SetRaise keeps a raise, and has a snapshot written soon.
+func (e *Embedded) SetRaise(_ context.Context, r Raise) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	kept := []Raise{}
+	for _, old := range e.liveRaises() {
+		if old.Limit != r.Limit || old.Key != r.Key || old.Unit != r.Unit || old.Window != r.Window {
+			kept = append(kept, old)
+		}
+	}
+	if r.Add != 0 {
+		kept = append(kept, r)
+	}
+	e.raises.Store(&kept)
+	e.changed()
+	return nil
+}
+
+// changed asks Run for a snapshot now.
+func (e *Embedded) changed() {
+	select {
+	case e.dirty <- struct{}{}:
+	default:
+	}
+}
+
+func (e *Embedded) liveRaises() []Raise {
+	var live []Raise
+	now := e.clock.now()
+	for _, r := range *e.raises.Load() {
+		if now.Before(r.Until) {
+			live = append(live, r)
+		}
+	}
+	return live
+}
+
+// Raises lists the raises that have not ended.
+func (e *Embedded) Raises(context.Context) ([]Raise, error) { return e.liveRaises(), nil }
+
+// Nodes is 1.
+func (e *Embedded) Nodes(context.Context) (int, error) { return 1, nil }
+
+// Ping never fails.
+func (e *Embedded) Ping(context.Context) error { return nil }

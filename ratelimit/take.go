@@ -1,0 +1,374 @@
+package ratelimit
+
+import "time"
+
+// take is one Take of the embedded store, its shards locked.
+type take struct {
+	store  *Embedded
+	batch  *Batch
+	now    int64
+	raises []Raise
+}
+
+func (t *take) run() error {
+	for i := range t.batch.Budgets {
+		// All records first: when memory fails, nothing has been charged.
+		if err := t.load(&t.batch.Budgets[i]); err != nil {
+			return err
+		}
+	}
+	for i := range t.batch.Requests {
+		t.decide(&t.batch.Requests[i])
+	}
+	for i := range t.batch.Budgets {
+		t.report(&t.batch.Budgets[i])
+	}
+	return nil
+}
+
+// load finds or makes a budget's record, cleans it and sums its windows up.
+// From here to report, Results hold the plain sum in Used and the number with
+// raises in Max.
+func (t *take) load(g *Budget) error {
+	sh := t.store.shard(g.hash)
+	i, ok := sh.lookup(uint32(g.hash), g.limitID, g.Key)
+	if !ok && !t.batch.Peek {
+		var err error
+		if i, err = sh.create(uint32(g.hash), g.limitID, g.Key, t.now); err != nil {
+			return err
+		}
+		ok = true
+	}
+	if ok {
+		g.rec = i + 1
+		r := sh.record(i)
+		r.setPinned(true)
+		sh.clean(r, t.now)
+	}
+	for j := range g.Windows {
+		w := &g.Windows[j]
+		g.Results[j] = WindowResult{Max: w.Max + t.raised(g, w), Used: t.sum(g, w)}
+	}
+	if sh.extBytes > sh.maxExt && !sh.evictExt(t.now) && sh.extBytes > 2*sh.maxExt {
+		return ErrFull
+	}
+	return nil
+}
+
+func (t *take) raised(g *Budget, w *Window) (add int64) {
+	for i := range t.raises {
+		r := &t.raises[i]
+		if r.Unit == w.Unit && (r.Window == 0 || r.Window == w.Length) &&
+			r.Limit == g.Limit && r.Key == string(g.Key) && t.store.clock.now().Before(r.Until) {
+			add += r.Add
+		}
+	}
+	return add
+}
+
+// sum is what all shares have used of a window.
+func (t *take) sum(g *Budget, w *Window) (used int64) {
+	t.each(g, w, func(l log) { used += l.used() })
+	return used
+}
+
+// each calls f with the log of every share of a window.
+func (t *take) each(g *Budget, w *Window, f func(log)) {
+	if g.rec == 0 {
+		return
+	}
+	sh := t.store.shard(g.hash)
+	r := sh.record(g.rec - 1)
+	id, body := makeWindowID(w.Unit, w.Length, 0), sh.body(r)
+	for at := r.keyLen(); at < len(body); {
+		l := log(body[at:])
+		l = l[:l.size()]
+		if l.id()&^shareMask == id {
+			f(l)
+		}
+		at += len(l)
+	}
+}
+
+// cost is what a request takes from a window.
+func (t *take) cost(g *Budget, w *Window, q *Request) int64 {
+	switch w.Unit {
+	case Messages:
+		if q.Recipients > 0 && !g.Paid {
+			return 1
+		}
+	case Recipients:
+		return q.Recipients
+	case Bytes:
+		return q.Bytes
+	case DistinctRecipients:
+		if q.Distinct != 0 && !t.seen(g, w, q.Distinct) {
+			return 1
+		}
+	}
+	return 0
+}
+
+func (t *take) seen(g *Budget, w *Window, hash uint64) (seen bool) {
+	t.each(g, w, func(l log) {
+		_, found := l.search(hash)
+		seen = seen || found
+	})
+	return seen
+}
+
+// decide judges a request and charges it.
+func (t *take) decide(q *Request) {
+	q.OK, q.Down, q.Never, q.RetryAfter = true, false, false, 0
+	for i := range q.Refs {
+		ref := &q.Refs[i]
+		ref.Charged, ref.Message = true, false
+		g := &t.batch.Budgets[ref.Budget]
+		for j := range g.Windows {
+			if t.fits(g, j, q) {
+				continue
+			}
+			g.Results[j].Refused = true
+			ref.Charged = false
+			if !g.Shadow {
+				q.OK = false
+				t.refuse(q, ref.Budget, j)
+			}
+		}
+	}
+	for i := range q.Refs {
+		ref := &q.Refs[i]
+		ref.Charged = ref.Charged && q.OK
+		if ref.Charged && !t.batch.Peek {
+			t.charge(&t.batch.Budgets[ref.Budget], ref, q)
+		}
+	}
+}
+
+func (t *take) fits(g *Budget, j int, q *Request) bool {
+	w, r := &g.Windows[j], &g.Results[j]
+	n := t.cost(g, w, q)
+	if n == 0 {
+		return true
+	}
+	if w.Reserve != nil {
+		d := t.divide(g, w, r.Max)
+		return d.fits(n)
+	}
+	return r.Used+n <= r.Max
+}
+
+// refuse notes the wait for a window without room, the longest of all.
+func (t *take) refuse(q *Request, budget, window int) {
+	g := &t.batch.Budgets[budget]
+	wait, never := t.wait(g, window, t.cost(g, &g.Windows[window], q))
+	first := q.RetryAfter == 0 && !q.Never
+	if first || never && !q.Never || never == q.Never && wait > q.RetryAfter {
+		q.RetryAfter, q.Never, q.Budget, q.Window = wait, never, budget, window
+	}
+}
+
+// wait is the time until n fits into a window.
+func (t *take) wait(g *Budget, j int, n int64) (d time.Duration, never bool) {
+	w, r := &g.Windows[j], &g.Results[j]
+	if w.Reserve != nil {
+		return t.waitDivided(g, w, r.Max, n)
+	}
+	if n > r.Max {
+		return w.Length, true
+	}
+	var logs []log
+	t.each(g, w, func(l log) { logs = append(logs, l) })
+	if len(logs) == 1 {
+		return logs[0].waitAny(r.Used, r.Max-n, t.now), false
+	}
+	return t.waitDivided(g, w, r.Max, n)
+}
+
+func (w log) waitAny(used, want, now int64) time.Duration {
+	if w.id().unit() == DistinctRecipients {
+		return w.waitDistinct(used, want, now)
+	}
+	return w.wait(used, want, now)
+}
+
+// charge takes a request from all windows of a budget.
+func (t *take) charge(g *Budget, ref *Ref, q *Request) {
+	sh := t.store.shard(g.hash)
+	r := sh.record(g.rec - 1)
+	r.setTouched(uint32(t.now / int64(time.Second)))
+	ref.At = t.now
+	for j := range g.Windows {
+		w, res := &g.Windows[j], &g.Results[j]
+		id := makeWindowID(w.Unit, w.Length, t.store.windowShare(w, g.Share))
+		if w.Unit == DistinctRecipients {
+			if q.Distinct != 0 {
+				sh.see(r, id, q.Distinct, t.now, true)
+				res.Used = t.sum(g, w)
+				t.mark(g, j, id)
+			}
+			continue
+		}
+		if n := t.cost(g, w, q); n > 0 {
+			sh.put(r, id, t.now, n)
+			res.Used += n
+			t.mark(g, j, id)
+		}
+	}
+	if q.Recipients > 0 && !g.Paid {
+		g.Paid, ref.Message = true, true
+	}
+}
+
+// windowShare is the number of the share that a window's charge goes to.
+func (e *Embedded) windowShare(w *Window, share string) uint8 {
+	if w.Reserve == nil {
+		return 0
+	}
+	return e.shareID(share)
+}
+
+// mark notes how full the window is, and whether it has come near its limit.
+func (t *take) mark(g *Budget, j int, id windowID) {
+	sh := t.store.shard(g.hash)
+	l, at := sh.window(sh.record(g.rec-1), id)
+	if at < 0 {
+		return
+	}
+	res := &g.Results[j]
+	used, most := res.Used, res.Max
+	if g.Windows[j].Reserve != nil {
+		d := t.divide(g, &g.Windows[j], res.Max)
+		used, most = d.view()
+	}
+	if most <= 0 {
+		l.setFill(255)
+		return
+	}
+	l.setFill(uint8(min(255, used*255/most)))
+	if used*5 >= most*4 && l.near() == 0 {
+		l.setNear(l.id().scale().now(t.now) | 1)
+		res.Near = true
+	}
+}
+
+// report turns the sums into what the caller sees.
+func (t *take) report(g *Budget) {
+	for j := range g.Windows {
+		w, r := &g.Windows[j], &g.Results[j]
+		if t.batch.Peek {
+			switch d, never := t.wait(g, j, 1); {
+			case never:
+				r.Free = -1
+			case !t.roomForOne(g, j):
+				r.Free = d
+			}
+		}
+		if w.Reserve != nil {
+			d := t.divide(g, w, r.Max)
+			r.Used, r.Max = d.view()
+		}
+	}
+}
+
+func (t *take) roomForOne(g *Budget, j int) bool {
+	w, r := &g.Windows[j], &g.Results[j]
+	if w.Reserve != nil {
+		d := t.divide(g, w, r.Max)
+		return d.fits(1)
+	}
+	return r.Used+1 <= r.Max
+}
+
+// unpin lets the records go, and drops those in which nothing was charged.
+func (t *take) unpin() {
+	for i := range t.batch.Budgets {
+		g := &t.batch.Budgets[i]
+		if g.rec == 0 {
+			continue
+		}
+		sh := t.store.shard(g.hash)
+		r := sh.record(g.rec - 1)
+		r.setPinned(false)
+		if r.size() == r.keyLen() {
+			sh.drop(g.rec - 1)
+		}
+	}
+}
+
+// put charges n at ns to a window of a record. ns may lie in the past.
+func (sh *shard) put(r record, id windowID, ns, n int64) {
+	w, at := sh.window(r, id)
+	if at < 0 {
+		w, at = sh.open(r, id)
+	}
+	s := id.scale()
+	tick := s.charge(ns)
+	if c := w.count(); c > 0 && int32(w.entry(c-1).time()-tick) > 0 {
+		sh.putBefore(r, w, at, tick, n)
+		return
+	}
+	i, join := w.place(s, tick)
+	if !join {
+		w = sh.openEntry(r, at, i, entrySize)
+	}
+	e := w.entry(i)
+	e.setTime(tick)
+	e.setAmount(e.amount() + n)
+}
+
+// putBefore charges to a moment before the last entry: it joins the first
+// entry that is not earlier if that lies in the same cell, else it gets one.
+func (sh *shard) putBefore(r record, w log, at int, tick uint32, n int64) {
+	i := 0
+	for int32(w.entry(i).time()-tick) < 0 {
+		i++
+	}
+	s := w.id().scale()
+	if w.entry(i).time()/s.cell != tick/s.cell {
+		w = sh.openEntry(r, at, i, entrySize)
+		w.entry(i).setTime(tick)
+	}
+	w.entry(i).setAmount(w.entry(i).amount() + n)
+}
+
+// open adds an empty window at the end of a record.
+func (sh *shard) open(r record, id windowID) (log, int) {
+	at := r.size()
+	w := log(sh.insert(r, at, windowHead)[at:])
+	le.PutUint32(w, uint32(id))
+	return w, at
+}
+
+// openEntry makes room for entry i of the window at an offset.
+func (sh *shard) openEntry(r record, at, i, size int) log {
+	body := sh.insert(r, at+windowHead+i*size, size)
+	w := log(body[at:])
+	w.setCount(w.count() + 1)
+	return w[:w.size()]
+}
+
+// see charges a distinct recipient at ns; fresh says that a refund may take it
+// away again.
+func (sh *shard) see(r record, id windowID, hash uint64, ns int64, fresh bool) {
+	w, at := sh.window(r, id)
+	if at < 0 {
+		w, at = sh.open(r, id)
+	}
+	tick := id.scale().charge(ns)
+	i, found := w.search(hash)
+	if found {
+		if d := w.distinct(i); int32(tick-d.time()) > 0 {
+			d.set(hash, false, tick)
+		}
+		return
+	}
+	if !w.sampled(hash) {
+		return
+	}
+	w = sh.openEntry(r, at, i, distinctSize)
+	w.distinct(i).set(hash, fresh, tick)
+	if excess := w.raiseLevel(); excess > 0 {
+		sh.remove(r, at+w.size(), excess)
+	}
+}
