@@ -59,7 +59,9 @@ type File struct {
 	Control ControlConfig         `toml:"control"`
 	Admin   AdminConfig           `toml:"admin"`
 
-	path string
+	path   string
+	policy *policy.Rules
+	limits *ratelimit.Rules
 }
 
 // SetDefaults fills in what the documentation promises.

@@ -54,6 +54,9 @@ func (l *loader) load(path string) (*File, []Problem, error) {
 	if len(problems) > 0 {
 		return nil, warnings, Problems(order(problems))
 	}
+	if err := f.compile(); err != nil {
+		return nil, warnings, Problems{{File: path, Text: err.Error()}}
+	}
 	return f, warnings, nil
 }
 

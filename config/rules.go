@@ -1,11 +1,33 @@
 package config
 
 import (
+	"errors"
+	"maps"
+	"strings"
+
 	"postern/mail"
 	"postern/policy"
 	"postern/ratelimit"
 	"postern/syntax"
 )
+
+// Policy is the compiled rule set of clients and streams.
+func (f *File) Policy() *policy.Rules { return f.policy }
+
+// LimitRules are the compiled limits, those of null senders among them.
+func (f *File) LimitRules() *ratelimit.Rules { return f.limits }
+
+// compile keeps the rules of a file that has been checked.
+func (f *File) compile() (err error) {
+	var problems []string
+	f.policy = policy.Compile(f.PolicyConfig(), ParseAddress,
+		func(path, text string) { problems = append(problems, path+": "+text) }, func(string, string) {})
+	if f.policy == nil {
+		return errors.New(strings.Join(problems, "; "))
+	}
+	f.limits, err = ratelimit.Compile(f.Limits(), f.LimitEnv())
+	return err
+}
 
 // PolicyConfig is what policy compiles its rules from.
 func (f *File) PolicyConfig() policy.Config {
@@ -14,6 +36,36 @@ func (f *File) PolicyConfig() policy.Config {
 		streams[name] = s.StreamConfig
 	}
 	return policy.Config{Clients: f.Client, Streams: streams, InternalDomains: f.InternalDomains}
+}
+
+// nullSenderLimit is the name of the limit that holds the null reverse-path of
+// a client; no [limit.NAME] can have it.
+func nullSenderLimit(client string) string { return "null_sender:" + client }
+
+// Limits are the tables [limit.NAME] and, for each client with null_sender =
+// "limit", one of its null_sender_limit.
+func (f *File) Limits() map[string]ratelimit.RuleConfig {
+	limits := maps.Clone(f.Limit)
+	if limits == nil {
+		limits = map[string]ratelimit.RuleConfig{}
+	}
+	for name, c := range f.Client {
+		if c.NullSender != policy.LimitNull {
+			continue
+		}
+		l := ratelimit.RuleConfig{Per: ratelimit.Per{ratelimit.PerClient}, Clients: []string{name}, Senders: []string{"<>"}}
+		l.SetDefaults()
+		for _, text := range c.NullSenderLimit {
+			var n ratelimit.Number
+			if n.UnmarshalText([]byte(text)) == nil { // reported by the cross-check
+				l.Messages = append(l.Messages, n)
+			}
+		}
+		if len(l.Messages) > 0 {
+			limits[nullSenderLimit(name)] = l
+		}
+	}
+	return limits
 }
 
 // LimitEnv is what limits are compiled and explained with.
