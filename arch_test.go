@@ -51,7 +51,7 @@ var table = map[string]rule{
 
 // support is for tests and benchmarks: it imports what it needs, but nothing of
 // the product imports it.
-var support = []string{"bench", "smtptest"}
+var support = []string{"bench", "redistest", "smtptest"}
 
 type pkg struct {
 	ImportPath  string
