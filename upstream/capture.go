@@ -48,7 +48,8 @@ type capturedRecipient struct {
 }
 
 // write keeps one mail: the message octet by octet as NAME.eml, the envelope as
-// NAME.json. The message comes last, so that who finds it finds both.
+// NAME.json; names sort by time. The message comes last, so that who finds it
+// finds both, and both are on the disk when the reply is given.
 func (c *capture) write(now time.Time, t *Transaction, body *Content) (mail.Reply, error) {
 	var id [4]byte
 	rand.Read(id[:])
@@ -61,7 +62,12 @@ func (c *capture) write(now time.Time, t *Transaction, body *Content) (mail.Repl
 	if err := c.save(name+".json", &envelope); err != nil {
 		return mail.Reply{}, err
 	}
-	if err := c.save(name+".eml", body); err != nil {
+	err = c.save(name+".eml", body)
+	if err == nil {
+		err = c.sync()
+	}
+	if err != nil {
+		os.Remove(filepath.Join(c.dir, name+".eml"))
 		os.Remove(filepath.Join(c.dir, name+".json"))
 		return mail.Reply{}, err
 	}
@@ -101,6 +107,19 @@ func (c *capture) save(name string, body *Content) error {
 	}
 	if err != nil {
 		os.Remove(f.Name())
+		return fmt.Errorf("upstream %s: capture: %w", c.name, err)
+	}
+	return nil
+}
+
+// sync puts the names of the files on the disk.
+func (c *capture) sync() error {
+	d, err := os.Open(c.dir)
+	if err == nil {
+		err = d.Sync()
+		d.Close()
+	}
+	if err != nil {
 		return fmt.Errorf("upstream %s: capture: %w", c.name, err)
 	}
 	return nil

@@ -72,6 +72,40 @@ func dirEntry(t *testing.T, dir string) os.DirEntry {
 	return es[0]
 }
 
+func TestCapturedNamesSortByTimeAndNothingElseIsLeft(t *testing.T) {
+	u, dir := captureUpstream(t)
+	var want []string
+	for range 20 {
+		r := deliver(t, u, "b@b.example")
+		name := strings.TrimPrefix(r.final.Text, "captured as ")
+		want = append(want, name+".eml", name+".json")
+	}
+	files, err := os.ReadDir(dir) // sorted by name
+	if err != nil || len(files) != len(want) {
+		t.Fatalf("%d files, want %d, %v", len(files), len(want), err)
+	}
+	for i, f := range files {
+		if f.Name() != want[i] {
+			t.Errorf("file %d is %s, want %s", i, f.Name(), want[i])
+		}
+	}
+}
+
+func TestCaptureOfBrokenContentLeavesNothing(t *testing.T) {
+	u, dir := captureUpstream(t)
+	f, err := os.Create(filepath.Join(t.TempDir(), "short"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if r := send(t.Context(), u, Route{}, mail.Envelope{}, Content{File: f, FileSize: 10}, recipients("b@b.example")...); r.err == nil {
+		t.Errorf("got %v", r)
+	}
+	if files, _ := os.ReadDir(dir); len(files) != 0 {
+		t.Errorf("%d files are left", len(files))
+	}
+}
+
 func TestCaptureFolderGoneIsAFault(t *testing.T) {
 	u, dir := captureUpstream(t)
 	os.RemoveAll(dir)

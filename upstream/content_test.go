@@ -121,7 +121,7 @@ func TestDotStuffingOverRandomCuts(t *testing.T) {
 	dir := t.TempDir()
 	for i := range 300 {
 		n := r.IntN(300)
-		if i%10 == 0 {
+		if i%30 == 0 {
 			n = r.IntN(4 * groupSize)
 		}
 		text := dotty(r, n)
@@ -181,7 +181,7 @@ func TestContentArrivesOctetByOctet(t *testing.T) {
 					}
 				})
 				var want []string
-				for _, n := range []int{0, 1, 5, 3000, 100_000, 3 << 20} {
+				for _, n := range []int{0, 1, 5, 3000, 100_000, 2*groupSize + 1000} {
 					for _, d := range []string{"", dir} {
 						text := dotty(r, n)
 						if got := send(t.Context(), u, Route{}, mail.Envelope{}, cut(t, r, text, d), recipients("b@b.example")...); got.codes() != "250 final 250" {
