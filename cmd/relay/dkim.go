@@ -97,20 +97,6 @@ func dkimFlags(io stdio, name string, domain, selector *string) *flag.FlagSet {
 	return f
 }
 
-// parseFlags returns false with the exit status when the verb is to end.
-func parseFlags(f *flag.FlagSet, args []string) (status int, ok bool) {
-	switch err := f.Parse(args); {
-	case errors.Is(err, flag.ErrHelp):
-		return exitOK, false
-	case err != nil:
-		return exitUsage, false
-	case f.NArg() > 0:
-		fmt.Fprintf(f.Output(), "%s: unexpected argument %q\n", f.Name(), f.Arg(0))
-		return exitUsage, false
-	}
-	return exitOK, true
-}
-
 func dkimMisuse(io stdio, problem string) int {
 	fmt.Fprintf(io.err, "relay dkim: %s\n", problem)
 	return exitUsage

@@ -108,17 +108,6 @@ func printJSON(io stdio, v any) {
 	fmt.Fprintf(io.out, "%s\n", b)
 }
 
-// parseOpenFlags is parseFlags for a command that takes further arguments.
-func parseOpenFlags(f *flag.FlagSet, args []string) (status int, ok bool) {
-	switch err := f.Parse(args); err {
-	case nil:
-		return exitOK, true
-	case flag.ErrHelp:
-		return exitOK, false
-	}
-	return exitUsage, false
-}
-
 // topColumns are what refusals can be counted by.
 var topColumns = []string{"class", "stream", "destination", "sender", "list", "rule", "upstream", "client"}
 
