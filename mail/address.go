@@ -2,7 +2,10 @@
 // peers, envelopes, replies and events. It decides nothing and does no I/O.
 package mail
 
-import "strings"
+import (
+	"fmt"
+	"strings"
+)
 
 // Address is a mailbox as SMTP uses it (RFC 5321 s. 4.1.2). The zero value is
 // the null reverse-path "<>". Only package syntax makes addresses from text, so
@@ -52,6 +55,29 @@ func (a Address) join(domain string) string {
 		return local
 	}
 	return local + "@" + domain
+}
+
+// Shown is the key between angle brackets as a reply names it, in ASCII: other
+// characters as \x{HEX} (RFC 6533 s. 3).
+func (a Address) Shown() string {
+	key := a.Key()
+	switch {
+	case a.IsNull():
+		return key
+	case ASCII(key):
+		return "<" + key + ">"
+	}
+	var b strings.Builder
+	b.WriteByte('<')
+	for _, r := range key {
+		if r < 0x80 {
+			b.WriteRune(r)
+		} else {
+			fmt.Fprintf(&b, `\x{%X}`, r)
+		}
+	}
+	b.WriteByte('>')
+	return b.String()
 }
 
 // UTF8 reports whether the wire form holds an octet beyond ASCII, so that it

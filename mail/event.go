@@ -41,7 +41,10 @@ type Event struct {
 	Reply     string           `json:"reply"` // the upstream's last reply, else ours
 	Signed    []string         `json:"signed,omitempty"`
 	Limits    []LimitEvent     `json:"limits,omitempty"`
-	Err       string           `json:"err,omitempty"` // the fault behind a 4yz of ours; never sent to the client
+	// Shadow lists the rules that would have refused the message but are only
+	// being watched.
+	Shadow []string `json:"shadow,omitempty"`
+	Err    string   `json:"err,omitempty"` // the fault behind a 4yz of ours; never sent to the client
 }
 
 // RecipientEvent is one RCPT command with the verdict it ended with.

@@ -11,7 +11,8 @@ type Reply struct {
 	Code   int    // 200-599
 	Status string // "4.7.1"; "" where none goes with the code (3yz, EHLO)
 	// Text holds the lines of the reply, separated by "\n", without code and
-	// status. Control characters other than "\n" are written as "?".
+	// status. Octets other than printable ASCII
+	// are sent as "?" (RFC 6531 s. 3.7.4.2 keeps UTF-8 out of these replies).
 	Text string
 }
 
@@ -62,7 +63,7 @@ func appendClean(b []byte, line string, limit int) []byte {
 		line = line[:limit]
 	}
 	for i := range len(line) {
-		if c := line[i]; c < ' ' || c == 0x7f {
+		if c := line[i]; c < ' ' || c >= 0x7f {
 			b = append(b, '?')
 		} else {
 			b = append(b, c)

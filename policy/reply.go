@@ -3,7 +3,6 @@ package policy
 import (
 	"fmt"
 	"net/netip"
-	"strings"
 	"time"
 
 	"postern/mail"
@@ -29,11 +28,11 @@ func replyNullSender() *mail.Reply {
 }
 
 func replySenderNotOwned(from mail.Address) *mail.Reply {
-	return &mail.Reply{Code: 553, Status: "5.7.1", Text: shown(from) + ": sender not owned by this client"}
+	return &mail.Reply{Code: 553, Status: "5.7.1", Text: from.Shown() + ": sender not owned by this client"}
 }
 
 func replyRecipient(to mail.Address) *mail.Reply {
-	return &mail.Reply{Code: 550, Status: "5.7.1", Text: shown(to) + ": recipient not allowed for this client"}
+	return &mail.Reply{Code: 550, Status: "5.7.1", Text: to.Shown() + ": recipient not allowed for this client"}
 }
 
 func replyFromCount(n int) *mail.Reply {
@@ -45,11 +44,11 @@ func replyUnreadable(field string) *mail.Reply {
 }
 
 func replyNotOwned(field string, a mail.Address) *mail.Reply {
-	return refused(shown(a) + ": address in header " + field + " not owned by this client")
+	return refused(a.Shown() + ": address in header " + field + " not owned by this client")
 }
 
 func replyDisplayName(own mail.Address) *mail.Reply {
-	return refused(shown(own) + ": its name in header From shows another address")
+	return refused(own.Shown() + ": its name in header From shows another address")
 }
 
 func replyDuplicate(field string) *mail.Reply {
@@ -68,9 +67,9 @@ func replyNoOneClick() *mail.Reply {
 // Automatic, keeps from that recipient.
 func RefuseAutomatic(what AutomaticReplies, to mail.Address) *mail.Reply {
 	if what.Mode == OncePerRecipient {
-		return refused(shown(to) + ": has had an automatic message within " + days(what.Period))
+		return refused(to.Shown() + ": has had an automatic message within " + days(what.Period))
 	}
-	return refused(shown(to) + ": automatic message not allowed for this client")
+	return refused(to.Shown() + ": automatic message not allowed for this client")
 }
 
 func days(d time.Duration) string {
@@ -82,22 +81,4 @@ func days(d time.Duration) string {
 
 func refused(text string) *mail.Reply {
 	return &mail.Reply{Code: 550, Status: "5.7.1", Text: text}
-}
-
-// shown writes an address for a reply, which must be ASCII without SMTPUTF8
-// (RFC 6531 s. 3.5): other characters as \x{HEX}, as in RFC 6533.
-func shown(a mail.Address) string {
-	key := a.Key()
-	if mail.ASCII(key) {
-		return "<" + key + ">"
-	}
-	var b strings.Builder
-	for _, r := range key {
-		if r < 0x80 {
-			b.WriteRune(r)
-		} else {
-			fmt.Fprintf(&b, `\x{%X}`, r)
-		}
-	}
-	return "<" + b.String() + ">"
 }

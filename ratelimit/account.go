@@ -352,11 +352,13 @@ func longest(windows []Window) time.Duration {
 	return d
 }
 
-// Refund gives back what recipient i was charged, counted from 0 over all calls
-// of Recipients. The message and its bytes go back where no charged recipient
+// Refund gives back what the recipients is were charged, counted from 0 over all
+// calls of Recipients, in one call of the store. The message and its bytes go back where no charged recipient
 // is left. Calling it again, or for a recipient that was refused, does nothing.
-func (a *Account) Refund(ctx context.Context, i int) {
-	a.collect(i)
+func (a *Account) Refund(ctx context.Context, is ...int) {
+	for _, i := range is {
+		a.collect(i)
+	}
 	a.giveBack(ctx)
 }
 

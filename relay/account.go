@@ -1,7 +1,6 @@
 package relay
 
 import (
-	"context"
 	"time"
 
 	"postern/mail"
@@ -50,13 +49,17 @@ func (t *transaction) abort() {
 	t.finish(stage, "client", mail.Aborted, nil)
 }
 
-// refund gives all charges back.
+// refund gives back the charges of the recipients that were to get the message;
+// one that ended in a 5yz stays charged.
 func (t *transaction) refund() {
-	if t.account != nil {
-		// Not the session's context: the store must learn of it even when the
-		// connection is gone.
-		t.account.RefundAll(context.WithoutCancel(t.s.ctx))
+	if t.account == nil || len(t.accepted) == 0 {
+		return
 	}
+	charges := make([]int, len(t.accepted))
+	for i, a := range t.accepted {
+		charges[i] = a.charge
+	}
+	t.account.Refund(t.s.ctx, charges...)
 }
 
 func outcomeOf(r *mail.Reply) string {
@@ -89,14 +92,19 @@ func (t *transaction) finish(stage, rule, outcome string, r *mail.Reply) {
 		ev.Limits = limitEvents(t.account.Looks())
 		t.account.End()
 	}
+	if outcome != mail.Relayed {
+		for _, release := range t.claims {
+			release()
+		}
+	}
 	t.s.srv.observe(ev)
 }
 
 // finishRecipients gives each recipient that was still open the end of the
 // transaction.
 func (t *transaction) finishRecipients(rule, outcome string, r *mail.Reply) {
-	for _, i := range t.accepted {
-		e := &t.ev.To[i]
+	for _, a := range t.accepted {
+		e := &t.ev.To[a.index]
 		e.Outcome, e.Rule, e.Code, e.Status, e.Reply = outcome, rule, 0, "", ""
 		if r == nil {
 			continue

@@ -77,15 +77,16 @@ func (t *transaction) judgeHeader() (rule string, r *mail.Reply) {
 	if f, ok := m.header.Get("Message-ID"); ok {
 		t.ev.MessageID = clip(quoteControls(f.Text()), 250)
 	}
-	if rule, r = t.readFacts(); r != nil {
-		return rule, r
-	}
+	t.readFacts()
 	rule, r, shadow := t.snap.Rules.Header(t.client, &m.facts)
 	if r != nil && !shadow {
 		return rule, r
 	}
 	if r != nil {
 		t.ev.Shadow = append(t.ev.Shadow, rule)
+	}
+	if rule, r = t.judgeAutomatic(); r != nil {
+		return rule, r
 	}
 	m.domains = t.signing()
 	return "", nil
@@ -180,7 +181,7 @@ func (t *transaction) failedForward(err error) *mail.Reply {
 func (t *transaction) sign(head []byte, now time.Time) (fields []byte, err error) {
 	for _, d := range t.message.domains {
 		f, names, err := d.Sign(head, t.message.hash, now)
-		if err != nil && d.Require() {
+		if err != nil && d.Required() {
 			return nil, fmt.Errorf("sign for %s: %w", d.Name(), err)
 		}
 		if err != nil {

@@ -126,6 +126,8 @@ type Timeouts struct {
 	Write time.Duration `toml:"write"`
 	// Limiter bounds one decision of the limit store; over it: 451. Default: 250ms.
 	Limiter time.Duration `toml:"limiter"`
+	// DNS bounds the look at a recipient's domain; over it: no objection. Default: 3s.
+	DNS time.Duration `toml:"dns"`
 	// Upstream bounds the wait for the upstream's verdict on MAIL and RCPT. Default: 2m.
 	Upstream time.Duration `toml:"upstream"`
 	// Forward bounds the handing over of the body, to the upstream's final
@@ -142,7 +144,7 @@ type Timeouts struct {
 func (t *Timeouts) SetDefaults() {
 	*t = Timeouts{
 		Greeting: time.Minute, Command: 5 * time.Minute, Data: 3 * time.Minute, Write: time.Minute,
-		Limiter: 250 * time.Millisecond, Upstream: 2 * time.Minute, Forward: 10 * time.Minute,
+		Limiter: 250 * time.Millisecond, DNS: 3 * time.Second, Upstream: 2 * time.Minute, Forward: 10 * time.Minute,
 		Park: 20 * time.Second, Shutdown: 30 * time.Second,
 	}
 }
@@ -150,7 +152,7 @@ func (t *Timeouts) SetDefaults() {
 // Check reports every duration that is not positive.
 func (t *Timeouts) Check(report func(key, problem string)) {
 	for key, d := range map[string]time.Duration{
-		"greeting": t.Greeting, "command": t.Command, "data": t.Data, "write": t.Write, "limiter": t.Limiter,
+		"greeting": t.Greeting, "command": t.Command, "data": t.Data, "write": t.Write, "limiter": t.Limiter, "dns": t.DNS,
 		"upstream": t.Upstream, "forward": t.Forward, "park": t.Park, "shutdown": t.Shutdown,
 	} {
 		if d <= 0 {
@@ -185,6 +187,10 @@ type MessageConfig struct {
 	// MemoryTotal that all bodies together may take, in octets; beyond it every
 	// body goes to its file. Default: 64MiB.
 	MemoryTotal int64 `toml:"memory_total" form:"size"`
+	// CheckRecipientDomain refuses recipients whose domain does not exist (550
+	// 5.1.2) or takes no mail (RFC 7505: 556 5.1.10). A fault of DNS never
+	// refuses. Default: false.
+	CheckRecipientDomain bool `toml:"check_recipient_domain"`
 	// MinRate that a body must come in at after its first minute, in octets a
 	// second on average; slower: 421 4.4.2. Default: 512B.
 	MinRate int64 `toml:"min_rate" form:"size"`

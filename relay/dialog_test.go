@@ -310,4 +310,3 @@ func (d *dialog) expectMessage(rest string) {
 		}
 	}
 }
-

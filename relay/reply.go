@@ -156,21 +156,39 @@ func replyFromSyntax() *mail.Reply {
 func replyLoop() *mail.Reply { return reply(554, "5.4.6", "too many hops, this message is in a loop") }
 
 // Limits and suspensions.
+func replyPace(who string, left time.Duration) *mail.Reply {
+	return reply(450, "4.7.1", fmt.Sprintf("%s: far over its usual volume, retry in %d seconds", who, seconds(left)))
+}
+func replySuppressed(to mail.Address) *mail.Reply {
+	return reply(550, "5.1.1", to.Shown()+": mailbox does not exist, its server has said so before")
+}
+func replyHeld(to mail.Address, left time.Duration) *mail.Reply {
+	return reply(450, "4.7.1", fmt.Sprintf("%s: receiver takes no more mail for now, retry in %d seconds", to.Shown(), seconds(left)))
+}
+func replyNoMail(to mail.Address, nullMX bool) *mail.Reply {
+	if nullMX {
+		return reply(556, "5.1.10", to.Shown()+": domain takes no mail (null MX)")
+	}
+	return reply(550, "5.1.2", to.Shown()+": domain does not exist")
+}
 func replyLimit(who, per, unit string, max int64, window string, retry time.Duration) *mail.Reply {
-	return reply(450, "4.7.1", fmt.Sprintf("<%s>: %s limit of %d %s in %s reached, retry in %d seconds",
+	return reply(450, "4.7.1", fmt.Sprintf("%s: %s limit of %d %s in %s reached, retry in %d seconds",
 		who, per, max, unit, window, seconds(retry)))
 }
 func replySharedLimit(who string, retry time.Duration) *mail.Reply {
-	return reply(450, "4.7.1", fmt.Sprintf("<%s>: relay limit reached, retry in %d seconds", who, seconds(retry)))
+	return reply(450, "4.7.1", fmt.Sprintf("%s: relay limit reached, retry in %d seconds", who, seconds(retry)))
+}
+func replyStopped(who, per, unit string) *mail.Reply {
+	return reply(450, "4.7.1", fmt.Sprintf("%s: %s limit allows no %s at present", who, per, unit))
 }
 func replyNeverFits(who, per string, max int64, window string) *mail.Reply {
-	return reply(552, "5.3.4", fmt.Sprintf("<%s>: message is larger than the whole %s limit of %d octets in %s", who, per, max, window))
+	return reply(552, "5.3.4", fmt.Sprintf("%s: message is larger than the whole %s limit of %d octets in %s", who, per, max, window))
 }
 func replySuspended(who string, left time.Duration) *mail.Reply {
 	if left <= 0 {
-		return reply(450, "4.7.1", fmt.Sprintf("<%s>: suspended for unusual sending, ask the operator of this relay", who))
+		return reply(450, "4.7.1", fmt.Sprintf("%s: suspended for unusual sending, ask the operator of this relay", who))
 	}
-	return reply(450, "4.7.1", fmt.Sprintf("<%s>: suspended for unusual sending, retry in %d seconds", who, seconds(left)))
+	return reply(450, "4.7.1", fmt.Sprintf("%s: suspended for unusual sending, retry in %d seconds", who, seconds(left)))
 }
 
 // seconds rounds up, so that a client that waits that long gets in.

@@ -34,7 +34,7 @@ func (s *session) auth(arg string) error {
 		return s.fail(replyHeloFirst())
 	case s.tx != nil:
 		return s.fail(replyInTransaction())
-	case s.authenticated:
+	case s.peer.User != "" || s.external:
 		return s.fail(replyAuthDone())
 	case len(f) == 0 || len(f) > 2:
 		return s.fail(replySyntax("AUTH mechanism [initial-response]"))
@@ -130,7 +130,7 @@ func (s *session) authExternal(initial []byte) error {
 	if len(r) > 0 && !slices.Contains(s.peer.Certificates, string(r)) {
 		return s.authFailed(0)
 	}
-	s.authenticated = true
+	s.external = true
 	s.reply(replyAuthOK())
 	return nil
 }
@@ -150,7 +150,7 @@ func (s *session) password(user, password string) error {
 	case !v.OK:
 		return s.authFailed(v.Wait)
 	}
-	s.authenticated, s.peer.User = true, user
+	s.peer.User = user
 	s.reply(replyAuthOK())
 	return nil
 }

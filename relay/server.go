@@ -13,7 +13,6 @@ import (
 	"postern/auth"
 	"postern/dkimsign"
 	"postern/mail"
-	"postern/outlier"
 	"postern/policy"
 	"postern/ratelimit"
 	"postern/upstream"
@@ -45,7 +44,7 @@ type Route struct {
 type Server struct {
 	snap      atomic.Pointer[Snapshot]
 	limiter   *ratelimit.Limiter
-	watch     *outlier.Watch // nil: none
+	hooks     Hooks
 	observers []mail.Observer
 	spool     *spooler
 	log       *slog.Logger
@@ -63,7 +62,7 @@ type Server struct {
 type Options struct {
 	Snapshot  *Snapshot
 	Limiter   *ratelimit.Limiter
-	Watch     *outlier.Watch // nil: no sender is ever suspended
+	Hooks     Hooks
 	Observers []mail.Observer
 	SpoolDir  string // for bodies over [message] memory; must exist
 	Log       *slog.Logger
@@ -72,7 +71,7 @@ type Options struct {
 // New makes a server that does not listen yet.
 func New(o Options) *Server {
 	s := &Server{
-		limiter: o.Limiter, watch: o.Watch, observers: o.Observers, spool: newSpooler(o.SpoolDir), log: o.Log,
+		limiter: o.Limiter, hooks: o.Hooks, observers: o.Observers, spool: newSpooler(o.SpoolDir), log: o.Log,
 		sessions: map[*session]struct{}{}, listeners: map[net.Listener]struct{}{},
 	}
 	s.faults.log = o.Log

@@ -29,6 +29,7 @@ type session struct {
 	cancel    context.CancelFunc
 	peer      mail.Peer
 	trusted   bool       // the peer may use XCLIENT
+	external  bool       // AUTH EXTERNAL has been done
 	countedIP netip.Addr // on which the cap per address counts this connection
 	tx        *transaction
 

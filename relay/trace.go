@@ -28,12 +28,12 @@ func newID(now time.Time) string {
 func (t *transaction) trace(now time.Time) []byte {
 	b := make([]byte, 0, 512+len(t.message.raw))
 	b = t.received(b, now)
-	if !t.message.header.Has("Date") {
+	if t.message.header.Count("Date") == 0 {
 		b = append(b, "Date: "...)
 		b = now.AppendFormat(b, dateFormat)
 		b = append(b, crlf...)
 	}
-	if !t.message.header.Has("Message-ID") {
+	if t.message.header.Count("Message-ID") == 0 {
 		t.ev.MessageID = "<" + t.ev.ID + "@" + t.snap.Hostname + ">"
 		b = append(append(append(b, "Message-ID: "...), t.ev.MessageID...), crlf...)
 	}

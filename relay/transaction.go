@@ -35,13 +35,21 @@ type transaction struct {
 	up      *upstream.Transaction
 	// lost is the reply to all that follows once the upstream is lost.
 	lost     *mail.Reply
-	accepted []int // indices in ev.To of recipients that the upstream took
-	charged  int   // recipients that the account has been asked about
+	accepted []taken  // recipients that the upstream took
+	charged  int      // recipients that the account has been asked about
+	claims   []func() // give back what this message has claimed elsewhere
+	parked   bool     // the upstream connection has been given back once
 	message  message
 	chunked  *intake // BDAT has begun
 
 	began time.Time
 	ev    mail.Event
+}
+
+// taken is a recipient that the upstream took.
+type taken struct {
+	index  int // in ev.To
+	charge int // in the account
 }
 
 // attempt is one RCPT command on its way through the stages.
@@ -208,7 +216,9 @@ func (t *transaction) judgeRecipient(a *attempt) {
 	}
 	if r := t.snap.Rules.Recipient(t.client, a.rcpt.Address); r != nil {
 		a.rule, a.reply = "recipients", r
+		return
 	}
+	a.rule, a.reply = t.judgeOutside(a.rcpt.Address)
 }
 
 // recipients takes those attempts that are still without a reply through the
@@ -332,7 +342,7 @@ func (t *transaction) record(a *attempt) {
 	}
 	switch {
 	case a.reply.Positive():
-		t.accepted = append(t.accepted, a.index)
+		t.accepted = append(t.accepted, taken{a.index, a.charge})
 		t.env.To = append(t.env.To, a.rcpt)
 		return
 	case a.reply.Temporary():

@@ -52,13 +52,12 @@ func cutKeyword(arg, keyword string) (string, bool) {
 // limitReply tells a client which limit it has reached, as far as it is the
 // client's own; of a budget that others share it learns only when to come back.
 func (t *transaction) limitReply(v *ratelimit.Verdict) *mail.Reply {
-	who := t.env.From.Key()
-	if who == "<>" {
-		who = ""
-	}
+	who := t.env.From.Shown()
 	switch {
 	case v.StoreDown:
 		return replyStoreFault()
+	case v.Never && v.Unit != ratelimit.Bytes, v.Max == 0:
+		return replyStopped(who, v.Per, v.Unit.String())
 	case v.Never:
 		return replyNeverFits(who, v.Per, v.Max, window(v.Window))
 	case sharedLimit(v.Per):
@@ -77,15 +76,3 @@ func sharedLimit(per string) bool {
 
 // window writes the length of a window as the configuration does.
 func window(d time.Duration) string { return ratelimit.FormatWindow(d) }
-
-// suspended asks the outlier watch about the submitter of this transaction.
-func (t *transaction) suspended() (rule string, r *mail.Reply) {
-	if t.s.srv.watch == nil {
-		return "", nil
-	}
-	v := t.s.srv.watch.Judge(t.client.Name(), t.s.peer.User, t.env.From.Key())
-	if !v.Refuse() {
-		return "", nil
-	}
-	return "outlier " + v.Scope, replySuspended(v.Name, v.Left(t.began))
-}

@@ -1,0 +1,85 @@
+package relay
+
+import (
+	"context"
+	"time"
+
+	"postern/mail"
+)
+
+// Hooks are the judges that keep state outside of the session. Each must answer
+// from memory, or within the context that it is given; nil ones have nothing to
+// say.
+type Hooks struct {
+	// Suspended says whether mail of this submitter waits. user is "" without
+	// AUTH; from is the Key of the reverse-path, "" at AUTH.
+	Suspended func(client, user, from string) Suspension
+	// Held says how long mail of a stream to a domain waits, because a receiver
+	// has asked for that or the stream is paused; 0 when it does not.
+	Held func(stream, domain string) time.Duration
+	// Suppressed reports whether a recipient of a stream is known not to exist.
+	Suppressed func(stream, recipient string) bool
+	// Domain judges a recipient's domain by DNS; nil for one that takes mail, and
+	// for one of which nothing is known.
+	Domain func(ctx context.Context, domain string) *DomainProblem
+	// Once claims the one automatic message that a client may send to a recipient
+	// within a period. A nil release means that it has been sent already; release
+	// gives the claim back.
+	Once func(ctx context.Context, client, recipient string, period time.Duration) (release func(), err error)
+}
+
+// Suspension is the answer of Hooks.Suspended; the zero value is none.
+type Suspension struct {
+	Scope string // sender, user, client; "" when nobody is suspended
+	Name  string // of the one suspended, as the client knows it
+	// Left is the time to the end; 0 when it lasts until the operator ends it.
+	Left time.Duration
+	// Pace: not suspended, but over its own usual pace.
+	Pace bool
+}
+
+// DomainProblem says why a domain takes no mail.
+type DomainProblem struct {
+	// NullMX: it says so itself (RFC 7505). Otherwise it does not exist.
+	NullMX bool
+}
+
+// suspended asks whether the submitter of this transaction may send now.
+func (t *transaction) suspended() (rule string, r *mail.Reply) {
+	return t.s.suspension(t.client.Name(), t.s.peer.User, t.env.From.Key())
+}
+
+func (s *session) suspension(client, user, from string) (rule string, r *mail.Reply) {
+	if s.srv.hooks.Suspended == nil {
+		return "", nil
+	}
+	v := s.srv.hooks.Suspended(client, user, from)
+	switch {
+	case v.Scope == "":
+		return "", nil
+	case v.Pace:
+		return "outlier " + v.Scope, replyPace(v.Name, v.Left)
+	}
+	return "outlier " + v.Scope, replySuspended(v.Name, v.Left)
+}
+
+// judgeOutside asks the judges outside about one recipient.
+func (t *transaction) judgeOutside(to mail.Address) (rule string, r *mail.Reply) {
+	h, stream := &t.s.srv.hooks, t.client.Stream()
+	if h.Suppressed != nil && h.Suppressed(stream, to.Key()) {
+		return "suppression", replySuppressed(to)
+	}
+	if h.Held != nil {
+		if left := h.Held(stream, to.Domain); left > 0 {
+			return "held", replyHeld(to, left)
+		}
+	}
+	if h.Domain != nil && t.snap.Message.CheckRecipientDomain {
+		ctx, cancel := context.WithTimeout(t.s.ctx, t.snap.Timeouts.DNS)
+		defer cancel()
+		if p := h.Domain(ctx, to.Domain); p != nil {
+			return "check_recipient_domain", replyNoMail(to, p.NullMX)
+		}
+	}
+	return "", nil
+}

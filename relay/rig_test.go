@@ -1,0 +1,417 @@
+package relay
+
+import (
+	"context"
+	"crypto/tls"
+	"encoding"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"path/filepath"
+	"reflect"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"postern/auth"
+	"postern/dkimsign"
+	"postern/mail"
+	"postern/policy"
+	"postern/ratelimit"
+	"postern/smtptest"
+	"postern/syntax"
+	"postern/upstream"
+)
+
+// rig is a server with an upstream of smtptest behind it, set up by lines of a
+// dialog file or by a test. Without settings 127.0.0.1 is the client corporate,
+// which owns @example.org; the user shop, whose password is secret, owns
+// orders@shop.example.
+type rig struct {
+	t        testing.TB
+	listener ListenerConfig
+	timeouts Timeouts
+	message  MessageConfig
+	session  SessionConfig
+	auth     auth.Config
+	clients  map[string]policy.ClientConfig
+	stream   policy.StreamConfig
+	limits   map[string]ratelimit.RuleConfig
+	upConfig upstream.Config
+	dkim     map[string]dkimsign.DomainConfig
+	internal []string
+	master   string
+	offer    []string
+	faults   []smtptest.Fault
+	hooks    Hooks
+	sources  []netip.Addr
+
+	ca     *smtptest.CA
+	up     *smtptest.Server
+	store  *ratelimit.Embedded
+	server *Server
+	addr   string
+	events events
+	cancel context.CancelFunc
+	served chan error
+}
+
+func newRig(t testing.TB) *rig {
+	r := &rig{t: t, clients: map[string]policy.ClientConfig{}, limits: map[string]ratelimit.RuleConfig{}, dkim: map[string]dkimsign.DomainConfig{}}
+	r.listener.SetDefaults()
+	r.listener.Address = netip.MustParseAddrPort("127.0.0.1:0")
+	r.timeouts.SetDefaults()
+	r.message.SetDefaults()
+	r.session.SetDefaults()
+	r.auth.SetDefaults()
+	r.auth.Delay, r.auth.MaxDelay = 0, 0
+	r.upConfig.SetDefaults()
+	r.upConfig.TLS = upstream.EncryptOff
+	r.stream.SetDefaults()
+	var c policy.ClientConfig
+	c.SetDefaults()
+	c.Networks = []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")}
+	c.Senders = []string{"@example.org"}
+	c.Stream = "main"
+	r.clients["corporate"] = c
+	c.SetDefaults()
+	c.Users = []string{"shop"}
+	c.Senders = []string{"orders@shop.example"}
+	c.Stream = "main"
+	r.clients["shop"] = c
+	return r
+}
+
+// set takes "TABLE.KEY VALUE" of a dialog file.
+func (r *rig) set(at, line string) {
+	path, value, _ := strings.Cut(line, " ")
+	table, key, _ := strings.Cut(path, ".")
+	var err error
+	switch table {
+	case "listener":
+		err = assign(&r.listener, key, value)
+	case "timeouts":
+		err = assign(&r.timeouts, key, value)
+	case "message":
+		err = assign(&r.message, key, value)
+	case "session":
+		err = assign(&r.session, key, value)
+	case "auth":
+		err = assign(&r.auth, key, value)
+	case "stream":
+		err = assign(&r.stream, key, value)
+	case "upstream":
+		err = assign(&r.upConfig, key, value)
+	case "client":
+		name, key, _ := strings.Cut(key, ".")
+		c := r.clients[name]
+		err = assign(&c, key, value)
+		r.clients[name] = c
+	case "limit":
+		name, key, _ := strings.Cut(key, ".")
+		c, ok := r.limits[name]
+		if !ok {
+			c.SetDefaults()
+		}
+		err = assign(&c, key, value)
+		r.limits[name] = c
+	case "dkim":
+		r.sign(value)
+	case "internal_domains":
+		r.internal = strings.Split(value, ",")
+	case "postmaster":
+		r.master = value
+	case "offer":
+		r.offer = strings.Split(value, ",")
+	default:
+		err = fmt.Errorf("unknown setting %q", path)
+	}
+	if err != nil {
+		r.t.Fatalf("%s: %v", at, err)
+	}
+}
+
+// sign makes a key for a domain.
+func (r *rig) sign(domain string) {
+	var c dkimsign.DomainConfig
+	c.SetDefaults()
+	c.Generate = true
+	c.Keys = []dkimsign.KeyConfig{{Selector: "s1", File: filepath.Join(r.t.TempDir(), "s1.pem"), Type: "ed25519"}}
+	r.dkim[domain] = c
+}
+
+// assign sets the field with a toml key from the text of a dialog file; lists
+// are parted by commas.
+func assign(table any, key, value string) error {
+	v := reflect.ValueOf(table).Elem()
+	for i := range v.NumField() {
+		if v.Type().Field(i).Tag.Get("toml") == key {
+			return assignValue(v.Field(i), value)
+		}
+	}
+	return fmt.Errorf("no key %q in %T", key, table)
+}
+
+func assignValue(v reflect.Value, value string) (err error) {
+	if u, ok := v.Addr().Interface().(encoding.TextUnmarshaler); ok {
+		return u.UnmarshalText([]byte(value))
+	}
+	switch v.Interface().(type) {
+	case time.Duration:
+		d, err := time.ParseDuration(value)
+		v.SetInt(int64(d))
+		return err
+	}
+	switch v.Kind() {
+	case reflect.String:
+		v.SetString(value)
+	case reflect.Bool:
+		v.SetBool(value == "true")
+	case reflect.Int, reflect.Int64:
+		var n int64
+		n, err = strconv.ParseInt(value, 10, 64)
+		v.SetInt(n)
+	case reflect.Slice:
+		v.Set(reflect.MakeSlice(v.Type(), 0, 2))
+		for _, part := range strings.Split(value, ",") {
+			if part == "" {
+				continue
+			}
+			e := reflect.New(v.Type().Elem()).Elem()
+			if err := assignValue(e, part); err != nil {
+				return err
+			}
+			v.Set(reflect.Append(v, e))
+		}
+	default:
+		err = fmt.Errorf("cannot set a %s", v.Type())
+	}
+	return err
+}
+
+// fault takes "STAGE [to=ADDRESS] [conn=N] [after=N] [times=N] WHAT": WHAT is a
+// reply, or drop, dropmid, dropafter, rst.
+func (r *rig) fault(at, line string) {
+	word, rest, _ := strings.Cut(line, " ")
+	f := smtptest.Fault{Stage: smtptest.Stage(word)}
+	for {
+		word, after, _ := strings.Cut(rest, " ")
+		key, value, ok := strings.Cut(word, "=")
+		n, _ := strconv.Atoi(value)
+		switch {
+		case !ok:
+			f.Reply = strings.ReplaceAll(rest, `\n`, "\n")
+			switch rest {
+			case "drop":
+				f.Reply, f.Drop = "", smtptest.DropBefore
+			case "dropmid":
+				f.Reply, f.Drop = "", smtptest.DropMid
+			case "dropafter":
+				f.Reply, f.Drop = "", smtptest.DropAfter
+			case "rst":
+				f.Reply, f.Drop, f.RST = "", smtptest.DropBefore, true
+			}
+			r.faults = append(r.faults, f)
+			return
+		case key == "to":
+			f.To = value
+		case key == "conn":
+			f.Conn = n
+		case key == "after":
+			f.After = n
+		case key == "times":
+			f.Times = n
+		default:
+			r.t.Fatalf("%s: unknown %q", at, word)
+		}
+		rest = after
+	}
+}
+
+// start runs the server and returns its address.
+func (r *rig) start() string {
+	t := r.t
+	t.Helper()
+	if r.addr != "" {
+		return r.addr
+	}
+	dir := t.TempDir()
+	r.files(dir)
+	r.up = smtptest.Start(t, smtptest.Options{Offer: r.offer, Faults: r.faults})
+	r.upConfig.Hosts = []string{r.up.Addr()}
+	lis, err := Listen("test", r.listener)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rules, err := ratelimit.Compile(r.limits, ratelimit.Env{InternalDomains: r.internal, Domain: syntax.Domain})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var storeConfig ratelimit.StoreConfig
+	storeConfig.SetDefaults()
+	r.store = ratelimit.NewEmbedded(storeConfig, nil)
+	l := &testLog{t: t}
+	t.Cleanup(l.end)
+	log := slog.New(slog.NewTextHandler(l, nil))
+	r.server = New(Options{
+		Snapshot: r.snapshot(), Limiter: ratelimit.NewLimiter(r.store, rules, nil), Hooks: r.hooks,
+		Observers: []mail.Observer{&r.events}, SpoolDir: dir, Log: log,
+	})
+	ctx, cancel := context.WithCancel(context.Background())
+	r.served = make(chan error, 1)
+	go func() { r.served <- r.server.Serve(ctx, lis) }()
+	r.addr, r.cancel = lis.Addr().String(), cancel
+	t.Cleanup(r.stop)
+	return r.addr
+}
+
+// stop ends the server and everything that it started.
+func (r *rig) stop() {
+	if r.cancel == nil {
+		return
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	snap := r.server.snapshot()
+	r.server.Shutdown(ctx)
+	r.cancel()
+	<-r.served
+	snap.Routes["main"].Upstream.Close(ctx)
+	r.cancel = nil
+}
+
+// files writes the certificates that the listener's mode asks for.
+func (r *rig) files(dir string) {
+	ca, err := smtptest.NewCA()
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	r.ca = ca
+	if r.listener.TLS == TLSNone {
+		return
+	}
+	r.listener.Certificate, r.listener.Key = ca.WritePair(r.t, dir, "relay", smtptest.Cert{Names: []string{"relay.test", "127.0.0.1"}})
+	r.listener.ClientCA = ca.WriteFile(r.t, dir)
+}
+
+func (r *rig) clientTLS(cert bool) *tls.Config {
+	c := &tls.Config{RootCAs: r.ca.Pool(), ServerName: "relay.test"}
+	if cert {
+		pair, err := r.ca.Issue(smtptest.Cert{Names: []string{"mta.example.org"}, Client: true})
+		if err != nil {
+			r.t.Fatal(err)
+		}
+		c.Certificates = []tls.Certificate{pair}
+	}
+	return c
+}
+
+func (r *rig) snapshot() *Snapshot {
+	t := r.t
+	t.Helper()
+	parse := func(s string) (mail.Address, error) { return syntax.Mailbox(s, true) }
+	rules := policy.Compile(policy.Config{
+		Clients: r.clients, Streams: map[string]policy.StreamConfig{"main": r.stream}, InternalDomains: r.internal,
+	}, parse, func(path, text string) { t.Errorf("%s: %s", path, text) }, func(string, string) {})
+	if rules == nil {
+		t.FailNow()
+	}
+	var master mail.Address
+	if r.master != "" {
+		var err error
+		if master, err = parse(r.master); err != nil {
+			t.Fatal(err)
+		}
+	}
+	signers, err := dkimsign.Load(r.dkim)
+	if err != nil {
+		t.Fatal(err)
+	}
+	users, err := auth.New(map[string]auth.UserConfig{"shop": {Password: shopHash()}}, r.auth, time.Now, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	up, err := upstream.New("up", r.upConfig, upstream.Options{Hostname: "relay.test"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &Snapshot{
+		Hostname: "relay.test", Postmaster: master, Rules: rules, Signers: signers, Auth: users,
+		Routes:  map[string]*Route{"main": {Name: "up", Upstream: up, Via: upstream.Route{SourceIPs: r.sources}}},
+		Message: r.message, Timeouts: r.timeouts, Session: r.session,
+	}
+}
+
+// shopHash is of the password "secret".
+var shopHash = sync.OnceValue(func() string { return auth.HashArgon2id("secret") })
+
+// events keeps what the server reports.
+type events struct {
+	mu    sync.Mutex
+	all   []*mail.Event
+	added chan struct{} // closed at the next event
+}
+
+func (e *events) Observe(ev *mail.Event) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	c := *ev
+	e.all = append(e.all, &c)
+	if e.added != nil {
+		close(e.added)
+		e.added = nil
+	}
+}
+
+func (e *events) count() int {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return len(e.all)
+}
+
+// wait returns event i as soon as it is there.
+func (e *events) wait(t testing.TB, i int) *mail.Event {
+	t.Helper()
+	limit := time.After(60 * time.Second)
+	for {
+		e.mu.Lock()
+		if len(e.all) > i {
+			defer e.mu.Unlock()
+			return e.all[i]
+		}
+		if e.added == nil {
+			e.added = make(chan struct{})
+		}
+		added := e.added
+		e.mu.Unlock()
+		select {
+		case <-added:
+		case <-limit:
+			t.Fatalf("no event %d within a minute", i)
+		}
+	}
+}
+
+// testLog writes log lines to the test's own log while it runs.
+type testLog struct {
+	t    testing.TB
+	mu   sync.Mutex
+	done bool
+}
+
+func (l *testLog) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.done {
+		l.t.Log(strings.TrimSuffix(string(b), "\n"))
+	}
+	return len(b), nil
+}
+
+func (l *testLog) end() {
+	l.mu.Lock()
+	l.done = true
+	l.mu.Unlock()
+}
