@@ -83,7 +83,7 @@ func (x *crossCheck) dkim() {
 		var unsigned []string
 		for i, pattern := range x.Client[name].Senders {
 			domain, _ := patternDomain(pattern)
-			if x.signed(domain) || slices.Contains(unsigned, domain) {
+			if x.SigningDomain(pattern) != "" || slices.Contains(unsigned, domain) {
 				continue
 			}
 			unsigned = append(unsigned, domain)
@@ -102,15 +102,6 @@ func (x *crossCheck) sentFrom(domain string) bool {
 			if isWithin(d, domain) || below && isWithin(domain, d) {
 				return true
 			}
-		}
-	}
-	return false
-}
-
-func (x *crossCheck) signed(domain string) bool {
-	for d := range x.DKIM {
-		if isWithin(domain, d) {
-			return true
 		}
 	}
 	return false

@@ -85,5 +85,19 @@ func (f *File) LimitEnv() ratelimit.Env {
 	return env
 }
 
+// SigningDomain is the [dkim] table that signs mail from the domain of a
+// sender pattern, "" when there is none. Domains below that of "@*.DOMAIN" may
+// have tables of their own.
+func (f *File) SigningDomain(pattern string) string {
+	domain, _ := patternDomain(pattern)
+	for domain != "" {
+		if _, ok := f.DKIM[domain]; ok {
+			return domain
+		}
+		_, domain, _ = strings.Cut(domain, ".")
+	}
+	return ""
+}
+
 // ParseAddress reads "local@domain" for policy.
 func ParseAddress(s string) (mail.Address, error) { return syntax.Mailbox(s, true) }

@@ -42,6 +42,12 @@ func (d *decoder) secret(v reflect.Value, fields []field, path string) {
 	if password == nil || file == nil || env == nil {
 		return
 	}
+	before := len(d.problems)
+	defer func() {
+		if len(d.problems) > before { // that it is missing need not be said, too
+			d.bad[join(path, "password")] = true
+		}
+	}()
 	given := 0
 	for _, s := range []*reflect.Value{password, file, env} {
 		if s.String() != "" {
