@@ -1,0 +1,172 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+const checkedFile = `hostname = "relay.example.org"
+state_dir = "state"
+internal_domains = ["example.org"]
+
+[listener.mta]
+address = "127.0.0.1:2525"
+
+[listener.all]
+address = "192.0.2.1:25"
+
+[client.shop]
+networks = ["192.0.2.8/29"]
+users = ["shop"]
+senders = ["@shop.example.org", "news@example.com"]
+stream = "news"
+
+[client.office]
+networks = ["192.0.2.16/28"]
+senders = ["@example.org"]
+stream = "main"
+null_sender = "reject"
+
+[user.shop]
+password = "$2b$12$9ONShFYUIRYfZo1p3t8H3eoYLTNvpxkPk7Jwzq.cYQoStdJQ6MDIe"
+
+[stream.main]
+upstream = "provider"
+
+[stream.news]
+upstream = "provider"
+source_ip = ["127.0.0.25"]
+ehlo = "news.example.org"
+
+[upstream.provider]
+hosts = ["smtp1.provider.example:587", "smtp2.provider.example"]
+
+[dkim."example.org"]
+generate = true
+keys = [{ selector = "s1", file = "s1.pem" }, { selector = "e1", file = "e1.pem", type = "ed25519" }]
+
+[limit.sender]
+per = "sender"
+messages = ["500/1h"]
+recipients_not_at = ["internal"]
+overrides = { "@lists.example.org" = { messages = "9/1s", shared = true }, "@example.org" = { recipients = "0/1h" } }
+
+[limit.user]
+per = "user"
+absent = "skip"
+bytes = "1GiB/24h"
+mode = "shadow"
+
+[limit.provider]
+per = "upstream"
+messages = "1000/1h"
+reserve = { main = "20%" }
+streams = ["news"]
+on_store_failure = "defer"
+`
+
+func checkText(t *testing.T, text string, args ...string) (status int, out, errs string) {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "relay.toml")
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	status, out, errs = runVerb("", append([]string{"check", "-config", path}, args...)...)
+	clean := func(s string) string { return strings.ReplaceAll(s, filepath.Dir(path)+"/", "") }
+	return status, clean(out), clean(errs)
+}
+
+func TestCheckSaysWhoMaySendWhat(t *testing.T) {
+	status, out, errs := checkText(t, checkedFile)
+	if status != exitOK {
+		t.Fatalf("status %d, %s", status, errs)
+	}
+	for _, want := range []string{
+		"relay.example.org, as read from relay.toml",
+		"listener mta:  127.0.0.1:2525, not encrypted, passwords taken in plain text, for it is loopback",
+		"listener all:  192.0.2.1:25, not encrypted, no passwords",
+		"client office\n  who:         hosts in 192.0.2.16/28\n  as:          anybody at example.org\n",
+		"client shop\n  who:         hosts in 192.0.2.8/29, authenticated as \"shop\"\n  as:          anybody at shop.example.org or news@example.com\n",
+		"  null sender: refused\n",
+		"  upstream:    provider, smtp1.provider.example:587, then smtp2.provider.example, encrypted, certificate verified\n",
+		"  from IP:     127.0.0.25, never another\n  EHLO:        news.example.org\n",
+		"  from IP:     whichever the system chooses\n  EHLO:        relay.example.org\n",
+		"  signed:      shop.example.org as example.org with key s1 and e1, or it waits\n               example.com is not signed\n",
+		"null_sender:shop: 20 messages in 1h for each client; mail from <> only\n",
+		"provider: 1000 messages in 1h for each upstream; 20% kept for stream main; mail waits while the store is away\n",
+		"sender: 500 messages in 1h for each sender; recipients at internal not counted\n",
+		"                 @lists.example.org: 9 messages in 1s for all its senders together\n",
+		"                 @example.org: no recipients at all (0/1h) for each of its senders\n",
+		"user: 1GiB of message text in 24h for each user; shadow: counts, never refuses\n",
+		"user: 1GiB of message text in 24h for each user; this client has no SASL user, so it does not count; shadow",
+		"limits:        counted in this process",
+		"control:       state/control.sock\nadmin:         none\n",
+	} {
+		if !strings.Contains(out, want) {
+			t.Errorf("does not say %q", want)
+		}
+	}
+	if strings.Contains(out, "null_sender:office") || strings.Count(out, "provider: 1000") != 1 {
+		t.Errorf("a client has limits that do not concern it")
+	}
+	if strings.Contains(out, "$2b$") {
+		t.Error("a password's hash is printed")
+	}
+	if t.Failed() {
+		t.Log(out)
+	}
+	if !strings.Contains(errs, "relay.toml:14:33: client.shop.senders.1: warning: mail from example.com leaves unsigned") {
+		t.Errorf("warnings %s", errs)
+	}
+	if status, out, quiet := checkText(t, checkedFile, "-quiet"); status != exitOK || out != "" || quiet != errs {
+		t.Errorf("quiet: status %d, %q, %q", status, out, quiet)
+	}
+}
+
+func TestCheckListsEveryProblemAtOnce(t *testing.T) {
+	text := strings.NewReplacer(`"192.0.2.8/29"`, `"192.0.2.9/29"`, `messages = ["500/1h"]`, `messages = ["500"]`,
+		`generate = true`, `generrate = true`, `stream = "main"`, `stream = "mian"`).Replace(checkedFile)
+	status, out, errs := checkText(t, text)
+	if status != exitFault || out != "" {
+		t.Errorf("status %d, out %q", status, out)
+	}
+	for _, want := range []string{
+		`relay.toml:12:13: client.shop.networks.0: "192.0.2.9/29" has bits beyond its length; write "192.0.2.8/29"`,
+		`relay.toml:20:1: client.office.stream: there is no [stream.mian]; did you mean "main"`,
+		`relay.toml:38:1: dkim."example.org".generrate: unknown key; did you mean generate`,
+		`limit.sender.messages`,
+	} {
+		if !strings.Contains(errs, want) {
+			t.Errorf("does not say %q", want)
+		}
+	}
+	if t.Failed() {
+		t.Log(errs)
+	}
+}
+
+func TestCheckUsage(t *testing.T) {
+	for _, row := range []struct {
+		name   string
+		args   []string
+		status int
+		says   string
+	}{
+		{"no file", nil, exitUsage, "-config is missing"},
+		{"an unknown flag", []string{"-file", "x"}, exitUsage, `not defined: -file; run "relay check -h"`},
+		{"a stray argument", []string{"-config", "x", "y"}, exitUsage, `unexpected argument "y"`},
+		{"a missing file", []string{"-config", "/nowhere/relay.toml"}, exitFault, "/nowhere/relay.toml: no such file or directory; name a configuration file"},
+		{"a folder", []string{"-config", "/"}, exitFault, "is a directory"},
+		{"help", []string{"-h"}, exitOK, "-config file"},
+	} {
+		status, out, errs := runVerb("", append([]string{"check"}, row.args...)...)
+		if status != row.status || !strings.Contains(errs, row.says) || out != "" {
+			t.Errorf("%s: status %d, out %q, error %q; want %d, %q", row.name, status, out, errs, row.status, row.says)
+		}
+		if row.status != exitOK && strings.Count(errs, "\n") != 1 {
+			t.Errorf("%s: more than a line: %q", row.name, errs)
+		}
+	}
+}

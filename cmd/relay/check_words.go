@@ -1,0 +1,198 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"maps"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"postern/config"
+	"postern/dkimsign"
+	"postern/policy"
+	"postern/relay"
+	"postern/upstream"
+)
+
+// explain writes in plain words what a configuration does. The form may
+// change; errors of w show at its end.
+func explain(w io.Writer, f *config.File) {
+	fmt.Fprintf(w, "%s, as read from %s\n\n", f.Hostname, f.Path())
+	for _, name := range sorted(f.Listener) {
+		line(w, "listener "+name, listenerWords(f.Listener[name]))
+	}
+	for _, c := range f.Policy().Clients() {
+		fmt.Fprintln(w)
+		explainClient(w, f, c)
+	}
+	if len(f.Client) == 0 {
+		fmt.Fprintln(w, "\nno client: nobody may send anything")
+	}
+	fmt.Fprintln(w)
+	line(w, "limits", storeWords(f))
+	line(w, "outlier", fmt.Sprintf("senders that behave unlike themselves: mode %s", f.Outlier.Mode))
+	line(w, "journal", orElse(f.Journal.File, "none"))
+	line(w, "control", f.Control.Socket)
+	line(w, "admin", addrWords(f.Admin.Address))
+}
+
+func line(w io.Writer, label, text string) { fmt.Fprintf(w, "%-14s %s\n", label+":", text) }
+
+// explainClient goes on where policy ends: the way out, signatures, limits.
+func explainClient(w io.Writer, f *config.File, c *policy.Client) {
+	f.Policy().ExplainClient(w, c)
+	s := f.Stream[c.Stream()]
+	detail(w, "upstream", upstreamWords(s.Upstream, f.Upstream[s.Upstream]))
+	detail(w, "from IP", sourceWords(s))
+	detail(w, "EHLO", orElse(s.EHLO, f.Hostname))
+	for i, text := range signingWords(f, f.Client[c.Name()].Senders) {
+		detail(w, first(i, "signed"), text)
+	}
+	limits := limitWords(f, c.Name(), f.Client[c.Name()])
+	if len(limits) == 0 {
+		limits = []string{"none: it may send as much as it likes"}
+	}
+	for i, text := range limits {
+		detail(w, first(i, "limits"), text)
+	}
+}
+
+// detail writes one line below a client, in the form that policy has.
+func detail(w io.Writer, label, text string) {
+	if label != "" {
+		label += ":"
+	}
+	fmt.Fprintf(w, "  %-12s %s\n", label, text)
+}
+
+func first(i int, label string) string {
+	if i > 0 {
+		return ""
+	}
+	return label
+}
+
+func listenerWords(l relay.ListenerConfig) string {
+	parts := []string{l.Address.String()}
+	loopback := l.Address.Addr().IsLoopback()
+	switch l.TLS {
+	case relay.TLSNone:
+		parts = append(parts, "not encrypted")
+	case relay.TLSOptional:
+		parts = append(parts, "STARTTLS offered")
+	case relay.TLSRequired:
+		parts = append(parts, "STARTTLS required")
+	case relay.TLSImplicit:
+		parts = append(parts, "TLS from the start")
+	}
+	switch {
+	case l.TLS == relay.TLSNone && loopback:
+		parts = append(parts, "passwords taken in plain text, for it is loopback")
+	case l.TLS == relay.TLSNone:
+		parts = append(parts, "no passwords")
+	default:
+		parts = append(parts, "passwords under TLS")
+	}
+	if l.ClientCA != "" {
+		parts = append(parts, "client certificates verified")
+	}
+	if len(l.ProxyProtocolFrom) > 0 {
+		parts = append(parts, "PROXY header needed from "+joinNetworks(l.ProxyProtocolFrom))
+	}
+	if len(l.XClientFrom) > 0 {
+		parts = append(parts, "XCLIENT taken from "+joinNetworks(l.XClientFrom))
+	}
+	return strings.Join(parts, ", ")
+}
+
+func upstreamWords(name string, u upstream.Config) string {
+	if u.Capture != "" {
+		return name + ", which keeps mail in " + u.Capture + " and sends nothing"
+	}
+	text := name + ", " + strings.Join(u.Hosts, ", then ")
+	switch {
+	case u.TLS == upstream.EncryptOff:
+		text += ", not encrypted"
+	case u.TLS == upstream.EncryptOpportunistic:
+		text += ", encrypted where it works"
+	case u.TLS == upstream.EncryptRequired:
+		text += ", encrypted, certificate not looked at"
+	default:
+		text += ", encrypted, certificate verified"
+	}
+	if u.Username != "" {
+		text += fmt.Sprintf(", authenticated as %q", u.Username)
+	}
+	return text
+}
+
+func sourceWords(s config.StreamConfig) string {
+	if len(s.SourceIP) == 0 {
+		return "whichever the system chooses"
+	}
+	var all []string
+	for _, a := range s.SourceIP {
+		all = append(all, a.String())
+	}
+	return strings.Join(all, " and ") + ", never another"
+}
+
+// signingWords says for each domain that a client owns how it is signed.
+func signingWords(f *config.File, senders []string) []string {
+	var all []string
+	for _, pattern := range senders {
+		text := pattern[strings.LastIndexByte(pattern, '@')+1:] + " is not signed"
+		if domain := f.SigningDomain(pattern); domain != "" {
+			text = strings.TrimSuffix(text, "is not signed") + "as " + domain + " " + keyWords(f.DKIM[domain])
+		}
+		if !slices.Contains(all, text) {
+			all = append(all, text)
+		}
+	}
+	return all
+}
+
+func keyWords(d dkimsign.DomainConfig) string {
+	var selectors []string
+	for _, k := range d.Keys {
+		selectors = append(selectors, k.Selector)
+	}
+	text := "with key " + strings.Join(selectors, " and ")
+	if d.Require {
+		return text + ", or it waits"
+	}
+	return text + ", or it leaves unsigned"
+}
+
+func storeWords(f *config.File) string {
+	if !f.Redis.Enabled() {
+		return "counted in this process; other relays count for themselves"
+	}
+	return "counted in Redis at " + strings.Join(f.Redis.Addresses, ", ") + " under " + f.Redis.Prefix +
+		"; relays with the same prefix share them"
+}
+
+func addrWords(a netip.AddrPort) string {
+	if !a.IsValid() {
+		return "none"
+	}
+	return "http://" + a.String()
+}
+
+func orElse(s, other string) string {
+	if s == "" {
+		return other
+	}
+	return s
+}
+
+func joinNetworks(networks []netip.Prefix) string {
+	var all []string
+	for _, n := range networks {
+		all = append(all, n.String())
+	}
+	return strings.Join(all, ", ")
+}
+
+func sorted[T any](m map[string]T) []string { return slices.Sorted(maps.Keys(m)) }
