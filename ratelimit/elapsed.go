@@ -21,7 +21,7 @@ type elapsed struct {
 	last int64
 }
 
-const elapsedBase = int64(64 * 24 * time.Hour)
+const elapsedBase = int64(400 * 24 * time.Hour)
 
 func newElapsed(now func() time.Time) *elapsed {
 	start := now()

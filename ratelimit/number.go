@@ -7,11 +7,13 @@ import (
 	"time"
 )
 
-// MaxNumber is the largest N of a limit. MaxWindow and MinWindow bound its window.
+// MaxNumber is the largest N of a limit. MinWindow and MaxWindow bound its
+// window, MaxPeriod the memory of Once.
 const (
 	MaxNumber = 100_000_000_000_000
 	MinWindow = time.Second
 	MaxWindow = 31 * 24 * time.Hour
+	MaxPeriod = 366 * 24 * time.Hour
 )
 
 // Number is a hard cap over a rolling window, written "500/1h" or "1GiB/24h".

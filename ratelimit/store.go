@@ -86,7 +86,7 @@ var ErrFull = errors.New("no memory left for another key that counts")
 // and shared by all budgets with the same numbers.
 type Window struct {
 	Unit   Unit
-	Length time.Duration // whole seconds, MinWindow to MaxWindow
+	Length time.Duration // whole seconds, MinWindow to MaxPeriod
 	Max    int64         // 0 refuses always; at most MaxNumber
 	// Reserve divides Max: room that only the named shares may use. Nil for most.
 	Reserve []Reserve
@@ -125,6 +125,8 @@ type Budget struct {
 	Shadow bool
 	// OnFailure is for Failover.
 	OnFailure OnFailure
+	// Spare: where memory is short, this is forgotten first, however full.
+	Spare bool
 	// Paid: the transaction has paid a message here, so that further requests
 	// charge none. In; also out: set when a request of this batch paid it.
 	Paid bool
@@ -148,7 +150,7 @@ func (b *Budget) Slot() []byte {
 
 // WindowResult is a window after the batch.
 type WindowResult struct {
-	// Max is the number with live raises; for a share without reserve, less
+	// Max is the number with live raises, MaxNumber at most; for a share without reserve, less
 	// what is reserved (Open).
 	Max int64
 	// Used is Max less the room that is left for the budget's share; it is over

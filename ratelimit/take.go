@@ -47,7 +47,7 @@ func (t *take) load(g *Budget) error {
 	}
 	for j := range g.Windows {
 		w := &g.Windows[j]
-		g.Results[j] = WindowResult{Max: w.Max + t.raised(g, w), Used: t.sum(g, w)}
+		g.Results[j] = WindowResult{Max: min(MaxNumber, w.Max+t.raised(g, w)), Used: t.sum(g, w)}
 	}
 	if sh.extBytes > sh.maxExt && !sh.evictExt(t.now) && sh.extBytes > 2*sh.maxExt {
 		return ErrFull
@@ -241,11 +241,17 @@ func (t *take) mark(g *Budget, j int, id windowID) {
 		d := t.divide(g, &g.Windows[j], res.Max)
 		used, most = d.view()
 	}
-	if most <= 0 {
+	switch {
+	case g.Spare:
+		l.setFill(0)
+	case most <= 0:
 		l.setFill(255)
+	default:
+		l.setFill(uint8(min(255, used*255/most)))
+	}
+	if most <= 0 {
 		return
 	}
-	l.setFill(uint8(min(255, used*255/most)))
 	if used*5 >= most*4 && l.near() == 0 {
 		l.setNear(l.id().scale().now(t.now) | 1)
 		res.Near = true
@@ -313,19 +319,33 @@ func (sh *shard) put(r record, id windowID, ns, n int64) {
 		w = sh.openEntry(r, at, i, entrySize)
 	}
 	e := w.entry(i)
+	if join && e.time() != tick {
+		e.setJoined()
+	}
 	e.setTime(tick)
 	e.setAmount(e.amount() + n)
 }
 
 // putBefore charges to a moment before the last entry: it joins the first
-// entry that is not earlier if that lies in the same cell, else it gets one.
+// entry that is not earlier, or in a long log the one before it, if that lies in
+// the same cell; else it gets one.
 func (sh *shard) putBefore(r record, w log, at int, tick uint32, n int64) {
 	i := 0
 	for int32(w.entry(i).time()-tick) < 0 {
 		i++
 	}
 	s := w.id().scale()
-	if w.entry(i).time()/s.cell != tick/s.cell {
+	same := func(i int) bool { return w.entry(i).time()/s.cell == tick/s.cell }
+	switch {
+	case same(i):
+		if w.entry(i).time() != tick {
+			w.entry(i).setJoined()
+		}
+	case i > 0 && same(i-1) && w.count() >= exactEntries:
+		i--
+		w.entry(i).setJoined()
+		w.entry(i).setTime(tick)
+	default:
 		w = sh.openEntry(r, at, i, entrySize)
 		w.entry(i).setTime(tick)
 	}

@@ -13,8 +13,8 @@ import (
 // the log never has more than about exactEntries+65 entries.
 //
 //	head   id u32, near u32, count u16, fill u8, level u8
-//	entry  time u32, amount u48           (all but distinct recipients)
-//	entry  hash u64, time u32             (distinct recipients, see distinct.go)
+//	entry  time u32, amount u47, joined u1   (all but distinct recipients)
+//	entry  hash u64, time u32                (distinct recipients, see distinct.go)
 //
 // Times are ticks of the window's own resolution, modulo 2^32. That is sound
 // because a record in use is rid of all that is over its window, and one that
@@ -29,19 +29,33 @@ const (
 
 var le = binary.LittleEndian
 
-// windowID is unit (3 bits), share (5 bits), length in seconds (24 bits).
+// windowID is unit (3 bits), share (5 bits), length (24 bits): in seconds, or
+// with longLength in units of 64 seconds, rounded up.
 type windowID uint32
 
-const shareMask windowID = 31 << 24
+const (
+	shareMask  windowID = 31 << 24
+	longLength windowID = 1 << 23
+)
 
 func makeWindowID(u Unit, length time.Duration, share uint8) windowID {
-	return windowID(u)<<29 | windowID(share)<<24 | windowID(length/time.Second)
+	seconds := windowID(length / time.Second)
+	if seconds >= longLength {
+		seconds = longLength | (seconds+63)/64
+	}
+	return windowID(u)<<29 | windowID(share)<<24 | seconds
 }
 
 func (id windowID) unit() Unit            { return Unit(id >> 29) }
 func (id windowID) share() uint8          { return uint8(id >> 24 & 31) }
-func (id windowID) seconds() int64        { return int64(id & (1<<24 - 1)) }
 func (id windowID) length() time.Duration { return time.Duration(id.seconds()) * time.Second }
+
+func (id windowID) seconds() int64 {
+	if id&longLength != 0 {
+		return int64(id&(longLength-1)) * 64
+	}
+	return int64(id & (longLength - 1))
+}
 
 func (id windowID) entry() int {
 	if id.unit() == DistinctRecipients {
@@ -104,8 +118,16 @@ type entry []byte
 
 func (e entry) time() uint32     { return le.Uint32(e) }
 func (e entry) setTime(t uint32) { le.PutUint32(e, t) }
-func (e entry) amount() int64    { return int64(le.Uint64(e[2:]) >> 16) }
+func (e entry) amount() int64    { return int64(le.Uint64(e[2:])>>16) & maxAmount }
+
+// joined: the entry holds charges of moments before its time.
+func (e entry) joined() bool { return e[9]&0x80 != 0 }
+func (e entry) setJoined()   { e[9] |= 0x80 }
+
+const maxAmount = 1<<47 - 1
+
 func (e entry) setAmount(n int64) {
+	n = min(n, maxAmount) | int64(e[9]&0x80)<<40
 	le.PutUint16(e[4:], uint16(n))
 	le.PutUint32(e[6:], uint32(n>>16))
 }
@@ -153,7 +175,7 @@ func (w log) find(s scale, t uint32) int {
 		if int32(last-t) < 0 {
 			continue
 		}
-		if last == t || last/s.cell == t/s.cell {
+		if last == t || w.entry(i).joined() && last/s.cell == t/s.cell {
 			return i
 		}
 		break
