@@ -81,13 +81,10 @@ func replyRcptFirst() *mail.Reply     { return reply(503, "5.5.1", "send RCPT fi
 func replyChunksBegun() *mail.Reply {
 	return reply(503, "5.5.1", "BDAT has begun, go on with BDAT or RSET")
 }
-func replyChunksFailed() *mail.Reply { return reply(503, "5.5.1", "an earlier BDAT failed, send RSET") }
-func replyNoRecipients() *mail.Reply { return reply(554, "5.5.1", "no valid recipients") }
-func replyUnknownParam() *mail.Reply { return reply(555, "5.5.4", "parameter not recognized") }
-func replyBadParam() *mail.Reply     { return reply(501, "5.5.4", "parameter value not valid") }
-func replyNeedSMTPUTF8() *mail.Reply {
-	return reply(553, "5.6.7", "address is not ASCII, send SMTPUTF8")
-}
+func replyChunksFailed() *mail.Reply    { return reply(503, "5.5.1", "an earlier BDAT failed, send RSET") }
+func replyNoRecipients() *mail.Reply    { return reply(554, "5.5.1", "no valid recipients") }
+func replyUnknownParam() *mail.Reply    { return reply(555, "5.5.4", "parameter not recognized") }
+func replyBadParam() *mail.Reply        { return reply(501, "5.5.4", "parameter value not valid") }
 func replySenderSyntax() *mail.Reply    { return reply(501, "5.1.7", "bad sender address syntax") }
 func replyRecipientSyntax() *mail.Reply { return reply(501, "5.1.3", "bad recipient address syntax") }
 func replySourceRoute() *mail.Reply {
@@ -108,10 +105,7 @@ func replyXClientRefused() *mail.Reply { return reply(550, "5.7.1", "XCLIENT is 
 // TLS and authentication.
 func replyTLSNotOffered() *mail.Reply { return reply(502, "5.5.1", "TLS is not offered here") }
 func replyTLSActive() *mail.Reply     { return reply(503, "5.5.1", "TLS is active already") }
-func replyTLSUnavailable() *mail.Reply {
-	return reply(454, "4.7.0", "TLS not available, try again later")
-}
-func replyTLSFirst() *mail.Reply { return reply(530, "5.7.0", "must issue a STARTTLS command first") }
+func replyTLSFirst() *mail.Reply      { return reply(530, "5.7.0", "must issue a STARTTLS command first") }
 func replyAuthTLS() *mail.Reply {
 	return reply(538, "5.7.11", "encryption required, send STARTTLS first")
 }
@@ -149,9 +143,6 @@ func replyTooLarge(max int64) *mail.Reply {
 func replyHeaderTooLarge() *mail.Reply { return reply(552, "5.3.4", "message header is too large") }
 func replyHeaderSyntax() *mail.Reply {
 	return reply(550, "5.6.0", "message header holds a line that is no header field")
-}
-func replyFromSyntax() *mail.Reply {
-	return reply(550, "5.7.1", "message must have one From field with addresses that can be told for certain")
 }
 func replyLoop() *mail.Reply { return reply(554, "5.4.6", "too many hops, this message is in a loop") }
 
