@@ -6,7 +6,7 @@ type Author struct {
 	// Name is the display name, decoded (RFC 2047) and without controls; "" when
 	// there is none. It is for judging and logs, never for sending.
 	Name string
-	// Comment is the text of the comments beside the address, decoded likewise:
-	// some readers show it as a name.
+	// Comment is the text of the comments beside the address and the name of a
+	// group before it, decoded likewise: some readers show them as a name.
 	Comment string
 }

@@ -48,6 +48,10 @@ func Authors(value []byte) ([]Author, error) {
 	if len(p.authors) == 0 {
 		return nil, ErrNoAuthor
 	}
+	if rest := p.beside(); rest != "" { // after the last address
+		last := &p.authors[len(p.authors)-1]
+		last.Comment = strings.TrimSpace(last.Comment + " " + rest)
+	}
 	return p.authors, nil
 }
 
@@ -62,7 +66,7 @@ type parser struct {
 // Empty entries are obsolete syntax (RFC 5322 s. 4.4).
 func (p *parser) list(group bool) error {
 	for {
-		p.words, p.comment = p.words[:0], p.comment[:0]
+		p.words = p.words[:0]
 		if err := p.cfws(); err != nil {
 			return err
 		}
@@ -106,6 +110,7 @@ func (p *parser) entry(group bool) error {
 			return p.bare()
 		case c == ':' && !group && len(p.words) > 0:
 			p.at++
+			p.note(joinName(p.words)) // readers show it beside its members
 			return p.list(true)
 		}
 		w, err := p.word()
@@ -243,12 +248,25 @@ func (p *parser) dotted() (string, error) {
 	}
 }
 
+// add ends an entry. A local-part that holds the start of an encoded-word is
+// refused: RFC 2047 s. 5 has none in an address, but some readers decode it
+// there and then show another address.
 func (p *parser) add(a mail.Address, name string) error {
-	if len(p.authors) == MaxAuthors {
+	switch {
+	case len(p.authors) == MaxAuthors:
 		return ErrManyAuthors
+	case strings.Contains(a.Local, "=?"):
+		return ErrAmbiguous
 	}
-	p.authors = append(p.authors, Author{Address: a, Name: name, Comment: decodeWords(string(p.comment))})
+	p.authors = append(p.authors, Author{Address: a, Name: name, Comment: p.beside()})
 	return nil
+}
+
+// beside takes the text of comments and groups since the last entry.
+func (p *parser) beside() string {
+	text := decodeWords(string(p.comment))
+	p.comment = p.comment[:0]
+	return text
 }
 
 // joinLocal makes a local-part of words, which must have one dot between them:
@@ -302,8 +320,13 @@ func displayName(words []word) (string, error) {
 		return "", nil
 	case !words[0].quoted && words[0].text[0] == '.':
 		return "", ErrAmbiguous
-	case len(words) == 1:
-		return decodeWords(words[0].text), nil
+	}
+	return decodeWords(joinName(words)), nil
+}
+
+func joinName(words []word) string {
+	if len(words) == 1 {
+		return words[0].text
 	}
 	var b strings.Builder
 	for i, w := range words {
@@ -312,5 +335,5 @@ func displayName(words []word) (string, error) {
 		}
 		b.WriteString(w.text)
 	}
-	return decodeWords(b.String()), nil
+	return b.String()
 }

@@ -148,7 +148,7 @@ func domainOrLiteral(a *mail.Address, s string, utf8, literals bool) (err error)
 }
 
 // literal returns an address literal (RFC 5321 s. 4.1.3) in the one form that
-// netip writes. General-address-literals are refused: no tag is registered.
+// netip writes, IPv4 that is mapped into IPv6 as IPv4: both are one host. General-address-literals are refused: no tag is registered.
 func literal(s string) (string, error) {
 	if len(s) > maxDomain || s[len(s)-1] != ']' {
 		return "", ErrLiteral
@@ -162,7 +162,7 @@ func literal(s string) (string, error) {
 	if err != nil || ip.Is6() != want6 || ip.Zone() != "" {
 		return "", ErrLiteral
 	}
-	if want6 {
+	if ip = ip.Unmap(); ip.Is6() {
 		return "[" + tag + ip.String() + "]", nil
 	}
 	return "[" + ip.String() + "]", nil

@@ -29,7 +29,7 @@ type lexer struct {
 	s       string
 	at      int
 	spaced  bool   // white space or a comment stands before at
-	comment []byte // text of comments, until the parser resets it
+	comment []byte // text of comments, until the parser takes it
 }
 
 func newLexer(value []byte) (lexer, error) {
@@ -82,9 +82,7 @@ func (l *lexer) fold() bool {
 
 // readComment moves to the ")" that closes a comment and keeps its text.
 func (l *lexer) readComment() error {
-	if len(l.comment) > 0 {
-		l.comment = append(l.comment, ' ')
-	}
+	l.note("")
 	depth := 0
 	for ; l.at < len(l.s); l.at++ {
 		c := l.s[l.at]
@@ -114,6 +112,14 @@ func (l *lexer) readComment() error {
 		l.comment = append(l.comment, c)
 	}
 	return ErrAmbiguous
+}
+
+// note adds text to the comments, after a space where there are any.
+func (l *lexer) note(text string) {
+	if len(l.comment) > 0 {
+		l.comment = append(l.comment, ' ')
+	}
+	l.comment = append(l.comment, text...)
 }
 
 // escape moves from "\" to the character after it, which is no line end.

@@ -37,6 +37,7 @@ func TestReversePath(t *testing.T) {
 		{name: "double hyphen", in: "<a@r3---sn.example>", want: mail.Address{Local: "a", Domain: "r3---sn.example"}},
 		{name: "IPv4 literal", in: "<a@[192.0.2.1]>", want: mail.Address{Local: "a", Domain: "[192.0.2.1]"}},
 		{name: "IPv6 literal in its one form", in: "<a@[ipv6:2001:DB8:0::1]>", want: mail.Address{Local: "a", Domain: "[IPv6:2001:db8::1]", Written: "[ipv6:2001:DB8:0::1]"}},
+		{name: "IPv4 mapped into an IPv6 literal is IPv4", in: "<a@[IPv6:::ffff:192.0.2.1]>", want: mail.Address{Local: "a", Domain: "[192.0.2.1]", Written: "[IPv6:::ffff:192.0.2.1]"}},
 		{name: "longest local part", in: "<" + local64 + "@example.org>", want: mail.Address{Local: local64, Domain: "example.org"}},
 		{name: "longest domain", in: "<a@" + domain255 + ">", want: mail.Address{Local: "a", Domain: domain255}},
 		{name: "A-label", in: "<a@XN--Mchine-bua.example>", want: mail.Address{Local: "a", Domain: "xn--mchine-bua.example", Written: "XN--Mchine-bua.example"}},
@@ -165,6 +166,7 @@ func TestSpellingsOfOneAddressHaveOneKey(t *testing.T) {
 		{`"a b"@example.org`, `"a\ b"@Example.org`},
 		{"a@mächine.example", "a@MÄCHINE.EXAMPLE", "a@xn--mchine-bua.example", "a@XN--MCHINE-BUA.example"},
 		{"a@[IPv6:2001:db8::1]", "a@[ipv6:2001:0DB8:0:0::1]"},
+		{"a@[192.0.2.1]", "a@[IPv6:::ffff:192.0.2.1]", "a@[ipv6:0:0:0:0:0:FFFF:c000:201]"},
 	} {
 		first, err := Mailbox(spellings[0], true)
 		if err != nil {
