@@ -10,24 +10,24 @@ FUZZTIME = 60s
 
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.7.0
 
+# In a clone of another owner git tells no version, and the build would fail.
+export GOFLAGS := $(GOFLAGS) -buildvcs=false
+
 .PHONY: build test race fuzz bench bench-outlier lint check packages
 
 build:
 	go build -trimpath -o bin/relay ./cmd/relay
 
-# A clone of another owner has no version that git tells.
-test race: export GOFLAGS := $(GOFLAGS) -buildvcs=false
-
 test: packages
 	go vet ./...
 	@unformatted=$$(gofmt -l .); test -z "$$unformatted" || { echo "gofmt: run gofmt -w $$unformatted" >&2; exit 1; }
-	go test -race -timeout 15m ./...
+	go test -race -timeout 9m ./...
 
 packages:
 	@.ci/packages $(PACKAGES)
 
 race:
-	go test -race -count=1 -timeout 15m ./...
+	go test -race -count=1 -timeout 9m ./...
 
 # Every fuzz target for FUZZTIME; what it finds stays under testdata/fuzz.
 fuzz:
