@@ -1,0 +1,251 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"reflect"
+	"sync"
+	"syscall"
+	"time"
+
+	"postern/admin"
+	"postern/config"
+	"postern/journal"
+	"postern/mail"
+	"postern/ratelimit"
+	"postern/relay"
+)
+
+// node is one running relay.
+type node struct {
+	io     stdio
+	log    *slog.Logger
+	level  *slog.LevelVar
+	failed chan error // trouble that ends the process
+	opened closers
+
+	mu      sync.Mutex // one reload at a time
+	rules   *ruleset
+	limiter *ratelimit.Limiter
+	metrics *admin.Metrics
+	server  *relay.Server
+
+	background context.Context
+	serving    sync.WaitGroup
+}
+
+// closeTimeout bounds what happens after the last session has ended.
+const closeTimeout = 5 * time.Second
+
+// startNode opens everything that the file asks for and begins to serve. On an
+// error nothing stays open.
+func startNode(io stdio, file *config.File) (n *node, err error) {
+	n = &node{io: io, failed: make(chan error, 1)}
+	n.log, n.level = newLog(io, file.Log)
+	ctx, cancel := context.WithCancel(context.Background())
+	n.background = ctx
+	n.opened.add(func(context.Context) { cancel() })
+	defer func() {
+		if err != nil {
+			n.opened.run(ctx)
+		}
+	}()
+	if err := n.prepare(file); err != nil {
+		return nil, err
+	}
+	listeners, err := n.listen(file)
+	if err != nil {
+		return nil, err
+	}
+	if err := n.openAdmin(file.Admin); err != nil {
+		return nil, err
+	}
+	n.serve(listeners)
+	return n, nil
+}
+
+// prepare opens state, rules and observers, and makes the server.
+func (n *node) prepare(file *config.File) error {
+	if err := os.MkdirAll(file.StateDir, 0o700); err != nil {
+		return fmt.Errorf("state_dir: %w", err)
+	}
+	if err := n.lockState(file); err != nil {
+		return err
+	}
+	store, err := n.openStore(file)
+	if err != nil {
+		return err
+	}
+	n.limiter = ratelimit.NewLimiter(store, file.LimitRules(), nil)
+	n.run(n.limiter.Run)
+	if n.rules, err = newRuleset(file, nil); err != nil {
+		return err
+	}
+	n.opened.add(func(ctx context.Context) { n.rules.close(ctx) })
+	n.rules.printMade(n.io.out)
+	observers := []mail.Observer{relay.NewLogObserver(n.log)}
+	if file.Journal.File != "" {
+		j, err := journal.Open(file.Journal, n.log, time.Now)
+		if err != nil {
+			return fmt.Errorf("journal: %w", err)
+		}
+		n.opened.add(func(context.Context) { j.Close() })
+		observers = append(observers, j)
+	}
+	n.metrics = admin.NewMetrics(func() int64 { return n.server.Connections() })
+	n.server = relay.New(relay.Options{
+		Snapshot: n.rules.snapshot, Limiter: n.limiter, Observers: append(observers, n.metrics),
+		SpoolDir: os.TempDir(), Log: n.log,
+	})
+	return nil
+}
+
+// run starts f, which ends with the context that it is given, and has stop
+// wait for it.
+func (n *node) run(f func(context.Context)) {
+	n.serving.Go(func() { f(n.background) })
+}
+
+// lockState keeps two relays out of one folder: each would overwrite what the
+// other keeps there.
+func (n *node) lockState(file *config.File) error {
+	lock, err := os.OpenFile(filepath.Join(file.StateDir, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return fmt.Errorf("state_dir: %w", err)
+	}
+	n.opened.add(func(context.Context) { lock.Close() })
+	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		if errors.Is(err, syscall.EWOULDBLOCK) {
+			return fmt.Errorf("state_dir: %s is in use by another relay; stop that one, or give this one a folder of its own", file.StateDir)
+		}
+		return fmt.Errorf("state_dir: lock %s: %w", lock.Name(), err)
+	}
+	return nil
+}
+
+// listen opens all ports before any is served.
+func (n *node) listen(file *config.File) (all []*relay.Listener, err error) {
+	for name, cfg := range file.Listener {
+		l, err := relay.Listen(name, cfg)
+		if err != nil {
+			for _, l := range all {
+				l.Close()
+			}
+			return nil, explainListen(cfg.Address.String(), err)
+		}
+		n.log.Info("listening", "listener", name, "address", l.Addr().String(), "tls", string(cfg.TLS))
+		all = append(all, l)
+	}
+	return all, nil
+}
+
+// explainListen adds the remedy to what the system says about a port.
+func explainListen(address string, err error) error {
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		return fmt.Errorf("%w; stop the process that has %s, or choose another address", err, address)
+	case errors.Is(err, syscall.EACCES):
+		return fmt.Errorf("%w; ports below 1024 need CAP_NET_BIND_SERVICE, see examples/postern.service", err)
+	case errors.Is(err, syscall.EADDRNOTAVAIL):
+		return fmt.Errorf("%w; choose an address that this machine has", err)
+	}
+	return err
+}
+
+func (n *node) serve(listeners []*relay.Listener) {
+	for _, l := range listeners {
+		n.run(func(ctx context.Context) {
+			if err := n.server.Serve(ctx, l); !errors.Is(err, relay.ErrStopped) {
+				select {
+				case n.failed <- err:
+				default:
+				}
+			}
+		})
+	}
+}
+
+// openAdmin serves metrics and health.
+func (n *node) openAdmin(cfg config.AdminConfig) error {
+	if !cfg.Address.IsValid() {
+		return nil
+	}
+	ln, err := net.Listen("tcp", cfg.Address.String())
+	if err != nil {
+		return explainListen(cfg.Address.String(), fmt.Errorf("admin: %w", err))
+	}
+	n.serveHTTP(ln, admin.Handler(n.metrics, func() error { return nil }))
+	return nil
+}
+
+// serveHTTP serves h on ln until the node stops.
+func (n *node) serveHTTP(ln net.Listener, h http.Handler) {
+	s := &http.Server{
+		Handler: h, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 30 * time.Second, WriteTimeout: time.Minute,
+		IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10, ErrorLog: slog.NewLogLogger(n.log.Handler(), slog.LevelDebug),
+	}
+	n.serving.Go(func() { s.Serve(ln) })
+	n.opened.add(func(ctx context.Context) { s.Shutdown(ctx) })
+}
+
+// reload puts the rules of file into force, or leaves everything as it is.
+func (n *node) reload(file *config.File) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	next, err := newRuleset(file, n.rules)
+	if err != nil {
+		return err
+	}
+	next.printMade(n.io.out)
+	for _, what := range fixedAtStart(n.rules.file, file) {
+		n.log.Warn("a change waits for the next start", "key", what)
+	}
+	old := n.rules
+	n.rules = next
+	n.limiter.SetRules(file.LimitRules())
+	n.server.Reload(next.snapshot)
+	setLevel(n.level, file.Log.Level)
+	n.serving.Go(func() { old.retire(n.background, next) })
+	return nil
+}
+
+// fixedAtStart lists the tables that a reload cannot change.
+func fixedAtStart(old, file *config.File) (keys []string) {
+	for _, t := range []struct {
+		key      string
+		old, new any
+	}{
+		{"listener", old.Listener, file.Listener}, {"state_dir", old.StateDir, file.StateDir},
+		{"store", old.Store, file.Store}, {"redis", old.Redis, file.Redis}, {"journal", old.Journal, file.Journal},
+		{"log.format", old.Log.Format, file.Log.Format}, {"control", old.Control, file.Control}, {"admin", old.Admin, file.Admin},
+	} {
+		if !reflect.DeepEqual(t.old, t.new) {
+			keys = append(keys, t.key)
+		}
+	}
+	return keys
+}
+
+// stop ends sessions, then everything else.
+func (n *node) stop() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	bound := n.rules.snapshot.Timeouts.Shutdown
+	ctx, cancel := context.WithTimeout(context.Background(), bound)
+	cut := n.server.Shutdown(ctx)
+	cancel()
+	if cut > 0 {
+		n.log.Warn("transactions cut off", "connections", cut, "after", bound)
+	}
+	ctx, cancel = context.WithTimeout(context.Background(), closeTimeout)
+	defer cancel()
+	n.opened.run(ctx)
+	n.serving.Wait()
+	n.log.Info("stopped")
+}

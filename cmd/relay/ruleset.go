@@ -1,0 +1,127 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/netip"
+	"reflect"
+	"slices"
+	"strings"
+	"time"
+
+	"postern/auth"
+	"postern/config"
+	"postern/dkimsign"
+	"postern/mail"
+	"postern/relay"
+	"postern/upstream"
+)
+
+// ruleset is one configuration with what is made from it.
+type ruleset struct {
+	file      *config.File
+	snapshot  *relay.Snapshot
+	upstreams map[string]*upstream.Upstream
+	guessers  *auth.Local
+}
+
+// newRuleset makes everything that file describes. Upstreams that old has
+// under the same settings are taken over with their connections, and guessed
+// passwords stay counted; old nil is none.
+func newRuleset(file *config.File, old *ruleset) (*ruleset, error) {
+	r := &ruleset{file: file, upstreams: map[string]*upstream.Upstream{}}
+	var errs []error
+	signers, err := dkimsign.Load(file.DKIM)
+	errs = append(errs, err)
+	errs = append(errs, r.makeUpstreams(old))
+	users, err := r.makeAuth(old)
+	errs = append(errs, err)
+	var postmaster mail.Address
+	if file.Postmaster != "" {
+		postmaster, err = config.ParseAddress(file.Postmaster)
+		errs = append(errs, err)
+	}
+	if err := errors.Join(errs...); err != nil {
+		r.retire(context.Background(), old)
+		return nil, err
+	}
+	r.snapshot = &relay.Snapshot{
+		Hostname: file.Hostname, Postmaster: postmaster, Rules: file.Policy(), Signers: signers, Auth: users,
+		Routes: r.routes(), Message: file.Message, Timeouts: file.Timeouts, Session: file.Session,
+	}
+	return r, nil
+}
+
+func (r *ruleset) makeUpstreams(old *ruleset) error {
+	var errs []error
+	for name, cfg := range r.file.Upstream {
+		if old != nil && old.file.Hostname == r.file.Hostname && reflect.DeepEqual(old.file.Upstream[name], cfg) {
+			r.upstreams[name] = old.upstreams[name]
+			continue
+		}
+		u, err := upstream.New(name, cfg, upstream.Options{Hostname: r.file.Hostname})
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		r.upstreams[name] = u
+	}
+	return errors.Join(errs...)
+}
+
+func (r *ruleset) makeAuth(old *ruleset) (*auth.Authenticator, error) {
+	if len(r.file.User) == 0 {
+		return nil, nil
+	}
+	if old != nil && old.guessers != nil && reflect.DeepEqual(old.file.Auth, r.file.Auth) {
+		r.guessers = old.guessers
+	} else {
+		r.guessers = auth.NewLocal(r.file.Auth, time.Now)
+	}
+	return auth.New(r.file.User, r.file.Auth, time.Now, r.guessers)
+}
+
+func (r *ruleset) routes() map[string]*relay.Route {
+	routes := make(map[string]*relay.Route, len(r.file.Stream))
+	for name, s := range r.file.Stream {
+		routes[name] = &relay.Route{
+			Name: s.Upstream, Upstream: r.upstreams[s.Upstream],
+			Via: upstream.Route{SourceIPs: s.SourceIP, EHLO: s.EHLO}, SourceKey: sourceKey(s.SourceIP),
+		}
+	}
+	return routes
+}
+
+// sourceKey is what limits per source_ip count on: the addresses of a stream
+// together, since either may be the one taken.
+func sourceKey(ips []netip.Addr) string {
+	words := make([]string, len(ips))
+	for i, ip := range ips {
+		words[i] = ip.String()
+	}
+	slices.Sort(words)
+	return strings.Join(words, ",")
+}
+
+// printMade prints the DNS records of keys that have just been made.
+func (r *ruleset) printMade(w io.Writer) {
+	for _, k := range r.snapshot.Signers.Keys() {
+		if k.Made {
+			fmt.Fprintf(w, "made DKIM key %s for %s; publish this record:\n%s\n", k.File, k.Domain, dkimsign.ZoneLine(k.Record()))
+		}
+	}
+}
+
+// retire closes the upstreams that next has not taken over, once their
+// transactions have ended or ctx has.
+func (r *ruleset) retire(ctx context.Context, next *ruleset) {
+	for name, u := range r.upstreams {
+		if next == nil || next.upstreams[name] != u {
+			u.Close(ctx)
+		}
+	}
+}
+
+func (r *ruleset) close(ctx context.Context) { r.retire(ctx, nil) }

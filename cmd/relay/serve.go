@@ -1,0 +1,144 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"postern/config"
+)
+
+// runServe runs the relay until SIGTERM or SIGINT; SIGHUP reads the
+// configuration again.
+func runServe(io stdio, args []string) int {
+	f := flag.NewFlagSet("relay serve", flag.ContinueOnError)
+	f.SetOutput(io.err)
+	path := f.String("config", "", "configuration `file`")
+	if status, ok := parseFlags(f, args); !ok {
+		return status
+	}
+	if *path == "" {
+		fmt.Fprintln(io.err, "relay serve: -config is missing; name the configuration file")
+		return exitUsage
+	}
+	file, ok := loadChecked(io, *path)
+	if !ok {
+		return exitUsage
+	}
+	// Before anything is open: a signal that comes early is not lost.
+	signals := make(chan os.Signal, 4)
+	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
+	defer signal.Stop(signals)
+	n, err := startNode(io, file)
+	if err != nil {
+		for line := range strings.SplitSeq(err.Error(), "\n") {
+			fmt.Fprintf(io.err, "relay serve: %s\n", line)
+		}
+		return exitFault
+	}
+	return n.wait(*path, signals)
+}
+
+// wait obeys signals until the node has stopped.
+func (n *node) wait(path string, signals <-chan os.Signal) int {
+	for {
+		select {
+		case err := <-n.failed:
+			n.log.Error("stopping", "err", err)
+			n.stop()
+			return exitFault
+		case s := <-signals:
+			if s == syscall.SIGHUP {
+				n.reloadFrom(path)
+				continue
+			}
+			n.log.Info("stopping", "signal", s.String())
+			stopped := make(chan struct{})
+			go func() {
+				defer close(stopped)
+				n.stop()
+			}()
+			if !waitStopped(stopped, signals) {
+				n.log.Error("stopped at once by a second signal")
+				return exitFault
+			}
+			return exitOK
+		}
+	}
+}
+
+// waitStopped is false when a second signal asks not to wait any longer.
+func waitStopped(stopped <-chan struct{}, signals <-chan os.Signal) bool {
+	for {
+		select {
+		case <-stopped:
+			return true
+		case s := <-signals:
+			if s != syscall.SIGHUP {
+				return false
+			}
+		}
+	}
+}
+
+// reloadFrom reads the file again. With any problem the old configuration
+// stays in force, and each problem is a log line.
+func (n *node) reloadFrom(path string) {
+	file, warnings, err := config.Load(path)
+	var problems config.Problems
+	switch {
+	case errors.As(err, &problems):
+		for _, p := range problems {
+			n.log.Error("configuration not reloaded, the old one stays in force", "problem", p.String())
+		}
+		return
+	case err != nil:
+		n.log.Error("configuration not reloaded, the old one stays in force", "problem", err.Error())
+		return
+	}
+	for _, w := range warnings {
+		n.log.Warn("configuration", "warning", w.String())
+	}
+	if err := n.reload(file); err != nil {
+		for line := range strings.SplitSeq(err.Error(), "\n") {
+			n.log.Error("configuration not reloaded, the old one stays in force", "problem", line)
+		}
+		return
+	}
+	n.log.Info("configuration reloaded", "file", path)
+}
+
+// newLog makes the log that [log] asks for; its level can be changed.
+func newLog(io stdio, cfg config.LogConfig) (*slog.Logger, *slog.LevelVar) {
+	level := new(slog.LevelVar)
+	setLevel(level, cfg.Level)
+	opts := &slog.HandlerOptions{Level: level}
+	if cfg.Format == "json" {
+		return slog.New(slog.NewJSONHandler(io.err, opts)), level
+	}
+	return slog.New(slog.NewTextHandler(io.err, opts)), level
+}
+
+func setLevel(v *slog.LevelVar, level config.LogLevel) {
+	var l slog.Level
+	if l.UnmarshalText([]byte(level)) == nil {
+		v.Set(l)
+	}
+}
+
+// closers are run in the opposite order of their adding.
+type closers []func(context.Context)
+
+func (c *closers) add(f func(context.Context)) { *c = append(*c, f) }
+
+func (c closers) run(ctx context.Context) {
+	for i := len(c) - 1; i >= 0; i-- {
+		c[i](ctx)
+	}
+}
