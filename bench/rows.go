@@ -1,0 +1,174 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+)
+
+// row is one scenario.
+type row interface {
+	title() string
+	run(ctx context.Context, r *runner) (result, error)
+}
+
+// pair is a row that sets the relay beside the floor, or beside a relay that is
+// configured otherwise, under one load, in turns.
+type pair struct {
+	name       string
+	size       int
+	conns      int
+	recipients int
+	redial     bool
+	byDATA     bool // the sink has no CHUNKING
+	relay      setup
+	redis      bool   // both count in Redis
+	base       *setup // nil: the floor
+	tags       string // build tags of the relay
+	bars       []bar
+}
+
+func (p pair) title() string { return p.name }
+
+const (
+	kib = 1 << 10
+	mib = 1 << 20
+)
+
+// rows are the scenarios in the order in which they run.
+func rows() []row {
+	full := setup{keys: "rsa", windows: 3, journal: true}
+	plain := setup{windows: 3}
+	return []row{
+		pair{name: "2 KiB, 20 connections, signed, Redis, journal", size: 2 * kib, conns: 20, relay: full, redis: true,
+			bars: []bar{throughput(0.88, 0.95), processor(1.15, 1.08)}},
+		pair{name: "2 KiB, 20 connections, unsigned, embedded limits", size: 2 * kib, conns: 20, relay: plain,
+			bars: []bar{throughput(0.55, 0.7), {"messages/s", true, 2500, 2500, alone(rate)}}},
+		pair{name: "2 KiB, 1 connection, signed, Redis, journal", size: 2 * kib, conns: 1, relay: full, redis: true,
+			bars: []bar{{"p50 to base", false, 1.2, 1.1, ratio(p50)}, {"p99 to base", false, 1.5, 1.2, ratio(p99)}}},
+		pair{name: "20 KiB, 20 connections, signed, Redis, journal", size: 20 * kib, conns: 20, relay: full, redis: true,
+			bars: []bar{throughput(0.85, 0.95)}},
+		pair{name: "100 KiB, 20 connections, signed, Redis, journal", size: 100 * kib, conns: 20, relay: full, redis: true,
+			bars: []bar{throughput(0.85, 0.95)}},
+		pair{name: "2 KiB, new connection per message", size: 2 * kib, conns: 20, redial: true, relay: full, redis: true,
+			bars: []bar{throughput(0.85, 0.95)}},
+		pair{name: "2 KiB, 10 recipients", size: 2 * kib, conns: 20, recipients: 10, relay: full, redis: true,
+			bars: []bar{throughput(0.85, 0.95)}},
+		pair{name: "1 MiB, 8 connections, signed", size: mib, conns: 8, relay: full, redis: true,
+			bars: []bar{throughput(0.8, 0.9), {"CPU in ms", false, 6, 6, alone(cpu)}}},
+		pair{name: "20 MiB, 2 connections, signed", size: 20 * mib, conns: 2, relay: full, redis: true,
+			bars: []bar{{"CPU in ms", false, 110, 90, alone(cpu)}, {"peak in MiB", false, 64, 40, alone(peak)}}},
+		pair{name: "2 KiB, sink without CHUNKING", size: 2 * kib, conns: 20, byDATA: true, relay: full, redis: true},
+		pair{name: "2 KiB, RSA and Ed25519 beside RSA", size: 2 * kib, conns: 20, redis: true,
+			relay: setup{keys: "rsa+ed25519", windows: 3, journal: true}, base: &full,
+			bars: []bar{processor(1.1, 1.05)}},
+		pair{name: "2 KiB, TLS on both sides beside none", size: 2 * kib, conns: 20, redis: true,
+			relay: setup{keys: "rsa", windows: 3, journal: true, secure: true}, base: &full,
+			bars: []bar{processor(1.15, 1.08)}},
+		pair{name: "2 KiB, signed by OpenSSL beside Go", size: 2 * kib, conns: 20, redis: true,
+			relay: full, base: &full, tags: "openssl",
+			bars: []bar{throughput(1.4, 1.4)}},
+		idle{},
+		rest{},
+		soak{},
+	}
+}
+
+// run measures both sides in alternating rounds.
+func (p pair) run(ctx context.Context, r *runner) (res result, err error) {
+	res = result{Row: p.name, Base: "floor"}
+	s, err := r.sink(!p.byDATA && p.relay.secure, !p.byDATA)
+	if err != nil {
+		return res, err
+	}
+	defer s.close()
+	relay, base, err := p.subjects(ctx, r, s)
+	for _, m := range []*meter{relay, base} {
+		if m != nil {
+			defer m.stop()
+		}
+	}
+	if err != nil {
+		return res, err
+	}
+	if p.base != nil {
+		res.Base = "relay"
+	}
+	m := newMessage(p.size)
+	load := plan{conns: p.conns, recipients: p.recipients, redial: p.redial, messages: []message{m}}
+	secure := load
+	if p.relay.secure {
+		secure.tls = r.clientTLS()
+	}
+	for i, side := range []*meter{relay, base} {
+		l := load
+		if i == 0 {
+			l = secure
+		}
+		keys := "rsa"
+		if p.relay.keys == "" || i == 0 {
+			keys = p.relay.keys
+		}
+		if err := r.verify(ctx, s, side, l, keys); err != nil {
+			return res, err
+		}
+	}
+	for i := range r.rounds + 1 {
+		d := r.duration
+		if i == 0 {
+			d = min(d, 500*time.Millisecond) // to warm up
+		}
+		before := s.messages.Load()
+		if err := relay.round(ctx, &secure, d, 0); err != nil {
+			return res, err
+		}
+		if err := base.round(ctx, &load, d, 0); err != nil {
+			return res, err
+		}
+		if i == 0 {
+			*relay, *base = meter{subject: relay.subject}, meter{subject: base.subject}
+			continue
+		}
+		if came := int(s.messages.Load() - before); i == r.rounds && came == 0 {
+			return res, fmt.Errorf("nothing came to the sink")
+		}
+	}
+	if res.Relay, err = relay.result(); err != nil {
+		return res, err
+	}
+	if res.Floor, err = base.result(); err != nil {
+		return res, err
+	}
+	res.Checks = checks(p.bars, res.Relay, res.Floor)
+	return res, nil
+}
+
+// subjects starts both sides.
+func (p pair) subjects(ctx context.Context, r *runner, s *sink) (relay, base *meter, err error) {
+	conf := p.relay
+	if p.redis {
+		conf.redis = r.lab.redis
+	}
+	binary, err := r.binary(ctx, p.tags)
+	if err != nil {
+		return nil, nil, err
+	}
+	sub, err := r.lab.startRelay(ctx, binary, conf, s.addr())
+	if err != nil {
+		return nil, nil, err
+	}
+	relay = &meter{subject: sub}
+	if p.base == nil {
+		sub, err = r.lab.startFloor(ctx, conf, s.addr())
+	} else {
+		other := *p.base
+		other.redis = conf.redis
+		if binary, err = r.binary(ctx, ""); err == nil {
+			sub, err = r.lab.startRelay(ctx, binary, other, s.addr())
+		}
+	}
+	if err != nil {
+		return relay, nil, err
+	}
+	return relay, &meter{subject: sub}, nil
+}
