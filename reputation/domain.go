@@ -1,0 +1,46 @@
+package reputation
+
+import (
+	"context"
+	"strings"
+
+	"github.com/miekg/dns"
+)
+
+// DomainVerdict says whether a domain can take mail.
+type DomainVerdict int
+
+// Verdicts on a domain.
+const (
+	TakesMail DomainVerdict = iota // or nothing is known: a fault of DNS never refuses
+	NullMX                         // it says that it takes none (RFC 7505)
+	NoDomain                       // it does not exist, or has neither MX nor address
+)
+
+// Checker judges the domains of recipients. It is safe for concurrent use.
+type Checker struct{ resolver *Resolver }
+
+// NewChecker makes a checker over a resolver, whose cache it uses.
+func NewChecker(r *Resolver) *Checker { return &Checker{r} }
+
+// Look judges a domain in A-labels. An address literal takes mail.
+func (c *Checker) Look(ctx context.Context, domain string) DomainVerdict {
+	if domain == "" || strings.HasPrefix(domain, "[") {
+		return TakesMail
+	}
+	a := c.resolver.ask(ctx, domain, dns.TypeMX)
+	switch a.state {
+	case noName:
+		return NoDomain
+	case found:
+		if isNullMX(exchangers(a.rrs)) {
+			return NullMX
+		}
+		return TakesMail
+	case noData: // RFC 5321 s. 5.1: its address takes the mail, if there is one
+		if s := c.resolver.hosts(ctx, domain).state; s == noData || s == noName {
+			return NoDomain
+		}
+	}
+	return TakesMail
+}

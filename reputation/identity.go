@@ -1,0 +1,93 @@
+package reputation
+
+import (
+	"context"
+	"crypto/x509"
+	"net/netip"
+	"time"
+)
+
+// Identity is what the preflight checks are held against: all that the world
+// sees of us. Domains are in lower-case A-labels without a final dot.
+type Identity struct {
+	Hostname     string
+	Streams      []StreamIdentity
+	Domains      []DomainIdentity
+	Keys         []KeyIdentity
+	Upstreams    []UpstreamIdentity
+	Certificates []CertificateIdentity // ours
+}
+
+// StreamIdentity is one stream as receivers see it.
+type StreamIdentity struct {
+	Name string
+	EHLO string
+	// Addresses are its public ones. Empty: not known, which is a finding unless
+	// Silent.
+	Addresses []netip.Addr
+	// Silent: nothing leaves by it.
+	Silent bool
+}
+
+// DomainIdentity is a domain that clients send as.
+type DomainIdentity struct {
+	Name string
+	// Below stands for all domains below Name, and not for Name itself.
+	Below bool
+	// Streams by which its mail leaves.
+	Streams []string
+	// SignedBy is the domain of the DKIM keys that sign for it (d=); "" for none.
+	SignedBy string
+}
+
+// KeyIdentity is one DKIM key that we sign with.
+type KeyIdentity struct {
+	Domain, Selector string
+	// Type is "rsa" or "ed25519", Bits the size of an RSA key.
+	Type string
+	Bits int
+	// Public is the public key in base64 as it stands in the record: a
+	// SubjectPublicKeyInfo for RSA, the 32 octets for Ed25519.
+	Public string
+	// Record is the whole TXT value to publish.
+	Record string
+	// RequirePublished is as in the configuration: warn, skip or defer.
+	RequirePublished string
+}
+
+// UpstreamIdentity is one host that mail is handed to.
+type UpstreamIdentity struct {
+	Name string // in the configuration
+	Host string // name or address
+	Port int
+	// Probe returns the certificate that the host shows. nil: it is not looked
+	// at. An error means that the host did not answer.
+	Probe func(ctx context.Context) (CertificateView, error)
+}
+
+// CertificateView is a certificate as seen.
+type CertificateView struct {
+	Leaf *x509.Certificate // nil: the host offered no TLS
+	// Problem says why it would not be accepted; "" where it would.
+	Problem string
+}
+
+// CertificateIdentity is a certificate of ours.
+type CertificateIdentity struct {
+	Where string // "listener mta"
+	Leaf  *x509.Certificate
+	Err   error // why it could not be read
+}
+
+// KeyState is what DNS says about a DKIM key.
+type KeyState int
+
+// States of a key.
+const (
+	KeyUnknown     KeyState = iota // DNS did not answer
+	KeyPublished                   // published and right
+	KeyUnpublished                 // missing, revoked, or another key
+)
+
+// certificateDays is for how long a certificate must still hold.
+const certificateDays = 14 * 24 * time.Hour

@@ -1,0 +1,197 @@
+package reputation
+
+import (
+	"cmp"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"time"
+)
+
+// Suppressions remembers recipients that do not exist, per stream, so that they
+// are refused without troubling the upstream again. It is safe for concurrent
+// use; beyond its bound, what ends soonest is forgotten first.
+type Suppressions struct {
+	keep time.Duration
+	max  int
+	now  func() time.Time
+
+	mu      sync.RWMutex
+	entries map[suppressed]Suppression
+	changed bool
+}
+
+type suppressed struct{ stream, recipient string }
+
+// Suppression is one remembered recipient.
+type Suppression struct {
+	Stream    string    `json:"stream"`    // "*" for all streams
+	Recipient string    `json:"recipient"` // key of the address
+	Since     time.Time `json:"since"`
+	Until     time.Time `json:"until"`
+	Reason    string    `json:"reason"` // the reply, or who added it
+}
+
+// AllStreams stands for every stream in a suppression.
+const AllStreams = "*"
+
+// NewSuppressions makes an empty store. keep is how long an entry holds, 0 for
+// 7 days; max how many there are, 0 for 200,000.
+func NewSuppressions(keep time.Duration, max int, now func() time.Time) *Suppressions {
+	return &Suppressions{keep: cmp.Or(keep, 7*24*time.Hour), max: cmp.Or(max, 200_000), now: now, entries: map[suppressed]Suppression{}}
+}
+
+// Suppressed reports whether a recipient of a stream is not to be tried.
+func (s *Suppressions) Suppressed(stream, recipient string) bool {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	now := s.now()
+	return now.Before(s.entries[suppressed{stream, recipient}].Until) || now.Before(s.entries[suppressed{AllStreams, recipient}].Until)
+}
+
+// Add remembers a recipient for a time; 0 is the usual one.
+func (s *Suppressions) Add(stream, recipient, reason string, keep time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	k, now := suppressed{stream, recipient}, s.now()
+	if _, known := s.entries[k]; !known && len(s.entries) >= s.max {
+		s.makeRoom(now)
+	}
+	s.entries[k] = Suppression{Stream: stream, Recipient: recipient, Since: now, Until: now.Add(cmp.Or(keep, s.keep)),
+		Reason: clip(printable(reason), 200)}
+	s.changed = true
+}
+
+// Remove forgets a recipient, and reports whether it was there. A stream of ""
+// stands for any.
+func (s *Suppressions) Remove(stream, recipient string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := len(s.entries)
+	if stream != "" {
+		delete(s.entries, suppressed{stream, recipient})
+	} else {
+		maps.DeleteFunc(s.entries, func(k suppressed, _ Suppression) bool { return k.recipient == recipient })
+	}
+	s.changed = s.changed || len(s.entries) < n
+	return len(s.entries) < n
+}
+
+// List returns what holds now, by stream and recipient.
+func (s *Suppressions) List() []Suppression {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	now := s.now()
+	list := make([]Suppression, 0, len(s.entries))
+	for _, e := range s.entries {
+		if now.Before(e.Until) {
+			list = append(list, e)
+		}
+	}
+	slices.SortFunc(list, func(a, b Suppression) int {
+		return cmp.Or(cmp.Compare(a.Stream, b.Stream), cmp.Compare(a.Recipient, b.Recipient))
+	})
+	return list
+}
+
+// makeRoom forgets what is over, or else the tenth that ends soonest.
+func (s *Suppressions) makeRoom(now time.Time) {
+	maps.DeleteFunc(s.entries, func(_ suppressed, e Suppression) bool { return !now.Before(e.Until) })
+	if len(s.entries) < s.max {
+		return
+	}
+	keys := slices.SortedFunc(maps.Keys(s.entries), func(a, b suppressed) int { return s.entries[a].Until.Compare(s.entries[b].Until) })
+	for _, k := range keys[:s.max/10+1] {
+		delete(s.entries, k)
+	}
+}
+
+// Load reads what Save wrote; a file that is missing is an empty one.
+func (s *Suppressions) Load(file string) error {
+	var list []Suppression
+	if err := readState(file, &list); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := s.now()
+	for _, e := range list {
+		if now.Before(e.Until) && len(s.entries) < s.max {
+			s.entries[suppressed{e.Stream, e.Recipient}] = e
+		}
+	}
+	return nil
+}
+
+// Save writes the store to a file when it has changed since it was last saved.
+func (s *Suppressions) Save(file string) error {
+	s.mu.Lock()
+	changed := s.changed
+	s.changed = false
+	s.mu.Unlock()
+	if !changed {
+		return nil
+	}
+	err := writeState(file, s.List())
+	if err != nil {
+		s.mu.Lock()
+		s.changed = true
+		s.mu.Unlock()
+	}
+	return err
+}
+
+// maxState bounds what is read back.
+const maxState = 256 << 20
+
+func readState(file string, v any) error {
+	info, err := os.Stat(file)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if info.Size() > maxState {
+		return fmt.Errorf("read %s: larger than %d octets", file, maxState)
+	}
+	b, err := os.ReadFile(file)
+	if err != nil {
+		return err
+	}
+	if err := json.Unmarshal(b, v); err != nil {
+		return fmt.Errorf("read %s: %w; move it away to begin anew", file, err)
+	}
+	return nil
+}
+
+// writeState writes v as JSON, mode 0600, so that a crash leaves the old file or
+// the new one.
+func writeState(file string, v any) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	f, err := os.CreateTemp(filepath.Dir(file), "."+filepath.Base(file)+"-*")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(f.Name())
+	_, err = f.Write(b)
+	if err == nil {
+		err = f.Sync()
+	}
+	if e := f.Close(); err == nil {
+		err = e
+	}
+	if err != nil {
+		return fmt.Errorf("write %s: %w", file, err)
+	}
+	return os.Rename(f.Name(), file)
+}
