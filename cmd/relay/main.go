@@ -29,6 +29,7 @@ type verb struct {
 
 // verbs in the order in which usage lists them.
 var verbs = []verb{
+	{"serve", "run the relay", runServe},
 	{"check", "say what a configuration means and what is wrong with it", runCheck},
 	{"dkim", "make DKIM keys and print their DNS records", runDKIM},
 	{"hash-password", "hash a password for [user.NAME]", runHashPassword},
