@@ -19,18 +19,21 @@ type universe struct {
 	of   netip.Prefix
 }
 
-// universes: all of IPv4, and the part of IPv6 from which the world connects.
+// universes: all of IPv4, also as translators write it, and the half of
+// 2000::/3 in which the registries have given out addresses.
 var universes = []universe{
 	{"IPv4", netip.MustParsePrefix("0.0.0.0/0")},
-	{"IPv6", netip.MustParsePrefix("2000::/3")},
+	{"IPv6", netip.MustParsePrefix("2000::/4")},
+	{"IPv4 behind NAT64", netip.MustParsePrefix("64:ff9b::/96")},
+	{"IPv4 behind 6to4", netip.MustParsePrefix("2002::/16")},
 }
 
 // byAddress reports whether nothing but its address tells the client.
 func (c *Client) byAddress() bool { return len(c.cfg.Users)+len(c.cfg.Certificates) == 0 }
 
-// openRelay refuses clients known by address alone whose networks hold more
-// than half of the world, however it is cut into networks and clients, and
-// warns of each wide network.
+// openRelay refuses clients known by address alone whose networks hold half of
+// the world, however it is cut into networks and clients, and warns of each
+// wide network.
 func (b *builder) openRelay(clients []*Client) {
 	var all []netip.Prefix
 	var names []string
@@ -40,7 +43,7 @@ func (b *builder) openRelay(clients []*Client) {
 			continue
 		}
 		path := join("client", c.name) + ".networks"
-		if where := mostOf(c.cfg.Networks); where != "" {
+		if where := halfOf(c.cfg.Networks); where != "" {
 			open = true
 			b.problem(path, fmt.Sprintf("hold most of %s, and nothing else is asked: that is an open relay; name your own networks, or add users or certificates", where))
 			continue
@@ -50,7 +53,7 @@ func (b *builder) openRelay(clients []*Client) {
 			all, names = append(all, c.cfg.Networks...), append(names, c.name)
 		}
 	}
-	if where := mostOf(all); where != "" && !open {
+	if where := halfOf(all); where != "" && !open {
 		b.problem("client", fmt.Sprintf("the networks of %s together hold most of %s, and nothing else is asked: that is an open relay; name your own networks, or add users or certificates", strings.Join(names, ", "), where))
 	}
 }
@@ -63,11 +66,11 @@ func (b *builder) wide(path string, networks []netip.Prefix) {
 	}
 }
 
-// mostOf names the universe of which more than half lies in the networks, or
+// halfOf names the universe of which half or more lies in the networks, or
 // returns "".
-func mostOf(networks []netip.Prefix) string {
+func halfOf(networks []netip.Prefix) string {
 	for _, u := range universes {
-		if share(networks, u.of) > 0.5 {
+		if share(networks, u.of) >= 0.5 {
 			return u.name
 		}
 	}
@@ -127,7 +130,7 @@ func (b *builder) ties(clients []*Client) {
 		for _, key := range c.tieKeys() {
 			for _, other := range first[key] {
 				pair := [2]string{other.name, c.name}
-				if c.tiesWith(other) && !told[pair] {
+				if !told[pair] && c.tiesWith(other) {
 					told[pair] = true
 					b.problem(join("client", c.name), fmt.Sprintf("a peer could be this client or client %s with equal right (%s); join the two, or add a condition to one", other.name, key))
 				}
@@ -137,35 +140,38 @@ func (b *builder) ties(clients []*Client) {
 	}
 }
 
-// tieKeys are the first kind of condition that c has, each value one key.
+// tieKeys are the values of the condition that tells most of c, as in index.
 func (c *Client) tieKeys() (keys []string) {
 	switch {
-	case len(c.cfg.Networks) > 0:
-		for _, n := range c.cfg.Networks {
-			keys = append(keys, "network "+n.String())
-		}
 	case len(c.cfg.Users) > 0:
 		for _, u := range c.cfg.Users {
 			keys = append(keys, "user "+u)
 		}
-	default:
+	case len(c.cfg.Certificates) > 0:
 		for _, name := range c.cfg.Certificates {
 			keys = append(keys, "certificate "+name)
+		}
+	default:
+		for _, n := range c.cfg.Networks {
+			keys = append(keys, "network "+n.String())
 		}
 	}
 	slices.Sort(keys)
 	return slices.Compact(keys)
 }
 
+// tiesWith reports whether nothing in candidate.before but the name tells c
+// from o for some peer.
 func (c *Client) tiesWith(o *Client) bool {
-	return c.cfg.RequireTLS == o.cfg.RequireTLS && share1(c.cfg.Users, o.cfg.Users) &&
-		share1(c.cfg.Certificates, o.cfg.Certificates) && share1(c.cfg.Listeners, o.cfg.Listeners)
+	return c.cfg.RequireTLS == o.cfg.RequireTLS && alike(c.cfg.Listeners, o.cfg.Listeners) &&
+		alike(c.cfg.Certificates, o.cfg.Certificates) && alike(c.cfg.Networks, o.cfg.Networks) &&
+		alike(c.cfg.Users, o.cfg.Users)
 }
 
-// share1 reports whether both lists are blank or have a name in common.
-func share1(a, b []string) bool {
+// alike reports whether both lists are blank or have something in common.
+func alike[T comparable](a, b []T) bool {
 	if len(a) == 0 || len(b) == 0 {
 		return len(a) == len(b)
 	}
-	return slices.ContainsFunc(a, func(s string) bool { return slices.Contains(b, s) })
+	return slices.ContainsFunc(a, func(s T) bool { return slices.Contains(b, s) })
 }

@@ -4,6 +4,7 @@ import (
 	"iter"
 	"strconv"
 	"strings"
+	"unicode"
 
 	"postern/mail"
 )
@@ -198,13 +199,16 @@ func (w *wayOut) read(name string, body []byte) {
 	}
 	switch {
 	case strings.EqualFold(name, "List-Unsubscribe"):
-		text := lower(string(body))
+		text := lower(noSpace.Replace(string(body)))
 		w.https = strings.Contains(text, "<https://")
 		w.link = w.https || strings.Contains(text, "<mailto:") || strings.Contains(text, "<http://")
 	case strings.EqualFold(name, "List-Unsubscribe-Post"):
 		w.post = strings.EqualFold(strings.TrimSpace(string(body)), "List-Unsubscribe=One-Click")
 	}
 }
+
+// noSpace takes out what RFC 2369 s. 2 has readers ignore within a link.
+var noSpace = strings.NewReplacer(" ", "", "\t", "", "\r\n", "")
 
 func (w *wayOut) kind() Unsubscribe {
 	switch {
@@ -216,15 +220,23 @@ func (w *wayOut) kind() Unsubscribe {
 	return NoUnsubscribe
 }
 
-// deceives reports whether text shows an address that is not the author's own.
+// deceives reports whether text shows an address that is not the author's own,
+// or may show one to some readers: it holds an encoded-word that could not be
+// decoded, or turns the direction of writing around an at sign.
 func deceives(text string, own mail.Address) bool {
+	if _, rest, ok := strings.Cut(text, "=?"); ok && strings.Contains(rest, "?=") {
+		return true
+	}
 	if !strings.ContainsAny(text, "@\uff20\ufe6b") {
 		return false
 	}
-	text = looks.Replace(text)
+	if strings.ContainsAny(text, "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069") {
+		return true
+	}
+	text = strings.Map(look, text)
 	for at := strings.IndexByte(text, '@'); at >= 0; {
 		local, domain := lastWord(text[:at]), firstWord(text[at+1:])
-		domain = strings.Trim(domain, ".")
+		domain = strings.Trim(domain, ".!?*")
 		if local != "" && strings.Contains(domain, ".") && !isOwn(local+"@"+domain, own) {
 			return true
 		}
@@ -241,13 +253,24 @@ func isOwn(shown string, own mail.Address) bool {
 	return strings.EqualFold(shown, own.Key()) || strings.EqualFold(shown, own.String())
 }
 
-// looks maps characters to what readers take them for, invisible ones to
-// nothing.
-var looks = strings.NewReplacer(
-	"\uff20", "@", "\ufe6b", "@", // wide and small at sign
-	"\uff0e", ".", "\u3002", ".", "\uff61", ".", "\u2024", ".", // dots
-	"\u00ad", "", "\u200b", "", "\u200c", "", "\u200d", "", "\u2060", "", "\ufeff", "", "\u200e", "", "\u200f", "",
-)
+// look is what readers take a character for; -1 for those that cannot be seen.
+func look(r rune) rune {
+	switch r {
+	case '\uff20', '\ufe6b': // wide and small at sign
+		return '@'
+	case '\uff0e', '\ufe52', '\u3002', '\uff61', '\u2024': // dots
+		return '.'
+	case '\u034f', '\u115f', '\u1160', '\u17b4', '\u17b5', '\u3164', '\uffa0': // letters without a form
+		return -1
+	}
+	if unicode.In(r, unicode.Cf, unicode.Variation_Selector) {
+		return -1
+	}
+	if unicode.Is(unicode.Zs, r) {
+		return ' '
+	}
+	return r
+}
 
 const aroundAddress = " \t<>()[]\"',;:|/"
 

@@ -2,41 +2,76 @@ package policy
 
 import (
 	"cmp"
+	"iter"
 	"net/netip"
 	"slices"
 
 	"postern/mail"
 )
 
-// index finds the few clients that a peer could be.
-type index struct {
-	lengths  []int // of the networks in use, longest first
-	networks map[netip.Prefix][]*Client
-	users    map[string][]*Client // clients without networks
-	certs    map[string][]*Client // clients without networks and users
+// byNetwork is a table of networks that finds those around an address.
+type byNetwork[V any] struct {
+	lengths []int // in use, longest first
+	at      map[netip.Prefix]V
 }
 
-func newIndex(clients []*Client) index {
-	x := index{networks: map[netip.Prefix][]*Client{}, users: map[string][]*Client{}, certs: map[string][]*Client{}}
-	for _, c := range clients {
-		switch {
-		case len(c.cfg.Networks) > 0:
-			for _, n := range c.cfg.Networks {
-				x.networks[n] = append(x.networks[n], c)
-				x.lengths = append(x.lengths, n.Bits())
+// change puts f of what is there for a network in its place.
+func (t *byNetwork[V]) change(n netip.Prefix, f func(V) V) {
+	if t.at == nil {
+		t.at = map[netip.Prefix]V{}
+	}
+	t.at[n] = f(t.at[n])
+	if !slices.Contains(t.lengths, n.Bits()) {
+		t.lengths = append(t.lengths, n.Bits())
+		slices.SortFunc(t.lengths, func(a, b int) int { return b - a })
+	}
+}
+
+// around yields the entries of the networks that hold ip, with the length of
+// each, longest first.
+func (t *byNetwork[V]) around(ip netip.Addr) iter.Seq2[int, V] {
+	return func(yield func(int, V) bool) {
+		for _, bits := range t.lengths {
+			if bits > ip.BitLen() {
+				continue
 			}
-		case len(c.cfg.Users) > 0:
-			for _, u := range c.cfg.Users {
-				x.users[u] = append(x.users[u], c)
+			network, err := ip.Prefix(bits)
+			if err != nil { // no address at all
+				return
 			}
-		default:
-			for _, name := range c.cfg.Certificates {
-				x.certs[name] = append(x.certs[name], c)
+			if v, ok := t.at[network]; ok && !yield(bits, v) {
+				return
 			}
 		}
 	}
-	slices.SortFunc(x.lengths, func(a, b int) int { return b - a })
-	x.lengths = slices.Compact(x.lengths)
+}
+
+// index finds the few clients that a peer could be. A client is entered under
+// the condition that tells most: its users, else its certificates, else its
+// networks.
+type index struct {
+	users    map[string][]*Client
+	certs    map[string][]*Client // those with users are here, too
+	networks byNetwork[[]*Client]
+	lacks    map[string]*lacks // by listener; "" holds clients on all
+}
+
+func newIndex(clients []*Client) index {
+	x := index{users: map[string][]*Client{}, certs: map[string][]*Client{}, lacks: map[string]*lacks{}}
+	for _, c := range clients {
+		for _, u := range c.cfg.Users {
+			x.users[u] = append(x.users[u], c)
+		}
+		for _, name := range c.cfg.Certificates {
+			x.certs[name] = append(x.certs[name], c)
+		}
+		if c.byAddress() {
+			for _, n := range c.cfg.Networks {
+				x.networks.change(n, func(here []*Client) []*Client { return append(here, c) })
+			}
+		}
+		x.addLacks(c)
+	}
 	return x
 }
 
@@ -51,79 +86,91 @@ func newIndex(clients []*Client) index {
 // one, and 554 5.7.1 where nothing would.
 func (r *Rules) Client(p *mail.Peer) (*Client, *mail.Reply) {
 	ip := address(p)
-	var best *Client
-	bits := -1 // of the network by which best was found
-	for _, n := range r.index.lengths {
-		network, err := ip.Prefix(n)
-		if err != nil { // longer than the address
-			continue
+	var best candidate
+	if p.User != "" {
+		for _, c := range r.index.users[p.User] {
+			best = best.or(c, p, ip)
 		}
-		for _, c := range r.index.networks[network] {
-			if c.holds(p) && c.before(n, best, bits) {
-				best, bits = c, n
+	}
+	if best.client == nil {
+		for _, name := range p.Certificates {
+			for _, c := range r.index.certs[lower(name)] {
+				if len(c.cfg.Users) == 0 {
+					best = best.or(c, p, ip)
+				}
 			}
 		}
 	}
-	for _, c := range r.index.users[p.User] {
-		if c.holds(p) && c.before(-1, best, bits) {
-			best, bits = c, -1
-		}
-	}
-	for _, name := range p.Certificates {
-		for _, c := range r.index.certs[lower(name)] {
-			if c.holds(p) && c.before(-1, best, bits) {
-				best, bits = c, -1
+	if best.client == nil {
+		for _, here := range r.index.networks.around(ip) {
+			for _, c := range here {
+				best = best.or(c, p, ip)
 			}
 		}
 	}
-	if best == nil {
+	if best.client == nil {
 		return nil, r.noClient(p, ip)
 	}
-	return best, nil
+	return best.client, nil
 }
 
 // address is the peer's address as networks are looked up.
 func address(p *mail.Peer) netip.Addr { return p.Addr.Addr().Unmap().WithZone("") }
 
-// holds reports whether every condition of c but that on networks holds.
-func (c *Client) holds(p *mail.Peer) bool {
-	return c.onListener(p) && (!c.cfg.RequireTLS || p.TLS.On()) && c.hasUser(p) && c.hasCertificate(p)
+// candidate is a client whose conditions all hold; bits is the length of its
+// network that holds the peer, -1 where it has none.
+type candidate struct {
+	client *Client
+	bits   int
+}
+
+// or returns the more specific of b and c. That p has one of c's users, if it
+// names any, has been seen before.
+func (b candidate) or(c *Client, p *mail.Peer, ip netip.Addr) candidate {
+	bits, ok := c.from(ip)
+	if !ok || !c.onListener(p) || c.cfg.RequireTLS && !p.TLS.On() || !c.hasCertificate(p) {
+		return b
+	}
+	if found := (candidate{c, bits}); found.before(b) {
+		return found
+	}
+	return b
+}
+
+// from returns the length of the longest of c's networks that holds ip, or -1
+// where c has no such condition.
+func (c *Client) from(ip netip.Addr) (bits int, ok bool) {
+	if len(c.cfg.Networks) == 0 {
+		return -1, true
+	}
+	for bits := range c.networks.around(ip) {
+		return bits, true
+	}
+	return 0, false
 }
 
 func (c *Client) onListener(p *mail.Peer) bool {
 	return len(c.cfg.Listeners) == 0 || slices.Contains(c.cfg.Listeners, p.Listener)
 }
 
-func (c *Client) hasUser(p *mail.Peer) bool {
-	return len(c.cfg.Users) == 0 || p.User != "" && slices.Contains(c.cfg.Users, p.User)
-}
-
 func (c *Client) hasCertificate(p *mail.Peer) bool {
-	if len(c.cfg.Certificates) == 0 {
-		return true
-	}
-	for _, name := range p.Certificates {
-		if slices.Contains(c.cfg.Certificates, lower(name)) {
-			return true
-		}
-	}
-	return false
+	return len(c.cfg.Certificates) == 0 ||
+		slices.ContainsFunc(p.Certificates, func(name string) bool { return c.certificates[lower(name)] })
 }
 
-// before reports whether c, found by a network of so many bits, is more
-// specific than best; nil is less than all.
-func (c *Client) before(bits int, best *Client, bestBits int) bool {
-	if best == nil {
+// before reports whether a is more specific than b; none is less than all.
+func (a candidate) before(b candidate) bool {
+	if b.client == nil {
 		return true
 	}
-	a, b := &c.cfg, &best.cfg
+	x, y := &a.client.cfg, &b.client.cfg
 	return cmp.Or(
-		longer(len(b.Users) > 0, len(a.Users) > 0),
-		longer(len(b.Certificates) > 0, len(a.Certificates) > 0),
-		bestBits-bits,
-		longer(len(b.Listeners) > 0, len(a.Listeners) > 0),
-		longer(b.RequireTLS, a.RequireTLS),
-		cmp.Compare(c.name, best.name),
+		longer(len(y.Users) > 0, len(x.Users) > 0),
+		longer(len(y.Certificates) > 0, len(x.Certificates) > 0),
+		b.bits-a.bits,
+		longer(len(y.Listeners) > 0, len(x.Listeners) > 0),
+		longer(y.RequireTLS, x.RequireTLS),
+		cmp.Compare(a.client.name, b.client.name),
 	) < 0
 }
 
@@ -136,60 +183,4 @@ func longer(a, b bool) int {
 		return -1
 	}
 	return 1
-}
-
-// missing is what keeps a peer from being a client.
-type missing int
-
-const (
-	nothingHelps missing = iota
-	needsTLS
-	needsAuth
-)
-
-// noClient is the reply to a peer that is no client.
-func (r *Rules) noClient(p *mail.Peer, ip netip.Addr) *mail.Reply {
-	help := nothingHelps
-	for _, c := range r.clients {
-		help = max(help, c.missing(p, ip))
-	}
-	switch help {
-	case needsAuth:
-		return replyAuthRequired()
-	case needsTLS:
-		return replyTLSRequired()
-	}
-	return replyNotAClient(ip)
-}
-
-// missing tells what the peer could still do in this session to become c. A
-// certificate can come only with a handshake that is yet to be made.
-func (c *Client) missing(p *mail.Peer, ip netip.Addr) missing {
-	wantsCert, wantsTLS := !c.hasCertificate(p), c.cfg.RequireTLS && !p.TLS.On()
-	switch {
-	case !c.onListener(p), !c.fromNetwork(ip), wantsCert && p.TLS.On(), p.User != "" && !c.hasUser(p):
-		return nothingHelps
-	case wantsCert || wantsTLS:
-		return needsTLS
-	case !c.hasUser(p):
-		return needsAuth
-	}
-	return nothingHelps
-}
-
-func (c *Client) fromNetwork(ip netip.Addr) bool {
-	if len(c.cfg.Networks) == 0 {
-		return true
-	}
-	return slices.ContainsFunc(c.cfg.Networks, func(n netip.Prefix) bool { return n.Contains(ip) })
-}
-
-// MayAuth reports whether AUTH could make this peer a client: one that names
-// users, on this listener and from this address. Where it is false, passwords
-// are of no use and AUTH need not be offered.
-func (r *Rules) MayAuth(p *mail.Peer) bool {
-	ip := address(p)
-	return slices.ContainsFunc(r.clients, func(c *Client) bool {
-		return len(c.cfg.Users) > 0 && c.onListener(p) && c.fromNetwork(ip)
-	})
 }

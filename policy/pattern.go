@@ -60,6 +60,10 @@ func (p *patterns) add(s string, parse func(string) (mail.Address, error)) (prob
 	if err != nil || below && (!whole || strings.HasPrefix(domain, "[")) {
 		return `is no pattern of addresses; write as "news@example.org", "@example.org" or "@*.example.org"`
 	}
+	if !whole && strings.Contains(a.Local, "*") && s[0] != '"' {
+		// It may stand in an address, but whoever writes it means something else.
+		return `has a "*" that stands for itself alone; write "@example.org" for all of a domain`
+	}
 	switch {
 	case below:
 		p.below = put(p.below, a.Domain)

@@ -34,6 +34,9 @@ type Client struct {
 	cfg    ClientConfig // networks masked and unmapped, names of certificates in lower case
 	stream *stream
 
+	networks     byNetwork[struct{}]
+	certificates map[string]bool
+
 	senders, refuse, allow patterns
 }
 
@@ -170,6 +173,7 @@ func (b *builder) conditions(path string, c *Client) {
 	cfg.Networks = slices.Clone(cfg.Networks)
 	for i, n := range cfg.Networks {
 		cfg.Networks[i] = b.network(at(path+".networks", i), n)
+		c.networks.change(cfg.Networks[i], func(struct{}) struct{} { return struct{}{} })
 	}
 	b.notBlank(path+".users", cfg.Users)
 	b.notBlank(path+".listeners", cfg.Listeners)
@@ -180,6 +184,7 @@ func (b *builder) conditions(path string, c *Client) {
 			b.problem(at(path+".certificates", i), fmt.Sprintf("%q is a pattern; write each name in full", name))
 		}
 		cfg.Certificates[i] = lower(name)
+		c.certificates = put(c.certificates, lower(name))
 	}
 }
 
