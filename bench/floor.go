@@ -16,10 +16,11 @@ import (
 	"postern/dkimsign"
 )
 
-// floor is the least that a signing relay with limits can do for a mail: read
-// it, run one Redis script, make one RSA signature, forward it on a connection
-// that is kept, and answer. It judges nothing, checks nothing and forgets
-// everything. The distance of the relay to it travels between machines.
+// floor is the least that a signing relay with limits and without a queue can
+// do for a mail: read the envelope, run one Redis script, give the upstream's
+// verdict on each recipient, read the mail, make one RSA signature, forward it on
+// a connection that is kept, and answer. It judges nothing, checks nothing and
+// forgets everything. The distance of the relay to it travels between machines.
 type floor struct {
 	upstream string
 	redis    string          // "": no limit
@@ -72,8 +73,9 @@ type floorSession struct {
 	f        *floor
 	up       *stream // kept from mail to mail
 	redis    *stream
-	envelope []byte // MAIL and RCPT as they came
-	rcpts    int
+	envelope []byte // MAIL and RCPT as they came, until the upstream has them
+	sender   []byte
+	asked    int // commands in envelope
 	body     []byte
 	head     []byte // what is written before the body
 	bufs     net.Buffers
@@ -96,13 +98,17 @@ func (s *floorSession) serve() error {
 		}
 		switch {
 		case verb(line, "MAIL"):
+			s.sender = append(s.sender[:0], line...)
 			s.envelope = append(append(s.envelope[:0], line...), "\r\n"...)
-			s.rcpts = 0
-			s.out = append(s.out, "250 2.1.0 ok\r\n"...)
+			s.asked = 1
 		case verb(line, "RCPT"):
 			s.envelope = append(append(s.envelope, line...), "\r\n"...)
-			s.rcpts++
-			s.out = append(s.out, "250 2.1.5 ok\r\n"...)
+			s.asked++
+			if !verb(s.buf[s.r:s.w], "RCPT") { // else the next one goes with it
+				if err := s.ask(); err != nil {
+					return err
+				}
+			}
 		case verb(line, "DATA"):
 			if err := s.data(); err != nil {
 				return err
@@ -119,9 +125,6 @@ func (s *floorSession) serve() error {
 }
 
 func (s *floorSession) data() error {
-	if err := s.charge(); err != nil {
-		return err
-	}
 	s.out = append(s.out, "354 go ahead\r\n"...)
 	if err := s.flush(); err != nil {
 		return err
@@ -138,11 +141,7 @@ func (s *floorSession) data() error {
 		}
 		s.head = append(s.head, field...)
 	}
-	if err := s.forward(); err != nil {
-		return err
-	}
-	s.out = append(s.out, "250 2.0.0 ok\r\n"...)
-	return nil
+	return s.forward()
 }
 
 // readBody reads up to the final dot and takes the dots of transparency out.
@@ -191,8 +190,11 @@ func (s *floorSession) moreBody() error {
 	return err
 }
 
-// forward sends envelope and mail in one write and reads all replies.
-func (s *floorSession) forward() error {
+// ask charges the sender, sends the envelope and passes the replies on.
+func (s *floorSession) ask() error {
+	if err := s.charge(); err != nil {
+		return err
+	}
 	if s.up == nil {
 		c, err := net.Dial("tcp", s.f.upstream)
 		if err != nil {
@@ -206,24 +208,33 @@ func (s *floorSession) forward() error {
 			}
 		}
 	}
-	e := append(s.envelope, "BDAT "...)
-	e = strconv.AppendInt(e, int64(len(s.head)+len(s.body)), 10)
-	e = append(append(e, " LAST\r\n"...), s.head...)
-	s.envelope = e
-	s.bufs = append(s.bufs[:0], e, s.body)
-	bufs := s.bufs
-	if _, err := bufs.WriteTo(s.up); err != nil {
-		return err
-	}
-	for range s.rcpts + 2 {
-		code, line, err := s.up.reply()
-		if err == nil && code != 250 {
-			err = fmt.Errorf("upstream: %q", line)
-		}
+	s.up.out = append(s.up.out, s.envelope...)
+	s.envelope = s.envelope[:0]
+	for ; s.asked > 0; s.asked-- {
+		_, line, err := s.up.reply()
 		if err != nil {
 			return err
 		}
+		s.out = append(append(s.out, line...), "\r\n"...)
 	}
+	return nil
+}
+
+// forward sends the mail in one write and passes the reply on.
+func (s *floorSession) forward() error {
+	b := strconv.AppendInt(append(s.up.out[:0], "BDAT "...), int64(len(s.head)+len(s.body)), 10)
+	b = append(append(b, " LAST\r\n"...), s.head...)
+	s.bufs = append(s.bufs[:0], b, s.body)
+	bufs := s.bufs
+	if _, err := bufs.WriteTo(s.up.Conn); err != nil {
+		return err
+	}
+	s.up.out = b[:0]
+	_, line, err := s.up.reply()
+	if err != nil {
+		return err
+	}
+	s.out = append(append(s.out, line...), "\r\n"...)
 	return nil
 }
 
@@ -245,9 +256,9 @@ func (s *floorSession) charge() error {
 		}
 		s.redis = newStream(c, 1<<10)
 	}
-	sender, _, _ := bytes.Cut(s.envelope, []byte{'>'})
+	sender, _, _ := bytes.Cut(s.sender, []byte{'>'})
 	r := append(s.redis.out, "*7\r\n"...)
-	for _, arg := range [][]byte{[]byte("EVALSHA"), []byte(scriptSHA), []byte("1"), sender, strconv.AppendInt(nil, int64(s.rcpts), 10), []byte("3600000"), []byte("1000000000")} {
+	for _, arg := range [][]byte{[]byte("EVALSHA"), []byte(scriptSHA), []byte("1"), sender, strconv.AppendInt(nil, int64(s.asked-1), 10), []byte("3600000"), []byte("1000000000")} {
 		r = append(strconv.AppendInt(append(r, '$'), int64(len(arg)), 10), "\r\n"...)
 		r = append(append(r, arg...), "\r\n"...)
 	}

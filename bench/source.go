@@ -15,8 +15,9 @@ import (
 type plan struct {
 	conns      int
 	recipients int
-	senders    int // different reverse-paths, in turn; 0: one per connection
-	redial     bool
+	senders    int              // different reverse-paths, in turn; 0: one per connection
+	redial     bool             // each mail over a connection of its own
+	perConn    int              // mails over one connection, then a new one; 0: any number
 	tls        *tls.Config      // non-nil: TLS from the first octet
 	messages   []message        // one of them at a time, by pick
 	pick       func(n int) int  // index in messages of the nth mail; nil: the first
@@ -152,7 +153,7 @@ func (c *client) expect(code int) error {
 // send is one transaction, with a connection of its own if the plan redials.
 func (c *client) send() error {
 	began := time.Now()
-	if c.plan.redial && c.count > 0 {
+	if c.count > 0 && (c.plan.redial || c.plan.perConn > 0 && c.count%c.plan.perConn == 0) {
 		c.hangUp()
 		if err := c.dial(); err != nil {
 			return err

@@ -118,7 +118,7 @@ func (k soak) run(ctx context.Context, r *runner) (result, error) {
 	span := max(r.soak/10, time.Second) // a minute of ten
 	w := watcher{began: time.Now(), span: span}
 	p := plan{
-		conns: 20, senders: 1000, every: 20 * time.Second / soakRate, pick: mixed, onMessage: w.note,
+		conns: 20, perConn: 100, senders: 1000, every: 20 * time.Second / soakRate, pick: mixed, onMessage: w.note,
 		refuse:   func(n int) bool { return n%20 == 7 },
 		messages: []message{newMessage(2 * kib), newMessage(20 * kib), newMessage(100 * kib), newMessage(mib)},
 	}
