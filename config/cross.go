@@ -6,8 +6,8 @@ import (
 	"net/netip"
 	"slices"
 	"strconv"
+	"strings"
 
-	"postern/ratelimit"
 	"postern/relay"
 	"postern/syntax"
 )
@@ -29,6 +29,7 @@ func (x *crossCheck) all() {
 	x.listenerAddresses()
 	x.clients()
 	x.streams()
+	x.loops()
 	x.limits()
 	x.dkim()
 	x.outliers()
@@ -155,6 +156,27 @@ func clash(a, b netip.AddrPort) bool {
 	return a.Addr() == b.Addr() || all(a.Addr(), b.Addr()) || all(b.Addr(), a.Addr())
 }
 
+// loops finds upstreams that are this relay itself.
+func (x *crossCheck) loops() {
+	for _, name := range sortedKeys(x.Upstream) {
+		for i, host := range x.Upstream[name].Hosts {
+			if !strings.Contains(host, ":") {
+				host += ":25"
+			}
+			to, err := netip.ParseAddrPort(strings.Replace(host, "localhost:", "127.0.0.1:", 1))
+			if err != nil {
+				continue
+			}
+			for _, l := range sortedKeys(x.Listener) {
+				if at := x.Listener[l].Address; to == at || to.Addr().IsLoopback() && clash(to, at) {
+					x.d.problem(join(join(join("upstream", name), "hosts"), strconv.Itoa(i)),
+						fmt.Sprintf("is our own [%s], so that mail would go round in a loop; name the next host", join("listener", l)))
+				}
+			}
+		}
+	}
+}
+
 func (x *crossCheck) streams() {
 	for _, name := range sortedKeys(x.Stream) {
 		s, path := x.Stream[name], join("stream", name)
@@ -192,25 +214,6 @@ func (x *crossCheck) listed(path, table string, names, known []string) {
 		if !slices.Contains(known, name) {
 			x.d.problem(join(path, strconv.Itoa(i)), noSuch(table, name, known))
 		}
-	}
-}
-
-func (x *crossCheck) limits() {
-	clients, streams := sortedKeys(x.Client), sortedKeys(x.Stream)
-	for _, name := range sortedKeys(x.Limit) {
-		l, path := x.Limit[name], join("limit", name)
-		x.listed(join(path, "clients"), "client", l.Clients, clients)
-		x.listed(join(path, "streams"), "stream", l.Streams, streams)
-		for _, stream := range sortedKeys(l.Reserve) {
-			if !slices.Contains(streams, stream) {
-				x.d.problem(join(join(path, "reserve"), stream), noSuch("stream", stream, streams))
-			}
-		}
-	}
-	env := x.LimitEnv()
-	env.Clients, env.Streams = nil, nil // held against their tables above
-	if _, err := ratelimit.Compile(x.Limit, env); err != nil {
-		x.d.joined(err)
 	}
 }
 

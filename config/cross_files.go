@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 )
@@ -97,6 +98,8 @@ func (x *crossCheck) tooOpen(path, file string, bits fs.FileMode, what string) {
 
 // files reads what other tables name.
 func (x *crossCheck) files() {
+	x.folder("journal.file", x.Journal.File)
+	x.folder("control.socket", x.Control.Socket)
 	for _, name := range sortedKeys(x.Upstream) {
 		if ca := x.Upstream[name].CA; ca != "" {
 			x.authorities(join(join("upstream", name), "ca"), ca)
@@ -115,5 +118,17 @@ func (x *crossCheck) files() {
 			x.read(path, file)
 			x.tooOpen(path, file, 0o007, "the key")
 		}
+	}
+}
+
+// folder checks that a file can be made where it is to be; the relay makes
+// state_dir itself.
+func (x *crossCheck) folder(path, file string) {
+	folder := filepath.Dir(file)
+	if file == "" || folder == filepath.Clean(x.StateDir) {
+		return
+	}
+	if info, err := os.Stat(folder); err != nil || !info.IsDir() {
+		x.d.problem(path, folder+": no such folder; make it, or choose another")
 	}
 }

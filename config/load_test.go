@@ -158,6 +158,15 @@ func TestLoadHoldsTablesAgainstOneAnother(t *testing.T) {
 		{"a sender that is no pattern", `"@example.org"`, `"example.org"`, `relay.toml:6:12: client.one.senders.0: "example.org" `, ``},
 		{"a client without conditions", `networks = ["10.1.2.0/24"]`, ``, `relay.toml:4:9: client.one: has no condition, so everybody would be this client`, ``},
 		{"a limit of null senders that is none", `stream = "main"`, "stream = \"main\"\nnull_sender_limit = [\"many\"]", `client.one.null_sender_limit.0: limit "many" has no window`, ``},
+		{"an upstream that is this relay", `"smtp.example.net:587"`, `"localhost:2525"`, `upstream.out.hosts.0: is our own [listener.a], so that mail would go round`, ``},
+		{"a client that nothing limits", `per = "client"`, "per = \"client\"\nmode = \"shadow\"", ``, `relay.toml:4:9: client.one: no limit holds this client in full`},
+		{"a client with a limit on some senders", `per = "client"`, "per = \"client\"\nsenders = [\"<>\"]", ``, `client.one: no limit holds this client in full`},
+		{"a client with limits for users it has none of", `per = "client"`, "per = \"user\"\nabsent = \"skip\"", ``, `client.one: no limit holds this client in full`},
+		{"a client limited on what it chooses", `per = "client"`, `per = ["sender", "client"]`, ``, `client.one: its limits (client) count only on addresses that it chooses itself`},
+		{"a limit that stops all", `"500/1h"`, `"0/1h"`, ``, `limit.client.messages: "0/1h" refuses all mail that it concerns`},
+		{"internal without domains", `per = "client"`, "per = \"client\"\nrecipients_not_at = [\"internal\"]", ``, `limit.client.recipients_not_at.0: "internal" stands for internal_domains, which is empty`},
+		{"a journal in no folder", `[client.one]`, "[journal]\nfile = \"none/j\"\n[client.one]", `relay.toml:5:1: journal.file: none: no such folder; make it, or choose another`, ``},
+		{"a journal in the state folder, made at start", `[client.one]`, "[journal]\nfile = \"state/j\"\n[client.one]", ``, ``},
 		{"a table name with spaces", `[upstream.out]`, "[upstream.\"a b\"]\nhosts = [\"a.example\"]\n[upstream.out]", `upstream."a b": a name has 1 to 64 letters`, ``},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -173,6 +182,25 @@ func TestLoadHoldsTablesAgainstOneAnother(t *testing.T) {
 				t.Errorf("problems %s", problems)
 			}
 		})
+	}
+}
+
+func TestALimitPerSenderHoldsAClientOfFixedSenders(t *testing.T) {
+	for _, tt := range []struct {
+		per, senders string
+		warned       bool
+	}{
+		{`"sender"`, `"a@example.org"`, false},
+		{`"sender"`, `"@example.org"`, true},
+		{`"sender_domain"`, `"@example.org"`, false},
+		{`"sender_domain"`, `"@*.example.org"`, true},
+		{`["client", "recipient_domain"]`, `"a@example.org"`, true},
+	} {
+		text := strings.NewReplacer(`per = "client"`, "per = "+tt.per, `"@example.org"`, tt.senders).Replace(good)
+		_, problems, warnings := loadText(t, text)
+		if problems != "" || tt.warned != strings.Contains(warnings, "count only on addresses that it chooses itself") {
+			t.Errorf("per %s, senders %s: problems %s, warnings %s", tt.per, tt.senders, problems, warnings)
+		}
 	}
 }
 

@@ -1,0 +1,117 @@
+package config
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"postern/policy"
+	"postern/ratelimit"
+)
+
+func (x *crossCheck) limits() {
+	clients, streams := sortedKeys(x.Client), sortedKeys(x.Stream)
+	for _, name := range sortedKeys(x.Limit) {
+		l, path := x.Limit[name], join("limit", name)
+		x.listed(join(path, "clients"), "client", l.Clients, clients)
+		x.listed(join(path, "streams"), "stream", l.Streams, streams)
+		for _, stream := range sortedKeys(l.Reserve) {
+			if !slices.Contains(streams, stream) {
+				x.d.problem(join(join(path, "reserve"), stream), noSuch("stream", stream, streams))
+			}
+		}
+		x.internalAtNone(path, l)
+		x.stops(path, l)
+	}
+	env := x.LimitEnv()
+	env.Clients, env.Streams = nil, nil // held against their tables above
+	if _, err := ratelimit.Compile(x.Limit, env); err != nil {
+		x.d.joined(err)
+	}
+	for _, name := range clients {
+		x.guarded(name, x.Client[name])
+	}
+}
+
+// internalAtNone warns of "internal" where no domain is.
+func (x *crossCheck) internalAtNone(path string, l ratelimit.RuleConfig) {
+	if len(x.InternalDomains) > 0 {
+		return
+	}
+	for key, patterns := range map[string][]string{"recipients_at": l.RecipientsAt, "recipients_not_at": l.RecipientsNotAt} {
+		if i := slices.Index(patterns, "internal"); i >= 0 {
+			x.d.warn(join(join(path, key), strconv.Itoa(i)), `"internal" stands for internal_domains, which is empty; write your domains there`)
+		}
+	}
+}
+
+// stops warns of numbers that let nothing pass.
+func (x *crossCheck) stops(path string, l ratelimit.RuleConfig) {
+	if l.Mode == ratelimit.Shadow {
+		return
+	}
+	for key, numbers := range map[string]ratelimit.Numbers{
+		"messages": l.Messages, "recipients": l.Recipients, "bytes": l.Bytes, "distinct_recipients": l.DistinctRecipients,
+	} {
+		for _, n := range numbers {
+			if n.N == 0 {
+				x.d.warn(join(path, key), fmt.Sprintf("%q refuses all mail that it concerns; write another number if that is not meant", n))
+			}
+		}
+	}
+}
+
+// guarded warns of a client that no limit holds, or only such as count on what
+// the client itself writes into its mail: a stolen password sends under as many
+// sender addresses as it likes.
+func (x *crossCheck) guarded(name string, c policy.ClientConfig) {
+	chosen := []string{}
+	for _, limit := range sortedKeys(x.Limit) {
+		l := x.Limit[limit]
+		if !x.holds(l, name, c) {
+			continue
+		}
+		if !slices.ContainsFunc(l.Per, func(d ratelimit.Dimension) bool { return chooses(c, d) }) {
+			return
+		}
+		chosen = append(chosen, limit)
+	}
+	path := join("client", name)
+	if len(chosen) == 0 {
+		x.d.warn(path, fmt.Sprintf("no limit holds this client in full; write one, as [limit.%s] per = \"client\" messages = [\"1000/1h\"]", name))
+		return
+	}
+	x.d.warn(path, fmt.Sprintf("its limits (%s) count only on addresses that it chooses itself; add one per client or user", strings.Join(chosen, ", ")))
+}
+
+// holds reports whether a limit refuses mail of a client, whatever the mail is.
+func (x *crossCheck) holds(l ratelimit.RuleConfig, name string, c policy.ClientConfig) bool {
+	switch {
+	case l.Mode == ratelimit.Shadow, len(l.Per) == 0, len(l.Senders) > 0, len(l.RecipientsAt) > 0:
+		return false
+	case len(l.Clients) > 0 && !slices.Contains(l.Clients, name), len(l.Streams) > 0 && !slices.Contains(l.Streams, c.Stream):
+		return false
+	case l.Absent != ratelimit.AbsentSkip:
+		return true
+	}
+	return (len(c.Users) > 0 || !slices.Contains(l.Per, ratelimit.PerUser)) &&
+		(len(x.Stream[c.Stream].SourceIP) > 0 || !slices.Contains(l.Per, ratelimit.PerSourceIP))
+}
+
+// chooses reports whether a client can have many keys of a dimension, just by
+// what it writes into its mail.
+func chooses(c policy.ClientConfig, d ratelimit.Dimension) bool {
+	open := ""
+	switch d {
+	case ratelimit.PerRecipientDomain:
+		return true
+	case ratelimit.PerSender:
+		open = "@"
+	case ratelimit.PerSenderDomain:
+		open = "@*."
+	default:
+		return false
+	}
+	return slices.ContainsFunc(c.Senders, func(s string) bool { return strings.HasPrefix(s, open) })
+}
