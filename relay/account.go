@@ -19,7 +19,8 @@ func (t *transaction) failed(stage, rule string, r *mail.Reply) *mail.Reply {
 	if r.Temporary() {
 		t.refund()
 	}
-	t.finish(stage, rule, outcomeOf(r), r)
+	t.ev.Reply = r.String()
+	t.finish(stage, rule, outcomeOf(r), r, false)
 	return r
 }
 
@@ -28,25 +29,26 @@ func (t *transaction) ended(r *mail.Reply) *mail.Reply {
 	if r.Temporary() {
 		t.refund()
 	}
-	t.finish(stageForward, "upstream", outcomeOf(r), r)
+	t.finish(stageForward, "upstream", outcomeOf(r), r, true)
 	return r
 }
 
 // abort ends a transaction that the client has left. It stays charged, except
-// where we end it ourselves.
+// where we end it ourselves. A client that leaves because all of its recipients
+// were refused has not aborted anything: their refusal is the end.
 func (t *transaction) abort() {
 	if t.chunked != nil {
 		t.chunked.close()
 		t.ev.Size = t.chunked.size
 	}
+	if len(t.accepted) == 0 && t.refusal != nil {
+		t.finish(stageRcpt, t.refusedBy, outcomeOf(t.refusal), t.refusal, false)
+		return
+	}
 	if t.s.isStopping() {
 		t.refund()
 	}
-	stage := stageMail
-	if len(t.ev.To) > 0 {
-		stage = stageRcpt
-	}
-	t.finish(stage, "client", mail.Aborted, nil)
+	t.finish(t.stage, "client", mail.Aborted, nil, false)
 }
 
 // refund gives back the charges of the recipients that were to get the message;
@@ -72,8 +74,13 @@ func outcomeOf(r *mail.Reply) string {
 	return mail.Rejected
 }
 
-// finish writes the event, gives everything back and tells the observers.
-func (t *transaction) finish(stage, rule, outcome string, r *mail.Reply) {
+// finish writes the event, gives everything back and tells the observers. r is
+// the last reply, theirs says that it is the upstream's own.
+func (t *transaction) finish(stage, rule, outcome string, r *mail.Reply, theirs bool) {
+	if t.over { // a fault within what follows must not account twice
+		return
+	}
+	t.over = true
 	ev := &t.ev
 	ev.Stage, ev.Rule, ev.Outcome = stage, rule, outcome
 	ev.Duration = time.Since(t.began)
@@ -83,7 +90,7 @@ func (t *transaction) finish(stage, rule, outcome string, r *mail.Reply) {
 			ev.Reply = r.String()
 		}
 	}
-	t.finishRecipients(rule, outcome, r)
+	t.finishRecipients(rule, outcome, r, theirs)
 	if t.up != nil {
 		ev.Host, ev.SourceIP = t.up.Host(), addrString(t.up.SourceIP())
 		t.up.Close()
@@ -102,7 +109,7 @@ func (t *transaction) finish(stage, rule, outcome string, r *mail.Reply) {
 
 // finishRecipients gives each recipient that was still open the end of the
 // transaction.
-func (t *transaction) finishRecipients(rule, outcome string, r *mail.Reply) {
+func (t *transaction) finishRecipients(rule, outcome string, r *mail.Reply, theirs bool) {
 	for _, a := range t.accepted {
 		e := &t.ev.To[a.index]
 		e.Outcome, e.Rule, e.Code, e.Status, e.Reply = outcome, rule, 0, "", ""
@@ -110,7 +117,7 @@ func (t *transaction) finishRecipients(rule, outcome string, r *mail.Reply) {
 			continue
 		}
 		e.Code, e.Status = r.Code, r.Status
-		if rule == "upstream" {
+		if theirs {
 			e.Reply = r.Text
 			if !r.Positive() {
 				e.Class = string(upstream.Classify("dot", r.String()).Class)

@@ -15,22 +15,26 @@ import (
 )
 
 // ready says why no data can be taken, nil when it can. A transaction that is
-// not ready has ended.
+// not ready has ended, except one without any RCPT, which goes on.
 func (t *transaction) ready() *mail.Reply {
 	switch {
-	case t.lost != nil && len(t.env.To) > 0:
+	case len(t.ev.To) == 0:
+		return replyRcptFirst()
+	case len(t.env.To) > 0 && t.lost != nil:
 		return t.failed(stageRcpt, "upstream", t.lost)
 	case len(t.env.To) > 0:
 		return nil
-	case len(t.ev.To) == 0:
-		return t.failed(stageRcpt, "sequence", replyRcptFirst())
+	case t.refusal.Temporary():
+		return t.failed(stageRcpt, t.refusedBy, replyNoRecipientsNow())
 	}
-	return t.failed(stageRcpt, "recipients", replyNoRecipients())
+	return t.failed(stageRcpt, t.refusedBy, replyNoRecipients())
 }
 
 // intake makes ready to take the message.
 func (t *transaction) intake(dots bool) *intake {
+	t.stage = stageData
 	in := newIntake(&t.snap.Message, t.s.srv.spool, dots)
+	in.pace = pace{began: time.Now(), grace: t.s.srv.rateGrace, timeout: t.snap.Timeouts.Data, rate: t.snap.Message.MinRate}
 	in.headerEnds = func(header []byte) bodyWriter { return t.headerEnds(in, header) }
 	return in
 }
@@ -153,6 +157,7 @@ func (t *transaction) forward(in *intake) *mail.Reply {
 	}
 	ctx, cancel := context.WithTimeout(t.s.ctx, t.snap.Timeouts.Forward)
 	defer cancel()
+	t.holds = false
 	r, err := t.up.Send(ctx, content)
 	if err == nil {
 		err = ourFault([]mail.Reply{r})
@@ -196,10 +201,19 @@ func (t *transaction) sign(head []byte, now time.Time) (fields []byte, err error
 
 // park gives the upstream connection back while the client dawdles.
 func (t *transaction) park() {
-	t.parked = true
+	t.holds = false
 	if err := t.up.Park(); err != nil {
 		t.lose(err)
 	}
 }
 
-func (t *transaction) parkable() bool { return !t.parked && t.lost == nil && t.up != nil }
+// parkBefore is when the upstream connection is to be given back, if that is
+// before deadline.
+func (t *transaction) parkBefore(deadline time.Time) (at time.Time, park bool) {
+	if t.holds {
+		if at = t.heldSince.Add(t.snap.Timeouts.Park); at.Before(deadline) {
+			return at, true
+		}
+	}
+	return deadline, false
+}

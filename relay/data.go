@@ -5,14 +5,12 @@ import (
 	"io"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"postern/mail"
 )
 
 const (
-	bodyBuffer = 64 << 10
 	// excess is how much of an oversized message is read and dropped before the
 	// connection is closed instead.
 	excess = 64 << 20
@@ -21,8 +19,6 @@ const (
 	linger      = 10 * time.Second
 	lingerBytes = 64 << 20
 )
-
-var bodyBuffers = sync.Pool{New: func() any { b := make([]byte, bodyBuffer); return &b }}
 
 var (
 	errBroken  = errors.New("framing of the message is in doubt")
@@ -33,11 +29,11 @@ var (
 // data carries out DATA (RFC 5321 s. 4.1.1.4).
 func (s *session) data() error {
 	if s.tx == nil {
-		return s.fail(replyMailFirst())
+		return s.outOfPlace()
 	}
 	t := s.tx
 	if r := t.ready(); r != nil {
-		return s.endTransaction(r)
+		return s.notReady(t, r)
 	}
 	s.reply(replyStartData())
 	in := t.intake(true)
@@ -50,6 +46,14 @@ func (s *session) data() error {
 	return s.endData(t, in, err)
 }
 
+// notReady answers DATA where no data can be taken.
+func (s *session) notReady(t *transaction, r *mail.Reply) error {
+	if !t.over {
+		return s.fail(r)
+	}
+	return s.endTransaction(r)
+}
+
 // endData answers after the last octet, or closes where that cannot be told.
 func (s *session) endData(t *transaction, in *intake, err error) error {
 	switch {
@@ -57,7 +61,7 @@ func (s *session) endData(t *transaction, in *intake, err error) error {
 		s.endTransaction(t.failed(stageData, "newlines", in.scan.refusal))
 		return s.lingerAndQuit()
 	case errors.Is(err, errTooMuch):
-		s.endTransaction(t.failed(stageData, "size", replyTooLarge(s.snap.Message.MaxSize)))
+		s.endTransaction(t.failed(stageData, "size", replyTooLarge(t.snap.Message.MaxSize)))
 		return s.lingerAndQuit()
 	case errors.Is(err, errTooSlow):
 		s.endTransaction(t.failed(stageData, "min_rate", replyTooSlow()))
@@ -96,73 +100,46 @@ func (s *session) readMessage(in *intake, step func() (bool, error)) error {
 	if err := s.flush(); err != nil {
 		return err
 	}
-	big := bodyBuffers.Get().(*[]byte)
-	small := s.swap(*big)
-	defer func() {
-		if s.buffered() > len(small) { // commands pipelined behind the data
-			small = make([]byte, maxCommand+s.buffered())
-		}
-		s.swap(small)
-		bodyBuffers.Put(big)
-	}()
-	p := pace{began: time.Now(), timeouts: &s.snap.Timeouts, rate: s.snap.Message.MinRate}
+	s.widen()
+	defer s.narrow()
 	for {
 		before := s.buffered()
 		done, err := step()
-		p.octets += int64(before - s.buffered())
+		in.pace.octets += int64(before - s.buffered())
 		switch {
 		case err != nil || done:
 			return err
 		case in.scan.broken:
 			return errBroken
-		case p.octets > s.snap.Message.MaxSize+excess:
+		case in.pace.octets > in.cfg.MaxSize+excess:
 			return errTooMuch
 		}
-		if err := s.await(&p); err != nil {
-			return err
-		}
-	}
-}
-
-// await reads more of the body. While the client dawdles the upstream
-// connection is given back.
-func (s *session) await(p *pace) error {
-	for {
-		deadline, park := p.next(s.tx.parkable())
-		s.conn.SetReadDeadline(deadline)
-		err := s.fill()
-		switch {
-		case err == nil || !isTimeout(err):
-			return err
-		case park:
-			s.tx.park()
-		case p.tooSlow():
+		err = s.await(in.pace.next())
+		if isTimeout(err) && in.pace.tooSlow() && s.ctx.Err() == nil {
 			return errTooSlow
-		default:
+		}
+		if err != nil {
 			return err
 		}
 	}
 }
 
-// pace tells how long the next read of a body may take.
+// pace tells how long the next read of a message may take.
 type pace struct {
-	began    time.Time
-	octets   int64
-	timeouts *Timeouts
-	rate     int64 // least octets a second after the first minute; 0: none
+	began   time.Time
+	octets  int64
+	timeout time.Duration // of one read
+	grace   time.Duration
+	rate    int64 // least octets a second after the grace; 0: none
 }
 
-// next is the deadline of the next read, and whether it is the one at which
-// the upstream connection is given back.
-func (p *pace) next(parkable bool) (deadline time.Time, park bool) {
-	deadline = time.Now().Add(p.timeouts.Data)
+// next is the deadline of the next read.
+func (p *pace) next() time.Time {
+	deadline := time.Now().Add(p.timeout)
 	if slow := p.slowest(); !slow.IsZero() && slow.Before(deadline) {
-		deadline = slow
+		return slow
 	}
-	if at := p.began.Add(p.timeouts.Park); parkable && at.Before(deadline) {
-		return at, true
-	}
-	return deadline, false
+	return deadline
 }
 
 // slowest is when the octets so far are too few for the time they took.
@@ -170,7 +147,7 @@ func (p *pace) slowest() time.Time {
 	if p.rate <= 0 {
 		return time.Time{}
 	}
-	return p.began.Add(time.Minute + time.Duration(float64(p.octets)/float64(p.rate)*float64(time.Second)))
+	return p.began.Add(p.grace + time.Duration(float64(p.octets)/float64(p.rate)*float64(time.Second)))
 }
 
 func (p *pace) tooSlow() bool {
@@ -188,7 +165,9 @@ func (s *session) lingerAndQuit() error {
 	if c, ok := s.conn.(interface{ CloseWrite() error }); ok {
 		c.CloseWrite()
 	}
-	s.conn.SetReadDeadline(time.Now().Add(linger))
+	if s.beginWait(time.Now().Add(linger)) != nil {
+		return errQuit
+	}
 	io.CopyBuffer(io.Discard, io.LimitReader(s.conn, lingerBytes), make([]byte, 4<<10))
 	return errQuit
 }
@@ -202,20 +181,19 @@ func (s *session) bdat(arg string) error {
 		return s.lingerAndQuit() // how many octets follow cannot be told
 	}
 	t := s.tx
-	refusal := s.chunkRefusal()
-	if refusal == nil && t.chunked == nil {
-		if refusal = t.ready(); refusal != nil {
-			s.tx, s.chunksFailed = nil, !last
-		} else {
-			t.chunked = t.intake(false)
-		}
+	switch {
+	case s.chunksFailed:
+		return s.discard(size, func() error { return s.fail(replyChunksFailed()) })
+	case t == nil:
+		return s.discard(size, s.outOfPlace)
+	case t.chunked != nil:
+		return s.takeChunk(t, size, last)
 	}
-	if refusal != nil {
-		if err := s.discard(size); err != nil {
-			return err
-		}
-		return s.fail(refusal)
+	if r := t.ready(); r != nil {
+		s.chunksFailed = !last
+		return s.discard(size, func() error { return s.notReady(t, r) })
 	}
+	t.chunked = t.intake(false)
 	return s.takeChunk(t, size, last)
 }
 
@@ -223,7 +201,8 @@ func (s *session) takeChunk(t *transaction, size int64, last bool) error {
 	in := t.chunked
 	left := size
 	err := s.readMessage(in, func() (bool, error) {
-		p := s.buf[s.r:min(int64(s.w), int64(s.r)+left)]
+		p := s.buf[s.r:s.w]
+		p = p[:min(int64(len(p)), left)]
 		n, _ := in.scan.feed(p)
 		if int64(n) < int64(len(p)) && int64(len(p)) == left {
 			in.scan.endChunk(p[n:])
@@ -249,17 +228,6 @@ func (s *session) takeChunk(t *transaction, size int64, last bool) error {
 	return s.endData(t, in, err)
 }
 
-// chunkRefusal says why a chunk cannot be taken where it stands.
-func (s *session) chunkRefusal() *mail.Reply {
-	switch {
-	case s.chunksFailed:
-		return replyChunksFailed()
-	case s.tx == nil:
-		return replyMailFirst()
-	}
-	return nil
-}
-
 // betweenChunks says which commands may stand between chunks (RFC 3030 s. 2).
 func (s *session) betweenChunks(verb string) *mail.Reply {
 	switch verb {
@@ -269,27 +237,28 @@ func (s *session) betweenChunks(verb string) *mail.Reply {
 	return replyChunksBegun()
 }
 
-// discard reads and drops the octets of a refused chunk.
-func (s *session) discard(n int64) error {
+// discard reads and drops the octets of a refused chunk and then answers.
+func (s *session) discard(n int64, answer func() error) error {
 	if n > s.snap.Message.MaxSize+excess {
 		s.reply(replyTooLarge(s.snap.Message.MaxSize))
 		return s.lingerAndQuit()
 	}
-	if err := s.flush(); err != nil {
-		return err
-	}
-	for n > 0 {
+	for deadline := (time.Time{}); ; {
 		use := min(n, int64(s.buffered()))
 		s.r += int(use)
 		if n -= use; n == 0 {
-			break
+			return answer()
 		}
-		s.conn.SetReadDeadline(time.Now().Add(s.snap.Timeouts.Data))
-		if err := s.fill(); err != nil {
+		if deadline.IsZero() {
+			if err := s.flush(); err != nil {
+				return err
+			}
+			deadline = time.Now().Add(s.snap.Timeouts.Command)
+		}
+		if err := s.await(deadline); err != nil {
 			return err
 		}
 	}
-	return nil
 }
 
 func parseBDAT(arg string) (size int64, last, ok bool) {

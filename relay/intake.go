@@ -1,6 +1,8 @@
 package relay
 
 import (
+	"bytes"
+
 	"postern/mail"
 	"postern/syntax"
 )
@@ -19,6 +21,7 @@ type intake struct {
 	body   spool
 	hash   bodyWriter
 	size   int64 // octets as the client sent them, transparency undone
+	pace   pace
 }
 
 // bodyWriter is fed the body as it comes (a hash).
@@ -49,29 +52,44 @@ func (in *intake) take(run []byte) {
 	}
 }
 
-// takeHeader appends run to the header block and returns what lies behind the
-// blank line.
+// takeHeader appends the header's part of run to it and returns what lies
+// behind the blank line.
 func (in *intake) takeHeader(run []byte) (rest []byte) {
-	before := len(in.header)
-	in.header = append(in.header, run...)
-	end := syntax.HeaderEnd(in.header, before)
+	end := in.headerEnd(run)
 	if end < 0 {
+		in.header = append(in.header, run...)
 		if int64(len(in.header)) > in.cfg.MaxHeaderSize {
 			in.refuse(replyHeaderTooLarge())
 		}
 		return nil
 	}
-	rest = run[len(run)-(len(in.header)-end):]
-	in.header = in.header[:end]
+	in.header = append(in.header, run[:end]...)
 	in.inBody = true
-	if int64(end) > in.cfg.MaxHeaderSize {
+	if int64(len(in.header)) > in.cfg.MaxHeaderSize {
 		in.refuse(replyHeaderTooLarge())
 		return nil
 	}
 	if in.headerEnds != nil {
 		in.hash = in.headerEnds(in.header)
 	}
-	return rest
+	return run[end:]
+}
+
+// headerEnd is where in run the header ends, -1 when it does not.
+func (in *intake) headerEnd(run []byte) int {
+	have := len(in.header)
+	if have == 0 {
+		return syntax.HeaderEnd(run, 0)
+	}
+	// The blank line may lie across the seam.
+	joint := append(in.header, run[:min(len(run), 3)]...)
+	if end := syntax.HeaderEnd(joint, have); end >= 0 {
+		return end - have
+	}
+	if i := bytes.Index(run, []byte("\r\n\r\n")); i >= 0 {
+		return i + 4
+	}
+	return -1
 }
 
 // refuse remembers why the message is not taken and gives its room back.

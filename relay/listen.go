@@ -108,35 +108,29 @@ func (s *Server) turnAway(l *listener, conn net.Conn, cap string) {
 // serveConn runs one connection that has been counted in.
 func (s *Server) serveConn(l *listener, conn net.Conn) {
 	defer l.caps.leave()
-	raw := conn
-	defer raw.Close()
-	snap := s.snapshot()
-	c := &session{wire: newWire(conn, snap.Timeouts.Write), raw: raw, srv: s, lis: l, snap: snap, log: s.log}
-	c.peer.Listener = l.name
-	c.peer.Addr, c.peer.Local = addrPort(conn.RemoteAddr()), addrPort(conn.LocalAddr())
-	if err := c.proxyHeader(); err != nil {
-		s.fault("proxy protocol", err, "proxy", conn.RemoteAddr().String())
-		return
-	}
-	ip := c.peer.Addr.Addr()
-	if !l.caps.enterIP(ip) {
-		s.turnAway(l, conn, "max_connections_per_ip")
-		return
-	}
-	c.countedIP = ip
-	defer func() { l.caps.leaveIP(c.countedIP) }()
-	c.trusted = contains(l.cfg.XClientFrom, ip)
-	var cancel context.CancelFunc
-	c.ctx, cancel = context.WithCancel(context.Background())
-	defer cancel()
-	c.cancel = cancel
+	defer conn.Close()
+	c := s.newSession(l, conn)
+	defer c.cancel()
 	if !s.add(c) {
-		c.reply(replyShutdown(snap.Hostname))
-		c.flush()
+		if l.cfg.TLS != TLSImplicit {
+			c.reply(replyShutdown(c.snap.Hostname))
+			c.flush()
+		}
 		return
 	}
 	defer s.remove(c)
 	defer s.recovered(c)
+	if err := c.proxyHeader(); err != nil {
+		s.fault("proxy protocol", err, "proxy", conn.RemoteAddr().String())
+		return
+	}
+	if !l.caps.enterIP(c.peer.Addr.Addr()) {
+		s.turnAway(l, conn, "max_connections_per_ip")
+		return
+	}
+	c.countedIP = c.peer.Addr.Addr()
+	defer func() { l.caps.leaveIP(c.countedIP) }()
+	c.trusted = contains(l.cfg.XClientFrom, c.countedIP)
 	if l.cfg.TLS == TLSImplicit && c.handshake() != nil {
 		return
 	}
@@ -145,6 +139,15 @@ func (s *Server) serveConn(l *listener, conn net.Conn) {
 		t.SetWriteDeadline(time.Now().Add(time.Second))
 		t.CloseWrite()
 	}
+}
+
+func (s *Server) newSession(l *listener, conn net.Conn) *session {
+	snap := s.snapshot()
+	c := &session{wire: newWire(conn, snap.Timeouts.Write), raw: conn, srv: s, lis: l, snap: snap, log: s.log}
+	c.ctx, c.cancel = context.WithCancel(context.Background())
+	c.peer.Listener = l.name
+	c.peer.Addr, c.peer.Local = addrPort(conn.RemoteAddr()), addrPort(conn.LocalAddr())
+	return c
 }
 
 // recovered keeps a fault of ours in one session from ending the others.
@@ -160,7 +163,10 @@ func (s *session) proxyHeader() error {
 	if !contains(s.lis.cfg.ProxyProtocolFrom, s.peer.Addr.Addr()) {
 		return nil
 	}
-	s.conn.SetReadDeadline(time.Now().Add(s.snap.Timeouts.Greeting))
+	if err := s.beginWait(time.Now().Add(s.snap.Timeouts.Greeting)); err != nil {
+		return err
+	}
+	defer s.endWait()
 	r := bufio.NewReaderSize(s.conn, commandBuffer)
 	h, err := proxyproto.Read(r)
 	if err != nil {

@@ -81,8 +81,11 @@ func replyRcptFirst() *mail.Reply     { return reply(503, "5.5.1", "send RCPT fi
 func replyChunksBegun() *mail.Reply {
 	return reply(503, "5.5.1", "BDAT has begun, go on with BDAT or RSET")
 }
-func replyChunksFailed() *mail.Reply    { return reply(503, "5.5.1", "an earlier BDAT failed, send RSET") }
-func replyNoRecipients() *mail.Reply    { return reply(554, "5.5.1", "no valid recipients") }
+func replyChunksFailed() *mail.Reply { return reply(503, "5.5.1", "an earlier BDAT failed, send RSET") }
+func replyNoRecipients() *mail.Reply { return reply(554, "5.5.1", "no valid recipients") }
+func replyNoRecipientsNow() *mail.Reply {
+	return reply(450, "4.5.1", "no recipient can be taken now, try again later")
+}
 func replyUnknownParam() *mail.Reply    { return reply(555, "5.5.4", "parameter not recognized") }
 func replyBadParam() *mail.Reply        { return reply(501, "5.5.4", "parameter value not valid") }
 func replySenderSyntax() *mail.Reply    { return reply(501, "5.1.7", "bad sender address syntax") }

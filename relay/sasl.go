@@ -3,6 +3,7 @@ package relay
 import (
 	"bytes"
 	"encoding/base64"
+	"errors"
 	"slices"
 	"strings"
 	"time"
@@ -70,10 +71,9 @@ func (s *session) respond(initial []byte, challenge string) ([]byte, error) {
 	if line == nil {
 		s.reply(reply(334, "", base64.StdEncoding.EncodeToString([]byte(challenge))))
 		var err error
-		line, err = s.readLine(s.beforeWait)
-		s.endWait()
+		line, err = s.line()
 		switch {
-		case err == errLineTooLong, err == errBareLF:
+		case errors.Is(err, errLineTooLong), errors.Is(err, errBareLF):
 			return nil, s.fail(replyAuthDecode())
 		case err != nil:
 			return nil, err
@@ -175,6 +175,10 @@ func (s *session) authSuspended(left time.Duration) error {
 	return errQuit
 }
 
+// certificateFailures is how often EXTERNAL may fail where there are no
+// passwords, and so no [auth] failures.
+const certificateFailures = 3
+
 // authFailed makes the peer wait and closes after a few failures.
 func (s *session) authFailed(wait time.Duration) error {
 	s.authEvent(mail.Rejected, "password", replyAuthFailed())
@@ -187,7 +191,11 @@ func (s *session) authFailed(wait time.Duration) error {
 	}
 	s.reply(replyAuthFailed())
 	s.authFailures++
-	if s.authFailures >= s.snap.Auth.Failures() {
+	most := certificateFailures
+	if s.snap.Auth != nil {
+		most = s.snap.Auth.Failures()
+	}
+	if s.authFailures >= most {
 		s.reply(replyTooManyAuth())
 		return errQuit
 	}

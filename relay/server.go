@@ -50,6 +50,7 @@ type Server struct {
 	log       *slog.Logger
 	faults    faultLog
 	open      atomic.Int64
+	rateGrace time.Duration // before [message] min_rate holds
 
 	mu        sync.Mutex
 	sessions  map[*session]struct{}
@@ -75,6 +76,7 @@ func New(o Options) *Server {
 		sessions: map[*session]struct{}{}, listeners: map[net.Listener]struct{}{},
 	}
 	s.faults.log = o.Log
+	s.rateGrace = time.Minute
 	s.snap.Store(o.Snapshot)
 	return s
 }
@@ -125,8 +127,27 @@ func (s *Server) Shutdown(ctx context.Context) int {
 	case <-ctx.Done():
 	}
 	cut := s.cutOff()
-	<-finished
+	last := time.NewTimer(lastWords)
+	defer last.Stop()
+	select {
+	case <-finished:
+	case <-last.C:
+		s.closeAll()
+		<-finished
+	}
 	return cut
+}
+
+// lastWords is how long sessions that are cut off have to give their last
+// reply.
+const lastWords = time.Second
+
+func (s *Server) closeAll() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for c := range s.sessions {
+		c.raw.Close()
+	}
 }
 
 func (s *Server) cutOff() int {

@@ -34,11 +34,14 @@ type session struct {
 	tx        *transaction
 
 	// chunksFailed: a BDAT failed, and those pipelined behind it must too.
-	chunksFailed                        bool
+	chunksFailed bool
+	// orphans is how many commands may still come that the client had pipelined
+	// behind a MAIL that was then refused; they are no errors of the client.
+	orphans                             int
 	errors, idle, refused, authFailures int
 
 	mu       sync.Mutex
-	waiting  bool // for a command, outside of a transaction
+	waiting  bool // outside of a transaction, for the client's next octets
 	stopping bool
 }
 
@@ -53,7 +56,7 @@ func (s *session) run() {
 	err := s.commands()
 	switch {
 	case errors.Is(err, errQuit), errors.Is(err, io.EOF):
-	case errors.Is(err, errStopping):
+	case errors.Is(err, errStopping), isTimeout(err) && s.isStopping():
 		s.reply(replyShutdown(s.snap.Hostname))
 	case isTimeout(err):
 		s.reply(replyTimeout(s.snap.Hostname))
@@ -64,13 +67,15 @@ func (s *session) run() {
 func (s *session) commands() error {
 	for {
 		s.snap = s.srv.snapshot()
-		line, err := s.readLine(s.beforeWait)
-		s.endWait()
+		line, err := s.line()
 		switch {
 		case errors.Is(err, errLineTooLong):
-			err = s.fail(replyCommandTooLong())
+			err = s.malformed(line, replyCommandTooLong())
 		case errors.Is(err, errBareLF):
-			err = s.fail(replyCommandNewline())
+			err = s.malformed(line, replyCommandNewline())
+		case errors.Is(err, errLineEndless):
+			s.reply(replyCommandTooLong())
+			err = s.lingerAndQuit()
 		case err == nil:
 			err = s.command(line)
 		}
@@ -85,22 +90,57 @@ func (s *session) commands() error {
 
 var errStopping = errors.New("relay is stopping")
 
-// beforeWait runs ahead of each read that may wait for a command.
-func (s *session) beforeWait() error {
-	if err := s.flush(); err != nil {
-		return err
+// line reads the next line of the client: a command, or a response within AUTH.
+// However slowly its octets come, they have one deadline together.
+func (s *session) line() ([]byte, error) {
+	var deadline time.Time
+	line, err := s.readLine(func() error {
+		if err := s.flush(); err != nil {
+			return err
+		}
+		s.narrow()
+		if deadline.IsZero() {
+			timeout := s.snap.Timeouts.Command
+			if s.peer.Helo == "" {
+				timeout = s.snap.Timeouts.Greeting
+			}
+			deadline = time.Now().Add(timeout)
+		}
+		return s.await(deadline)
+	})
+	s.endWait()
+	return line, err
+}
+
+// await reads more octets until deadline. While the client dawdles within a
+// transaction its upstream connection is given back.
+func (s *session) await(deadline time.Time) error {
+	for {
+		at, park := deadline, false
+		if s.tx != nil {
+			at, park = s.tx.parkBefore(deadline)
+		}
+		if err := s.beginWait(at); err != nil {
+			return err
+		}
+		err := s.fill()
+		if err == nil || !park || !isTimeout(err) {
+			return err
+		}
+		s.tx.park()
 	}
-	timeout := s.snap.Timeouts.Command
-	if s.peer.Helo == "" {
-		timeout = s.snap.Timeouts.Greeting
-	}
+}
+
+// beginWait sets the deadline of the next read. It fails when the relay is
+// stopping and this session has nothing to finish, or has been cut off.
+func (s *session) beginWait(deadline time.Time) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.waiting = s.tx == nil
-	if s.stopping && s.waiting {
+	if s.stopping && s.waiting || s.ctx.Err() != nil {
 		return errStopping
 	}
-	return s.conn.SetReadDeadline(time.Now().Add(timeout))
+	return s.conn.SetReadDeadline(deadline)
 }
 
 func (s *session) endWait() {
@@ -116,21 +156,25 @@ func (s *session) isStopping() bool {
 }
 
 // stop asks the session to end after its present transaction; one that waits
-// for a command is woken.
+// outside of a transaction is woken.
 func (s *session) stop() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.stopping = true
 	if s.waiting {
-		s.raw.SetReadDeadline(time.Unix(1, 0))
+		s.raw.SetReadDeadline(longAgo)
 	}
 }
 
-// cut ends the session whatever it is doing.
+// cut ends the session whatever it is doing; what it waits for fails.
 func (s *session) cut() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.cancel()
-	s.raw.SetDeadline(time.Unix(1, 0))
+	s.raw.SetReadDeadline(longAgo)
 }
+
+var longAgo = time.Unix(1, 0)
 
 func isTimeout(err error) bool {
 	var n net.Error
@@ -161,13 +205,36 @@ func (s *session) idled(r *mail.Reply) error {
 	return nil
 }
 
+// malformed answers a line that is no command. Behind a BDAT octets follow at
+// once whose number cannot be told, so that nothing more is read as commands.
+func (s *session) malformed(line []byte, r *mail.Reply) error {
+	if len(line) >= 4 && equalFold(line[:4], "BDAT") {
+		s.reply(r)
+		return s.lingerAndQuit()
+	}
+	return s.fail(r)
+}
+
+// outOfPlace answers a command that needs a transaction where there is none.
+func (s *session) outOfPlace() error {
+	if s.orphans > 0 {
+		s.orphans--
+		s.reply(replyMailFirst())
+		return nil
+	}
+	return s.fail(replyMailFirst())
+}
+
 // command carries out one command line.
 func (s *session) command(line []byte) error {
 	if hasControl(line) {
-		return s.fail(replyCommandBytes())
+		return s.malformed(line, replyCommandBytes())
 	}
 	verb, arg, spaced := bytes.Cut(line, []byte{' '})
 	name := string(bytes.ToUpper(verb))
+	if name == "BDAT" { // whatever the state, its octets must be read
+		return s.bdat(string(arg))
+	}
 	if s.tx != nil && s.tx.chunked != nil {
 		if r := s.betweenChunks(name); r != nil {
 			return s.fail(r)
@@ -185,8 +252,6 @@ func (s *session) command(line []byte) error {
 		return s.rcpt(string(arg))
 	case "DATA":
 		return s.bare(arg, spaced, "DATA", s.data)
-	case "BDAT":
-		return s.bdat(string(arg))
 	case "RSET":
 		return s.bare(arg, spaced, "RSET", s.rset)
 	case "NOOP":
@@ -206,7 +271,7 @@ func (s *session) command(line []byte) error {
 	case "XCLIENT":
 		return s.xclient(string(arg))
 	}
-	if isHTTP(name) && s.peer.Helo == "" {
+	if isHTTP(name) {
 		s.reply(replyNotSMTP())
 		return errQuit
 	}
@@ -290,13 +355,18 @@ func (s *session) startTLS() error {
 
 // handshake makes the connection a TLS one and notes what was agreed on.
 func (s *session) handshake() error {
+	deadline := time.Now().Add(s.snap.Timeouts.Greeting)
+	if err := s.beginWait(deadline); err != nil {
+		return err
+	}
+	s.conn.SetWriteDeadline(deadline)
 	conn := tls.Server(s.conn, s.lis.tls.config())
-	conn.SetDeadline(time.Now().Add(s.snap.Timeouts.Greeting))
-	if err := conn.HandshakeContext(s.ctx); err != nil {
+	err := conn.HandshakeContext(s.ctx)
+	s.endWait()
+	if err != nil {
 		s.log.Info("tls handshake", "client_ip", s.peer.Addr.Addr(), "err", quote(err.Error()))
 		return err
 	}
-	conn.SetDeadline(time.Time{})
 	s.conn = conn
 	state := conn.ConnectionState()
 	s.peer.TLS = mail.TLS{

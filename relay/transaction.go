@@ -38,10 +38,20 @@ type transaction struct {
 	accepted []taken  // recipients that the upstream took
 	charged  int      // recipients that the account has been asked about
 	claims   []func() // give back what this message has claimed elsewhere
-	parked   bool     // the upstream connection has been given back once
 	message  message
 	chunked  *intake // BDAT has begun
 
+	// holds: a connection of the upstream's is in use, since heldSince without
+	// a command for it.
+	holds     bool
+	heldSince time.Time
+	// refusal is what the recipients got while none is accepted: the first 4yz,
+	// else the first 5yz.
+	refusal   *mail.Reply
+	refusedBy string
+
+	stage string // that has been reached, for an abort
+	over  bool   // accounted for
 	began time.Time
 	ev    mail.Event
 }
@@ -54,11 +64,12 @@ type taken struct {
 
 // attempt is one RCPT command on its way through the stages.
 type attempt struct {
-	rcpt  mail.Recipient
-	shown string // for the event, when rcpt did not parse
-	reply *mail.Reply
-	rule  string
-	index int // in ev.To
+	rcpt   mail.Recipient
+	shown  string // for the event, when rcpt did not parse
+	reply  *mail.Reply
+	rule   string
+	theirs bool // reply is the upstream's own
+	index  int  // in ev.To
 	// charge numbers the recipient in the account; -1: nothing was charged.
 	charge int
 }
@@ -71,8 +82,8 @@ func (s *session) mail(arg string) error {
 	case s.tx != nil:
 		return s.fail(replyInTransaction())
 	}
-	s.chunksFailed = false
-	t := &transaction{s: s, snap: s.snap, began: time.Now()}
+	s.chunksFailed, s.orphans = false, 0
+	t := &transaction{s: s, snap: s.snap, began: time.Now(), stage: stageMail}
 	t.ev = mail.Event{
 		Time: t.began, ID: newID(t.began), Listener: s.lis.name, ClientIP: s.peer.Addr.Addr().String(),
 		Helo: s.peer.Helo, User: s.peer.User, TLS: s.peer.TLS.Version, To: []mail.RecipientEvent{},
@@ -82,15 +93,24 @@ func (s *session) mail(arg string) error {
 		return s.fail(replySyntax("MAIL FROM:<address>"))
 	}
 	env, err := syntax.MailCommand(path)
+	r := s.unoffered(&env)
 	if err != nil {
+		r = replyMailSyntax(err)
+	}
+	if r != nil {
 		t.ev.From = quote(arg)
-		t.refuse(stageMail, "syntax", replyMailSyntax(err))
-		return s.fail(replyMailSyntax(err))
+		t.refuse(stageMail, "syntax", r)
+		s.orphans = pipelinedBehind(t)
+		return s.fail(r)
 	}
 	t.env = env
 	t.ev.From, t.ev.Size = env.From.Key(), env.Size
 	if rule, r := t.start(); r != nil {
 		t.refuse(stageMail, rule, r)
+		s.orphans = pipelinedBehind(t)
+		if r.Temporary() {
+			return s.idled(r)
+		}
 		return s.refuse(r)
 	}
 	s.tx = t
@@ -98,17 +118,32 @@ func (s *session) mail(arg string) error {
 	return nil
 }
 
+// unoffered refuses parameters that the reply to EHLO did not name.
+func (s *session) unoffered(env *mail.Envelope) *mail.Reply {
+	switch {
+	case env.Body == mail.BodyBinary:
+		return replyBadParam()
+	case env.RequireTLS && !s.peer.TLS.On():
+		return replyUnknownParam()
+	}
+	return nil
+}
+
+// pipelinedBehind is how many commands a client may have sent behind MAIL
+// before it saw the reply: RCPT for each recipient, and DATA.
+func pipelinedBehind(t *transaction) int { return t.snap.Message.MaxRecipients + 1 }
+
 // start judges what is known at MAIL.
 func (t *transaction) start() (rule string, r *mail.Reply) {
 	if t.client, r = t.snap.Rules.Client(&t.s.peer); r != nil {
 		return "client", r
 	}
 	t.ev.Client, t.ev.Stream = t.client.Name(), t.client.Stream()
-	if rule, r = t.suspended(); r != nil {
-		return rule, r
-	}
 	if r = t.snap.Rules.Sender(t.client, t.env.From); r != nil {
 		return "senders", r
+	}
+	if rule, r = t.suspended(); r != nil {
+		return rule, r
 	}
 	if t.env.Size > t.snap.Message.MaxSize {
 		return "size", replyTooLarge(t.snap.Message.MaxSize)
@@ -138,7 +173,7 @@ func (t *transaction) facts() ratelimit.Facts {
 // one to the upstream.
 func (s *session) rcpt(arg string) error {
 	if s.tx == nil {
-		return s.fail(replyMailFirst())
+		return s.outOfPlace()
 	}
 	batch := []attempt{s.tx.attempt(arg)}
 	for len(batch) < maxBatch {
@@ -179,6 +214,7 @@ func (s *session) refuse(r *mail.Reply) error {
 
 // attempt judges one RCPT by syntax, count and policy.
 func (t *transaction) attempt(arg string) (a attempt) {
+	t.stage = stageRcpt
 	path, ok := cutKeyword(arg, "TO:")
 	var err error
 	if ok {
@@ -226,8 +262,16 @@ func (t *transaction) judgeRecipient(a *attempt) {
 func (t *transaction) recipients(batch []attempt) {
 	t.charge(batch)
 	t.ask(batch)
+	var back []int
 	for i := range batch {
-		t.record(&batch[i])
+		a := &batch[i]
+		t.record(a)
+		if a.reply.Temporary() && a.charge >= 0 {
+			back = append(back, a.charge)
+		}
+	}
+	if len(back) > 0 {
+		t.account.Refund(t.s.ctx, back...)
 	}
 }
 
@@ -283,13 +327,14 @@ func (t *transaction) ask(batch []attempt) {
 	if err != nil {
 		t.lose(err)
 	}
+	t.holds, t.heldSince = err == nil, time.Now()
 	for i, w := range which {
 		a := &batch[w]
 		a.rule = "upstream"
 		if err != nil {
 			a.reply = t.lost
 		} else {
-			a.reply = t.passOn(&replies[i])
+			a.reply, a.theirs = t.passOn(&replies[i]), true
 		}
 	}
 }
@@ -329,31 +374,26 @@ func (t *transaction) passOn(r *mail.Reply) *mail.Reply {
 	return &out
 }
 
-// record writes an attempt's end into the event and settles its charges: what
-// ended in a 4yz of the upstream or in a fault is given back.
+// record writes an attempt's end into the event.
 func (t *transaction) record(a *attempt) {
 	if a.index >= len(t.ev.To) {
 		return
 	}
 	e := &t.ev.To[a.index]
 	e.Code, e.Status, e.Rule = a.reply.Code, a.reply.Status, a.rule
-	if a.rule == "upstream" {
+	if a.theirs {
 		e.Reply = a.reply.Text
 	}
-	switch {
-	case a.reply.Positive():
+	if a.reply.Positive() {
 		t.accepted = append(t.accepted, taken{a.index, a.charge})
 		t.env.To = append(t.env.To, a.rcpt)
 		return
-	case a.reply.Temporary():
-		e.Outcome = mail.Deferred
-		if a.charge >= 0 {
-			t.account.Refund(t.s.ctx, a.charge)
-		}
-	default:
-		e.Outcome = mail.Rejected
 	}
-	if a.rule == "upstream" {
+	e.Outcome = outcomeOf(a.reply)
+	if a.theirs {
 		e.Class = string(upstream.Classify("rcpt", a.reply.String()).Class)
+	}
+	if t.refusal == nil || t.refusal.Permanent() && a.reply.Temporary() {
+		t.refusal, t.refusedBy = a.reply, a.rule
 	}
 }

@@ -5,18 +5,26 @@ import (
 	"errors"
 	"io"
 	"net"
+	"sync"
 	"time"
 )
 
 const (
 	commandBuffer = 1 << 10 // held by every connection; grows to maxCommand on need
 	maxCommand    = 2048    // octets of a command line with its CR LF
+	// maxDropped is how much of a line over maxCommand is read and dropped before
+	// the connection is closed instead.
+	maxDropped = 1 << 20
+	bodyBuffer = 64 << 10
 )
 
 var (
 	errLineTooLong = errors.New("command line over 2,048 octets")
+	errLineEndless = errors.New("command line goes on far beyond 2,048 octets")
 	errBareLF      = errors.New("command line ends in a bare LF or holds a bare CR")
 )
+
+var bodyBuffers = sync.Pool{New: func() any { b := make([]byte, bodyBuffer); return &b }}
 
 // wire is the client's side of a session: command lines in, replies out.
 // Replies gather in out until the next read has to wait, so that those to
@@ -26,6 +34,11 @@ type wire struct {
 	buf  []byte // buf[r:w] has been read and not yet used
 	r, w int
 	out  []byte
+
+	// While a message is read buf is a large one from the pool, and small keeps
+	// its place.
+	large *[]byte
+	small []byte
 
 	writeTimeout time.Duration
 }
@@ -75,7 +88,7 @@ func (w *wire) fill() error {
 
 // nextLine returns the next command line without its CR LF when the whole of
 // it has been read already; ok is false when more octets are needed. The line
-// is valid until the next fill.
+// is valid until the next fill. Beside an error it is what there was.
 func (w *wire) nextLine() (line []byte, ok bool, err error) {
 	have := w.buf[w.r:w.w]
 	i := bytes.IndexByte(have, '\n')
@@ -84,37 +97,40 @@ func (w *wire) nextLine() (line []byte, ok bool, err error) {
 	}
 	w.r += i + 1
 	if i+1 > maxCommand {
-		return nil, true, errLineTooLong
+		return have[:i], true, errLineTooLong
 	}
 	if i == 0 || have[i-1] != '\r' || bytes.IndexByte(have[:i-1], '\r') >= 0 {
-		return nil, true, errBareLF
+		return have[:i], true, errBareLF
 	}
 	return have[:i-1], true, nil
 }
 
-// readLine waits for a whole command line. before is called ahead of every
-// read that may wait: it sends gathered replies and sets the deadline.
-func (w *wire) readLine(before func() error) ([]byte, error) {
-	tooLong := false
+// readLine waits for a whole command line. more is called to read further
+// octets. Beside errLineTooLong and errBareLF the line is its beginning.
+func (w *wire) readLine(more func() error) ([]byte, error) {
+	var start []byte // of a line that is too long
+	dropped := 0
 	for {
 		line, ok, err := w.nextLine()
 		switch {
-		case ok && tooLong:
-			return nil, errLineTooLong
+		case ok && dropped > 0:
+			return start, errLineTooLong
 		case ok:
 			return line, err
 		}
-		if w.buffered() >= maxCommand {
-			tooLong = true
+		if n := w.buffered(); n >= maxCommand {
+			if dropped == 0 {
+				start = append(start, w.buf[w.r:w.r+8]...)
+			}
+			if dropped += n; dropped > maxDropped {
+				return start, errLineEndless
+			}
 			w.r = w.w
 		}
 		if w.buffered() == len(w.buf) {
 			w.grow(maxCommand)
 		}
-		if err := before(); err != nil {
-			return nil, err
-		}
-		if err := w.fill(); err != nil {
+		if err := more(); err != nil {
 			return nil, err
 		}
 	}
@@ -133,10 +149,25 @@ func (w *wire) grow(size int) {
 	if len(w.buf) >= size {
 		return
 	}
-	buf := make([]byte, size)
-	w.w = copy(buf, w.buf[w.r:w.w])
-	w.r = 0
-	w.buf = buf
+	w.swap(make([]byte, size))
+}
+
+// widen makes the read buffer a large one.
+func (w *wire) widen() {
+	if w.large == nil {
+		w.large = bodyBuffers.Get().(*[]byte)
+		w.small = w.swap(*w.large)
+	}
+}
+
+// narrow gives the large buffer back, unless it still holds commands that the
+// client has pipelined behind a message.
+func (w *wire) narrow() {
+	if w.large != nil && w.buffered() <= len(w.small) {
+		w.swap(w.small)
+		bodyBuffers.Put(w.large)
+		w.large, w.small = nil, nil
+	}
 }
 
 // swap makes buf the read buffer and returns the one before; octets still

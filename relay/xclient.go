@@ -18,9 +18,14 @@ func (s *session) xclient(arg string) error {
 	case s.tx != nil:
 		return s.fail(replyInTransaction())
 	}
+	attrs := strings.Fields(arg)
+	if len(attrs) == 0 {
+		return s.fail(replySyntax("XCLIENT attribute=value ..."))
+	}
+	// A certificate is the front end's, not the client's.
 	next := s.peer
-	next.Helo, next.ESMTP, next.User = "", false, ""
-	for _, attr := range strings.Fields(arg) {
+	next.Helo, next.ESMTP, next.User, next.Certificates = "", false, "", nil
+	for _, attr := range attrs {
 		name, value, ok := strings.Cut(attr, "=")
 		if !ok || !applyXClient(&next, strings.ToUpper(name), value) {
 			return s.fail(replySyntax("XCLIENT attribute=value ..."))
@@ -30,7 +35,7 @@ func (s *session) xclient(arg string) error {
 		s.reply(replyTooManyConnections())
 		return errQuit
 	}
-	s.peer = next
+	s.peer, s.external = next, false
 	s.reply(replyGreeting(s.snap.Hostname))
 	return nil
 }
@@ -57,6 +62,10 @@ func applyXClient(p *mail.Peer, name, value string) bool {
 	unknown := value == "[UNAVAILABLE]" || value == "[TEMPUNAVAIL]"
 	switch name {
 	case "ADDR":
+		if unknown { // an address that is in nobody's network
+			p.Addr = netip.AddrPortFrom(netip.IPv4Unspecified(), p.Addr.Port())
+			break
+		}
 		addr, err := netip.ParseAddr(strings.TrimPrefix(strings.ToUpper(value), "IPV6:"))
 		if err != nil {
 			return false
