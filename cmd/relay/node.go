@@ -45,8 +45,8 @@ const closeTimeout = 5 * time.Second
 
 // startNode opens everything that the file asks for and begins to serve. On an
 // error nothing stays open.
-func startNode(io stdio, file *config.File) (n *node, err error) {
-	n = &node{io: io, failed: make(chan error, 1)}
+func startNode(io stdio, file *config.File) (_ *node, err error) {
+	n := &node{io: io, failed: make(chan error, 1)}
 	n.log, n.level = newLog(io, file.Log)
 	ctx, cancel := context.WithCancel(context.Background())
 	n.background = ctx
@@ -54,6 +54,7 @@ func startNode(io stdio, file *config.File) (n *node, err error) {
 	defer func() {
 		if err != nil {
 			n.opened.run(ctx)
+			n.serving.Wait()
 		}
 	}()
 	if err := n.prepare(file); err != nil {
