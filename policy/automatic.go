@@ -2,6 +2,7 @@ package policy
 
 import (
 	"mime"
+	"slices"
 	"strings"
 )
 
@@ -24,8 +25,9 @@ type automaticMarks struct {
 	notice, reply, receipt, report bool
 	// A subject as of automatic replies counts only where the message answers
 	// another one, or its system says that it wrote it.
-	subject, answers bool
-	rulesAgent       bool // Exchange, for mailbox rules: replies and forwards
+	subject    []byte // of the last field; part of the header
+	answers    bool
+	rulesAgent bool // Exchange, for mailbox rules: replies and forwards
 }
 
 func (m *automaticMarks) kind() Automatic {
@@ -34,7 +36,7 @@ func (m *automaticMarks) kind() Automatic {
 		return Report
 	case m.receipt:
 		return Receipt
-	case m.reply, m.subject && (m.answers || m.rulesAgent), m.notice && m.rulesAgent:
+	case m.reply, (m.answers || m.rulesAgent) && replySubject(string(m.subject)), m.notice && m.rulesAgent:
 		return AutoReply
 	case m.notice:
 		return Notice
@@ -51,21 +53,24 @@ func (m *automaticMarks) read(name string, body []byte) {
 	for i := range len(name) {
 		key[i] = byte(lowerRune(rune(name[i])))
 	}
-	if mark, ok := marks[string(key[:len(name)])]; ok {
-		mark(m, lower(strings.TrimSpace(string(body))))
-	} else if string(key[:len(name)]) == "subject" {
-		m.readSubject(string(body))
+	switch string(key[:len(name)]) {
+	case "subject":
+		m.subject = body
+	case "in-reply-to", "references", "x-auto-response-suppress":
+		m.answers = true
+	default:
+		if mark, ok := marks[string(key[:len(name)])]; ok {
+			mark(m, lower(strings.TrimSpace(string(body))))
+		}
 	}
 }
 
 const longestMark = len("x-ms-exchange-generated-message-source")
 
-// marks are the fields that tell, by name in lower case.
+// marks are the other fields that tell, by name in lower case.
 var marks = map[string]func(m *automaticMarks, value string){
 	"auto-submitted": (*automaticMarks).submitted,
 	"content-type":   (*automaticMarks).contentType,
-	"in-reply-to":    func(m *automaticMarks, _ string) { m.answers = true },
-	"references":     func(m *automaticMarks, _ string) { m.answers = true },
 
 	"precedence":   (*automaticMarks).precedence,
 	"x-precedence": (*automaticMarks).precedence,
@@ -89,7 +94,6 @@ var marks = map[string]func(m *automaticMarks, value string){
 	"x-post-messageclass": func(m *automaticMarks, v string) {
 		m.reply = m.reply || strings.Contains(v, "autoresponder")
 	},
-	"x-auto-response-suppress":       func(m *automaticMarks, _ string) { m.answers = true },
 	"x-ms-exchange-inbox-rules-loop": func(m *automaticMarks, _ string) { m.rulesAgent = true },
 	"x-ms-exchange-generated-message-source": func(m *automaticMarks, v string) {
 		m.rulesAgent = m.rulesAgent || strings.Contains(v, "mailbox rules agent")
@@ -153,17 +157,15 @@ var replySubjects = []string{
 	"automatická odpověď:", "automaattinen vastaus:", "自动答复:", "自動回覆:", "自動応答:", "автоответ:",
 }
 
-func (m *automaticMarks) readSubject(value string) {
+// replySubject reports whether a subject begins as one of replySubjects.
+func replySubject(value string) bool {
 	if strings.Contains(value, "=?") {
 		if decoded, err := new(mime.WordDecoder).DecodeHeader(value); err == nil {
 			value = decoded
 		}
 	}
 	value = strings.TrimSpace(value)
-	for _, s := range replySubjects {
-		if len(value) >= len(s) && strings.EqualFold(value[:len(s)], s) {
-			m.subject = true
-			return
-		}
-	}
+	return slices.ContainsFunc(replySubjects, func(s string) bool {
+		return len(value) >= len(s) && strings.EqualFold(value[:len(s)], s)
+	})
 }
