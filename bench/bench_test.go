@@ -263,3 +263,32 @@ func TestFlags(t *testing.T) {
 		}
 	}
 }
+
+// TestRowsRunAgainstTheRelay is every kind of row once, with the relay as it is.
+func TestRowsRunAgainstTheRelay(t *testing.T) {
+	if testing.Short() {
+		t.Skip("builds the relay")
+	}
+	r := testRunner(t)
+	full := setup{keys: "rsa+ed25519", windows: 3, journal: true, secure: true}
+	rsa := setup{keys: "rsa", windows: 3}
+	for _, row := range []row{
+		pair{name: "floor", size: 20 * kib, conns: 2, recipients: 2, relay: rsa, redis: true, bars: []bar{throughput(0.1, 0.2), processor(20, 10)}},
+		pair{name: "relay", size: 2 * kib, conns: 2, redial: true, byDATA: true, relay: rsa, base: &setup{}, bars: []bar{processor(20, 10)}},
+		pair{name: "TLS", size: 2 * kib, conns: 2, relay: full, redis: true, base: &rsa, bars: []bar{processor(20, 10)}},
+		idle{}, rest{}, soak{},
+	} {
+		res, err := row.run(t.Context(), r)
+		if err != nil {
+			t.Fatalf("%s: %v", row.title(), err)
+		}
+		if len(res.Checks) == 0 {
+			t.Errorf("%s: no figure", row.title())
+		}
+		for _, c := range res.Checks {
+			if !(c.Have >= 0) {
+				t.Errorf("%s: %s is %v", row.title(), c.What, c.Have)
+			}
+		}
+	}
+}

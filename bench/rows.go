@@ -101,13 +101,15 @@ func (p pair) run(ctx context.Context, r *runner) (res result, err error) {
 		secure.tls = r.clientTLS()
 	}
 	for i, side := range []*meter{relay, base} {
-		l := load
-		if i == 0 {
-			l = secure
+		l, keys := secure, p.relay.keys
+		if i == 1 {
+			l = load
 		}
-		keys := "rsa"
-		if p.relay.keys == "" || i == 0 {
-			keys = p.relay.keys
+		switch {
+		case i == 1 && p.base != nil:
+			keys = p.base.keys
+		case i == 1 && keys != "":
+			keys = "rsa"
 		}
 		if err := r.verify(ctx, s, side, l, keys); err != nil {
 			return res, err

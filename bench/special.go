@@ -119,7 +119,7 @@ func (k soak) run(ctx context.Context, r *runner) (result, error) {
 	w := watcher{began: time.Now(), span: span}
 	p := plan{
 		conns: 20, perConn: 100, senders: 1000, every: 20 * time.Second / soakRate, pick: mixed, onMessage: w.note,
-		refuse:   func(n int) bool { return n%20 == 7 },
+		refuse:   func(n int) bool { return scatter(n)%20 == 7 },
 		messages: []message{newMessage(2 * kib), newMessage(20 * kib), newMessage(100 * kib), newMessage(mib)},
 	}
 	stop := w.sample(sub)
@@ -141,7 +141,7 @@ func (k soak) run(ctx context.Context, r *runner) (result, error) {
 
 // mixed is mostly small mail, with a large one now and then.
 func mixed(n int) int {
-	switch {
+	switch n = scatter(n); {
 	case n%100 == 0:
 		return 3
 	case n%10 == 0:
@@ -151,6 +151,10 @@ func mixed(n int) int {
 	}
 	return 0
 }
+
+// scatter keeps what is rare from falling on one connection, whose mails have
+// numbers that are a fixed step apart.
+func scatter(n int) int { return int(uint32(n) * 2654435761 >> 8) }
 
 // watcher follows latency and memory, span by span.
 type watcher struct {
