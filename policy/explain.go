@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -48,8 +49,10 @@ func (r *Rules) ExplainClient(w io.Writer, c *Client) error {
 
 func (c *Client) who() string {
 	parts := []string{"any host"}
-	if len(c.cfg.Networks) > 0 {
-		parts[0] = "hosts in " + list("or", texts(c.cfg.Networks))
+	if n := c.cfg.Networks; slices.ContainsFunc(n, func(p netip.Prefix) bool { return !p.IsSingleIP() }) {
+		parts[0] = "hosts in " + list("or", texts(n))
+	} else if len(n) > 0 {
+		parts[0] = "host " + list("or", texts(n))
 	}
 	if len(c.cfg.Users) > 0 {
 		parts = append(parts, "authenticated as "+list("or", quoted(c.cfg.Users)))
@@ -79,13 +82,13 @@ func (c *Client) header() string {
 		verb = "an author in From who is none of these is logged and passes"
 	}
 	var also []string
-	for _, field := range []string{"Sender", "Resent-From", "Reply-To"} {
+	for _, field := range []string{"Sender", "Resent-From", "Resent-Sender", "Reply-To"} {
 		if c.checks(field) {
 			also = append(also, field)
 		}
 	}
 	if len(also) > 0 {
-		verb += ", as must those in " + list("and", also)
+		verb += "; those in " + list("and", also) + " must be, too"
 	}
 	if c.cfg.DuplicateFields != Allow {
 		verb += "; no field that may stand once occurs twice"
@@ -106,7 +109,7 @@ func (c *Client) to() string {
 	text := "everybody"
 	switch {
 	case !c.allow.empty() && !c.stream.allow.empty():
-		text = "those who are " + c.allow.words() + ", and also " + c.stream.allow.words()
+		text = "only " + c.allow.words() + ", and of these only " + c.stream.allow.words()
 	case !c.allow.empty():
 		text = "only " + c.allow.words()
 	case !c.stream.allow.empty():
@@ -132,17 +135,17 @@ func (c *Client) null() string {
 	case AllowNull:
 		return "allowed without a limit of its own"
 	case LimitNull:
-		return "allowed, at most " + strings.Join(c.cfg.NullSenderLimit, ", ") + " messages"
+		return "allowed, messages at most " + list("and", c.cfg.NullSenderLimit)
 	}
 	return "refused"
 }
 
 func (r *Rules) automatic(c *Client) string {
-	out := "outside"
+	text := "automatic replies and reports "
 	if !r.internal.empty() {
-		out = "outside " + strings.Join(r.internal.written, ", ")
+		text += "that leave " + list("and", r.internal.names()) + " "
 	}
-	text := "automatic replies and reports to recipients " + out + " " + c.cfg.AutomaticReplies.words()
+	text += c.cfg.AutomaticReplies.words()
 	if c.cfg.AutomaticNotices.Mode != AllowReplies {
 		text += "; automatic notices " + c.cfg.AutomaticNotices.words()
 	}
@@ -154,9 +157,17 @@ func (v AutomaticReplies) words() string {
 	case AllowReplies:
 		return "are allowed"
 	case OncePerRecipient:
-		return "once per recipient in " + days(v.Period)
+		return "go once to a recipient in " + days(v.Period)
 	}
 	return "are refused"
+}
+
+// names are the domains of patterns that are whole domains.
+func (p *patterns) names() (all []string) {
+	for _, s := range p.written {
+		all = append(all, strings.TrimPrefix(s, "@"))
+	}
+	return all
 }
 
 // words writes patterns as people say them.
@@ -164,7 +175,7 @@ func (p *patterns) words() string {
 	var all []string
 	for _, s := range p.written {
 		if parent, ok := strings.CutPrefix(s, "@*."); ok {
-			s = "anybody below " + parent
+			s = "anybody at a domain below " + parent
 		} else if domain, ok := strings.CutPrefix(s, "@"); ok {
 			s = "anybody at " + domain
 		}
@@ -183,7 +194,11 @@ func list(last string, items []string) string {
 
 func texts(networks []netip.Prefix) (all []string) {
 	for _, n := range networks {
-		all = append(all, n.String())
+		if n.IsSingleIP() {
+			all = append(all, n.Addr().String())
+		} else {
+			all = append(all, n.String())
+		}
 	}
 	return all
 }
