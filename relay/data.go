@@ -159,6 +159,7 @@ func (p *pace) tooSlow() bool {
 // still sends, for a while: closing at once would make its system throw the
 // reply away.
 func (s *session) lingerAndQuit() error {
+	s.abort()
 	if err := s.flush(); err != nil {
 		return errQuit
 	}

@@ -12,8 +12,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"postern/mail"
 )
 
 // A dialog file states one behaviour. Its lines:
@@ -21,17 +19,25 @@ import (
 //	# what it shows
 //	set KEY VALUE        setting of the rig, see rig.set
 //	fault STAGE [TO] ... reply of the upstream at a stage, see rig.fault
+//	AT STATE             the client goes to ehlo, mail, rcpt or data by the usual
+//	                     commands, all of which succeed: see states
+//	CONN NAME            what follows is on a connection of that name
 //	C: text              the client sends the line and CR LF
 //	C| text              the same, but together with the next C: or R:
 //	R: "octets"          the client sends octets, quoted as in Go
+//	R| "octets"          the same, but together with the next C: or R:
+//	R* N "octets"        the client sends the octets N times
 //	S: reply             the server must send this line; a * stands for any text
 //	S+ code              the server must send a whole reply with this code
+//	S- text              the same with code 250, and no line of it holds text
 //	EOF                  the server must close
 //	TLS [cert]           the client starts TLS
 //	CLOSE                the client closes
-//	E: key=value ...     the next event has these values
+//	E: key=value ...     the next event has these values; none: there is no more
 //	U: key=value ...     the next message at the upstream has these values
 //	U: none              and there are no more
+//	UC: command          the upstream got this command; a * stands for any text
+//	UC- command          and it did not get this one
 func TestDialogs(t *testing.T) {
 	files, err := filepath.Glob("testdata/dialogs/*.txt")
 	if err != nil || len(files) == 0 {
@@ -47,14 +53,29 @@ func TestDialogs(t *testing.T) {
 }
 
 type dialog struct {
-	t       *testing.T
-	rig     *rig
-	conn    net.Conn
+	t     *testing.T
+	rig   *rig
+	at    string // file:line
+	event int    // the next one
+	taken int    // messages that were looked at
+	conns map[string]*dialogConn
+	*dialogConn
+}
+
+type dialogConn struct {
+	conn    net.Conn // nil before the first line that needs it
 	in      *bufio.Reader
 	pending bytes.Buffer
-	at      string // file:line
-	events  int
-	taken   int
+	state   int // of states
+}
+
+// states are what AT goes through, in order.
+var states = []struct{ name, say, code string }{
+	{"greeting", "", "220"},
+	{"ehlo", "EHLO mta.example.org", "250"},
+	{"mail", "MAIL FROM:<a@example.org>", "250"},
+	{"rcpt", "RCPT TO:<b@dest.example>", "250"},
+	{"data", "DATA", "354"},
 }
 
 func runDialog(t *testing.T, file string) {
@@ -62,7 +83,8 @@ func runDialog(t *testing.T, file string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := &dialog{t: t, rig: newRig(t)}
+	d := &dialog{t: t, rig: newRig(t), conns: map[string]*dialogConn{}}
+	d.turnTo("")
 	for n, line := range strings.Split(string(text), "\n") {
 		d.at = fmt.Sprintf("%s:%d", filepath.Base(file), n+1)
 		if line == "" || strings.HasPrefix(line, "#") {
@@ -70,9 +92,18 @@ func runDialog(t *testing.T, file string) {
 		}
 		d.line(line)
 	}
-	if d.conn != nil {
-		d.conn.Close()
+	for _, c := range d.conns {
+		if c.conn != nil {
+			c.conn.Close()
+		}
 	}
+}
+
+func (d *dialog) turnTo(name string) {
+	if d.conns[name] == nil {
+		d.conns[name] = &dialogConn{}
+	}
+	d.dialogConn = d.conns[name]
 }
 
 func (d *dialog) line(line string) {
@@ -82,20 +113,28 @@ func (d *dialog) line(line string) {
 		d.rig.set(d.at, rest)
 	case "fault":
 		d.rig.fault(d.at, rest)
+	case "AT":
+		d.goTo(rest)
+	case "CONN":
+		d.turnTo(rest)
 	case "C:":
 		d.send(rest + "\r\n")
 	case "C|":
 		d.pending.WriteString(rest + "\r\n")
 	case "R:":
-		raw, err := strconv.Unquote(rest)
-		if err != nil {
-			d.fatalf("bad string %s", rest)
-		}
-		d.send(raw)
+		d.send(d.unquote(rest))
+	case "R|":
+		d.pending.WriteString(d.unquote(rest))
+	case "R*":
+		count, text, _ := strings.Cut(rest, " ")
+		n, _ := strconv.Atoi(count)
+		d.send(strings.Repeat(d.unquote(text), n))
 	case "S:":
 		d.expectLine(rest)
 	case "S+":
-		d.expectReply(rest)
+		d.expectReply(rest, "\x00")
+	case "S-":
+		d.expectReply("250", rest)
 	case "EOF":
 		d.dial()
 		if b, err := d.in.ReadByte(); err == nil || isTimeout(err) {
@@ -111,9 +150,40 @@ func (d *dialog) line(line string) {
 		d.expectEvent(rest)
 	case "U:":
 		d.expectMessage(rest)
+	case "UC:":
+		if !d.commanded(rest) {
+			d.fatalf("upstream did not get %q but %q", rest, d.rig.up.Commands())
+		}
+	case "UC-":
+		if d.commanded(rest) {
+			d.fatalf("upstream got %q: %q", rest, d.rig.up.Commands())
+		}
 	default:
 		d.fatalf("unknown line %q", line)
 	}
+}
+
+func (d *dialog) unquote(text string) string {
+	raw, err := strconv.Unquote(text)
+	if err != nil {
+		d.fatalf("bad string %s", text)
+	}
+	return raw
+}
+
+// goTo takes the connection to a state that lies ahead.
+func (d *dialog) goTo(name string) {
+	for d.state < len(states) {
+		s := states[d.state]
+		if d.state++; s.say != "" {
+			d.send(s.say + "\r\n")
+		}
+		d.expectReply(s.code, "\x00")
+		if s.name == name {
+			return
+		}
+	}
+	d.fatalf("no state %q ahead", name)
 }
 
 func (d *dialog) fatalf(format string, args ...any) {
@@ -178,9 +248,12 @@ func (d *dialog) expectLine(want string) {
 	}
 }
 
-func (d *dialog) expectReply(code string) {
+func (d *dialog) expectReply(code, without string) {
 	for {
 		line := d.read()
+		if strings.Contains(line, without) {
+			d.fatalf("server said %q", line)
+		}
 		if !strings.HasPrefix(line, code) {
 			d.fatalf("server said %q, want code %s", line, code)
 		}
@@ -208,105 +281,4 @@ func matches(s, pattern string) bool {
 		s = s[i+len(p):]
 	}
 	return strings.HasSuffix(s, parts[len(parts)-1])
-}
-
-func (d *dialog) expectEvent(rest string) {
-	if rest == "none" {
-		if got := d.rig.events.count(); got != d.events {
-			d.fatalf("%d events, want %d", got, d.events)
-		}
-		return
-	}
-	e := d.rig.events.wait(d.t, d.events)
-	d.events++
-	for _, kv := range strings.Fields(rest) {
-		key, want, _ := strings.Cut(kv, "=")
-		want = strings.ReplaceAll(want, "_", " ")
-		got, ok := eventField(e, key)
-		if !ok {
-			d.fatalf("unknown event field %q", key)
-		}
-		if got = strings.ReplaceAll(got, "_", " "); !matches(got, want) {
-			d.fatalf("event %s is %q, want %q (event %+v)", key, got, want, *e)
-		}
-	}
-}
-
-func eventField(e *mail.Event, key string) (string, bool) {
-	switch key {
-	case "outcome":
-		return e.Outcome, true
-	case "code":
-		return strconv.Itoa(e.Code), true
-	case "status":
-		return e.Status, true
-	case "stage":
-		return e.Stage, true
-	case "rule":
-		return e.Rule, true
-	case "client":
-		return e.Client, true
-	case "user":
-		return e.User, true
-	case "from":
-		return e.From, true
-	case "size":
-		return strconv.FormatInt(e.Size, 10), true
-	case "to":
-		var all []string
-		for _, r := range e.To {
-			all = append(all, r.Address+":"+r.Outcome+":"+strconv.Itoa(r.Code))
-		}
-		return strings.Join(all, ","), true
-	case "shadow":
-		return strings.Join(e.Shadow, ","), true
-	}
-	return "", false
-}
-
-func (d *dialog) expectMessage(rest string) {
-	all := d.rig.up.Messages()
-	if rest == "none" {
-		if len(all) != d.taken {
-			d.fatalf("upstream has %d messages, want %d", len(all), d.taken)
-		}
-		return
-	}
-	if len(all) <= d.taken {
-		d.fatalf("upstream has %d messages, want one more", len(all))
-	}
-	m := all[d.taken]
-	d.taken++
-	for _, kv := range strings.Fields(rest) {
-		key, want, _ := strings.Cut(kv, "=")
-		var got string
-		switch key {
-		case "from":
-			got = m.From.Address
-		case "to":
-			var tos []string
-			for _, p := range m.To {
-				tos = append(tos, p.Address)
-			}
-			got = strings.Join(tos, ",")
-		case "params":
-			got = strings.Join(m.From.Params, ",")
-		case "rcptparams":
-			got = strings.Join(m.To[0].Params, ",")
-		case "body": // what follows the blank line, quoted as in Go without blanks
-			_, body, _ := bytes.Cut(m.Data, []byte("\r\n\r\n"))
-			got = strconv.Quote(string(body))
-		case "has":
-			unquoted, _ := strconv.Unquote(want)
-			if !bytes.Contains(m.Data, []byte(unquoted)) {
-				d.fatalf("message lacks %s: %q", want, m.Data)
-			}
-			continue
-		default:
-			d.fatalf("unknown message field %q", key)
-		}
-		if !matches(got, want) {
-			d.fatalf("message %s is %q, want %q", key, got, want)
-		}
-	}
 }

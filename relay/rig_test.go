@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"encoding"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/netip"
@@ -47,6 +48,9 @@ type rig struct {
 	faults   []smtptest.Fault
 	hooks    Hooks
 	sources  []netip.Addr
+	public   bool // the listener counts as one that the network reaches
+	noUsers  bool
+	down     bool // the limit store
 
 	ca     *smtptest.CA
 	up     *smtptest.Server
@@ -124,7 +128,17 @@ func (r *rig) set(at, line string) {
 	case "postmaster":
 		r.master = value
 	case "offer":
-		r.offer = strings.Split(value, ",")
+		r.offer = strings.FieldsFunc(value, func(c rune) bool { return c == ',' })
+	case "source_ip":
+		r.sources = []netip.Addr{netip.MustParseAddr(value)}
+	case "public":
+		r.public = value == "true"
+	case "users":
+		r.noUsers = value == "none"
+	case "store":
+		r.down = value == "down"
+	case "hook":
+		r.hook(key, strings.Fields(value))
 	default:
 		err = fmt.Errorf("unknown setting %q", path)
 	}
@@ -132,6 +146,58 @@ func (r *rig) set(at, line string) {
 		r.t.Fatalf("%s: %v", at, err)
 	}
 }
+
+// hook takes the answer of a judge outside of the session.
+func (r *rig) hook(name string, words []string) {
+	switch name {
+	case "suspended", "pace": // SCOPE NAME DURATION
+		left, _ := time.ParseDuration(words[2])
+		answer := Suspension{Scope: words[0], Name: words[1], Left: left, Pace: name == "pace"}
+		r.hooks.Suspended = func(_, _, _ string) Suspension { return answer }
+	case "held": // DOMAIN DURATION
+		left, _ := time.ParseDuration(words[1])
+		r.hooks.Held = func(_, domain string) time.Duration {
+			if domain == words[0] {
+				return left
+			}
+			return 0
+		}
+	case "suppressed": // ADDRESS
+		r.hooks.Suppressed = func(_, to string) bool { return to == words[0] }
+	case "domain": // DOMAIN nullmx|missing
+		r.hooks.Domain = func(_ context.Context, domain string) *DomainProblem {
+			if domain == words[0] {
+				return &DomainProblem{NullMX: words[1] == "nullmx"}
+			}
+			return nil
+		}
+	case "once": // of what has been claimed and not given back
+		var mu sync.Mutex
+		had := map[string]bool{}
+		r.hooks.Once = func(_ context.Context, _, to string, _ time.Duration) (func(), error) {
+			mu.Lock()
+			defer mu.Unlock()
+			if had[to] {
+				return nil, nil
+			}
+			had[to] = true
+			return func() {
+				mu.Lock()
+				defer mu.Unlock()
+				delete(had, to)
+			}, nil
+		}
+	default:
+		r.t.Fatalf("unknown hook %q", name)
+	}
+}
+
+// downStore is a limit store that does not answer.
+type downStore struct{ ratelimit.Store }
+
+func (downStore) Take(context.Context, *ratelimit.Batch) error { return errStoreDown }
+
+var errStoreDown = errors.New("store is down")
 
 // sign makes a key for a domain.
 func (r *rig) sign(domain string) {
@@ -245,6 +311,9 @@ func (r *rig) start() string {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if r.public {
+		lis.l.cfg.Address = netip.MustParseAddrPort("192.0.2.1:25")
+	}
 	rules, err := ratelimit.Compile(r.limits, ratelimit.Env{InternalDomains: r.internal, Domain: syntax.Domain})
 	if err != nil {
 		t.Fatal(err)
@@ -252,11 +321,15 @@ func (r *rig) start() string {
 	var storeConfig ratelimit.StoreConfig
 	storeConfig.SetDefaults()
 	r.store = ratelimit.NewEmbedded(storeConfig, nil)
+	var store ratelimit.Store = r.store
+	if r.down {
+		store = downStore{store}
+	}
 	l := &testLog{t: t}
 	t.Cleanup(l.end)
 	log := slog.New(slog.NewTextHandler(l, nil))
 	r.server = New(Options{
-		Snapshot: r.snapshot(), Limiter: ratelimit.NewLimiter(r.store, rules, nil), Hooks: r.hooks,
+		Snapshot: r.snapshot(), Limiter: ratelimit.NewLimiter(store, rules, nil), Hooks: r.hooks,
 		Observers: []mail.Observer{&r.events}, SpoolDir: dir, Log: log,
 	})
 	ctx, cancel := context.WithCancel(context.Background())
@@ -329,9 +402,12 @@ func (r *rig) snapshot() *Snapshot {
 	if err != nil {
 		t.Fatal(err)
 	}
-	users, err := auth.New(map[string]auth.UserConfig{"shop": {Password: shopHash()}}, r.auth, time.Now, nil)
+	users, err := auth.New(map[string]auth.UserConfig{"shop": {Password: shopHash}}, r.auth, time.Now, nil)
 	if err != nil {
 		t.Fatal(err)
+	}
+	if r.noUsers {
+		users = nil
 	}
 	up, err := upstream.New("up", r.upConfig, upstream.Options{Hostname: "relay.test"})
 	if err != nil {
@@ -344,8 +420,8 @@ func (r *rig) snapshot() *Snapshot {
 	}
 }
 
-// shopHash is of the password "secret".
-var shopHash = sync.OnceValue(func() string { return auth.HashArgon2id("secret") })
+// shopHash is of the password "secret", and cheap to check.
+const shopHash = "$2a$04$gr63VGgi.HnE4cBaYEvAveGfmelCmJbz9gIOlJXoV1OoQiOtwRZ.K"
 
 // events keeps what the server reports.
 type events struct {
