@@ -66,7 +66,7 @@ type parser struct {
 // Empty entries are obsolete syntax (RFC 5322 s. 4.4).
 func (p *parser) list(group bool) error {
 	for {
-		p.words = p.words[:0]
+		p.words, p.open = p.words[:0], false
 		if err := p.cfws(); err != nil {
 			return err
 		}
@@ -143,6 +143,9 @@ func (p *parser) bare() error {
 
 // angle reads angle-addr; p.words is the display name.
 func (p *parser) angle() error {
+	if p.open {
+		return ErrAmbiguous
+	}
 	name, err := displayName(p.words)
 	if err != nil {
 		return err

@@ -30,6 +30,9 @@ type lexer struct {
 	at      int
 	spaced  bool   // white space or a comment stands before at
 	comment []byte // text of comments, until the parser takes it
+	// open: an encoded-word has begun and not ended. Some readers take quotes,
+	// parentheses and angle brackets up to its end for a part of it.
+	open bool
 }
 
 func newLexer(value []byte) (lexer, error) {
@@ -82,6 +85,9 @@ func (l *lexer) fold() bool {
 
 // readComment moves to the ")" that closes a comment and keeps its text.
 func (l *lexer) readComment() error {
+	if l.open {
+		return ErrAmbiguous
+	}
 	l.note("")
 	depth := 0
 	for ; l.at < len(l.s); l.at++ {
@@ -134,13 +140,38 @@ func (l *lexer) word() (word, error) {
 	w := word{spaced: l.spaced}
 	l.spaced = false
 	var err error
-	if l.peek() == '"' {
+	switch {
+	case l.peek() != '"':
+		if w.text = l.run(); w.text == "" {
+			err = ErrAmbiguous
+		}
+		l.open = opensWord(w.text) || l.open && !strings.Contains(w.text, "?=")
+	case l.open:
+		err = ErrAmbiguous
+	default:
 		w.quoted = true
 		w.text, err = l.quotedString()
-	} else if w.text = l.run(); w.text == "" {
-		err = ErrAmbiguous
 	}
 	return w, err
+}
+
+// opensWord reports whether an encoded-word begins in an atom and does not end
+// there: =?charset?encoding?text?= (RFC 2047 s. 2).
+func opensWord(atom string) bool {
+	for {
+		_, rest, ok := strings.Cut(atom, "=?")
+		if !ok {
+			return false
+		}
+		for range 3 { // the charset, the encoding, the text
+			if _, rest, ok = strings.Cut(rest, "?"); !ok {
+				return true
+			}
+		}
+		if atom, ok = strings.CutPrefix(rest, "="); !ok {
+			return true
+		}
+	}
 }
 
 // run reads atoms and dots without anything between them; "" where none is.
