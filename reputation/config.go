@@ -32,6 +32,10 @@ type Config struct {
 	// LookBack is how far before a listing its report looks for the cause; 1h
 	// to 7d. Default: 24h.
 	LookBack time.Duration `toml:"look_back"`
+	// SuppressFor is how long a recipient whose server says that it does not
+	// exist is refused here (550 5.1.1) for the stream that wrote to it, without
+	// troubling the upstream; 0s to 365d, 0s never. Default: 7d.
+	SuppressFor time.Duration `toml:"suppress_for"`
 	// SuspectFactor is how far ahead of the next sender the first one must be
 	// before on_listing = "suspend_suspect" suspends it; at least 1. Default: 3.
 	SuspectFactor float64 `toml:"suspect_factor"`
@@ -44,6 +48,7 @@ type Config struct {
 func (c *Config) SetDefaults() {
 	c.Timeout = 4 * time.Second
 	c.CheckEvery = time.Hour
+	c.SuppressFor = 7 * 24 * time.Hour
 	c.LookBack = 24 * time.Hour
 	c.SuspectFactor = 3
 }
@@ -58,6 +63,7 @@ func (c *Config) Check(report func(key, problem string)) {
 	between(report, "timeout", c.Timeout, 100*time.Millisecond, 30*time.Second)
 	between(report, "check_every", c.CheckEvery, time.Minute, 7*24*time.Hour)
 	between(report, "look_back", c.LookBack, time.Hour, 7*24*time.Hour)
+	between(report, "suppress_for", c.SuppressFor, 0, 365*24*time.Hour)
 	if !(c.SuspectFactor >= 1 && c.SuspectFactor <= 1000) {
 		report("suspect_factor", "is not between 1 and 1000; 3 is usual")
 	}

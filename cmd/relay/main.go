@@ -33,6 +33,7 @@ var verbs = []verb{
 	{"check", "say what a configuration means and what is wrong with it", runCheck},
 	{"dkim", "make DKIM keys and print their DNS records", runDKIM},
 	{"hash-password", "hash a password for [user.NAME]", runHashPassword},
+	{"suppressions", "list, add and remove recipients that are not to be tried", runSuppressions},
 	{"replies", "say what replies of receivers mean, count them", runReplies},
 }
 

@@ -34,6 +34,8 @@ type node struct {
 	rules   *ruleset
 	limiter *ratelimit.Limiter
 	metrics *admin.Metrics
+	judges  *judges
+	control *admin.Control
 	server  *relay.Server
 
 	background context.Context
@@ -60,11 +62,17 @@ func startNode(io stdio, file *config.File) (_ *node, err error) {
 	if err := n.prepare(file); err != nil {
 		return nil, err
 	}
+	if err := n.openAdmin(file.Admin); err != nil {
+		return nil, err
+	}
 	listeners, err := n.listen(file)
 	if err != nil {
 		return nil, err
 	}
-	if err := n.openAdmin(file.Admin); err != nil {
+	if err := n.openControl(file); err != nil {
+		for _, l := range listeners {
+			l.Close()
+		}
 		return nil, err
 	}
 	n.serve(listeners)
@@ -90,7 +98,10 @@ func (n *node) prepare(file *config.File) error {
 	}
 	n.opened.add(func(ctx context.Context) { n.rules.close(ctx) })
 	n.rules.printMade(n.io.out)
-	observers := []mail.Observer{relay.NewLogObserver(n.log)}
+	if n.judges, err = n.openJudges(file); err != nil {
+		return err
+	}
+	observers := []mail.Observer{relay.NewLogObserver(n.log), n.judges}
 	if file.Journal.File != "" {
 		j, err := journal.Open(file.Journal, n.log, time.Now)
 		if err != nil {
@@ -102,7 +113,7 @@ func (n *node) prepare(file *config.File) error {
 	n.metrics = admin.NewMetrics(func() int64 { return n.server.Connections() })
 	n.server = relay.New(relay.Options{
 		Snapshot: n.rules.snapshot, Limiter: n.limiter, Observers: append(observers, n.metrics),
-		SpoolDir: os.TempDir(), Log: n.log,
+		Hooks: n.judges.hooks(), SpoolDir: os.TempDir(), Log: n.log,
 	})
 	return nil
 }

@@ -1,0 +1,62 @@
+package admin
+
+import (
+	"context"
+	"time"
+
+	"postern/reputation"
+)
+
+// SuppressionOrder is what the paths /suppressions/add and /remove take.
+type SuppressionOrder struct {
+	Stream    string        `json:"stream"` // "*" for all; on removal "" for any
+	Recipient string        `json:"recipient"`
+	For       time.Duration `json:"for"` // nanoseconds; 0: as configured
+	Reason    string        `json:"reason"`
+}
+
+// Suppressions serves the recipients that are known not to exist; s nil: none
+// are kept.
+func (c *Control) Suppressions(s *reputation.Suppressions) {
+	const none = Misuse("suppressions are not kept; set reputation.suppress_for")
+	c.Query("/suppressions", func(_ context.Context, get func(string) string) (any, error) {
+		if s == nil {
+			return nil, none
+		}
+		list := []reputation.Suppression{}
+		for _, e := range s.List() {
+			if (get("stream") == "" || e.Stream == get("stream")) && (get("recipient") == "" || e.Recipient == get("recipient")) {
+				list = append(list, e)
+			}
+		}
+		return list, nil
+	})
+	Act(c, "/suppressions/add", func(ctx context.Context, o SuppressionOrder) (any, error) {
+		switch {
+		case s == nil:
+			return nil, none
+		case o.Recipient == "" || o.Stream == "":
+			return nil, Misuse("stream and recipient are needed")
+		}
+		reason := "added by " + By(ctx)
+		if o.Reason != "" {
+			reason += ": " + o.Reason
+		}
+		s.Add(o.Stream, o.Recipient, reason, o.For)
+		return o, nil
+	})
+	Act(c, "/suppressions/remove", func(_ context.Context, o SuppressionOrder) (any, error) {
+		if s == nil {
+			return nil, none
+		}
+		if !s.Remove(o.Stream, o.Recipient) {
+			return nil, Misuse(o.Recipient + " is not suppressed")
+		}
+		return o, nil
+	})
+}
+
+// Held serves the streams and destinations whose mail waits.
+func (c *Control) Held(h *reputation.Held) {
+	c.Query("/held", func(context.Context, func(string) string) (any, error) { return h.List(), nil })
+}

@@ -1,0 +1,110 @@
+package main
+
+import (
+	"context"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"postern/config"
+	"postern/mail"
+	"postern/relay"
+	"postern/reputation"
+	"postern/upstream"
+)
+
+// judges are what decides about single recipients from memory: mailboxes that
+// do not exist, receivers that want less, domains without mail.
+type judges struct {
+	suppressions *reputation.Suppressions // nil: none are kept
+	held         *reputation.Held
+	resolver     *reputation.Resolver
+}
+
+// saveEvery is how often changed state goes to its file.
+const saveEvery = 10 * time.Second
+
+// openJudges reads their state and has it saved while the node runs.
+func (n *node) openJudges(file *config.File) (*judges, error) {
+	j := &judges{held: reputation.NewHeld(time.Now)}
+	var err error
+	j.resolver, err = reputation.NewResolver(reputation.ResolverOptions{
+		Servers: file.Reputation.Resolvers, Timeout: file.Reputation.Timeout,
+	})
+	if err != nil {
+		return nil, err
+	}
+	n.opened.add(func(context.Context) { j.resolver.Close() })
+	if file.Reputation.SuppressFor <= 0 {
+		return j, nil
+	}
+	j.suppressions = reputation.NewSuppressions(file.Reputation.SuppressFor, 0, time.Now)
+	path := filepath.Join(file.StateDir, "suppressions.json")
+	if err := j.suppressions.Load(path); err != nil {
+		n.log.Error("suppressions not read, going on without them", "err", err)
+	}
+	n.run(func(ctx context.Context) {
+		n.every(ctx, saveEvery, func() {
+			if err := j.suppressions.Save(path); err != nil {
+				n.log.Error("suppressions not saved", "err", err)
+			}
+		})
+	})
+	return j, nil
+}
+
+// every calls f at intervals until ctx ends, and once more then.
+func (n *node) every(ctx context.Context, interval time.Duration, f func()) {
+	tick := time.NewTicker(interval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			f()
+			return
+		case <-tick.C:
+			f()
+		}
+	}
+}
+
+// hooks are what sessions ask.
+func (j *judges) hooks() relay.Hooks {
+	checker := reputation.NewChecker(j.resolver)
+	h := relay.Hooks{Held: j.held.Left}
+	if j.suppressions != nil {
+		h.Suppressed = j.suppressions.Suppressed
+	}
+	h.Domain = func(ctx context.Context, domain string) *relay.DomainProblem {
+		switch checker.Look(ctx, domain) {
+		case reputation.NullMX:
+			return &relay.DomainProblem{NullMX: true}
+		case reputation.NoDomain:
+			return &relay.DomainProblem{}
+		}
+		return nil
+	}
+	return h
+}
+
+// Observe learns from what the upstream said about each recipient.
+func (j *judges) Observe(e *mail.Event) {
+	for i := range e.To {
+		r := &e.To[i]
+		if r.Rule != "upstream" {
+			continue
+		}
+		switch domain := domainOf(r.Address); {
+		case r.Code/100 == 2:
+			j.held.Relayed(e.Stream, domain)
+		case r.Class == string(upstream.NoSuchUser) && r.Code/100 == 5 && j.suppressions != nil:
+			j.suppressions.Add(e.Stream, r.Address, r.Reply, 0)
+		case r.Class == string(upstream.RateLimited):
+			reply := mail.Reply{Code: r.Code, Status: r.Status, Text: r.Reply}
+			j.held.Refused(e.Stream, domain, upstream.Classify("rcpt", reply.String()).Wait)
+		}
+	}
+}
+
+// domainOf is the domain of an address's key.
+func domainOf(key string) string { return key[strings.LastIndexByte(key, '@')+1:] }

@@ -1,0 +1,91 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"net/url"
+	"time"
+
+	"postern/admin"
+	"postern/config"
+	"postern/reputation"
+)
+
+func runSuppressions(io stdio, args []string) int {
+	return subcommands(io, "suppressions", args, map[string]func(stdio, []string) int{
+		"list": listSuppressions, "add": addSuppression, "remove": removeSuppression,
+	}, "list", "add", "remove")
+}
+
+func listSuppressions(io stdio, args []string) int {
+	v := newControlVerb(io, "suppressions list")
+	stream := v.flags.String("stream", "", "only those of a `stream`")
+	recipient := v.flags.String("recipient", "", "only this `address`")
+	if _, status, ok := v.parse(args, 0); !ok {
+		return status
+	}
+	var list []reputation.Suppression
+	if err := v.get("/suppressions", url.Values{"stream": {*stream}, "recipient": {*recipient}}, &list); err != nil {
+		return v.fail(err)
+	}
+	return v.print(list, func(w writer) {
+		fmt.Fprintln(w, "STREAM\tRECIPIENT\tUNTIL\tREASON")
+		for _, s := range list {
+			fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", s.Stream, s.Recipient, shortTime(s.Until), s.Reason)
+		}
+	})
+}
+
+func addSuppression(io stdio, args []string) int {
+	v := newControlVerb(io, "suppressions add")
+	o := admin.SuppressionOrder{Stream: reputation.AllStreams}
+	v.flags.StringVar(&o.Stream, "stream", o.Stream, "for mail of this `stream`; * is all")
+	v.flags.StringVar(&o.Reason, "reason", "", "`text` for the list")
+	v.flags.Func("for", "how `long`, as 7d; otherwise as configured", durationFlag(&o.For))
+	return suppressionAct(v, args, "/suppressions/add", &o)
+}
+
+func removeSuppression(io stdio, args []string) int {
+	v := newControlVerb(io, "suppressions remove")
+	var o admin.SuppressionOrder
+	v.flags.StringVar(&o.Stream, "stream", "", "for mail of this `stream` only")
+	return suppressionAct(v, args, "/suppressions/remove", &o)
+}
+
+func suppressionAct(v *controlVerb, args []string, path string, o *admin.SuppressionOrder) int {
+	words, status, ok := v.parse(args, 1)
+	if !ok {
+		return status
+	}
+	if len(words) == 0 {
+		return v.misuse("name the recipient, as bob@dest.example")
+	}
+	address, err := config.ParseAddress(words[0])
+	if err != nil {
+		return v.misuse("%q is not an address: %v", words[0], err)
+	}
+	o.Recipient = address.Key()
+	if err := v.act(path, o, nil); err != nil {
+		return v.fail(err)
+	}
+	return exitOK
+}
+
+// durationFlag reads a duration as the configuration writes it.
+func durationFlag(d *time.Duration) func(string) error {
+	return func(s string) (err error) {
+		*d, err = config.ParseDuration(s)
+		return err
+	}
+}
+
+// shortTime is a time for a table.
+func shortTime(t time.Time) string {
+	if t.IsZero() {
+		return "-"
+	}
+	return t.Local().Format("2006-01-02 15:04:05")
+}
+
+// writer is io.Writer where a parameter is called io.
+type writer = io.Writer
