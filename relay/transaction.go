@@ -3,6 +3,7 @@ package relay
 import (
 	"context"
 	"errors"
+	"strings"
 	"time"
 
 	"postern/mail"
@@ -98,7 +99,7 @@ func (s *session) mail(arg string) error {
 		r = replyMailSyntax(err)
 	}
 	if r != nil {
-		t.ev.From = quote(arg)
+		t.ev.From = quote(strings.TrimSpace(path))
 		t.refuse(stageMail, "syntax", r)
 		s.orphans = pipelinedBehind(t)
 		return s.fail(r)
@@ -225,7 +226,7 @@ func (t *transaction) attempt(arg string) (a attempt) {
 	case !ok:
 		a.shown, a.rule, a.reply = quote(arg), "syntax", replySyntax("RCPT TO:<address>")
 	case err != nil:
-		a.shown, a.rule, a.reply = quote(arg), "syntax", replyRcptSyntax(err)
+		a.shown, a.rule, a.reply = quote(strings.TrimSpace(path)), "syntax", replyRcptSyntax(err)
 	case a.index >= t.snap.Message.MaxRecipients:
 		a.rule, a.reply = "max_recipients", replyTooManyRecipients()
 	case t.lost != nil:
