@@ -142,7 +142,7 @@ func testRunner(t *testing.T) *runner {
 		t.Fatal(err)
 	}
 	t.Cleanup(l.close)
-	return &runner{lab: l, duration: 50 * time.Millisecond, rounds: 1, idle: 20, soak: time.Second, race: raceDetector}
+	return &runner{lab: l, duration: 50 * time.Millisecond, rounds: 1, idle: 20, soak: time.Second, race: underRace()}
 }
 
 // TestFloorForwardsSignedMail: what the relay is compared with does its work.

@@ -2,6 +2,8 @@ package main
 
 import (
 	"crypto/rsa"
+	"runtime/debug"
+	"slices"
 	"testing"
 
 	"postern/dkimsign"
@@ -20,4 +22,11 @@ func mustKey(t *testing.T, file string) *rsa.PrivateKey {
 		t.Fatal(err)
 	}
 	return key.(*rsa.PrivateKey)
+}
+
+// underRace: the relay is then built with the race detector, too, because most
+// of it is already built that way.
+func underRace() bool {
+	info, ok := debug.ReadBuildInfo()
+	return ok && slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"})
 }
