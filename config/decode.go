@@ -236,7 +236,7 @@ func (d *decoder) value(n *node, v reflect.Value, path, form string) {
 			d.tables(n, v, path, form)
 		}
 	case t.Kind() == reflect.Slice:
-		if d.wants(n, isList, path, "a list; put the value in brackets, as [%s]", asWritten(n)) {
+		if d.wants(n, isList, path, "a list; put the value in brackets, as [%s]", asWritten(n, path)) {
 			d.list(n, v, path, form)
 		}
 	default:
@@ -258,16 +258,19 @@ func kindName(n *node) string {
 }
 
 // asWritten repeats a short value for use in a remedy.
-func asWritten(n *node) string {
-	if n.kind < isList && n.kind != isText {
+func asWritten(n *node, path string) string {
+	if n.kind < isList && n.kind != isText && !isSecret(path) {
 		return n.text
 	}
-	return quoted(n)
+	return quoted(n, path)
 }
 
+// isSecret reports whether a value must not be shown: problems go to logs.
+func isSecret(path string) bool { return lastName(path) == "password" }
+
 // quoted is what a value would be as text.
-func quoted(n *node) string {
-	if n.kind < isList && len(n.text) < 60 {
+func quoted(n *node, path string) string {
+	if n.kind < isList && len(n.text) < 60 && !isSecret(path) {
 		return strconv.Quote(n.text)
 	}
 	return `"..."`
@@ -301,7 +304,7 @@ func (d *decoder) tables(n *node, v reflect.Value, path, form string) {
 
 // text decodes a type that reads itself.
 func (d *decoder) text(n *node, v reflect.Value, path string) {
-	if !d.wants(n, isText, path, "text; put it in quotes, as %s", quoted(n)) {
+	if !d.wants(n, isText, path, "text; put it in quotes, as %s", quoted(n, path)) {
 		return
 	}
 	var err error
@@ -361,7 +364,7 @@ func (d *decoder) duration(n *node, v reflect.Value, path string) {
 func (d *decoder) scalar(n *node, v reflect.Value, path, form string) {
 	switch v.Kind() {
 	case reflect.String:
-		if d.wants(n, isText, path, "text; put it in quotes, as %s", quoted(n)) {
+		if d.wants(n, isText, path, "text; put it in quotes, as %s", quoted(n, path)) {
 			v.SetString(n.text)
 		}
 	case reflect.Bool:

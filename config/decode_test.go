@@ -193,6 +193,7 @@ func TestDecodeTellsProblemsWithTheirPlace(t *testing.T) {
 		{"a list and tables of one name", "list = []\n[[list]]", `test.toml:2:3: list: is defined twice, first on line 1; keep one`},
 		{"a variable that is not set", `password_env = "NONE"`, `test.toml:1:1: password_env: the environment has no NONE, or it is empty; set it for the relay`},
 		{"two ways to give a password", "password = \"a\"\npassword_env = \"SECRET\"", `test.toml:1:1: password: is given in more than one way; keep one of password, password_file, password_env`},
+		{"a password without quotes is not shown", `password = 12345678`, `test.toml:1:12: password: is a whole number, not text; put it in quotes, as "..."`},
 		{"deep nesting", "files = " + strings.Repeat("[", 40) + strings.Repeat("]", 40), `lie more than 16 deep in one another; write it flatter`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -10,13 +10,13 @@ import (
 )
 
 // runCheck says whether a configuration is good and what it means: problems
-// and warnings on standard error, each with its place, then who may send what,
+// or warnings on standard error, each with its place, then who may send what,
 // as whom, by which way and how much.
 func runCheck(io stdio, args []string) int {
 	f := flag.NewFlagSet("relay check", flag.ContinueOnError)
 	f.SetOutput(io.err)
 	path := f.String("config", "", "configuration `file`")
-	quiet := f.Bool("quiet", false, "print problems and warnings only")
+	quiet := f.Bool("quiet", false, "print only problems and warnings")
 	if status, ok := parseFlags(f, args); !ok {
 		return status
 	}
@@ -40,21 +40,24 @@ func runCheck(io stdio, args []string) int {
 	return exitOK
 }
 
-// loadChecked reads a configuration and prints what is wrong with it and what
-// is doubtful in it, a line each; ok says that it can be used.
+// loadChecked reads a configuration and prints what is wrong with it, a line
+// each, or when nothing is, what is doubtful in it; ok says that it can be used.
 func loadChecked(io stdio, path string) (file *config.File, ok bool) {
 	file, warnings, err := config.Load(path)
 	var problems config.Problems
-	if errors.As(err, &problems) {
+	switch {
+	case errors.As(err, &problems):
 		for _, p := range problems {
 			fmt.Fprintln(io.err, p)
 		}
-	} else if err != nil {
+		return nil, false
+	case err != nil:
 		fmt.Fprintln(io.err, err)
+		return nil, false
 	}
 	for _, p := range warnings {
 		p.Text = "warning: " + p.Text
 		fmt.Fprintln(io.err, p)
 	}
-	return file, err == nil
+	return file, true
 }
