@@ -272,12 +272,12 @@ func look(r rune) rune {
 	return r
 }
 
-const aroundAddress = " \t<>()[]\"',;:|/"
+const aroundAddress = "@ \t<>()[]\"',;:|/"
 
 func lastWord(s string) string { return s[strings.LastIndexAny(s, aroundAddress)+1:] }
 
 func firstWord(s string) string {
-	if i := strings.IndexAny(s, aroundAddress+"@"); i >= 0 {
+	if i := strings.IndexAny(s, aroundAddress); i >= 0 {
 		return s[:i]
 	}
 	return s

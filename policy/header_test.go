@@ -3,6 +3,7 @@ package policy
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"postern/syntax"
 )
@@ -193,6 +194,7 @@ func TestDisplayNameThatShowsAnotherAddress(t *testing.T) {
 		{`=?utf-8?q?ceo=00=40partner.example?= <anna@example.org>`, true},
 		{`anna@example.org (ceo@partner.example)`, true},
 		{`(ceo@partner.example) anna@example.org`, true},
+		{`"x@ceo@partner.example" <anna@example.org>`, true},
 		{`"ceo@partner.example": anna@example.org;`, true},
 		{`(ceo@partner.example), anna@example.org`, true},
 		{`anna@example.org, (ceo@partner.example)`, true},
@@ -215,6 +217,28 @@ func TestDisplayNameThatShowsAnotherAddress(t *testing.T) {
 		rows[i].rule, rows[i].reply = "", ""
 	}
 	judgeAll(t, anna(func(c *ClientConfig) { c.DisplayNameAddress = Allow }), rows)
+}
+
+// 256 KiB of each must not take time that grows faster than its length.
+func TestHeaderTakesLinearTime(t *testing.T) {
+	r, c := one(t, anna(func(c *ClientConfig) {
+		c.DisplayNameAddress, c.CheckSender, c.CheckReplyTo, c.CheckResentFrom = Reject, true, true, true
+	}))
+	for _, pattern := range []string{"@", "a@", "a@b.", "a@b.c ", "=?", "=?utf-8?q?=40?=", "\u202e", "\u200b@", "<https://", "<", ">", "(", "auto-replied "} {
+		long := strings.Repeat(pattern, 256*1024/len(pattern))
+		for _, header := range []string{
+			"From: \"" + long + "\" <anna@example.org>\r\n", "From: anna@example.org (" + long + ")\r\n", "From: anna@example.org\r\nSubject: " + long + "\r\nReferences: x\r\n",
+			"From: anna@example.org\r\nList-Unsubscribe: " + long + "\r\n", "From: anna@example.org\r\nAuto-Submitted: " + long + "\r\n", "From: anna@example.org\r\nReply-To: " + long + "\r\n",
+			"From: anna@example.org\r\nContent-Type: multipart/report;" + long + "\r\n",
+		} {
+			start := time.Now()
+			r.Header(c, facts(t, header))
+			// It takes milliseconds; a square of it would take minutes.
+			if d := time.Since(start); d > 5*time.Second {
+				t.Errorf("%q takes %v", header[:60], d)
+			}
+		}
+	}
 }
 
 func TestStreamThatAsksForAWayOut(t *testing.T) {

@@ -75,7 +75,7 @@ func TestPatternsThatAreNone(t *testing.T) {
 	for _, s := range []string{
 		"", " ", "@", "@*", "@*.", "*", "**", "*@*", "example.org", "*.example.org", "a@", "@@example.org", "a@@example.org", "<a@example.org>", "<>",
 		"@example.org.", "@.example.org", "@*.example.org.", "@*.*.example.org", "@x.*.example.org", "@*example.org", "a@*.example.org", " a@example.org",
-		"a@example.org ", "*.x@example.org", "@ example.org", "a@example.org,b@example.org", "@[192.0.2.1", "@*.[192.0.2.1]", "*.x@example.org@y", "@exam_ple.org", "@-a.example",
+		"a@example.org ", "*.x@example.org", "@ example.org", "a@example.org,b@example.org", "@[192.0.2.1", "@*.[192.0.2.1]", `""@example.org`, "*.x@example.org@y", "@exam_ple.org", "@-a.example",
 		"@192.0.2.1", "@xn--a-ecp.ru", "@ｅxample.org", "@evil。example.org", "a b@example.org", "@example.org\r\n", "@exa\x00mple.org",
 	} {
 		var p patterns
