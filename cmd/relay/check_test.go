@@ -125,6 +125,19 @@ func TestCheckSaysWhoMaySendWhat(t *testing.T) {
 	}
 }
 
+func TestCheckSaysWhereLimitsAreCounted(t *testing.T) {
+	for redis, want := range map[string]string{
+		`addresses = ["127.0.0.1:6379"]`:                                   "counted in Redis, 127.0.0.1:6379, under postern; relays",
+		`addresses = ["127.0.0.1:1", "127.0.0.1:2"]`:                       "counted in Redis, the Cluster of 127.0.0.1:1, 127.0.0.1:2, under postern;",
+		"addresses = [\"127.0.0.1:1\"]\nmaster = \"main\"\nprefix = \"p\"": "counted in Redis, the server that the Sentinels 127.0.0.1:1 know as main, under p;",
+	} {
+		status, out, errs := checkText(t, checkedFile+"[redis]\n"+redis+"\n")
+		if status != exitOK || !strings.Contains(out, want) {
+			t.Errorf("status %d, %s, does not say %q:\n%s", status, errs, want, out)
+		}
+	}
+}
+
 func TestCheckListsEveryProblemAtOnce(t *testing.T) {
 	text := strings.NewReplacer(`"192.0.2.8/29"`, `"192.0.2.9/29"`, `messages = ["500/1h"]`, `messages = ["500"]`,
 		`generate = true`, `generrate = true`, `stream = "main"`, `stream = "mian"`).Replace(checkedFile)

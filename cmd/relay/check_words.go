@@ -166,11 +166,16 @@ func keyWords(d dkimsign.DomainConfig) string {
 }
 
 func storeWords(f *config.File) string {
-	if !f.Redis.Enabled() {
+	where := strings.Join(f.Redis.Addresses, ", ")
+	switch {
+	case !f.Redis.Enabled():
 		return "counted in this process; other relays count for themselves"
+	case f.Redis.Master != "":
+		where = "the server that the Sentinels " + where + " know as " + f.Redis.Master
+	case f.Redis.Cluster || len(f.Redis.Addresses) > 1:
+		where = "the Cluster of " + where
 	}
-	return "counted in Redis at " + strings.Join(f.Redis.Addresses, ", ") + " under " + f.Redis.Prefix +
-		"; relays with the same prefix share them"
+	return "counted in Redis, " + where + ", under " + f.Redis.Prefix + "; relays with the same prefix share them"
 }
 
 func addrWords(a netip.AddrPort) string {
