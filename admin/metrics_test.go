@@ -1,0 +1,114 @@
+package admin
+
+import (
+	"errors"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"postern/mail"
+)
+
+// get asks the handler for a path.
+func get(t *testing.T, h http.Handler, method, path string) (status int, body string) {
+	t.Helper()
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, httptest.NewRequest(method, path, nil))
+	b, err := io.ReadAll(w.Result().Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return w.Code, string(b)
+}
+
+func TestMetricsCountEvents(t *testing.T) {
+	m := NewMetrics(func() int64 { return 7 })
+	h := Handler(m, func() error { return nil })
+	relayed := mail.Event{
+		Client: "shop", Stream: "news", Stage: "forward", Outcome: mail.Relayed, Code: 250, Rule: "upstream", Upstream: "out",
+		From: "secret-sender@example.org", ClientIP: "192.0.2.77", Size: 1000, Duration: 30 * time.Millisecond,
+		To: []mail.RecipientEvent{
+			{Address: "reader@example.net", Outcome: mail.Relayed},
+			{Address: "gone@example.net", Outcome: mail.Rejected, Class: "no-such-user"},
+		},
+		Limits: []mail.LimitEvent{{Limit: "sender", Refused: true, Shadow: true}, {Limit: "client"}},
+	}
+	m.Observe(&relayed)
+	m.Observe(&relayed)
+	m.Observe(&mail.Event{
+		Client: "shop", Stream: "news", Stage: "rcpt", Outcome: mail.Deferred, Code: 450, Rule: "limit sender",
+		Limits: []mail.LimitEvent{{Limit: "sender", Key: "sender=secret-sender@example.org", Refused: true}},
+	})
+	m.Observe(&mail.Event{Stage: "auth", Outcome: mail.Rejected, Code: 535, Rule: "password"})
+	m.Observe(&mail.Event{Client: "shop", Stream: "news", Stage: "mail", Outcome: mail.Aborted, Rule: "client"})
+	status, body := get(t, h, "GET", "/metrics")
+	if status != http.StatusOK {
+		t.Fatalf("status %d", status)
+	}
+	for _, want := range []string{
+		`relay_transactions_total{client="shop",outcome="relayed",stage="forward",stream="news"} 2`,
+		`relay_transactions_total{client="",outcome="rejected",stage="auth",stream=""} 1`,
+		`relay_recipients_total{client="shop",outcome="rejected",stream="news"} 2`,
+		`relay_relayed_bytes_total{client="shop",stream="news"} 2000`,
+		`relay_refusals_total{code="450",rule="limit"} 1`,
+		`relay_refusals_total{code="535",rule="password"} 1`,
+		`relay_limit_refusals_total{limit="sender",mode="shadow"} 2`,
+		`relay_limit_refusals_total{limit="sender",mode="enforce"} 1`,
+		`relay_upstream_refusals_total{class="no-such-user",upstream="out"} 2`,
+		`relay_transaction_seconds_count{outcome="relayed"} 2`,
+		"relay_connections 7",
+		"go_goroutines",
+	} {
+		if !strings.Contains(body, want+"\n") && !strings.Contains(body, want+" ") {
+			t.Errorf("has no %s", want)
+		}
+	}
+	for _, unwanted := range []string{"secret-sender", "192.0.2.77", "reader@", `code="0"`} {
+		if strings.Contains(body, unwanted) {
+			t.Errorf("has %s", unwanted)
+		}
+	}
+}
+
+func TestMetricsTellTheStateOfParts(t *testing.T) {
+	m := NewMetrics(func() int64 { return 0 })
+	m.SetState("store", "", "redis")
+	m.SetState("store", "redis", "local")
+	m.SetState("store", "local", "redis")
+	_, body := get(t, Handler(m, nil), "GET", "/metrics")
+	for _, want := range []string{
+		`relay_state{part="store",state="redis"} 1`, `relay_state{part="store",state="local"} 0`,
+		`relay_state_changes_total{part="store",state="local"} 1`, `relay_state_changes_total{part="store",state="redis"} 1`,
+	} {
+		if !strings.Contains(body, want+"\n") {
+			t.Errorf("has no %s", want)
+		}
+	}
+}
+
+func TestHealthAndReadiness(t *testing.T) {
+	var missing error
+	h := Handler(NewMetrics(func() int64 { return 0 }), func() error { return missing })
+	for _, row := range []struct {
+		name, method, path string
+		missing            error
+		status             int
+		body               string
+	}{
+		{"alive", "GET", "/healthz", nil, 200, "ok\n"},
+		{"alive although not ready", "GET", "/healthz", errors.New("no store"), 200, "ok\n"},
+		{"ready", "GET", "/readyz", nil, 200, "ok\n"},
+		{"not ready says why", "GET", "/readyz", errors.New("no store"), 503, "no store\n"},
+		{"another path", "GET", "/", nil, 404, ""},
+		{"another method", "POST", "/metrics", nil, 405, ""},
+	} {
+		missing = row.missing
+		status, body := get(t, h, row.method, row.path)
+		if status != row.status || row.body != "" && body != row.body {
+			t.Errorf("%s: %d %q, want %d %q", row.name, status, body, row.status, row.body)
+		}
+	}
+}
