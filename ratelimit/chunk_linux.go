@@ -5,21 +5,21 @@ import (
 	"syscall"
 )
 
-// chunks owns the memory of records. It lies outside the heap: a million
+// chunkMemory owns the memory of records. It lies outside the heap: a million
 // records cost the collector nothing, neither time nor room for garbage.
-type chunks struct{ all [][]byte }
+type chunkMemory struct{ all [][]byte }
 
 // freeWith gives all chunks back once owner is gone.
-func (c *chunks) freeWith(owner *Embedded) { runtime.AddCleanup(owner, (*chunks).free, c) }
+func (c *chunkMemory) freeWith(owner *Embedded) { runtime.AddCleanup(owner, (*chunkMemory).free, c) }
 
-func (c *chunks) free() {
+func (c *chunkMemory) free() {
 	for _, m := range c.all {
 		_ = syscall.Munmap(m) // it was mapped here
 	}
 }
 
 // newChunk returns n zero bytes.
-func (c *chunks) newChunk(n int) ([]byte, error) {
+func (c *chunkMemory) newChunk(n int) ([]byte, error) {
 	m, err := syscall.Mmap(-1, 0, n, syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_ANON|syscall.MAP_PRIVATE)
 	if err != nil {
 		return nil, err

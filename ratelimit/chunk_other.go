@@ -2,9 +2,9 @@
 
 package ratelimit
 
-// chunks owns the memory of records: here, the heap.
-type chunks struct{}
+// chunkMemory owns the memory of records: here, the heap.
+type chunkMemory struct{}
 
-func (c *chunks) freeWith(*Embedded) {}
+func (c *chunkMemory) freeWith(*Embedded) {}
 
-func (c *chunks) newChunk(n int) ([]byte, error) { return make([]byte, n), nil }
+func (c *chunkMemory) newChunk(n int) ([]byte, error) { return make([]byte, n), nil }

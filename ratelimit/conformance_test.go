@@ -16,6 +16,8 @@ type testBed struct {
 	clock *fakeClock
 	// once: the store charges an Attempt once, however often it arrives.
 	once bool
+	// tick is what the store's clock resolves; moments within one are the same.
+	tick time.Duration
 }
 
 // testStore is what every store must pass. open returns an empty store of its
@@ -60,7 +62,7 @@ func testStore(t *testing.T, open func(t *testing.T) testBed) {
 func TestEmbeddedStore(t *testing.T) {
 	testStore(t, func(*testing.T) testBed {
 		clock := newFakeClock()
-		return testBed{Store: NewEmbedded(StoreConfig{Memory: 16 << 20}, clock.now), clock: clock}
+		return testBed{Store: NewEmbedded(StoreConfig{Memory: 16 << 20}, clock.now), clock: clock, tick: 1}
 	})
 }
 
@@ -155,8 +157,12 @@ func (as admissions) within(now time.Time, length time.Duration) (sum int64, cou
 // was refused had none among those of the last Length and a 64th.
 func testHardCap(t *testing.T, bed testBed) {
 	rnd := rand.New(rand.NewPCG(1, 2))
-	for _, length := range []time.Duration{time.Second, time.Minute, time.Hour, 24 * time.Hour, 31 * 24 * time.Hour} {
-		for _, most := range []int64{1, 7, 100, 600} {
+	lengths := []time.Duration{time.Second, time.Minute, time.Hour, 24 * time.Hour, 31 * 24 * time.Hour}
+	for i, length := range lengths {
+		for j, most := range []int64{1, 7, 100, 600} {
+			if bed.once && (i+j)%3 != 0 {
+				continue // every call is a round trip there
+			}
 			driveCap(t, bed, rnd, win(Recipients, most, length), win(Bytes, most*1000, 2*length/time.Second*time.Second))
 			if t.Failed() {
 				t.Fatalf("with %d in %s", most, length)
@@ -177,7 +183,7 @@ func driveCap(t *testing.T, bed testBed, rnd *rand.Rand, windows ...Window) {
 		// Bursts and pauses, now and then longer than the window.
 		if rnd.IntN(3) > 0 {
 			step := int64(windows[0].Length) / windows[0].Max
-			bed.clock.add(time.Duration(rnd.Int64N(2*step + 1)).Truncate(time.Millisecond))
+			bed.clock.add(time.Duration(rnd.Int64N(2*step + 1)).Truncate(bed.tick))
 		}
 		now := bed.clock.now()
 		q := bed.ask(t, Request{Recipients: 1 + rnd.Int64N(1+windows[0].Max/50), Bytes: 1 + rnd.Int64N(3000)}, budgetOf("l", key, windows...))
@@ -223,7 +229,7 @@ func driveCap(t *testing.T, bed testBed, rnd *rand.Rand, windows ...Window) {
 func testSpread(t *testing.T, bed testBed) {
 	for _, w := range []Window{
 		win(Recipients, 10, time.Second), win(Recipients, 60, time.Minute), win(Recipients, 500, time.Hour),
-		win(Recipients, 77, 24*time.Hour), win(Recipients, 1000, 31*24*time.Hour),
+		win(Recipients, 77, 24*time.Hour), win(Recipients, 300, 31*24*time.Hour),
 	} {
 		b := budgetOf("spread "+w.Length.String(), "all", w)
 		step := w.Length / time.Duration(w.Max)
@@ -579,7 +585,7 @@ func testParallel(t *testing.T, bed testBed) {
 
 func testAttempt(t *testing.T, bed testBed) {
 	if !bed.once {
-		t.Skip("this store cannot lose a reply")
+		return // it cannot lose a reply
 	}
 	b := func() Budget { return budgetOf("attempt", "all", win(Recipients, 10, time.Hour)) }
 	first := batchOf([]Request{{Recipients: 1}}, b())
@@ -727,8 +733,14 @@ func testDistinct(t *testing.T, bed testBed) {
 	}
 	// Of many the number is an estimate.
 	many := budgetOf("distinct", "client=many", win(DistinctRecipients, 20_000, time.Hour))
-	for i := range 5000 {
-		bed.ask(t, Request{Recipients: 1, Distinct: hashRecipient(time.Duration(i).String())}, many)
+	for i := range 50 {
+		b := batchOf(make([]Request, 100), many)
+		for j := range b.Requests {
+			b.Requests[j].Recipients, b.Requests[j].Distinct = 1, hashRecipient(time.Duration(100*i+j).String())
+		}
+		if err := bed.Take(t.Context(), b); err != nil {
+			t.Fatal(err)
+		}
 	}
 	if used := bed.look(t, many)[0].Used; used < 4000 || used > 6000 {
 		t.Errorf("estimate of 5000 distinct: %d", used)

@@ -46,7 +46,7 @@ func NewEmbedded(cfg StoreConfig, now func() time.Time) *Embedded {
 	e := &Embedded{clock: newElapsed(now), seed: maphash.MakeSeed(), dirty: make(chan struct{}, 1)}
 	e.names.Store(&names{limits: map[string]uint16{}, shares: map[string]uint8{"": 0}})
 	e.raises.Store(&[]Raise{})
-	memory := &chunks{}
+	memory := &chunkMemory{}
 	memory.freeWith(e)
 	// Four fifths for records and their index, the rest for busy keys.
 	perShard := int(cfg.Memory) / shardCount

@@ -11,7 +11,7 @@ import (
 // table of their indexes.
 type shard struct {
 	mu     sync.Mutex
-	store  *chunks
+	store  *chunkMemory
 	chunks [][]byte
 	next   uint32 // index of the first record never used
 	free   uint32 // 1 + index of a free record, chained by ext; 0: none
