@@ -38,6 +38,7 @@ import (
 //	U: none              and there are no more
 //	UC: command          the upstream got this command; a * stands for any text
 //	UC- command          and it did not get this one
+//	WAIT command         until the upstream gets this command
 func TestDialogs(t *testing.T) {
 	files, err := filepath.Glob("testdata/dialogs/*.txt")
 	if err != nil || len(files) == 0 {
@@ -153,6 +154,12 @@ func (d *dialog) line(line string) {
 	case "UC:":
 		if !d.commanded(rest) {
 			d.fatalf("upstream did not get %q but %q", rest, d.rig.up.Commands())
+		}
+	case "WAIT":
+		for limit := time.Now().Add(60 * time.Second); !d.commanded(rest); time.Sleep(time.Millisecond) {
+			if time.Now().After(limit) {
+				d.fatalf("upstream does not get %q but %q", rest, d.rig.up.Commands())
+			}
 		}
 	case "UC-":
 		if d.commanded(rest) {

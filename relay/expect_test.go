@@ -74,6 +74,8 @@ func eventField(e *mail.Event, key string) (string, bool) {
 		return strings.Join(e.Authors, ","), true
 	case "signed":
 		return strings.Join(e.Signed, ","), true
+	case "upstream":
+		return e.Upstream, true
 	case "reply":
 		return e.Reply, true
 	case "err":

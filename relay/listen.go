@@ -176,7 +176,11 @@ func (s *session) proxyHeader() error {
 	if len(rest) > 0 {
 		s.conn = &prefixConn{Conn: s.conn, prefix: append([]byte(nil), rest...)}
 	}
-	if h.Command.IsLocal() { // a health check of the proxy itself
+	if h.Command.IsLocal() {
+		// A health check of the proxy itself, or (version 1, UNKNOWN) a client
+		// whose address it cannot tell. Neither may be taken for what the
+		// proxy's own address is.
+		s.peer.Addr = netip.AddrPortFrom(netip.IPv4Unspecified(), 0)
 		return nil
 	}
 	from, to := addrPort(h.SourceAddr), addrPort(h.DestinationAddr)
