@@ -35,6 +35,8 @@ type Finding struct {
 	// policy, Mechanism what decided SPF.
 	Result    string `json:"result,omitempty"`
 	Mechanism string `json:"mechanism,omitempty"`
+
+	last Status // before it became unknown
 }
 
 // Key tells findings of one run apart and finds the same one in the next.

@@ -27,6 +27,8 @@ type StreamIdentity struct {
 	Addresses []netip.Addr
 	// Silent: nothing leaves by it.
 	Silent bool
+	// OnListing is what a listing does to it.
+	OnListing Action
 }
 
 // DomainIdentity is a domain that clients send as.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 )
@@ -71,6 +72,7 @@ func (p *Preflight) first() []check {
 		p.streamChecks(s, add)
 	}
 	for _, d := range p.id.Domains {
+		add(func(ctx context.Context) { p.resolver.walk(ctx, d.Name) }) // dmarc then finds the answers, or their lack, at hand
 		if d.Below {
 			continue
 		}
@@ -104,7 +106,7 @@ func (p *Preflight) streamChecks(s StreamIdentity, add func(check)) {
 	}
 	for _, ip := range s.Addresses {
 		add(func(ctx context.Context) { p.ptr(ctx, s, ip) })
-		if isHostName(s.EHLO) {
+		if isHostName(s.EHLO) && strings.Contains(s.EHLO, ".") {
 			add(func(ctx context.Context) { p.spfHelo(ctx, s, ip) })
 		}
 	}

@@ -120,7 +120,7 @@ func systemServers(file string) []string {
 	}
 	var servers []string
 	for _, s := range c.Servers {
-		if _, err := resolverAddress(s); err == nil { // without those that have a zone
+		if _, err := resolverAddress(s); err == nil {
 			servers = append(servers, s)
 		}
 	}

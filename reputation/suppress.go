@@ -47,6 +47,13 @@ func NewSuppressions(keep time.Duration, max int, now func() time.Time) *Suppres
 	return &Suppressions{keep: cmp.Or(keep, 7*24*time.Hour), max: cmp.Or(max, 200_000), now: now, entries: map[suppressed]Suppression{}}
 }
 
+// SetKeep changes how long new entries hold, for a reload.
+func (s *Suppressions) SetKeep(keep time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.keep = cmp.Or(keep, 7*24*time.Hour)
+}
+
 // Suppressed reports whether a recipient of a stream is not to be tried.
 func (s *Suppressions) Suppressed(stream, recipient string) bool {
 	s.mu.RLock()

@@ -1,0 +1,325 @@
+package reputation
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Evidence is one reason to believe that a target is listed.
+type Evidence struct {
+	// Source is "zone NAME" or "reply of DESTINATION".
+	Source string    `json:"source"`
+	List   string    `json:"list,omitempty"`
+	Time   time.Time `json:"time"`
+	Last   time.Time `json:"last"` // when it was seen last
+	// Codes are the answers of a zone with their meaning.
+	Codes []string `json:"codes,omitempty"`
+	// Text is that of the zone, or the reply.
+	Text         string    `json:"text,omitempty"`
+	Weight       float64   `json:"weight"`
+	Transactions []string  `json:"transactions,omitempty"` // that were refused
+	Ended        time.Time `json:"ended,omitzero"`
+	Zone         string    `json:"zone,omitempty"`        // of a poll
+	Destination  string    `json:"destination,omitempty"` // of a reply: upstream and domain of the recipient
+
+	accepted int // transactions that this destination took since
+}
+
+// Listing is the report on one listing: where, by what evidence, who may have
+// caused it, and what to do.
+type Listing struct {
+	ID       int        `json:"id"`
+	Target   Target     `json:"target"`
+	Streams  []string   `json:"streams"`
+	Opened   time.Time  `json:"opened"`
+	Ended    time.Time  `json:"ended,omitzero"`
+	Evidence []Evidence `json:"evidence"`
+	// Suspects are ranked; empty: nobody changed enough to be one.
+	Suspects []Suspect `json:"suspects"`
+	Delist   []string  `json:"delist"`    // steps
+	FixFirst []string  `json:"fix_first"` // in this order
+	Action   string    `json:"action,omitempty"`
+	Paused   []string  `json:"paused,omitempty"`   // streams
+	Released bool      `json:"released,omitempty"` // an operator let them go on
+}
+
+// Open reports whether the listing has not ended.
+func (l *Listing) Open() bool { return l.Ended.IsZero() }
+
+// book keeps the listings, open and past.
+type book struct {
+	now      func() time.Time
+	listings []*Listing // oldest first
+	pending  map[Target][]*Evidence
+	last     int // ID
+}
+
+const (
+	maxListings = 500 // past ones
+	maxEvidence = 40  // of one listing
+	maxPending  = 5000
+	maxIDs      = 20 // transactions of one evidence
+	// replyFor is how long a refusal counts when nothing more is heard.
+	replyFor = 24 * time.Hour
+	// acceptedEnds is how many transactions a destination must take after a
+	// refusal until that is over.
+	acceptedEnds = 2
+)
+
+func newBook(now func() time.Time) *book { return &book{now: now, pending: map[Target][]*Evidence{}} }
+
+func (b *book) open(t Target) *Listing {
+	for _, l := range b.listings {
+		if l.Target == t && l.Open() {
+			return l
+		}
+	}
+	return nil
+}
+
+// note takes evidence in. It returns the listing that it opens, or nil. sure:
+// the evidence stands for itself, whatever its weight.
+func (b *book) note(t Target, e Evidence, sure bool) *Listing {
+	e.Last = e.Time
+	if l := b.open(t); l != nil {
+		l.join(e)
+		return nil
+	}
+	list := b.joinPending(t, e)
+	if !sure && weightOf(list) < 1 && !twoTransactions(list) {
+		return nil
+	}
+	delete(b.pending, t)
+	b.last++
+	l := &Listing{ID: b.last, Target: t, Opened: b.now()}
+	for _, p := range list {
+		l.Evidence = append(l.Evidence, *p)
+	}
+	b.listings = append(b.listings, l)
+	b.trim()
+	return l
+}
+
+// weightOf sums up what zones say.
+func weightOf(list []*Evidence) (w float64) {
+	for _, e := range list {
+		if e.Zone != "" {
+			w += e.Weight
+		}
+	}
+	return w + 1e-9 // ten times 0.1 is one
+}
+
+// twoTransactions reports whether refusals of two transactions are there.
+func twoTransactions(list []*Evidence) bool {
+	var ids []string
+	for _, e := range list {
+		for _, id := range e.Transactions {
+			if !slices.Contains(ids, id) {
+				ids = append(ids, id)
+			}
+		}
+	}
+	return len(ids) >= 2
+}
+
+// joinPending keeps evidence that does not open a listing by itself.
+func (b *book) joinPending(t Target, e Evidence) []*Evidence {
+	now := b.now()
+	list := slices.DeleteFunc(b.pending[t], func(p *Evidence) bool { return p.Zone == "" && now.Sub(p.Last) > replyFor })
+	if i := slices.IndexFunc(list, e.same); i >= 0 {
+		list[i].join(&e)
+	} else if len(list) < maxEvidence {
+		list = append(list, &e)
+	}
+	if _, known := b.pending[t]; !known && len(b.pending) >= maxPending {
+		for old := range b.pending { // any one: targets are ours, so this many are not real
+			delete(b.pending, old)
+			break
+		}
+	}
+	b.pending[t] = list
+	return list
+}
+
+func (e *Evidence) same(o *Evidence) bool { return e.Source == o.Source && e.List == o.List }
+
+func (e *Evidence) join(o *Evidence) {
+	e.Last = later(e.Last, o.Time)
+	e.Text = cmp.Or(o.Text, e.Text)
+	if len(o.Codes) > 0 {
+		e.Codes = o.Codes
+	}
+	for _, id := range o.Transactions {
+		if len(e.Transactions) < maxIDs && !slices.Contains(e.Transactions, id) {
+			e.Transactions = append(e.Transactions, id)
+		}
+	}
+	e.accepted = 0
+	e.Ended = time.Time{}
+}
+
+func (l *Listing) join(e Evidence) {
+	for i := range l.Evidence {
+		if l.Evidence[i].same(&e) {
+			l.Evidence[i].join(&e)
+			return
+		}
+	}
+	if len(l.Evidence) < maxEvidence {
+		l.Evidence = append(l.Evidence, e)
+	}
+}
+
+// zoneEnds notes that a zone lists a target no longer.
+func (b *book) zoneEnds(t Target, zone string) *Listing {
+	b.pending[t] = slices.DeleteFunc(b.pending[t], func(e *Evidence) bool { return e.Zone == zone })
+	if len(b.pending[t]) == 0 {
+		delete(b.pending, t)
+	}
+	l := b.open(t)
+	if l == nil {
+		return nil
+	}
+	for i := range l.Evidence {
+		if e := &l.Evidence[i]; e.Zone == zone && e.Ended.IsZero() {
+			e.Ended = b.now()
+		}
+	}
+	return b.endIfOver(l)
+}
+
+// accepted notes that a destination took mail from a target.
+func (b *book) accepted(t Target, destination string) *Listing {
+	l := b.open(t)
+	if l == nil {
+		return nil
+	}
+	for i := range l.Evidence {
+		e := &l.Evidence[i]
+		if e.Zone != "" || e.Destination != destination || !e.Ended.IsZero() {
+			continue
+		}
+		if e.accepted++; e.accepted >= acceptedEnds {
+			e.Ended = b.now()
+		}
+	}
+	return b.endIfOver(l)
+}
+
+// expire ends what was heard of for the last time long ago, and what zones say
+// that are asked no longer. It returns the listings that end by it.
+func (b *book) expire(zones []*polledZone) (ended []*Listing) {
+	now := b.now()
+	for _, l := range b.listings {
+		if !l.Open() {
+			continue
+		}
+		for i := range l.Evidence {
+			e := &l.Evidence[i]
+			old := e.Zone == "" && now.Sub(e.Last) >= replyFor
+			if e.Ended.IsZero() && (old || e.Zone != "" && zoneNamed(zones, e.Zone) == nil) {
+				e.Ended = now
+			}
+		}
+		if b.endIfOver(l) != nil {
+			ended = append(ended, l)
+		}
+	}
+	return ended
+}
+
+// endIfOver ends a listing that nothing speaks for any longer.
+func (b *book) endIfOver(l *Listing) *Listing {
+	weight := 0.0
+	for i := range l.Evidence {
+		e := &l.Evidence[i]
+		if !e.Ended.IsZero() {
+			continue
+		}
+		if e.Zone == "" {
+			return nil
+		}
+		weight += e.Weight
+	}
+	if weight > 0 {
+		return nil
+	}
+	l.Ended = b.now()
+	return l
+}
+
+// trim forgets the oldest past listings.
+func (b *book) trim() {
+	for past := len(b.listings) - maxListings; past > 0; past-- {
+		i := slices.IndexFunc(b.listings, func(l *Listing) bool { return !l.Open() })
+		if i < 0 {
+			return
+		}
+		b.listings = slices.Delete(b.listings, i, i+1)
+	}
+}
+
+// advise writes what to do about a listing.
+func (l *Listing) advise(zones []*polledZone) {
+	l.Delist = nil
+	for i := range l.Evidence {
+		e := &l.Evidence[i]
+		if z := zoneNamed(zones, e.Zone); z != nil && z.config.Delist != "" {
+			l.Delist = append(l.Delist, fmt.Sprintf("%s: ask for removal at %s", e.Zone, strings.ReplaceAll(z.config.Delist, "{}", l.Target.Name)))
+		} else if link := firstLink(e.Text); link != "" {
+			l.Delist = append(l.Delist, fmt.Sprintf("%s: see %s", cmp.Or(e.List, e.Source), link))
+		}
+	}
+	if len(l.Delist) == 0 {
+		l.Delist = []string{"no removal page is known: set delist for the zone, or look for the list's own page"}
+	}
+	l.FixFirst = []string{"stop the cause before asking for removal: lists that are asked too early list again, and longer"}
+	for _, s := range l.Suspects[:min(len(l.Suspects), 3)] {
+		l.FixFirst = append(l.FixFirst, s.remedy())
+	}
+	if len(l.Suspects) == 0 {
+		l.FixFirst = append(l.FixFirst, "no sender stands out: look at open proxies and other mail sources behind "+l.Target.Name+", and at shared neighbours of its network")
+	}
+	l.FixFirst = append(l.FixFirst, "check identity: relay check --dns")
+}
+
+func (s *Suspect) remedy() string {
+	switch {
+	case s.Kind == string(aClient):
+		return fmt.Sprintf("client %s: relay suspend client %s, then look at what it runs (%s)", s.Name, s.Name, s.Explain())
+	case s.Kind == string(aUser) || s.User != "":
+		user := s.Name
+		if s.Kind != string(aUser) {
+			user = s.User
+		}
+		return fmt.Sprintf("%s %s: change the password of user %s (%s)", s.Kind, s.Name, user, s.Explain())
+	}
+	return fmt.Sprintf("sender %s of client %s: stop it there (%s)", s.Name, s.Client, s.Explain())
+}
+
+func zoneNamed(zones []*polledZone, name string) *polledZone {
+	for _, z := range zones {
+		if name != "" && z.name == name {
+			return z
+		}
+	}
+	return nil
+}
+
+// firstLink finds an https or http link in a reply or a zone's text.
+func firstLink(text string) string {
+	for _, scheme := range []string{"https://", "http://"} {
+		if i := strings.Index(text, scheme); i >= 0 {
+			link := text[i:]
+			if end := strings.IndexAny(link, " \t\r\n\"<>)]"); end >= 0 {
+				link = link[:end]
+			}
+			return strings.TrimRight(link, ".,;")
+		}
+	}
+	return ""
+}

@@ -1,0 +1,383 @@
+package reputation
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"net/netip"
+	"path/filepath"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Kinds of events.
+const (
+	EventFinding  = "finding"  // a check changed its end
+	EventListed   = "listed"   // a listing began
+	EventSuspect  = "suspect"  // who may have caused it
+	EventDelisted = "delisted" // a listing ended
+	EventZone     = "zone"     // a blocklist is no longer believed, or again
+	EventRefusal  = "refusal"  // a receiver refused for what a check found wrong
+	EventPaused   = "paused"   // a stream waits because of a listing
+	EventResumed  = "resumed"  // it goes on
+	EventDropped  = "dropped"  // transactions came faster than they could be counted
+)
+
+// Event is one change that an operator should hear of.
+type Event struct {
+	Time    time.Time `json:"time"`
+	Kind    string    `json:"kind"`
+	Status  Status    `json:"status"` // how bad it is
+	Subject string    `json:"subject"`
+	Text    string    `json:"text"`
+	Finding *Finding  `json:"finding,omitempty"`
+	Listing *Listing  `json:"listing,omitempty"` // a copy
+	Suspect *Suspect  `json:"suspect,omitempty"`
+}
+
+// Setup is what a configuration says; Reload takes a new one.
+type Setup struct {
+	Config   Config
+	Identity Identity
+}
+
+// Options are what a Monitor is made of.
+type Options struct {
+	Setup Setup
+	// Held is where streams are paused. nil: a memory that nobody else asks.
+	Held *Held
+	// StateDir is where listings and history are kept. Blank: nowhere.
+	StateDir string
+	Now      func() time.Time // nil: time.Now
+	Log      *slog.Logger     // for faults of the state files
+	// OnEvent is told of changes, one at a time; it must not block.
+	OnEvent func(Event)
+	// OnKeys is told what DNS says about the DKIM keys, by "domain/selector",
+	// after each run of the checks. nil: nobody.
+	OnKeys func(map[string]KeyState)
+	// Outlier is the score of the outlier watch for a sender, user or client; at
+	// least 1 is an alarm. nil: none.
+	Outlier func(kind, name, client string) float64
+	// Suspend suspends a suspect. nil: nothing is suspended.
+	Suspend func(s Suspect, reason string) error
+}
+
+// Monitor watches our identity and listings in the background. All methods are
+// safe for concurrent use and, apart from Run, answer from memory.
+type Monitor struct {
+	held     *Held
+	opts     Options
+	now      func() time.Time
+	resolver atomic.Pointer[Resolver]
+	queue    chan Transaction
+	wake     chan struct{}
+	dropped  atomic.Int64
+	saving   sync.Mutex
+
+	mu        sync.Mutex
+	setup     Setup
+	reloaded  bool // and not yet checked
+	poller    *poller
+	book      *book
+	history   *History
+	findings  []Finding
+	checked   time.Time
+	nextCheck time.Time
+	asked     map[string]time.Time // identity checks that refusals asked for
+	jobs      []job
+}
+
+// job is a look at DNS that a refusal asks for.
+type job struct {
+	transaction string
+	target      Target // to confirm, with the zone that the refusal names
+	zone        string
+	domain      string // to check with an address
+	address     netip.Addr
+	reply       string
+}
+
+const (
+	queueSize   = 8192
+	maxJobs     = 256
+	maxAsked    = 1000
+	askAgain    = 10 * time.Minute
+	saveEvery   = 5 * time.Minute
+	pauseFor    = 24 * time.Hour // renewed while the listing lasts
+	expireEvery = time.Minute
+	checkBound  = 2 * time.Minute
+)
+
+// NewMonitor makes a monitor from what an earlier one has saved; Run starts it.
+// The error is one of the configuration.
+func NewMonitor(o Options) (*Monitor, error) {
+	m := &Monitor{
+		opts: o, now: o.Now, queue: make(chan Transaction, queueSize), wake: make(chan struct{}, 1), asked: map[string]time.Time{},
+	}
+	if m.now == nil {
+		m.now = time.Now
+	}
+	if m.opts.Log == nil {
+		m.opts.Log = slog.New(slog.DiscardHandler)
+	}
+	if m.opts.OnEvent == nil {
+		m.opts.OnEvent = func(Event) {}
+	}
+	if m.held = o.Held; m.held == nil {
+		m.held = NewHeld(m.now)
+	}
+	m.book = newBook(m.now)
+	m.history = NewHistory(cmp.Or(o.Setup.Config.LookBack, 24*time.Hour))
+	m.load()
+	return m, m.Reload(o.Setup)
+}
+
+// Reload takes a new configuration; the checks run anew. After an error the old
+// one stays.
+func (m *Monitor) Reload(s Setup) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	r := m.resolver.Load()
+	if r == nil || m.setup.Config.Timeout != s.Config.Timeout || !slices.Equal(m.setup.Config.Resolvers, s.Config.Resolvers) {
+		var err error
+		r, err = NewResolver(ResolverOptions{Servers: s.Config.Resolvers, Timeout: s.Config.Timeout, Now: m.now})
+		if err != nil {
+			return err
+		}
+	}
+	var zones []*zone
+	for _, name := range sortedZones(s.Config.DNSBL) {
+		z, err := newZone(name, s.Config.DNSBL[name])
+		if err != nil {
+			return fmt.Errorf("reputation.dnsbl.%q: %w", name, err)
+		}
+		zones = append(zones, z)
+	}
+	m.resolver.Store(r)
+	m.setup, m.reloaded = s, true
+	m.poller = newPoller(r, zones, m.now).inherit(m.poller)
+	m.poller.restore(m.book.listings)
+	m.signal()
+	return nil
+}
+
+func sortedZones(zones map[string]ZoneConfig) []string {
+	names := make([]string, 0, len(zones))
+	for name := range zones {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return names
+}
+
+// signal wakes the goroutine that looks at DNS.
+func (m *Monitor) signal() {
+	select {
+	case m.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Note takes in a finished transaction. It is counted in the background, and
+// left out when that cannot keep up. Nothing of t may change afterwards.
+func (m *Monitor) Note(t Transaction) {
+	select {
+	case m.queue <- t:
+	default:
+		m.dropped.Add(1)
+	}
+}
+
+// Run watches until ctx ends, and then saves what it knows.
+func (m *Monitor) Run(ctx context.Context) {
+	var wg sync.WaitGroup
+	wg.Go(func() { m.count(ctx) })
+	wg.Go(func() { m.look(ctx) })
+	wg.Wait()
+	for {
+		select {
+		case t := <-m.queue:
+			m.take(&t)
+			continue
+		default:
+		}
+		break
+	}
+	m.resolver.Load().Close()
+	m.save()
+}
+
+// count takes transactions off the queue.
+func (m *Monitor) count(ctx context.Context) {
+	for {
+		select {
+		case t := <-m.queue:
+			m.take(&t)
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// look does what is due by DNS, and keeps the state files.
+func (m *Monitor) look(ctx context.Context) {
+	saved := m.now()
+	for ctx.Err() == nil {
+		next := m.step(ctx)
+		if now := m.now(); now.Sub(saved) >= saveEvery {
+			m.save()
+			saved = now
+		}
+		timer := time.NewTimer(max(next.Sub(m.now()), 10*time.Millisecond))
+		select {
+		case <-m.wake:
+		case <-timer.C:
+		case <-ctx.Done():
+		}
+		timer.Stop()
+	}
+}
+
+// step does all that is due now and returns when the next thing is.
+func (m *Monitor) step(ctx context.Context) time.Time {
+	m.runJobs(ctx)
+	m.mu.Lock()
+	now := m.now()
+	check := m.reloaded || !now.Before(m.nextCheck)
+	m.reloaded = false
+	setup := m.setup
+	m.mu.Unlock()
+	if check {
+		m.check(ctx, setup)
+	}
+	m.poll(ctx)
+	m.expire()
+	m.tellDropped()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	next := m.nextCheck
+	if at, ok := m.poller.due(); ok && at.Before(next) {
+		next = at
+	}
+	if soon := now.Add(expireEvery); soon.Before(next) {
+		next = soon
+	}
+	return next
+}
+
+// check runs the identity checks and tells of what has changed.
+func (m *Monitor) check(ctx context.Context, setup Setup) {
+	ctx, cancel := context.WithTimeout(ctx, checkBound)
+	defer cancel()
+	report := Check(ctx, m.resolver.Load(), setup.Identity, m.now)
+	if ctx.Err() != nil {
+		report.Keys = nil // half a run says nothing
+	}
+	m.mu.Lock()
+	before := m.findings
+	first := m.checked.IsZero()
+	m.findings, m.checked = report.Findings, m.now()
+	every := cmp.Or(setup.Config.CheckEvery, time.Hour)
+	m.nextCheck = m.checked.Add(every + rand.N(every/10+1) - every/20)
+	m.mu.Unlock()
+	if m.opts.OnKeys != nil && report.Keys != nil {
+		m.opts.OnKeys(report.Keys)
+	}
+	for _, f := range changed(before, report.Findings, first) {
+		m.tell(Event{Kind: EventFinding, Status: f.Status, Subject: f.Check + " " + f.Subject,
+			Text: fmt.Sprintf("%s: %s", f.Seen, cmp.Or(f.Change, "good again")), Finding: &f})
+	}
+}
+
+// changed returns the findings that differ in status from those of the run
+// before. What passes for the first time, and what becomes or was unknown for a
+// while, is no news; an end that stays the same across an unknown one neither.
+func changed(before, now []Finding, first bool) (news []Finding) {
+	old := make(map[string]Status, len(before))
+	for i := range before {
+		old[before[i].Key()] = before[i].lasting()
+	}
+	for i := range now {
+		f := &now[i]
+		was, known := old[f.Key()]
+		switch {
+		case f.Status == Unknown:
+			f.last = was
+			if !known && first {
+				news = append(news, *f)
+			}
+		case f.Status == was, !known && f.Status == Pass, was == "" && f.Status == Pass:
+		default:
+			news = append(news, *f)
+		}
+	}
+	return news
+}
+
+// lasting is the status, or the one before it became unknown.
+func (f *Finding) lasting() Status {
+	if f.Status == Unknown {
+		return f.last
+	}
+	return f.Status
+}
+
+// tell passes an event on.
+func (m *Monitor) tell(e Event) {
+	e.Time = m.now()
+	m.opts.OnEvent(e)
+}
+
+func (m *Monitor) tellDropped() {
+	if n := m.dropped.Swap(0); n > 0 {
+		m.tell(Event{Kind: EventDropped, Status: Warn, Subject: "transactions",
+			Text: fmt.Sprintf("%d transactions came faster than they could be counted; reports leave them out", n)})
+	}
+}
+
+// Findings returns those of the last run, and when that was; the zero time
+// before the first.
+func (m *Monitor) Findings() ([]Finding, time.Time) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return slices.Clone(m.findings), m.checked
+}
+
+// Listings returns a copy of all reports, the newest last.
+func (m *Monitor) Listings() []Listing {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	list := make([]Listing, len(m.book.listings))
+	for i, l := range m.book.listings {
+		list[i] = l.copy()
+	}
+	return list
+}
+
+// Zones returns what is known of each blocklist.
+func (m *Monitor) Zones() []ZoneStatus {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.poller.status()
+}
+
+func (l *Listing) copy() Listing {
+	c := *l
+	c.Evidence = slices.Clone(l.Evidence)
+	for i := range c.Evidence {
+		c.Evidence[i].Transactions = slices.Clone(c.Evidence[i].Transactions)
+	}
+	return c
+}
+
+// file is the path of a state file, or "".
+func (m *Monitor) file(name string) string {
+	if m.opts.StateDir == "" {
+		return ""
+	}
+	return filepath.Join(m.opts.StateDir, name)
+}

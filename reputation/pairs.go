@@ -1,0 +1,69 @@
+package reputation
+
+import (
+	"hash/maphash"
+	"math"
+)
+
+// pairSet remembers pairs of client and recipient in two generations of a
+// Bloom filter: of a million pairs it takes about one in a hundred new ones for
+// known, and when one generation is full the other is forgotten.
+type pairSet struct {
+	Seeds    [2]uint64
+	Now, Old []uint64
+	Count    int // bits set in Now
+}
+
+const (
+	pairWords  = 1 << 17 // 1 MiB a generation
+	pairBits   = pairWords * 64
+	pairHashes = 5
+)
+
+func newPairSet() *pairSet {
+	return &pairSet{Seeds: [2]uint64{randomSeed(), randomSeed()}, Now: make([]uint64, pairWords), Old: make([]uint64, pairWords)}
+}
+
+// add remembers a pair, and reports whether it was known.
+func (p *pairSet) add(client, recipient string) bool {
+	h1 := fnv(p.Seeds[0], client, recipient)
+	h2 := fnv(p.Seeds[1], client, recipient) | 1
+	now, old := true, true
+	for i := range uint64(pairHashes) {
+		bit := (h1 + i*h2) % pairBits
+		w, m := bit/64, uint64(1)<<(bit%64)
+		old = old && p.Old[w]&m != 0
+		if p.Now[w]&m == 0 {
+			now = false
+			p.Now[w] |= m
+			p.Count++
+		}
+	}
+	if p.Count > pairBits/2 {
+		p.Old, p.Now, p.Count = p.Now, p.Old, 0
+		clear(p.Now)
+	}
+	return now || old
+}
+
+// fnv hashes by FNV-1a from a seed, so that a saved set can be used again, and
+// mixes the end.
+func fnv(seed uint64, a, b string) uint64 {
+	h := seed ^ 14695981039346656037
+	for i := range len(a) {
+		h = (h ^ uint64(a[i])) * 1099511628211
+	}
+	h = (h ^ 0xff) * 1099511628211
+	for i := range len(b) {
+		h = (h ^ uint64(b[i])) * 1099511628211
+	}
+	h ^= h >> 32
+	h *= 0xd6e8feb86659fd93
+	return h ^ h>>32
+}
+
+// randomSeed is one that peers cannot know.
+func randomSeed() uint64 { return new(maphash.Hash).Sum64() }
+
+// decay is what is left after days.
+func decay(days int64) float64 { return math.Exp2(-float64(max(days, 0)) / halfLife) }
