@@ -66,11 +66,41 @@ func (c *conn) watch(ctx context.Context) (stop func()) {
 	}
 }
 
-// arm gives the I/O that follows d of time.
+// arm gives the I/O that follows d of time, less where ctx has a deadline.
 func (c *conn) arm(ctx context.Context, d time.Duration) error {
-	c.raw.SetDeadline(time.Now().Add(d))
+	c.raw.SetDeadline(earlier(ctx, d))
 	// The end of ctx may have been overwritten just now.
 	return ctx.Err()
+}
+
+// earlier is the deadline of ctx or d from now.
+func earlier(ctx context.Context, d time.Duration) time.Time {
+	at := time.Now().Add(d)
+	if end, ok := ctx.Deadline(); ok && end.Before(at) {
+		return end
+	}
+	return at
+}
+
+// ended is ctx.Err, but does not rely on ctx to notice its own deadline.
+func ended(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if end, ok := ctx.Deadline(); ok && !time.Now().Before(end) {
+		return context.DeadlineExceeded
+	}
+	return nil
+}
+
+// undated is a context that leaves its deadline to who has it.
+type undated struct{ context.Context }
+
+func (undated) Deadline() (time.Time, bool) { return time.Time{}, false }
+
+// within is ctx for at most d, ending by itself also at the deadline of ctx.
+func within(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
+	return context.WithDeadline(undated{ctx}, earlier(ctx, d))
 }
 
 // flush writes the command group in one write.

@@ -179,6 +179,50 @@ func TestCancelAbortsIO(t *testing.T) {
 	}
 }
 
+// silent has a deadline that it does not notice by itself.
+type silent struct {
+	context.Context
+	at time.Time
+}
+
+func (s silent) Deadline() (time.Time, bool) { return s.at, true }
+
+func TestDeadlineCountsWithoutATimerBehindIt(t *testing.T) {
+	for _, stage := range []smtptest.Stage{smtptest.Greeting, smtptest.Handshake, smtptest.Mail, smtptest.Rcpt, smtptest.Data, smtptest.Dot} {
+		t.Run(string(stage), func(t *testing.T) {
+			t.Parallel()
+			gate := smtptest.NewGate()
+			u, s := start(t, smtptest.Options{Faults: []smtptest.Fault{{Stage: stage, Gate: gate}}, Offer: []string{"STARTTLS"}}, func(c *Config) {
+				if stage == smtptest.Handshake {
+					c.TLS = EncryptRequired
+				}
+			})
+			ctx := silent{t.Context(), time.Now().Add(short)}
+			r := send(ctx, u, Route{}, mail.Envelope{}, Content{Prefix: []byte(plainText)}, recipients("b@b.example")...)
+			if !errors.Is(r.err, context.DeadlineExceeded) || errors.Is(r.err, ErrUnknownOutcome) != (stage == smtptest.Dot) {
+				t.Errorf("got %v", r)
+			}
+			gate.Release()
+			if r := deliver(t, u, "b@b.example"); r.codes() != "250 final 250" {
+				t.Errorf("the next one: %v, %d connections", r, s.Accepted())
+			}
+		})
+	}
+}
+
+func TestDeadlineEndsTheWaitForAConnection(t *testing.T) {
+	u, _ := start(t, smtptest.Options{}, func(c *Config) { c.MaxConnections = 1 })
+	holder := u.Begin(Route{}, &mail.Envelope{})
+	defer holder.Close()
+	if _, err := holder.Recipients(t.Context(), recipients("b@b.example"), nil); err != nil {
+		t.Fatal(err)
+	}
+	r := send(silent{t.Context(), time.Now().Add(short)}, u, Route{}, mail.Envelope{}, Content{}, recipients("b@b.example")...)
+	if !errors.Is(r.err, context.DeadlineExceeded) {
+		t.Errorf("got %v", r)
+	}
+}
+
 func TestBodyRefusedHalfWay(t *testing.T) {
 	// The host replies and hangs up after 1,000 octets; the refusal counts.
 	for mode, offer := range modes {

@@ -50,9 +50,8 @@ func (h *host) acquire(ctx context.Context, rt route, fresh bool) (c *conn, err 
 	if w == nil || err != nil {
 		return c, err
 	}
-	timer := time.NewTimer(h.cfg.WaitTimeout)
+	timer := time.NewTimer(time.Until(earlier(ctx, h.cfg.WaitTimeout)))
 	defer timer.Stop()
-	err = errBusy
 	select {
 	case c, ok := <-w.got:
 		if !ok {
@@ -61,10 +60,12 @@ func (h *host) acquire(ctx context.Context, rt route, fresh bool) (c *conn, err 
 		return c, nil
 	case <-timer.C:
 	case <-ctx.Done():
-		err = ctx.Err()
 	}
 	h.desert(w)
-	return nil, err
+	if err := ended(ctx); err != nil {
+		return nil, err
+	}
+	return nil, errBusy
 }
 
 // claim does what acquire can do at once; dead are connections to close.

@@ -235,7 +235,7 @@ func (u *Upstream) take(ctx context.Context, rt route, fresh bool) (*conn, error
 			return c, nil
 		}
 		errs = append(errs, fmt.Errorf("%s: %w", h.addr, err))
-		if ctx.Err() != nil {
+		if ended(ctx) != nil {
 			break
 		}
 	}
@@ -276,7 +276,7 @@ func (u *Upstream) takeFrom(ctx context.Context, h *host, rt route, fresh bool) 
 	}
 	h.free()
 	// Our own address or the caller's patience says nothing about the host.
-	if !errors.Is(err, ErrSource) && ctx.Err() == nil {
+	if !errors.Is(err, ErrSource) && ended(ctx) == nil {
 		h.fail()
 	}
 	return nil, err
