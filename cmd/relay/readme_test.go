@@ -99,6 +99,7 @@ func TestReadmeTellsWhatTheExampleRefuses(t *testing.T) {
 	}
 	d.say("MAIL FROM:<a@example.org>", "250")
 	d.say("RCPT TO:<reader@example.net>", "450 4.7.1 <a@example.org>: sender limit of 3 messages in 1m reached, retry in ")
+	d.say("QUIT", "221")
 	if n := len(p.outbox()); n != 3 {
 		t.Errorf("outbox has %d messages", n)
 	}
