@@ -32,6 +32,7 @@ var verbs = []verb{
 	{"serve", "run the relay", runServe},
 	{"check", "say what a configuration means and what is wrong with it", runCheck},
 	{"dkim", "make DKIM keys and print their DNS records", runDKIM},
+	{"explain", "tell one transaction in words, from the journal", runExplain},
 	{"hash-password", "hash a password for [user.NAME]", runHashPassword},
 	{"suppressions", "list, add and remove recipients that are not to be tried", runSuppressions},
 	{"replies", "say what replies of receivers mean, count them", runReplies},

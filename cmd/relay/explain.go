@@ -1,0 +1,148 @@
+package main
+
+import (
+	"cmp"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"postern/config"
+	"postern/journal"
+	"postern/mail"
+	"postern/ratelimit"
+)
+
+// runExplain tells one transaction in words, from the journal.
+func runExplain(io stdio, args []string) int {
+	f := flag.NewFlagSet("relay explain", flag.ContinueOnError)
+	f.SetOutput(io.err)
+	path := f.String("config", "", "configuration `file` that names the journal")
+	file := f.String("journal", "", "journal `file`; rotated ones beside it are read, too; - is standard input")
+	asJSON := f.Bool("json", false, "print the event as JSON")
+	if status, ok := parseOpenFlags(f, args); !ok {
+		return status
+	}
+	if f.NArg() != 1 {
+		fmt.Fprintln(io.err, "relay explain: name one transaction by its id, as in the log line, in Received or in the reply")
+		return exitUsage
+	}
+	files, err := journalFiles(*path, *file)
+	if err != nil {
+		fmt.Fprintf(io.err, "relay explain: %v\n", err)
+		return exitUsage
+	}
+	errFound := errors.New("found")
+	err = journal.Read(files, io.in, func(e *mail.Event) error {
+		if e.ID != f.Arg(0) {
+			return nil
+		}
+		if *asJSON {
+			printJSON(io, e)
+		} else {
+			fmt.Fprint(io.out, explainEvent(e))
+		}
+		return errFound
+	})
+	switch {
+	case errors.Is(err, errFound):
+		return exitOK
+	case err != nil:
+		fmt.Fprintf(io.err, "relay explain: %v\n", err)
+		return exitFault
+	}
+	fmt.Fprintf(io.err, "relay explain: no transaction %q in %s\n", f.Arg(0), strings.Join(files, ", "))
+	return exitFault
+}
+
+// journalFiles are the journal of a configuration or the one that is named,
+// oldest first.
+func journalFiles(path, file string) ([]string, error) {
+	switch {
+	case file == "-":
+		return []string{"-"}, nil
+	case file == "" && path == "":
+		return nil, errors.New("-config or -journal is missing; name the journal")
+	case file == "":
+		c, _, err := config.Load(path)
+		if err != nil {
+			return nil, err
+		}
+		if file = c.Journal.File; file == "" {
+			return nil, fmt.Errorf("%s keeps no journal; set journal.file", path)
+		}
+	}
+	files, err := journal.SetAside(file)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := os.Stat(file); err == nil || len(files) == 0 {
+		files = append(files, file)
+	}
+	return files, nil
+}
+
+// explainEvent writes an event for people.
+func explainEvent(e *mail.Event) string {
+	var b strings.Builder
+	line := func(key, format string, args ...any) { fmt.Fprintf(&b, "%-12s%s\n", key, fmt.Sprintf(format, args...)) }
+	line("transaction", "%s, begun %s, %s long", e.ID, e.Time.Local().Format(time.DateTime+".000"), e.Duration.Round(time.Millisecond))
+	line("client", "%s from [%s] on listener %s, as %q%s%s", cmp.Or(e.Client, "none"), e.ClientIP, e.Listener, e.Helo,
+		prefixed(", user ", e.User), prefixed(", ", e.TLS))
+	line("from", "<%s>%s", strings.Trim(e.From, "<>"), prefixed(", header From ", strings.Join(e.Authors, ", ")))
+	if e.MessageID != "" || e.Size > 0 {
+		line("message", "%d octets%s", e.Size, prefixed(", Message-ID ", e.MessageID))
+	}
+	if e.Upstream != "" {
+		line("way", "stream %s, upstream %s%s%s", e.Stream, e.Upstream, prefixed(" at ", e.Host), prefixed(" from ", e.SourceIP))
+	}
+	if len(e.Signed) > 0 {
+		line("signed", "%s", strings.Join(e.Signed, ", "))
+	}
+	for _, l := range e.Limits {
+		line("limit", "%s", explainLook(&l))
+	}
+	for i := range e.To {
+		r := &e.To[i]
+		line("to", "<%s> %s", r.Address, verdictWords(r.Outcome, r.Code, r.Status, r.Rule, r.Reply)+prefixed(", class ", r.Class))
+	}
+	line("end", "%s at stage %s", verdictWords(e.Outcome, e.Code, e.Status, e.Rule, e.Reply), e.Stage)
+	if len(e.Shadow) > 0 {
+		line("shadow", "would have been refused by %s", strings.Join(e.Shadow, ", "))
+	}
+	if e.Err != "" {
+		line("fault", "%s", e.Err)
+	}
+	return b.String()
+}
+
+func explainLook(l *mail.LimitEvent) string {
+	s := fmt.Sprintf("%s on %s: %d of %d %s in %s", l.Limit, l.Key, l.Used, l.Max, strings.ReplaceAll(l.Unit, "_", " "), ratelimit.FormatWindow(l.Window))
+	switch {
+	case l.Refused && l.Shadow:
+		s += ", no room; a shadow limit, not enforced"
+	case l.Refused:
+		s += ", no room"
+	case l.Near:
+		s += ", now over 80 %"
+	}
+	return s + prefixed("; most of it by ", strings.Join(l.Top, ", "))
+}
+
+func verdictWords(outcome string, code int, status, rule, reply string) string {
+	s := outcome
+	if code > 0 {
+		s += fmt.Sprintf(" with %d%s", code, prefixed(" ", status))
+	}
+	return s + prefixed(" by ", rule) + prefixed(": ", reply)
+}
+
+// prefixed is s behind a word, or nothing.
+func prefixed(prefix, s string) string {
+	if s == "" {
+		return ""
+	}
+	return prefix + s
+}

@@ -1,0 +1,49 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"strings"
+	"testing"
+	"time"
+
+	"postern/mail"
+)
+
+func TestExplainTellsATransaction(t *testing.T) {
+	e := mail.Event{
+		Time: time.Unix(1700000000, 0), Duration: 12 * time.Millisecond, ID: "x1", Client: "shop", ClientIP: "192.0.2.1", Listener: "mta",
+		Helo: "h", User: "bob", TLS: "TLSv1.3", Stream: "main", From: "news@example.org", Authors: []string{"news@example.org"},
+		To:   []mail.RecipientEvent{{Address: "b@dest.example", Outcome: mail.Deferred, Code: 450, Status: "4.7.1", Rule: "limit sender"}},
+		Size: 100, Stage: "rcpt", Outcome: mail.Deferred, Code: 450, Status: "4.7.1", Rule: "limit sender", Upstream: "up", Reply: "450 4.7.1 no",
+		Limits: []mail.LimitEvent{{Limit: "sender", Key: "sender=news@example.org", Unit: "messages", Window: time.Hour, Max: 500, Used: 500, Refused: true, Top: []string{"a 62%"}}},
+		Shadow: []string{"from_mismatch"}, Err: "some fault",
+	}
+	var in bytes.Buffer
+	for _, id := range []string{"x0", "x1", "x2"} {
+		e.ID = id
+		json.NewEncoder(&in).Encode(&e)
+	}
+	var out, errs bytes.Buffer
+	status := run(stdio{&in, &out, &errs}, []string{"explain", "-journal", "-", "x1"})
+	if status != exitOK {
+		t.Fatalf("status %d: %s", status, errs.String())
+	}
+	for _, want := range []string{
+		"transaction x1,", "shop from [192.0.2.1] on listener mta", "user bob", "<news@example.org>",
+		"limit       sender on sender=news@example.org: 500 of 500 messages in 1h, no room; most of it by a 62%",
+		"to          <b@dest.example> deferred with 450 4.7.1 by limit sender",
+		"end         deferred with 450 4.7.1 by limit sender: 450 4.7.1 no at stage rcpt",
+		"shadow      would have been refused by from_mismatch", "fault       some fault",
+	} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("lacks %q:\n%s", want, out.String())
+		}
+	}
+	if status := run(stdio{strings.NewReader(""), &out, &errs}, []string{"explain", "-journal", "-", "x9"}); status != exitFault {
+		t.Errorf("unknown id: status %d", status)
+	}
+	if status := run(stdio{strings.NewReader(""), &out, &errs}, []string{"explain", "x9"}); status != exitUsage {
+		t.Errorf("no journal: status %d", status)
+	}
+}
