@@ -184,7 +184,7 @@ func (s *session) bdat(arg string) error {
 	t := s.tx
 	switch {
 	case s.chunksFailed:
-		return s.discard(size, func() error { return s.fail(replyChunksFailed()) })
+		return s.discard(size, func() error { return s.laterChunk(size) })
 	case t == nil:
 		return s.discard(size, s.outOfPlace)
 	case t.chunked != nil:
@@ -196,6 +196,16 @@ func (s *session) bdat(arg string) error {
 	}
 	t.chunked = t.intake(false)
 	return s.takeChunk(t, size, last)
+}
+
+// laterChunk refuses a chunk behind one that failed. Chunks with octets are what
+// an honest client had pipelined, and no errors.
+func (s *session) laterChunk(size int64) error {
+	if size == 0 {
+		return s.fail(replyChunksFailed())
+	}
+	s.reply(replyChunksFailed())
+	return nil
 }
 
 func (s *session) takeChunk(t *transaction, size int64, last bool) error {
