@@ -84,7 +84,7 @@ func TestCheckSaysWhoMaySendWhat(t *testing.T) {
 		t.Fatalf("status %d, %s", status, errs)
 	}
 	for _, want := range []string{
-		"relay.example.org, as read from relay.toml",
+		"relay.toml is good; it means:\n\nhostname:      relay.example.org\n",
 		"listener mta:  127.0.0.1:2525, not encrypted, passwords taken in plain text, for it is loopback",
 		"listener all:  192.0.2.1:25, not encrypted, no passwords",
 		"client office\n  who:         hosts in 192.0.2.16/28\n  as:          anybody at example.org\n",

@@ -18,7 +18,8 @@ import (
 // explain writes in plain words what a configuration does. The form may
 // change; errors of w show at its end.
 func explain(w io.Writer, f *config.File) {
-	fmt.Fprintf(w, "%s, as read from %s\n\n", f.Hostname, f.Path())
+	fmt.Fprintf(w, "%s is good; it means:\n\n", f.Path())
+	line(w, "hostname", f.Hostname)
 	for _, name := range sorted(f.Listener) {
 		line(w, "listener "+name, listenerWords(f.Listener[name]))
 	}
