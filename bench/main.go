@@ -1,7 +1,7 @@
 // Command bench measures the relay beside the floor, the least possible relay,
 // with a load source and a sink of its own, all on loopback.
 //
-//	go run ./bench [-quick] [-run REGEXP] [-time 2s] [-rounds 5] [-soak 10m]
+//	go run ./bench [-quick] [-run REGEXP] [-time 2s] [-rounds 5] [-soak 10m] [-scale]
 //
 // Source, sink, Redis, floor and relay share the machine's cores, so that only
 // the ratios travel between machines. Floor and relay take turns; a figure is
@@ -43,6 +43,7 @@ func main() {
 type options struct {
 	run     *regexp.Regexp
 	list    bool
+	scaling bool
 	results string // folder
 	keep    bool
 	runner  runner
@@ -57,6 +58,7 @@ func parse(args []string, out io.Writer) (options, error) {
 	f.StringVar(&pattern, "run", "", "run only rows whose name matches the `regexp`")
 	f.BoolVar(&quick, "quick", false, "one short round a row: shows that all works, measures little")
 	f.BoolVar(&o.list, "list", false, "print the names of the rows")
+	f.BoolVar(&o.scaling, "scale", false, "measure how cost grows, for docs/scale.md, in place of the rows")
 	f.StringVar(&o.results, "results", "bench/results", "`folder` of kept results; blank: keep none")
 	f.StringVar(&o.runner.given, "relay", "", "measure this `program` instead of building cmd/relay")
 	f.DurationVar(&o.runner.duration, "time", 2*time.Second, "of one round")
@@ -108,6 +110,10 @@ func bench(ctx context.Context, args []string, out io.Writer) error {
 		return err
 	}
 	defer o.runner.lab.close()
+	if o.scaling {
+		_, err := o.scale(ctx, out)
+		return err
+	}
 	return o.measure(ctx, chosen, out)
 }
 

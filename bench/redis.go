@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"net"
+	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -19,13 +20,13 @@ var scriptSHA = func() string {
 
 // startRedis runs a redis-server of its own that keeps nothing on disk, and
 // loads the floor's script.
-func startRedis(ctx context.Context, dir string) (*process, string, error) {
+func startRedis(ctx context.Context, dir string, more ...string) (*process, string, error) {
 	port, err := freePort()
 	if err != nil {
 		return nil, "", err
 	}
-	p, err := start(ctx, dir, "redis.log", "redis-server", "--bind", "127.0.0.1", "--port", strconv.Itoa(port),
-		"--save", "", "--appendonly", "no", "--dir", dir)
+	args := []string{"--bind", "127.0.0.1", "--port", strconv.Itoa(port), "--save", "", "--appendonly", "no", "--dir", dir}
+	p, err := start(ctx, dir, "redis.log", "redis-server", append(args, more...)...)
 	if err != nil {
 		return nil, "", fmt.Errorf("%w (Debian package redis-server)", err)
 	}
@@ -55,4 +56,93 @@ func freePort() (int, error) {
 	}
 	defer ln.Close()
 	return ln.Addr().(*net.TCPAddr).Port, nil
+}
+
+// keys is how many keys a Redis server holds.
+func keys(addr string) (n int, err error) {
+	err = probe(addr, func(c *stream) error {
+		c.out = append(c.out, "*1\r\n$6\r\nDBSIZE\r\n"...)
+		line, err := c.line()
+		if err != nil {
+			return err
+		}
+		n, err = strconv.Atoi(strings.TrimPrefix(string(line), ":"))
+		return err
+	})
+	return n, err
+}
+
+// slots is how many hash slots a Cluster divides among its servers.
+const slots = 16384
+
+// startCluster runs n Redis servers that form a Cluster without replicas.
+func startCluster(ctx context.Context, dir string, n int) (stores []*store, err error) {
+	defer func() {
+		if err != nil {
+			for _, s := range stores {
+				s.stop()
+			}
+			stores = nil
+		}
+	}()
+	for i := range n {
+		sub, err := os.MkdirTemp(dir, "redis-")
+		if err != nil {
+			return stores, err
+		}
+		port, err := freePort() // of the bus between them
+		if err != nil {
+			return stores, err
+		}
+		bus := strconv.Itoa(port)
+		p, addr, err := startRedis(ctx, sub, "--cluster-enabled", "yes", "--cluster-port", bus)
+		if err != nil {
+			return stores, err
+		}
+		s := &store{p, addr, bus}
+		stores = append(stores, s)
+		from, to := i*slots/n, (i+1)*slots/n-1
+		if err := s.ask("+OK", "CLUSTER", "ADDSLOTSRANGE", strconv.Itoa(from), strconv.Itoa(to)); err != nil {
+			return stores, err
+		}
+		if host, port, _ := net.SplitHostPort(stores[0].addr); i > 0 {
+			if err := s.ask("+OK", "CLUSTER", "MEET", host, port, stores[0].bus); err != nil {
+				return stores, err
+			}
+		}
+	}
+	for _, s := range stores {
+		if err := s.await(s.addr, time.Minute, func(c *stream) error {
+			return c.ask("cluster_state:ok", "CLUSTER", "INFO")
+		}); err != nil {
+			return stores, err
+		}
+	}
+	return stores, nil
+}
+
+// ask sends one command and wants a line of the answer, among the first two.
+func (s *store) ask(want string, args ...string) error {
+	return probe(s.addr, func(c *stream) error { return c.ask(want, args...) })
+}
+
+func (s *stream) ask(want string, args ...string) error {
+	s.out = fmt.Appendf(s.out, "*%d\r\n", len(args))
+	for _, a := range args {
+		s.out = fmt.Appendf(s.out, "$%d\r\n%s\r\n", len(a), a)
+	}
+	var line []byte
+	for range 2 {
+		var err error
+		if line, err = s.line(); err != nil {
+			return err
+		}
+		if string(line) == want {
+			return nil
+		}
+		if line[0] != '$' {
+			break
+		}
+	}
+	return fmt.Errorf("%s: redis answered %q", strings.Join(args, " "), line)
 }

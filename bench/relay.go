@@ -21,11 +21,13 @@ const selector = "bench"
 // setup is how the relay is configured for a row.
 type setup struct {
 	keys    string // "", "rsa" or "rsa+ed25519"
-	redis   string // address; "": embedded limits
+	redis   string // addresses, separated by commas; "": embedded limits
+	prefix  string // of the keys in Redis; "": one of this relay's own
 	windows int    // of limits per sender
 	limits  int    // limit tables beyond the first, of one window each
 	journal bool
 	secure  bool // TLS on both sides
+	quiet   bool // no log line for each transaction
 }
 
 // lab is what all rows share.
@@ -172,7 +174,14 @@ func (l *lab) config(s setup, addr, upstream string) string {
 		p("\n[dkim.%q]\nkeys = [%s]", domain, strings.Join(keys, ", "))
 	}
 	if s.redis != "" {
-		p("\n[redis]\naddresses = [%q]\nprefix = \"bench%d\"", s.redis, time.Now().UnixNano())
+		prefix := s.prefix
+		if prefix == "" {
+			prefix = fmt.Sprintf("bench%d", time.Now().UnixNano())
+		}
+		p("\n[redis]\naddresses = [%s]\nprefix = %q", quoted(strings.Split(s.redis, ",")), prefix)
+	}
+	if s.quiet {
+		p("\n[log]\nlevel = \"warn\"")
 	}
 	if s.journal {
 		p("\n[journal]\nfile = \"state/journal.jsonl\"")
