@@ -159,7 +159,7 @@ func testHardCap(t *testing.T, bed testBed) {
 	rnd := rand.New(rand.NewPCG(1, 2))
 	lengths := []time.Duration{time.Second, time.Minute, time.Hour, 24 * time.Hour, 31 * 24 * time.Hour}
 	for i, length := range lengths {
-		for j, most := range []int64{1, 7, 100, 600} {
+		for j, most := range []int64{1, 7, 90, 300} {
 			if bed.once && (i+j)%3 != 0 {
 				continue // every call is a round trip there
 			}
@@ -179,7 +179,7 @@ func driveCap(t *testing.T, bed testBed, rnd *rand.Rand, windows ...Window) {
 		index int
 	}
 	var back []kept
-	for range 400 + 4*windows[0].Max {
+	for range 200 + 2*windows[0].Max {
 		// Bursts and pauses, now and then longer than the window.
 		if rnd.IntN(3) > 0 {
 			step := int64(windows[0].Length) / windows[0].Max

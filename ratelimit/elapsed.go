@@ -14,7 +14,8 @@ import (
 type elapsed struct {
 	now   func() time.Time
 	start time.Time
-	wall  bool // no monotonic reading
+	base  int64 // what read gives at start
+	wall  bool  // no monotonic reading
 
 	mu   sync.Mutex // of what follows; only for wall
 	skew int64
@@ -25,11 +26,11 @@ const elapsedBase = int64(400 * 24 * time.Hour)
 
 func newElapsed(now func() time.Time) *elapsed {
 	start := now()
-	return &elapsed{now: now, start: start, wall: start == start.Round(0), last: elapsedBase}
+	return &elapsed{now: now, start: start, base: elapsedBase, wall: start == start.Round(0), last: elapsedBase}
 }
 
 func (e *elapsed) read() int64 {
-	at := elapsedBase + int64(e.now().Sub(e.start))
+	at := e.base + int64(e.now().Sub(e.start))
 	if !e.wall {
 		return at
 	}
@@ -40,4 +41,12 @@ func (e *elapsed) read() int64 {
 	}
 	e.last = at + e.skew
 	return e.last
+}
+
+// resume makes the time go on from at, before the first read that counts.
+func (e *elapsed) resume(at int64) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.start = e.now()
+	e.base, e.last, e.skew = at, at, 0
 }

@@ -155,6 +155,7 @@ func (e *Embedded) refund(sh *shard, hash uint32, r *Return) {
 	now := e.clock.read()
 	rec := sh.record(i)
 	sh.clean(rec, now)
+	sh.changed = true
 	for j := range r.Budget.Windows {
 		w := &r.Budget.Windows[j]
 		id := makeWindowID(w.Unit, w.Length, e.windowShare(w, r.Budget.Share))
@@ -239,6 +240,7 @@ func (e *Embedded) record(r *Record) error {
 	}
 	rec := sh.record(i)
 	sh.clean(rec, now)
+	sh.changed = true
 	rec.setTouched(uint32(now / int64(time.Second)))
 	id := makeWindowID(r.Unit, r.Length, e.shareID(r.Share))
 	if r.Unit == DistinctRecipients {
@@ -290,7 +292,10 @@ func (e *Embedded) limitNames() map[uint16]string {
 
 // Reset forgets the counts of a budget.
 func (e *Embedded) Reset(_ context.Context, limit, key string) error {
-	id := e.limitID(limit)
+	id, ok := e.names.Load().limits[limit]
+	if !ok {
+		return nil
+	}
 	hash := e.hash(id, []byte(key))
 	sh := e.shard(hash)
 	sh.mu.Lock()

@@ -3,6 +3,7 @@ package ratelimit
 import (
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"runtime"
 	"runtime/debug"
 	"testing"
@@ -71,7 +72,7 @@ var floodWindows = []Window{win(Messages, 60, time.Minute), win(Messages, 500, t
 func TestEmbeddedHoldsAMillionSenders(t *testing.T) {
 	senders := 1_000_000
 	if raceEnabled {
-		senders = 150_000
+		senders = 100_000
 	}
 	clock := newFakeClock()
 	var cfg StoreConfig
@@ -120,7 +121,7 @@ func TestEmbeddedForgetsTheLeastUsedFirst(t *testing.T) {
 		}
 	}
 	// Far more than fit, all at a tenth of their limit.
-	if n := flood(t, e, 0, 150_000, w); n > 0 {
+	if n := flood(t, e, 0, 100_000, w); n > 0 {
 		t.Errorf("%d newcomers were refused, though others could go", n)
 	}
 	total := 0
@@ -143,7 +144,7 @@ func TestEmbeddedFullOfBusyKeysSaysSo(t *testing.T) {
 	e := NewEmbedded(StoreConfig{Memory: 16 << 20}, clock.now)
 	bed := testBed{Store: e, clock: clock}
 	w := []Window{win(Messages, 1, time.Hour)}
-	refused := flood(t, e, 0, 70_000, w)
+	refused := flood(t, e, 0, 60_000, w)
 	if refused == 0 {
 		t.Fatal("nothing was refused, so a key at its limit was forgotten")
 	}
@@ -170,12 +171,15 @@ func TestEmbeddedFullOfBusyKeysSaysSo(t *testing.T) {
 func TestEmbeddedBoundsLargeBodies(t *testing.T) {
 	clock := newFakeClock()
 	e := NewEmbedded(StoreConfig{Memory: 16 << 20}, clock.now)
-	bed := testBed{Store: e, clock: clock}
 	w := []Window{win(Messages, 1000, time.Hour), win(Recipients, 1000, 24*time.Hour), win(Bytes, 1e6, time.Minute)}
-	for i := range 3000 {
-		b := budgetOf("sender", "sender="+time.Duration(i).String(), w...)
-		for range 100 {
-			bed.ask(t, Request{Recipients: 1, Bytes: 1}, b)
+	b := batchOf([]Request{{Recipients: 1, Bytes: 1}}, budgetOf("sender", "", w...))
+	for i := range 2200 {
+		b.Budgets[0].Key = fmt.Appendf(nil, "sender=%d", i)
+		for range 70 {
+			b.Budgets[0].Paid = false
+			if err := e.Take(t.Context(), b); err != nil {
+				t.Fatal(err)
+			}
 			clock.add(time.Millisecond)
 		}
 	}
@@ -194,7 +198,7 @@ func TestEmbeddedLogIsBounded(t *testing.T) {
 	bed := testBed{Store: e, clock: clock}
 	b := budgetOf("l", "all", win(Recipients, 100_000, time.Hour))
 	most := 0
-	for range 20_000 {
+	for range 10_000 {
 		bed.one(t, b)
 		clock.add(500 * time.Millisecond)
 		sh := e.shard(e.hash(e.limitID("l"), []byte("all")))

@@ -25,6 +25,8 @@ type shard struct {
 
 	maxChunks, maxExt int
 	hand              uint32 // next record that sweep looks at
+
+	changed bool // since the last snapshot
 }
 
 // lookup finds a record; ok false when there is none.
