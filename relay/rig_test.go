@@ -51,6 +51,7 @@ type rig struct {
 	public   bool // the listener counts as one that the network reaches
 	noUsers  bool
 	down     bool // the limit store
+	hang     bool // likewise
 
 	ca     *smtptest.CA
 	up     *smtptest.Server
@@ -193,9 +194,17 @@ func (r *rig) hook(name string, words []string) {
 }
 
 // downStore is a limit store that does not answer.
-type downStore struct{ ratelimit.Store }
+type downStore struct {
+	ratelimit.Store
+	hangs bool // until its context ends
+}
 
-func (downStore) Take(context.Context, *ratelimit.Batch) error { return errStoreDown }
+func (d downStore) Take(ctx context.Context, _ *ratelimit.Batch) error {
+	if d.hangs {
+		<-ctx.Done()
+	}
+	return errStoreDown
+}
 
 var errStoreDown = errors.New("store is down")
 
@@ -314,22 +323,18 @@ func (r *rig) start() string {
 	if r.public {
 		lis.l.cfg.Address = netip.MustParseAddrPort("192.0.2.1:25")
 	}
-	rules, err := ratelimit.Compile(r.limits, ratelimit.Env{InternalDomains: r.internal, Domain: syntax.Domain})
-	if err != nil {
-		t.Fatal(err)
-	}
 	var storeConfig ratelimit.StoreConfig
 	storeConfig.SetDefaults()
 	r.store = ratelimit.NewEmbedded(storeConfig, nil)
 	var store ratelimit.Store = r.store
-	if r.down {
-		store = downStore{store}
+	if r.down || r.hang {
+		store = downStore{store, r.hang}
 	}
 	l := &testLog{t: t}
 	t.Cleanup(l.end)
 	log := slog.New(slog.NewTextHandler(l, nil))
 	r.server = New(Options{
-		Snapshot: r.snapshot(), Limiter: ratelimit.NewLimiter(store, rules, nil), Hooks: r.hooks,
+		Snapshot: r.snapshot(), Limiter: r.limiterOf(store), Hooks: r.hooks,
 		Observers: []mail.Observer{&r.events}, SpoolDir: dir, Log: log,
 	})
 	ctx, cancel := context.WithCancel(context.Background())
@@ -338,6 +343,14 @@ func (r *rig) start() string {
 	r.addr, r.cancel = lis.Addr().String(), cancel
 	t.Cleanup(r.stop)
 	return r.addr
+}
+
+func (r *rig) limiterOf(store ratelimit.Store) *ratelimit.Limiter {
+	rules, err := ratelimit.Compile(r.limits, ratelimit.Env{InternalDomains: r.internal, Domain: syntax.Domain})
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return ratelimit.NewLimiter(store, rules, nil)
 }
 
 // stop ends the server and everything that it started.
