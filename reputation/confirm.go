@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 )
 
@@ -58,14 +59,33 @@ func (m *Monitor) explain(ctx context.Context, j job) {
 	defer cancel()
 	e := Event{Kind: EventRefusal, Status: Warn, Subject: strings.TrimSpace(j.domain + " " + addressText(j.address)),
 		Text: "a receiver refused (" + clip(printable(j.reply), 200) + "), but our checks find nothing wrong"}
-	for _, f := range CheckAddress(ctx, m.resolver.Load(), id, j.domain, j.address, m.now) {
-		if f.Status == Fail || f.Status == Warn {
-			e.Status, e.Finding = f.Status, &f
-			e.Text = fmt.Sprintf("a receiver refused (%s): %s %s: %s; %s", clip(printable(j.reply), 200), f.Check, f.Subject, f.Seen, f.Change)
-			break
-		}
+	findings := CheckAddress(ctx, m.resolver.Load(), id, j.domain, j.address, m.now)
+	if f := cause(findings, j.class); f != nil {
+		e.Status, e.Finding = f.Status, f
+		e.Text = fmt.Sprintf("a receiver refused (%s): %s %s: %s; %s", clip(printable(j.reply), 200), f.Check, f.Subject, f.Seen, f.Change)
 	}
 	m.tell(e)
+}
+
+// cause is the finding that a class of refusals is most likely about: the worst
+// of those checks, else the worst of all. Findings come worst first.
+func cause(fs []Finding, class string) *Finding {
+	about := []string{"spf", "dkim", "dmarc"}
+	if class == "ptr" {
+		about = []string{"ptr", "ehlo"}
+	}
+	var other *Finding
+	for i := range fs {
+		f := &fs[i]
+		switch {
+		case f.Status != Fail && f.Status != Warn:
+		case slices.Contains(about, f.Check):
+			return f
+		case other == nil:
+			other = f
+		}
+	}
+	return other
 }
 
 func addressText(ip netip.Addr) string {

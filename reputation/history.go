@@ -1,8 +1,6 @@
 package reputation
 
 import (
-	"cmp"
-	"maps"
 	"net/netip"
 	"slices"
 	"time"
@@ -254,12 +252,18 @@ func (p *past) closeDay() {
 	p.DaySum = tally{}
 }
 
-// makeRoom forgets the tenth that was idle longest.
+// makeRoom forgets the quarter that was idle longest.
 func (h *History) makeRoom() {
-	keys := slices.SortedFunc(maps.Keys(h.entities), func(x, y entityKey) int {
-		return cmp.Or(h.entities[x].Last.Compare(h.entities[y].Last), cmp.Compare(x.Name, y.Name))
-	})
-	for _, k := range keys[:maxEntities/10] {
-		delete(h.entities, k)
+	times := make([]int64, 0, len(h.entities))
+	for _, e := range h.entities {
+		times = append(times, e.Last.UnixNano())
+	}
+	slices.Sort(times)
+	limit, room := times[len(times)/4], len(times)/4+1
+	for k, e := range h.entities {
+		if room > 0 && e.Last.UnixNano() <= limit {
+			delete(h.entities, k)
+			room--
+		}
 	}
 }

@@ -98,6 +98,7 @@ type job struct {
 	zone        string
 	domain      string // to check with an address
 	address     netip.Addr
+	class       string // of the refusal
 	reply       string
 }
 

@@ -113,9 +113,17 @@ func (s *Suppressions) makeRoom(now time.Time) {
 	if len(s.entries) < s.max {
 		return
 	}
-	keys := slices.SortedFunc(maps.Keys(s.entries), func(a, b suppressed) int { return s.entries[a].Until.Compare(s.entries[b].Until) })
-	for _, k := range keys[:s.max/10+1] {
-		delete(s.entries, k)
+	ends := make([]int64, 0, len(s.entries))
+	for _, e := range s.entries {
+		ends = append(ends, e.Until.UnixNano())
+	}
+	slices.Sort(ends)
+	limit, room := ends[len(ends)/10], len(ends)/10+1
+	for k, e := range s.entries {
+		if room > 0 && e.Until.UnixNano() <= limit {
+			delete(s.entries, k)
+			room--
+		}
 	}
 }
 

@@ -160,7 +160,7 @@ func (m *Monitor) askIdentityLocked(t *Transaction, r *Recipient) {
 		clear(m.asked)
 	}
 	m.asked[key] = now
-	m.enqueueLocked(job{transaction: t.ID, domain: domain, address: ip, reply: r.Reply})
+	m.enqueueLocked(job{transaction: t.ID, domain: domain, address: ip, class: r.Class, reply: r.Reply})
 }
 
 func (m *Monitor) enqueueLocked(j job) {
