@@ -55,3 +55,40 @@ func (k *known) add(client, rcpt uint64) {
 	chunk := at / chunkBuckets
 	k.dirty[chunk/64] |= 1 << (chunk % 64)
 }
+
+// chunk is a part of the sketch as octets.
+func (k *known) chunk(n int) []byte {
+	b := make([]byte, 0, chunkBuckets*16)
+	for _, bucket := range k.buckets[n*chunkBuckets : (n+1)*chunkBuckets] {
+		for _, m := range bucket {
+			b = append(b, byte(m), byte(m>>8))
+		}
+	}
+	return b
+}
+
+// merge adds the pairs of a part of another sketch behind those of this one.
+func (k *known) merge(n int, b []byte) {
+	if len(b) != chunkBuckets*16 {
+		return
+	}
+	for i := range chunkBuckets {
+		bucket := &k.buckets[n*chunkBuckets+i]
+		for j := range bucket {
+			bucket.append(uint16(b[16*i+2*j]) | uint16(b[16*i+2*j+1])<<8)
+		}
+	}
+}
+
+// append puts a mark into the first free place, if it is not there already.
+func (b *bucket) append(mark uint16) {
+	for i, m := range b {
+		if m == mark {
+			return
+		}
+		if m == 0 {
+			b[i] = mark
+			return
+		}
+	}
+}

@@ -14,100 +14,201 @@ const (
 const (
 	hour = iota
 	day
-	leaky // decays by a constant share, with leakTime
+	leaky // a sum that leaks away by a constant share, see leakTime
 	windows
 )
 
-var windowSeconds = [2]int64{hour: 3600, day: 86400}
+const daySeconds = 86400
+
+var windowSeconds = [2]int64{hour: 3600, day: daySeconds}
 
 // amount is what one message adds, by kind.
 type amount [kinds]float32
 
+// table holds a number for each kind and window.
+type table [kinds][windows]float32
+
 // meter is what is remembered of one sender, user or client: what it did of
-// late, and its record, that is the most it ever did in each window, slowly
-// forgotten. All times are seconds since 1970.
+// late, and its record, which is the most it ever did in each window, slowly
+// forgotten. Times are seconds since 1970.
 type meter struct {
-	last int64 // time of the latest addition
+	last uint32 // time of the latest addition
 	// ring holds each rolling window as three halves: the present one, the one
-	// before and the one before that, of which a part has passed.
-	ring [2][3]amount
+	// before, and the one before that, of which a part still counts.
+	ring [2][3][kinds]count
 	leak amount // leaky sums
-	// peak is the record; it may rise to base times the growth allowed since
-	// baseDay.
-	peak, base [kinds][windows]float32
-	baseDay    int32
-	born       int32 // day of the first addition
-	messages   uint32
+	// record is what earlier days have left, today the most of this one: it goes
+	// into the record at the first addition of a later day.
+	record, today [kinds][windows]level
+	day           uint16 // of today
+	born          uint16 // day of the first addition
+	messages      uint32
+	away          float32 // recipients turned away, aborted or shadowed: a sum that leaks within an hour
+	history       [historyDays]uint8
 }
 
-// roll brings the windows to now.
+const historyDays = 14
+
+func newMeter(now int64) meter {
+	d := uint16(now / daySeconds)
+	return meter{last: uint32(now), day: d, born: d}
+}
+
+// roll brings the windows to now; a time before the last addition is taken for
+// that of the last addition.
 func (m *meter) roll(now int64) {
-	if now <= m.last {
+	last := int64(m.last)
+	if now <= last {
 		return
 	}
 	for w := range m.ring {
 		half := windowSeconds[w] / 2
-		steps := now/half - m.last/half
 		r := &m.ring[w]
-		switch {
-		case steps == 0:
-		case steps == 1:
-			r[2], r[1], r[0] = r[1], r[0], amount{}
-		case steps == 2:
-			r[2], r[1], r[0] = r[0], amount{}, amount{}
+		switch now/half - last/half {
+		case 0:
+		case 1:
+			r[2], r[1], r[0] = r[1], r[0], [kinds]count{}
+		case 2:
+			r[2], r[1], r[0] = r[0], [kinds]count{}, [kinds]count{}
 		default:
-			*r = [3]amount{}
+			*r = [3][kinds]count{}
 		}
 	}
-	decay := float32(math.Exp(-float64(now-m.last) / leakTime))
+	decay := decayOver(now-last, leakTime)
 	for k := range m.leak {
 		m.leak[k] *= decay
 	}
-	m.last = now
+	m.away *= decayOver(now-last, 3600)
+	m.last = uint32(now)
 }
 
-// add counts a message at now, which is not before the last.
-func (m *meter) add(now int64, a amount) {
-	m.roll(now)
-	for k, n := range a {
-		m.ring[hour][0][k] += n
-		m.ring[day][0][k] += n
-		m.leak[k] += n
+// decayOver is exp(-seconds/time), by its first terms where that is exact
+// enough.
+func decayOver(seconds int64, time float64) float32 {
+	x := float64(seconds) / time
+	if x < 1e-3 {
+		return float32(1 - x + x*x/2)
 	}
+	return float32(math.Exp(-x))
+}
+
+// add counts a message of a time that is not after that of the last roll; one
+// that comes late goes where it belongs.
+func (m *meter) add(at int64, a *amount) {
 	m.messages++
-}
-
-// sum is what is in window w of kind k at the time of the last roll.
-func (m *meter) sum(k, w int) float32 {
-	if w == leaky {
-		return m.leak[k]
+	last := int64(m.last)
+	for w := range m.ring {
+		half := windowSeconds[w] / 2
+		ago := last/half - at/half
+		if ago >= int64(len(m.ring[w])) {
+			continue
+		}
+		r := &m.ring[w][ago]
+		for k, n := range a {
+			r[k] = r[k].plus(n, m.messages)
+		}
 	}
-	half := windowSeconds[w] / 2
-	r := &m.ring[w]
-	return r[0][k] + r[1][k] + r[2][k]*(1-float32(m.last%half)/float32(half))
+	share := decayOver(last-at, leakTime)
+	for k, n := range a {
+		m.leak[k] += n * share
+	}
+	if ago := last/daySeconds - at/daySeconds; ago < historyDays {
+		m.history[ago] = addHistory(m.history[ago], a[sent], m.messages)
+	}
 }
 
-// learn takes the present windows into the record, as far as growth allows.
-func (m *meter) learn(t *tuning) {
-	today := int32(m.last / 86400)
-	if days := today - m.baseDay; days > 0 {
-		forget := float32(math.Exp2(-float64(days) / t.halfLifeDays))
-		for k := range m.peak {
-			for w := range m.peak[k] {
-				m.peak[k][w] *= forget
-				m.base[k][w] = m.peak[k][w] * grown(t, days)
+// sums are the windows at the time of the last roll.
+func (m *meter) sums() (s table) {
+	for w := range m.ring {
+		half := windowSeconds[w] / 2
+		part := 1 - float32(int64(m.last)%half)/float32(half)
+		r := &m.ring[w]
+		for k := range kinds {
+			s[k][w] = r[0][k].float() + r[1][k].float() + r[2][k].float()*part
+		}
+	}
+	for k := range kinds {
+		s[k][leaky] = m.leak[k]
+	}
+	return s
+}
+
+// turn takes the maximum of the last day into the record when a new day has
+// begun. client is the day on which its client was first seen.
+func (m *meter) turn(t *tuning, s *scale, client uint16) {
+	now := uint16(int64(m.last) / daySeconds)
+	days := int(now) - int(m.day)
+	if days <= 0 {
+		return
+	}
+	forget, grown := t.forget(days), t.grown(days, int(now)-int(m.born), int(now)-int(client))
+	for k := range kinds {
+		for w := range windows {
+			r := m.record[k][w].float()
+			r = max(r, min(m.today[k][w].float(), max(r, s.least[k][w])*grown))
+			m.record[k][w] = toLevel(r * forget)
+			m.today[k][w] = 0
+		}
+	}
+	m.day = now
+	m.shiftHistory(days)
+}
+
+// learn takes the sums into the maximum of today.
+func (m *meter) learn(s *table) {
+	for k := range kinds {
+		for w := range windows {
+			if s[k][w] > m.today[k][w].float() {
+				m.today[k][w] = toLevel(s[k][w])
 			}
 		}
-		m.baseDay = today
 	}
-	for k := range m.peak {
-		for w := range m.peak[k] {
-			limit := max(m.base[k][w], t.least[k][w]*grown(t, 1))
-			m.peak[k][w] = max(m.peak[k][w], min(m.sum(k, w), limit))
+}
+
+// approve takes the present windows and the maximum of today into the record,
+// without regard to growth: an operator has called them legitimate.
+func (m *meter) approve() {
+	s := m.sums()
+	m.learn(&s)
+	for k := range kinds {
+		for w := range windows {
+			m.record[k][w] = max(m.record[k][w], m.today[k][w])
 		}
 	}
 }
 
-func grown(t *tuning, days int32) float32 {
-	return float32(math.Pow(1+t.growth, float64(min(days, t.maxGrowthDays))))
+// forgive empties the windows and leaves the record, so that only what comes
+// now is held against it.
+func (m *meter) forgive() {
+	m.ring, m.leak = [2][3][kinds]count{}, amount{}
 }
+
+// shiftHistory begins a new day of the history.
+func (m *meter) shiftHistory(days int) {
+	if days >= historyDays {
+		m.history = [historyDays]uint8{}
+		return
+	}
+	copy(m.history[days:], m.history[:historyDays-days])
+	clear(m.history[:days])
+}
+
+// addHistory adds n to a number in eight bits, eight steps to each doubling;
+// dither decides on the rounding.
+func addHistory(h uint8, n float32, dither uint32) uint8 {
+	if n <= 0 {
+		return h
+	}
+	x := float32(math.Log2(float64(1+historyOf(h)+n))) * 8
+	return uint8(min(255, x+float32(dither*0x9E3779B1>>8)/(1<<24)))
+}
+
+// historyOf is the number of recipients that h stands for.
+func historyOf(h uint8) float32 { return historyTable[h] - 1 }
+
+var historyTable = func() (t [256]float32) {
+	for i := range t {
+		t[i] = float32(math.Exp2(float64(i) / 8))
+	}
+	return t
+}()

@@ -1,21 +1,69 @@
 package outlier
 
 import (
-	"errors"
+	"fmt"
 	"time"
+)
+
+// Level is a step of the ladder.
+type Level uint8
+
+// Levels, the softest first.
+const (
+	Normal Level = iota
+	Observed
+	Alerted
+	Throttled // goes on at its own usual pace
+	Suspended
+)
+
+var levelNames = [...]string{"normal", "observe", "alert", "throttle", "suspend"}
+
+func (l Level) String() string { return levelNames[l] }
+
+// MarshalText writes the name of the action.
+func (l Level) MarshalText() ([]byte, error) { return []byte(levelNames[l]), nil }
+
+// UnmarshalText reads what MarshalText writes.
+func (l *Level) UnmarshalText(text []byte) error {
+	for i, n := range levelNames {
+		if n == string(text) {
+			*l = Level(i)
+			return nil
+		}
+	}
+	return fmt.Errorf("level %q is unknown", text)
+}
+
+// Rules that lead to a state.
+const (
+	RuleVolume  = "volume"
+	RuleNames   = "names"
+	RuleRefused = "refused"
+	RuleManual  = "manual"
 )
 
 // State is where a sender, user or client stands on the ladder.
 type State struct {
 	Scope  string    `json:"scope"`
 	Name   string    `json:"name"`
+	Client string    `json:"client,omitempty"` // that it was last seen with
 	Level  Level     `json:"level"`
+	Rule   string    `json:"rule,omitempty"`
+	Score  float64   `json:"score,omitempty"`
+	Reason string    `json:"reason,omitempty"`
 	Since  time.Time `json:"since"`
-	Until  time.Time `json:"until"` // zero: until an operator releases it
-	Score  float64   `json:"score"`
-	Reason string    `json:"reason"`
-	By     string    `json:"by,omitempty"` // who did it by hand; "" for the watch itself
-	Shadow bool      `json:"shadow,omitempty"`
+	Until  time.Time `json:"until"`            // zero: until an operator releases it
+	By     string    `json:"by,omitempty"`     // who did it by hand; "" for the watch itself
+	Shadow bool      `json:"shadow,omitempty"` // defers nothing
+	// Held is when it was last throttled or suspended, and Suspensions how often
+	// it was suspended without a longer pause than [outlier.expiry] repeat.
+	Held        time.Time `json:"held"`
+	Suspensions int       `json:"suspensions,omitempty"`
+
+	// pending are messages let through since it was throttled whose end is not
+	// known.
+	pending int
 }
 
 // stands reports whether the state has not expired.
@@ -23,58 +71,42 @@ func (s *State) stands(now time.Time) bool {
 	return s.Level > Normal && (s.Until.IsZero() || now.Before(s.Until))
 }
 
-// Change is a change of state, with what led to it.
+// after is now, or where the clock of another node is ahead, just after what
+// the state says: of two states the later one holds.
+func (s *State) after(now time.Time) time.Time {
+	if !now.After(s.Since) {
+		return s.Since.Add(time.Millisecond)
+	}
+	return now
+}
+
+// Causes of a change.
+const (
+	CauseRule     = "rule"     // a rule of the ladder
+	CauseExpired  = "expired"  // its time was over
+	CauseOperator = "operator" // by hand
+	// CauseOtherNode: another node decided; it has told its own operator.
+	CauseOtherNode = "other node"
+)
+
+// Change is a change of state with what led to it. State is the new one; where
+// that is normal, its reason says what ended the old one.
 type Change struct {
 	State
-	Time     time.Time `json:"time"`
-	From, To Level     `json:"-"`
+	Time  time.Time `json:"time"`
+	From  Level     `json:"from"`
+	Cause string    `json:"cause"`
 }
 
-// Order is what an operator wants done by hand.
-type Order struct {
-	Scope, Name string
-	For         time.Duration // of a suspension; 0: until released
-	Reason      string
-	By          string // the operating-system user
-	Learn       bool   // release: what was sent was legitimate and goes into the record
-}
+// stateKey names a sender, user or client.
+type stateKey struct{ scope, name string }
 
-// ErrNotSuspended is returned by Release for what is in no state.
-var ErrNotSuspended = errors.New("is not suspended")
-
-// Suspend defers all mail of what the order names.
-func (w *Watch) Suspend(o Order) State {
-	w.mu.Lock()
-	now := w.clock.read()
-	s := &State{Scope: o.Scope, Name: o.Name, Level: Suspended, Since: now, Reason: o.Reason, By: o.By}
-	if o.For > 0 {
-		s.Until = now.Add(o.For)
+func (k stateKey) meterScope() scope {
+	switch k.scope {
+	case User:
+		return ofUser
+	case Client:
+		return ofClient
 	}
-	k := key{o.Scope, o.Name}
-	from := Normal
-	if old := w.states[k]; old != nil && old.stands(now) {
-		from = old.Level
-	}
-	w.states[k] = s
-	c := Change{State: *s, From: from, To: Suspended, Time: now}
-	w.mu.Unlock()
-	w.tell(c)
-	return c.State
-}
-
-// Release ends the state of what the order names.
-func (w *Watch) Release(o Order) error {
-	w.mu.Lock()
-	now := w.clock.read()
-	k := key{o.Scope, o.Name}
-	s := w.states[k]
-	if s == nil || !s.stands(now) {
-		w.mu.Unlock()
-		return ErrNotSuspended
-	}
-	delete(w.states, k)
-	c := Change{State: State{Scope: o.Scope, Name: o.Name, Since: now, Reason: o.Reason, By: o.By}, From: s.Level, To: Normal, Time: now}
-	w.mu.Unlock()
-	w.tell(c)
-	return nil
+	return ofSender
 }

@@ -4,11 +4,10 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/binary"
+	"fmt"
 	"log/slog"
 	"sync"
 	"time"
-
-	"postern/mail"
 )
 
 // Watch counts what senders, users and clients do and keeps their states. It is
@@ -16,29 +15,35 @@ import (
 type Watch struct {
 	log     *slog.Logger
 	changes func(Change)
+	keep    *keeper // nil: nothing is kept on disk
+	share   *share  // nil: nothing is shared
 
 	mu     sync.Mutex
-	cfg    Config
-	tuning tuning
+	rules  *rules
 	clock  clock
-	seed   seed
-	meters map[key]*meter
-	known  *known
-	states map[key]*State
+	engine engine
+	states map[stateKey]*State
 	queue  []Change // to be told once mu is free
-}
+	rcpts  []recipient
 
-// key names a sender, user or client.
-type key struct{ scope, name string }
+	telling sync.Mutex // so that changes are told in order
+}
 
 // Options are what a Watch is made of.
 type Options struct {
 	Now     func() time.Time // nil: time.Now
 	Log     *slog.Logger     // nil: says nothing
 	Changes func(Change)     // hears each change of state, in order; must not block; nil: none
+	// Dir is where counts and states are kept over a restart; made when missing.
+	// "": nowhere.
+	Dir string
+	// Shared makes one state for all nodes with the same Redis; nil: each node
+	// watches by itself.
+	Shared *Shared
 }
 
-// New makes a watch that has seen nothing yet.
+// New makes a watch and reads what an earlier one has left in Options.Dir. Run
+// must be called for anything to be kept or shared.
 func New(cfg Config, o Options) (*Watch, error) {
 	if o.Now == nil {
 		o.Now = time.Now
@@ -46,125 +51,220 @@ func New(cfg Config, o Options) (*Watch, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	w := &Watch{
-		log: o.Log, changes: o.Changes, cfg: cfg, tuning: newTuning(&cfg), clock: newClock(o.Now),
-		meters: map[key]*meter{}, known: newKnown(cfg.MaxKnown), states: map[key]*State{},
+	r, err := newRules(cfg)
+	if err != nil {
+		return nil, fmt.Errorf("outlier.time_zone: %w", err)
 	}
-	var random [16]byte
-	rand.Read(random[:]) // never fails since Go 1.24
-	w.seed = seed{binary.LittleEndian.Uint64(random[:]), binary.LittleEndian.Uint64(random[8:])}
+	w := &Watch{log: o.Log, changes: o.Changes, rules: r, clock: newClock(o.Now), states: map[stateKey]*State{}}
+	w.engine = newEngine(&cfg, randomSeed())
+	if o.Dir != "" {
+		if w.keep, err = openKeeper(o.Dir, o.Log); err != nil {
+			return nil, fmt.Errorf("outlier: %w", err)
+		}
+		if err := w.keep.load(w); err != nil {
+			return nil, fmt.Errorf("outlier: %w", err)
+		}
+	}
+	if o.Shared != nil {
+		w.share = newShare(w, o.Shared)
+	}
 	return w, nil
 }
 
-// SetConfig puts other settings in force. Counts, records and states stay.
-func (w *Watch) SetConfig(cfg Config) {
+func randomSeed() seed {
+	var random [16]byte
+	rand.Read(random[:]) // never fails since Go 1.24
+	return seed{binary.LittleEndian.Uint64(random[:]), binary.LittleEndian.Uint64(random[8:])}
+}
+
+// SetConfig puts other settings in force. Counts, records and states stay;
+// MaxSenders and MaxKnown hold from the next start on.
+func (w *Watch) SetConfig(cfg Config) error {
+	r, err := newRules(cfg)
+	if err != nil {
+		return fmt.Errorf("outlier.time_zone: %w", err)
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.cfg, w.tuning = cfg, newTuning(&cfg)
+	w.rules, w.engine.tuning = r, newTuning(&cfg)
+	return nil
+}
+
+// Run ends states whose time is over, keeps counts on disk and shares them with
+// other nodes, until ctx ends; then it writes what is left.
+func (w *Watch) Run(ctx context.Context) {
+	var wait sync.WaitGroup
+	if w.share != nil {
+		wait.Go(func() { w.share.run(ctx) })
+	}
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+			w.Tick()
+		case <-ctx.Done():
+			wait.Wait()
+			if w.keep != nil {
+				w.keep.close(w)
+			}
+			return
+		}
+	}
+}
+
+// Tick does what is due: Run calls it every second.
+func (w *Watch) Tick() {
+	w.mu.Lock()
+	w.expire(w.clock.read())
+	w.mu.Unlock()
+	w.tell()
+	if w.keep != nil {
+		w.keep.tick(w)
+	}
 }
 
 // Judge says whether mail of this client, user and reverse-path may go on. At
 // AUTH, from is ""; user is "" without SASL; from is an Address.Key.
 func (w *Watch) Judge(client, user, from string) Verdict {
 	w.mu.Lock()
-	defer w.mu.Unlock()
 	if len(w.states) == 0 {
+		w.mu.Unlock()
 		return Verdict{}
 	}
-	now := w.clock.read()
-	for _, k := range [...]key{{Client, client}, {User, user}, {Sender, from}} {
-		if s := w.states[k]; s != nil && k.name != "" && !s.Shadow && s.stands(now) {
-			if s.Level == Suspended {
-				return Verdict{Scope: k.scope, Name: k.name, Level: Suspended, Until: s.Until}
+	v := w.judge(w.clock.read(), stateKeys(client, user, from), false)
+	w.mu.Unlock()
+	w.tell()
+	return v
+}
+
+// stateKeys are those that a message belongs to, the widest first; those
+// without a name are not used.
+func stateKeys(client, user, from string) [3]stateKey {
+	if from == nullSender {
+		from = ""
+	}
+	return [...]stateKey{{Client, client}, {User, user}, {Sender, from}}
+}
+
+// nullSender is the Key of the null reverse-path, which belongs to no sender.
+const nullSender = "<>"
+
+// judge looks at the states that are in shadow, or at those that are not.
+func (w *Watch) judge(now time.Time, keys [3]stateKey, shadow bool) Verdict {
+	for _, k := range keys {
+		if k.name == "" {
+			continue
+		}
+		s := w.current(k, now)
+		if s == nil || s.Shadow != shadow || s.Level < Throttled {
+			continue
+		}
+		v := Verdict{Scope: k.scope, Name: k.name, Level: s.Level, Until: s.Until}
+		if s.Level == Throttled {
+			wait := w.pace(k, s, now)
+			if wait == 0 {
+				continue
+			}
+			v.Until = now.Add(wait)
+			if v.Until.After(s.Until) {
+				v.Until = s.Until
 			}
 		}
+		if !v.Until.IsZero() {
+			v.left = max(v.Until.Sub(now), time.Second)
+		}
+		return v
+	}
+	if keys[2].name != "" {
+		w.admit(keys)
 	}
 	return Verdict{}
 }
 
-// Observe counts a finished transaction and takes the steps that follow.
-func (w *Watch) Observe(ev *mail.Event) {
+// admit notes a message of throttled submitters that is on its way.
+func (w *Watch) admit(keys [3]stateKey) {
+	for _, k := range keys {
+		if s := w.states[k]; s != nil && s.Level == Throttled {
+			s.pending++
+		}
+	}
+}
+
+// pace is how long a throttled submitter must wait until it is back at its
+// usual pace; 0 when it may send now.
+func (w *Watch) pace(k stateKey, s *State, now time.Time) time.Duration {
+	e := w.engine.roster.find(k.meterScope(), k.name)
+	if e == nil {
+		return 0
+	}
+	sc := scaleOf(e.scope)
+	floor := w.rules.floor(e.scope, k.name, now)
+	m := e.meter
+	m.roll(now.Unix())
+	var wait time.Duration
+	for _, win := range [...]int{hour, day} {
+		usual := m.usual(sent, win, floor, sc)
+		wait = max(wait, m.wait(win, usual-float32(s.pending)))
+	}
+	return wait
+}
+
+// wait is how long it takes until window w holds less than limit if nothing is
+// added, in steps of a thirtieth of the window.
+func (m *meter) wait(w int, limit float32) time.Duration {
+	later := *m
+	step := windowSeconds[w] / 30
+	for i := int64(0); i < 45; i++ {
+		if s := later.sums(); s[sent][w] < limit || s[sent][w] == 0 {
+			return time.Duration(i*step) * time.Second
+		}
+		later.roll(int64(later.last) + step)
+	}
+	return time.Duration(windowSeconds[w]) * time.Second
+}
+
+func (w *Watch) changed(c Change) {
+	w.queue = append(w.queue, c)
+	if w.keep != nil {
+		w.keep.state(&c.State)
+	}
+	if w.share != nil && c.Cause != CauseExpired {
+		w.share.state(&c.State)
+	}
+}
+
+// tell hands changes to the log and to Options.Changes, in their order.
+func (w *Watch) tell() {
+	w.telling.Lock()
+	defer w.telling.Unlock()
 	w.mu.Lock()
-	w.observe(ev)
 	queue := w.queue
 	w.queue = nil
 	w.mu.Unlock()
-	for _, c := range queue {
-		w.tell(c)
-	}
-}
-
-func (w *Watch) tell(c Change) {
-	level := slog.LevelInfo
-	if c.To >= Alerted {
-		level = slog.LevelWarn
-	}
-	w.log.Log(context.Background(), level, "outlier", "scope", c.Scope, "name", c.Name, "from", c.From.String(), "to", c.To.String(), "reason", c.Reason)
-	if w.changes != nil {
-		w.changes(c)
-	}
-}
-
-func (w *Watch) observe(ev *mail.Event) {
-	if ev.Client == "" {
-		return
-	}
-	now := w.clock.read().Unix()
-	client := w.seed.hash(ev.Client)
-	var a amount
-	for i := range ev.To {
-		r := &ev.To[i]
-		switch {
-		case r.Outcome == mail.Relayed:
-		case r.Outcome == mail.Rejected && (r.Rule == "upstream" || r.Class != ""):
-			a[refused]++
-		default:
-			continue
+	for i := range queue {
+		c := &queue[i]
+		at := slog.LevelInfo
+		if c.Level >= Alerted && c.Level > c.From {
+			at = slog.LevelWarn
 		}
-		a[sent]++
-		if h := w.seed.hash(r.Address); !w.known.has(client, h) {
-			a[fresh]++
-			if r.Outcome == mail.Relayed {
-				w.known.add(client, h)
-			}
+		attrs := []any{"scope", c.Scope, "name", c.Name, "client", c.Client, "was", c.From.String(), "is", c.Level.String(),
+			"cause", c.Cause, "reason", c.Reason}
+		if c.Rule != "" {
+			attrs = append(attrs, "rule", c.Rule, "score", fmt.Sprintf("%.2f", c.Score))
+		}
+		if !c.Until.IsZero() {
+			attrs = append(attrs, "until", c.Until)
+		}
+		if c.By != "" {
+			attrs = append(attrs, "by", c.By)
+		}
+		if c.Shadow {
+			attrs = append(attrs, "shadow", true)
+		}
+		w.log.Log(context.Background(), at, "outlier", attrs...)
+		if w.changes != nil {
+			w.changes(*c)
 		}
 	}
-	if a[sent] == 0 {
-		return
-	}
-	for _, k := range [...]key{{Sender, ev.From}, {User, ev.User}, {Client, ev.Client}} {
-		if k.name == "" {
-			continue
-		}
-		m := w.meters[k]
-		if m == nil {
-			m = &meter{last: now, born: int32(now / 86400)}
-			w.meters[k] = m
-		}
-		m.add(now, a)
-		if score := float64(m.score(&w.tuning)); score >= w.cfg.Volume.Suspend && w.cfg.Volume.Suspend > 0 {
-			w.raise(k, Suspended, score)
-		}
-		m.learn(&w.tuning)
-		if s := w.states[k]; s != nil && s.Level == Suspended {
-			break // it explains this mail; the wider ones are not to blame
-		}
-	}
-}
-
-// raise puts k into a state that is harder than its present one.
-func (w *Watch) raise(k key, to Level, score float64) {
-	now := w.clock.read()
-	s := w.states[k]
-	if s == nil {
-		s = &State{Scope: k.scope, Name: k.name}
-		w.states[k] = s
-	}
-	if s.stands(now) && s.Level >= to {
-		return
-	}
-	from := s.Level
-	s.Level, s.Since, s.Until, s.Score = to, now, now.Add(w.cfg.Expiry.Throttle), score
-	s.Shadow = w.cfg.Mode == Shadow
-	w.queue = append(w.queue, Change{State: *s, From: from, To: to, Time: now})
 }

@@ -47,7 +47,7 @@ func TestBurstSuspendsTheSender(t *testing.T) {
 	if !v.Refuse() || v.Scope != Sender || v.Name != "a@x.example" || v.Left(c.at) <= 0 {
 		t.Errorf("verdict %+v after a burst, want the sender suspended for a time", v)
 	}
-	if err := w.Release(Order{Scope: Sender, Name: "a@x.example", By: "ops"}); err != nil {
+	if _, err := w.Release(Order{Scope: Sender, Name: "a@x.example", By: "ops"}); err != nil {
 		t.Fatal(err)
 	}
 	if v := w.Judge("other", "", "a@x.example"); v.Refuse() {

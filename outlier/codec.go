@@ -1,0 +1,186 @@
+package outlier
+
+import (
+	"encoding/binary"
+	"errors"
+	"math"
+)
+
+var errCut = errors.New("data is cut off or damaged")
+
+// writer appends values to a slice.
+type writer []byte
+
+func (w *writer) u8(v uint8)    { *w = append(*w, v) }
+func (w *writer) u16(v uint16)  { *w = binary.LittleEndian.AppendUint16(*w, v) }
+func (w *writer) u32(v uint32)  { *w = binary.LittleEndian.AppendUint32(*w, v) }
+func (w *writer) u64(v uint64)  { *w = binary.LittleEndian.AppendUint64(*w, v) }
+func (w *writer) f32(v float32) { w.u32(math.Float32bits(v)) }
+func (w *writer) num(v int)     { *w = binary.AppendUvarint(*w, uint64(v)) }
+func (w *writer) str(s string)  { w.num(len(s)); *w = append(*w, s...) }
+
+// reader takes values off a slice. After the first that is not there, bad is
+// set and all are zero.
+type reader struct {
+	rest []byte
+	bad  bool
+}
+
+func (r *reader) take(n int) []byte {
+	if r.bad || n < 0 || n > len(r.rest) {
+		r.bad = true
+		return nil
+	}
+	b := r.rest[:n]
+	r.rest = r.rest[n:]
+	return b
+}
+
+func (r *reader) u8() uint8 {
+	if b := r.take(1); b != nil {
+		return b[0]
+	}
+	return 0
+}
+
+func (r *reader) u16() uint16 {
+	if b := r.take(2); b != nil {
+		return binary.LittleEndian.Uint16(b)
+	}
+	return 0
+}
+
+func (r *reader) u32() uint32 {
+	if b := r.take(4); b != nil {
+		return binary.LittleEndian.Uint32(b)
+	}
+	return 0
+}
+
+func (r *reader) u64() uint64 {
+	if b := r.take(8); b != nil {
+		return binary.LittleEndian.Uint64(b)
+	}
+	return 0
+}
+
+func (r *reader) f32() float32 {
+	f := math.Float32frombits(r.u32())
+	if f != f || f < 0 || f > math.MaxFloat32 {
+		r.bad = true
+		return 0
+	}
+	return f
+}
+
+func (r *reader) num() int {
+	v, n := binary.Uvarint(r.rest)
+	if n <= 0 || v > math.MaxInt64 {
+		r.bad = true
+		return 0
+	}
+	r.take(n)
+	return int(v)
+}
+
+func (r *reader) str() string { return string(r.take(r.num())) }
+
+func (r *reader) err() error {
+	if r.bad {
+		return errCut
+	}
+	return nil
+}
+
+// encode appends the meter.
+func (m *meter) encode(w *writer) {
+	w.u32(m.last)
+	for i := range m.ring {
+		for j := range m.ring[i] {
+			for k := range kinds {
+				w.u16(uint16(m.ring[i][j][k]))
+			}
+		}
+	}
+	for k := range kinds {
+		w.f32(m.leak[k])
+		for i := range windows {
+			w.u16(uint16(m.record[k][i]))
+			w.u16(uint16(m.today[k][i]))
+		}
+	}
+	w.u16(m.day)
+	w.u16(m.born)
+	w.u32(m.messages)
+	w.f32(m.away)
+	*w = append(*w, m.history[:]...)
+}
+
+func (m *meter) decode(r *reader) {
+	m.last = r.u32()
+	for i := range m.ring {
+		for j := range m.ring[i] {
+			for k := range kinds {
+				m.ring[i][j][k] = count(r.u16())
+			}
+		}
+	}
+	for k := range kinds {
+		m.leak[k] = r.f32()
+		for i := range windows {
+			m.record[k][i] = level(r.u16())
+			m.today[k][i] = level(r.u16())
+		}
+	}
+	m.day = r.u16()
+	m.born = r.u16()
+	m.messages = r.u32()
+	m.away = r.f32()
+	copy(m.history[:], r.take(historyDays))
+}
+
+// encode appends the note.
+func (n *note) encode(w *writer) {
+	w.u64(uint64(n.at))
+	var flags uint8
+	if n.alone {
+		flags = 1
+	}
+	w.u8(flags)
+	w.str(n.client)
+	w.str(n.user)
+	w.str(n.sender)
+	w.num(n.away)
+	w.num(len(n.rcpts))
+	for i := range n.rcpts {
+		c := &n.rcpts[i]
+		var f uint8
+		if c.refused {
+			f |= 1
+		}
+		if c.took {
+			f |= 2
+		}
+		w.u64(c.hash)
+		w.u8(f)
+	}
+}
+
+// maxNoted bounds the recipients of a note that is read.
+const maxNoted = 100_000
+
+func (n *note) decode(r *reader) error {
+	*n = note{at: int64(r.u64()), rcpts: n.rcpts[:0]}
+	n.alone = r.u8()&1 != 0
+	n.client, n.user, n.sender = r.str(), r.str(), r.str()
+	n.away = r.num()
+	count := r.num()
+	if r.bad || count > maxNoted || n.away > maxNoted || n.client == "" || n.at < 0 || n.at > math.MaxUint32 {
+		return errCut
+	}
+	for range count {
+		h, f := r.u64(), r.u8()
+		n.rcpts = append(n.rcpts, recipient{hash: h, refused: f&1 != 0, took: f&2 != 0})
+	}
+	return r.err()
+}

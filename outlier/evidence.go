@@ -1,0 +1,82 @@
+package outlier
+
+import "math"
+
+// scale says how the counts of one scope are judged.
+type scale struct {
+	// least is the record that everybody is granted.
+	least table
+	// width and slope say how far beyond the record a full alarm lies: width
+	// plus slope times the record.
+	width, slope table
+	// most is the evidence that a kind can give.
+	most [kinds]float32
+	// apart: what was refused does not raise the record of what was sent.
+	apart bool
+}
+
+// tuning holds the operator's numbers.
+type tuning struct {
+	growth      float64 // of a record in a day
+	halfLife    float64 // of a record, in days
+	sensitivity float32
+}
+
+func newTuning(c *Config) tuning {
+	return tuning{growth: c.Growth, halfLife: c.HalfLife.Hours() / 24, sensitivity: float32(c.Sensitivity)}
+}
+
+// forget is what remains of a record after so many days.
+func (t *tuning) forget(days int) float32 {
+	return float32(math.Exp2(-float64(days) / t.halfLife))
+}
+
+// grown is the factor by which a record may grow within so many days. Both
+// ages are in days: a sender that is new, and all senders of a client that is
+// new, are still being got to know.
+func (t *tuning) grown(days, age, clientAge int) float32 {
+	g := math.Pow(1+t.growth, float64(min(days, maxGrowthDays)))
+	if age <= youngDays {
+		g = max(g, 1+youngGrowth)
+	}
+	if clientAge <= clientYoungDays {
+		g = max(g, 1+clientYoungGrowth)
+	}
+	return float32(g)
+}
+
+// evidence is one kind's part of a score.
+type evidence struct {
+	value  float32
+	window int
+}
+
+// judge is the evidence of each kind: that of the window which is furthest
+// beyond its record.
+func (m *meter) judge(sums, floor *table, s *scale) (e [kinds]evidence) {
+	for k := range kinds {
+		for w := range windows {
+			r := m.usual(k, w, floor, s)
+			if v := (sums[k][w] - r) / (s.width[k][w] + s.slope[k][w]*r); v > e[k].value {
+				e[k] = evidence{v, w}
+			}
+		}
+		e[k].value = min(e[k].value, s.most[k])
+	}
+	return e
+}
+
+// usual is the record that a window is judged against. floor is what an
+// operator expects; nil: nothing.
+func (m *meter) usual(k, w int, floor *table, s *scale) float32 {
+	r := max(m.record[k][w].float(), s.least[k][w])
+	if floor != nil {
+		r = max(r, floor[k][w])
+	}
+	return r
+}
+
+// score adds the evidence up; 1 is the first alarm.
+func (t *tuning) score(e *[kinds]evidence) float32 {
+	return (e[sent].value + e[fresh].value + e[refused].value) * t.sensitivity
+}

@@ -1,0 +1,367 @@
+package outlier
+
+import (
+	"bytes"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+)
+
+// keeper holds counts and states on disk. Counts are a snapshot and the log of
+// what came after it, which is written every second; states are lines of JSON,
+// each written before the change takes effect.
+type keeper struct {
+	dir string
+	log *slog.Logger
+
+	// disk is held while counts are written, which may take long. It comes
+	// before Watch.mu, and that before mu.
+	disk   sync.Mutex
+	gen    uint64 // number of the present log of counts
+	counts *os.File
+	size   int64
+
+	mu      sync.Mutex
+	pending []byte // notes that are not in the file yet
+	states  *os.File
+	written int64 // octets of states
+	dirty   bool  // states are to be synced
+	failed  bool  // the last write failed and has been logged
+}
+
+const (
+	statesName = "states.jsonl"
+	// maxLog is the size of the log of counts at which a new snapshot is due.
+	maxLog = 16 << 20
+	// maxPending bounds the notes in memory while the disk fails.
+	maxPending = 4 << 20
+	// maxStates is the size at which the file of states is written anew.
+	maxStates = 4 << 20
+)
+
+func openKeeper(dir string, log *slog.Logger) (*keeper, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, err
+	}
+	return &keeper{dir: dir, log: log}, nil
+}
+
+func (k *keeper) path(gen uint64, suffix string) string {
+	return filepath.Join(k.dir, fmt.Sprintf("counts-%08d.%s", gen, suffix))
+}
+
+// load reads what is there and opens the files for writing.
+func (k *keeper) load(w *Watch) error {
+	gens, err := k.generations()
+	if err != nil {
+		return err
+	}
+	for i := len(gens) - 1; i >= 0; i-- {
+		b, err := os.ReadFile(k.path(gens[i], "snap"))
+		if errors.Is(err, os.ErrNotExist) {
+			continue
+		}
+		if err == nil {
+			err = w.restore(b)
+		}
+		if err == nil {
+			gens = gens[i:]
+			break
+		}
+		k.log.Error("outlier counts not read", "file", k.path(gens[i], "snap"), "err", err)
+	}
+	for _, g := range gens {
+		k.gen = max(k.gen, g)
+		if err := k.replay(w, k.path(g, "log")); err != nil {
+			k.log.Error("outlier counts not read to the end", "file", k.path(g, "log"), "err", err)
+		}
+	}
+	if err := k.loadStates(w); err != nil {
+		return err
+	}
+	_, err = k.rotate()
+	return err
+}
+
+// generations are the numbers of all files of counts, in ascending order.
+func (k *keeper) generations() (gens []uint64, err error) {
+	files, err := os.ReadDir(k.dir)
+	if err != nil {
+		return nil, err
+	}
+	for _, f := range files {
+		name, ok := strings.CutPrefix(f.Name(), "counts-")
+		if !ok {
+			continue
+		}
+		number, _, _ := strings.Cut(name, ".")
+		if g, err := strconv.ParseUint(number, 10, 64); err == nil && !slices.Contains(gens, g) {
+			gens = append(gens, g)
+		}
+	}
+	slices.Sort(gens)
+	return gens, nil
+}
+
+// replay counts the notes of a log. What a crash has cut off is left out.
+func (k *keeper) replay(w *Watch, file string) error {
+	b, err := os.ReadFile(file)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	} else if err != nil {
+		return err
+	}
+	var n note
+	var last int64
+	for len(b) >= 8 {
+		size, sum := binary.LittleEndian.Uint32(b), binary.LittleEndian.Uint32(b[4:])
+		if int64(size) > int64(len(b)-8) || crc32.ChecksumIEEE(b[8:8+size]) != sum {
+			break
+		}
+		if err := n.decode(&reader{rest: b[8 : 8+size]}); err != nil {
+			return err
+		}
+		w.apply(time.Unix(n.at, 0), &n, false)
+		last = max(last, n.at)
+		b = b[8+size:]
+	}
+	w.clock.notBefore(time.Unix(last, 0))
+	return nil
+}
+
+// note adds a transaction to the log of counts.
+func (k *keeper) note(n *note) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if len(k.pending) > maxPending {
+		return // the disk has failed for long; note logged it
+	}
+	at := len(k.pending)
+	b := writer(append(k.pending, make([]byte, 8)...))
+	n.encode(&b)
+	binary.LittleEndian.PutUint32(b[at:], uint32(len(b)-at-8))
+	binary.LittleEndian.PutUint32(b[at+4:], crc32.ChecksumIEEE(b[at+8:]))
+	k.pending = b
+}
+
+// tick writes what has come, and a snapshot where one is due.
+func (k *keeper) tick(w *Watch) {
+	k.disk.Lock()
+	defer k.disk.Unlock()
+	k.flush()
+	if k.size > maxLog {
+		k.snapshot(w)
+	}
+	k.mu.Lock()
+	rewrite := k.written > maxStates
+	k.mu.Unlock()
+	if rewrite {
+		k.rewriteStates(w)
+	}
+}
+
+// flush writes the notes that have come and syncs the states.
+func (k *keeper) flush() {
+	k.mu.Lock()
+	notes, states := k.pending, k.states
+	k.pending = nil
+	if !k.dirty {
+		states = nil
+	}
+	k.dirty = false
+	k.mu.Unlock()
+	err := k.write(notes)
+	if err != nil {
+		k.mu.Lock()
+		k.pending = append(notes, k.pending...)
+		k.mu.Unlock()
+	}
+	if states != nil {
+		if e := states.Sync(); err == nil && !errors.Is(e, os.ErrClosed) {
+			err = e
+		}
+	}
+	if len(notes) > 0 || states != nil {
+		k.fault(err)
+	}
+}
+
+func (k *keeper) write(notes []byte) error {
+	n, err := k.counts.Write(notes)
+	if err != nil {
+		k.counts.Truncate(k.size) // the part that was written; it comes again
+		return err
+	}
+	k.size += int64(n)
+	return nil
+}
+
+// fault logs the first of a row of faults, and their end.
+func (k *keeper) fault(err error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.noteFault(err)
+}
+
+func (k *keeper) noteFault(err error) {
+	switch {
+	case err != nil && !k.failed:
+		k.log.Error("outlier state cannot be written", "dir", k.dir, "err", err)
+	case err == nil && k.failed:
+		k.log.Info("outlier state is written again", "dir", k.dir)
+	}
+	k.failed = err != nil
+}
+
+// rotate begins a new log of counts and gives the old one back.
+func (k *keeper) rotate() (old *os.File, err error) {
+	f, err := os.OpenFile(k.path(k.gen+1, "log"), os.O_CREATE|os.O_WRONLY|os.O_APPEND|os.O_TRUNC, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	old, k.counts, k.size = k.counts, f, 0
+	k.gen++
+	return old, nil
+}
+
+// snapshot writes all counts and removes the logs that are in it; disk is held.
+func (k *keeper) snapshot(w *Watch) {
+	w.mu.Lock()
+	old, err := k.rotate()
+	state := w.copyState()
+	k.mu.Lock()
+	notes := k.pending
+	k.pending = nil
+	k.mu.Unlock()
+	w.mu.Unlock()
+	if err == nil {
+		old.Write(notes) // for a crash before the snapshot is in place
+		old.Close()
+		err = writeFile(k.path(k.gen, "snap"), state.encode())
+	}
+	k.fault(err)
+	if err != nil {
+		return
+	}
+	gens, _ := k.generations()
+	for _, g := range gens {
+		if g < k.gen {
+			os.Remove(k.path(g, "log"))
+			os.Remove(k.path(g, "snap"))
+		}
+	}
+}
+
+// writeFile puts a file in place as a whole.
+func writeFile(name string, b []byte) error {
+	f, err := os.OpenFile(name+".new", os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(b)
+	if e := f.Sync(); err == nil {
+		err = e
+	}
+	if e := f.Close(); err == nil {
+		err = e
+	}
+	if err == nil {
+		err = os.Rename(name+".new", name)
+	}
+	return err
+}
+
+// state appends a state to its file, so that a process that is killed at the
+// next moment does not forget it.
+func (k *keeper) state(s *State) {
+	line, err := json.Marshal(s)
+	if err != nil {
+		k.log.Error("outlier state not written", "err", err)
+		return
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.states == nil {
+		return // still loading, or closed
+	}
+	n, err := k.states.Write(append(line, '\n'))
+	k.written += int64(n)
+	k.dirty = true
+	k.noteFault(err)
+}
+
+// loadStates reads the last line of each state, and writes the file anew.
+func (k *keeper) loadStates(w *Watch) error {
+	b, err := os.ReadFile(filepath.Join(k.dir, statesName))
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	for line := range bytes.Lines(b) {
+		var s State
+		if err := json.Unmarshal(line, &s); err != nil {
+			// Cut off by a crash; its change had not taken effect.
+			k.log.Warn("outlier state not read", "line", string(bytes.TrimSpace(line)))
+			continue
+		}
+		w.states[stateKey{s.Scope, s.Name}] = &s
+		w.clock.notBefore(s.Since)
+	}
+	return k.writeStates(w)
+}
+
+func (k *keeper) rewriteStates(w *Watch) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.noteFault(k.writeStates(w))
+}
+
+// writeStates puts a file with one line for each state in the place of the old
+// one.
+func (k *keeper) writeStates(w *Watch) error {
+	var b []byte
+	for _, s := range w.states {
+		line, err := json.Marshal(s)
+		if err != nil {
+			return err
+		}
+		b = append(append(b, line...), '\n')
+	}
+	name := filepath.Join(k.dir, statesName)
+	if err := writeFile(name, b); err != nil {
+		return err
+	}
+	f, err := os.OpenFile(name, os.O_WRONLY|os.O_APPEND, 0o600)
+	if err != nil {
+		return err
+	}
+	if k.states != nil {
+		k.states.Close()
+	}
+	k.states, k.written, k.dirty = f, int64(len(b)), false
+	return nil
+}
+
+// close writes a last snapshot and closes the files.
+func (k *keeper) close(w *Watch) {
+	k.disk.Lock()
+	defer k.disk.Unlock()
+	k.flush()
+	k.snapshot(w)
+	k.counts.Close()
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.states.Close()
+	k.states = nil
+}

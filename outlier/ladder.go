@@ -1,0 +1,166 @@
+package outlier
+
+import (
+	"time"
+)
+
+// step takes what a message has found to the ladder. w.mu is held.
+func (w *Watch) step(now time.Time, client string, f *finding) {
+	k, rule, ladder := f.key(), RuleVolume, &w.rules.Volume
+	if f.names {
+		rule, ladder = RuleNames, &w.rules.Names
+	}
+	mode := w.rules.mode(k.scope, k.name, client)
+	if mode == Exempt {
+		return
+	}
+	to := ladder.level(float64(f.score))
+	if !f.names {
+		if l := w.rules.Refused.level(&f.sums); l > to {
+			to, rule = l, RuleRefused
+		}
+	}
+	if to == Normal {
+		return
+	}
+	s := w.current(k, now)
+	if to == Throttled && ladder.Suspend > 0 && (w.repeated(s, now) || w.rules.Refused.signal(&f.sums)) {
+		to = Suspended
+	}
+	if s != nil && s.stands(now) && s.Level >= to {
+		w.prolong(s, to, now)
+		return
+	}
+	w.enter(now, k, client, to, rule, f, mode == Shadow)
+}
+
+func (f *finding) key() stateKey {
+	switch f.e.scope {
+	case ofUser, ofUserNames:
+		return stateKey{User, f.e.name}
+	case ofClient, ofClientNames:
+		return stateKey{Client, f.e.name}
+	}
+	return stateKey{Sender, f.e.name}
+}
+
+// level is the action for the refused share of the last day.
+func (r *RefusedRule) level(sums *table) Level {
+	n := sums[sent][day]
+	if n < float32(r.MinRecipients) {
+		return Normal
+	}
+	switch share := float64(sums[refused][day] / n); {
+	case r.Suspend > 0 && share >= r.Suspend:
+		return Suspended
+	case r.Alert > 0 && share >= r.Alert:
+		return Alerted
+	}
+	return Normal
+}
+
+// signal reports whether refused recipients, too few for the plain rule, go
+// together with unusual volume.
+func (r *RefusedRule) signal(sums *table) bool {
+	return r.Suspend > 0 && sums[refused][day] >= 3 && float64(sums[refused][day]/sums[sent][day]) >= r.Suspend
+}
+
+// repeated reports whether s was throttled or suspended a short while ago.
+func (w *Watch) repeated(s *State, now time.Time) bool {
+	return s != nil && !s.Held.IsZero() && s.Level < Throttled && now.Sub(s.Held) < w.rules.Expiry.Repeat
+}
+
+// prolong keeps an alert as long as its cause is seen.
+func (w *Watch) prolong(s *State, to Level, now time.Time) {
+	if s.Level == to && to <= Alerted {
+		s.Until = now.Add(w.rules.Expiry.Alert)
+	}
+}
+
+// enter puts k into a harder state than its present one.
+func (w *Watch) enter(now time.Time, k stateKey, client string, to Level, rule string, f *finding, shadow bool) {
+	s := w.states[k]
+	if s == nil {
+		s = &State{Scope: k.scope, Name: k.name}
+		w.states[k] = s
+	}
+	from := s.Level
+	s.Client, s.Level, s.Rule, s.Score, s.Since, s.By, s.Shadow = client, to, rule, float64(f.score), s.after(now), "", shadow
+	s.Reason = w.words(f, rule)
+	switch to {
+	case Suspended:
+		if s.Suspensions > 0 && now.Sub(s.Held) >= w.rules.Expiry.Repeat {
+			s.Suspensions = 0
+		}
+		s.Suspensions++
+		s.Until = time.Time{}
+		if list := w.rules.Expiry.Suspend; s.Suspensions <= len(list) {
+			s.Until = now.Add(list[s.Suspensions-1])
+		}
+		s.Held = now
+	case Throttled:
+		s.Until, s.Held, s.pending = now.Add(w.rules.Expiry.Throttle), now, 0
+	default:
+		s.Until = now.Add(w.rules.Expiry.Alert)
+	}
+	w.changed(Change{State: *s, Time: now, From: from, Cause: CauseRule})
+}
+
+// current is the state of k after what has expired is gone; nil for none.
+func (w *Watch) current(k stateKey, now time.Time) *State {
+	s := w.states[k]
+	if s != nil && s.Level > Normal && !s.stands(now) {
+		w.end(s, now, CauseExpired, "", "its time is over")
+	}
+	return s
+}
+
+// end brings a state back to normal. What led to a throttled or suspended one
+// is forgiven: only what comes now counts. Since and Held stay, so that a
+// repetition is known as one.
+func (w *Watch) end(s *State, now time.Time, cause, by, reason string) {
+	from := s.Level
+	s.Level, s.Rule, s.Score, s.Since, s.Until, s.By, s.Shadow = Normal, "", 0, s.after(now), time.Time{}, by, false
+	s.Reason = reason
+	if from >= Throttled {
+		w.forgive(stateKey{s.Scope, s.Name})
+	}
+	w.changed(Change{State: *s, Time: now, From: from, Cause: cause})
+}
+
+// forgive empties the windows of k.
+func (w *Watch) forgive(k stateKey) {
+	for _, e := range w.entries(k) {
+		e.forgive()
+	}
+}
+
+// entries are the meters of k: its volume, and its sender names.
+func (w *Watch) entries(k stateKey) (all []*entry) {
+	scopes := []scope{k.meterScope()}
+	switch k.scope {
+	case User:
+		scopes = append(scopes, ofUserNames)
+	case Client:
+		scopes = append(scopes, ofClientNames)
+	}
+	for _, sc := range scopes {
+		if e := w.engine.roster.find(sc, k.name); e != nil {
+			all = append(all, e)
+		}
+	}
+	return all
+}
+
+// expire ends what is over and forgets what is no longer of any use.
+func (w *Watch) expire(now time.Time) {
+	for k, s := range w.states {
+		w.current(k, now)
+		if s.Level == Normal && now.Sub(s.Held) >= w.rules.Expiry.Repeat {
+			delete(w.states, k)
+			if w.share != nil {
+				w.share.forget(k)
+			}
+		}
+	}
+}

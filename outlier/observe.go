@@ -1,0 +1,138 @@
+package outlier
+
+import (
+	"strings"
+	"time"
+
+	"postern/mail"
+)
+
+// Observe counts a finished transaction and takes the steps that follow from
+// it. Mail of nobody's client is not counted.
+func (w *Watch) Observe(ev *mail.Event) {
+	if ev.Client == "" {
+		return
+	}
+	w.mu.Lock()
+	w.observe(ev)
+	w.mu.Unlock()
+	w.tell()
+}
+
+func (w *Watch) observe(ev *mail.Event) {
+	now := w.clock.read()
+	n := note{at: now.Unix(), client: ev.Client, user: ev.User, sender: ev.From, rcpts: w.rcpts[:0]}
+	if n.sender == nullSender {
+		n.sender = ""
+	}
+	n.alone = w.rules.bulkStreams[ev.Stream] || w.rules.exemptSender(n.sender)
+	for i := range ev.To {
+		n.take(&ev.To[i], w.engine.seed)
+	}
+	w.rcpts = n.rcpts[:0]
+	keys := stateKeys(ev.Client, ev.User, ev.From)
+	w.ended(keys)
+	if len(n.rcpts) > 0 && len(w.states) > 0 && w.judge(now, keys, true).Refuse() {
+		// In earnest it would have been deferred.
+		n.away += len(n.rcpts)
+		n.rcpts = n.rcpts[:0]
+	}
+	if len(ev.To) == 0 {
+		n.away = 1
+	}
+	if ev.Rule == "senders" || ev.Rule == "client" {
+		n.sender = "" // not this sender's doing
+	}
+	w.apply(now, &n, true)
+	if w.keep != nil {
+		w.keep.note(&n)
+	}
+	if w.share != nil {
+		w.share.note(&n)
+	}
+}
+
+// ended notes that a message of throttled submitters has come to its end.
+func (w *Watch) ended(keys [3]stateKey) {
+	if len(w.states) == 0 {
+		return
+	}
+	for _, k := range keys {
+		if s := w.states[k]; s != nil && s.pending > 0 {
+			s.pending--
+		}
+	}
+}
+
+// note is what is remembered of one transaction: in the log of counts, and
+// between nodes.
+type note struct {
+	at                   int64 // seconds since 1970
+	client, user, sender string
+	alone                bool // counts for its sender only
+	away                 int  // recipients turned away, aborted or shadowed
+	rcpts                []recipient
+}
+
+// take sorts a recipient into what the upstream was asked for and the rest.
+// What was deferred will be tried again, and is counted then.
+func (n *note) take(r *mail.RecipientEvent, s seed) {
+	switch {
+	case r.Outcome == mail.Relayed:
+		n.rcpts = append(n.rcpts, recipient{hash: s.hash(r.Address), took: true})
+	case r.Outcome == mail.Rejected && (r.Rule == "upstream" || r.Class != ""):
+		n.rcpts = append(n.rcpts, recipient{hash: s.hash(r.Address), refused: canHelp(r)})
+	default:
+		n.away++
+	}
+}
+
+// canHelp reports whether a sender can help that the recipient was refused:
+// unknown mailboxes and verdicts on the content, but neither our reputation nor
+// the receiver's own limits.
+func canHelp(r *mail.RecipientEvent) bool {
+	switch r.Class {
+	case "no-such-user", "mailbox-disabled", "content-spam", "content-virus", "listed-content":
+		return true
+	case "", "other":
+		return strings.HasPrefix(r.Status, "5.1.") || strings.HasPrefix(r.Status, "5.7.1") || r.Status == "5.0.0"
+	}
+	return false
+}
+
+// apply counts a note. ours: it happened here, so that the ladder follows.
+func (w *Watch) apply(now time.Time, n *note, ours bool) {
+	if n.away > 0 {
+		w.turnedAway(n)
+	}
+	if len(n.rcpts) == 0 {
+		return
+	}
+	msg := message{
+		client: n.client, user: n.user, sender: n.sender, rcpts: n.rcpts, alone: n.alone,
+		floor: func(sc scope, name string) *table { return w.rules.floor(sc, name, now) },
+	}
+	found := w.engine.count(n.at, &msg)
+	if !ours {
+		return
+	}
+	for i := range found.n {
+		if w.share != nil {
+			w.share.mark(found.found[i].e)
+		}
+		w.step(now, n.client, &found.found[i])
+	}
+}
+
+// turnedAway counts recipients that were not sent, apart from those that were.
+func (w *Watch) turnedAway(n *note) {
+	for _, k := range stateKeys(n.client, n.user, n.sender) {
+		if k.name == "" {
+			continue
+		}
+		if e := w.engine.roster.find(k.meterScope(), k.name); e != nil {
+			e.roll(n.at)
+			e.away += float32(n.away)
+		}
+	}
+}

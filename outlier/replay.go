@@ -1,0 +1,67 @@
+package outlier
+
+import (
+	"math"
+	"time"
+)
+
+// Replay is the detector alone, on traffic that brings its own time: no clock,
+// no stored state, nothing is deferred.
+type Replay struct {
+	engine engine
+	rules  *rules
+	rcpts  []recipient
+}
+
+// NewReplay makes a detector that has seen nothing.
+func NewReplay(cfg Config) (*Replay, error) {
+	r, err := newRules(cfg)
+	if err != nil {
+		return nil, err
+	}
+	return &Replay{engine: newEngine(&cfg, seed{0x243F6A8885A308D3, 0x13198A2E03707344}), rules: r}, nil
+}
+
+// Message counts one message, of which the upstream refused so many recipients
+// with 5yz, and gives the scores of its sender and of its client; an alarm is a
+// score of 1 and more. Scores are in units of the lowest action of the ladder.
+// at is in seconds since 1970.
+func (r *Replay) Message(at int64, sender, client string, rcpts []string, refused int) (ofThis, ofClient float64) {
+	r.rcpts = r.rcpts[:0]
+	for i, name := range rcpts {
+		// Which ones were refused is not said. That a message with one refused
+		// recipient makes the others known matters more than who it was.
+		r.rcpts = append(r.rcpts, recipient{hash: r.engine.seed.hash(name), refused: i < refused, took: refused < len(rcpts)})
+	}
+	now := time.Unix(at, 0)
+	found := r.engine.count(at, &message{
+		client: client, sender: sender, rcpts: r.rcpts, alone: r.rules.exemptSender(sender),
+		floor: func(sc scope, name string) *table { return r.rules.floor(sc, name, now) },
+	})
+	for i := range found.n {
+		f := &found.found[i]
+		k, ladder := f.key(), &r.rules.Volume
+		if f.names {
+			ladder = &r.rules.Names
+		}
+		if r.rules.mode(k.scope, k.name, client) == Exempt {
+			continue
+		}
+		if score := float64(f.score) / ladder.lowest(); k.scope == Sender {
+			ofThis = score
+		} else {
+			ofClient = max(ofClient, score)
+		}
+	}
+	return ofThis, ofClient
+}
+
+// lowest is the score of the softest action.
+func (l *Ladder) lowest() float64 {
+	for _, t := range [...]float64{l.Observe, l.Alert, l.Throttle, l.Suspend} {
+		if t > 0 {
+			return t
+		}
+	}
+	return math.Inf(1)
+}

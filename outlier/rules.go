@@ -1,0 +1,138 @@
+package outlier
+
+import (
+	"strings"
+	"time"
+)
+
+// rules is a Config made ready for use. It never changes.
+type rules struct {
+	Config
+	place         *time.Location
+	exemptClients map[string]bool
+	shadowClients map[string]bool
+	bulkStreams   map[string]bool
+	exempt        map[string]bool // senders, and domains as "@example.org"
+	exemptBelow   []string        // "@*.example.org" as ".example.org"
+}
+
+func newRules(c Config) (*rules, error) {
+	r := &rules{Config: c, exemptClients: set(c.ExemptClients), shadowClients: set(c.ShadowClients), bulkStreams: set(c.BulkStreams), exempt: map[string]bool{}}
+	for _, p := range c.ExemptSenders {
+		if below, ok := strings.CutPrefix(p, "@*"); ok {
+			r.exemptBelow = append(r.exemptBelow, strings.ToLower(below))
+		} else {
+			r.exempt[foldDomain(p)] = true
+		}
+	}
+	var err error
+	r.place, err = time.LoadLocation(c.TimeZone)
+	return r, err
+}
+
+func set(names []string) map[string]bool {
+	m := make(map[string]bool, len(names))
+	for _, n := range names {
+		m[n] = true
+	}
+	return m
+}
+
+// foldDomain puts the domain in lower case, as Address.Key has it.
+func foldDomain(address string) string {
+	local, domain, ok := cutLast(address, '@')
+	if !ok {
+		return address
+	}
+	return local + "@" + strings.ToLower(domain)
+}
+
+// mode says what a state of this scope does to mail. client is "" when unknown.
+func (r *rules) mode(scope, name, client string) Mode {
+	if r.exemptClients[client] {
+		return Exempt
+	}
+	if scope == Sender {
+		if r.exemptSender(name) {
+			return Exempt
+		}
+		if e, ok := r.Sender[name]; ok && e.Mode != "" {
+			return e.Mode
+		}
+	}
+	if e, ok := r.Client[client]; ok && e.Mode != "" {
+		return e.Mode
+	}
+	if r.shadowClients[client] {
+		return Shadow
+	}
+	return r.Mode
+}
+
+func (r *rules) exemptSender(name string) bool {
+	_, domain, ok := cutLast(name, '@')
+	if !ok {
+		return false
+	}
+	if r.exempt[name] || r.exempt["@"+domain] {
+		return true
+	}
+	for _, below := range r.exemptBelow {
+		if strings.HasSuffix(domain, below) {
+			return true
+		}
+	}
+	return false
+}
+
+// floor is what an operator expects of a sender or client at a time; nil when
+// nothing.
+func (r *rules) floor(sc scope, name string, now time.Time) *table {
+	var e Expectation
+	switch sc {
+	case ofSender:
+		e = r.Sender[name]
+	case ofClient:
+		e = r.Client[name]
+	}
+	if len(e.Expected) == 0 || !e.holds(now.In(r.place)) {
+		return nil
+	}
+	t := new(table)
+	for _, p := range e.Expected {
+		n := float32(p.Recipients)
+		for _, k := range [...]int{sent, fresh} {
+			if p.Window == time.Hour {
+				t[k][hour] = max(t[k][hour], n)
+			}
+			t[k][day] = max(t[k][day], n)
+			t[k][leaky] = max(t[k][leaky], n*leakTime/daySeconds)
+		}
+	}
+	return t
+}
+
+func (e *Expectation) holds(at time.Time) bool {
+	if !e.Hours.Has(at.Hour()) {
+		return false
+	}
+	for _, d := range e.Days {
+		if time.Weekday(d) == at.Weekday() {
+			return true
+		}
+	}
+	return len(e.Days) == 0
+}
+
+// level is the hardest action that a score leads to.
+func (l *Ladder) level(score float64) Level {
+	for _, t := range [...]struct {
+		from float64
+		to   Level
+	}{{l.Suspend, Suspended}, {l.Throttle, Throttled}, {l.Alert, Alerted}, {l.Observe, Observed}} {
+		if t.from > 0 && score >= t.from {
+			return t.to
+		}
+	}
+	return Normal
+}

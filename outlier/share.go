@@ -1,0 +1,327 @@
+package outlier
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"encoding/json"
+	"sync"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// Shared is the Redis through which nodes are one.
+//
+// Every transaction is one entry of a stream, which all nodes read: so each of
+// them has all counts in memory and judges by itself. States travel on the same
+// stream and stand in a hash besides. What each node has counted is written
+// under a key for each sender, and the sketch of known recipients under some
+// keys, for nodes that join.
+type Shared struct {
+	Client redis.UniversalClient
+	// Prefix begins the name of every key.
+	Prefix string
+}
+
+const (
+	// streamLength is about how many transactions the stream keeps: what a node
+	// may miss without having to read all counts anew.
+	streamLength = 50_000
+	maxQueued    = 20_000 // transactions that wait for a Redis that is away
+	maxPipelined = 200
+	idleExpiry   = 90 * 24 * time.Hour
+	storeEvery   = 10 * time.Second
+	knownEvery   = time.Minute
+	maxAhead     = 60 // seconds by which another node's clock is followed
+	retryAfter   = 250 * time.Millisecond
+	redisTimeout = 2 * time.Second // off the reply path
+)
+
+// share is one node's part in a shared state.
+type share struct {
+	w      *Watch
+	rdb    redis.UniversalClient
+	prefix string // of what stands together: stream, states, seed
+	loose  string // of what spreads over a Cluster: meters, known recipients
+	node   string
+
+	mu      sync.Mutex
+	queue   [][]byte // notes in order
+	lost    int      // notes that found no room in the queue
+	states  map[stateKey]*State
+	gone    []stateKey
+	wake    chan struct{}
+	changed map[*entry]string // entries to store, with their names
+	last    string            // id of the last entry of the stream that was read
+	away    bool
+}
+
+func newShare(w *Watch, s *Shared) *share {
+	var id [8]byte
+	rand.Read(id[:]) // never fails since Go 1.24
+	return &share{
+		w: w, rdb: s.Client, prefix: s.Prefix + ":{outlier}:", loose: s.Prefix + ":outlier:", node: hex.EncodeToString(id[:]),
+		states: map[stateKey]*State{}, wake: make(chan struct{}, 1), changed: map[*entry]string{},
+	}
+}
+
+// note puts a transaction in the queue; Watch.mu is held.
+func (s *share) note(n *note) {
+	var b writer
+	n.encode(&b)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.queue) >= maxQueued {
+		s.queue = s.queue[1:]
+		s.lost++
+	}
+	s.queue = append(s.queue, b)
+	s.nudge()
+}
+
+// state puts a state in the queue, where only its latest counts.
+func (s *share) state(st *State) {
+	c := *st
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.states[stateKey{c.Scope, c.Name}] = &c
+	s.nudge()
+}
+
+// mark has an entry stored some time.
+func (s *share) mark(e *entry) {
+	s.mu.Lock()
+	s.changed[e] = e.name
+	s.mu.Unlock()
+}
+
+// forget has a state removed that is of no more use.
+func (s *share) forget(k stateKey) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.gone = append(s.gone, k)
+	s.nudge()
+}
+
+func (s *share) nudge() {
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
+}
+
+// run joins the other nodes and keeps up with them until ctx ends.
+func (s *share) run(ctx context.Context) {
+	var wait sync.WaitGroup
+	defer wait.Wait()
+	wait.Go(func() { s.write(ctx) })
+	for ctx.Err() == nil {
+		err := s.join(ctx)
+		for err == nil && ctx.Err() == nil {
+			err = s.read(ctx)
+		}
+		s.trouble(ctx, err)
+		s.pause(ctx)
+	}
+}
+
+func (s *share) pause(ctx context.Context) {
+	t := time.NewTimer(retryAfter)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
+	}
+}
+
+// trouble logs the first of a row of faults, and their end.
+func (s *share) trouble(ctx context.Context, err error) {
+	if ctx.Err() != nil {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case err != nil && !s.away:
+		s.w.log.Error("outlier state is not shared, each node watches by itself", "err", err)
+	case err == nil && s.away:
+		s.w.log.Info("outlier state is shared again", "transactions_lost", s.lost)
+		s.lost = 0
+	}
+	s.away = err != nil
+}
+
+// write sends what is queued, each transaction in one command, all that have
+// come meanwhile in one round trip.
+func (s *share) write(ctx context.Context) {
+	store, known := time.Now(), time.Now()
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for {
+		select {
+		case <-s.wake:
+		case <-tick.C:
+		case <-ctx.Done():
+			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), redisTimeout)
+			for s.send(last) == nil && s.waiting() {
+			}
+			s.store(last)
+			cancel()
+			return
+		}
+		for s.waiting() {
+			if err := s.send(ctx); err != nil {
+				s.pause(ctx)
+				break
+			}
+		}
+		if time.Since(store) >= storeEvery {
+			s.store(ctx)
+			store = time.Now()
+		}
+		if time.Since(known) >= knownEvery {
+			s.storeKnown(ctx)
+			known = time.Now()
+		}
+	}
+}
+
+func (s *share) waiting() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.queue) > 0 || len(s.states) > 0 || len(s.gone) > 0
+}
+
+// send writes states first, then some of the notes. What fails stays queued.
+func (s *share) send(ctx context.Context) error {
+	s.mu.Lock()
+	notes := s.queue[:min(len(s.queue), maxPipelined)]
+	states := make([]*State, 0, len(s.states))
+	for _, st := range s.states {
+		states = append(states, st)
+	}
+	gone := s.gone
+	s.mu.Unlock()
+	ctx, cancel := context.WithTimeout(ctx, redisTimeout)
+	defer cancel()
+	p := s.rdb.Pipeline()
+	for _, st := range states {
+		line, err := json.Marshal(st)
+		if err != nil {
+			return err
+		}
+		p.HSet(ctx, s.prefix+"states", st.Scope+" "+st.Name, line)
+		s.append(ctx, p, "s", line)
+	}
+	for _, n := range notes {
+		s.append(ctx, p, "n", n)
+	}
+	for _, k := range gone {
+		p.HDel(ctx, s.prefix+"states", k.scope+" "+k.name)
+	}
+	if _, err := p.Exec(ctx); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.queue = s.queue[min(len(notes), len(s.queue)):]
+	if len(s.queue) == 0 {
+		s.queue = nil
+	}
+	s.gone = s.gone[len(gone):]
+	for _, st := range states {
+		k := stateKey{st.Scope, st.Name}
+		if s.states[k] == st {
+			delete(s.states, k)
+		}
+	}
+	return nil
+}
+
+func (s *share) append(ctx context.Context, p redis.Pipeliner, kind string, value []byte) {
+	p.XAdd(ctx, &redis.XAddArgs{Stream: s.prefix + "stream", MaxLen: streamLength, Approx: true,
+		Values: []any{"node", s.node, kind, value}})
+}
+
+// read takes what other nodes have written, waiting for it up to a second.
+func (s *share) read(ctx context.Context) error {
+	streams, err := s.rdb.XRead(ctx, &redis.XReadArgs{
+		Streams: []string{s.prefix + "stream", s.last}, Count: 1000, Block: time.Second,
+	}).Result()
+	if err == redis.Nil {
+		s.trouble(ctx, nil)
+		return nil
+	} else if err != nil {
+		return err
+	}
+	s.trouble(ctx, nil)
+	for _, m := range streams[0].Messages {
+		s.last = m.ID
+		if m.Values["node"] != s.node {
+			s.take(m.Values)
+		}
+	}
+	s.w.tell()
+	return nil
+}
+
+// take applies what another node has counted or decided.
+func (s *share) take(values map[string]any) {
+	w := s.w
+	if text, ok := values["n"].(string); ok {
+		var n note
+		if n.decode(&reader{rest: []byte(text)}) != nil {
+			return
+		}
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		n.at = min(n.at, w.clock.read().Unix()+maxAhead)
+		w.apply(time.Unix(n.at, 0), &n, false)
+		if w.keep != nil {
+			w.keep.note(&n)
+		}
+	}
+	if text, ok := values["s"].(string); ok {
+		var st State
+		if json.Unmarshal([]byte(text), &st) == nil {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			w.merge(&st)
+		}
+	}
+}
+
+// merge takes a state of another node. Of two the later one holds, of two of
+// the same moment the harder: so the order in which they come does not matter.
+func (w *Watch) merge(st *State) {
+	k := stateKey{st.Scope, st.Name}
+	now := w.clock.read()
+	old := w.current(k, now)
+	if old != nil && !st.over(old) {
+		return
+	}
+	from := Normal
+	if old != nil {
+		from = old.Level
+		st.pending = old.pending
+	}
+	w.states[k] = st
+	if from >= Throttled && st.Level == Normal {
+		w.forgive(k)
+	}
+	if w.keep != nil {
+		w.keep.state(st)
+	}
+	if st.Level != from {
+		w.queue = append(w.queue, Change{State: *st, Time: now, From: from, Cause: CauseOtherNode})
+	}
+}
+
+// over reports whether s holds against old.
+func (s *State) over(old *State) bool {
+	if !s.Since.Equal(old.Since) {
+		return s.Since.After(old.Since)
+	}
+	return s.Level > old.Level
+}

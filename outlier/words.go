@@ -1,0 +1,67 @@
+package outlier
+
+import (
+	"fmt"
+	"strings"
+)
+
+var windowWords = [windows]string{hour: "in 1 h", day: "in 24 h", leaky: "in the last days"}
+
+// words says what led to a state, with the numbers.
+func (w *Watch) words(f *finding, rule string) string {
+	switch rule {
+	case RuleRefused:
+		r := &w.rules.Refused
+		n, bad := f.sums[sent][day], f.sums[refused][day]
+		return fmt.Sprintf("%.0f of %.0f recipients in 24 h refused, %s; alert from %.0f %%, suspend from %.0f %%",
+			bad, n, percent(bad, n), 100*r.Alert, 100*r.Suspend)
+	case RuleNames:
+		return f.nameWords()
+	}
+	return f.volumeWords()
+}
+
+// volumeWords is as "sent 212 recipients in 1 h, usual most 18; 96 % never seen
+// before, 14 % refused".
+func (f *finding) volumeWords() string {
+	win := f.evidence[sent].window
+	if f.evidence[fresh].value > f.evidence[sent].value {
+		win = f.evidence[fresh].window
+	}
+	if f.evidence[sent].value == 0 && f.evidence[fresh].value == 0 {
+		win = f.evidence[refused].window
+	}
+	n := f.sums[sent][win]
+	s := fmt.Sprintf("sent %.0f recipients %s, usual most %.0f", n, windowWords[win], f.e.record[sent][win].float())
+	var parts []string
+	for _, p := range [...]struct {
+		kind int
+		what string
+	}{{fresh, "never seen before"}, {refused, "refused"}} {
+		if x := f.sums[p.kind][win]; x >= 0.5 {
+			parts = append(parts, percent(x, n)+" "+p.what)
+		}
+	}
+	if len(parts) > 0 {
+		s += "; " + strings.Join(parts, ", ")
+	}
+	return s
+}
+
+func (f *finding) nameWords() string {
+	if f.evidence[fresh].value >= f.evidence[sent].value {
+		win := f.evidence[fresh].window
+		return fmt.Sprintf("used %.0f sender names never seen before %s, usual most %.0f",
+			f.sums[fresh][win], windowWords[win], f.e.record[fresh][win].float())
+	}
+	win := f.evidence[sent].window
+	return fmt.Sprintf("many senders beyond their usual at once: their scores rose by %.1f together %s, usual most %.1f; %.0f sender names in use",
+		f.sums[sent][win], windowWords[win], f.e.record[sent][win].float(), f.sums[refused][hour])
+}
+
+func percent(part, whole float32) string {
+	if whole <= 0 {
+		return "0 %"
+	}
+	return fmt.Sprintf("%.0f %%", 100*min(1, part/whole))
+}
