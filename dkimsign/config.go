@@ -20,10 +20,12 @@ type DomainConfig struct {
 	// Expire is the time from signing after which receivers must not trust the
 	// signature (x=); 1h to 365d. Blank: signatures do not expire.
 	Expire time.Duration `toml:"expire"`
-	// RequirePublished says what to do with a key whose record is missing from
-	// DNS or holds another key: "warn" signs all the same, "skip" leaves this
-	// signature out, "defer" answers 451. Default: warn. DNS that does not
-	// answer never counts as missing.
+	// RequirePublished says what to do when no key of the domain has its record
+	// in DNS: "warn" signs all the same, "skip" leaves the signatures out,
+	// "defer" answers 451. Default: warn. While one key is there, those whose
+	// record is missing or holds another key are left out: so a new key can be
+	// configured before it is published. DNS that does not answer never counts
+	// as missing.
 	RequirePublished Published `toml:"require_published"`
 }
 

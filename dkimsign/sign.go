@@ -49,22 +49,28 @@ func (d *Domain) Sign(header []byte, body *BodyHash, now time.Time) (fields []by
 	return fields, names, nil
 }
 
-// usable returns the keys to sign with, after require_published.
+// usable returns the keys to sign with, after require_published: a key that is
+// missing from DNS is left out while another one is known to be there, so that a
+// new key can be configured before its record is.
 func (d *Domain) usable() ([]*Key, []string, error) {
-	unpublished := 0
+	good, unpublished := 0, 0
 	for _, k := range d.keys {
-		if k.Published() == Unpublished {
+		switch k.Published() {
+		case Matches:
+			good++
+		case Unpublished:
 			unpublished++
 		}
 	}
+	lenient := d.config.RequirePublished != Skip && d.config.RequirePublished != Defer
 	switch {
-	case unpublished == 0, d.config.RequirePublished != Skip && d.config.RequirePublished != Defer:
+	case unpublished == 0, lenient && good == 0:
 		return d.keys, d.names, nil
-	case d.config.RequirePublished == Defer, unpublished == len(d.keys) && d.config.Require:
+	case unpublished == len(d.keys) && (d.config.RequirePublished == Defer || d.config.Require):
 		return nil, nil, ErrUnpublished
 	}
-	var keys []*Key
-	var names []string
+	keys := make([]*Key, 0, len(d.keys))
+	names := make([]string, 0, len(d.keys))
 	for _, k := range d.keys {
 		if k.Published() != Unpublished {
 			keys, names = append(keys, k), append(names, k.Name())

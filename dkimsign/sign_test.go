@@ -230,10 +230,13 @@ func TestRequirePublished(t *testing.T) {
 		err      error
 	}{
 		{"warn signs all the same", Warn, true, []string{"r1", "e1"}, "example.org/r1 example.org/e1", nil},
+		{"warn leaves one out while another is there", Warn, true, []string{"r1"}, "example.org/e1", nil},
 		{"skip leaves one out", Skip, true, []string{"r1"}, "example.org/e1", nil},
 		{"skip with nothing left", Skip, true, []string{"r1", "e1"}, "", ErrUnpublished},
 		{"skip with nothing left where none is required", Skip, false, []string{"r1", "e1"}, "", nil},
-		{"defer with one missing", Defer, true, []string{"e1"}, "", ErrUnpublished},
+		{"defer leaves one out while another is there", Defer, true, []string{"e1"}, "example.org/r1", nil},
+		{"defer with nothing left", Defer, true, []string{"r1", "e1"}, "", ErrUnpublished},
+		{"defer with nothing left where none is required", Defer, false, []string{"r1", "e1"}, "", ErrUnpublished},
 		{"defer with all there", Defer, true, nil, "example.org/r1 example.org/e1", nil},
 	} {
 		s := testDomain(t, func(c *DomainConfig) { c.RequirePublished, c.Require = row.mode, row.required })
