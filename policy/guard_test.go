@@ -38,6 +38,7 @@ func TestOpenRelayIsRefusedAtLoad(t *testing.T) {
 
 		{name: "a /8", networks: []string{"10.0.0.0/8"}, warn: wide},
 		{name: "a /2", networks: []string{"64.0.0.0/2"}, warn: wide},
+		{name: "a quarter, told four times", networks: []string{"64.0.0.0/2", "64.0.0.0/3", "96.0.0.0/3", "64.0.0.0/2"}, warn: wide},
 		{name: "a /8 mapped into IPv6", networks: []string{"::ffff:10.0.0.0/104"}, warn: wide},
 		{name: "a /32 of IPv6", networks: []string{"2001:db8::/32"}, warn: wide},
 		{name: "a /7 of IPv6", networks: []string{"fc00::/7"}, warn: wide},

@@ -169,6 +169,7 @@ func TestDisplayNameThatShowsAnotherAddress(t *testing.T) {
 		{`Anna <anna@example.org>`, false},
 		{`"anna@example.org" <anna@example.org>`, false},
 		{`"ANNA@Example.org" <anna@example.org>`, false},
+		{"\"anna@exam\u200bple.o\ufe0frg\" <anna@example.org>", false},
 		{`"Anna (anna@example.org)" <anna@example.org>`, false},
 		{`anna@example.org (anna@example.org!)`, false},
 		{`"Anna @ work" <anna@example.org>`, false},

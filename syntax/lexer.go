@@ -31,7 +31,8 @@ type lexer struct {
 	spaced  bool   // white space or a comment stands before at
 	comment []byte // text of comments, until the parser takes it
 	// open: an encoded-word has begun and not ended. Some readers take quotes,
-	// parentheses and angle brackets up to its end for a part of it.
+	// parentheses and angle brackets up to its end for a part of it, so that end
+	// must not stand within quotes or a comment, nor behind an angle bracket.
 	open bool
 }
 
@@ -85,11 +86,8 @@ func (l *lexer) fold() bool {
 
 // readComment moves to the ")" that closes a comment and keeps its text.
 func (l *lexer) readComment() error {
-	if l.open {
-		return ErrAmbiguous
-	}
 	l.note("")
-	depth := 0
+	start, depth := l.at, 0
 	for ; l.at < len(l.s); l.at++ {
 		c := l.s[l.at]
 		switch c {
@@ -102,7 +100,7 @@ func (l *lexer) readComment() error {
 			}
 		case ')':
 			if depth--; depth == 0 {
-				return nil
+				return ambiguousIf(l.endsWord(start))
 			}
 		case '\r', '\n':
 			if !l.fold() {
@@ -140,19 +138,24 @@ func (l *lexer) word() (word, error) {
 	w := word{spaced: l.spaced}
 	l.spaced = false
 	var err error
-	switch {
-	case l.peek() != '"':
-		if w.text = l.run(); w.text == "" {
-			err = ErrAmbiguous
-		}
-		l.open = opensWord(w.text) || l.open && !strings.Contains(w.text, "?=")
-	case l.open:
-		err = ErrAmbiguous
-	default:
-		w.quoted = true
+	start := l.at
+	if w.quoted = l.peek() == '"'; w.quoted {
 		w.text, err = l.quotedString()
+		if err == nil {
+			err = ambiguousIf(l.endsWord(start))
+		}
+		return w, err
 	}
+	if w.text = l.run(); w.text == "" {
+		err = ErrAmbiguous
+	}
+	l.open = opensWord(w.text) || l.open && !l.endsWord(start)
 	return w, err
+}
+
+// endsWord reports whether an open encoded-word may end between start and at.
+func (l *lexer) endsWord(start int) bool {
+	return l.open && strings.Contains(l.s[start:l.at], "?=")
 }
 
 // opensWord reports whether an encoded-word begins in an atom and does not end
