@@ -57,6 +57,7 @@ type rig struct {
 	up     *smtptest.Server
 	store  *ratelimit.Embedded
 	server *Server
+	lis    *Listener
 	addr   string
 	events events
 	cancel context.CancelFunc
@@ -320,6 +321,7 @@ func (r *rig) start() string {
 	if err != nil {
 		t.Fatal(err)
 	}
+	r.lis = lis
 	if r.public {
 		lis.l.cfg.Address = netip.MustParseAddrPort("192.0.2.1:25")
 	}
