@@ -1,0 +1,445 @@
+package ratelimit
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"postern/redistest"
+)
+
+// redisSettings are those of a file that names only addresses, but with a long
+// time: a machine that runs tests may be slow.
+func redisSettings(addrs ...string) RedisConfig {
+	var cfg RedisConfig
+	cfg.SetDefaults()
+	cfg.Addresses = addrs
+	cfg.Timeout = 20 * time.Second
+	return cfg
+}
+
+// openRedis makes a store as cmd/relay does.
+func openRedis(t testing.TB, cfg RedisConfig) *Redis {
+	t.Helper()
+	return openScripts(t, cfg, func(text string) string { return text })
+}
+
+func openScripts(t testing.TB, cfg RedisConfig, edit func(string) string) *Redis {
+	t.Helper()
+	client, err := NewRedisClient(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := newRedis(client, cfg, newScripts(edit))
+	t.Cleanup(func() {
+		r.Close()
+		client.Close()
+	})
+	return r
+}
+
+// simulated is a store whose scripts go by a clock of the test.
+func simulated(t *testing.T, cfg RedisConfig) testBed {
+	t.Helper()
+	r := openScripts(t, cfg, func(text string) string {
+		edited := strings.Replace(text, "call('TIME')", "cjson.decode(table.remove(ARGV))", 1)
+		if edited == text {
+			t.Fatal("the script reads no clock")
+		}
+		return edited
+	})
+	clock := newFakeClock()
+	r.clock = func() any {
+		us := clock.now().UnixMicro()
+		return fmt.Sprintf("[%d,%d]", us/1e6, us%1e6)
+	}
+	return testBed{Store: r, clock: clock, once: true}
+}
+
+// simulatedServer is that on a server of its own.
+func simulatedServer(t *testing.T) (testBed, *redis.Client) {
+	t.Helper()
+	server := redistest.Start(t)
+	return simulated(t, redisSettings(server.Addr)), server.Client()
+}
+
+func TestRedisStore(t *testing.T) {
+	server := redistest.Start(t)
+	testStore(t, func(t *testing.T) testBed {
+		if err := server.Client().FlushDB(t.Context()).Err(); err != nil {
+			t.Fatal(err)
+		}
+		return simulated(t, redisSettings(server.Addr))
+	})
+}
+
+// TestRedisKeysExpire: no key may stay for ever, whatever made it.
+func TestRedisKeysExpire(t *testing.T) {
+	bed, c := simulatedServer(t)
+	b := func() Budget {
+		w := []Window{win(Messages, 5, time.Minute), win(Recipients, 5, time.Hour), win(DistinctRecipients, 5, time.Hour)}
+		return budgetOf("expiry", "sender=a", w...)
+	}
+	q := bed.ask(t, Request{Recipients: 1, Distinct: 77}, b())
+	bed.ask(t, Request{Recipients: 9}, b()) // refused
+	bed.look(t, b())
+	undone := batchOf([]Request{{Recipients: 1}}, b())
+	for _, err := range []error{
+		bed.Take(t.Context(), undone),
+		bed.Undo(t.Context(), undone),
+		bed.Undo(t.Context(), batchOf([]Request{{Recipients: 1}}, b())), // never arrived
+		bed.Refund(t.Context(), nextAttempt(), []Return{{Budget: b(), At: q.Refs[0].At, Messages: 1}}),
+		bed.Record(t.Context(), nextAttempt(), []Record{{Limit: "expiry", Key: "all", Length: time.Hour, N: 1}}),
+		bed.SetRaise(t.Context(), Raise{Limit: "expiry", Key: "sender=b", Add: 1, Until: bed.clock.now().Add(time.Hour)}),
+	} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := bed.Nodes(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	names := c.Keys(t.Context(), "*").Val()
+	if len(names) < 6 {
+		t.Fatalf("only these keys: %q", names)
+	}
+	for _, name := range names {
+		ttl := c.PTTL(t.Context(), name).Val()
+		if ttl <= 0 || ttl > time.Hour+5*time.Second {
+			t.Errorf("%q lives for %s", name, ttl)
+		}
+	}
+}
+
+// TestRedisForgetsWhatIsOver: what has passed takes no memory, even in a budget
+// that is in use.
+func TestRedisForgetsWhatIsOver(t *testing.T) {
+	bed, c := simulatedServer(t)
+	long := budgetOf("over", "all", win(Recipients, 1000, 24*time.Hour))
+	short := budgetOf("over", "all", win(Recipients, 1000, time.Minute))
+	for range 50 {
+		bed.one(t, long)
+		bed.clock.add(time.Second)
+	}
+	size := func() int64 { return c.StrLen(t.Context(), "postern:b:over:{all}").Val() }
+	full := size()
+	bed.clock.add(25 * time.Hour)
+	bed.one(t, short)
+	if now := size(); now > full/3 {
+		t.Errorf("%d octets of %d are left of a window that is over", now, full)
+	}
+	if ttl := c.PTTL(t.Context(), "postern:b:over:{all}").Val(); ttl > 2*time.Minute {
+		t.Errorf("it lives for %s", ttl)
+	}
+	q := bed.one(t, short)
+	for range 2 {
+		r := Return{Budget: short, At: q.Refs[0].At, Recipients: 2}
+		if err := bed.Refund(t.Context(), nextAttempt(), []Return{r}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := c.Exists(t.Context(), "postern:b:over:{all}").Val(); n != 0 {
+		t.Error("a budget without charges is kept")
+	}
+}
+
+// TestRedisMemory holds the promises about memory: 1 KiB for a sender with ten
+// messages a day and three windows, 4 KiB for the busiest.
+func TestRedisMemory(t *testing.T) {
+	bed, c := simulatedServer(t)
+	windows := []Window{win(Messages, 1e9, time.Minute), win(Messages, 1e9, time.Hour), win(Recipients, 1e9, 24*time.Hour)}
+	const name = "sender=a.rather.long.local.part@department.example.org"
+	usage := func(limit string) int64 {
+		n, err := c.MemoryUsage(t.Context(), "postern:b:"+limit+":{"+name+"}").Result()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	for range 30 { // three days
+		bed.one(t, budgetOf("calm", name, windows...))
+		bed.clock.add(144 * time.Minute)
+	}
+	calm := usage("calm")
+	busyWindows := append(windows, win(Bytes, MaxNumber, 7*24*time.Hour))
+	most := map[string]int64{}
+	for i := range 3000 {
+		// Bursts and long runs: every window gets a charge in each of its parts.
+		bed.ask(t, Request{Recipients: 7, Bytes: 20_000_000}, budgetOf("busy 3", name, windows...), budgetOf("busy 4", name, busyWindows...))
+		bed.clock.add([]time.Duration{100 * time.Millisecond, 5 * time.Second, 5 * time.Minute}[i/1000])
+		if i%50 == 0 {
+			for _, limit := range []string{"busy%203", "busy%204"} {
+				most[limit] = max(most[limit], usage(limit))
+			}
+		}
+	}
+	t.Logf("MEMORY USAGE: calm %d, busy with three windows %d, with four %d", calm, most["busy%203"], most["busy%204"])
+	if calm > 1<<10 {
+		t.Errorf("a sender with ten messages a day takes %d octets, want 1 KiB at most", calm)
+	}
+	for limit, n := range most {
+		if n > 4<<10 {
+			t.Errorf("%s takes %d octets, want 4 KiB at most", limit, n)
+		}
+	}
+}
+
+// TestRedisDistinctMemory: however many recipients, no more than 1024 are kept.
+func TestRedisDistinctMemory(t *testing.T) {
+	bed, c := simulatedServer(t)
+	b := budgetOf("distinct", "all", win(DistinctRecipients, 1e6, 24*time.Hour))
+	batch := batchOf(make([]Request, 500), b)
+	for round := range 12 {
+		for i := range batch.Requests {
+			batch.Requests[i].Recipients = 1
+			batch.Requests[i].Distinct = hashRecipient(fmt.Sprint(round*500 + i))
+		}
+		batch.ID = nextAttempt()
+		if err := bed.Take(t.Context(), batch); err != nil {
+			t.Fatal(err)
+		}
+		if round == 1 && bed.look(t, b)[0].Used != 1000 {
+			t.Errorf("1000 recipients count as %d", bed.look(t, b)[0].Used)
+		}
+	}
+	if n := c.MemoryUsage(t.Context(), "postern:b:distinct:{all}").Val(); n > 18<<10 {
+		t.Errorf("6000 recipients take %d octets", n)
+	}
+	if used := bed.look(t, b)[0].Used; used < 5000 || used > 7000 {
+		t.Errorf("6000 recipients count as %d", used)
+	}
+}
+
+// TestRedisSettings: every way to log in, and that a prefix and a database keep
+// relays apart.
+func TestRedisSettings(t *testing.T) {
+	charge := func(t *testing.T, cfg RedisConfig) error {
+		t.Helper()
+		b := batchOf([]Request{{Recipients: 1}}, budgetOf("l", "all", win(Messages, 1, time.Hour)))
+		err := openRedis(t, cfg).Take(t.Context(), b)
+		if err == nil && !b.Requests[0].OK {
+			t.Error("refused: it shares counts with another")
+		}
+		return err
+	}
+	server := redistest.Start(t, "requirepass secret", "user relay on >relaypass "+redisACL("postern"))
+	for _, test := range []struct {
+		name string
+		edit func(*RedisConfig)
+		ok   bool
+	}{
+		{"the password of the default user", func(c *RedisConfig) { c.Password = "secret" }, true},
+		{"no password", func(*RedisConfig) {}, false},
+		{"a wrong password", func(c *RedisConfig) { c.Password = "guess" }, false},
+		{"another prefix", func(c *RedisConfig) { c.Password, c.Prefix = "secret", "other" }, true},
+		{"another database", func(c *RedisConfig) { c.Password, c.Database = "secret", 3 }, true},
+		{"an ACL user, another database", func(c *RedisConfig) { c.Username, c.Password, c.Database = "relay", "relaypass", 4 }, true},
+		{"an ACL user outside of its prefix", func(c *RedisConfig) { c.Username, c.Password, c.Prefix = "relay", "relaypass", "secret" }, false},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			cfg := redisSettings(server.Addr)
+			test.edit(&cfg)
+			if err := charge(t, cfg); (err == nil) != test.ok {
+				t.Errorf("got %v", err)
+			} else if err != nil && strings.Contains(err.Error(), cfg.Password) && cfg.Password != "" {
+				t.Errorf("the error tells the password: %v", err)
+			}
+		})
+	}
+}
+
+// redisACL is the rule that docs/redis.md gives for an ACL user.
+func redisACL(prefix string) string {
+	return "~" + prefix + ":* -@all " + strings.Join(redisCommands, " ")
+}
+
+// redisCommands are all that the store and its client send, and those inside
+// scripts. docs/redis.md lists the same.
+var redisCommands = []string{
+	"+evalsha", "+eval", "+time", "+get", "+set", "+del", "+hget", "+hset", "+hdel", "+hgetall",
+	"+pexpire", "+pttl", "+zadd", "+zcard", "+zremrangebyscore", "+scan", "+ping", "+hello", "+select",
+}
+
+// TestRedisACL does all that the store can do as a user who may do nothing else.
+func TestRedisACL(t *testing.T) {
+	server := redistest.Start(t, "user relay on >relaypass "+redisACL("postern"))
+	cfg := redisSettings(server.Addr)
+	cfg.Username, cfg.Password = "relay", "relaypass"
+	useEverything(t, openRedis(t, cfg))
+}
+
+func useEverything(t *testing.T, r *Redis) {
+	t.Helper()
+	b := batchOf([]Request{{Recipients: 1, Bytes: 5, Distinct: 9}}, budgetOf("l", "all",
+		win(Messages, 2, time.Hour), win(Recipients, 2, time.Hour), win(Bytes, 20, time.Hour), win(DistinctRecipients, 2, time.Hour)))
+	ctx := t.Context()
+	raise := Raise{Limit: "l", Key: "all", Add: 1, Until: time.Now().Add(time.Hour)}
+	for i, err := range []error{
+		r.Ping(ctx), r.Take(ctx, b), r.Undo(ctx, b), r.SetRaise(ctx, raise),
+		r.Record(ctx, nextAttempt(), []Record{{Limit: "l", Key: "all", Length: time.Hour, N: 1}}),
+		r.Refund(ctx, nextAttempt(), []Return{{Budget: b.Budgets[0], At: 1, Messages: 1}}),
+		r.Scan(ctx, "", func(string, string) bool { return true }),
+		r.Reset(ctx, "l", "all"),
+	} {
+		if err != nil {
+			t.Errorf("call %d: %v", i, err)
+		}
+	}
+	raise.Add = 0
+	if err := r.SetRaise(ctx, raise); err != nil {
+		t.Error(err)
+	}
+	if list, err := r.Raises(ctx); err != nil || len(list) != 0 {
+		t.Errorf("raises: %v, %v", list, err)
+	}
+	if n, err := r.Nodes(ctx); err != nil || n != 1 {
+		t.Errorf("%d nodes, %v", n, err)
+	}
+}
+
+func TestRedisOverTLS(t *testing.T) {
+	server := redistest.StartTLS(t, "requirepass secret")
+	cfg := redisSettings(server.Addr)
+	cfg.Password = "secret"
+	cfg.TLS, cfg.CA = true, server.TLS().CA
+	cfg.Certificate, cfg.Key = server.TLS().Certificate, server.TLS().Key
+	if err := openRedis(t, cfg).Ping(t.Context()); err != nil {
+		t.Error(err)
+	}
+	for name, edit := range map[string]func(*RedisConfig){
+		"an unknown authority":    func(c *RedisConfig) { c.CA = "" },
+		"no certificate of ours":  func(c *RedisConfig) { c.Certificate, c.Key = "", "" },
+		"another name":            func(c *RedisConfig) { c.ServerName = "redis.example.org" },
+		"plain text":              func(c *RedisConfig) { c.TLS = false },
+		"the name of the machine": func(c *RedisConfig) { c.ServerName = "localhost" },
+	} {
+		other := cfg
+		edit(&other)
+		if err := openRedis(t, other).Ping(t.Context()); (err == nil) != (name == "the name of the machine") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	cfg.CA = cfg.Key
+	if _, err := NewRedisClient(cfg); err == nil || !strings.HasPrefix(err.Error(), "redis.ca: ") {
+		t.Errorf("a key in place of the authority: %v", err)
+	}
+	cfg.CA, cfg.Certificate = "", cfg.Key
+	if _, err := NewRedisClient(cfg); err == nil || !strings.HasPrefix(err.Error(), "redis.certificate: ") {
+		t.Errorf("a key in place of the certificate: %v", err)
+	}
+}
+
+// TestRedisNames: no name of a limit and no key can be taken for another.
+func TestRedisNames(t *testing.T) {
+	r := &Redis{prefix: "postern"}
+	seen := map[string]bool{}
+	for _, limit := range []string{"sender", "a:b", "a", "ü %3A", "a:{x}", "", "%", "b:{sender=a"} {
+		for _, key := range []string{
+			"all", "client=shop", "client=shop recipient_domain=x.example", "sender=a}b@x.example",
+			"sender={@x.example", "sender=}", "sender=a} sender=b", "client=a:{b}",
+		} {
+			name := r.budgetKey(limit, []byte(key))
+			gotLimit, gotKey, ok := r.parseBudgetKey(name)
+			if !ok || gotLimit != limit || gotKey != key || seen[name] {
+				t.Errorf("%q %q: name %q reads as %q %q %v, seen %v", limit, key, name, gotLimit, gotKey, ok, seen[name])
+			}
+			seen[name] = true
+		}
+	}
+	for _, name := range []string{"", "postern:nodes", "postern:b:", "postern:b:l:x", "postern:b:%4:{all}", "postern:b:%GG:{all}", "postern:b:l:{all"} {
+		if _, _, ok := r.parseBudgetKey(name); ok {
+			t.Errorf("%q is read as a budget", name)
+		}
+	}
+}
+
+// TestRedisSameSlot: whatever a sender writes, the keys of a budget and its
+// attempts stay in the slot of the client.
+func TestRedisSameSlot(t *testing.T) {
+	server := redistest.Start(t, "cluster-enabled yes")
+	r := &Redis{prefix: "postern", cluster: redis.NewClusterClient(&redis.ClusterOptions{})}
+	defer r.cluster.Close()
+	for _, key := range []string{"all", "client=shop", "sender=a}b@x.example", "sender={@x.example", "sender=}", `sender="a\x20{}"@x.example`} {
+		slots := map[int64]bool{}
+		for _, name := range []string{
+			r.budgetKey("one", []byte(key)), r.budgetKey("two:{x}", []byte(key+" recipient_domain={y}")),
+			r.markKey(slotOf([]byte(key)), nextAttempt()),
+		} {
+			slot, err := server.Client().ClusterKeySlot(t.Context(), name).Result()
+			if err != nil {
+				t.Fatal(err)
+			}
+			slots[slot] = true
+		}
+		if len(slots) != 1 {
+			t.Errorf("%q lies in slots %v", key, slots)
+		}
+	}
+}
+
+func FuzzRedisAnswer(f *testing.F) {
+	f.Add("")
+	f.Add(strings.Repeat("\x00", 6+1+26+14+1))
+	f.Add(strings.Repeat("\xff", 80))
+	f.Fuzz(func(t *testing.T, text string) {
+		b := batchOf([]Request{{Recipients: 1}}, budgetOf("l", "all", win(Messages, 1, time.Hour)))
+		if err := decodeBatch(b, text, nil); err == nil && len(text) != 6+1+26+14+1 {
+			t.Errorf("%q was taken", text)
+		}
+	})
+}
+
+func FuzzRedisName(f *testing.F) {
+	f.Add("postern:b:limit%20x:{client=shop} recipient_domain=x.example")
+	r := &Redis{prefix: "postern"}
+	f.Fuzz(func(t *testing.T, name string) {
+		limit, key, ok := r.parseBudgetKey(name)
+		if !ok || key == "" || strings.HasPrefix(key, " ") {
+			return
+		}
+		again, key2, ok := r.parseBudgetKey(r.budgetKey(limit, []byte(key)))
+		if !ok || again != limit || key2 != key {
+			t.Errorf("%q %q became %q %q", limit, key, again, key2)
+		}
+	})
+}
+
+// TestRedisScan: a scan passes on what it finds once, and ends when it is told.
+func TestRedisScan(t *testing.T) {
+	server := redistest.Start(t)
+	r := openRedis(t, redisSettings(server.Addr))
+	var want []string
+	for i := range 1200 {
+		key := fmt.Sprintf("sender=a%d@x.example", i)
+		want = append(want, key)
+		limit := []string{"one", "o*e", "one:{x}"}[i%3]
+		b := batchOf([]Request{{Recipients: 1}}, budgetOf(limit, key, win(Messages, 5, time.Hour)))
+		if err := r.Take(t.Context(), b); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var got []string
+	collect := func(_, key string) bool { got = append(got, key); return true }
+	if err := r.Scan(t.Context(), "", collect); err != nil {
+		t.Fatal(err)
+	}
+	slices.Sort(got)
+	slices.Sort(want)
+	if !slices.Equal(got, want) {
+		t.Errorf("found %d keys, want %d", len(got), len(want))
+	}
+	got = nil
+	if err := r.Scan(t.Context(), "o*e", collect); err != nil || len(got) != 400 {
+		t.Errorf("of one limit: %d keys, %v", len(got), err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := r.Scan(ctx, "", collect); err == nil {
+		t.Error("a scan went on without its context")
+	}
+}

@@ -1,0 +1,68 @@
+-- Undo: takes back what an attempt charged, all or a part.
+-- KEYS: those of the batch. ARGV: batch, new mark without its time ("" for all
+-- rounds), then the names of the attempt's rounds.
+
+local budgets, requests = readBatch(ARGV[1])
+local marks, stands = KEYS[#budgets + 1], ARGV[2]
+
+local function own(b, w) return section(b.state, w.id, w.share) end
+
+local function takeBack(b, at, q, message)
+  b.state.dirty = true
+  for _, w in ipairs(b.windows) do
+    local s = own(b, w)
+    if s then
+      if w.unit == MESSAGES then
+        giveBack(s, at, message)
+      elseif w.unit == RECIPIENTS then
+        giveBack(s, at, q.recipients)
+      elseif w.unit == BYTES then
+        giveBack(s, at, q.bytes)
+      elseif q.distinct then
+        forget(s, at, q.distinct)
+      end
+      if s.near == at and used(s) * 5 < w.max * 4 then s.near = 0 end
+    end
+  end
+end
+
+-- moved reports whether the message stays charged: another of the refs has it.
+local function moved(at)
+  local p = 1
+  for _, q in ipairs(requests) do
+    p = p + 1
+    for _, ref in ipairs(q.refs) do
+      if ref.at == at and sub(stands, p, p) == '2' then return true end
+      p = p + 1
+    end
+  end
+  return false
+end
+
+local function undo(mark)
+  local p, at = 7, unpack('>I6', mark)
+  for _, q in ipairs(requests) do
+    p = p + 1
+    for _, ref in ipairs(q.refs) do
+      local was, is = sub(mark, p, p), sub(stands, p - 6, p - 6)
+      if was ~= '0' and (is == '0' or is == '') then
+        takeBack(budgets[ref.at], at, q, was == '2' and not moved(ref.at) and 1 or 0)
+      end
+      p = p + 1
+    end
+  end
+end
+
+for i = 3, #ARGV do
+  local mark = call('HGET', marks, ARGV[i])
+  if mark and mark ~= 'undone' then
+    undo(mark)
+    setMark(marks, ARGV[i], stands == '' and 'undone' or sub(mark, 1, 6) .. stands)
+  elseif stands == '' and not mark then
+    setMark(marks, ARGV[i], 'undone')
+  end
+end
+for _, b in ipairs(budgets) do
+  if b.state.dirty then save(b.state) end
+end
+return 'OK'

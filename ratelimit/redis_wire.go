@@ -1,0 +1,190 @@
+package ratelimit
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math"
+	"time"
+)
+
+// What the scripts read and answer; the forms stand in redis_batch.lua,
+// redis_take.lua, redis_refund.lua and redis_record.lua. Big-endian throughout.
+
+var be = binary.BigEndian
+
+func appendCount(b []byte, n int) []byte { return be.AppendUint16(b, uint16(n)) }
+
+func appendText(b []byte, s string) []byte {
+	s = s[:min(len(s), math.MaxUint16)]
+	return append(be.AppendUint16(b, uint16(len(s))), s...)
+}
+
+func appendBool(b []byte, on bool) []byte {
+	if on {
+		return append(b, 1)
+	}
+	return append(b, 0)
+}
+
+// append48 writes the lower 48 bits.
+func append48(b []byte, n int64) []byte {
+	return be.AppendUint32(be.AppendUint16(b, uint16(n>>32)), uint32(n))
+}
+
+func wireID(u Unit, length time.Duration) uint32 {
+	return uint32(length/time.Second)*4 + uint32(u)
+}
+
+func encodeBatch(b *Batch, skip []bool) []byte {
+	out := make([]byte, 0, 8+64*len(b.Budgets)+32*len(b.Requests))
+	out = appendCount(out, len(b.Budgets))
+	for i := range b.Budgets {
+		out = appendBudget(out, &b.Budgets[i])
+	}
+	out = appendCount(out, len(b.Requests))
+	for i := range b.Requests {
+		out = appendRequest(out, &b.Requests[i], skip != nil && skip[i])
+	}
+	return out
+}
+
+func appendBudget(b []byte, g *Budget) []byte {
+	var flags byte
+	if g.Shadow {
+		flags |= 1
+	}
+	if g.Paid {
+		flags |= 2
+	}
+	b = append(appendText(b, g.Share), flags, byte(len(g.Windows)))
+	for i := range g.Windows {
+		w := &g.Windows[i]
+		b = be.AppendUint32(b, wireID(w.Unit, w.Length))
+		b = be.AppendUint64(b, uint64(w.Max))
+		b = append(b, byte(len(w.Reserve)))
+		for _, r := range w.Reserve {
+			b = be.AppendUint64(appendText(b, r.Share), uint64(r.Min))
+		}
+	}
+	return b
+}
+
+func appendRequest(b []byte, q *Request, skip bool) []byte {
+	b = be.AppendUint64(b, uint64(q.Recipients))
+	b = be.AppendUint64(b, uint64(q.Bytes))
+	var flags byte
+	if skip {
+		flags |= 1
+	}
+	if q.Distinct != 0 {
+		flags |= 2
+	}
+	b = append(b, flags)
+	b = appendCount(b, len(q.Refs))
+	if q.Distinct != 0 {
+		b = be.AppendUint64(b, q.Distinct)
+	}
+	for _, ref := range q.Refs {
+		b = appendCount(b, ref.Budget+1)
+	}
+	return b
+}
+
+func appendReturn(b []byte, key int, r *Return) []byte {
+	b = appendText(appendCount(b, key), r.Budget.Share)
+	b = append(b, byte(len(r.Budget.Windows)))
+	for i := range r.Budget.Windows {
+		w := &r.Budget.Windows[i]
+		b = appendBool(be.AppendUint32(b, wireID(w.Unit, w.Length)), w.Reserve != nil)
+	}
+	b = append48(b, r.At)
+	for _, n := range []int64{r.Messages, r.Recipients, r.Bytes} {
+		b = be.AppendUint64(b, uint64(max(0, n)))
+	}
+	return be.AppendUint64(appendBool(b, r.Distinct != 0), r.Distinct)
+}
+
+func appendRecord(b []byte, key int, r *Record) []byte {
+	b = be.AppendUint32(appendCount(b, key), wireID(r.Unit, r.Length))
+	b = append48(appendText(b, r.Share), max(0, r.Age.Milliseconds()))
+	b = be.AppendUint64(b, uint64(max(0, r.N)))
+	return be.AppendUint64(appendBool(b, r.Distinct != 0), r.Distinct)
+}
+
+var errAnswer = errors.New("the script's answer is cut short")
+
+// reader takes an answer apart.
+type reader struct {
+	rest  string
+	short bool
+}
+
+func (r *reader) take(n int) string {
+	if len(r.rest) < n {
+		r.short, r.rest = true, ""
+		return "\x00\x00\x00\x00\x00\x00\x00\x00"[:n]
+	}
+	s := r.rest[:n]
+	r.rest = r.rest[n:]
+	return s
+}
+
+func (r *reader) number(octets int) (n int64) {
+	for _, c := range []byte(r.take(octets)) {
+		n = n<<8 | int64(c)
+	}
+	return n
+}
+
+func (r *reader) flag() bool { return r.take(1)[0] == 1 }
+
+func (r *reader) millis() time.Duration { return time.Duration(r.number(8)) * time.Millisecond }
+
+// decodeBatch fills in the out fields, but not of requests that were skipped.
+func decodeBatch(b *Batch, text string, skip []bool) error {
+	r := reader{rest: text}
+	at := r.number(6)
+	for i := range b.Budgets {
+		g := &b.Budgets[i]
+		g.Paid = r.flag()
+		for j := range g.Windows {
+			w := &g.Results[j]
+			w.Max, w.Used = r.number(8), r.number(8)
+			w.Refused = r.flag() || w.Refused
+			w.Near = r.flag() || w.Near
+			if w.Free = r.millis(); w.Free < 0 {
+				w.Free = -1
+			}
+		}
+	}
+	for i := range b.Requests {
+		var unused Request
+		q := &b.Requests[i]
+		if skip != nil && skip[i] {
+			unused.Refs = make([]Ref, len(q.Refs))
+			q = &unused
+		}
+		r.request(q, at)
+		if int(q.Budget) >= len(b.Budgets) {
+			return fmt.Errorf("answer of the script: budget %d of %d", q.Budget, len(b.Budgets))
+		}
+	}
+	if r.short || r.rest != "" {
+		return errAnswer
+	}
+	return nil
+}
+
+func (r *reader) request(q *Request, at int64) {
+	q.OK, q.Down, q.Never, q.RetryAfter = r.flag(), false, r.flag(), r.millis()
+	q.Budget, q.Window = int(max(0, r.number(2)-1)), int(max(0, r.number(2)-1))
+	for i := range q.Refs {
+		ref := &q.Refs[i]
+		mark := r.take(1)[0]
+		ref.Charged, ref.Message, ref.At = mark == '1' || mark == '2', mark == '2', 0
+		if ref.Charged {
+			ref.At = at
+		}
+	}
+}
