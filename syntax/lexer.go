@@ -140,13 +140,10 @@ func (l *lexer) word() (word, error) {
 	var err error
 	start := l.at
 	if w.quoted = l.peek() == '"'; w.quoted {
-		w.text, err = l.quotedString()
-		if err == nil {
+		if w.text, err = l.quotedString(); err == nil {
 			err = ambiguousIf(l.endsWord(start))
 		}
-		return w, err
-	}
-	if w.text = l.run(); w.text == "" {
+	} else if w.text = l.run(); w.text == "" {
 		err = ErrAmbiguous
 	}
 	l.open = opensWord(w.text) || l.open && !l.endsWord(start)
@@ -158,22 +155,20 @@ func (l *lexer) endsWord(start int) bool {
 	return l.open && strings.Contains(l.s[start:l.at], "?=")
 }
 
-// opensWord reports whether an encoded-word begins in an atom and does not end
+// opensWord reports whether an encoded-word begins in text and does not end
 // there: =?charset?encoding?text?= (RFC 2047 s. 2).
-func opensWord(atom string) bool {
+func opensWord(text string) bool {
 	for {
-		_, rest, ok := strings.Cut(atom, "=?")
+		_, rest, ok := strings.Cut(text, "=?")
 		if !ok {
 			return false
 		}
-		for range 3 { // the charset, the encoding, the text
-			if _, rest, ok = strings.Cut(rest, "?"); !ok {
+		for _, part := range [...]string{"?", "?", "?="} {
+			if _, rest, ok = strings.Cut(rest, part); !ok {
 				return true
 			}
 		}
-		if atom, ok = strings.CutPrefix(rest, "="); !ok {
-			return true
-		}
+		text = rest
 	}
 }
 
