@@ -85,17 +85,35 @@ func (w log) raiseLevel() (excess int) {
 }
 
 // waitDistinct is the time until used has fallen to at most want.
-func (w log) waitDistinct(used, want, now int64) time.Duration {
-	s := w.id().scale()
-	waits := make([]time.Duration, w.count())
-	for i := range waits {
-		waits[i] = s.until(w.distinct(i).time(), now)
+func waitDistinct(logs []log, used, want, now int64, length time.Duration) time.Duration {
+	type end struct {
+		wait   time.Duration
+		weight int64
 	}
-	slices.Sort(waits)
-	for _, d := range waits {
-		if used -= 1 << w.level(); used <= want {
-			return d
+	var ends []end
+	for _, w := range logs {
+		s := w.id().scale()
+		for i := range w.count() {
+			ends = append(ends, end{s.until(w.distinct(i).time(), now), 1 << w.level()})
 		}
 	}
-	return w.id().length()
+	slices.SortFunc(ends, func(a, b end) int { return int(a.wait - b.wait) })
+	for _, e := range ends {
+		if used -= e.weight; used <= want {
+			return e.wait
+		}
+	}
+	return length
+}
+
+// forgetKnown drops a distinct recipient from what is known, now that the
+// window id has it.
+func (sh *shard) forgetKnown(r record, id windowID, hash uint64) {
+	w, at := sh.window(r, id&^shareMask|knownID<<24)
+	if at < 0 {
+		return
+	}
+	if i, found := w.search(hash); found {
+		sh.unsee(r, w, at, i)
+	}
 }

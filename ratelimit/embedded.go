@@ -23,7 +23,8 @@ type Embedded struct {
 	seed   maphash.Seed
 	names  atomic.Pointer[names]
 	raises atomic.Pointer[[]Raise]
-	mu     sync.Mutex // to change names or raises
+	nodes  atomic.Int64 // last seen by Failover; 0: never
+	mu     sync.Mutex   // to change names or raises
 	dirty  chan struct{}
 	shards [shardCount]shard
 }
@@ -116,7 +117,7 @@ func (e *Embedded) limitID(name string) uint16 {
 	return n.limits[name]
 }
 
-// shareID numbers up to 31 shares; further ones count as share "", which
+// shareID numbers up to 30 shares; further ones count as share "", which
 // leaves them less room than they have and never more.
 func (e *Embedded) shareID(name string) uint8 {
 	if id, ok := e.names.Load().shares[name]; ok {
@@ -125,7 +126,7 @@ func (e *Embedded) shareID(name string) uint8 {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	old := e.names.Load()
-	if id, ok := old.shares[name]; ok || len(old.shares) == 32 {
+	if id, ok := old.shares[name]; ok || len(old.shares) > lastShare {
 		return id
 	}
 	n := &names{limits: old.limits, shares: maps.Clone(old.shares)}
@@ -186,6 +187,11 @@ func (sh *shard) giveBack(r record, id windowID, ns, now, n int64) {
 	if i < 0 {
 		return
 	}
+	sh.takeOff(r, w, at, i, n)
+}
+
+// takeOff takes n off entry i of the window at an offset.
+func (sh *shard) takeOff(r record, w log, at, i int, n int64) {
 	left := max(0, w.entry(i).amount()-n)
 	w.entry(i).setAmount(left)
 	if left == 0 {
@@ -204,6 +210,11 @@ func (sh *shard) forget(r record, id windowID, ns int64, hash uint64) {
 	if !found || !w.distinct(i).fresh() || w.distinct(i).time() != id.scale().charge(ns) {
 		return
 	}
+	sh.unsee(r, w, at, i)
+}
+
+// unsee drops a distinct recipient of the window at an offset.
+func (sh *shard) unsee(r record, w log, at, i int) {
 	w.setCount(w.count() - 1)
 	sh.remove(r, at+windowHead+i*distinctSize, distinctSize)
 }

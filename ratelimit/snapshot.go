@@ -40,6 +40,7 @@ type snapshotHead struct {
 	Limits []string      `json:"limits"`
 	Shares []string      `json:"shares"`
 	Raises []Raise       `json:"raises"`
+	Nodes  int64         `json:"nodes,omitempty"`
 }
 
 var crcTable = crc64.MakeTable(crc64.ECMA)
@@ -149,7 +150,7 @@ func (e *Embedded) writeAll(out io.Writer) error {
 }
 
 func (e *Embedded) head() snapshotHead {
-	head := snapshotHead{Saved: e.clock.now().Round(0), Clock: e.clock.read(), Raises: e.liveRaises()}
+	head := snapshotHead{Saved: e.clock.now().Round(0), Clock: e.clock.read(), Raises: e.liveRaises(), Nodes: e.nodes.Load()}
 	if !e.clock.wall {
 		head.Boot, head.Uptime = uptime()
 	}
@@ -252,6 +253,7 @@ func (e *Embedded) restore(file io.Reader) error {
 	}
 	e.names.Store(&names{limits: map[string]uint16{}, shares: shares})
 	e.raises.Store(&head.Raises)
+	e.nodes.Store(head.Nodes)
 	now := e.clock.read()
 	lost := 0
 	for {
@@ -300,7 +302,7 @@ func readHead(in io.Reader) (*snapshotHead, error) {
 	if err := json.Unmarshal(b, head); err != nil {
 		return nil, errFormat
 	}
-	if len(head.Limits) >= noLimit || len(head.Shares) == 0 || len(head.Shares) > 32 || head.Shares[0] != "" || head.Clock < 0 {
+	if len(head.Limits) >= noLimit || len(head.Shares) == 0 || len(head.Shares) > lastShare+1 || head.Shares[0] != "" || head.Clock < 0 {
 		return nil, errFormat
 	}
 	return head, nil
@@ -345,7 +347,7 @@ func validLogs(b []byte, shares int) bool {
 			return false
 		}
 		w := log(b)
-		if w.id().unit() > DistinctRecipients || w.id().seconds() == 0 || int(w.id().share()) >= shares || w.size() > len(b) {
+		if w.id().unit() > DistinctRecipients || w.id().seconds() == 0 || w.id().share() != knownID && int(w.id().share()) >= shares || w.size() > len(b) {
 			return false
 		}
 		b = b[w.size():]

@@ -179,17 +179,13 @@ func (t *take) wait(g *Budget, j int, n int64) (d time.Duration, never bool) {
 	}
 	var logs []log
 	t.each(g, w, func(l log) { logs = append(logs, l) })
-	if len(logs) == 1 {
-		return logs[0].waitAny(r.Used, r.Max-n, t.now), false
+	switch {
+	case w.Unit == DistinctRecipients:
+		return waitDistinct(logs, r.Used, r.Max-n, t.now, w.Length), false
+	case len(logs) == 1:
+		return logs[0].wait(r.Used, r.Max-n, t.now), false
 	}
 	return t.waitDivided(g, w, r.Max, n)
-}
-
-func (w log) waitAny(used, want, now int64) time.Duration {
-	if w.id().unit() == DistinctRecipients {
-		return w.waitDistinct(used, want, now)
-	}
-	return w.wait(used, want, now)
 }
 
 // charge takes a request from all windows of a budget.
@@ -205,6 +201,7 @@ func (t *take) charge(g *Budget, ref *Ref, q *Request) {
 		if w.Unit == DistinctRecipients {
 			if q.Distinct != 0 {
 				sh.see(r, id, q.Distinct, t.now, true)
+				sh.forgetKnown(r, id, q.Distinct)
 				res.Used = t.sum(g, w)
 				t.mark(g, j, id)
 			}

@@ -1,0 +1,202 @@
+package ratelimit
+
+import "time"
+
+// As the fallback of a shared store, an Embedded holds two kinds of counts of a
+// window side by side: what was charged here, in the window's own shares, and
+// what the shared store last said, in share known: one entry with this node's
+// part of it, which counts from the moment it was heard of.
+const (
+	knownID   = 31
+	lastShare = knownID - 1 // of the others
+)
+
+// owed is one charge that the shared store has not seen.
+type owed struct {
+	limit, key string
+	id         windowID
+	share      string
+	tick       uint32
+	at         int64
+	n          int64
+	distinct   uint64
+}
+
+func (o *owed) record(now int64) Record {
+	return Record{
+		Limit: o.limit, Key: o.key, Share: o.share, Unit: o.id.unit(), Length: o.id.length(),
+		Age: max(0, time.Duration(now-o.at)), N: o.n, Distinct: o.distinct,
+	}
+}
+
+// nodeCount is the nodes among which numbers are divided, one at least.
+func (e *Embedded) nodeCount() int64 { return max(1, e.nodes.Load()) }
+
+// setRaises takes over the raises of the shared store.
+func (e *Embedded) setRaises(raises []Raise) {
+	kept := make([]Raise, len(raises))
+	for i, r := range raises {
+		kept[i] = r.shareOf(e.nodeCount())
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.raises.Store(&kept)
+}
+
+// learn notes what the shared store said of the budgets of b. A key that does
+// not fit into memory is not noted.
+func (e *Embedded) learn(b *Batch) {
+	set := e.locate(b)
+	e.lock(set)
+	defer e.unlock(set)
+	now := e.clock.read()
+	for i := range b.Budgets {
+		g := &b.Budgets[i]
+		for j := range g.Windows {
+			if g.Windows[j].Unit != DistinctRecipients && g.Results[j].Used > 0 {
+				e.learnWindow(g, j, now)
+			}
+		}
+	}
+	for i := range b.Requests {
+		q := &b.Requests[i]
+		if q.Distinct == 0 {
+			continue
+		}
+		for _, ref := range q.Refs {
+			g := &b.Budgets[ref.Budget]
+			for j := range g.Windows {
+				if w := &g.Windows[j]; ref.Charged && w.Unit == DistinctRecipients {
+					if sh, r, ok := e.known(g, now); ok {
+						sh.see(r, makeWindowID(w.Unit, w.Length, knownID), q.Distinct, now, false)
+					}
+				}
+			}
+		}
+	}
+}
+
+func (e *Embedded) learnWindow(g *Budget, j int, now int64) {
+	sh, r, ok := e.known(g, now)
+	if !ok {
+		return
+	}
+	w, res := &g.Windows[j], &g.Results[j]
+	id := makeWindowID(w.Unit, w.Length, knownID)
+	l, at := sh.window(r, id)
+	if at < 0 {
+		l, at = sh.open(r, id)
+	}
+	if n := l.count(); n == 0 {
+		l = sh.openEntry(r, at, 0, entrySize)
+	} else if n > 1 {
+		l.setCount(1)
+		sh.remove(r, at+windowHead+entrySize, (n-1)*entrySize)
+		l = l[:windowHead+entrySize]
+	}
+	nodes := e.nodeCount()
+	l.entry(0).setTime(id.scale().charge(now))
+	l.entry(0).setAmount((res.Used + nodes - 1) / nodes)
+	l.setFill(uint8(min(255, res.Used*255/max(1, res.Max))))
+	sh.changed = true
+}
+
+// known finds or makes the record of a budget whose shard is locked.
+func (e *Embedded) known(g *Budget, now int64) (*shard, record, bool) {
+	sh := e.shard(g.hash)
+	i, ok := sh.lookup(uint32(g.hash), g.limitID, g.Key)
+	if !ok {
+		var err error
+		if i, err = sh.create(uint32(g.hash), g.limitID, g.Key, now); err != nil {
+			return nil, nil, false
+		}
+	}
+	r := sh.record(i)
+	sh.clean(r, now)
+	r.setTouched(uint32(now / int64(time.Second)))
+	return sh, r, true
+}
+
+// owedBy lists about n charges of a shard that were made here, in records from
+// the index on; next is where to go on, 0 at the end.
+func (e *Embedded) owedBy(shard int, from uint32, n int) (list []owed, next uint32) {
+	limits, shares := e.limitNames(), e.shareNames()
+	sh := &e.shards[shard]
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	now := e.clock.read()
+	for i := from; i < sh.next; i++ {
+		if len(list) >= n {
+			return list, i
+		}
+		r := sh.record(i)
+		if !r.live() || !sh.clean(r, now) {
+			continue
+		}
+		body := sh.body(r)
+		for at := r.keyLen(); at < len(body); {
+			l := log(body[at:])
+			l = l[:l.size()]
+			if l.id().share() != knownID {
+				o := owed{limit: limits[r.limit()], key: string(sh.key(r)), id: l.id(), share: shares[l.id().share()]}
+				list = l.appendOwed(list, o, now)
+			}
+			at += len(l)
+		}
+	}
+	return list, 0
+}
+
+func (w log) appendOwed(list []owed, o owed, now int64) []owed {
+	s := o.id.scale()
+	for i := range w.count() {
+		if o.id.unit() == DistinctRecipients {
+			o.tick, o.n, o.distinct = w.distinct(i).time(), 1, w.distinct(i).hash()
+		} else {
+			o.tick, o.n = w.entry(i).time(), w.entry(i).amount()
+		}
+		o.at = now - int64(s.age(s.now(now), o.tick))*s.tick
+		list = append(list, o)
+	}
+	return list
+}
+
+func (e *Embedded) shareNames() map[uint8]string {
+	byID := map[uint8]string{}
+	for name, id := range e.names.Load().shares {
+		byID[id] = name
+	}
+	return byID
+}
+
+// settled turns a charge that the shared store now has into one that is known.
+func (e *Embedded) settled(o *owed) {
+	limit, key := e.limitID(o.limit), []byte(o.key)
+	hash := e.hash(limit, key)
+	sh := e.shard(hash)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	i, ok := sh.lookup(uint32(hash), limit, key)
+	if !ok {
+		return
+	}
+	r := sh.record(i)
+	l, at := sh.window(r, o.id)
+	if at < 0 {
+		return
+	}
+	sh.changed = true
+	knownWindow := o.id&^shareMask | knownID<<24
+	if o.id.unit() == DistinctRecipients {
+		if j, found := l.search(o.distinct); found && l.distinct(j).time() == o.tick {
+			sh.unsee(r, l, at, j)
+			sh.see(r, knownWindow, o.distinct, o.at, false)
+		}
+		return
+	}
+	if j := l.find(o.id.scale(), o.tick); j >= 0 {
+		sh.takeOff(r, l, at, j, o.n)
+		nodes := e.nodeCount()
+		sh.put(r, knownWindow, o.at, (o.n+nodes-1)/nodes)
+	}
+}

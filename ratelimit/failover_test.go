@@ -1,0 +1,548 @@
+package ratelimit
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// faulty is a shared store that can be away. It undoes what it is asked to, as
+// a store must that can lose replies.
+type faulty struct {
+	*Embedded
+	mu       sync.Mutex
+	fault    fault
+	calls    int
+	deadline time.Duration // of the last Take
+	done     map[Attempt]*Batch
+	nodes    int
+}
+
+type fault int
+
+const (
+	healthy   fault = iota
+	away            // the call does not arrive
+	lostReply       // it does, and nobody hears of it
+	hanging         // nothing comes back until the caller gives up
+)
+
+var errAway = errors.New("store is away")
+
+func (s *faulty) set(f fault) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.fault = f
+}
+
+func (s *faulty) call(ctx context.Context, f func() error) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.calls++
+	switch s.fault {
+	case away:
+		return errAway
+	case lostReply:
+		_ = f()
+		return errAway
+	case hanging:
+		<-ctx.Done()
+		return ctx.Err()
+	}
+	return f()
+}
+
+func (s *faulty) Take(ctx context.Context, b *Batch) error {
+	return s.call(ctx, func() error {
+		at, _ := ctx.Deadline()
+		s.deadline = time.Until(at)
+		if err := s.Embedded.Take(ctx, b); err != nil {
+			return err
+		}
+		if !b.Peek {
+			s.done[b.ID] = cloneBatch(b)
+		}
+		return nil
+	})
+}
+
+func (s *faulty) Refund(ctx context.Context, id Attempt, returns []Return) error {
+	return s.call(ctx, func() error {
+		if s.done[id] != nil {
+			return nil
+		}
+		s.done[id] = &Batch{}
+		return s.Embedded.Refund(ctx, id, returns)
+	})
+}
+
+func (s *faulty) Undo(ctx context.Context, b *Batch) error {
+	return s.call(ctx, func() error {
+		made := s.done[b.ID]
+		if made == nil {
+			return nil
+		}
+		delete(s.done, b.ID)
+		for _, q := range made.Requests {
+			for _, ref := range q.Refs {
+				if !ref.Charged {
+					continue
+				}
+				r := Return{Budget: made.Budgets[ref.Budget], At: ref.At, Recipients: q.Recipients, Bytes: q.Bytes, Distinct: q.Distinct}
+				if ref.Message {
+					r.Messages = 1
+				}
+				_ = s.Embedded.Refund(ctx, b.ID, []Return{r})
+			}
+		}
+		return nil
+	})
+}
+
+func (s *faulty) Record(ctx context.Context, id Attempt, records []Record) error {
+	return s.call(ctx, func() error {
+		if s.done[id] != nil {
+			return nil
+		}
+		s.done[id] = &Batch{}
+		return s.Embedded.Record(ctx, id, records)
+	})
+}
+
+func (s *faulty) Ping(ctx context.Context) error { return s.call(ctx, func() error { return nil }) }
+
+func (s *faulty) Nodes(ctx context.Context) (n int, err error) {
+	err = s.call(ctx, func() error { n = s.nodes; return nil })
+	return n, err
+}
+
+// failoverRig is a node with a shared store that can be away.
+type failoverRig struct {
+	testBed
+	f       *Failover
+	shared  *faulty
+	settler *settler
+	changes []StoreChange
+}
+
+func newFailoverRig(nodes int) *failoverRig {
+	clock := newFakeClock()
+	rig := &failoverRig{shared: &faulty{
+		Embedded: NewEmbedded(StoreConfig{Memory: 16 << 20}, clock.now), done: map[Attempt]*Batch{}, nodes: nodes,
+	}}
+	rig.f = NewFailover(rig.shared, NewEmbedded(StoreConfig{Memory: 16 << 20}, clock.now), func(c StoreChange) {
+		rig.changes = append(rig.changes, c)
+	})
+	rig.f.local.nodes.Store(int64(nodes))
+	rig.settler = newSettler(rig.f)
+	rig.recover()
+	rig.testBed = testBed{Store: rig.f, clock: clock}
+	return rig
+}
+
+// recover does what Run does once the store answers.
+func (rig *failoverRig) recover() {
+	rig.f.mu.Lock()
+	rig.f.hold = time.Time{}
+	rig.f.mu.Unlock()
+	rig.f.recover(context.Background(), rig.settler)
+}
+
+// pass makes the outage as old as d.
+func (rig *failoverRig) pass(d time.Duration) {
+	rig.f.mu.Lock()
+	defer rig.f.mu.Unlock()
+	rig.f.since = rig.f.since.Add(-d)
+}
+
+func (rig *failoverRig) used(t *testing.T, b Budget) int64 {
+	t.Helper()
+	return testBed{Store: rig.shared.Embedded}.look(t, b)[0].Used
+}
+
+// A Failover whose store is well is as good as the store.
+func TestFailoverStore(t *testing.T) {
+	testStore(t, func(*testing.T) testBed {
+		rig := newFailoverRig(1)
+		rig.tick, rig.light = 1, true
+		return rig.testBed
+	})
+}
+
+// And one whose store was never there, for a single node.
+func TestFailoverStoreAway(t *testing.T) {
+	for _, test := range []func(*testing.T, testBed){
+		testHardCap, testAllOrNothing, testRefund, testShadow, testReserveRandom, testChangedNumber, testExtremes,
+		testClock, testManyRecipients, testParallel, testRetryAfter, testNear, testDistinct, testPeek, testPaid,
+	} {
+		rig := newFailoverRig(1)
+		rig.tick, rig.light = 1, true
+		rig.shared.set(away)
+		test(t, rig.testBed)
+	}
+}
+
+func TestFailoverGoesOnFromWhatItKnew(t *testing.T) {
+	for _, test := range []struct{ nodes, before, want int }{{1, 4, 6}, {1, 0, 10}, {2, 4, 3}, {3, 0, 3}, {100, 0, 1}, {2, 10, 0}} {
+		rig := newFailoverRig(test.nodes)
+		b := func() Budget { return budgetOf("sender", "all", win(Recipients, 10, time.Hour)) }
+		rig.fill(t, test.before, b())
+		rig.clock.add(10 * time.Minute)
+		rig.shared.set(away)
+		if n := rig.fill(t, 100, b()); n != test.want {
+			t.Errorf("%d nodes, %d used before: %d passed, want %d", test.nodes, test.before, n, test.want)
+		}
+		if q := rig.one(t, b()); q.OK || q.RetryAfter > time.Hour+time.Second {
+			t.Errorf("%d nodes: %+v", test.nodes, *q)
+		}
+		// What was known counts until its hour is over.
+		rig.clock.add(50*time.Minute + time.Second)
+		if test.before > 0 && !rig.one(t, b()).OK {
+			t.Errorf("%d nodes: what was known does not end", test.nodes)
+		}
+	}
+}
+
+func TestFailoverBringsBackWhatWasAdmitted(t *testing.T) {
+	rig := newFailoverRig(1)
+	hour := func() Budget { return budgetOf("sender", "all", win(Recipients, 10, time.Hour)) }
+	admit := func() Budget {
+		b := budgetOf("admitted", "all", win(Recipients, 3, time.Hour))
+		b.OnFailure = FailAdmit
+		return b
+	}
+	deferred := func() Budget {
+		b := budgetOf("deferred", "all", win(Recipients, 10, time.Hour))
+		b.OnFailure = FailDefer
+		return b
+	}
+	rig.fill(t, 4, hour())
+	rig.shared.set(away)
+	if n := rig.fill(t, 100, hour()); n != 6 {
+		t.Fatalf("local: %d", n)
+	}
+	if n := rig.fill(t, 8, admit()); n != 8 {
+		t.Errorf("admit: %d of 8 passed", n)
+	}
+	q := rig.one(t, admit(), deferred())
+	if q.OK || !q.Down || q.Budget != 1 {
+		t.Errorf("defer: %+v", *q)
+	}
+	shadow := deferred()
+	shadow.Shadow = true
+	if q := rig.one(t, admit(), shadow); !q.OK {
+		t.Errorf("a shadow limit deferred: %+v", *q)
+	}
+	rig.recover()
+	if len(rig.changes) != 0 {
+		t.Errorf("told of an outage of milliseconds: %+v", rig.changes)
+	}
+	rig.pass(tellAfter)
+	rig.recover()
+	rig.recover()
+	if !rig.f.Down() || len(rig.changes) != 1 || !rig.changes[0].Down || !errors.Is(rig.changes[0].Err, errAway) {
+		t.Fatalf("changes: %+v", rig.changes)
+	}
+	calls := rig.shared.calls
+	rig.one(t, admit())
+	if rig.shared.calls != calls {
+		t.Error("the breaker still asks")
+	}
+	rig.clock.add(10 * time.Minute)
+	rig.recover()
+	if !rig.f.Down() {
+		t.Fatal("back although the store is away")
+	}
+	rig.shared.set(healthy)
+	rig.recover()
+	if rig.f.Down() || len(rig.changes) != 2 || rig.changes[1].Down || rig.changes[1].Added == 0 {
+		t.Fatalf("changes: %+v", rig.changes)
+	}
+	for _, w := range []struct {
+		b    Budget
+		want int64
+	}{{hour(), 10}, {admit(), 10}, {deferred(), 1}} {
+		if used := rig.used(t, w.b); used != w.want {
+			t.Errorf("%s: the shared store has %d, want %d", w.b.Limit, used, w.want)
+		}
+	}
+	if rig.one(t, hour()).OK {
+		t.Error("full, yet another passed after the recovery")
+	}
+	// The charges keep their age.
+	rig.clock.add(50*time.Minute + time.Second)
+	if n := rig.fill(t, 100, hour()); n != 10 {
+		t.Errorf("%d passed an hour after the outage, want 10", n)
+	}
+}
+
+func TestFailoverBoundsTheWait(t *testing.T) {
+	rig := newFailoverRig(1)
+	b := budgetOf("sender", "all", win(Recipients, 10, time.Hour))
+	rig.one(t, b)
+	if d := rig.shared.deadline; d <= 0 || d > decideWithin {
+		t.Errorf("the shared store has %s to answer", d)
+	}
+	rig.shared.set(hanging)
+	calls := rig.shared.calls
+	for range 3 {
+		if !rig.one(t, b).OK {
+			t.Error("refused while the store hangs")
+		}
+	}
+	if n := rig.shared.calls - calls; n != 1 {
+		t.Errorf("a store that hangs was asked %d times", n)
+	}
+}
+
+// A lost reply is charged once, whichever way it went.
+func TestFailoverUndoesLostReplies(t *testing.T) {
+	rig := newFailoverRig(1)
+	b := func() Budget {
+		return budgetOf("sender", "all", win(Recipients, 10, time.Hour), win(Messages, 10, time.Hour))
+	}
+	rig.shared.set(lostReply)
+	first := rig.one(t, b())
+	if !first.OK || first.Refs[0].At >= 0 || !first.Refs[0].Message {
+		t.Fatalf("%+v", *first)
+	}
+	rig.shared.set(healthy)
+	rig.recover()
+	if used := rig.used(t, b()); used != 1 {
+		t.Errorf("the shared store has %d, want 1", used)
+	}
+	if n := rig.fill(t, 100, b()); n != 9 {
+		t.Errorf("%d more passed, want 9", n)
+	}
+}
+
+func TestFailoverKeepsRefundsForTheStore(t *testing.T) {
+	rig := newFailoverRig(1)
+	b := func() Budget { return budgetOf("sender", "all", win(Recipients, 10, time.Hour)) }
+	give := func(q *Request) {
+		t.Helper()
+		if err := rig.Refund(t.Context(), nextAttempt(), []Return{{Budget: b(), At: q.Refs[0].At, Recipients: 1}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	there := rig.one(t, b())
+	rig.clock.add(time.Second)
+	rig.one(t, b())
+	rig.shared.set(away)
+	here := rig.one(t, b())
+	rig.clock.add(time.Second)
+	rig.one(t, b())
+	give(there)
+	give(here)
+	rig.shared.set(lostReply)
+	rig.recover()
+	rig.shared.set(healthy)
+	rig.recover()
+	if used := rig.used(t, b()); used != 2 {
+		t.Errorf("the shared store has %d, want 2", used)
+	}
+}
+
+func TestFailoverDistinctRecipients(t *testing.T) {
+	rig := newFailoverRig(1)
+	b := func() Budget { return budgetOf("distinct", "all", win(DistinctRecipients, 4, time.Hour)) }
+	ask := func(name string) bool {
+		t.Helper()
+		ok := rig.ask(t, Request{Recipients: 1, Distinct: hashRecipient(name)}, b()).OK
+		rig.clock.add(time.Second)
+		return ok
+	}
+	ask("a")
+	ask("b")
+	rig.shared.set(away)
+	for i, want := range []bool{true, true, true, true, false} {
+		if ok := ask(string("acbdf"[i])); ok != want {
+			t.Errorf("recipient %c: %v", "acbdf"[i], ok)
+		}
+	}
+	if q := rig.ask(t, Request{Recipients: 1, Distinct: hashRecipient("z")}, b()); q.RetryAfter <= 0 || q.RetryAfter > time.Hour {
+		t.Errorf("wait %s", q.RetryAfter)
+	}
+	rig.shared.set(healthy)
+	rig.recover()
+	if used := rig.used(t, b()); used != 4 {
+		t.Errorf("the shared store has %d distinct, want 4", used)
+	}
+}
+
+// TestFailoverNeverPassesMore drives random traffic of one node through a store
+// that fails at any call in any way: the cap holds throughout, and in the end
+// the shared store has what was admitted.
+func TestFailoverNeverPassesMore(t *testing.T) {
+	for seed := range uint64(8) {
+		rnd := rand.New(rand.NewPCG(seed, 9))
+		rig := newFailoverRig(1)
+		w := []Window{win(Recipients, 40, time.Hour), win(Recipients, 12, 5*time.Minute)}
+		b := func() Budget { return budgetOf("sender", "all", w...) }
+		var log admissions
+		for i := range 1500 {
+			rig.clock.add(time.Duration(rnd.Int64N(int64(40 * time.Second))).Truncate(time.Millisecond))
+			if rnd.IntN(15) == 0 {
+				rig.shared.set(fault(rnd.IntN(3)))
+			}
+			if rnd.IntN(10) == 0 {
+				rig.recover()
+			}
+			q := rig.one(t, b())
+			if !q.OK {
+				continue
+			}
+			for _, w := range w {
+				if sum, _ := log.within(rig.clock.now(), w.Length); sum+1 > w.Max {
+					t.Fatalf("seed %d, step %d: admitted with %d of %d in %s", seed, i, sum, w.Max, w.Length)
+				}
+			}
+			log = append(log, admission{rig.clock.now(), 1})
+			if rnd.IntN(5) == 0 {
+				if err := rig.Refund(t.Context(), nextAttempt(), []Return{{Budget: b(), At: q.Refs[0].At, Recipients: 1}}); err != nil {
+					t.Fatal(err)
+				}
+				log[len(log)-1].n = 0
+			}
+		}
+		rig.shared.set(healthy)
+		rig.recover()
+		sum, _ := log.within(rig.clock.now(), time.Hour)
+		late, _ := log.within(rig.clock.now(), time.Hour+time.Minute)
+		if used := rig.used(t, b()); used < sum || used > late {
+			t.Errorf("seed %d: the shared store has %d, want %d to %d", seed, used, sum, late)
+		}
+	}
+}
+
+// A node that is restarted during an outage goes on where it was.
+func TestFailoverSurvivesARestart(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "limits")
+	rig := newFailoverRig(2)
+	b := func() Budget { return budgetOf("sender", "all", win(Recipients, 10, time.Hour)) }
+	rig.fill(t, 2, b())
+	rig.shared.set(away)
+	if n := rig.fill(t, 100, b()); n != 4 {
+		t.Fatalf("%d passed, want 4", n)
+	}
+	if err := rig.f.local.Save(path); err != nil {
+		t.Fatal(err)
+	}
+	rig.f.local = NewEmbedded(StoreConfig{Memory: 16 << 20}, rig.clock.now)
+	if err := rig.f.local.Load(path); err != nil {
+		t.Fatal(err)
+	}
+	if rig.one(t, b()).OK {
+		t.Error("more passed after the restart")
+	}
+	rig.shared.set(healthy)
+	rig.recover()
+	if used := rig.used(t, b()); used != 6 {
+		t.Errorf("the shared store has %d, want 6", used)
+	}
+}
+
+func TestFailoverRunRecoversAndEnds(t *testing.T) {
+	rig := newFailoverRig(1)
+	back := make(chan StoreChange, 1)
+	rig.f.notify = func(c StoreChange) {
+		if !c.Down {
+			back <- c
+		}
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	rig.shared.set(away)
+	rig.fill(t, 5, budgetOf("sender", "all", win(Recipients, 10, time.Hour)))
+	rig.pass(tellAfter)
+	rig.recover()
+	rig.shared.set(healthy)
+	go func() {
+		defer close(done)
+		rig.f.Run(ctx)
+	}()
+	if c := <-back; c.Added == 0 {
+		t.Errorf("%+v", c)
+	}
+	cancel()
+	<-done
+}
+
+// A store that answers pings and fails decisions is left alone for longer each
+// time, and is told of.
+func TestFailoverBacksOff(t *testing.T) {
+	rig := newFailoverRig(1)
+	b := budgetOf("sender", "all", win(Recipients, 1000, time.Hour))
+	var last time.Duration
+	for range 8 {
+		rig.shared.set(away)
+		rig.one(t, b)
+		rig.shared.set(healthy)
+		hold := time.Until(rig.f.hold)
+		if hold < last && hold < maxBackoff-time.Second {
+			t.Errorf("held back for %s after %s", hold, last)
+		}
+		last = hold
+		if hold > 0 {
+			rig.f.recover(t.Context(), rig.settler)
+			if !rig.f.Down() {
+				t.Error("probed before its time")
+			}
+		}
+		rig.recover()
+	}
+	if last < maxBackoff/2 || last > maxBackoff {
+		t.Errorf("held back for %s in the end", last)
+	}
+	if len(rig.changes) == 0 || !rig.changes[0].Down {
+		t.Errorf("nobody was told: %+v", rig.changes)
+	}
+	// After a quiet time it is trusted as before.
+	rig.f.back = rig.f.back.Add(-time.Minute)
+	rig.shared.set(away)
+	rig.one(t, b)
+	if time.Until(rig.f.hold) > 0 {
+		t.Error("held back after a quiet time")
+	}
+}
+
+// While decisions go on in parallel, the way back loses no charge and passes
+// no more than the number.
+func TestFailoverComesBackUnderLoad(t *testing.T) {
+	rig := newFailoverRig(1)
+	const most = 3000
+	w := win(Recipients, most, time.Hour)
+	var passed atomic.Int64
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Go(func() {
+			for range 600 {
+				b := batchOf([]Request{{Recipients: 1}}, budgetOf("sender", "all", w))
+				if err := rig.f.Take(context.Background(), b); err != nil {
+					t.Error(err)
+				}
+				if b.Requests[0].OK {
+					passed.Add(1)
+				}
+			}
+		})
+	}
+	for i := range 30 {
+		rig.shared.set([]fault{away, healthy, lostReply}[i%3])
+		rig.recover()
+	}
+	wg.Wait()
+	rig.shared.set(healthy)
+	rig.recover()
+	if passed.Load() != most {
+		t.Errorf("%d passed, want %d", passed.Load(), most)
+	}
+	if used := rig.used(t, budgetOf("sender", "all", w)); used != most {
+		t.Errorf("the shared store has %d, want %d", used, most)
+	}
+}
