@@ -4,8 +4,10 @@ import (
 	"context"
 	"crypto/x509"
 	"fmt"
+	"net"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -106,32 +108,44 @@ func mxRecord(domain string) string { return domain + ". IN MX 10 mail." + domai
 
 // upstream checks that a host resolves, and its certificate.
 func (p *Preflight) upstream(ctx context.Context, u UpstreamIdentity) {
-	f := Finding{Check: "upstream", Status: Pass, Subject: fmt.Sprintf("%s:%d", u.Host, u.Port), Asked: "A and AAAA " + u.Host, Rule: "RFC 5321 s. 5.1"}
-	if _, err := netip.ParseAddr(u.Host); err != nil {
-		a := p.resolver.hosts(ctx, u.Host)
-		switch a.state {
-		case fault:
-			p.add(unknown("upstream", f.Subject, "", f.Asked, a))
-			return
-		case found:
-			f.Seen = joinAddresses(addresses(a.rrs))
-		default:
-			f.Status, f.Seen = Fail, seenNothing(a)
-			f.Change = fmt.Sprintf("write the right host in [upstream.%s], or publish its address", u.Name)
-		}
+	subject := net.JoinHostPort(u.Host, strconv.Itoa(u.Port))
+	var at []netip.Addr
+	if ip, err := netip.ParseAddr(u.Host); err == nil {
+		at = []netip.Addr{ip}
+	} else {
+		var f Finding
+		at, f = p.resolveUpstream(ctx, u, subject)
 		p.add(f)
-		if f.Status == Fail {
-			return
-		}
 	}
-	if u.Probe != nil {
-		p.probeUpstream(ctx, u, f.Subject)
+	if u.Probe != nil && len(at) > 0 {
+		p.probeUpstream(ctx, u, subject, at)
 	}
 }
 
-func (p *Preflight) probeUpstream(ctx context.Context, u UpstreamIdentity, subject string) {
+func (p *Preflight) resolveUpstream(ctx context.Context, u UpstreamIdentity, subject string) ([]netip.Addr, Finding) {
+	f := Finding{Check: "upstream", Status: Pass, Subject: subject, Asked: "A and AAAA " + u.Host, Rule: "RFC 5321 s. 5.1"}
+	a := p.resolver.hosts(ctx, u.Host)
+	if a.state == found {
+		f.Seen = joinAddresses(addresses(a.rrs))
+		return addresses(a.rrs), f
+	}
+	if u.System != nil {
+		if at, err := u.System(ctx, u.Host); err == nil && len(at) > 0 {
+			f.Seen = joinAddresses(at) + " by the system's own look-up"
+			return at, f
+		}
+	}
+	if a.state == fault {
+		return nil, unknown("upstream", subject, "", f.Asked, a)
+	}
+	f.Status, f.Seen = Fail, seenNothing(a)
+	f.Change = fmt.Sprintf("write the right host in [upstream.%s], or publish its address", u.Name)
+	return nil, f
+}
+
+func (p *Preflight) probeUpstream(ctx context.Context, u UpstreamIdentity, subject string, at []netip.Addr) {
 	f := Finding{Check: "certificate", Status: Pass, Subject: "upstream " + subject, Asked: "TLS with " + subject, Rule: "RFC 5280 s. 4.1.2.5"}
-	view, err := u.Probe(ctx)
+	view, err := u.Probe(ctx, at)
 	switch {
 	case err != nil:
 		f.Status, f.Seen = Unknown, "no answer: "+err.Error()

@@ -62,9 +62,13 @@ type UpstreamIdentity struct {
 	Name string // in the configuration
 	Host string // name or address
 	Port int
-	// Probe returns the certificate that the host shows. nil: it is not looked
-	// at. An error means that the host did not answer.
-	Probe func(ctx context.Context) (CertificateView, error)
+	// System looks up the host as connections to it do, for names that DNS does
+	// not know, as those of /etc/hosts. nil: DNS only.
+	System func(ctx context.Context, host string) ([]netip.Addr, error)
+	// Probe returns the certificate that the host shows at one of its
+	// addresses. nil: it is not looked at. An error means that the host did not
+	// answer.
+	Probe func(ctx context.Context, addresses []netip.Addr) (CertificateView, error)
 }
 
 // CertificateView is a certificate as seen.

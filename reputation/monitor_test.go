@@ -427,7 +427,7 @@ func TestRestartTellsNothingTwice(t *testing.T) {
 	if !r.history.known.add("shop", "news1@customer.example") {
 		t.Error("a known recipient is a stranger after a restart")
 	}
-	file, err := ReadListings(dir)
+	file, err := readListings(dir)
 	if err != nil || len(file.Listings) != 1 || len(file.Zones) != 1 || file.Zones[0].Polls < 2 {
 		t.Errorf("state file %+v, %v", file, err)
 	}

@@ -358,7 +358,7 @@ func certificateCases(now time.Time) []identityCase {
 	}
 	up := func(host string, v CertificateView, err error) Identity {
 		return Identity{Upstreams: []UpstreamIdentity{{Name: "u", Host: host, Port: 25,
-			Probe: func(context.Context) (CertificateView, error) { return v, err }}}}
+			Probe: func(context.Context, []netip.Addr) (CertificateView, error) { return v, err }}}}
 	}
 	ours := func(c CertificateIdentity) Identity {
 		c.Where = "listener mta"

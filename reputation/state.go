@@ -17,18 +17,18 @@ const (
 	historyFile  = "history.bin"
 )
 
-// Listings is the file that a running relay keeps its reports in.
-type Listings struct {
+// savedListings is the file of a book.
+type savedListings struct {
 	Saved    time.Time    `json:"saved"`
 	Last     int          `json:"last"` // ID
 	Listings []Listing    `json:"listings"`
 	Zones    []ZoneStatus `json:"zones"`
 }
 
-// ReadListings reads the reports from a state folder; none where there is no
+// readListings reads the reports from a state folder; none where there is no
 // file.
-func ReadListings(stateDir string) (Listings, error) {
-	var l Listings
+func readListings(stateDir string) (savedListings, error) {
+	var l savedListings
 	err := readState(filepath.Join(stateDir, listingsFile), &l)
 	return l, err
 }
@@ -39,7 +39,7 @@ func (m *Monitor) load() {
 	if m.opts.StateDir == "" {
 		return
 	}
-	saved, err := ReadListings(m.opts.StateDir)
+	saved, err := readListings(m.opts.StateDir)
 	m.note("listings not read", err)
 	m.book.last = saved.Last
 	for i := range saved.Listings {
@@ -66,7 +66,7 @@ func (m *Monitor) saveListings() {
 	}
 	m.saving.Lock()
 	defer m.saving.Unlock()
-	file := Listings{Saved: m.now(), Listings: m.Listings(), Zones: m.Zones()}
+	file := savedListings{Saved: m.now(), Listings: m.Listings(), Zones: m.Zones()}
 	m.mu.Lock()
 	file.Last = m.book.last
 	m.mu.Unlock()

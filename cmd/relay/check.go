@@ -17,6 +17,9 @@ func runCheck(io stdio, args []string) int {
 	f.SetOutput(io.err)
 	path := f.String("config", "", "configuration `file`")
 	quiet := f.Bool("quiet", false, "print only problems and warnings")
+	identity := f.Bool("dns", false, "check what DNS and upstreams say of us instead: PTR, EHLO, SPF, DKIM, DMARC, MX, certificates;\nthe status is 1 when a check fails and 3 when some could not be made")
+	forged := f.Bool("open-relay", false, "try forged envelopes on the running relay instead; the status is as with -dns")
+	asJSON := f.Bool("json", false, "print JSON, with -dns and -open-relay")
 	if status, ok := parseFlags(f, args); !ok {
 		return status
 	}
@@ -24,11 +27,22 @@ func runCheck(io stdio, args []string) int {
 		fmt.Fprintln(io.err, "relay check: -config is missing; name the configuration file")
 		return exitUsage
 	}
+	if *asJSON && !*identity && !*forged {
+		fmt.Fprintln(io.err, "relay check: -json needs -dns or -open-relay")
+		return exitUsage
+	}
 	file, ok := loadChecked(io, *path)
 	if !ok {
 		return exitFault
 	}
-	if *quiet {
+	switch {
+	case *identity && *forged:
+		return worse(checkDNS(io, file, *asJSON), checkOpenRelay(io, file, *asJSON))
+	case *identity:
+		return checkDNS(io, file, *asJSON)
+	case *forged:
+		return checkOpenRelay(io, file, *asJSON)
+	case *quiet:
 		return exitOK
 	}
 	w := bufio.NewWriter(io.out)

@@ -1,0 +1,276 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"postern/admin"
+	"postern/journal"
+	"postern/mail"
+	"postern/reputation"
+)
+
+const listingsUsage = `usage: relay listings [-json] -config FILE
+       relay listings show [-json] -config FILE ID
+       relay listings zones [-json] -config FILE
+       relay listings resume -config FILE STREAM
+       relay listings findings [-json] -config FILE
+       relay listings suspects [-at TIME] [-stream S] [-look-back 24h] [-n 10] [-json] -journal FILE [FILE...]
+`
+
+func runListings(io stdio, args []string) int {
+	if len(args) > 0 {
+		switch args[0] {
+		case "show":
+			return runListing(io, args[1:])
+		case "list":
+			return runListingList(io, args[1:])
+		case "zones":
+			return runZones(io, args[1:])
+		case "resume":
+			return runResume(io, args[1:])
+		case "findings":
+			return runFindings(io, args[1:])
+		case "suspects":
+			return runSuspects(io, args[1:])
+		case "-h", "-help", "--help", "help":
+			fmt.Fprint(io.out, listingsUsage)
+			return exitOK
+		}
+		if !strings.HasPrefix(args[0], "-") {
+			fmt.Fprintf(io.err, "relay listings: unknown command %q\n%s", args[0], listingsUsage)
+			return exitUsage
+		}
+	}
+	return runListingList(io, args)
+}
+
+// serveListings answers the commands below on the control socket.
+func (w *reputationWatch) serveListings(c *admin.Control) {
+	c.Query("/listings", func(context.Context, func(string) string) (any, error) { return w.monitor.Listings(), nil })
+	c.Query("/listings/zones", func(context.Context, func(string) string) (any, error) { return w.monitor.Zones(), nil })
+	c.Query("/findings", func(context.Context, func(string) string) (any, error) {
+		fs, at := w.monitor.Findings()
+		return findingsAnswer{at, fs}, nil
+	})
+	admin.Act(c, "/listings/resume", func(_ context.Context, o resumeOrder) (any, error) {
+		if !w.monitor.Resume(o.Stream) {
+			return nil, admin.Misuse("stream " + strconv.Quote(o.Stream) + " is not paused")
+		}
+		return o, nil
+	})
+}
+
+// findingsAnswer is what the last run of the identity checks has found.
+type findingsAnswer struct {
+	Checked  time.Time            `json:"checked"`
+	Findings []reputation.Finding `json:"findings"`
+}
+
+type resumeOrder struct {
+	Stream string `json:"stream"`
+}
+
+func runListingList(io stdio, args []string) int {
+	v := newControlVerb(io, "listings")
+	if _, status, ok := v.parse(args, 0); !ok {
+		return status
+	}
+	var list []reputation.Listing
+	if err := v.get("/listings", nil, &list); err != nil {
+		return v.fail(err)
+	}
+	slices.Reverse(list)
+	return v.print(list, func(w writer) {
+		fmt.Fprintln(w, "ID\tTARGET\tLISTED\tSTATE\tBY\tFIRST SUSPECT\tSTREAMS")
+		for i := range list {
+			x := &list[i]
+			fmt.Fprintf(w, "%d\t%s\t%s\t%s\t%s\t%s\t%s\n", x.ID, x.Target.Name, shortTime(x.Opened), listingState(x), sources(x), firstSuspect(x), strings.Join(x.Streams, ","))
+		}
+	})
+}
+
+func runListing(io stdio, args []string) int {
+	v := newControlVerb(io, "listings show")
+	words, status, ok := v.parse(args, 1)
+	if !ok {
+		return status
+	}
+	if len(words) == 0 {
+		return v.misuse("name the number of the listing, as in relay listings")
+	}
+	id, err := strconv.Atoi(words[0])
+	if err != nil {
+		return v.misuse("%q is no number of a listing", words[0])
+	}
+	var all []reputation.Listing
+	if err := v.get("/listings", nil, &all); err != nil {
+		return v.fail(err)
+	}
+	i := slices.IndexFunc(all, func(l reputation.Listing) bool { return l.ID == id })
+	if i < 0 {
+		return v.misuse("there is no listing %d", id)
+	}
+	return v.print(all[i], func(w writer) { writeListing(w, &all[i]) })
+}
+
+// writeListing is the report for people.
+func writeListing(w io.Writer, l *reputation.Listing) {
+	fmt.Fprintf(w, "listing %d: %s, %s\n", l.ID, l.Target.Name, listingState(l))
+	fmt.Fprintf(w, "opened %s, streams %s\n", shortTime(l.Opened), strings.Join(l.Streams, ", "))
+	if l.Action != "" {
+		fmt.Fprintf(w, "done: %s\n", l.Action)
+	}
+	fmt.Fprintln(w, "\nevidence:")
+	for i := range l.Evidence {
+		writeEvidence(w, &l.Evidence[i])
+	}
+	fmt.Fprintln(w, "\nsuspects:")
+	for i := range l.Suspects {
+		writeSuspect(w, i+1, &l.Suspects[i])
+	}
+	if len(l.Suspects) == 0 {
+		fmt.Fprintln(w, "  no suspect: nobody left what is usual")
+	}
+	fmt.Fprintln(w, "\nfix first:")
+	for i, s := range l.FixFirst {
+		fmt.Fprintf(w, "  %d. %s\n", i+1, s)
+	}
+	fmt.Fprintln(w, "\nthen ask for removal:")
+	for _, s := range l.Delist {
+		fmt.Fprintf(w, "  %s\n", s)
+	}
+}
+
+func writeEvidence(w io.Writer, e *reputation.Evidence) {
+	fmt.Fprintf(w, "  %s %s %s", shortTime(e.Time), e.Source, strings.Join(e.Codes, ", "))
+	if !e.Ended.IsZero() {
+		fmt.Fprintf(w, ", ended %s", shortTime(e.Ended))
+	}
+	fmt.Fprintln(w)
+	if e.Text != "" {
+		fmt.Fprintf(w, "    %s\n", e.Text)
+	}
+	if len(e.Transactions) > 0 {
+		fmt.Fprintf(w, "    transactions %s\n", strings.Join(e.Transactions, " "))
+	}
+}
+
+func writeSuspect(w io.Writer, n int, s *reputation.Suspect) {
+	fmt.Fprintf(w, "  %d. %s %s", n, s.Kind, s.Name)
+	if s.User != "" {
+		fmt.Fprintf(w, ", user %s", s.User)
+	}
+	if s.Client != "" && s.Kind != "client" {
+		fmt.Fprintf(w, ", client %s", s.Client)
+	}
+	fmt.Fprintf(w, ", score %.1f\n     %s\n", s.Score, s.Explain())
+	if len(s.Transactions) > 0 {
+		fmt.Fprintf(w, "     transactions %s\n", strings.Join(s.Transactions, " "))
+	}
+}
+
+func runZones(io stdio, args []string) int {
+	v := newControlVerb(io, "listings zones")
+	if _, status, ok := v.parse(args, 0); !ok {
+		return status
+	}
+	var zones []reputation.ZoneStatus
+	if err := v.get("/listings/zones", nil, &zones); err != nil {
+		return v.fail(err)
+	}
+	return v.print(zones, func(w writer) {
+		fmt.Fprintln(w, "ZONE\tPOLLS\tNEXT\tLISTED\tPROBLEM")
+		for i := range zones {
+			z := &zones[i]
+			var names []string
+			for _, t := range z.Listed {
+				names = append(names, t.Name)
+			}
+			fmt.Fprintf(w, "%s\t%d\t%s\t%s\t%s\n", z.Zone, z.Polls, shortTime(z.Next), orElse(strings.Join(names, ","), "-"), orElse(z.Problem, "-"))
+		}
+	})
+}
+
+// runResume lets a stream go on that a listing has paused.
+func runResume(io stdio, args []string) int {
+	v := newControlVerb(io, "listings resume")
+	words, status, ok := v.parse(args, 1)
+	if !ok {
+		return status
+	}
+	if len(words) == 0 {
+		return v.misuse("name the stream")
+	}
+	if err := v.act("/listings/resume", resumeOrder{words[0]}, nil); err != nil {
+		return v.fail(err)
+	}
+	return exitOK
+}
+
+// runFindings prints what the running relay's own checks have found.
+func runFindings(io stdio, args []string) int {
+	v := newControlVerb(io, "listings findings")
+	if _, status, ok := v.parse(args, 0); !ok {
+		return status
+	}
+	var a findingsAnswer
+	if err := v.get("/findings", nil, &a); err != nil {
+		return v.fail(err)
+	}
+	return v.print(a, func(w writer) {
+		fmt.Fprintf(w, "checked %s\n\n", shortTime(a.Checked))
+		reputation.WriteTable(w, a.Findings)
+	})
+}
+
+// runSuspects ranks from the journal, for a listing that was heard of elsewhere.
+func runSuspects(io stdio, args []string) int {
+	v := newControlVerb(io, "listings suspects")
+	at, lookBack, n := time.Now(), 24*time.Hour, 10
+	var streams, files []string
+	v.flags.Func("at", "`time` of the listing, as 2026-03-04T12:00:00Z; now where it is missing", func(s string) (err error) {
+		at, err = time.Parse(time.RFC3339, s)
+		return err
+	})
+	v.flags.Func("look-back", "how `far` to look back; 24h where it is missing", durationFlag(&lookBack))
+	v.flags.Func("stream", "only mail of this `stream`; several flags: several streams", func(s string) error { streams = append(streams, s); return nil })
+	v.flags.Func("journal", "`file` of the journal, - for standard input; several flags or further words: several files", func(s string) error {
+		files = append(files, s)
+		return nil
+	})
+	v.flags.IntVar(&n, "n", n, "`number` of suspects")
+	words, status, ok := v.parse(args, maxJournals)
+	if !ok {
+		return status
+	}
+	if files = append(files, words...); len(files) == 0 {
+		return v.misuse("-journal is missing; name the files to read")
+	}
+	if lookBack < time.Hour || lookBack > 7*24*time.Hour {
+		return v.fail(errors.New("-look-back is not between 1h and 7d"))
+	}
+	list, err := suspectsNow(func(f func(*mail.Event) error) error { return journal.Read(files, io.in, f) }, streams, at, lookBack)
+	if err != nil {
+		return v.fail(err)
+	}
+	list = slices.DeleteFunc(list, func(s reputation.Suspect) bool { return s.Score < reputation.NoSuspect })
+	list = list[:min(len(list), max(n, 0))]
+	return v.print(list, func(w writer) {
+		for i := range list {
+			writeSuspect(w, i+1, &list[i])
+		}
+		if len(list) == 0 {
+			fmt.Fprintln(w, "no suspect: nobody left what is usual")
+		}
+	})
+}
+
+// maxJournals is how many files one command reads.
+const maxJournals = 10_000

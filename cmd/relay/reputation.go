@@ -1,0 +1,225 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"postern/config"
+	"postern/dkimsign"
+	"postern/mail"
+	"postern/outlier"
+	"postern/reputation"
+	"postern/upstream"
+)
+
+// reputationWatch joins the monitor of package reputation to a node: it takes
+// events in, and carries out what the monitor decides.
+type reputationWatch struct {
+	monitor *reputation.Monitor
+	log     *slog.Logger
+	rules   atomic.Pointer[upstream.Rules]
+	signers atomic.Pointer[dkimsign.Signers]
+	// custom: the operator has rules for replies of his own.
+	custom atomic.Bool
+}
+
+// reputationParts are what the watch needs of a node.
+type reputationParts struct {
+	log     *slog.Logger
+	held    *reputation.Held
+	changed func(kind, to string) // counts events
+	suspend func(outlier.Order) error
+	scores  func(kind, name string) float64 // of the outlier watch; nil: none
+}
+
+// newReputationWatch makes the watch from a configuration that has been checked.
+func newReputationWatch(f *config.File, signers *dkimsign.Signers, p reputationParts) (*reputationWatch, error) {
+	w := &reputationWatch{log: p.log}
+	if err := w.prepare(f, signers); err != nil {
+		return nil, err
+	}
+	suspendFor := time.Hour
+	if len(f.Outlier.Expiry.Suspend) > 0 {
+		suspendFor = f.Outlier.Expiry.Suspend[0]
+	}
+	o := reputation.Options{
+		Setup: w.setup(f, signers), Held: p.held, StateDir: f.StateDir, Log: p.log, OnKeys: w.noteKeys,
+		OnEvent: func(e reputation.Event) { w.tell(e, p.changed) },
+	}
+	if p.suspend != nil {
+		o.Suspend = func(s reputation.Suspect, reason string) error {
+			return p.suspend(outlier.Order{Scope: s.Kind, Name: s.Name, For: suspendFor, Reason: reason, By: "on_listing"})
+		}
+	}
+	if p.scores != nil {
+		o.Outlier = func(kind, name, _ string) float64 { return p.scores(kind, name) }
+	}
+	var err error
+	w.monitor, err = reputation.NewMonitor(o)
+	return w, err
+}
+
+// prepare loads what events are read with.
+func (w *reputationWatch) prepare(f *config.File, signers *dkimsign.Signers) error {
+	rules, err := upstream.LoadRules(f.Reputation.ReplyRules)
+	if err != nil {
+		return fmt.Errorf("reputation.reply_rules: %w", err)
+	}
+	w.rules.Store(rules)
+	w.custom.Store(f.Reputation.ReplyRules != "")
+	w.signers.Store(signers)
+	return nil
+}
+
+func (w *reputationWatch) setup(f *config.File, signers *dkimsign.Signers) reputation.Setup {
+	return reputation.Setup{Config: f.Reputation, Identity: identityOf(f, signers)}
+}
+
+// reload takes a new configuration over; the checks run anew. signers are those
+// that sign from now on.
+func (w *reputationWatch) reload(f *config.File, signers *dkimsign.Signers) error {
+	if err := w.prepare(f, signers); err != nil {
+		return err
+	}
+	return w.monitor.Reload(w.setup(f, signers))
+}
+
+// noteKeys passes on to the signers what DNS says about their keys.
+func (w *reputationWatch) noteKeys(states map[string]reputation.KeyState) {
+	for key, state := range states {
+		domain, selector, _ := strings.Cut(key, "/")
+		w.signers.Load().SetPublished(domain, selector, map[reputation.KeyState]dkimsign.State{
+			reputation.KeyPublished: dkimsign.Matches, reputation.KeyUnpublished: dkimsign.Unpublished,
+		}[state])
+	}
+}
+
+// tell writes an event to the log and counts it.
+func (w *reputationWatch) tell(e reputation.Event, changed func(kind, to string)) {
+	level := slog.LevelInfo
+	switch e.Status {
+	case reputation.Fail:
+		level = slog.LevelError
+	case reputation.Warn, reputation.Unknown:
+		level = slog.LevelWarn
+	}
+	attrs := []any{"event", e.Kind, "status", string(e.Status), "subject", e.Subject, "text", e.Text}
+	if e.Listing != nil {
+		attrs = append(attrs, "listing", e.Listing.ID)
+	}
+	w.log.Log(context.Background(), level, "reputation", attrs...)
+	if changed != nil {
+		changed("reputation "+e.Kind, string(e.Status))
+	}
+}
+
+// Observe takes in what the upstream was asked about.
+func (w *reputationWatch) Observe(e *mail.Event) {
+	t := reputation.Transaction{
+		Time: e.Time, ID: e.ID, Client: e.Client, User: e.User, Sender: e.From, Stream: e.Stream, Upstream: e.Upstream, Domains: domainsOf(e),
+	}
+	t.SourceIP, _ = netip.ParseAddr(e.SourceIP)
+	for i := range e.To {
+		if r := &e.To[i]; r.Rule == "upstream" {
+			t.Recipients = append(t.Recipients, w.recipient(r))
+		}
+	}
+	if len(t.Recipients) > 0 {
+		w.monitor.Note(t)
+	}
+}
+
+func (w *reputationWatch) recipient(r *mail.RecipientEvent) reputation.Recipient {
+	out := reputation.Recipient{Address: r.Address, Domain: domainOf(r.Address), Relayed: r.Code/100 == 2, Code: r.Code, Class: r.Class}
+	if out.Relayed {
+		return out
+	}
+	reply := mail.Reply{Code: r.Code, Status: r.Status, Text: r.Reply}
+	out.Reply = reply.String()
+	if w.custom.Load() || out.Class == "" || upstream.Class(out.Class).Listed() || out.Class == string(upstream.RateLimited) {
+		v := w.rules.Load().Classify("", out.Reply)
+		out.List, out.Wait = v.List, v.Wait
+		if w.custom.Load() || out.Class == "" {
+			out.Class = string(v.Class)
+		}
+	}
+	return out
+}
+
+// domainsOf are the domains of reverse-path, authors and signatures.
+func domainsOf(e *mail.Event) (domains []string) {
+	add := func(d string) {
+		if d != "" && !slices.Contains(domains, d) {
+			domains = append(domains, d)
+		}
+	}
+	if strings.Contains(e.From, "@") {
+		add(domainOf(e.From))
+	}
+	for _, a := range e.Authors {
+		add(domainOf(a))
+	}
+	for _, s := range e.Signed {
+		d, _, _ := strings.Cut(s, "/")
+		add(d)
+	}
+	return domains
+}
+
+// suspectsNow ranks, from journal files, who left what was usual for it before
+// a time.
+func suspectsNow(events func(func(*mail.Event) error) error, streams []string, at time.Time, lookBack time.Duration) ([]reputation.Suspect, error) {
+	h := reputation.NewHistory(lookBack)
+	w := &reputationWatch{}
+	rules, err := upstream.LoadRules("")
+	if err != nil {
+		return nil, err
+	}
+	w.rules.Store(rules)
+	err = events(func(e *mail.Event) error {
+		if e.Time.After(at) {
+			return nil
+		}
+		t := reputation.Transaction{Time: e.Time, ID: e.ID, Client: e.Client, User: e.User, Sender: e.From, Stream: e.Stream}
+		for i := range e.To {
+			if r := &e.To[i]; r.Rule == "upstream" {
+				t.Recipients = append(t.Recipients, w.recipient(r))
+			}
+		}
+		h.Add(&t)
+		return nil
+	})
+	return h.Suspects(streams, at, nil), err
+}
+
+// words of a listing's state for a table.
+func listingState(l *reputation.Listing) string {
+	if l.Open() {
+		return "listed"
+	}
+	return "ended " + shortTime(l.Ended)
+}
+
+func firstSuspect(l *reputation.Listing) string {
+	if len(l.Suspects) == 0 {
+		return "no suspect"
+	}
+	return l.Suspects[0].Kind + " " + l.Suspects[0].Name
+}
+
+// sources names where a listing was seen.
+func sources(l *reputation.Listing) string {
+	var words []string
+	for i := range l.Evidence {
+		words = append(words, cmp.Or(l.Evidence[i].List, l.Evidence[i].Source))
+	}
+	slices.Sort(words)
+	return strings.Join(slices.Compact(words), ",")
+}
