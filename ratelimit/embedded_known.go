@@ -51,54 +51,70 @@ func (e *Embedded) learn(b *Batch) {
 	defer e.unlock(set)
 	now := e.clock.read()
 	for i := range b.Budgets {
-		g := &b.Budgets[i]
-		for j := range g.Windows {
-			if g.Windows[j].Unit != DistinctRecipients && g.Results[j].Used > 0 {
-				e.learnWindow(g, j, now)
-			}
+		if g := &b.Budgets[i]; g.used() {
+			e.learnBudget(b, i, now)
 		}
 	}
+}
+
+// used reports whether anything was used of the budget.
+func (g *Budget) used() bool {
+	for i := range g.Results {
+		if g.Results[i].Used > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+func (e *Embedded) learnBudget(b *Batch, i int, now int64) {
+	g := &b.Budgets[i]
+	sh, r, ok := e.known(g, now)
+	if !ok {
+		return
+	}
+	sh.changed = true
+	for j := range g.Windows {
+		w, res := &g.Windows[j], &g.Results[j]
+		id := makeWindowID(w.Unit, w.Length, knownID)
+		switch {
+		case w.Unit == DistinctRecipients:
+			sh.learnDistinct(r, id, b, i, now)
+		case res.Used > 0:
+			nodes := e.nodeCount()
+			l := sh.learnUsed(r, id, (res.Used+nodes-1)/nodes, now)
+			l.setFill(uint8(min(255, res.Used*255/max(1, res.Max))))
+		}
+	}
+}
+
+// learnDistinct notes the recipients that this node charged.
+func (sh *shard) learnDistinct(r record, id windowID, b *Batch, budget int, now int64) {
 	for i := range b.Requests {
 		q := &b.Requests[i]
-		if q.Distinct == 0 {
-			continue
-		}
 		for _, ref := range q.Refs {
-			g := &b.Budgets[ref.Budget]
-			for j := range g.Windows {
-				if w := &g.Windows[j]; ref.Charged && w.Unit == DistinctRecipients {
-					if sh, r, ok := e.known(g, now); ok {
-						sh.see(r, makeWindowID(w.Unit, w.Length, knownID), q.Distinct, now, false)
-					}
-				}
+			if ref.Budget == budget && ref.Charged && q.Distinct != 0 {
+				sh.see(r, id, q.Distinct, now, false)
 			}
 		}
 	}
 }
 
-func (e *Embedded) learnWindow(g *Budget, j int, now int64) {
-	sh, r, ok := e.known(g, now)
-	if !ok {
-		return
-	}
-	w, res := &g.Windows[j], &g.Results[j]
-	id := makeWindowID(w.Unit, w.Length, knownID)
+// learnUsed makes a window one entry of n as of now.
+func (sh *shard) learnUsed(r record, id windowID, n, now int64) log {
 	l, at := sh.window(r, id)
 	if at < 0 {
 		l, at = sh.open(r, id)
 	}
-	if n := l.count(); n == 0 {
+	if c := l.count(); c == 0 {
 		l = sh.openEntry(r, at, 0, entrySize)
-	} else if n > 1 {
+	} else if c > 1 {
 		l.setCount(1)
-		sh.remove(r, at+windowHead+entrySize, (n-1)*entrySize)
-		l = l[:windowHead+entrySize]
+		sh.remove(r, at+windowHead+entrySize, (c-1)*entrySize)
 	}
-	nodes := e.nodeCount()
 	l.entry(0).setTime(id.scale().charge(now))
-	l.entry(0).setAmount((res.Used + nodes - 1) / nodes)
-	l.setFill(uint8(min(255, res.Used*255/max(1, res.Max))))
-	sh.changed = true
+	l.entry(0).setAmount(n)
+	return l
 }
 
 // known finds or makes the record of a budget whose shard is locked.
