@@ -12,6 +12,7 @@ import (
 
 const dkimUsage = `usage: relay dkim keygen -domain D -selector S [-type rsa|ed25519] [-bits 2048] -out FILE
        relay dkim record -domain D -selector S -key FILE
+       relay dkim rotate [-type rsa|ed25519] [-wait 1h] -config FILE DOMAIN
 `
 
 func runDKIM(io stdio, args []string) int {
@@ -21,6 +22,8 @@ func runDKIM(io stdio, args []string) int {
 			return runKeygen(io, args[1:])
 		case "record":
 			return runRecord(io, args[1:])
+		case "rotate":
+			return runRotate(io, args[1:])
 		case "-h", "-help", "--help", "help":
 			fmt.Fprint(io.out, dkimUsage)
 			return exitOK

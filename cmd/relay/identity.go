@@ -93,8 +93,14 @@ func domainIdentities(f *config.File) (domains []reputation.DomainIdentity) {
 
 func keyIdentity(f *config.File, k *dkimsign.Key) reputation.KeyIdentity {
 	_, value := k.Record()
-	out := reputation.KeyIdentity{Domain: k.Domain, Selector: k.Selector, Type: "rsa", Record: value,
-		RequirePublished: string(f.DKIM[k.Domain].RequirePublished)}
+	out := recordIdentity(k.Domain, k.Selector, value)
+	out.RequirePublished = string(f.DKIM[k.Domain].RequirePublished)
+	return out
+}
+
+// recordIdentity reads the record that is to be published for a key.
+func recordIdentity(domain, selector, value string) reputation.KeyIdentity {
+	out := reputation.KeyIdentity{Domain: domain, Selector: selector, Type: "rsa", Record: value}
 	for tag := range strings.SplitSeq(value, ";") {
 		switch name, v, _ := strings.Cut(strings.TrimSpace(tag), "="); name {
 		case "k":

@@ -1,0 +1,385 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/miekg/dns"
+
+	"postern/config"
+	"postern/mail"
+	"postern/reputation"
+	"postern/smtptest"
+)
+
+// nameServer is a DNS server whose records tests set.
+type nameServer struct {
+	address string
+	mu      sync.Mutex
+	records map[string][]string // "TXT name" to values; "fail" is SERVFAIL
+}
+
+func startNameServer(t *testing.T) *nameServer {
+	t.Helper()
+	n := &nameServer{records: map[string][]string{}}
+	conn, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	n.address = conn.LocalAddr().String()
+	ready, done := make(chan struct{}), make(chan struct{})
+	s := &dns.Server{PacketConn: conn, Handler: dns.HandlerFunc(n.answer), NotifyStartedFunc: func() { close(ready) }}
+	go func() { defer close(done); s.ActivateAndServe() }()
+	<-ready
+	t.Cleanup(func() { s.Shutdown(); <-done })
+	return n
+}
+
+func (n *nameServer) set(key string, values ...string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.records[key] = values
+}
+
+func (n *nameServer) answer(w dns.ResponseWriter, q *dns.Msg) {
+	m := new(dns.Msg).SetReply(q)
+	m.RecursionAvailable = true
+	name := strings.TrimSuffix(strings.ToLower(q.Question[0].Name), ".")
+	kind := dns.TypeToString[q.Question[0].Qtype]
+	n.mu.Lock()
+	values, ok := n.records[kind+" "+name]
+	n.mu.Unlock()
+	if !ok {
+		m.Rcode = dns.RcodeNameError
+	}
+	for _, v := range values {
+		if v == "fail" {
+			m.Rcode = dns.RcodeServerFailure
+			break
+		}
+		rr, err := dns.NewRR(fmt.Sprintf("%s. 60 IN %s %s", name, kind, v))
+		if err != nil {
+			panic(err)
+		}
+		m.Answer = append(m.Answer, rr)
+	}
+	w.WriteMsg(m)
+}
+
+const dnsConfig = `
+hostname = "mail.example.org"
+state_dir = "state"
+[listener.mta]
+address = "127.0.0.1:0"
+[client.a]
+networks = ["10.0.0.0/8"]
+senders = ["@example.org"]
+stream = "main"
+[stream.main]
+upstream = "up"
+public_ips = ["192.0.2.25"]
+[upstream.up]
+hosts = ["192.0.2.1:25"]
+tls = "off"
+[limit.all]
+per = "client"
+messages = ["100/1h"]
+[dkim."example.org"]
+keys = [{ selector = "s1", file = "s1.pem" }]
+[reputation]
+resolvers = [%q]
+timeout = "5s"
+`
+
+// identityRig is a configuration with a key and a name server.
+func identityRig(t *testing.T) (file string, names *nameServer, record string) {
+	t.Helper()
+	dir := t.TempDir()
+	names = startNameServer(t)
+	file = filepath.Join(dir, "relay.toml")
+	writeFile(t, file, fmt.Sprintf(dnsConfig, names.address))
+	_, zone, errs := runVerb("", "dkim", "keygen", "-domain", "example.org", "-selector", "s1", "-out", filepath.Join(dir, "s1.pem"))
+	if errs != "" {
+		t.Fatal(errs)
+	}
+	record = zone[strings.Index(zone, "(")+1 : strings.LastIndex(zone, ")")]
+	names.set("PTR 25.2.0.192.in-addr.arpa", "mail.example.org.")
+	names.set("A mail.example.org", "192.0.2.25")
+	names.set("AAAA mail.example.org")
+	names.set("TXT mail.example.org", `"v=spf1 a -all"`)
+	names.set("TXT example.org", `"v=spf1 ip4:192.0.2.25 -all"`)
+	names.set("MX example.org", "10 mail.example.org.")
+	names.set("TXT _dmarc.example.org", `"v=DMARC1; p=reject"`)
+	names.set("TXT s1._domainkey.example.org", record)
+	return file, names, record
+}
+
+func TestCheckDNSPassesAndFails(t *testing.T) {
+	file, names, _ := identityRig(t)
+	status, out, errs := runVerb("", "check", "--dns", "--config", file)
+	if status != exitOK || !strings.Contains(out, "0 fail, 0 unknown, 0 warn") {
+		t.Fatalf("status %d, %s%s", status, out, errs)
+	}
+	names.set("TXT example.org", `"v=spf1 -all"`)
+	status, out, _ = runVerb("", "check", "--dns", "--config", file)
+	for _, want := range []string{"fail", "spf", `record: example.org. IN TXT "v=spf1 ip4:192.0.2.25 -all"`, "RFC 7208"} {
+		if status != exitFault || !strings.Contains(out, want) {
+			t.Errorf("status %d, no %q in %s", status, want, out)
+		}
+	}
+	names.set("TXT example.org", "fail")
+	status, out, _ = runVerb("", "check", "--dns", "--json", "--config", file)
+	var answer struct {
+		Findings []reputation.Finding
+		Summary  reputation.Summary
+	}
+	if err := json.Unmarshal([]byte(out), &answer); err != nil {
+		t.Fatalf("%v in %s", err, out)
+	}
+	if status != exitUnknown || answer.Summary.Unknown == 0 || answer.Summary.Fail != 0 || len(answer.Findings) < 6 {
+		t.Errorf("status %d, %+v", status, answer.Summary)
+	}
+}
+
+func TestCheckRefusesJSONAlone(t *testing.T) {
+	file, _, _ := identityRig(t)
+	if status, _, errs := runVerb("", "check", "-json", "-config", file); status != exitUsage || errs == "" {
+		t.Errorf("status %d, %q", status, errs)
+	}
+}
+
+func TestRotateSaysWhenTheKeyIsLive(t *testing.T) {
+	file, names, _ := identityRig(t)
+	rotate := func() (int, string) {
+		status, out, errs := runVerb("", "dkim", "rotate", "example.org", "-config", file)
+		return status, out + errs
+	}
+	status, out := rotate()
+	for _, want := range []string{"made ", `selector = "s2"`, "s2._domainkey.example.org. IN TXT (", "not live yet"} {
+		if status != exitOK || !strings.Contains(out, want) {
+			t.Fatalf("status %d, no %q in %s", status, want, out)
+		}
+	}
+	first := out[strings.Index(out, "s2._domainkey"):]
+	first = first[:strings.IndexByte(first, '\n')]
+	status, out = rotate()
+	if status != exitOK || !strings.Contains(out, first) || strings.Contains(out, "made ") && !strings.Contains(out, "was made before") {
+		t.Fatalf("a second run: status %d, %s", status, out)
+	}
+	names.set("TXT s2._domainkey.example.org", first[strings.Index(first, "(")+1:strings.LastIndex(first, ")")])
+	if status, out = rotate(); status != exitOK || !strings.Contains(out, "live: DNS has the key") {
+		t.Errorf("published: status %d, %s", status, out)
+	}
+	names.set("TXT s2._domainkey.example.org", "fail")
+	if status, out = rotate(); status != exitUnknown || !strings.Contains(out, "unknown") {
+		t.Errorf("DNS fails: status %d, %s", status, out)
+	}
+	if status, _, errs := runVerb("", "dkim", "rotate", "other.example", "-config", file); status != exitUsage || !strings.Contains(errs, "no table") {
+		t.Errorf("another domain: status %d, %s", status, errs)
+	}
+}
+
+// relayConfig has a listener at a fixed port, for tests that connect as nobody.
+func relayConfig(t *testing.T, port int, more string) string {
+	t.Helper()
+	return fmt.Sprintf(`
+hostname = "mail.example.org"
+state_dir = "state"
+[listener.mta]
+address = "127.0.0.1:%d"
+[client.a]
+networks = ["10.0.0.0/8"]
+senders = ["@example.org"]
+stream = "main"
+[stream.main]
+upstream = "up"
+[upstream.up]
+hosts = ["127.0.0.1:9"]
+tls = "off"
+[limit.all]
+per = "client"
+messages = ["100/1h"]
+%s`, port, more)
+}
+
+func freeTCPPort(t *testing.T) int {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().(*net.TCPAddr).Port
+}
+
+func TestOpenRelayIsNotOurs(t *testing.T) {
+	p := startRelay(t, relayConfig(t, freeTCPPort(t), ""))
+	p.address("mta")
+	status, out, errs := runVerb("", "check", "--open-relay", "--config", filepath.Join(p.dir, "relay.toml"))
+	if status != exitOK || !strings.Contains(out, ", 0 accepted, ") || !strings.Contains(out, " 0 without an answer") {
+		t.Errorf("status %d, %s%s", status, out, errs)
+	}
+	var n int
+	if _, err := fmt.Sscanf(out[strings.LastIndex(out, "open relay:"):], "open relay: %d forged", &n); err != nil || n < 30 {
+		t.Errorf("%d forged envelopes in %s", n, out)
+	}
+}
+
+func TestOpenRelayIsFound(t *testing.T) {
+	open := smtptest.Start(t, smtptest.Options{})
+	dir := t.TempDir()
+	file := filepath.Join(dir, "relay.toml")
+	_, port, _ := net.SplitHostPort(open.Addr())
+	var n int
+	fmt.Sscan(port, &n)
+	writeFile(t, file, relayConfig(t, n, ""))
+	status, out, _ := runVerb("", "check", "--open-relay", "--config", file)
+	for _, want := range []string{"fail: listener mta, from 127.0.0.2: foreign to foreign", `C: "RCPT TO:<relaytest@example.com>"`, `S: "250`} {
+		if status != exitFault || !strings.Contains(out, want) {
+			t.Errorf("status %d, no %q in %.2000s", status, want, out)
+		}
+	}
+	if n := len(open.Messages()); n != 0 {
+		t.Errorf("%d messages were sent", n)
+	}
+	open.Close()
+	if status, out, _ = runVerb("", "check", "--open-relay", "--json", "--config", file); status != exitUnknown || !strings.Contains(out, `"status":"unknown"`) {
+		t.Errorf("nobody listens: status %d, %.300s", status, out)
+	}
+}
+
+func TestForgeriesAreThirty(t *testing.T) {
+	seen := map[string]bool{}
+	for _, g := range forgeries("example.org", "mail.example.org", netip.MustParseAddr("127.0.0.1")) {
+		if seen[g.name] {
+			t.Errorf("two forgeries are called %q", g.name)
+		}
+		seen[g.name] = true
+		rcpt := false
+		for _, l := range g.lines {
+			rcpt = rcpt || strings.HasPrefix(l, "RCPT")
+			if strings.HasPrefix(l, "DATA") || strings.HasPrefix(l, "BDAT") {
+				t.Errorf("%s would send a message", g.name)
+			}
+		}
+		if !rcpt {
+			t.Errorf("%s has no RCPT", g.name)
+		}
+	}
+	if len(seen) < 30 {
+		t.Errorf("%d forgeries", len(seen))
+	}
+}
+
+func TestGatewaysAreReadFromTheKernel(t *testing.T) {
+	if a, ok := ipv4Gateway(strings.Fields("eth0 00000000 010011AC 0003 0 0 0 00000000 0 0 0")); !ok || a.String() != "172.17.0.1" {
+		t.Errorf("got %v, %v", a, ok) // on a little-endian machine
+	}
+	if _, ok := ipv4Gateway(strings.Fields("Iface Destination Gateway Flags")); ok {
+		t.Error("the head line gave a gateway")
+	}
+	line := "00000000000000000000000000000000 00 00000000000000000000000000000000 00 20010db8000000000000000000000001 00000400 00000001 00000000 00000003 eth0"
+	if a, ok := ipv6Gateway(strings.Fields(line)); !ok || a.String() != "2001:db8::1" {
+		t.Errorf("got %v, %v", a, ok)
+	}
+}
+
+func TestGatewayInFrontOfAllIsToldOnce(t *testing.T) {
+	gateway := netip.MustParseAddr("172.17.0.1")
+	var log bytes.Buffer
+	w := newGatewayWatch(slog.New(slog.NewTextHandler(&log, nil)), []netip.Addr{gateway})
+	send := func(n int, from string) {
+		for range n {
+			w.Observe(&mail.Event{ClientIP: from})
+		}
+	}
+	send(100, "172.17.0.1")
+	send(100, "10.0.0.7")
+	if log.Len() != 0 {
+		t.Fatalf("half of them made %s", log.String())
+	}
+	send(5, "10.0.0.7")
+	send(600, "::ffff:172.17.0.1")
+	if n := strings.Count(log.String(), "nearly all clients"); n != 1 {
+		t.Errorf("%d warnings: %s", n, log.String())
+	}
+	if !strings.Contains(log.String(), "proxy_protocol_from") {
+		t.Errorf("no remedy in %s", log.String())
+	}
+}
+
+func TestTrustedGatewayIsToldOf(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "relay.toml")
+	writeFile(t, file, relayConfig(t, 2525, ""))
+	f, _, err := config.Load(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if w := trustedGateways(f, []netip.Addr{netip.MustParseAddr("10.1.2.1")}); len(w) != 1 || !strings.Contains(w[0], "10.0.0.0/8 contains 10.1.2.1") {
+		t.Errorf("warnings %q", w)
+	}
+	if w := trustedGateways(f, []netip.Addr{netip.MustParseAddr("172.17.0.1")}); len(w) != 0 {
+		t.Errorf("warnings %q", w)
+	}
+}
+
+func TestSelfTestLeavesNoTrace(t *testing.T) {
+	var seen []string
+	s := &selfTest{next: []mail.Observer{observerFunc(func(e *mail.Event) { seen = append(seen, e.ID) })}}
+	s.running.Store(true)
+	s.Observe(&mail.Event{ID: "own", ClientIP: "127.0.0.2"})
+	s.Observe(&mail.Event{ID: "client", Client: "a", ClientIP: "127.0.0.2"})
+	s.Observe(&mail.Event{ID: "stranger", ClientIP: "192.0.2.9"})
+	s.running.Store(false)
+	s.Observe(&mail.Event{ID: "later", ClientIP: "127.0.0.2"})
+	if got := strings.Join(seen, " "); got != "client stranger later" {
+		t.Errorf("passed on: %s", got)
+	}
+}
+
+type observerFunc func(*mail.Event)
+
+func (f observerFunc) Observe(e *mail.Event) { f(e) }
+
+func TestReputationReadsEvents(t *testing.T) {
+	file, names, _ := identityRig(t)
+	f, _, err := config.Load(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	names.set("TXT s1._domainkey.example.org")
+	var log bytes.Buffer
+	var mu sync.Mutex
+	counts := map[string]int{}
+	rules, err := newRuleset(f, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w, err := newReputationWatch(f, rules.snapshot.Signers, reputationParts{
+		log: slog.New(slog.NewTextHandler(&log, nil)), held: reputation.NewHeld(time.Now),
+		changed: func(kind, to string) { mu.Lock(); defer mu.Unlock(); counts[kind+" "+to]++ },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	reply := mail.RecipientEvent{Address: "a@mx.example", Rule: "upstream", Code: 550, Status: "5.7.1", Class: "listed-ip",
+		Reply: "Service unavailable; client [192.0.2.25] blocked using zen.spamhaus.org"}
+	r := w.recipient(&reply)
+	if r.List != "spamhaus-zen" || r.Domain != "mx.example" || !strings.HasPrefix(r.Reply, "550 5.7.1 ") || r.Relayed {
+		t.Errorf("recipient %+v", r)
+	}
+	event := &mail.Event{Time: time.Now(), ID: "t1", From: "x@example.org", Authors: []string{"x@example.org", "y@sub.example.org"},
+		Signed: []string{"example.org/s1"}, To: []mail.RecipientEvent{reply}}
+	if d := domainsOf(event); strings.Join(d, " ") != "example.org sub.example.org" {
+		t.Errorf("domains %q", d)
+	}
+}
