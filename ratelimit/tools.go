@@ -1,0 +1,378 @@
+package ratelimit
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Filter chooses keys by what they count on; a blank field chooses all. A sender
+// also finds the budgets of its domain, and those that its domain shares.
+type Filter struct {
+	Limit           string `json:"limit,omitempty"`
+	Client          string `json:"client,omitempty"`
+	User            string `json:"user,omitempty"`
+	ClientIP        string `json:"client_ip,omitempty"`
+	Sender          string `json:"sender,omitempty"` // a mail.Address.Key
+	SenderDomain    string `json:"sender_domain,omitempty"`
+	RecipientDomain string `json:"recipient_domain,omitempty"`
+	Stream          string `json:"stream,omitempty"`
+	Upstream        string `json:"upstream,omitempty"`
+	SourceIP        string `json:"source_ip,omitempty"`
+}
+
+// State is a budget as it stands, for operators.
+type State struct {
+	Limit string `json:"limit"`
+	Key   string `json:"key"` // "client=shop recipient_domain=x.example"
+	// Stream is the stream whose view of a divided budget this is; "" is that of
+	// all streams without a reserve.
+	Stream   string        `json:"stream,omitempty"`
+	Mode     Mode          `json:"mode"`
+	Override string        `json:"override,omitempty"` // where the numbers come from; blank: the limit's own
+	Windows  []WindowState `json:"windows"`
+	Use      float64       `json:"use"` // of the fullest window, 1 is full
+	// Top names the largest senders in a budget that several share, as this node
+	// saw them: "news@example.org 62%".
+	Top []string `json:"top,omitempty"`
+}
+
+// WindowState is one window of a budget as it stands.
+type WindowState struct {
+	Unit   Unit   `json:"unit"`
+	Window string `json:"window"` // "1h"
+	Max    int64  `json:"max"`    // with raises
+	Used   int64  `json:"used"`
+	Room   int64  `json:"room"`
+	Raised int64  `json:"raised,omitempty"` // part of Max that raises add
+	// Wait is the seconds until one more fits, rounded up; 0 now, -1 never.
+	Wait int64 `json:"wait_seconds"`
+}
+
+// MaxStates bounds what Show and Top return.
+const MaxStates = 10_000
+
+// Show lists the budgets in use that the filter chooses, the fullest first,
+// n at most (0: MaxStates). It charges nothing.
+func (l *Limiter) Show(ctx context.Context, f Filter, n int) ([]State, error) {
+	if n <= 0 || n > MaxStates {
+		n = MaxStates
+	}
+	s := shower{ctx: ctx, l: l, rules: l.Rules(), filter: f, n: n}
+	if f.Limit != "" && s.rules.rule(f.Limit) == nil {
+		return nil, s.rules.unknown(f.Limit)
+	}
+	err := l.store.Scan(ctx, f.Limit, func(limit, key string) bool {
+		s.add(limit, key)
+		return s.err == nil
+	})
+	s.flush()
+	if err := cmp.Or(s.err, err); err != nil {
+		return nil, err
+	}
+	s.trim(n)
+	return s.states, nil
+}
+
+// Top lists the n budgets that are nearest to a limit.
+func (l *Limiter) Top(ctx context.Context, n int) ([]State, error) { return l.Show(ctx, Filter{}, n) }
+
+func (rs *Rules) unknown(limit string) error {
+	return fmt.Errorf("no limit %q; there are: %s", limit, strings.Join(rs.Names(), ", "))
+}
+
+// shower peeks at keys in batches and keeps the fullest.
+type shower struct {
+	ctx    context.Context
+	l      *Limiter
+	rules  *Rules
+	filter Filter
+	n      int
+	batch  Batch
+	about  []State
+	seen   map[budgetName]bool // of the batch; a scan may name a key twice
+	states []State
+	err    error
+}
+
+const showAtOnce = 200
+
+func (s *shower) add(limit, key string) {
+	r := s.rules.rule(limit)
+	parts, ok := parseKey(key)
+	if r == nil || !ok || !s.filter.match(r, parts) || s.seen[budgetName{limit, key}] {
+		return
+	}
+	if s.seen == nil {
+		s.seen = map[budgetName]bool{}
+	}
+	s.seen[budgetName{limit, key}] = true
+	numbers := r.find(parts)
+	for _, share := range r.views() {
+		s.peek(r, numbers, key, share)
+	}
+	if len(s.batch.Budgets) >= showAtOnce {
+		s.flush()
+	}
+}
+
+// views are the streams that see a budget differently.
+func (r *rule) views() []string {
+	views := []string{""}
+	for stream := range r.cfg.Reserve {
+		views = append(views, stream)
+	}
+	slices.Sort(views)
+	return views
+}
+
+func (s *shower) peek(r *rule, n *numbers, key, share string) {
+	if len(n.windows) == 0 {
+		return
+	}
+	i := len(s.batch.Budgets)
+	s.batch.Budgets = append(s.batch.Budgets, r.peekBudget(n, key, share))
+	s.batch.Requests = append(s.batch.Requests, Request{Refs: []Ref{{Budget: i}}})
+	s.about = append(s.about, State{Limit: r.name, Key: key, Stream: share, Mode: r.cfg.Mode, Override: n.override})
+}
+
+func (r *rule) peekBudget(n *numbers, key, share string) Budget {
+	return Budget{
+		Limit: r.name, Key: []byte(key), Share: share, Windows: n.windows, OnFailure: r.cfg.OnStoreFailure,
+		Results: make([]WindowResult, len(n.windows)),
+	}
+}
+
+func (s *shower) flush() {
+	if len(s.batch.Budgets) == 0 || s.err != nil {
+		return
+	}
+	s.batch.ID, s.batch.Peek = s.l.attempt(), true
+	s.err = s.l.store.Take(s.ctx, &s.batch)
+	for i := range s.about {
+		st, g := &s.about[i], &s.batch.Budgets[i]
+		if st.fill(g); st.Use > 0 || st.Stream == "" {
+			st.Top = s.l.contributorsOf(g)
+			s.states = append(s.states, *st)
+		}
+	}
+	s.batch.Budgets, s.batch.Requests, s.about = s.batch.Budgets[:0], s.batch.Requests[:0], s.about[:0]
+	clear(s.seen)
+	if len(s.states) > 2*s.n {
+		s.trim(s.n)
+	}
+}
+
+// trim sorts, and keeps the n fullest.
+func (s *shower) trim(n int) {
+	slices.SortFunc(s.states, func(a, b State) int {
+		return cmp.Or(cmp.Compare(b.Use, a.Use), cmp.Compare(a.Limit, b.Limit), cmp.Compare(a.Key, b.Key), cmp.Compare(a.Stream, b.Stream))
+	})
+	s.states = s.states[:min(n, len(s.states))]
+}
+
+// fill turns what the store said of a budget into words.
+func (st *State) fill(g *Budget) {
+	st.Windows = make([]WindowState, len(g.Windows))
+	st.Use = 0
+	for i := range g.Windows {
+		w, r := &g.Windows[i], &g.Results[i]
+		st.Windows[i] = WindowState{
+			Unit: w.Unit, Window: FormatWindow(w.Length), Max: r.Max, Used: r.Used,
+			Room: max(0, r.Max-r.Used), Raised: max(0, r.Max-w.view(g.Share)), Wait: seconds(r.Free),
+		}
+		use := 1.0
+		if r.Max > 0 {
+			use = float64(r.Used) / float64(r.Max)
+		}
+		st.Use = max(st.Use, use)
+	}
+}
+
+// view is the number that a share sees.
+func (w *Window) view(share string) int64 {
+	for _, r := range w.Reserve {
+		if r.Share == share {
+			return w.Max
+		}
+	}
+	return w.most(share)
+}
+
+// seconds rounds up; below zero stays -1.
+func seconds(d time.Duration) int64 {
+	if d < 0 {
+		return -1
+	}
+	return int64((d + time.Second - 1) / time.Second)
+}
+
+func (l *Limiter) contributorsOf(g *Budget) []string {
+	if r := l.Rules().rule(g.Limit); r == nil || !r.shared {
+		return nil
+	}
+	return l.top.names(g.Limit, g.Key, l.now())
+}
+
+func (f *Filter) match(r *rule, parts []part) bool {
+	for _, want := range []part{
+		{PerClient, f.Client}, {PerUser, f.User}, {PerClientIP, f.ClientIP}, {PerSenderDomain, f.SenderDomain},
+		{PerRecipientDomain, f.RecipientDomain}, {PerStream, f.Stream}, {PerUpstream, f.Upstream}, {PerSourceIP, f.SourceIP},
+	} {
+		if want.value == "" {
+			continue
+		}
+		if want.d == PerClientIP {
+			want.value = string(appendClientIP(nil, want.value))
+		}
+		if !slices.Contains(parts, want) {
+			return false
+		}
+	}
+	return f.Sender == "" || matchSender(r, parts, f.Sender)
+}
+
+func matchSender(r *rule, parts []part, sender string) bool {
+	sender = r.fold.sender(sender)
+	domain := sender[strings.LastIndexByte(sender, '@')+1:]
+	for _, p := range parts {
+		switch p.d {
+		case PerSender:
+			own := strings.TrimPrefix(p.value, "@")
+			parent, below := strings.CutPrefix(own, "*.")
+			shared := own != p.value && (own == domain || below && strings.HasSuffix(domain, "."+parent))
+			if p.value == sender || shared {
+				return true
+			}
+		case PerSenderDomain:
+			if p.value == domain {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// KeyOf is the key that a limit counts a transaction on, for Reset and Allow.
+// Of f only what the limit counts on need be there.
+func (l *Limiter) KeyOf(limit string, f Facts, recipientDomain string) (string, error) {
+	rs := l.Rules()
+	r := rs.rule(limit)
+	if r == nil {
+		return "", rs.unknown(limit)
+	}
+	if r.perDomain && recipientDomain == "" {
+		return "", fmt.Errorf("limit %q counts per %s; name the recipient domain", limit, r.cfg.Per)
+	}
+	for _, d := range r.dims {
+		if d == PerClient && f.Client == "" || d == PerSender && f.Sender == "" || d == PerSenderDomain && f.SenderDomain == "" {
+			return "", fmt.Errorf("limit %q counts per %s; name the %s", limit, r.cfg.Per, Per{d})
+		}
+	}
+	parts := r.parts(nil, &f, r.fold.sender(f.Sender), recipientDomain)
+	if len(parts) == 0 {
+		return "", fmt.Errorf("limit %q counts per %s, which is not all named, and skips mail without; name it", limit, r.cfg.Per)
+	}
+	if parts[0].d == PerClient && f.Client == "" {
+		return "", fmt.Errorf("limit %q counts per %s, and else per client; name one of them", limit, r.cfg.Per)
+	}
+	return string(r.key(parts, r.find(parts))), nil
+}
+
+// key writes the key of parts; an override that is shared puts its pattern in
+// place of the sender.
+func (r *rule) key(parts []part, n *numbers) (key []byte) {
+	for _, p := range parts {
+		if p.d == PerSender && n.key != "" {
+			p.value = n.key
+		}
+		key = appendPart(key, 0, p.d, p.value)
+	}
+	return key
+}
+
+// Reset forgets the counts of one key, and returns what they were. Raises stay.
+func (l *Limiter) Reset(ctx context.Context, limit, key string) (State, error) {
+	st, err := l.state(ctx, limit, key)
+	if err != nil {
+		return st, err
+	}
+	return st, l.store.Reset(ctx, limit, key)
+}
+
+// state peeks at one key.
+func (l *Limiter) state(ctx context.Context, limit, key string) (State, error) {
+	s := shower{ctx: ctx, l: l, rules: l.Rules(), n: MaxStates}
+	r := s.rules.rule(limit)
+	if r == nil {
+		return State{}, s.rules.unknown(limit)
+	}
+	parts, ok := parseKey(key)
+	if !ok {
+		return State{}, fmt.Errorf(`%q is no key; write it as limits show does, as "sender=news@example.org"`, key)
+	}
+	s.peek(r, r.find(parts), key, "")
+	s.flush()
+	if s.err != nil || len(s.states) == 0 {
+		return State{Limit: limit, Key: key}, s.err
+	}
+	return s.states[0], nil
+}
+
+var errReason = errors.New("no reason is given; say why, for those who find the raise later")
+
+// Allow gives a key more room until r.Until, or takes a raise back when r.Add is
+// 0. It is kept in the store, replaces an earlier one of the same limit, key,
+// unit and window, and ends by itself. Made is filled in.
+func (l *Limiter) Allow(ctx context.Context, r Raise) (Raise, error) {
+	r.Made = l.now().UTC().Truncate(time.Second)
+	r.Until = r.Until.UTC()
+	if err := l.checkRaise(&r); err != nil {
+		return r, err
+	}
+	if err := l.store.SetRaise(ctx, r); err != nil {
+		return r, err
+	}
+	return r, l.Refresh(ctx)
+}
+
+func (l *Limiter) checkRaise(r *Raise) error {
+	rs := l.Rules()
+	rule := rs.rule(r.Limit)
+	if rule == nil {
+		return rs.unknown(r.Limit)
+	}
+	parts, ok := parseKey(r.Key)
+	if !ok {
+		return fmt.Errorf(`%q is no key; write it as limits show does, as "sender=news@example.org"`, r.Key)
+	}
+	fits := func(w Window) bool { return w.Unit == r.Unit && (r.Window == 0 || r.Window == w.Length) }
+	switch {
+	case !slices.ContainsFunc(rule.find(parts).windows, fits):
+		return fmt.Errorf("limit %q has no number of %s in such a window for %s", r.Limit, r.Unit.Words(), r.Key)
+	case r.Add < 0 || r.Add > MaxNumber:
+		return fmt.Errorf("a raise of %d; it is from 1 to %d", r.Add, int64(MaxNumber))
+	case r.Add == 0:
+		return nil
+	case !r.Until.After(l.now()):
+		return fmt.Errorf("the raise would have ended at %s; choose a time to come", r.Until.Format(time.RFC3339))
+	case r.Until.Sub(l.now()) > MaxWindow:
+		return fmt.Errorf("the raise would last over %s; change the limit in the configuration", FormatWindow(MaxWindow))
+	case strings.TrimSpace(r.Reason) == "":
+		return errReason
+	}
+	return nil
+}
+
+// Raises lists the raises that have not ended, by limit and key.
+func (l *Limiter) Raises(ctx context.Context) ([]Raise, error) {
+	raises, err := l.store.Raises(ctx)
+	slices.SortFunc(raises, func(a, b Raise) int {
+		return cmp.Or(cmp.Compare(a.Limit, b.Limit), cmp.Compare(a.Key, b.Key), cmp.Compare(a.Unit, b.Unit), cmp.Compare(a.Window, b.Window))
+	})
+	return raises, err
+}

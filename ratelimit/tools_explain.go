@@ -1,0 +1,114 @@
+package ratelimit
+
+import (
+	"context"
+	"fmt"
+	"strings"
+)
+
+// Explanation says what one limit makes of a transaction.
+type Explanation struct {
+	State
+	// Applies: the limit counts this mail. Why says why not.
+	Applies bool   `json:"applies"`
+	Why     string `json:"why,omitempty"`
+	Per     string `json:"per"` // what it counts on here: "sender", "client"
+	// OnStoreFailure is what holds while the store is away.
+	OnStoreFailure OnFailure `json:"on_store_failure"`
+	// Fits: a message to one recipient would pass this limit now. Refused is by
+	// which windows it would not, as "messages in 1h".
+	Fits    bool     `json:"fits"`
+	Refused []string `json:"refused,omitempty"`
+}
+
+// Explain says for every limit whether and how it would count a message with
+// one recipient, and what each would say now. It charges nothing.
+func (l *Limiter) Explain(ctx context.Context, f Facts, to Recipient) ([]Explanation, error) {
+	rs := l.Rules()
+	a := l.Begin(f)
+	defer a.End()
+	all := make([]Explanation, 0, len(rs.rules))
+	b := Batch{ID: l.attempt(), Peek: true, Requests: []Request{{Recipients: 1, Distinct: hashRecipient(to.Address)}}}
+	var which []int
+	for _, r := range rs.rules {
+		x := Explanation{
+			State: State{Limit: r.name, Mode: r.cfg.Mode}, Per: r.cfg.Per.String(), OnStoreFailure: r.cfg.OnStoreFailure,
+		}
+		if x.Why = r.whyNot(&f, to); x.Why == "" {
+			i := a.explained(r, to)
+			if i < 0 {
+				x.Why = r.whyNoKey(&f)
+			} else {
+				x.describe(&a.budgets[i], a.parts, r)
+				b.Requests[0].Refs = append(b.Requests[0].Refs, Ref{Budget: len(b.Budgets)})
+				b.Budgets = append(b.Budgets, a.budgets[i].Budget)
+				which = append(which, len(all))
+			}
+		}
+		all = append(all, x)
+	}
+	if len(which) == 0 {
+		return all, nil
+	}
+	if err := l.store.Take(ctx, &b); err != nil {
+		return nil, err
+	}
+	for i, w := range which {
+		all[w].judge(&b.Budgets[i])
+		all[w].Top = l.contributorsOf(&b.Budgets[i])
+	}
+	return all, nil
+}
+
+// explained opens the budget of a rule; -1 or less when it does not count.
+func (a *Account) explained(r *rule, to Recipient) int {
+	for i := range a.concern {
+		if a.concern[i].rule == r {
+			return a.budget(i, to.Domain)
+		}
+	}
+	return skipped
+}
+
+func (x *Explanation) describe(st *account, parts []part, r *rule) {
+	x.Applies, x.Key, x.Stream, x.Per = true, string(st.Key), st.Share, st.perWords()
+	x.Override = r.find(parts).override
+}
+
+func (x *Explanation) judge(g *Budget) {
+	x.fill(g)
+	x.Fits = true
+	for i := range g.Windows {
+		if g.Results[i].Refused {
+			x.Fits = false
+			x.Refused = append(x.Refused, g.Windows[i].Unit.Words()+" in "+FormatWindow(g.Windows[i].Length))
+		}
+	}
+}
+
+// whyNot says why a limit does not look at such mail; "" when it does.
+func (r *rule) whyNot(f *Facts, to Recipient) string {
+	switch {
+	case r.clients != nil && !r.clients[f.Client]:
+		return "is for other clients: " + strings.Join(r.cfg.Clients, ", ")
+	case r.streams != nil && !r.streams[f.Stream]:
+		return "is for other streams: " + strings.Join(r.cfg.Streams, ", ")
+	case r.senders != nil && !r.senders.match(r.fold.sender(f.Sender), f.SenderDomain):
+		return "is for other senders: " + strings.Join(r.cfg.Senders, ", ")
+	case r.at != nil && !r.at.match(to.Domain):
+		return "counts recipients at " + strings.Join(r.cfg.RecipientsAt, ", ") + " only"
+	case r.notAt != nil && r.notAt.match(to.Domain):
+		return "does not count recipients at " + strings.Join(r.cfg.RecipientsNotAt, ", ")
+	}
+	return ""
+}
+
+// whyNoKey says why a limit that looks at the mail has no number for it.
+func (r *rule) whyNoKey(f *Facts) string {
+	for _, d := range r.dims {
+		if d != PerRecipientDomain && d != PerSender && f.value(d) == "" && r.cfg.Absent == AbsentSkip {
+			return fmt.Sprintf("counts per %s, and this mail has none", Per{d})
+		}
+	}
+	return "has a number for other keys only: its overrides"
+}

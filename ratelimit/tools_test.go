@@ -1,0 +1,260 @@
+package ratelimit
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+func testTools(t *testing.T, bed testBed) *Limiter {
+	return bed.limiter(t, map[string]RuleConfig{
+		"sender": {
+			Per: Per{PerSender}, Messages: parseNumbers(t, "10/1h"), FoldTag: true, Overrides: map[string]Override{
+				"vip@example.org":      {Messages: parseNumbers(t, "100/1h")},
+				"@lists.example.org":   {Messages: parseNumbers(t, "20/1h"), Shared: true},
+				"@*.lists.example.org": {Messages: parseNumbers(t, "30/1h"), Shared: true},
+			},
+		},
+		"client":   {Per: Per{PerClient}, Messages: parseNumbers(t, "50/1h"), Recipients: parseNumbers(t, "1000/24h")},
+		"user":     {Per: Per{PerUser}, Messages: parseNumbers(t, "5/1h"), Absent: AbsentSkip},
+		"upstream": {Per: Per{PerUpstream}, Messages: parseNumbers(t, "40/1h"), Reserve: map[string]Percent{"transactional": 25}},
+		"pair":     {Per: Per{PerClient, PerRecipientDomain}, Recipients: parseNumbers(t, "10/1m"), RecipientsNotAt: []string{"internal"}},
+		"shadow":   {Per: Per{PerAll}, Messages: parseNumbers(t, "1/1h"), Mode: Shadow},
+		"others":   {Per: Per{PerAll}, Messages: parseNumbers(t, "0/1h"), Clients: []string{"elsewhere"}},
+	})
+}
+
+func TestShowListsTheFullestFirst(t *testing.T) {
+	bed, _ := newBed(t, newFakeClock())
+	l := testTools(t, bed)
+	for i, sender := range []string{"a@example.org", "b@example.org", "vip@example.org", "x@lists.example.org", "y@deep.lists.example.org"} {
+		for range 2 + 2*i {
+			if got := send(t, l, factsOf(sender, at(sender).Domain), "r@x"+sender[:1]+".example"); got != "+" {
+				t.Fatal(sender)
+			}
+		}
+	}
+	states, err := l.Show(t.Context(), Filter{Limit: "sender"}, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, st := range states {
+		w := st.Windows[0]
+		got = append(got, fmt.Sprintf("%s %d/%d %.2f %s", st.Key, w.Used, w.Max, st.Use, st.Override))
+	}
+	want := []string{
+		"sender=b@example.org 4/10 0.40 ",
+		"sender=@lists.example.org 8/20 0.40 @lists.example.org",
+		"sender=@*.lists.example.org 10/30 0.33 @*.lists.example.org",
+		"sender=a@example.org 2/10 0.20 ",
+		"sender=vip@example.org 6/100 0.06 vip@example.org",
+	}
+	slices.Sort(want[:2])
+	slices.Sort(got[:2])
+	if !slices.Equal(got, want) {
+		t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+	top, err := l.Top(t.Context(), 3)
+	if err != nil || len(top) != 3 || top[0].Use != 1 || top[2].Use != 1 {
+		t.Errorf("top: %+v, %v", top, err)
+	}
+	if _, err := l.Show(t.Context(), Filter{Limit: "none"}, 0); err == nil || !strings.Contains(err.Error(), "client, others, pair") {
+		t.Errorf("unknown limit: %v", err)
+	}
+}
+
+func TestShowFilters(t *testing.T) {
+	bed, _ := newBed(t, newFakeClock())
+	l := testTools(t, bed)
+	send(t, l, factsOf("a@example.org", "example.org"), "r@x.example", "s@y.example")
+	f := factsOf("b@lists.example.org", "lists.example.org")
+	f.Client, f.User, f.Stream = "mail", "bob", "transactional"
+	send(t, l, f, "r@x.example")
+	for _, test := range []struct {
+		filter Filter
+		want   string
+	}{
+		{Filter{Sender: "a+tag@example.org"}, "sender sender=a@example.org"},
+		{Filter{Sender: "z@lists.example.org"}, "sender sender=@lists.example.org"},
+		{Filter{Client: "mail"}, "client client=mail, pair client=mail recipient_domain=x.example"},
+		{Filter{User: "bob"}, "user user=bob"},
+		{Filter{RecipientDomain: "x.example", Client: "shop"}, "pair client=shop recipient_domain=x.example"},
+		{Filter{Upstream: "provider"}, "upstream upstream=provider, upstream upstream=provider transactional"},
+		{Filter{Sender: "nobody@example.org"}, ""},
+		{Filter{ClientIP: "192.0.2.7"}, ""},
+		{Filter{Limit: "pair", RecipientDomain: "y.example"}, "pair client=shop recipient_domain=y.example"},
+	} {
+		states, err := l.Show(t.Context(), test.filter, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, st := range states {
+			got = append(got, strings.TrimSpace(st.Limit+" "+st.Key+" "+st.Stream))
+		}
+		slices.Sort(got)
+		if strings.Join(got, ", ") != test.want {
+			t.Errorf("%+v:\ngot  %s\nwant %s", test.filter, strings.Join(got, ", "), test.want)
+		}
+	}
+}
+
+func TestShowOfManyKeysIsBounded(t *testing.T) {
+	bed, _ := newBed(t, newFakeClock())
+	l := testTools(t, bed)
+	for i := range 1500 {
+		sender := fmt.Sprintf("s%d@example.org", i)
+		send(t, l, factsOf(sender, "example.org"), "r@corp.example")
+	}
+	for range 4 {
+		send(t, l, factsOf("s777@example.org", "example.org"), "r@corp.example")
+	}
+	states, err := l.Show(t.Context(), Filter{Limit: "sender"}, 5)
+	if err != nil || len(states) != 5 || states[0].Key != "sender=s1@example.org" && states[0].Use < states[4].Use {
+		t.Errorf("%+v, %v", states, err)
+	}
+}
+
+func TestStateOfAWindow(t *testing.T) {
+	bed, _ := newBed(t, newFakeClock())
+	l := testTools(t, bed)
+	f := factsOf("a@example.org", "example.org")
+	for range 8 {
+		send(t, l, f, "r@corp.example")
+		bed.clock.add(time.Minute)
+	}
+	key, err := l.KeyOf("sender", Facts{Sender: "a+x@example.org"}, "")
+	if err != nil || key != "sender=a@example.org" {
+		t.Fatal(key, err)
+	}
+	raise := Raise{Limit: "sender", Key: key, Unit: Messages, Add: 5, Until: bed.clock.now().Add(20 * time.Minute), Reason: "campaign"}
+	made, err := l.Allow(t.Context(), raise)
+	if err != nil || made.Made.IsZero() {
+		t.Fatal(made, err)
+	}
+	for range 9 {
+		send(t, l, f, "r@corp.example")
+	}
+	states, err := l.Show(t.Context(), Filter{Sender: "a@example.org"}, 0)
+	if err != nil || len(states) != 1 {
+		t.Fatal(states, err)
+	}
+	want := WindowState{Unit: Messages, Window: "1h", Max: 15, Used: 15, Raised: 5, Wait: 52 * 60}
+	if states[0].Windows[0] != want {
+		t.Errorf("got %+v, want %+v", states[0].Windows[0], want)
+	}
+	text, err := json.Marshal(states[0])
+	if err != nil || !strings.Contains(string(text), `"unit":"messages","window":"1h","max":15,"used":15,"room":0,"raised":5,"wait_seconds":3120`) {
+		t.Errorf("%s, %v", text, err)
+	}
+	raises, err := l.Raises(t.Context())
+	if err != nil || len(raises) != 1 || raises[0].Reason != "campaign" {
+		t.Errorf("%+v, %v", raises, err)
+	}
+	before, err := l.Reset(t.Context(), "sender", key)
+	if err != nil || before.Windows[0].Used != 15 {
+		t.Errorf("%+v, %v", before, err)
+	}
+	if got := send(t, l, f, "r@corp.example"); got != "+" {
+		t.Error("refused after the reset")
+	}
+	raise.Add = 0
+	if _, err := l.Allow(t.Context(), raise); err != nil {
+		t.Error(err)
+	}
+	if raises, _ := l.Raises(t.Context()); len(raises) != 0 {
+		t.Errorf("taken back, yet listed: %+v", raises)
+	}
+}
+
+func TestAllowRefusesWhatMakesNoSense(t *testing.T) {
+	bed, _ := newBed(t, newFakeClock())
+	l := testTools(t, bed)
+	good := Raise{Limit: "sender", Key: "sender=a@example.org", Unit: Messages, Add: 5, Until: bed.clock.now().Add(time.Hour), Reason: "why"}
+	for want, change := range map[string]func(*Raise){
+		"no limit":              func(r *Raise) { r.Limit = "none" },
+		"is no key":             func(r *Raise) { r.Key = "a@example.org" },
+		"no number of bytes":    func(r *Raise) { r.Unit = Bytes },
+		"in such a window":      func(r *Raise) { r.Window = time.Minute },
+		"a raise of -1":         func(r *Raise) { r.Add = -1 },
+		"would have ended":      func(r *Raise) { r.Until = bed.clock.now() },
+		"would last over 31d":   func(r *Raise) { r.Until = bed.clock.now().Add(32 * 24 * time.Hour) },
+		"no reason is given":    func(r *Raise) { r.Reason = " " },
+		"a raise of 1000000000": func(r *Raise) { r.Add = MaxNumber * 10 },
+	} {
+		r := good
+		change(&r)
+		if _, err := l.Allow(t.Context(), r); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %v", want, err)
+		}
+	}
+	if raises, _ := l.Raises(t.Context()); len(raises) != 0 {
+		t.Errorf("made all the same: %+v", raises)
+	}
+	for want, ask := range map[string]func() error{
+		"no limit":                  func() error { _, err := l.KeyOf("none", Facts{}, ""); return err },
+		"name the recipient domain": func() error { _, err := l.KeyOf("pair", Facts{Client: "shop"}, ""); return err },
+		"name the client":           func() error { _, err := l.KeyOf("client", Facts{}, ""); return err },
+		"name the sender":           func() error { _, err := l.KeyOf("sender", Facts{}, ""); return err },
+		"name it":                   func() error { _, err := l.KeyOf("user", Facts{Client: "shop"}, ""); return err },
+		"name one of them":          func() error { _, err := l.KeyOf("upstream", Facts{}, ""); return err },
+		"is no key":                 func() error { _, err := l.Reset(t.Context(), "sender", "x"); return err },
+	} {
+		if err := ask(); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %v", want, err)
+		}
+	}
+}
+
+func TestExplainSaysWhyAndHowMuch(t *testing.T) {
+	bed, _ := newBed(t, newFakeClock())
+	l := testTools(t, bed)
+	f := factsOf("a@example.org", "example.org")
+	for range 10 {
+		send(t, l, f, "r@x.example")
+	}
+	explain := func(f Facts, to string) string {
+		t.Helper()
+		all, err := l.Explain(t.Context(), f, at(to))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var b strings.Builder
+		for _, x := range all {
+			if !x.Applies {
+				fmt.Fprintf(&b, "%s: %s\n", x.Limit, x.Why)
+				continue
+			}
+			fmt.Fprintf(&b, "%s %s %s per %s %d/%d %v %v %v\n", x.Limit, x.Key, x.Override, x.Per, x.Windows[0].Used, x.Windows[0].Max, x.Fits, x.Refused, x.Top)
+		}
+		return b.String()
+	}
+	want := `client client=shop  per client 10/50 true [] [a@example.org 100%]
+others: is for other clients: elsewhere
+pair client=shop recipient_domain=x.example  per client and recipient domain 10/10 false [recipients in 1m] [a@example.org 100%]
+sender sender=a@example.org  per sender 10/10 false [messages in 1h] []
+shadow all  per all 1/1 false [messages in 1h] [a@example.org 100%]
+upstream upstream=provider  per upstream 10/30 true [] [a@example.org 100%]
+user: counts per user, and this mail has none
+`
+	for range 2 { // asking charges nothing
+		if got := explain(f, "r@x.example"); got != want {
+			t.Errorf("got\n%s\nwant\n%s", got, want)
+		}
+	}
+	f = factsOf("x@lists.example.org", "lists.example.org")
+	f.User = "bob"
+	got := explain(f, "r@corp.example")
+	for _, line := range []string{
+		"pair: does not count recipients at internal\n", "user user=bob  per user 0/5 true",
+		"sender sender=@lists.example.org @lists.example.org per sender 0/20 true",
+	} {
+		if !strings.Contains(got, line) {
+			t.Errorf("%q is missing in\n%s", line, got)
+		}
+	}
+}
