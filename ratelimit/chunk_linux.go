@@ -2,12 +2,16 @@ package ratelimit
 
 import (
 	"runtime"
+	"sync"
 	"syscall"
 )
 
 // chunkMemory owns the memory of records. It lies outside the heap: a million
 // records cost the collector nothing, neither time nor room for garbage.
-type chunkMemory struct{ all [][]byte }
+type chunkMemory struct {
+	mu  sync.Mutex // the shards share it
+	all [][]byte
+}
 
 // freeWith gives all chunks back once owner is gone.
 func (c *chunkMemory) freeWith(owner *Embedded) { runtime.AddCleanup(owner, (*chunkMemory).free, c) }
@@ -24,6 +28,8 @@ func (c *chunkMemory) newChunk(n int) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	c.all = append(c.all, m)
 	return m, nil
 }
