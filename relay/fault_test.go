@@ -61,8 +61,7 @@ func (p panicking) Observe(e *mail.Event) {
 // A fault while a transaction is accounted for accounts for it once.
 func TestPanicInAnObserverAccountsOnce(t *testing.T) {
 	r := newRig(t)
-	r.start()
-	r.server.observers = []mail.Observer{panicking{&r.events}}
+	r.tune = func(s *Server) { s.observers = []mail.Observer{panicking{&r.events}} }
 	p := r.dial()
 	p.open("b@dest.example")
 	p.send(plainMail)
@@ -122,8 +121,7 @@ func TestSpoolFaultIsTemporary(t *testing.T) {
 			r.message.Memory = 0
 			r.set("", "limit.sender.per sender")
 			r.set("", "limit.sender.messages 1/1h")
-			r.start()
-			r.server.spool.create = create
+			r.tune = func(s *Server) { s.spool.create = create }
 			p := r.dial()
 			for _, chunks := range []bool{false, true} {
 				p.envelope("b@dest.example")
@@ -185,8 +183,7 @@ func TestSlowBodyIsGivenUp(t *testing.T) {
 	r.message.MinRate = 1 << 40
 	r.set("", "timeouts.park 10ms")
 	r.set("", "upstream.max_connections 1")
-	r.start()
-	r.server.rateGrace = 0
+	r.tune = func(s *Server) { s.rateGrace = 0 }
 	for _, data := range []string{"DATA\r\nFrom: a@example.org\r\n", "BDAT 1000 LAST\r\nFrom: a@example.org\r\n"} {
 		p := r.dial()
 		p.envelope("b@dest.example")
@@ -262,9 +259,11 @@ func TestDeferredGroupIsGivenBackAtOnce(t *testing.T) {
 	r.set("", "limit.sender.per sender")
 	r.set("", "limit.sender.recipients 5/1h")
 	r.faults = []smtptest.Fault{{Stage: smtptest.Rcpt, Reply: "450 4.2.1 busy", Times: 5}}
-	r.start()
-	counting := &countingStore{Store: r.store}
-	r.server.limiter = r.limiterOf(counting)
+	counting := &countingStore{}
+	r.tune = func(s *Server) {
+		counting.Store = r.store
+		s.limiter = r.limiterOf(counting)
+	}
 	p := r.dial()
 	p.say("EHLO x", "250")
 	p.say("MAIL FROM:<a@example.org>", "250")

@@ -96,6 +96,7 @@ func BenchmarkMessage(b *testing.B) {
 	} {
 		b.Run(c.name, func(b *testing.B) {
 			r := newRig(b)
+			r.tune = func(s *Server) { s.observers = nil }
 			r.start()
 			r.quiet()
 			p := r.dial()
@@ -120,9 +121,8 @@ func BenchmarkMessage(b *testing.B) {
 	}
 }
 
-// quiet puts an upstream in place that keeps nothing, and no observers.
+// quiet puts an upstream in place that keeps nothing.
 func (r *rig) quiet() {
-	r.server.observers = nil
 	up := smtptest.Start(r.t, smtptest.Options{Discard: true})
 	r.upConfig.Hosts = []string{up.Addr()}
 	old := r.server.snapshot()

@@ -50,8 +50,9 @@ type rig struct {
 	sources  []netip.Addr
 	public   bool // the listener counts as one that the network reaches
 	noUsers  bool
-	down     bool // the limit store
-	hang     bool // likewise
+	down     bool          // the limit store
+	hang     bool          // likewise
+	tune     func(*Server) // before it serves
 
 	ca     *smtptest.CA
 	up     *smtptest.Server
@@ -339,6 +340,9 @@ func (r *rig) start() string {
 		Snapshot: r.snapshot(), Limiter: r.limiterOf(store), Hooks: r.hooks,
 		Observers: []mail.Observer{&r.events}, SpoolDir: dir, Log: log,
 	})
+	if r.tune != nil {
+		r.tune(r.server)
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	r.served = make(chan error, 1)
 	go func() { r.served <- r.server.Serve(ctx, lis) }()

@@ -75,10 +75,12 @@ func newTheatre(t testing.TB, set ...string) *theatre {
 		r.set("", line)
 	}
 	h := &theatre{rig: r, strict: startStrict(t)}
+	r.tune = func(s *Server) {
+		s.observers = []mail.Observer{&h.counts}
+		s.log = slog.New(slog.DiscardHandler)
+		s.faults.log = s.log
+	}
 	r.start()
-	r.server.observers = []mail.Observer{&h.counts}
-	r.server.log = slog.New(slog.DiscardHandler)
-	r.server.faults.log = r.server.log
 	r.upConfig.Hosts = []string{h.strict.addr}
 	before := r.server.snapshot()
 	r.server.Reload(r.snapshot())
