@@ -48,10 +48,12 @@ type File struct {
 	Upstream map[string]upstream.Config       `toml:"upstream"`
 	DKIM     map[string]dkimsign.DomainConfig `toml:"dkim"`
 
-	Limit      map[string]ratelimit.RuleConfig `toml:"limit"`
-	Store      ratelimit.StoreConfig           `toml:"store"`
-	Outlier    outlier.Config                  `toml:"outlier"`
-	Reputation reputation.Config               `toml:"reputation"`
+	Limit map[string]ratelimit.RuleConfig `toml:"limit"`
+	Store ratelimit.StoreConfig           `toml:"store"`
+	// Outlier is [outlier]. Without the table its mode is "shadow": a relay that
+	// nobody has told to watch learns and reports, and holds no mail for it.
+	Outlier    outlier.Config    `toml:"outlier"`
+	Reputation reputation.Config `toml:"reputation"`
 
 	Redis   ratelimit.RedisConfig `toml:"redis"`
 	Journal journal.Config        `toml:"journal"`

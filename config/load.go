@@ -10,6 +10,7 @@ import (
 	"unicode/utf8"
 
 	"postern/auth"
+	"postern/outlier"
 )
 
 // maxFile is the size up to which a configuration file is read.
@@ -36,6 +37,9 @@ func (l *loader) load(path string) (*File, []Problem, error) {
 	}
 	f := &File{path: path}
 	d.decodeFile(f)
+	if !d.src.has("outlier") {
+		f.Outlier.Mode = outlier.Shadow // see File.Outlier
+	}
 	users := l.users(f, d)
 	d.check()
 	f.inState()

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"postern/dkimsign"
+	"postern/outlier"
 )
 
 func noAddresses() ([]net.Addr, error) {
@@ -220,5 +221,45 @@ func TestLoadRefusesWhatIsNoConfiguration(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "\n") {
 			t.Errorf("%s: got %v", path, err)
 		}
+	}
+}
+
+// TestOutlierWithoutTable: a relay that nobody has told to watch holds no mail.
+func TestOutlierWithoutTable(t *testing.T) {
+	const rest = `
+hostname = "relay.test"
+[listener.a]
+address = "127.0.0.1:0"
+[client.a]
+networks = ["127.0.0.1/32"]
+senders = ["@example.org"]
+stream = "main"
+[stream.main]
+upstream = "out"
+[upstream.out]
+capture = "outbox"
+`
+	for _, c := range []struct {
+		name, text string
+		want       outlier.Mode
+	}{
+		{"no table", "", outlier.Shadow},
+		{"an empty table", "[outlier]\n", outlier.Enforce},
+		{"a table beside it", "[outlier.sender.\"a@example.org\"]\nexpected = [\"5/1h\"]\n", outlier.Enforce},
+		{"the mode", "[outlier]\nmode = \"shadow\"\n", outlier.Shadow},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "relay.toml")
+			if err := os.WriteFile(path, []byte(rest+c.text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			f, _, err := Load(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if f.Outlier.Mode != c.want {
+				t.Errorf("mode %q, want %q", f.Outlier.Mode, c.want)
+			}
+		})
 	}
 }

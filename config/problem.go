@@ -111,6 +111,12 @@ func (s *source) place(path string) int {
 	return 0
 }
 
+// has reports whether the file has the key at path.
+func (s *source) has(path string) bool {
+	_, ok := s.keys[path]
+	return ok
+}
+
 // join appends one name to a key path, quoted where TOML would ask for it.
 func join(path, name string) string {
 	if !isBareKey(name) {

@@ -1,0 +1,31 @@
+package config
+
+import (
+	"os"
+	"strings"
+
+	"postern/outlier"
+)
+
+// LoadOutlier reads the table [outlier] of the file at path and judges nothing
+// else of it, so that a file with that table alone will do.
+func LoadOutlier(path string) (outlier.Config, error) {
+	l := loader{getenv: os.Getenv}
+	d, err := l.open(path)
+	if err != nil {
+		return outlier.Config{}, err
+	}
+	f := &File{path: path}
+	d.decodeFile(f)
+	d.check()
+	var problems []Problem
+	for _, p := range d.problems {
+		if d.broken > 0 || p.Key == "outlier" || strings.HasPrefix(p.Key, "outlier.") {
+			problems = append(problems, p)
+		}
+	}
+	if len(problems) > 0 {
+		return outlier.Config{}, Problems(order(problems))
+	}
+	return f.Outlier, nil
+}
