@@ -111,8 +111,11 @@ func bench(ctx context.Context, args []string, out io.Writer) error {
 	}
 	defer o.runner.lab.close()
 	if o.scaling {
-		_, err := o.scale(ctx, out)
-		return err
+		rep := newReport(time.Now(), &o.runner)
+		if rep.Points, err = o.scale(ctx, out); err != nil {
+			return err
+		}
+		return o.store(&rep, out)
 	}
 	return o.measure(ctx, chosen, out)
 }
@@ -142,12 +145,8 @@ func (o *options) measure(ctx context.Context, chosen []row, out io.Writer) erro
 	rep.figures(out)
 	fmt.Fprintln(out)
 	below := rep.bars(out, earlier)
-	if o.keep {
-		name, err := rep.write(o.results)
-		if err != nil {
-			return err
-		}
-		fmt.Fprintln(out, "\nkept as", name)
+	if err := o.store(&rep, out); err != nil {
+		return err
 	}
 	if below > 0 {
 		fmt.Fprintf(out, "\n%d figures are below their bar\n", below)
@@ -156,4 +155,16 @@ func (o *options) measure(ctx context.Context, chosen []row, out io.Writer) erro
 		return fmt.Errorf("rows that could not be measured:\n%s", strings.Join(failed, "\n"))
 	}
 	return nil
+}
+
+// store writes the report where later runs find it.
+func (o *options) store(rep *report, out io.Writer) error {
+	if !o.keep {
+		return nil
+	}
+	name, err := rep.write(o.results)
+	if err == nil {
+		fmt.Fprintln(out, "\nkept as", name)
+	}
+	return err
 }

@@ -31,7 +31,8 @@ type report struct {
 	Commit  string    `json:"commit"`
 	Rounds  int       `json:"rounds"`
 	Seconds float64   `json:"round_seconds"`
-	Rows    []result  `json:"rows"`
+	Rows    []result  `json:"rows,omitempty"`
+	Points  []point   `json:"points,omitempty"` // of -scale
 }
 
 func newReport(now time.Time, r *runner) report {

@@ -63,6 +63,12 @@ func trials() []trial {
 			})
 		}
 	}
+	for _, limits := range []int{0, 1, 3} {
+		list = append(list, trial{
+			series: "limits on a Cluster of 3", x: fmt.Sprintf("%d windows", 3+limits), cluster: 3,
+			conf: setup{windows: 3, limits: limits, quiet: true}, load: plan{conns: 8, messages: small},
+		})
+	}
 	for _, n := range []int{1, 2, 4} {
 		list = append(list, trial{series: "nodes on one Redis", x: fmt.Sprint(n), conf: bare, nodes: n, load: plan{conns: 8, messages: small}})
 	}
