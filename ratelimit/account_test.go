@@ -30,6 +30,7 @@ func testLimiter(t *testing.T, open func(t *testing.T) testBed) {
 		{"shadow is seen in the looks", testShadowLooks},
 		{"the most specific override holds", testOverrides},
 		{"the stream takes its share", testStreamShare},
+		{"an automatic reply goes once to a recipient", testOnce},
 	} {
 		t.Run(test.name, func(t *testing.T) { test.f(t, open(t)) })
 	}
