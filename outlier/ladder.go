@@ -103,6 +103,7 @@ func (w *Watch) enter(now time.Time, k stateKey, client string, to Level, rule s
 	default:
 		s.Until = now.Add(w.rules.Expiry.Alert)
 	}
+	s.remember()
 	w.changed(Change{State: *s, Time: now, From: from, Cause: CauseRule})
 }
 
@@ -152,11 +153,22 @@ func (w *Watch) entries(k stateKey) (all []*entry) {
 	return all
 }
 
+const (
+	// rememberFor is how long the alarms of who is back to normal can be shown.
+	rememberFor = 30 * 24 * time.Hour
+	// maxNormal is how many that are back to normal are remembered.
+	maxNormal = 20_000
+)
+
 // expire ends what is over and forgets what is no longer of any use.
 func (w *Watch) expire(now time.Time) {
+	keep := rememberFor
+	if len(w.states) > maxNormal {
+		keep = 0
+	}
 	for k, s := range w.states {
 		w.current(k, now)
-		if s.Level == Normal && now.Sub(s.Held) >= w.rules.Expiry.Repeat {
+		if s.Level == Normal && now.Sub(s.Held) >= w.rules.Expiry.Repeat && now.Sub(s.Since) >= keep {
 			delete(w.states, k)
 			if w.share != nil {
 				w.share.forget(k)

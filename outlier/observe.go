@@ -19,7 +19,9 @@ func (w *Watch) Observe(ev *mail.Event) {
 	w.tell()
 }
 
-func (w *Watch) observe(ev *mail.Event) {
+// observe reports whether the mail would have been deferred, had its state not
+// been a shadow.
+func (w *Watch) observe(ev *mail.Event) (shadowed bool) {
 	now := w.clock.read()
 	n := note{at: now.Unix(), client: ev.Client, user: ev.User, sender: ev.From, rcpts: w.rcpts[:0]}
 	if n.sender == nullSender {
@@ -33,7 +35,7 @@ func (w *Watch) observe(ev *mail.Event) {
 	keys := stateKeys(ev.Client, ev.User, ev.From)
 	w.ended(keys)
 	if len(n.rcpts) > 0 && len(w.states) > 0 && w.judge(now, keys, true).Refuse() {
-		// In earnest it would have been deferred.
+		shadowed = true
 		n.away += len(n.rcpts)
 		n.rcpts = n.rcpts[:0]
 	}
@@ -50,6 +52,7 @@ func (w *Watch) observe(ev *mail.Event) {
 	if w.share != nil {
 		w.share.note(&n)
 	}
+	return shadowed
 }
 
 // ended notes that a message of throttled submitters has come to its end.

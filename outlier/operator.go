@@ -38,6 +38,7 @@ func (w *Watch) Suspend(o Order) (State, error) {
 	if o.For > 0 {
 		s.Until = now.Add(o.For)
 	}
+	s.remember()
 	w.changed(Change{State: *s, Time: now, From: from, Cause: CauseOperator})
 	state := *s
 	w.mu.Unlock()

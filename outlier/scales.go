@@ -3,27 +3,27 @@ package outlier
 // The numbers below were found by measuring on recorded mail with attacks and
 // honest changes added, see bench/outlier.
 const (
-	leakTime      = 7.7 * daySeconds // seconds in which a leaky sum falls to 1/e
+	leakTime      = 7.6 * daySeconds // seconds in which a leaky sum falls to 1/e
 	maxGrowthDays = 30               // silence beyond it allows no further growth
 	// In its first weeks a sender is still being got to know, and all of them in
 	// those of a client.
-	youngDays         = 21
+	youngDays         = 20
 	youngGrowth       = 0.5
-	clientYoungDays   = 45
-	clientYoungGrowth = 1.3
+	clientYoungDays   = 56
+	clientYoungGrowth = 1.5
 )
 
 var senderScale = scale{
-	least: table{{1.93, 8.59, 242}, {2.33, 2.46, 5.01}, {0.309, 0.904, 0.766}},
-	width: table{{33.4, 72.2, 77.4}, {17, 17.6, 22.2}, {9.96, 2.9, 17.3}},
-	slope: table{{3, 3, 1.7}, {3, 3, 3}, {0.439, 0.777, 0.442}},
-	most:  [kinds]float32{5.74, 8.53, 0.317},
+	least: table{{1.93, 8.56, 242}, {2.33, 2.46, 4.89}, {0.309, 0.904, 0.656}},
+	width: table{{33.4, 72.2, 69.6}, {17, 17.1, 17.6}, {9.8, 2.82, 17.3}},
+	slope: table{{3, 2.84, 1.7}, {3, 3, 3}, {0.331, 0.809, 0.232}},
+	most:  [kinds]float32{5.87, 7.89, 0.451},
 	apart: true,
 }
 
 var clientScale = scale{
 	least: table{{20, 60, 100}, {10, 20, 40}, {2, 4, 8}},
-	width: table{{400, 800, 1600}, {100, 150, 200}, {20, 30, 40}},
+	width: table{{400, 800, 1600}, {60, 90, 140}, {12, 18, 30}},
 	slope: table{{2, 2, 2}, {1, 1, 1}, {1, 1, 1}},
 	most:  [kinds]float32{9, 9, 9},
 	apart: true,
@@ -33,7 +33,7 @@ var clientScale = scale{
 // together, names never seen before, names in use.
 var clientNamesScale = scale{
 	least: table{{0.5, 1, 2}, {3, 5, 10}, {1e9, 1e9, 1e9}},
-	width: table{{4, 6, 10}, {30, 40, 60}, {1, 1, 1}},
+	width: table{{2, 3, 5}, {30, 40, 60}, {1, 1, 1}},
 	slope: table{{1, 1, 1}, {1, 1, 1}, {1, 1, 1}},
 	most:  [kinds]float32{9, 9, 9},
 }

@@ -60,10 +60,32 @@ type State struct {
 	// it was suspended without a longer pause than [outlier.expiry] repeat.
 	Held        time.Time `json:"held"`
 	Suspensions int       `json:"suspensions,omitempty"`
+	// Alarms are the last few, oldest first.
+	Alarms []Alarm `json:"alarms,omitempty"`
 
 	// pending are messages let through since it was throttled whose end is not
 	// known.
 	pending int
+}
+
+// Alarm is one step up the ladder.
+type Alarm struct {
+	Time   time.Time `json:"time"`
+	Level  Level     `json:"level"`
+	Rule   string    `json:"rule"`
+	Score  float64   `json:"score,omitempty"`
+	Reason string    `json:"reason"`
+	By     string    `json:"by,omitempty"`
+}
+
+// maxAlarms is how many a state remembers.
+const maxAlarms = 6
+
+// remember adds the present level to the alarms.
+func (s *State) remember() {
+	a := Alarm{s.Since, s.Level, s.Rule, s.Score, s.Reason, s.By}
+	first := max(0, len(s.Alarms)+1-maxAlarms)
+	s.Alarms = append(append(make([]Alarm, 0, maxAlarms), s.Alarms[first:]...), a)
 }
 
 // stands reports whether the state has not expired.

@@ -32,7 +32,7 @@ func (f *finding) volumeWords() string {
 		win = f.evidence[refused].window
 	}
 	n := f.sums[sent][win]
-	s := fmt.Sprintf("sent %.0f recipients %s, usual most %.0f", n, windowWords[win], f.e.record[sent][win].float())
+	s := fmt.Sprintf("sent %.0f recipients %s, %s", n, windowWords[win], f.usualMost(sent, win))
 	var parts []string
 	for _, p := range [...]struct {
 		kind int
@@ -51,12 +51,20 @@ func (f *finding) volumeWords() string {
 func (f *finding) nameWords() string {
 	if f.evidence[fresh].value >= f.evidence[sent].value {
 		win := f.evidence[fresh].window
-		return fmt.Sprintf("used %.0f sender names never seen before %s, usual most %.0f",
-			f.sums[fresh][win], windowWords[win], f.e.record[fresh][win].float())
+		return fmt.Sprintf("used %.0f sender names never seen before %s, %s",
+			f.sums[fresh][win], windowWords[win], f.usualMost(fresh, win))
 	}
 	win := f.evidence[sent].window
-	return fmt.Sprintf("many senders beyond their usual at once: their scores rose by %.1f together %s, usual most %.1f; %.0f sender names in use",
+	return fmt.Sprintf("many senders beyond their usual at once: their scores rose by %.1f together %s, usually by %.1f at most; %.0f sender names in use",
 		f.sums[sent][win], windowWords[win], f.e.record[sent][win].float(), f.sums[refused][hour])
+}
+
+func (f *finding) usualMost(k, w int) string {
+	r := f.e.record[k][w].float()
+	if r < 0.5 {
+		return "no record before"
+	}
+	return fmt.Sprintf("usual most %.0f", r)
 }
 
 func percent(part, whole float32) string {

@@ -34,6 +34,8 @@ var verbs = []verb{
 	{"dkim", "make DKIM keys and print their DNS records", runDKIM},
 	{"explain", "tell one transaction in words, from the journal", runExplain},
 	{"hash-password", "hash a password for [user.NAME]", runHashPassword},
+	{"listings", "show where we are listed, since when, and who may have caused it", runListings},
+	{"outliers", "try the detector of unusual senders on a journal or on other traffic", runOutliers},
 	{"suppressions", "list, add and remove recipients that are not to be tried", runSuppressions},
 	{"replies", "say what replies of receivers mean, count them", runReplies},
 }

@@ -1,0 +1,109 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"postern/mail"
+)
+
+// outliers runs the verb and gives its exit status and what it wrote.
+func outliers(in string, args ...string) (status int, out, errs string) {
+	var o, e bytes.Buffer
+	status = run(stdio{strings.NewReader(in), &o, &e}, append([]string{"outliers"}, args...))
+	return status, o.String(), e.String()
+}
+
+// burst is n messages to new recipients within so many seconds.
+func burst(at int64, n int, seconds int64) string {
+	var b strings.Builder
+	for i := range n {
+		fmt.Fprintf(&b, "%d a@x.example shop 1 r%d-%d 0\n", at+int64(i)*seconds/int64(n), at, i)
+	}
+	return b.String()
+}
+
+func TestReplayAnswersEachLine(t *testing.T) {
+	in := burst(1_700_000_000, 100, 600)
+	status, out, errs := outliers(in, "replay")
+	lines := strings.Split(strings.TrimSuffix(out, "\n"), "\n")
+	if status != exitOK || errs != "" || len(lines) != 100 {
+		t.Fatalf("status %d, %d lines, errors %q", status, len(lines), errs)
+	}
+	if lines[0] != "ok" || !strings.HasPrefix(lines[99], "alarm ") {
+		t.Errorf("first %q, last %q; want ok and an alarm", lines[0], lines[99])
+	}
+	if _, again, _ := outliers(in, "replay"); again != out {
+		t.Error("the same input gave another output")
+	}
+}
+
+func TestReplayTakesItsSettingsFromAFile(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "r.toml")
+	if err := os.WriteFile(file, []byte("[outlier]\nexempt_senders = [\"a@x.example\"]\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	status, out, errs := outliers(burst(1_700_000_000, 100, 600), "replay", "-config", file)
+	if status != exitOK || strings.Contains(out, "alarm") {
+		t.Errorf("status %d, %q: an exempt sender raised an alarm", status, errs)
+	}
+	os.WriteFile(file, []byte("[outlier]\nsensitivity = 100.0\n"), 0o600)
+	if status, _, errs := outliers("", "replay", "-config", file); status != exitUsage || !strings.Contains(errs, "outlier.sensitivity") {
+		t.Errorf("status %d, %q for a bad setting", status, errs)
+	}
+}
+
+func TestReplayRefusesBadLinesWithTheirNumber(t *testing.T) {
+	good := "1700000000 a shop 1 r 0\n"
+	for name, bad := range map[string]string{
+		"five fields":           "1700000000 a shop 1 r\n",
+		"two spaces":            "1700000000 a  shop 1 r 0\n",
+		"no time":               "now a shop 1 r 0\n",
+		"a time before 1970":    "-1 a shop 1 r 0\n",
+		"going back in time":    "1699999999 a shop 1 r 0\n",
+		"another number":        "1700000000 a shop 2 r 0\n",
+		"an empty recipient":    "1700000000 a shop 2 r, 0\n",
+		"more refused than all": "1700000000 a shop 1 r 2\n",
+		"an empty line":         "\n",
+		"a carriage return":     "1700000000 a shop 1 r 0\r\n",
+	} {
+		status, out, errs := outliers(good+bad+good, "replay")
+		if status != exitFault || out != "ok\n" || !strings.Contains(errs, "line 2: ") {
+			t.Errorf("%s: status %d, out %q, errors %q", name, status, out, errs)
+		}
+	}
+}
+
+func TestBacktestTellsWhatWouldHaveBeen(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "j.jsonl")
+	f, err := os.Create(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	begin := time.Date(2026, 3, 2, 9, 0, 0, 0, time.UTC)
+	for i := range 300 {
+		json.NewEncoder(f).Encode(&mail.Event{
+			Time: begin.Add(time.Duration(i) * time.Second), Client: "shop", From: "a@x.example", Outcome: mail.Relayed,
+			To: []mail.RecipientEvent{{Address: fmt.Sprint(i, "@y.example"), Outcome: mail.Relayed, Rule: "upstream", Code: 250}},
+		})
+	}
+	f.Close()
+	status, out, errs := outliers("", "backtest", "-journal", file)
+	if status != exitOK || errs != "" {
+		t.Fatalf("status %d, %q", status, errs)
+	}
+	for _, want := range []string{"sender a@x.example: alert after normal", "sender a@x.example: throttle after alert", "300 transactions from 2026-03-02T09:00:00Z"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("%q is missing in:\n%s", want, out)
+		}
+	}
+	if strings.Contains(out, " 0 transactions (0.00 %) deferred") {
+		t.Errorf("nothing would have been deferred:\n%s", out)
+	}
+}

@@ -1,0 +1,322 @@
+package outlier
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Row is one sender, user or client in a list.
+type Row struct {
+	Scope    string    `json:"scope"`
+	Name     string    `json:"name"`
+	Client   string    `json:"client"`
+	State    Level     `json:"state"`
+	Until    time.Time `json:"until"` // zero: until released, or no state
+	Shadow   bool      `json:"shadow,omitempty"`
+	Score    float64   `json:"score"`
+	Hour     int       `json:"hour"`       // recipients of the last hour
+	UsualHr  int       `json:"usual_hour"` // the record for it
+	Day      int       `json:"day"`        // recipients of the last 24 hours
+	UsualDay int       `json:"usual_day"`
+	Away     int       `json:"away"` // recipients turned away, aborted or shadowed, of about the last hour
+	Last     time.Time `json:"last"` // latest message
+	// LastAlarm is zero when there was none of late.
+	LastAlarm time.Time `json:"last_alarm"`
+	Reason    string    `json:"reason,omitempty"` // of the state
+}
+
+// Query says which rows are wanted.
+type Query struct {
+	Scope string // sender, user, client; "": senders
+	State Level  // this and harder ones; Normal: all
+	Match string // a part of the name; "": all
+	Sort  string // score, day, name, last, alarm; "": state, then score
+	Limit int    // 0: 100
+}
+
+// Sorts are the orders that Query.Sort takes.
+var Sorts = []string{"score", "day", "name", "last", "alarm"}
+
+// List gives the rows that the query asks for and the number of those that
+// would be there without its limit.
+func (w *Watch) List(q Query) (rows []Row, all int) {
+	q.Scope = cmp.Or(q.Scope, Sender)
+	w.mu.Lock()
+	now := w.clock.read()
+	seen := map[string]bool{}
+	sc := stateKey{scope: q.Scope}.meterScope()
+	w.engine.roster.all(func(e *entry) bool {
+		if e.scope == sc && strings.Contains(e.name, q.Match) {
+			seen[e.name] = true
+			rows = append(rows, w.row(now, stateKey{q.Scope, e.name}, e))
+		}
+		return true
+	})
+	for k := range w.states { // suspended by hand before a first message
+		if k.scope == q.Scope && !seen[k.name] && strings.Contains(k.name, q.Match) {
+			rows = append(rows, w.row(now, k, nil))
+		}
+	}
+	w.mu.Unlock()
+	w.tell()
+	rows = slices.DeleteFunc(rows, func(r Row) bool { return r.State < q.State })
+	slices.SortFunc(rows, func(a, b Row) int { return cmp.Or(q.compare(&a, &b), cmp.Compare(a.Name, b.Name)) })
+	all = len(rows)
+	return rows[:min(all, cmp.Or(q.Limit, 100))], all
+}
+
+func (q *Query) compare(a, b *Row) int {
+	switch q.Sort {
+	case "score":
+		return cmp.Compare(b.Score, a.Score)
+	case "day":
+		return cmp.Compare(b.Day, a.Day)
+	case "last":
+		return b.Last.Compare(a.Last)
+	case "alarm":
+		return b.LastAlarm.Compare(a.LastAlarm)
+	case "name":
+		return 0
+	}
+	return cmp.Or(cmp.Compare(b.State, a.State), cmp.Compare(b.Score, a.Score))
+}
+
+// row describes k; e is its meter, nil when it has none.
+func (w *Watch) row(now time.Time, k stateKey, e *entry) Row {
+	r := Row{Scope: k.scope, Name: k.name}
+	if e != nil {
+		f := w.present(now, e)
+		r.Client = w.engine.byNum[e.client].name
+		r.Score = float64(f.score)
+		r.Hour, r.UsualHr = whole(f.sums[sent][hour]), whole(f.e.record[sent][hour].float())
+		r.Day, r.UsualDay = whole(f.sums[sent][day]), whole(f.e.record[sent][day].float())
+		r.Away, r.Last = whole(f.e.away), time.Unix(int64(e.last), 0)
+	}
+	if s := w.current(k, now); s != nil {
+		r.State, r.Until, r.Shadow = s.Level, s.Until, s.Shadow
+		if s.Level > Normal {
+			r.Reason, r.Client = s.Reason, cmp.Or(r.Client, s.Client)
+		}
+		if n := len(s.Alarms); n > 0 {
+			r.LastAlarm = s.Alarms[n-1].Time
+		}
+	}
+	return r
+}
+
+// present scores a copy of an entry as it stands now.
+func (w *Watch) present(now time.Time, e *entry) finding {
+	c := *e
+	c.roll(now.Unix())
+	return w.engine.look(&c, w.rules.floor(e.scope, e.name, now), scaleOf(e.scope))
+}
+
+func whole(f float32) int { return int(f + 0.5) }
+
+// Detail is all that is known about one sender, user or client.
+type Detail struct {
+	Row
+	First    time.Time  `json:"first"` // day of the first message
+	Messages int        `json:"messages"`
+	Windows  []Window   `json:"windows"`
+	History  []int      `json:"history"` // recipients of the last 14 days, today last
+	Alarms   []Alarm    `json:"alarms"`
+	Names    *NamesNow  `json:"names,omitempty"` // of a user or client
+	By       string     `json:"by,omitempty"`    // who made the present state by hand
+	Expected []Pace     `json:"expected,omitempty"`
+	Explain  *Arguments `json:"explain,omitempty"`
+}
+
+// Window is one kind in one window.
+type Window struct {
+	Kind   string  `json:"kind"`   // sent, new, refused
+	Window string  `json:"window"` // 1h, 24h, days
+	Now    float64 `json:"now"`
+	Record float64 `json:"record"`
+}
+
+// NamesNow are the sender names of a user or client.
+type NamesNow struct {
+	Score     float64 `json:"score"`
+	InUse     float64 `json:"in_use"` // within the hour
+	New       float64 `json:"new"`    // within 24 hours
+	UsualNew  float64 `json:"usual_new"`
+	Together  float64 `json:"together"` // by how much the scores of senders rose within 24 hours
+	UsualRise float64 `json:"usual_together"`
+}
+
+// ErrUnknown is returned for names that the watch has nothing about.
+var ErrUnknown = errors.New("is unknown to the watch")
+
+var kindNames = [kinds]string{"sent", "new", "refused"}
+var windowNames = [windows]string{"1h", "24h", "days"}
+
+// Show tells all about one sender, user or client.
+func (w *Watch) Show(scope, name string) (*Detail, error) {
+	defer w.tell()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	k := stateKey{scope, name}
+	e := w.engine.roster.find(k.meterScope(), name)
+	s := w.states[k]
+	if e == nil && s == nil {
+		return nil, fmt.Errorf("%s %s %w", scope, name, ErrUnknown)
+	}
+	now := w.clock.read()
+	d := &Detail{Row: w.row(now, k, e)}
+	if s != nil {
+		d.Alarms = s.Alarms
+		if s.Level > Normal {
+			d.By = s.By
+		}
+	}
+	switch scope {
+	case Sender:
+		d.Expected = w.rules.Sender[name].Expected
+	case Client:
+		d.Expected = w.rules.Client[name].Expected
+	}
+	if e == nil {
+		return d, nil
+	}
+	f := w.present(now, e)
+	d.First, d.Messages = time.Unix(int64(e.born)*daySeconds, 0).UTC(), int(e.messages)
+	for k := range kinds {
+		for i := range windows {
+			d.Windows = append(d.Windows, Window{kindNames[k], windowNames[i], float64(f.sums[k][i]), float64(f.e.record[k][i].float())})
+		}
+	}
+	for i := historyDays - 1; i >= 0; i-- {
+		d.History = append(d.History, whole(historyOf(f.e.history[i])))
+	}
+	d.Explain = w.arguments(&f, scaleOf(e.scope))
+	d.Names = w.namesNow(now, k)
+	return d, nil
+}
+
+func (w *Watch) namesNow(now time.Time, k stateKey) *NamesNow {
+	all := w.entries(k)
+	if len(all) < 2 {
+		return nil
+	}
+	f := w.present(now, all[1])
+	return &NamesNow{
+		Score: float64(f.score), InUse: float64(f.sums[refused][hour]),
+		New: float64(f.sums[fresh][day]), UsualNew: float64(f.e.record[fresh][day].float()),
+		Together: float64(f.sums[sent][day]), UsualRise: float64(f.e.record[sent][day].float()),
+	}
+}
+
+// Arguments are the arithmetic of a score.
+type Arguments struct {
+	Score       float64    `json:"score"`
+	Sensitivity float64    `json:"sensitivity"`
+	Parts       []Argument `json:"parts"` // of sent, new and refused recipients
+}
+
+// Argument is the evidence of one kind: that of its strongest window,
+// (Now - Usual) / (Width + Slope * Usual), at most Most.
+type Argument struct {
+	Kind   string  `json:"kind"`
+	Window string  `json:"window"`
+	Now    float64 `json:"now"`
+	Usual  float64 `json:"usual"`  // the record, or what everybody is granted, or what is expected
+	Record float64 `json:"record"` // of these the record
+	Width  float64 `json:"width"`
+	Slope  float64 `json:"slope"`
+	Most   float64 `json:"most"`
+	Value  float64 `json:"value"`
+}
+
+func (w *Watch) arguments(f *finding, s *scale) *Arguments {
+	a := &Arguments{Score: float64(f.score), Sensitivity: float64(w.engine.tuning.sensitivity)}
+	for k := range kinds {
+		i := f.evidence[k].window
+		a.Parts = append(a.Parts, Argument{
+			Kind: kindNames[k], Window: windowNames[i], Now: float64(f.sums[k][i]),
+			Usual: float64(f.e.usual(k, i, f.floor, s)), Record: float64(f.e.record[k][i].float()),
+			Width: float64(s.width[k][i]), Slope: float64(s.slope[k][i]), Most: float64(s.most[k]),
+			Value: float64(f.evidence[k].value),
+		})
+	}
+	return a
+}
+
+// String writes the arithmetic in lines.
+func (a *Arguments) String() string {
+	var b strings.Builder
+	values := make([]string, len(a.Parts))
+	for i, p := range a.Parts {
+		values[i] = fmt.Sprintf("%s %.2f", p.Kind, p.Value)
+	}
+	fmt.Fprintf(&b, "score %.2f = (%s) x sensitivity %g; an alarm from 1 on\n", a.Score, strings.Join(values, " + "), a.Sensitivity)
+	for _, p := range a.Parts {
+		if p.Value == 0 {
+			fmt.Fprintf(&b, "%-8s within what is usual in every window\n", p.Kind)
+			continue
+		}
+		fmt.Fprintf(&b, "%-8s %.1f in %s, usual %.1f (record %.1f): (%.1f - %.1f) / (%.1f + %.2f x %.1f) = %.2f",
+			p.Kind, p.Now, p.Window, p.Usual, p.Record, p.Now, p.Usual, p.Width, p.Slope, p.Usual, (p.Now-p.Usual)/(p.Width+p.Slope*p.Usual))
+		if p.Value >= p.Most {
+			fmt.Fprintf(&b, ", counted as %.2f at most", p.Most)
+		}
+		b.WriteByte('\n')
+	}
+	return b.String()
+}
+
+// Explain gives the arithmetic of the present score.
+func (w *Watch) Explain(scope, name string) (*Arguments, error) {
+	d, err := w.Show(scope, name)
+	if err != nil {
+		return nil, err
+	}
+	if d.Explain == nil {
+		return nil, fmt.Errorf("%s %s %w", scope, name, ErrUnknown)
+	}
+	return d.Explain, nil
+}
+
+// Sparkline draws numbers in one line of characters.
+func Sparkline(numbers []int) string {
+	most := slices.Max(append([]int{1}, numbers...))
+	var b strings.Builder
+	for _, n := range numbers {
+		if n == 0 {
+			b.WriteRune('·')
+			continue
+		}
+		b.WriteRune([]rune("▁▂▃▄▅▆▇█")[min(7, n*8/(most+1))])
+	}
+	return b.String()
+}
+
+// FindTarget reads what an operator calls somebody: "sender:a@x.example",
+// "user:shop", "client:shop", or without the word an address, or the name of a
+// user or client that is known; of two with the same name the user.
+func (w *Watch) FindTarget(s string) (scope, name string, err error) {
+	if kind, rest, ok := strings.Cut(s, ":"); ok && rest != "" {
+		switch kind {
+		case Sender:
+			return Sender, foldDomain(rest), nil
+		case User, Client:
+			return kind, rest, nil
+		}
+	}
+	if strings.Contains(s, "@") {
+		return Sender, foldDomain(s), nil
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, scope := range [...]string{User, Client} {
+		k := stateKey{scope, s}
+		if w.states[k] != nil || w.engine.roster.find(k.meterScope(), s) != nil {
+			return scope, s, nil
+		}
+	}
+	return "", "", fmt.Errorf("%q is no sender, and no user or client that has sent; write an address, user:NAME or client:NAME", s)
+}
