@@ -155,10 +155,8 @@ func (t *transaction) forward(in *intake) *mail.Reply {
 		File: in.body.file, FileSize: in.body.fileSize,
 		Size: int64(len(prefix)+len(head)) + in.body.size(),
 	}
-	ctx, cancel := context.WithTimeout(t.s.ctx, t.snap.Timeouts.Forward)
-	defer cancel()
 	t.holds = false
-	r, err := t.up.Send(ctx, content)
+	r, err := t.up.Send(until(t.s.ctx, t.snap.Timeouts.Forward), content)
 	if err == nil {
 		err = ourFault([]mail.Reply{r})
 	}

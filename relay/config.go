@@ -225,7 +225,8 @@ func (m *MessageConfig) Check(report func(key, problem string)) {
 
 // SessionConfig is [session]: what one connection may try.
 type SessionConfig struct {
-	// RefusedRecipients after which the connection ends with 421 4.7.0. Default: 100.
+	// RefusedRecipients after which the connection ends with 421 4.7.0; each
+	// recipient whose message is relayed makes up for one. Default: 100.
 	RefusedRecipients int `toml:"refused_recipients"`
 	// IdleCommands in a row that lead to no mail (NOOP, RSET, VRFY, EHLO ...)
 	// before 421 4.7.0. Default: 100.

@@ -80,9 +80,13 @@ func (s *session) endData(t *transaction, in *intake, err error) error {
 // endTransaction gives the last reply of a transaction that has been accounted
 // for.
 func (s *session) endTransaction(r *mail.Reply) error {
+	t := s.tx
 	s.tx = nil
 	if r.Positive() {
 		s.idle = 0
+		// An MTA that keeps its connection for long and has a few bad addresses
+		// is not one that looks for addresses.
+		s.refused = max(0, s.refused-len(t.accepted))
 	}
 	if r.Code == 421 {
 		s.reply(r)

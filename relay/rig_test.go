@@ -268,8 +268,8 @@ func assignValue(v reflect.Value, value string) (err error) {
 	return err
 }
 
-// fault takes "STAGE [to=ADDRESS] [conn=N] [after=N] [times=N] WHAT": WHAT is a
-// reply, or drop, dropmid, dropafter, rst.
+// fault takes "STAGE [to=ADDRESS] [conn=N] [after=N] [times=N] [delay=TIME]
+// WHAT": WHAT is a reply, or drop, dropmid, dropafter, rst.
 func (r *rig) fault(at, line string) {
 	word, rest, _ := strings.Cut(line, " ")
 	f := smtptest.Fault{Stage: smtptest.Stage(word)}
@@ -300,6 +300,8 @@ func (r *rig) fault(at, line string) {
 			f.After = n
 		case key == "times":
 			f.Times = n
+		case key == "delay":
+			f.Delay, _ = time.ParseDuration(value)
 		default:
 			r.t.Fatalf("%s: unknown %q", at, word)
 		}

@@ -319,9 +319,7 @@ func (t *transaction) ask(batch []attempt) {
 	if t.up == nil {
 		t.up = t.route.Upstream.Begin(t.route.Via, &t.env)
 	}
-	ctx, cancel := context.WithTimeout(t.s.ctx, t.snap.Timeouts.Upstream)
-	defer cancel()
-	replies, err := t.up.Recipients(ctx, rs, make([]mail.Reply, 0, len(rs)))
+	replies, err := t.up.Recipients(until(t.s.ctx, t.snap.Timeouts.Upstream), rs, make([]mail.Reply, 0, len(rs)))
 	if err == nil {
 		err = ourFault(replies)
 	}
