@@ -2,62 +2,39 @@ package ratelimit
 
 import (
 	"context"
-	"slices"
 	"time"
 )
-
-// Noted is what one call of Once noted, so that it can be forgotten again.
-type Noted struct {
-	limiter *Limiter
-	returns []Return
-}
 
 // onceLimit is a name that no [limit.NAME] has.
 const onceLimit = "once:automatic_replies"
 
-// Once notes that client writes to each of the recipients (mail.Address.Keys),
-// unless it has written to one of them within the period, at most MaxPeriod:
-// that one is then returned, and nothing is noted. It is the memory behind
-// automatic_replies = "once_per_recipient/7d", kept in the limits' store and
-// snapshot. Where memory is short it is forgotten before any limit is; while
+// Once claims the one automatic message that client may send to a recipient (a
+// mail.Address.Key) within a period of at most MaxPeriod. A nil release means
+// that one was sent already; release gives the claim back, for a message that
+// did not leave; its error is lost, and the claim then stays. It is the memory
+// behind automatic_replies = "once_per_recipient/7d", kept in the limits' store
+// and snapshot. Where memory is short it is forgotten before any limit is; while
 // Redis is away each node goes by its own.
 //
 // The error is the store's: nothing is known then, and the mail is to be
-// deferred. Noted.Forget belongs after a transaction that ends in a 4yz reply.
-func (l *Limiter) Once(ctx context.Context, client string, recipients []string, period time.Duration) (n *Noted, already string, err error) {
-	recipients = slices.Compact(slices.Sorted(slices.Values(recipients)))
-	if len(recipients) == 0 {
-		return &Noted{limiter: l}, "", nil
+// deferred.
+func (l *Limiter) Once(ctx context.Context, client, recipient string, period time.Duration) (release func(), err error) {
+	key := appendPart(nil, 0, PerClient, client)
+	key = appendValue(append(key, " recipient="...), recipient)
+	b := Batch{
+		ID: l.attempt(),
+		Budgets: []Budget{{
+			Limit: onceLimit, Key: key, Spare: true, Results: make([]WindowResult, 1),
+			Windows: []Window{{Unit: Messages, Max: 1, Length: min(period, MaxPeriod).Truncate(time.Second)}},
+		}},
+		Requests: []Request{{Recipients: 1, Refs: []Ref{{}}}},
 	}
-	windows := []Window{{Unit: Messages, Max: 1, Length: min(period, MaxPeriod).Truncate(time.Second)}}
-	b := Batch{ID: l.attempt(), Requests: []Request{{Recipients: 1}}}
-	for i, to := range recipients {
-		key := appendPart(nil, 0, PerClient, client)
-		key = appendValue(append(key, " recipient="...), to)
-		b.Budgets = append(b.Budgets, Budget{
-			Limit: onceLimit, Key: key, Windows: windows, Spare: true, Results: make([]WindowResult, 1),
-		})
-		b.Requests[0].Refs = append(b.Requests[0].Refs, Ref{Budget: i})
+	if err := l.store.Take(ctx, &b); err != nil || !b.Requests[0].OK {
+		return nil, err
 	}
-	if err := l.store.Take(ctx, &b); err != nil {
-		return nil, "", err
-	}
-	if !b.Requests[0].OK {
-		return nil, recipients[b.Requests[0].Budget], nil
-	}
-	n = &Noted{limiter: l}
-	for i, ref := range b.Requests[0].Refs {
-		n.returns = append(n.returns, Return{Budget: b.Budgets[i], At: ref.At, Messages: 1})
-	}
-	return n, "", nil
-}
-
-// Forget takes the notes back; twice is the same as once. A nil Noted has none.
-func (n *Noted) Forget(ctx context.Context) error {
-	if n == nil || len(n.returns) == 0 {
-		return nil
-	}
-	err := n.limiter.store.Refund(context.WithoutCancel(ctx), n.limiter.attempt(), n.returns)
-	n.returns = nil
-	return err
+	back := []Return{{Budget: b.Budgets[0], At: b.Requests[0].Refs[0].At, Messages: 1}}
+	return func() {
+		_ = l.store.Refund(context.WithoutCancel(ctx), l.attempt(), back)
+		back = nil
+	}, nil
 }
