@@ -101,6 +101,10 @@ func (m *Metrics) SetState(part, from, to string) {
 	m.state.WithLabelValues(part, to).Set(1)
 }
 
+// CountChange counts one of many things of a kind ("outlier sender", say) that
+// went into a state.
+func (m *Metrics) CountChange(kind, to string) { m.changes.WithLabelValues(kind, to).Inc() }
+
 // Handler serves /metrics, /healthz and /readyz. ready is nil while mail is
 // taken, and says otherwise what is missing.
 func Handler(m *Metrics, ready func() error) http.Handler {

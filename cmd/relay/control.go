@@ -22,6 +22,7 @@ func (n *node) openControl(file *config.File) error {
 	n.control = admin.NewControl(n.log)
 	n.control.Suppressions(n.judges.suppressions)
 	n.control.Held(n.judges.held)
+	n.reputation.serveListings(n.control)
 	s := n.control.Server()
 	n.serving.Go(func() { s.Serve(l) })
 	n.opened.add(func(ctx context.Context) { s.Shutdown(ctx) })

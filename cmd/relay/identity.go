@@ -23,17 +23,23 @@ import (
 	"postern/upstream"
 )
 
-// identityOf collects what the world sees of a configuration.
+// identityOf collects what the world sees of a configuration. What is only
+// captured is left out.
 func identityOf(f *config.File, signers *dkimsign.Signers) reputation.Identity {
 	id := reputation.Identity{Hostname: f.Hostname}
 	used := map[string]bool{}
 	for _, name := range sorted(f.Stream) {
 		s := streamIdentity(f, name)
 		id.Streams = append(id.Streams, s)
-		used[f.Stream[name].Upstream] = !s.Silent
+		used[f.Stream[name].Upstream] = used[f.Stream[name].Upstream] || !s.Silent
 	}
-	id.Domains = domainIdentities(f)
-	if signers != nil {
+	leaves := func(stream string) bool { return f.Upstream[f.Stream[stream].Upstream].Capture == "" }
+	for _, d := range domainIdentities(f) {
+		if slices.ContainsFunc(d.Streams, leaves) {
+			id.Domains = append(id.Domains, d)
+		}
+	}
+	if signers != nil && len(id.Domains) > 0 {
 		for _, k := range signers.Keys() {
 			id.Keys = append(id.Keys, keyIdentity(f, k))
 		}

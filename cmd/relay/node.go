@@ -14,10 +14,13 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/redis/go-redis/v9"
+
 	"postern/admin"
 	"postern/config"
 	"postern/journal"
 	"postern/mail"
+	"postern/outlier"
 	"postern/ratelimit"
 	"postern/relay"
 )
@@ -30,13 +33,17 @@ type node struct {
 	failed chan error // trouble that ends the process
 	opened closers
 
-	mu      sync.Mutex // one reload at a time
-	rules   *ruleset
-	limiter *ratelimit.Limiter
-	metrics *admin.Metrics
-	judges  *judges
-	control *admin.Control
-	server  *relay.Server
+	mu         sync.Mutex // one reload at a time
+	rules      *ruleset
+	limiter    *ratelimit.Limiter
+	metrics    *admin.Metrics
+	judges     *judges
+	watch      *outlier.Watch
+	reputation *reputationWatch
+	self       *selfTest
+	redis      redis.UniversalClient // nil: everything is kept in process
+	control    *admin.Control
+	server     *relay.Server
 
 	background context.Context
 	serving    sync.WaitGroup
@@ -50,13 +57,9 @@ const closeTimeout = 5 * time.Second
 func startNode(io stdio, file *config.File) (_ *node, err error) {
 	n := &node{io: io, failed: make(chan error, 1)}
 	n.log, n.level = newLog(io, file.Log)
-	ctx, cancel := context.WithCancel(context.Background())
-	n.background = ctx
-	n.opened.add(func(context.Context) { cancel() })
 	defer func() {
 		if err != nil {
-			n.opened.run(ctx)
-			n.serving.Wait()
+			n.opened.run(context.Background())
 		}
 	}()
 	if err := n.prepare(file); err != nil {
@@ -76,6 +79,7 @@ func startNode(io stdio, file *config.File) (_ *node, err error) {
 		return nil, err
 	}
 	n.serve(listeners)
+	n.testSelf(file)
 	return n, nil
 }
 
@@ -87,12 +91,14 @@ func (n *node) prepare(file *config.File) error {
 	if err := n.lockState(file); err != nil {
 		return err
 	}
-	store, err := n.openStore(file)
-	if err != nil {
+	if err := n.openRedis(file); err != nil {
 		return err
 	}
-	n.limiter = ratelimit.NewLimiter(store, file.LimitRules(), nil)
+	n.startBackground()
+	n.metrics = admin.NewMetrics(func() int64 { return n.server.Connections() })
+	n.limiter = ratelimit.NewLimiter(n.openStore(file), file.LimitRules(), nil)
 	n.run(n.limiter.Run)
+	var err error
 	if n.rules, err = newRuleset(file, nil); err != nil {
 		return err
 	}
@@ -101,7 +107,13 @@ func (n *node) prepare(file *config.File) error {
 	if n.judges, err = n.openJudges(file); err != nil {
 		return err
 	}
-	observers := []mail.Observer{relay.NewLogObserver(n.log), n.judges}
+	if err := n.openWatch(file); err != nil {
+		return fmt.Errorf("outlier: %w", err)
+	}
+	if err := n.openReputation(file); err != nil {
+		return err
+	}
+	observers := []mail.Observer{relay.NewLogObserver(n.log), n.judges, n.watch, n.metrics, n.reputation, newGatewayWatch(n.log, gateways())}
 	if file.Journal.File != "" {
 		j, err := journal.Open(file.Journal, n.log, time.Now)
 		if err != nil {
@@ -110,12 +122,25 @@ func (n *node) prepare(file *config.File) error {
 		n.opened.add(func(context.Context) { j.Close() })
 		observers = append(observers, j)
 	}
-	n.metrics = admin.NewMetrics(func() int64 { return n.server.Connections() })
+	n.self = &selfTest{next: observers}
+	hooks := n.judges.hooks()
+	hooks.Suspended = n.suspended
 	n.server = relay.New(relay.Options{
-		Snapshot: n.rules.snapshot, Limiter: n.limiter, Observers: append(observers, n.metrics),
-		Hooks: n.judges.hooks(), SpoolDir: os.TempDir(), Log: n.log,
+		Snapshot: n.rules.snapshot, Limiter: n.limiter, Observers: []mail.Observer{n.self},
+		Hooks: hooks, SpoolDir: os.TempDir(), Log: n.log,
 	})
 	return nil
+}
+
+// startBackground makes the context of what runs beside the sessions. It ends
+// after them, and before what it uses is closed.
+func (n *node) startBackground() {
+	ctx, cancel := context.WithCancel(context.Background())
+	n.background = ctx
+	n.opened.add(func(context.Context) {
+		cancel()
+		n.serving.Wait()
+	})
 }
 
 // run starts f, which ends with the context that it is given, and has stop
@@ -218,6 +243,14 @@ func (n *node) reload(file *config.File) error {
 	for _, what := range fixedAtStart(n.rules.file, file) {
 		n.log.Warn("a change waits for the next start", "key", what)
 	}
+	if err := n.watch.SetConfig(file.Outlier); err != nil {
+		next.retire(n.background, n.rules)
+		return err
+	}
+	if err := n.reputation.reload(file, next.snapshot.Signers); err != nil {
+		next.retire(n.background, n.rules)
+		return err
+	}
 	old := n.rules
 	n.rules = next
 	n.limiter.SetRules(file.LimitRules())
@@ -258,6 +291,5 @@ func (n *node) stop() {
 	ctx, cancel = context.WithTimeout(context.Background(), closeTimeout)
 	defer cancel()
 	n.opened.run(ctx)
-	n.serving.Wait()
 	n.log.Info("stopped")
 }

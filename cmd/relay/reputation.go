@@ -66,6 +66,29 @@ func newReputationWatch(f *config.File, signers *dkimsign.Signers, p reputationP
 	return w, err
 }
 
+// openReputation starts the watch over our identity and listings.
+func (n *node) openReputation(f *config.File) (err error) {
+	n.reputation, err = newReputationWatch(f, n.rules.snapshot.Signers, reputationParts{
+		log: n.log, held: n.judges.held, changed: n.metrics.CountChange,
+		suspend: func(o outlier.Order) error { _, err := n.watch.Suspend(o); return err },
+	})
+	if err != nil {
+		return fmt.Errorf("reputation: %w", err)
+	}
+	n.run(n.reputation.monitor.Run)
+	return nil
+}
+
+// testSelf tries at start whether we relay for nobody, and whether a gateway
+// counts as a client.
+func (n *node) testSelf(f *config.File) {
+	n.run(func(ctx context.Context) {
+		for _, p := range n.self.run(ctx, f) {
+			n.log.Warn("self-test", "problem", p)
+		}
+	})
+}
+
 // prepare loads what events are read with.
 func (w *reputationWatch) prepare(f *config.File, signers *dkimsign.Signers) error {
 	rules, err := upstream.LoadRules(f.Reputation.ReplyRules)
@@ -74,8 +97,24 @@ func (w *reputationWatch) prepare(f *config.File, signers *dkimsign.Signers) err
 	}
 	w.rules.Store(rules)
 	w.custom.Store(f.Reputation.ReplyRules != "")
-	w.signers.Store(signers)
+	keepPublished(w.signers.Swap(signers), signers)
 	return nil
+}
+
+// keepPublished carries over what is known of keys that stay.
+func keepPublished(old, signers *dkimsign.Signers) {
+	if old == nil || signers == nil {
+		return
+	}
+	known := map[string]dkimsign.State{}
+	for _, k := range old.Keys() {
+		_, value := k.Record()
+		known[k.Name()+" "+value] = k.Published()
+	}
+	for _, k := range signers.Keys() {
+		_, value := k.Record()
+		signers.SetPublished(k.Domain, k.Selector, known[k.Name()+" "+value])
+	}
 }
 
 func (w *reputationWatch) setup(f *config.File, signers *dkimsign.Signers) reputation.Setup {

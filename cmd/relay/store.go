@@ -1,11 +1,65 @@
 package main
 
 import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"time"
+
 	"postern/config"
 	"postern/ratelimit"
 )
 
-// openStore opens where counts are kept.
-func (n *node) openStore(file *config.File) (ratelimit.Store, error) {
-	return ratelimit.NewEmbedded(file.Store, nil), nil
+// openRedis makes the client that limits, the watch and the count of guessed
+// passwords share; without [redis] there is none.
+func (n *node) openRedis(file *config.File) (err error) {
+	if !file.Redis.Enabled() {
+		return nil
+	}
+	if n.redis, err = ratelimit.NewRedisClient(file.Redis); err != nil {
+		return fmt.Errorf("redis: %w", err)
+	}
+	n.opened.add(func(context.Context) { n.redis.Close() })
+	return nil
+}
+
+// openStore opens where counts are kept: in process with a snapshot on disk,
+// or in Redis with the process beside it for when Redis is away.
+func (n *node) openStore(file *config.File) ratelimit.Store {
+	local := ratelimit.NewEmbedded(file.Store, nil)
+	path := filepath.Join(file.StateDir, "limits.snapshot")
+	if err := local.Load(path); err != nil {
+		n.log.Error("limits", "err", err)
+	}
+	n.run(func(ctx context.Context) {
+		local.Run(ctx, path, func(err error) { n.log.Error("limits not saved", "err", err) })
+	})
+	if n.redis == nil {
+		return local
+	}
+	shared := ratelimit.NewRedis(n.redis, file.Redis)
+	store := ratelimit.NewFailover(shared, local, n.storeChanged)
+	n.metrics.SetState("limit store", "", storeUp)
+	n.run(func(ctx context.Context) {
+		store.Run(ctx)
+		shared.Close()
+	})
+	return store
+}
+
+// States of the shared store, as metrics name them.
+const (
+	storeUp   = "up"
+	storeAway = "away"
+)
+
+// storeChanged is one log line and one metric for each change.
+func (n *node) storeChanged(c ratelimit.StoreChange) {
+	if c.Down {
+		n.metrics.SetState("limit store", storeUp, storeAway)
+		n.log.Error("Redis is away, limits go on as on_store_failure says", "err", c.Err)
+		return
+	}
+	n.metrics.SetState("limit store", storeAway, storeUp)
+	n.log.Warn("Redis is back", "away", c.Away.Round(time.Millisecond).String(), "charges_added", c.Added)
 }

@@ -1,0 +1,131 @@
+package main
+
+import (
+	"bufio"
+	"fmt"
+	"net"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"postern/redistest"
+	"postern/smtptest"
+)
+
+// sendMany opens connections to the addresses in turn and sends from all of
+// them at once until each has been refused a few times; it returns how many
+// messages heard 250.
+func sendMany(t *testing.T, addresses []string, connections int) int {
+	var accepted atomic.Int64
+	var all sync.WaitGroup
+	for i := range connections {
+		all.Go(func() {
+			conn, err := net.Dial("tcp", addresses[i%len(addresses)])
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer conn.Close()
+			conn.SetDeadline(time.Now().Add(patience))
+			in := bufio.NewReader(conn)
+			readReply(in)
+			fmt.Fprintf(conn, "EHLO x.example.org\r\n")
+			readReply(in)
+			for refused := 0; refused < 2; {
+				r, err := submit(in, conn, "a@example.org", []string{"b@dest.example"}, testMessage("a@example.org", "x"))
+				switch {
+				case err != nil:
+					t.Errorf("send: %v", err)
+					return
+				case strings.HasPrefix(r, "250"):
+					accepted.Add(1)
+				case strings.HasPrefix(r, "450 4.7.1 <a@example.org>: client limit of "):
+					refused++
+				default:
+					t.Errorf("reply %q", r)
+					return
+				}
+			}
+		})
+	}
+	all.Wait()
+	return int(accepted.Load())
+}
+
+func redisConfig(up *smtptest.Server, addr, limit string) string {
+	return basic(up, fmt.Sprintf(`
+[redis]
+addresses = [%q]
+[limit.client]
+per = "client"
+%s
+`, addr, limit))
+}
+
+func TestTwoRelaysShareALimit(t *testing.T) {
+	redis := redistest.Start(t)
+	up := smtptest.Start(t, smtptest.Options{})
+	text := redisConfig(up, redis.Addr, `messages = ["300/1h"]`)
+	one, two := startRelay(t, text), startRelay(t, text)
+	n := sendMany(t, []string{one.address("mta"), two.address("mta")}, 50)
+	if n != 300 || up.Taken() != 300 {
+		t.Errorf("%d messages were accepted, %d are at the upstream; the limit is 300", n, up.Taken())
+	}
+	one.stop()
+	two.stop()
+}
+
+// TestRedisStalls: a Redis that takes connections and answers nothing makes a
+// relay defer, not hang and not pass; when it is back, mail goes on and the
+// count is right.
+func TestRedisStalls(t *testing.T) {
+	for _, c := range []struct {
+		name       string
+		stop, cont func(*redistest.Server)
+	}{
+		{"stopped by a signal", (*redistest.Server).Pause, (*redistest.Server).Resume},
+		{"killed", (*redistest.Server).Kill, (*redistest.Server).Restart},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			redis := redistest.Start(t, "appendonly yes", "appendfsync always")
+			up := smtptest.Start(t, smtptest.Options{})
+			p := startRelay(t, redisConfig(up, redis.Addr, "messages = [\"5/1h\"]\non_store_failure = \"defer\""))
+			d := dialSMTP(t, p.address("mta"))
+			send := func(want string) {
+				t.Helper()
+				d.say("MAIL FROM:<a@example.org>", "250")
+				if want != "250" {
+					d.say("RCPT TO:<b@dest.example>", want)
+					d.say("RSET", "250")
+					return
+				}
+				d.say("RCPT TO:<b@dest.example>", "250")
+				d.say("DATA", "354")
+				d.say(testMessage("a@example.org", "x")+".", "250")
+			}
+			send("250")
+			send("250")
+			c.stop(redis)
+			for range 3 {
+				send("451 4.3.2")
+			}
+			if up.Taken() != 2 {
+				t.Errorf("upstream has %d messages, want 2", up.Taken())
+			}
+			c.cont(redis)
+			eventually(t, "the relay uses Redis again", func() bool {
+				d.say("MAIL FROM:<a@example.org>", "250")
+				r := d.say("RCPT TO:<b@dest.example>", "")
+				d.say("RSET", "250")
+				return strings.HasPrefix(r, "250")
+			})
+			// An abort stays charged: that was the third, two are left.
+			send("250")
+			send("250")
+			send("450 4.7.1")
+			p.stop()
+		})
+	}
+}

@@ -1,0 +1,42 @@
+package main
+
+import (
+	"path/filepath"
+	"time"
+
+	"postern/config"
+	"postern/outlier"
+	"postern/relay"
+)
+
+// openWatch starts the watch over what senders do.
+func (n *node) openWatch(file *config.File) error {
+	o := outlier.Options{Log: n.log, Dir: filepath.Join(file.StateDir, "outlier"), Changes: func(c outlier.Change) {
+		n.metrics.CountChange("outlier "+c.Scope, c.Level.String())
+	}}
+	if n.redis != nil {
+		o.Shared = &outlier.Shared{Client: n.redis, Prefix: file.Redis.Prefix}
+	}
+	var err error
+	if n.watch, err = outlier.New(file.Outlier, o); err != nil {
+		return err
+	}
+	n.run(n.watch.Run)
+	return nil
+}
+
+// suspended is the answer of the watch as a session takes it.
+func (n *node) suspended(client, user, from string) relay.Suspension {
+	v := n.watch.Judge(client, user, from)
+	if !v.Refuse() {
+		return relay.Suspension{}
+	}
+	s := relay.Suspension{Scope: v.Scope, Name: v.Name, Pace: v.Pace()}
+	if s.Scope == outlier.Client { // its name is the operator's, not the client's
+		s.Name = "this client"
+	}
+	if !v.Until.IsZero() {
+		s.Left = v.Left(time.Now())
+	}
+	return s
+}
