@@ -158,7 +158,9 @@ func (m *Monitor) Reload(s Setup) error {
 		}
 		zones = append(zones, z)
 	}
-	m.resolver.Store(r)
+	if old := m.resolver.Swap(r); old != nil && old != r {
+		old.end()
+	}
 	m.setup, m.reloaded = s, true
 	m.poller = newPoller(r, zones, m.now).inherit(m.poller)
 	m.poller.restore(m.book.listings)
@@ -288,7 +290,11 @@ func (m *Monitor) check(ctx context.Context, setup Setup) {
 	if m.opts.OnKeys != nil && report.Keys != nil {
 		m.opts.OnKeys(report.Keys)
 	}
-	for _, f := range changed(before, report.Findings, first) {
+	news := changed(before, report.Findings)
+	if n := Summarize(report.Findings).Unknown; first && n > 0 {
+		m.tell(Event{Kind: EventFinding, Status: Unknown, Subject: "checks", Text: fmt.Sprintf("%d checks of our identity had no answer; see relay listings findings", n)})
+	}
+	for _, f := range news {
 		m.tell(Event{Kind: EventFinding, Status: f.Status, Subject: f.Check + " " + f.Subject,
 			Text: fmt.Sprintf("%s: %s", f.Seen, cmp.Or(f.Change, "good again")), Finding: &f})
 	}
@@ -297,21 +303,18 @@ func (m *Monitor) check(ctx context.Context, setup Setup) {
 // changed returns the findings that differ in status from those of the run
 // before. What passes for the first time, and what becomes or was unknown for a
 // while, is no news; an end that stays the same across an unknown one neither.
-func changed(before, now []Finding, first bool) (news []Finding) {
+func changed(before, now []Finding) (news []Finding) {
 	old := make(map[string]Status, len(before))
 	for i := range before {
 		old[before[i].Key()] = before[i].lasting()
 	}
 	for i := range now {
 		f := &now[i]
-		was, known := old[f.Key()]
+		was := old[f.Key()]
 		switch {
 		case f.Status == Unknown:
 			f.last = was
-			if !known && first {
-				news = append(news, *f)
-			}
-		case f.Status == was, !known && f.Status == Pass, was == "" && f.Status == Pass:
+		case f.Status == was, was == "" && f.Status == Pass:
 		default:
 			news = append(news, *f)
 		}

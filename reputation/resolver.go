@@ -53,6 +53,8 @@ type Resolver struct {
 	now     func() time.Time
 	slots   chan struct{}
 	tasks   sync.WaitGroup
+	base    context.Context // of all questions
+	end     context.CancelFunc
 
 	mu      sync.Mutex
 	cache   map[question]kept
@@ -92,6 +94,7 @@ func NewResolver(o ResolverOptions) (*Resolver, error) {
 		timeout: o.Timeout, now: o.Now, slots: make(chan struct{}, maxQuestions),
 		cache: map[question]kept{}, flights: map[question]*flight{}, forged: map[netip.Addr]bool{},
 	}
+	r.base, r.end = context.WithCancel(context.Background())
 	if r.timeout <= 0 {
 		r.timeout = 4 * time.Second
 	}
@@ -105,6 +108,7 @@ func NewResolver(o ResolverOptions) (*Resolver, error) {
 	for _, s := range servers {
 		a, err := resolverAddress(s)
 		if err != nil {
+			r.end()
 			return nil, fmt.Errorf("resolver %q %w", s, err)
 		}
 		r.servers = append(r.servers, a)
@@ -130,8 +134,11 @@ func systemServers(file string) []string {
 	return servers
 }
 
-// Close waits until no question is under way, at most their timeout.
-func (r *Resolver) Close() { r.tasks.Wait() }
+// Close breaks off all questions; every answer from now on is a fault.
+func (r *Resolver) Close() {
+	r.end()
+	r.tasks.Wait()
+}
 
 // ask answers from the cache or asks.
 func (r *Resolver) ask(ctx context.Context, name string, qtype uint16) answer {
@@ -189,7 +196,7 @@ func checkName(name string) error {
 
 func (r *Resolver) fly(q question, f *flight) {
 	defer r.tasks.Done()
-	ctx, cancel := context.WithTimeout(context.Background(), r.timeout)
+	ctx, cancel := context.WithTimeout(r.base, r.timeout)
 	defer cancel()
 	f.answer = r.follow(ctx, q)
 	r.keep(q, f.answer)

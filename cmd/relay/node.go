@@ -79,7 +79,7 @@ func startNode(io stdio, file *config.File) (_ *node, err error) {
 		return nil, err
 	}
 	n.serve(listeners)
-	n.testSelf(file)
+	n.run(func(ctx context.Context) { n.self.report(ctx, file, n.log) })
 	return n, nil
 }
 
@@ -110,9 +110,14 @@ func (n *node) prepare(file *config.File) error {
 	if err := n.openWatch(file); err != nil {
 		return fmt.Errorf("outlier: %w", err)
 	}
-	if err := n.openReputation(file); err != nil {
-		return err
+	n.reputation, err = newReputationWatch(file, n.rules.snapshot.Signers, reputationParts{
+		log: n.log, held: n.judges.held, changed: n.metrics.CountChange,
+		suspend: func(o outlier.Order) error { _, err := n.watch.Suspend(o); return err },
+	})
+	if err != nil {
+		return fmt.Errorf("reputation: %w", err)
 	}
+	n.run(n.reputation.monitor.Run)
 	observers := []mail.Observer{relay.NewLogObserver(n.log), n.judges, n.watch, n.metrics, n.reputation, newGatewayWatch(n.log, gateways())}
 	if file.Journal.File != "" {
 		j, err := journal.Open(file.Journal, n.log, time.Now)

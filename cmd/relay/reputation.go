@@ -66,29 +66,6 @@ func newReputationWatch(f *config.File, signers *dkimsign.Signers, p reputationP
 	return w, err
 }
 
-// openReputation starts the watch over our identity and listings.
-func (n *node) openReputation(f *config.File) (err error) {
-	n.reputation, err = newReputationWatch(f, n.rules.snapshot.Signers, reputationParts{
-		log: n.log, held: n.judges.held, changed: n.metrics.CountChange,
-		suspend: func(o outlier.Order) error { _, err := n.watch.Suspend(o); return err },
-	})
-	if err != nil {
-		return fmt.Errorf("reputation: %w", err)
-	}
-	n.run(n.reputation.monitor.Run)
-	return nil
-}
-
-// testSelf tries at start whether we relay for nobody, and whether a gateway
-// counts as a client.
-func (n *node) testSelf(f *config.File) {
-	n.run(func(ctx context.Context) {
-		for _, p := range n.self.run(ctx, f) {
-			n.log.Warn("self-test", "problem", p)
-		}
-	})
-}
-
 // prepare loads what events are read with.
 func (w *reputationWatch) prepare(f *config.File, signers *dkimsign.Signers) error {
 	rules, err := upstream.LoadRules(f.Reputation.ReplyRules)

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"net/netip"
 	"slices"
 	"strings"
@@ -38,6 +39,13 @@ func isOwn(text string) bool {
 
 // settle is how long events may follow the last reply.
 const settle = 2 * time.Second
+
+// report carries the test out and logs what is wrong.
+func (s *selfTest) report(ctx context.Context, f *config.File, log *slog.Logger) {
+	for _, p := range s.run(ctx, f) {
+		log.Warn("self-test", "problem", p)
+	}
+}
 
 // run carries the test out and returns what is wrong.
 func (s *selfTest) run(ctx context.Context, f *config.File) (problems []string) {
