@@ -200,6 +200,9 @@ upstream = "up"
 [upstream.up]
 hosts = [%q]
 tls = "off"
+[reputation]
+resolvers = ["127.0.0.1:9"]
+timeout = "100ms"
 [journal]
 file = "journal.jsonl"
 %s
