@@ -360,7 +360,7 @@ func TestReputationReadsEvents(t *testing.T) {
 	var log bytes.Buffer
 	var mu sync.Mutex
 	counts := map[string]int{}
-	rules, err := newRuleset(f, nil)
+	rules, err := newRuleset(f, nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -99,7 +99,7 @@ func (n *node) prepare(file *config.File) error {
 	n.limiter = ratelimit.NewLimiter(n.openStore(file), file.LimitRules(), nil)
 	n.run(n.limiter.Run)
 	var err error
-	if n.rules, err = newRuleset(file, nil); err != nil {
+	if n.rules, err = newRuleset(file, nil, n.redis); err != nil {
 		return err
 	}
 	n.opened.add(func(ctx context.Context) { n.rules.close(ctx) })
@@ -240,7 +240,7 @@ func (n *node) serveHTTP(ln net.Listener, h http.Handler) {
 func (n *node) reload(file *config.File) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	next, err := newRuleset(file, n.rules)
+	next, err := newRuleset(file, n.rules, n.redis)
 	if err != nil {
 		return err
 	}

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/redis/go-redis/v9"
+
 	"postern/auth"
 	"postern/config"
 	"postern/dkimsign"
@@ -24,19 +26,19 @@ type ruleset struct {
 	file      *config.File
 	snapshot  *relay.Snapshot
 	upstreams map[string]*upstream.Upstream
-	guessers  *auth.Local
+	guessers  auth.Guessers
 }
 
 // newRuleset makes everything that file describes. Upstreams that old has
 // under the same settings are taken over with their connections, and guessed
-// passwords stay counted; old nil is none.
-func newRuleset(file *config.File, old *ruleset) (*ruleset, error) {
+// passwords stay counted; old nil is none, and so is a Redis of nil.
+func newRuleset(file *config.File, old *ruleset, rdb redis.UniversalClient) (*ruleset, error) {
 	r := &ruleset{file: file, upstreams: map[string]*upstream.Upstream{}}
 	var errs []error
 	signers, err := dkimsign.Load(file.DKIM)
 	errs = append(errs, err)
 	errs = append(errs, r.makeUpstreams(old))
-	users, err := r.makeAuth(old)
+	users, err := r.makeAuth(old, rdb)
 	errs = append(errs, err)
 	var postmaster mail.Address
 	if file.Postmaster != "" {
@@ -71,13 +73,16 @@ func (r *ruleset) makeUpstreams(old *ruleset) error {
 	return errors.Join(errs...)
 }
 
-func (r *ruleset) makeAuth(old *ruleset) (*auth.Authenticator, error) {
+func (r *ruleset) makeAuth(old *ruleset, rdb redis.UniversalClient) (*auth.Authenticator, error) {
 	if len(r.file.User) == 0 {
 		return nil, nil
 	}
-	if old != nil && old.guessers != nil && reflect.DeepEqual(old.file.Auth, r.file.Auth) {
+	switch {
+	case rdb != nil:
+		r.guessers = newGuessers(rdb, r.file.Redis.Prefix, r.file.Redis.Timeout, r.file.Auth)
+	case old != nil && old.guessers != nil && reflect.DeepEqual(old.file.Auth, r.file.Auth):
 		r.guessers = old.guessers
-	} else {
+	default:
 		r.guessers = auth.NewLocal(r.file.Auth, time.Now)
 	}
 	return auth.New(r.file.User, r.file.Auth, time.Now, r.guessers)
