@@ -9,6 +9,18 @@ import (
 // collide. All nodes of a shared state have the same one.
 type seed [2]uint64
 
+// seedSize is the number of octets of a seed.
+const seedSize = 16
+
+func (k seed) bytes() []byte {
+	return binary.LittleEndian.AppendUint64(binary.LittleEndian.AppendUint64(nil, k[0]), k[1])
+}
+
+// readSeed reads what bytes gives.
+func readSeed(b []byte) seed {
+	return seed{binary.LittleEndian.Uint64(b), binary.LittleEndian.Uint64(b[8:])}
+}
+
 // hash is a keyed hash of s. It is not cryptographic: its values never leave
 // the process and its state.
 func (k seed) hash(s string) uint64 {

@@ -2,7 +2,6 @@ package outlier
 
 import (
 	"context"
-	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"strconv"
@@ -72,19 +71,17 @@ func (s *share) adoptSeed(ctx context.Context) error {
 	w.mu.Lock()
 	mine := w.engine.seed
 	w.mu.Unlock()
-	text := binary.LittleEndian.AppendUint64(binary.LittleEndian.AppendUint64(nil, mine[0]), mine[1])
-	if err := s.rdb.SetNX(ctx, s.prefix+"seed", text, 0).Err(); err != nil {
+	if err := s.rdb.SetNX(ctx, s.prefix+"seed", mine.bytes(), 0).Err(); err != nil {
 		return err
 	}
 	b, err := s.rdb.Get(ctx, s.prefix+"seed").Bytes()
 	if err != nil {
 		return err
 	}
-	if len(b) != 16 {
+	if len(b) != seedSize {
 		return errors.New("seed in Redis is damaged")
 	}
-	common := seed{binary.LittleEndian.Uint64(b), binary.LittleEndian.Uint64(b[8:])}
-	if common != mine {
+	if common := readSeed(b); common != mine {
 		w.mu.Lock()
 		w.reseed(common)
 		w.mu.Unlock()
@@ -96,6 +93,9 @@ func (s *share) adoptSeed(ctx context.Context) error {
 // are lost, the other nodes' come in their place.
 func (w *Watch) reseed(common seed) {
 	old := w.engine
+	if w.keep != nil {
+		w.keep.reseeded = true
+	}
 	w.engine = newEngine(&w.rules.Config, common)
 	for _, c := range old.byNum {
 		w.engine.client(c.name, 0).born = c.born

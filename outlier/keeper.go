@@ -30,6 +30,9 @@ type keeper struct {
 	gen    uint64 // number of the present log of counts
 	counts *os.File
 	size   int64
+	// reseeded, which Watch.mu protects: the notes that come have other hashes
+	// than those in the log.
+	reseeded bool
 
 	mu      sync.Mutex
 	pending []byte // notes that are not in the file yet
@@ -80,16 +83,17 @@ func (k *keeper) load(w *Watch) error {
 		}
 		k.log.Error("outlier counts not read", "file", k.path(gens[i], "snap"), "err", err)
 	}
+	restored := len(w.engine.byNum) > 0
 	for _, g := range gens {
 		k.gen = max(k.gen, g)
-		if err := k.replay(w, k.path(g, "log")); err != nil {
+		if err := k.replay(w, k.path(g, "log"), restored || len(w.engine.byNum) > 0); err != nil {
 			k.log.Error("outlier counts not read to the end", "file", k.path(g, "log"), "err", err)
 		}
 	}
 	if err := k.loadStates(w); err != nil {
 		return err
 	}
-	_, err = k.rotate()
+	_, err = k.rotate(w.engine.seed)
 	return err
 }
 
@@ -113,14 +117,26 @@ func (k *keeper) generations() (gens []uint64, err error) {
 	return gens, nil
 }
 
-// replay counts the notes of a log. What a crash has cut off is left out.
-func (k *keeper) replay(w *Watch, file string) error {
+// replay counts the notes of a log. What a crash has cut off is left out. The
+// log begins with the seed of the hashes in it, which holds when there was no
+// snapshot to restore.
+func (k *keeper) replay(w *Watch, file string, restored bool) error {
 	b, err := os.ReadFile(file)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil
 	} else if err != nil {
 		return err
 	}
+	if len(b) < seedSize {
+		return nil
+	}
+	if s := readSeed(b); s != w.engine.seed {
+		if restored {
+			return errors.New("its hashes have another seed than the snapshot")
+		}
+		w.engine = newEngine(&w.rules.Config, s)
+	}
+	b = b[seedSize:]
 	var n note
 	var last int64
 	for len(b) >= 8 {
@@ -159,7 +175,11 @@ func (k *keeper) tick(w *Watch) {
 	k.disk.Lock()
 	defer k.disk.Unlock()
 	k.flush()
-	if k.size > maxLog {
+	w.mu.Lock()
+	due := k.size > maxLog || k.reseeded
+	k.reseeded = false
+	w.mu.Unlock()
+	if due {
 		k.snapshot(w)
 	}
 	k.mu.Lock()
@@ -224,12 +244,16 @@ func (k *keeper) noteFault(err error) {
 }
 
 // rotate begins a new log of counts and gives the old one back.
-func (k *keeper) rotate() (old *os.File, err error) {
+func (k *keeper) rotate(s seed) (old *os.File, err error) {
 	f, err := os.OpenFile(k.path(k.gen+1, "log"), os.O_CREATE|os.O_WRONLY|os.O_APPEND|os.O_TRUNC, 0o600)
 	if err != nil {
 		return nil, err
 	}
-	old, k.counts, k.size = k.counts, f, 0
+	if _, err := f.Write(s.bytes()); err != nil {
+		f.Close()
+		return nil, err
+	}
+	old, k.counts, k.size = k.counts, f, seedSize
 	k.gen++
 	return old, nil
 }
@@ -237,7 +261,7 @@ func (k *keeper) rotate() (old *os.File, err error) {
 // snapshot writes all counts and removes the logs that are in it; disk is held.
 func (k *keeper) snapshot(w *Watch) {
 	w.mu.Lock()
-	old, err := k.rotate()
+	old, err := k.rotate(w.engine.seed)
 	state := w.copyState()
 	k.mu.Lock()
 	notes := k.pending

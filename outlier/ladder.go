@@ -121,7 +121,10 @@ func (w *Watch) current(k stateKey, now time.Time) *State {
 // repetition is known as one.
 func (w *Watch) end(s *State, now time.Time, cause, by, reason string) {
 	from := s.Level
-	s.Level, s.Rule, s.Score, s.Since, s.Until, s.By, s.Shadow = Normal, "", 0, s.after(now), time.Time{}, by, false
+	if cause != CauseExpired {
+		s.Since = s.after(now) // an end by itself is no decision, see merge
+	}
+	s.Level, s.Rule, s.Score, s.Until, s.By, s.Shadow = Normal, "", 0, time.Time{}, by, false
 	s.Reason = reason
 	if from >= Throttled {
 		w.forgive(stateKey{s.Scope, s.Name})

@@ -297,6 +297,9 @@ func (s *share) take(values map[string]any) {
 func (w *Watch) merge(st *State) {
 	k := stateKey{st.Scope, st.Name}
 	now := w.clock.read()
+	if st.Level > Normal && !st.stands(now) {
+		st.Level = Normal
+	}
 	old := w.current(k, now)
 	if old != nil && !st.over(old) {
 		return

@@ -52,7 +52,7 @@ type State struct {
 	Rule   string    `json:"rule,omitempty"`
 	Score  float64   `json:"score,omitempty"`
 	Reason string    `json:"reason,omitempty"`
-	Since  time.Time `json:"since"`
+	Since  time.Time `json:"since"`            // when it was decided; an end by itself does not change it
 	Until  time.Time `json:"until"`            // zero: until an operator releases it
 	By     string    `json:"by,omitempty"`     // who did it by hand; "" for the watch itself
 	Shadow bool      `json:"shadow,omitempty"` // defers nothing

@@ -3,7 +3,6 @@ package outlier
 import (
 	"context"
 	"crypto/rand"
-	"encoding/binary"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -72,9 +71,9 @@ func New(cfg Config, o Options) (*Watch, error) {
 }
 
 func randomSeed() seed {
-	var random [16]byte
+	var random [seedSize]byte
 	rand.Read(random[:]) // never fails since Go 1.24
-	return seed{binary.LittleEndian.Uint64(random[:]), binary.LittleEndian.Uint64(random[8:])}
+	return readSeed(random[:])
 }
 
 // SetConfig puts other settings in force. Counts, records and states stay;

@@ -2,55 +2,577 @@ package outlier
 
 import (
 	"fmt"
+	"log/slog"
+	"strings"
 	"testing"
 	"time"
 
 	"postern/mail"
 )
 
-// testClock is a clock in the test's hand.
-type testClock struct{ at time.Time }
+// rig is a watch with its clock in the test's hand.
+type rig struct {
+	*Watch
+	t       *testing.T
+	at      time.Time
+	changes []Change
+	next    int // number of the next new recipient
+}
 
-func (c *testClock) now() time.Time { return c.at }
-
-func newWatch(t *testing.T, change func(*Config)) (*Watch, *testClock) {
+func newRig(t *testing.T, change func(*Config)) *rig {
 	t.Helper()
+	return newRigIn(t, "", nil, change)
+}
+
+func newRigIn(t *testing.T, dir string, shared *Shared, change func(*Config)) *rig {
+	t.Helper()
+	r := &rig{t: t, at: time.Date(2026, 3, 2, 9, 0, 0, 0, time.UTC)}
+	r.open(dir, shared, change)
+	return r
+}
+
+func (r *rig) open(dir string, shared *Shared, change func(*Config)) {
+	r.t.Helper()
 	var cfg Config
 	cfg.SetDefaults()
-	cfg.MaxKnown = 10_000
+	cfg.MaxKnown = 100_000
 	if change != nil {
 		change(&cfg)
 	}
-	c := &testClock{time.Date(2026, 3, 2, 9, 0, 0, 0, time.UTC)}
-	w, err := New(cfg, Options{Now: c.now})
+	w, err := New(cfg, Options{
+		Now: func() time.Time { return r.at }, Changes: func(c Change) { r.changes = append(r.changes, c) }, Dir: dir, Shared: shared,
+		Log: slog.New(slog.DiscardHandler),
+	})
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	r.Watch = w
+}
+
+func event(client, user, from string) *mail.Event {
+	return &mail.Event{Client: client, User: user, From: from, Outcome: mail.Relayed}
+}
+
+func to(ev *mail.Event, address string, refused bool) {
+	e := mail.RecipientEvent{Address: address, Outcome: mail.Relayed, Rule: "upstream", Code: 250}
+	if refused {
+		e.Outcome, e.Code, e.Status, e.Class = mail.Rejected, 550, "5.1.1", "no-such-user"
+	}
+	ev.To = append(ev.To, e)
+}
+
+// send sends n messages to one new recipient each within a span of time; it
+// stops where one is refused, and gives how many went out. bad of a hundred
+// recipients are refused by the upstream.
+func (r *rig) send(client, user, from string, n int, span time.Duration, bad int) (out int) {
+	for range n {
+		r.at = r.at.Add(span / time.Duration(n))
+		if r.Judge(client, user, from).Refuse() {
+			return out
+		}
+		r.next++
+		ev := event(client, user, from)
+		to(ev, fmt.Sprintf("new%d@y.example", r.next), r.next*37%100 < bad)
+		r.Observe(ev)
+		out++
+	}
+	return out
+}
+
+// ordinary lets a sender write some mail to the same few people for so many days.
+func (r *rig) ordinary(client, user, from string, days, each int) {
+	for range days {
+		for i := range each {
+			ev := event(client, user, from)
+			to(ev, fmt.Sprintf("colleague%d@y.example", i), false)
+			r.Observe(ev)
+			r.at = r.at.Add(8 * time.Hour / time.Duration(each))
+		}
+		r.at = r.at.Add(16 * time.Hour)
+	}
+}
+
+func (r *rig) state(scope, name string) Level {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if s := r.current(stateKey{scope, name}, r.at); s != nil {
+		return s.Level
+	}
+	return Normal
+}
+
+// said reports whether a change of that kind has been told, and removes all up
+// to it.
+func (r *rig) said(scope, name string, is Level) (Change, bool) {
+	for i, c := range r.changes {
+		if c.Scope == scope && c.Name == name && c.Level == is {
+			r.changes = r.changes[i+1:]
+			return c, true
+		}
+	}
+	return Change{}, false
+}
+
+func TestLadderTakesItsStepsAndEachEnds(t *testing.T) {
+	r := newRig(t, nil)
+	const from = "a@x.example"
+	r.ordinary("shop", "", from, 70, 5)
+	if len(r.changes) > 0 {
+		t.Fatalf("ordinary mail: %+v", r.changes)
+	}
+	out := r.send("shop", "", from, 200, time.Hour, 0)
+	c, ok := r.said(Sender, from, Alerted)
+	if !ok || c.From != Normal || c.Rule != RuleVolume || c.Cause != CauseRule || c.Score < 1 || !strings.Contains(c.Reason, "never seen before") {
+		t.Errorf("alert %+v", c)
+	}
+	if c, ok = r.said(Sender, from, Throttled); !ok || c.From != Alerted || c.Score < 1.5 || !c.Until.Equal(r.at.Add(4*time.Hour)) && c.Until.After(r.at.Add(4*time.Hour)) {
+		t.Errorf("throttle %+v", c)
+	}
+	if out > 60 {
+		t.Errorf("%d messages went out before it was throttled", out)
+	}
+	v := r.Judge("shop", "", from)
+	if !v.Refuse() || !v.Pace() || v.Scope != Sender || v.Name != from || v.Left(r.at) <= 0 || v.Left(r.at) > 4*time.Hour {
+		t.Errorf("verdict %+v, left %v", v, v.Left(r.at))
+	}
+	if v := r.Judge("shop", "", "b@x.example"); v.Refuse() {
+		t.Errorf("another sender: %+v", v)
+	}
+	r.at = r.at.Add(4*time.Hour + time.Second)
+	r.Tick()
+	if c, ok = r.said(Sender, from, Normal); !ok || c.Cause != CauseExpired || r.state(Sender, from) != Normal {
+		t.Errorf("end %+v", c)
+	}
+	// A second time within a week suspends, and each suspension is longer.
+	for _, want := range []time.Duration{time.Hour, 4 * time.Hour, 0} {
+		r.send("shop", "", from, 200, time.Hour, 0)
+		if c, ok = r.said(Sender, from, Suspended); !ok {
+			t.Fatalf("no suspension for %v; %+v", want, r.changes)
+		}
+		v := r.Judge("shop", "", from)
+		if !v.Refuse() || v.Pace() || v.Until.IsZero() != (want == 0) {
+			t.Errorf("verdict %+v, want %v", v, want)
+		}
+		if want == 0 {
+			break
+		}
+		if d := c.Until.Sub(c.Since); d != want {
+			t.Errorf("suspended for %v, want %v", d, want)
+		}
+		r.at = c.Until.Add(time.Second)
+	}
+	r.at = r.at.Add(1000 * time.Hour)
+	if v := r.Judge("shop", "", from); !v.Refuse() || v.Left(r.at) != 0 {
+		t.Errorf("verdict %+v, want suspended until released", v)
+	}
+	if _, err := r.Release(Order{Scope: Sender, Name: from, By: "ops", Reason: "talked to them"}); err != nil {
+		t.Fatal(err)
+	}
+	if v := r.Judge("shop", "", from); v.Refuse() {
+		t.Errorf("verdict %+v after release", v)
+	}
+	if c, ok = r.said(Sender, from, Normal); !ok || c.Cause != CauseOperator || c.By != "ops" || c.Reason != "talked to them" {
+		t.Errorf("release %+v", c)
+	}
+}
+
+func TestRefusedRecipientsSuspendAtOnce(t *testing.T) {
+	r := newRig(t, nil)
+	r.ordinary("shop", "", "a@x.example", 70, 5)
+	out := r.send("shop", "", "a@x.example", 200, time.Hour, 20)
+	if c, ok := r.said(Sender, "a@x.example", Suspended); !ok || !strings.Contains(c.Reason, "% refused") || out > 40 {
+		t.Errorf("%d out, %+v", out, c)
+	}
+}
+
+// TestPlainRuleOnRefused: a sender for whom the volume is usual.
+func TestPlainRuleOnRefused(t *testing.T) {
+	for _, row := range []struct {
+		name string
+		bad  int
+		want Level
+	}{{"2 in a hundred", 2, Normal}, {"7 in a hundred", 7, Alerted}, {"14 in a hundred", 14, Suspended}} {
+		r := newRig(t, func(c *Config) { c.Volume = Ladder{} })
+		r.send("shop", "", "a@x.example", 200, time.Hour, row.bad)
+		if got := r.state(Sender, "a@x.example"); got != row.want {
+			t.Errorf("%s: %v, want %v", row.name, got, row.want)
+		}
+		if row.want > Normal && r.changes[len(r.changes)-1].Rule != RuleRefused {
+			t.Errorf("%s: %+v", row.name, r.changes)
+		}
+	}
+	r := newRig(t, func(c *Config) { c.Volume = Ladder{} })
+	if r.send("shop", "", "a@x.example", 49, time.Hour, 50); r.state(Sender, "a@x.example") != Normal {
+		t.Error("49 recipients were enough for the plain rule")
+	}
+}
+
+func TestGreylistingAndReputationAreNotTheSendersFault(t *testing.T) {
+	r := newRig(t, nil)
+	for i := range 500 {
+		r.at = r.at.Add(time.Second)
+		ev := event("shop", "", "a@x.example")
+		ev.To = []mail.RecipientEvent{{Address: fmt.Sprint(i, "@y.example"), Outcome: mail.Deferred, Rule: "upstream", Code: 451, Class: "greylisted"}}
+		r.Observe(ev)
+	}
+	if got := r.state(Sender, "a@x.example"); got != Normal {
+		t.Errorf("deferred mail: %v", got)
+	}
+	var f note
+	for _, row := range []struct {
+		class, status string
+		help          bool
+	}{
+		{"no-such-user", "5.1.1", true}, {"content-spam", "5.7.1", true}, {"listed-ip", "5.7.1", false},
+		{"rate-limited-by-receiver", "5.7.1", false}, {"mailbox-full", "5.2.2", false}, {"other", "5.1.1", true}, {"ptr", "5.7.25", false},
+	} {
+		f.rcpts = nil
+		f.take(&mail.RecipientEvent{Outcome: mail.Rejected, Rule: "upstream", Code: 550, Class: row.class, Status: row.status}, seed{})
+		if len(f.rcpts) != 1 || f.rcpts[0].refused != row.help {
+			t.Errorf("%s counts as refused: %v", row.class, f.rcpts)
+		}
+	}
+}
+
+func TestShadowReportsAndDefersNothing(t *testing.T) {
+	for name, change := range map[string]func(*Config){
+		"all":           func(c *Config) { c.Mode = Shadow },
+		"of the client": func(c *Config) { c.ShadowClients = []string{"shop"} },
+		"of the table":  func(c *Config) { c.Client = map[string]Expectation{"shop": {Mode: Shadow}} },
+		"of the sender": func(c *Config) { c.Sender = map[string]Expectation{"a@x.example": {Mode: Shadow}} },
+	} {
+		r := newRig(t, change)
+		r.ordinary("shop", "", "a@x.example", 70, 5)
+		if out := r.send("shop", "", "a@x.example", 300, time.Hour, 20); out != 300 {
+			t.Errorf("%s: %d of 300 went out", name, out)
+		}
+		c, ok := r.said(Sender, "a@x.example", Suspended)
+		if !ok || !c.Shadow {
+			t.Errorf("%s: %+v", name, c)
+		}
+		rows, _ := r.List(Query{Match: "a@x"})
+		if len(rows) != 1 || rows[0].Away < 100 || rows[0].Hour > 60 {
+			t.Errorf("%s: what would have been deferred is not counted apart: %+v", name, rows)
+		}
+	}
+}
+
+func TestExemptIsNeverJudged(t *testing.T) {
+	for name, change := range map[string]func(*Config){
+		"address":      func(c *Config) { c.ExemptSenders = []string{"a@X.example"} },
+		"domain":       func(c *Config) { c.ExemptSenders = []string{"@x.example"} },
+		"below domain": func(c *Config) { c.ExemptSenders = []string{"@*.example"} },
+		"client":       func(c *Config) { c.ExemptClients = []string{"shop"} },
+		"sender table": func(c *Config) {
+			c.Sender = map[string]Expectation{"a@x.example": {Mode: Exempt}}
+			c.Client = map[string]Expectation{"shop": {Mode: Exempt}}
+		},
+	} {
+		r := newRig(t, change)
+		if out := r.send("shop", "", "a@x.example", 2000, time.Hour, 30); out != 2000 || len(r.changes) > 0 {
+			t.Errorf("%s: %d went out, %+v", name, out, r.changes)
+		}
+	}
+}
+
+func TestExpectedVolumePasses(t *testing.T) {
+	expect := func(e Expectation) func(*Config) {
+		return func(c *Config) { c.Sender = map[string]Expectation{"news@x.example": e} }
+	}
+	hundred := []Pace{{500, time.Hour}}
+	for _, row := range []struct {
+		name string
+		e    Expectation
+		out  int
+		ok   bool
+	}{
+		{"declared", Expectation{Expected: hundred}, 500, true},
+		{"far beyond", Expectation{Expected: hundred}, 5000, false},
+		{"on its day", Expectation{Expected: hundred, Days: []Day{Day(time.Monday)}}, 500, true},
+		{"on another day", Expectation{Expected: hundred, Days: []Day{Day(time.Tuesday)}}, 500, false},
+		{"in its hours", Expectation{Expected: hundred, Hours: Hours{9, 11}}, 500, true},
+		{"in other hours", Expectation{Expected: hundred, Hours: Hours{11, 9}}, 500, false},
+	} {
+		r := newRig(t, expect(row.e))
+		if out := r.send("shop", "", "news@x.example", row.out, time.Hour, 0); (out == row.out) != row.ok {
+			t.Errorf("%s: %d of %d went out; %+v", row.name, out, row.out, r.changes)
+		}
+	}
+}
+
+func TestStolenPasswordSuspendsTheUser(t *testing.T) {
+	r := newRig(t, nil)
+	for i := range 40 { // the client's usual mail
+		r.ordinary("shop", "anna", "anna@x.example", 1, 5)
+		r.ordinary("shop", fmt.Sprint("other", i), fmt.Sprintf("other%d@x.example", i), 1, 20)
+	}
+	r.changes = nil
+	for i := range 400 {
+		from := fmt.Sprintf("made-up%d@x.example", i%40)
+		r.at = r.at.Add(5 * time.Second)
+		v := r.Judge("shop", "anna", from)
+		if v.Refuse() {
+			if v.Scope != User || v.Name != "anna" {
+				t.Fatalf("verdict %+v, want the user; %+v", v, r.changes)
+			}
+			if i > 120 {
+				t.Errorf("found after %d messages", i)
+			}
+			if v := r.Judge("shop", "bert", "bert@x.example"); v.Refuse() {
+				t.Errorf("another user: %+v", v)
+			}
+			if v := r.Judge("shop", "anna", ""); !v.Refuse() {
+				t.Error("AUTH of the user is let through")
+			}
+			return
+		}
+		ev := event("shop", "anna", from)
+		to(ev, fmt.Sprintf("victim%d@y.example", i), i%7 == 0)
+		r.Observe(ev)
+	}
+	t.Errorf("not found; %+v", r.changes)
+}
+
+func TestBurstOfOneSenderIsNotTheClients(t *testing.T) {
+	r := newRig(t, func(c *Config) { c.Mode = Shadow })
+	r.ordinary("shop", "u", "a@x.example", 70, 5)
+	for i := range 1000 {
+		r.at = r.at.Add(time.Second)
+		ev := event("shop", "u", "a@x.example")
+		to(ev, fmt.Sprint(i, "@y.example"), false)
+		r.Observe(ev)
+	}
+	for _, c := range r.changes {
+		if c.Scope != Sender {
+			t.Errorf("%s %s is blamed: %+v", c.Scope, c.Name, c)
+		}
+	}
+}
+
+func TestInventedNamesAreTheClientsAndBounded(t *testing.T) {
+	r := newRig(t, func(c *Config) { c.MaxSenders = 2000; c.Mode = Shadow })
+	r.ordinary("shop", "", "a@x.example", 40, 5)
+	for i := range 50_000 {
+		if i%100 == 0 {
+			r.at = r.at.Add(time.Second)
+		}
+		ev := event("bad", "", fmt.Sprintf("n%d@x.example", i))
+		to(ev, "same@y.example", false)
+		r.Observe(ev)
+	}
+	if n := r.engine.roster.len(); n > 2000 {
+		t.Errorf("%d names remembered, at most 2,000 wanted", n)
+	}
+	if r.engine.roster.find(ofSender, "a@x.example") == nil {
+		t.Error("an old sender of another client has been forgotten for invented ones")
+	}
+	c, ok := r.said(Client, "bad", Alerted)
+	if !ok || c.Rule != RuleNames || !strings.Contains(c.Reason, "sender names never seen before") {
+		t.Errorf("alarm %+v", c)
+	}
+	if len(r.states) > 100 {
+		t.Errorf("%d states", len(r.states))
+	}
+}
+
+func TestClockStepsNeitherAlarmNorForgive(t *testing.T) {
+	r := newRig(t, nil)
+	r.ordinary("shop", "", "a@x.example", 70, 5)
+	r.Suspend(Order{Scope: Sender, Name: "b@x.example", For: time.Hour, By: "ops"})
+	before := r.at
+	r.at = r.at.Add(-30 * 24 * time.Hour)
+	if !r.Judge("shop", "", "b@x.example").Refuse() {
+		t.Error("a step back ended a suspension")
+	}
+	r.changes = nil
+	r.ordinary("shop", "", "a@x.example", 30, 5)
+	if len(r.changes) > 0 && r.changes[0].Name == "a@x.example" {
+		t.Errorf("ordinary mail after a step back: %+v", r.changes)
+	}
+	r.at = before.Add(2 * time.Hour)
+	if v := r.Judge("shop", "", "b@x.example"); v.Refuse() {
+		t.Errorf("verdict %+v", v)
+	}
+}
+
+func TestMonotonicClockIgnoresSteps(t *testing.T) {
+	start := time.Now()
+	at := start
+	c := newClock(func() time.Time { return at })
+	at = start.Add(time.Hour) // keeps the monotonic reading
+	if got := c.read().Sub(start.Round(0)); got != time.Hour {
+		t.Errorf("an hour is %v", got)
+	}
+	c.notBefore(start.Round(0).Add(3 * time.Hour))
+	at = start.Add(2 * time.Hour)
+	if got := c.read().Sub(start.Round(0)); got != 4*time.Hour {
+		t.Errorf("an hour after the end of an earlier run that was ahead: %v", got)
+	}
+}
+
+func TestRecordGrowsAtMostByItsShare(t *testing.T) {
+	r := newRig(t, func(c *Config) {
+		c.Mode = Shadow
+		c.Volume = Ladder{Alert: 1}
+		c.Refused = RefusedRule{MinRecipients: 50}
+	})
+	r.ordinary("shop", "", "a@x.example", 90, 5)
+	e := r.engine.roster.find(ofSender, "a@x.example")
+	usual := e.usual(sent, day, nil, &senderScale)
+	for d := 1; d <= 10; d++ {
+		r.send("shop", "", "a@x.example", 300, time.Hour, 0)
+		r.at = r.at.Truncate(24 * time.Hour).Add(33 * time.Hour)
+		limit := float64(usual)
+		for range d + 1 {
+			limit *= 1.1
+		}
+		if got := float64(e.record[sent][day].float()); got > limit+0.1 {
+			t.Fatalf("day %d: record %v, more than %v", d, got, limit)
+		}
+	}
+	if e.record[sent][day].float() < usual {
+		t.Error("the record does not grow at all")
+	}
+	// With an operator's word it is taken as it is.
+	r.send("shop", "", "a@x.example", 300, time.Hour, 0)
+	r.Release(Order{Scope: Sender, Name: "a@x.example", Learn: true, By: "ops"})
+	if got := e.record[sent][hour].float(); got < 290 {
+		t.Errorf("record %v after release with learn", got)
+	}
+	if r.changes = nil; r.send("shop", "", "a@x.example", 300, time.Hour, 0) != 300 || len(r.changes) > 0 {
+		t.Errorf("what was learnt raises an alarm: %+v", r.changes)
+	}
+}
+
+func TestRefusedFloodDoesNotRaiseTheRecord(t *testing.T) {
+	r := newRig(t, func(c *Config) { c.Mode = Shadow })
+	r.ordinary("shop", "", "a@x.example", 40, 5)
+	e := r.engine.roster.find(ofSender, "a@x.example")
+	before := e.usual(sent, day, nil, &senderScale)
+	r.send("shop", "", "a@x.example", 500, time.Hour, 100)
+	if r.state(Sender, "a@x.example") < Alerted {
+		t.Error("a refused flood raises no alarm")
+	}
+	r.at = r.at.Add(48 * time.Hour)
+	r.ordinary("shop", "", "a@x.example", 1, 5)
+	if got := e.usual(sent, day, nil, &senderScale); got > before {
+		t.Errorf("record %v, was %v", got, before)
+	}
+}
+
+func TestThrottledMessagesUnderWayCount(t *testing.T) {
+	r := newRig(t, nil)
+	r.ordinary("shop", "", "a@x.example", 70, 20)
+	r.send("shop", "", "a@x.example", 300, time.Hour, 0)
+	if r.state(Sender, "a@x.example") != Throttled {
+		t.Fatalf("%+v", r.changes)
+	}
+	r.at = r.at.Add(3 * time.Hour)
+	n := 0
+	for !r.Judge("shop", "", "a@x.example").Refuse() {
+		if n++; n > 1000 {
+			t.Fatal("messages under way are not counted")
+		}
+	}
+}
+
+func TestExplainShowsTheArithmetic(t *testing.T) {
+	r := newRig(t, nil)
+	r.ordinary("shop", "", "a@x.example", 70, 5)
+	r.send("shop", "", "a@x.example", 200, time.Hour, 5)
+	a, err := r.Explain(Sender, "a@x.example")
 	if err != nil {
 		t.Fatal(err)
 	}
-	return w, c
+	sum := 0.0
+	for _, p := range a.Parts {
+		want := min(p.Most, max(0, (p.Now-p.Usual)/(p.Width+p.Slope*p.Usual)))
+		if d := p.Value - want; d > 0.01 || d < -0.01 {
+			t.Errorf("%+v is not %v", p, want)
+		}
+		sum += p.Value
+	}
+	if d := sum*a.Sensitivity - a.Score; d > 0.01 || d < -0.01 || a.Score < 1 {
+		t.Errorf("%+v adds up to %v", a, sum)
+	}
+	if text := a.String(); !strings.Contains(text, "an alarm from 1 on") || !strings.Contains(text, "(record ") {
+		t.Errorf("%s", text)
+	}
+	d, err := r.Show(Sender, "a@x.example")
+	if err != nil || len(d.History) != 14 || d.History[13] < 5 || len(d.Alarms) == 0 || len(d.Windows) != 9 || d.Messages < 350 {
+		t.Errorf("%+v, %v", d, err)
+	}
+	if line := []rune(Sparkline(d.History)); len(line) != 14 || line[13] != '█' {
+		t.Errorf("sparkline %q", string(line))
+	}
+	if _, err := r.Show(Sender, "nobody@x.example"); err == nil {
+		t.Error("no error for an unknown sender")
+	}
 }
 
-func relayed(client, from string, to ...string) *mail.Event {
-	ev := &mail.Event{Client: client, From: from, Outcome: mail.Relayed}
-	for _, a := range to {
-		ev.To = append(ev.To, mail.RecipientEvent{Address: a, Outcome: mail.Relayed, Rule: "upstream", Code: 250})
+func TestListSortsAndFilters(t *testing.T) {
+	r := newRig(t, nil)
+	for i := range 5 {
+		r.ordinary("shop", "", fmt.Sprintf("s%d@x.example", i), 1, 1+i)
 	}
-	return ev
+	r.Suspend(Order{Scope: Sender, Name: "s1@x.example", By: "ops", Reason: "asked to"})
+	r.Suspend(Order{Scope: Sender, Name: "new@x.example", By: "ops"})
+	rows, all := r.List(Query{})
+	if all != 6 || rows[0].State != Suspended || rows[1].State != Suspended || rows[2].State != Normal {
+		t.Errorf("%d rows: %+v", all, rows)
+	}
+	if rows, _ := r.List(Query{State: Suspended, Match: "s1"}); len(rows) != 1 || rows[0].Reason != "asked to" {
+		t.Errorf("%+v", rows)
+	}
+	if rows, all := r.List(Query{Sort: "name", Limit: 2}); all != 6 || len(rows) != 2 || rows[0].Name != "new@x.example" {
+		t.Errorf("%+v", rows)
+	}
+	for in, want := range map[string][2]string{
+		"a@X.Example": {Sender, "a@x.example"}, "client:shop": {Client, "shop"}, "shop": {Client, "shop"}, "user:shop": {User, "shop"},
+	} {
+		if scope, name, err := r.FindTarget(in); err != nil || scope != want[0] || name != want[1] {
+			t.Errorf("%q is %s %s, %v", in, scope, name, err)
+		}
+	}
+	if _, _, err := r.FindTarget("nothing"); err == nil {
+		t.Error("no error for an unknown name")
+	}
 }
 
-func TestBurstSuspendsTheSender(t *testing.T) {
-	w, c := newWatch(t, nil)
-	for i := range 300 {
-		c.at = c.at.Add(time.Second)
-		w.Observe(relayed("shop", "a@x.example", fmt.Sprint(i, "@y.example")))
+func TestNullSenderBelongsToTheClient(t *testing.T) {
+	r := newRig(t, func(c *Config) { c.Mode = Shadow })
+	r.send("shop", "", "<>", 50, time.Hour, 0)
+	if rows, all := r.List(Query{}); all != 0 {
+		t.Errorf("%+v", rows)
 	}
-	v := w.Judge("shop", "", "a@x.example")
-	if !v.Refuse() || v.Scope != Sender || v.Name != "a@x.example" || v.Left(c.at) <= 0 {
-		t.Errorf("verdict %+v after a burst, want the sender suspended for a time", v)
+	if rows, _ := r.List(Query{Scope: Client}); len(rows) != 1 || rows[0].Hour != 50 {
+		t.Errorf("%+v", rows)
 	}
-	if _, err := w.Release(Order{Scope: Sender, Name: "a@x.example", By: "ops"}); err != nil {
+}
+
+func TestBulkStreamsCountForTheirSenderOnly(t *testing.T) {
+	r := newRig(t, func(c *Config) { c.BulkStreams = []string{"marketing"}; c.Mode = Shadow })
+	for i := range 500 {
+		ev := event("shop", "", "news@x.example")
+		ev.Stream = "marketing"
+		to(ev, fmt.Sprint(i, "@y.example"), false)
+		r.Observe(ev)
+	}
+	if rows, _ := r.List(Query{Scope: Client}); len(rows) != 0 {
+		t.Errorf("%+v", rows)
+	}
+}
+
+func TestSetConfigKeepsCounts(t *testing.T) {
+	r := newRig(t, nil)
+	r.send("shop", "", "a@x.example", 10, time.Hour, 0)
+	var cfg Config
+	cfg.SetDefaults()
+	cfg.Sensitivity = 10
+	if err := r.SetConfig(cfg); err != nil {
 		t.Fatal(err)
 	}
-	if v := w.Judge("other", "", "a@x.example"); v.Refuse() {
-		t.Errorf("verdict %+v after release", v)
+	if r.send("shop", "", "a@x.example", 2, time.Minute, 0); r.state(Sender, "a@x.example") < Alerted {
+		t.Error("the new sensitivity is not in force, or the counts are gone")
 	}
 }
