@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/logging"
 	"github.com/redis/go-redis/v9/maintnotifications"
 )
 
@@ -17,7 +18,8 @@ import (
 // about the files of certificates.
 //
 // The client retries nothing and keeps to deadlines: what may be sent again is
-// for the caller to know.
+// for the caller to know. It logs nothing, and no other client of go-redis in
+// the process does: who asks hears of errors.
 func NewRedisClient(cfg RedisConfig) (redis.UniversalClient, error) {
 	tlsConfig, err := cfg.tlsConfig()
 	if err != nil {
@@ -36,6 +38,7 @@ func NewRedisClient(cfg RedisConfig) (redis.UniversalClient, error) {
 	if cfg.Sentinel.Password == "" && cfg.Username == "" {
 		opt.SentinelPassword = cfg.Password
 	}
+	redis.SetLogger(&logging.VoidLogger{})
 	return redis.NewUniversalClient(opt), nil
 }
 

@@ -131,14 +131,14 @@ func (r *Redis) takeSlots(ctx context.Context, b *Batch) error {
 		if err := together(parts, func(p *slotPart) error { return r.take(ctx, &p.batch, round, skip) }); err != nil {
 			return err
 		}
-		again := joinVerdicts(b, parts, skip)
+		again := joinVerdicts(b, parts, skip, !b.Peek && round+1 < maxRounds)
 		if !b.Peek {
 			if err := r.takeBack(ctx, parts, b, skip, round); err != nil {
 				return err
 			}
 		}
 		finish(b, parts, skip)
-		if b.Peek || !mark(skip, again) {
+		if b.Peek || !askOnly(skip, again) {
 			break
 		}
 	}
@@ -150,8 +150,8 @@ func (r *Redis) takeSlots(ctx context.Context, b *Batch) error {
 	return nil
 }
 
-// mark leaves only the requests of again to be asked; false when there are none.
-func mark(skip []bool, again []int) bool {
+// askOnly leaves only the requests of again to be asked; false when there are none.
+func askOnly(skip []bool, again []int) bool {
 	for i := range skip {
 		skip[i] = true
 	}
@@ -161,10 +161,10 @@ func mark(skip []bool, again []int) bool {
 	return len(again) > 0
 }
 
-// joinVerdicts sets what became of every request that was asked, and lists
-// those to be asked again: refused where an earlier one, refused elsewhere, had
-// been charged.
-func joinVerdicts(b *Batch, parts []*slotPart, skip []bool) (again []int) {
+// joinVerdicts sets what became of every request that was asked. With more it
+// lists those to be asked again: an earlier request, refused elsewhere, had
+// been charged where they had no room.
+func joinVerdicts(b *Batch, parts []*slotPart, skip []bool, more bool) (again []int) {
 	crowded := make([]bool, len(parts))
 	for i := range b.Requests {
 		if skip[i] {
@@ -174,22 +174,37 @@ func joinVerdicts(b *Batch, parts []*slotPart, skip []bool) (again []int) {
 		q.OK, q.Down, q.Never, q.RetryAfter = true, false, false, 0
 		doubt := false
 		for j, p := range parts {
-			if l := &p.batch.Requests[i]; !l.OK {
-				doubt = doubt || crowded[j] && !l.Never
+			l := &p.batch.Requests[i]
+			if crowded[j] && !l.Never && !allCharged(l) {
+				doubt = more
+			}
+			if !l.OK {
 				joinRefusal(q, l, p.budgets)
 			}
 		}
+		if doubt {
+			q.OK = false // for now; so it is taken back
+			again = append(again, i)
+		}
 		if q.OK {
 			continue
-		}
-		if doubt {
-			again = append(again, i)
 		}
 		for j, p := range parts {
 			crowded[j] = crowded[j] || p.batch.Requests[i].OK && len(p.refs[i]) > 0
 		}
 	}
 	return again
+}
+
+// allCharged reports whether the request was charged to all that it touches,
+// shadows included.
+func allCharged(q *Request) bool {
+	for _, ref := range q.Refs {
+		if !ref.Charged {
+			return false
+		}
+	}
+	return true
 }
 
 // joinRefusal keeps the longest wait; one that never ends comes first, and of
