@@ -35,6 +35,7 @@ func (s *session) data() error {
 	if r := t.ready(); r != nil {
 		return s.notReady(t, r)
 	}
+	s.dataBegan = true
 	s.reply(replyStartData())
 	in := t.intake(true)
 	defer in.close()

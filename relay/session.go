@@ -38,6 +38,7 @@ type session struct {
 	// orphans is how many commands may still come that the client had pipelined
 	// behind a MAIL that was then refused; they are no errors of the client.
 	orphans                             int
+	dataBegan                           bool // by the present command: 354 has been given
 	errors, idle, refused, authFailures int
 
 	mu       sync.Mutex
@@ -232,9 +233,24 @@ func (s *session) command(line []byte) error {
 	}
 	verb, arg, spaced := bytes.Cut(line, []byte{' '})
 	name := string(bytes.ToUpper(verb))
-	if name == "BDAT" { // whatever the state, its octets must be read
+	switch name {
+	case "BDAT": // whatever the state, its octets must be read
 		return s.bdat(string(arg))
+	case "DATA":
+		s.dataBegan = false
+		err := s.dispatch(name, arg, spaced)
+		if err == nil && !s.dataBegan && s.buffered() > 0 {
+			// No command may stand behind DATA in a group (RFC 2920 s. 3.1), so
+			// that this is a message whose sender did not wait for 354.
+			return s.lingerAndQuit()
+		}
+		return err
 	}
+	return s.dispatch(name, arg, spaced)
+}
+
+// dispatch carries out every command but BDAT.
+func (s *session) dispatch(name string, arg []byte, spaced bool) error {
 	if s.tx != nil && s.tx.chunked != nil {
 		if r := s.betweenChunks(name); r != nil {
 			return s.fail(r)
