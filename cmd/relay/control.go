@@ -3,9 +3,14 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
 
 	"postern/admin"
 	"postern/config"
+	"postern/ratelimit"
 )
 
 // openControl opens the control socket and puts behind it what the commands of
@@ -22,9 +27,27 @@ func (n *node) openControl(file *config.File) error {
 	n.control = admin.NewControl(n.log)
 	n.control.Suppressions(n.judges.suppressions)
 	n.control.Held(n.judges.held)
+	n.control.Limits(n.limiter, n.completeFacts)
 	n.reputation.serveListings(n.control)
 	s := n.control.Server()
 	n.serving.Go(func() { s.Serve(l) })
 	n.opened.add(func(ctx context.Context) { s.Shutdown(ctx) })
+	return nil
+}
+
+// completeFacts fills in what mail of a client has besides: its stream, the
+// upstream and the source address.
+func (n *node) completeFacts(f *ratelimit.Facts) error {
+	n.mu.Lock()
+	rules := n.rules
+	n.mu.Unlock()
+	c, ok := rules.file.Client[f.Client]
+	if !ok {
+		return fmt.Errorf("no client %q; there are: %s", f.Client, strings.Join(slices.Sorted(maps.Keys(rules.file.Client)), ", "))
+	}
+	f.Stream = c.Stream
+	if r := rules.snapshot.Routes[c.Stream]; r != nil {
+		f.Upstream, f.SourceIP = r.Name, r.SourceKey
+	}
 	return nil
 }

@@ -37,6 +37,7 @@ var verbs = []verb{
 	{"listings", "show where we are listed, since when, and who may have caused it", runListings},
 	{"outliers", "try the detector of unusual senders on a journal or on other traffic", runOutliers},
 	{"suppressions", "list, add and remove recipients that are not to be tried", runSuppressions},
+	{"limits", "show, explain, reset and raise limits", runLimits},
 	{"replies", "say what replies of receivers mean, count them", runReplies},
 }
 

@@ -129,7 +129,7 @@ func (n *node) prepare(file *config.File) error {
 	}
 	n.self = &selfTest{next: observers}
 	hooks := n.judges.hooks()
-	hooks.Suspended = n.suspended
+	hooks.Suspended, hooks.Once = n.suspended, n.limiter.Once
 	n.server = relay.New(relay.Options{
 		Snapshot: n.rules.snapshot, Limiter: n.limiter, Observers: []mail.Observer{n.self},
 		Hooks: hooks, SpoolDir: os.TempDir(), Log: n.log,

@@ -1,0 +1,337 @@
+package main
+
+import (
+	"flag"
+	"fmt"
+	"net/url"
+	"strings"
+	"time"
+
+	"postern/admin"
+	"postern/config"
+	"postern/ratelimit"
+)
+
+func runLimits(io stdio, args []string) int {
+	return subcommands(io, "limits", args, map[string]func(stdio, []string) int{
+		"show": showLimits, "top": topLimits, "explain": explainLimits, "reset": resetLimit, "allow": allowLimit, "raises": listRaises,
+	}, "show", "top", "explain", "reset", "allow", "raises")
+}
+
+// keyFlags are what a key of a limit can be chosen by.
+type keyFlags struct {
+	ratelimit.Filter
+	key string
+}
+
+func (k *keyFlags) add(f *flag.FlagSet) {
+	f.StringVar(&k.Limit, "limit", "", "`name` of the limit")
+	f.StringVar(&k.Client, "client", "", "`name` of the client")
+	f.StringVar(&k.User, "user", "", "SASL `user`")
+	f.StringVar(&k.ClientIP, "client-ip", "", "`address` of the client")
+	f.Func("sender", "reverse-path, an `address` or <>", k.setSender)
+	f.StringVar(&k.SenderDomain, "sender-domain", "", "`domain` of the reverse-path")
+	f.StringVar(&k.RecipientDomain, "recipient-domain", "", "`domain` of the recipient")
+	f.StringVar(&k.Stream, "stream", "", "`name` of the stream")
+	f.StringVar(&k.Upstream, "upstream", "", "`name` of the upstream")
+	f.StringVar(&k.SourceIP, "source-ip", "", "`address` that mail leaves from")
+}
+
+func (k *keyFlags) setSender(s string) error {
+	if s == "<>" {
+		k.Sender = s
+		return nil
+	}
+	a, err := config.ParseAddress(s)
+	if err != nil {
+		return err
+	}
+	k.Sender, k.SenderDomain = a.Key(), a.Domain
+	return nil
+}
+
+// budget is the one that an order means.
+func (k *keyFlags) budget() admin.LimitKey {
+	b := admin.LimitKey{Limit: k.Limit, Key: k.key, Filter: k.Filter}
+	b.Filter.Limit = ""
+	return b
+}
+
+func (k *keyFlags) values() url.Values {
+	return url.Values{
+		"limit": {k.Limit}, "client": {k.Client}, "user": {k.User}, "client_ip": {k.ClientIP}, "sender": {k.Sender},
+		"sender_domain": {k.SenderDomain}, "recipient_domain": {k.RecipientDomain}, "stream": {k.Stream},
+		"upstream": {k.Upstream}, "source_ip": {k.SourceIP},
+	}
+}
+
+// showLimits lists keys in use, the fullest first.
+func showLimits(io stdio, args []string) int {
+	v := newControlVerb(io, "limits show")
+	var k keyFlags
+	k.add(v.flags)
+	n := v.flags.Int("n", 100, "how many at most")
+	if _, status, ok := v.parse(args, 0); !ok {
+		return status
+	}
+	values := k.values()
+	if k.Sender != "" {
+		values.Del("sender_domain") // the sender finds its domain's budgets, too
+	}
+	return v.listStates(values, *n)
+}
+
+func topLimits(io stdio, args []string) int {
+	v := newControlVerb(io, "limits top")
+	n := v.flags.Int("n", 20, "how many")
+	if _, status, ok := v.parse(args, 0); !ok {
+		return status
+	}
+	return v.listStates(url.Values{}, *n)
+}
+
+func (v *controlVerb) listStates(values url.Values, n int) int {
+	values.Set("n", fmt.Sprint(n))
+	var states []ratelimit.State
+	if err := v.get("/limits", values, &states); err != nil {
+		return v.fail(err)
+	}
+	return v.print(states, func(w writer) {
+		fmt.Fprintln(w, "USE\tLIMIT\tKEY\tUSED\tROOM\tNEXT FITS\tLARGEST SENDERS")
+		for i := range states {
+			writeState(w, &states[i])
+		}
+	})
+}
+
+// writeState writes a budget, a line for each window.
+func writeState(w writer, s *ratelimit.State) {
+	limit := s.Limit
+	if s.Mode == ratelimit.Shadow {
+		limit += " (shadow)"
+	}
+	if s.Stream != "" {
+		limit += " for " + s.Stream
+	}
+	for i, win := range s.Windows {
+		use, key, top := fmt.Sprintf("%.0f%%", s.Use*100), s.Key, strings.Join(s.Top, ", ")
+		if i > 0 {
+			use, limit, key, top = "", "", "", ""
+		}
+		if i == 0 && s.Override != "" {
+			key += " [override " + s.Override + "]"
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%d\t%s\t%s\n", use, limit, key, usedWords(&win), win.Room, waitWords(win.Wait), top)
+	}
+}
+
+func usedWords(w *ratelimit.WindowState) string {
+	s := fmt.Sprintf("%d of %d %s in %s", w.Used, w.Max, w.Unit.Words(), w.Window)
+	if w.Raised > 0 {
+		s += fmt.Sprintf(" (%d raised)", w.Raised)
+	}
+	return s
+}
+
+func waitWords(seconds int64) string {
+	switch {
+	case seconds < 0:
+		return "never"
+	case seconds == 0:
+		return "now"
+	}
+	return "in " + (time.Duration(seconds) * time.Second).String()
+}
+
+// explainLimits says what each limit would make of one message.
+func explainLimits(io stdio, args []string) int {
+	v := newControlVerb(io, "limits explain")
+	var k keyFlags
+	var to, domain string
+	v.flags.StringVar(&k.Client, "client", "", "`name` of the client that sends")
+	v.flags.StringVar(&k.User, "user", "", "SASL `user`")
+	v.flags.StringVar(&k.ClientIP, "client-ip", "", "`address` of the client")
+	v.flags.Func("from", "reverse-path, an `address` or <>", k.setSender)
+	v.flags.Func("to", "recipient, an `address`", func(s string) error {
+		a, err := config.ParseAddress(s)
+		to, domain = a.Key(), a.Domain
+		return err
+	})
+	if _, status, ok := v.parse(args, 0); !ok {
+		return status
+	}
+	if k.Client == "" || k.Sender == "" || to == "" {
+		return v.misuse("-client, -from and -to are needed")
+	}
+	values := k.values()
+	values.Set("to", to)
+	values.Set("recipient_domain", domain)
+	var all []ratelimit.Explanation
+	if err := v.get("/limits/explain", values, &all); err != nil {
+		return v.fail(err)
+	}
+	return v.print(all, func(w writer) {
+		fmt.Fprintln(w, "LIMIT\tCOUNTS ON\tUSED\tSAYS")
+		for i := range all {
+			writeExplanation(w, &all[i])
+		}
+	})
+}
+
+func writeExplanation(w writer, x *ratelimit.Explanation) {
+	name := x.Limit
+	if x.Mode == ratelimit.Shadow {
+		name += " (shadow)"
+	}
+	if !x.Applies {
+		fmt.Fprintf(w, "%s\t-\t-\tdoes not apply: %s\n", name, x.Why)
+		return
+	}
+	says := "passes"
+	if !x.Fits {
+		says = "refuses: " + strings.Join(x.Refused, ", ")
+	}
+	key := x.Key
+	if x.Override != "" {
+		key += " [override " + x.Override + "]"
+	}
+	if len(x.Top) > 0 {
+		says += "; largest: " + strings.Join(x.Top, ", ")
+	}
+	for i := range x.Windows {
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", name, key, usedWords(&x.Windows[i]), says)
+		name, key, says = "", "", ""
+	}
+}
+
+// resetLimit forgets the counts of one key.
+func resetLimit(io stdio, args []string) int {
+	v := newControlVerb(io, "limits reset")
+	var k keyFlags
+	k.add(v.flags)
+	v.flags.StringVar(&k.key, "key", "", "the `key` as limits show writes it, instead of the parts")
+	reason := v.flags.String("reason", "", "why; a `text` for the log")
+	if _, status, ok := v.parse(args, 0); !ok {
+		return status
+	}
+	switch {
+	case k.Limit == "":
+		return v.misuse("-limit is missing; name the limit")
+	case *reason == "":
+		return v.misuse("-reason is missing; say why, for the log")
+	}
+	var was ratelimit.State
+	if err := v.act("/limits/reset", admin.ResetOrder{Budget: k.budget(), Reason: *reason}, &was); err != nil {
+		return v.fail(err)
+	}
+	return v.print(was, func(w writer) {
+		fmt.Fprintf(w, "reset %s on %s; it had:\n", was.Limit, was.Key)
+		for i := range was.Windows {
+			fmt.Fprintf(w, "  %s\n", usedWords(&was.Windows[i]))
+		}
+	})
+}
+
+// allowLimit gives one key more room for a time.
+func allowLimit(io stdio, args []string) int {
+	v := newControlVerb(io, "limits allow")
+	var k keyFlags
+	k.add(v.flags)
+	v.flags.StringVar(&k.key, "key", "", "the `key` as limits show writes it, instead of the parts")
+	var o admin.AllowOrder
+	units := 0
+	for name, unit := range map[string]ratelimit.Unit{
+		"messages": ratelimit.Messages, "recipients": ratelimit.Recipients, "bytes": ratelimit.Bytes,
+		"distinct-recipients": ratelimit.DistinctRecipients,
+	} {
+		v.flags.Func(name, "so many more, as `+5000`; +0 takes a raise back", func(s string) (err error) {
+			units++
+			o.Unit = unit
+			o.Add, err = parseMore(s, unit)
+			return err
+		})
+	}
+	v.flags.Func("window", "in this `window` only, as 1h; otherwise in all of the unit", durationFlag(&o.Window))
+	v.flags.Func("until", "`when` it ends: 18:00, 2026-12-24T18:00, or 3h from now", func(s string) (err error) {
+		o.Until, err = parseUntil(s, time.Now())
+		return err
+	})
+	v.flags.StringVar(&o.Reason, "reason", "", "why; a `text` for the list and the log")
+	if _, status, ok := v.parse(args, 0); !ok {
+		return status
+	}
+	switch {
+	case k.Limit == "":
+		return v.misuse("-limit is missing; name the limit")
+	case units != 1:
+		return v.misuse("name one of -messages, -recipients, -bytes, -distinct-recipients")
+	case o.Reason == "":
+		return v.misuse("-reason is missing; say why, for those who find the raise later")
+	}
+	o.Budget = k.budget()
+	var made ratelimit.Raise
+	if err := v.act("/limits/allow", o, &made); err != nil {
+		return v.fail(err)
+	}
+	return v.print(made, func(w writer) { writeRaises(w, []ratelimit.Raise{made}) })
+}
+
+// parseMore reads "+5000", for bytes "+1GiB".
+func parseMore(s string, unit ratelimit.Unit) (int64, error) {
+	s = strings.TrimPrefix(s, "+")
+	if unit == ratelimit.Bytes && s != "0" {
+		return config.ParseSize(s)
+	}
+	var n int64
+	if _, err := fmt.Sscanf(s+" ", "%d ", &n); err != nil || n < 0 || strings.TrimLeft(s, "0123456789") != "" {
+		return 0, fmt.Errorf("%q is not a number of units; write it as +5000", s)
+	}
+	return n, nil
+}
+
+// parseUntil reads the next 18:00, a date with a time, or a time from now.
+func parseUntil(s string, now time.Time) (time.Time, error) {
+	if t, err := time.ParseInLocation("15:04", s, now.Location()); err == nil {
+		u := time.Date(now.Year(), now.Month(), now.Day(), t.Hour(), t.Minute(), 0, 0, now.Location())
+		if !u.After(now) {
+			u = u.AddDate(0, 0, 1)
+		}
+		return u, nil
+	}
+	for _, layout := range []string{"2006-01-02T15:04", "2006-01-02 15:04", "2006-01-02T15:04:05", "2006-01-02 15:04:05"} {
+		if t, err := time.ParseInLocation(layout, s, now.Location()); err == nil {
+			return t, nil
+		}
+	}
+	if t, err := time.Parse(time.RFC3339, s); err == nil {
+		return t, nil
+	}
+	d, err := config.ParseDuration(strings.TrimPrefix(s, "+"))
+	if err != nil {
+		return time.Time{}, fmt.Errorf("%q is no time; write 18:00, 2026-12-24T18:00 or 3h", s)
+	}
+	return now.Add(d), nil
+}
+
+func listRaises(io stdio, args []string) int {
+	v := newControlVerb(io, "limits raises")
+	if _, status, ok := v.parse(args, 0); !ok {
+		return status
+	}
+	var list []ratelimit.Raise
+	if err := v.get("/limits/raises", url.Values{}, &list); err != nil {
+		return v.fail(err)
+	}
+	return v.print(list, func(w writer) { writeRaises(w, list) })
+}
+
+func writeRaises(w writer, list []ratelimit.Raise) {
+	fmt.Fprintln(w, "LIMIT\tKEY\tMORE\tUNTIL\tREASON")
+	for _, r := range list {
+		window := "every window"
+		if r.Window > 0 {
+			window = ratelimit.FormatWindow(r.Window)
+		}
+		fmt.Fprintf(w, "%s\t%s\t+%d %s in %s\t%s\t%s\n", r.Limit, r.Key, r.Add, r.Unit.Words(), window, shortTime(r.Until), r.Reason)
+	}
+}

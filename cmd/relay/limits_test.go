@@ -1,0 +1,145 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"postern/ratelimit"
+	"postern/smtptest"
+)
+
+// verb runs a command of an operator on a running relay and returns what it
+// printed.
+func (p *process) verb(status int, args ...string) string {
+	p.t.Helper()
+	var out, errs bytes.Buffer
+	args = append(args, "-config", filepath.Join(p.dir, "relay.toml"))
+	if got := run(stdio{strings.NewReader(""), &out, &errs}, args); got != status {
+		p.t.Fatalf("relay %s: status %d, want %d\n%s%s", strings.Join(args, " "), got, status, out.String(), errs.String())
+	}
+	return out.String() + errs.String()
+}
+
+func wantText(t *testing.T, text, pattern string) {
+	t.Helper()
+	if !regexp.MustCompile(pattern).MatchString(text) {
+		t.Errorf("lacks %q:\n%s", pattern, text)
+	}
+}
+
+// TestLimitsFromTheOutside: an operator sees a limit fill up, learns what it
+// would say, gives more room for a time and takes the counts away.
+func TestLimitsFromTheOutside(t *testing.T) {
+	up := smtptest.Start(t, smtptest.Options{})
+	p := startRelay(t, basic(up, `
+[limit.sender]
+per = "sender"
+messages = ["3/1h"]
+recipients = ["100/24h"]
+[limit.all]
+per = "all"
+messages = ["1000/1h"]
+mode = "shadow"
+`))
+	d := dialSMTP(t, p.address("mta"))
+	send := func(from, want string) {
+		t.Helper()
+		d.say("MAIL FROM:<"+from+">", "250")
+		r := d.say("RCPT TO:<b@dest.example>", "")
+		if !strings.HasPrefix(r, want) {
+			t.Fatalf("reply %q, want %s", r, want)
+		}
+		if want != "250" {
+			d.say("RSET", "250")
+			return
+		}
+		d.say("DATA", "354")
+		d.say(testMessage(from, "x")+".", "250")
+	}
+	for range 3 {
+		send("a@example.org", "250")
+	}
+	send("c@example.org", "250")
+	send("a@example.org", "450 4.7.1 <a@example.org>: sender limit of 3 messages in 1h reached, retry in ")
+
+	top := p.verb(0, "limits", "top")
+	wantText(t, top, `(?m)^USE +LIMIT +KEY.*\n100% +sender +sender=a@example\.org +3 of 3 messages in 1h +0 +in `)
+	one := p.verb(0, "limits", "show", "--sender", "c@EXAMPLE.org")
+	wantText(t, one, `33% +sender +sender=c@example\.org +1 of 3 messages`)
+	if strings.Contains(one, "a@example.org") {
+		t.Errorf("shows another sender:\n%s", one)
+	}
+	var states []ratelimit.State
+	if err := json.Unmarshal([]byte(p.verb(0, "limits", "show", "--limit", "sender", "--json")), &states); err != nil || len(states) != 2 {
+		t.Errorf("%v, %v", states, err)
+	}
+	wantText(t, p.verb(0, "limits", "explain", "--client", "corporate", "--from", "a@example.org", "--to", "x@dest.example"),
+		`(?s)all \(shadow\).*passes.*sender +sender=a@example\.org +3 of 3 messages in 1h +refuses: messages in 1h`)
+	wantText(t, p.verb(2, "limits", "explain", "--client", "nobody", "--from", "a@example.org", "--to", "x@dest.example"), `no client "nobody"; there are: corporate`)
+
+	until := time.Now().Add(time.Hour).Format("15:04")
+	wantText(t, p.verb(0, "limits", "allow", "--sender", "a@example.org", "--limit", "sender", "--messages", "+2", "--until", until, "--reason", "launch"),
+		`sender +sender=a@example\.org +\+2 messages`)
+	wantText(t, p.verb(0, "limits", "raises"), `\+2 messages in every window .* launch \(`)
+	p.expect(`msg=operator act=limits/allow by=\S+ .*launch`)
+	send("a@example.org", "250")
+
+	// The raise survives a restart, and so do the counts.
+	d.conn.Close()
+	p.stop()
+	p = startRelayIn(t, p.dir)
+	d = dialSMTP(t, p.address("mta"))
+	send("a@example.org", "250")
+	send("a@example.org", "450")
+	wantText(t, p.verb(2, "limits", "reset", "--sender", "a@example.org", "--limit", "sender"), "-reason is missing")
+	wantText(t, p.verb(2, "limits", "reset", "--sender", "a@example.org", "--limit", "sendr", "--reason", "x"), `no limit "sendr"; there are: all, `)
+	wantText(t, p.verb(0, "limits", "reset", "--sender", "a@example.org", "--limit", "sender", "--reason", "test"), `it had:\n +5 of 5 messages in 1h`)
+	send("a@example.org", "250")
+	p.stop()
+}
+
+func TestParseUntil(t *testing.T) {
+	now := time.Date(2026, 3, 4, 12, 30, 0, 0, time.UTC)
+	for _, c := range []struct{ text, want string }{
+		{"18:00", "2026-03-04T18:00:00Z"},
+		{"12:30", "2026-03-05T12:30:00Z"},
+		{"3h", "2026-03-04T15:30:00Z"},
+		{"+1d", "2026-03-05T12:30:00Z"},
+		{"2026-12-24T18:00", "2026-12-24T18:00:00Z"},
+		{"2026-12-24T18:00:00+02:00", "2026-12-24T18:00:00+02:00"},
+		{"soon", ""},
+		{"", ""},
+	} {
+		got, err := parseUntil(c.text, now)
+		if (err != nil) != (c.want == "") || err == nil && got.Format(time.RFC3339) != c.want {
+			t.Errorf("%q: %v, %v; want %s", c.text, got, err, c.want)
+		}
+	}
+}
+
+func TestParseMore(t *testing.T) {
+	for _, c := range []struct {
+		text string
+		unit ratelimit.Unit
+		want string
+	}{
+		{"+5000", ratelimit.Messages, "5000"}, {"7", ratelimit.Recipients, "7"}, {"+0", ratelimit.Messages, "0"},
+		{"+1KiB", ratelimit.Bytes, "1024"}, {"0", ratelimit.Bytes, "0"},
+		{"-3", ratelimit.Messages, "error"}, {"3x", ratelimit.Messages, "error"}, {"", ratelimit.Messages, "error"}, {"5", ratelimit.Bytes, "error"},
+	} {
+		n, err := parseMore(c.text, c.unit)
+		got := fmt.Sprint(n)
+		if err != nil {
+			got = "error"
+		}
+		if got != c.want {
+			t.Errorf("%q %v: %s, want %s", c.text, c.unit, got, c.want)
+		}
+	}
+}
