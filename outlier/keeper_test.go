@@ -147,7 +147,7 @@ func TestSnapshotKeepsEverything(t *testing.T) {
 // whatever order it becomes known elsewhere, the latest decision holds on all
 // nodes, and after a restart.
 func TestNoOrderOfEventsLosesASuspension(t *testing.T) {
-	for round := range uint64(300) {
+	for round := range uint64(80) {
 		rng := rand.New(rand.NewPCG(round, 7))
 		dir := t.TempDir()
 		r := newRigIn(t, dir, nil, nil)

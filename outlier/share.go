@@ -55,6 +55,7 @@ type share struct {
 	changed map[*entry]string // entries to store, with their names
 	last    string            // id of the last entry of the stream that was read
 	away    bool
+	joined  bool // once at least
 }
 
 func newShare(w *Watch, s *Shared) *share {
@@ -118,6 +119,11 @@ func (s *share) run(ctx context.Context) {
 	wait.Go(func() { s.write(ctx) })
 	for ctx.Err() == nil {
 		err := s.join(ctx)
+		if err == nil {
+			s.mu.Lock()
+			s.joined = true
+			s.mu.Unlock()
+		}
 		for err == nil && ctx.Err() == nil {
 			err = s.read(ctx)
 		}
@@ -167,6 +173,7 @@ func (s *share) write(ctx context.Context) {
 			for s.send(last) == nil && s.waiting() {
 			}
 			s.store(last)
+			s.storeKnown(last)
 			cancel()
 			return
 		}
