@@ -88,6 +88,7 @@ func (s *session) endTransaction(r *mail.Reply) error {
 		// An MTA that keeps its connection for long and has a few bad addresses
 		// is not one that looks for addresses.
 		s.refused = max(0, s.refused-len(t.accepted))
+		s.errors = max(0, s.errors-1)
 	}
 	if r.Code == 421 {
 		s.reply(r)
@@ -230,6 +231,9 @@ func (s *session) takeChunk(t *transaction, size int64, last bool) error {
 	})
 	refusal, fault := in.verdict()
 	if err == nil && !last && !in.scan.broken && refusal == nil && fault == nil {
+		if size == 0 {
+			return s.idled(replyChunk(0))
+		}
 		s.reply(replyChunk(size))
 		return nil
 	}

@@ -132,7 +132,8 @@ func (s *session) await(deadline time.Time) error {
 	}
 }
 
-// beginWait sets the deadline of the next read. It fails when the relay is
+// beginWait sets the deadline of the next read, and of what TLS may have to
+// write meanwhile (a key update). It fails when the relay is
 // stopping and this session has nothing to finish, or has been cut off.
 func (s *session) beginWait(deadline time.Time) error {
 	s.mu.Lock()
@@ -141,7 +142,7 @@ func (s *session) beginWait(deadline time.Time) error {
 	if s.stopping && s.waiting || s.ctx.Err() != nil {
 		return errStopping
 	}
-	return s.conn.SetReadDeadline(deadline)
+	return s.conn.SetDeadline(deadline)
 }
 
 func (s *session) endWait() {
@@ -371,11 +372,9 @@ func (s *session) startTLS() error {
 
 // handshake makes the connection a TLS one and notes what was agreed on.
 func (s *session) handshake() error {
-	deadline := time.Now().Add(s.snap.Timeouts.Greeting)
-	if err := s.beginWait(deadline); err != nil {
+	if err := s.beginWait(time.Now().Add(s.snap.Timeouts.Greeting)); err != nil {
 		return err
 	}
-	s.conn.SetWriteDeadline(deadline)
 	conn := tls.Server(s.conn, s.lis.tls.config())
 	err := conn.HandshakeContext(s.ctx)
 	s.endWait()

@@ -356,6 +356,7 @@ func ourFault(replies []mail.Reply) error {
 func (t *transaction) lose(err error) {
 	t.ev.Err = err.Error()
 	t.lost = replyUpstreamDown()
+	t.up.Close()
 	t.s.srv.fault("upstream", err, "upstream", t.route.Name, "id", t.ev.ID)
 }
 
