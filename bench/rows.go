@@ -100,18 +100,25 @@ func (p pair) run(ctx context.Context, r *runner) (res result, err error) {
 	if p.relay.secure {
 		secure.tls = r.clientTLS()
 	}
+	before, err := keys(r.lab.redis)
+	if err != nil {
+		return res, err
+	}
 	for i, side := range []*meter{relay, base} {
-		l, keys := secure, p.relay.keys
+		l, signed := secure, p.relay.keys
 		if i == 1 {
 			l = load
 		}
 		switch {
 		case i == 1 && p.base != nil:
-			keys = p.base.keys
-		case i == 1 && keys != "":
-			keys = "rsa"
+			signed = p.base.keys
+		case i == 1 && signed != "":
+			signed = "rsa"
 		}
-		if err := r.verify(ctx, s, side, l, keys); err != nil {
+		if err := r.verify(ctx, s, side, l, signed); err != nil {
+			return res, err
+		}
+		if err := p.counted(r, before); i == 0 && err != nil {
 			return res, err
 		}
 	}
@@ -143,6 +150,19 @@ func (p pair) run(ctx context.Context, r *runner) (res result, err error) {
 	}
 	res.Checks = checks(p.bars, res.Relay, res.Floor)
 	return res, nil
+}
+
+// counted is an error when the relay, whose keys in Redis are new, has written
+// none.
+func (p pair) counted(r *runner, before int) error {
+	if !p.redis {
+		return nil
+	}
+	now, err := keys(r.lab.redis)
+	if err == nil && now <= before {
+		err = fmt.Errorf("the relay did not count in Redis")
+	}
+	return err
 }
 
 // subjects starts both sides.
