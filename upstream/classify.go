@@ -75,6 +75,9 @@ var builtIn = sync.OnceValue(func() *Rules {
 // Classify is like the function of that name, with the operator's rules first.
 // It may be called from several goroutines.
 func (r *Rules) Classify(stage, reply string) Verdict {
+	if r.plain {
+		r = builtIn()
+	}
 	t := readReply(reply, r.lists)
 	if t.code >= 200 && t.code < 400 {
 		return Verdict{Class: Other, Remedy: r.remedies[Other]}

@@ -6,37 +6,52 @@ import (
 	"regexp/syntax"
 	"slices"
 	"strings"
+	"sync"
 )
 
 // pattern is one expression of a rule. A regexp of a few dozen alternatives is
 // slow to search for, so a pattern also knows which literals must occur in a
 // text that it matches, and with which ones the match can begin.
 type pattern struct {
-	free     *regexp.Regexp // anywhere in the text
-	anchored *regexp.Regexp // from the octet before a start on; nil without starts
-	starts   []string
-	clauses  []int // of the prefilter; each must be met
+	*expression
+	need    need  // until the prefilter has it
+	clauses []int // of the prefilter; each must be met
 }
 
 // maxStarts is at how many places a pattern is tried one by one; beyond it one
 // search over the whole text keeps the time linear.
 const maxStarts = 8
 
-func newPattern(expression string) (pattern, error) {
-	free, err := regexp.Compile(expression)
+// expression is a regexp that is compiled when it is first searched for: of the
+// many that the rules have most are never needed, and all together take 5 MiB.
+type expression struct {
+	text   string
+	starts []string // texts that each match begins with; nil: not known
+	once   sync.Once
+	free   *regexp.Regexp // anywhere in the text
+	// anchored is for a match behind the first octet; nil without starts.
+	anchored *regexp.Regexp
+}
+
+func (e *expression) compile() {
+	e.once.Do(func() {
+		e.free = regexp.MustCompile(e.text) // newPattern has parsed it
+		if e.starts != nil {
+			e.anchored, _ = regexp.Compile(`^(?s:.)(?:` + e.text + `)`) // nil where that is too much
+		}
+	})
+}
+
+func newPattern(text string) (pattern, error) {
+	parsed, err := syntax.Parse(text, syntax.Perl)
 	if err != nil {
 		return pattern{}, err
 	}
-	p := pattern{free: free}
-	parsed, err := syntax.Parse(expression, syntax.Perl)
-	if err != nil {
-		return pattern{}, err
+	p := pattern{expression: &expression{text: text}, need: needOf(parsed.Simplify())}
+	if usable(p.need.begin(), 2) {
+		p.starts = p.need.begin()
 	}
-	if n := needOf(parsed.Simplify()); usable(n.begin(), 2) {
-		p.starts = n.begin()
-		p.anchored, err = regexp.Compile(`^(?s:.)(?:` + expression + `)`)
-	}
-	return p, err
+	return p, nil
 }
 
 // matches reports whether the pattern occurs in text, which begins with a blank.
@@ -46,6 +61,7 @@ func (p *pattern) matches(text string, met *clauseSet) bool {
 			return false
 		}
 	}
+	p.compile()
 	if p.anchored == nil {
 		return p.free.MatchString(text)
 	}
@@ -100,11 +116,7 @@ func (s *clauseSet) has(i int) bool { return s[i/64]&(1<<(i%64)) != 0 }
 // add files what the patterns need.
 func (f *prefilter) add(set []pattern) error {
 	for i := range set {
-		parsed, err := syntax.Parse(set[i].free.String(), syntax.Perl)
-		if err != nil {
-			return err
-		}
-		for _, clause := range needOf(parsed.Simplify()).all() {
+		for _, clause := range set[i].need.all() {
 			if !usable(clause, 2) {
 				continue
 			}
@@ -114,6 +126,7 @@ func (f *prefilter) add(set []pattern) error {
 			}
 			set[i].clauses = append(set[i].clauses, id)
 		}
+		set[i].need = need{}
 	}
 	return nil
 }

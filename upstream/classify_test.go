@@ -328,6 +328,15 @@ func BenchmarkClassify(b *testing.B) {
 }
 
 // BenchmarkClassifyHostile feeds texts made to wake as many rules as possible.
+func BenchmarkNewRules(b *testing.B) {
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := NewRules(""); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
 func BenchmarkClassifyHostile(b *testing.B) {
 	word := strings.Repeat("blocked spam sender domain user unknown rejected mailbox limit exceeded ip reverse dkim relay ", 60)
 	b.ReportAllocs()

@@ -11,6 +11,9 @@ import (
 // Rules classify replies. They are compiled once and never change; the text
 // form is described at the head of rules.txt.
 type Rules struct {
+	// plain stands for the built-in rules, which are compiled at their first use:
+	// a relay that is refused nothing needs none.
+	plain     bool
 	rules     []replyRule
 	lists     *listNames
 	remedies  map[Class]string
@@ -56,10 +59,11 @@ func NewRules(extra string) (*Rules, error) {
 	return r, nil
 }
 
-// LoadRules is NewRules with the text of a file; a blank path adds none.
+// LoadRules is NewRules with the text of a file; a blank path adds none, and is
+// the rules that the function Classify goes by.
 func LoadRules(path string) (*Rules, error) {
 	if path == "" {
-		return NewRules("")
+		return &Rules{plain: true}, nil
 	}
 	b, err := os.ReadFile(path)
 	if err != nil {
