@@ -23,23 +23,26 @@ type attackKind struct {
 	newName bool // the sender has never been seen
 	by      func(s *scene)
 	asleep  bool // only senders that are silent at night
+	// atMost are the messages let out that the issue allows, atLeast the share
+	// found that it asks for.
+	atMost, atLeast string
 }
 
 var attackKinds = []attackKind{
-	{name: "burst10", one: within(10, 0, 3600), rcpts: 1},
-	{name: "burst30", one: within(30, 0, 3600), rcpts: 1},
-	{name: "burst100", one: within(100, 0, 3600), rcpts: 1},
-	{name: "flash5m", one: within(20, 100, 300), rcpts: 1},
-	{name: "ramp", one: ramp, rcpts: 1},
-	{name: "rampday", one: rampDay, rcpts: 1},
-	{name: "slow5", one: within(0, 5*72, 72*3600), rcpts: 1},
-	{name: "slow20", one: within(0, 20*72, 72*3600), rcpts: 1},
-	{name: "night", one: night, rcpts: 1, asleep: true},
-	{name: "newsender", one: within(0, 200, 7200), rcpts: 1, newName: true},
-	{name: "rcptblow", one: within(0, 20, 4*3600), rcpts: 50},
-	{name: "distrib", by: distrib},
-	{name: "spray", by: spray},
-	{name: "addrbook", one: within(0, 60, 600)},
+	{name: "burst10", one: within(10, 0, 3600), rcpts: 1, atMost: "-", atLeast: "-"},
+	{name: "burst30", one: within(30, 0, 3600), rcpts: 1, atMost: "17 / 23", atLeast: "99 %"},
+	{name: "burst100", one: within(100, 0, 3600), rcpts: 1, atMost: "17 / 23", atLeast: "99 %"},
+	{name: "flash5m", one: within(20, 100, 300), rcpts: 1, atMost: "17 / 23", atLeast: "99 %"},
+	{name: "ramp", one: ramp, rcpts: 1, atMost: "22 / 36", atLeast: "99 %"},
+	{name: "rampday", one: rampDay, rcpts: 1, atMost: "65 / 160", atLeast: "99 %"},
+	{name: "slow5", one: within(0, 5*72, 72*3600), rcpts: 1, atMost: "20 / 36", atLeast: "99 %"},
+	{name: "slow20", one: within(0, 20*72, 72*3600), rcpts: 1, atMost: "18 / 26", atLeast: "99 %"},
+	{name: "night", one: night, rcpts: 1, asleep: true, atMost: "17 / 27", atLeast: "94 %"},
+	{name: "newsender", one: within(0, 200, 7200), rcpts: 1, newName: true, atMost: "23 / 31", atLeast: "99 %"},
+	{name: "rcptblow", one: within(0, 20, 4*3600), rcpts: 50, atMost: "1 / 1", atLeast: "100 %"},
+	{name: "distrib", by: distrib, atMost: "105 / 255", atLeast: "86 %"},
+	{name: "spray", by: spray, atMost: "51 / 300", atLeast: "88 %"},
+	{name: "addrbook", one: within(0, 60, 600), atMost: "55 / 60", atLeast: "78 %"},
 }
 
 func within(times_ float64, least int, span int64) func(*rand.Rand, int64, float64) []int64 {

@@ -1,16 +1,13 @@
 package main
 
-import (
-	"math"
-	"slices"
-)
+import "math"
 
 // honestKind is a row of the table of honest traffic.
 type honestKind struct {
-	name    string
-	excused int // episodes on the first so many issues or days are excused
-	change  func(s *scene) (excusedUntil map[int32]int64)
-	target  float64 // extra alarms for each touched sender; 0: none
+	name string
+	// change adds the traffic, and says until when alarms on whom are excused.
+	change func(s *scene) (excused map[int32]int64)
+	target float64 // extra alarms for each touched sender at most; 0: none
 }
 
 var honestKinds = []honestKind{
@@ -56,9 +53,8 @@ func newsletter(s *scene) map[int32]int64 {
 		list := s.unseen(500)
 		start, end := s.span()
 		for issue := 0; start < end; start, issue = start+30*86400, issue+1 {
-			for j := range 15 {
+			for range 15 {
 				list[s.rng.IntN(500)] = s.newRcpt()
-				_ = j
 			}
 			for i, t := range times(s.rng, 500, start, 3600) {
 				s.touch(event{at: t, sender: from, rcpts: []int32{list[i]}, refused: s.refuse(1, 0.005)})
@@ -138,7 +134,7 @@ func holiday(s *scene) map[int32]int64 {
 }
 
 func newHire(s *scene) map[int32]int64 {
-	models, _ := s.targets(20, func(sender int32) bool { return true })
+	models, _ := s.targets(20, func(int32) bool { return true })
 	for _, model := range models {
 		from := s.newSender()
 		start, _ := s.span()
@@ -188,14 +184,4 @@ func invite(s *scene) map[int32]int64 {
 		s.touch(event{at: moments[i], sender: sender, rcpts: s.unseen(60), refused: s.refuse(60, 0.03)})
 	}
 	return nil
-}
-
-// touchedSenders in a stable order.
-func (s *scene) touchedSenders() []int32 {
-	var all []int32
-	for sender := range s.honest {
-		all = append(all, sender)
-	}
-	slices.Sort(all)
-	return all
 }

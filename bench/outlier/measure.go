@@ -45,7 +45,12 @@ const gap = 86400 // an alarm after so long without one is another episode
 
 // episodes counts first alarms, and those after a day without one, of senders
 // and of clients. which says whose; nil: all.
-func episodes(events []event, p play, which func(*event) bool, excused map[int32]int64) (senders, clientsToo int) {
+func episodes(events []event, p play, which func(*event) bool, excused map[int32]int64) int {
+	senders, clients := episodesBoth(events, p, which, excused)
+	return senders + clients
+}
+
+func episodesBoth(events []event, p play, which func(*event) bool, excused map[int32]int64) (senders, ofClients int) {
 	lastS := map[int32]int64{}
 	lastC := [clients]int64{}
 	for i := range events {
@@ -61,19 +66,19 @@ func episodes(events []event, p play, which func(*event) bool, excused map[int32
 		}
 		if c := clientOf(e.sender); p.client[i] >= 1 {
 			if (lastC[c] == 0 || e.at-lastC[c] > gap) && e.at > excused[e.sender] {
-				clientsToo++
+				ofClients++
 			}
 			lastC[c] = e.at
 		}
 	}
-	return senders, clientsToo
+	return senders, ofClients
 }
 
 // quiet is what normal mail suffers.
 type quiet struct{ perYear, senderAlarms, clientAlarms, under, held float64 }
 
 func measureQuiet(r *recording, p play) (q quiet) {
-	s, c := episodes(r.events, p, nil, nil)
+	s, c := episodesBoth(r.events, p, nil, nil)
 	q.senderAlarms, q.clientAlarms = float64(s)/r.years(), float64(c)/r.years()
 	q.perYear = q.senderAlarms + q.clientAlarms
 	began, lastS := map[int32]int64{}, map[int32]int64{}

@@ -1,0 +1,83 @@
+package main
+
+import (
+	"fmt"
+	"runtime"
+	"time"
+
+	"postern/outlier"
+)
+
+// plainRule counts how often the plain rule on refused recipients begins to
+// hold on a recording, by sender-year: exact sums over the last 24 hours.
+func plainRule(r *recording, rule outlier.RefusedRule) (alerts, suspensions float64) {
+	for _, of := range r.of {
+		first, n, bad := 0, 0, 0
+		var lastAlert, lastSuspension int64
+		for _, i := range of {
+			e := &r.events[i]
+			n += len(e.rcpts)
+			bad += int(e.refused)
+			for r.events[of[first]].at <= e.at-86400 {
+				n -= len(r.events[of[first]].rcpts)
+				bad -= int(r.events[of[first]].refused)
+				first++
+			}
+			if n < rule.MinRecipients {
+				continue
+			}
+			if share := float64(bad) / float64(n); share >= rule.Alert {
+				if lastAlert == 0 || e.at-lastAlert > gap {
+					alerts++
+				}
+				lastAlert = e.at
+				if share >= rule.Suspend {
+					if lastSuspension == 0 || e.at-lastSuspension > gap {
+						suspensions++
+					}
+					lastSuspension = e.at
+				}
+			}
+		}
+	}
+	return alerts / r.years(), suspensions / r.years()
+}
+
+// cost measures memory and time with 100,000 senders.
+func cost() {
+	const senders, events = 100_000, 1_000_000
+	var cfg outlier.Config
+	cfg.SetDefaults()
+	r, err := outlier.NewReplay(cfg)
+	if err != nil {
+		panic(err) // defaults are always right
+	}
+	names := make([]string, senders)
+	for i := range names {
+		names[i] = fmt.Sprintf("sender%06d@example.org", i)
+	}
+	rcpts := make([][]string, 1000)
+	for i := range rcpts {
+		rcpts[i] = []string{fmt.Sprintf("recipient%d@example.net", i)}
+	}
+	before := heap()
+	at := int64(1_700_000_000)
+	for i, name := range names {
+		r.Message(at+int64(i/1000), name, "client", rcpts[i%1000], 0)
+	}
+	bytes := float64(heap()-before) / senders
+	begin := time.Now()
+	for i := range events {
+		r.Message(at+100+int64(i/100), names[i*7919%senders], "client", rcpts[i%1000], 0)
+	}
+	fmt.Printf("cost with %d senders: %.0f octets a sender, name included, and %.0f ns an event\n",
+		senders, bytes, float64(time.Since(begin).Nanoseconds())/events)
+	runtime.KeepAlive(r)
+}
+
+func heap() uint64 {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc
+}
