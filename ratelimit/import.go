@@ -1,0 +1,204 @@
+package ratelimit
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// ImportFormats are the configurations that Import reads.
+var ImportFormats = []string{"postfix-policyd-rate-limit", "iredapd", "rspamd-ratelimit"}
+
+// maxImport bounds a file to import; a dump of a table may be large.
+const maxImport = 64 << 20
+
+// Import reads the limits of another program and writes them as tables
+// [limit.NAME], with a comment wherever the meaning changes or something cannot
+// be said here.
+//
+//   - "postfix-policyd-rate-limit": policyd-rate-limit.yaml, or the older .conf
+//   - "iredapd": the table throttle, as INSERT statements of a dump or as
+//     tab-separated columns under their names
+//   - "rspamd-ratelimit": local.d/ratelimit.conf
+func Import(format string, in io.Reader, out io.Writer) error {
+	convert := map[string]func(string, *imported) error{
+		"postfix-policyd-rate-limit": importPolicyd, "iredapd": importIredapd, "rspamd-ratelimit": importRspamd,
+	}[format]
+	if convert == nil {
+		return fmt.Errorf("format %q is unknown; write one of %s", format, strings.Join(ImportFormats, ", "))
+	}
+	text, err := io.ReadAll(io.LimitReader(in, maxImport+1))
+	switch {
+	case err != nil:
+		return err
+	case len(text) > maxImport:
+		return fmt.Errorf("the file is over %s", FormatSize(maxImport))
+	}
+	found := &imported{}
+	if err := convert(strings.ReplaceAll(string(text), "\r\n", "\n"), found); err != nil {
+		return err
+	}
+	return found.write(out)
+}
+
+var errNothing = errors.New("no limit was found in the file; is it of this format?")
+
+// imported is what was found, in the order in which it is written.
+type imported struct {
+	notes  []string
+	limits []*importedLimit
+}
+
+// importedLimit is one [limit.NAME].
+type importedLimit struct {
+	name, per string
+	skip      bool // absent = "skip"
+	notes     []string
+	numbers   importedNumbers
+	overrides []importedOverride
+	// off: the limit cannot be carried over; it is written as comments.
+	off bool
+}
+
+type importedOverride struct {
+	key     string
+	note    string
+	numbers importedNumbers
+}
+
+// importedNumbers are the numbers of each unit, as TOML has them.
+type importedNumbers struct{ messages, recipients, bytes []string }
+
+func (i *imported) note(format string, args ...any) {
+	i.notes = append(i.notes, fmt.Sprintf(format, args...))
+}
+
+// limit finds or begins a limit.
+func (i *imported) limit(name, per string) *importedLimit {
+	for _, l := range i.limits {
+		if l.name == name {
+			return l
+		}
+	}
+	l := &importedLimit{name: name, per: per}
+	i.limits = append(i.limits, l)
+	return l
+}
+
+func (l *importedLimit) note(format string, args ...any) {
+	l.notes = append(l.notes, fmt.Sprintf(format, args...))
+}
+
+// override adds an override, unless there is one of the same key.
+func (l *importedLimit) override(o importedOverride) {
+	if !slices.ContainsFunc(l.overrides, func(old importedOverride) bool { return tomlString(old.key) == tomlString(o.key) }) {
+		l.overrides = append(l.overrides, o)
+	}
+}
+
+func (n *importedNumbers) empty() bool { return len(n.messages)+len(n.recipients)+len(n.bytes) == 0 }
+
+// lines are the units that have numbers.
+func (n *importedNumbers) lines() (lines []string) {
+	for _, u := range []struct {
+		unit    Unit
+		numbers []string
+	}{{Messages, n.messages}, {Recipients, n.recipients}, {Bytes, n.bytes}} {
+		if len(u.numbers) > 0 {
+			lines = append(lines, fmt.Sprintf(`%s = ["%s"]`, u.unit, strings.Join(u.numbers, `", "`)))
+		}
+	}
+	return lines
+}
+
+func (i *imported) write(out io.Writer) error {
+	w := bufio.NewWriter(out)
+	for _, note := range i.notes {
+		writeComment(w, note)
+	}
+	for _, l := range i.limits {
+		fmt.Fprintln(w)
+		for _, note := range l.notes {
+			writeComment(w, note)
+		}
+		mark := ""
+		if l.off {
+			mark = "# "
+		}
+		fmt.Fprintf(w, "%s[limit.%s]\n%sper = %s\n", mark, quoteKey(l.name), mark, l.per)
+		if l.skip {
+			fmt.Fprintf(w, "%sabsent = \"skip\"\n", mark)
+		}
+		for _, line := range l.numbers.lines() {
+			fmt.Fprintf(w, "%s%s\n", mark, line)
+		}
+		if len(l.overrides) > 0 {
+			fmt.Fprintf(w, "\n[limit.%s.overrides]\n", quoteKey(l.name))
+		}
+		for _, o := range l.overrides {
+			if o.note != "" {
+				writeComment(w, o.note)
+			}
+			fmt.Fprintf(w, "%s = { %s }\n", tomlString(o.key), strings.Join(o.numbers.lines(), ", "))
+		}
+	}
+	return w.Flush()
+}
+
+// writeComment breaks a note into lines of a comment. What the file said may
+// stand in it: control octets end no comment.
+func writeComment(w *bufio.Writer, note string) {
+	clean := strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f {
+			return ' '
+		}
+		return r
+	}, note)
+	line := "#"
+	for _, word := range strings.Fields(clean) {
+		if len(line)+1+len(word) > 100 && line != "#" {
+			fmt.Fprintln(w, line)
+			line = "#"
+		}
+		line += " " + word
+	}
+	fmt.Fprintln(w, line)
+}
+
+// number writes N in some seconds as "N/window"; ok false when there is no such
+// window here.
+func number(n, seconds int64) (text string, ok bool) {
+	d := time.Duration(seconds) * time.Second
+	if n < 0 || n > MaxNumber || seconds < 1 || seconds > int64(MaxWindow/time.Second) {
+		return "", false
+	}
+	return strconv.FormatInt(n, 10) + "/" + FormatWindow(d), true
+}
+
+// unlimited is a number that nothing reaches.
+var unlimited = strconv.FormatInt(MaxNumber, 10) + "/1s"
+
+// addNumber appends N in some seconds to a unit, or says why it does not. Of
+// two numbers for one window the smaller stays.
+func (i *imported) addNumber(to *[]string, what string, n, seconds int64) {
+	text, ok := number(n, seconds)
+	if !ok {
+		i.note("%s: %d in %d seconds is left out: windows here are from 1s to 31d.", what, n, seconds)
+		return
+	}
+	window := text[strings.IndexByte(text, '/'):]
+	for j, old := range *to {
+		if strings.HasSuffix(old, window) {
+			if m, err := strconv.ParseInt(strings.TrimSuffix(old, window), 10, 64); err == nil && m > n {
+				(*to)[j] = text
+			}
+			return
+		}
+	}
+	*to = append(*to, text)
+}

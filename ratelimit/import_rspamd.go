@@ -1,0 +1,234 @@
+package ratelimit
+
+import (
+	"fmt"
+	"math"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// uclNode is a value of rspamd's configuration language: a text, a list, or a
+// table with its keys in order.
+type uclNode struct {
+	text  string
+	list  []*uclNode
+	keys  []string
+	table map[string]*uclNode
+}
+
+// importRspamd reads the rates of the ratelimit module.
+func importRspamd(text string, out *imported) error {
+	p := uclParser{tokens: uclTokens(text)}
+	root := p.object(0)
+	if inner := root.table["ratelimit"]; inner != nil && inner.table != nil {
+		root = inner
+	}
+	rates := root.table["rates"]
+	if rates == nil || len(rates.keys) == 0 {
+		return errNothing
+	}
+	out.note("From rspamd, module ratelimit. A bucket there lets its burst pass at once and is refilled meanwhile, so that up to twice the number may pass in the time that fills it; here no window of that length ever holds more.")
+	out.note("Messages to postmaster and mailer-daemon (whitelisted_rcpts) lifted its limits; nothing does here.")
+	if root.table["max_rcpt"] != nil {
+		out.note("max_rcpt = %s: messages to more recipients were not limited there; here they are.", root.table["max_rcpt"].text)
+	}
+	for _, key := range []string{"whitelisted_ip", "whitelisted_user"} {
+		if n := root.table[key]; n != nil {
+			out.note("%s is left out: name the clients that a limit concerns, or give an override.", key)
+		}
+	}
+	for _, name := range rates.keys {
+		out.addRate(name, rates.table[name])
+	}
+	return nil
+}
+
+func (i *imported) addRate(name string, rate *uclNode) {
+	selector, buckets := name, rate
+	if rate.table != nil && rate.table["bucket"] != nil {
+		buckets = rate.table["bucket"]
+		if s := rate.table["selector"]; s != nil {
+			selector = s.text
+		}
+	}
+	per, skip, note := rspamdPer(selector, selector != name)
+	l := i.limit(name, per)
+	l.skip = skip
+	if note != "" {
+		l.note("%s", note)
+	}
+	if per == "" {
+		l.off, l.per = true, `"client"`
+	}
+	for _, b := range bucketsOf(buckets) {
+		i.addBucket(l, b)
+	}
+	if l.numbers.empty() && !l.off {
+		l.off = true
+		l.note("No bucket of this rate has a burst and a rate above 0.")
+	}
+}
+
+// rspamdPer says what a rate counts on; per is "" when it cannot be said here.
+func rspamdPer(selector string, isSelector bool) (per string, skip bool, note string) {
+	if strings.HasPrefix(selector, "bounce") {
+		return "", false, "Mail of the null sender: see null_sender_limit of the client, which counts it in any case."
+	}
+	var dims []string
+	if isSelector {
+		dims = selectorDims(selector)
+	} else {
+		for word := range strings.SplitSeq(selector, "_") {
+			dims = append(dims, map[string]string{"user": "user", "ip": "client_ip", "from": "sender"}[word])
+		}
+	}
+	if len(dims) == 0 || slices.Contains(dims, "") {
+		return "", false, fmt.Sprintf("%q counts on something that limits here do not, such as a single recipient; choose what comes near, as per = [\"client\", \"recipient_domain\"].", selector)
+	}
+	if slices.Contains(dims, "user") {
+		skip = true
+		note = "Mail without a SASL user was not counted; leave absent out to count it per client."
+	}
+	if len(dims) == 1 {
+		return strconv.Quote(dims[0]), skip, note
+	}
+	return `["` + strings.Join(dims, `", "`) + `"]`, skip, note
+}
+
+var selectorForms = []struct {
+	form *regexp.Regexp
+	dim  string
+}{
+	{regexp.MustCompile(`^user\b`), "user"},
+	{regexp.MustCompile(`^(ip|client_ip)\b`), "client_ip"},
+	{regexp.MustCompile(`^(smtp_from|from)\b.*(:domain|get_tld|get_domain)`), "sender_domain"},
+	{regexp.MustCompile(`^(smtp_from|from\('smtp'\)|from\("smtp"\)|from)(:addr)?(\.\w+)*$`), "sender"},
+	{regexp.MustCompile(`^(smtp_rcpts|rcpts)\b.*(:domain|get_tld|get_domain)`), "recipient_domain"},
+}
+
+// selectorDims reads a selector, whose parts stand between ";".
+func selectorDims(selector string) (dims []string) {
+	for part := range strings.SplitSeq(selector, ";") {
+		dim := ""
+		for _, f := range selectorForms {
+			if f.form.MatchString(strings.ToLower(strings.TrimSpace(part))) {
+				dim = f.dim
+				break
+			}
+		}
+		dims = append(dims, dim)
+	}
+	return dims
+}
+
+// bucket is a burst, and a rate for one second.
+type bucket struct {
+	burst, rate float64
+	text        string
+	// window is that of a rate without a burst of its own, "20 / 1h".
+	window time.Duration
+}
+
+// bucketsOf reads "20 / 1h", [burst, rate], { burst, rate } and lists of them.
+func bucketsOf(n *uclNode) (all []bucket) {
+	switch {
+	case n == nil:
+	case n.table != nil:
+		if b, ok := tableBucket(n); ok {
+			all = append(all, b)
+		}
+	case n.list != nil:
+		if len(n.list) == 2 && isNumber(n.list[0]) && isNumber(n.list[1]) {
+			burst, _ := strconv.ParseFloat(n.list[0].text, 64)
+			rate, _ := strconv.ParseFloat(n.list[1].text, 64)
+			return []bucket{{burst: burst, rate: rate, text: n.list[0].text + ", " + n.list[1].text + " a second"}}
+		}
+		for _, one := range n.list {
+			all = append(all, bucketsOf(one)...)
+		}
+	default:
+		if count, window, ok := rateText(n.text); ok {
+			all = append(all, bucket{burst: count, rate: count / window.Seconds(), text: n.text, window: window})
+		}
+	}
+	return all
+}
+
+func isNumber(n *uclNode) bool {
+	_, err := strconv.ParseFloat(n.text, 64)
+	return err == nil
+}
+
+func tableBucket(n *uclNode) (b bucket, ok bool) {
+	burst, rate := n.table["burst"], n.table["rate"]
+	if rate == nil {
+		return b, false
+	}
+	b.text = "rate " + rate.text
+	if count, window, ok := rateText(rate.text); ok {
+		b.rate, b.burst, b.window = count/window.Seconds(), count, window
+	} else if b.rate, _ = strconv.ParseFloat(rate.text, 64); b.rate <= 0 {
+		return b, false
+	}
+	if burst != nil {
+		b.burst, _ = strconv.ParseFloat(burst.text, 64)
+		b.text, b.window = "burst "+burst.text+", "+b.text, 0
+	}
+	return b, true
+}
+
+var rateForm = regexp.MustCompile(`^\s*(\d+(?:\.\d+)?)\s*/\s*(\d*(?:\.\d+)?)\s*(ms|s|sec|m|min|h|hour|d|day|w)?\s*$`)
+
+// rateText reads "20 / 1h".
+func rateText(text string) (count float64, window time.Duration, ok bool) {
+	m := rateForm.FindStringSubmatch(text)
+	if m == nil || m[2] == "" && m[3] == "" {
+		return 0, 0, false
+	}
+	unit := map[string]time.Duration{
+		"": time.Second, "ms": time.Millisecond, "s": time.Second, "sec": time.Second, "m": time.Minute, "min": time.Minute,
+		"h": time.Hour, "hour": time.Hour, "d": 24 * time.Hour, "day": 24 * time.Hour, "w": 7 * 24 * time.Hour,
+	}[m[3]]
+	many := 1.0
+	if m[2] != "" {
+		many, _ = strconv.ParseFloat(m[2], 64)
+	}
+	count, _ = strconv.ParseFloat(m[1], 64)
+	window = time.Duration(many * float64(unit))
+	return count, window, count > 0 && window > 0
+}
+
+// addBucket makes burst and rate N per window: the burst, in the time that
+// fills it.
+func (i *imported) addBucket(l *importedLimit, b bucket) {
+	if b.burst < 1 || b.rate <= 0 || math.IsInf(b.burst, 0) {
+		return
+	}
+	window := b.window
+	if window == 0 {
+		window = time.Duration(min(b.burst/b.rate, MaxWindow.Seconds()+1) * float64(time.Second))
+	}
+	seconds := roundWindow(int64(math.Ceil(window.Seconds() - 1e-6)))
+	n := int64(math.Floor(min(b.burst, MaxNumber)))
+	before := len(l.numbers.messages)
+	i.addNumber(&l.numbers.messages, l.name, n, seconds)
+	if len(l.numbers.messages) > before && b.window == 0 {
+		l.note("Bucket of %s: %d messages in %s, the time that fills it. Add a number for a shorter window if the burst was meant to be smaller than what the rate allows.",
+			b.text, n, FormatWindow(time.Duration(seconds)*time.Second))
+	}
+}
+
+// roundWindow rounds a length up to whole minutes above ten minutes, and to
+// whole hours above a day: rates are written with few digits.
+func roundWindow(seconds int64) int64 {
+	switch {
+	case seconds > 24*3600:
+		return (seconds + 3599) / 3600 * 3600
+	case seconds > 600:
+		return (seconds + 59) / 60 * 60
+	}
+	return max(1, seconds)
+}

@@ -1,0 +1,164 @@
+package ratelimit
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/pelletier/go-toml/v2"
+)
+
+// importText imports, and compiles what came out.
+func importText(t *testing.T, format, text string) (string, map[string]RuleConfig) {
+	t.Helper()
+	var b strings.Builder
+	if err := Import(format, strings.NewReader(text), &b); err != nil {
+		t.Fatal(err)
+	}
+	var file struct {
+		Limit map[string]RuleConfig `toml:"limit"`
+	}
+	if err := toml.Unmarshal([]byte(b.String()), &file); err != nil {
+		t.Fatalf("%v in:\n%s", err, b.String())
+	}
+	if _, err := Compile(file.Limit, Env{}); err != nil {
+		t.Fatalf("%v in:\n%s", err, b.String())
+	}
+	return b.String(), file.Limit
+}
+
+func hasLines(t *testing.T, text string, lines ...string) {
+	t.Helper()
+	for _, line := range lines {
+		if !strings.Contains(text, line) {
+			t.Errorf("%q is missing in:\n%s", line, text)
+		}
+	}
+}
+
+func TestImportPolicyd(t *testing.T) {
+	yaml := `debug: True
+user: "policyd-rate-limit"   # not a limit
+mysql_config:
+    user: "username"
+    passwd: "#secret"
+limits:
+    - [10, 60] # a minute
+    - [150, 86400]
+    -
+      - 5
+      - 9999999
+limits_by_id:
+    "boss@example.org": [[100, 60], [2000, 86400]]
+    shop:
+      - [20, 60]
+    192.0.2.7: [[7, 60]]
+    'free': []
+limit_by_sasl: True
+limit_by_ip: true
+limited_networks: ["0.0.0.0/0", "::/0"]
+`
+	text, limits := importText(t, "postfix-policyd-rate-limit", yaml)
+	hasLines(t, text, "[limit.user]\nper = \"user\"\nabsent = \"skip\"\nrecipients = [\"10/1m\", \"150/24h\"]\n",
+		"[limit.client_ip]\nper = \"client_ip\"\n", `"user=boss@example.org" = { recipients = ["100/1m", "2000/24h"] }`,
+		`"192.0.2.7" = { recipients = ["7/1m"] }`, `"user=shop" = { recipients = ["20/1m"] }`,
+		`"user=free" = { recipients = ["100000000000000/1s"] }`, "5 in 9999999 seconds is left out", "every recipient as a mail")
+	if strings.Contains(text, "secret") || len(limits["user"].Overrides) != 3 || len(limits["client_ip"].Overrides) != 1 {
+		t.Errorf("%s", text)
+	}
+	python := "limits = [\n  (30, 3600), # an hour\n  (50, 86400),\n]\nlimits_by_id = {'a@b.example': [(1, 60)], \"c\": []}\nlimit_by_sasl = False\nlimit_by_sender = True\n"
+	text, _ = importText(t, "postfix-policyd-rate-limit", python)
+	hasLines(t, text, "[limit.sender]\nper = \"sender\"\nrecipients = [\"30/1h\", \"50/24h\"]\n", `"a@b.example" = { recipients = ["1/1m"] }`)
+}
+
+func TestImportIredapd(t *testing.T) {
+	dump := "-- a dump\nINSERT INTO `throttle` VALUES (1,'@.','outbound',0,3600,10240000,100,-1),(2,'it''s@example.org','outbound',100,360,-1,0,1073741824);\n" +
+		"INSERT INTO throttle (account, kind, priority, period, max_msgs) VALUES ('@example.org', 'outbound', 60, 86400, 500), ('@.sub.example', 'outbound', 50, 60, 5);\n" +
+		"INSERT INTO throttle (account, kind, priority, period, max_msgs, max_rcpts) VALUES ('192.0.2.*', 'outbound', 70, 60, 9, 50), ('@ip','outbound',0,60,8,-1), ('x@y.example','inbound',1,60,1,-1);\n" +
+		"INSERT INTO throttle_tracking VALUES (1,1,'a',60,1,1,1,1);\n"
+	text, limits := importText(t, "iredapd", dump)
+	hasLines(t, text, "[limit.sender]\nper = \"sender\"\nrecipients = [\"100/1h\"]\n",
+		`"it's@example.org" = { recipients = ["100000000000000/1s"], bytes = ["1073741824/6m"] }`,
+		`"@example.org" = { recipients = ["500/24h"] }`, `"@sub.example" = { recipients = ["5/1m"] }`, `"@*.sub.example" = { recipients = ["5/1m"] }`,
+		"[limit.client_ip]\nper = \"client_ip\"\nrecipients = [\"8/1m\"]\n", `"192.0.2.0/24" = { recipients = ["9/1m"] }`,
+		"1 rows of kind inbound", "msg_size 10240000", "max_rcpts 50")
+	if len(limits) != 2 || len(limits["sender"].Overrides) != 4 {
+		t.Errorf("%s", text)
+	}
+	table := "id\taccount\tkind\tpriority\tperiod\tmsg_size\tmax_msgs\tmax_quota\n1\ta@example.org\toutbound\t100\t60\t-1\t12\t-1\n"
+	text, _ = importText(t, "iredapd", table)
+	hasLines(t, text, `"a@example.org" = { recipients = ["12/1m"] }`)
+	psql := " id |    account    |   kind   | period | max_msgs\n----+---------------+----------+--------+----------\n  1 | a@example.org | outbound |     60 |       12\n(1 row)\n"
+	text, _ = importText(t, "iredapd", psql)
+	hasLines(t, text, `"a@example.org" = { recipients = ["12/1m"] }`)
+}
+
+func TestImportRspamd(t *testing.T) {
+	conf := `# local.d/ratelimit.conf
+rates {
+  user = "20 / 1h";
+  ip_from = [100, 0.016666667];   /* burst, leak */
+  to_ip = "100 / 1s"
+  bounce_to = { bucket = { burst = 10; rate = "2 / 1h"; } }
+  by_domain = {
+    selector = 'from("smtp"):domain;ip';
+    bucket = [
+      { burst = 100, rate = "1 / 1m" },
+      { burst = 1000, rate = "10 / 1m" }
+    ]
+  }
+  "odd name" { selector = "user.lower"; bucket { burst = 5; rate = 0; } }
+}
+whitelisted_rcpts = "postmaster,mailer-daemon";
+max_rcpt = 5;
+whitelisted_user = "/etc/rspamd/users.map";
+`
+	text, limits := importText(t, "rspamd-ratelimit", "ratelimit {\n"+conf+"}\n")
+	hasLines(t, text, "[limit.user]\nper = \"user\"\nabsent = \"skip\"\nmessages = [\"20/1h\"]\n",
+		"[limit.ip_from]\nper = [\"client_ip\", \"sender\"]\nmessages = [\"100/1h40m\"]\n",
+		"[limit.by_domain]\nper = [\"sender_domain\", \"client_ip\"]\nmessages = [\"100/1h40m\"]\n",
+		"# [limit.to_ip]", "null_sender_limit", "max_rcpt = 5", "whitelisted_user is left out", "# [limit.\"odd name\"]", "burst 100, rate 1 / 1m: 100 messages in 1h40m")
+	if len(limits) != 3 {
+		t.Errorf("%s", text)
+	}
+	again, _ := importText(t, "rspamd-ratelimit", conf)
+	if again != text {
+		t.Error("with and without the name of the module it differs")
+	}
+}
+
+func TestImportRefusesWhatIsNoConfiguration(t *testing.T) {
+	for _, format := range ImportFormats {
+		for _, text := range []string{"", "hello\n", "{{{{{[[[[", "limits", "rates { user = ", "INSERT INTO throttle VALUES (1,"} {
+			var b strings.Builder
+			if err := Import(format, strings.NewReader(text), &b); err == nil && strings.Contains(b.String(), "\n[limit") {
+				t.Errorf("%s of %q: %s", format, text, b.String())
+			}
+		}
+	}
+	if err := Import("sendmail", strings.NewReader(""), &strings.Builder{}); err == nil || !strings.Contains(err.Error(), "iredapd") {
+		t.Errorf("unknown format: %v", err)
+	}
+}
+
+// Whatever a file holds, what is written is TOML, and its limits compile.
+func FuzzImport(f *testing.F) {
+	f.Add(0, "limits:\n - [10, 60]\nlimits_by_id: {\"a\\\"b\": [[1, 1]], c@d: []}\nlimit_by_sender: True\n")
+	f.Add(1, "INSERT INTO throttle VALUES (1,'@.','outbound',0,3600,1,100,-1),(2,'a\\'b@c','outbound',0,60,1,100,7);")
+	f.Add(1, "account\tperiod\tmax_msgs\n@x\t60\t1\n")
+	f.Add(2, "rates { user = \"20 / 1h\"; a_b { selector = \"ip\"; bucket = [{burst = 1; rate = 0.5}] } }")
+	f.Fuzz(func(t *testing.T, format int, text string) {
+		if format < 0 || format >= len(ImportFormats) {
+			return
+		}
+		var b strings.Builder
+		if Import(ImportFormats[format], strings.NewReader(text), &b) != nil {
+			return
+		}
+		var file struct {
+			Limit map[string]RuleConfig `toml:"limit"`
+		}
+		if err := toml.Unmarshal([]byte(b.String()), &file); err != nil {
+			t.Fatalf("%v of %q in:\n%s", err, text, b.String())
+		}
+	})
+}
