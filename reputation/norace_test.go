@@ -2,4 +2,7 @@
 
 package reputation
 
-const flood = 1_000_000
+const (
+	flood = 1_000_000
+	seeds = 10
+)

@@ -2,5 +2,8 @@
 
 package reputation
 
-// flood is smaller where each access to memory is checked.
-const flood = 80_000
+// What is smaller where each access to memory is checked.
+const (
+	flood = 80_000
+	seeds = 3 // of made-up traffic
+)
