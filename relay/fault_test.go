@@ -6,6 +6,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"postern/mail"
 	"postern/ratelimit"
@@ -294,4 +295,29 @@ func (c *countingStore) Take(ctx context.Context, b *ratelimit.Batch) error {
 func (c *countingStore) Refund(ctx context.Context, id ratelimit.Attempt, rs []ratelimit.Return) error {
 	c.refunds++
 	return c.Store.Refund(ctx, id, rs)
+}
+
+// A command line has one deadline, however slowly its octets come.
+func TestLineThatDribblesInIsGivenUp(t *testing.T) {
+	r := newRig(t)
+	r.set("", "timeouts.command 300ms")
+	p := r.dial()
+	p.send("EHLO x\r\nNOOP ")
+	p.want("250")
+	said := make(chan string, 1)
+	go func() { said <- p.reply() }()
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for range 1000 { // the line stays below its longest
+		select {
+		case got := <-said:
+			if !strings.HasPrefix(got, "421 4.4.2") {
+				t.Errorf("server said %q", got)
+			}
+			return
+		case <-tick.C:
+			p.send("x")
+		}
+	}
+	t.Error("the line was waited for as long as octets came")
 }
