@@ -27,6 +27,7 @@ func (n *node) openControl(file *config.File) error {
 	n.control = admin.NewControl(n.log)
 	n.control.Suppressions(n.judges.suppressions)
 	n.control.Held(n.judges.held)
+	n.control.Watch(n.watch)
 	n.control.Limits(n.limiter, n.completeFacts)
 	n.reputation.serveListings(n.control)
 	s := n.control.Server()

@@ -38,6 +38,9 @@ var verbs = []verb{
 	{"outliers", "try the detector of unusual senders on a journal or on other traffic", runOutliers},
 	{"suppressions", "list, add and remove recipients that are not to be tried", runSuppressions},
 	{"limits", "show, explain, reset and raise limits", runLimits},
+	{"senders", "list senders with today against usual, or show one", runSenders},
+	{"suspend", "defer all mail of a sender, user or client", runSuspend},
+	{"release", "end a suspension, throttle or alarm", runRelease},
 	{"replies", "say what replies of receivers mean, count them", runReplies},
 }
 

@@ -16,6 +16,7 @@ import (
 )
 
 const outliersUsage = `usage: relay outliers replay [-config FILE]
+       relay outliers explain [-config FILE] WHO
        relay outliers backtest [-config FILE] [-json] -journal FILE [FILE...]
 `
 
@@ -24,6 +25,8 @@ func runOutliers(io stdio, args []string) int {
 		switch args[0] {
 		case "replay":
 			return runReplay(io, args[1:])
+		case "explain":
+			return explainOutlier(io, args[1:])
 		case "backtest":
 			return runBacktest(io, args[1:])
 		case "-h", "-help", "--help", "help":

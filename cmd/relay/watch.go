@@ -2,6 +2,7 @@ package main
 
 import (
 	"path/filepath"
+	"strings"
 	"time"
 
 	"postern/config"
@@ -32,7 +33,10 @@ func (n *node) suspended(client, user, from string) relay.Suspension {
 		return relay.Suspension{}
 	}
 	s := relay.Suspension{Scope: v.Scope, Name: v.Name, Pace: v.Pace()}
-	if s.Scope == outlier.Client { // its name is the operator's, not the client's
+	switch s.Scope {
+	case outlier.Sender:
+		s.Name = "<" + strings.Trim(s.Name, "<>") + ">"
+	case outlier.Client: // its name is the operator's, not the client's
 		s.Name = "this client"
 	}
 	if !v.Until.IsZero() {

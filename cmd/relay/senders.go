@@ -1,0 +1,172 @@
+package main
+
+import (
+	"cmp"
+	"fmt"
+	"net/url"
+	"strings"
+	"time"
+
+	"postern/admin"
+	"postern/outlier"
+)
+
+// runSenders lists what the watch knows about senders, or shows one.
+func runSenders(io stdio, args []string) int {
+	if len(args) > 0 && args[0] == "show" {
+		return showSender(io, args[1:])
+	}
+	v := newControlVerb(io, "senders")
+	scope := v.flags.String("scope", "", "list a `scope`: sender, user or client")
+	state := v.flags.String("state", "", "only in this `state` or a harder one: alert, throttle, suspend")
+	match := v.flags.String("match", "", "only names with this `text`")
+	sort := v.flags.String("sort", "", "by "+strings.Join(outlier.Sorts, ", ")+"; otherwise by state, then score")
+	n := v.flags.Int("n", 100, "how many at most")
+	if _, status, ok := v.parse(args, 0); !ok {
+		return status
+	}
+	var list admin.SenderList
+	err := v.get("/senders", url.Values{"scope": {*scope}, "state": {*state}, "match": {*match}, "sort": {*sort}, "n": {fmt.Sprint(*n)}}, &list)
+	if err != nil {
+		return v.fail(err)
+	}
+	return v.print(list, func(w writer) {
+		fmt.Fprintln(w, "NAME\tSTATE\tSCORE\tLAST 1H\tUSUAL\tLAST 24H\tUSUAL\tLAST MAIL\tLAST ALARM\tREASON")
+		for _, r := range list.Rows {
+			fmt.Fprintf(w, "%s\t%s\t%.2f\t%d\t%d\t%d\t%d\t%s\t%s\t%s\n", r.Name, stateWords(&r), r.Score, r.Hour, r.UsualHr, r.Day, r.UsualDay,
+				shortTime(r.Last), shortTime(r.LastAlarm), r.Reason)
+		}
+		if list.All > len(list.Rows) {
+			fmt.Fprintf(w, "... and %d more; see -n\n", list.All-len(list.Rows))
+		}
+	})
+}
+
+func stateWords(r *outlier.Row) string {
+	s := map[outlier.Level]string{outlier.Throttled: "throttled", outlier.Suspended: "suspended"}[r.State]
+	if s == "" {
+		s = r.State.String()
+	}
+	if r.State == outlier.Normal {
+		return s
+	}
+	if r.Shadow {
+		s += " (shadow)"
+	}
+	if r.Until.IsZero() {
+		return s + " until released"
+	}
+	return s + " until " + shortTime(r.Until)
+}
+
+// target is the one word of a command: who is meant.
+func (v *controlVerb) target(args []string) (name string, status int, ok bool) {
+	words, status, ok := v.parse(args, 1)
+	if ok && len(words) == 0 {
+		return "", v.misuse("name a sender, user:NAME or client:NAME"), false
+	}
+	if !ok {
+		return "", status, false
+	}
+	return words[0], 0, true
+}
+
+func (v *controlVerb) detail(name string) (d outlier.Detail, err error) {
+	err = v.get("/senders/show", url.Values{"name": {name}}, &d)
+	return d, err
+}
+
+func showSender(io stdio, args []string) int {
+	v := newControlVerb(io, "senders show")
+	name, status, ok := v.target(args)
+	if !ok {
+		return status
+	}
+	d, err := v.detail(name)
+	if err != nil {
+		return v.fail(err)
+	}
+	return v.print(d, func(w writer) { writeDetail(w, &d) })
+}
+
+func writeDetail(w writer, d *outlier.Detail) {
+	line := func(key, format string, args ...any) { fmt.Fprintf(w, "%s\t%s\n", key, fmt.Sprintf(format, args...)) }
+	line(d.Scope, "%s", d.Name)
+	line("client", "%s", cmp.Or(d.Client, "-"))
+	line("state", "%s%s", stateWords(&d.Row), prefixed(": ", d.Reason)+prefixed(", by ", d.By))
+	line("score", "%.2f", d.Score)
+	if d.Messages > 0 {
+		line("messages", "%d since %s, the latest %s", d.Messages, d.First.Format(time.DateOnly), shortTime(d.Last))
+	}
+	if len(d.History) > 0 {
+		line("14 days", "%s  %v recipients a day, today last", outlier.Sparkline(d.History), d.History)
+	}
+	for _, win := range d.Windows {
+		line(win.Kind+" "+win.Window, "%.0f now, usual most %.0f", win.Now, win.Record)
+	}
+	if d.Away > 0 {
+		line("turned away", "%d recipients refused here, aborted or in shadow, within about an hour", d.Away)
+	}
+	if d.Names != nil {
+		line("sender names", "%.0f in use within the hour, %.0f new within 24 h, usual most %.0f", d.Names.InUse, d.Names.New, d.Names.UsualNew)
+	}
+	for _, p := range d.Expected {
+		text, _ := p.MarshalText()
+		line("expected", "%s", text)
+	}
+	for _, a := range d.Alarms {
+		line("alarm", "%s score %.2f: %s", shortTime(a.Time), a.Score, a.Reason)
+	}
+}
+
+// explainOutlier prints the arithmetic of a present score.
+func explainOutlier(io stdio, args []string) int {
+	v := newControlVerb(io, "outliers explain")
+	name, status, ok := v.target(args)
+	if !ok {
+		return status
+	}
+	d, err := v.detail(name)
+	switch {
+	case err != nil:
+		return v.fail(err)
+	case d.Explain == nil:
+		return v.fail(fmt.Errorf("%s %s has sent nothing yet", d.Scope, d.Name))
+	}
+	return v.print(d.Explain, func(w writer) { fmt.Fprint(w, d.Explain.String()) })
+}
+
+func runSuspend(io stdio, args []string) int {
+	v := newControlVerb(io, "suspend")
+	var o admin.SuspendOrder
+	v.flags.Func("for", "how `long`, as 24h; otherwise until released", durationFlag(&o.For))
+	v.flags.StringVar(&o.Reason, "reason", "", "why; a `text` for the log and the list")
+	return v.order(args, "/suspend", &o)
+}
+
+func runRelease(io stdio, args []string) int {
+	v := newControlVerb(io, "release")
+	var o admin.SuspendOrder
+	v.flags.BoolVar(&o.Learn, "learn", false, "what was sent was legitimate: take it into the record")
+	v.flags.StringVar(&o.Reason, "reason", "", "why; a `text` for the log")
+	return v.order(args, "/release", &o)
+}
+
+func (v *controlVerb) order(args []string, path string, o *admin.SuspendOrder) int {
+	name, status, ok := v.target(args)
+	if !ok {
+		return status
+	}
+	if path == "/suspend" && o.Reason == "" {
+		return v.misuse("-reason is missing; say why, for the log")
+	}
+	o.Name = name
+	var s outlier.State
+	if err := v.act(path, o, &s); err != nil {
+		return v.fail(err)
+	}
+	return v.print(s, func(w writer) {
+		r := outlier.Row{State: s.Level, Until: s.Until}
+		fmt.Fprintf(w, "%s %s is now %s\n", s.Scope, s.Name, stateWords(&r))
+	})
+}
