@@ -110,8 +110,9 @@ type client struct {
 	latencies []time.Duration
 }
 
+// more reports whether there is another mail to send; the first one always is.
 func (c *client) more(now time.Time) bool {
-	return now.Before(c.deadline) && (c.limit == 0 || c.count < c.limit)
+	return c.count == 0 || now.Before(c.deadline) && (c.limit == 0 || c.count < c.limit)
 }
 
 // dial connects and says EHLO.
