@@ -41,6 +41,7 @@ var table = map[string]rule{
 	"reputation": {outside: []string{dns, "blitiri.com.ar/go/spf"}},
 	"scan":       {ours: []string{"mail"}, outside: []string{"github.com/emersion/go-milter"}},
 	"journal":    {ours: []string{"mail"}},
+	"simulate":   {ours: []string{"mail", "ratelimit", "journal"}},
 	"relay":      {ours: leaves, outside: []string{"github.com/pires/go-proxyproto", "golang.org/x/sys"}},
 	"admin": {ours: []string{"mail", "outlier", "ratelimit", "reputation"},
 		outside: []string{"github.com/prometheus/client_golang"}},

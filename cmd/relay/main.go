@@ -41,6 +41,9 @@ var verbs = []verb{
 	{"senders", "list senders with today against usual, or show one", runSenders},
 	{"suspend", "defer all mail of a sender, user or client", runSuspend},
 	{"release", "end a suspension, throttle or alarm", runRelease},
+	{"simulate", "say what the limits of a configuration would have refused of past mail", runSimulate},
+	{"suggest", "find limits that hold past mail, with headroom", runSuggest},
+	{"import", "read the limits of another program", runImport},
 	{"replies", "say what replies of receivers mean, count them", runReplies},
 }
 
