@@ -2,6 +2,7 @@ package upstream
 
 import (
 	"bytes"
+	"context"
 	"crypto/x509"
 	"encoding/pem"
 	"fmt"
@@ -77,7 +78,8 @@ func postfixMain(dir, port, pair string) string {
 		"smtpd_tls_security_level = may", "smtpd_tls_chain_files = " + pair,
 		"smtpd_sender_restrictions = inline:{{refused@a.example = 550 5.7.1 sender refused}}",
 		"smtpd_recipient_restrictions = inline:{{nobody@b.example = 550 5.1.1 nobody here},{later@b.example = 450 4.2.0 later}}",
-		"header_checks = regexp:{{/^Subject: spam/ REJECT 5.7.1 no spam}}", "message_size_limit = 5000000", "",
+		"header_checks = regexp:{{/^Subject: spam/ REJECT 5.7.1 no spam}}", "message_size_limit = 5000000",
+		"minimal_backoff_time = 1s", "maximal_backoff_time = 2s", "queue_run_delay = 1s", "",
 	}, "\n")
 }
 
@@ -156,7 +158,9 @@ func TestAgainstPostfix(t *testing.T) {
 			t.Errorf("%s: too large: %v", name, got)
 		}
 	}
-	ms, err := end.Wait(t.Context(), len(want))
+	ctx, cancel := context.WithTimeout(t.Context(), long)
+	defer cancel()
+	ms, err := end.Wait(ctx, len(want))
 	if err != nil {
 		t.Fatalf("%d of %d came through: %v", len(ms), len(want), err)
 	}
