@@ -30,7 +30,7 @@ func (s *session) extensions() []string {
 		"8BITMIME", "SMTPUTF8", "DSN", "ENHANCEDSTATUSCODES", "CHUNKING",
 		"LIMITS RCPTMAX=" + strconv.Itoa(s.snap.Message.MaxRecipients), // RFC 9422
 	}
-	if s.lis.tls != nil && !s.peer.TLS.On() {
+	if s.set.tls != nil && !s.peer.TLS.On() {
 		ext = append(ext, "STARTTLS")
 	}
 	if s.peer.TLS.On() {

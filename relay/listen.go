@@ -6,9 +6,11 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/pires/go-proxyproto"
@@ -17,10 +19,15 @@ import (
 // listener is one [listener.NAME] at work.
 type listener struct {
 	name string
-	cfg  ListenerConfig
-	tls  *tlsFiles // nil: no TLS
 	ln   net.Listener
+	set  atomic.Pointer[settings]
 	caps connCaps
+}
+
+// settings of a listener; a connection keeps those that it began under.
+type settings struct {
+	cfg ListenerConfig
+	tls *tlsFiles // nil: no TLS
 }
 
 // certificateCheck is how often certificate files are looked at.
@@ -36,13 +43,29 @@ func Listen(name string, cfg ListenerConfig) (*Listener, error) {
 	if err != nil {
 		return nil, fmt.Errorf("listener.%s: %w", name, err)
 	}
-	return &Listener{listener{name: name, cfg: cfg, tls: files, ln: ln, caps: connCaps{
-		total: cfg.MaxConnections, each: cfg.MaxConnectionsPerIP, by: map[netip.Prefix]int{},
-	}}}, nil
+	l := &Listener{listener{name: name, ln: ln, caps: connCaps{by: map[netip.Prefix]int{}}}}
+	l.l.use(&settings{cfg, files})
+	return l, nil
 }
 
-// Listener is an open port, not served yet.
+func (l *listener) use(set *settings) {
+	l.set.Store(set)
+	l.caps.set(set.cfg.MaxConnections, set.cfg.MaxConnectionsPerIP)
+}
+
+// Listener is an open port.
 type Listener struct{ l listener }
+
+// Change puts other settings in force for connections that come from now on.
+// The address stays. On an error everything is as before.
+func (l *Listener) Change(cfg ListenerConfig) error {
+	files, err := loadTLS(&cfg)
+	if err != nil {
+		return fmt.Errorf("listener.%s: %w", l.l.name, err)
+	}
+	l.l.use(&settings{cfg, files})
+	return nil
+}
 
 // Addr is where it listens.
 func (l *Listener) Addr() net.Addr { return l.l.ln.Addr() }
@@ -65,10 +88,24 @@ func (s *Server) Serve(ctx context.Context, lis *Listener) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	context.AfterFunc(ctx, func() { l.ln.Close() })
-	if l.tls != nil {
-		go l.tls.watch(ctx, certificateCheck, s.log, l.name)
-	}
+	go l.watchFiles(ctx, s.log)
 	return s.accept(ctx, l)
+}
+
+// watchFiles looks at the certificate files until ctx ends.
+func (l *listener) watchFiles(ctx context.Context, log *slog.Logger) {
+	tick := time.NewTicker(certificateCheck)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			if files := l.set.Load().tls; files != nil {
+				files.refresh(log, l.name)
+			}
+		}
+	}
 }
 
 func (s *Server) accept(ctx context.Context, l *listener) error {
@@ -98,7 +135,7 @@ func (s *Server) accept(ctx context.Context, l *listener) error {
 // told why; the few octets fit into an empty socket, so that this never waits.
 func (s *Server) turnAway(l *listener, conn net.Conn, cap string) {
 	s.fault("connection cap", fmt.Errorf("%s of listener %s reached", cap, l.name))
-	if l.cfg.TLS != TLSImplicit {
+	if l.set.Load().cfg.TLS != TLSImplicit {
 		conn.SetWriteDeadline(time.Now().Add(time.Second))
 		conn.Write(replyTooManyConnections().AppendTo(nil))
 	}
@@ -112,7 +149,7 @@ func (s *Server) serveConn(l *listener, conn net.Conn) {
 	c := s.newSession(l, conn)
 	defer c.cancel()
 	if !s.add(c) {
-		if l.cfg.TLS != TLSImplicit {
+		if c.set.cfg.TLS != TLSImplicit {
 			c.reply(replyShutdown(c.snap.Hostname))
 			c.flush()
 		}
@@ -130,8 +167,8 @@ func (s *Server) serveConn(l *listener, conn net.Conn) {
 	}
 	c.countedIP = c.peer.Addr.Addr()
 	defer func() { l.caps.leaveIP(c.countedIP) }()
-	c.trusted = contains(l.cfg.XClientFrom, c.countedIP)
-	if l.cfg.TLS == TLSImplicit && c.handshake() != nil {
+	c.trusted = contains(c.set.cfg.XClientFrom, c.countedIP)
+	if c.set.cfg.TLS == TLSImplicit && c.handshake() != nil {
 		return
 	}
 	c.run()
@@ -143,7 +180,7 @@ func (s *Server) serveConn(l *listener, conn net.Conn) {
 
 func (s *Server) newSession(l *listener, conn net.Conn) *session {
 	snap := s.snapshot()
-	c := &session{wire: newWire(conn, snap.Timeouts.Write), raw: conn, srv: s, lis: l, snap: snap, log: s.log}
+	c := &session{wire: newWire(conn, snap.Timeouts.Write), raw: conn, srv: s, lis: l, set: l.set.Load(), snap: snap, log: s.log}
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	c.peer.Listener = l.name
 	c.peer.Addr, c.peer.Local = addrPort(conn.RemoteAddr()), addrPort(conn.LocalAddr())
@@ -160,7 +197,7 @@ func (s *Server) recovered(c *session) {
 // proxyHeader reads the PROXY header that a configured proxy must send; from
 // others none is looked for, so that one of theirs is just a wrong command.
 func (s *session) proxyHeader() error {
-	if !contains(s.lis.cfg.ProxyProtocolFrom, s.peer.Addr.Addr()) {
+	if !contains(s.set.cfg.ProxyProtocolFrom, s.peer.Addr.Addr()) {
 		return nil
 	}
 	if err := s.beginWait(time.Now().Add(s.snap.Timeouts.Greeting)); err != nil {
@@ -212,6 +249,12 @@ type connCaps struct {
 	mu          sync.Mutex
 	open        int
 	by          map[netip.Prefix]int
+}
+
+func (c *connCaps) set(total, each int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.total, c.each = total, each
 }
 
 func (c *connCaps) enter() bool {

@@ -326,7 +326,7 @@ func (r *rig) start() string {
 	}
 	r.lis = lis
 	if r.public {
-		lis.l.cfg.Address = netip.MustParseAddrPort("192.0.2.1:25")
+		lis.l.set.Load().cfg.Address = netip.MustParseAddrPort("192.0.2.1:25")
 	}
 	var storeConfig ratelimit.StoreConfig
 	storeConfig.SetDefaults()

@@ -24,7 +24,7 @@ func (s *session) mechanisms() (m []string) {
 }
 
 func (s *session) passwordsSafe() bool {
-	return s.peer.TLS.On() || s.lis.cfg.Address.Addr().IsLoopback()
+	return s.peer.TLS.On() || s.set.cfg.Address.Addr().IsLoopback()
 }
 
 // auth carries out AUTH (RFC 4954).

@@ -22,6 +22,7 @@ type session struct {
 	raw  net.Conn // below TLS: for deadlines set by other goroutines
 	srv  *Server
 	lis  *listener
+	set  *settings
 	snap *Snapshot // of the present command; a transaction keeps its own
 	log  *slog.Logger
 	ctx  context.Context // ends when the connection is cut off
@@ -257,7 +258,7 @@ func (s *session) dispatch(name string, arg []byte, spaced bool) error {
 			return s.fail(r)
 		}
 	}
-	if s.lis.cfg.TLS == TLSRequired && !s.peer.TLS.On() && !allowedBeforeTLS[name] {
+	if s.set.cfg.TLS == TLSRequired && !s.peer.TLS.On() && !allowedBeforeTLS[name] {
 		return s.fail(replyTLSFirst())
 	}
 	switch name {
@@ -351,7 +352,7 @@ func (s *session) startTLS() error {
 	switch {
 	case s.peer.TLS.On():
 		return s.fail(replyTLSActive())
-	case s.lis.tls == nil:
+	case s.set.tls == nil:
 		return s.fail(replyTLSNotOffered())
 	case s.tx != nil:
 		return s.fail(replyInTransaction())
@@ -375,7 +376,7 @@ func (s *session) handshake() error {
 	if err := s.beginWait(time.Now().Add(s.snap.Timeouts.Greeting)); err != nil {
 		return err
 	}
-	conn := tls.Server(s.conn, s.lis.tls.config())
+	conn := tls.Server(s.conn, s.set.tls.config())
 	err := conn.HandshakeContext(s.ctx)
 	s.endWait()
 	if err != nil {

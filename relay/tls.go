@@ -1,14 +1,12 @@
 package relay
 
 import (
-	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
 	"log/slog"
 	"os"
 	"sync/atomic"
-	"time"
 )
 
 // tlsFiles is the TLS side of one listener. Its files are read at start and
@@ -88,20 +86,6 @@ func (f *tlsFiles) refresh(log *slog.Logger, listener string) {
 		return
 	}
 	log.Info("certificate reloaded", "listener", listener)
-}
-
-// watch looks at the files until ctx ends.
-func (f *tlsFiles) watch(ctx context.Context, every time.Duration, log *slog.Logger, listener string) {
-	tick := time.NewTicker(every)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-			f.refresh(log, listener)
-		}
-	}
 }
 
 // certificateNames are the names (SAN) of a client certificate that has been

@@ -33,7 +33,7 @@ func TestCertificateIsReadAgain(t *testing.T) {
 	r.listener.TLS = TLSImplicit
 	r.start()
 	dir := filepath.Dir(r.listener.Certificate)
-	files := r.lis.l.tls
+	files := r.lis.l.set.Load().tls
 	log := r.server.log
 	first := r.shows("relay.test")
 	files.refresh(log, "test")

@@ -44,6 +44,7 @@ type node struct {
 	redis      redis.UniversalClient // nil: everything is kept in process
 	control    *admin.Control
 	server     *relay.Server
+	listeners  map[string]*listening
 
 	background context.Context
 	serving    sync.WaitGroup
@@ -68,17 +69,16 @@ func startNode(io stdio, file *config.File) (_ *node, err error) {
 	if err := n.openAdmin(file.Admin); err != nil {
 		return nil, err
 	}
-	listeners, err := n.listen(file)
-	if err != nil {
+	if err := n.listen(file); err != nil {
 		return nil, err
 	}
 	if err := n.openControl(file); err != nil {
-		for _, l := range listeners {
-			l.Close()
-		}
+		n.closeListeners(n.listeners)
 		return nil, err
 	}
-	n.serve(listeners)
+	for name := range n.listeners {
+		n.serve(name)
+	}
 	n.run(func(ctx context.Context) { n.self.report(ctx, file, n.log) })
 	return n, nil
 }
@@ -112,7 +112,7 @@ func (n *node) prepare(file *config.File) error {
 	}
 	n.reputation, err = newReputationWatch(file, n.rules.snapshot.Signers, reputationParts{
 		log: n.log, held: n.judges.held, changed: n.metrics.CountChange,
-		suspend: func(o outlier.Order) error { _, err := n.watch.Suspend(o); return err },
+		suspend: func(o outlier.Order) error { _, err := n.watch.Suspend(o); return err }, scores: n.outlierScore,
 	})
 	if err != nil {
 		return fmt.Errorf("reputation: %w", err)
@@ -171,48 +171,6 @@ func (n *node) lockState(file *config.File) error {
 	return nil
 }
 
-// listen opens all ports before any is served.
-func (n *node) listen(file *config.File) (all []*relay.Listener, err error) {
-	for name, cfg := range file.Listener {
-		l, err := relay.Listen(name, cfg)
-		if err != nil {
-			for _, l := range all {
-				l.Close()
-			}
-			return nil, explainListen(cfg.Address.String(), err)
-		}
-		n.log.Info("listening", "listener", name, "address", l.Addr().String(), "tls", string(cfg.TLS))
-		all = append(all, l)
-	}
-	return all, nil
-}
-
-// explainListen adds the remedy to what the system says about a port.
-func explainListen(address string, err error) error {
-	switch {
-	case errors.Is(err, syscall.EADDRINUSE):
-		return fmt.Errorf("%w; stop the process that has %s, or choose another address", err, address)
-	case errors.Is(err, syscall.EACCES):
-		return fmt.Errorf("%w; ports below 1024 need CAP_NET_BIND_SERVICE, see examples/postern.service", err)
-	case errors.Is(err, syscall.EADDRNOTAVAIL):
-		return fmt.Errorf("%w; choose an address that this machine has", err)
-	}
-	return err
-}
-
-func (n *node) serve(listeners []*relay.Listener) {
-	for _, l := range listeners {
-		n.run(func(ctx context.Context) {
-			if err := n.server.Serve(ctx, l); !errors.Is(err, relay.ErrStopped) {
-				select {
-				case n.failed <- err:
-				default:
-				}
-			}
-		})
-	}
-}
-
 // openAdmin serves metrics and health.
 func (n *node) openAdmin(cfg config.AdminConfig) error {
 	if !cfg.Address.IsValid() {
@@ -248,6 +206,10 @@ func (n *node) reload(file *config.File) error {
 	for _, what := range fixedAtStart(n.rules.file, file) {
 		n.log.Warn("a change waits for the next start", "key", what)
 	}
+	if err := n.relisten(file.Listener); err != nil {
+		next.retire(n.background, n.rules)
+		return err
+	}
 	if err := n.watch.SetConfig(file.Outlier); err != nil {
 		next.retire(n.background, n.rules)
 		return err
@@ -271,7 +233,7 @@ func fixedAtStart(old, file *config.File) (keys []string) {
 		key      string
 		old, new any
 	}{
-		{"listener", old.Listener, file.Listener}, {"state_dir", old.StateDir, file.StateDir},
+		{"state_dir", old.StateDir, file.StateDir},
 		{"store", old.Store, file.Store}, {"redis", old.Redis, file.Redis}, {"journal", old.Journal, file.Journal},
 		{"log.format", old.Log.Format, file.Log.Format}, {"control", old.Control, file.Control}, {"admin", old.Admin, file.Admin},
 	} {

@@ -265,3 +265,61 @@ func TestServeLocksItsState(t *testing.T) {
 	}
 	p.stop()
 }
+
+// TestServeReloadsListeners: a listener comes, changes and goes with the file,
+// and what is open goes on.
+func TestServeReloadsListeners(t *testing.T) {
+	up := smtptest.Start(t, smtptest.Options{})
+	text := basic(up, "")
+	p := startRelay(t, text)
+	first := p.address("mta")
+	path := filepath.Join(p.dir, "relay.toml")
+	old := dialSMTP(t, first)
+
+	second := freeAddress(t)
+	more := text + fmt.Sprintf("[listener.second]\naddress = %q\nmax_connections = 1\n", second)
+	reload := func(text string) {
+		t.Helper()
+		n := p.count("configuration reloaded")
+		writeFile(t, path, text)
+		p.signal(syscall.SIGHUP)
+		p.waitCount("configuration reloaded", n+1)
+	}
+	reload(more)
+	one := dialSMTP(t, second)
+	conn, err := net.Dial("tcp", second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if r, _ := readReply(bufio.NewReader(conn)); !strings.HasPrefix(r, "421 4.7.0") {
+		t.Errorf("one connection too many got %q", r)
+	}
+	reload(strings.Replace(more, "max_connections = 1\n", "max_connections = 5\n", 1))
+	two := dialSMTP(t, second)
+
+	// A port that is in use: nothing changes.
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	writeFile(t, path, text+fmt.Sprintf("[listener.third]\naddress = %q\n", taken.Addr()))
+	p.signal(syscall.SIGHUP)
+	p.expect("not reloaded.*listener.third: .*address already in use")
+	dialSMTP(t, second).conn.Close()
+
+	reload(text)
+	p.expect("no longer listening.* listener=second")
+	if conn, err := net.Dial("tcp", second); err == nil {
+		conn.Close()
+		t.Error("the second listener still takes connections")
+	}
+	for _, d := range []*smtpDialog{old, one, two} {
+		d.say("MAIL FROM:<a@example.org>", "250")
+		d.say("RCPT TO:<b@dest.example>", "250")
+		d.say("RSET", "250")
+		d.conn.Close()
+	}
+	p.stop()
+}
