@@ -51,17 +51,27 @@ func (h *History) Suspects(streams []string, at time.Time, outlier func(kind, na
 		if e.Last.Before(at.Add(-h.lookBack)) {
 			continue
 		}
-		s := h.judge(k, e, at)
-		if outlier != nil {
+		list = append(list, h.judge(k, e, at))
+	}
+	sortSuspects(list)
+	if outlier != nil {
+		for i := range list[:min(len(list), maxScored)] {
+			s := &list[i]
 			s.Outlier = outlier(s.Kind, s.Name, s.Client)
 			s.weigh(s.Outlier)
 		}
-		list = append(list, s)
+		sortSuspects(list)
 	}
+	return dropEchoes(list)
+}
+
+// maxScored is how many of the first are looked up in the outlier watch.
+const maxScored = 100
+
+func sortSuspects(list []Suspect) {
 	slices.SortFunc(list, func(a, b Suspect) int {
 		return cmp.Or(cmp.Compare(b.Score, a.Score), cmp.Compare(kindRank(a.Kind), kindRank(b.Kind)), cmp.Compare(a.Name, b.Name))
 	})
-	return dropEchoes(list)
 }
 
 // kindRank puts the narrower kind first.

@@ -21,7 +21,7 @@ const listingsUsage = `usage: relay listings [-json] -config FILE
        relay listings zones [-json] -config FILE
        relay listings resume -config FILE STREAM
        relay listings findings [-json] -config FILE
-       relay listings suspects [-at TIME] [-stream S] [-look-back 24h] [-n 10] [-json] -journal FILE [FILE...]
+       relay listings suspects [-at TIME] [-stream S] [-look-back 24h] [-n 10] [-json] -config FILE | -journal FILE [FILE...]
 `
 
 func runListings(io stdio, args []string) int {
@@ -250,8 +250,9 @@ func runSuspects(io stdio, args []string) int {
 	if !ok {
 		return status
 	}
-	if files = append(files, words...); len(files) == 0 {
-		return v.misuse("-journal is missing; name the files to read")
+	files, err := journalsNamed(v.config, append(files, words...))
+	if err != nil {
+		return v.misuse("%v", err)
 	}
 	if lookBack < time.Hour || lookBack > 7*24*time.Hour {
 		return v.fail(errors.New("-look-back is not between 1h and 7d"))

@@ -12,13 +12,14 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"postern/config"
 	"postern/journal"
 	"postern/mail"
 	"postern/upstream"
 )
 
 const repliesUsage = `usage: relay replies classify [-stage S] [-rules FILE] [-json] [REPLY]
-       relay replies top [-by class,stream,destination,sender] [-n 20] [-since 24h] [-rules FILE] [-json] -journal FILE [FILE...]
+       relay replies top [-by class,stream,destination,sender] [-n 20] [-since 24h] [-rules FILE] [-json] -config FILE | -journal FILE [FILE...]
        relay replies rules
 `
 
@@ -117,13 +118,14 @@ const maxTopRows = 100_000
 
 // runTop counts the refusals that upstreams gave, from the journal.
 func runTop(io stdio, args []string) int {
-	var file, by string
+	var file, by, path string
 	var asJSON bool
 	var since time.Duration
 	var n int
 	var files []string
 	f := repliesFlags(io, "top", &file, &asJSON)
 	f.StringVar(&by, "by", "class,stream,destination,sender", "`columns` to count by, of "+strings.Join(topColumns, ", "))
+	f.StringVar(&path, "config", "", "configuration `file` that names the journal and the rules")
 	f.IntVar(&n, "n", 20, "number of rows; 0: all")
 	f.DurationVar(&since, "since", 0, "only transactions of this last `time`; 0: all")
 	f.Func("journal", "`file` of the journal, - for standard input; several flags or further arguments: several files", func(s string) error {
@@ -140,9 +142,15 @@ func runTop(io stdio, args []string) int {
 			return exitUsage
 		}
 	}
-	if files = append(files, f.Args()...); len(files) == 0 {
-		fmt.Fprintln(io.err, "relay replies top: -journal is missing; name the files to read")
+	files, err := journalsNamed(path, append(files, f.Args()...))
+	if err != nil {
+		fmt.Fprintf(io.err, "relay replies top: %v\n", err)
 		return exitUsage
+	}
+	if file == "" && path != "" {
+		if c, _, err := config.Load(path); err == nil {
+			file = c.Reputation.ReplyRules
+		}
 	}
 	rules, err := upstream.LoadRules(file)
 	if err != nil {

@@ -98,6 +98,16 @@ func (w *reputationWatch) setup(f *config.File, signers *dkimsign.Signers) reput
 	return reputation.Setup{Config: f.Reputation, Identity: identityOf(f, signers)}
 }
 
+// outlierScore is how far a sender, user or client is from its own past now; 0
+// where the watch does not know it.
+func (n *node) outlierScore(scope, name string) float64 {
+	d, err := n.watch.Show(scope, name)
+	if err != nil {
+		return 0
+	}
+	return d.Score
+}
+
 // reload takes a new configuration over; the checks run anew. signers are those
 // that sign from now on.
 func (w *reputationWatch) reload(f *config.File, signers *dkimsign.Signers) error {
