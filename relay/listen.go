@@ -85,11 +85,18 @@ func (s *Server) Serve(ctx context.Context, lis *Listener) error {
 	}
 	s.listeners[l.ln] = struct{}{}
 	s.mu.Unlock()
+	defer s.forget(l.ln)
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	context.AfterFunc(ctx, func() { l.ln.Close() })
 	go l.watchFiles(ctx, s.log)
 	return s.accept(ctx, l)
+}
+
+func (s *Server) forget(ln net.Listener) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.listeners, ln)
 }
 
 // watchFiles looks at the certificate files until ctx ends.

@@ -42,8 +42,8 @@ func TestIdleConnectionIsCheap(t *testing.T) {
 		most float64
 		do   func(*peer)
 	}{
-		{"at rest", 16 << 10, atRest},
-		{"behind a message", 24 << 10, func(p *peer) {
+		{"at rest", 20 << 10, atRest},
+		{"behind a message", 26 << 10, func(p *peer) {
 			p.want("220")
 			p.open("b@dest.example")
 			p.send(plainMail)
