@@ -69,11 +69,7 @@ func startNode(io stdio, file *config.File) (_ *node, err error) {
 	if err := n.openAdmin(file.Admin); err != nil {
 		return nil, err
 	}
-	if err := n.listen(file); err != nil {
-		return nil, err
-	}
 	if err := n.openControl(file); err != nil {
-		n.closeListeners(n.listeners)
 		return nil, err
 	}
 	for name := range n.listeners {
@@ -91,6 +87,10 @@ func (n *node) prepare(file *config.File) error {
 	if err := n.lockState(file); err != nil {
 		return err
 	}
+	if err := n.listen(file); err != nil {
+		return err
+	}
+	n.opened.add(func(context.Context) { n.closeListeners(n.listeners) })
 	if err := n.openRedis(file); err != nil {
 		return err
 	}
