@@ -161,7 +161,7 @@ func testHardCap(t *testing.T, bed testBed) {
 	rnd := rand.New(rand.NewPCG(1, 2))
 	lengths := []time.Duration{time.Second, time.Minute, time.Hour, 24 * time.Hour, 31 * 24 * time.Hour}
 	for i, length := range lengths {
-		for j, most := range []int64{1, 7, 90, 300} {
+		for j, most := range []int64{1, 7, 80, 200} {
 			if (bed.once || bed.light) && (i+j)%3 != 0 {
 				continue // of Redis every call is a round trip
 			}

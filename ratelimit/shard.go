@@ -177,8 +177,8 @@ func (sh *shard) sweep(n int, now int64) {
 const evictable = 128
 
 // evict forgets the record of least use among a few drawn at random: the one
-// whose fullest live window is the least full. It reports whether it found one
-// under half of its limits.
+// whose fullest live window is the least full, or of these the oldest. It
+// reports whether it found one under half of its limits.
 func (sh *shard) evict(now int64) bool {
 	i, ok := sh.leastUsed(now, func(record) bool { return true })
 	if ok {
@@ -200,9 +200,11 @@ func (sh *shard) evictExt(now int64) bool {
 	return true
 }
 
+// leastUsed is the record with the least use among a few, of several the one
+// that was charged the longest ago.
 func (sh *shard) leastUsed(now int64, fits func(record) bool) (best uint32, ok bool) {
-	least, seen := evictable, 0
-	for tried := 0; tried < 256 && (seen < 16 || least == evictable); tried++ {
+	least, seen := uint64(evictable)<<32, 0
+	for tried := 0; tried < 256 && (seen < 16 || !ok); tried++ {
 		i := rand.Uint32N(max(1, sh.next))
 		if i >= sh.next {
 			return 0, false
@@ -212,11 +214,11 @@ func (sh *shard) leastUsed(now int64, fits func(record) bool) (best uint32, ok b
 			continue
 		}
 		seen++
-		if fill := sh.fill(r, now); fill < least {
-			best, least = i, fill
+		if use := uint64(sh.fill(r, now))<<32 | uint64(r.touched()); use < least {
+			best, least, ok = i, use, true
 		}
 	}
-	return best, least < evictable
+	return best, ok
 }
 
 // fill is the use of the fullest window as it was at its last charge, 0 to 255,
