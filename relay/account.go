@@ -86,9 +86,13 @@ func (t *transaction) finish(stage, rule, outcome string, r *mail.Reply, theirs 
 	ev.Duration = time.Since(t.began)
 	if r != nil {
 		ev.Code, ev.Status = r.Code, r.Status
-		if ev.Reply == "" || rule != "upstream" {
-			ev.Reply = r.String()
-		}
+	}
+	switch {
+	case ev.Reply != "": // ours
+	case t.last.Code != 0 && (r == nil || rule == "upstream"):
+		ev.Reply = t.last.String()
+	case r != nil:
+		ev.Reply = r.String()
 	}
 	t.finishRecipients(rule, outcome, r, theirs)
 	if t.up != nil {

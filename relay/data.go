@@ -120,11 +120,10 @@ func (s *session) readMessage(in *intake, step func() (bool, error)) error {
 		case in.pace.octets > in.cfg.MaxSize+excess:
 			return errTooMuch
 		}
-		err = s.await(in.pace.next())
-		if isTimeout(err) && in.pace.tooSlow() && s.ctx.Err() == nil {
-			return errTooSlow
-		}
-		if err != nil {
+		if err := s.await(in.pace.next()); err != nil {
+			if isTimeout(err) && in.pace.tooSlow() && s.ctx.Err() == nil {
+				return errTooSlow
+			}
 			return err
 		}
 	}

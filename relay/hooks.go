@@ -46,7 +46,7 @@ type DomainProblem struct {
 
 // suspended asks whether the submitter of this transaction may send now.
 func (t *transaction) suspended() (rule string, r *mail.Reply) {
-	return t.s.suspension(t.client.Name(), t.s.peer.User, t.env.From.Key())
+	return t.s.suspension(t.client.Name(), t.s.peer.User, t.ev.From)
 }
 
 func (s *session) suspension(client, user, from string) (rule string, r *mail.Reply) {

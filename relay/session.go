@@ -234,7 +234,7 @@ func (s *session) command(line []byte) error {
 		return s.malformed(line, replyCommandBytes())
 	}
 	verb, arg, spaced := bytes.Cut(line, []byte{' '})
-	name := string(bytes.ToUpper(verb))
+	name := verbName(verb)
 	switch name {
 	case "BDAT": // whatever the state, its octets must be read
 		return s.bdat(string(arg))
@@ -249,6 +249,32 @@ func (s *session) command(line []byte) error {
 		return err
 	}
 	return s.dispatch(name, arg, spaced)
+}
+
+// verbName is a verb in upper case, "" for one that is longer than any of ours.
+func verbName(verb []byte) string {
+	var upper [8]byte
+	if len(verb) > len(upper) {
+		return ""
+	}
+	for i, c := range verb {
+		if c >= 'a' && c <= 'z' {
+			c -= 'a' - 'A'
+		}
+		upper[i] = c
+	}
+	name := upper[:len(verb)]
+	switch string(name) { // without an allocation
+	case "MAIL":
+		return "MAIL"
+	case "RCPT":
+		return "RCPT"
+	case "DATA":
+		return "DATA"
+	case "BDAT":
+		return "BDAT"
+	}
+	return string(name)
 }
 
 // dispatch carries out every command but BDAT.

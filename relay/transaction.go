@@ -51,8 +51,9 @@ type transaction struct {
 	refusal   *mail.Reply
 	refusedBy string
 
-	stage string // that has been reached, for an abort
-	over  bool   // accounted for
+	last  mail.Reply // of the upstream's, code 0 before
+	stage string     // that has been reached, for an abort
+	over  bool       // accounted for
 	began time.Time
 	ev    mail.Event
 }
@@ -164,7 +165,7 @@ func (t *transaction) start() (rule string, r *mail.Reply) {
 func (t *transaction) facts() ratelimit.Facts {
 	return ratelimit.Facts{
 		Client: t.client.Name(), User: t.s.peer.User, ClientIP: t.ev.ClientIP,
-		Sender: t.env.From.Key(), SenderDomain: t.env.From.Domain,
+		Sender: t.ev.From, SenderDomain: t.env.From.Domain,
 		Stream: t.client.Stream(), Upstream: t.route.Name, SourceIP: t.route.SourceKey,
 	}
 }
@@ -282,7 +283,7 @@ func (t *transaction) charge(batch []attempt) {
 	which := make([]int, 0, len(batch))
 	for i := range batch {
 		if a := &batch[i]; a.reply == nil {
-			open = append(open, ratelimit.Recipient{Address: a.rcpt.Key(), Domain: a.rcpt.Domain})
+			open = append(open, ratelimit.Recipient{Address: a.shown, Domain: a.rcpt.Domain})
 			which = append(which, i)
 		}
 	}
@@ -363,7 +364,7 @@ func (t *transaction) lose(err error) {
 // passOn makes the upstream's reply ours: same class, text and status kept. A
 // 421 ends the upstream's connection, not the client's.
 func (t *transaction) passOn(r *mail.Reply) *mail.Reply {
-	t.ev.Reply = r.String()
+	t.last = *r
 	out := *r
 	if out.Code == 421 {
 		out.Code = 451
