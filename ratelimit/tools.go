@@ -265,6 +265,7 @@ func (l *Limiter) KeyOf(limit string, f Facts, recipientDomain string) (string, 
 	if r == nil {
 		return "", rs.unknown(limit)
 	}
+	f.complete()
 	if r.perDomain && recipientDomain == "" {
 		return "", fmt.Errorf("limit %q counts per %s; name the recipient domain", limit, r.cfg.Per)
 	}
@@ -281,6 +282,13 @@ func (l *Limiter) KeyOf(limit string, f Facts, recipientDomain string) (string, 
 		return "", fmt.Errorf("limit %q counts per %s, and else per client; name one of them", limit, r.cfg.Per)
 	}
 	return string(r.key(parts, r.find(parts))), nil
+}
+
+// complete fills in the sender's domain where an operator named the sender only.
+func (f *Facts) complete() {
+	if at := strings.LastIndexByte(f.Sender, '@'); f.SenderDomain == "" && at >= 0 {
+		f.SenderDomain = f.Sender[at+1:]
+	}
 }
 
 // key writes the key of parts; an override that is shared puts its pattern in

@@ -22,8 +22,13 @@ type Explanation struct {
 }
 
 // Explain says for every limit whether and how it would count a message with
-// one recipient, and what each would say now. It charges nothing.
+// one recipient, and what each would say now. Domains may be left out beside an
+// address. It charges nothing.
 func (l *Limiter) Explain(ctx context.Context, f Facts, to Recipient) ([]Explanation, error) {
+	f.complete()
+	if at := strings.LastIndexByte(to.Address, '@'); to.Domain == "" && at >= 0 {
+		to.Domain = to.Address[at+1:]
+	}
 	rs := l.Rules()
 	a := l.Begin(f)
 	defer a.End()

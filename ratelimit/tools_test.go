@@ -219,7 +219,7 @@ func TestExplainSaysWhyAndHowMuch(t *testing.T) {
 	}
 	explain := func(f Facts, to string) string {
 		t.Helper()
-		all, err := l.Explain(t.Context(), f, at(to))
+		all, err := l.Explain(t.Context(), f, Recipient{Address: to})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -246,7 +246,7 @@ user: counts per user, and this mail has none
 			t.Errorf("got\n%s\nwant\n%s", got, want)
 		}
 	}
-	f = factsOf("x@lists.example.org", "lists.example.org")
+	f = factsOf("x@lists.example.org", "") // the domain follows
 	f.User = "bob"
 	got := explain(f, "r@corp.example")
 	for _, line := range []string{
