@@ -23,6 +23,7 @@ func main() {
 	noRefusals := flag.Bool("no-refusals", false, "no recipient is refused, in normal mail and in attacks")
 	only := flag.String("only", "", "`names` of attacks and honest changes, with commas between; blank: all")
 	vary := flag.Bool("vary", false, "one line each for other seeds, without refusals, with half and twice the new recipients")
+	suspects := flag.Bool("suspects", false, "measure instead whether the report on a listing names its cause")
 	flag.Parse()
 	b := bench{dir: *dir, only: *only}
 	b.cfg.SetDefaults()
@@ -30,6 +31,8 @@ func main() {
 	err := b.load(o)
 	switch {
 	case err != nil:
+	case *suspects:
+		b.suspects(os.Stdout)
 	case *vary:
 		err = b.vary(o)
 	default:
