@@ -3,6 +3,7 @@ package relay
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"os"
 	"strings"
 	"testing"
@@ -62,7 +63,11 @@ func (p panicking) Observe(e *mail.Event) {
 // A fault while a transaction is accounted for accounts for it once.
 func TestPanicInAnObserverAccountsOnce(t *testing.T) {
 	r := newRig(t)
-	r.tune = func(s *Server) { s.observers = []mail.Observer{panicking{&r.events}} }
+	var log lockedBuffer
+	r.tune = func(s *Server) {
+		s.observers = []mail.Observer{panicking{&r.events}}
+		s.log = slog.New(slog.NewTextHandler(&log, nil))
+	}
 	p := r.dial()
 	p.open("b@dest.example")
 	p.send(plainMail)
@@ -70,6 +75,9 @@ func TestPanicInAnObserverAccountsOnce(t *testing.T) {
 	r.stop()
 	if n := r.events.count(); n != 1 {
 		t.Errorf("%d events, want 1", n)
+	}
+	if got := log.String(); !strings.Contains(got, "a fault in an observer") || strings.Contains(got, "nil pointer") {
+		t.Errorf("a second fault followed: %s", got)
 	}
 }
 
