@@ -18,10 +18,11 @@ type Config struct {
 	// sender-years.
 	Sensitivity float64 `toml:"sensitivity"`
 	// Growth is the share by which the record of a sender may grow in a day
-	// without an operator's word; 0.01 to 1. Default: 0.1.
+	// without an operator's word; 0.01 to 1. In the first weeks of a sender, and
+	// of a client, it may grow faster. Default: 0.1.
 	Growth float64 `toml:"growth"`
 	// HalfLife is how long a record takes to be forgotten by half when it is
-	// not reached again; 7d to 365d. Default: 60d.
+	// not reached again; 7d to 365d. Default: 120d.
 	HalfLife time.Duration `toml:"half_life"`
 	// MaxSenders is how many senders, users and clients are remembered, each
 	// at up to 200 bytes; 1,000 to 10,000,000. Beyond it those that were idle
@@ -42,8 +43,8 @@ type Config struct {
 	// mode = "shadow". Blank: none.
 	ShadowClients []string `toml:"shadow_clients"`
 	// BulkStreams are names of [stream] tables whose senders are judged only
-	// against themselves: their mail counts neither for their client nor for
-	// the first guess about its new senders. Blank: none.
+	// against themselves: their mail counts neither for their user nor for
+	// their client. Blank: none.
 	BulkStreams []string `toml:"bulk_streams"`
 	// TimeZone is the place whose days and hours the expectations mean, as
 	// "Europe/Berlin". Blank: UTC.
@@ -69,7 +70,7 @@ func (c *Config) SetDefaults() {
 	c.Mode = Enforce
 	c.Sensitivity = 1
 	c.Growth = 0.1
-	c.HalfLife = 60 * 24 * time.Hour
+	c.HalfLife = 120 * 24 * time.Hour
 	c.MaxSenders = 200_000
 	c.MaxKnown = 4_000_000
 	c.Volume.SetDefaults()

@@ -3,6 +3,7 @@ package outlier
 import (
 	"math"
 	"testing"
+	"unsafe"
 )
 
 func TestCountIsExactWhileSmallAndCloseBeyond(t *testing.T) {
@@ -36,5 +37,18 @@ func TestHistoryAddsUp(t *testing.T) {
 	}
 	if got := historyOf(h); got < 3500 || got > 7000 {
 		t.Errorf("5,000 messages are remembered as %v", got)
+	}
+}
+
+func TestSenderTakesFewOctets(t *testing.T) {
+	// Beside the entry: the name, its place in the index (12 octets at a load of
+	// a half at least).
+	if got := unsafe.Sizeof(entry{}) + 32 + 24; got > 200 {
+		t.Errorf("a sender takes %d octets, at most 200 wanted", got)
+	}
+	var w writer
+	(&meter{}).encode(&w)
+	if len(w) > 128 {
+		t.Errorf("stored it takes %d octets, at most 128 wanted", len(w))
 	}
 }

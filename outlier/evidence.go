@@ -31,18 +31,22 @@ func (t *tuning) forget(days int) float32 {
 	return float32(math.Exp2(-float64(days) / t.halfLife))
 }
 
-// grown is the factor by which a record may grow within so many days. Both
+// grown are the factors by which records may grow within so many days. Both
 // ages are in days: a sender that is new, and all senders of a client that is
 // new, are still being got to know.
-func (t *tuning) grown(days, age, clientAge int) float32 {
-	g := math.Pow(1+t.growth, float64(min(days, maxGrowthDays)))
-	if age <= youngDays {
-		g = max(g, 1+youngGrowth)
+func (t *tuning) grown(days, age, clientAge int) (by [kinds]float32) {
+	usual := math.Pow(1+t.growth, float64(min(days, maxGrowthDays)))
+	for k := range kinds {
+		g := usual
+		if age <= youngDays {
+			g = max(g, 1+youngGrowth[k])
+		}
+		if clientAge <= clientYoungDays {
+			g = max(g, 1+clientYoungGrowth)
+		}
+		by[k] = float32(g)
 	}
-	if clientAge <= clientYoungDays {
-		g = max(g, 1+clientYoungGrowth)
-	}
-	return float32(g)
+	return by
 }
 
 // evidence is one kind's part of a score.

@@ -145,7 +145,7 @@ func (m *meter) turn(t *tuning, s *scale, client uint16) {
 	for k := range kinds {
 		for w := range windows {
 			r := m.record[k][w].float()
-			r = max(r, min(m.today[k][w].float(), max(r, s.least[k][w])*grown))
+			r = max(r, min(m.today[k][w].float(), max(r, s.least[k][w])*grown[k]))
 			m.record[k][w] = toLevel(r * forget)
 			m.today[k][w] = 0
 		}
