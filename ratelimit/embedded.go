@@ -252,6 +252,7 @@ func (e *Embedded) record(r *Record) error {
 	rec := sh.record(i)
 	sh.clean(rec, now)
 	sh.changed = true
+	sh.owe(i, rec)
 	rec.setTouched(uint32(now / int64(time.Second)))
 	id := makeWindowID(r.Unit, r.Length, e.shareID(r.Share))
 	if r.Unit == DistinctRecipients {

@@ -1,6 +1,9 @@
 package ratelimit
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // As the fallback of a shared store, an Embedded holds two kinds of counts of a
 // window side by side: what was charged here, in the window's own shares, and
@@ -133,22 +136,68 @@ func (e *Embedded) known(g *Budget, now int64) (*shard, record, bool) {
 	return sh, r, true
 }
 
-// owedBy lists about n charges of a shard that were made here, in records from
-// the index on; next is where to go on, 0 at the end.
-func (e *Embedded) owedBy(shard int, from uint32, n int) (list []owed, next uint32) {
+// trackOwed makes the store remember which records have charges of its own,
+// those of an earlier run first.
+func (e *Embedded) trackOwed() {
+	for i := range e.shards {
+		sh := &e.shards[i]
+		sh.mu.Lock()
+		sh.tracking = true
+		for j := range sh.next {
+			if r := sh.record(j); r.live() {
+				sh.owe(j, r)
+			}
+		}
+		sh.mu.Unlock()
+	}
+}
+
+// owe notes that a record has charges of its own.
+func (sh *shard) owe(i uint32, r record) {
+	if !sh.tracking || r.owing() {
+		return
+	}
+	if len(sh.owing) > 1000 && len(sh.owing) > 2*int(sh.next) {
+		sh.owing = slices.DeleteFunc(sh.owing, func(j uint32) bool {
+			r := sh.record(j)
+			keep := r.live() && r.owing()
+			r.setOwing(false) // one of its places is enough
+			return !keep
+		})
+		for _, j := range sh.owing {
+			sh.record(j).setOwing(true)
+		}
+	}
+	r.setOwing(true)
+	sh.owing = append(sh.owing, i)
+}
+
+// owed lists about n charges that were made here; those of the records that it
+// looked at are not listed again until there is a new one.
+func (e *Embedded) owed(n int) (list []owed) {
 	limits, shares := e.limitNames(), e.shareNames()
-	sh := &e.shards[shard]
+	for i := range e.shards {
+		if len(list) >= n {
+			break
+		}
+		list = e.shards[i].appendOwed(list, n, limits, shares, e.clock)
+	}
+	return list
+}
+
+func (sh *shard) appendOwed(list []owed, n int, limits map[uint16]string, shares map[uint8]string, clock *elapsed) []owed {
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	now := e.clock.read()
-	for i := from; i < sh.next; i++ {
-		if len(list) >= n {
-			return list, i
-		}
-		r := sh.record(i)
-		if !r.live() || !sh.clean(r, now) {
+	now := clock.read()
+	for len(sh.owing) > 0 && len(list) < n {
+		last := len(sh.owing) - 1
+		r := sh.record(sh.owing[last])
+		sh.owing = sh.owing[:last]
+		if !r.live() || !r.owing() {
 			continue
 		}
+		r.setOwing(false)
+		sh.clean(r, now)
 		body := sh.body(r)
 		for at := r.keyLen(); at < len(body); {
 			l := log(body[at:])
@@ -160,7 +209,7 @@ func (e *Embedded) owedBy(shard int, from uint32, n int) (list []owed, next uint
 			at += len(l)
 		}
 	}
-	return list, 0
+	return list
 }
 
 func (w log) appendOwed(list []owed, o owed, now int64) []owed {

@@ -89,6 +89,7 @@ func NewFailover(shared Store, local *Embedded, notify func(StoreChange)) *Failo
 	}
 	f := &Failover{shared: shared, local: local, notify: notify, wake: make(chan struct{}, 1), since: time.Now()}
 	f.down.Store(true) // until Run has asked
+	local.trackOwed()
 	return f
 }
 

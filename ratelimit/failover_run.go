@@ -19,8 +19,8 @@ const (
 	// undoWithin is how long a store remembers attempts.
 	undoWithin = 55 * time.Second
 	recordsAt  = 200 // in one call
-	// lastWithin bounds the last call before decisions are asked again; they
-	// wait for it.
+	// lastWithin bounds the last step before the store is asked again; decisions
+	// wait for it. Where it is not enough for a distant store, it doubles.
 	lastWithin = 40 * time.Millisecond
 )
 
@@ -82,11 +82,13 @@ func (f *Failover) recover(ctx context.Context, s *settler) {
 func (f *Failover) reopen(ctx context.Context, s *settler) error {
 	f.gate.Lock()
 	defer f.gate.Unlock()
-	ctx, cancel := context.WithTimeout(ctx, lastWithin)
+	ctx, cancel := context.WithTimeout(ctx, lastWithin<<min(s.late, 2))
 	defer cancel()
 	if err := s.settle(ctx); err != nil {
+		s.late++
 		return err
 	}
+	s.late = 0
 	f.down.Store(false)
 	return nil
 }
@@ -130,6 +132,8 @@ type settler struct {
 	node  uint64
 	seq   uint64
 	added int
+	sent  int // by the last send
+	late  int // how often the last step took too long
 	// batch is on its way: it is repeated under its attempt until it arrives.
 	batch   []owed
 	attempt Attempt
@@ -151,22 +155,20 @@ func (s *settler) settle(ctx context.Context) error {
 	if err := s.send(ctx); err != nil { // of the last time
 		return err
 	}
-	for i := range s.f.local.shards {
-		for from, more := uint32(0), true; more; more = from > 0 {
-			s.batch, from = s.f.local.owedBy(i, from, recordsAt)
-			s.seq++
-			s.attempt = Attempt{s.node, s.seq}
-			if err := s.send(ctx); err != nil {
-				return err
-			}
+	for {
+		s.batch = s.f.local.owed(recordsAt)
+		s.seq++
+		s.attempt = Attempt{s.node, s.seq}
+		if err := s.send(ctx); err != nil || len(s.batch) == 0 && s.sent < recordsAt {
+			return err
 		}
 	}
-	return nil
 }
 
 // send records s.batch, and only then forgets the charges here.
 func (s *settler) send(ctx context.Context) error {
-	if len(s.batch) == 0 {
+	s.sent = len(s.batch)
+	if s.sent == 0 {
 		return nil
 	}
 	now := s.f.local.clock.read()

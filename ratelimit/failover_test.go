@@ -3,6 +3,7 @@ package ratelimit
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"path/filepath"
 	"sync"
@@ -437,6 +438,7 @@ func TestFailoverSurvivesARestart(t *testing.T) {
 	if err := rig.f.local.Load(path); err != nil {
 		t.Fatal(err)
 	}
+	rig.f.local.trackOwed()
 	if rig.one(t, b()).OK {
 		t.Error("more passed after the restart")
 	}
@@ -544,5 +546,52 @@ func TestFailoverComesBackUnderLoad(t *testing.T) {
 	}
 	if used := rig.used(t, budgetOf("sender", "all", w)); used != most {
 		t.Errorf("the shared store has %d, want %d", used, most)
+	}
+}
+
+// What is owed goes out in few calls, however many keys it is of: decisions wait
+// for the last one.
+func TestFailoverSettlesInFewCalls(t *testing.T) {
+	rig := newFailoverRig(1)
+	b := func(i int) Budget {
+		return budgetOf("sender", fmt.Sprintf("sender=%d", i), win(Recipients, 10, time.Hour))
+	}
+	for i := range 3000 {
+		rig.one(t, b(i))
+	}
+	rig.shared.set(away)
+	for i := range 1000 {
+		rig.one(t, b(i))
+	}
+	rig.shared.set(healthy)
+	before := rig.shared.calls
+	rig.recover()
+	if n := rig.shared.calls - before; rig.f.Down() || n > 1000/recordsAt+6 {
+		t.Errorf("%d calls, down %v", n, rig.f.Down())
+	}
+	for i := range 1000 {
+		if used := rig.used(t, b(i)); used != 2 {
+			t.Fatalf("key %d has %d, want 2", i, used)
+		}
+	}
+	for i := range rig.f.local.shards {
+		if n := len(rig.f.local.shards[i].owing); n > 0 {
+			t.Errorf("%d records of shard %d still count as owing", n, i)
+		}
+	}
+}
+
+// The list of what is owed stays in bounds while keys come and go.
+func TestFailoverListOfOwedIsBounded(t *testing.T) {
+	rig := newFailoverRig(1)
+	rig.shared.set(away)
+	w := []Window{win(Messages, 100, time.Second)}
+	for range 12 {
+		flood(t, rig.f.local, 0, 100_000, w, true)
+		rig.clock.add(2 * time.Second)
+	}
+	sh := &rig.f.local.shards[0]
+	if len(sh.owing) > 2*int(sh.next)+1001 {
+		t.Errorf("%d entries for %d records", len(sh.owing), sh.next)
 	}
 }

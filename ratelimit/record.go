@@ -4,7 +4,7 @@ import "time"
 
 // record is the state of one budget, recordSize octets in a chunk:
 //
-//	hash u32, touched u32, ext u32, size u32, limit u16, keyLen u16, live u8, pinned u8
+//	hash u32, touched u32, ext u32, size u32, limit u16, keyLen u16, live u8, pinned u8, owing u8
 //	body: the key, then the logs of its windows
 //
 // A body that outgrows the record lies in shard.exts. touched is the second of
@@ -40,6 +40,10 @@ func (r record) setLive(l bool)    { r.flag(20, l) }
 // pinned: a decision in progress holds the record's index.
 func (r record) pinned() bool     { return r[21] != 0 }
 func (r record) setPinned(p bool) { r.flag(21, p) }
+
+// owing: the record is in shard.owing.
+func (r record) owing() bool     { return r[22] != 0 }
+func (r record) setOwing(o bool) { r.flag(22, o) }
 
 func (r record) flag(at int, on bool) {
 	r[at] = 0

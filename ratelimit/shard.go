@@ -27,6 +27,11 @@ type shard struct {
 	hand              uint32 // next record that sweep looks at
 
 	changed bool // since the last snapshot
+
+	// Of the fallback of a shared store: the records with charges that it has not
+	// seen. An index may stand here in vain.
+	tracking bool
+	owing    []uint32
 }
 
 // lookup finds a record; ok false when there is none.

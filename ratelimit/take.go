@@ -194,6 +194,7 @@ func (t *take) charge(g *Budget, ref *Ref, q *Request) {
 	r := sh.record(g.rec - 1)
 	r.setTouched(uint32(t.now / int64(time.Second)))
 	sh.changed = true
+	sh.owe(g.rec-1, r)
 	ref.At = t.now
 	for j := range g.Windows {
 		w, res := &g.Windows[j], &g.Results[j]
