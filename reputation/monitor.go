@@ -281,7 +281,7 @@ func (m *Monitor) check(ctx context.Context, setup Setup) {
 		report.Keys = nil // half a run says nothing
 	}
 	m.mu.Lock()
-	before := m.findings
+	news := changed(m.findings, report.Findings)
 	first := m.checked.IsZero()
 	m.findings, m.checked = report.Findings, m.now()
 	every := cmp.Or(setup.Config.CheckEvery, time.Hour)
@@ -290,7 +290,6 @@ func (m *Monitor) check(ctx context.Context, setup Setup) {
 	if m.opts.OnKeys != nil && report.Keys != nil {
 		m.opts.OnKeys(report.Keys)
 	}
-	news := changed(before, report.Findings)
 	if n := Summarize(report.Findings).Unknown; first && n > 0 {
 		m.tell(Event{Kind: EventFinding, Status: Unknown, Subject: "checks", Text: fmt.Sprintf("%d checks of our identity had no answer; see relay listings findings", n)})
 	}

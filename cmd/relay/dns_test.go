@@ -350,6 +350,22 @@ type observerFunc func(*mail.Event)
 
 func (f observerFunc) Observe(e *mail.Event) { f(e) }
 
+func TestRefusedConnectionIsRead(t *testing.T) {
+	for in, want := range map[string]string{
+		`up:25: 192.0.2.1:25: greeting: host replied "554 5.7.1 192.0.2.25 is listed"`: "554 5.7.1 192.0.2.25 is listed",
+		`greeting: host replied "550 a \"b\" \x00"; and more`:                          "550 a \"b\" \x00",
+		`EHLO: host replied "250 fine"`:                                                "",
+		`greeting: host replied "55"`:                                                  "",
+		`greeting: host replied 554 x`:                                                 "",
+		`dial tcp: connection refused`:                                                 "",
+		`greeting: host replied "554 cu`:                                               "",
+	} {
+		if got := hostReplied(in); got != want {
+			t.Errorf("%s gives %q, want %q", in, got, want)
+		}
+	}
+}
+
 func TestReputationReadsEvents(t *testing.T) {
 	file, names, _ := identityRig(t)
 	f, _, err := config.Load(file)
@@ -376,6 +392,11 @@ func TestReputationReadsEvents(t *testing.T) {
 	r := w.recipient(&reply)
 	if r.List != "spamhaus-zen" || r.Domain != "mx.example" || !strings.HasPrefix(r.Reply, "550 5.7.1 ") || r.Relayed {
 		t.Errorf("recipient %+v", r)
+	}
+	lost := &mail.Event{Err: `up: greeting: host replied "554 5.7.1 Service unavailable; client [192.0.2.25] blocked using zen.spamhaus.org"`,
+		To: []mail.RecipientEvent{{Address: "a@mx.example", Rule: "upstream", Code: 451, Reply: "later"}, {Address: "b@mx.example", Rule: "limit x", Code: 450}}}
+	if rs := w.recipients(lost); len(rs) != 1 || rs[0].Class != "listed-ip" || rs[0].Code != 554 || rs[0].List != "spamhaus-zen" {
+		t.Errorf("a refused connection gives %+v", rs)
 	}
 	event := &mail.Event{Time: time.Now(), ID: "t1", From: "x@example.org", Authors: []string{"x@example.org", "y@sub.example.org"},
 		Signed: []string{"example.org/s1"}, To: []mail.RecipientEvent{reply}}

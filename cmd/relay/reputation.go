@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -120,6 +121,9 @@ func (w *reputationWatch) reload(f *config.File, signers *dkimsign.Signers) erro
 // noteKeys passes on to the signers what DNS says about their keys.
 func (w *reputationWatch) noteKeys(states map[string]reputation.KeyState) {
 	for key, state := range states {
+		if state == reputation.KeyUnknown {
+			continue // what was seen last still holds
+		}
 		domain, selector, _ := strings.Cut(key, "/")
 		w.signers.Load().SetPublished(domain, selector, map[reputation.KeyState]dkimsign.State{
 			reputation.KeyPublished: dkimsign.Matches, reputation.KeyUnpublished: dkimsign.Unpublished,
@@ -152,14 +156,47 @@ func (w *reputationWatch) Observe(e *mail.Event) {
 		Time: e.Time, ID: e.ID, Client: e.Client, User: e.User, Sender: e.From, Stream: e.Stream, Upstream: e.Upstream, Domains: domainsOf(e),
 	}
 	t.SourceIP, _ = netip.ParseAddr(e.SourceIP)
-	for i := range e.To {
-		if r := &e.To[i]; r.Rule == "upstream" {
-			t.Recipients = append(t.Recipients, w.recipient(r))
-		}
-	}
+	t.Recipients = w.recipients(e)
 	if len(t.Recipients) > 0 {
 		w.monitor.Note(t)
 	}
+}
+
+// recipients are those that the upstream was asked about, or would have been
+// had it not refused the connection.
+func (w *reputationWatch) recipients(e *mail.Event) (rs []reputation.Recipient) {
+	refused := hostReplied(e.Err)
+	for i := range e.To {
+		switch r := &e.To[i]; {
+		case r.Rule != "upstream":
+		case refused != "" && r.Code/100 != 2:
+			v := w.rules.Load().Classify("connect", refused)
+			code, _ := strconv.Atoi(refused[:3])
+			rs = append(rs, reputation.Recipient{Address: r.Address, Domain: domainOf(r.Address), Code: code, Reply: refused,
+				Class: string(v.Class), List: v.List, Wait: v.Wait})
+		default:
+			rs = append(rs, w.recipient(r))
+		}
+	}
+	return rs
+}
+
+// hostReplied is the reply that an error of the upstream's quotes: what a host
+// says in place of its greeting, or to EHLO or AUTH. "" when there is none.
+func hostReplied(err string) string {
+	_, rest, found := strings.Cut(err, "host replied ")
+	if !found {
+		return ""
+	}
+	quoted, e := strconv.QuotedPrefix(rest)
+	if e != nil {
+		return ""
+	}
+	reply, e := strconv.Unquote(quoted)
+	if e != nil || len(reply) < 4 || reply[0] != '4' && reply[0] != '5' {
+		return ""
+	}
+	return reply
 }
 
 func (w *reputationWatch) recipient(r *mail.RecipientEvent) reputation.Recipient {
@@ -213,13 +250,7 @@ func suspectsNow(events func(func(*mail.Event) error) error, streams []string, a
 		if e.Time.After(at) {
 			return nil
 		}
-		t := reputation.Transaction{Time: e.Time, ID: e.ID, Client: e.Client, User: e.User, Sender: e.From, Stream: e.Stream}
-		for i := range e.To {
-			if r := &e.To[i]; r.Rule == "upstream" {
-				t.Recipients = append(t.Recipients, w.recipient(r))
-			}
-		}
-		h.Add(&t)
+		h.Add(&reputation.Transaction{Time: e.Time, ID: e.ID, Client: e.Client, User: e.User, Sender: e.From, Stream: e.Stream, Recipients: w.recipients(e)})
 		return nil
 	})
 	return h.Suspects(streams, at, nil), err
