@@ -3,7 +3,7 @@
 --   batch    budgets I2, each; requests I2, each
 --   budget   share I2c0, flags B (1 shadow, 2 paid), windows B, each
 --   window   id I4, number I8, reserves B, each: share I2c0, least I8
---   request  recipients I8, bytes I8, flags B (1 skipped, 2 distinct), hash c8, refs I2, each: budget I2
+--   request  recipients I8, bytes I8, flags B (1 skipped, 2 distinct), refs I2, hash c8, each: budget I2
 --
 -- The keys are those of the budgets, in order, then the one for marks.
 --
@@ -14,56 +14,65 @@
 
 local MESSAGES, RECIPIENTS, BYTES = 0, 1, 2
 
-local function readWindow(blob, p, b)
-  local id, most, n
-  id, most, n, p = unpack('>I4I8B', blob, p)
-  local w = {
-    id = id, unit = id % 4, len = floor(id / 4) * 1000, max = most, used = 0, reserve = false,
-    share = '', own = false, refused = 0, near = 0, waits = false, cost = 0,
-  }
-  if n > 0 then
-    w.reserve, w.share = {}, b.share
-    for i = 1, 2 * n, 2 do
-      w.reserve[i], w.reserve[i + 1], p = unpack('>I2c0I8', blob, p)
+-- of windows; OWN is the section that this batch charges
+local MAX, USED, REFUSED, COST, OWN, RESERVE, WAITS = 6, 7, 8, 9, 10, 11, 12
+-- of requests
+local RCPTS, OCTETS, SKIP, HASH, REFS, PASSED, NEVER, WAIT, BUDGET, WINDOW = 1, 2, 3, 4, 5, 6, 7, 8, 9, 10
+-- of refs
+local AT, FITS, MARK = 1, 2, 3
+
+local function raised(raises, unit, len)
+  local sum = 0
+  for r = 1, #raises, RAISE do
+    local u, seconds, add = unpack('>BI4i8', raises, r)
+    if u == unit and (seconds == 0 or seconds * 1000 == len) then sum = sum + add end
+  end
+  return sum
+end
+
+local function readBudget(blob, p, st)
+  local share, flags, windows, list
+  share, flags, windows, p = unpack('>I2c0BB', blob, p)
+  list = {}
+  for j = 1, windows do
+    local id, most, reserves, own, sum
+    id, most, reserves, p = unpack('>I4I8B', blob, p)
+    local w = { id, id % 4, 0, '', 0, most, 0, 0, 0, false, false, false }
+    w[LEN] = (id - w[UNIT]) * 250
+    if reserves > 0 then
+      local reserve = {}
+      for i = 1, 2 * reserves, 2 do
+        reserve[i], reserve[i + 1], p = unpack('>I2c0I8', blob, p)
+      end
+      w[RESERVE], w[SHARE] = reserve, share
     end
+    local s = st.first[id]
+    while s do
+      w[USED] = w[USED] + used(s)
+      if s[SHARE] == w[SHARE] then w[OWN] = s end
+      s = s[OTHER]
+    end
+    if st.raises ~= '' then w[MAX] = most + raised(st.raises, w[UNIT], w[LEN]) end
+    list[j] = w
   end
-  local s = b.state.first[id]
-  while s do
-    w.used = w.used + used(s)
-    if s.share == w.share then w.own = s end
-    s = s.other
-  end
-  local raises = b.state.raises
-  for r = 1, #raises, 19 do
-    local unit, seconds, add = unpack('>BI4i8', raises, r)
-    if unit == w.unit and (seconds == 0 or seconds * 1000 == w.len) then w.max = w.max + add end
-  end
-  return w, p
+  return { share = share, shadow = flags % 2 == 1, paid = flags >= 2, windows = list, state = st }, p
 end
 
 local function readBatch(blob)
   local budgets, requests, n, p = {}, {}, unpack('>I2', blob)
-  for i = 1, n do
-    local share, flags, windows
-    share, flags, windows, p = unpack('>I2c0BB', blob, p)
-    local b = {
-      share = share, shadow = flags % 2 == 1, paid = flags >= 2, windows = {}, state = load(KEYS[i]),
-    }
-    for j = 1, windows do b.windows[j], p = readWindow(blob, p, b) end
-    budgets[i] = b
-  end
+  for i = 1, n do budgets[i], p = readBudget(blob, p, load(KEYS[i])) end
   n, p = unpack('>I2', blob, p)
   for i = 1, n do
-    local q, flags, refs = { refs = {}, ok = false, never = 0, wait = 0, budget = 0, window = 0 }
-    q.recipients, q.bytes, flags, refs, p = unpack('>I8I8BI2', blob, p)
-    q.skip, q.distinct = flags % 2 == 1, false
-    if flags >= 2 then q.distinct, p = unpack('c8', blob, p) end
-    for j = 1, refs do
+    local recipients, bytes, flags, count, hash
+    recipients, bytes, flags, count, p = unpack('>I8I8BI2', blob, p)
+    if flags >= 2 then hash, p = unpack('c8', blob, p) end
+    local refs = {}
+    for j = 1, count do
       local at
       at, p = unpack('>I2', blob, p)
-      q.refs[j] = { at = at, fits = true, mark = '0' }
+      refs[j] = { at, true, '0' }
     end
-    requests[i] = q
+    requests[i] = { recipients, bytes, flags % 2 == 1, hash or false, refs, false, 0, 0, 0, 0 }
   end
   return budgets, requests
 end

@@ -292,3 +292,20 @@ func TestRedisSentinelFailover(t *testing.T) {
 		t.Errorf("%d admitted and %d used over the failover, want 100 and 100", admitted, used[0])
 	}
 }
+
+// TestRedisClusterACL does all calls as a user who may do nothing else.
+func TestRedisClusterACL(t *testing.T) {
+	cluster := redistest.StartCluster(t, "user relay on >relaypass "+redisACL("postern")+" +cluster|slots")
+	cfg := redisSettings(cluster.Addrs()[0])
+	cfg.Cluster, cfg.Username, cfg.Password = true, "relay", "relaypass"
+	useEverything(t, openRedis(t, cfg))
+	for _, node := range cluster.Nodes {
+		log, err := node.Client().Do(t.Context(), "ACL", "LOG").Slice()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, entry := range log {
+			t.Errorf("refused by the ACL: %v", entry)
+		}
+	}
+}

@@ -8,7 +8,7 @@ import (
 // The keys of Redis, all below the prefix P:
 //
 //	P:b:LIMIT:{SLOT}REST       state of a budget; SLOT and REST are its Key
-//	P:a:{SLOT}:NODE:SERIES     marks of attempts, 64 in each
+//	P:a:{SLOT}:NODE:SERIES     marks of attempts, 16 in each
 //	P:a:NODE:SERIES            the same where there is no Cluster
 //	P:nodes                    nodes, with the time they were last seen
 //	P:raises                   all raises, for the list of them
@@ -87,7 +87,7 @@ func unescape(s string) (string, bool) {
 
 // marksInSeries is how many attempts of a node share a key: they are found fast
 // and take little memory.
-const marksInSeries = 64
+const marksInSeries = 16
 
 func (r *Redis) markKey(slot []byte, id Attempt) string {
 	b := append([]byte(r.prefix), ":a:"...)

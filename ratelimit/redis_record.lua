@@ -14,11 +14,11 @@ for _ = 1, n do
   local st = states[i] or load(KEYS[i])
   states[i] = st
   local s = openSection(st, id, share)
-  if age >= s.len then -- has passed
-  elseif s.unit == DISTINCT then
-    if distinct == 1 then see(s, tick - age, hash, 0) end
+  if age >= s[LEN] then -- has passed
+  elseif s[UNIT] == DISTINCT then
+    if distinct == 1 then rarely().see(st, s, tick - age, hash, 0) end
   else
-    insert(s, tick - age, amount)
+    rarely().insert(st, s, tick - age, amount)
   end
 end
 for _, st in pairs(states) do save(st) end

@@ -7,6 +7,7 @@
 if call('HGET', KEYS[#KEYS], ARGV[2]) then return 'OK' end
 setMark(KEYS[#KEYS], ARGV[2], '')
 
+local giveBack, forget = rarely().giveBack, rarely().forget
 local states, blob = {}, ARGV[1]
 local n, p = unpack('>I2', blob)
 for _ = 1, n do
@@ -20,8 +21,8 @@ for _ = 1, n do
   local amounts = { [0] = messages, recipients, bytes }
   for j = 1, #ids, 2 do
     local s = section(st, ids[j], ids[j + 1] == 1 and share or '')
-    if s and s.unit ~= DISTINCT then
-      giveBack(s, at, amounts[s.unit])
+    if s and s[UNIT] ~= DISTINCT then
+      giveBack(s, at, amounts[s[UNIT]])
     elseif s and distinct == 1 then
       forget(s, at, hash)
     end

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -26,16 +27,20 @@ func redisSettings(addrs ...string) RedisConfig {
 // openRedis makes a store as cmd/relay does.
 func openRedis(t testing.TB, cfg RedisConfig) *Redis {
 	t.Helper()
-	return openScripts(t, cfg, func(text string) string { return text })
+	return openScripts(t, cfg, plainScripts())
 }
 
-func openScripts(t testing.TB, cfg RedisConfig, edit func(string) string) *Redis {
+var plainScripts = sync.OnceValue(func() scripts {
+	return newScripts(func(text string) string { return text })
+})
+
+func openScripts(t testing.TB, cfg RedisConfig, s scripts) *Redis {
 	t.Helper()
 	client, err := NewRedisClient(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := newRedis(client, cfg, newScripts(edit))
+	r := newRedis(client, cfg, s)
 	t.Cleanup(func() {
 		r.Close()
 		client.Close()
@@ -46,13 +51,7 @@ func openScripts(t testing.TB, cfg RedisConfig, edit func(string) string) *Redis
 // simulated is a store whose scripts go by a clock of the test.
 func simulated(t *testing.T, cfg RedisConfig) testBed {
 	t.Helper()
-	r := openScripts(t, cfg, func(text string) string {
-		edited := strings.Replace(text, "call('TIME')", "cjson.decode(table.remove(ARGV))", 1)
-		if edited == text {
-			t.Fatal("the script reads no clock")
-		}
-		return edited
-	})
+	r := openScripts(t, cfg, simulatedScripts())
 	clock := newFakeClock()
 	r.clock = func() any {
 		us := clock.now().UnixMicro()
@@ -60,6 +59,16 @@ func simulated(t *testing.T, cfg RedisConfig) testBed {
 	}
 	return testBed{Store: r, clock: clock, once: true}
 }
+
+var simulatedScripts = sync.OnceValue(func() scripts {
+	return newScripts(func(text string) string {
+		edited := strings.Replace(text, "call('TIME')", "cjson.decode(table.remove(ARGV))", 1)
+		if edited == text {
+			panic("the script reads no clock")
+		}
+		return edited
+	})
+})
 
 // simulatedServer is that on a server of its own.
 func simulatedServer(t *testing.T) (testBed, *redis.Client) {
@@ -271,6 +280,10 @@ func TestRedisACL(t *testing.T) {
 	cfg := redisSettings(server.Addr)
 	cfg.Username, cfg.Password = "relay", "relaypass"
 	useEverything(t, openRedis(t, cfg))
+	log, err := server.Client().Do(t.Context(), "ACL", "LOG").Slice()
+	if err != nil || len(log) > 0 {
+		t.Errorf("refused by the ACL: %v, %v", log, err)
+	}
 }
 
 func useEverything(t *testing.T, r *Redis) {

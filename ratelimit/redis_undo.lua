@@ -4,24 +4,23 @@
 
 local budgets, requests = readBatch(ARGV[1])
 local marks, stands = KEYS[#budgets + 1], ARGV[2]
-
-local function own(b, w) return section(b.state, w.id, w.share) end
+local giveBack, forget = rarely().giveBack, rarely().forget
 
 local function takeBack(b, at, q, message)
   b.state.dirty = true
   for _, w in ipairs(b.windows) do
-    local s = own(b, w)
+    local s = w[OWN]
     if s then
-      if w.unit == MESSAGES then
+      if w[UNIT] == MESSAGES then
         giveBack(s, at, message)
-      elseif w.unit == RECIPIENTS then
-        giveBack(s, at, q.recipients)
-      elseif w.unit == BYTES then
-        giveBack(s, at, q.bytes)
-      elseif q.distinct then
-        forget(s, at, q.distinct)
+      elseif w[UNIT] == RECIPIENTS then
+        giveBack(s, at, q[RCPTS])
+      elseif w[UNIT] == BYTES then
+        giveBack(s, at, q[OCTETS])
+      elseif q[HASH] then
+        forget(s, at, q[HASH])
       end
-      if s.near == at and used(s) * 5 < w.max * 4 then s.near = 0 end
+      if s[NEAR] == at and used(s) * 5 < w[MAX] * 4 then s[NEAR] = 0 end
     end
   end
 end
@@ -31,8 +30,8 @@ local function moved(at)
   local p = 1
   for _, q in ipairs(requests) do
     p = p + 1
-    for _, ref in ipairs(q.refs) do
-      if ref.at == at and sub(stands, p, p) == '2' then return true end
+    for _, ref in ipairs(q[REFS]) do
+      if ref[AT] == at and sub(stands, p, p) == '2' then return true end
       p = p + 1
     end
   end
@@ -43,10 +42,10 @@ local function undo(mark)
   local p, at = 7, unpack('>I6', mark)
   for _, q in ipairs(requests) do
     p = p + 1
-    for _, ref in ipairs(q.refs) do
+    for _, ref in ipairs(q[REFS]) do
       local was, is = sub(mark, p, p), sub(stands, p - 6, p - 6)
       if was ~= '0' and (is == '0' or is == '') then
-        takeBack(budgets[ref.at], at, q, was == '2' and not moved(ref.at) and 1 or 0)
+        takeBack(budgets[ref[AT]], at, q, was == '2' and not moved(ref[AT]) and 1 or 0)
       end
       p = p + 1
     end
