@@ -11,6 +11,7 @@ import (
 	"io"
 	"net"
 	"strconv"
+	"sync"
 	"time"
 
 	"postern/dkimsign"
@@ -25,6 +26,31 @@ type floor struct {
 	upstream string
 	redis    string          // "": no limit
 	key      *rsa.PrivateKey // nil: no signature
+
+	mu    sync.Mutex
+	spare []link
+}
+
+// link is what a session needs from others. It outlives the session.
+type link struct {
+	up    *stream
+	redis *stream
+}
+
+// link returns one that is kept, or an empty one.
+func (f *floor) link() (l link) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if n := len(f.spare); n > 0 {
+		l, f.spare = f.spare[n-1], f.spare[:n-1]
+	}
+	return l
+}
+
+func (f *floor) keep(l link) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.spare = append(f.spare, l)
 }
 
 // floorMain is the floor as a process of its own: bench floor UPSTREAM REDIS KEY
@@ -61,18 +87,20 @@ func (f *floor) serve(ln net.Listener) {
 			return
 		}
 		go func() {
-			s := floorSession{stream: newStream(c, 64<<10), f: f}
-			s.serve()
-			s.end()
+			defer c.Close()
+			s := floorSession{stream: newStream(c, 64<<10), f: f, link: f.link()}
+			if s.serve() == nil || s.idle {
+				f.keep(s.link)
+			}
 		}()
 	}
 }
 
 type floorSession struct {
 	*stream
+	link
 	f        *floor
-	up       *stream // kept from mail to mail
-	redis    *stream
+	idle     bool   // nothing is under way on link
 	envelope []byte // MAIL and RCPT as they came, until the upstream has them
 	sender   []byte
 	asked    int // commands in envelope
@@ -81,23 +109,16 @@ type floorSession struct {
 	bufs     net.Buffers
 }
 
-func (s *floorSession) end() {
-	for _, c := range []*stream{s.stream, s.up, s.redis} {
-		if c != nil {
-			c.Close()
-		}
-	}
-}
-
 func (s *floorSession) serve() error {
 	s.out = append(s.out, "220 floor.example ESMTP\r\n"...)
-	for {
+	for s.idle = true; ; {
 		line, err := s.line()
 		if err != nil {
 			return err
 		}
 		switch {
 		case verb(line, "MAIL"):
+			s.idle = false
 			s.sender = append(s.sender[:0], line...)
 			s.envelope = append(append(s.envelope[:0], line...), "\r\n"...)
 			s.asked = 1
@@ -113,6 +134,7 @@ func (s *floorSession) serve() error {
 			if err := s.data(); err != nil {
 				return err
 			}
+			s.idle = true
 		case verb(line, "EHLO"):
 			s.out = append(s.out, "250-floor.example\r\n250-PIPELINING\r\n250 SIZE 104857600\r\n"...)
 		case verb(line, "QUIT"):
