@@ -57,7 +57,8 @@ type imported struct {
 // importedLimit is one [limit.NAME].
 type importedLimit struct {
 	name, per string
-	skip      bool // absent = "skip"
+	skip      bool     // absent = "skip"
+	more      []string // further lines of the table
 	notes     []string
 	numbers   importedNumbers
 	overrides []importedOverride
@@ -134,7 +135,7 @@ func (i *imported) write(out io.Writer) error {
 		if l.skip {
 			fmt.Fprintf(w, "%sabsent = \"skip\"\n", mark)
 		}
-		for _, line := range l.numbers.lines() {
+		for _, line := range slices.Concat(l.numbers.lines(), l.more) {
 			fmt.Fprintf(w, "%s%s\n", mark, line)
 		}
 		if len(l.overrides) > 0 {
@@ -144,7 +145,12 @@ func (i *imported) write(out io.Writer) error {
 			if o.note != "" {
 				writeComment(w, o.note)
 			}
-			fmt.Fprintf(w, "%s = { %s }\n", tomlString(o.key), strings.Join(o.numbers.lines(), ", "))
+			mark := ""
+			if err := l.fits(o.key); err != nil {
+				writeComment(w, "No override here can name this one: "+err.Error())
+				mark = "# "
+			}
+			fmt.Fprintf(w, "%s%s = { %s }\n", mark, tomlString(o.key), strings.Join(o.numbers.lines(), ", "))
 		}
 	}
 	return w.Flush()
@@ -168,6 +174,33 @@ func writeComment(w *bufio.Writer, note string) {
 		line += " " + word
 	}
 	fmt.Fprintln(w, line)
+}
+
+// fits says why the limit cannot have an override of that name.
+func (l *importedLimit) fits(key string) error {
+	var per Per
+	for _, name := range words(l.per) {
+		var d Dimension
+		if err := d.UnmarshalText([]byte(name)); err != nil {
+			return err
+		}
+		per = append(per, d)
+	}
+	one := Numbers{{N: 1, Window: MinWindow}}
+	_, err := Compile(map[string]RuleConfig{l.name: {
+		Per: per, Messages: one, FoldTag: slices.Contains(l.more, foldTag),
+		Overrides: map[string]Override{key: {Messages: one}},
+	}}, Env{})
+	return err
+}
+
+const foldTag = "fold_tag = true"
+
+// add appends a line to the table, once.
+func (l *importedLimit) add(line string) {
+	if !slices.Contains(l.more, line) {
+		l.more = append(l.more, line)
+	}
 }
 
 // number writes N in some seconds as "N/window"; ok false when there is no such

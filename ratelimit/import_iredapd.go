@@ -1,6 +1,7 @@
 package ratelimit
 
 import (
+	"encoding/csv"
 	"net/netip"
 	"regexp"
 	"slices"
@@ -22,12 +23,15 @@ var insertThrottle = regexp.MustCompile("(?is)\\bINSERT\\s+(?:IGNORE\\s+)?INTO\\
 
 // importIredapd reads senders' throttling.
 func importIredapd(text string, out *imported) error {
-	rows := throttleInserts(text)
+	rows, unread := throttleInserts(text), 0
 	if len(rows) == 0 {
-		rows = throttleTable(text)
+		rows, unread = throttleTable(text)
 	}
 	if len(rows) == 0 {
 		return errNothing
+	}
+	if unread > 0 {
+		out.note("%d rows could not be read and are left out.", unread)
 	}
 	out.note("From iRedAPD, table throttle, kind outbound. It counted every recipient as a message, and so do these limits: unit recipients.")
 	out.note("Its periods began with the first message and were then counted anew, so that twice the number could pass around an end; here no window of that length ever holds more.")
@@ -69,13 +73,22 @@ func (i *imported) addThrottle(r throttle) {
 		l := i.limit("client_ip", `"client_ip"`)
 		l.override(o)
 	case r.account == "@.":
-		i.limit("sender", `"sender"`).numbers = numbers
+		i.throttledSender().numbers = numbers
 	default:
-		l := i.limit("sender", `"sender"`)
+		l := i.throttledSender()
 		for _, key := range senderKeys(r.account) {
 			l.override(importedOverride{key: key, numbers: numbers})
 		}
 	}
+}
+
+func (i *imported) throttledSender() *importedLimit {
+	l := i.limit("sender", `"sender"`)
+	if len(l.more) == 0 {
+		l.note("There the SASL user counted where one was authenticated, else the sender, without its +tag; here the sender does. Give each client a limit as well, for it may send as several.")
+		l.add(foldTag)
+	}
+	return l
 }
 
 func (i *imported) throttleNotes(r throttle) {
@@ -192,23 +205,74 @@ func sqlTuples(text string) (tuples [][]string) {
 	return tuples
 }
 
-// throttleTable reads columns under their names, divided by tabs or "|".
-func throttleTable(text string) (rows []throttle) {
+// copyThrottle is how a dump of PostgreSQL begins the rows of the table.
+var copyThrottle = regexp.MustCompile(`(?i)^COPY\s+(?:\S+\.)?"?throttle"?\s*\(([^)]*)\)\s+FROM\s+stdin`)
+
+// throttleTable reads columns under their names, divided by tabs, "|", "," or
+// ";", and COPY of a dump. unread counts rows that make no sense.
+func throttleTable(text string) (rows []throttle, unread int) {
 	var columns []string
+	var divide func(line string) []string
 	for line := range strings.SplitSeq(text, "\n") {
-		fields := strings.FieldsFunc(line, func(r rune) bool { return r == '\t' || r == '|' })
-		for i := range fields {
-			fields[i] = strings.TrimSpace(fields[i])
+		if m := copyThrottle.FindStringSubmatch(line); m != nil {
+			columns, divide = words(strings.ReplaceAll(m[1], ",", " ")), byTabs
+			continue
 		}
 		if columns == nil {
-			if slices.Contains(fields, "account") && slices.Contains(fields, "period") {
-				columns = fields
-			}
-		} else if r, ok := throttleRow(columns, fields); ok {
+			columns, divide = throttleHead(line)
+			continue
+		}
+		if line == `\.` {
+			columns = nil
+			continue
+		}
+		if strings.Trim(line, "-+=| \t") == "" || strings.HasPrefix(line, "(") {
+			continue // a border, or the number of rows
+		}
+		if r, ok := throttleRow(columns, divide(line)); ok {
 			rows = append(rows, r)
+		} else {
+			unread++
 		}
 	}
-	return rows
+	return rows, unread
+}
+
+// throttleHead reads the names of the columns, and says how lines are divided.
+func throttleHead(line string) (columns []string, divide func(string) []string) {
+	for _, divide := range []func(string) []string{byTabs, byBars, byMarks(','), byMarks(';')} {
+		columns = divide(strings.ToLower(line))
+		if slices.Contains(columns, "account") && slices.Contains(columns, "period") {
+			return columns, divide
+		}
+	}
+	return nil, nil
+}
+
+func byTabs(line string) []string { return trimmed(strings.Split(line, "\t")) }
+
+func byBars(line string) []string {
+	line = strings.TrimSpace(line)
+	return trimmed(strings.Split(strings.TrimSuffix(strings.TrimPrefix(line, "|"), "|"), "|"))
+}
+
+func byMarks(mark rune) func(string) []string {
+	return func(line string) []string {
+		r := csv.NewReader(strings.NewReader(line))
+		r.Comma, r.LazyQuotes = mark, true
+		fields, err := r.Read()
+		if err != nil {
+			return nil
+		}
+		return trimmed(fields)
+	}
+}
+
+func trimmed(fields []string) []string {
+	for i := range fields {
+		fields[i] = strings.TrimSpace(fields[i])
+	}
+	return fields
 }
 
 func throttleRow(columns, values []string) (r throttle, ok bool) {
@@ -227,6 +291,9 @@ func throttleRow(columns, values []string) (r throttle, ok bool) {
 		case name == "kind":
 			r.kind = strings.ToLower(values[i])
 		case n != nil:
+			if values[i] == "" || values[i] == `\N` || strings.EqualFold(values[i], "NULL") {
+				continue
+			}
 			v, err := strconv.ParseInt(values[i], 10, 64)
 			if err != nil {
 				return r, false

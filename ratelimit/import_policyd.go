@@ -61,7 +61,7 @@ func importPolicyd(text string, out *imported) error {
 	if isTrue(settings["limit_by_sasl"]) {
 		l := out.limit("user", `"user"`)
 		l.skip = true
-		l.note("Per SASL user. Mail without one was not counted here; leave absent out to count it per client.")
+		l.note("Per SASL user. This does not count mail without one; take absent out to count it per client.")
 		l.fill(out, base)
 	}
 	if isTrue(settings["limit_by_sender"]) {
@@ -84,7 +84,14 @@ func importPolicyd(text string, out *imported) error {
 	return nil
 }
 
-func isTrue(value string) bool { return strings.EqualFold(strings.TrimSpace(value), "true") }
+// isTrue reads a truth of YAML, Python or rspamd.
+func isTrue(value string) bool {
+	switch strings.ToLower(strings.TrimSpace(value)) {
+	case "true", "yes", "on", "1":
+		return true
+	}
+	return false
+}
 
 func (l *importedLimit) fill(out *imported, pairs [][2]int64) {
 	for _, p := range pairs {

@@ -1,6 +1,7 @@
 package ratelimit
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"regexp"
@@ -31,7 +32,12 @@ func importRspamd(text string, out *imported) error {
 		return errNothing
 	}
 	out.note("From rspamd, module ratelimit. A bucket there lets its burst pass at once and is refilled meanwhile, so that up to twice the number may pass in the time that fills it; here no window of that length ever holds more.")
-	out.note("Messages to postmaster and mailer-daemon (whitelisted_rcpts) lifted its limits; nothing does here.")
+	out.note("It counted a message once for each recipient, and so do these limits (unit recipients), unless skip_recipients was set.")
+	exempt := "postmaster, mailer-daemon"
+	if n := root.table["whitelisted_rcpts"]; n != nil {
+		exempt = cmp.Or(textOf(n), "the file named there")
+	}
+	out.note("A recipient of whitelisted_rcpts (%s) lifted the limits of the whole message; nothing does here.", exempt)
 	if root.table["max_rcpt"] != nil {
 		out.note("max_rcpt = %s: messages to more recipients were not limited there; here they are.", root.table["max_rcpt"].text)
 	}
@@ -40,13 +46,37 @@ func importRspamd(text string, out *imported) error {
 			out.note("%s is left out: name the clients that a limit concerns, or give an override.", key)
 		}
 	}
+	if isTrue(textOf(root.table["dynamic_rate_limit"])) {
+		out.note("dynamic_rate_limit is left out: a number here is the same whatever the mail was taken for. [outlier] holds each sender against its own past.")
+	}
 	for _, name := range rates.keys {
-		out.addRate(name, rates.table[name])
+		l := out.addRate(name, rates.table[name])
+		if root.table["symbol"] != nil {
+			l.watchOnly()
+		}
 	}
 	return nil
 }
 
-func (i *imported) addRate(name string, rate *uclNode) {
+// watchOnly is for a rate that added a symbol and refused nothing.
+func (l *importedLimit) watchOnly() {
+	l.note("It added a symbol there and refused nothing: take mode out to enforce it.")
+	l.add(`mode = "shadow"`)
+}
+
+// textOf is a text, or a list of them in words.
+func textOf(n *uclNode) string {
+	if n == nil {
+		return ""
+	}
+	texts := make([]string, len(n.list))
+	for i, one := range n.list {
+		texts[i] = one.text
+	}
+	return cmp.Or(n.text, strings.Join(texts, ", "))
+}
+
+func (i *imported) addRate(name string, rate *uclNode) *importedLimit {
 	selector, buckets := name, rate
 	if rate.table != nil && rate.table["bucket"] != nil {
 		buckets = rate.table["bucket"]
@@ -70,6 +100,7 @@ func (i *imported) addRate(name string, rate *uclNode) {
 		l.off = true
 		l.note("No bucket of this rate has a burst and a rate above 0.")
 	}
+	return l
 }
 
 // rspamdPer says what a rate counts on; per is "" when it cannot be said here.
@@ -90,7 +121,7 @@ func rspamdPer(selector string, isSelector bool) (per string, skip bool, note st
 	}
 	if slices.Contains(dims, "user") {
 		skip = true
-		note = "Mail without a SASL user was not counted; leave absent out to count it per client."
+		note = "Mail without a SASL user does not count; take absent out to count it per client."
 	}
 	if len(dims) == 1 {
 		return strconv.Quote(dims[0]), skip, note
@@ -129,7 +160,9 @@ type bucket struct {
 	burst, rate float64
 	text        string
 	// window is that of a rate without a burst of its own, "20 / 1h".
-	window time.Duration
+	window     time.Duration
+	perMessage bool // skip_recipients
+	watchOnly  bool
 }
 
 // bucketsOf reads "20 / 1h", [burst, rate], { burst, rate } and lists of them.
@@ -173,14 +206,31 @@ func tableBucket(n *uclNode) (b bucket, ok bool) {
 	} else if b.rate, _ = strconv.ParseFloat(rate.text, 64); b.rate <= 0 {
 		return b, false
 	}
+	b.perMessage = isTrue(textOf(n.table["skip_recipients"]))
+	b.watchOnly = n.table["symbol"] != nil || isTrue(textOf(n.table["skip_soft_reject"]))
 	if burst != nil {
-		b.burst, _ = strconv.ParseFloat(burst.text, 64)
+		b.burst = suffixed(burst.text)
 		b.text, b.window = "burst "+burst.text+", "+b.text, 0
 	}
 	return b, true
 }
 
-var rateForm = regexp.MustCompile(`^\s*(\d+(?:\.\d+)?)\s*/\s*(\d*(?:\.\d+)?)\s*(ms|s|sec|m|min|h|hour|d|day|w)?\s*$`)
+// suffixed reads "10k"; 0 is what it cannot read.
+func suffixed(text string) float64 {
+	factor := 1.0
+	if n := len(text); n > 0 {
+		if f := map[byte]float64{'k': 1e3, 'm': 1e6, 'g': 1e9}[text[n-1]|0x20]; f > 0 {
+			text, factor = text[:n-1], f
+		}
+	}
+	value, err := strconv.ParseFloat(text, 64)
+	if err != nil {
+		return 0
+	}
+	return value * factor
+}
+
+var rateForm = regexp.MustCompile(`^\s*(\d+(?:\.\d+)?[kmg]?)\s*/\s*(\d*(?:\.\d+)?)\s*(ms|s|sec|m|min|h|hour|d|day|w)?\s*$`)
 
 // rateText reads "20 / 1h".
 func rateText(text string) (count float64, window time.Duration, ok bool) {
@@ -196,7 +246,7 @@ func rateText(text string) (count float64, window time.Duration, ok bool) {
 	if m[2] != "" {
 		many, _ = strconv.ParseFloat(m[2], 64)
 	}
-	count, _ = strconv.ParseFloat(m[1], 64)
+	count = suffixed(m[1])
 	window = time.Duration(many * float64(unit))
 	return count, window, count > 0 && window > 0
 }
@@ -213,11 +263,18 @@ func (i *imported) addBucket(l *importedLimit, b bucket) {
 	}
 	seconds := roundWindow(int64(math.Ceil(window.Seconds() - 1e-6)))
 	n := int64(math.Floor(min(b.burst, MaxNumber)))
-	before := len(l.numbers.messages)
-	i.addNumber(&l.numbers.messages, l.name, n, seconds)
-	if len(l.numbers.messages) > before && b.window == 0 {
-		l.note("Bucket of %s: %d messages in %s, the time that fills it. Add a number for a shorter window if the burst was meant to be smaller than what the rate allows.",
-			b.text, n, FormatWindow(time.Duration(seconds)*time.Second))
+	to, unit := &l.numbers.recipients, Recipients
+	if b.perMessage {
+		to, unit = &l.numbers.messages, Messages
+	}
+	if b.watchOnly {
+		l.watchOnly()
+	}
+	before := len(*to)
+	i.addNumber(to, l.name, n, seconds)
+	if len(*to) > before && b.window == 0 {
+		l.note("Bucket of %s: %d %s in %s, the time that fills it. Add a number for a shorter window if the burst was meant to be smaller than what the rate allows.",
+			b.text, n, unit, FormatWindow(time.Duration(seconds)*time.Second))
 	}
 }
 

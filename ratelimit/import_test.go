@@ -84,12 +84,31 @@ func TestImportIredapd(t *testing.T) {
 	if len(limits) != 2 || len(limits["sender"].Overrides) != 4 {
 		t.Errorf("%s", text)
 	}
+	text, _ = importText(t, "iredapd", "INSERT INTO throttle (account, kind, period, max_msgs) VALUES ('user@*','outbound',60,5),('a+x@example.org','outbound',60,6),('b@example.org','outbound',60,7);\n")
+	hasLines(t, text, "# \"user@*\" = { recipients = [\"5/1m\"] }", "# \"a+x@example.org\" = {", "\n\"b@example.org\" = {", "fold_tag = true", "No override here can name this one", "There the SASL user counted")
 	table := "id\taccount\tkind\tpriority\tperiod\tmsg_size\tmax_msgs\tmax_quota\n1\ta@example.org\toutbound\t100\t60\t-1\t12\t-1\n"
 	text, _ = importText(t, "iredapd", table)
 	hasLines(t, text, `"a@example.org" = { recipients = ["12/1m"] }`)
 	psql := " id |    account    |   kind   | period | max_msgs\n----+---------------+----------+--------+----------\n  1 | a@example.org | outbound |     60 |       12\n(1 row)\n"
 	text, _ = importText(t, "iredapd", psql)
 	hasLines(t, text, `"a@example.org" = { recipients = ["12/1m"] }`)
+}
+
+func TestImportIredapdFormsOfTheTable(t *testing.T) {
+	for name, text := range map[string]string{
+		"COPY of pg_dump": "CREATE TABLE public.throttle (\n    id bigint NOT NULL,\n    account text\n);\nCOPY public.throttle (id, account, kind, priority, period, msg_size, max_msgs, max_quota) FROM stdin;\n" +
+			"1\t@.\toutbound\t0\t3600\t-1\t100\t\\N\n2\ta@example.org\toutbound\t100\t60\t-1\t30\t1000\n\\.\nCOPY public.other (id, period) FROM stdin;\n1\t5\n\\.\n",
+		"CSV":            "account,kind,period,max_msgs,max_quota\n\"@.\",outbound,3600,100,-1\na@example.org,outbound,60,30,1000\n",
+		"CSV of Excel":   "Account;Kind;Period;Max_Msgs;Max_Quota\n@.;outbound;3600;100;\na@example.org;outbound;60;30;1000\n",
+		"mysql in boxes": "+---------+--+\n| account | period | max_msgs | max_quota |\n+---------+--+\n| @. | 3600 | 100 | NULL |\n| a@example.org | 60 | 30 | 1000 |\n+---------+--+\n2 rows in set\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			out, _ := importText(t, "iredapd", text)
+			hasLines(t, out, "per = \"sender\"\nrecipients = [\"100/1h\"]\n", `"a@example.org" = { recipients = ["30/1m"], bytes = ["1000/1m"] }`)
+		})
+	}
+	out, _ := importText(t, "iredapd", "account\tperiod\tmax_msgs\na@example.org\t60\t30\nb@example.org\tx\t30\n")
+	hasLines(t, out, "1 rows could not be read")
 }
 
 func TestImportRspamd(t *testing.T) {
@@ -113,10 +132,10 @@ max_rcpt = 5;
 whitelisted_user = "/etc/rspamd/users.map";
 `
 	text, limits := importText(t, "rspamd-ratelimit", "ratelimit {\n"+conf+"}\n")
-	hasLines(t, text, "[limit.user]\nper = \"user\"\nabsent = \"skip\"\nmessages = [\"20/1h\"]\n",
-		"[limit.ip_from]\nper = [\"client_ip\", \"sender\"]\nmessages = [\"100/1h40m\"]\n",
-		"[limit.by_domain]\nper = [\"sender_domain\", \"client_ip\"]\nmessages = [\"100/1h40m\"]\n",
-		"# [limit.to_ip]", "null_sender_limit", "max_rcpt = 5", "whitelisted_user is left out", "# [limit.\"odd name\"]", "burst 100, rate 1 / 1m: 100 messages in 1h40m")
+	hasLines(t, text, "[limit.user]\nper = \"user\"\nabsent = \"skip\"\nrecipients = [\"20/1h\"]\n",
+		"[limit.ip_from]\nper = [\"client_ip\", \"sender\"]\nrecipients = [\"100/1h40m\"]\n",
+		"[limit.by_domain]\nper = [\"sender_domain\", \"client_ip\"]\nrecipients = [\"100/1h40m\"]\n",
+		"# [limit.to_ip]", "null_sender_limit", "max_rcpt = 5", "whitelisted_user is left out", "# [limit.\"odd name\"]", "burst 100, rate 1 / 1m: 100 recipients in 1h40m")
 	if len(limits) != 3 {
 		t.Errorf("%s", text)
 	}
@@ -124,6 +143,26 @@ whitelisted_user = "/etc/rspamd/users.map";
 	if again != text {
 		t.Error("with and without the name of the module it differs")
 	}
+}
+
+func TestImportRspamdForms(t *testing.T) {
+	conf := `rates: {
+  user: { bucket: [ { burst: 10k, rate: "5k / 1min", skip_recipients: true } ] },
+  "from" { bucket { burst:100; rate:"100 / 1h"; symbol = "OVER"; } }
+  ip = { bucket = { burst = 50; rate = "50 / 1h"; skip_soft_reject = true } }
+}
+whitelisted_rcpts = ["boss@example.org", "abuse"];
+dynamic_rate_limit = true;
+`
+	text, limits := importText(t, "rspamd-ratelimit", conf)
+	hasLines(t, text, "[limit.user]\nper = \"user\"\nabsent = \"skip\"\nmessages = [\"10000/2m\"]\n",
+		"[limit.from]\nper = \"sender\"\nrecipients = [\"100/1h\"]\nmode = \"shadow\"\n", "[limit.ip]\nper = \"client_ip\"\nrecipients = [\"50/1h\"]\nmode = \"shadow\"\n",
+		"(boss@example.org, abuse) lifted", "dynamic_rate_limit is left out")
+	if len(limits) != 3 || limits["user"].Mode != Enforce || limits["ip"].Mode != Shadow {
+		t.Errorf("%s", text)
+	}
+	text, _ = importText(t, "rspamd-ratelimit", "symbol = \"X\";\nrates { user = \"20 / 1h\" }\n")
+	hasLines(t, text, "mode = \"shadow\"")
 }
 
 func TestImportRefusesWhatIsNoConfiguration(t *testing.T) {

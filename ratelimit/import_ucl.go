@@ -85,11 +85,26 @@ func (p *uclParser) object(depth int) *uclNode {
 		case ";", ",", "=", "{", "[", "]":
 			continue
 		}
-		for p.peek() == "=" {
+		key = p.name(key)
+		for p.peek() == "=" || p.peek() == ":" {
 			p.next()
 		}
-		n.put(strings.TrimPrefix(key, `"`), p.value(depth))
+		n.put(key, p.value(depth))
 	}
+}
+
+// name takes the ":" off a bare key, and what stands right behind it back to
+// the tokens: "burst:100".
+func (p *uclParser) name(key string) string {
+	if bare, quoted := strings.CutPrefix(key, `"`); quoted {
+		return bare
+	}
+	name, rest, found := strings.Cut(key, ":")
+	if found && rest != "" {
+		p.at--
+		p.tokens[p.at] = rest
+	}
+	return name
 }
 
 // put keeps a value. Of a key that is repeated the first one counts; tables are
