@@ -89,6 +89,9 @@ func (t *transaction) judgeHeader() (rule string, r *mail.Reply) {
 	if r != nil {
 		t.ev.Shadow = append(t.ev.Shadow, rule)
 	}
+	if !t.env.UTF8 && slices.ContainsFunc(m.facts.Authors, func(a mail.Author) bool { return a.UTF8() }) {
+		return "smtputf8", replyAuthorUTF8() // RFC 6531 s. 3.1, item 6
+	}
 	if rule, r = t.judgeAutomatic(); r != nil {
 		return rule, r
 	}
@@ -96,11 +99,15 @@ func (t *transaction) judgeHeader() (rule string, r *mail.Reply) {
 	return "", nil
 }
 
-// signing lists the configured domains of the authors, each once. A message of
-// two authors is signed for both.
+// signing lists the configured domains of the authors whom the client owns,
+// each once. A message of two authors is signed for both.
 func (t *transaction) signing() (ds []*dkimsign.Domain) {
 	for i := range t.message.facts.Authors {
-		d := t.snap.Signers.For(t.message.facts.Authors[i].Domain)
+		a := &t.message.facts.Authors[i]
+		if !t.client.Owns(a.Address) {
+			continue // passed in shadow; our key is no proof of that author
+		}
+		d := t.snap.Signers.For(a.Domain)
 		if d != nil && !slices.Contains(ds, d) {
 			ds = append(ds, d)
 		}

@@ -21,6 +21,10 @@ func (t *transaction) readFacts() {
 // one message a recipient and period, or none.
 func (t *transaction) judgeAutomatic() (rule string, r *mail.Reply) {
 	what := t.snap.Rules.Automatic(t.client, &t.message.facts)
+	rule = "automatic_replies"
+	if t.message.facts.Automatic == policy.Notice {
+		rule = "automatic_notices"
+	}
 	if what.Mode == policy.AllowReplies {
 		return "", nil
 	}
@@ -34,13 +38,13 @@ func (t *transaction) judgeAutomatic() (rule string, r *mail.Reply) {
 			if err != nil {
 				t.ev.Err = err.Error()
 				t.s.srv.fault("store", err, "id", t.ev.ID)
-				return "automatic_replies", replyStoreFault()
+				return rule, replyStoreFault()
 			}
 			if first {
 				continue
 			}
 		}
-		return "automatic_replies", policy.RefuseAutomatic(what, to)
+		return rule, policy.RefuseAutomatic(what, to)
 	}
 	return "", nil
 }

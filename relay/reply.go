@@ -147,6 +147,9 @@ func replyHeaderTooLarge() *mail.Reply { return reply(552, "5.3.4", "message hea
 func replyHeaderSyntax() *mail.Reply {
 	return reply(550, "5.6.0", "message header holds a line that is no header field")
 }
+func replyAuthorUTF8() *mail.Reply {
+	return reply(550, "5.6.7", "an address in header From is not ASCII, send SMTPUTF8")
+}
 func replyLoop() *mail.Reply { return reply(554, "5.4.6", "too many hops, this message is in a loop") }
 
 // Limits and suspensions.

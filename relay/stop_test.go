@@ -2,6 +2,7 @@ package relay
 
 import (
 	"context"
+	"net"
 	"strings"
 	"testing"
 	"time"
@@ -130,6 +131,14 @@ func TestStopWaitsForNobody(t *testing.T) {
 			p.open("b@dest.example")
 			p.send(plainMail)
 			<-gate.Reached()
+		}},
+		{"reads nothing", []string{"timeouts.write 10m", "session.idle_commands 10000000"}, func(r *rig) {
+			p := r.dial()
+			p.conn.(*net.TCPConn).SetReadBuffer(4 << 10)
+			group := []byte(strings.Repeat("VRFY x\r\n", 1000))
+			for err := error(nil); err == nil; _, err = p.conn.Write(group) { // until nobody reads them
+				p.conn.SetWriteDeadline(time.Now().Add(300 * time.Millisecond))
+			}
 		}},
 		{"lingering", nil, func(r *rig) {
 			p := r.dial()
