@@ -41,7 +41,6 @@ type Failover struct {
 	hold    time.Time // no probe before
 	backoff time.Duration
 	told    bool
-	err     error // the last one
 	undos   []undo
 	refunds []pendingRefund
 }
@@ -147,7 +146,6 @@ func (f *Failover) ask(ctx context.Context, call func(context.Context) error) er
 // soon after it came back is left alone for longer each time.
 func (f *Failover) failed(err error) {
 	f.mu.Lock()
-	f.err = err
 	now := time.Now()
 	if !f.down.Swap(true) {
 		f.since = now
@@ -160,11 +158,10 @@ func (f *Failover) failed(err error) {
 		f.backoff = min(f.backoff, maxBackoff)
 		f.hold = now.Add(f.backoff)
 	}
-	tell := f.backoff >= tellAfter && !f.told
-	f.told = f.told || tell
+	often := f.backoff >= tellAfter
 	f.mu.Unlock()
-	if tell {
-		f.notify(StoreChange{Down: true, Err: err})
+	if often {
+		f.tell(err)
 	}
 	select {
 	case f.wake <- struct{}{}:
@@ -371,6 +368,7 @@ func (f *Failover) Raises(ctx context.Context) ([]Raise, error) {
 	if err != nil {
 		return nil, err
 	}
+	raises = withoutMarks(raises)
 	f.local.setRaises(raises)
 	return raises, nil
 }

@@ -37,8 +37,9 @@ func (f *Failover) Run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-refresh.C:
-			if !f.down.Load() {
-				f.refresh(ctx)
+			if !f.down.Load() && f.refresh(ctx, s) {
+				f.failed(errEmptied)
+				f.tell(errEmptied)
 			}
 		case <-f.wake:
 		case <-probe.C:
@@ -57,10 +58,12 @@ func (f *Failover) recover(ctx context.Context, s *settler) {
 	}
 	err := f.ping(ctx)
 	if err == nil {
+		if f.refresh(ctx, s) {
+			f.tell(errEmptied)
+		}
 		err = s.settle(ctx)
 	}
 	if err == nil {
-		f.refresh(ctx)
 		err = f.reopen(ctx, s)
 	}
 	if err != nil {
@@ -93,18 +96,28 @@ func (f *Failover) reopen(ctx context.Context, s *settler) error {
 	return nil
 }
 
+// tell notifies of an outage, once.
+func (f *Failover) tell(err error) {
+	f.mu.Lock()
+	told := f.told
+	f.told = true
+	f.mu.Unlock()
+	if !told {
+		f.notify(StoreChange{Down: true, Err: err})
+	}
+}
+
 func (f *Failover) stillAway(ctx context.Context, err error) {
 	if ctx.Err() != nil {
 		return
 	}
 	f.mu.Lock()
 	now := time.Now()
-	f.hold, f.err = now.Add(probeEvery-50*time.Millisecond), err
-	tell := !f.told && now.Sub(f.since) >= tellAfter
-	f.told = f.told || tell
+	f.hold = now.Add(probeEvery - 50*time.Millisecond)
+	long := now.Sub(f.since) >= tellAfter
 	f.mu.Unlock()
-	if tell {
-		f.notify(StoreChange{Down: true, Err: err})
+	if long {
+		f.tell(err)
 	}
 }
 
@@ -114,16 +127,23 @@ func (f *Failover) ping(ctx context.Context) error {
 	return f.shared.Ping(ctx)
 }
 
-// refresh learns of nodes and raises; faults show in the decisions.
-func (f *Failover) refresh(ctx context.Context) {
+// refresh learns of nodes and raises, and whether the store has lost its counts;
+// what is known of them is then owed to it. Faults show in the decisions.
+func (f *Failover) refresh(ctx context.Context, s *settler) (emptied bool) {
 	ctx, cancel := context.WithTimeout(ctx, 2*decideWithin)
 	defer cancel()
 	if n, err := f.shared.Nodes(ctx); err == nil {
 		f.local.nodes.Store(int64(max(1, n)))
 	}
-	if raises, err := f.shared.Raises(ctx); err == nil {
-		f.local.setRaises(raises)
+	raises, err := f.shared.Raises(ctx)
+	if err != nil {
+		return false
 	}
+	if emptied = f.checkMark(ctx, &s.mark, raises); emptied {
+		f.local.oweKnown()
+	}
+	f.local.setRaises(withoutMarks(raises))
+	return emptied
 }
 
 // settler brings to the shared store what it is owed. It is Run's alone.
@@ -134,6 +154,7 @@ type settler struct {
 	added int
 	sent  int // by the last send
 	late  int // how often the last step took too long
+	mark  mark
 	// batch is on its way: it is repeated under its attempt until it arrives.
 	batch   []owed
 	attempt Attempt
@@ -142,7 +163,8 @@ type settler struct {
 func newSettler(f *Failover) *settler {
 	var node [8]byte
 	rand.Read(node[:]) // never fails since Go 1.24
-	return &settler{f: f, node: binary.LittleEndian.Uint64(node[:])}
+	id := binary.LittleEndian.Uint64(node[:])
+	return &settler{f: f, node: id, mark: newMark(id)}
 }
 
 func (s *settler) settle(ctx context.Context) error {

@@ -595,3 +595,60 @@ func TestFailoverListOfOwedIsBounded(t *testing.T) {
 		t.Errorf("%d entries for %d records", len(sh.owing), sh.next)
 	}
 }
+
+// A shared store that comes back without its counts gets them back from the
+// nodes, as far as they know.
+func TestFailoverGivesBackWhatTheStoreLost(t *testing.T) {
+	rig := newFailoverRig(1)
+	w := []Window{win(Recipients, 10, time.Hour), win(DistinctRecipients, 5, time.Hour)}
+	b := func() Budget { return budgetOf("sender", "all", w...) }
+	ask := func(i int) bool {
+		return rig.ask(t, Request{Recipients: 1, Distinct: hashRecipient(fmt.Sprint(i % 4))}, b()).OK
+	}
+	for i := range 7 {
+		if !ask(i) {
+			t.Fatal(i)
+		}
+	}
+	rig.f.refresh(t.Context(), rig.settler) // the mark is read back
+	for range 2 {
+		rig.clock.add(10 * time.Minute)
+		rig.shared.set(away)
+		ask(0) // the node sees that the store is away
+		rig.shared.Embedded = NewEmbedded(StoreConfig{Memory: 16 << 20}, rig.clock.now)
+		rig.shared.set(healthy)
+		rig.recover()
+		if r := (testBed{Store: rig.shared.Embedded}).look(t, b()); rig.f.Down() || r[0].Used < 8 || r[1].Used != 4 {
+			t.Fatalf("the shared store has %+v, want 8 and 4", r)
+		}
+		rig.f.refresh(t.Context(), rig.settler)
+	}
+	if n := rig.fill(t, 100, b()); n != 1 {
+		t.Errorf("%d more passed, want 1 of 10", n)
+	}
+	if raises, err := rig.f.Raises(t.Context()); err != nil || len(raises) != 0 {
+		t.Errorf("marks are listed as raises: %+v, %v", raises, err)
+	}
+	if len(rig.changes) != 4 || !errors.Is(rig.changes[0].Err, errEmptied) || rig.changes[3].Added == 0 {
+		t.Errorf("told %+v", rig.changes)
+	}
+	// An idle node finds out by itself.
+	rig.shared.Embedded = NewEmbedded(StoreConfig{Memory: 16 << 20}, rig.clock.now)
+	if !rig.f.refresh(t.Context(), rig.settler) {
+		t.Error("an empty store was not noticed")
+	}
+	rig.f.failed(errEmptied)
+	rig.recover()
+	if used := rig.used(t, b()); used != 10 {
+		t.Errorf("the shared store has %d, want 10", used)
+	}
+	// What was never lost is never added twice.
+	for range 3 {
+		rig.f.refresh(t.Context(), rig.settler)
+		rig.f.failed(errAway)
+		rig.recover()
+	}
+	if used := rig.used(t, b()); used != 10 {
+		t.Errorf("the shared store has %d, want 10", used)
+	}
+}
