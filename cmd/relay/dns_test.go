@@ -366,6 +366,37 @@ func TestRefusedConnectionIsRead(t *testing.T) {
 	}
 }
 
+func TestOnlyASureMailboxIsSuppressed(t *testing.T) {
+	gone := mail.RecipientEvent{Rule: "upstream", Code: 550, Status: "5.1.1", Class: "no-such-user", Reply: "user unknown"}
+	taken := mail.RecipientEvent{Rule: "upstream", Code: 250, Status: "2.0.0"}
+	at := func(r mail.RecipientEvent, address string) mail.RecipientEvent { r.Address = address; return r }
+	cases := []struct {
+		name  string
+		stage string
+		code  int
+		to    []mail.RecipientEvent
+		want  string
+	}{
+		{"refused at RCPT", "rcpt", 550, []mail.RecipientEvent{at(gone, "a@x")}, "a@x"},
+		{"two refused at RCPT", "rcpt", 554, []mail.RecipientEvent{at(gone, "a@x"), at(gone, "b@x")}, "a@x b@x"},
+		{"one refused at RCPT, the message taken", "forward", 250, []mail.RecipientEvent{at(gone, "a@x"), at(taken, "b@x")}, "a@x"},
+		{"a message for one refused", "forward", 550, []mail.RecipientEvent{at(gone, "a@x")}, "a@x"},
+		{"a message for two refused", "forward", 550, []mail.RecipientEvent{at(gone, "a@x"), at(gone, "b@x")}, ""},
+	}
+	for _, c := range cases {
+		s := reputation.NewSuppressions(0, 0, time.Now)
+		j := &judges{held: reputation.NewHeld(time.Now), suppressions: s, read: new(reputationWatch).recipient}
+		j.Observe(&mail.Event{Stream: "main", Stage: c.stage, Code: c.code, To: c.to})
+		var got []string
+		for _, e := range s.List() {
+			got = append(got, e.Recipient)
+		}
+		if strings.Join(got, " ") != c.want {
+			t.Errorf("%s: suppressed %q, want %q", c.name, got, c.want)
+		}
+	}
+}
+
 func TestReputationReadsEvents(t *testing.T) {
 	file, names, _ := identityRig(t)
 	f, _, err := config.Load(file)

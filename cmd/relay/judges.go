@@ -19,6 +19,8 @@ type judges struct {
 	suppressions *reputation.Suppressions // nil: none are kept
 	held         *reputation.Held
 	resolver     *reputation.Resolver
+	// read says what an upstream's verdict on a recipient means.
+	read func(*mail.RecipientEvent) reputation.Recipient
 }
 
 // saveEvery is how often changed state goes to its file.
@@ -90,20 +92,33 @@ func (j *judges) hooks() relay.Hooks {
 // Observe learns from what the upstream said about each recipient.
 func (j *judges) Observe(e *mail.Event) {
 	for i := range e.To {
-		r := &e.To[i]
-		if r.Rule != "upstream" {
+		if e.To[i].Rule != "upstream" {
 			continue
 		}
-		switch domain := domainOf(r.Address); {
-		case r.Code/100 == 2:
-			j.held.Relayed(e.Stream, domain)
-		case r.Class == string(upstream.NoSuchUser) && r.Code/100 == 5 && j.suppressions != nil:
+		switch r := j.read(&e.To[i]); {
+		case r.Relayed:
+			j.held.Relayed(e.Stream, r.Domain)
+		case r.Class == string(upstream.NoSuchUser) && r.Code/100 == 5 && j.suppressions != nil && namesOne(e, r.Reply):
 			j.suppressions.Add(e.Stream, r.Address, r.Reply, 0)
 		case r.Class == string(upstream.RateLimited):
-			reply := mail.Reply{Code: r.Code, Status: r.Status, Text: r.Reply}
-			j.held.Refused(e.Stream, domain, upstream.Classify("rcpt", reply.String()).Wait)
+			j.held.Refused(e.Stream, r.Domain, r.Wait)
 		}
 	}
+}
+
+// namesOne reports whether a refusal is about one recipient: the reply to a
+// message for several does not say which of them does not exist.
+func namesOne(e *mail.Event, reply string) bool {
+	if e.Stage != "forward" || e.Code/100 != 5 {
+		return true // replies to RCPT
+	}
+	same := 0
+	for i := range e.To {
+		if r := &e.To[i]; r.Rule == "upstream" && (&mail.Reply{Code: r.Code, Status: r.Status, Text: r.Reply}).String() == reply {
+			same++
+		}
+	}
+	return same == 1
 }
 
 // domainOf is the domain of an address's key.

@@ -117,6 +117,7 @@ func (n *node) prepare(file *config.File) error {
 	if err != nil {
 		return fmt.Errorf("reputation: %w", err)
 	}
+	n.judges.read = n.reputation.recipient
 	n.run(n.reputation.monitor.Run)
 	observers := []mail.Observer{relay.NewLogObserver(n.log), n.judges, n.watch, n.metrics, n.reputation, newGatewayWatch(n.log, gateways())}
 	if file.Journal.File != "" {
