@@ -124,37 +124,94 @@ func (i *imported) write(out io.Writer) error {
 	}
 	for _, l := range i.limits {
 		fmt.Fprintln(w)
-		for _, note := range l.notes {
-			writeComment(w, note)
-		}
-		mark := ""
-		if l.off {
-			mark = "# "
-		}
-		fmt.Fprintf(w, "%s[limit.%s]\n%sper = %s\n", mark, quoteKey(l.name), mark, l.per)
-		if l.skip {
-			fmt.Fprintf(w, "%sabsent = \"skip\"\n", mark)
-		}
-		for _, line := range slices.Concat(l.numbers.lines(), l.more) {
-			fmt.Fprintf(w, "%s%s\n", mark, line)
-		}
-		if len(l.overrides) > 0 {
-			fmt.Fprintf(w, "\n[limit.%s.overrides]\n", quoteKey(l.name))
-		}
-		for _, o := range l.overrides {
-			if o.note != "" {
-				writeComment(w, o.note)
-			}
-			mark := ""
-			if err := l.fits(o.key); err != nil {
-				writeComment(w, "No override here can name this one: "+err.Error())
-				mark = "# "
-			}
-			fmt.Fprintf(w, "%s%s = { %s }\n", mark, tomlString(o.key), strings.Join(o.numbers.lines(), ", "))
-		}
+		l.write(w)
 	}
 	return w.Flush()
 }
+
+// write writes a table, as comments where it would not be a limit.
+func (l *importedLimit) write(w *bufio.Writer) {
+	wrong := map[string]error{}
+	for _, o := range l.overrides {
+		wrong[o.key] = l.compiles([]importedOverride{o})
+	}
+	good := slices.DeleteFunc(slices.Clone(l.overrides), func(o importedOverride) bool { return wrong[o.key] != nil })
+	if !l.off {
+		if err := l.compiles(good); err != nil {
+			l.off = true
+			l.note("This cannot be a limit as it stands: %v", err)
+		}
+	}
+	for _, note := range l.notes {
+		writeComment(w, note)
+	}
+	mark := ""
+	if l.off {
+		mark = "# "
+	}
+	fmt.Fprintf(w, "%s[limit.%s]\n%sper = %s\n", mark, quoteKey(l.name), mark, l.per)
+	if l.skip {
+		fmt.Fprintf(w, "%sabsent = \"skip\"\n", mark)
+	}
+	for _, line := range slices.Concat(l.numbers.lines(), l.more) {
+		fmt.Fprintf(w, "%s%s\n", mark, line)
+	}
+	if len(l.overrides) > 0 {
+		fmt.Fprintf(w, "\n%s[limit.%s.overrides]\n", mark, quoteKey(l.name))
+	}
+	for _, o := range l.overrides {
+		if o.note != "" {
+			writeComment(w, o.note)
+		}
+		mark := mark
+		if err := wrong[o.key]; err != nil {
+			writeComment(w, "No override here can name this one: "+err.Error())
+			mark = "# "
+		}
+		fmt.Fprintf(w, "%s%s = { %s }\n", mark, tomlString(o.key), strings.Join(o.numbers.lines(), ", "))
+	}
+}
+
+// compiles says why the limit cannot be with these overrides.
+func (l *importedLimit) compiles(overrides []importedOverride) error {
+	cfg := RuleConfig{FoldTag: slices.Contains(l.more, foldTag), Overrides: map[string]Override{}}
+	for _, name := range words(l.per) {
+		var d Dimension
+		if err := d.UnmarshalText([]byte(name)); err != nil {
+			return err
+		}
+		cfg.Per = append(cfg.Per, d)
+	}
+	err := l.numbers.parse(&cfg.Messages, &cfg.Recipients, &cfg.Bytes)
+	for _, o := range overrides {
+		var own Override
+		err = errors.Join(err, o.numbers.parse(&own.Messages, &own.Recipients, &own.Bytes))
+		cfg.Overrides[o.key] = own
+	}
+	if err != nil {
+		return err
+	}
+	_, err = Compile(map[string]RuleConfig{l.name: cfg}, Env{})
+	return err
+}
+
+func (n *importedNumbers) parse(messages, recipients, bytes *Numbers) error {
+	for _, u := range []struct {
+		texts []string
+		to    *Numbers
+	}{{n.messages, messages}, {n.recipients, recipients}, {n.bytes, bytes}} {
+		for _, text := range u.texts {
+			var number Number
+			if err := number.UnmarshalText([]byte(text)); err != nil {
+				return err
+			}
+			*u.to = append(*u.to, number)
+		}
+	}
+	return nil
+}
+
+const foldTag = "fold_tag = true"
 
 // writeComment breaks a note into lines of a comment. What the file said may
 // stand in it: control octets end no comment.
@@ -175,26 +232,6 @@ func writeComment(w *bufio.Writer, note string) {
 	}
 	fmt.Fprintln(w, line)
 }
-
-// fits says why the limit cannot have an override of that name.
-func (l *importedLimit) fits(key string) error {
-	var per Per
-	for _, name := range words(l.per) {
-		var d Dimension
-		if err := d.UnmarshalText([]byte(name)); err != nil {
-			return err
-		}
-		per = append(per, d)
-	}
-	one := Numbers{{N: 1, Window: MinWindow}}
-	_, err := Compile(map[string]RuleConfig{l.name: {
-		Per: per, Messages: one, FoldTag: slices.Contains(l.more, foldTag),
-		Overrides: map[string]Override{key: {Messages: one}},
-	}}, Env{})
-	return err
-}
-
-const foldTag = "fold_tag = true"
 
 // add appends a line to the table, once.
 func (l *importedLimit) add(line string) {

@@ -199,5 +199,8 @@ func FuzzImport(f *testing.F) {
 		if err := toml.Unmarshal([]byte(b.String()), &file); err != nil {
 			t.Fatalf("%v of %q in:\n%s", err, text, b.String())
 		}
+		if _, err := Compile(file.Limit, Env{}); err != nil {
+			t.Fatalf("%v of %q in:\n%s", err, text, b.String())
+		}
 	})
 }
