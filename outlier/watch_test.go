@@ -576,3 +576,48 @@ func TestSetConfigKeepsCounts(t *testing.T) {
 		t.Error("the new sensitivity is not in force, or the counts are gone")
 	}
 }
+
+func TestEachStepCanBeSwitchedOnAndOff(t *testing.T) {
+	for _, row := range []struct {
+		name string
+		l    Ladder
+		want []Level
+	}{
+		{"observe only", Ladder{Observe: 0.5}, []Level{Observed}},
+		{"observe, then alert", Ladder{Observe: 0.5, Alert: 1}, []Level{Observed, Alerted}},
+		{"no throttle", Ladder{Alert: 1, Suspend: 3}, []Level{Alerted, Suspended}},
+		{"suspend at once", Ladder{Suspend: 1}, []Level{Suspended}},
+		{"throttle without an end", Ladder{Throttle: 1.5}, []Level{Throttled}},
+		{"nothing", Ladder{}, nil},
+	} {
+		r := newRig(t, func(c *Config) { c.Volume, c.Names, c.Refused = row.l, Ladder{}, RefusedRule{MinRecipients: 50} })
+		r.ordinary("shop", "", "a@x.example", 70, 5)
+		r.send("shop", "", "a@x.example", 400, time.Hour, 0)
+		var got []Level
+		for _, c := range r.changes {
+			if c.Scope == Sender {
+				got = append(got, c.Level)
+			}
+		}
+		if fmt.Sprint(got) != fmt.Sprint(row.want) {
+			t.Errorf("%s: %v, want %v", row.name, got, row.want)
+		}
+	}
+}
+
+func TestAlertEndsAfterItsCause(t *testing.T) {
+	r := newRig(t, func(c *Config) { c.Volume = Ladder{Alert: 1} })
+	r.ordinary("shop", "", "a@x.example", 70, 5)
+	r.send("shop", "", "a@x.example", 100, time.Hour, 0)
+	last := r.at
+	r.at = last.Add(3*time.Hour + 50*time.Minute)
+	r.Tick()
+	if r.state(Sender, "a@x.example") != Alerted {
+		t.Error("the alert ended before its time")
+	}
+	r.at = last.Add(4*time.Hour + time.Minute)
+	r.Tick()
+	if r.state(Sender, "a@x.example") != Normal {
+		t.Error("the alert stands after its time")
+	}
+}
