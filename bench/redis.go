@@ -58,15 +58,26 @@ func freePort() (int, error) {
 	return ln.Addr().(*net.TCPAddr).Port, nil
 }
 
-// keys is how many keys a Redis server holds.
-func keys(addr string) (n int, err error) {
+// decisions is how many script calls a Redis server has had.
+func decisions(addr string) (n int, err error) {
 	err = probe(addr, func(c *stream) error {
-		c.out = append(c.out, "*1\r\n$6\r\nDBSIZE\r\n"...)
-		line, err := c.line()
+		c.out = append(c.out, "*2\r\n$4\r\nINFO\r\n$12\r\ncommandstats\r\n"...)
+		head, err := c.line()
 		if err != nil {
 			return err
 		}
-		n, err = strconv.Atoi(strings.TrimPrefix(string(line), ":"))
+		left, err := strconv.Atoi(strings.TrimPrefix(string(head), "$"))
+		for err == nil && left > 0 {
+			var line []byte
+			if line, err = c.line(); err != nil {
+				break
+			}
+			left -= len(line) + 2
+			if calls, ok := strings.CutPrefix(string(line), "cmdstat_evalsha:calls="); ok {
+				calls, _, _ = strings.Cut(calls, ",")
+				n, err = strconv.Atoi(calls)
+			}
+		}
 		return err
 	})
 	return n, err

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 )
@@ -100,27 +101,8 @@ func (p pair) run(ctx context.Context, r *runner) (res result, err error) {
 	if p.relay.secure {
 		secure.tls = r.clientTLS()
 	}
-	before, err := keys(r.lab.redis)
-	if err != nil {
+	if err := p.verify(ctx, r, s, []*meter{relay, base}, []plan{secure, load}); err != nil {
 		return res, err
-	}
-	for i, side := range []*meter{relay, base} {
-		l, signed := secure, p.relay.keys
-		if i == 1 {
-			l = load
-		}
-		switch {
-		case i == 1 && p.base != nil:
-			signed = p.base.keys
-		case i == 1 && signed != "":
-			signed = "rsa"
-		}
-		if err := r.verify(ctx, s, side, l, signed); err != nil {
-			return res, err
-		}
-		if err := p.counted(r, before); i == 0 && err != nil {
-			return res, err
-		}
 	}
 	for i := range r.rounds + 1 {
 		d := r.duration
@@ -152,15 +134,36 @@ func (p pair) run(ctx context.Context, r *runner) (res result, err error) {
 	return res, nil
 }
 
-// counted is an error when the relay, whose keys in Redis are new, has written
-// none.
+// verify shows that both sides do their work before that is measured.
+func (p pair) verify(ctx context.Context, r *runner, s *sink, sides []*meter, loads []plan) error {
+	before, err := decisions(r.lab.redis)
+	if err != nil {
+		return err
+	}
+	if err := r.verify(ctx, s, sides[0], loads[0], p.relay.keys); err != nil {
+		return err
+	}
+	if err := p.counted(r, before); err != nil {
+		return err
+	}
+	signed := p.relay.keys
+	switch {
+	case p.base != nil:
+		signed = p.base.keys
+	case signed != "":
+		signed = "rsa" // the floor knows no other
+	}
+	return r.verify(ctx, s, sides[1], loads[1], signed)
+}
+
+// counted is an error when the relay should have asked Redis and has not.
 func (p pair) counted(r *runner, before int) error {
 	if !p.redis {
 		return nil
 	}
-	now, err := keys(r.lab.redis)
-	if err == nil && now <= before {
-		err = fmt.Errorf("the relay did not count in Redis")
+	now, err := decisions(r.lab.redis)
+	if err == nil && now == before {
+		err = errors.New("the relay did not ask Redis")
 	}
 	return err
 }
