@@ -24,8 +24,9 @@ type RedisConfig struct {
 	Cluster bool `toml:"cluster"`
 	// Username is the ACL user. Blank: the default user.
 	Username string `toml:"username"`
-	// Password of Username; also offered to the Sentinels unless they have their
-	// own. Better in a file or the environment. Blank: no AUTH.
+	// Password of Username; without Username also offered to the Sentinels,
+	// unless they have their own. Better in a file or the environment. Blank: no
+	// AUTH.
 	Password string `toml:"password"`
 	// PasswordFile holds the password on its first line. Blank: see Password.
 	PasswordFile string `toml:"password_file" form:"path"`

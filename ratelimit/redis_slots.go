@@ -231,8 +231,10 @@ func (r *Redis) takeBack(ctx context.Context, parts []*slotPart, b *Batch, skip 
 	if len(owing) == 0 {
 		return nil
 	}
-	// The verdict has fallen: what is owed is given back even if the time is up.
-	ctx, cancel := r.bounded(context.WithoutCancel(ctx))
+	// A client that hangs up takes nothing away from what is owed; but the time
+	// that a decision may take holds, and Undo gives back what it cut off.
+	deadline, _ := ctx.Deadline()
+	ctx, cancel := context.WithDeadline(context.WithoutCancel(ctx), deadline)
 	defer cancel()
 	return together(owing, func(p *slotPart) error {
 		args := []any{encodeBatch(&p.batch, nil), p.marks(b, skip), fieldOf(b.ID, round)}

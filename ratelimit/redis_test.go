@@ -3,6 +3,7 @@ package ratelimit
 import (
 	"context"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -454,5 +455,16 @@ func TestRedisScan(t *testing.T) {
 	cancel()
 	if err := r.Scan(ctx, "", collect); err == nil {
 		t.Error("a scan went on without its context")
+	}
+}
+
+// TestRedisDocs: the rule that operators copy is the one that tests use.
+func TestRedisDocs(t *testing.T) {
+	text, err := os.ReadFile("../docs/redis.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if rule := redisACL("postern"); !strings.Contains(string(text), rule) {
+		t.Errorf("docs/redis.md does not give the rule %q", rule)
 	}
 }
