@@ -9,13 +9,19 @@ import (
 	"postern/ratelimit"
 )
 
+const importUsage = `usage: relay import %s FILE
+
+FILE is its configuration (of iredapd: its table throttle, as INSERT statements or
+as columns under their names); - is standard input. Limits are printed as TOML,
+with a comment wherever the meaning changes.
+`
+
 // runImport prints the limits of another program as tables [limit.NAME].
 func runImport(io stdio, args []string) int {
 	f := flag.NewFlagSet("relay import", flag.ContinueOnError)
 	f.SetOutput(io.err)
 	f.Usage = func() {
-		fmt.Fprintf(io.out, "usage: relay import %s FILE\n\nFILE is its configuration (of iredapd: its table throttle, as INSERT statements or\nas columns under their names); - is standard input. The limits come as TOML.\n",
-			strings.Join(ratelimit.ImportFormats, "|"))
+		fmt.Fprintf(f.Output(), importUsage, strings.Join(ratelimit.ImportFormats, "|"))
 	}
 	if status, ok := parseOpenFlags(f, args); !ok {
 		return status

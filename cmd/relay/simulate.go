@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/netip"
 	"path/filepath"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -217,25 +218,53 @@ func writeLimits(w io.Writer, limits []simulate.Limit) {
 	fmt.Fprintln(w)
 	t := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
 	fmt.Fprintln(t, "LIMIT\tREFUSES\tNEWLY\tWINDOW\tHIGHEST\tOF\tUSE\tWHEN\tKEY")
+	var idle []string
 	for i := range limits {
 		l := &limits[i]
+		used := func(p simulate.Peaks) bool { return len(p.Top) > 0 }
+		if l.Refused == 0 && !slices.ContainsFunc(l.Windows, used) {
+			idle = append(idle, l.Name)
+			continue
+		}
 		name, refuses, newly := l.Name, fmt.Sprint(l.Refused), fmt.Sprint(l.New)
 		if l.Mode == ratelimit.Shadow {
 			name += " (shadow)"
 		}
 		for j := range l.Windows {
 			p := &l.Windows[j]
-			fmt.Fprintf(t, "%s\t%s\t%s\t%s in %s\t", name, refuses, newly, p.Unit.Words(), p.Window)
-			if len(p.Top) == 0 {
-				fmt.Fprintln(t, "-\t\t\t\t")
-			} else {
-				h := &p.Top[0]
-				fmt.Fprintf(t, "%d\t%d\t%.0f%%\t%s\t%s\n", h.Used, h.Max, 100*h.Use(), day(h.Time), printable(h.Key))
-			}
+			fmt.Fprintf(t, "%s\t%s\t%s\t%s in %s\t%s\n", name, refuses, newly, p.Unit.Words(), p.Window, highest(p))
 			name, refuses, newly = "", "", ""
 		}
 	}
 	t.Flush()
+	if len(idle) > 0 {
+		fmt.Fprintf(w, "No mail counted for: %s\n", strings.Join(idle, ", "))
+	}
+}
+
+// highest is the end of a row about a window.
+func highest(p *simulate.Peaks) string {
+	if len(p.Top) == 0 {
+		return "0"
+	}
+	h := &p.Top[0]
+	return fmt.Sprintf("%s\t%s\t%.0f%%\t%s\t%s", amount(p.Unit, h.Used), amount(p.Unit, h.Max), 100*h.Use(), day(h.Time), printable(h.Key))
+}
+
+// amount writes octets in a unit that people read, and other numbers as they
+// are.
+func amount(u ratelimit.Unit, n int64) string {
+	if u != ratelimit.Bytes || n < 10<<10 {
+		return fmt.Sprint(n)
+	}
+	size, unit := float64(n)/(1<<10), "KiB"
+	for _, next := range []string{"MiB", "GiB", "TiB"} {
+		if size < 1<<10 {
+			break
+		}
+		size, unit = size/(1<<10), next
+	}
+	return fmt.Sprintf("%.4g%s", size, unit)
 }
 
 func writeFirst(w io.Writer, limits []simulate.Limit) {
@@ -250,8 +279,8 @@ func writeFirst(w io.Writer, limits []simulate.Limit) {
 		}
 		fmt.Fprintf(w, "\nFirst refusals of limit %s, %s:\n", l.Name, what)
 		for _, m := range l.First {
-			fmt.Fprintf(w, "  %s  client %s, sender %s: %d %s in %s on %s\n",
-				day(m.Time), printable(m.Client), printable(m.Sender), m.Max, m.Unit.Words(), m.Window, printable(m.Key))
+			fmt.Fprintf(w, "  %s  client %s, sender %s: %s %s in %s on %s\n",
+				day(m.Time), printable(m.Client), printable(m.Sender), amount(m.Unit, m.Max), m.Unit.Words(), m.Window, printable(m.Key))
 		}
 	}
 }
