@@ -201,8 +201,11 @@ func (y *tally) shadowed(t *Transaction, l *ratelimit.Look) {
 	n.moment(t, l.Key, l.Unit, l.Window, l.Max)
 }
 
+// moment keeps one of the first refusals; those of one key within a minute of
+// one another are one.
 func (n *Limit) moment(t *Transaction, key string, unit ratelimit.Unit, window time.Duration, most int64) {
-	if len(n.First) < maxMoments {
+	same := func(m Moment) bool { return m.Key == key && moment(t.Time).Sub(m.Time) < time.Minute }
+	if len(n.First) < maxMoments && !slices.ContainsFunc(n.First, same) {
 		n.First = append(n.First, Moment{
 			Time: moment(t.Time), Client: t.Client, Sender: t.From, Key: key,
 			Unit: unit, Window: ratelimit.FormatWindow(window), Max: most,
