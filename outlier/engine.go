@@ -16,6 +16,8 @@ type clientInfo struct {
 	num  uint16
 	hash uint64
 	born uint16 // day of its first message
+	// volume and names are its meters, nil until its first message.
+	volume, names *entry
 	// top is the sender with the most recipients of late, by client and user: a
 	// single one that explains the volume of all is not their fault.
 	top map[string]top
@@ -89,11 +91,9 @@ func (g *engine) count(now int64, msg *message) (out scores) {
 		var e *entry
 		e, isNew = g.roster.get(ofSender, msg.sender, c.num, now)
 		e.roll(now)
-		floor := msg.expected(ofSender, msg.sender)
-		before := g.look(e, floor, &senderScale)
-		idle = before.sums[sent][hour] == 0
-		sender = g.take(now, e, &a, floor, &senderScale)
-		rise = max(0, min(1, sender.score)-before.score)
+		sender = g.take(now, e, &a, msg.expected(ofSender, msg.sender), &senderScale)
+		idle = sender.sums[sent][hour] <= a[sent]
+		rise = g.rise(&sender, &a, &senderScale)
 		out.add(sender)
 	}
 	if msg.alone || sender.score >= 1 {
@@ -111,6 +111,22 @@ func (g *engine) count(now int64, msg *message) (out scores) {
 	}
 	g.wide(now, c, msg, ofClient, msg.client, &a, &names, sender.e, &out)
 	return out
+}
+
+// rise is by how much a message has raised the score of its sender, up to the
+// first alarm.
+func (g *engine) rise(f *finding, a *amount, s *scale) float32 {
+	if f.score == 0 {
+		return 0
+	}
+	before := f.sums
+	for k := range kinds {
+		for w := range windows {
+			before[k][w] -= a[k]
+		}
+	}
+	e := f.e.judge(&before, f.floor, s)
+	return max(0, min(1, f.score)-g.tuning.score(&e))
 }
 
 // amount looks the recipients up, and makes them known.
@@ -140,19 +156,32 @@ func (g *engine) wide(now int64, c *clientInfo, msg *message, sc scope, name str
 		volume, nameScale, nameScope = &senderScale, &userNamesScale, ofUserNames
 		topKey = name
 	}
-	e, _ := g.roster.get(sc, name, c.num, now)
+	e, n := g.wideMeters(c, sc, name, nameScope, now)
 	e.roll(now)
 	f := g.take(now, e, a, msg.expected(sc, name), volume)
 	if t := c.leading(topKey, sender, now); t != nil && f.score >= 1 {
 		f.without(&g.tuning, t, volume)
 	}
 	out.add(f)
-	n, _ := g.roster.get(nameScope, name, c.num, now)
 	n.roll(now)
 	nf := g.take(now, n, names, nil, nameScale)
 	nf.names = true
 	out.add(nf)
 	return f.score >= 1 || nf.score >= 1
+}
+
+// wideMeters gives the meters of a user or client. Those of a client are at
+// hand: every message needs them, and they are never given up.
+func (g *engine) wideMeters(c *clientInfo, sc scope, name string, names scope, now int64) (e, n *entry) {
+	if sc == ofClient && c.volume.is(sc, name) && c.names.is(names, name) {
+		return c.volume, c.names
+	}
+	e, _ = g.roster.get(sc, name, c.num, now)
+	n, _ = g.roster.get(names, name, c.num, now)
+	if sc == ofClient {
+		c.volume, c.names = e, n
+	}
+	return e, n
 }
 
 func (m *message) expected(sc scope, name string) *table {
@@ -165,7 +194,7 @@ func (m *message) expected(sc scope, name string) *table {
 // leading is the sender with the most recipients of late.
 func (c *clientInfo) leading(key string, sender *entry, now int64) *entry {
 	t := c.top[key]
-	if t.e != nil && (t.e.name != t.name || t.e.scope != ofSender) {
+	if !t.e.is(ofSender, t.name) {
 		t.e = nil // its place has been given to another
 	}
 	if t.e != nil {

@@ -20,6 +20,11 @@ type entry struct {
 	used   bool
 }
 
+// is reports whether the place still belongs to that name; e may be nil.
+func (e *entry) is(sc scope, name string) bool {
+	return e != nil && e.used && e.scope == sc && e.name == name
+}
+
 const slabSize = 1024
 
 // roster holds the meters by scope and name, in bounded memory. A place keeps
@@ -50,7 +55,7 @@ func (r *roster) find(sc scope, name string) *entry {
 	if !ok {
 		return nil
 	}
-	if e := r.at(i); e.name == name && e.scope == sc {
+	if e := r.at(i); e.is(sc, name) {
 		return e
 	}
 	return nil
@@ -61,7 +66,7 @@ func (r *roster) find(sc scope, name string) *entry {
 func (r *roster) get(sc scope, name string, client uint16, now int64) (e *entry, isNew bool) {
 	h := r.hash(sc, name)
 	if i, ok := r.index[h]; ok {
-		if e := r.at(i); e.name == name && e.scope == sc {
+		if e := r.at(i); e.is(sc, name) {
 			return e, false
 		}
 		r.forget(i) // another name with the same 64 bits
@@ -113,8 +118,8 @@ func (r *roster) leastOf(client uint16, crowding bool, now int64) uint32 {
 			return i
 		}
 		if e.scope != ofSender || crowding && e.client != client {
-			if tries > 1<<20 {
-				return i
+			if tries > 1<<12 {
+				return i // nearly all are users and clients: max_senders is far too small
 			}
 			continue
 		}
