@@ -47,17 +47,51 @@ func (e *Embedded) setRaises(raises []Raise) {
 }
 
 // learn notes what the shared store said of the budgets of b. A key that does
-// not fit into memory is not noted.
-func (e *Embedded) learn(b *Batch) {
+// not fit into memory is not noted. Unless it is sure, it notes nothing where
+// the store knows so much less than a while ago that it may have lost its
+// counts, and reports false.
+func (e *Embedded) learn(b *Batch, sure bool) bool {
 	set := e.locate(b)
 	e.lock(set)
 	defer e.unlock(set)
 	now := e.clock.read()
 	for i := range b.Budgets {
+		if !sure && e.fallen(&b.Budgets[i], now) {
+			return false
+		}
+	}
+	for i := range b.Budgets {
 		if g := &b.Budgets[i]; g.used() {
 			e.learnBudget(b, i, now)
 		}
 	}
+	return true
+}
+
+// fallen reports whether a window of the budget has less than half of what was
+// known less than half its length ago. Windows with reserved room look
+// different from each stream, and are not asked.
+func (e *Embedded) fallen(g *Budget, now int64) bool {
+	sh := e.shard(g.hash)
+	i, ok := sh.lookup(uint32(g.hash), g.limitID, g.Key)
+	if !ok {
+		return false
+	}
+	r := sh.record(i)
+	nodes := e.nodeCount()
+	for j := range g.Windows {
+		w := &g.Windows[j]
+		l, at := sh.window(r, makeWindowID(w.Unit, w.Length, knownID))
+		if at < 0 || w.Unit == DistinctRecipients || w.Reserve != nil || l.count() == 0 {
+			continue
+		}
+		s := l.id().scale()
+		last := l.entry(l.count() - 1).time()
+		if s.age(s.now(now), last) < s.span/2 && g.Results[j].Used*2 < l.used()*nodes-2*nodes {
+			return true
+		}
+	}
+	return false
 }
 
 // used reports whether anything was used of the budget.
@@ -103,19 +137,24 @@ func (sh *shard) learnDistinct(r record, id windowID, b *Batch, budget int, now 
 	}
 }
 
-// learnUsed makes a window one entry of n as of now.
+// learnUsed makes a window one entry of n as of now. Answers may overtake one
+// another: a smaller number than a moment ago is an older one.
 func (sh *shard) learnUsed(r record, id windowID, n, now int64) log {
 	l, at := sh.window(r, id)
 	if at < 0 {
 		l, at = sh.open(r, id)
 	}
-	if c := l.count(); c == 0 {
+	s := id.scale()
+	switch c := l.count(); {
+	case c == 0:
 		l = sh.openEntry(r, at, 0, entrySize)
-	} else if c > 1 {
+	case c > 1:
 		l.setCount(1)
 		sh.remove(r, at+windowHead+entrySize, (c-1)*entrySize)
+	case n < l.entry(0).amount() && int64(s.age(s.now(now), l.entry(0).time()))*s.tick < int64(decideWithin):
+		return l
 	}
-	l.entry(0).setTime(id.scale().charge(now))
+	l.entry(0).setTime(s.charge(now))
 	l.entry(0).setAmount(n)
 	return l
 }

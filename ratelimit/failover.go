@@ -35,6 +35,9 @@ type Failover struct {
 	down atomic.Bool
 	wake chan struct{} // to Run
 
+	marking sync.Mutex // of mark, held while the store is asked for it
+	mark    mark
+
 	mu      sync.Mutex
 	since   time.Time // of the first failure
 	back    time.Time // of the last recovery
@@ -87,6 +90,7 @@ func NewFailover(shared Store, local *Embedded, notify func(StoreChange)) *Failo
 		notify = func(StoreChange) {}
 	}
 	f := &Failover{shared: shared, local: local, notify: notify, wake: make(chan struct{}, 1), since: time.Now()}
+	f.mark = newMark()
 	f.down.Store(true) // until Run has asked
 	local.trackOwed()
 	return f
@@ -120,16 +124,18 @@ func (f *Failover) takeShared(ctx context.Context, b *Batch) bool {
 		paid[i] = b.Budgets[i].Paid
 	}
 	err := f.ask(ctx, func(ctx context.Context) error { return f.shared.Take(ctx, b) })
-	if err == nil {
-		if !b.Peek {
-			f.local.learn(b)
-		}
+	switch {
+	case err == nil && (b.Peek || f.local.learn(b, false)):
 		return true
+	case err == nil && !f.emptied(ctx):
+		f.local.learn(b, true)
+		return true
+	case err != nil:
+		f.failed(err)
 	}
 	for i := range paid {
 		b.Budgets[i].Paid = paid[i]
 	}
-	f.failed(err)
 	f.keepUndo(b)
 	return false
 }

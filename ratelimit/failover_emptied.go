@@ -2,14 +2,15 @@ package ratelimit
 
 import (
 	"context"
+	"crypto/rand"
+	"encoding/hex"
 	"errors"
-	"fmt"
 	"slices"
 	"time"
 )
 
 // A shared store that comes back empty would give every key its number anew. To
-// notice, each node keeps a mark in it, as a raise of a limit that does not
+// notice at once, even where no call has failed, each node keeps a mark in it, as a raise of a limit that does not
 // exist. When a mark that was seen there is gone, the node adds its part of
 // what it knows of every key: of n nodes each knows an nth, and together that
 // is what was lost, as far as it was ever told.
@@ -24,37 +25,81 @@ const (
 
 var errEmptied = errors.New("the store has lost its counts; what this node knows of them is added again")
 
-// mark is what Run knows of this node's mark.
+// mark is what is known of this node's mark.
 type mark struct {
 	key  string
 	made time.Time
 	seen bool // it was read back
 }
 
-func newMark(node uint64) mark { return mark{key: fmt.Sprintf("node=%x", node)} }
-
-// withoutMarks takes the marks of all nodes out of a list of raises.
-func withoutMarks(raises []Raise) []Raise {
-	return slices.DeleteFunc(raises, func(r Raise) bool { return r.Limit == markLimit })
+func newMark() mark {
+	var node [8]byte
+	rand.Read(node[:]) // never fails since Go 1.24
+	return mark{key: "node=" + hex.EncodeToString(node[:])}
 }
 
-// checkMark reports whether the store that gave these raises has been emptied
-// since the last time. It renews the mark.
-func (f *Failover) checkMark(ctx context.Context, m *mark, raises []Raise) (emptied bool) {
-	there := slices.ContainsFunc(raises, func(r Raise) bool { return r.Limit == markLimit && r.Key == m.key })
-	emptied = m.seen && !there
-	m.seen = there
-	now := time.Now()
-	if there && now.Sub(m.made) < markEvery {
-		return emptied
+// withoutMarks are the raises but for the marks of nodes.
+func withoutMarks(raises []Raise) []Raise {
+	return slices.DeleteFunc(slices.Clone(raises), func(r Raise) bool { return r.Limit == markLimit })
+}
+
+func (m *mark) in(raises []Raise) bool {
+	return slices.ContainsFunc(raises, func(r Raise) bool { return r.Limit == markLimit && r.Key == m.key })
+}
+
+// emptied asks a store of which a key looks as if it had lost its counts. When
+// it has, or does not say, decisions are made here from now on.
+func (f *Failover) emptied(ctx context.Context) bool {
+	f.marking.Lock()
+	defer f.marking.Unlock()
+	if f.down.Load() {
+		return true // another session has seen it
+	}
+	var raises []Raise
+	err := f.ask(ctx, func(ctx context.Context) (err error) {
+		raises, err = f.shared.Raises(ctx)
+		return err
+	})
+	if err != nil {
+		f.failed(err)
+		return true
+	}
+	return f.checkMark(raises)
+}
+
+// checkMark looks for the mark among the raises of the store, and has it given
+// back what it lost.
+func (f *Failover) checkMark(raises []Raise) (emptied bool) {
+	there := f.mark.in(raises)
+	emptied = f.mark.seen && !there
+	f.mark.seen = there
+	if emptied {
+		f.local.oweKnown()
+		f.failed(errEmptied)
+		f.tell(errEmptied)
+	}
+	return emptied
+}
+
+// renewMark puts the mark in place and reads it back: one that the store's
+// clock ends at once is no sign of anything.
+func (f *Failover) renewMark(ctx context.Context) error {
+	m, now := &f.mark, time.Now()
+	if m.seen && now.Sub(m.made) < markEvery {
+		return nil
 	}
 	err := f.shared.SetRaise(ctx, Raise{
 		Limit: markLimit, Key: m.key, Unit: Messages, Add: 1, Made: now, Until: now.Add(markFor), Reason: "a node uses this store",
 	})
-	if err == nil {
-		m.made = now
+	if err != nil {
+		return err
 	}
-	return emptied
+	raises, err := f.shared.Raises(ctx)
+	if err != nil {
+		return err
+	}
+	m.made, m.seen = now, m.in(raises)
+	return nil
 }
 
 // oweKnown makes what was known of the shared store a charge of this node, to

@@ -37,10 +37,7 @@ func (f *Failover) Run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-refresh.C:
-			if !f.down.Load() && f.refresh(ctx, s) {
-				f.failed(errEmptied)
-				f.tell(errEmptied)
-			}
+			_ = f.refresh(ctx) // faults show in the decisions
 		case <-f.wake:
 		case <-probe.C:
 		}
@@ -56,11 +53,8 @@ func (f *Failover) recover(ctx context.Context, s *settler) {
 	if early || !f.down.Load() {
 		return
 	}
-	err := f.ping(ctx)
+	err := f.refresh(ctx)
 	if err == nil {
-		if f.refresh(ctx, s) {
-			f.tell(errEmptied)
-		}
 		err = s.settle(ctx)
 	}
 	if err == nil {
@@ -121,29 +115,28 @@ func (f *Failover) stillAway(ctx context.Context, err error) {
 	}
 }
 
-func (f *Failover) ping(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, decideWithin)
+// refresh asks whether the store can decide, and learns of nodes, raises and
+// whether it has lost its counts.
+func (f *Failover) refresh(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, 4*decideWithin)
 	defer cancel()
-	return f.shared.Ping(ctx)
-}
-
-// refresh learns of nodes and raises, and whether the store has lost its counts;
-// what is known of them is then owed to it. Faults show in the decisions.
-func (f *Failover) refresh(ctx context.Context, s *settler) (emptied bool) {
-	ctx, cancel := context.WithTimeout(ctx, 2*decideWithin)
-	defer cancel()
-	if n, err := f.shared.Nodes(ctx); err == nil {
-		f.local.nodes.Store(int64(max(1, n)))
+	if err := f.shared.Ping(ctx); err != nil {
+		return err
 	}
+	n, err := f.shared.Nodes(ctx)
+	if err != nil {
+		return err
+	}
+	f.local.nodes.Store(int64(max(1, n)))
+	f.marking.Lock()
+	defer f.marking.Unlock()
 	raises, err := f.shared.Raises(ctx)
 	if err != nil {
-		return false
-	}
-	if emptied = f.checkMark(ctx, &s.mark, raises); emptied {
-		f.local.oweKnown()
+		return err
 	}
 	f.local.setRaises(withoutMarks(raises))
-	return emptied
+	f.checkMark(raises)
+	return f.renewMark(ctx)
 }
 
 // settler brings to the shared store what it is owed. It is Run's alone.
@@ -154,7 +147,6 @@ type settler struct {
 	added int
 	sent  int // by the last send
 	late  int // how often the last step took too long
-	mark  mark
 	// batch is on its way: it is repeated under its attempt until it arrives.
 	batch   []owed
 	attempt Attempt
@@ -163,8 +155,7 @@ type settler struct {
 func newSettler(f *Failover) *settler {
 	var node [8]byte
 	rand.Read(node[:]) // never fails since Go 1.24
-	id := binary.LittleEndian.Uint64(node[:])
-	return &settler{f: f, node: id, mark: newMark(id)}
+	return &settler{f: f, node: binary.LittleEndian.Uint64(node[:])}
 }
 
 func (s *settler) settle(ctx context.Context) error {

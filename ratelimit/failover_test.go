@@ -610,7 +610,6 @@ func TestFailoverGivesBackWhatTheStoreLost(t *testing.T) {
 			t.Fatal(i)
 		}
 	}
-	rig.f.refresh(t.Context(), rig.settler) // the mark is read back
 	for range 2 {
 		rig.clock.add(10 * time.Minute)
 		rig.shared.set(away)
@@ -621,7 +620,6 @@ func TestFailoverGivesBackWhatTheStoreLost(t *testing.T) {
 		if r := (testBed{Store: rig.shared.Embedded}).look(t, b()); rig.f.Down() || r[0].Used < 8 || r[1].Used != 4 {
 			t.Fatalf("the shared store has %+v, want 8 and 4", r)
 		}
-		rig.f.refresh(t.Context(), rig.settler)
 	}
 	if n := rig.fill(t, 100, b()); n != 1 {
 		t.Errorf("%d more passed, want 1 of 10", n)
@@ -634,17 +632,27 @@ func TestFailoverGivesBackWhatTheStoreLost(t *testing.T) {
 	}
 	// An idle node finds out by itself.
 	rig.shared.Embedded = NewEmbedded(StoreConfig{Memory: 16 << 20}, rig.clock.now)
-	if !rig.f.refresh(t.Context(), rig.settler) {
-		t.Error("an empty store was not noticed")
+	if err := rig.f.refresh(t.Context()); err != nil || !rig.f.Down() {
+		t.Errorf("an empty store was not noticed: %v", err)
 	}
-	rig.f.failed(errEmptied)
+	rig.recover()
+	if used := rig.used(t, b()); used != 10 {
+		t.Errorf("the shared store has %d, want 10", used)
+	}
+	// A busy one at its first decision, though no call failed.
+	rig.shared.Embedded = NewEmbedded(StoreConfig{Memory: 16 << 20}, rig.clock.now)
+	if rig.one(t, b()).OK {
+		t.Error("an empty store let one more pass")
+	}
 	rig.recover()
 	if used := rig.used(t, b()); used != 10 {
 		t.Errorf("the shared store has %d, want 10", used)
 	}
 	// What was never lost is never added twice.
 	for range 3 {
-		rig.f.refresh(t.Context(), rig.settler)
+		if err := rig.f.refresh(t.Context()); err != nil || rig.f.Down() {
+			t.Error(err)
+		}
 		rig.f.failed(errAway)
 		rig.recover()
 	}
