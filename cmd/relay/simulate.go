@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/netip"
 	"path/filepath"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -67,6 +68,7 @@ func runSimulate(io stdio, args []string) int {
 }
 
 func simulateFile(io stdio, file *config.File, files []string) (*simulate.Report, *view, error) {
+	defer lazyCollector()()
 	see := newView(file)
 	store := file.Store
 	if file.Redis.Enabled() {
@@ -80,6 +82,14 @@ func simulateFile(io stdio, file *config.File, files []string) (*simulate.Report
 		return nil, nil, err
 	}
 	return r.Report(), see, nil
+}
+
+// lazyCollector has the collector of memory run less often until the function
+// that it returns is called: a replay makes much garbage and keeps little, and
+// is a fifth faster for it.
+func lazyCollector() (restore func()) {
+	before := debug.SetGCPercent(400)
+	return func() { debug.SetGCPercent(before) }
 }
 
 // sharedMemory is what a simulation may take in place of Redis, which forgets

@@ -63,6 +63,7 @@ func runSuggest(io stdio, args []string) int {
 }
 
 func measure(io stdio, asked []simulate.Window, files []string) (*simulate.Demands, error) {
+	defer lazyCollector()()
 	d, err := simulate.NewDemand(asked)
 	if err != nil {
 		return nil, err
