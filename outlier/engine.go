@@ -126,7 +126,7 @@ func (g *engine) rise(f *finding, a *amount, s *scale) float32 {
 		}
 	}
 	e := f.e.judge(&before, f.floor, s)
-	return max(0, min(1, f.score)-g.tuning.score(&e))
+	return max(0, min(1, f.score)-g.tuning.score(&f.e.meter, &e, s))
 }
 
 // amount looks the recipients up, and makes them known.
@@ -218,7 +218,7 @@ func (g *engine) look(e *entry, floor *table, s *scale) (f finding) {
 	e.turn(&g.tuning, s, g.byNum[e.client].born)
 	f = finding{e: e, sums: e.sums(), floor: floor}
 	f.evidence = e.judge(&f.sums, floor, s)
-	f.score = g.tuning.score(&f.evidence)
+	f.score = g.tuning.score(&e.meter, &f.evidence, s)
 	return f
 }
 
@@ -247,5 +247,5 @@ func (f *finding) without(t *tuning, sender *entry, s *scale) {
 		}
 	}
 	f.evidence = f.e.judge(&rest, f.floor, s)
-	f.score = t.score(&f.evidence)
+	f.score = t.score(&f.e.meter, &f.evidence, s)
 }

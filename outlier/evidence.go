@@ -13,6 +13,8 @@ type scale struct {
 	most [kinds]float32
 	// apart: what was refused does not raise the record of what was sent.
 	apart bool
+	// ease divides the score of who is new.
+	ease float32
 }
 
 // tuning holds the operator's numbers.
@@ -81,6 +83,13 @@ func (m *meter) usual(k, w int, floor *table, s *scale) float32 {
 }
 
 // score adds the evidence up; 1 is the first alarm.
-func (t *tuning) score(e *[kinds]evidence) float32 {
-	return (e[sent].value + e[fresh].value + e[refused].value) * t.sensitivity
+func (t *tuning) score(m *meter, e *[kinds]evidence, s *scale) float32 {
+	sum := (e[sent].value + e[fresh].value + e[refused].value) * t.sensitivity
+	if m.young() && s.ease > 1 {
+		return sum / s.ease
+	}
+	return sum
 }
+
+// young reports whether the meter is in its first weeks.
+func (m *meter) young() bool { return int64(m.last)/daySeconds-int64(m.born) <= youngDays }

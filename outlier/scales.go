@@ -21,6 +21,7 @@ var senderScale = scale{
 	slope: table{{2.93, 2.99, 1}, {3, 3, 1}, {0.184, 1.12, 0.207}},
 	most:  [kinds]float32{5.87, 7.89, 0.6},
 	apart: true,
+	ease:  1.35,
 }
 
 var clientScale = scale{

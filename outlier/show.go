@@ -215,6 +215,7 @@ func (w *Watch) namesNow(now time.Time, k stateKey) *NamesNow {
 type Arguments struct {
 	Score       float64    `json:"score"`
 	Sensitivity float64    `json:"sensitivity"`
+	Ease        float64    `json:"ease"`  // divides the score of who is new; else 1
 	Parts       []Argument `json:"parts"` // of sent, new and refused recipients
 }
 
@@ -233,7 +234,10 @@ type Argument struct {
 }
 
 func (w *Watch) arguments(f *finding, s *scale) *Arguments {
-	a := &Arguments{Score: float64(f.score), Sensitivity: float64(w.engine.tuning.sensitivity)}
+	a := &Arguments{Score: float64(f.score), Sensitivity: float64(w.engine.tuning.sensitivity), Ease: 1}
+	if f.e.young() && s.ease > 1 {
+		a.Ease = float64(s.ease)
+	}
 	for k := range kinds {
 		i := f.evidence[k].window
 		a.Parts = append(a.Parts, Argument{
@@ -253,7 +257,11 @@ func (a *Arguments) String() string {
 	for i, p := range a.Parts {
 		values[i] = fmt.Sprintf("%s %.2f", p.Kind, p.Value)
 	}
-	fmt.Fprintf(&b, "score %.2f = (%s) x sensitivity %g; an alarm from 1 on\n", a.Score, strings.Join(values, " + "), a.Sensitivity)
+	fmt.Fprintf(&b, "score %.2f = (%s) x sensitivity %g", a.Score, strings.Join(values, " + "), a.Sensitivity)
+	if a.Ease > 1 {
+		fmt.Fprintf(&b, " / %.2f, as it is new", a.Ease)
+	}
+	b.WriteString("; an alarm from 1 on\n")
 	for _, p := range a.Parts {
 		if p.Value == 0 {
 			fmt.Fprintf(&b, "%-8s within what is usual in every window\n", p.Kind)

@@ -492,11 +492,15 @@ func TestExplainShowsTheArithmetic(t *testing.T) {
 		}
 		sum += p.Value
 	}
-	if d := sum*a.Sensitivity - a.Score; d > 0.01 || d < -0.01 || a.Score < 1 {
+	if d := sum*a.Sensitivity/a.Ease - a.Score; d > 0.01 || d < -0.01 || a.Score < 1 {
 		t.Errorf("%+v adds up to %v", a, sum)
 	}
 	if text := a.String(); !strings.Contains(text, "an alarm from 1 on") || !strings.Contains(text, "(record ") {
 		t.Errorf("%s", text)
+	}
+	r.send("shop", "", "new@x.example", 30, time.Hour, 0)
+	if n, err := r.Explain(Sender, "new@x.example"); err != nil || n.Ease <= 1 || !strings.Contains(n.String(), "as it is new") {
+		t.Errorf("of a new sender: %+v, %v", n, err)
 	}
 	d, err := r.Show(Sender, "a@x.example")
 	if err != nil || len(d.History) != 14 || d.History[13] < 5 || len(d.Alarms) == 0 || len(d.Windows) != 9 || d.Messages < 350 {
