@@ -24,6 +24,7 @@ password = %q
 users = ["shop"]
 senders = ["orders@shop.example"]
 stream = "shop"
+null_sender = "reject" # what Postfix writes about refused mail is no part of this
 [stream.shop]
 upstream = "up"
 public_ips = ["192.0.2.25"]
