@@ -94,6 +94,9 @@ func (r *Redis) Take(ctx context.Context, b *Batch) error {
 
 // take asks for one batch, all of one slot; skip leaves requests out.
 func (r *Redis) take(ctx context.Context, b *Batch, round int, skip []bool) error {
+	if err := checkSize(b); err != nil {
+		return err
+	}
 	peek := "0"
 	if b.Peek {
 		peek = "1"
@@ -133,33 +136,36 @@ func (r *Redis) Refund(ctx context.Context, id Attempt, returns []Return) error 
 	ctx, cancel := r.bounded(ctx)
 	defer cancel()
 	groups := bySlot(len(returns), r.cluster != nil, func(i int) []byte { return returns[i].Budget.Slot() })
-	return together(groups, func(g *slotGroup) error {
+	return together(cutGroups(groups, maxReturns), func(g *slotGroup) error {
 		keys := keyList{}
 		blob := appendCount(nil, len(g.members))
 		for _, i := range g.members {
 			b := &returns[i].Budget
 			blob = appendReturn(blob, keys.index(r.budgetKey(b.Limit, b.Key)), &returns[i])
 		}
-		_, err := r.run(ctx, &r.scripts.refund, append(keys.list, r.markKey(g.slot, id)), blob, fieldOf(id, 0))
+		_, err := r.run(ctx, &r.scripts.refund, append(keys.list, r.markKey(g.slot, id)), blob, fieldOf(id, g.part))
 		return err
 	})
 }
 
-// maxRecords is how many records go into one call: the server does nothing else
-// meanwhile.
-const maxRecords = 100
+// maxReturns and maxRecords are how many go into one call: the server does
+// nothing else meanwhile.
+const (
+	maxReturns = 500
+	maxRecords = 100
+)
 
 // Record adds charges that were made elsewhere.
 func (r *Redis) Record(ctx context.Context, id Attempt, records []Record) error {
 	groups := bySlot(len(records), r.cluster != nil, func(i int) []byte { return slotOf([]byte(records[i].Key)) })
-	for n, g := range cutGroups(groups, maxRecords) {
+	for _, g := range cutGroups(groups, maxRecords) {
 		keys := keyList{}
 		blob := appendCount(nil, len(g.members))
 		for _, i := range g.members {
 			rec := &records[i]
 			blob = appendRecord(blob, keys.index(r.budgetKey(rec.Limit, []byte(rec.Key))), rec)
 		}
-		if err := r.recordSome(ctx, append(keys.list, r.markKey(g.slot, id)), blob, fieldOf(id, n)); err != nil {
+		if err := r.recordSome(ctx, append(keys.list, r.markKey(g.slot, id)), blob, fieldOf(id, g.part)); err != nil {
 			return err
 		}
 	}

@@ -26,6 +26,7 @@ func oneSlot(budgets []Budget) bool {
 type slotGroup struct {
 	slot    []byte
 	members []int
+	part    int // of all that cutGroups made
 }
 
 // bySlot sorts n things by slot; without a Cluster all go together.
@@ -40,7 +41,7 @@ next:
 				continue next
 			}
 		}
-		groups = append(groups, &slotGroup{s, []int{i}})
+		groups = append(groups, &slotGroup{slot: s, members: []int{i}})
 	}
 	return groups
 }
@@ -50,7 +51,7 @@ func cutGroups(groups []*slotGroup, n int) (cut []*slotGroup) {
 	for _, g := range groups {
 		for rest := g.members; len(rest) > 0; {
 			k := min(n, len(rest))
-			cut = append(cut, &slotGroup{g.slot, rest[:k]})
+			cut = append(cut, &slotGroup{g.slot, rest[:k], len(cut)})
 			rest = rest[k:]
 		}
 	}

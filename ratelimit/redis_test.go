@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+	"go.uber.org/goleak"
 
 	"postern/redistest"
 )
@@ -466,5 +467,78 @@ func TestRedisDocs(t *testing.T) {
 	}
 	if rule := redisACL("postern"); !strings.Contains(string(text), rule) {
 		t.Errorf("docs/redis.md does not give the rule %q", rule)
+	}
+}
+
+// TestRedisManyReturns: what a large message gives back takes several calls, and
+// comes once all the same.
+func TestRedisManyReturns(t *testing.T) {
+	bed, _ := simulatedServer(t)
+	b := func() Budget { return budgetOf("many", "all", win(Recipients, 5000, time.Hour)) }
+	batch := batchOf(make([]Request, 1300), b())
+	for i := range batch.Requests {
+		batch.Requests[i].Recipients = 1
+	}
+	if err := bed.Take(t.Context(), batch); err != nil {
+		t.Fatal(err)
+	}
+	var returns []Return
+	for i := range batch.Requests[:1200] {
+		returns = append(returns, Return{Budget: b(), At: batch.Requests[i].Refs[0].At, Recipients: 1})
+	}
+	id := nextAttempt()
+	for range 2 {
+		if err := bed.Refund(t.Context(), id, returns); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if used := bed.look(t, b())[0].Used; used != 100 {
+		t.Errorf("%d of 1300 are left after 1200 were given back, want 100", used)
+	}
+	if err := bed.Take(t.Context(), batchOf(make([]Request, 70_000), b())); err == nil {
+		t.Error("a batch that does not fit was sent")
+	}
+}
+
+// TestRedisLeavesNothingRunning: after Close no goroutine of the store is left.
+func TestRedisLeavesNothingRunning(t *testing.T) {
+	server := redistest.Start(t)
+	before := goleak.IgnoreCurrent()
+	client, err := NewRedisClient(redisSettings(server.Addr))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := NewRedis(client, redisSettings(server.Addr))
+	onAll(t, []*Redis{r}, 20, func(r *Redis, _ func() Attempt) error { return r.Ping(t.Context()) })
+	r.Close()
+	client.Close()
+	goleak.VerifyNone(t, before)
+}
+
+// TestRedisRefundOfLostCharge: where charges were joined, what is given back of
+// a charge that was lost takes nothing from those that came later.
+func TestRedisRefundOfLostCharge(t *testing.T) {
+	bed, c := simulatedServer(t)
+	b := func() Budget { return budgetOf("lost", "all", win(Messages, 200, time.Hour)) }
+	fill := func() (at []int64) {
+		t.Helper()
+		for range 200 {
+			at = append(at, bed.one(t, b()).Refs[0].At)
+			bed.clock.add(time.Millisecond)
+		}
+		return at
+	}
+	before := fill()
+	if err := c.FlushDB(t.Context()).Err(); err != nil {
+		t.Fatal(err)
+	}
+	after := fill()
+	for _, at := range append(before, after[150:]...) {
+		if err := bed.Refund(t.Context(), nextAttempt(), []Return{{Budget: b(), At: at, Messages: 1}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if used := bed.look(t, b())[0].Used; used != 150 {
+		t.Errorf("%d are left of 200 after 50 of them were given back, and 200 that were lost", used)
 	}
 }

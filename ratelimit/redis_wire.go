@@ -36,6 +36,26 @@ func wireID(u Unit, length time.Duration) uint32 {
 	return uint32(length/time.Second)*4 + uint32(u)
 }
 
+// checkSize says whether the counts of b fit their fields. No configuration that
+// is of use comes near.
+func checkSize(b *Batch) error {
+	if len(b.Budgets) > math.MaxUint16 || len(b.Requests) > math.MaxUint16 {
+		return fmt.Errorf("%d recipients and %d budgets are too many for one decision", len(b.Requests), len(b.Budgets))
+	}
+	for i := range b.Budgets {
+		g := &b.Budgets[i]
+		if len(g.Windows) > math.MaxUint8 {
+			return fmt.Errorf("limit %q has %d windows; 255 are the most", g.Limit, len(g.Windows))
+		}
+		for j := range g.Windows {
+			if len(g.Windows[j].Reserve) > math.MaxUint8 {
+				return fmt.Errorf("limit %q has %d reserves; 255 are the most", g.Limit, len(g.Windows[j].Reserve))
+			}
+		}
+	}
+	return nil
+}
+
 func encodeBatch(b *Batch, skip []bool) []byte {
 	out := make([]byte, 0, 8+64*len(b.Budgets)+32*len(b.Requests))
 	out = appendCount(out, len(b.Budgets))
