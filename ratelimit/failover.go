@@ -143,7 +143,11 @@ func (f *Failover) takeShared(ctx context.Context, b *Batch) bool {
 // ask makes a call with bounded patience. The session's own end is no reason to
 // leave it half done.
 func (f *Failover) ask(ctx context.Context, call func(context.Context) error) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), decideWithin)
+	within := decideWithin
+	if at, ok := ctx.Deadline(); ok {
+		within = min(within, time.Until(at))
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), within)
 	defer cancel()
 	return call(ctx)
 }

@@ -1,7 +1,6 @@
 package relay
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -138,8 +137,7 @@ func (t *transaction) complete(in *intake) *mail.Reply {
 
 // chargeBody takes what depends on the message itself: its octets.
 func (t *transaction) chargeBody(octets int64) (rule string, r *mail.Reply) {
-	ctx, cancel := context.WithTimeout(t.s.ctx, t.snap.Timeouts.Limiter)
-	defer cancel()
+	ctx := until(t.s.ctx, t.snap.Timeouts.Limiter)
 	if v := t.account.Body(ctx, octets); !v.OK {
 		return "limit " + v.Limit, t.limitReply(&v)
 	}

@@ -1,7 +1,6 @@
 package relay
 
 import (
-	"context"
 	"errors"
 	"strings"
 	"time"
@@ -290,8 +289,7 @@ func (t *transaction) charge(batch []attempt) {
 	if len(open) == 0 {
 		return
 	}
-	ctx, cancel := context.WithTimeout(t.s.ctx, t.snap.Timeouts.Limiter)
-	defer cancel()
+	ctx := until(t.s.ctx, t.snap.Timeouts.Limiter)
 	verdicts := t.account.Recipients(ctx, open, make([]ratelimit.Verdict, 0, len(open)))
 	for i := range verdicts {
 		a, v := &batch[which[i]], &verdicts[i]

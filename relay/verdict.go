@@ -55,6 +55,9 @@ func (t *transaction) limitReply(v *ratelimit.Verdict) *mail.Reply {
 	who := t.env.From.Shown()
 	switch {
 	case v.StoreDown:
+		if err := t.account.Err(); err != nil {
+			t.s.srv.fault("limits", err, "limit", v.Limit, "id", t.ev.ID)
+		}
 		return replyStoreFault()
 	case v.Never && v.Unit != ratelimit.Bytes, v.Max == 0:
 		return replyStopped(who, v.Per, v.Unit.String())

@@ -44,8 +44,16 @@ func (n *node) openStore(file *config.File) ratelimit.Store {
 		store.Run(ctx)
 		shared.Close()
 	})
+	// Until Redis has answered this node counts by itself and knows nothing of
+	// the others: better to begin a moment later.
+	for end := time.Now().Add(firstAnswer); store.Down() && time.Now().Before(end); {
+		time.Sleep(time.Millisecond)
+	}
 	return store
 }
+
+// firstAnswer is how long the start waits for Redis.
+const firstAnswer = time.Second
 
 // States of the shared store, as metrics name them.
 const (
