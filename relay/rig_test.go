@@ -198,12 +198,15 @@ func (r *rig) hook(name string, words []string) {
 // downStore is a limit store that does not answer.
 type downStore struct {
 	ratelimit.Store
-	hangs bool // until its context ends
+	hangs bool // until the deadline of its context, as a store keeps to it
 }
 
 func (d downStore) Take(ctx context.Context, _ *ratelimit.Batch) error {
-	if d.hangs {
-		<-ctx.Done()
+	if at, ok := ctx.Deadline(); d.hangs && ok {
+		select {
+		case <-ctx.Done():
+		case <-time.After(time.Until(at)):
+		}
 	}
 	return errStoreDown
 }
