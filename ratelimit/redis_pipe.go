@@ -38,8 +38,16 @@ type pipedCall struct {
 
 // do sends a command and waits for its reply until ctx ends.
 func (p *pipe) do(ctx context.Context, cmd *redis.Cmd) (any, error) {
-	c := &pipedCall{cmd: cmd, done: make(chan struct{})}
+	c := &pipedCall{cmd: cmd}
 	p.mu.Lock()
+	if p.busy < p.lanes && len(p.queue) == 0 {
+		p.busy++
+		p.mu.Unlock()
+		_ = p.client.Process(ctx, cmd)
+		p.pass()
+		return cmd.Result()
+	}
+	c.done = make(chan struct{})
 	p.queue = append(p.queue, c)
 	if p.busy < p.lanes {
 		p.busy++
@@ -53,6 +61,17 @@ func (p *pipe) do(ctx context.Context, cmd *redis.Cmd) (any, error) {
 		c.gone.Store(true)
 		return nil, ctx.Err()
 	}
+}
+
+// pass gives a lane on to those that wait by now.
+func (p *pipe) pass() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.queue) > 0 {
+		p.running.Go(p.run)
+		return
+	}
+	p.busy--
 }
 
 // run is a lane: it sends until nothing waits.
