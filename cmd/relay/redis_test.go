@@ -16,9 +16,9 @@ import (
 
 // sendMany opens connections to the addresses in turn and sends from all of
 // them at once until each has been refused a few times; it returns how many
-// messages heard 250.
-func sendMany(t *testing.T, addresses []string, connections int) int {
-	var accepted atomic.Int64
+// messages heard 250, and how many 451 since the store was too slow.
+func sendMany(t *testing.T, addresses []string, connections int) (relayed, putOff int64) {
+	var accepted, slow atomic.Int64
 	var all sync.WaitGroup
 	for i := range connections {
 		all.Go(func() {
@@ -43,6 +43,8 @@ func sendMany(t *testing.T, addresses []string, connections int) int {
 					accepted.Add(1)
 				case strings.HasPrefix(r, "450 4.7.1 <a@example.org>: client limit of "):
 					refused++
+				case strings.HasPrefix(r, "451 4.3.2"):
+					slow.Add(1)
 				default:
 					t.Errorf("reply %q", r)
 					return
@@ -51,7 +53,7 @@ func sendMany(t *testing.T, addresses []string, connections int) int {
 		})
 	}
 	all.Wait()
-	return int(accepted.Load())
+	return accepted.Load(), slow.Load()
 }
 
 func redisConfig(up *smtptest.Server, addr, limit string) string {
@@ -64,14 +66,17 @@ per = "client"
 `, addr, limit))
 }
 
+// TestTwoRelaysShareALimit: with "defer" the number holds whatever the store
+// does. A decision that took too long on a busy machine may have been charged
+// before it is undone, so that fewer pass.
 func TestTwoRelaysShareALimit(t *testing.T) {
 	redis := redistest.Start(t)
 	up := smtptest.Start(t, smtptest.Options{})
-	text := redisConfig(up, redis.Addr, `messages = ["300/1h"]`)
+	text := redisConfig(up, redis.Addr, "messages = [\"300/1h\"]\non_store_failure = \"defer\"")
 	one, two := startRelay(t, text), startRelay(t, text)
-	n := sendMany(t, []string{one.address("mta"), two.address("mta")}, 50)
-	if n != 300 || up.Taken() != 300 {
-		t.Errorf("%d messages were accepted, %d are at the upstream; the limit is 300", n, up.Taken())
+	n, putOff := sendMany(t, []string{one.address("mta"), two.address("mta")}, 50)
+	if n > 300 || n < 300 && putOff == 0 || int64(up.Taken()) != n {
+		t.Errorf("%d messages were accepted and %d put off, %d are at the upstream; the limit is 300", n, putOff, up.Taken())
 	}
 	one.stop()
 	two.stop()
