@@ -55,6 +55,13 @@ func (n *node) openJudges(file *config.File) (*judges, error) {
 	return j, nil
 }
 
+// reload takes a new time for suppressions over.
+func (j *judges) reload(file *config.File) {
+	if j.suppressions != nil && file.Reputation.SuppressFor > 0 {
+		j.suppressions.SetKeep(file.Reputation.SuppressFor)
+	}
+}
+
 // every calls f at intervals until ctx ends, and once more then.
 func (n *node) every(ctx context.Context, interval time.Duration, f func()) {
 	tick := time.NewTicker(interval)

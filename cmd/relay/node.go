@@ -221,6 +221,7 @@ func (n *node) reload(file *config.File) error {
 	}
 	old := n.rules
 	n.rules = next
+	n.judges.reload(file)
 	n.limiter.SetRules(file.LimitRules())
 	n.server.Reload(next.snapshot)
 	setLevel(n.level, file.Log.Level)
@@ -236,6 +237,9 @@ func fixedAtStart(old, file *config.File) (keys []string) {
 	}{
 		{"state_dir", old.StateDir, file.StateDir},
 		{"store", old.Store, file.Store}, {"redis", old.Redis, file.Redis}, {"journal", old.Journal, file.Journal},
+		{"reputation.resolvers", old.Reputation.Resolvers, file.Reputation.Resolvers},
+		{"reputation.timeout", old.Reputation.Timeout, file.Reputation.Timeout},
+		{"reputation.suppress_for", old.Reputation.SuppressFor > 0, file.Reputation.SuppressFor > 0},
 		{"log.format", old.Log.Format, file.Log.Format}, {"control", old.Control, file.Control}, {"admin", old.Admin, file.Admin},
 	} {
 		if !reflect.DeepEqual(t.old, t.new) {
