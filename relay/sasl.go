@@ -150,9 +150,17 @@ func (s *session) password(user, password string) error {
 	case !v.OK:
 		return s.authFailed(v.Wait)
 	}
-	s.peer.User = user
+	s.peer.User, s.stamp = user, s.snap.Auth.Stamp(user)
 	s.reply(replyAuthOK())
 	return nil
+}
+
+// recheckUser makes a session a stranger's again when the password that it was
+// let in by has been changed, or its user disabled, by a reload.
+func (s *session) recheckUser() {
+	if s.stamp != "" && (s.snap.Auth == nil || s.snap.Auth.Stamp(s.peer.User) != s.stamp) {
+		s.peer.User, s.stamp = "", ""
+	}
 }
 
 // authEvent records a failed authentication. The name that was tried stays out

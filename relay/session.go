@@ -31,6 +31,7 @@ type session struct {
 	peer      mail.Peer
 	trusted   bool       // the peer may use XCLIENT
 	external  bool       // AUTH EXTERNAL has been done
+	stamp     string     // of the password that the user was let in by; "" for none
 	countedIP netip.Addr // on which the cap per address counts this connection
 	tx        *transaction
 
@@ -70,6 +71,7 @@ func (s *session) commands() error {
 	for {
 		s.snap = s.srv.snapshot()
 		line, err := s.line()
+		s.snap = s.srv.snapshot() // a reload may have come while we waited
 		switch {
 		case errors.Is(err, errLineTooLong):
 			err = s.malformed(line, replyCommandTooLong())
@@ -406,7 +408,7 @@ func (s *session) handshake() error {
 	err := conn.HandshakeContext(s.ctx)
 	s.endWait()
 	if err != nil {
-		s.log.Info("tls handshake", "client_ip", s.peer.Addr.Addr(), "err", quote(err.Error()))
+		s.log.Debug("tls handshake", "client_ip", s.peer.Addr.Addr(), "err", quote(err.Error()))
 		return err
 	}
 	s.conn = conn

@@ -2,11 +2,13 @@ package relay
 
 import (
 	"context"
+	"encoding/base64"
 	"net"
 	"strings"
 	"testing"
 	"time"
 
+	"postern/auth"
 	"postern/mail"
 	"postern/smtptest"
 )
@@ -184,6 +186,38 @@ func TestStoppedServerServesNobody(t *testing.T) {
 
 // A reload holds for the next transaction, the one that has begun ends by the
 // old rules.
+// TestReloadEndsALeakedPassword: a session that an old password let in may send
+// nothing more once the operator has changed it or disabled the user.
+func TestReloadEndsALeakedPassword(t *testing.T) {
+	const other = "$2a$04$abcdefghijklmnopqrstuuMuGcRtb4MjEplcfhHSFQa8uYCZ7Vo3u"
+	for _, c := range []struct {
+		name string
+		user auth.UserConfig
+		want string
+	}{
+		{"the same password", auth.UserConfig{Password: shopHash}, "250"},
+		{"another password", auth.UserConfig{Password: other}, "530 5.7.0"},
+		{"disabled", auth.UserConfig{Password: shopHash, Disabled: true}, "530 5.7.0"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			r := newRig(t)
+			delete(r.clients, "corporate")
+			p := r.dial()
+			p.say("EHLO x", "250")
+			p.say("AUTH PLAIN "+base64.StdEncoding.EncodeToString([]byte("\x00shop\x00secret")), "235")
+			p.say("MAIL FROM:<orders@shop.example>", "250")
+			p.say("RSET", "250")
+			next := *r.server.snapshot()
+			var err error
+			if next.Auth, err = auth.New(map[string]auth.UserConfig{"shop": c.user}, r.auth, time.Now, nil); err != nil {
+				t.Fatal(err)
+			}
+			r.server.Reload(&next)
+			p.say("MAIL FROM:<orders@shop.example>", c.want)
+		})
+	}
+}
+
 func TestReloadHoldsForTheNextTransaction(t *testing.T) {
 	r := newRig(t)
 	p := r.dial()

@@ -84,6 +84,7 @@ func (s *session) mail(arg string) error {
 		return s.fail(replyInTransaction())
 	}
 	s.chunksFailed, s.orphans = false, 0
+	s.recheckUser()
 	t := &transaction{s: s, snap: s.snap, began: time.Now(), stage: stageMail}
 	t.ev = mail.Event{
 		Time: t.began, ID: newID(t.began), Listener: s.lis.name, ClientIP: s.peer.Addr.Addr().String(),

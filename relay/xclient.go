@@ -35,7 +35,7 @@ func (s *session) xclient(arg string) error {
 		s.reply(replyTooManyConnections())
 		return errQuit
 	}
-	s.peer, s.external = next, false
+	s.peer, s.external, s.stamp = next, false, ""
 	s.reply(replyGreeting(s.snap.Hostname))
 	return nil
 }
