@@ -210,13 +210,35 @@ func (t *transaction) park() {
 	}
 }
 
-// parkBefore is when the upstream connection is to be given back, if that is
-// before deadline.
+// yieldAfter is how long a client may dawdle while others wait for the upstream
+// connection that it holds.
+const yieldAfter = 250 * time.Millisecond
+
+// yield gives the upstream connection back to those who wait for one.
+func (t *transaction) yield() {
+	if t.holds && time.Since(t.heldSince) >= yieldAfter && t.up.Wanted() {
+		t.park()
+	}
+}
+
+// heldTooLong reports whether the upstream connection is to be given back even
+// if nobody waits for it.
+func (t *transaction) heldTooLong() bool {
+	return t.holds && time.Since(t.heldSince) >= t.snap.Timeouts.Park
+}
+
+// parkBefore is when to look again whether the upstream connection is to be
+// given back, if that is before deadline.
 func (t *transaction) parkBefore(deadline time.Time) (at time.Time, park bool) {
-	if t.holds {
-		if at = t.heldSince.Add(t.snap.Timeouts.Park); at.Before(deadline) {
-			return at, true
-		}
+	if !t.holds {
+		return deadline, false
+	}
+	at = t.heldSince.Add(t.snap.Timeouts.Park)
+	if look := time.Now().Add(yieldAfter); look.Before(at) {
+		at = look
+	}
+	if at.Before(deadline) {
+		return at, true
 	}
 	return deadline, false
 }

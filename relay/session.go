@@ -122,6 +122,7 @@ func (s *session) await(deadline time.Time) error {
 	for {
 		at, park := deadline, false
 		if s.tx != nil {
+			s.tx.yield()
 			at, park = s.tx.parkBefore(deadline)
 		}
 		if err := s.beginWait(at); err != nil {
@@ -131,7 +132,9 @@ func (s *session) await(deadline time.Time) error {
 		if err == nil || !park || !isTimeout(err) {
 			return err
 		}
-		s.tx.park()
+		if s.tx.heldTooLong() {
+			s.tx.park()
+		}
 	}
 }
 

@@ -309,6 +309,17 @@ func (t *Transaction) Park() error {
 	return nil
 }
 
+// Wanted reports whether other transactions wait for a connection such as the
+// one that this one holds.
+func (t *Transaction) Wanted() bool {
+	if t.c == nil {
+		return false
+	}
+	t.c.h.mu.Lock()
+	defer t.c.h.mu.Unlock()
+	return len(t.c.h.waiting) > 0
+}
+
 // Close ends the transaction. A connection whose state is known goes back to be
 // used again.
 func (t *Transaction) Close() {
