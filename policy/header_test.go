@@ -235,7 +235,7 @@ func TestHeaderTakesLinearTime(t *testing.T) {
 			start := time.Now()
 			r.Header(c, facts(t, header))
 			// It takes milliseconds; a square of it would take minutes.
-			if d := time.Since(start); d > 5*time.Second {
+			if d := time.Since(start); d > time.Minute {
 				t.Errorf("%q takes %v", header[:60], d)
 			}
 		}
