@@ -134,7 +134,8 @@ type Timeouts struct {
 	// reply. Default: 10m.
 	Forward time.Duration `toml:"forward"`
 	// Park is how long a body may take before its upstream connection is given
-	// back; the envelope is then repeated before the data is sent. Default: 20s.
+	// back; the envelope is then repeated before the data is sent. Where others
+	// wait for a connection it is given back after 250 ms. Default: 20s.
 	Park time.Duration `toml:"park"`
 	// Shutdown is how long transactions may go on after SIGTERM. Default: 30s.
 	Shutdown time.Duration `toml:"shutdown"`
