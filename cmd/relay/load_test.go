@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"fmt"
 	"math/rand/v2"
 	"net"
@@ -33,17 +32,12 @@ func TestGoodSlowAndHostileClientsAtOnce(t *testing.T) {
 	accepted := map[string]bool{}
 	for i := range good {
 		all.Go(func() {
-			conn, err := net.Dial("tcp", address)
+			conn, in, err := openSession(address)
 			if err != nil {
 				t.Error(err)
 				return
 			}
 			defer conn.Close()
-			conn.SetDeadline(time.Now().Add(patience))
-			in := bufio.NewReader(conn)
-			readReply(in)
-			fmt.Fprintf(conn, "EHLO x.example.org\r\n")
-			readReply(in)
 			for n := range each {
 				mark := fmt.Sprintf("g%d-%d", i, n)
 				r, err := submit(in, conn, "a@example.org", []string{"b@dest.example"}, testMessage("a@example.org", mark))

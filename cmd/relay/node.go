@@ -203,21 +203,16 @@ func (n *node) reload(file *config.File) error {
 	if err != nil {
 		return err
 	}
+	if err := n.apply(file, next); err != nil {
+		if err := n.apply(n.rules.file, n.rules); err != nil {
+			n.log.Error("the old configuration is in force in part only; start anew", "err", err)
+		}
+		next.retire(n.background, n.rules)
+		return err
+	}
 	next.printMade(n.io.out)
 	for _, what := range fixedAtStart(n.rules.file, file) {
 		n.log.Warn("a change waits for the next start", "key", what)
-	}
-	if err := n.relisten(file.Listener); err != nil {
-		next.retire(n.background, n.rules)
-		return err
-	}
-	if err := n.watch.SetConfig(file.Outlier); err != nil {
-		next.retire(n.background, n.rules)
-		return err
-	}
-	if err := n.reputation.reload(file, next.snapshot.Signers); err != nil {
-		next.retire(n.background, n.rules)
-		return err
 	}
 	old := n.rules
 	n.rules = next
@@ -227,6 +222,18 @@ func (n *node) reload(file *config.File) error {
 	setLevel(n.level, file.Log.Level)
 	n.serving.Go(func() { old.retire(n.background, next) })
 	return nil
+}
+
+// apply gives a configuration to the parts that may refuse it; listeners come
+// last, since what they do is seen outside.
+func (n *node) apply(file *config.File, rules *ruleset) error {
+	if err := n.reputation.reload(file, rules.snapshot.Signers); err != nil {
+		return err
+	}
+	if err := n.watch.SetConfig(file.Outlier); err != nil {
+		return err
+	}
+	return n.relisten(file.Listener)
 }
 
 // fixedAtStart lists the tables that a reload cannot change.

@@ -297,6 +297,23 @@ func readReply(in *bufio.Reader) (string, error) {
 	}
 }
 
+// openSession connects and greets, for tests with many clients at once.
+func openSession(address string) (net.Conn, *bufio.Reader, error) {
+	conn, err := net.Dial("tcp", address)
+	if err != nil {
+		return nil, nil, err
+	}
+	conn.SetDeadline(time.Now().Add(patience))
+	in := bufio.NewReader(conn)
+	readReply(in)
+	fmt.Fprintf(conn, "EHLO x.example.org\r\n")
+	if _, err := readReply(in); err != nil {
+		conn.Close()
+		return nil, nil, err
+	}
+	return conn, in, nil
+}
+
 // testMessage is a small message with a mark to find it by.
 func testMessage(from, mark string) string {
 	return "From: " + from + "\r\nTo: b@dest.example\r\nSubject: " + mark + "\r\nX-Mark: " + mark + "\r\n\r\nHello.\r\n"

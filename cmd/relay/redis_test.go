@@ -1,14 +1,11 @@
 package main
 
 import (
-	"bufio"
 	"fmt"
-	"net"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"postern/redistest"
 	"postern/smtptest"
@@ -22,17 +19,12 @@ func sendMany(t *testing.T, addresses []string, connections int) (relayed, putOf
 	var all sync.WaitGroup
 	for i := range connections {
 		all.Go(func() {
-			conn, err := net.Dial("tcp", addresses[i%len(addresses)])
+			conn, in, err := openSession(addresses[i%len(addresses)])
 			if err != nil {
 				t.Error(err)
 				return
 			}
 			defer conn.Close()
-			conn.SetDeadline(time.Now().Add(patience))
-			in := bufio.NewReader(conn)
-			readReply(in)
-			fmt.Fprintf(conn, "EHLO x.example.org\r\n")
-			readReply(in)
 			for refused := 0; refused < 2; {
 				r, err := submit(in, conn, "a@example.org", []string{"b@dest.example"}, testMessage("a@example.org", "x"))
 				switch {

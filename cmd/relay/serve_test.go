@@ -172,16 +172,12 @@ func TestServeStopsUnderTraffic(t *testing.T) {
 	var senders sync.WaitGroup
 	for i := range 10 {
 		senders.Go(func() {
-			conn, err := net.Dial("tcp", address)
+			conn, in, err := openSession(address)
 			if err != nil {
 				t.Error(err)
 				return
 			}
 			defer conn.Close()
-			in := bufio.NewReader(conn)
-			readReply(in)
-			fmt.Fprintf(conn, "EHLO x.example.org\r\n")
-			readReply(in)
 			for n := 0; ; n++ {
 				mark := fmt.Sprintf("s%d-%d", i, n)
 				r, err := submit(in, conn, "a@example.org", []string{"b@dest.example"}, testMessage("a@example.org", mark))
@@ -318,6 +314,20 @@ func TestServeReloadsListeners(t *testing.T) {
 	writeFile(t, path, text+fmt.Sprintf("[listener.third]\naddress = %q\n", taken.Addr()))
 	p.signal(syscall.SIGHUP)
 	p.expect("not reloaded.*listener.third: .*address already in use")
+	dialSMTP(t, second).conn.Close()
+
+	// A part that refuses its settings keeps all others as they were.
+	third := freeAddress(t)
+	writeFile(t, filepath.Join(p.dir, "rules.txt"), "this is no rule\n")
+	bad := strings.Replace(more, "[reputation]\n", "[reputation]\nreply_rules = \"rules.txt\"\n", 1)
+	writeFile(t, path, bad+fmt.Sprintf("[listener.third]\naddress = %q\n", third))
+	n := p.count("not reloaded")
+	p.signal(syscall.SIGHUP)
+	p.waitCount("not reloaded", n+1)
+	if conn, err := net.Dial("tcp", third); err == nil {
+		conn.Close()
+		t.Error("a listener of a refused configuration takes connections")
+	}
 	dialSMTP(t, second).conn.Close()
 
 	reload(text)
