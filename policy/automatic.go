@@ -44,28 +44,19 @@ func (m *automaticMarks) kind() Automatic {
 	return NotAutomatic
 }
 
-// read looks at one field.
-func (m *automaticMarks) read(name string, body []byte) {
-	var key [longestMark]byte
-	if len(name) > len(key) {
-		return
-	}
-	for i := range len(name) {
-		key[i] = byte(lowerRune(rune(name[i])))
-	}
-	switch string(key[:len(name)]) {
+// read looks at one field; name is in lower case.
+func (m *automaticMarks) read(name, body []byte) {
+	switch string(name) {
 	case "subject":
 		m.subject = body
 	case "in-reply-to", "references", "x-auto-response-suppress":
 		m.answers = true
 	default:
-		if mark, ok := marks[string(key[:len(name)])]; ok {
+		if mark, ok := marks[string(name)]; ok {
 			mark(m, lower(strings.TrimSpace(string(body))))
 		}
 	}
 }
-
-const longestMark = len("x-ms-exchange-generated-message-source")
 
 // marks are the other fields that tell, by name in lower case.
 var marks = map[string]func(m *automaticMarks, value string){

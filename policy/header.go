@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"bytes"
 	"iter"
 	"strconv"
 	"strings"
@@ -43,26 +44,43 @@ func ReadHeader(fields iter.Seq2[string, []byte], authors func([]byte) ([]mail.A
 	var seen [len(onceFields)]int
 	var auto automaticMarks
 	var out wayOut
-	for name, body := range fields {
-		if i := onceField(name); i >= 0 {
+	var room [longestName]byte
+	for field, body := range fields {
+		name := fold(&room, field)
+		if i, ok := onceIndex[string(name)]; ok {
 			if seen[i]++; seen[i] == 2 {
 				h.Duplicates = append(h.Duplicates, onceFields[i])
 			}
 		}
 		auto.read(name, body)
 		out.read(name, body)
-		if strings.EqualFold(name, "From") {
+		if string(name) == "from" {
 			if h.From++; h.From == 1 {
 				h.Authors, h.Unreadable = authors(body)
 			}
-		} else if field := otherField(name); field != "" {
-			o := Other{Field: field}
+		} else if other := otherField(name); other != "" {
+			o := Other{Field: other}
 			o.Addresses, o.Unreadable = authors(body)
 			h.Others = append(h.Others, o)
 		}
 	}
 	h.Automatic, h.Unsubscribe = auto.kind(), out.kind()
 	return h
+}
+
+// longestName is the length of the longest name of a field that policy reads.
+const longestName = len("x-ms-exchange-generated-message-source")
+
+// fold puts a field's name into room in lower case, without an allocation. It
+// is empty for a name that is longer than all that policy reads.
+func fold(room *[longestName]byte, name string) []byte {
+	if len(name) > len(room) {
+		return nil
+	}
+	for i := range len(name) {
+		room[i] = byte(lowerRune(rune(name[i])))
+	}
+	return room[:len(name)]
 }
 
 // onceFields may stand once: RFC 5322 s. 3.6, RFC 2045 s. 3, RFC 2369, RFC
@@ -72,20 +90,26 @@ var onceFields = [...]string{
 	"MIME-Version", "Content-Type", "Content-Transfer-Encoding", "List-Unsubscribe", "List-Unsubscribe-Post",
 }
 
-func onceField(name string) int {
-	for i := range onceFields {
-		if len(name) == len(onceFields[i]) && strings.EqualFold(name, onceFields[i]) {
-			return i
-		}
+// onceIndex finds a name in lower case among onceFields.
+var onceIndex = func() map[string]int {
+	m := map[string]int{}
+	for i, name := range onceFields {
+		m[strings.ToLower(name)] = i
 	}
-	return -1
-}
+	return m
+}()
 
-func otherField(name string) string {
-	for _, field := range [...]string{"Sender", "Resent-From", "Resent-Sender", "Reply-To"} {
-		if strings.EqualFold(name, field) {
-			return field
-		}
+// otherField returns the usual name of a field that names a sender beside From.
+func otherField(name []byte) string {
+	switch string(name) {
+	case "sender":
+		return "Sender"
+	case "resent-from":
+		return "Resent-From"
+	case "resent-sender":
+		return "Resent-Sender"
+	case "reply-to":
+		return "Reply-To"
 	}
 	return ""
 }
@@ -193,22 +217,31 @@ func (c *Client) wayOut(h *HeaderFacts) (string, *mail.Reply) {
 // wayOut gathers List-Unsubscribe (RFC 2369) and its Post (RFC 8058).
 type wayOut struct{ link, https, post bool }
 
-func (w *wayOut) read(name string, body []byte) {
-	if len(name) < len("List-Unsubscribe") {
-		return
-	}
-	switch {
-	case strings.EqualFold(name, "List-Unsubscribe"):
-		text := lower(noSpace.Replace(string(body)))
-		w.https = strings.Contains(text, "<https://")
-		w.link = w.https || strings.Contains(text, "<mailto:") || strings.Contains(text, "<http://")
-	case strings.EqualFold(name, "List-Unsubscribe-Post"):
-		w.post = strings.EqualFold(strings.TrimSpace(string(body)), "List-Unsubscribe=One-Click")
+func (w *wayOut) read(name, body []byte) {
+	switch string(name) {
+	case "list-unsubscribe":
+		text := links(body)
+		w.https = bytes.Contains(text, []byte("<https://"))
+		w.link = w.https || bytes.Contains(text, []byte("<mailto:")) || bytes.Contains(text, []byte("<http://"))
+	case "list-unsubscribe-post":
+		w.post = bytes.EqualFold(bytes.TrimSpace(body), []byte("List-Unsubscribe=One-Click"))
 	}
 }
 
-// noSpace takes out what RFC 2369 s. 2 has readers ignore within a link.
-var noSpace = strings.NewReplacer(" ", "", "\t", "", "\r\n", "")
+// links is a field's body in lower case, without what RFC 2369 s. 2 has readers
+// ignore within a link.
+func links(body []byte) []byte {
+	text := make([]byte, 0, len(body))
+	for i := range len(body) {
+		switch c := body[i]; {
+		case c == ' ', c == '\t', c == '\n' && i > 0 && body[i-1] == '\r':
+		case c == '\r' && i+1 < len(body) && body[i+1] == '\n':
+		default:
+			text = append(text, byte(lowerRune(rune(c))))
+		}
+	}
+	return text
+}
 
 func (w *wayOut) kind() Unsubscribe {
 	switch {
