@@ -28,6 +28,8 @@ type conn struct {
 
 	born     time.Time
 	idle     time.Time // since when
+	armed    time.Time // the deadline that raw has
+	probe    probe     // tells what the host does while c is idle
 	messages int       // handed over
 	pooled   bool      // it has been idle in the pool before this use
 	broken   bool      // never to be used again
@@ -45,30 +47,50 @@ const (
 
 func newConn(h *host, rt route, c net.Conn, source netip.Addr) *conn {
 	return &conn{
-		h: h, route: rt, raw: c, net: c, source: source, born: time.Now(),
+		h: h, route: rt, raw: c, net: c, source: source, born: time.Now(), probe: newProbe(c),
 		r: replyReader{Reader: bufio.NewReaderSize(c, maxReplyLine)},
 	}
 }
 
 var past = time.Unix(1, 0)
 
-// watch makes the end of ctx end all I/O of c. The caller calls stop at the end
-// of the operation; when ctx has ended meanwhile, c is broken.
-func (c *conn) watch(ctx context.Context) (stop func()) {
+// watch makes the end of ctx end all I/O of c, until stop.
+func (c *conn) watch(ctx context.Context) watch {
 	if ctx.Done() == nil {
-		return func() {}
+		return watch{}
 	}
-	off := context.AfterFunc(ctx, func() { c.raw.SetDeadline(past) })
-	return func() {
-		if !off() {
-			c.broken = true
-		}
+	return watch{c, context.AfterFunc(ctx, c.interrupt)}
+}
+
+// interrupt ends the I/O that is under way.
+func (c *conn) interrupt() { c.raw.SetDeadline(past) }
+
+// watch is an operation that a context may end.
+type watch struct {
+	c   *conn
+	off func() bool
+}
+
+// stop ends the operation; when the context has ended meanwhile, the connection
+// is broken.
+func (w watch) stop() {
+	if w.off != nil && !w.off() {
+		w.c.broken = true
 	}
 }
 
+// lateness is how much later than asked a deadline may be, so that one serves
+// the several steps of a quick transaction: to set one costs more than a step
+// that waits for nothing.
+const lateness = 50 * time.Millisecond
+
 // arm gives the I/O that follows d of time, less where ctx has a deadline.
 func (c *conn) arm(ctx context.Context, d time.Duration) error {
-	c.raw.SetDeadline(earlier(ctx, d))
+	at, late := earlier(ctx, d), min(lateness, d/16)
+	if c.armed.Before(at) || c.armed.Sub(at) > late {
+		c.armed = at.Add(late)
+		c.raw.SetDeadline(c.armed)
+	}
 	// The end of ctx may have been overwritten just now.
 	return ctx.Err()
 }
@@ -140,10 +162,16 @@ func (c *conn) usable(cfg *Config, now time.Time) bool {
 	return !c.broken && c.r.Buffered() == 0 && c.messages < cfg.MessagesPerConnection && now.Sub(c.born) < cfg.MaxLifetime
 }
 
-// fresh reports whether an idle c is still good, without a round trip.
+// fresh reports whether an idle c is still good, without a round trip. In the
+// first moments it is not even looked at: should the host have closed it, the
+// first command finds out, and is repeated on a new connection.
 func (c *conn) fresh(cfg *Config, now time.Time) bool {
-	return now.Sub(c.idle) < cfg.IdleTimeout && now.Sub(c.born) < cfg.MaxLifetime && quiet(c.raw, c.reset == resetSent)
+	idle := now.Sub(c.idle)
+	return idle < cfg.IdleTimeout && now.Sub(c.born) < cfg.MaxLifetime &&
+		(idle < justUsed || c.probe.quiet(c.reset == resetSent))
 }
+
+const justUsed = 50 * time.Millisecond
 
 // quit takes leave without waiting for an answer.
 func (c *conn) quit() {

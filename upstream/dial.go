@@ -89,9 +89,9 @@ func (u *Upstream) open(ctx context.Context, h *host, rt route, to, source netip
 		return nil, err
 	}
 	c := newConn(h, rt, raw, source)
-	stop := c.watch(ctx)
+	w := c.watch(ctx)
 	err = c.setUp(ctx, plain)
-	stop()
+	w.stop()
 	if err == nil && c.broken {
 		err = ctx.Err()
 	}

@@ -4,6 +4,10 @@ package upstream
 
 import "net"
 
-// quiet cannot look without reading here: a closed connection is found out by
+// probe cannot look without reading here: a closed connection is found out by
 // the first command on it, which is then repeated on a new one.
-func quiet(net.Conn, bool) bool { return true }
+type probe struct{}
+
+func newProbe(net.Conn) probe { return probe{} }
+
+func (probe) quiet(bool) bool { return true }

@@ -74,9 +74,9 @@ func (t *Transaction) refuseContent(body *Content) (*mail.Reply, error) {
 // transfer is DATA or BDAT with all that follows.
 func (t *Transaction) transfer(ctx context.Context, body *Content) (mail.Reply, error) {
 	c := t.c
-	stop := c.watch(ctx)
+	w := c.watch(ctx)
 	defer func() {
-		stop()
+		w.stop()
 		t.give()
 	}()
 	if !c.caps.chunking {

@@ -134,8 +134,8 @@ type exchange struct {
 // run sends steps in groups: -2 is RSET, -1 MAIL, 0 and up the recipients.
 func (x *exchange) run() (err error) {
 	c := x.t.c
-	stop := c.watch(x.ctx)
-	defer stop()
+	w := c.watch(x.ctx)
+	defer w.stop()
 	lo, group := 0, 1
 	switch {
 	case x.first && c.reset != resetNone:
@@ -217,7 +217,8 @@ func (x *exchange) take(i int, r mail.Reply) error {
 		return fmt.Errorf("%w: %d does not answer this command", errGarbage, r.Code)
 	}
 	if r.Code == 421 {
-		x.closing = &r
+		last := r // on the heap in this case alone
+		x.closing = &last
 		return nil
 	}
 	switch {
@@ -229,7 +230,8 @@ func (x *exchange) take(i int, r mail.Reply) error {
 	case i == -1:
 		x.answered = true
 		if !r.Positive() {
-			x.refused = &r
+			refused := r
+			x.refused = &refused
 			return nil
 		}
 		c.reset = resetDue
