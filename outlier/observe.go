@@ -45,12 +45,12 @@ func (w *Watch) observe(ev *mail.Event) (shadowed bool) {
 	if ev.Rule == "senders" || ev.Rule == "client" {
 		n.sender = "" // not this sender's doing
 	}
-	w.apply(now, &n, true)
+	score := w.apply(now, &n, true)
 	if w.keep != nil {
 		w.keep.note(&n)
 	}
 	if w.share != nil {
-		w.share.note(&n)
+		w.share.note(&n, score >= urgentScore)
 	}
 	return shadowed
 }
@@ -103,13 +103,14 @@ func canHelp(r *mail.RecipientEvent) bool {
 	return false
 }
 
-// apply counts a note. ours: it happened here, so that the ladder follows.
-func (w *Watch) apply(now time.Time, n *note, ours bool) {
+// apply counts a note and returns the highest score it led to. ours: it happened
+// here, so that the ladder follows.
+func (w *Watch) apply(now time.Time, n *note, ours bool) (score float32) {
 	if n.away > 0 {
 		w.turnedAway(n)
 	}
 	if len(n.rcpts) == 0 {
-		return
+		return 0
 	}
 	msg := message{
 		client: n.client, user: n.user, sender: n.sender, rcpts: n.rcpts, alone: n.alone,
@@ -117,14 +118,16 @@ func (w *Watch) apply(now time.Time, n *note, ours bool) {
 	}
 	found := w.engine.count(n.at, &msg)
 	if !ours {
-		return
+		return 0
 	}
 	for i := range found.n {
+		score = max(score, found.found[i].score)
 		if w.share != nil {
 			w.share.mark(found.found[i].e)
 		}
 		w.step(now, n.client, &found.found[i])
 	}
+	return score
 }
 
 // turnedAway counts recipients that were not sent, apart from those that were.

@@ -36,6 +36,13 @@ const (
 	maxAhead     = 60 // seconds by which another node's clock is followed
 	retryAfter   = 250 * time.Millisecond
 	redisTimeout = 2 * time.Second // off the reply path
+
+	// gatherFor is how long a note waits for others after one has been sent: a
+	// round trip for each would cost a busy node more than all else that it does
+	// for a transaction. Those with urgentScore do not wait, nor does a reader
+	// that hears of other nodes.
+	gatherFor   = 10 * time.Millisecond
+	urgentScore = 0.3
 )
 
 // share is one node's part in a shared state.
@@ -45,6 +52,7 @@ type share struct {
 	prefix string // of what stands together: stream, states, seed
 	loose  string // of what spreads over a Cluster: meters, known recipients
 	node   string
+	gather time.Duration // gatherFor, in tests another
 
 	mu      sync.Mutex
 	queue   [][]byte // notes in order
@@ -52,6 +60,7 @@ type share struct {
 	states  map[stateKey]*State
 	gone    []stateKey
 	wake    chan struct{}
+	urgent  chan struct{}
 	changed map[*entry]string // entries to store, with their names
 	last    string            // id of the last entry of the stream that was read
 	away    bool
@@ -62,13 +71,14 @@ func newShare(w *Watch, s *Shared) *share {
 	var id [8]byte
 	rand.Read(id[:]) // never fails since Go 1.24
 	return &share{
-		w: w, rdb: s.Client, prefix: s.Prefix + ":{outlier}:", loose: s.Prefix + ":outlier:", node: hex.EncodeToString(id[:]),
-		states: map[stateKey]*State{}, wake: make(chan struct{}, 1), changed: map[*entry]string{},
+		w: w, rdb: s.Client, prefix: s.Prefix + ":{outlier}:", loose: s.Prefix + ":outlier:", node: hex.EncodeToString(id[:]), gather: gatherFor,
+		states: map[stateKey]*State{}, wake: make(chan struct{}, 1), urgent: make(chan struct{}, 1),
+		changed: map[*entry]string{},
 	}
 }
 
 // note puts a transaction in the queue; Watch.mu is held.
-func (s *share) note(n *note) {
+func (s *share) note(n *note, urgent bool) {
 	var b writer
 	n.encode(&b)
 	s.mu.Lock()
@@ -78,7 +88,10 @@ func (s *share) note(n *note) {
 		s.lost++
 	}
 	s.queue = append(s.queue, b)
-	s.nudge()
+	nudge(s.wake)
+	if urgent || len(s.queue) >= maxPipelined {
+		nudge(s.urgent)
+	}
 }
 
 // state puts a state in the queue, where only its latest counts.
@@ -87,7 +100,8 @@ func (s *share) state(st *State) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.states[stateKey{c.Scope, c.Name}] = &c
-	s.nudge()
+	nudge(s.wake)
+	nudge(s.urgent)
 }
 
 // mark has an entry stored some time.
@@ -102,12 +116,12 @@ func (s *share) forget(k stateKey) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.gone = append(s.gone, k)
-	s.nudge()
+	nudge(s.wake)
 }
 
-func (s *share) nudge() {
+func nudge(c chan struct{}) {
 	select {
-	case s.wake <- struct{}{}:
+	case c <- struct{}{}:
 	default:
 	}
 }
@@ -125,18 +139,23 @@ func (s *share) run(ctx context.Context) {
 			s.mu.Unlock()
 		}
 		for err == nil && ctx.Err() == nil {
-			err = s.read(ctx)
+			var others bool
+			if others, err = s.read(ctx); err == nil && !others {
+				pause(ctx, s.gather, nil)
+			}
 		}
 		s.trouble(ctx, err)
-		s.pause(ctx)
+		pause(ctx, retryAfter, nil)
 	}
 }
 
-func (s *share) pause(ctx context.Context) {
-	t := time.NewTimer(retryAfter)
+// pause waits for d, or until ctx or until ends it.
+func pause(ctx context.Context, d time.Duration, until <-chan struct{}) {
+	t := time.NewTimer(d)
 	defer t.Stop()
 	select {
 	case <-t.C:
+	case <-until:
 	case <-ctx.Done():
 	}
 }
@@ -179,9 +198,10 @@ func (s *share) write(ctx context.Context) {
 		}
 		for s.waiting() {
 			if err := s.send(ctx); err != nil {
-				s.pause(ctx)
+				pause(ctx, retryAfter, nil)
 				break
 			}
+			pause(ctx, s.gather, s.urgent)
 		}
 		if time.Since(store) >= storeEvery {
 			s.store(ctx)
@@ -251,26 +271,28 @@ func (s *share) append(ctx context.Context, p redis.Pipeliner, kind string, valu
 		Values: []any{"node", s.node, kind, value}})
 }
 
-// read takes what other nodes have written, waiting for it up to a second.
-func (s *share) read(ctx context.Context) error {
+// read takes what other nodes have written, waiting for it up to a second, and
+// reports whether there was any.
+func (s *share) read(ctx context.Context) (others bool, err error) {
 	streams, err := s.rdb.XRead(ctx, &redis.XReadArgs{
 		Streams: []string{s.prefix + "stream", s.last}, Count: 1000, Block: time.Second,
 	}).Result()
 	if err == redis.Nil {
 		s.trouble(ctx, nil)
-		return nil
+		return true, nil // no need to wait after a second without anything
 	} else if err != nil {
-		return err
+		return false, err
 	}
 	s.trouble(ctx, nil)
 	for _, m := range streams[0].Messages {
 		s.last = m.ID
 		if m.Values["node"] != s.node {
 			s.take(m.Values)
+			others = true
 		}
 	}
 	s.w.tell()
-	return nil
+	return others, nil
 }
 
 // take applies what another node has counted or decided.

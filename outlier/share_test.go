@@ -36,6 +36,11 @@ func client(t *testing.T, addrs ...string) redis.UniversalClient {
 
 func startNode(t *testing.T, addrs ...string) *sharedNode {
 	t.Helper()
+	return startNodeWith(t, func(*share) {}, addrs...)
+}
+
+func startNodeWith(t *testing.T, tune func(*share), addrs ...string) *sharedNode {
+	t.Helper()
 	var cfg Config
 	cfg.SetDefaults()
 	cfg.MaxKnown = 100_000
@@ -49,6 +54,7 @@ func startNode(t *testing.T, addrs ...string) *sharedNode {
 	if err != nil {
 		t.Fatal(err)
 	}
+	tune(n.share)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() {
@@ -131,6 +137,26 @@ func TestNodesFindTogetherWhatOneWouldFind(t *testing.T) {
 	nodes[3].Release(Order{Scope: Sender, Name: from, By: "ops"})
 	for _, n := range nodes {
 		eventually(t, "the release on each node", func() bool { return !n.Judge("shop", "", from).Refuse() })
+	}
+}
+
+// TestNotesOfAnAttackDoNotWait: notes gather for an hour here, but those of a
+// sender that becomes unusual go out at once, before any alarm, and take the
+// others along.
+func TestNotesOfAnAttackDoNotWait(t *testing.T) {
+	s := redistest.Start(t)
+	n := startNodeWith(t, func(s *share) { s.gather = time.Hour }, s.Addr)
+	sent := func() bool { return !n.share.waiting() }
+	n.Observe(attack(0, "a@x.example"))
+	eventually(t, "the first note to go out", sent)
+	for i := range 12 {
+		n.Observe(attack(1+i, "a@x.example"))
+	}
+	eventually(t, "all notes to go out", sent)
+	n.Watch.mu.Lock()
+	defer n.Watch.mu.Unlock()
+	if len(n.states) > 0 {
+		t.Errorf("there is an alarm already, which would have sent them: %v", n.states)
 	}
 }
 
