@@ -201,18 +201,14 @@ func (m *Monitor) Run(ctx context.Context) {
 	wg.Go(func() { m.count(ctx) })
 	wg.Go(func() { m.look(ctx) })
 	wg.Wait()
-	for {
-		select {
-		case t := <-m.queue:
-			m.take(&t)
-			continue
-		default:
-		}
-		break
-	}
+	m.takeQueued()
 	m.resolver.Load().Close()
 	m.save()
 }
+
+// gatherFor is how long transactions wait for others after some were counted:
+// to wake a goroutine for each would cost more than the counting.
+const gatherFor = 20 * time.Millisecond
 
 // count takes transactions off the queue.
 func (m *Monitor) count(ctx context.Context) {
@@ -221,6 +217,25 @@ func (m *Monitor) count(ctx context.Context) {
 		case t := <-m.queue:
 			m.take(&t)
 		case <-ctx.Done():
+			return
+		}
+		m.takeQueued()
+		pause := time.NewTimer(gatherFor)
+		select {
+		case <-pause.C:
+		case <-ctx.Done():
+		}
+		pause.Stop()
+	}
+}
+
+// takeQueued counts what waits in the queue.
+func (m *Monitor) takeQueued() {
+	for {
+		select {
+		case t := <-m.queue:
+			m.take(&t)
+		default:
 			return
 		}
 	}
