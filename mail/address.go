@@ -49,6 +49,18 @@ func (a Address) String() string {
 	return a.join(a.Domain)
 }
 
+// AppendTo appends String to b.
+func (a Address) AppendTo(b []byte) []byte {
+	b = append(b, QuoteLocal(a.Local)...)
+	switch {
+	case a.Written != "":
+		b = append(append(b, '@'), a.Written...)
+	case a.Domain != "":
+		b = append(append(b, '@'), a.Domain...)
+	}
+	return b
+}
+
 func (a Address) join(domain string) string {
 	local := QuoteLocal(a.Local)
 	if domain == "" {

@@ -24,7 +24,7 @@ func TestAddressForms(t *testing.T) {
 		{"an address literal", Address{Local: "root", Domain: "[192.0.2.1]"}, "root@[192.0.2.1]", "root@[192.0.2.1]", "<root@[192.0.2.1]>", false, false},
 	} {
 		a := row.addr
-		if a.Key() != row.key || a.String() != row.wire || a.Shown() != row.shown || a.UTF8() != row.utf8 || a.IsNull() != row.nullReverse {
+		if a.Key() != row.key || a.String() != row.wire || string(a.AppendTo(nil)) != row.wire || a.Shown() != row.shown || a.UTF8() != row.utf8 || a.IsNull() != row.nullReverse {
 			t.Errorf("%s: key %s, wire %s, shown %s, UTF-8 %v, null %v", row.name, a.Key(), a.String(), a.Shown(), a.UTF8(), a.IsNull())
 		}
 	}

@@ -27,11 +27,12 @@ func (r *Reply) Permanent() bool { return r.Code >= 500 }
 
 // String is the reply on one line, for logs.
 func (r *Reply) String() string {
-	s := strconv.Itoa(r.Code)
-	if r.Status != "" {
-		s += " " + r.Status
+	code := strconv.Itoa(r.Code)
+	text := strings.ReplaceAll(r.Text, "\n", " / ")
+	if r.Status == "" {
+		return code + " " + text
 	}
-	return s + " " + strings.ReplaceAll(r.Text, "\n", " / ")
+	return code + " " + r.Status + " " + text
 }
 
 // AppendTo appends the reply as it goes over the wire, each line with its code

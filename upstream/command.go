@@ -39,13 +39,13 @@ func (c *conn) unfit(env *mail.Envelope) *mail.Reply {
 // utf8 reports whether MAIL goes out with SMTPUTF8.
 func (c *conn) utf8(env *mail.Envelope) bool { return env.UTF8 && c.caps.utf8 }
 
-// wire is the address as it goes out. Without SMTPUTF8 a domain is written in
-// A-labels, which name the same host; a local part has no such form.
-func wire(a mail.Address, utf8 bool) string {
+// wire appends the address as it goes out. Without SMTPUTF8 a domain is written
+// in A-labels, which name the same host; a local part has no such form.
+func (c *conn) wire(a mail.Address, utf8 bool) {
 	if !utf8 && !mail.ASCII(a.Written) {
 		a.Written = ""
 	}
-	return a.String()
+	c.out = a.AppendTo(c.out)
 }
 
 // mail appends MAIL with the parameters that the host offers. size is 0 when
@@ -53,7 +53,7 @@ func wire(a mail.Address, utf8 bool) string {
 func (c *conn) mail(env *mail.Envelope, size int64) error {
 	start := len(c.out)
 	c.out = append(c.out, "MAIL FROM:<"...)
-	c.out = append(c.out, wire(env.From, c.utf8(env))...)
+	c.wire(env.From, c.utf8(env))
 	c.out = append(c.out, '>')
 	if c.caps.hasSize && size > 0 {
 		c.out = strconv.AppendInt(append(c.out, " SIZE="...), size, 10)
@@ -78,7 +78,7 @@ func (c *conn) mail(env *mail.Envelope, size int64) error {
 func (c *conn) rcpt(r *mail.Recipient, utf8 bool) error {
 	start := len(c.out)
 	c.out = append(c.out, "RCPT TO:<"...)
-	c.out = append(c.out, wire(r.Address, utf8)...)
+	c.wire(r.Address, utf8)
 	c.out = append(c.out, '>')
 	if c.caps.dsn {
 		c.param(" NOTIFY=", r.Notify)
