@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 
 	"postern/dkimsign"
@@ -144,11 +145,23 @@ func (t *transaction) chargeBody(octets int64) (rule string, r *mail.Reply) {
 	return "", nil
 }
 
+// heads are buffers for headers on their way out; larger ones than maxHead are
+// not kept.
+var heads = sync.Pool{New: func() any { return new([]byte) }}
+
+const maxHead = 64 << 10
+
 // forward adds the trace fields, signs what will leave and hands it over.
 func (t *transaction) forward(in *intake) *mail.Reply {
 	now := time.Now()
-	head := t.trace(now)
-	head = append(head, in.header...)
+	buf := heads.Get().(*[]byte)
+	defer func() {
+		if cap(*buf) <= maxHead {
+			heads.Put(buf)
+		}
+	}()
+	head := append(t.trace((*buf)[:0], now), in.header...)
+	*buf = head
 	prefix, err := t.sign(head, now)
 	if err != nil {
 		t.ev.Err = err.Error()

@@ -63,10 +63,10 @@ func (s *session) suspension(client, user, from string) (rule string, r *mail.Re
 	return "outlier " + v.Scope, replySuspended(v.Name, v.Left)
 }
 
-// judgeOutside asks the judges outside about one recipient.
-func (t *transaction) judgeOutside(to mail.Address) (rule string, r *mail.Reply) {
+// judgeOutside asks the judges outside about one recipient, whose key is key.
+func (t *transaction) judgeOutside(to mail.Address, key string) (rule string, r *mail.Reply) {
 	h, stream := &t.s.srv.hooks, t.client.Stream()
-	if h.Suppressed != nil && h.Suppressed(stream, to.Key()) {
+	if h.Suppressed != nil && h.Suppressed(stream, key) {
 		return "suppression", replySuppressed(to)
 	}
 	if h.Held != nil {

@@ -168,7 +168,7 @@ func (s *session) recheckUser() {
 func (s *session) authEvent(outcome, rule string, r *mail.Reply) {
 	now := time.Now()
 	s.srv.observe(&mail.Event{
-		Time: now, ID: newID(now), Listener: s.lis.name, ClientIP: s.peer.Addr.Addr().String(), Helo: s.peer.Helo,
+		Time: now, ID: newID(now), Listener: s.lis.name, ClientIP: s.clientIP(), Helo: s.peer.Helo,
 		TLS: s.peer.TLS.Version, Stage: stageAuth, Outcome: outcome, Code: r.Code, Status: r.Status, Rule: rule,
 		Reply: r.String(), To: []mail.RecipientEvent{},
 	})

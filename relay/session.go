@@ -29,11 +29,14 @@ type session struct {
 
 	cancel    context.CancelFunc
 	peer      mail.Peer
+	shownAddr netip.Addr // the address whose text is shownIP
+	shownIP   string
 	trusted   bool       // the peer may use XCLIENT
 	external  bool       // AUTH EXTERNAL has been done
 	stamp     string     // of the password that the user was let in by; "" for none
 	countedIP netip.Addr // on which the cap per address counts this connection
 	tx        *transaction
+	room      room
 
 	// chunksFailed: a BDAT failed, and those pipelined behind it must too.
 	chunksFailed bool
@@ -187,6 +190,14 @@ var longAgo = time.Unix(1, 0)
 func isTimeout(err error) bool {
 	var n net.Error
 	return errors.As(err, &n) && n.Timeout()
+}
+
+// clientIP is the client's address for events.
+func (s *session) clientIP() string {
+	if addr := s.peer.Addr.Addr(); addr != s.shownAddr || s.shownIP == "" {
+		s.shownAddr, s.shownIP = addr, addr.String()
+	}
+	return s.shownIP
 }
 
 func (s *session) reply(r *mail.Reply) { s.out = r.AppendTo(s.out) }

@@ -46,19 +46,23 @@ func (p *spooler) chunk(first bool) []byte {
 		pool, size = &p.small, smallChunk
 	}
 	p.used.Add(int64(size))
-	if b, ok := pool.Get().(*[]byte); ok {
-		return (*b)[:0]
+	switch b := pool.Get().(type) {
+	case *[smallChunk]byte:
+		return b[:0]
+	case *[largeChunk]byte:
+		return b[:0]
 	}
 	return make([]byte, 0, size)
 }
 
+// release takes a chunk back. The pools hold pointers to arrays, which need no
+// room of their own.
 func (p *spooler) release(b []byte) {
 	p.used.Add(-int64(cap(b)))
-	b = b[:0]
 	if cap(b) == smallChunk {
-		p.small.Put(&b)
+		p.small.Put((*[smallChunk]byte)(b[:smallChunk]))
 	} else {
-		p.large.Put(&b)
+		p.large.Put((*[largeChunk]byte)(b[:largeChunk]))
 	}
 }
 

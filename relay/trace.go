@@ -22,11 +22,10 @@ func newID(now time.Time) string {
 	return idEncoding.EncodeToString(b[:])
 }
 
-// trace is what we put before the message: Received (RFC 5321 s. 4.4) and, where
+// trace appends what we put before the message: Received (RFC 5321 s. 4.4) and, where
 // they are missing, Date and Message-ID (RFC 6409 s. 8). Nothing else of the
 // message is touched.
-func (t *transaction) trace(now time.Time) []byte {
-	b := make([]byte, 0, 512+len(t.message.raw))
+func (t *transaction) trace(b []byte, now time.Time) []byte {
 	b = t.received(b, now)
 	if t.message.header.Count("Date") == 0 {
 		b = append(b, "Date: "...)
@@ -53,7 +52,7 @@ func (t *transaction) received(b []byte, now time.Time) []byte {
 	b = append(append(b, " (Postern) with "...), t.protocol()...)
 	b = append(append(b, " id "...), t.ev.ID...)
 	if len(t.env.To) == 1 && !t.env.To[0].UTF8() {
-		b = append(append(append(b, "\r\n\tfor <"...), t.env.To[0].String()...), '>')
+		b = append(t.env.To[0].AppendTo(append(b, "\r\n\tfor <"...)), '>')
 	}
 	b = append(b, ";\r\n\t"...)
 	return append(now.AppendFormat(b, dateFormat), crlf...)

@@ -75,6 +75,27 @@ type attempt struct {
 	charge int
 }
 
+// room is what a group of RCPT needs while it is carried out, kept for the next.
+type room struct {
+	batch    []attempt
+	which    []int // of batch
+	open     []ratelimit.Recipient
+	verdicts []ratelimit.Verdict
+	rcpts    []mail.Recipient
+	replies  []mail.Reply
+}
+
+// giveBack keeps the room of small groups and leaves that of large ones to the
+// collector: most connections never need it again.
+func (r *room) giveBack(batch []attempt) {
+	if len(batch) > 4 {
+		*r = room{}
+		return
+	}
+	clear(batch)
+	r.batch = batch
+}
+
 // mail carries out MAIL FROM. Every refusal here is an event of its own.
 func (s *session) mail(arg string) error {
 	switch {
@@ -87,7 +108,7 @@ func (s *session) mail(arg string) error {
 	s.recheckUser()
 	t := &transaction{s: s, snap: s.snap, began: time.Now(), stage: stageMail}
 	t.ev = mail.Event{
-		Time: t.began, ID: newID(t.began), Listener: s.lis.name, ClientIP: s.peer.Addr.Addr().String(),
+		Time: t.began, ID: newID(t.began), Listener: s.lis.name, ClientIP: s.clientIP(),
 		Helo: s.peer.Helo, User: s.peer.User, TLS: s.peer.TLS.Version, To: []mail.RecipientEvent{},
 	}
 	path, ok := cutKeyword(arg, "FROM:")
@@ -177,7 +198,8 @@ func (s *session) rcpt(arg string) error {
 	if s.tx == nil {
 		return s.outOfPlace()
 	}
-	batch := []attempt{s.tx.attempt(arg)}
+	batch := append(s.room.batch[:0], s.tx.attempt(arg))
+	defer func() { s.room.giveBack(batch) }()
 	for len(batch) < maxBatch {
 		line, ok := s.peekLine()
 		if !ok || len(line) < 5 || !equalFold(line[:5], "RCPT ") || hasControl(line) {
@@ -252,11 +274,12 @@ func (t *transaction) judgeRecipient(a *attempt) {
 		}
 		a.rcpt.Address = t.snap.Postmaster
 	}
+	a.shown = a.rcpt.Key()
 	if r := t.snap.Rules.Recipient(t.client, a.rcpt.Address); r != nil {
 		a.rule, a.reply = "recipients", r
 		return
 	}
-	a.rule, a.reply = t.judgeOutside(a.rcpt.Address)
+	a.rule, a.reply = t.judgeOutside(a.rcpt.Address, a.shown)
 }
 
 // recipients takes those attempts that are still without a reply through the
@@ -279,8 +302,8 @@ func (t *transaction) recipients(batch []attempt) {
 
 // charge takes quota for all open attempts in one step of the store.
 func (t *transaction) charge(batch []attempt) {
-	open := make([]ratelimit.Recipient, 0, len(batch))
-	which := make([]int, 0, len(batch))
+	room := &t.s.room
+	open, which := room.open[:0], room.which[:0]
 	for i := range batch {
 		if a := &batch[i]; a.reply == nil {
 			open = append(open, ratelimit.Recipient{Address: a.shown, Domain: a.rcpt.Domain})
@@ -291,7 +314,8 @@ func (t *transaction) charge(batch []attempt) {
 		return
 	}
 	ctx := until(t.s.ctx, t.snap.Timeouts.Limiter)
-	verdicts := t.account.Recipients(ctx, open, make([]ratelimit.Verdict, 0, len(open)))
+	verdicts := t.account.Recipients(ctx, open, room.verdicts[:0])
+	room.open, room.which, room.verdicts = open, which, verdicts
 	for i := range verdicts {
 		a, v := &batch[which[i]], &verdicts[i]
 		if v.OK {
@@ -305,8 +329,8 @@ func (t *transaction) charge(batch []attempt) {
 
 // ask puts all open attempts to the upstream.
 func (t *transaction) ask(batch []attempt) {
-	rs := make([]mail.Recipient, 0, len(batch))
-	which := make([]int, 0, len(batch))
+	room := &t.s.room
+	rs, which := room.rcpts[:0], room.which[:0]
 	for i := range batch {
 		if batch[i].reply == nil {
 			rs = append(rs, batch[i].rcpt)
@@ -319,7 +343,8 @@ func (t *transaction) ask(batch []attempt) {
 	if t.up == nil {
 		t.up = t.route.Upstream.Begin(t.route.Via, &t.env)
 	}
-	replies, err := t.up.Recipients(until(t.s.ctx, t.snap.Timeouts.Upstream), rs, make([]mail.Reply, 0, len(rs)))
+	replies, err := t.up.Recipients(until(t.s.ctx, t.snap.Timeouts.Upstream), rs, room.replies[:0])
+	room.rcpts, room.which, room.replies = rs, which, replies
 	if err == nil {
 		err = ourFault(replies)
 	}
