@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"encoding/json"
+	"iter"
 	"sync"
 	"time"
 
@@ -13,8 +14,9 @@ import (
 
 // Shared is the Redis through which nodes are one.
 //
-// Every transaction is one entry of a stream, which all nodes read: so each of
-// them has all counts in memory and judges by itself. States travel on the same
+// Every transaction is a note in a stream, which all nodes read: so each of them
+// has all counts in memory and judges by itself. Notes that go out at the same
+// time share an entry. States travel on the same
 // stream and stand in a hash besides. What each node has counted is written
 // under a key for each sender, and the sketch of known recipients under some
 // keys, for nodes that join.
@@ -25,10 +27,11 @@ type Shared struct {
 }
 
 const (
-	// streamLength is about how many transactions the stream keeps: what a node
-	// may miss without having to read all counts anew.
-	streamLength = 50_000
-	maxQueued    = 20_000 // transactions that wait for a Redis that is away
+	// streamLength is about how many entries the stream keeps: what a node may
+	// miss without having to read all counts anew.
+	streamLength = 10_000
+	maxEntry     = 4 << 10 // octets of notes in one entry, unless it is one note
+	maxQueued    = 20_000  // transactions that wait for a Redis that is away
 	maxPipelined = 200
 	idleExpiry   = 90 * 24 * time.Hour
 	storeEvery   = 10 * time.Second
@@ -177,8 +180,7 @@ func (s *share) trouble(ctx context.Context, err error) {
 	s.away = err != nil
 }
 
-// write sends what is queued, each transaction in one command, all that have
-// come meanwhile in one round trip.
+// write sends what is queued, all that has come meanwhile in one round trip.
 func (s *share) write(ctx context.Context) {
 	store, known := time.Now(), time.Now()
 	tick := time.NewTicker(time.Second)
@@ -241,8 +243,8 @@ func (s *share) send(ctx context.Context) error {
 		p.HSet(ctx, s.prefix+"states", st.Scope+" "+st.Name, line)
 		s.append(ctx, p, "s", line)
 	}
-	for _, n := range notes {
-		s.append(ctx, p, "n", n)
+	for entry := range joined(notes) {
+		s.append(ctx, p, "n", entry)
 	}
 	for _, k := range gone {
 		p.HDel(ctx, s.prefix+"states", k.scope+" "+k.name)
@@ -264,6 +266,25 @@ func (s *share) send(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// joined yields notes one behind another, in entries of at most maxEntry octets.
+func joined(notes [][]byte) iter.Seq[[]byte] {
+	return func(yield func([]byte) bool) {
+		var entry []byte
+		for _, n := range notes {
+			if len(entry) > 0 && len(entry)+len(n) > maxEntry {
+				if !yield(entry) {
+					return
+				}
+				entry = nil
+			}
+			entry = append(entry, n...)
+		}
+		if len(entry) > 0 {
+			yield(entry)
+		}
+	}
 }
 
 func (s *share) append(ctx context.Context, p redis.Pipeliner, kind string, value []byte) {
@@ -299,17 +320,7 @@ func (s *share) read(ctx context.Context) (others bool, err error) {
 func (s *share) take(values map[string]any) {
 	w := s.w
 	if text, ok := values["n"].(string); ok {
-		var n note
-		if n.decode(&reader{rest: []byte(text)}) != nil {
-			return
-		}
-		w.mu.Lock()
-		defer w.mu.Unlock()
-		n.at = min(n.at, w.clock.read().Unix()+maxAhead)
-		w.apply(time.Unix(n.at, 0), &n, false)
-		if w.keep != nil {
-			w.keep.note(&n)
-		}
+		w.takeNotes([]byte(text))
 	}
 	if text, ok := values["s"].(string); ok {
 		var st State
@@ -317,6 +328,21 @@ func (s *share) take(values map[string]any) {
 			w.mu.Lock()
 			defer w.mu.Unlock()
 			w.merge(&st)
+		}
+	}
+}
+
+// takeNotes counts the notes of another node.
+func (w *Watch) takeNotes(entry []byte) {
+	r := reader{rest: entry}
+	var n note
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for len(r.rest) > 0 && n.decode(&r) == nil {
+		n.at = min(n.at, w.clock.read().Unix()+maxAhead)
+		w.apply(time.Unix(n.at, 0), &n, false)
+		if w.keep != nil {
+			w.keep.note(&n)
 		}
 	}
 }

@@ -3,6 +3,7 @@ package outlier
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -157,6 +158,35 @@ func TestNotesOfAnAttackDoNotWait(t *testing.T) {
 	defer n.Watch.mu.Unlock()
 	if len(n.states) > 0 {
 		t.Errorf("there is an alarm already, which would have sent them: %v", n.states)
+	}
+}
+
+// TestNotesShareEntries: notes that go out together take few entries, are all
+// read by the other node, and one that is too long for an entry has its own.
+func TestNotesShareEntries(t *testing.T) {
+	long := strings.Repeat("n", maxEntry)
+	var queue [][]byte
+	for i, sender := range []string{"a", "b", long, "c"} {
+		var b writer
+		n := note{at: int64(i), client: "shop", sender: sender, rcpts: []recipient{{hash: 1, took: true}}}
+		n.encode(&b)
+		queue = append(queue, b)
+	}
+	var read []string
+	var sizes []int
+	for entry := range joined(queue) {
+		r, had := reader{rest: entry}, len(read)
+		var n note
+		for len(r.rest) > 0 {
+			if err := n.decode(&r); err != nil {
+				t.Fatal(err)
+			}
+			read = append(read, n.sender)
+		}
+		sizes = append(sizes, len(read)-had)
+	}
+	if !slices.Equal(read, []string{"a", "b", long, "c"}) || !slices.Equal(sizes, []int{2, 1, 1}) {
+		t.Errorf("read %d notes in entries of %v", len(read), sizes)
 	}
 }
 
