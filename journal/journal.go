@@ -6,7 +6,6 @@ package journal
 import (
 	"bufio"
 	"bytes"
-	"encoding/json"
 	"fmt"
 	"log/slog"
 	"os"
@@ -63,6 +62,8 @@ type Writer struct {
 	size   int64
 	failed bool // the last write failed, and has been logged
 
+	scratch []byte // for one line
+
 	quit chan struct{}
 	done chan struct{}
 }
@@ -103,15 +104,14 @@ func (w *Writer) open() error {
 // Observe appends the event. A disk that fails is logged once until it works
 // again; mail does not wait for it.
 func (w *Writer) Observe(e *mail.Event) {
-	line, err := json.Marshal(e)
-	if err != nil {
-		w.log.Error("journal line not written", "err", err, "id", e.ID)
-		return
-	}
-	line = append(line, '\n')
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.file == nil {
+		return
+	}
+	line, err := w.line(e)
+	if err != nil {
+		w.log.Error("journal line not written", "err", err, "id", e.ID)
 		return
 	}
 	if w.size > 0 && w.size+int64(len(line)) > w.cfg.RotateSize {
