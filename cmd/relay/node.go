@@ -29,6 +29,7 @@ import (
 type node struct {
 	io     stdio
 	log    *slog.Logger
+	lines  *relay.LineWriter // beneath log
 	level  *slog.LevelVar
 	failed chan error // trouble that ends the process
 	opened closers
@@ -57,10 +58,11 @@ const closeTimeout = 5 * time.Second
 // error nothing stays open.
 func startNode(io stdio, file *config.File) (_ *node, err error) {
 	n := &node{io: io, failed: make(chan error, 1)}
-	n.log, n.level = newLog(io, file.Log)
+	n.log, n.lines, n.level = newLog(io, file.Log)
 	defer func() {
 		if err != nil {
 			n.opened.run(context.Background())
+			n.lines.Close()
 		}
 	}()
 	if err := n.prepare(file); err != nil {
@@ -271,4 +273,5 @@ func (n *node) stop() {
 	defer cancel()
 	n.opened.run(ctx)
 	n.log.Info("stopped")
+	n.lines.Close()
 }

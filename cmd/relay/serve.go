@@ -12,6 +12,7 @@ import (
 	"syscall"
 
 	"postern/config"
+	"postern/relay"
 )
 
 // runServe runs the relay until SIGTERM or SIGINT; SIGHUP reads the
@@ -114,15 +115,13 @@ func (n *node) reloadFrom(path string) {
 	n.log.Info("configuration reloaded", "file", path)
 }
 
-// newLog makes the log that [log] asks for; its level can be changed.
-func newLog(io stdio, cfg config.LogConfig) (*slog.Logger, *slog.LevelVar) {
+// newLog makes the log that [log] asks for; its level can be changed, and the
+// lines are to be closed at the end.
+func newLog(io stdio, cfg config.LogConfig) (*slog.Logger, *relay.LineWriter, *slog.LevelVar) {
 	level := new(slog.LevelVar)
 	setLevel(level, cfg.Level)
-	opts := &slog.HandlerOptions{Level: level}
-	if cfg.Format == "json" {
-		return slog.New(slog.NewJSONHandler(io.err, opts)), level
-	}
-	return slog.New(slog.NewTextHandler(io.err, opts)), level
+	lines := relay.NewLineWriter(io.err)
+	return slog.New(relay.NewLogHandler(lines, cfg.Format == "json", level)), lines, level
 }
 
 func setLevel(v *slog.LevelVar, level config.LogLevel) {

@@ -51,6 +51,10 @@ keys = [{ selector = "s1", file = "s1.pem", type = "ed25519" }]
 	if status := p.wait(); status != 0 {
 		t.Errorf("status %d", status)
 	}
+	// The lines of before the end are in the log, the last one too.
+	if p.count("msg=transaction .*outcome=relayed") != 2 || p.count("msg=stopped$") != 1 {
+		t.Errorf("log:\n%s", p.output())
+	}
 	all := up.Messages()
 	if len(all) != 2 {
 		t.Fatalf("upstream has %d messages", len(all))
