@@ -40,32 +40,42 @@ type Other struct {
 // ReadHeader takes the facts from the fields of a header (name and body, in
 // order). authors reads a list of addresses (syntax.Authors).
 func ReadHeader(fields iter.Seq2[string, []byte], authors func([]byte) ([]mail.Author, error)) HeaderFacts {
-	h := HeaderFacts{Unsubscribe: NoUnsubscribe}
-	var seen [len(onceFields)]int
-	var auto automaticMarks
-	var out wayOut
-	var room [longestName]byte
-	for field, body := range fields {
-		name := fold(&room, field)
-		if i, ok := onceIndex[string(name)]; ok {
-			if seen[i]++; seen[i] == 2 {
-				h.Duplicates = append(h.Duplicates, onceFields[i])
-			}
-		}
-		auto.read(name, body)
-		out.read(name, body)
-		if string(name) == "from" {
-			if h.From++; h.From == 1 {
-				h.Authors, h.Unreadable = authors(body)
-			}
-		} else if other := otherField(name); other != "" {
-			o := Other{Field: other}
-			o.Addresses, o.Unreadable = authors(body)
-			h.Others = append(h.Others, o)
+	r := headerReader{authors: authors, facts: HeaderFacts{Unsubscribe: NoUnsubscribe}}
+	fields(r.read)
+	r.facts.Automatic, r.facts.Unsubscribe = r.auto.kind(), r.out.kind()
+	return r.facts
+}
+
+// headerReader gathers the facts of one header.
+type headerReader struct {
+	authors func([]byte) ([]mail.Author, error)
+	facts   HeaderFacts
+	seen    [len(onceFields)]int
+	auto    automaticMarks
+	out     wayOut
+	room    [longestName]byte
+}
+
+// read looks at one field and has the next one follow.
+func (r *headerReader) read(field string, body []byte) bool {
+	h, name := &r.facts, fold(&r.room, field)
+	if i, ok := onceIndex[string(name)]; ok {
+		if r.seen[i]++; r.seen[i] == 2 {
+			h.Duplicates = append(h.Duplicates, onceFields[i])
 		}
 	}
-	h.Automatic, h.Unsubscribe = auto.kind(), out.kind()
-	return h
+	r.auto.read(name, body)
+	r.out.read(name, body)
+	if string(name) == "from" {
+		if h.From++; h.From == 1 {
+			h.Authors, h.Unreadable = r.authors(body)
+		}
+	} else if other := otherField(name); other != "" {
+		o := Other{Field: other}
+		o.Addresses, o.Unreadable = r.authors(body)
+		h.Others = append(h.Others, o)
+	}
+	return true
 }
 
 // longestName is the length of the longest name of a field that policy reads.

@@ -101,11 +101,12 @@ func (h Header) Count(name string) int {
 // "From " line of a mailbox file, and a first line that is folded. The last
 // line may lack its CR LF.
 func ParseHeader(block []byte, maxFields int) (Header, error) {
-	if !cleanNewlines(block) {
+	lines, ok := cleanLines(block)
+	if !ok {
 		return nil, ErrNewline
 	}
 	names := string(block) // one copy that all names share
-	h := make(Header, 0, min(maxFields, 1+bytes.Count(block, []byte("\n"))))
+	h := make(Header, 0, min(maxFields, 1+lines))
 	line, start := 0, 0 // of the last field
 	for at := 0; at < len(block); {
 		next := lineEnd(block, at)
@@ -161,12 +162,21 @@ func fieldName(line string) (string, bool) {
 	return name, ok && name != ""
 }
 
-// cleanNewlines reports whether each CR and LF is part of CR LF and no NUL is
-// there.
-func cleanNewlines(b []byte) bool {
-	crlf := bytes.Count(b, []byte("\r\n"))
-	return bytes.Count(b, []byte("\r")) == crlf && bytes.Count(b, []byte("\n")) == crlf &&
-		bytes.IndexByte(b, 0) < 0
+// cleanLines counts the line ends of b; ok is false where a CR or LF is not part
+// of CR LF, or a NUL is there.
+func cleanLines(b []byte) (lines int, ok bool) {
+	for at := 0; ; {
+		i := bytes.IndexByte(b[at:], '\n')
+		if i < 0 {
+			break
+		}
+		if i == 0 || b[at+i-1] != '\r' {
+			return 0, false
+		}
+		at += i + 1
+		lines++
+	}
+	return lines, bytes.Count(b, []byte{'\r'}) == lines && bytes.IndexByte(b, 0) < 0
 }
 
 // HeaderEnd returns where the body begins in b, just after the blank line, or
