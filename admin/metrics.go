@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -27,6 +28,23 @@ type Metrics struct {
 	seconds      *prometheus.HistogramVec
 	changes      *prometheus.CounterVec
 	state        *prometheus.GaugeVec
+
+	mu    sync.RWMutex
+	known map[kind]*series
+}
+
+// kind is what has counters of its own. All of it is from the configuration or a
+// fixed word, so that there are few.
+type kind struct {
+	client, stream, stage, outcome string
+	recipient                      bool // and then no stage
+}
+
+// series are the counters of a kind, found once: to find one by its labels costs
+// more than to count.
+type series struct {
+	count, octets prometheus.Counter
+	seconds       prometheus.Observer
 }
 
 // NewMetrics makes the counters; connections is how many are open now.
@@ -35,6 +53,7 @@ func NewMetrics(connections func() int64) *Metrics {
 		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels)
 	}
 	m := &Metrics{
+		known:        map[kind]*series{},
 		registry:     prometheus.NewRegistry(),
 		transactions: counter("relay_transactions_total", "Transactions by how they ended.", "client", "stream", "stage", "outcome"),
 		recipients:   counter("relay_recipients_total", "Recipients by how they ended.", "client", "stream", "outcome"),
@@ -60,15 +79,16 @@ func NewMetrics(connections func() int64) *Metrics {
 
 // Observe counts one event.
 func (m *Metrics) Observe(e *mail.Event) {
-	m.transactions.WithLabelValues(e.Client, e.Stream, e.Stage, e.Outcome).Inc()
-	m.seconds.WithLabelValues(e.Outcome).Observe(e.Duration.Seconds())
+	s := m.series(kind{client: e.Client, stream: e.Stream, stage: e.Stage, outcome: e.Outcome})
+	s.count.Inc()
+	s.seconds.Observe(e.Duration.Seconds())
 	if e.Outcome == mail.Relayed {
-		m.octets.WithLabelValues(e.Client, e.Stream).Add(float64(e.Size))
+		s.octets.Add(float64(e.Size))
 	} else if e.Outcome != mail.Aborted {
 		m.refused.WithLabelValues(strconv.Itoa(e.Code), kindOf(e.Rule)).Inc()
 	}
 	for i := range e.To {
-		m.recipients.WithLabelValues(e.Client, e.Stream, e.To[i].Outcome).Inc()
+		m.series(kind{client: e.Client, stream: e.Stream, outcome: e.To[i].Outcome, recipient: true}).count.Inc()
 		if c := e.To[i].Class; c != "" {
 			m.classes.WithLabelValues(e.Upstream, c).Inc()
 		}
@@ -82,6 +102,31 @@ func (m *Metrics) Observe(e *mail.Event) {
 			m.limits.WithLabelValues(l.Limit, mode).Inc()
 		}
 	}
+}
+
+// series returns the counters of a kind, which are there from its first event on.
+func (m *Metrics) series(k kind) *series {
+	m.mu.RLock()
+	s := m.known[k]
+	m.mu.RUnlock()
+	if s != nil {
+		return s
+	}
+	if k.recipient {
+		s = &series{count: m.recipients.WithLabelValues(k.client, k.stream, k.outcome)}
+	} else {
+		s = &series{
+			count:   m.transactions.WithLabelValues(k.client, k.stream, k.stage, k.outcome),
+			seconds: m.seconds.WithLabelValues(k.outcome),
+		}
+		if k.outcome == mail.Relayed {
+			s.octets = m.octets.WithLabelValues(k.client, k.stream)
+		}
+	}
+	m.mu.Lock()
+	m.known[k] = s
+	m.mu.Unlock()
+	return s
 }
 
 // kindOf is the first word of a rule: the rest may be a name that a sender
