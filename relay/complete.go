@@ -174,7 +174,8 @@ func (t *transaction) forward(in *intake) *mail.Reply {
 		Size: int64(len(prefix)+len(head)) + in.body.size(),
 	}
 	t.holds = false
-	r, err := t.up.Send(until(t.s.ctx, t.snap.Timeouts.Forward), content)
+	t.upBy.at = now.Add(t.snap.Timeouts.Forward)
+	r, err := t.up.Send(&t.upBy, content)
 	if err == nil {
 		err = ourFault([]mail.Reply{r})
 	}

@@ -49,6 +49,7 @@ type session struct {
 	mu       sync.Mutex
 	waiting  bool // outside of a transaction, for the client's next octets
 	stopping bool
+	readBy   time.Time // the deadline that reads have; zero: another
 }
 
 // errQuit ends a session whose last reply has been given.
@@ -141,9 +142,9 @@ func (s *session) await(deadline time.Time) error {
 	}
 }
 
-// beginWait sets the deadline of the next read, and of what TLS may have to
-// write meanwhile (a key update). It fails when the relay is
-// stopping and this session has nothing to finish, or has been cut off.
+// beginWait sets the deadline of the next read, and under TLS of what that may
+// have to write (a key update). It fails when the relay is stopping and this
+// session has nothing to finish, or has been cut off.
 func (s *session) beginWait(deadline time.Time) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -151,7 +152,15 @@ func (s *session) beginWait(deadline time.Time) error {
 	if s.stopping && s.waiting || s.ctx.Err() != nil {
 		return errStopping
 	}
-	return s.conn.SetDeadline(deadline)
+	if s.peer.TLS.On() {
+		s.writeBy = time.Time{}
+		return s.conn.SetDeadline(deadline)
+	}
+	if serves(s.readBy, deadline) {
+		return nil
+	}
+	s.readBy = deadline.Add(lateness)
+	return s.conn.SetReadDeadline(s.readBy)
 }
 
 func (s *session) endWait() {
@@ -173,7 +182,7 @@ func (s *session) stop() {
 	defer s.mu.Unlock()
 	s.stopping = true
 	if s.waiting {
-		s.raw.SetReadDeadline(longAgo)
+		s.wake()
 	}
 }
 
@@ -182,6 +191,12 @@ func (s *session) cut() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.cancel()
+	s.wake()
+}
+
+// wake ends the present read; s.mu is held.
+func (s *session) wake() {
+	s.readBy = time.Time{}
 	s.raw.SetReadDeadline(longAgo)
 }
 
@@ -415,9 +430,11 @@ func (s *session) startTLS() error {
 
 // handshake makes the connection a TLS one and notes what was agreed on.
 func (s *session) handshake() error {
-	if err := s.beginWait(time.Now().Add(s.snap.Timeouts.Greeting)); err != nil {
+	deadline := time.Now().Add(s.snap.Timeouts.Greeting)
+	if err := s.beginWait(deadline); err != nil {
 		return err
 	}
+	s.conn.SetWriteDeadline(deadline)
 	conn := tls.Server(s.conn, s.set.tls.config())
 	err := conn.HandshakeContext(s.ctx)
 	s.endWait()

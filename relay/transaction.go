@@ -33,6 +33,7 @@ type transaction struct {
 	env     mail.Envelope
 	account *ratelimit.Account
 	up      *upstream.Transaction
+	upBy    deadline // of what the upstream is asked, under the session's context
 	// lost is the reply to all that follows once the upstream is lost.
 	lost     *mail.Reply
 	accepted []taken  // recipients that the upstream took
@@ -106,7 +107,7 @@ func (s *session) mail(arg string) error {
 	}
 	s.chunksFailed, s.orphans = false, 0
 	s.recheckUser()
-	t := &transaction{s: s, snap: s.snap, began: time.Now(), stage: stageMail}
+	t := &transaction{s: s, snap: s.snap, upBy: deadline{Context: s.ctx}, began: time.Now(), stage: stageMail}
 	t.ev = mail.Event{
 		Time: t.began, ID: newID(t.began), Listener: s.lis.name, ClientIP: s.clientIP(),
 		Helo: s.peer.Helo, User: s.peer.User, TLS: s.peer.TLS.Version, To: []mail.RecipientEvent{},
@@ -343,7 +344,8 @@ func (t *transaction) ask(batch []attempt) {
 	if t.up == nil {
 		t.up = t.route.Upstream.Begin(t.route.Via, &t.env)
 	}
-	replies, err := t.up.Recipients(until(t.s.ctx, t.snap.Timeouts.Upstream), rs, room.replies[:0])
+	t.upBy.at = time.Now().Add(t.snap.Timeouts.Upstream)
+	replies, err := t.up.Recipients(&t.upBy, rs, room.replies[:0])
 	room.rcpts, room.which, room.replies = rs, which, replies
 	if err == nil {
 		err = ourFault(replies)

@@ -41,7 +41,15 @@ type wire struct {
 	small []byte
 
 	writeTimeout time.Duration
+	writeBy      time.Time // the deadline that writes have; zero: another
 }
+
+// lateness is how much later than asked a deadline may be, so that one serves
+// several steps of a quick dialog: setting it costs as much as a short step.
+const lateness = 20 * time.Millisecond
+
+// serves reports whether a deadline that is set will do where at is wanted.
+func serves(set, at time.Time) bool { return !set.Before(at) && set.Sub(at) <= lateness }
 
 func newWire(conn net.Conn, writeTimeout time.Duration) wire {
 	return wire{conn: conn, buf: make([]byte, commandBuffer), writeTimeout: writeTimeout}
@@ -55,7 +63,10 @@ func (w *wire) flush() error {
 	if len(w.out) == 0 {
 		return nil
 	}
-	w.conn.SetWriteDeadline(time.Now().Add(w.writeTimeout))
+	if at := time.Now().Add(w.writeTimeout); !serves(w.writeBy, at) {
+		w.writeBy = at.Add(lateness)
+		w.conn.SetWriteDeadline(w.writeBy)
+	}
 	_, err := w.conn.Write(w.out)
 	if cap(w.out) > 4<<10 {
 		w.out = nil
