@@ -122,6 +122,18 @@ func TestLineEscapesEachOctetAsEncodingJSON(t *testing.T) {
 	}
 }
 
+// Runes of more than one octet that have escapes of their own, and halves of
+// runes, each alone: the seeds of the fuzz target may cut through them.
+func TestLineEscapesRunesAsEncodingJSON(t *testing.T) {
+	for _, s := range []string{"\u2027", "\u2028", "\u2029", "\u202a", "\u0080", "\ufffd", "\U0001f600",
+		"\xff", "\xc3(", "\xe2\x80", "\xed\xa0\x80", "\xf0\x9f\x98", "\xc0\xaf", hostile} {
+		want, _ := json.Marshal("a" + s + "b")
+		if got := appendField(nil, `"`, "a"+s+"b"); string(got) != string(want) {
+			t.Errorf("%+q: %s, want %s", s, got, want)
+		}
+	}
+}
+
 // A time without a text is refused by a log line, and the next event is kept.
 func TestEventWithoutATimeInRFC3339IsNotWritten(t *testing.T) {
 	cfg := Config{File: filepath.Join(t.TempDir(), "j.jsonl"), RotateSize: 1 << 20}

@@ -102,6 +102,29 @@ func TestObserverWritesTheLineOfSlog(t *testing.T) {
 	}
 }
 
+// Beneath the logger of serve, slog's own handler never sees the event.
+func TestObserverOfServeGoesPastSlog(t *testing.T) {
+	for _, json := range []bool{false, true} {
+		var direct, past bytes.Buffer
+		lines := NewLineWriter(&direct)
+		h := NewLogHandler(lines, json, slog.LevelInfo)
+		h.Handler = slog.NewTextHandler(&past, nil)
+		NewLogObserver(slog.New(h)).Observe(transactionEvent())
+		lines.Close()
+		if direct.Len() == 0 || past.Len() != 0 {
+			t.Errorf("json %v: %d octets written directly, %d by slog", json, direct.Len(), past.Len())
+		}
+	}
+}
+
+// Runes of more than one octet that slog treats apart, and halves of runes.
+func TestTransactionLineQuotesRunesAsSlog(t *testing.T) {
+	for _, s := range []string{"\u2028", "\u2029", "\u00a0", "\u0085", "\u200b", "\ufeff", "\ufffd", "\u00fc", "\U0001f600",
+		"\xff", "\xc3(", "\xe2\x80", "\xed\xa0\x80", "\xf0\x9f\x98", "\u00fc=", "\u00fc\"", "\u00fc "} {
+		checkTransactionLine(t, time.Unix(1, 0).UTC(), &mail.Event{Helo: s, Reply: "a" + s, To: []mail.RecipientEvent{{Address: "x"}, {Address: s}}})
+	}
+}
+
 // A logger with attributes of its own keeps them in the line.
 func TestObserverKeepsAttributesOfTheLogger(t *testing.T) {
 	var b bytes.Buffer
