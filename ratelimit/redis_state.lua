@@ -109,7 +109,8 @@ local function openSection(st, id, share)
   return s
 end
 
--- append puts n at the end of a log, at tick.
+-- append puts n at the end of a log, at tick: it returns the entry that is to
+-- follow the log, so that save copies the log once.
 local function append(s, n)
   local log, width, form = s[LOG], s[WIDTH], s[FORM]
   if log == '' then
@@ -133,25 +134,30 @@ local function append(s, n)
   end
   if n >= WIDE and width == 9 then
     s[LOG] = log
-    return rarely().widen(s, n)
+    rarely().widen(s, n)
+    return ''
   end
-  s[LOG] = log .. pack(form, tick - s[BASE], n)
+  s[LOG] = log
+  return pack(form, tick - s[BASE], n)
 end
 
--- save writes the state, to live a second longer than anything in it counts.
+-- save writes the state, to live a second longer than anything in it counts. No
+-- log is to be read afterwards.
 local function save(st)
   local out, n, ends = { '' }, 1, st.ends
   for i = 1, #st.sections do
-    local s = st.sections[i]
+    local s, entry = st.sections[i], ''
     if s[ADD] > 0 then
-      append(s, s[ADD])
+      entry = append(s, s[ADD])
       s[ADD] = 0
       ends = max(ends, tick + s[LEN])
     end
     local share, log = s[SHARE], s[LOG]
-    if log ~= '' or s[NEAR] ~= 0 then
-      n = n + 1
-      out[n] = pack('>I4BI6I6I8I2c0I2c0', s[ID], s[KIND], s[BASE], s[NEAR], s[SUM], #share, share, #log, log)
+    local size = #log + #entry
+    if size > 0 or s[NEAR] ~= 0 then
+      out[n + 1] = pack('>I4BI6I6I8I2c0I2', s[ID], s[KIND], s[BASE], s[NEAR], s[SUM], #share, share, size)
+      out[n + 2], out[n + 3] = log, entry
+      n = n + 3
     end
   end
   if n == 1 and st.raises == '' or ends <= now then return call('DEL', st.key) end
