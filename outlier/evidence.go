@@ -13,7 +13,7 @@ type scale struct {
 	most [kinds]float32
 	// apart: what was refused does not raise the record of what was sent.
 	apart bool
-	// ease divides the score of who is new.
+	// ease divides the score of who is new, see meter.ease; 0: of nobody.
 	ease float32
 }
 
@@ -85,11 +85,15 @@ func (m *meter) usual(k, w int, floor *table, s *scale) float32 {
 // score adds the evidence up; 1 is the first alarm.
 func (t *tuning) score(m *meter, e *[kinds]evidence, s *scale) float32 {
 	sum := (e[sent].value + e[fresh].value + e[refused].value) * t.sensitivity
-	if m.young() && s.ease > 1 {
-		return sum / s.ease
-	}
-	return sum
+	return sum / m.ease(s)
 }
 
-// young reports whether the meter is in its first weeks.
-func (m *meter) young() bool { return int64(m.last)/daySeconds-int64(m.born) <= youngDays }
+// ease is what the score is divided by: s.ease on the first day, 1 from easeDays
+// on, and falling evenly between.
+func (m *meter) ease(s *scale) float32 {
+	if s.ease == 0 {
+		return 1
+	}
+	age := int64(m.last)/daySeconds - int64(m.born)
+	return max(1, s.ease-(s.ease-1)*float32(age)/easeDays)
+}

@@ -11,6 +11,8 @@ const (
 	youngDays         = 17
 	clientYoungDays   = 60
 	clientYoungGrowth = 1.5
+	// easeDays is how long a sender's score is eased, less from day to day.
+	easeDays = 60
 )
 
 var youngGrowth = [kinds]float64{1.5, 0.5, 0.5}
@@ -19,16 +21,17 @@ var senderScale = scale{
 	least: table{{2.07, 13.1, 242}, {3.88, 2.63, 6.01}, {0.293, 0.904, 0.708}},
 	width: table{{34.9, 166, 76.5}, {17.3, 18.8, 44}, {31.3, 2.45, 11.8}},
 	slope: table{{2.5, 2.99, 1}, {3, 3, 1}, {0.184, 1.12, 0.207}},
-	most:  [kinds]float32{5.87, 7.89, 0.6},
+	most:  [kinds]float32{5.87, 7.89, 0.7},
 	apart: true,
-	ease:  1.35,
+	ease:  1.6,
 }
 
 var clientScale = scale{
 	least: table{{20, 60, 100}, {10, 20, 40}, {2, 4, 8}},
 	width: table{{400, 800, 1600}, {60, 90, 140}, {12, 18, 30}},
 	slope: table{{2, 2, 2}, {1, 1, 1}, {1, 1, 1}},
-	most:  [kinds]float32{9, 9, 9},
+	// Refusals alone are no alarm of a client: many honest senders share them.
+	most:  [kinds]float32{9, 9, 0.9},
 	apart: true,
 }
 

@@ -235,8 +235,8 @@ type Argument struct {
 
 func (w *Watch) arguments(f *finding, s *scale) *Arguments {
 	a := &Arguments{Score: float64(f.score), Sensitivity: float64(w.engine.tuning.sensitivity), Ease: 1}
-	if f.e.young() && s.ease > 1 {
-		a.Ease = float64(s.ease)
+	if ease := f.e.ease(s); ease > 1 {
+		a.Ease = float64(ease)
 	}
 	for k := range kinds {
 		i := f.evidence[k].window
