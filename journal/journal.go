@@ -104,15 +104,21 @@ func (w *Writer) open() error {
 // Observe appends the event. A disk that fails is logged once until it works
 // again; mail does not wait for it.
 func (w *Writer) Observe(e *mail.Event) {
+	if err := w.append(e); err != nil {
+		w.log.Error("journal line not written", "err", err, "id", e.ID)
+	}
+}
+
+// append fails only for an event that has no line.
+func (w *Writer) append(e *mail.Event) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.file == nil {
-		return
+		return nil
 	}
 	line, err := w.line(e)
 	if err != nil {
-		w.log.Error("journal line not written", "err", err, "id", e.ID)
-		return
+		return err
 	}
 	if w.size > 0 && w.size+int64(len(line)) > w.cfg.RotateSize {
 		w.note(w.rotate())
@@ -120,6 +126,7 @@ func (w *Writer) Observe(e *mail.Event) {
 	n, err := w.buf.Write(line)
 	w.size += int64(n)
 	w.note(err)
+	return nil
 }
 
 // note logs the first of a row of faults and its end. After a fault the buffer

@@ -434,6 +434,7 @@ func (s *session) handshake() error {
 	if err := s.beginWait(deadline); err != nil {
 		return err
 	}
+	s.writeBy = time.Time{}
 	s.conn.SetWriteDeadline(deadline)
 	conn := tls.Server(s.conn, s.set.tls.config())
 	err := conn.HandshakeContext(s.ctx)
