@@ -35,6 +35,12 @@ type Failover struct {
 	down atomic.Bool
 	wake chan struct{} // to Run
 
+	// asking is held for reading while the shared store is asked. The first
+	// decision here waits for those calls: what they charge it must know, and
+	// none may charge a store that does not know what is charged here.
+	asking sync.RWMutex
+	alone  atomic.Bool // they have ended; cleared by the way back
+
 	marking sync.Mutex // of mark, held while the store is asked for it
 	mark    mark
 
@@ -103,22 +109,39 @@ func (f *Failover) Down() bool { return f.down.Load() }
 // decides here.
 func (f *Failover) Take(ctx context.Context, b *Batch) error {
 	for {
-		asked := !f.down.Load()
-		if asked && f.takeShared(ctx, b) {
+		asked, decided := f.takeShared(ctx, b)
+		if decided {
 			return nil
 		}
 		f.gate.RLock()
 		if asked || f.down.Load() {
 			defer f.gate.RUnlock()
 			f.down.Store(true) // where it has come back since it failed us
+			f.awaitAsked()
 			return f.decide(ctx, b)
 		}
 		f.gate.RUnlock() // it came back while we waited
 	}
 }
 
-// takeShared reports whether the shared store decided.
-func (f *Failover) takeShared(ctx context.Context, b *Batch) bool {
+// awaitAsked waits until no call of Take is under way to a store that is away.
+// None begins while it is, and the caller holds the gate.
+func (f *Failover) awaitAsked() {
+	if f.alone.Load() {
+		return
+	}
+	f.asking.Lock()
+	f.alone.Store(true)
+	f.asking.Unlock()
+}
+
+// takeShared reports whether the shared store was asked, and whether it decided.
+func (f *Failover) takeShared(ctx context.Context, b *Batch) (asked, decided bool) {
+	f.asking.RLock()
+	defer f.asking.RUnlock()
+	if f.down.Load() {
+		return false, false
+	}
 	paid := make([]bool, len(b.Budgets))
 	for i := range paid {
 		paid[i] = b.Budgets[i].Paid
@@ -126,10 +149,10 @@ func (f *Failover) takeShared(ctx context.Context, b *Batch) bool {
 	err := f.ask(ctx, func(ctx context.Context) error { return f.shared.Take(ctx, b) })
 	switch {
 	case err == nil && (b.Peek || f.local.learn(b, false)):
-		return true
+		return true, true
 	case err == nil && !f.emptied(ctx):
 		f.local.learn(b, true)
-		return true
+		return true, true
 	case err != nil:
 		f.failed(err)
 	}
@@ -137,7 +160,7 @@ func (f *Failover) takeShared(ctx context.Context, b *Batch) bool {
 		b.Budgets[i].Paid = paid[i]
 	}
 	f.keepUndo(b)
-	return false
+	return true, false
 }
 
 // ask makes a call with bounded patience. The session's own end is no reason to

@@ -86,6 +86,7 @@ func (f *Failover) reopen(ctx context.Context, s *settler) error {
 		return err
 	}
 	s.late = 0
+	f.alone.Store(false)
 	f.down.Store(false)
 	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"path/filepath"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -541,11 +542,62 @@ func TestFailoverComesBackUnderLoad(t *testing.T) {
 	wg.Wait()
 	rig.shared.set(healthy)
 	rig.recover()
+	// What calls without a reply had charged is free again by now; the last
+	// sessions may have met it still taken.
+	for rig.one(t, budgetOf("sender", "all", w)).OK {
+		passed.Add(1)
+	}
 	if passed.Load() != most {
 		t.Errorf("%d passed, want %d", passed.Load(), most)
 	}
 	if used := rig.used(t, budgetOf("sender", "all", w)); used != most {
 		t.Errorf("the shared store has %d, want %d", used, most)
+	}
+}
+
+// slowReply charges the first Take and answers only when told to; the next one
+// fails.
+type slowReply struct {
+	*faulty
+	calls           atomic.Int64
+	charged, answer chan struct{}
+}
+
+func (s *slowReply) Take(ctx context.Context, b *Batch) error {
+	if s.calls.Add(1) > 1 {
+		return errAway
+	}
+	err := s.faulty.Take(ctx, b)
+	close(s.charged)
+	<-s.answer
+	return err
+}
+
+// A call that is still under way when another fails may have charged the store:
+// the first decision made here must know of it.
+func TestFailoverWaitsForCallsUnderWay(t *testing.T) {
+	rig := newFailoverRig(1)
+	slow := &slowReply{faulty: rig.shared, charged: make(chan struct{}), answer: make(chan struct{})}
+	rig.f.shared = slow
+	b := func() Budget { return budgetOf("sender", "all", win(Recipients, 1, time.Hour)) }
+	var first *Request
+	second := make(chan *Request, 1)
+	var wg sync.WaitGroup
+	wg.Go(func() { first = rig.one(t, b()) })
+	<-slow.charged
+	wg.Go(func() { second <- rig.one(t, b()) })
+	// Until it waits for the first one, or has not waited.
+	for len(second) == 0 && rig.f.asking.TryRLock() {
+		rig.f.asking.RUnlock()
+		runtime.Gosched()
+	}
+	close(slow.answer)
+	wg.Wait()
+	if !first.OK {
+		t.Error("the first one was refused")
+	}
+	if (<-second).OK {
+		t.Error("two passed, want one")
 	}
 }
 
