@@ -411,19 +411,19 @@ func (a *Account) giveBack(ctx context.Context) {
 	a.returns = a.returns[:0]
 }
 
-// Looks lists every window that the transaction was held against, in the order
-// of the limits. It allocates; call it once, for the event.
-func (a *Account) Looks() []Look {
-	var looks []Look
+// Looks appends every window that the transaction was held against to looks, in
+// the order of the limits. It allocates; call it once, for the event.
+func (a *Account) Looks(looks []Look) []Look {
 	for i := range a.budgets {
 		st := &a.budgets[i]
+		key := string(st.Key)
 		for j := range st.looks {
 			r, w := &st.looks[j], &st.Windows[j]
 			if !st.asked && !r.Refused {
 				continue // opened by Declared
 			}
 			look := Look{
-				Limit: st.Limit, Key: string(st.Key), Unit: w.Unit, Window: w.Length, Max: r.Max,
+				Limit: st.Limit, Key: key, Unit: w.Unit, Window: w.Length, Max: r.Max,
 				Used: r.Used, Refused: r.Refused, Shadow: st.Shadow, Near: r.Near,
 			}
 			if st.shared && (r.Refused || r.Near) {

@@ -118,7 +118,7 @@ func testNullSender(t *testing.T, bed testBed) {
 	a := l.Begin(two)
 	a.Recipients(t.Context(), []Recipient{at("a@x.example")}, nil)
 	for i, want := range []string{"client=other sender_domain=<>", "client=other sender=<>"} {
-		if looks := a.Looks(); looks[i].Key != want {
+		if looks := a.Looks(nil); looks[i].Key != want {
 			t.Errorf("key %q, want %q", looks[i].Key, want)
 		}
 	}
@@ -143,7 +143,7 @@ func testNoSharedKeys(t *testing.T, bed testBed) {
 		f.Client, f.User = names[0], names[1]
 		a := l.Begin(f)
 		v := a.Recipients(t.Context(), []Recipient{at("a@x.example")}, nil)[0]
-		looks := a.Looks()
+		looks := a.Looks(nil)
 		a.End()
 		if !v.OK || len(looks) != 1 {
 			t.Errorf("%q: %+v %+v", names, v, looks)
@@ -167,7 +167,7 @@ func testAbsent(t *testing.T, bed testBed) {
 	f := factsOf("news@example.org", "example.org")
 	a := l.Begin(f)
 	a.Recipients(t.Context(), []Recipient{at("a@x.example")}, nil)
-	if looks := a.Looks(); len(looks) != 1 || looks[0].Key != "client=shop" || looks[0].Limit != "counted" {
+	if looks := a.Looks(nil); len(looks) != 1 || looks[0].Key != "client=shop" || looks[0].Limit != "counted" {
 		t.Errorf("mail without a user: %+v", looks)
 	}
 	a.End()
@@ -222,7 +222,7 @@ func testInternal(t *testing.T, bed testBed) {
 	}
 	a := l.Begin(f)
 	a.Recipients(t.Context(), []Recipient{at("a@corp.example"), at("a@x.example"), at("b@x.example")}, nil)
-	for _, look := range a.Looks() {
+	for _, look := range a.Looks(nil) {
 		want := map[string]int64{"out messages": 1, "out recipients": 2, "in recipients": 3}[look.Limit+" "+look.Unit.String()]
 		if look.Used != want {
 			t.Errorf("%s %s: %d used, want %d", look.Limit, look.Unit, look.Used, want)
@@ -406,7 +406,7 @@ func testContributors(t *testing.T, bed testBed) {
 		for range n {
 			a := l.Begin(f)
 			a.Recipients(t.Context(), []Recipient{at("a@x.example")}, nil)
-			for _, look := range a.Looks() {
+			for _, look := range a.Looks(nil) {
 				if look.Top != nil {
 					tops = append(tops, look.Top)
 				}
@@ -449,7 +449,7 @@ func testShadowLooks(t *testing.T, bed testBed) {
 		if v.OK != (want == "+") {
 			t.Errorf("message %d: %+v", i, v)
 		}
-		for _, look := range a.Looks() {
+		for _, look := range a.Looks(nil) {
 			if look.Limit == "a shadow" && (!look.Shadow || look.Used != 1 || look.Refused != (i > 0)) {
 				t.Errorf("message %d: %+v", i, look)
 			}

@@ -4,7 +4,6 @@ import (
 	"time"
 
 	"postern/mail"
-	"postern/ratelimit"
 	"postern/upstream"
 )
 
@@ -100,7 +99,7 @@ func (t *transaction) finish(stage, rule, outcome string, r *mail.Reply, theirs 
 		t.up.Close()
 	}
 	if t.account != nil {
-		ev.Limits = limitEvents(t.account.Looks())
+		t.addLimits()
 		t.account.End()
 	}
 	if outcome != mail.Relayed {
@@ -135,16 +134,14 @@ func (t *transaction) finishRecipients(rule, outcome string, r *mail.Reply, thei
 	}
 }
 
-func limitEvents(looks []ratelimit.Look) []mail.LimitEvent {
-	if len(looks) == 0 {
-		return nil
-	}
-	events := make([]mail.LimitEvent, len(looks))
-	for i, l := range looks {
-		events[i] = mail.LimitEvent{
+// addLimits writes what the limits said into the event.
+func (t *transaction) addLimits() {
+	t.looks = t.account.Looks(t.looks[:0])
+	for i := range t.looks {
+		l := &t.looks[i]
+		t.ev.Limits = append(t.ev.Limits, mail.LimitEvent{
 			Limit: l.Limit, Key: l.Key, Unit: l.Unit.String(), Window: l.Window, Max: l.Max, Used: l.Used,
 			Refused: l.Refused, Shadow: l.Shadow, Near: l.Near, Top: l.Top,
-		}
+		})
 	}
-	return events
 }

@@ -33,20 +33,20 @@ func (t *transaction) ready() *mail.Reply {
 // intake makes ready to take the message.
 func (t *transaction) intake(dots bool) *intake {
 	t.stage = stageData
-	in := newIntake(&t.snap.Message, t.s.srv.spool, dots)
+	in := &t.in
+	in.begin(&t.snap.Message, t.s.srv.spool, dots)
 	in.pace = pace{began: time.Now(), grace: t.s.srv.rateGrace, timeout: t.snap.Timeouts.Data, rate: t.snap.Message.MinRate}
-	in.headerEnds = func(header []byte) bodyWriter { return t.headerEnds(in, header) }
 	return in
 }
 
 // headerEnds judges the header as soon as it is there, so that a message that
 // will be refused takes no more room, and starts the hash for its signatures.
-func (t *transaction) headerEnds(in *intake, raw []byte) bodyWriter {
+func (t *transaction) headerEnds(raw []byte) bodyWriter {
 	t.message.raw = raw
 	rule, r := t.judgeHeader()
 	if r != nil {
 		t.message.rule = rule
-		in.refuse(r)
+		t.in.refuse(r)
 		return nil
 	}
 	if len(t.message.domains) == 0 {
@@ -69,7 +69,7 @@ type message struct {
 func (t *transaction) judgeHeader() (rule string, r *mail.Reply) {
 	m := &t.message
 	var err error
-	m.header, err = syntax.ParseHeader(m.raw, t.snap.Message.MaxHeaderFields)
+	m.header, err = syntax.AppendHeader(m.header[:0], m.raw, t.snap.Message.MaxHeaderFields)
 	switch {
 	case errors.Is(err, syntax.ErrManyFields):
 		return "max_header_fields", replyHeaderTooLarge()

@@ -9,7 +9,9 @@ import (
 func intakeOf(text string, dots bool, cuts ...int) (header, body string) {
 	var cfg MessageConfig
 	cfg.SetDefaults()
-	in := newIntake(&cfg, newSpooler(""), dots)
+	in := new(intake)
+	in.emit = in.take
+	in.begin(&cfg, newSpooler(""), dots)
 	judged := ""
 	in.headerEnds = func(h []byte) bodyWriter {
 		judged = string(h)

@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -457,7 +458,8 @@ type events struct {
 func (e *events) Observe(ev *mail.Event) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	c := *ev
+	c := *ev // whose slices are used again
+	c.To, c.Authors, c.Limits = slices.Clone(ev.To), slices.Clone(ev.Authors), slices.Clone(ev.Limits)
 	e.all = append(e.all, &c)
 	if e.added != nil {
 		close(e.added)

@@ -36,11 +36,13 @@ type transaction struct {
 	upBy    deadline // of what the upstream is asked, under the session's context
 	// lost is the reply to all that follows once the upstream is lost.
 	lost     *mail.Reply
-	accepted []taken  // recipients that the upstream took
-	charged  int      // recipients that the account has been asked about
-	claims   []func() // give back what this message has claimed elsewhere
+	accepted []taken          // recipients that the upstream took
+	charged  int              // recipients that the account has been asked about
+	looks    []ratelimit.Look // of the account, at the end
+	claims   []func()         // give back what this message has claimed elsewhere
 	message  message
-	chunked  *intake // BDAT has begun
+	in       intake  // of the message, once data may come
+	chunked  *intake // in, once BDAT has begun
 
 	// holds: a connection of the upstream's is in use, since heldSince without
 	// a command for it.
@@ -76,27 +78,6 @@ type attempt struct {
 	charge int
 }
 
-// room is what a group of RCPT needs while it is carried out, kept for the next.
-type room struct {
-	batch    []attempt
-	which    []int // of batch
-	open     []ratelimit.Recipient
-	verdicts []ratelimit.Verdict
-	rcpts    []mail.Recipient
-	replies  []mail.Reply
-}
-
-// giveBack keeps the room of small groups and leaves that of large ones to the
-// collector: most connections never need it again.
-func (r *room) giveBack(batch []attempt) {
-	if len(batch) > 4 {
-		*r = room{}
-		return
-	}
-	clear(batch)
-	r.batch = batch
-}
-
 // mail carries out MAIL FROM. Every refusal here is an event of its own.
 func (s *session) mail(arg string) error {
 	switch {
@@ -107,11 +88,7 @@ func (s *session) mail(arg string) error {
 	}
 	s.chunksFailed, s.orphans = false, 0
 	s.recheckUser()
-	t := &transaction{s: s, snap: s.snap, upBy: deadline{Context: s.ctx}, began: time.Now(), stage: stageMail}
-	t.ev = mail.Event{
-		Time: t.began, ID: newID(t.began), Listener: s.lis.name, ClientIP: s.clientIP(),
-		Helo: s.peer.Helo, User: s.peer.User, TLS: s.peer.TLS.Version, To: []mail.RecipientEvent{},
-	}
+	t := s.begin()
 	path, ok := cutKeyword(arg, "FROM:")
 	if !ok {
 		return s.fail(replySyntax("MAIL FROM:<address>"))
@@ -123,13 +100,16 @@ func (s *session) mail(arg string) error {
 	}
 	if r != nil {
 		t.ev.From = quote(strings.TrimSpace(path))
+		s.ended = t
 		t.refuse(stageMail, "syntax", r)
 		s.orphans = pipelinedBehind(t)
 		return s.fail(r)
 	}
+	env.To = t.env.To
 	t.env = env
 	t.ev.From, t.ev.Size = env.From.Key(), env.Size
 	if rule, r := t.start(); r != nil {
+		s.ended = t
 		t.refuse(stageMail, rule, r)
 		s.orphans = pipelinedBehind(t)
 		if r.Temporary() {

@@ -39,6 +39,7 @@ type Replay struct {
 	verdicts []ratelimit.Verdict
 	back     []int
 	shadows  []string
+	looks    []ratelimit.Look
 }
 
 // New makes a replay; the error is that of ratelimit.Compile.
@@ -244,7 +245,8 @@ func (r *Replay) count(t *Transaction) {
 // look keeps the highest uses, and what shadow limits say.
 func (r *Replay) look(account *ratelimit.Account, t *Transaction) {
 	r.shadows = r.shadows[:0]
-	looks := account.Looks()
+	r.looks = account.Looks(r.looks[:0])
+	looks := r.looks
 	for i := range looks {
 		l := &looks[i]
 		r.tally.look(t, l)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"slices"
 	"strings"
 )
 
@@ -101,12 +102,17 @@ func (h Header) Count(name string) int {
 // "From " line of a mailbox file, and a first line that is folded. The last
 // line may lack its CR LF.
 func ParseHeader(block []byte, maxFields int) (Header, error) {
+	return AppendHeader(nil, block, maxFields)
+}
+
+// AppendHeader is ParseHeader into the room of h, which is empty.
+func AppendHeader(h Header, block []byte, maxFields int) (Header, error) {
 	lines, ok := cleanLines(block)
 	if !ok {
 		return nil, ErrNewline
 	}
 	names := string(block) // one copy that all names share
-	h := make(Header, 0, min(maxFields, 1+lines))
+	h = slices.Grow(h[:0], min(maxFields, 1+lines))
 	line, start := 0, 0 // of the last field
 	for at := 0; at < len(block); {
 		next := lineEnd(block, at)

@@ -27,12 +27,15 @@ type conn struct {
 	source   netip.Addr
 
 	born     time.Time
-	idle     time.Time // since when
-	armed    time.Time // the deadline that raw has
-	probe    probe     // tells what the host does while c is idle
-	messages int       // handed over
-	pooled   bool      // it has been idle in the pool before this use
-	broken   bool      // never to be used again
+	idle     time.Time       // since when
+	armed    time.Time       // the deadline that raw has
+	watched  <-chan struct{} // the end of the context that ends the I/O; nil: none
+	off      func() bool     // ends that watch
+	cut      func()          // interrupt
+	probe    probe           // tells what the host does while c is idle
+	messages int             // handed over
+	pooled   bool            // it has been idle in the pool before this use
+	broken   bool            // never to be used again
 	reset    resetState
 }
 
@@ -46,38 +49,40 @@ const (
 )
 
 func newConn(h *host, rt route, c net.Conn, source netip.Addr) *conn {
-	return &conn{
+	n := &conn{
 		h: h, route: rt, raw: c, net: c, source: source, born: time.Now(), probe: newProbe(c),
 		r: replyReader{Reader: bufio.NewReaderSize(c, maxReplyLine)},
 	}
+	n.cut = n.interrupt
+	return n
 }
 
 var past = time.Unix(1, 0)
 
-// watch makes the end of ctx end all I/O of c, until stop.
-func (c *conn) watch(ctx context.Context) watch {
-	if ctx.Done() == nil {
-		return watch{}
+// watch makes the end of ctx end all I/O of c, until unwatch. One watch serves
+// all steps of a transaction, whose contexts end together.
+func (c *conn) watch(ctx context.Context) {
+	done := ctx.Done()
+	if done == c.watched {
+		return
 	}
-	return watch{c, context.AfterFunc(ctx, c.interrupt)}
+	c.unwatch()
+	if done != nil {
+		c.watched, c.off = done, context.AfterFunc(ctx, c.cut)
+	}
+}
+
+// unwatch ends the watch; when the context has ended meanwhile, the connection
+// is broken.
+func (c *conn) unwatch() {
+	if c.off != nil && !c.off() {
+		c.broken = true
+	}
+	c.watched, c.off = nil, nil
 }
 
 // interrupt ends the I/O that is under way.
 func (c *conn) interrupt() { c.raw.SetDeadline(past) }
-
-// watch is an operation that a context may end.
-type watch struct {
-	c   *conn
-	off func() bool
-}
-
-// stop ends the operation; when the context has ended meanwhile, the connection
-// is broken.
-func (w watch) stop() {
-	if w.off != nil && !w.off() {
-		w.c.broken = true
-	}
-}
 
 // lateness is how much later than asked a deadline may be, so that one serves
 // the several steps of a quick transaction: to set one costs more than a step

@@ -89,9 +89,9 @@ func (u *Upstream) open(ctx context.Context, h *host, rt route, to, source netip
 		return nil, err
 	}
 	c := newConn(h, rt, raw, source)
-	w := c.watch(ctx)
+	c.watch(ctx)
 	err = c.setUp(ctx, plain)
-	w.stop()
+	c.unwatch()
 	if err == nil && c.broken {
 		err = ctx.Err()
 	}

@@ -136,6 +136,7 @@ func (h *host) added(c *conn) error {
 
 // put gives a connection back after a transaction.
 func (h *host) put(c *conn) {
+	c.unwatch()
 	if h.keep(c) {
 		return
 	}

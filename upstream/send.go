@@ -74,11 +74,8 @@ func (t *Transaction) refuseContent(body *Content) (*mail.Reply, error) {
 // transfer is DATA or BDAT with all that follows.
 func (t *Transaction) transfer(ctx context.Context, body *Content) (mail.Reply, error) {
 	c := t.c
-	w := c.watch(ctx)
-	defer func() {
-		w.stop()
-		t.give()
-	}()
+	c.watch(ctx)
+	defer t.give()
 	if !c.caps.chunking {
 		r, err := c.do(ctx, c.h.cfg.CommandTimeout, "DATA")
 		if err == nil && r.Positive() && r.Code != 354 {

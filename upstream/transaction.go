@@ -25,6 +25,7 @@ var (
 //
 // The contexts of its calls bound them by their end and by their deadline, the
 // latter also where nothing ends the context when it passes: that needs no timer.
+// They end together.
 type Transaction struct {
 	u        *Upstream
 	route    route
@@ -134,8 +135,7 @@ type exchange struct {
 // run sends steps in groups: -2 is RSET, -1 MAIL, 0 and up the recipients.
 func (x *exchange) run() (err error) {
 	c := x.t.c
-	w := c.watch(x.ctx)
-	defer w.stop()
+	c.watch(x.ctx)
 	lo, group := 0, 1
 	switch {
 	case x.first && c.reset != resetNone:
@@ -250,7 +250,7 @@ func (x *exchange) take(i int, r mail.Reply) error {
 // transaction.
 func (x *exchange) finish(err error) ([]mail.Reply, error) {
 	t := x.t
-	if err == nil && t.c.broken {
+	if err == nil {
 		err = x.ctx.Err()
 	}
 	switch {

@@ -1,0 +1,82 @@
+package relay
+
+import (
+	"sync"
+	"time"
+
+	"postern/mail"
+	"postern/ratelimit"
+)
+
+// transactions that have ended are used again for others, since what they hold
+// is of much the same size each time.
+var transactions = sync.Pool{New: func() any {
+	t := new(transaction)
+	t.ev.To = []mail.RecipientEvent{} // never nil: journals say "to":[]
+	t.in.emit, t.in.headerEnds = t.in.take, t.headerEnds
+	return t
+}}
+
+// begin returns a transaction of s that starts now.
+func (s *session) begin() *transaction {
+	t := transactions.Get().(*transaction)
+	t.s, t.snap, t.upBy.Context, t.began, t.stage = s, s.snap, s.ctx, time.Now(), stageMail
+	ev := &t.ev
+	ev.Time, ev.ID, ev.Listener, ev.ClientIP = t.began, newID(t.began), s.lis.name, s.clientIP()
+	ev.Helo, ev.User, ev.TLS = s.peer.Helo, s.peer.User, s.peer.TLS.Version
+	return t
+}
+
+// maxKept is how many recipients and header fields a transaction may have had
+// that is used again; a larger one is left to the collector.
+const maxKept = 100
+
+// reuse gives t back, after which nobody may touch it. It has ended, its event
+// has been observed and its message is closed.
+func (t *transaction) reuse() {
+	large := max(cap(t.ev.To), cap(t.ev.Limits), cap(t.message.header)) > maxKept || cap(t.in.header) > maxHead
+	if !large {
+		t.empty()
+		transactions.Put(t)
+	}
+}
+
+// empty forgets all of t but the room that it has.
+func (t *transaction) empty() {
+	ev, in, to, fields := &t.ev, &t.in, t.env.To, t.message.header
+	clear(ev.To)
+	clear(ev.Authors)
+	clear(ev.Limits)
+	clear(t.looks)
+	clear(to)
+	clear(fields)
+	*t = transaction{
+		in:       intake{header: in.header[:0], emit: in.emit, headerEnds: in.headerEnds},
+		ev:       mail.Event{To: ev.To[:0], Authors: ev.Authors[:0], Limits: ev.Limits[:0]},
+		env:      mail.Envelope{To: to[:0]},
+		message:  message{header: fields[:0]},
+		accepted: t.accepted[:0],
+		looks:    t.looks[:0],
+	}
+}
+
+// room is what a group of RCPT needs while it is carried out, kept for the next.
+type room struct {
+	batch    []attempt
+	which    []int // of batch
+	open     []ratelimit.Recipient
+	verdicts []ratelimit.Verdict
+	rcpts    []mail.Recipient
+	replies  []mail.Reply
+}
+
+// giveBack keeps the room of small groups and leaves that of large ones to the
+// collector: most connections never need it again.
+func (r *room) giveBack(batch []attempt) {
+	if len(batch) > 4 {
+		*r = room{}
+		return
+	}
+	clear(batch)
+	r.batch = batch
+}
