@@ -62,7 +62,7 @@ type Config struct {
 
 	// MaxConnections to each host at one time, of all streams. Default: 50.
 	MaxConnections int `toml:"max_connections"`
-	// MessagesPerConnection after which a connection is closed. Default: 100.
+	// MessagesPerConnection after which a connection is closed. Default: 1,000.
 	MessagesPerConnection int `toml:"messages_per_connection"`
 	// IdleTimeout after which an unused connection is closed. Default: 30s.
 	IdleTimeout time.Duration `toml:"idle_timeout"`
@@ -102,7 +102,7 @@ type Config struct {
 // SetDefaults fills in what the documentation promises.
 func (c *Config) SetDefaults() {
 	*c = Config{
-		TLS: EncryptVerified, MaxConnections: 50, MessagesPerConnection: 100,
+		TLS: EncryptVerified, MaxConnections: 50, MessagesPerConnection: 1000,
 		IdleTimeout: 30 * time.Second, MaxLifetime: 10 * time.Minute, ConnectTimeout: 20 * time.Second,
 		CommandTimeout: time.Minute, DataTimeout: time.Minute, FinalTimeout: 5 * time.Minute,
 		WaitTimeout: 10 * time.Second, RetryAfter: 30 * time.Second, Pipelining: true, Chunking: true,
