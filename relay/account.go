@@ -95,7 +95,7 @@ func (t *transaction) finish(stage, rule, outcome string, r *mail.Reply, theirs 
 	}
 	t.finishRecipients(rule, outcome, r, theirs)
 	if t.up != nil {
-		ev.Host, ev.SourceIP = t.up.Host(), addrString(t.up.SourceIP())
+		ev.Host, ev.SourceIP = t.up.Host(), t.s.source.of(t.up.SourceIP())
 		t.up.Close()
 	}
 	if t.account != nil {

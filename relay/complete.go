@@ -169,11 +169,11 @@ func (t *transaction) forward(in *intake) *mail.Reply {
 		return t.failed(stageSign, "dkim", replyCannotSign())
 	}
 	content := upstream.Content{
-		Prefix: prefix, Chunks: append([][]byte{head}, in.body.chunks...),
+		Prefix: prefix, Chunks: append(append(t.pieces[:0], head), in.body.chunks...),
 		File: in.body.file, FileSize: in.body.fileSize,
 		Size: int64(len(prefix)+len(head)) + in.body.size(),
 	}
-	t.holds = false
+	t.pieces, t.holds = content.Chunks, false
 	t.upBy.at = now.Add(t.snap.Timeouts.Forward)
 	r, err := t.up.Send(&t.upBy, content)
 	if err == nil {
@@ -182,7 +182,8 @@ func (t *transaction) forward(in *intake) *mail.Reply {
 	if err != nil {
 		return t.failedForward(err)
 	}
-	return t.ended(t.passOn(&r))
+	t.final = t.passOn(&r)
+	return t.ended(&t.final)
 }
 
 func (t *transaction) failedForward(err error) *mail.Reply {

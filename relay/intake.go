@@ -31,7 +31,7 @@ type bodyWriter interface{ Write(p []byte) (int, error) }
 // begin makes ready for one message; in has taken none before, or was reused.
 func (in *intake) begin(cfg *MessageConfig, from *spooler, dots bool) {
 	in.cfg = cfg
-	in.body = spool{from: from, memory: cfg.Memory, memoryTotal: cfg.MemoryTotal}
+	in.body = spool{from: from, memory: cfg.Memory, memoryTotal: cfg.MemoryTotal, chunks: in.body.chunks[:0]}
 	in.scan = lineScanner{dots: dots, normalize: cfg.Newlines == NewlinesNormalize, maxLine: cfg.MaxLine, emit: in.emit}
 }
 

@@ -91,11 +91,21 @@ func clip(s string, n int) string {
 	return s
 }
 
-func addrString(a netip.Addr) string {
-	if !a.IsValid() {
+// addrText is an address as text, made again only when it is another one.
+type addrText struct {
+	addr netip.Addr
+	text string
+}
+
+// of is the text of addr, "" for the zero Addr.
+func (t *addrText) of(addr netip.Addr) string {
+	if !addr.IsValid() {
 		return ""
 	}
-	return a.String()
+	if addr != t.addr {
+		t.addr, t.text = addr, addr.String()
+	}
+	return t.text
 }
 
 func equalFold(b []byte, s string) bool { return len(b) == len(s) && strings.EqualFold(string(b), s) }

@@ -34,7 +34,7 @@ const maxKept = 100
 // reuse gives t back, after which nobody may touch it. It has ended, its event
 // has been observed and its message is closed.
 func (t *transaction) reuse() {
-	large := max(cap(t.ev.To), cap(t.ev.Limits), cap(t.message.header)) > maxKept || cap(t.in.header) > maxHead
+	large := max(cap(t.ev.To), cap(t.ev.Limits), cap(t.message.header), cap(t.pieces)) > maxKept || cap(t.in.header) > maxHead
 	if !large {
 		t.empty()
 		transactions.Put(t)
@@ -48,15 +48,17 @@ func (t *transaction) empty() {
 	clear(ev.Authors)
 	clear(ev.Limits)
 	clear(t.looks)
+	clear(t.pieces)
 	clear(to)
 	clear(fields)
 	*t = transaction{
-		in:       intake{header: in.header[:0], emit: in.emit, headerEnds: in.headerEnds},
+		in:       intake{header: in.header[:0], emit: in.emit, headerEnds: in.headerEnds, body: spool{chunks: in.body.chunks[:0]}},
 		ev:       mail.Event{To: ev.To[:0], Authors: ev.Authors[:0], Limits: ev.Limits[:0]},
 		env:      mail.Envelope{To: to[:0]},
 		message:  message{header: fields[:0]},
 		accepted: t.accepted[:0],
 		looks:    t.looks[:0],
+		pieces:   t.pieces[:0],
 	}
 }
 

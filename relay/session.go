@@ -29,8 +29,8 @@ type session struct {
 
 	cancel    context.CancelFunc
 	peer      mail.Peer
-	shownAddr netip.Addr // the address whose text is shownIP
-	shownIP   string
+	client    addrText   // the client's address
+	source    addrText   // ours towards the upstream, last
 	trusted   bool       // the peer may use XCLIENT
 	external  bool       // AUTH EXTERNAL has been done
 	stamp     string     // of the password that the user was let in by; "" for none
@@ -213,12 +213,7 @@ func isTimeout(err error) bool {
 }
 
 // clientIP is the client's address for events.
-func (s *session) clientIP() string {
-	if addr := s.peer.Addr.Addr(); addr != s.shownAddr || s.shownIP == "" {
-		s.shownAddr, s.shownIP = addr, addr.String()
-	}
-	return s.shownIP
-}
+func (s *session) clientIP() string { return s.client.of(s.peer.Addr.Addr()) }
 
 func (s *session) reply(r *mail.Reply) { s.out = r.AppendTo(s.out) }
 
@@ -323,6 +318,9 @@ func (s *session) dispatch(name string, arg []byte, spaced bool) error {
 	if s.set.cfg.TLS == TLSRequired && !s.peer.TLS.On() && !allowedBeforeTLS[name] {
 		return s.fail(replyTLSFirst())
 	}
+	if spaced && isBare(name) && len(bytes.TrimSpace(arg)) > 0 {
+		return s.fail(replySyntax(name))
+	}
 	switch name {
 	case "HELO", "EHLO":
 		return s.helo(name, string(arg))
@@ -331,15 +329,15 @@ func (s *session) dispatch(name string, arg []byte, spaced bool) error {
 	case "RCPT":
 		return s.rcpt(string(arg))
 	case "DATA":
-		return s.bare(arg, spaced, "DATA", s.data)
+		return s.data()
 	case "RSET":
-		return s.bare(arg, spaced, "RSET", s.rset)
+		return s.rset()
 	case "NOOP":
 		return s.idled(replyOK())
 	case "QUIT":
-		return s.bare(arg, spaced, "QUIT", s.quit)
+		return s.quit()
 	case "STARTTLS":
-		return s.bare(arg, spaced, "STARTTLS", s.startTLS)
+		return s.startTLS()
 	case "AUTH":
 		return s.auth(string(arg))
 	case "VRFY":
@@ -362,6 +360,15 @@ func (s *session) dispatch(name string, arg []byte, spaced bool) error {
 // requires TLS.
 var allowedBeforeTLS = map[string]bool{"EHLO": true, "HELO": true, "STARTTLS": true, "NOOP": true, "QUIT": true, "XCLIENT": true}
 
+// isBare reports whether a command takes no argument.
+func isBare(verb string) bool {
+	switch verb {
+	case "DATA", "RSET", "QUIT", "STARTTLS":
+		return true
+	}
+	return false
+}
+
 func isHTTP(verb string) bool {
 	switch verb {
 	case "GET", "POST", "PUT", "HEAD", "DELETE", "OPTIONS", "CONNECT", "TRACE", "PATCH", "PRI":
@@ -377,14 +384,6 @@ func hasControl(line []byte) bool {
 		}
 	}
 	return false
-}
-
-// bare runs a command that takes no argument.
-func (s *session) bare(arg []byte, spaced bool, name string, run func() error) error {
-	if spaced && len(bytes.TrimSpace(arg)) > 0 {
-		return s.fail(replySyntax(name))
-	}
-	return run()
 }
 
 func (s *session) rset() error {

@@ -1,9 +1,9 @@
 package relay
 
 import (
-	"crypto/rand"
 	"encoding/base32"
 	"encoding/binary"
+	"math/rand/v2"
 	"time"
 
 	"postern/mail"
@@ -16,10 +16,10 @@ var idEncoding = base32.NewEncoding("0123456789abcdefghjkmnpqrstvwxyz").WithPadd
 // newID makes the name of a transaction: its time in milliseconds and 40 random
 // bits, so that ids of several relays do not meet and sort by time.
 func newID(now time.Time) string {
-	var b [11]byte
+	var b [14]byte
 	binary.BigEndian.PutUint64(b[:8], uint64(now.UnixMilli())<<16)
-	rand.Read(b[6:])
-	return idEncoding.EncodeToString(b[:])
+	binary.BigEndian.PutUint64(b[6:], rand.Uint64()) // which is seeded at random
+	return idEncoding.EncodeToString(b[:11])
 }
 
 // trace appends what we put before the message: Received (RFC 5321 s. 4.4) and, where

@@ -32,7 +32,8 @@ type transaction struct {
 	route   *Route
 	env     mail.Envelope
 	account *ratelimit.Account
-	up      *upstream.Transaction
+	up      *upstream.Transaction // outward, once it has begun
+	outward upstream.Transaction
 	upBy    deadline // of what the upstream is asked, under the session's context
 	// lost is the reply to all that follows once the upstream is lost.
 	lost     *mail.Reply
@@ -41,8 +42,9 @@ type transaction struct {
 	looks    []ratelimit.Look // of the account, at the end
 	claims   []func()         // give back what this message has claimed elsewhere
 	message  message
-	in       intake  // of the message, once data may come
-	chunked  *intake // in, once BDAT has begun
+	pieces   [][]byte // of the content on its way out
+	in       intake   // of the message, once data may come
+	chunked  *intake  // in, once BDAT has begun
 
 	// holds: a connection of the upstream's is in use, since heldSince without
 	// a command for it.
@@ -54,6 +56,7 @@ type transaction struct {
 	refusedBy string
 
 	last  mail.Reply // of the upstream's, code 0 before
+	final mail.Reply // the reply to the content, as the client gets it
 	stage string     // that has been reached, for an abort
 	over  bool       // accounted for
 	began time.Time
@@ -72,8 +75,9 @@ type attempt struct {
 	shown  string // for the event, when rcpt did not parse
 	reply  *mail.Reply
 	rule   string
-	theirs bool // reply is the upstream's own
-	index  int  // in ev.To
+	theirs bool // reply is the upstream's own: passed
+	passed mail.Reply
+	index  int // in ev.To
 	// charge numbers the recipient in the account; -1: nothing was charged.
 	charge int
 }
@@ -322,7 +326,8 @@ func (t *transaction) ask(batch []attempt) {
 		return
 	}
 	if t.up == nil {
-		t.up = t.route.Upstream.Begin(t.route.Via, &t.env)
+		t.up = &t.outward
+		t.route.Upstream.BeginIn(t.up, t.route.Via, &t.env)
 	}
 	t.upBy.at = time.Now().Add(t.snap.Timeouts.Upstream)
 	replies, err := t.up.Recipients(&t.upBy, rs, room.replies[:0])
@@ -340,7 +345,8 @@ func (t *transaction) ask(batch []attempt) {
 		if err != nil {
 			a.reply = t.lost
 		} else {
-			a.reply, a.theirs = t.passOn(&replies[i]), true
+			a.passed = t.passOn(&replies[i])
+			a.reply, a.theirs = &a.passed, true
 		}
 	}
 }
@@ -369,7 +375,7 @@ func (t *transaction) lose(err error) {
 
 // passOn makes the upstream's reply ours: same class, text and status kept. A
 // 421 ends the upstream's connection, not the client's.
-func (t *transaction) passOn(r *mail.Reply) *mail.Reply {
+func (t *transaction) passOn(r *mail.Reply) mail.Reply {
 	t.last = *r
 	out := *r
 	if out.Code == 421 {
@@ -378,7 +384,7 @@ func (t *transaction) passOn(r *mail.Reply) *mail.Reply {
 	if out.Status == "" {
 		out.Status = [...]string{2: "2.0.0", 4: "4.0.0", 5: "5.0.0"}[out.Code/100]
 	}
-	return &out
+	return out
 }
 
 // record writes an attempt's end into the event.
@@ -401,6 +407,7 @@ func (t *transaction) record(a *attempt) {
 		e.Class = string(upstream.Classify("rcpt", a.reply.String()).Class)
 	}
 	if t.refusal == nil || t.refusal.Permanent() && a.reply.Temporary() {
-		t.refusal, t.refusedBy = a.reply, a.rule
+		refusal := *a.reply // the attempt is gone before the transaction is
+		t.refusal, t.refusedBy = &refusal, a.rule
 	}
 }

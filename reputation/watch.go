@@ -15,6 +15,9 @@ func (m *Monitor) take(t *Transaction) {
 	seen := map[string]bool{}
 	for i := range t.Recipients {
 		r := &t.Recipients[i]
+		if r.Relayed && len(m.book.listings) == 0 {
+			continue // no listing that this could end
+		}
 		destination := t.Upstream + " " + r.Domain
 		switch {
 		case r.Relayed:

@@ -222,7 +222,15 @@ func (u *Upstream) Close(ctx context.Context) error {
 // transaction's end, except for env.To, which is not read. The caller calls
 // Close in the end.
 func (u *Upstream) Begin(r Route, env *mail.Envelope) *Transaction {
-	return &Transaction{u: u, route: r.key(u.opt.Hostname), env: env}
+	t := new(Transaction)
+	u.BeginIn(t, r, env)
+	return t
+}
+
+// BeginIn is Begin for a caller that has the room for t; what t was before has
+// ended.
+func (u *Upstream) BeginIn(t *Transaction, r Route, env *mail.Envelope) {
+	*t = Transaction{u: u, route: r.key(u.opt.Hostname), env: env}
 }
 
 // take returns a connection of the route: a kept one or, also with fresh, a new
