@@ -193,6 +193,17 @@ func (w *Window) most(share string) int64 {
 	return n
 }
 
+// CountsBytes reports whether Body has anything to charge: a budget that counts
+// one of the recipients has a window of bytes.
+func (a *Account) CountsBytes() bool {
+	for i := range a.budgets {
+		if st := &a.budgets[i]; st.rcpts > 0 && st.counts(Bytes) {
+			return true
+		}
+	}
+	return false
+}
+
 // Body charges the octets of the message to every budget that counts one of
 // its recipients; call it once, after the data. When it refuses, the caller
 // gives the recipients back with RefundAll.

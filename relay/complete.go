@@ -138,6 +138,9 @@ func (t *transaction) complete(in *intake) *mail.Reply {
 
 // chargeBody takes what depends on the message itself: its octets.
 func (t *transaction) chargeBody(octets int64) (rule string, r *mail.Reply) {
+	if !t.account.CountsBytes() {
+		return "", nil
+	}
 	ctx := until(t.s.ctx, t.snap.Timeouts.Limiter)
 	if v := t.account.Body(ctx, octets); !v.OK {
 		return "limit " + v.Limit, t.limitReply(&v)
