@@ -101,12 +101,14 @@ func (r *Redis) take(ctx context.Context, b *Batch, round int, skip []bool) erro
 	if b.Peek {
 		peek = "1"
 	}
-	v, err := r.run(ctx, &r.scripts.take, r.batchKeys(b), encodeBatch(b, skip), fieldOf(b.ID, round), peek)
+	o := outlookOf(b, skip)
+	v, err := r.run(ctx, &r.scripts.take, r.batchKeys(b),
+		encodeBatch(b, o.totals, skip), fieldOf(b.ID, round), peek, o.mark, o.last)
 	if err != nil {
 		return err
 	}
 	text, _ := v.(string)
-	return decodeBatch(b, text, skip)
+	return decodeBatch(b, text, &o, skip)
 }
 
 // Undo takes back what b charged.
@@ -123,7 +125,7 @@ func (r *Redis) Undo(ctx context.Context, b *Batch) error {
 }
 
 func (r *Redis) undo(ctx context.Context, b *Batch) error {
-	args := []any{encodeBatch(b, nil), ""}
+	args := []any{encodeBatch(b, make([]total, len(b.Budgets)), nil), ""}
 	for round := range maxRounds {
 		args = append(args, fieldOf(b.ID, round))
 	}

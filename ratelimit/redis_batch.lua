@@ -1,7 +1,8 @@
 -- A batch, for redis_take.lua and redis_undo.lua.
 --
 --   batch    budgets I2, each; requests I2, each
---   budget   share I2c0, flags B (1 shadow, 2 paid), windows B, each
+--   budget   flags B (1 shadow, 2 paid), windows B, what it is charged if every
+--            request is: messages B, recipients I8, bytes I8; share I2c0, windows, each
 --   window   id I4, number I8, reserves B, each: share I2c0, least I8
 --   request  recipients I8, bytes I8, flags B (1 skipped, 2 distinct), refs I2, hash c8, each: budget I2
 --
@@ -31,8 +32,8 @@ local function raised(raises, unit, len)
 end
 
 local function readBudget(blob, p, st)
-  local share, flags, windows, list
-  share, flags, windows, p = unpack('>I2c0BB', blob, p)
+  local share, flags, windows, list, _
+  flags, windows, _, _, _, share, p = unpack('>BBBI8I8I2c0', blob, p)
   list = {}
   for j = 1, windows do
     local id, most, reserves, own, sum

@@ -39,10 +39,10 @@ func newScripts(edit func(string) string) (s scripts) {
 		"refund": &s.refund, "record": &s.record, "raise": &s.raise,
 		"raises": &s.raises, "reset": &s.reset, "nodes": &s.nodes,
 	} {
-		*to = newScript(edit(text("state")) + text(name))
+		*to = newScript(edit(text("time") + text("state") + text(name)))
 	}
-	s.take = newScript(edit(text("state")) + text("batch") + text("take"))
-	s.undo = newScript(edit(text("state")) + text("batch") + text("undo"))
+	s.take = newScript(edit(text("time") + text("quick") + text("state") + text("batch") + text("take")))
+	s.undo = newScript(edit(text("time") + text("state") + text("batch") + text("undo")))
 	return s
 }
 

@@ -238,7 +238,7 @@ func (r *Redis) takeBack(ctx context.Context, parts []*slotPart, b *Batch, skip 
 	ctx, cancel := context.WithDeadline(context.WithoutCancel(ctx), deadline)
 	defer cancel()
 	return together(owing, func(p *slotPart) error {
-		args := []any{encodeBatch(&p.batch, nil), p.marks(b, skip), fieldOf(b.ID, round)}
+		args := []any{encodeBatch(&p.batch, make([]total, len(p.batch.Budgets)), nil), p.marks(b, skip), fieldOf(b.ID, round)}
 		_, err := r.run(ctx, &r.scripts.undo, r.batchKeys(&p.batch), args...)
 		return err
 	})

@@ -1,17 +1,24 @@
--- What every script begins with: the time, and the state of one budget.
+-- The state of one budget.
 --
--- A state is a string: a head, then one section per window and share, each with
--- a log of charges in the order of time:
+-- A state is a string: a head, then a section per window and share, the raises,
+-- and in the order of the sections a log of charges for each:
 --
---   head     version B, latest I6, ends I6, raises I2c0
+--   head     version B (2), latest I6, ends I6, I2 (65535), kept I6, logs I4,
+--            plain B, sections I2, raises I2
+--   section  id I4, kind B, base I6, near I6, sum I8, first I6, last I6, amount I6,
+--            start B, held I2, room I2, share I2c0
 --   raise    unit B, seconds I4 (0: every window), add i8, end I6
---   section  id I4, kind B, base I6, near I6, sum I8, share I2c0, log I2c0
 --   entry    time I5, amount I4          messages, recipients, bytes
 --            time I5, amount I6          where an amount needs it
 --            time I5, fresh B, hash c8   distinct recipients
 --
--- latest is the time of the last charge, ends when the last one is over. The id
--- is 4 * seconds + unit. Times are milliseconds of the server's clock, in
+-- latest is the time of the last charge, ends when the last one is over, kept
+-- the time until which Redis keeps the state, logs where the logs begin. plain
+-- is the number of sections that redis_quick.lua may use, 0 where anything asks
+-- for more. To the first version of all this the 65535 is an error, so that it
+-- does not take a state for one of its own.
+--
+-- The id is 4 * seconds + unit. Times are milliseconds of the server's clock, in
 -- entries counted from base. Up to 80 charges stand by themselves. Beyond, those
 -- that lie in the same 80th of the window are joined at the time of the last: so
 -- none is forgotten early, none is kept for more than an 80th too long, and a log
@@ -20,25 +27,16 @@
 -- begin with level zero bits are kept, and each stands for 2^level recipients.
 -- near is when the window last came near its number.
 --
--- Most decisions need little of what stands here. A function costs time when it
--- is made, so those for rare cases are made by rarely(). Sections and windows
--- are lists, for the same reason. A local in capitals with a number is put in
--- for its name before the script goes to the server.
-
-local call, pack, unpack = redis.call, struct.pack, struct.unpack
-local sub, floor, max = string.sub, math.floor, math.max
-
-local clock = call('TIME')
-local us = clock[1] * 1000000 + clock[2]
--- now is the millisecond that has come, tick the one a charge is put to: apart,
--- they keep every charge for its full window.
-local now = floor(us / 1000)
-local tick = us % 1000 > 0 and now + 1 or now
+-- A log is a ring with room for some entries: held of them, from start on. The
+-- last charge of all stands in its section (last, amount) and not in the log, but
+-- for distinct recipients. first is the time of the oldest charge. In this way a
+-- decision needs neither to read the logs nor to write them, as a rule.
+--
+-- A function costs time when it is made, so those for rare cases are made by
+-- rarely(). Sections and windows are lists, for the same reason.
 
 local DISTINCT = 3
-local EXACT, CELLS, SAMPLES = 80, 80, 1024
-local WIDE = 4294967296
-local RAISE = 19
+local SAMPLES, RAISE = 1024, 19
 
 -- of sections and windows
 local ID, UNIT, LEN, SHARE, NEAR = 1, 2, 3, 4, 5
@@ -53,42 +51,61 @@ local function used(s)
   return s[SUM]
 end
 
+-- shape is the width of the entries of a section, and their form.
+local function shape(unit, kind)
+  if unit == DISTINCT then return 14, '>I5B' end
+  if kind >= 2 then return 11, '>I5I6' end
+  return 9, '>I5I4'
+end
+
+-- addSection adds what was read of one, without the charges that have passed.
+local function addSection(st, id, kind, base, near, sum, share, log)
+  local unit = id % 4
+  local len = (id - unit) * 250
+  local width, form = shape(unit, kind)
+  local from, n, over = 1, #log, now - len - base
+  while from <= n do
+    local t, amount = unpack(form, log, from)
+    if t > over then break end
+    sum, from = sum - amount, from + width
+  end
+  if near ~= 0 and now - near >= len then near = 0 end
+  if from > n then
+    log, sum, kind = '', 0, 0
+    width, form = shape(unit, kind)
+  elseif from > 1 then
+    log = sub(log, from)
+  end
+  local s = { id, unit, len, share, near, kind, base, sum, log, 0, st.first[id] or false, width, form }
+  st.sections[#st.sections + 1], st.first[id] = s, s
+  return s
+end
+
+-- read takes a state apart, and returns the time of its last charge.
+local function read(st, v)
+  local latest, ends, _, _, at, _, count, raises = unpack('>I6I6I2I6I4BI2I2', v, 2)
+  local p = HEAD + 1
+  for _ = 1, count do
+    local id, kind, base, near, sum, _, last, amount, start, held, room, share, after =
+      unpack('>I4BI6I6I8I6I6I6BI2I2I2c0', v, p)
+    local width, form = shape(id % 4, kind)
+    local log = sub(v, at + start * width + 1, at + math.min(start + held, room) * width)
+    if start + held > room then log = log .. sub(v, at + 1, at + (start + held - room) * width) end
+    if last ~= 0 then log = log .. pack(form, last - base, amount) end
+    addSection(st, id, kind, base, near, sum, share, log)
+    p, at = after, at + room * width
+  end
+  st.raises, st.ends = sub(v, p, p + raises - 1), ends
+  return latest
+end
+
 -- load reads the state under a key, and drops what has passed.
 local function load(key)
   local st = { key = key, sections = {}, first = {}, raises = '', ends = 0, dirty = false }
   local v = call('GET', key)
   if not v then return st end
-  local latest, ends, raises, p = unpack('>I6I6I2c0', v, 2)
-  st.raises, st.ends = raises, ends
-  local count, size = 0, #v
-  while p <= size do
-    local id, kind, base, near, sum, share, log, after = unpack('>I4BI6I6I8I2c0I2c0', v, p)
-    local unit = id % 4
-    local len = (id - unit) * 250
-    local width, form = 9, '>I5I4'
-    if unit == DISTINCT then
-      width, form = 14, '>I5B'
-    elseif kind >= 2 then
-      width, form = 11, '>I5I6'
-    end
-    local from, n, over = 1, #log, now - len - base
-    while from <= n do
-      local t, amount = unpack(form, log, from)
-      if t > over then break end
-      sum, from = sum - amount, from + width
-    end
-    if near ~= 0 and now - near >= len then near = 0 end
-    if from > n then
-      log, sum, kind = '', 0, 0
-      if width == 11 then width, form = 9, '>I5I4' end
-    elseif from > 1 then
-      log = sub(log, from)
-    end
-    local s = { id, unit, len, share, near, kind, base, sum, log, 0, st.first[id] or false, width, form }
-    count = count + 1
-    st.sections[count], st.first[id], p = s, s, after
-  end
-  if latest > tick or raises ~= '' then rarely().correct(st) end
+  local latest = string.byte(v) == 1 and rarely().readFirst(st, v) or read(st, v)
+  if latest > tick or st.raises ~= '' then rarely().correct(st) end
   return st
 end
 
@@ -99,18 +116,10 @@ local function section(st, id, share)
 end
 
 local function openSection(st, id, share)
-  local s = section(st, id, share)
-  if s then return s end
-  local unit = id % 4
-  local width, form = 9, '>I5I4'
-  if unit == DISTINCT then width, form = 14, '>I5B' end
-  s = { id, unit, (id - unit) * 250, share, 0, 0, 0, 0, '', 0, st.first[id] or false, width, form }
-  st.sections[#st.sections + 1], st.first[id] = s, s
-  return s
+  return section(st, id, share) or addSection(st, id, 0, 0, 0, 0, share, '')
 end
 
--- append puts n at the end of a log, at tick: it returns the entry that is to
--- follow the log, so that save copies the log once.
+-- append puts n at the end of a log, at tick.
 local function append(s, n)
   local log, width, form = s[LOG], s[WIDTH], s[FORM]
   if log == '' then
@@ -132,43 +141,50 @@ local function append(s, n)
       n, log = n + amount, sub(log, 1, at - 1)
     end
   end
-  if n >= WIDE and width == 9 then
-    s[LOG] = log
-    rarely().widen(s, n)
-    return ''
-  end
   s[LOG] = log
-  return pack(form, tick - s[BASE], n)
+  if n >= WIDE and width == 9 then return rarely().widen(s, n) end
+  s[LOG] = log .. pack(form, tick - s[BASE], n)
 end
 
--- save writes the state, to live a second longer than anything in it counts. No
--- log is to be read afterwards.
+-- layOut gives the section and the log of s as they are to be written, with room
+-- for half as many charges again.
+local function layOut(s)
+  local log, width, share = s[LOG], s[WIDTH], s[SHARE]
+  local held, first, last, amount = #log / width, 0, 0, 0
+  local room = held
+  if held > 0 and s[UNIT] ~= DISTINCT then
+    held = held - 1
+    first = s[BASE] + unpack('>I5', log)
+    last, amount = unpack(s[FORM], log, held * width + 1)
+    last = last + s[BASE]
+    room = held > 0 and max(held, math.min(EXACT, floor(held * 1.5) + 2)) or 0
+  end
+  return pack('>I4BI6I6I8I6I6I6BI2I2I2c0', s[ID], s[KIND], s[BASE], s[NEAR], s[SUM], first, last, amount, 0, held,
+    room, #share, share), sub(log, 1, held * width) .. string.rep('\0', (room - held) * width)
+end
+
+-- save writes the state, to live a second longer than anything in it counts, or
+-- an 80th, so that it need not be told so each time.
 local function save(st)
-  local out, n, ends = { '' }, 1, st.ends
+  local sections, logs, ends = {}, {}, st.ends
+  local live, plain = st.raises ~= '', st.raises == ''
   for i = 1, #st.sections do
-    local s, entry = st.sections[i], ''
+    local s = st.sections[i]
     if s[ADD] > 0 then
-      entry = append(s, s[ADD])
+      append(s, s[ADD])
       s[ADD] = 0
       ends = max(ends, tick + s[LEN])
     end
-    local share, log = s[SHARE], s[LOG]
-    local size = #log + #entry
-    if size > 0 or s[NEAR] ~= 0 then
-      out[n + 1] = pack('>I4BI6I6I8I2c0I2', s[ID], s[KIND], s[BASE], s[NEAR], s[SUM], #share, share, size)
-      out[n + 2], out[n + 3] = log, entry
-      n = n + 3
-    end
+    sections[i], logs[i] = layOut(s)
+    live = live or s[LOG] ~= '' or s[NEAR] ~= 0
+    plain = plain and s[SHARE] == '' and s[WIDTH] == 9
   end
-  if n == 1 and st.raises == '' or ends <= now then return call('DEL', st.key) end
-  out[1] = pack('>BI6I6I2c0', 1, tick, ends, #st.raises, st.raises)
-  call('SET', st.key, table.concat(out), 'PX', ends - now + 1000)
-end
-
--- setMark notes the outcome of an attempt.
-local function setMark(key, field, value)
-  call('HSET', key, field, value)
-  call('PEXPIRE', key, '90000')
+  if not live or ends <= now then return call('DEL', st.key) end
+  local body = table.concat(sections) .. st.raises
+  local kept = ends + 1000 + floor((ends - now) / 80)
+  local head = pack('>BI6I6I2I6I4BI2I2', 2, tick, ends, 65535, kept, HEAD + #body, plain and math.min(255, #sections) or 0,
+    #sections, #st.raises)
+  call('SET', st.key, head .. body .. table.concat(logs), 'PX', kept - now)
 end
 
 function rarely()
@@ -254,6 +270,18 @@ function rarely()
       end
     end
     st.dirty = st.dirty or future
+  end
+
+  -- readFirst does as read, for a state of the first version.
+  local function readFirst(st, v)
+    local latest, ends, raises, p = unpack('>I6I6I2c0', v, 2)
+    st.raises, st.ends = raises, ends
+    while p <= #v do
+      local id, kind, base, near, sum, share, log
+      id, kind, base, near, sum, share, log, p = unpack('>I4BI6I6I8I2c0I2c0', v, p)
+      addSection(st, id, kind, base, near, sum, share, log)
+    end
+    return latest
   end
 
   -- insert puts n to a time that may have charges after it.
@@ -355,7 +383,7 @@ function rarely()
   end
 
   rare = {
-    decode = decode, widen = widen, joinCells = joinCells, correct = correct, insert = insert,
+    readFirst = readFirst, decode = decode, widen = widen, joinCells = joinCells, correct = correct, insert = insert,
     giveBack = giveBack, search = search, see = see, forget = forget,
   }
   return rare

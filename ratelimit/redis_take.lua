@@ -1,7 +1,8 @@
 -- Take: decides the requests of a batch in order and charges those that fit.
--- KEYS: those of the batch. ARGV: batch, name of the attempt, "1" to peek.
+-- KEYS: those of the batch. ARGV: batch, name of the attempt, "1" to peek; see
+-- redis_quick.lua for the others.
 --
--- Answers tick I6, then per budget paid B and per window max i8, used i8,
+-- Answers 0 B, tick I6, then per budget paid B and per window max i8, used i8,
 -- refused B, near B, free i8, then per request ok B, never B, wait I8, budget
 -- I2, window I2 and per ref its mark, "0", "1" or "2".
 
@@ -74,6 +75,22 @@ local function charge(q)
   end
 end
 
+-- arrange puts the sections of the windows first, in their order: so the next
+-- decision may be a quick one. Others that are empty go.
+local function arrange(b)
+  local st, list, mine = b.state, {}, {}
+  for j = 1, #b.windows do
+    local w = b.windows[j]
+    local s = w[OWN] or openSection(st, w[ID], w[SHARE])
+    list[j], mine[s] = s, true
+  end
+  for i = 1, #st.sections do
+    local s = st.sections[i]
+    if not mine[s] and (s[LOG] ~= '' or s[NEAR] ~= 0) then list[#list + 1] = s end
+  end
+  st.sections = list
+end
+
 local function decide()
   local mark, n, any = { pack('>I6', tick) }, 1, false
   for i = 1, #requests do
@@ -96,14 +113,17 @@ local function decide()
   -- that then nothing at all is done.
   if any then setMark(KEYS[#budgets + 1], ARGV[2], table.concat(mark)) end
   for i = 1, #budgets do
-    local st = budgets[i].state
-    if st.dirty then save(st) end
+    local b = budgets[i]
+    if b.state.dirty then
+      arrange(b)
+      save(b.state)
+    end
   end
   return tick
 end
 
 local function answer(at)
-  local out, n = { pack('>I6', at) }, 1
+  local out, n = { '\0' .. pack('>I6', at) }, 1
   for i = 1, #budgets do
     local b = budgets[i]
     n = n + 1

@@ -56,11 +56,11 @@ func checkSize(b *Batch) error {
 	return nil
 }
 
-func encodeBatch(b *Batch, skip []bool) []byte {
-	out := make([]byte, 0, 8+64*len(b.Budgets)+32*len(b.Requests))
+func encodeBatch(b *Batch, totals []total, skip []bool) []byte {
+	out := make([]byte, 0, 8+96*len(b.Budgets)+32*len(b.Requests))
 	out = appendCount(out, len(b.Budgets))
 	for i := range b.Budgets {
-		out = appendBudget(out, &b.Budgets[i])
+		out = appendBudget(out, &b.Budgets[i], &totals[i])
 	}
 	out = appendCount(out, len(b.Requests))
 	for i := range b.Requests {
@@ -69,7 +69,7 @@ func encodeBatch(b *Batch, skip []bool) []byte {
 	return out
 }
 
-func appendBudget(b []byte, g *Budget) []byte {
+func appendBudget(b []byte, g *Budget, t *total) []byte {
 	var flags byte
 	if g.Shadow {
 		flags |= 1
@@ -77,7 +77,9 @@ func appendBudget(b []byte, g *Budget) []byte {
 	if g.Paid {
 		flags |= 2
 	}
-	b = append(appendText(b, g.Share), flags, byte(len(g.Windows)))
+	b = append(b, flags, byte(len(g.Windows)), byte(t.messages))
+	b = be.AppendUint64(be.AppendUint64(b, uint64(t.recipients)), uint64(t.bytes))
+	b = appendText(b, g.Share)
 	for i := range g.Windows {
 		w := &g.Windows[i]
 		b = be.AppendUint32(b, wireID(w.Unit, w.Length))
@@ -162,8 +164,11 @@ func (r *reader) flag() bool { return r.take(1)[0] == 1 }
 func (r *reader) millis() time.Duration { return time.Duration(r.number(8)) * time.Millisecond }
 
 // decodeBatch fills in the out fields, but not of requests that were skipped.
-func decodeBatch(b *Batch, text string, skip []bool) error {
+func decodeBatch(b *Batch, text string, o *outlook, skip []bool) error {
 	r := reader{rest: text}
+	if r.flag() && o.mark != "" {
+		return decodeQuick(b, &r, o)
+	}
 	at := r.number(6)
 	for i := range b.Budgets {
 		g := &b.Budgets[i]
@@ -190,6 +195,11 @@ func decodeBatch(b *Batch, text string, skip []bool) error {
 			return fmt.Errorf("answer of the script: budget %d of %d", q.Budget, len(b.Budgets))
 		}
 	}
+	return r.end()
+}
+
+// end is an error unless all was read, and no more.
+func (r *reader) end() error {
 	if r.short || r.rest != "" {
 		return errAnswer
 	}
@@ -199,8 +209,13 @@ func decodeBatch(b *Batch, text string, skip []bool) error {
 func (r *reader) request(q *Request, at int64) {
 	q.OK, q.Down, q.Never, q.RetryAfter = r.flag(), false, r.flag(), r.millis()
 	q.Budget, q.Window = int(max(0, r.number(2)-1)), int(max(0, r.number(2)-1))
-	for i := range q.Refs {
-		ref := &q.Refs[i]
+	r.refs(q.Refs, at)
+}
+
+// refs reads the marks of refs.
+func (r *reader) refs(refs []Ref, at int64) {
+	for i := range refs {
+		ref := &refs[i]
 		mark := r.take(1)[0]
 		ref.Charged, ref.Message, ref.At = mark == '1' || mark == '2', mark == '2', 0
 		if ref.Charged {
