@@ -59,6 +59,8 @@ func (t *transaction) empty() {
 		accepted: t.accepted[:0],
 		looks:    t.looks[:0],
 		pieces:   t.pieces[:0],
+		room:     t.room.empty(),
+		outward:  t.outward.Empty(),
 	}
 }
 
@@ -72,13 +74,12 @@ type room struct {
 	replies  []mail.Reply
 }
 
-// giveBack keeps the room of small groups and leaves that of large ones to the
-// collector: most connections never need it again.
-func (r *room) giveBack(batch []attempt) {
-	if len(batch) > 4 {
-		*r = room{}
-		return
-	}
-	clear(batch)
-	r.batch = batch
+// empty forgets all of r but the room.
+func (r *room) empty() room {
+	clear(r.batch[:cap(r.batch)])
+	clear(r.open[:cap(r.open)])
+	clear(r.verdicts[:cap(r.verdicts)])
+	clear(r.rcpts[:cap(r.rcpts)])
+	clear(r.replies[:cap(r.replies)])
+	return room{r.batch[:0], r.which[:0], r.open[:0], r.verdicts[:0], r.rcpts[:0], r.replies[:0]}
 }

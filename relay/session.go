@@ -37,7 +37,6 @@ type session struct {
 	countedIP netip.Addr // on which the cap per address counts this connection
 	tx        *transaction
 	ended     *transaction // by the present command; used again after it
-	room      room
 
 	// chunksFailed: a BDAT failed, and those pipelined behind it must too.
 	chunksFailed bool

@@ -43,8 +43,9 @@ type transaction struct {
 	claims   []func()         // give back what this message has claimed elsewhere
 	message  message
 	pieces   [][]byte // of the content on its way out
-	in       intake   // of the message, once data may come
-	chunked  *intake  // in, once BDAT has begun
+	room     room
+	in       intake  // of the message, once data may come
+	chunked  *intake // in, once BDAT has begun
 
 	// holds: a connection of the upstream's is in use, since heldSince without
 	// a command for it.
@@ -183,8 +184,7 @@ func (s *session) rcpt(arg string) error {
 	if s.tx == nil {
 		return s.outOfPlace()
 	}
-	batch := append(s.room.batch[:0], s.tx.attempt(arg))
-	defer func() { s.room.giveBack(batch) }()
+	batch := append(s.tx.room.batch[:0], s.tx.attempt(arg))
 	for len(batch) < maxBatch {
 		line, ok := s.peekLine()
 		if !ok || len(line) < 5 || !equalFold(line[:5], "RCPT ") || hasControl(line) {
@@ -193,6 +193,7 @@ func (s *session) rcpt(arg string) error {
 		s.nextLine()
 		batch = append(batch, s.tx.attempt(string(line[5:])))
 	}
+	s.tx.room.batch = batch
 	s.tx.recipients(batch)
 	for i := range batch {
 		r := batch[i].reply
@@ -287,7 +288,7 @@ func (t *transaction) recipients(batch []attempt) {
 
 // charge takes quota for all open attempts in one step of the store.
 func (t *transaction) charge(batch []attempt) {
-	room := &t.s.room
+	room := &t.room
 	open, which := room.open[:0], room.which[:0]
 	for i := range batch {
 		if a := &batch[i]; a.reply == nil {
@@ -314,7 +315,7 @@ func (t *transaction) charge(batch []attempt) {
 
 // ask puts all open attempts to the upstream.
 func (t *transaction) ask(batch []attempt) {
-	room := &t.s.room
+	room := &t.room
 	rs, which := room.rcpts[:0], room.which[:0]
 	for i := range batch {
 		if batch[i].reply == nil {

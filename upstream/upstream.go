@@ -227,10 +227,10 @@ func (u *Upstream) Begin(r Route, env *mail.Envelope) *Transaction {
 	return t
 }
 
-// BeginIn is Begin for a caller that has the room for t; what t was before has
-// ended.
+// BeginIn is Begin for a caller that has the room for t: a zero Transaction, or
+// what Empty has left of one.
 func (u *Upstream) BeginIn(t *Transaction, r Route, env *mail.Envelope) {
-	*t = Transaction{u: u, route: r.key(u.opt.Hostname), env: env}
+	*t = Transaction{u: u, route: r.key(u.opt.Hostname), env: env, accepted: t.accepted[:0]}
 }
 
 // take returns a connection of the route: a kept one or, also with fresh, a new

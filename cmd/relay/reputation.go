@@ -166,6 +166,7 @@ func (w *reputationWatch) Observe(e *mail.Event) {
 // had it not refused the connection.
 func (w *reputationWatch) recipients(e *mail.Event) (rs []reputation.Recipient) {
 	refused := hostReplied(e.Err)
+	rs = make([]reputation.Recipient, 0, len(e.To)) // they are many or one, and mostly all asked about
 	for i := range e.To {
 		switch r := &e.To[i]; {
 		case r.Rule != "upstream":
