@@ -44,20 +44,6 @@ func (m *automaticMarks) kind() Automatic {
 	return NotAutomatic
 }
 
-// read looks at one field; name is in lower case.
-func (m *automaticMarks) read(name, body []byte) {
-	switch string(name) {
-	case "subject":
-		m.subject = body
-	case "in-reply-to", "references", "x-auto-response-suppress":
-		m.answers = true
-	default:
-		if mark, ok := marks[string(name)]; ok {
-			mark(m, lower(strings.TrimSpace(string(body))))
-		}
-	}
-}
-
 // marks are the other fields that tell, by name in lower case.
 var marks = map[string]func(m *automaticMarks, value string){
 	"auto-submitted": (*automaticMarks).submitted,

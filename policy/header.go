@@ -58,24 +58,69 @@ type headerReader struct {
 
 // read looks at one field and has the next one follow.
 func (r *headerReader) read(field string, body []byte) bool {
-	h, name := &r.facts, fold(&r.room, field)
-	if i, ok := onceIndex[string(name)]; ok {
-		if r.seen[i]++; r.seen[i] == 2 {
-			h.Duplicates = append(h.Duplicates, onceFields[i])
+	rule, ok := fieldRules[string(fold(&r.room, field))]
+	if !ok {
+		return true
+	}
+	if rule.once >= 0 {
+		if r.seen[rule.once]++; r.seen[rule.once] == 2 {
+			r.facts.Duplicates = append(r.facts.Duplicates, onceFields[rule.once])
 		}
 	}
-	r.auto.read(name, body)
-	r.out.read(name, body)
-	if string(name) == "from" {
-		if h.From++; h.From == 1 {
-			h.Authors, h.Unreadable = r.authors(body)
-		}
-	} else if other := otherField(name); other != "" {
-		o := Other{Field: other}
-		o.Addresses, o.Unreadable = r.authors(body)
-		h.Others = append(h.Others, o)
+	if rule.read != nil {
+		rule.read(r, body)
 	}
 	return true
+}
+
+// fieldRule is what a field of some name is for.
+type fieldRule struct {
+	once int // index among onceFields; -1: it may stand often
+	read func(r *headerReader, body []byte)
+}
+
+// fieldRules are those of all fields that policy looks at, by name in lower case.
+var fieldRules = func() map[string]fieldRule {
+	read := map[string]func(r *headerReader, body []byte){
+		"from":                     (*headerReader).from,
+		"subject":                  func(r *headerReader, body []byte) { r.auto.subject = body },
+		"in-reply-to":              func(r *headerReader, _ []byte) { r.auto.answers = true },
+		"references":               func(r *headerReader, _ []byte) { r.auto.answers = true },
+		"x-auto-response-suppress": func(r *headerReader, _ []byte) { r.auto.answers = true },
+		"list-unsubscribe":         func(r *headerReader, body []byte) { r.out.links(body) },
+		"list-unsubscribe-post":    func(r *headerReader, body []byte) { r.out.oneClick(body) },
+	}
+	for _, name := range otherFields {
+		read[strings.ToLower(name)] = func(r *headerReader, body []byte) { r.other(name, body) }
+	}
+	for name, mark := range marks {
+		read[name] = func(r *headerReader, body []byte) { mark(&r.auto, lower(strings.TrimSpace(string(body)))) }
+	}
+	rules := map[string]fieldRule{}
+	for name, f := range read {
+		rules[name] = fieldRule{-1, f}
+	}
+	for i, name := range onceFields {
+		name = strings.ToLower(name)
+		rules[name] = fieldRule{i, read[name]}
+	}
+	return rules
+}()
+
+func (r *headerReader) from(body []byte) {
+	h := &r.facts
+	if h.From++; h.From == 1 {
+		h.Authors, h.Unreadable = r.authors(body)
+	}
+}
+
+// otherFields name a sender beside From.
+var otherFields = [...]string{"Sender", "Resent-From", "Resent-Sender", "Reply-To"}
+
+func (r *headerReader) other(field string, body []byte) {
+	o := Other{Field: field}
+	o.Addresses, o.Unreadable = r.authors(body)
+	r.facts.Others = append(r.facts.Others, o)
 }
 
 // longestName is the length of the longest name of a field that policy reads.
@@ -98,30 +143,6 @@ func fold(room *[longestName]byte, name string) []byte {
 var onceFields = [...]string{
 	"Date", "Sender", "Reply-To", "To", "Cc", "Bcc", "Message-ID", "In-Reply-To", "References", "Subject",
 	"MIME-Version", "Content-Type", "Content-Transfer-Encoding", "List-Unsubscribe", "List-Unsubscribe-Post",
-}
-
-// onceIndex finds a name in lower case among onceFields.
-var onceIndex = func() map[string]int {
-	m := map[string]int{}
-	for i, name := range onceFields {
-		m[strings.ToLower(name)] = i
-	}
-	return m
-}()
-
-// otherField returns the usual name of a field that names a sender beside From.
-func otherField(name []byte) string {
-	switch string(name) {
-	case "sender":
-		return "Sender"
-	case "resent-from":
-		return "Resent-From"
-	case "resent-sender":
-		return "Resent-Sender"
-	case "reply-to":
-		return "Reply-To"
-	}
-	return ""
 }
 
 // checks reports whether the client's settings hold that field to its senders.
@@ -227,15 +248,14 @@ func (c *Client) wayOut(h *HeaderFacts) (string, *mail.Reply) {
 // wayOut gathers List-Unsubscribe (RFC 2369) and its Post (RFC 8058).
 type wayOut struct{ link, https, post bool }
 
-func (w *wayOut) read(name, body []byte) {
-	switch string(name) {
-	case "list-unsubscribe":
-		text := links(body)
-		w.https = bytes.Contains(text, []byte("<https://"))
-		w.link = w.https || bytes.Contains(text, []byte("<mailto:")) || bytes.Contains(text, []byte("<http://"))
-	case "list-unsubscribe-post":
-		w.post = bytes.EqualFold(bytes.TrimSpace(body), []byte("List-Unsubscribe=One-Click"))
-	}
+func (w *wayOut) links(body []byte) {
+	text := links(body)
+	w.https = bytes.Contains(text, []byte("<https://"))
+	w.link = w.https || bytes.Contains(text, []byte("<mailto:")) || bytes.Contains(text, []byte("<http://"))
+}
+
+func (w *wayOut) oneClick(body []byte) {
+	w.post = bytes.EqualFold(bytes.TrimSpace(body), []byte("List-Unsubscribe=One-Click"))
 }
 
 // links is a field's body in lower case, without what RFC 2369 s. 2 has readers
