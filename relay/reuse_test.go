@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"reflect"
 	"testing"
+	"time"
 
 	"postern/mail"
 	"postern/ratelimit"
@@ -101,5 +102,23 @@ func TestLargeTransactionIsNotUsedAgain(t *testing.T) {
 	large.reuse()
 	if large.ev.Host == "" {
 		t.Error("a transaction of many recipients was made ready to be used again")
+	}
+}
+
+// The text of a second is kept, and must not be that of another one.
+func TestDateOfEachSecond(t *testing.T) {
+	at := time.Date(2026, 3, 1, 12, 0, 0, 0, time.FixedZone("", 3600))
+	for _, c := range []struct {
+		after time.Duration
+		want  string
+	}{
+		{0, "Sun, 1 Mar 2026 12:00:00 +0100"},
+		{999 * time.Millisecond, "Sun, 1 Mar 2026 12:00:00 +0100"},
+		{time.Second, "Sun, 1 Mar 2026 12:00:01 +0100"},
+		{0, "Sun, 1 Mar 2026 12:00:00 +0100"},
+	} {
+		if got := string(appendDate(nil, at.Add(c.after))); got != c.want {
+			t.Errorf("after %v: %q, want %q", c.after, got, c.want)
+		}
 	}
 }

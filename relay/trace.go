@@ -4,6 +4,7 @@ import (
 	"encoding/base32"
 	"encoding/binary"
 	"math/rand/v2"
+	"sync/atomic"
 	"time"
 
 	"postern/mail"
@@ -29,8 +30,7 @@ func (t *transaction) trace(b []byte, now time.Time) []byte {
 	b = t.received(b, now)
 	if t.message.header.Count("Date") == 0 {
 		b = append(b, "Date: "...)
-		b = now.AppendFormat(b, dateFormat)
-		b = append(b, crlf...)
+		b = append(appendDate(b, now), crlf...)
 	}
 	if t.message.header.Count("Message-ID") == 0 {
 		t.ev.MessageID = "<" + t.ev.ID + "@" + t.snap.Hostname + ">"
@@ -55,7 +55,24 @@ func (t *transaction) received(b []byte, now time.Time) []byte {
 		b = append(t.env.To[0].AppendTo(append(b, "\r\n\tfor <"...)), '>')
 	}
 	b = append(b, ";\r\n\t"...)
-	return append(now.AppendFormat(b, dateFormat), crlf...)
+	return append(appendDate(b, now), crlf...)
+}
+
+// lastDate is the text of a second; many messages are received in the same one.
+var lastDate atomic.Pointer[dateText]
+
+type dateText struct {
+	second int64
+	text   string
+}
+
+func appendDate(b []byte, now time.Time) []byte {
+	last := lastDate.Load()
+	if last == nil || last.second != now.Unix() {
+		last = &dateText{now.Unix(), now.Format(dateFormat)}
+		lastDate.Store(last)
+	}
+	return append(b, last.text...)
 }
 
 // appendLiteral writes the client's address as an address literal (RFC 5321
