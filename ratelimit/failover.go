@@ -166,13 +166,12 @@ func (f *Failover) takeShared(ctx context.Context, b *Batch) (asked, decided boo
 // ask makes a call with bounded patience. The session's own end is no reason to
 // leave it half done.
 func (f *Failover) ask(ctx context.Context, call func(context.Context) error) error {
-	within := decideWithin
-	if at, ok := ctx.Deadline(); ok {
-		within = min(within, time.Until(at))
+	patient := newWithin(context.WithoutCancel(ctx), decideWithin)
+	defer patient.end()
+	if at, ok := ctx.Deadline(); ok && at.Before(patient.at) {
+		patient.at = at
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), within)
-	defer cancel()
-	return call(ctx)
+	return call(patient)
 }
 
 // failed sends further decisions here, and Run to look. A store that fails again

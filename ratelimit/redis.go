@@ -71,9 +71,9 @@ const maxLanes = 2
 func (r *Redis) Close() { r.running.Wait() }
 
 // Take decides b: in one call, or in a Cluster in one per slot.
-func (r *Redis) Take(ctx context.Context, b *Batch) error {
-	ctx, cancel := r.bounded(ctx)
-	defer cancel()
+func (r *Redis) Take(outer context.Context, b *Batch) error {
+	ctx := newWithin(outer, r.timeout)
+	defer ctx.end()
 	if !b.Peek {
 		r.beat(ctx)
 	}
@@ -97,7 +97,7 @@ func (r *Redis) take(ctx context.Context, b *Batch, round int, skip []bool) erro
 	if err := checkSize(b); err != nil {
 		return err
 	}
-	peek := "0"
+	var peek any = "0"
 	if b.Peek {
 		peek = "1"
 	}

@@ -1,18 +1,16 @@
 package ratelimit
 
-import (
-	"slices"
-	"strconv"
-)
+import "slices"
 
 // outlook is what comes of a batch if every request is charged to all that it
 // touches: what redis_quick.lua needs to know.
 type outlook struct {
 	totals []total // of each budget
 	// mark is that of the attempt but for its time, see redis_batch.lua; "" where
-	// redis_quick.lua cannot decide. last is where the longest head of a state
-	// ends, with a section for each window.
-	mark, last string
+	// redis_quick.lua cannot decide. last is the octet that ends the longest head of
+	// a state with a section for each window.
+	mark string
+	last int
 }
 
 // total is what a budget is charged.
@@ -45,7 +43,7 @@ func outlookOf(b *Batch, skip []bool) outlook {
 		}
 	}
 	if windows := plainWindows(b); windows > 0 && !b.Peek && !slices.Contains(skip, true) {
-		o.mark, o.last = string(mark), strconv.Itoa(stateHead+windows*stateSection-1)
+		o.mark, o.last = string(mark), stateHead+windows*stateSection-1
 	}
 	return o
 }

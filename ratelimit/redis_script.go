@@ -19,7 +19,10 @@ import (
 var luaFiles embed.FS
 
 // script is a Lua program. Servers know it by its SHA-1 after the first time.
-type script struct{ source, sha string }
+type script struct {
+	source string
+	sha    any // a string, of which no call needs a copy
+}
 
 // scripts are all that the store runs.
 type scripts struct {
@@ -94,11 +97,10 @@ func (r *Redis) run(ctx context.Context, s *script, keys []string, args ...any) 
 // isBroken reports whether a new connection may do better: the server went away
 // or has become a replica.
 func isBroken(err error) bool {
-	var network *net.OpError
-	switch {
-	case err == nil, errors.Is(err, context.DeadlineExceeded):
+	if err == nil || errors.Is(err, context.DeadlineExceeded) {
 		return false
-	case errors.As(err, &network):
+	}
+	if network := (*net.OpError)(nil); errors.As(err, &network) {
 		return !network.Timeout()
 	}
 	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed) ||
@@ -106,7 +108,7 @@ func isBroken(err error) bool {
 }
 
 // send sends one command to the server that holds the keys.
-func (r *Redis) send(ctx context.Context, verb, program string, keys []string, args []any) (any, error) {
+func (r *Redis) send(ctx context.Context, verb, program any, keys []string, args []any) (any, error) {
 	list := make([]any, 0, 3+len(keys)+len(args))
 	list = append(list, verb, program, len(keys))
 	for _, k := range keys {
