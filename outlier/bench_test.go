@@ -5,6 +5,39 @@ import (
 	"testing"
 )
 
+// BenchmarkMessage is one message to one recipient that the client knows, as
+// bench/outlier measures it.
+func BenchmarkMessage(b *testing.B) {
+	for _, senders := range []int{1000, 100_000} {
+		b.Run(fmt.Sprintf("senders=%d", senders), func(b *testing.B) { benchmarkMessage(b, senders) })
+	}
+}
+
+func benchmarkMessage(b *testing.B, senders int) {
+	const start = 1_700_000_000
+	var cfg Config
+	cfg.SetDefaults()
+	r, err := NewReplay(cfg)
+	if err != nil {
+		b.Fatal(err)
+	}
+	names := make([]string, senders)
+	for i := range names {
+		names[i] = fmt.Sprintf("sender%06d@example.org", i)
+	}
+	rcpts := make([][]string, 1000)
+	for i := range rcpts {
+		rcpts[i] = []string{fmt.Sprintf("recipient%d@example.net", i)}
+	}
+	for i, name := range names {
+		r.Message(start+int64(i/1000), name, "client", rcpts[i%1000], 0)
+	}
+	b.ReportAllocs()
+	for i := 0; b.Loop(); i++ {
+		r.Message(start+100+int64(i/100*100_000/senders), names[i*7919%senders], "client", rcpts[i%1000], 0)
+	}
+}
+
 // BenchmarkCount is one message of one of 100,000 senders.
 func BenchmarkCount(b *testing.B) {
 	var cfg Config
@@ -15,9 +48,10 @@ func BenchmarkCount(b *testing.B) {
 		names[i] = fmt.Sprintf("sender%06d@example.org", i)
 	}
 	rcpts := []recipient{{took: true}}
+	var out scores
 	b.ReportAllocs()
 	for i := 0; b.Loop(); i++ {
 		rcpts[0].hash = uint64(i) * 0x9E3779B97F4A7C15
-		g.count(1_700_000_000+int64(i/100), &message{client: "client", sender: names[i*7919%100_000], rcpts: rcpts})
+		g.count(1_700_000_000+int64(i/100), &message{client: "client", sender: names[i*7919%100_000], rcpts: rcpts}, &out)
 	}
 }

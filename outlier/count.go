@@ -1,6 +1,6 @@
 package outlier
 
-import "math/bits"
+import "math"
 
 // count is a number of recipients in sixteen bits: exact up to 2,047, beyond
 // that with eleven significant bits.
@@ -30,8 +30,9 @@ func (c count) plus(n float32, dither uint32) count {
 // pack puts a number from 2,048 on into sixteen bits, after adding a part of
 // the step that they can tell apart.
 func pack(f, part float64) count {
-	e := bits.Len64(uint64(min(f, 1<<41))) - 11 // f is in [2^(10+e), 2^(11+e))
-	m := uint64(f/float64(uint64(1)<<(e-1)) + part)
+	b := math.Float64bits(min(f, 1<<41))
+	e := b>>52 - 1033                                     // f is in [2^(10+e), 2^(11+e))
+	m := uint64(math.Float64frombits(b-(e-1)<<52) + part) // f/2^(e-1), without the division
 	if m >= 4096 {
 		m, e = m/2, e+1
 	}

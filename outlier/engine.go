@@ -18,9 +18,10 @@ type clientInfo struct {
 	born uint16 // day of its first message
 	// volume and names are its meters, nil until its first message.
 	volume, names *entry
-	// top is the sender with the most recipients of late, by client and user: a
+	// top is the sender with the most recipients of late, also of each user: a
 	// single one that explains the volume of all is not their fault.
-	top map[string]top
+	top   top
+	topOf map[string]*top
 }
 
 type top struct {
@@ -60,7 +61,11 @@ type scores struct {
 	n     int
 }
 
-func (s *scores) add(f finding) { s.found[s.n] = f; s.n++ }
+// next is the place of the next finding.
+func (s *scores) next() *finding {
+	s.n++
+	return &s.found[s.n-1]
+}
 
 func newEngine(cfg *Config, s seed) engine {
 	return engine{
@@ -72,45 +77,45 @@ func newEngine(cfg *Config, s seed) engine {
 func (g *engine) client(name string, now int64) *clientInfo {
 	c := g.clients[name]
 	if c == nil {
-		c = &clientInfo{name: name, num: uint16(len(g.byNum)), hash: g.seed.hash(name), born: uint16(now / daySeconds), top: map[string]top{}}
+		c = &clientInfo{name: name, num: uint16(len(g.byNum)), hash: g.seed.hash(name), born: uint16(now / daySeconds), topOf: map[string]*top{}}
 		g.clients[name] = c
 		g.byNum = append(g.byNum, c)
 	}
 	return c
 }
 
-// count takes a message into all counts and gives the scores that follow.
-func (g *engine) count(now int64, msg *message) (out scores) {
+// count takes a message into all counts and fills in the scores that follow.
+func (g *engine) count(now int64, msg *message, out *scores) {
+	out.n = 0
 	c := g.client(msg.client, now)
-	a := g.amount(c, msg)
-	var sender finding
-	var isNew bool
-	var idle bool
-	var rise float32
+	var a amount
+	g.amount(c, msg, &a)
+	var sender *entry
+	var names amount
 	if msg.sender != "" {
-		var e *entry
-		e, isNew = g.roster.get(ofSender, msg.sender, c.num, now)
+		e, isNew := g.roster.get(ofSender, msg.sender, c.num, now)
 		e.roll(now)
-		sender = g.take(now, e, &a, msg.expected(ofSender, msg.sender), &senderScale)
-		idle = sender.sums[sent][hour] <= a[sent]
-		rise = g.rise(&sender, &a, &senderScale)
-		out.add(sender)
+		f := out.next()
+		g.take(f, now, e, &a, msg.expected(ofSender, msg.sender), &senderScale)
+		names[sent] = g.rise(f, &a, &senderScale)
+		if isNew {
+			names[fresh] = 1
+		}
+		if isNew || f.sums[sent][hour] <= a[sent] {
+			names[refused] = 1
+		}
+		if f.score >= 1 {
+			return
+		}
+		sender = e
 	}
-	if msg.alone || sender.score >= 1 {
-		return out
+	if msg.alone {
+		return
 	}
-	names := amount{rise, 0, 0}
-	if isNew {
-		names[fresh] = 1
+	if msg.user != "" && g.wide(now, c, msg, ofUser, msg.user, &a, &names, sender, out) {
+		return
 	}
-	if idle || isNew {
-		names[refused] = 1
-	}
-	if msg.user != "" && g.wide(now, c, msg, ofUser, msg.user, &a, &names, sender.e, &out) {
-		return out
-	}
-	g.wide(now, c, msg, ofClient, msg.client, &a, &names, sender.e, &out)
-	return out
+	g.wide(now, c, msg, ofClient, msg.client, &a, &names, sender, out)
 }
 
 // rise is by how much a message has raised the score of its sender, up to the
@@ -119,18 +124,18 @@ func (g *engine) rise(f *finding, a *amount, s *scale) float32 {
 	if f.score == 0 {
 		return 0
 	}
-	before := f.sums
+	before := finding{e: f.e, floor: f.floor}
 	for k := range kinds {
 		for w := range windows {
-			before[k][w] -= a[k]
+			before.sums[k][w] = f.sums[k][w] - a[k]
 		}
 	}
-	e := f.e.judge(&before, f.floor, s)
-	return max(0, min(1, f.score)-g.tuning.score(&f.e.meter, &e, s))
+	before.judge(&g.tuning, &before.sums, s)
+	return max(0, min(1, f.score)-before.score)
 }
 
-// amount looks the recipients up, and makes them known.
-func (g *engine) amount(c *clientInfo, msg *message) (a amount) {
+// amount looks the recipients up, makes them known and adds them to a.
+func (g *engine) amount(c *clientInfo, msg *message, a *amount) {
 	for i := range msg.rcpts {
 		r := &msg.rcpts[i]
 		a[sent]++
@@ -144,29 +149,26 @@ func (g *engine) amount(c *clientInfo, msg *message) (a amount) {
 			}
 		}
 	}
-	return a
 }
 
 // wide counts for a user or client, its volume and its sender names, and
 // reports whether that is out of the ordinary.
 func (g *engine) wide(now int64, c *clientInfo, msg *message, sc scope, name string, a, names *amount, sender *entry, out *scores) bool {
-	volume, nameScale, nameScope := &clientScale, &clientNamesScale, ofClientNames
-	topKey := ""
+	volume, nameScale, nameScope, t := &clientScale, &clientNamesScale, ofClientNames, &c.top
 	if sc == ofUser {
-		volume, nameScale, nameScope = &senderScale, &userNamesScale, ofUserNames
-		topKey = name
+		volume, nameScale, nameScope, t = &senderScale, &userNamesScale, ofUserNames, c.topOfUser(name)
 	}
 	e, n := g.wideMeters(c, sc, name, nameScope, now)
 	e.roll(now)
-	f := g.take(now, e, a, msg.expected(sc, name), volume)
-	if t := c.leading(topKey, sender, now); t != nil && f.score >= 1 {
-		f.without(&g.tuning, t, volume)
+	f := out.next()
+	g.take(f, now, e, a, msg.expected(sc, name), volume)
+	if t.update(sender, now); t.e != nil && f.score >= 1 {
+		f.without(&g.tuning, t.e, volume)
 	}
-	out.add(f)
 	n.roll(now)
-	nf := g.take(now, n, names, nil, nameScale)
+	nf := out.next()
+	g.take(nf, now, n, names, nil, nameScale)
 	nf.names = true
-	out.add(nf)
 	return f.score >= 1 || nf.score >= 1
 }
 
@@ -191,9 +193,18 @@ func (m *message) expected(sc scope, name string) *table {
 	return m.floor(sc, name)
 }
 
-// leading is the sender with the most recipients of late.
-func (c *clientInfo) leading(key string, sender *entry, now int64) *entry {
-	t := c.top[key]
+func (c *clientInfo) topOfUser(name string) *top {
+	t := c.topOf[name]
+	if t == nil {
+		t = new(top)
+		c.topOf[name] = t
+	}
+	return t
+}
+
+// update puts sender in the place of one that has sent less of late; sender may
+// be nil.
+func (t *top) update(sender *entry, now int64) {
 	if !t.e.is(ofSender, t.name) {
 		t.e = nil // its place has been given to another
 	}
@@ -201,10 +212,8 @@ func (c *clientInfo) leading(key string, sender *entry, now int64) *entry {
 		t.e.roll(now)
 	}
 	if sender != nil && (t.e == nil || sender.recent() >= t.e.recent()) {
-		t = top{sender, sender.name}
-		c.top[key] = t
+		*t = top{sender, sender.name}
 	}
-	return t.e
 }
 
 // recent is about how many recipients there were within the hour.
@@ -216,36 +225,37 @@ func (m *meter) recent() float32 {
 // look scores an entry as it is.
 func (g *engine) look(e *entry, floor *table, s *scale) (f finding) {
 	e.turn(&g.tuning, s, g.byNum[e.client].born)
-	f = finding{e: e, sums: e.sums(), floor: floor}
-	f.evidence = e.judge(&f.sums, floor, s)
-	f.score = g.tuning.score(&e.meter, &f.evidence, s)
+	f = finding{e: e, floor: floor}
+	e.sums(&f.sums)
+	f.judge(&g.tuning, &f.sums, s)
 	return f
 }
 
-// take counts a message for an entry and scores it.
-func (g *engine) take(at int64, e *entry, a *amount, floor *table, s *scale) finding {
+// take counts a message for an entry and scores it. f is filled in place, as are
+// its parts: what is written number by number and copied at once waits in between.
+func (g *engine) take(f *finding, at int64, e *entry, a *amount, floor *table, s *scale) {
 	e.turn(&g.tuning, s, g.byNum[e.client].born)
 	e.add(min(at, int64(e.last)), a)
-	f := g.look(e, floor, s)
-	learnt := f.sums
-	for k := sent; s.apart && k < refused; k++ {
-		for w := range windows {
-			learnt[k][w] = max(0, learnt[k][w]-f.sums[refused][w])
-		}
-	}
-	e.learn(&learnt)
-	return f
+	*f = finding{e: e, floor: floor}
+	e.sums(&f.sums)
+	f.judge(&g.tuning, &f.sums, s)
+	e.learn(&f.sums, s.apart)
+}
+
+// judge fills in evidence and score, for sums that need not be those of f.
+func (f *finding) judge(t *tuning, sums *table, s *scale) {
+	f.e.judge(sums, f.floor, s, &f.evidence)
+	f.score = t.score(&f.e.meter, &f.evidence, s)
 }
 
 // without scores anew as if the sender were not there.
 func (f *finding) without(t *tuning, sender *entry, s *scale) {
-	theirs := sender.sums()
-	rest := f.sums
+	var theirs, rest table
+	sender.sums(&theirs)
 	for k := range kinds {
 		for w := range windows {
-			rest[k][w] = max(0, rest[k][w]-theirs[k][w])
+			rest[k][w] = max(0, f.sums[k][w]-theirs[k][w])
 		}
 	}
-	f.evidence = f.e.judge(&rest, f.floor, s)
-	f.score = t.score(&f.e.meter, &f.evidence, s)
+	f.judge(t, &rest, s)
 }

@@ -57,25 +57,32 @@ type evidence struct {
 	window int
 }
 
-// judge is the evidence of each kind: that of the window which is furthest
+// judge fills in the evidence of each kind: that of the window which is furthest
 // beyond its record.
-func (m *meter) judge(sums, floor *table, s *scale) (e [kinds]evidence) {
+func (m *meter) judge(sums, floor *table, s *scale, e *[kinds]evidence) {
 	for k := range kinds {
+		var worst evidence
 		for w := range windows {
+			if sums[k][w] <= s.least[k][w] {
+				continue // as most do
+			}
 			r := m.usual(k, w, floor, s)
-			if v := (sums[k][w] - r) / (s.width[k][w] + s.slope[k][w]*r); v > e[k].value {
-				e[k] = evidence{v, w}
+			if v := (sums[k][w] - r) / (s.width[k][w] + s.slope[k][w]*r); v > worst.value {
+				worst = evidence{v, w}
 			}
 		}
-		e[k].value = min(e[k].value, s.most[k])
+		worst.value = min(worst.value, s.most[k])
+		e[k] = worst
 	}
-	return e
 }
 
 // usual is the record that a window is judged against. floor is what an
 // operator expects; nil: nothing.
 func (m *meter) usual(k, w int, floor *table, s *scale) float32 {
-	r := max(m.record[k][w].float(), s.least[k][w])
+	r := m.record[k][w].float()
+	if r < s.least[k][w] {
+		r = s.least[k][w]
+	}
 	if floor != nil {
 		r = max(r, floor[k][w])
 	}
@@ -85,6 +92,9 @@ func (m *meter) usual(k, w int, floor *table, s *scale) float32 {
 // score adds the evidence up; 1 is the first alarm.
 func (t *tuning) score(m *meter, e *[kinds]evidence, s *scale) float32 {
 	sum := (e[sent].value + e[fresh].value + e[refused].value) * t.sensitivity
+	if sum == 0 {
+		return 0
+	}
 	return sum / m.ease(s)
 }
 

@@ -10,10 +10,6 @@ func (w *Watch) step(now time.Time, client string, f *finding) {
 	if f.names {
 		rule, ladder = RuleNames, &w.rules.Names
 	}
-	mode := w.rules.mode(k.scope, k.name, client)
-	if mode == Exempt {
-		return
-	}
 	to := ladder.level(float64(f.score))
 	if !f.names {
 		if l := w.rules.Refused.level(&f.sums); l > to {
@@ -21,6 +17,10 @@ func (w *Watch) step(now time.Time, client string, f *finding) {
 		}
 	}
 	if to == Normal {
+		return
+	}
+	mode := w.rules.mode(k.scope, k.name, client)
+	if mode == Exempt {
 		return
 	}
 	s := w.current(k, now)

@@ -22,6 +22,18 @@ const daySeconds = 86400
 
 var windowSeconds = [2]int64{hour: 3600, day: daySeconds}
 
+// halves are the numbers of the half windows that a time falls into. It stands
+// apart so that the divisors are constants, which spares the division.
+func halves(at int64) [2]int64 {
+	return [...]int64{hour: at / (3600 / 2), day: at / (daySeconds / 2)}
+}
+
+// left are the parts of the present half windows that are to come at a time.
+func left(at int64) [2]float32 {
+	const h, d = 3600 / 2, daySeconds / 2
+	return [...]float32{hour: 1 - float32(at%h)/h, day: 1 - float32(at%d)/d}
+}
+
 // amount is what one message adds, by kind.
 type amount [kinds]float32
 
@@ -61,10 +73,10 @@ func (m *meter) roll(now int64) {
 	if now <= last {
 		return
 	}
+	is, was := halves(now), halves(last)
 	for w := range m.ring {
-		half := windowSeconds[w] / 2
 		r := &m.ring[w]
-		switch now/half - last/half {
+		switch is[w] - was[w] {
 		case 0:
 		case 1:
 			r[2], r[1], r[0] = r[1], r[0], [kinds]count{}
@@ -78,7 +90,9 @@ func (m *meter) roll(now int64) {
 	for k := range m.leak {
 		m.leak[k] *= decay
 	}
-	m.away *= decayOver(now-last, 3600)
+	if m.away > 0 {
+		m.away *= decayOver(now-last, 3600)
+	}
 	m.last = uint32(now)
 }
 
@@ -96,41 +110,44 @@ func decayOver(seconds int64, time float64) float32 {
 // that comes late goes where it belongs.
 func (m *meter) add(at int64, a *amount) {
 	m.messages++
-	last := int64(m.last)
+	var ago [2]int64
+	var days int64
+	share := float32(1)
+	if last := int64(m.last); at < last {
+		is, was := halves(last), halves(at)
+		ago = [...]int64{is[hour] - was[hour], is[day] - was[day]}
+		days = last/daySeconds - at/daySeconds
+		share = decayOver(last-at, leakTime)
+	}
 	for w := range m.ring {
-		half := windowSeconds[w] / 2
-		ago := last/half - at/half
-		if ago >= int64(len(m.ring[w])) {
+		if ago[w] >= int64(len(m.ring[w])) {
 			continue
 		}
-		r := &m.ring[w][ago]
+		r := &m.ring[w][ago[w]]
 		for k, n := range a {
 			r[k] = r[k].plus(n, m.messages)
 		}
 	}
-	share := decayOver(last-at, leakTime)
 	for k, n := range a {
 		m.leak[k] += n * share
 	}
-	if ago := last/daySeconds - at/daySeconds; ago < historyDays {
-		m.history[ago] = addHistory(m.history[ago], a[sent], m.messages)
+	if days < historyDays {
+		m.history[days] = addHistory(m.history[days], a[sent], m.messages)
 	}
 }
 
-// sums are the windows at the time of the last roll.
-func (m *meter) sums() (s table) {
+// sums fills in the windows at the time of the last roll.
+func (m *meter) sums(s *table) {
+	part := left(int64(m.last))
 	for w := range m.ring {
-		half := windowSeconds[w] / 2
-		part := 1 - float32(int64(m.last)%half)/float32(half)
 		r := &m.ring[w]
 		for k := range kinds {
-			s[k][w] = r[0][k].float() + r[1][k].float() + r[2][k].float()*part
+			s[k][w] = r[0][k].float() + r[1][k].float() + r[2][k].float()*part[w]
 		}
 	}
 	for k := range kinds {
 		s[k][leaky] = m.leak[k]
 	}
-	return s
 }
 
 // turn takes the maximum of the last day into the record when a new day has
@@ -154,12 +171,17 @@ func (m *meter) turn(t *tuning, s *scale, client uint16) {
 	m.shiftHistory(days)
 }
 
-// learn takes the sums into the maximum of today.
-func (m *meter) learn(s *table) {
+// learn takes the sums into the maximum of today; with apart, only what was not
+// refused of those sent and fresh.
+func (m *meter) learn(s *table, apart bool) {
 	for k := range kinds {
 		for w := range windows {
-			if s[k][w] > m.today[k][w].float() {
-				m.today[k][w] = toLevel(s[k][w])
+			n := s[k][w]
+			if apart && k != refused {
+				n -= s[refused][w]
+			}
+			if n > 0 && n > m.today[k][w].float() {
+				m.today[k][w] = toLevel(n)
 			}
 		}
 	}
@@ -168,8 +190,9 @@ func (m *meter) learn(s *table) {
 // approve takes the present windows and the maximum of today into the record,
 // without regard to growth: an operator has called them legitimate.
 func (m *meter) approve() {
-	s := m.sums()
-	m.learn(&s)
+	var s table
+	m.sums(&s)
+	m.learn(&s, false)
 	for k := range kinds {
 		for w := range windows {
 			m.record[k][w] = max(m.record[k][w], m.today[k][w])
@@ -194,13 +217,23 @@ func (m *meter) shiftHistory(days int) {
 }
 
 // addHistory adds n to a number in eight bits, eight steps to each doubling;
-// dither decides on the rounding.
+// dither decides between the two steps that the sum lies between.
 func addHistory(h uint8, n float32, dither uint32) uint8 {
 	if n <= 0 {
 		return h
 	}
-	x := float32(math.Log2(float64(1+historyOf(h)+n))) * 8
-	return uint8(min(255, x+float32(dither*0x9E3779B1>>8)/(1<<24)))
+	sum := historyTable[h] + n
+	for h < 255 && sum >= historyTable[h+1] {
+		h++
+	}
+	if h == 255 {
+		return h
+	}
+	step := historyTable[h+1] - historyTable[h]
+	if sum-historyTable[h] > step*float32(dither*0x9E3779B1>>8)/(1<<24) {
+		h++
+	}
+	return h
 }
 
 // historyOf is the number of recipients that h stands for.

@@ -114,9 +114,10 @@ func (w *Watch) apply(now time.Time, n *note, ours bool) (score float32) {
 	}
 	msg := message{
 		client: n.client, user: n.user, sender: n.sender, rcpts: n.rcpts, alone: n.alone,
-		floor: func(sc scope, name string) *table { return w.rules.floor(sc, name, now) },
+		floor: w.rules.floors(now),
 	}
-	found := w.engine.count(n.at, &msg)
+	var found scores
+	w.engine.count(n.at, &msg, &found)
 	if !ours {
 		return 0
 	}

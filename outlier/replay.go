@@ -33,13 +33,16 @@ func (r *Replay) Message(at int64, sender, client string, rcpts []string, refuse
 		// recipient makes the others known matters more than who it was.
 		r.rcpts = append(r.rcpts, recipient{hash: r.engine.seed.hash(name), refused: i < refused, took: refused < len(rcpts)})
 	}
-	now := time.Unix(at, 0)
-	found := r.engine.count(at, &message{
+	var found scores
+	r.engine.count(at, &message{
 		client: client, sender: sender, rcpts: r.rcpts, alone: r.rules.exemptSender(sender),
-		floor: func(sc scope, name string) *table { return r.rules.floor(sc, name, now) },
-	})
+		floor: r.rules.floors(time.Unix(at, 0)),
+	}, &found)
 	for i := range found.n {
 		f := &found.found[i]
+		if f.score == 0 {
+			continue
+		}
 		k, ladder := f.key(), &r.rules.Volume
 		if f.names {
 			ladder = &r.rules.Names

@@ -70,6 +70,9 @@ func (r *rules) mode(scope, name, client string) Mode {
 }
 
 func (r *rules) exemptSender(name string) bool {
+	if len(r.exempt) == 0 && len(r.exemptBelow) == 0 {
+		return false
+	}
 	_, domain, ok := cutLast(name, '@')
 	if !ok {
 		return false
@@ -83,6 +86,15 @@ func (r *rules) exemptSender(name string) bool {
 		}
 	}
 	return false
+}
+
+// floors gives what an operator expects of each at a time; nil when nothing of
+// anybody.
+func (r *rules) floors(now time.Time) func(sc scope, name string) *table {
+	if len(r.Sender) == 0 && len(r.Client) == 0 {
+		return nil
+	}
+	return func(sc scope, name string) *table { return r.floor(sc, name, now) }
 }
 
 // floor is what an operator expects of a sender or client at a time; nil when

@@ -214,8 +214,9 @@ func (w *Watch) pace(k stateKey, s *State, now time.Time) time.Duration {
 func (m *meter) wait(w int, limit float32) time.Duration {
 	later := *m
 	step := windowSeconds[w] / 30
+	var s table
 	for i := int64(0); i < 45; i++ {
-		if s := later.sums(); s[sent][w] < limit || s[sent][w] == 0 {
+		if later.sums(&s); s[sent][w] < limit || s[sent][w] == 0 {
 			return time.Duration(i*step) * time.Second
 		}
 		later.roll(int64(later.last) + step)
