@@ -41,8 +41,8 @@ func TestHistoryAddsUp(t *testing.T) {
 }
 
 func TestSenderTakesFewOctets(t *testing.T) {
-	// Beside the entry: the name, its place in the index (12 octets at a load of
-	// a half at least).
+	// Beside the entry: the name, its slot in the index (8 octets, at a load of
+	// a third at least).
 	if got := unsafe.Sizeof(entry{}) + 32 + 24; got > 200 {
 		t.Errorf("a sender takes %d octets, at most 200 wanted", got)
 	}

@@ -26,7 +26,7 @@ type clientInfo struct {
 
 type top struct {
 	e    *entry
-	name string
+	hash uint64
 }
 
 // message is one transaction as the engine sees it.
@@ -175,7 +175,7 @@ func (g *engine) wide(now int64, c *clientInfo, msg *message, sc scope, name str
 // wideMeters gives the meters of a user or client. Those of a client are at
 // hand: every message needs them, and they are never given up.
 func (g *engine) wideMeters(c *clientInfo, sc scope, name string, names scope, now int64) (e, n *entry) {
-	if sc == ofClient && c.volume.is(sc, name) && c.names.is(names, name) {
+	if sc == ofClient && c.volume.is(sc.hash(c.hash)) && c.names.is(names.hash(c.hash)) {
 		return c.volume, c.names
 	}
 	e, _ = g.roster.get(sc, name, c.num, now)
@@ -205,14 +205,14 @@ func (c *clientInfo) topOfUser(name string) *top {
 // update puts sender in the place of one that has sent less of late; sender may
 // be nil.
 func (t *top) update(sender *entry, now int64) {
-	if !t.e.is(ofSender, t.name) {
+	if !t.e.is(t.hash) {
 		t.e = nil // its place has been given to another
 	}
 	if t.e != nil {
 		t.e.roll(now)
 	}
 	if sender != nil && (t.e == nil || sender.recent() >= t.e.recent()) {
-		*t = top{sender, sender.name}
+		*t = top{sender, sender.hash}
 	}
 }
 

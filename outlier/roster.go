@@ -14,16 +14,15 @@ const (
 // entry is one place of a roster.
 type entry struct {
 	meter
-	name   string
 	client uint16 // number of the client that it was first seen with
 	scope  scope
 	used   bool
+	hash   uint64 // of scope and name: stands for them, as two never have the same 64 bits
+	name   string
 }
 
-// is reports whether the place still belongs to that name; e may be nil.
-func (e *entry) is(sc scope, name string) bool {
-	return e != nil && e.used && e.scope == sc && e.name == name
-}
+// is reports whether the place still belongs to that hash; e may be nil.
+func (e *entry) is(hash uint64) bool { return e != nil && e.used && e.hash == hash }
 
 const slabSize = 1024
 
@@ -33,30 +32,36 @@ type roster struct {
 	seed  seed
 	max   int
 	slabs [][]entry
-	index map[uint64]uint32 // by hash
-	next  uint32            // first place that was never used
-	held  []int             // places by client
-	draw  uint64            // state of the draw of places to give up
+	index index
+	count int    // of entries
+	next  uint32 // first place that was never used
+	held  []int  // places by client
+	draw  uint64 // state of the draw of places to give up
 }
 
 func newRoster(s seed, max int) *roster {
-	return &roster{seed: s, max: max, index: map[uint64]uint32{}}
+	return &roster{seed: s, max: max, index: newIndex(max)}
 }
 
 func (r *roster) at(i uint32) *entry { return &r.slabs[i/slabSize][i%slabSize] }
 
-func (r *roster) hash(sc scope, name string) uint64 {
-	return r.seed.hash(name) ^ uint64(sc+1)*0x9E3779B97F4A7C15
-}
+func (r *roster) hash(sc scope, name string) uint64 { return sc.hash(r.seed.hash(name)) }
+
+// hash makes the hash of a scope and name from that of the name.
+func (sc scope) hash(name uint64) uint64 { return name ^ uint64(sc+1)*0x9E3779B97F4A7C15 }
 
 // find gives the entry of a name; nil when there is none.
-func (r *roster) find(sc scope, name string) *entry {
-	i, ok := r.index[r.hash(sc, name)]
-	if !ok {
-		return nil
-	}
-	if e := r.at(i); e.is(sc, name) {
-		return e
+func (r *roster) find(sc scope, name string) *entry { return r.search(r.hash(sc, name)) }
+
+func (r *roster) search(hash uint64) *entry {
+	for i := r.index.home(hash); r.index[i] != 0; i = r.index.next(i) {
+		place := uint32(r.index[i]&(1<<placeBits-1)) - 1
+		if r.index[i] != slotOf(hash, place) {
+			continue
+		}
+		if e := r.at(place); e.hash == hash {
+			return e
+		}
 	}
 	return nil
 }
@@ -65,16 +70,14 @@ func (r *roster) find(sc scope, name string) *entry {
 // have to be forgotten for that.
 func (r *roster) get(sc scope, name string, client uint16, now int64) (e *entry, isNew bool) {
 	h := r.hash(sc, name)
-	if i, ok := r.index[h]; ok {
-		if e := r.at(i); e.is(sc, name) {
-			return e, false
-		}
-		r.forget(i) // another name with the same 64 bits
+	if e := r.search(h); e != nil {
+		return e, false
 	}
 	i := r.place(client, now)
 	e = r.at(i)
-	*e = entry{meter: newMeter(now), name: name, client: client, scope: sc, used: true}
-	r.index[h] = i
+	*e = entry{meter: newMeter(now), name: name, hash: h, client: client, scope: sc, used: true}
+	r.index.add(slotOf(h, i))
+	r.count++
 	r.heldBy(client, 1)
 	return e, true
 }
@@ -137,7 +140,8 @@ func (r *roster) forget(i uint32) {
 	if !e.used {
 		return
 	}
-	delete(r.index, r.hash(e.scope, e.name))
+	r.index.remove(slotOf(e.hash, i))
+	r.count--
 	r.heldBy(e.client, -1)
 	*e = entry{}
 }
@@ -152,4 +156,4 @@ func (r *roster) all(f func(*entry) bool) {
 }
 
 // len is how many entries there are.
-func (r *roster) len() int { return len(r.index) }
+func (r *roster) len() int { return r.count }
