@@ -44,7 +44,9 @@ func (f Field) Text() string {
 }
 
 // Is reports whether the field has that name, in any case.
-func (f Field) Is(name string) bool { return strings.EqualFold(f.Name, name) }
+func (f Field) Is(name string) bool {
+	return len(f.Name) == len(name) && strings.EqualFold(f.Name, name) // both are US-ASCII
+}
 
 // Header is the fields of a message in their order.
 type Header []Field
