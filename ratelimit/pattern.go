@@ -37,8 +37,6 @@ func (s *domainSet) match(domain string) bool {
 	return false
 }
 
-func (s *domainSet) empty() bool { return len(s.exact)+len(s.parent) == 0 }
-
 // add takes a normalised "example.org" or "*.example.org".
 func (s *domainSet) add(pattern string) {
 	if parent, ok := strings.CutPrefix(pattern, "*."); ok {
