@@ -48,6 +48,7 @@ type recipient struct {
 type finding struct {
 	e        *entry // nil: not counted
 	names    bool   // the number of sender names, not their volume
+	scale    *scale
 	score    float32
 	evidence [kinds]evidence
 	sums     table
@@ -96,8 +97,8 @@ func (g *engine) count(now int64, msg *message, out *scores) {
 		e, isNew := g.roster.get(ofSender, msg.sender, c.num, now)
 		e.roll(now)
 		f := out.next()
-		g.take(f, now, e, &a, msg.expected(ofSender, msg.sender), &senderScale)
-		names[sent] = g.rise(f, &a, &senderScale)
+		g.take(f, now, e, &a, msg.expected(ofSender, msg.sender), g.scale(e))
+		names[sent] = g.rise(f, &a)
 		if isNew {
 			names[fresh] = 1
 		}
@@ -120,17 +121,17 @@ func (g *engine) count(now int64, msg *message, out *scores) {
 
 // rise is by how much a message has raised the score of its sender, up to the
 // first alarm.
-func (g *engine) rise(f *finding, a *amount, s *scale) float32 {
+func (g *engine) rise(f *finding, a *amount) float32 {
 	if f.score == 0 {
 		return 0
 	}
-	before := finding{e: f.e, floor: f.floor}
+	before := finding{e: f.e, scale: f.scale, floor: f.floor}
 	for k := range kinds {
 		for w := range windows {
 			before.sums[k][w] = f.sums[k][w] - a[k]
 		}
 	}
-	before.judge(&g.tuning, &before.sums, s)
+	before.judge(&g.tuning, &before.sums)
 	return max(0, min(1, f.score)-before.score)
 }
 
@@ -154,16 +155,16 @@ func (g *engine) amount(c *clientInfo, msg *message, a *amount) {
 // wide counts for a user or client, its volume and its sender names, and
 // reports whether that is out of the ordinary.
 func (g *engine) wide(now int64, c *clientInfo, msg *message, sc scope, name string, a, names *amount, sender *entry, out *scores) bool {
-	volume, nameScale, nameScope, t := &clientScale, &clientNamesScale, ofClientNames, &c.top
+	nameScale, nameScope, t := &clientNamesScale, ofClientNames, &c.top
 	if sc == ofUser {
-		volume, nameScale, nameScope, t = &senderScale, &userNamesScale, ofUserNames, c.topOfUser(name)
+		nameScale, nameScope, t = &userNamesScale, ofUserNames, c.topOfUser(name)
 	}
 	e, n := g.wideMeters(c, sc, name, nameScope, now)
 	e.roll(now)
 	f := out.next()
-	g.take(f, now, e, a, msg.expected(sc, name), volume)
+	g.take(f, now, e, a, msg.expected(sc, name), g.scale(e))
 	if t.update(sender, now); t.e != nil && f.score >= 1 {
-		f.without(&g.tuning, t.e, volume)
+		f.without(&g.tuning, t.e)
 	}
 	n.roll(now)
 	nf := out.next()
@@ -225,9 +226,9 @@ func (m *meter) recent() float32 {
 // look scores an entry as it is.
 func (g *engine) look(e *entry, floor *table, s *scale) (f finding) {
 	e.turn(&g.tuning, s, g.byNum[e.client].born)
-	f = finding{e: e, floor: floor}
+	f = finding{e: e, scale: s, floor: floor}
 	e.sums(&f.sums)
-	f.judge(&g.tuning, &f.sums, s)
+	f.judge(&g.tuning, &f.sums)
 	return f
 }
 
@@ -236,20 +237,20 @@ func (g *engine) look(e *entry, floor *table, s *scale) (f finding) {
 func (g *engine) take(f *finding, at int64, e *entry, a *amount, floor *table, s *scale) {
 	e.turn(&g.tuning, s, g.byNum[e.client].born)
 	e.add(min(at, int64(e.last)), a)
-	*f = finding{e: e, floor: floor}
+	*f = finding{e: e, scale: s, floor: floor}
 	e.sums(&f.sums)
-	f.judge(&g.tuning, &f.sums, s)
+	f.judge(&g.tuning, &f.sums)
 	e.learn(&f.sums, s.apart)
 }
 
 // judge fills in evidence and score, for sums that need not be those of f.
-func (f *finding) judge(t *tuning, sums *table, s *scale) {
-	f.e.judge(sums, f.floor, s, &f.evidence)
-	f.score = t.score(&f.e.meter, &f.evidence, s)
+func (f *finding) judge(t *tuning, sums *table) {
+	f.e.judge(sums, f.floor, f.scale, &f.evidence)
+	f.score = t.score(&f.e.meter, &f.evidence, f.scale)
 }
 
 // without scores anew as if the sender were not there.
-func (f *finding) without(t *tuning, sender *entry, s *scale) {
+func (f *finding) without(t *tuning, sender *entry) {
 	var theirs, rest table
 	sender.sums(&theirs)
 	for k := range kinds {
@@ -257,5 +258,5 @@ func (f *finding) without(t *tuning, sender *entry, s *scale) {
 			rest[k][w] = max(0, f.sums[k][w]-theirs[k][w])
 		}
 	}
-	f.judge(t, &rest, s)
+	f.judge(t, &rest)
 }

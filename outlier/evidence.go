@@ -9,8 +9,11 @@ type scale struct {
 	// width and slope say how far beyond the record a full alarm lies: width
 	// plus slope times the record.
 	width, slope table
-	// most is the evidence that a kind can give.
-	most [kinds]float32
+	// bend is the evidence of a kind beyond which only bentBy of it counts; 0:
+	// all counts. most is what a kind can give.
+	bend, most [kinds]float32
+	// grant is the share of what was sent that may be refused, whatever the record.
+	grant float32
 	// apart: what was refused does not raise the record of what was sent.
 	apart bool
 	// ease divides the score of who is new, see meter.ease; 0: of nobody.
@@ -67,13 +70,26 @@ func (m *meter) judge(sums, floor *table, s *scale, e *[kinds]evidence) {
 				continue // as most do
 			}
 			r := m.usual(k, w, floor, s)
+			if k == refused {
+				r = max(r, s.grant*sums[sent][w])
+			}
 			if v := (sums[k][w] - r) / (s.width[k][w] + s.slope[k][w]*r); v > worst.value {
 				worst = evidence{v, w}
 			}
 		}
-		worst.value = min(worst.value, s.most[k])
+		if worst.value > 0 {
+			worst.value = s.limit(k, worst.value)
+		}
 		e[k] = worst
 	}
+}
+
+// limit bends and cuts off the evidence of a kind.
+func (s *scale) limit(k int, v float32) float32 {
+	if b := s.bend[k]; b > 0 && v > b {
+		v = b + (v-b)*bentBy
+	}
+	return min(v, s.most[k])
 }
 
 // usual is the record that a window is judged against. floor is what an
@@ -104,6 +120,8 @@ func (m *meter) ease(s *scale) float32 {
 	if s.ease == 0 {
 		return 1
 	}
-	age := int64(m.last)/daySeconds - int64(m.born)
-	return max(1, s.ease-(s.ease-1)*float32(age)/easeDays)
+	return max(1, s.ease-(s.ease-1)*float32(m.age())/easeDays)
 }
+
+// age is in days.
+func (m *meter) age() int { return int(int64(m.last)/daySeconds) - int(m.born) }

@@ -11,11 +11,18 @@ const (
 	youngDays         = 17
 	clientYoungDays   = 60
 	clientYoungGrowth = 1.5
-	// easeDays is how long a sender's score is eased, less from day to day.
+	// easeDays is how long a sender's score is eased, less from day to day, and
+	// newScale holds.
 	easeDays = 60
+	// bentBy is the part that counts of evidence beyond scale.bend.
+	bentBy = 0.15
+	// aloneNames is above the number of names in use within an hour of a client
+	// with one sender: the window tells it to half an hour.
+	aloneNames = 1.5
+	aloneTimes = 4
 )
 
-var youngGrowth = [kinds]float64{1.5, 0.5, 0.5}
+var youngGrowth = [kinds]float64{1.5, 1, 0.5}
 
 var senderScale = scale{
 	least: table{{2.07, 13.1, 242}, {3.88, 2.63, 6.01}, {0.293, 0.904, 0.708}},
@@ -24,7 +31,30 @@ var senderScale = scale{
 	most:  [kinds]float32{5.87, 7.89, 0.7},
 	apart: true,
 	ease:  1.6,
+	grant: 0.03,
 }
+
+// newScale judges senders and users in their first easeDays. They may well
+// write to all their colleagues for the first time: that alone needs several
+// times as many.
+var newScale = func() scale {
+	s := senderScale
+	s.bend[sent] = 0.6
+	return s
+}()
+
+// aloneScale judges the only sender of a client. No others stand beside it in
+// whose mail an attack would show, and there are few of its kind to cry wolf, so
+// that refusals count for aloneTimes as much, by themselves enough for an alert.
+var aloneScale = func() scale {
+	s := senderScale
+	for w := range windows {
+		s.width[refused][w] /= aloneTimes
+		s.slope[refused][w] /= aloneTimes
+	}
+	s.most[refused] = 1.2
+	return s
+}()
 
 var clientScale = scale{
 	least: table{{20, 60, 100}, {10, 20, 40}, {2, 4, 8}},
@@ -46,6 +76,7 @@ var clientNamesScale = scale{
 
 var userNamesScale = clientNamesScale
 
+// scaleOf gives the scale of a scope, for what does not depend on who it is.
 func scaleOf(sc scope) *scale {
 	switch sc {
 	case ofClient:
@@ -56,4 +87,24 @@ func scaleOf(sc scope) *scale {
 		return &clientNamesScale
 	}
 	return &senderScale
+}
+
+// scale gives the scale that an entry is judged by.
+func (g *engine) scale(e *entry) *scale {
+	switch {
+	case e.scope > ofUser:
+		return scaleOf(e.scope)
+	case e.age() < easeDays:
+		return &newScale
+	case e.scope == ofSender && g.alone(e):
+		return &aloneScale
+	}
+	return &senderScale
+}
+
+// alone reports whether no second sender of the client was ever in use within
+// the hour, as far as the record knows.
+func (g *engine) alone(e *entry) bool {
+	c := g.byNum[e.client]
+	return c.names.is(ofClientNames.hash(c.hash)) && c.names.record[refused][hour].float() < aloneNames
 }

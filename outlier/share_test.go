@@ -106,13 +106,15 @@ func suspended(n *sharedNode, sender string) bool {
 func TestNodesFindTogetherWhatOneWouldFind(t *testing.T) {
 	s := redistest.Start(t)
 	const from = "a@x.example"
-	find := func(nodes []*sharedNode, from string) int {
+	find := func(nodes []*sharedNode, client, from string) int {
 		for i := range 200 {
 			n := nodes[i%len(nodes)]
-			if n.Judge("shop", "", from).Refuse() {
+			if n.Judge(client, "", from).Refuse() {
 				return i
 			}
-			n.Observe(attack(i, from))
+			ev := attack(i, from)
+			ev.Client = client
+			n.Observe(ev)
 			for _, o := range nodes {
 				eventually(t, "the message to be known", func() bool { return o.messages(from) > i })
 			}
@@ -120,9 +122,9 @@ func TestNodesFindTogetherWhatOneWouldFind(t *testing.T) {
 		return 200
 	}
 	first := startNode(t, s.Addr)
-	alone := find([]*sharedNode{first}, "single@x.example")
+	alone := find([]*sharedNode{first}, "mill", "single@x.example")
 	nodes := []*sharedNode{first, startNode(t, s.Addr), startNode(t, s.Addr), startNode(t, s.Addr)}
-	spread := find(nodes, from)
+	spread := find(nodes, "shop", from)
 	t.Logf("one node: %d messages, four nodes: %d", alone, spread)
 	if spread > alone+max(1, alone/10) {
 		t.Errorf("four nodes let %d messages out, one %d", spread, alone)

@@ -112,7 +112,7 @@ func (w *Watch) row(now time.Time, k stateKey, e *entry) Row {
 func (w *Watch) present(now time.Time, e *entry) finding {
 	c := *e
 	c.roll(now.Unix())
-	return w.engine.look(&c, w.rules.floor(e.scope, e.name, now), scaleOf(e.scope))
+	return w.engine.look(&c, w.rules.floor(e.scope, e.name, now), w.engine.scale(&c))
 }
 
 func whole(f float32) int { return int(f + 0.5) }
@@ -193,7 +193,7 @@ func (w *Watch) Show(scope, name string) (*Detail, error) {
 	for i := historyDays - 1; i >= 0; i-- {
 		d.History = append(d.History, whole(historyOf(f.e.history[i])))
 	}
-	d.Explain = w.arguments(&f, scaleOf(e.scope))
+	d.Explain = w.arguments(&f)
 	d.Names = w.namesNow(now, k)
 	return d, nil
 }
@@ -215,37 +215,43 @@ func (w *Watch) namesNow(now time.Time, k stateKey) *NamesNow {
 type Arguments struct {
 	Score       float64    `json:"score"`
 	Sensitivity float64    `json:"sensitivity"`
-	Ease        float64    `json:"ease"`  // divides the score of who is new; else 1
-	Parts       []Argument `json:"parts"` // of sent, new and refused recipients
+	Ease        float64    `json:"ease"`            // divides the score of who is new; else 1
+	Alone       bool       `json:"alone,omitempty"` // the only sender of its client
+	Parts       []Argument `json:"parts"`           // of sent, new and refused recipients
 }
 
 // Argument is the evidence of one kind: that of its strongest window,
-// (Now - Usual) / (Width + Slope * Usual), at most Most.
+// (Now - Usual) / (Width + Slope * Usual), of which beyond Bend only 15 % count, at
+// most Most.
 type Argument struct {
 	Kind   string  `json:"kind"`
 	Window string  `json:"window"`
 	Now    float64 `json:"now"`
 	Usual  float64 `json:"usual"`  // the record, or what everybody is granted, or what is expected
+	Grant  float64 `json:"grant"`  // of Usual the share of what was sent that may be refused, where that counts
 	Record float64 `json:"record"` // of these the record
 	Width  float64 `json:"width"`
 	Slope  float64 `json:"slope"`
+	Bend   float64 `json:"bend"` // 0: all counts
 	Most   float64 `json:"most"`
 	Value  float64 `json:"value"`
 }
 
-func (w *Watch) arguments(f *finding, s *scale) *Arguments {
-	a := &Arguments{Score: float64(f.score), Sensitivity: float64(w.engine.tuning.sensitivity), Ease: 1}
-	if ease := f.e.ease(s); ease > 1 {
-		a.Ease = float64(ease)
-	}
+func (w *Watch) arguments(f *finding) *Arguments {
+	s := f.scale
+	a := &Arguments{Score: float64(f.score), Sensitivity: float64(w.engine.tuning.sensitivity), Ease: float64(f.e.ease(s)), Alone: s == &aloneScale}
 	for k := range kinds {
 		i := f.evidence[k].window
-		a.Parts = append(a.Parts, Argument{
+		p := Argument{
 			Kind: kindNames[k], Window: windowNames[i], Now: float64(f.sums[k][i]),
 			Usual: float64(f.e.usual(k, i, f.floor, s)), Record: float64(f.e.record[k][i].float()),
-			Width: float64(s.width[k][i]), Slope: float64(s.slope[k][i]), Most: float64(s.most[k]),
+			Width: float64(s.width[k][i]), Slope: float64(s.slope[k][i]), Bend: float64(s.bend[k]), Most: float64(s.most[k]),
 			Value: float64(f.evidence[k].value),
-		})
+		}
+		if granted := float64(s.grant * f.sums[sent][i]); k == refused && granted > p.Usual {
+			p.Usual, p.Grant = granted, float64(s.grant)
+		}
+		a.Parts = append(a.Parts, p)
 	}
 	return a
 }
@@ -262,19 +268,34 @@ func (a *Arguments) String() string {
 		fmt.Fprintf(&b, " / %.2f, as it is new", a.Ease)
 	}
 	b.WriteString("; an alarm from 1 on\n")
+	if a.Alone {
+		fmt.Fprintf(&b, "its client has no other sender, so that refused recipients count %d times\n", aloneTimes)
+	}
 	for _, p := range a.Parts {
 		if p.Value == 0 {
 			fmt.Fprintf(&b, "%-8s within what is usual in every window\n", p.Kind)
 			continue
 		}
-		fmt.Fprintf(&b, "%-8s %.1f in %s, usual %.1f (record %.1f): (%.1f - %.1f) / (%.1f + %.2f x %.1f) = %.2f",
-			p.Kind, p.Now, p.Window, p.Usual, p.Record, p.Now, p.Usual, p.Width, p.Slope, p.Usual, (p.Now-p.Usual)/(p.Width+p.Slope*p.Usual))
-		if p.Value >= p.Most {
-			fmt.Fprintf(&b, ", counted as %.2f at most", p.Most)
-		}
-		b.WriteByte('\n')
+		p.write(&b)
 	}
 	return b.String()
+}
+
+func (p *Argument) write(b *strings.Builder) {
+	granted := ""
+	if p.Grant > 0 {
+		granted = fmt.Sprintf(", %.0f %% of what was sent", 100*p.Grant)
+	}
+	v := (p.Now - p.Usual) / (p.Width + p.Slope*p.Usual)
+	fmt.Fprintf(b, "%-8s %.1f in %s, usual %.1f (record %.1f%s): (%.1f - %.1f) / (%.1f + %.2f x %.1f) = %.2f",
+		p.Kind, p.Now, p.Window, p.Usual, p.Record, granted, p.Now, p.Usual, p.Width, p.Slope, p.Usual, v)
+	switch {
+	case p.Value >= p.Most:
+		fmt.Fprintf(b, ", counted as %.2f at most", p.Most)
+	case p.Bend > 0 && v > p.Bend:
+		fmt.Fprintf(b, ", of which %.2f and %.0f %% of the rest count while it is new: %.2f", p.Bend, 100*bentBy, p.Value)
+	}
+	b.WriteByte('\n')
 }
 
 // Explain gives the arithmetic of the present score.

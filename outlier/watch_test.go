@@ -79,13 +79,15 @@ func (r *rig) send(client, user, from string, n int, span time.Duration, bad int
 	return out
 }
 
-// ordinary lets a sender write some mail to the same few people for so many days.
-func (r *rig) ordinary(client, user, from string, days, each int) {
+// ordinary lets senders write some mail to the same few people for so many days.
+func (r *rig) ordinary(client, user, from string, days, each int, others ...string) {
 	for range days {
 		for i := range each {
-			ev := event(client, user, from)
-			to(ev, fmt.Sprintf("colleague%d@y.example", i), false)
-			r.Observe(ev)
+			for _, from := range append(others, from) {
+				ev := event(client, user, from)
+				to(ev, fmt.Sprintf("colleague%d@y.example", i), false)
+				r.Observe(ev)
+			}
 			r.at = r.at.Add(8 * time.Hour / time.Duration(each))
 		}
 		r.at = r.at.Add(16 * time.Hour)
@@ -178,7 +180,7 @@ func TestLadderTakesItsStepsAndEachEnds(t *testing.T) {
 
 func TestRefusedRecipientsSuspendAtOnce(t *testing.T) {
 	r := newRig(t, nil)
-	r.ordinary("shop", "", "a@x.example", 70, 5)
+	r.ordinary("shop", "", "a@x.example", 70, 5, "b@x.example")
 	out := r.send("shop", "", "a@x.example", 200, time.Hour, 20)
 	if c, ok := r.said(Sender, "a@x.example", Suspended); !ok || !strings.Contains(c.Reason, "% refused") || out > 40 {
 		t.Errorf("%d out, %+v", out, c)
@@ -242,7 +244,7 @@ func TestShadowReportsAndDefersNothing(t *testing.T) {
 		"of the sender": func(c *Config) { c.Sender = map[string]Expectation{"a@x.example": {Mode: Shadow}} },
 	} {
 		r := newRig(t, change)
-		r.ordinary("shop", "", "a@x.example", 70, 5)
+		r.ordinary("shop", "", "a@x.example", 70, 5, "b@x.example")
 		if out := r.send("shop", "", "a@x.example", 300, time.Hour, 20); out != 300 {
 			t.Errorf("%s: %d of 300 went out", name, out)
 		}

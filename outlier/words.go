@@ -45,6 +45,10 @@ func (f *finding) volumeWords() string {
 	if len(parts) > 0 {
 		s += "; " + strings.Join(parts, ", ")
 	}
+	if e := &f.evidence[refused]; f.scale == &aloneScale && e.value > 0 {
+		s += fmt.Sprintf("; %.0f refused %s, %s, of the only sender of its client",
+			f.sums[refused][e.window], windowWords[e.window], f.usualMost(refused, e.window))
+	}
 	return s
 }
 
