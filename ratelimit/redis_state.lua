@@ -157,7 +157,7 @@ local function layOut(s)
     first = s[BASE] + unpack('>I5', log)
     last, amount = unpack(s[FORM], log, held * width + 1)
     last = last + s[BASE]
-    room = held > 0 and max(held, math.min(EXACT, floor(held * 1.5) + 2)) or 0
+    room = held > 0 and max(held, math.min(EXACT, floor(held * 1.5) + 1)) or 0
   end
   return pack('>I4BI6I6I8I6I6I6BI2I2I2c0', s[ID], s[KIND], s[BASE], s[NEAR], s[SUM], first, last, amount, 0, held,
     room, #share, share), sub(log, 1, held * width) .. string.rep('\0', (room - held) * width)
