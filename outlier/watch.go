@@ -161,7 +161,7 @@ func (w *Watch) judge(now time.Time, keys [3]stateKey, shadow bool) Verdict {
 		}
 		v := Verdict{Scope: k.scope, Name: k.name, Level: s.Level, Until: s.Until}
 		if s.Level == Throttled {
-			wait := w.pace(k, s, now)
+			wait := w.pace(k, s, now, !shadow)
 			if wait == 0 {
 				continue
 			}
@@ -191,8 +191,9 @@ func (w *Watch) admit(keys [3]stateKey) {
 }
 
 // pace is how long a throttled submitter must wait until it is back at its
-// usual pace; 0 when it may send now.
-func (w *Watch) pace(k stateKey, s *State, now time.Time) time.Duration {
+// usual pace; 0 when it may send now. Unless it will be told, any other wait is as
+// good.
+func (w *Watch) pace(k stateKey, s *State, now time.Time, told bool) time.Duration {
 	e := w.engine.roster.find(k.meterScope(), k.name)
 	if e == nil {
 		return 0
@@ -203,10 +204,23 @@ func (w *Watch) pace(k stateKey, s *State, now time.Time) time.Duration {
 	m.roll(now.Unix())
 	var wait time.Duration
 	for _, win := range [...]int{hour, day} {
-		usual := m.usual(sent, win, floor, sc)
-		wait = max(wait, m.wait(win, usual-float32(s.pending)))
+		limit := m.usual(sent, win, floor, sc) - float32(s.pending)
+		if m.below(win, limit) {
+			continue
+		}
+		if !told {
+			return time.Second
+		}
+		wait = max(wait, m.wait(win, limit))
 	}
 	return wait
+}
+
+// below reports whether window w holds less than limit, or nothing.
+func (m *meter) below(w int, limit float32) bool {
+	var s table
+	m.sums(&s)
+	return s[sent][w] < limit || s[sent][w] == 0
 }
 
 // wait is how long it takes until window w holds less than limit if nothing is
@@ -214,9 +228,8 @@ func (w *Watch) pace(k stateKey, s *State, now time.Time) time.Duration {
 func (m *meter) wait(w int, limit float32) time.Duration {
 	later := *m
 	step := windowSeconds[w] / 30
-	var s table
 	for i := int64(0); i < 45; i++ {
-		if later.sums(&s); s[sent][w] < limit || s[sent][w] == 0 {
+		if later.below(w, limit) {
 			return time.Duration(i*step) * time.Second
 		}
 		later.roll(int64(later.last) + step)
