@@ -17,7 +17,7 @@ type entry struct {
 	client uint16 // number of the client that it was first seen with
 	scope  scope
 	used   bool
-	hash   uint64 // of scope and name: stands for them, as two never have the same 64 bits
+	hash   uint64 // of scope and name: stands for them: of 200,000 two have the same keyed 64 bits once in a billion
 	name   string
 }
 

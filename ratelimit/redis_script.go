@@ -100,7 +100,7 @@ func isBroken(err error) bool {
 	if err == nil || errors.Is(err, context.DeadlineExceeded) {
 		return false
 	}
-	if network := (*net.OpError)(nil); errors.As(err, &network) {
+	if network, ok := errors.AsType[*net.OpError](err); ok {
 		return !network.Timeout()
 	}
 	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed) ||

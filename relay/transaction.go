@@ -93,11 +93,11 @@ func (s *session) mail(arg string) error {
 	}
 	s.chunksFailed, s.orphans = false, 0
 	s.recheckUser()
-	t := s.begin()
 	path, ok := cutKeyword(arg, "FROM:")
 	if !ok {
 		return s.fail(replySyntax("MAIL FROM:<address>"))
 	}
+	t := s.begin()
 	env, err := syntax.MailCommand(path)
 	r := s.unoffered(&env)
 	if err != nil {
