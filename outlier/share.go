@@ -60,6 +60,7 @@ type share struct {
 	mu      sync.Mutex
 	queue   [][]byte // notes in order
 	lost    int      // notes that found no room in the queue
+	pushed  int      // notes that others have pushed out of it, ever
 	states  map[stateKey]*State
 	gone    []stateKey
 	wake    chan struct{}
@@ -89,6 +90,7 @@ func (s *share) note(n *note, urgent bool) {
 	if len(s.queue) >= maxQueued {
 		s.queue = s.queue[1:]
 		s.lost++
+		s.pushed++
 	}
 	s.queue = append(s.queue, b)
 	nudge(s.wake)
@@ -230,7 +232,7 @@ func (s *share) send(ctx context.Context) error {
 	for _, st := range s.states {
 		states = append(states, st)
 	}
-	gone := s.gone
+	gone, pushed := s.gone, s.pushed
 	s.mu.Unlock()
 	ctx, cancel := context.WithTimeout(ctx, redisTimeout)
 	defer cancel()
@@ -254,10 +256,7 @@ func (s *share) send(ctx context.Context) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.queue = s.queue[min(len(notes), len(s.queue)):]
-	if len(s.queue) == 0 {
-		s.queue = nil
-	}
+	s.sent(len(notes), s.pushed-pushed)
 	s.gone = s.gone[len(gone):]
 	for _, st := range states {
 		k := stateKey{st.Scope, st.Name}
@@ -266,6 +265,17 @@ func (s *share) send(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// sent takes the first n notes out of the queue, of which some have been pushed
+// out meanwhile: those are not lost. s.mu is held.
+func (s *share) sent(n, pushed int) {
+	pushed = min(pushed, n)
+	s.lost = max(0, s.lost-pushed)
+	s.queue = s.queue[n-pushed:]
+	if len(s.queue) == 0 {
+		s.queue = nil
+	}
 }
 
 // joined yields notes one behind another, in entries of at most maxEntry octets.
