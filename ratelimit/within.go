@@ -13,9 +13,10 @@ type within struct {
 	context.Context // the parent
 	at              time.Time
 
-	once   sync.Once
-	timed  context.Context
+	mu     sync.Mutex
+	timed  context.Context // what Done belongs to; nil before
 	cancel context.CancelFunc
+	ended  bool
 }
 
 // newWithin makes one, which must be ended. It is the parent's brother where
@@ -31,8 +32,12 @@ func newWithin(ctx context.Context, d time.Duration) *within {
 	return w
 }
 
-// end gives the timer back. Whoever was handed the context must have returned.
+// end gives the timer back and ends the context, with all that others have made
+// of it and still use.
 func (w *within) end() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.ended = true
 	if w.cancel != nil {
 		w.cancel()
 	}
@@ -41,13 +46,29 @@ func (w *within) end() {
 func (w *within) Deadline() (time.Time, bool) { return w.at, true }
 
 func (w *within) Done() <-chan struct{} {
-	w.once.Do(func() { w.timed, w.cancel = context.WithDeadline(w.Context, w.at) })
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.timed == nil {
+		w.timed, w.cancel = context.WithDeadline(w.Context, w.at)
+		if w.ended {
+			w.cancel()
+		}
+	}
 	return w.timed.Done()
 }
 
+// Err is never nil once Done is closed: contexts made of this one rely on it.
 func (w *within) Err() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.timed != nil {
+		return w.timed.Err()
+	}
 	if err := w.Context.Err(); err != nil {
 		return err
+	}
+	if w.ended {
+		return context.Canceled
 	}
 	if time.Now().Before(w.at) {
 		return nil

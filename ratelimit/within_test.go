@@ -62,3 +62,23 @@ func TestWithin(t *testing.T) {
 		}
 	})
 }
+
+// A client library may still use what it has made of the context (to finish a
+// connection, say) when the call has ended.
+func TestWithinEndsWhatWasMadeOfIt(t *testing.T) {
+	for name, before := range map[string]bool{"made before the end": true, "made after it": false} {
+		w := newWithin(t.Context(), time.Hour)
+		if !before {
+			w.end()
+		}
+		child, cancel := context.WithTimeout(w, time.Minute)
+		defer cancel()
+		if before {
+			w.end()
+		}
+		<-child.Done()
+		if child.Err() != context.Canceled || w.Err() != context.Canceled {
+			t.Errorf("%s: %v and %v, want both canceled", name, child.Err(), w.Err())
+		}
+	}
+}
