@@ -25,11 +25,13 @@ func slogLine(json bool, at time.Time, e *mail.Event) string {
 	return b.String()
 }
 
-func checkTransactionLine(t *testing.T, at time.Time, e *mail.Event) {
+// checkTransactionLine holds the line to slog's. What room keeps of one line
+// must not be seen in the next.
+func checkTransactionLine(t *testing.T, room *lineRoom, at time.Time, e *mail.Event) {
 	t.Helper()
 	for _, json := range []bool{false, true} {
 		want := slogLine(json, at, e)
-		if got := string(appendTransaction(nil, json, at, e)); got != want {
+		if got := string(room.appendTransaction(nil, json, at, e)); got != want {
 			t.Fatalf("line\n%s\nslog\n%s", got, want)
 		}
 	}
@@ -43,6 +45,7 @@ func FuzzTransactionLineIsThatOfSlog(f *testing.F) {
 	f.Add("a b\na=b\na\"b\na\\b\n\x00\n\x7f\n\u2028\n\u00a0\n\ufffd\n\xff\n\xc3(\n\U0001f600\ta\r=", int64(1767323045100000000), 9, -12345, -7)
 	f.Add("\n\n\n\n\n\n\n\n\n\n\n", int64(999999), 1, 0, 0)
 	f.Add(strings.Repeat("ü \n", 20), int64(-1), 6, 0, 0)
+	var room lineRoom
 	f.Fuzz(func(t *testing.T, text string, nanos int64, recipients, offset, code int) {
 		fields := strings.Split(text, "\n")
 		next := func() string {
@@ -56,17 +59,18 @@ func FuzzTransactionLineIsThatOfSlog(f *testing.F) {
 		for range recipients & 7 {
 			e.To = append(e.To, mail.RecipientEvent{Address: next()})
 		}
-		checkTransactionLine(t, at, e)
+		checkTransactionLine(t, &room, at, e)
 		e.Reply = next()
-		checkTransactionLine(t, at, e)
+		checkTransactionLine(t, &room, at, e)
 	})
 }
 
 // Each octet, alone in a field, in an address and in the reply.
 func TestTransactionLineQuotesEachOctetAsSlog(t *testing.T) {
+	var room lineRoom
 	for c := range 256 {
 		s := "a" + string([]byte{byte(c)}) + "b"
-		checkTransactionLine(t, time.Unix(1, 0).UTC(), &mail.Event{Helo: s, Reply: s, To: []mail.RecipientEvent{{Address: "x"}, {Address: s}}})
+		checkTransactionLine(t, &room, time.Unix(1, 0).UTC(), &mail.Event{Helo: s, Reply: s, To: []mail.RecipientEvent{{Address: "x"}, {Address: s}}})
 	}
 }
 
@@ -119,9 +123,10 @@ func TestObserverOfServeGoesPastSlog(t *testing.T) {
 
 // Runes of more than one octet that slog treats apart, and halves of runes.
 func TestTransactionLineQuotesRunesAsSlog(t *testing.T) {
+	var room lineRoom
 	for _, s := range []string{"\u2028", "\u2029", "\u00a0", "\u0085", "\u200b", "\ufeff", "\ufffd", "\u00fc", "\U0001f600",
 		"\xff", "\xc3(", "\xe2\x80", "\xed\xa0\x80", "\xf0\x9f\x98", "\u00fc=", "\u00fc\"", "\u00fc "} {
-		checkTransactionLine(t, time.Unix(1, 0).UTC(), &mail.Event{Helo: s, Reply: "a" + s, To: []mail.RecipientEvent{{Address: "x"}, {Address: s}}})
+		checkTransactionLine(t, &room, time.Unix(1, 0).UTC(), &mail.Event{Helo: s, Reply: "a" + s, To: []mail.RecipientEvent{{Address: "x"}, {Address: s}}})
 	}
 }
 
@@ -141,21 +146,31 @@ func TestObserverKeepsAttributesOfTheLogger(t *testing.T) {
 // A line costs no memory, quoted fields included.
 func TestTransactionLineAllocatesNothing(t *testing.T) {
 	e := transactionEvent()
+	var room lineRoom
 	b := make([]byte, 0, 4096)
 	for _, json := range []bool{false, true} {
-		if n := testing.AllocsPerRun(100, func() { appendTransaction(b, json, time.Unix(1, 0), e) }); n != 0 {
+		if n := testing.AllocsPerRun(100, func() { room.appendTransaction(b, json, time.Unix(1, 0), e) }); n != 0 {
 			t.Errorf("%v allocations a line", n)
 		}
 	}
 }
 
 func BenchmarkTransactionLine(b *testing.B) {
-	lines := NewLineWriter(io.Discard)
-	defer lines.Close()
-	o := NewLogObserver(slog.New(NewLogHandler(lines, false, slog.LevelInfo)))
-	e := transactionEvent()
-	b.ReportAllocs()
-	for b.Loop() {
-		o.Observe(e)
+	usual := transactionEvent()
+	usual.From, usual.To = "orders@shop.example", usual.To[:1]
+	for _, row := range []struct {
+		name string
+		json bool
+		e    *mail.Event
+	}{{"text", false, usual}, {"JSON", true, usual}, {"quoted addresses", false, transactionEvent()}} {
+		b.Run(row.name, func(b *testing.B) {
+			lines := NewLineWriter(io.Discard)
+			defer lines.Close()
+			o := NewLogObserver(slog.New(NewLogHandler(lines, row.json, slog.LevelInfo)))
+			b.ReportAllocs()
+			for b.Loop() {
+				o.Observe(row.e)
+			}
+		})
 	}
 }
