@@ -15,6 +15,7 @@ type Transaction struct {
 	Sender   string // key of the reverse-path; "<>" for null
 	Stream   string
 	Upstream string
+	// SourceIP and Domains matter only where a recipient was refused.
 	SourceIP netip.Addr // zero: the system chose
 	Domains  []string   // of reverse-path, header From and signatures
 	// Recipients that the upstream was asked about.
@@ -155,23 +156,20 @@ func (h *History) Add(t *Transaction) {
 			c.Refused++
 		}
 	}
-	_, old := h.entities[entityKey{aSender, t.Sender, t.Stream}]
-	newName := uint32(0)
-	if !old {
-		newName = 1
-	}
-	s := h.count(entityKey{aSender, t.Sender, t.Stream}, t, c, 0)
+	s, newName := h.count(entityKey{aSender, t.Sender, t.Stream}, t, c, 0)
 	s.Client, s.User = t.Client, t.User
 	h.count(entityKey{aClient, t.Client, t.Stream}, t, c, newName)
 	if t.User != "" {
-		u := h.count(entityKey{aUser, t.User, t.Stream}, t, c, newName)
+		u, _ := h.count(entityKey{aUser, t.User, t.Stream}, t, c, newName)
 		u.Client = t.Client
 	}
 }
 
-func (h *History) count(k entityKey, t *Transaction, c tally, newNames uint32) *entity {
-	e := h.entities[k]
+// count counts a transaction for one entity; made is 1 where it is a new one.
+func (h *History) count(k entityKey, t *Transaction, c tally, newNames uint32) (e *entity, made uint32) {
+	e = h.entities[k]
 	if e == nil {
+		made = 1
 		if len(h.entities) >= maxEntities {
 			h.makeRoom()
 		}
@@ -188,7 +186,7 @@ func (h *History) count(k entityKey, t *Transaction, c tally, newNames uint32) *
 	b.Count.add(c)
 	b.Senders += newNames
 	e.sample(t, c)
-	return e
+	return e, made
 }
 
 // sample keeps the ids of a few transactions: refused ones before others, new
@@ -206,7 +204,8 @@ func (e *entity) sample(t *Transaction, c tally) {
 		}
 		drop = 0
 	}
-	e.Samples = append(slices.Delete(e.Samples, drop, drop+1), s)
+	copy(e.Samples[drop:], e.Samples[drop+1:])
+	e.Samples[maxSamples-1] = s
 }
 
 // fold moves the hours before a time into the past.

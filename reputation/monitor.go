@@ -73,9 +73,8 @@ type Monitor struct {
 	opts     Options
 	now      func() time.Time
 	resolver atomic.Pointer[Resolver]
-	queue    chan Transaction
+	intake   intake
 	wake     chan struct{}
-	dropped  atomic.Int64
 	saving   sync.Mutex
 
 	mu        sync.Mutex
@@ -103,7 +102,6 @@ type job struct {
 }
 
 const (
-	queueSize   = 8192
 	maxJobs     = 256
 	maxAsked    = 1000
 	askAgain    = 10 * time.Minute
@@ -117,7 +115,7 @@ const (
 // The error is one of the configuration.
 func NewMonitor(o Options) (*Monitor, error) {
 	m := &Monitor{
-		opts: o, now: o.Now, queue: make(chan Transaction, queueSize), wake: make(chan struct{}, 1), asked: map[string]time.Time{},
+		opts: o, now: o.Now, intake: intake{came: make(chan struct{}, 1)}, wake: make(chan struct{}, 1), asked: map[string]time.Time{},
 	}
 	if m.now == nil {
 		m.now = time.Now
@@ -185,15 +183,10 @@ func (m *Monitor) signal() {
 	}
 }
 
-// Note takes in a finished transaction. It is counted in the background, and
-// left out when that cannot keep up. Nothing of t may change afterwards.
-func (m *Monitor) Note(t Transaction) {
-	select {
-	case m.queue <- t:
-	default:
-		m.dropped.Add(1)
-	}
-}
+// Note takes in a finished transaction to those recipients, instead of which t
+// has none. It is counted in the background, and left out when that cannot keep
+// up. Recipients are copied; nothing else of t may change afterwards.
+func (m *Monitor) Note(t *Transaction, to []Recipient) { m.intake.add(t, to) }
 
 // Run watches until ctx ends, and then saves what it knows.
 func (m *Monitor) Run(ctx context.Context) {
@@ -210,12 +203,11 @@ func (m *Monitor) Run(ctx context.Context) {
 // to wake a goroutine for each would cost more than the counting.
 const gatherFor = 20 * time.Millisecond
 
-// count takes transactions off the queue.
+// count counts transactions as they come.
 func (m *Monitor) count(ctx context.Context) {
 	for {
 		select {
-		case t := <-m.queue:
-			m.take(&t)
+		case <-m.intake.came:
 		case <-ctx.Done():
 			return
 		}
@@ -229,15 +221,13 @@ func (m *Monitor) count(ctx context.Context) {
 	}
 }
 
-// takeQueued counts what waits in the queue.
+// takeQueued counts what waits.
 func (m *Monitor) takeQueued() {
-	for {
-		select {
-		case t := <-m.queue:
-			m.take(&t)
-		default:
-			return
+	for b := m.intake.take(); len(b.transactions) > 0; b = m.intake.take() {
+		for i := range b.transactions {
+			m.take(&b.transactions[i])
 		}
+		m.intake.done(b)
 	}
 }
 
@@ -351,7 +341,7 @@ func (m *Monitor) tell(e Event) {
 }
 
 func (m *Monitor) tellDropped() {
-	if n := m.dropped.Swap(0); n > 0 {
+	if n := m.intake.lost(); n > 0 {
 		m.tell(Event{Kind: EventDropped, Status: Warn, Subject: "transactions",
 			Text: fmt.Sprintf("%d transactions came faster than they could be counted; reports leave them out", n)})
 	}

@@ -550,8 +550,8 @@ func TestFloodStaysBounded(t *testing.T) {
 	go func() { defer close(done); r.Run(ctx) }()
 	reply := "550 5.7.1 listed " + strings.Repeat("x", 200)
 	for i := range flood {
-		r.Note(Transaction{Time: r.clock.now(), ID: fmt.Sprint(i), Client: "c", Sender: fmt.Sprintf("s%d@x.example", i), Stream: "main",
-			Recipients: []Recipient{refused(fmt.Sprintf("r%d@d%d.example", i, i), "listed-ip", "l", reply)}})
+		r.Note(&Transaction{Time: r.clock.now(), ID: fmt.Sprint(i), Client: "c", Sender: fmt.Sprintf("s%d@x.example", i), Stream: "main"},
+			[]Recipient{refused(fmt.Sprintf("r%d@d%d.example", i, i), "listed-ip", "l", reply)})
 	}
 	cancel()
 	<-done

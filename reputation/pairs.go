@@ -26,8 +26,8 @@ func newPairSet() *pairSet {
 
 // add remembers a pair, and reports whether it was known.
 func (p *pairSet) add(client, recipient string) bool {
-	h1 := fnv(p.Seeds[0], client, recipient)
-	h2 := fnv(p.Seeds[1], client, recipient) | 1
+	h1, h2 := fnv(p.Seeds, client, recipient)
+	h2 |= 1
 	now, old := true, true
 	for i := range uint64(pairHashes) {
 		bit := (h1 + i*h2) % pairBits
@@ -46,17 +46,23 @@ func (p *pairSet) add(client, recipient string) bool {
 	return now || old
 }
 
-// fnv hashes by FNV-1a from a seed, so that a saved set can be used again, and
-// mixes the end.
-func fnv(seed uint64, a, b string) uint64 {
-	h := seed ^ 14695981039346656037
+// fnv hashes by FNV-1a from two seeds at once, so that a saved set can be used
+// again, and mixes the end.
+func fnv(seeds [2]uint64, a, b string) (uint64, uint64) {
+	h1, h2 := seeds[0]^14695981039346656037, seeds[1]^14695981039346656037
 	for i := range len(a) {
-		h = (h ^ uint64(a[i])) * 1099511628211
+		h1, h2 = fnvStep(h1, a[i]), fnvStep(h2, a[i])
 	}
-	h = (h ^ 0xff) * 1099511628211
+	h1, h2 = fnvStep(h1, 0xff), fnvStep(h2, 0xff)
 	for i := range len(b) {
-		h = (h ^ uint64(b[i])) * 1099511628211
+		h1, h2 = fnvStep(h1, b[i]), fnvStep(h2, b[i])
 	}
+	return fnvEnd(h1), fnvEnd(h2)
+}
+
+func fnvStep(h uint64, c byte) uint64 { return (h ^ uint64(c)) * 1099511628211 }
+
+func fnvEnd(h uint64) uint64 {
 	h ^= h >> 32
 	h *= 0xd6e8feb86659fd93
 	return h ^ h>>32

@@ -12,7 +12,7 @@ func (m *Monitor) take(t *Transaction) {
 	var opened, ended []*Listing
 	m.mu.Lock()
 	m.history.Add(t)
-	seen := map[string]bool{}
+	var seen map[string]bool
 	for i := range t.Recipients {
 		r := &t.Recipients[i]
 		if r.Relayed && len(m.book.listings) == 0 {
@@ -22,6 +22,9 @@ func (m *Monitor) take(t *Transaction) {
 		switch {
 		case r.Relayed:
 			if !seen[destination] {
+				if seen == nil {
+					seen = map[string]bool{}
+				}
 				seen[destination] = true
 				ended = append(ended, m.acceptedLocked(t, destination)...)
 			}

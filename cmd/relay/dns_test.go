@@ -426,12 +426,16 @@ func TestReputationReadsEvents(t *testing.T) {
 	}
 	lost := &mail.Event{Err: `up: greeting: host replied "554 5.7.1 Service unavailable; client [192.0.2.25] blocked using zen.spamhaus.org"`,
 		To: []mail.RecipientEvent{{Address: "a@mx.example", Rule: "upstream", Code: 451, Reply: "later"}, {Address: "b@mx.example", Rule: "limit x", Code: 450}}}
-	if rs := w.recipients(lost); len(rs) != 1 || rs[0].Class != "listed-ip" || rs[0].Code != 554 || rs[0].List != "spamhaus-zen" {
+	if rs := w.recipients(nil, lost); len(rs) != 1 || rs[0].Class != "listed-ip" || rs[0].Code != 554 || rs[0].List != "spamhaus-zen" {
 		t.Errorf("a refused connection gives %+v", rs)
 	}
 	event := &mail.Event{Time: time.Now(), ID: "t1", From: "x@example.org", Authors: []string{"x@example.org", "y@sub.example.org"},
 		Signed: []string{"example.org/s1"}, To: []mail.RecipientEvent{reply}}
-	if d := domainsOf(event); strings.Join(d, " ") != "example.org sub.example.org" {
-		t.Errorf("domains %q", d)
+	event.SourceIP = "192.0.2.25"
+	for _, to := range [][]reputation.Recipient{{{Code: 550}}, {{Relayed: true, Code: 250}, {Code: 550}}} {
+		got := transactionOf(event, to)
+		if strings.Join(got.Domains, " ") != "example.org sub.example.org" || got.SourceIP != netip.MustParseAddr("192.0.2.25") || got.Sender != "x@example.org" {
+			t.Errorf("%d recipients: %+v", len(to), got)
+		}
 	}
 }

@@ -84,11 +84,11 @@ func trustedGateways(f *config.File, gateways []netip.Addr) (warnings []string) 
 // gatewayWatch warns once when nearly all transactions come from one gateway.
 type gatewayWatch struct {
 	log      *slog.Logger
-	gateways []netip.Addr
+	gateways map[string]string // by their texts, of which those of IPv4 have two
 
 	mu      sync.Mutex
 	seen    int
-	through map[netip.Addr]int
+	through map[string]int
 	warned  bool
 }
 
@@ -98,26 +98,30 @@ const (
 )
 
 func newGatewayWatch(log *slog.Logger, gateways []netip.Addr) *gatewayWatch {
-	return &gatewayWatch{log: log, gateways: gateways, through: map[netip.Addr]int{}}
+	g := &gatewayWatch{log: log, gateways: map[string]string{}, through: map[string]int{}}
+	for _, ip := range gateways {
+		g.gateways[ip.String()] = ip.String()
+		if ip.Is4() {
+			g.gateways[netip.AddrFrom16(ip.As16()).String()] = ip.String() // as an IPv6 socket has it
+		}
+	}
+	return g
 }
 
 // Observe counts where a transaction came from.
 func (g *gatewayWatch) Observe(e *mail.Event) {
-	if len(g.gateways) == 0 {
+	if len(g.gateways) == 0 || e.ClientIP == "" {
 		return
 	}
-	ip, err := netip.ParseAddr(e.ClientIP)
-	if err != nil {
-		return
-	}
+	gateway := g.gateways[e.ClientIP]
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.warned {
 		return
 	}
 	g.seen++
-	if ip = ip.Unmap(); slices.Contains(g.gateways, ip) {
-		g.through[ip]++
+	if gateway != "" {
+		g.through[gateway]++
 	}
 	if g.seen < gatewayAfter {
 		return
@@ -126,7 +130,7 @@ func (g *gatewayWatch) Observe(e *mail.Event) {
 		if float64(n) >= gatewayShare*float64(g.seen) {
 			g.warned = true
 			g.log.Warn("nearly all clients arrive from one gateway, so that limits per address and networks of clients mean nothing",
-				"gateway", ip.String(), "transactions", n, "of", g.seen,
+				"gateway", ip, "transactions", n, "of", g.seen,
 				"remedy", "publish the port on the host's own network, or have the proxy send the PROXY protocol and set proxy_protocol_from")
 		}
 	}

@@ -102,9 +102,11 @@ func (j *judges) Observe(e *mail.Event) {
 		if e.To[i].Rule != "upstream" {
 			continue
 		}
+		if e.To[i].Code/100 == 2 {
+			j.held.Relayed(e.Stream, domainOf(e.To[i].Address))
+			continue
+		}
 		switch r := j.read(&e.To[i]); {
-		case r.Relayed:
-			j.held.Relayed(e.Stream, r.Domain)
 		case r.Class == string(upstream.NoSuchUser) && r.Code/100 == 5 && j.suppressions != nil && namesOne(e, r.Reply):
 			j.suppressions.Add(e.Stream, r.Address, r.Reply, 0)
 		case r.Class == string(upstream.RateLimited):

@@ -152,21 +152,31 @@ func (w *reputationWatch) tell(e reputation.Event, changed func(kind, to string)
 
 // Observe takes in what the upstream was asked about.
 func (w *reputationWatch) Observe(e *mail.Event) {
-	t := reputation.Transaction{
-		Time: e.Time, ID: e.ID, Client: e.Client, User: e.User, Sender: e.From, Stream: e.Stream, Upstream: e.Upstream, Domains: domainsOf(e),
-	}
-	t.SourceIP, _ = netip.ParseAddr(e.SourceIP)
-	t.Recipients = w.recipients(e)
-	if len(t.Recipients) > 0 {
-		w.monitor.Note(t)
+	var one [1]reputation.Recipient // as most have
+	if to := w.recipients(one[:0], e); len(to) > 0 {
+		t := transactionOf(e, to)
+		w.monitor.Note(&t, to)
 	}
 }
 
-// recipients are those that the upstream was asked about, or would have been
+// transactionOf is what the monitor needs to know beside the recipients.
+func transactionOf(e *mail.Event, to []reputation.Recipient) reputation.Transaction {
+	t := reputation.Transaction{Time: e.Time, ID: e.ID, Client: e.Client, User: e.User, Sender: e.From, Stream: e.Stream, Upstream: e.Upstream}
+	for i := range to {
+		if !to[i].Relayed { // it may be refused for what we are
+			t.Domains = domainsOf(e)
+			t.SourceIP, _ = netip.ParseAddr(e.SourceIP)
+			break
+		}
+	}
+	return t
+}
+
+// recipients appends those that the upstream was asked about, or would have been
 // had it not refused the connection.
-func (w *reputationWatch) recipients(e *mail.Event) (rs []reputation.Recipient) {
+func (w *reputationWatch) recipients(rs []reputation.Recipient, e *mail.Event) []reputation.Recipient {
 	refused := hostReplied(e.Err)
-	rs = make([]reputation.Recipient, 0, len(e.To)) // they are many or one, and mostly all asked about
+	rs = slices.Grow(rs, len(e.To)) // mostly all were asked about
 	for i := range e.To {
 		switch r := &e.To[i]; {
 		case r.Rule != "upstream":
@@ -251,7 +261,7 @@ func suspectsNow(events func(func(*mail.Event) error) error, streams []string, a
 		if e.Time.After(at) {
 			return nil
 		}
-		h.Add(&reputation.Transaction{Time: e.Time, ID: e.ID, Client: e.Client, User: e.User, Sender: e.From, Stream: e.Stream, Recipients: w.recipients(e)})
+		h.Add(&reputation.Transaction{Time: e.Time, ID: e.ID, Client: e.Client, User: e.User, Sender: e.From, Stream: e.Stream, Recipients: w.recipients(nil, e)})
 		return nil
 	})
 	return h.Suspects(streams, at, nil), err
