@@ -3,10 +3,12 @@
 package admin
 
 import (
+	"maps"
 	"net/http"
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -29,22 +31,20 @@ type Metrics struct {
 	changes      *prometheus.CounterVec
 	state        *prometheus.GaugeVec
 
-	mu    sync.RWMutex
-	known map[kind]*series
+	mu    sync.Mutex                       // held to add to known
+	known atomic.Pointer[map[kind]*series] // never changed, but replaced
 }
 
 // kind is what has counters of its own. All of it is from the configuration or a
 // fixed word, so that there are few.
-type kind struct {
-	client, stream, stage, outcome string
-	recipient                      bool // and then no stage
-}
+type kind struct{ client, stream, stage, outcome string }
 
 // series are the counters of a kind, found once: to find one by its labels costs
 // more than to count.
 type series struct {
 	count, octets prometheus.Counter
 	seconds       prometheus.Observer
+	recipients    func() prometheus.Counter // that ended as the transaction did; there from the first one on
 }
 
 // NewMetrics makes the counters; connections is how many are open now.
@@ -53,7 +53,6 @@ func NewMetrics(connections func() int64) *Metrics {
 		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels)
 	}
 	m := &Metrics{
-		known:        map[kind]*series{},
 		registry:     prometheus.NewRegistry(),
 		transactions: counter("relay_transactions_total", "Transactions by how they ended.", "client", "stream", "stage", "outcome"),
 		recipients:   counter("relay_recipients_total", "Recipients by how they ended.", "client", "stream", "outcome"),
@@ -70,6 +69,7 @@ func NewMetrics(connections func() int64) *Metrics {
 			Name: "relay_state", Help: "1 for the state that a part is in.",
 		}, []string{"part", "state"}),
 	}
+	m.known.Store(&map[kind]*series{})
 	m.registry.MustRegister(m.transactions, m.recipients, m.octets, m.refused, m.limits, m.classes, m.seconds, m.changes, m.state,
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "relay_connections", Help: "Open SMTP connections."},
 			func() float64 { return float64(connections()) }),
@@ -87,11 +87,19 @@ func (m *Metrics) Observe(e *mail.Event) {
 	} else if e.Outcome != mail.Aborted {
 		m.refused.WithLabelValues(strconv.Itoa(e.Code), kindOf(e.Rule)).Inc()
 	}
+	same := 0
 	for i := range e.To {
-		m.series(kind{client: e.Client, stream: e.Stream, outcome: e.To[i].Outcome, recipient: true}).count.Inc()
+		if outcome := e.To[i].Outcome; outcome == e.Outcome {
+			same++
+		} else {
+			m.recipients.WithLabelValues(e.Client, e.Stream, outcome).Inc()
+		}
 		if c := e.To[i].Class; c != "" {
 			m.classes.WithLabelValues(e.Upstream, c).Inc()
 		}
+	}
+	if same > 0 {
+		s.recipients().Add(float64(same))
 	}
 	for i := range e.Limits {
 		if l := &e.Limits[i]; l.Refused {
@@ -106,26 +114,28 @@ func (m *Metrics) Observe(e *mail.Event) {
 
 // series returns the counters of a kind, which are there from its first event on.
 func (m *Metrics) series(k kind) *series {
-	m.mu.RLock()
-	s := m.known[k]
-	m.mu.RUnlock()
-	if s != nil {
+	if s := (*m.known.Load())[k]; s != nil {
 		return s
 	}
-	if k.recipient {
-		s = &series{count: m.recipients.WithLabelValues(k.client, k.stream, k.outcome)}
-	} else {
-		s = &series{
-			count:   m.transactions.WithLabelValues(k.client, k.stream, k.stage, k.outcome),
-			seconds: m.seconds.WithLabelValues(k.outcome),
-		}
-		if k.outcome == mail.Relayed {
-			s.octets = m.octets.WithLabelValues(k.client, k.stream)
-		}
-	}
 	m.mu.Lock()
-	m.known[k] = s
-	m.mu.Unlock()
+	defer m.mu.Unlock()
+	known := maps.Clone(*m.known.Load())
+	if known[k] == nil {
+		known[k] = m.newSeries(k)
+		m.known.Store(&known)
+	}
+	return known[k]
+}
+
+func (m *Metrics) newSeries(k kind) *series {
+	s := &series{
+		count:      m.transactions.WithLabelValues(k.client, k.stream, k.stage, k.outcome),
+		seconds:    m.seconds.WithLabelValues(k.outcome),
+		recipients: sync.OnceValue(func() prometheus.Counter { return m.recipients.WithLabelValues(k.client, k.stream, k.outcome) }),
+	}
+	if k.outcome == mail.Relayed {
+		s.octets = m.octets.WithLabelValues(k.client, k.stream)
+	}
 	return s
 }
 

@@ -2,10 +2,12 @@ package admin
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -52,6 +54,7 @@ func TestMetricsCountEvents(t *testing.T) {
 		`relay_transactions_total{client="shop",outcome="relayed",stage="forward",stream="news"} 2`,
 		`relay_transactions_total{client="",outcome="rejected",stage="auth",stream=""} 1`,
 		`relay_recipients_total{client="shop",outcome="rejected",stream="news"} 2`,
+		`relay_recipients_total{client="shop",outcome="relayed",stream="news"} 2`,
 		`relay_relayed_bytes_total{client="shop",stream="news"} 2000`,
 		`relay_refusals_total{code="450",rule="limit"} 1`,
 		`relay_refusals_total{code="535",rule="password"} 1`,
@@ -66,10 +69,49 @@ func TestMetricsCountEvents(t *testing.T) {
 			t.Errorf("has no %s", want)
 		}
 	}
-	for _, unwanted := range []string{"secret-sender", "192.0.2.77", "reader@", `code="0"`} {
+	for _, unwanted := range []string{"secret-sender", "192.0.2.77", "reader@", `code="0"`, `relay_recipients_total{client="shop",outcome="deferred"`} {
 		if strings.Contains(body, unwanted) {
 			t.Errorf("has %s", unwanted)
 		}
+	}
+}
+
+// No event is lost while others are the first of their kind.
+func TestMetricsCountEventsAtOnce(t *testing.T) {
+	m := NewMetrics(func() int64 { return 0 })
+	var all sync.WaitGroup
+	for range 8 {
+		all.Go(func() {
+			for i := range 100 {
+				e := mail.Event{Client: fmt.Sprint("c", i%20), Stage: "forward", Outcome: mail.Relayed}
+				e.To = []mail.RecipientEvent{{Outcome: mail.Relayed}, {Outcome: mail.Deferred}, {Outcome: mail.Relayed}}
+				m.Observe(&e)
+			}
+		})
+	}
+	all.Wait()
+	_, body := get(t, Handler(m, nil), "GET", "/metrics")
+	for i := range 20 {
+		for _, want := range []string{
+			`relay_transactions_total{client="c%d",outcome="relayed",stage="forward",stream=""} 40`,
+			`relay_recipients_total{client="c%d",outcome="relayed",stream=""} 80`,
+			`relay_recipients_total{client="c%d",outcome="deferred",stream=""} 40`,
+		} {
+			if want := fmt.Sprintf(want, i); !strings.Contains(body, want+"\n") {
+				t.Errorf("has no %s", want)
+			}
+		}
+	}
+}
+
+// BenchmarkObserve is a message relayed to one recipient.
+func BenchmarkObserve(b *testing.B) {
+	m := NewMetrics(func() int64 { return 0 })
+	e := &mail.Event{Client: "shop", Stream: "news", Stage: "forward", Outcome: mail.Relayed, Code: 250, Rule: "upstream", Upstream: "out",
+		Size: 1000, Duration: 30 * time.Millisecond, To: []mail.RecipientEvent{{Address: "reader@example.net", Outcome: mail.Relayed}}}
+	b.ReportAllocs()
+	for b.Loop() {
+		m.Observe(e)
 	}
 }
 
