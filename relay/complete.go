@@ -30,12 +30,12 @@ func (t *transaction) ready() *mail.Reply {
 	return t.failed(stageRcpt, t.refusedBy, replyNoRecipients())
 }
 
-// intake makes ready to take the message.
-func (t *transaction) intake(dots bool) *intake {
+// intake makes ready to take the message, from now on.
+func (t *transaction) intake(now time.Time, dots bool) *intake {
 	t.stage = stageData
 	in := &t.in
 	in.begin(&t.snap.Message, t.s.srv.spool, dots)
-	in.pace = pace{began: time.Now(), grace: t.s.srv.rateGrace, timeout: t.snap.Timeouts.Data, rate: t.snap.Message.MinRate}
+	in.pace = pace{began: now, grace: t.s.srv.rateGrace, timeout: t.snap.Timeouts.Data, rate: t.snap.Message.MinRate}
 	return in
 }
 
@@ -141,7 +141,7 @@ func (t *transaction) chargeBody(octets int64) (rule string, r *mail.Reply) {
 	if !t.account.CountsBytes() {
 		return "", nil
 	}
-	ctx := until(t.s.ctx, t.snap.Timeouts.Limiter)
+	ctx := until(t.s.ctx, time.Now().Add(t.snap.Timeouts.Limiter))
 	if v := t.account.Body(ctx, octets); !v.OK {
 		return "limit " + v.Limit, t.limitReply(&v)
 	}
@@ -233,26 +233,26 @@ func (t *transaction) park() {
 const yieldAfter = 250 * time.Millisecond
 
 // yield gives the upstream connection back to those who wait for one.
-func (t *transaction) yield() {
-	if t.holds && time.Since(t.heldSince) >= yieldAfter && t.up.Wanted() {
+func (t *transaction) yield(now time.Time) {
+	if t.holds && now.Sub(t.heldSince) >= yieldAfter && t.up.Wanted() {
 		t.park()
 	}
 }
 
 // heldTooLong reports whether the upstream connection is to be given back even
 // if nobody waits for it.
-func (t *transaction) heldTooLong() bool {
-	return t.holds && time.Since(t.heldSince) >= t.snap.Timeouts.Park
+func (t *transaction) heldTooLong(now time.Time) bool {
+	return t.holds && now.Sub(t.heldSince) >= t.snap.Timeouts.Park
 }
 
 // parkBefore is when to look again whether the upstream connection is to be
 // given back, if that is before deadline.
-func (t *transaction) parkBefore(deadline time.Time) (at time.Time, park bool) {
+func (t *transaction) parkBefore(now, deadline time.Time) (at time.Time, park bool) {
 	if !t.holds {
 		return deadline, false
 	}
 	at = t.heldSince.Add(t.snap.Timeouts.Park)
-	if look := time.Now().Add(yieldAfter); look.Before(at) {
+	if look := now.Add(yieldAfter); look.Before(at) {
 		at = look
 	}
 	if at.Before(deadline) {

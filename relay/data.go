@@ -37,9 +37,10 @@ func (s *session) data() error {
 	}
 	s.dataBegan = true
 	s.reply(replyStartData())
-	in := t.intake(true)
+	now := time.Now()
+	in := t.intake(now, true)
 	defer in.close()
-	err := s.readMessage(in, func() (bool, error) {
+	err := s.readMessage(now, in, func() (bool, error) {
 		n, done := in.scan.feed(s.buf[s.r:s.w])
 		s.r += n
 		return done, nil
@@ -101,14 +102,15 @@ func (s *session) endTransaction(r *mail.Reply) error {
 	return s.refuse(r)
 }
 
-// readMessage reads into a large buffer until step says that the end is there.
-func (s *session) readMessage(in *intake, step func() (bool, error)) error {
-	if err := s.flush(); err != nil {
+// readMessage reads into a large buffer until step says that the end is there;
+// now is the present.
+func (s *session) readMessage(now time.Time, in *intake, step func() (bool, error)) error {
+	if err := s.flushAt(now); err != nil {
 		return err
 	}
 	s.widen()
 	defer s.narrow()
-	for {
+	for ; ; now = time.Now() {
 		before := s.buffered()
 		done, err := step()
 		in.pace.octets += int64(before - s.buffered())
@@ -120,7 +122,7 @@ func (s *session) readMessage(in *intake, step func() (bool, error)) error {
 		case in.pace.octets > in.cfg.MaxSize+excess:
 			return errTooMuch
 		}
-		if err := s.await(in.pace.next()); err != nil {
+		if err := s.await(now, in.pace.next(now)); err != nil {
 			if isTimeout(err) && in.pace.tooSlow() && s.ctx.Err() == nil {
 				return errTooSlow
 			}
@@ -139,8 +141,8 @@ type pace struct {
 }
 
 // next is the deadline of the next read.
-func (p *pace) next() time.Time {
-	deadline := time.Now().Add(p.timeout)
+func (p *pace) next(now time.Time) time.Time {
+	deadline := now.Add(p.timeout)
 	if slow := p.slowest(); !slow.IsZero() && slow.Before(deadline) {
 		return slow
 	}
@@ -199,7 +201,7 @@ func (s *session) bdat(arg string) error {
 		s.chunksFailed = !last
 		return s.discard(size, func() error { return s.notReady(t, r) })
 	}
-	t.chunked = t.intake(false)
+	t.chunked = t.intake(time.Now(), false)
 	return s.takeChunk(t, size, last)
 }
 
@@ -216,7 +218,7 @@ func (s *session) laterChunk(size int64) error {
 func (s *session) takeChunk(t *transaction, size int64, last bool) error {
 	in := t.chunked
 	left := size
-	err := s.readMessage(in, func() (bool, error) {
+	err := s.readMessage(time.Now(), in, func() (bool, error) {
 		p := s.buf[s.r:s.w]
 		p = p[:min(int64(len(p)), left)]
 		n, _ := in.scan.feed(p)
@@ -268,13 +270,14 @@ func (s *session) discard(n int64, answer func() error) error {
 		if n -= use; n == 0 {
 			return answer()
 		}
+		now := time.Now()
 		if deadline.IsZero() {
-			if err := s.flush(); err != nil {
+			if err := s.flushAt(now); err != nil {
 				return err
 			}
-			deadline = time.Now().Add(s.snap.Timeouts.Command)
+			deadline = now.Add(s.snap.Timeouts.Command)
 		}
-		if err := s.await(deadline); err != nil {
+		if err := s.await(now, deadline); err != nil {
 			return err
 		}
 	}

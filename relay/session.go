@@ -28,6 +28,7 @@ type session struct {
 	ctx  context.Context // ends when the connection is cut off
 
 	cancel    context.CancelFunc
+	undo      func() bool // undoCut
 	peer      mail.Peer
 	client    addrText   // the client's address
 	source    addrText   // ours towards the upstream, last
@@ -49,7 +50,8 @@ type session struct {
 	mu       sync.Mutex
 	waiting  bool // outside of a transaction, for the client's next octets
 	stopping bool
-	readBy   time.Time // the deadline that reads have; zero: another
+	readBy   time.Time // the deadline that reads have; zero: one that has passed, or none
+	onCut    func()    // what else to do when the session is cut off; nil: nothing
 }
 
 // errQuit ends a session whose last reply has been given.
@@ -107,7 +109,8 @@ var errStopping = errors.New("relay is stopping")
 func (s *session) line() ([]byte, error) {
 	var deadline time.Time
 	line, err := s.readLine(func() error {
-		if err := s.flush(); err != nil {
+		now := time.Now()
+		if err := s.flushAt(now); err != nil {
 			return err
 		}
 		s.narrow()
@@ -116,31 +119,36 @@ func (s *session) line() ([]byte, error) {
 			if s.peer.Helo == "" {
 				timeout = s.snap.Timeouts.Greeting
 			}
-			deadline = time.Now().Add(timeout)
+			deadline = now.Add(timeout)
 		}
-		return s.await(deadline)
+		return s.await(now, deadline)
 	})
 	s.endWait()
 	return line, err
 }
 
-// await reads more octets until deadline. While the client dawdles within a
-// transaction its upstream connection is given back.
-func (s *session) await(deadline time.Time) error {
+// await reads more octets until deadline; now is the present. While the client
+// dawdles within a transaction its upstream connection is given back.
+func (s *session) await(now, deadline time.Time) error {
 	for {
 		at, park := deadline, false
 		if s.tx != nil {
-			s.tx.yield()
-			at, park = s.tx.parkBefore(deadline)
+			s.tx.yield(now)
+			at, park = s.tx.parkBefore(now, deadline)
 		}
-		if err := s.beginWait(at); err != nil {
+		if err := s.beginRead(now, at); err != nil {
 			return err
 		}
 		err := s.fill()
-		if err == nil || !park || !isTimeout(err) {
+		if err == nil || !isTimeout(err) {
 			return err
 		}
-		if s.tx.heldTooLong() {
+		now = time.Now()
+		switch {
+		case now.Before(at): // an earlier deadline was left in place
+		case !park:
+			return err
+		case s.tx.heldTooLong(now):
 			s.tx.park()
 		}
 	}
@@ -149,28 +157,36 @@ func (s *session) await(deadline time.Time) error {
 // beginWait sets the deadline of the next read, and under TLS of what that may
 // have to write (a key update). It fails when the relay is stopping and this
 // session has nothing to finish, or has been cut off.
-func (s *session) beginWait(deadline time.Time) error {
+func (s *session) beginWait(deadline time.Time) error { return s.beginRead(deadline, deadline) }
+
+// beginRead is beginWait for a caller that reads again when it finds itself too
+// early. A deadline that is set, not passed by now and no later than the one asked
+// for stays: to set one costs as much as a short step of the dialog.
+func (s *session) beginRead(now, deadline time.Time) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.waiting = s.tx == nil
-	if s.stopping && s.waiting || s.ctx.Err() != nil {
+	switch {
+	case s.stopping && s.waiting || s.ctx.Err() != nil:
 		return errStopping
-	}
-	if s.peer.TLS.On() {
+	case s.peer.TLS.On():
 		s.writeBy = time.Time{}
 		return s.conn.SetDeadline(deadline)
-	}
-	if serves(s.readBy, deadline) {
+	case now.Before(s.readBy) && !s.readBy.After(deadline):
 		return nil
 	}
-	s.readBy = deadline.Add(lateness)
-	return s.conn.SetReadDeadline(s.readBy)
+	s.readBy = deadline
+	return s.conn.SetReadDeadline(deadline)
 }
 
+// endWait is called after each line, most of which were there already: only this
+// goroutine writes waiting, so that it may look without the lock.
 func (s *session) endWait() {
-	s.mu.Lock()
-	s.waiting = false
-	s.mu.Unlock()
+	if s.waiting {
+		s.mu.Lock()
+		s.waiting = false
+		s.mu.Unlock()
+	}
 }
 
 func (s *session) isStopping() bool {
@@ -196,6 +212,32 @@ func (s *session) cut() {
 	defer s.mu.Unlock()
 	s.cancel()
 	s.wake()
+	if s.onCut != nil {
+		s.onCut()
+		s.onCut = nil
+	}
+}
+
+// afterCut makes f what is called when the session is cut off, in place of what
+// was to be called before; f must not wait. undo reports whether f will not be called.
+func (s *session) afterCut(f func()) (undo func() bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ctx.Err() != nil {
+		f()
+		return func() bool { return false }
+	}
+	s.onCut = f
+	return s.undo
+}
+
+// undoCut is the undo of afterCut.
+func (s *session) undoCut() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	waited := s.onCut != nil
+	s.onCut = nil
+	return waited
 }
 
 // wake ends the present read; s.mu is held.

@@ -20,7 +20,9 @@ func newID(now time.Time) string {
 	var b [14]byte
 	binary.BigEndian.PutUint64(b[:8], uint64(now.UnixMilli())<<16)
 	binary.BigEndian.PutUint64(b[6:], rand.Uint64()) // which is seeded at random
-	return idEncoding.EncodeToString(b[:11])
+	var text [18]byte
+	idEncoding.Encode(text[:], b[:11])
+	return string(text[:])
 }
 
 // trace appends what we put before the message: Received (RFC 5321 s. 4.4) and, where

@@ -34,7 +34,7 @@ type transaction struct {
 	account *ratelimit.Account
 	up      *upstream.Transaction // outward, once it has begun
 	outward upstream.Transaction
-	upBy    deadline // of what the upstream is asked, under the session's context
+	upBy    term // of what the upstream is asked
 	// lost is the reply to all that follows once the upstream is lost.
 	lost     *mail.Reply
 	accepted []taken          // recipients that the upstream took
@@ -271,8 +271,9 @@ func (t *transaction) judgeRecipient(a *attempt) {
 // recipients takes those attempts that are still without a reply through the
 // limits and to the upstream, and records what came of each.
 func (t *transaction) recipients(batch []attempt) {
-	t.charge(batch)
-	t.ask(batch)
+	now := time.Now()
+	t.charge(now, batch)
+	t.ask(now, batch)
 	var back []int
 	for i := range batch {
 		a := &batch[i]
@@ -287,7 +288,7 @@ func (t *transaction) recipients(batch []attempt) {
 }
 
 // charge takes quota for all open attempts in one step of the store.
-func (t *transaction) charge(batch []attempt) {
+func (t *transaction) charge(now time.Time, batch []attempt) {
 	room := &t.room
 	open, which := room.open[:0], room.which[:0]
 	for i := range batch {
@@ -299,7 +300,7 @@ func (t *transaction) charge(batch []attempt) {
 	if len(open) == 0 {
 		return
 	}
-	ctx := until(t.s.ctx, t.snap.Timeouts.Limiter)
+	ctx := until(t.s.ctx, now.Add(t.snap.Timeouts.Limiter))
 	verdicts := t.account.Recipients(ctx, open, room.verdicts[:0])
 	room.open, room.which, room.verdicts = open, which, verdicts
 	for i := range verdicts {
@@ -314,7 +315,7 @@ func (t *transaction) charge(batch []attempt) {
 }
 
 // ask puts all open attempts to the upstream.
-func (t *transaction) ask(batch []attempt) {
+func (t *transaction) ask(now time.Time, batch []attempt) {
 	room := &t.room
 	rs, which := room.rcpts[:0], room.which[:0]
 	for i := range batch {
@@ -330,7 +331,7 @@ func (t *transaction) ask(batch []attempt) {
 		t.up = &t.outward
 		t.route.Upstream.BeginIn(t.up, t.route.Via, &t.env)
 	}
-	t.upBy.at = time.Now().Add(t.snap.Timeouts.Upstream)
+	t.upBy.at = now.Add(t.snap.Timeouts.Upstream)
 	replies, err := t.up.Recipients(&t.upBy, rs, room.replies[:0])
 	room.rcpts, room.which, room.replies = rs, which, replies
 	if err == nil {

@@ -14,7 +14,15 @@ type deadline struct {
 
 func (d deadline) Deadline() (time.Time, bool) { return d.at, true }
 
-// until is ctx for at most d, without the cost of a timer.
-func until(ctx context.Context, d time.Duration) context.Context {
-	return deadline{ctx, time.Now().Add(d)}
+// until is ctx with a deadline, without the cost of a timer.
+func until(ctx context.Context, at time.Time) context.Context { return deadline{ctx, at} }
+
+// term is the context of what a transaction asks the upstream: that of its
+// session, until at.
+type term struct {
+	deadline
+	s *session
 }
+
+// AfterFunc is what upstream.Watched asks for.
+func (t *term) AfterFunc(f func()) (stop func() bool) { return t.s.afterCut(f) }

@@ -59,11 +59,14 @@ func newWire(conn net.Conn, writeTimeout time.Duration) wire {
 func (w *wire) buffered() int { return w.w - w.r }
 
 // flush sends what replies have gathered.
-func (w *wire) flush() error {
+func (w *wire) flush() error { return w.flushAt(time.Now()) }
+
+// flushAt is flush for a caller that has just looked at the clock.
+func (w *wire) flushAt(now time.Time) error {
 	if len(w.out) == 0 {
 		return nil
 	}
-	if at := time.Now().Add(w.writeTimeout); !serves(w.writeBy, at) {
+	if at := now.Add(w.writeTimeout); !serves(w.writeBy, at) {
 		w.writeBy = at.Add(lateness)
 		w.conn.SetWriteDeadline(w.writeBy)
 	}

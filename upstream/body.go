@@ -86,7 +86,7 @@ func (w *bodyWriter) gather(p []byte) {
 
 // flush writes all in one write.
 func (w *bodyWriter) flush() (err error) {
-	if err := w.c.arm(w.ctx, w.c.h.cfg.DataTimeout); err != nil {
+	if err := w.c.arm(w.ctx, w.c.h.cfg.DataTimeout, writes); err != nil {
 		return err
 	}
 	if len(w.all) == 1 {
@@ -203,7 +203,7 @@ func (w *bodyWriter) sendFile(tcp *net.TCPConn, body *Content) error {
 }
 
 func (w *bodyWriter) copy(tcp *net.TCPConn, f *os.File, n int64, last bool) (int64, error) {
-	if err := w.c.arm(w.ctx, w.c.h.cfg.DataTimeout); err != nil {
+	if err := w.c.arm(w.ctx, w.c.h.cfg.DataTimeout, writes); err != nil {
 		return 0, err
 	}
 	w.last = last

@@ -27,8 +27,10 @@ type conn struct {
 	source   netip.Addr
 
 	born     time.Time
-	idle     time.Time       // since when
-	armed    time.Time       // the deadline that raw has
+	idle     time.Time // since when
+	readBy   time.Time // the deadlines that raw has
+	writeBy  time.Time
+	granted  time.Duration   // to a command and the first octets of its reply together; 0: they have come
 	watched  <-chan struct{} // the end of the context that ends the I/O; nil: none
 	off      func() bool     // ends that watch
 	cut      func()          // interrupt
@@ -67,9 +69,22 @@ func (c *conn) watch(ctx context.Context) {
 		return
 	}
 	c.unwatch()
-	if done != nil {
+	switch w, ok := ctx.(Watched); {
+	case done == nil:
+	case ok:
+		c.watched, c.off = done, w.AfterFunc(c.cut)
+	default:
 		c.watched, c.off = done, context.AfterFunc(ctx, c.cut)
 	}
+}
+
+// Watched is a context that calls a function when it ends, at less cost than
+// context.AfterFunc, whose promises it keeps but for two: it may call f at once
+// and in any goroutine, since f does not wait, and it needs to know of the last
+// f alone.
+type Watched interface {
+	context.Context
+	AfterFunc(f func()) (stop func() bool)
 }
 
 // unwatch ends the watch; when the context has ended meanwhile, the connection
@@ -78,7 +93,7 @@ func (c *conn) unwatch() {
 	if c.off != nil && !c.off() {
 		c.broken = true
 	}
-	c.watched, c.off = nil, nil
+	c.watched, c.off, c.granted = nil, nil, 0
 }
 
 // interrupt ends the I/O that is under way.
@@ -89,15 +104,36 @@ func (c *conn) interrupt() { c.raw.SetDeadline(past) }
 // that waits for nothing.
 const lateness = 50 * time.Millisecond
 
-// arm gives the I/O that follows d of time, less where ctx has a deadline.
-func (c *conn) arm(ctx context.Context, d time.Duration) error {
+// direction is what a deadline is for.
+type direction int
+
+const (
+	reads direction = 1 << iota
+	writes
+)
+
+// arm gives the I/O that follows d of time, less where ctx has a deadline. TLS
+// does both to do either.
+func (c *conn) arm(ctx context.Context, d time.Duration, dir direction) error {
 	at, late := earlier(ctx, d), min(lateness, d/16)
-	if c.armed.Before(at) || c.armed.Sub(at) > late {
-		c.armed = at.Add(late)
-		c.raw.SetDeadline(c.armed)
+	if c.raw != c.net {
+		dir = reads | writes
+	}
+	if dir&reads != 0 && !serves(c.readBy, at, late) {
+		c.readBy = at.Add(late)
+		c.raw.SetReadDeadline(c.readBy)
+	}
+	if dir&writes != 0 && !serves(c.writeBy, at, late) {
+		c.writeBy = at.Add(late)
+		c.raw.SetWriteDeadline(c.writeBy)
 	}
 	// The end of ctx may have been overwritten just now.
 	return ctx.Err()
+}
+
+// serves reports whether a deadline that is set will do where at is wanted.
+func serves(set, at time.Time, late time.Duration) bool {
+	return !set.Before(at) && set.Sub(at) <= late
 }
 
 // earlier is the deadline of ctx or d from now.
@@ -135,21 +171,23 @@ func (c *conn) flush(ctx context.Context, d time.Duration) error {
 	if c.r.Buffered() > 0 {
 		return fmt.Errorf("%w: a reply that nobody asked for", errGarbage)
 	}
-	if err := c.arm(ctx, d); err != nil {
+	if err := c.arm(ctx, d, reads|writes); err != nil {
 		return err
 	}
+	c.granted = d
 	_, err := c.net.Write(c.out)
 	c.out = c.out[:0]
 	return err
 }
 
-// reply reads one reply within d.
+// reply reads one reply within d, which begins with the command if that had d too.
 func (c *conn) reply(ctx context.Context, d time.Duration) (mail.Reply, error) {
-	if c.r.Buffered() == 0 {
-		if err := c.arm(ctx, d); err != nil {
+	if c.r.Buffered() == 0 && c.granted != d {
+		if err := c.arm(ctx, d, reads); err != nil {
 			return mail.Reply{}, err
 		}
 	}
+	c.granted = 0
 	return c.r.read()
 }
 

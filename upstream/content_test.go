@@ -362,5 +362,5 @@ func BenchmarkStuffing(b *testing.B) {
 
 type discardConn struct{ net.Conn }
 
-func (discardConn) Write(b []byte) (int, error) { return len(b), nil }
-func (discardConn) SetDeadline(time.Time) error { return nil }
+func (discardConn) Write(b []byte) (int, error)      { return len(b), nil }
+func (discardConn) SetWriteDeadline(time.Time) error { return nil }

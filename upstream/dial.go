@@ -231,7 +231,7 @@ func (c *conn) encrypt(ctx context.Context, plain bool) error {
 
 func (c *conn) handshake(ctx context.Context) error {
 	tc := tls.Client(c.raw, c.h.tls)
-	if err := c.arm(ctx, c.h.cfg.ConnectTimeout); err != nil {
+	if err := c.arm(ctx, c.h.cfg.ConnectTimeout, reads|writes); err != nil {
 		return err
 	}
 	if err := tc.HandshakeContext(ctx); err != nil {
