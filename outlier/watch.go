@@ -131,7 +131,11 @@ func (w *Watch) Judge(client, user, from string) Verdict {
 		w.mu.Unlock()
 		return Verdict{}
 	}
-	v := w.judge(w.clock.read(), stateKeys(client, user, from), false)
+	keys := stateKeys(client, user, from)
+	v := w.judge(w.clock.read(), keys, false)
+	if !v.Refuse() && from != "" {
+		w.admit(keys)
+	}
 	w.mu.Unlock()
 	w.tell()
 	return v
@@ -174,9 +178,6 @@ func (w *Watch) judge(now time.Time, keys [3]stateKey, shadow bool) Verdict {
 			v.left = max(v.Until.Sub(now), time.Second)
 		}
 		return v
-	}
-	if keys[2].name != "" {
-		w.admit(keys)
 	}
 	return Verdict{}
 }

@@ -462,18 +462,43 @@ func TestRefusedFloodDoesNotRaiseTheRecord(t *testing.T) {
 	}
 }
 
-func TestThrottledMessagesUnderWayCount(t *testing.T) {
-	r := newRig(t, nil)
-	r.ordinary("shop", "", "a@x.example", 70, 20)
-	r.send("shop", "", "a@x.example", 300, time.Hour, 0)
-	if r.state(Sender, "a@x.example") != Throttled {
-		t.Fatalf("%+v", r.changes)
+// throttled gives the state of a sender that may send at its usual pace again.
+func (r *rig) throttled(from string) *State {
+	r.t.Helper()
+	r.ordinary("shop", "", from, 70, 100)
+	for range 90 {
+		if r.state(Sender, from) < Throttled {
+			r.send("shop", "", from, 1, time.Minute, 0)
+		}
+	}
+	s := r.states[stateKey{Sender, from}]
+	if s == nil || s.Level != Throttled {
+		r.t.Fatalf("%+v", r.changes)
 	}
 	r.at = r.at.Add(3 * time.Hour)
+	return s
+}
+
+func TestThrottledMessagesUnderWayCount(t *testing.T) {
+	r := newRig(t, nil)
+	r.throttled("a@x.example")
 	n := 0
-	for !r.Judge("shop", "", "a@x.example").Refuse() {
-		if n++; n > 1000 {
-			t.Fatal("messages under way are not counted")
+	for ; n <= 1000 && !r.Judge("shop", "", "a@x.example").Refuse(); n++ {
+	}
+	if n < 5 || n > 100 { // which is usual in a day
+		t.Errorf("%d messages may be under way", n)
+	}
+}
+
+// Those that have come to their end are in the windows, and no longer under way.
+func TestThrottledMessagesThatEndedAreNotUnderWay(t *testing.T) {
+	for _, mode := range []Mode{Enforce, Shadow} {
+		r := newRig(t, func(c *Config) { c.Mode = mode })
+		s := r.throttled("a@x.example")
+		for i := range 10 {
+			if n := r.send("shop", "", "a@x.example", 1, time.Minute, 0); n != 1 || s.Level != Throttled || s.pending != 0 {
+				t.Fatalf("%s: message %d: %d went out, %d are under way, state %s", mode, i+1, n, s.pending, s.Level)
+			}
 		}
 	}
 }
