@@ -35,7 +35,8 @@ type keeper struct {
 	reseeded bool
 
 	mu      sync.Mutex
-	pending []byte // notes that are not in the file yet
+	pending []byte // a record of notes that is not in the file yet; see seal
+	spare   []byte // room for the next ones, empty
 	states  *os.File
 	written int64 // octets of states
 	dirty   bool  // states are to be synced
@@ -46,8 +47,13 @@ const (
 	statesName = "states.jsonl"
 	// maxLog is the size of the log of counts at which a new snapshot is due.
 	maxLog = 16 << 20
+	// recordHead is what begins a record: its size without that, and a checksum.
+	recordHead = 8
 	// maxPending bounds the notes in memory while the disk fails.
 	maxPending = 4 << 20
+	// maxSpare is the room that is kept for the notes of another second, while
+	// there are that many.
+	maxSpare = 2 << 20
 	// maxStates is the size at which the file of states is written anew.
 	maxStates = 4 << 20
 )
@@ -139,17 +145,21 @@ func (k *keeper) replay(w *Watch, file string, restored bool) error {
 	b = b[seedSize:]
 	var n note
 	var last int64
-	for len(b) >= 8 {
+	for len(b) >= recordHead {
 		size, sum := binary.LittleEndian.Uint32(b), binary.LittleEndian.Uint32(b[4:])
-		if int64(size) > int64(len(b)-8) || crc32.ChecksumIEEE(b[8:8+size]) != sum {
+		b = b[recordHead:]
+		if size == 0 || int64(size) > int64(len(b)) || crc32.ChecksumIEEE(b[:size]) != sum {
 			break
 		}
-		if err := n.decode(&reader{rest: b[8 : 8+size]}); err != nil {
-			return err
+		r := reader{rest: b[:size]}
+		for len(r.rest) > 0 {
+			if err := n.decode(&r); err != nil {
+				return err
+			}
+			w.apply(time.Unix(n.at, 0), &n, false)
+			last = max(last, n.at)
 		}
-		w.apply(time.Unix(n.at, 0), &n, false)
-		last = max(last, n.at)
-		b = b[8+size:]
+		b = b[size:]
 	}
 	w.clock.notBefore(time.Unix(last, 0))
 	return nil
@@ -162,12 +172,22 @@ func (k *keeper) note(n *note) {
 	if len(k.pending) > maxPending {
 		return // the disk has failed for long; note logged it
 	}
-	at := len(k.pending)
-	b := writer(append(k.pending, make([]byte, 8)...))
-	n.encode(&b)
-	binary.LittleEndian.PutUint32(b[at:], uint32(len(b)-at-8))
-	binary.LittleEndian.PutUint32(b[at+4:], crc32.ChecksumIEEE(b[at+8:]))
-	k.pending = b
+	if len(k.pending) == 0 {
+		k.pending = append(k.pending, make([]byte, recordHead)...)
+	}
+	n.encode((*writer)(&k.pending))
+}
+
+// seal makes a record of what is pending; one checksum for the notes of a second
+// costs less than one for each. Nil when there are none.
+func seal(pending []byte) []byte {
+	if len(pending) == 0 {
+		return nil
+	}
+	notes := pending[recordHead:]
+	binary.LittleEndian.PutUint32(pending, uint32(len(notes)))
+	binary.LittleEndian.PutUint32(pending[4:], crc32.ChecksumIEEE(notes))
+	return pending
 }
 
 // tick writes what has come, and a snapshot where one is due.
@@ -194,18 +214,22 @@ func (k *keeper) tick(w *Watch) {
 func (k *keeper) flush() {
 	k.mu.Lock()
 	notes, states := k.pending, k.states
-	k.pending = nil
+	k.pending, k.spare = k.spare, nil
 	if !k.dirty {
 		states = nil
 	}
 	k.dirty = false
 	k.mu.Unlock()
 	err := k.write(notes)
-	if err != nil {
-		k.mu.Lock()
-		k.pending = append(notes, k.pending...)
-		k.mu.Unlock()
+	k.mu.Lock()
+	if err != nil && len(k.pending) > 0 {
+		k.pending = append(notes, k.pending[recordHead:]...)
+	} else if err != nil {
+		k.pending = notes
+	} else if room := cap(notes); room <= maxSpare && len(notes) > room/16 {
+		k.spare = notes[:0]
 	}
+	k.mu.Unlock()
 	if states != nil {
 		if e := states.Sync(); err == nil && !errors.Is(e, os.ErrClosed) {
 			err = e
@@ -217,7 +241,10 @@ func (k *keeper) flush() {
 }
 
 func (k *keeper) write(notes []byte) error {
-	n, err := k.counts.Write(notes)
+	if len(notes) == 0 {
+		return nil
+	}
+	n, err := k.counts.Write(seal(notes))
 	if err != nil {
 		k.counts.Truncate(k.size) // the part that was written; it comes again
 		return err
@@ -269,7 +296,7 @@ func (k *keeper) snapshot(w *Watch) {
 	k.mu.Unlock()
 	w.mu.Unlock()
 	if err == nil {
-		old.Write(notes) // for a crash before the snapshot is in place
+		old.Write(seal(notes)) // for a crash before the snapshot is in place
 		old.Close()
 		err = writeFile(k.path(k.gen, "snap"), state.encode())
 	}

@@ -83,7 +83,7 @@ func newShare(w *Watch, s *Shared) *share {
 
 // note puts a transaction in the queue; Watch.mu is held.
 func (s *share) note(n *note, urgent bool) {
-	var b writer
+	b := make(writer, 0, n.room())
 	n.encode(&b)
 	s.mu.Lock()
 	defer s.mu.Unlock()
