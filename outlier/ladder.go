@@ -6,7 +6,7 @@ import (
 
 // step takes what a message has found to the ladder. w.mu is held.
 func (w *Watch) step(now time.Time, client string, f *finding) {
-	k, rule, ladder := f.key(), RuleVolume, &w.rules.Volume
+	rule, ladder := RuleVolume, &w.rules.Volume
 	if f.names {
 		rule, ladder = RuleNames, &w.rules.Names
 	}
@@ -19,6 +19,7 @@ func (w *Watch) step(now time.Time, client string, f *finding) {
 	if to == Normal {
 		return
 	}
+	k := f.key()
 	mode := w.rules.mode(k.scope, k.name, client)
 	if mode == Exempt {
 		return
@@ -110,10 +111,17 @@ func (w *Watch) enter(now time.Time, k stateKey, client string, to Level, rule s
 // current is the state of k after what has expired is gone; nil for none.
 func (w *Watch) current(k stateKey, now time.Time) *State {
 	s := w.states[k]
-	if s != nil && s.Level > Normal && !s.stands(now) {
-		w.end(s, now, CauseExpired, "", "its time is over")
+	if s != nil {
+		w.lapse(s, now)
 	}
 	return s
+}
+
+// lapse ends a state whose time is over.
+func (w *Watch) lapse(s *State, now time.Time) {
+	if s.Level > Normal && !s.stands(now) {
+		w.end(s, now, CauseExpired, "", "its time is over")
+	}
 }
 
 // end brings a state back to normal. What led to a throttled or suspended one

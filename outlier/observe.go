@@ -14,9 +14,8 @@ func (w *Watch) Observe(ev *mail.Event) {
 		return
 	}
 	w.mu.Lock()
+	defer w.unlock()
 	w.observe(ev)
-	w.mu.Unlock()
-	w.tell()
 }
 
 // observe reports whether the mail would have been deferred, had its state not
@@ -33,11 +32,13 @@ func (w *Watch) observe(ev *mail.Event) (shadowed bool) {
 	}
 	w.rcpts = n.rcpts[:0]
 	keys := stateKeys(ev.Client, ev.User, ev.From)
-	w.ended(keys)
-	if len(n.rcpts) > 0 && len(w.states) > 0 && w.judge(now, keys, true).Refuse() {
-		shadowed = true
-		n.away += len(n.rcpts)
-		n.rcpts = n.rcpts[:0]
+	if states, any := w.statesOf(&keys); any {
+		ended(&states)
+		if len(n.rcpts) > 0 && w.judge(now, &keys, &states, true).Refuse() {
+			shadowed = true
+			n.away += len(n.rcpts)
+			n.rcpts = n.rcpts[:0]
+		}
 	}
 	if len(ev.To) == 0 {
 		n.away = 1
@@ -53,18 +54,6 @@ func (w *Watch) observe(ev *mail.Event) (shadowed bool) {
 		w.share.note(&n, score >= urgentScore)
 	}
 	return shadowed
-}
-
-// ended notes that a message of throttled submitters has come to its end.
-func (w *Watch) ended(keys [3]stateKey) {
-	if len(w.states) == 0 {
-		return
-	}
-	for _, k := range keys {
-		if s := w.states[k]; s != nil && s.pending > 0 {
-			s.pending--
-		}
-	}
 }
 
 // note is what is remembered of one transaction: in the log of counts, and

@@ -44,9 +44,6 @@ type Options struct {
 // New makes a watch and reads what an earlier one has left in Options.Dir. Run
 // must be called for anything to be kept or shared.
 func New(cfg Config, o Options) (*Watch, error) {
-	if o.Now == nil {
-		o.Now = time.Now
-	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
@@ -127,18 +124,26 @@ func (w *Watch) Tick() {
 // AUTH, from is ""; user is "" without SASL; from is an Address.Key.
 func (w *Watch) Judge(client, user, from string) Verdict {
 	w.mu.Lock()
-	if len(w.states) == 0 {
-		w.mu.Unlock()
+	defer w.unlock()
+	keys := stateKeys(client, user, from)
+	states, any := w.statesOf(&keys)
+	if !any {
 		return Verdict{}
 	}
-	keys := stateKeys(client, user, from)
-	v := w.judge(w.clock.read(), keys, false)
+	v := w.judge(w.clock.read(), &keys, &states, false)
 	if !v.Refuse() && from != "" {
-		w.admit(keys)
+		admit(&states)
 	}
-	w.mu.Unlock()
-	w.tell()
 	return v
+}
+
+// unlock releases mu and tells what has changed meanwhile.
+func (w *Watch) unlock() {
+	news := len(w.queue) > 0
+	w.mu.Unlock()
+	if news {
+		w.tell()
+	}
 }
 
 // stateKeys are those that a message belongs to, the widest first; those
@@ -153,16 +158,32 @@ func stateKeys(client, user, from string) [3]stateKey {
 // nullSender is the Key of the null reverse-path, which belongs to no sender.
 const nullSender = "<>"
 
+// statesOf are the states of those that a message belongs to, nil where one has
+// none; any says whether one has.
+func (w *Watch) statesOf(keys *[3]stateKey) (states [3]*State, any bool) {
+	if len(w.states) == 0 {
+		return states, false
+	}
+	for i := range keys {
+		if keys[i].name != "" {
+			states[i] = w.states[keys[i]]
+			any = any || states[i] != nil
+		}
+	}
+	return states, any
+}
+
 // judge looks at the states that are in shadow, or at those that are not.
-func (w *Watch) judge(now time.Time, keys [3]stateKey, shadow bool) Verdict {
-	for _, k := range keys {
-		if k.name == "" {
+func (w *Watch) judge(now time.Time, keys *[3]stateKey, states *[3]*State, shadow bool) Verdict {
+	for i, s := range states {
+		if s == nil {
 			continue
 		}
-		s := w.current(k, now)
-		if s == nil || s.Shadow != shadow || s.Level < Throttled {
+		w.lapse(s, now)
+		if s.Shadow != shadow || s.Level < Throttled {
 			continue
 		}
+		k := keys[i]
 		v := Verdict{Scope: k.scope, Name: k.name, Level: s.Level, Until: s.Until}
 		if s.Level == Throttled {
 			wait := w.pace(k, s, now, !shadow)
@@ -183,10 +204,19 @@ func (w *Watch) judge(now time.Time, keys [3]stateKey, shadow bool) Verdict {
 }
 
 // admit notes a message of throttled submitters that is on its way.
-func (w *Watch) admit(keys [3]stateKey) {
-	for _, k := range keys {
-		if s := w.states[k]; s != nil && s.Level == Throttled {
+func admit(states *[3]*State) {
+	for _, s := range states {
+		if s != nil && s.Level == Throttled {
 			s.pending++
+		}
+	}
+}
+
+// ended notes that it has come to its end.
+func ended(states *[3]*State) {
+	for _, s := range states {
+		if s != nil && s.pending > 0 {
+			s.pending--
 		}
 	}
 }
