@@ -234,6 +234,9 @@ const yieldAfter = 250 * time.Millisecond
 
 // yield gives the upstream connection back to those who wait for one.
 func (t *transaction) yield(now time.Time) {
+	if t.heldSince.IsZero() {
+		t.heldSince = now
+	}
 	if t.holds && now.Sub(t.heldSince) >= yieldAfter && t.up.Wanted() {
 		t.park()
 	}

@@ -110,7 +110,7 @@ func (s *session) readMessage(now time.Time, in *intake, step func() (bool, erro
 	}
 	s.widen()
 	defer s.narrow()
-	for ; ; now = time.Now() {
+	for first := true; ; first = false {
 		before := s.buffered()
 		done, err := step()
 		in.pace.octets += int64(before - s.buffered())
@@ -121,6 +121,9 @@ func (s *session) readMessage(now time.Time, in *intake, step func() (bool, erro
 			return errBroken
 		case in.pace.octets > in.cfg.MaxSize+excess:
 			return errTooMuch
+		}
+		if !first {
+			now = time.Now()
 		}
 		if err := s.await(now, in.pace.next(now)); err != nil {
 			if isTimeout(err) && in.pace.tooSlow() && s.ctx.Err() == nil {

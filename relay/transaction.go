@@ -47,8 +47,9 @@ type transaction struct {
 	in       intake  // of the message, once data may come
 	chunked  *intake // in, once BDAT has begun
 
-	// holds: a connection of the upstream's is in use, since heldSince without
-	// a command for it.
+	// holds: a connection of the upstream's is in use. heldSince is when the
+	// first wait for the client began in which nothing was asked of it; zero
+	// before.
 	holds     bool
 	heldSince time.Time
 	// refusal is what the recipients got while none is accepted: the first 4yz,
@@ -340,7 +341,7 @@ func (t *transaction) ask(now time.Time, batch []attempt) {
 	if err != nil {
 		t.lose(err)
 	}
-	t.holds, t.heldSince = err == nil, time.Now()
+	t.holds, t.heldSince = err == nil, time.Time{}
 	for i, w := range which {
 		a := &batch[w]
 		a.rule = "upstream"
