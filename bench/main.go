@@ -1,13 +1,18 @@
 // Command bench measures the relay beside the floor, the least possible relay,
 // with a load source and a sink of its own, all on loopback.
 //
-//	go run ./bench [-quick] [-run REGEXP] [-time 2s] [-rounds 5] [-soak 10m] [-scale]
+//	go run ./bench [-quick] [-run REGEXP] [-time 2s] [-rounds 5] [-soak 10m] [-gobench FILE] [-scale]
 //
 // Source, sink, Redis, floor and relay share the machine's cores, so that only
 // the ratios travel between machines. Floor and relay take turns; a figure is
-// the median of the rounds, or counts over all of them. What was measured is
-// kept in bench/results, except by -quick, and set beside what was kept there
-// before.
+// the median of the rounds, or counts over all of them, and a ratio of rates is
+// the median of those of the rounds. What was measured is kept in bench/results,
+// except by -quick, and set beside what was kept there before. -gobench writes
+// each round as benchstat reads it:
+//
+//	go run ./bench -rounds 10 -run unsigned -gobench new.txt
+//	benchstat -col /side new.txt      # the relay beside the floor
+//	benchstat -filter /side:relay old.txt new.txt
 package main
 
 import (
@@ -45,6 +50,7 @@ type options struct {
 	list    bool
 	scaling bool
 	results string // folder
+	gobench string // file; "": none
 	keep    bool
 	runner  runner
 }
@@ -60,6 +66,7 @@ func parse(args []string, out io.Writer) (options, error) {
 	f.BoolVar(&o.list, "list", false, "print the names of the rows")
 	f.BoolVar(&o.scaling, "scale", false, "measure how cost grows, for docs/scale.md, in place of the rows")
 	f.StringVar(&o.results, "results", "bench/results", "`folder` of kept results; blank: keep none")
+	f.StringVar(&o.gobench, "gobench", "", "write the rounds to this `file` for benchstat")
 	f.StringVar(&o.runner.given, "relay", "", "measure this `program` instead of building cmd/relay")
 	f.DurationVar(&o.runner.duration, "time", 2*time.Second, "of one round")
 	f.IntVar(&o.runner.rounds, "rounds", 5, "of each row")
@@ -145,6 +152,9 @@ func (o *options) measure(ctx context.Context, chosen []row, out io.Writer) erro
 	rep.figures(out)
 	fmt.Fprintln(out)
 	below := rep.bars(out, earlier)
+	if err := o.storeRounds(&rep); err != nil {
+		return err
+	}
 	if err := o.store(&rep, out); err != nil {
 		return err
 	}

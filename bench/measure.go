@@ -15,12 +15,21 @@ type measure struct {
 	P99      float64 `json:"p99_ms"`
 	CPU      float64 `json:"cpu_ms"`   // of the process, per transaction
 	Peak     float64 `json:"peak_mib"` // resident memory
+	Rounds   []round `json:"rounds,omitempty"`
+}
+
+// round is what one round gave.
+type round struct {
+	Messages int     `json:"messages"`
+	Rate     float64 `json:"rate"`
+	CPU      float64 `json:"cpu_ms"`
+	P50      float64 `json:"p50_ms"`
 }
 
 // meter gathers the rounds of one process.
 type meter struct {
 	*subject
-	rates     []float64
+	rounds    []round
 	latencies []time.Duration
 	messages  int
 	used      time.Duration
@@ -40,9 +49,10 @@ func (m *meter) round(ctx context.Context, p *plan, d time.Duration, limit int) 
 	if err != nil {
 		return err
 	}
-	m.rates = append(m.rates, l.rate())
+	n := l.messages + l.refused
+	m.rounds = append(m.rounds, round{n, l.rate(), ms(after-before) / float64(max(n, 1)), ms(l.quantile(0.5))})
 	m.latencies = append(m.latencies, l.latencies...)
-	m.messages += l.messages + l.refused
+	m.messages += n
 	m.used += after - before
 	return nil
 }
@@ -55,16 +65,40 @@ func (m *meter) result() (measure, error) {
 	if m.messages == 0 {
 		return measure{}, fmt.Errorf("%s: no message went through", m.name)
 	}
-	slices.Sort(m.rates)
 	slices.Sort(m.latencies)
+	rates := make([]float64, len(m.rounds))
+	for i, r := range m.rounds {
+		rates[i] = r.Rate
+	}
 	return measure{
 		Messages: m.messages,
-		Rate:     m.rates[len(m.rates)/2],
+		Rate:     median(rates),
 		P50:      ms(quantile(m.latencies, 0.5)),
 		P99:      ms(quantile(m.latencies, 0.99)),
 		CPU:      ms(m.used) / float64(m.messages),
 		Peak:     float64(peak) / 1024,
+		Rounds:   m.rounds,
 	}, nil
+}
+
+// median of the figures, which it sorts.
+func median(figures []float64) float64 {
+	slices.Sort(figures)
+	return figures[len(figures)/2]
+}
+
+// throughputs is the ratio of the rates: the median of those of the rounds,
+// since both sides of a round met the same machine, which minutes later is a
+// faster or a slower one.
+func throughputs(relay, base measure) float64 {
+	if len(relay.Rounds) != len(base.Rounds) || len(relay.Rounds) == 0 {
+		return relay.Rate / base.Rate
+	}
+	ratios := make([]float64, len(relay.Rounds))
+	for i := range ratios {
+		ratios[i] = relay.Rounds[i].Rate / base.Rounds[i].Rate
+	}
+	return median(ratios)
 }
 
 func ms(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
@@ -92,7 +126,7 @@ func p99(m measure) float64  { return m.P99 }
 func peak(m measure) float64 { return m.Peak }
 
 func throughput(least, aim float64) bar {
-	return bar{"messages/s to base", true, least, aim, ratio(rate)}
+	return bar{"messages/s to base", true, least, aim, throughputs}
 }
 func processor(most, aim float64) bar { return bar{"CPU to base", false, most, aim, ratio(cpu)} }
 

@@ -76,10 +76,18 @@ func (r *report) figures(w io.Writer) {
 		}
 		m, f := row.Relay, row.Floor
 		fmt.Fprintf(t, "%.0f\t%s\t%s\t%.2f\t%s\t%s\t%.2f\t%s\t%.2f\t%s\t%.0f\t%s\t  %s\n",
-			m.Rate, number("%.0f", f.Rate), over(m.Rate, f.Rate), m.CPU, number("%.2f", f.CPU), over(m.CPU, f.CPU),
+			m.Rate, number("%.0f", f.Rate), number("%.2f", rateRatio(m, f)), m.CPU, number("%.2f", f.CPU), over(m.CPU, f.CPU),
 			m.P50, number("%.2f", f.P50), m.P99, number("%.2f", f.P99), m.Peak, number("%.0f", f.Peak), row.Row)
 	}
 	t.Flush()
+}
+
+// rateRatio is 0 where there is no base.
+func rateRatio(relay, base measure) float64 {
+	if base.Rate == 0 {
+		return 0
+	}
+	return throughputs(relay, base)
 }
 
 func number(format string, f float64) string {
