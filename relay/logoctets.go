@@ -39,31 +39,36 @@ var octetTraits = func() (all [256]traits) {
 	return all
 }()
 
-// ordinary reports that s has no traits. It looks at eight octets at a time:
-// nearly all values of nearly all lines are ordinary, and one by one they would
-// cost as much as the rest of the line.
+// ordinary reports that s has no traits; a text with "!" may be so and not be found.
+// It looks at eight octets at a time: nearly all values of nearly all lines are
+// ordinary, and one by one they would cost as much as the rest of the line.
+//
+// Eight octets are one number. An octet less n gets the highest bit where it was
+// below n, and elsewhere only if it had it before; the same finds an octet that
+// is 0 after those of one character were taken off by XOR.
 func ordinary(s string) bool {
 	if len(s) < 8 {
 		return traitsOf(s) == 0
 	}
-	for i := 0; i+8 < len(s); i += 8 {
-		if odd(s[i:]) {
-			return false
+	const ones, high = 0x0101010101010101, 0x8080808080808080
+	var found uint64
+	for i, last := 0, len(s)-8; ; i = min(i+8, last) {
+		x := first8(s[i:])
+		equals, backslash := x^ones*'=', x^ones*'\\'
+		found |= (x - ones*'#') &^ x // controls, space, '!' and '"'
+		found |= (equals - ones) &^ equals
+		found |= (backslash - ones) &^ backslash
+		found |= x | (x + ones) // from 0x7f on
+		if i == last {
+			return found&high == 0
 		}
 	}
-	return !odd(s[len(s)-8:])
 }
 
-// odd reports whether any of the first eight octets of s has a trait. It takes
-// them as one number: an octet less one, say, gets the highest bit where it was
-// 0, and elsewhere only if it had it before.
-func odd(s string) bool {
-	const ones, high = 0x0101010101010101, 0x8080808080808080
-	x := uint64(s[0]) | uint64(s[1])<<8 | uint64(s[2])<<16 | uint64(s[3])<<24 |
+// first8 is the first eight octets of s as a number; the compiler knows it as one
+// load.
+func first8(s string) uint64 {
+	_ = s[7]
+	return uint64(s[0]) | uint64(s[1])<<8 | uint64(s[2])<<16 | uint64(s[3])<<24 |
 		uint64(s[4])<<32 | uint64(s[5])<<40 | uint64(s[6])<<48 | uint64(s[7])<<56
-	mark, equals, backslash := x^ones*'"', x^ones*'=', x^ones*'\\'
-	found := (x - ones*'!') &^ x                                                                       // below '!'
-	found |= ((mark - ones) &^ mark) | ((equals - ones) &^ equals) | ((backslash - ones) &^ backslash) // 0 there
-	found |= x | (x + ones)                                                                            // above '~'
-	return found&high != 0
 }
