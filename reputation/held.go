@@ -2,6 +2,7 @@ package reputation
 
 import (
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -10,6 +11,7 @@ import (
 // stream and destination.
 type Held struct {
 	now func() time.Time
+	any atomic.Bool // there is a pair or a paused stream; mostly none, and then nobody needs the lock
 
 	mu     sync.Mutex
 	pairs  map[pair]*wait
@@ -53,6 +55,7 @@ func (h *Held) Refused(stream, domain string, named time.Duration) time.Time {
 		}
 		w = &wait{}
 		h.pairs[k] = w
+		h.any.Store(true)
 	}
 	if now.Before(w.until) {
 		w.until = later(w.until, now.Add(min(named, longestNamed)))
@@ -72,15 +75,22 @@ func (h *Held) Refused(stream, domain string, named time.Duration) time.Time {
 
 // Relayed notes that the receiver takes mail again.
 func (h *Held) Relayed(stream, domain string) {
+	if !h.any.Load() {
+		return
+	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if w := h.pairs[pair{stream, domain}]; w != nil && !h.now().Before(w.until) {
 		delete(h.pairs, pair{stream, domain})
+		h.any.Store(len(h.pairs)+len(h.paused) > 0)
 	}
 }
 
 // Left is how long mail of a stream to a domain waits; 0 when it does not.
 func (h *Held) Left(stream, domain string) time.Duration {
+	if !h.any.Load() {
+		return 0
+	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	now := h.now()
@@ -99,6 +109,7 @@ func (h *Held) Pause(stream string, until time.Time) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.paused[stream] = later(h.paused[stream], until)
+	h.any.Store(true)
 }
 
 // Resume lets a paused stream go on, and reports whether it was paused.
@@ -107,6 +118,7 @@ func (h *Held) Resume(stream string) bool {
 	defer h.mu.Unlock()
 	until, ok := h.paused[stream]
 	delete(h.paused, stream)
+	h.any.Store(len(h.pairs)+len(h.paused) > 0)
 	return ok && h.now().Before(until)
 }
 

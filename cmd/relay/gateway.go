@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"postern/config"
 	"postern/mail"
@@ -83,13 +84,19 @@ func trustedGateways(f *config.File, gateways []netip.Addr) (warnings []string) 
 
 // gatewayWatch warns once when nearly all transactions come from one gateway.
 type gatewayWatch struct {
-	log      *slog.Logger
-	gateways map[string]string // by their texts, of which those of IPv4 have two
+	log    *slog.Logger
+	byText map[string]*gateway // those of IPv4 under two texts
+	seen   atomic.Int64        // transactions since it last looked
+	warned atomic.Bool
 
-	mu      sync.Mutex
-	seen    int
-	through map[string]int
-	warned  bool
+	mu  sync.Mutex // held while it looks
+	all []*gateway
+}
+
+// gateway is one with what came through it since the watch last looked.
+type gateway struct {
+	text    string
+	through atomic.Int64
 }
 
 const (
@@ -98,11 +105,13 @@ const (
 )
 
 func newGatewayWatch(log *slog.Logger, gateways []netip.Addr) *gatewayWatch {
-	g := &gatewayWatch{log: log, gateways: map[string]string{}, through: map[string]int{}}
+	g := &gatewayWatch{log: log, byText: map[string]*gateway{}}
 	for _, ip := range gateways {
-		g.gateways[ip.String()] = ip.String()
+		one := &gateway{text: ip.String()}
+		g.all = append(g.all, one)
+		g.byText[one.text] = one
 		if ip.Is4() {
-			g.gateways[netip.AddrFrom16(ip.As16()).String()] = ip.String() // as an IPv6 socket has it
+			g.byText[netip.AddrFrom16(ip.As16()).String()] = one // as an IPv6 socket has it
 		}
 	}
 	return g
@@ -110,30 +119,33 @@ func newGatewayWatch(log *slog.Logger, gateways []netip.Addr) *gatewayWatch {
 
 // Observe counts where a transaction came from.
 func (g *gatewayWatch) Observe(e *mail.Event) {
-	if len(g.gateways) == 0 || e.ClientIP == "" {
+	if len(g.all) == 0 || e.ClientIP == "" || g.warned.Load() {
 		return
 	}
-	gateway := g.gateways[e.ClientIP]
+	if one := g.byText[e.ClientIP]; one != nil {
+		one.through.Add(1)
+	}
+	if g.seen.Add(1) >= gatewayAfter {
+		g.look()
+	}
+}
+
+// look warns where it must, and begins anew.
+func (g *gatewayWatch) look() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.warned {
-		return
+	seen := g.seen.Load()
+	if seen < gatewayAfter || g.warned.Load() {
+		return // another has just looked
 	}
-	g.seen++
-	if gateway != "" {
-		g.through[gateway]++
-	}
-	if g.seen < gatewayAfter {
-		return
-	}
-	for ip, n := range g.through {
-		if float64(n) >= gatewayShare*float64(g.seen) {
-			g.warned = true
+	for _, one := range g.all {
+		if n := one.through.Load(); float64(n) >= gatewayShare*float64(seen) {
+			g.warned.Store(true)
 			g.log.Warn("nearly all clients arrive from one gateway, so that limits per address and networks of clients mean nothing",
-				"gateway", ip, "transactions", n, "of", g.seen,
+				"gateway", one.text, "transactions", n, "of", seen,
 				"remedy", "publish the port on the host's own network, or have the proxy send the PROXY protocol and set proxy_protocol_from")
 		}
+		one.through.Store(0)
 	}
-	g.seen = 0
-	clear(g.through)
+	g.seen.Store(0)
 }
