@@ -30,13 +30,13 @@ type keeper struct {
 	gen    uint64 // number of the present log of counts
 	counts *os.File
 	size   int64
-	// reseeded, which Watch.mu protects: the notes that come have other hashes
-	// than those in the log.
-	reseeded bool
+
+	// Watch.mu protects these three.
+	reseeded bool   // the notes that come have other hashes than those in the log
+	pending  []byte // a record of notes that is not in the file yet; see seal
+	spare    []byte // room for the next ones, empty
 
 	mu      sync.Mutex
-	pending []byte // a record of notes that is not in the file yet; see seal
-	spare   []byte // room for the next ones, empty
 	states  *os.File
 	written int64 // octets of states
 	dirty   bool  // states are to be synced
@@ -165,10 +165,8 @@ func (k *keeper) replay(w *Watch, file string, restored bool) error {
 	return nil
 }
 
-// note adds a transaction to the log of counts.
+// note adds a transaction to the log of counts; Watch.mu is held.
 func (k *keeper) note(n *note) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
 	if len(k.pending) > maxPending {
 		return // the disk has failed for long; note logged it
 	}
@@ -194,7 +192,7 @@ func seal(pending []byte) []byte {
 func (k *keeper) tick(w *Watch) {
 	k.disk.Lock()
 	defer k.disk.Unlock()
-	k.flush()
+	k.flush(w)
 	w.mu.Lock()
 	due := k.size > maxLog || k.reseeded
 	k.reseeded = false
@@ -211,17 +209,13 @@ func (k *keeper) tick(w *Watch) {
 }
 
 // flush writes the notes that have come and syncs the states.
-func (k *keeper) flush() {
-	k.mu.Lock()
-	notes, states := k.pending, k.states
+func (k *keeper) flush(w *Watch) {
+	w.mu.Lock()
+	notes := k.pending
 	k.pending, k.spare = k.spare, nil
-	if !k.dirty {
-		states = nil
-	}
-	k.dirty = false
-	k.mu.Unlock()
+	w.mu.Unlock()
 	err := k.write(notes)
-	k.mu.Lock()
+	w.mu.Lock()
 	if err != nil && len(k.pending) > 0 {
 		k.pending = append(notes, k.pending[recordHead:]...)
 	} else if err != nil {
@@ -229,6 +223,13 @@ func (k *keeper) flush() {
 	} else if room := cap(notes); room <= maxSpare && len(notes) > room/16 {
 		k.spare = notes[:0]
 	}
+	w.mu.Unlock()
+	k.mu.Lock()
+	states := k.states
+	if !k.dirty {
+		states = nil
+	}
+	k.dirty = false
 	k.mu.Unlock()
 	if states != nil {
 		if e := states.Sync(); err == nil && !errors.Is(e, os.ErrClosed) {
@@ -290,10 +291,8 @@ func (k *keeper) snapshot(w *Watch) {
 	w.mu.Lock()
 	old, err := k.rotate(w.engine.seed)
 	state := w.copyState()
-	k.mu.Lock()
 	notes := k.pending
 	k.pending = nil
-	k.mu.Unlock()
 	w.mu.Unlock()
 	if err == nil {
 		old.Write(seal(notes)) // for a crash before the snapshot is in place
@@ -408,7 +407,7 @@ func (k *keeper) writeStates(w *Watch) error {
 func (k *keeper) close(w *Watch) {
 	k.disk.Lock()
 	defer k.disk.Unlock()
-	k.flush()
+	k.flush(w)
 	k.snapshot(w)
 	k.counts.Close()
 	k.mu.Lock()

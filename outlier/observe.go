@@ -105,8 +105,8 @@ func (w *Watch) apply(now time.Time, n *note, ours bool) (score float32) {
 		client: n.client, user: n.user, sender: n.sender, rcpts: n.rcpts, alone: n.alone,
 		floor: w.rules.floors(now),
 	}
-	var found scores
-	w.engine.count(n.at, &msg, &found)
+	found := &w.found
+	w.engine.count(n.at, &msg, found)
 	if !ours {
 		return 0
 	}

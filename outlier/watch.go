@@ -24,6 +24,7 @@ type Watch struct {
 	states map[stateKey]*State
 	queue  []Change // to be told once mu is free
 	rcpts  []recipient
+	found  scores // of one message
 
 	telling sync.Mutex // so that changes are told in order
 }
