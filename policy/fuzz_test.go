@@ -39,7 +39,8 @@ func FuzzHeaderJudgement(f *testing.F) {
 		if err != nil {
 			return
 		}
-		h := ReadHeader(fields.Each(), syntax.Authors)
+		var h HeaderFacts
+		h.read(fields)
 		rule, reply, shadow := r.Header(plain, &h)
 		if shadow || (rule == "") != (reply == nil) {
 			t.Fatalf("rule %q, reply %v, shadow %v", rule, reply, shadow)

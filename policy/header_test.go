@@ -15,7 +15,8 @@ func facts(t testing.TB, header string) *HeaderFacts {
 	if err != nil {
 		t.Fatalf("%q: %v", header, err)
 	}
-	h := ReadHeader(fields.Each(), syntax.Authors)
+	var h HeaderFacts
+	h.read(fields)
 	return &h
 }
 

@@ -10,6 +10,15 @@ import (
 
 func parse(s string) (mail.Address, error) { return syntax.Mailbox(s, true) }
 
+// read takes the facts from a header as the relay does.
+func (h *HeaderFacts) read(fields syntax.Header) {
+	h.Begin(syntax.AppendAuthors)
+	for i := range fields {
+		h.Field(fields[i].Name(), fields[i].Body())
+	}
+	h.End()
+}
+
 // addr parses an address of a test; "<>" is the null address.
 func addr(t testing.TB, s string) mail.Address {
 	t.Helper()

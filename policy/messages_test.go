@@ -46,7 +46,8 @@ func readMessage(t testing.TB, name string) *HeaderFacts {
 	if err != nil {
 		return nil
 	}
-	h := ReadHeader(fields.Each(), syntax.Authors)
+	var h HeaderFacts
+	h.read(fields)
 	return &h
 }
 

@@ -11,7 +11,11 @@ import (
 // readFacts gathers what policy wants to know of the header.
 func (t *transaction) readFacts() {
 	m := &t.message
-	m.facts = policy.ReadHeader(m.header.Each(), syntax.Authors)
+	m.facts.Begin(syntax.AppendAuthors)
+	for i := range m.header {
+		m.facts.Field(m.header[i].Name(), m.header[i].Body())
+	}
+	m.facts.End()
 	for i := range m.facts.Authors {
 		t.ev.Authors = append(t.ev.Authors, m.facts.Authors[i].Key())
 	}

@@ -51,11 +51,13 @@ func (t *transaction) empty() {
 	clear(t.pieces)
 	clear(to)
 	clear(fields)
+	facts := &t.message.facts
+	facts.Forget()
 	*t = transaction{
 		in:       intake{header: in.header[:0], emit: in.emit, headerEnds: in.headerEnds, body: spool{chunks: in.body.chunks[:0]}},
 		ev:       mail.Event{To: ev.To[:0], Authors: ev.Authors[:0], Limits: ev.Limits[:0]},
 		env:      mail.Envelope{To: to[:0]},
-		message:  message{header: fields[:0]},
+		message:  message{header: fields[:0], facts: *facts},
 		accepted: t.accepted[:0],
 		looks:    t.looks[:0],
 		pieces:   t.pieces[:0],

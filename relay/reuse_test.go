@@ -23,7 +23,7 @@ func TestTransactionUsedAgainRemembersNothing(t *testing.T) {
 	used.looks = append(used.looks, ratelimit.Look{Limit: "a", Top: []string{"b"}})
 	used.env = mail.Envelope{From: mail.Address{Local: "a", Domain: "b.example"}, To: make([]mail.Recipient, 3), UTF8: true}
 	used.env.To[2].Address.Local = "r"
-	used.message = message{raw: []byte("x"), header: syntax.Header{{Name: "From"}}, rule: "header"}
+	used.message = message{raw: []byte("x"), header: syntax.Header{{Raw: []byte("From: a")}}, rule: "header"}
 	used.in.header, used.in.inBody, used.in.size = []byte("From: a"), true, 7
 	used.in.scan.broken, used.in.scan.line = true, 3
 

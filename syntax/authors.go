@@ -36,12 +36,22 @@ type Author = mail.Author
 //
 // Octets above 0x7F in names and comments pass in any charset; in an address
 // they must be UTF-8, and the address then needs SMTPUTF8.
-func Authors(value []byte) ([]Author, error) {
+func Authors(value []byte) ([]Author, error) { return AppendAuthors(nil, value) }
+
+// AppendAuthors is Authors into the room of list, which is empty. It returns
+// nil beside an error.
+func AppendAuthors(list []Author, value []byte) ([]Author, error) {
 	l, err := newLexer(value)
 	if err != nil {
 		return nil, err
 	}
-	p := parser{lexer: l}
+	return l.authors(list[:0])
+}
+
+// authors reads a whole list into room.
+func (l *lexer) authors(room []Author) ([]Author, error) {
+	var words [4]word
+	p := parser{lexer: *l, authors: room, words: words[:0]}
 	if err := p.list(false); err != nil {
 		return nil, err
 	}

@@ -132,22 +132,38 @@ func FuzzHeader(f *testing.F) {
 		}
 		var all []byte
 		for _, f := range h {
-			noControls(t, f.Name)
-			if f.Name == "" || !bytes.HasPrefix(f.Raw, []byte(f.Name)) || bytes.ContainsAny([]byte(f.Text()), "\r\n") {
-				t.Fatalf("field %q %q", f.Name, f.Raw)
+			noControls(t, string(f.Name()))
+			if len(f.Name()) == 0 || !bytes.HasPrefix(f.Raw, f.Name()) || bytes.ContainsAny([]byte(f.Text()), "\r\n") {
+				t.Fatalf("field %q %q", f.Name(), f.Raw)
 			}
 			all = append(all, f.Raw...)
 		}
 		if !bytes.HasPrefix(b, all) || len(all) < len(b) && !bytes.HasPrefix(b[len(all):], []byte("\r\n")) {
-			t.Fatalf("%q is split into %q", b, h)
+			t.Fatalf("%q is split into %q", b, all)
 		}
 		if end := HeaderEnd(b, 0); end >= 0 && end != len(all)+2 {
 			t.Fatalf("header ends at %d or at %d", end, len(all)+2)
 		}
+		if want := names(h); want != plainNames(all) {
+			t.Fatalf("%q: names %q, want %q", b, want, plainNames(all))
+		}
 		if again, err := ParseHeader(all, 50); err != nil || len(again) != len(h) {
-			t.Fatalf("%q then gives %q, %v", all, again, err)
+			t.Fatalf("%q then gives %d fields, %v", all, len(again), err)
 		}
 	})
+}
+
+// plainNames finds the names of fields, joined by commas, line by line.
+func plainNames(fields []byte) string {
+	var all []string
+	for line := range strings.SplitSeq(string(fields), "\r\n") {
+		if line == "" || line[0] == ' ' || line[0] == '\t' {
+			continue
+		}
+		name, _, _ := strings.Cut(line, ":")
+		all = append(all, strings.TrimRight(name, " \t"))
+	}
+	return strings.Join(all, ",")
 }
 
 func FuzzAuthors(f *testing.F) {

@@ -4,9 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"iter"
 	"slices"
-	"strings"
 )
 
 // What can be wrong with a header block.
@@ -21,21 +19,24 @@ var (
 	ErrManyFields = errors.New("too many header fields")
 )
 
-// Field is one header field. Raw is a part of the block that was parsed.
+// Field is one header field. Its octets are part of the block that was parsed.
 type Field struct {
-	Name string // as written, without blanks before the colon
 	Raw  []byte // the whole field with name, folding and final CR LF
+	name int    // length of the name
+	body int    // where the body begins
 }
+
+// Name is the name as written, without blanks before the colon. It is a part of
+// Raw.
+func (f *Field) Name() []byte { return f.Raw[:f.name:f.name] }
 
 // Body is what stands after the colon, with folding and final CR LF. It is a
 // part of Raw.
-func (f Field) Body() []byte {
-	return f.Raw[bytes.IndexByte(f.Raw, ':')+1:]
-}
+func (f *Field) Body() []byte { return f.Raw[f.body:] }
 
 // Text is the body on one line: unfolded (RFC 5322 s. 2.2.3), without white
 // space at its ends.
-func (f Field) Text() string {
+func (f *Field) Text() string {
 	b := bytes.TrimSpace(f.Body())
 	if bytes.IndexByte(b, '\n') < 0 {
 		return string(b)
@@ -44,29 +45,33 @@ func (f Field) Text() string {
 }
 
 // Is reports whether the field has that name, in any case.
-func (f Field) Is(name string) bool {
-	return len(f.Name) == len(name) && strings.EqualFold(f.Name, name) // both are US-ASCII
+func (f *Field) Is(name string) bool {
+	if f.name != len(name) {
+		return false
+	}
+	for i := range len(name) {
+		if lower(f.Raw[i]) != lower(name[i]) {
+			return false
+		}
+	}
+	return true
+}
+
+func lower(c byte) byte {
+	if c >= 'A' && c <= 'Z' {
+		c += 'a' - 'A'
+	}
+	return c
 }
 
 // Header is the fields of a message in their order.
 type Header []Field
 
-// Each yields the name and body of every field in order.
-func (h Header) Each() iter.Seq2[string, []byte] {
-	return func(yield func(string, []byte) bool) {
-		for _, f := range h {
-			if !yield(f.Name, f.Body()) {
-				return
-			}
-		}
-	}
-}
-
 // Get returns the first field of that name.
 func (h Header) Get(name string) (Field, bool) {
-	for _, f := range h {
-		if f.Is(name) {
-			return f, true
+	for i := range h {
+		if h[i].Is(name) {
+			return h[i], true
 		}
 	}
 	return Field{}, false
@@ -75,9 +80,9 @@ func (h Header) Get(name string) (Field, bool) {
 // All returns the fields of that name in their order.
 func (h Header) All(name string) []Field {
 	var all []Field
-	for _, f := range h {
-		if f.Is(name) {
-			all = append(all, f)
+	for i := range h {
+		if h[i].Is(name) {
+			all = append(all, h[i])
 		}
 	}
 	return all
@@ -86,8 +91,8 @@ func (h Header) All(name string) []Field {
 // Count returns how many fields have that name.
 func (h Header) Count(name string) int {
 	n := 0
-	for _, f := range h {
-		if f.Is(name) {
+	for i := range h {
+		if h[i].Is(name) {
 			n++
 		}
 	}
@@ -113,61 +118,50 @@ func AppendHeader(h Header, block []byte, maxFields int) (Header, error) {
 	if !ok {
 		return nil, ErrNewline
 	}
-	names := string(block) // one copy that all names share
 	h = slices.Grow(h[:0], min(maxFields, 1+lines))
-	line, start := 0, 0 // of the last field
-	for at := 0; at < len(block); {
-		next := lineEnd(block, at)
-		line++
-		switch {
-		case block[at] == '\r': // the blank line
-			return closeField(h, block, start, at), nil
-		case block[at] == ' ' || block[at] == '\t':
-			if len(h) == 0 {
-				return nil, fmt.Errorf("line %d: %w", line, ErrNotField)
-			}
-		default:
-			h = closeField(h, block, start, at)
-			if len(h) == maxFields {
-				return nil, ErrManyFields
-			}
-			name, ok := fieldName(names[at:next])
-			if !ok {
-				return nil, fmt.Errorf("line %d: %w", line, ErrNotField)
-			}
-			h, start = append(h, Field{Name: name}), at
+	for at := 0; at < len(block) && block[at] != '\r'; { // CR begins the blank line
+		if len(h) == maxFields {
+			return nil, ErrManyFields
 		}
-		at = next
+		f, ok := cutField(block[at:])
+		if !ok {
+			return nil, fmt.Errorf("line %d: %w", 1+bytes.Count(block[:at], []byte{'\n'}), ErrNotField)
+		}
+		h, at = append(h, f), at+len(f.Raw)
 	}
-	return closeField(h, block, start, len(block)), nil
+	return h, nil
 }
 
-// closeField gives the last field its octets.
-func closeField(h Header, block []byte, start, end int) Header {
-	if len(h) > 0 {
-		h[len(h)-1].Raw = block[start:end:end]
+// cutField takes the field that b begins with. Its name is field-name of RFC
+// 5322 s. 3.6.8 with the blanks that obsolete syntax allows before the colon.
+func cutField(b []byte) (f Field, ok bool) {
+	for f.name < len(b) && b[f.name] > ' ' && b[f.name] < 0x7f && b[f.name] != ':' {
+		f.name++
 	}
-	return h
+	colon := f.name
+	for colon < len(b) && (b[colon] == ' ' || b[colon] == '\t') {
+		colon++
+	}
+	if f.name == 0 || colon == len(b) || b[colon] != ':' {
+		return Field{}, false
+	}
+	end := fieldEnd(b, colon)
+	f.Raw, f.body = b[:end:end], colon+1
+	return f, true
 }
 
-func lineEnd(block []byte, at int) int {
-	if i := bytes.IndexByte(block[at:], '\n'); i >= 0 {
-		return at + i + 1
-	}
-	return len(block)
-}
-
-// fieldName is field-name of RFC 5322 s. 3.6.8 with the blanks that obsolete
-// syntax allows before the colon.
-func fieldName(line string) (string, bool) {
-	name, _, ok := strings.Cut(line, ":")
-	name = strings.TrimRight(name, " \t")
-	for i := range len(name) {
-		if name[i] <= ' ' || name[i] >= 0x7f {
-			return "", false
+// fieldEnd is where the field ends that at is in: behind the first line that no
+// folded one follows.
+func fieldEnd(b []byte, at int) int {
+	for {
+		i := bytes.IndexByte(b[at:], '\n')
+		if i < 0 {
+			return len(b)
+		}
+		if at += i + 1; at == len(b) || b[at] != ' ' && b[at] != '\t' {
+			return at
 		}
 	}
-	return name, ok && name != ""
 }
 
 // cleanLines counts the line ends of b; ok is false where a CR or LF is not part

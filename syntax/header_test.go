@@ -9,8 +9,8 @@ import (
 
 func names(h Header) string {
 	var all []string
-	for _, f := range h {
-		all = append(all, f.Name)
+	for i := range h {
+		all = append(all, string(h[i].Name()))
 	}
 	return strings.Join(all, ",")
 }
@@ -77,7 +77,7 @@ func TestHeaderLookup(t *testing.T) {
 	}
 	all := h.All("From")
 	if len(all) != 2 || string(all[1].Body()) != " b\r\n c\r\n" || all[1].Text() != "b c" {
-		t.Errorf("All: %q", all)
+		t.Errorf("All: %s", names(all))
 	}
 	if h.Count("from") != 2 || h.Count("to") != 0 {
 		t.Error("Count")
