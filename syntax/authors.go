@@ -45,6 +45,9 @@ func AppendAuthors(list []Author, value []byte) ([]Author, error) {
 	if err != nil {
 		return nil, err
 	}
+	if a, ok := plainAuthor(l.s); ok {
+		return append(list[:0], a), nil
+	}
 	return l.authors(list[:0])
 }
 

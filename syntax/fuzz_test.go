@@ -174,7 +174,11 @@ func FuzzAuthors(f *testing.F) {
 	} {
 		f.Add([]byte(s))
 	}
+	for _, s := range plainForms {
+		f.Add([]byte(s))
+	}
 	f.Fuzz(func(t *testing.T, b []byte) {
+		samePlain(t, b)
 		authors, err := Authors(b)
 		if err != nil {
 			if authors != nil {
@@ -193,6 +197,22 @@ func FuzzAuthors(f *testing.F) {
 		}
 		sameDomains(t, b, authors)
 	})
+}
+
+// samePlain holds the short way through a list to the whole grammar.
+func samePlain(t *testing.T, value []byte) {
+	t.Helper()
+	l, err := newLexer(value)
+	if err != nil {
+		return
+	}
+	a, ok := plainAuthor(l.s)
+	if !ok {
+		return
+	}
+	if whole, err := l.authors(nil); err != nil || len(whole) != 1 || whole[0] != a {
+		t.Fatalf("%q is taken as %+v; by the whole grammar it is %+v, %v", value, a, whole, err)
+	}
 }
 
 // sameDomains holds authors to what net/mail finds, where that finds anything:
