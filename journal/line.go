@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"math/bits"
 	"strconv"
 	"unicode/utf8"
 
@@ -125,14 +126,77 @@ func appendUnlessEmpty(b []byte, key, s string) []byte {
 }
 
 // appendField appends key, which ends with a quotation mark, s and another mark.
+// It is small so that a constant key is appended without a call.
 func appendField(b []byte, key, s string) []byte {
-	b = append(b, key...)
-	for i := range len(s) {
-		if !plain[s[i]] {
-			return append(appendEscaped(append(b, s[:i]...), s[i:]), '"')
+	return appendString(append(b, key...), s)
+}
+
+// appendString appends s with the escapes of encoding/json: short ones where
+// there are any, U+2028 and U+2029 too, and U+FFFD for what is no UTF-8. A mark
+// ends it.
+func appendString(b []byte, s string) []byte {
+	for {
+		n := plainLen(s)
+		b = append(b, s[:n]...)
+		if n == len(s) {
+			return append(b, '"')
+		}
+		s = s[n:]
+		if s[0] < utf8.RuneSelf {
+			b = appendASCII(b, s[0])
+			s = s[1:]
+			continue
+		}
+		r, size := utf8.DecodeRuneInString(s)
+		switch {
+		case r == utf8.RuneError && size == 1:
+			b = append(b, `\ufffd`...)
+		case r == '\u2028':
+			b = append(b, `\u2028`...)
+		case r == '\u2029':
+			b = append(b, `\u2029`...)
+		default:
+			b = append(b, s[:size]...)
+		}
+		s = s[size:]
+	}
+}
+
+// plainLen is how many octets at the start of s stand for themselves.
+//
+// Eight octets are one number. An octet less n gets the highest bit where it was
+// below n; the same finds an octet that is 0 after those of one character were
+// taken off by XOR. That may go on into the octets behind it, but the first one
+// that is found is one.
+func plainLen(s string) int {
+	const ones, high = 0x0101010101010101, 0x8080808080808080
+	i := 0
+	for ; i+8 <= len(s); i += 8 {
+		x := first8(s[i:])
+		angles := (x | ones*2) ^ ones*'>' // 0 for '<' and '>', which one bit tells apart
+		others := (x | ones*4) ^ ones*'&' // 0 for '"' and '&', likewise
+		backslash := x ^ ones*'\\'
+		found := (x - ones*' ') &^ x // controls
+		found |= (angles - ones) &^ angles
+		found |= (others - ones) &^ others
+		found |= (backslash - ones) &^ backslash
+		found |= x // not ASCII
+		if found &= high; found != 0 {
+			return i + bits.TrailingZeros64(found)/8
 		}
 	}
-	return append(append(b, s...), '"')
+	for i < len(s) && plain[s[i]] {
+		i++
+	}
+	return i
+}
+
+// first8 is the first eight octets of s as a number; the compiler knows it as one
+// load.
+func first8(s string) uint64 {
+	_ = s[7]
+	return uint64(s[0]) | uint64(s[1])<<8 | uint64(s[2])<<16 | uint64(s[3])<<24 |
+		uint64(s[4])<<32 | uint64(s[5])<<40 | uint64(s[6])<<48 | uint64(s[7])<<56
 }
 
 // plain holds the octets that stand for themselves in a string of JSON;
@@ -146,36 +210,9 @@ var plain = func() (t [256]bool) {
 
 const hexDigits = "0123456789abcdef"
 
-// appendEscaped appends s with the escapes of encoding/json: short ones where
-// there are any, U+2028 and U+2029 too, and U+FFFD for what is no UTF-8.
-func appendEscaped(b []byte, s string) []byte {
-	for i := 0; i < len(s); {
-		c := s[i]
-		if c < utf8.RuneSelf {
-			b = appendASCII(b, c)
-			i++
-			continue
-		}
-		r, size := utf8.DecodeRuneInString(s[i:])
-		switch {
-		case r == utf8.RuneError && size == 1:
-			b = append(b, `\ufffd`...)
-		case r == '\u2028':
-			b = append(b, `\u2028`...)
-		case r == '\u2029':
-			b = append(b, `\u2029`...)
-		default:
-			b = append(b, s[i:i+size]...)
-		}
-		i += size
-	}
-	return b
-}
-
+// appendASCII appends the escape of an octet that needs one.
 func appendASCII(b []byte, c byte) []byte {
 	switch {
-	case plain[c]:
-		return append(b, c)
 	case c == '"' || c == '\\':
 		return append(b, '\\', c)
 	case c == '\b':

@@ -122,6 +122,35 @@ func TestLineEscapesEachOctetAsEncodingJSON(t *testing.T) {
 	}
 }
 
+// Each octet, at each place of texts of all lengths up to three times eight, and
+// pairs of neighbours, of which one might hide the other.
+func TestPlainLenIsThatOfTheTable(t *testing.T) {
+	check := func(s []byte) {
+		want := 0
+		for want < len(s) && plain[s[want]] {
+			want++
+		}
+		if got := plainLen(string(s)); got != want {
+			t.Errorf("%q: %d, want %d", s, got, want)
+		}
+	}
+	for n := range 25 {
+		text := []byte(strings.Repeat("a", n))
+		for i := range n {
+			for c := range 256 {
+				text[i] = byte(c)
+				check(text)
+			}
+			text[i] = 'a'
+		}
+	}
+	text := []byte("aaaaaaaa")
+	for c := range 1 << 16 {
+		text[3], text[4] = byte(c), byte(c>>8)
+		check(text)
+	}
+}
+
 // Runes of more than one octet that have escapes of their own, and halves of
 // runes, each alone: the seeds of the fuzz target may cut through them.
 func TestLineEscapesRunesAsEncodingJSON(t *testing.T) {
@@ -200,5 +229,14 @@ func BenchmarkObserve(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		w.Observe(e)
+	}
+}
+
+// BenchmarkLine is BenchmarkObserve without file and lock.
+func BenchmarkLine(b *testing.B) {
+	e, line := ordinary(), make([]byte, 0, 4096)
+	b.ReportAllocs()
+	for b.Loop() {
+		line, _ = appendLine(line[:0], e)
 	}
 }
