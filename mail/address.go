@@ -145,10 +145,12 @@ func isDotString(s string) bool {
 
 // IsAtext reports whether c may stand in an atom (RFC 5322 s. 3.2.3); octets
 // above 0x7F count, as RFC 6531 extends it.
-func IsAtext(c byte) bool {
-	switch {
-	case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9', c >= 0x80:
-		return true
+func IsAtext(c byte) bool { return atext[c] }
+
+var atext = func() (is [256]bool) {
+	for c := range is {
+		is[c] = c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c >= 0x80 ||
+			strings.IndexByte("!#$%&'*+-/=?^_`{|}~", byte(c)) >= 0
 	}
-	return strings.IndexByte("!#$%&'*+-/=?^_`{|}~", c) >= 0
-}
+	return is
+}()

@@ -77,6 +77,32 @@ func FuzzPath(f *testing.F) {
 	})
 }
 
+// FuzzPlainPath holds the short way to the long one.
+func FuzzPlainPath(f *testing.F) {
+	for _, s := range []string{
+		"a@example.org> SIZE=1", "a.b+c@x-1.example>", "a..b@x>", ".a@x>", "a.@x>", "a@x.>", "a@.x>", "a@x..y>", "a@-x>", "a@x->", "a@x-.y>",
+		"a@1.2>", "a@x.1-2>", "a@X>", "a@xn--a.b>", "a@b.xn--mchine-bua>", "@x>", "a@>", "a@x", "a>", "postmaster>", "a@x>y", "jdö@x>", "a@x_y>",
+		strings.Repeat("a", 64) + "@x>", strings.Repeat("a", 65) + "@x>",
+		"a@" + strings.Repeat("a", 63) + ">", "a@" + strings.Repeat("a", 64) + ">",
+		"a@" + strings.Repeat("a.", 127) + "b>", "a@" + strings.Repeat("a.", 127) + "bb>",
+	} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		short, end := plainPath(s)
+		if end == 0 {
+			return
+		}
+		a, rest, err := closePath(short, s[end:])
+		for i := range 8 { // nothing that the caller allows makes a difference
+			b, restB, errB := anyPath(s, i&1 != 0, i&2 != 0, i&4 != 0)
+			if a != b || rest != restB || err != errB {
+				t.Fatalf("%q: %+v, %q, %v; the long way %+v, %q, %v", s, a, rest, err, b, restB, errB)
+			}
+		}
+	})
+}
+
 func FuzzMailCommand(f *testing.F) {
 	f.Add("<a@example.org> SIZE=1 BODY=8BITMIME SMTPUTF8 RET=HDRS ENVID=a+2Bb AUTH=<> REQUIRETLS")
 	f.Add("<jdöe@example.org> SMTPUTF8")

@@ -105,11 +105,11 @@ func params(rest string, f func(key, value string, given bool) error) error {
 	seen := known[:0]
 	for rest != "" {
 		var p string
-		p, rest, _ = strings.Cut(rest, " ")
+		p, rest, _ = cut(rest, ' ')
 		if p == "" { // spaces are not told apart from one
 			continue
 		}
-		key, value, given := strings.Cut(p, "=")
+		key, value, given := cut(p, '=')
 		if !keyword(key) {
 			return ErrBadParam
 		}
@@ -123,6 +123,17 @@ func params(rest string, f func(key, value string, given bool) error) error {
 		}
 	}
 	return nil
+}
+
+// cut is strings.Cut at an octet. Parameters are a few octets long, so that the
+// search costs less than the choice of a way to search.
+func cut(s string, c byte) (before, after string, found bool) {
+	for i := range len(s) {
+		if s[i] == c {
+			return s[:i], s[i+1:], true
+		}
+	}
+	return s, "", false
 }
 
 // keyword is esmtp-keyword of RFC 5321 s. 4.1.2.
@@ -146,7 +157,7 @@ func flag(given bool) (bool, error) {
 
 func oneOf(value string, words ...string) (string, error) {
 	for _, w := range words {
-		if strings.EqualFold(value, w) {
+		if value == w || strings.EqualFold(value, w) {
 			return w, nil
 		}
 	}
