@@ -18,6 +18,8 @@ type Account struct {
 	rcpts   []charged
 	err     error
 
+	now time.Time // of this call, for contributors; zero before the first use
+
 	batch   Batch
 	order   []int // of each budget in batch: its index in budgets
 	refs    []Ref // arena of Request.Refs
@@ -240,7 +242,7 @@ func (a *Account) startBatch() {
 		a.budgets[i].batch = -1
 	}
 	a.batch = Batch{Budgets: a.batch.Budgets[:0], Requests: a.batch.Requests[:0]}
-	a.order, a.refs = a.order[:0], a.refs[:0]
+	a.order, a.refs, a.now = a.order[:0], a.refs[:0], time.Time{}
 }
 
 // addRequest adds the request of one recipient to the batch.
@@ -351,8 +353,17 @@ func (a *Account) contribute(st *account, rcpts int64, message bool, bytes int64
 		n = bytes
 	}
 	if n != 0 {
-		a.limiter.top.add(st.Limit, st.Key, a.facts.value(PerSender), n, longest(st.Windows), a.limiter.now())
+		a.limiter.top.add(st.Limit, st.Key, a.facts.value(PerSender), n, longest(st.Windows), a.moment())
 	}
+}
+
+// moment is the time of this call: the clock is read once for all that it
+// notes.
+func (a *Account) moment() time.Time {
+	if a.now.IsZero() {
+		a.now = a.limiter.now()
+	}
+	return a.now
 }
 
 func longest(windows []Window) time.Duration {
@@ -367,6 +378,7 @@ func longest(windows []Window) time.Duration {
 // calls of Recipients, in one call of the store. The message and its bytes go back where no charged recipient
 // is left. Calling it again, or for a recipient that was refused, does nothing.
 func (a *Account) Refund(ctx context.Context, is ...int) {
+	a.now = time.Time{}
 	for _, i := range is {
 		a.collect(i)
 	}
@@ -375,6 +387,7 @@ func (a *Account) Refund(ctx context.Context, is ...int) {
 
 // RefundAll gives back everything.
 func (a *Account) RefundAll(ctx context.Context) {
+	a.now = time.Time{}
 	for i := range a.rcpts {
 		a.collect(i)
 	}
