@@ -33,7 +33,9 @@ func (w *Watch) observe(ev *mail.Event) (shadowed bool) {
 	w.rcpts = n.rcpts[:0]
 	keys := stateKeys(ev.Client, ev.User, ev.From)
 	if states, any := w.statesOf(&keys); any {
-		ended(&states)
+		if wasUnderWay(ev) {
+			ended(&states)
+		}
 		if len(n.rcpts) > 0 && w.judge(now, &keys, &states, true).Refuse() {
 			shadowed = true
 			n.away += len(n.rcpts)
@@ -54,6 +56,12 @@ func (w *Watch) observe(ev *mail.Event) (shadowed bool) {
 		w.share.note(&n, score >= urgentScore)
 	}
 	return shadowed
+}
+
+// wasUnderWay reports whether Judge let the mail go on. Mail in a client's name
+// that is none of its senders' is refused before it is asked.
+func wasUnderWay(ev *mail.Event) bool {
+	return ev.Stage != "mail" || ev.Rule != "senders" && !strings.HasPrefix(ev.Rule, "outlier ")
 }
 
 // note is what is remembered of one transaction: in the log of counts, and

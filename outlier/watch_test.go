@@ -490,6 +490,28 @@ func TestThrottledMessagesUnderWayCount(t *testing.T) {
 	}
 }
 
+// Who is refused was never under way, so that trying again and again lets no more
+// messages through than usual.
+func TestRefusedMessagesWereNotUnderWay(t *testing.T) {
+	for _, rule := range []string{"outlier sender", "outlier client", "senders"} {
+		r := newRig(t, nil)
+		s := r.throttled("a@x.example")
+		n := 0
+		for range 1000 {
+			if !r.Judge("shop", "", "a@x.example").Refuse() {
+				n++
+				continue
+			}
+			ev := event("shop", "", "a@x.example")
+			ev.Stage, ev.Outcome, ev.Rule, ev.To = "mail", mail.Deferred, rule, []mail.RecipientEvent{}
+			r.Observe(ev)
+		}
+		if n < 5 || n > 100 || s.pending != n { // 100 are usual in a day
+			t.Errorf("%s: %d messages of 1,000 were let through, and %d are under way", rule, n, s.pending)
+		}
+	}
+}
+
 // Those that have come to their end are in the windows, and no longer under way.
 func TestThrottledMessagesThatEndedAreNotUnderWay(t *testing.T) {
 	for _, mode := range []Mode{Enforce, Shadow} {
