@@ -17,8 +17,16 @@ func (t *transaction) readFacts() {
 	}
 	m.facts.End()
 	for i := range m.facts.Authors {
-		t.ev.Authors = append(t.ev.Authors, m.facts.Authors[i].Key())
+		t.ev.Authors = append(t.ev.Authors, t.keyOf(m.facts.Authors[i].Address))
 	}
+}
+
+// keyOf is the Key of a, which most often is that of the reverse-path.
+func (t *transaction) keyOf(a mail.Address) string {
+	if from := &t.env.From; a.Local == from.Local && a.Domain == from.Domain {
+		return t.ev.From
+	}
+	return a.Key()
 }
 
 // judgeAutomatic keeps automatic replies from those who never asked for them:
