@@ -8,13 +8,10 @@ import (
 
 // plainAuthor reads the forms that nearly every From has: "a@b.example",
 // "<a@b.example>", "Words <a@b.example>" and "\"Text\" <a@b.example>", in ASCII
-// on one line, without comments, escapes and encoded-words. It takes nothing
-// that the whole grammar takes otherwise; ok is false for all else.
+// on one line, without comments and escapes; Words may be encoded. It takes
+// nothing that the whole grammar takes otherwise; ok is false for all else.
 func plainAuthor(s string) (a Author, ok bool) {
 	s = strings.Trim(s, " ")
-	if strings.Contains(s, "=?") {
-		return Author{}, false
-	}
 	address := s
 	if open := strings.IndexByte(s, '<'); open >= 0 {
 		if address, ok = strings.CutSuffix(s[open+1:], ">"); !ok {
@@ -28,15 +25,15 @@ func plainAuthor(s string) (a Author, ok bool) {
 	return a, ok
 }
 
-// plainName is a display name: atoms with one space between them, or one
-// quoted-string without escapes.
+// plainName is a display name: atoms with one space between them, each
+// encoded-word within one of them, or one quoted-string without either.
 func plainName(s string) (name string, ok bool) {
 	if len(s) > maxWords {
 		return "", false // which may be too many words
 	}
 	if quoted, ok := strings.CutPrefix(s, `"`); ok {
 		quoted, ok = strings.CutSuffix(quoted, `"`)
-		return quoted, ok && printable(quoted) && !strings.ContainsAny(quoted, `"\`)
+		return quoted, ok && printable(quoted) && !strings.ContainsAny(quoted, `"\`) && !strings.Contains(quoted, "=?")
 	}
 	atom := false // an atom stands before i
 	for i := range len(s) {
@@ -51,7 +48,15 @@ func plainName(s string) (name string, ok bool) {
 			atom = false
 		}
 	}
-	return s, true
+	if !strings.Contains(s, "=?") {
+		return s, true
+	}
+	for word := range strings.SplitSeq(s, " ") {
+		if opensWord(word) {
+			return "", false
+		}
+	}
+	return decodeWords(s), true
 }
 
 // plainAddress is an addr-spec of a dot-atom and a domain name.
@@ -61,7 +66,7 @@ func plainAddress(s string) (a mail.Address, ok bool) {
 		return mail.Address{}, false
 	}
 	a.Local = local
-	if !ok || !mail.ASCII(domain) || domainOrLiteral(&a, domain, false, false) != nil {
+	if !ok || strings.Contains(local, "=?") || !mail.ASCII(domain) || domainOrLiteral(&a, domain, false, false) != nil {
 		return mail.Address{}, false
 	}
 	return a, true
