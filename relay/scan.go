@@ -53,7 +53,7 @@ func (s *lineScanner) feed(p []byte) (n int, done bool) {
 			break
 		}
 		next := i + length + 1
-		text, whole := bytes.CutSuffix(p[i:next-1], []byte{'\r'})
+		text, whole := cutCR(p[i : next-1])
 		if s.dotted(text) {
 			s.hand(p[run:i])
 			run = i
@@ -77,10 +77,18 @@ func (s *lineScanner) feed(p []byte) (n int, done bool) {
 	return i + s.unfinished(p[i:], nul), false
 }
 
+// cutCR takes a CR from the end of text, where one is.
+func cutCR(text []byte) (rest []byte, ok bool) {
+	if n := len(text) - 1; n >= 0 && text[n] == '\r' {
+		return text[:n], true
+	}
+	return text, false
+}
+
 // unfinished takes the beginning of a line whose end has not come yet, except
 // for a CR at its end and for a dot that may be the final one.
 func (s *lineScanner) unfinished(text []byte, nul bool) (used int) {
-	text, _ = bytes.CutSuffix(text, []byte{'\r'})
+	text, _ = cutCR(text)
 	used = len(text)
 	if s.dotted(text) {
 		if used == 1 {
