@@ -200,12 +200,7 @@ func (k *keeper) tick(w *Watch) {
 	if due {
 		k.snapshot(w)
 	}
-	k.mu.Lock()
-	rewrite := k.written > maxStates
-	k.mu.Unlock()
-	if rewrite {
-		k.rewriteStates(w)
-	}
+	k.rewriteStates(w)
 }
 
 // flush writes the notes that have come and syncs the states.
@@ -346,6 +341,9 @@ func (k *keeper) state(s *State) {
 	}
 	n, err := k.states.Write(append(line, '\n'))
 	k.written += int64(n)
+	if err != nil {
+		k.written = maxStates + 1 // the file lacks s, or ends within its line: write it anew
+	}
 	k.dirty = true
 	k.noteFault(err)
 }
@@ -369,12 +367,15 @@ func (k *keeper) loadStates(w *Watch) error {
 	return k.writeStates(w)
 }
 
+// rewriteStates writes the file of states anew where that is due.
 func (k *keeper) rewriteStates(w *Watch) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.noteFault(k.writeStates(w))
+	if k.written > maxStates {
+		k.noteFault(k.writeStates(w))
+	}
 }
 
 // writeStates puts a file with one line for each state in the place of the old
@@ -409,6 +410,7 @@ func (k *keeper) close(w *Watch) {
 	defer k.disk.Unlock()
 	k.flush(w)
 	k.snapshot(w)
+	k.rewriteStates(w)
 	k.counts.Close()
 	k.mu.Lock()
 	defer k.mu.Unlock()

@@ -236,3 +236,40 @@ func FuzzSnapshot(f *testing.F) {
 	f.Add([]byte(w.copyState().encode()))
 	f.Fuzz(func(t *testing.T, b []byte) { w.restore(b) })
 }
+
+// A full disk costs no state for longer than it is full: what could not be
+// written, or only in part, is written with all others.
+func TestFaultOfTheDiskForgetsNoSuspension(t *testing.T) {
+	suspend := func(r *rig, name string) {
+		r.t.Helper()
+		if _, err := r.Suspend(Order{Scope: Sender, Name: name, By: "ops"}); err != nil {
+			r.t.Fatal(err)
+		}
+	}
+	for _, end := range []struct {
+		name string
+		of   func(r *rig)
+	}{
+		{"a tick", func(r *rig) { r.Tick() }},
+		{"the end", func(r *rig) { r.keep.close(r.Watch) }},
+	} {
+		dir := t.TempDir()
+		r := newRigIn(t, dir, nil, nil)
+		file := filepath.Join(dir, statesName)
+		good := r.keep.states
+		r.keep.states, _ = os.Open(file) // which cannot be written to
+		suspend(r, "lost@x.example")
+		good.WriteString(`{"scope":"sen`) // as far as the disk had room
+		r.keep.states.Close()
+		r.keep.states = good
+		suspend(r, "next@x.example")
+		end.of(r)
+		r.kill()
+		r.open(dir, nil, nil)
+		for _, name := range []string{"lost@x.example", "next@x.example"} {
+			if !r.Judge("shop", "", name).Refuse() {
+				t.Errorf("after %s %s is no longer suspended", end.name, name)
+			}
+		}
+	}
+}
