@@ -203,15 +203,16 @@ func (p *parser) route() error {
 	if err := p.cfws(); err != nil {
 		return err
 	}
-	for start, routed := p.at, false; ; {
+	for start, routed, comma := p.at, false, true; ; {
 		switch c := p.peek(); {
-		case c == '@':
+		case c == '@' && comma:
 			if _, err := p.atDomain("route"); err != nil {
 				return err
 			}
-			routed = true
+			routed, comma = true, false
 		case c == ',':
 			p.at++
+			comma = true
 		case c == ':' && routed:
 			p.at++
 			return p.cfws()

@@ -138,6 +138,7 @@ func TestAuthorsRefusesWhatIsNotCertain(t *testing.T) {
 		{"semicolon alone", ";", ErrAmbiguous},
 		{"text after a group", "Board: a@example.org; b@example.org", ErrAmbiguous},
 		{"route without end", "<@a.example a@example.org>", ErrAmbiguous},
+		{"route without a comma", "<@a.example@b.example:a@example.org>", ErrAmbiguous},
 		{"route of commas", "<,a@example.org>", ErrAmbiguous},
 		{"square brackets in a name", "[EXT] Anna <a@example.org>", ErrAmbiguous},
 		{"colon in a name", "Re: Anna <a@example.org>", ErrAmbiguous},
