@@ -195,7 +195,6 @@ func (k *keeper) tick(w *Watch) {
 	k.flush(w)
 	w.mu.Lock()
 	due := k.size > maxLog || k.reseeded
-	k.reseeded = false
 	w.mu.Unlock()
 	if due {
 		k.snapshot(w)
@@ -285,15 +284,18 @@ func (k *keeper) rotate(s seed) (old *os.File, err error) {
 func (k *keeper) snapshot(w *Watch) {
 	w.mu.Lock()
 	old, err := k.rotate(w.engine.seed)
+	if err != nil { // the present log goes on
+		w.mu.Unlock()
+		k.fault(err)
+		return
+	}
 	state := w.copyState()
 	notes := k.pending
-	k.pending = nil
+	k.pending, k.reseeded = nil, false
 	w.mu.Unlock()
-	if err == nil {
-		old.Write(seal(notes)) // for a crash before the snapshot is in place
-		old.Close()
-		err = writeFile(k.path(k.gen, "snap"), state.encode())
-	}
+	old.Write(seal(notes)) // for a crash before the snapshot is in place
+	old.Close()
+	err = writeFile(k.path(k.gen, "snap"), state.encode())
 	k.fault(err)
 	if err != nil {
 		return

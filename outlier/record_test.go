@@ -101,3 +101,40 @@ func TestNotesWaitForTheDisk(t *testing.T) {
 		t.Errorf("%d messages, want 9", n)
 	}
 }
+
+// While there is no room for a new log the present one goes on, and a new one is
+// still due afterwards.
+func TestLogGoesOnWhereNoneCanBeMade(t *testing.T) {
+	dir := t.TempDir()
+	r := newRigIn(t, dir, nil, nil)
+	send := func() {
+		ev := event("shop", "", "a@x.example")
+		to(ev, "b@y.example", false)
+		r.Observe(ev)
+	}
+	send()
+	r.keep.dir = filepath.Join(dir, "missing")
+	r.keep.snapshot(r.Watch)
+	r.keep.dir = dir
+	send()
+	r.Tick()
+	r.kill()
+	if n := counted(t, dir); n != 2 {
+		t.Errorf("%d messages, want 2", n)
+	}
+
+	r.open(dir, nil, nil)
+	common := seed{3, 4}
+	r.mu.Lock()
+	r.reseed(common)
+	r.mu.Unlock()
+	r.keep.dir = filepath.Join(dir, "missing")
+	r.Tick()
+	r.keep.dir = dir
+	r.Tick()
+	r.kill()
+	r.open(dir, nil, nil)
+	if r.engine.seed != common {
+		t.Error("hashes of another seed were never followed by a snapshot")
+	}
+}
