@@ -67,16 +67,18 @@ func TestRecordCutOffEndsTheLog(t *testing.T) {
 	}
 }
 
+// message is one of the sender that counted asks for.
+func (r *rig) message() {
+	ev := event("shop", "", "a@x.example")
+	to(ev, "b@y.example", false)
+	r.Observe(ev)
+}
+
 // Notes that could not be written come into the file with the next ones.
 func TestNotesWaitForTheDisk(t *testing.T) {
 	dir := t.TempDir()
 	r := newRigIn(t, dir, nil, nil)
-	send := func() {
-		ev := event("shop", "", "a@x.example")
-		to(ev, "b@y.example", false)
-		r.Observe(ev)
-	}
-	send()
+	r.message()
 	r.Tick()
 	working := r.keep.counts
 	broken, err := os.Open(working.Name()) // for reading only
@@ -86,15 +88,15 @@ func TestNotesWaitForTheDisk(t *testing.T) {
 	defer broken.Close()
 	r.keep.counts = broken
 	for range 3 {
-		send()
-		send()
+		r.message()
+		r.message()
 		r.Tick()
 	}
 	r.Tick()
-	send()
+	r.message()
 	r.keep.counts = working
 	r.Tick()
-	send()
+	r.message()
 	r.Tick()
 	r.kill()
 	if n := counted(t, dir); n != 9 {
@@ -107,16 +109,11 @@ func TestNotesWaitForTheDisk(t *testing.T) {
 func TestLogGoesOnWhereNoneCanBeMade(t *testing.T) {
 	dir := t.TempDir()
 	r := newRigIn(t, dir, nil, nil)
-	send := func() {
-		ev := event("shop", "", "a@x.example")
-		to(ev, "b@y.example", false)
-		r.Observe(ev)
-	}
-	send()
+	r.message()
 	r.keep.dir = filepath.Join(dir, "missing")
 	r.keep.snapshot(r.Watch)
 	r.keep.dir = dir
-	send()
+	r.message()
 	r.Tick()
 	r.kill()
 	if n := counted(t, dir); n != 2 {
