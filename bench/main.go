@@ -78,6 +78,9 @@ func parse(args []string, out io.Writer) (options, error) {
 	if f.NArg() > 0 {
 		return o, fmt.Errorf("unexpected argument %q", f.Arg(0))
 	}
+	if o.scaling && o.gobench != "" {
+		return o, fmt.Errorf("-gobench needs rounds, which -scale does not make")
+	}
 	if quick {
 		o.keep = false
 		o.runner.duration, o.runner.rounds, o.runner.soak, o.runner.idle = 200*time.Millisecond, 1, 2*time.Second, 200
@@ -152,10 +155,10 @@ func (o *options) measure(ctx context.Context, chosen []row, out io.Writer) erro
 	rep.figures(out)
 	fmt.Fprintln(out)
 	below := rep.bars(out, earlier)
-	if err := o.storeRounds(&rep); err != nil {
+	if err := o.store(&rep, out); err != nil {
 		return err
 	}
-	if err := o.store(&rep, out); err != nil {
+	if err := o.storeRounds(&rep); err != nil {
 		return err
 	}
 	if below > 0 {

@@ -84,7 +84,8 @@ func (m *meter) result() (measure, error) {
 // median of the figures, which it sorts.
 func median(figures []float64) float64 {
 	slices.Sort(figures)
-	return figures[len(figures)/2]
+	n := len(figures)
+	return (figures[(n-1)/2] + figures[n/2]) / 2
 }
 
 // throughputs is the ratio of the rates: the median of those of the rounds,

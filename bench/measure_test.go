@@ -1,6 +1,7 @@
 package main
 
 import (
+	"io"
 	"strings"
 	"testing"
 )
@@ -17,6 +18,8 @@ func TestThroughputsGoByRound(t *testing.T) {
 		want        float64
 	}{
 		{"by round", relay, floor, 0.5},
+		{"an even number of rounds", measure{Rounds: relay.Rounds[1:]}, measure{Rounds: floor.Rounds[1:]}, 0.5},
+		{"two rounds", measure{Rounds: []round{{Rate: 250}, {Rate: 500}}}, measure{Rounds: []round{fast, fast}}, 0.375},
 		{"one side without rounds", relay, measure{Rate: 1000}, 0.2},
 		{"no rounds", measure{Rate: 300}, measure{Rate: 600}, 0.5},
 	} {
@@ -44,6 +47,9 @@ BenchmarkRow/2_KiB,_unsigned/side=base 30 7.000 msg/s 0.125000 cpu-ms/msg 3.0000
 `
 	if got := string(rep.gobench()); got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+	if _, err := parse([]string{"-scale", "-gobench", "x"}, io.Discard); err == nil {
+		t.Error("-scale with -gobench, which would write nothing, was taken")
 	}
 	o := options{gobench: t.TempDir() + "/no/such/folder"}
 	if err := o.storeRounds(&rep); err == nil || !strings.Contains(err.Error(), "no such file") {

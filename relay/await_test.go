@@ -97,3 +97,23 @@ func TestAfterCut(t *testing.T) {
 		t.Errorf("cut off before: %d calls, want 1 at once; undo must be too late", calls)
 	}
 }
+
+// Contexts that package context makes of a term end with the session, and do not
+// take the place of the connection's own function.
+func TestTermLeavesItsPlaceToTheConnection(t *testing.T) {
+	client, server := net.Pipe()
+	defer client.Close()
+	s := &session{wire: newWire(server, time.Minute), raw: server}
+	s.ctx, s.cancel = context.WithCancel(t.Context())
+	term := &term{deadline{s.ctx, time.Now().Add(time.Hour)}, s}
+	child, cancel := context.WithCancel(term)
+	defer cancel()
+	defer context.AfterFunc(term, func() {})()
+	if s.onCut != nil {
+		t.Error("a child has taken the place")
+	}
+	s.cut()
+	if child.Err() == nil {
+		t.Error("a child goes on after its session")
+	}
+}

@@ -3,6 +3,8 @@ package relay
 import (
 	"context"
 	"time"
+
+	"postern/upstream"
 )
 
 // deadline is a context with a deadline that whoever does I/O under it has to
@@ -24,5 +26,10 @@ type term struct {
 	s *session
 }
 
-// AfterFunc is what upstream.Watched asks for.
+var _ upstream.Watched = (*term)(nil)
+
+// AfterFunc is what upstream.Watched asks for. Package context has a use for a
+// method of that name, too, but never calls this one, since it finds the
+// session's own context behind it first: the place for f is the connection's
+// alone.
 func (t *term) AfterFunc(f func()) (stop func() bool) { return t.s.afterCut(f) }
