@@ -18,6 +18,7 @@ import (
 
 	"postern/admin"
 	"postern/config"
+	"postern/internal/health"
 	"postern/journal"
 	"postern/mail"
 	"postern/outlier"
@@ -31,7 +32,8 @@ type node struct {
 	log    *slog.Logger
 	lines  *relay.LineWriter // beneath log
 	level  *slog.LevelVar
-	failed chan error // trouble that ends the process
+	failed chan error     // trouble that ends the process
+	health *health.Health // trouble that does not
 	opened closers
 
 	mu         sync.Mutex // one reload at a time
@@ -59,6 +61,7 @@ const closeTimeout = 5 * time.Second
 func startNode(io stdio, file *config.File) (_ *node, err error) {
 	n := &node{io: io, failed: make(chan error, 1)}
 	n.log, n.lines, n.level = newLog(io, file.Log)
+	n.health = health.New(n.log, nil)
 	defer func() {
 		if err != nil {
 			n.opened.run(context.Background())
