@@ -45,16 +45,8 @@ func AppendAuthors(list []Author, value []byte) ([]Author, error) {
 	if err != nil {
 		return nil, err
 	}
-	if a, ok := plainAuthor(l.s); ok {
-		return append(list[:0], a), nil
-	}
-	return l.authors(list[:0])
-}
-
-// authors reads a whole list into room.
-func (l *lexer) authors(room []Author) ([]Author, error) {
 	var words [4]word
-	p := parser{lexer: *l, authors: room, words: words[:0]}
+	p := parser{lexer: l, authors: list[:0], words: words[:0]}
 	if err := p.list(false); err != nil {
 		return nil, err
 	}

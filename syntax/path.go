@@ -57,14 +57,6 @@ func openPath(s string) (string, bool) {
 
 // path parses what follows "<".
 func path(s string, utf8, literals, bare bool) (mail.Address, string, error) {
-	if a, end := plainPath(s); end > 0 {
-		return closePath(a, s[end:])
-	}
-	return anyPath(s, utf8, literals, bare)
-}
-
-// anyPath is path for every form.
-func anyPath(s string, utf8, literals, bare bool) (mail.Address, string, error) {
 	if strings.HasPrefix(s, "@") {
 		return mail.Address{}, "", ErrSourceRoute
 	}

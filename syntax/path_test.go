@@ -198,21 +198,3 @@ func TestHelo(t *testing.T) {
 		}
 	}
 }
-
-func TestPlainPathTakesTheUsualForm(t *testing.T) {
-	for s, want := range map[string]int{
-		"news@shop.example.org> SIZE=1": 21,
-		"a.b+c@x-1.example>":            17,
-		"a@1.x2>":                       6,
-		`"a"@example.org>`:              0,
-		"a@Example.org>":                0,
-		"a@xn--mchine-bua.example>":     0,
-		"a@[192.0.2.1]>":                0,
-		"a@192.0.2.1>":                  0,
-		"jdö@example.org>":              0,
-	} {
-		if _, end := plainPath(s); end != want {
-			t.Errorf("%s: ends at %d, want %d", s, end, want)
-		}
-	}
-}
