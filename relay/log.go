@@ -7,52 +7,34 @@ import (
 	"runtime/debug"
 	"strconv"
 	"strings"
-	"time"
 
 	"postern/mail"
 )
 
 // logObserver writes one line per transaction, its fields in the order that
 // operators' tools rely on.
-type logObserver struct {
-	log    *slog.Logger
-	direct *LogHandler // nil: log is somebody else's
-}
+type logObserver struct{ log *slog.Logger }
 
 // NewLogObserver writes each event as the line "transaction" to log, at level
-// info. With a LogHandler beneath log it costs no memory.
-func NewLogObserver(log *slog.Logger) mail.Observer {
-	direct, _ := log.Handler().(*LogHandler)
-	return &logObserver{log: log, direct: direct}
-}
+// info.
+func NewLogObserver(log *slog.Logger) mail.Observer { return logObserver{log} }
 
 // loggedRecipients is how many recipients a line names; to_count tells them all.
 const loggedRecipients = 5
 
-func (o *logObserver) Observe(e *mail.Event) {
-	switch {
-	case !o.log.Enabled(context.Background(), slog.LevelInfo):
-	case o.direct != nil && o.direct.plain:
-		o.direct.transaction(time.Now(), e)
-	default:
-		o.log.LogAttrs(context.Background(), slog.LevelInfo, transactionMessage, transactionAttrs(e)...)
+func (o logObserver) Observe(e *mail.Event) {
+	ctx := context.Background()
+	if !o.log.Enabled(ctx, slog.LevelInfo) {
+		return
 	}
-}
-
-const transactionMessage = "transaction"
-
-// transactionAttrs are the fields of the line; appendTransaction writes the
-// same ones.
-func transactionAttrs(e *mail.Event) []slog.Attr {
-	return []slog.Attr{
+	o.log.LogAttrs(ctx, slog.LevelInfo, "transaction",
 		slog.String("id", e.ID), slog.String("client", e.Client), slog.String("client_ip", e.ClientIP),
 		slog.String("helo", e.Helo), slog.String("user", e.User), slog.String("stream", e.Stream),
 		slog.String("from", e.From), slog.String("to", recipientsOf(e)), slog.Int("to_count", len(e.To)),
 		slog.Int64("size", e.Size), slog.String("stage", e.Stage), slog.String("outcome", e.Outcome),
 		slog.Int("code", e.Code), slog.String("status", e.Status), slog.String("rule", e.Rule),
 		slog.String("upstream", e.Upstream), slog.String("reply", quoteControls(e.Reply)),
-		slog.Int64("ms", e.Duration.Milliseconds()),
-	}
+		slog.Int64("ms", e.Duration.Milliseconds()))
 }
 
 func recipientsOf(e *mail.Event) string {
