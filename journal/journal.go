@@ -6,6 +6,7 @@ package journal
 import (
 	"bufio"
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"log/slog"
 	"os"
@@ -62,8 +63,6 @@ type Writer struct {
 	size   int64
 	failed bool // the last write failed, and has been logged
 
-	scratch []byte // for one line
-
 	quit chan struct{}
 	done chan struct{}
 }
@@ -111,14 +110,15 @@ func (w *Writer) Observe(e *mail.Event) {
 
 // append fails only for an event that has no line.
 func (w *Writer) append(e *mail.Event) error {
+	line, err := json.Marshal(e)
+	if err != nil {
+		return err
+	}
+	line = append(line, '\n')
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.file == nil {
 		return nil
-	}
-	line, err := w.line(e)
-	if err != nil {
-		return err
 	}
 	if w.size > 0 && w.size+int64(len(line)) > w.cfg.RotateSize {
 		w.note(w.rotate())

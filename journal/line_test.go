@@ -1,8 +1,9 @@
 package journal
 
 import (
+	"bufio"
+	"bytes"
 	"encoding/json"
-	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -78,31 +79,32 @@ func seeds() (seeds [][]byte) {
 	return seeds
 }
 
-// FuzzLineIsThatOfEncodingJSON holds lines to json.Marshal octet by octet, and
-// what is read back to what json.Unmarshal makes of it.
-func FuzzLineIsThatOfEncodingJSON(f *testing.F) {
+// FuzzLineIsReadBack: each event is one line, and what is read back is what
+// encoding/json makes of it.
+func FuzzLineIsReadBack(f *testing.F) {
 	for _, s := range seeds() {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, in []byte) {
 		var e mail.Event
 		(&filler{in}).fill(t, reflect.ValueOf(&e).Elem())
-		want, wantErr := json.Marshal(&e)
-		got, err := appendLine([]byte("x"), &e)
-		if wantErr != nil || err != nil {
-			if (wantErr != nil) != (err != nil) || string(got) != "x" {
-				t.Fatalf("error %v, encoding/json: %v; left %q", err, wantErr, got)
-			}
-			return
+		want, err := json.Marshal(&e)
+		if err != nil {
+			return // a time that has no text
 		}
-		if string(got) != "x"+string(want)+"\n" {
-			t.Fatalf("line\n%s\nencoding/json\n%s", got[1:], want)
-		}
-		var back, ref mail.Event
+		var ref mail.Event
 		if err := json.Unmarshal(want, &ref); err != nil {
 			t.Fatal(err)
 		}
-		if err := readLines("fuzz", strings.NewReader(string(got[1:])), func(e *mail.Event) error { back = *e; return nil }); err != nil {
+		var file bytes.Buffer
+		w := &Writer{cfg: Config{RotateSize: 1 << 30}, file: os.Stdin, buf: bufio.NewWriterSize(&file, bufferSize)}
+		w.Observe(&e)
+		w.buf.Flush()
+		if n := bytes.Count(file.Bytes(), []byte("\n")); n != 1 {
+			t.Fatalf("%d lines: %q", n, &file)
+		}
+		var back mail.Event
+		if err := readLines("fuzz", &file, func(e *mail.Event) error { back = *e; return nil }); err != nil {
 			t.Fatal(err)
 		}
 		if !reflect.DeepEqual(back, ref) {
@@ -111,55 +113,27 @@ func FuzzLineIsThatOfEncodingJSON(f *testing.F) {
 	})
 }
 
-// Each octet, alone in a string, is written as encoding/json does.
-func TestLineEscapesEachOctetAsEncodingJSON(t *testing.T) {
-	for c := range 256 {
-		s := "a" + string([]byte{byte(c)}) + "b"
-		want, _ := json.Marshal(s)
-		if got := appendField(nil, `"`, s); string(got) != string(want) {
-			t.Errorf("octet %#x: %s, want %s", c, got, want)
-		}
+// The line as operators' tools know it, letter by letter.
+func TestLineIsThatOfEarlierReleases(t *testing.T) {
+	const want = `{"time":"2026-01-02T03:04:05.678901234Z","duration":1234567,"id":"01kab3c4d5e6f7g8h9","client":"shop","client_ip":"192.0.2.17","listener":"127.0.0.1:2525","helo":"web1.shop.example","stream":"transactional","from":"orders@shop.example","authors":["orders@shop.example"],"message_id":"\u003c20260102030405.1234@web1.shop.example\u003e","to":[{"address":"customer@dest.example","outcome":"relayed","code":250,"status":"2.1.5","rule":"upstream","reply":"2.1.5 Ok"}],"size":2048,"stage":"forward","outcome":"relayed","code":250,"status":"2.0.0","rule":"upstream","upstream":"provider","host":"smtp.provider.example:587","reply":"250 2.0.0 Ok: queued as 4F2c1k3hQwz1","limits":[{"limit":"sender","key":"sender=orders@shop.example","unit":"messages","window":60000000000,"max":5000,"used":17},{"limit":"sender","key":"sender=orders@shop.example","unit":"messages","window":3600000000000,"max":5000,"used":17},{"limit":"sender","key":"sender=orders@shop.example","unit":"messages","window":86400000000000,"max":5000,"used":17}]}` + "\n"
+	cfg := Config{File: filepath.Join(t.TempDir(), "j.jsonl"), RotateSize: 1 << 20}
+	w := open(t, cfg)
+	w.Observe(ordinary())
+	w.Close()
+	if got, _ := os.ReadFile(cfg.File); string(got) != want {
+		t.Errorf("line\n%s, want\n%s", got, want)
 	}
-}
-
-// Each octet, at each place of texts of all lengths up to three times eight, and
-// pairs of neighbours, of which one might hide the other.
-func TestPlainLenIsThatOfTheTable(t *testing.T) {
-	check := func(s []byte) {
-		want := 0
-		for want < len(s) && plain[s[want]] {
-			want++
-		}
-		if got := plainLen(string(s)); got != want {
-			t.Errorf("%q: %d, want %d", s, got, want)
-		}
+	if err := os.WriteFile(cfg.File, []byte(want), 0o600); err != nil {
+		t.Fatal(err)
 	}
-	for n := range 25 {
-		text := []byte(strings.Repeat("a", n))
-		for i := range n {
-			for c := range 256 {
-				text[i] = byte(c)
-				check(text)
-			}
-			text[i] = 'a'
+	err := Read([]string{cfg.File}, nil, func(e *mail.Event) error {
+		if !reflect.DeepEqual(e, ordinary()) {
+			t.Errorf("read %+v", e)
 		}
-	}
-	text := []byte("aaaaaaaa")
-	for c := range 1 << 16 {
-		text[3], text[4] = byte(c), byte(c>>8)
-		check(text)
-	}
-}
-
-// Runes of more than one octet that have escapes of their own, and halves of
-// runes, each alone: the seeds of the fuzz target may cut through them.
-func TestLineEscapesRunesAsEncodingJSON(t *testing.T) {
-	for _, s := range []string{"\u2027", "\u2028", "\u2029", "\u202a", "\u0080", "\ufffd", "\U0001f600",
-		"\xff", "\xc3(", "\xe2\x80", "\xed\xa0\x80", "\xf0\x9f\x98", "\xc0\xaf", hostile} {
-		want, _ := json.Marshal("a" + s + "b")
-		if got := appendField(nil, `"`, "a"+s+"b"); string(got) != string(want) {
-			t.Errorf("%+q: %s, want %s", s, got, want)
-		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
 }
 
@@ -193,32 +167,6 @@ func ordinary() *mail.Event {
 	return e
 }
 
-// A line costs no memory once the buffer is there.
-func TestObserveAllocatesNothing(t *testing.T) {
-	w := open(t, Config{File: filepath.Join(t.TempDir(), "j.jsonl"), RotateSize: 1 << 30})
-	defer w.Close()
-	e := ordinary()
-	e.Reply += hostile
-	w.Observe(e)
-	if n := testing.AllocsPerRun(1000, func() { w.Observe(e) }); n != 0 {
-		t.Errorf("%v allocations a line", n)
-	}
-}
-
-// A line of unusual length does not keep its buffer.
-func TestLongLineGivesItsRoomBack(t *testing.T) {
-	w := open(t, Config{File: filepath.Join(t.TempDir(), "j.jsonl"), RotateSize: 1 << 30})
-	defer w.Close()
-	e := ordinary()
-	for i := range 1000 {
-		e.To = append(e.To, mail.RecipientEvent{Address: fmt.Sprintf("r%d@%s.example", i, strings.Repeat("x", 200))})
-	}
-	w.Observe(e)
-	if cap(w.scratch) > lineRoom {
-		t.Errorf("%d octets are kept", cap(w.scratch))
-	}
-}
-
 func BenchmarkObserve(b *testing.B) {
 	w, err := Open(Config{File: filepath.Join(b.TempDir(), "j.jsonl"), RotateSize: 256 << 20, Keep: 1}, slog.New(slog.NewTextHandler(os.Stderr, nil)), time.Now)
 	if err != nil {
@@ -229,14 +177,5 @@ func BenchmarkObserve(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		w.Observe(e)
-	}
-}
-
-// BenchmarkLine is BenchmarkObserve without file and lock.
-func BenchmarkLine(b *testing.B) {
-	e, line := ordinary(), make([]byte, 0, 4096)
-	b.ReportAllocs()
-	for b.Loop() {
-		line, _ = appendLine(line[:0], e)
 	}
 }
