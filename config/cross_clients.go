@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 
 	"postern/dkimsign"
 	"postern/policy"
@@ -19,7 +20,9 @@ func (x *crossCheck) clients() {
 	}
 	for _, name := range sortedKeys(x.Client) {
 		c, path := x.Client[name], join("client", name)
-		x.listed(join(path, "users"), "user", c.Users, sortedKeys(x.User))
+		if !x.usersMissing {
+			x.listed(join(path, "users"), "user", c.Users, sortedKeys(x.User))
+		}
 		x.listed(join(path, "listeners"), "listener", c.Listeners, sortedKeys(x.Listener))
 		if _, ok := x.Stream[c.Stream]; !ok && c.Stream != "" {
 			x.d.problem(join(path, "stream"), noSuch("stream", c.Stream, sortedKeys(x.Stream)))
@@ -109,7 +112,16 @@ func (x *crossCheck) sentFrom(domain string) bool {
 
 // dkimKeys reads the keys; those that are made at start may be missing.
 func (x *crossCheck) dkimKeys() {
-	if _, _, err := dkimsign.Check(x.DKIM); err != nil {
-		x.d.joined(err)
+	if x.d.beside == leftAlone {
+		return
+	}
+	_, _, err := dkimsign.Check(x.DKIM)
+	all, ok := err.(interface{ Unwrap() []error })
+	if !ok {
+		return
+	}
+	for _, err := range all.Unwrap() {
+		path, problem, _ := strings.Cut(err.Error(), ": ")
+		x.d.unreadable(path, err, problem)
 	}
 }

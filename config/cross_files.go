@@ -19,8 +19,8 @@ const maxPEM = 4 << 20
 // certificate reads a pair of files and returns the leaf, or nothing when
 // there is a problem with them.
 func (x *crossCheck) certificate(path, certificate, key string) []*x509.Certificate {
-	if certificate == "" || key == "" {
-		return nil // reported by the listener's own check
+	if certificate == "" || key == "" || x.d.beside == leftAlone {
+		return nil // a missing one is reported by the listener's own check
 	}
 	chain, ok := x.read(join(path, "certificate"), certificate)
 	private, ok2 := x.read(join(path, "key"), key)
@@ -55,6 +55,9 @@ func covers(leaves []*x509.Certificate, host string) bool {
 
 // authorities reads a PEM file of certificates.
 func (x *crossCheck) authorities(path, file string) {
+	if x.d.beside == leftAlone {
+		return
+	}
 	text, ok := x.read(path, file)
 	if !ok {
 		return
@@ -85,7 +88,7 @@ func (x *crossCheck) read(path, file string) ([]byte, bool) {
 	if errors.As(err, &p) {
 		err = fmt.Errorf("%s: %w", file, p.Err)
 	}
-	x.d.problem(path, fmt.Sprintf("%v; name a file that the relay can read", err))
+	x.d.unreadable(path, err, fmt.Sprintf("%v; name a file that the relay can read", err))
 	return nil, false
 }
 
@@ -98,6 +101,9 @@ func (x *crossCheck) tooOpen(path, file string, bits fs.FileMode, what string) {
 
 // files reads what other tables name.
 func (x *crossCheck) files() {
+	if x.d.beside == leftAlone {
+		return
+	}
 	x.folder("journal.file", x.Journal.File)
 	x.folder("control.socket", x.Control.Socket)
 	for _, name := range sortedKeys(x.Upstream) {
@@ -128,7 +134,10 @@ func (x *crossCheck) folder(path, file string) {
 	if file == "" || folder == filepath.Clean(x.StateDir) {
 		return
 	}
-	if info, err := os.Stat(folder); err != nil || !info.IsDir() {
+	switch info, err := os.Stat(folder); {
+	case err != nil:
+		x.d.unreadable(path, err, folder+": no such folder; make it, or choose another")
+	case !info.IsDir():
 		x.d.problem(path, folder+": no such folder; make it, or choose another")
 	}
 }

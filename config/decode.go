@@ -35,6 +35,7 @@ type decoder struct {
 	checks   []check
 	root     reflect.Type // the outermost struct, where a misplaced key may belong
 	broken   int          // lines that could not be read
+	beside   beside
 }
 
 func newDecoder(src *source, folder string, getenv func(string) string) *decoder {

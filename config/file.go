@@ -61,7 +61,10 @@ type File struct {
 	Control ControlConfig         `toml:"control"`
 	Admin   AdminConfig           `toml:"admin"`
 
-	path   string
+	path string
+	// usersMissing: users_file could not be read.
+	usersMissing bool
+
 	policy *policy.Rules
 	limits *ratelimit.Rules
 }

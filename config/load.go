@@ -2,6 +2,7 @@ package config
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -28,12 +29,13 @@ func Load(path string) (*File, []Problem, error) {
 type loader struct {
 	getenv    func(string) string
 	addresses func() ([]net.Addr, error)
+	beside    beside
 }
 
 func (l *loader) load(path string) (*File, []Problem, error) {
 	d, err := l.open(path)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, asProblems(err)
 	}
 	f := &File{path: path}
 	d.decodeFile(f)
@@ -68,7 +70,7 @@ func (l *loader) load(path string) (*File, []Problem, error) {
 func (l *loader) open(path string) (*decoder, error) {
 	text, err := readBounded(path, maxFile)
 	if err != nil {
-		return nil, Problems{{File: path, Text: fileProblem(err)}}
+		return nil, &fileError{path, err}
 	}
 	text = bytes.TrimPrefix(text, []byte("\xef\xbb\xbf"))
 	src := newSource(path, text)
@@ -79,7 +81,30 @@ func (l *loader) open(path string) (*decoder, error) {
 	if err != nil {
 		return nil, Problems{{File: path, Text: fileProblem(err)}}
 	}
-	return newDecoder(src, filepath.Dir(full), l.getenv), nil
+	d := newDecoder(src, filepath.Dir(full), l.getenv)
+	d.beside = l.beside
+	return d, nil
+}
+
+// fileError is a configuration file that cannot be read.
+type fileError struct {
+	path string
+	err  error
+}
+
+func (e *fileError) Error() string { return e.problem().String() }
+
+func (e *fileError) Unwrap() error { return e.err }
+
+func (e *fileError) problem() Problem { return Problem{File: e.path, Text: fileProblem(e.err)} }
+
+// asProblems is an error of open as Load returns it.
+func asProblems(err error) error {
+	var f *fileError
+	if errors.As(err, &f) {
+		return Problems{f.problem()}
+	}
+	return err
 }
 
 func fileProblem(err error) string {
@@ -113,7 +138,8 @@ func (l *loader) users(f *File, d *decoder) *decoder {
 	}
 	u, err := l.open(f.UsersFile)
 	if err != nil {
-		d.problem("users_file", err.Error())
+		f.usersMissing = true
+		d.unreadable("users_file", err, err.Error())
 		return nil
 	}
 	var more usersFile

@@ -10,10 +10,10 @@ import (
 // LoadOutlier reads the table [outlier] of the file at path and judges nothing
 // else of it, so that a file with that table alone will do.
 func LoadOutlier(path string) (outlier.Config, error) {
-	l := loader{getenv: os.Getenv}
+	l := loader{getenv: os.Getenv, beside: leftAlone}
 	d, err := l.open(path)
 	if err != nil {
-		return outlier.Config{}, err
+		return outlier.Config{}, asProblems(err)
 	}
 	f := &File{path: path}
 	d.decodeFile(f)

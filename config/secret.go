@@ -42,29 +42,28 @@ func (d *decoder) secret(v reflect.Value, fields []field, path string) {
 	if password == nil || file == nil || env == nil {
 		return
 	}
-	before := len(d.problems)
-	defer func() {
-		if len(d.problems) > before { // that it is missing need not be said, too
-			d.bad[join(path, "password")] = true
-		}
-	}()
 	given := 0
 	for _, s := range []*reflect.Value{password, file, env} {
 		if s.String() != "" {
 			given++
 		}
 	}
+	elsewhere := env.String() != "" || file.String() != ""
 	switch {
 	case given > 1:
 		d.problem(join(path, "password"), "is given in more than one way; keep one of password, password_file, password_env")
+	case d.beside == leftAlone:
 	case env.String() != "":
 		s := d.getenv(env.String())
 		if s == "" {
-			d.problem(join(path, "password_env"), fmt.Sprintf("the environment has no %s, or it is empty; set it for the relay", env))
+			d.missing(join(path, "password_env"), fmt.Sprintf("the environment has no %s, or it is empty; set it for the relay", env))
 		}
 		password.SetString(s)
 	case file.String() != "":
 		password.SetString(d.secretFile(file.String(), join(path, "password_file")))
+	}
+	if elsewhere && password.String() == "" { // that it is missing need not be said, too
+		d.bad[join(path, "password")] = true
 	}
 }
 
@@ -75,7 +74,7 @@ func (d *decoder) secretFile(name, path string) string {
 	}
 	text, err := readBounded(name, maxSecret)
 	if err != nil {
-		d.problem(path, fmt.Sprintf("%v; name a file that the relay can read", err))
+		d.unreadable(path, err, fmt.Sprintf("%v; name a file that the relay can read", err))
 		return ""
 	}
 	if info, err := os.Stat(name); err == nil && info.Mode().Perm()&0o007 != 0 {

@@ -1,44 +1,26 @@
 package config
 
-import (
-	"fmt"
-	"path/filepath"
-
-	"github.com/pelletier/go-toml/v2"
-)
+import "os"
 
 // SocketOf returns the control socket that the file at path names. It looks at
 // nothing else, so that commands work for who may not read the secrets, and
-// while the file has problems.
+// while the file has problems: a reload that was refused for them leaves a relay
+// running, and it is then that its operator asks.
 func SocketOf(path string) (string, error) {
-	text, err := readBounded(path, maxFile)
+	l := loader{getenv: os.Getenv, beside: leftAlone}
+	d, err := l.open(path)
 	if err != nil {
-		return "", fmt.Errorf("read configuration %q: %w", path, err)
+		return "", asProblems(err)
+	}
+	var some struct {
+		StateDir string        `toml:"state_dir" form:"path"`
+		Control  ControlConfig `toml:"control"`
 	}
 	f := &File{}
 	f.SetDefaults()
-	var some struct {
-		StateDir *string `toml:"state_dir"`
-		Control  struct {
-			Socket string `toml:"socket"`
-		} `toml:"control"`
-	}
-	if err := toml.Unmarshal(text, &some); err != nil {
-		return "", fmt.Errorf("read configuration %q: %w", path, err)
-	}
-	full, err := filepath.Abs(path)
-	if err != nil {
-		return "", fmt.Errorf("read configuration %q: %w", path, err)
-	}
-	if some.StateDir != nil {
-		f.StateDir = *some.StateDir
-	}
-	f.Control.Socket = some.Control.Socket
-	for _, p := range []*string{&f.StateDir, &f.Control.Socket} {
-		if *p != "" && !filepath.IsAbs(*p) {
-			*p = filepath.Join(filepath.Dir(full), *p)
-		}
-	}
+	some.StateDir = f.StateDir
+	d.decodeFile(&some)
+	f.StateDir, f.Control = some.StateDir, some.Control
 	f.inState()
 	return f.Control.Socket, nil
 }

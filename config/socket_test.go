@@ -14,6 +14,8 @@ func TestSocketOf(t *testing.T) {
 		{"a socket", "[control]\nsocket = \"c.sock\"", filepath.Join(dir, "c.sock")},
 		{"an absolute socket", "[control]\nsocket = \"/run/c.sock\"", "/run/c.sock"},
 		{"problems elsewhere", "hostnam = 3\nstate_dir = \"x\"\n[message]\nmax_size = \"?\"", filepath.Join(dir, "x/control.sock")},
+		{"a line that cannot be read", "state_dir = \"x\"\n[message\nmax_size = \"1MiB\"\n[control]\nsocket = \"c.sock\"", filepath.Join(dir, "c.sock")},
+		{"a password that is not here", "state_dir = \"x\"\n[redis]\npassword_file = \"none\"", filepath.Join(dir, "x/control.sock")},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			path := filepath.Join(dir, "relay.toml")

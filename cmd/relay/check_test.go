@@ -161,15 +161,17 @@ func TestCheckListsEveryProblemAtOnce(t *testing.T) {
 }
 
 func TestCheckUsage(t *testing.T) {
+	t.Setenv(configEnv, "nowhere.toml")
 	for _, row := range []struct {
 		name   string
 		args   []string
 		status int
 		says   string
 	}{
-		{"no file", nil, exitUsage, "-config is missing"},
+		{"no file", nil, exitFault, "nowhere.toml: no such file or directory"},
+		{"two files by argument", []string{"x", "y"}, exitUsage, `"y" is one word too many`},
 		{"an unknown flag", []string{"-file", "x"}, exitUsage, `not defined: -file; run "relay check -h"`},
-		{"a stray argument", []string{"-config", "x", "y"}, exitUsage, `unexpected argument "y"`},
+		{"a stray argument", []string{"-config", "x", "y"}, exitUsage, `"y" and -config name two configurations; keep one`},
 		{"a missing file", []string{"-config", "/nowhere/relay.toml"}, exitFault, "/nowhere/relay.toml: no such file or directory; name a configuration file"},
 		{"a folder", []string{"-config", "/"}, exitFault, "is a directory"},
 		{"help", []string{"-h"}, exitOK, "-config file"},

@@ -22,7 +22,7 @@ import (
 type controlVerb struct {
 	io     stdio
 	flags  *flag.FlagSet
-	config string
+	config *string
 	socket string
 	json   bool
 }
@@ -31,7 +31,7 @@ type controlVerb struct {
 func newControlVerb(io stdio, name string) *controlVerb {
 	v := &controlVerb{io: io, flags: flag.NewFlagSet("relay "+name, flag.ContinueOnError)}
 	v.flags.SetOutput(io.err)
-	v.flags.StringVar(&v.config, "config", "", "configuration `file` of the running relay")
+	v.config = configFlag(v.flags, " of the running relay")
 	v.flags.StringVar(&v.socket, "socket", "", "its control socket, instead of -config; a `path`")
 	v.flags.BoolVar(&v.json, "json", false, "print JSON")
 	return v
@@ -40,19 +40,7 @@ func newControlVerb(io stdio, name string) *controlVerb {
 // parse reads flags and up to max other words, wherever they stand among the
 // flags; ok is false when the command has ended with status.
 func (v *controlVerb) parse(args []string, max int) (words []string, status int, ok bool) {
-	for {
-		if status, ok := parseOpenFlags(v.flags, args); !ok {
-			return nil, status, false
-		}
-		if v.flags.NArg() == 0 {
-			return words, 0, true
-		}
-		words = append(words, v.flags.Arg(0))
-		args = v.flags.Args()[1:]
-		if len(words) > max {
-			return nil, v.misuse("%q is one word too many", words[max]), false
-		}
-	}
+	return parseWords(v.flags, args, max)
 }
 
 func (v *controlVerb) misuse(format string, args ...any) int {
@@ -102,12 +90,9 @@ const askTimeout = time.Minute
 
 func (v *controlVerb) ask(method, path string, body io.Reader, out any) error {
 	socket := v.socket
-	switch {
-	case socket == "" && v.config == "":
-		return misuseError("-config is missing; name the configuration file of the running relay")
-	case socket == "":
+	if socket == "" {
 		var err error
-		if socket, err = config.SocketOf(v.config); err != nil {
+		if socket, err = config.SocketOf(configPath(*v.config)); err != nil {
 			return err
 		}
 	}

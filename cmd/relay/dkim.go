@@ -68,8 +68,7 @@ func runKeygen(io stdio, args []string) int {
 	return exitOK
 }
 
-// runRecord prints the record of one key file or of all keys of a
-// configuration.
+// runRecord prints the record of one key file.
 func runRecord(io stdio, args []string) int {
 	var domain, selector, file string
 	f := dkimFlags(io, "record", &domain, &selector)

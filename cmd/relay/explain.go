@@ -19,13 +19,14 @@ import (
 func runExplain(io stdio, args []string) int {
 	f := flag.NewFlagSet("relay explain", flag.ContinueOnError)
 	f.SetOutput(io.err)
-	path := f.String("config", "", "configuration `file` that names the journal")
+	path := configFlag(f, " that names the journal")
 	file := f.String("journal", "", "journal `file`; rotated ones beside it are read, too; - is standard input")
 	asJSON := f.Bool("json", false, "print the event as JSON")
-	if status, ok := parseOpenFlags(f, args); !ok {
+	words, status, ok := parseWords(f, args, 1)
+	if !ok {
 		return status
 	}
-	if f.NArg() != 1 {
+	if len(words) == 0 {
 		fmt.Fprintln(io.err, "relay explain: name one transaction by its id, as in the log line, in Received or in the reply")
 		return exitUsage
 	}
@@ -36,7 +37,7 @@ func runExplain(io stdio, args []string) int {
 	}
 	errFound := errors.New("found")
 	err = journal.Read(files, io.in, func(e *mail.Event) error {
-		if e.ID != f.Arg(0) {
+		if e.ID != words[0] {
 			return nil
 		}
 		if *asJSON {
@@ -53,7 +54,7 @@ func runExplain(io stdio, args []string) int {
 		fmt.Fprintf(io.err, "relay explain: %v\n", err)
 		return exitFault
 	}
-	fmt.Fprintf(io.err, "relay explain: no transaction %q in %s\n", f.Arg(0), strings.Join(files, ", "))
+	fmt.Fprintf(io.err, "relay explain: no transaction %q in %s\n", words[0], strings.Join(files, ", "))
 	return exitFault
 }
 
@@ -63,10 +64,9 @@ func journalFiles(path, file string) ([]string, error) {
 	switch {
 	case file == "-":
 		return []string{"-"}, nil
-	case file == "" && path == "":
-		return nil, errors.New("-config or -journal is missing; name the journal")
 	case file == "":
-		c, _, err := config.Load(path)
+		path = configPath(path)
+		c, err := config.LoadRules(path)
 		if err != nil {
 			return nil, err
 		}

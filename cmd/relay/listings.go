@@ -250,7 +250,7 @@ func runSuspects(io stdio, args []string) int {
 	if !ok {
 		return status
 	}
-	files, err := journalsNamed(v.config, append(files, words...))
+	files, err := journalsNamed(*v.config, append(files, words...))
 	if err != nil {
 		return v.misuse("%v", err)
 	}

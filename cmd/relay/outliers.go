@@ -39,9 +39,10 @@ func runOutliers(io stdio, args []string) int {
 	return exitUsage
 }
 
-// outlierConfig reads [outlier] of a file; the defaults without one.
-func outlierConfig(path string) (cfg outlier.Config, err error) {
-	if path != "" {
+// outlierConfig reads [outlier] of a configuration; the defaults where there is
+// none.
+func outlierConfig(named string) (cfg outlier.Config, err error) {
+	if path := ownConfig(named); path != "" {
 		return config.LoadOutlier(path)
 	}
 	cfg.SetDefaults()
@@ -52,7 +53,7 @@ func outlierConfig(path string) (cfg outlier.Config, err error) {
 func runReplay(io stdio, args []string) int {
 	f := flag.NewFlagSet("relay outliers replay", flag.ContinueOnError)
 	f.SetOutput(io.err)
-	path := f.String("config", "", "`file` with a table [outlier]; blank: the defaults")
+	path := configFlag(f, " with a table [outlier]")
 	if status, ok := parseFlags(f, args); !ok {
 		return status
 	}
@@ -161,17 +162,18 @@ func (m *replayLine) parse(line string) error {
 func runBacktest(io stdio, args []string) int {
 	f := flag.NewFlagSet("relay outliers backtest", flag.ContinueOnError)
 	f.SetOutput(io.err)
-	path := f.String("config", "", "`file` with the table [outlier] to try; blank: the defaults")
+	path := configFlag(f, " with the table [outlier] to try")
 	asJSON := f.Bool("json", false, "print JSON, one change of state a line, and no sum")
 	var files []string
 	f.Func("journal", "`file` of the journal, - for standard input; several flags or further arguments: several files, oldest first", func(s string) error {
 		files = append(files, s)
 		return nil
 	})
-	if status, ok := parseOpenFlags(f, args); !ok {
+	words, status, ok := parseWords(f, args, maxJournals)
+	if !ok {
 		return status
 	}
-	if files = append(files, f.Args()...); len(files) == 0 {
+	if files = append(files, words...); len(files) == 0 {
 		fmt.Fprintln(io.err, "relay outliers backtest: -journal is missing; name the files to read")
 		return exitUsage
 	}

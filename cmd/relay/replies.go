@@ -118,21 +118,22 @@ const maxTopRows = 100_000
 
 // runTop counts the refusals that upstreams gave, from the journal.
 func runTop(io stdio, args []string) int {
-	var file, by, path string
+	var file, by string
 	var asJSON bool
 	var since time.Duration
 	var n int
 	var files []string
 	f := repliesFlags(io, "top", &file, &asJSON)
 	f.StringVar(&by, "by", "class,stream,destination,sender", "`columns` to count by, of "+strings.Join(topColumns, ", "))
-	f.StringVar(&path, "config", "", "configuration `file` that names the journal and the rules")
+	path := configFlag(f, " that names the journal and the rules")
 	f.IntVar(&n, "n", 20, "number of rows; 0: all")
-	f.DurationVar(&since, "since", 0, "only transactions of this last `time`; 0: all")
+	f.Func("since", "only transactions of this last `time`, as 24h or 7d; otherwise all", durationFlag(&since))
 	f.Func("journal", "`file` of the journal, - for standard input; several flags or further arguments: several files", func(s string) error {
 		files = append(files, s)
 		return nil
 	})
-	if status, ok := parseOpenFlags(f, args); !ok {
+	words, status, ok := parseWords(f, args, maxJournals)
+	if !ok {
 		return status
 	}
 	columns := strings.Split(by, ",")
@@ -142,17 +143,12 @@ func runTop(io stdio, args []string) int {
 			return exitUsage
 		}
 	}
-	files, err := journalsNamed(path, append(files, f.Args()...))
+	files, err := journalsNamed(*path, append(files, words...))
 	if err != nil {
 		fmt.Fprintf(io.err, "relay replies top: %v\n", err)
 		return exitUsage
 	}
-	if file == "" && path != "" {
-		if c, _, err := config.Load(path); err == nil {
-			file = c.Reputation.ReplyRules
-		}
-	}
-	rules, err := upstream.LoadRules(file)
+	rules, err := replyRules(file, *path)
 	if err != nil {
 		fmt.Fprintf(io.err, "relay replies: %v\n", err)
 		return exitUsage
@@ -167,6 +163,19 @@ func runTop(io stdio, args []string) int {
 	}
 	t.print(io, n, asJSON)
 	return exitOK
+}
+
+// replyRules are those of a file, else of a configuration, else the built-in
+// ones.
+func replyRules(file, named string) (*upstream.Rules, error) {
+	if path := ownConfig(named); file == "" && path != "" {
+		c, err := config.LoadRules(path)
+		if err != nil {
+			return nil, err
+		}
+		file = c.Reputation.ReplyRules
+	}
+	return upstream.LoadRules(file)
 }
 
 // replyTop counts refusals of upstreams.

@@ -32,27 +32,21 @@ type rotation struct {
 // runRotate makes the next key of a domain, prints its record, and says whether
 // DNS has it.
 func runRotate(io stdio, args []string) int {
-	var path string
 	var wait time.Duration
 	var kind dkimsign.KeyType
 	f := flag.NewFlagSet("relay dkim rotate", flag.ContinueOnError)
 	f.SetOutput(io.err)
-	f.StringVar(&path, "config", "", "configuration `file`")
+	path := configFlag(f, "")
 	f.Func("wait", "how `long` to wait until the record is published, as 1h; otherwise DNS is asked once", durationFlag(&wait))
 	f.Func("type", "`kind` of key: rsa or ed25519; otherwise as the domain's newest", func(s string) error { return kind.UnmarshalText([]byte(s)) })
-	if status, ok := parseOpenFlags(f, args); !ok {
+	words, status, ok := parseWords(f, args, 1)
+	if !ok {
 		return status
 	}
-	words := f.Args()
-	if len(words) > 0 { // flags may stand behind the domain, too
-		if status, ok := parseFlags(f, words[1:]); !ok {
-			return status
-		}
+	if len(words) == 0 {
+		return dkimMisuse(io, "rotate needs a domain, as in: relay dkim rotate example.org")
 	}
-	if len(words) == 0 || path == "" {
-		return dkimMisuse(io, "rotate needs a domain and -config, as in: relay dkim rotate example.org -config relay.toml")
-	}
-	file, ok := loadChecked(io, path)
+	file, ok := loadChecked(io, configPath(*path), config.LoadHere)
 	if !ok {
 		return exitFault
 	}

@@ -20,15 +20,12 @@ import (
 func runServe(io stdio, args []string) int {
 	f := flag.NewFlagSet("relay serve", flag.ContinueOnError)
 	f.SetOutput(io.err)
-	path := f.String("config", "", "configuration `file`")
-	if status, ok := parseFlags(f, args); !ok {
+	named := configFlag(f, "")
+	path, status, ok := parseConfig(f, named, args)
+	if !ok {
 		return status
 	}
-	if *path == "" {
-		fmt.Fprintln(io.err, "relay serve: -config is missing; name the configuration file")
-		return exitUsage
-	}
-	file, ok := loadChecked(io, *path)
+	file, ok := loadChecked(io, path, config.Load)
 	if !ok {
 		return exitUsage
 	}
@@ -43,7 +40,7 @@ func runServe(io stdio, args []string) int {
 		}
 		return exitFault
 	}
-	return n.wait(*path, signals)
+	return n.wait(path, signals)
 }
 
 // wait obeys signals until the node has stopped.

@@ -238,7 +238,7 @@ func TestServeRefusesToStart(t *testing.T) {
 		{"a missing certificate", strings.Replace(good, "[client", "tls = \"optional\"\ncertificate = \"no.crt\"\nkey = \"no.key\"\n[client", 1), nil, 2, "no.crt"},
 		{"a missing DKIM key", good + "[dkim.\"example.org\"]\nkeys = [{ selector = \"s\", file = \"no.pem\" }]\n", nil, 2, "no.pem"},
 		{"a missing file", "", []string{"serve", "-config", "nowhere.toml"}, 2, "nowhere.toml"},
-		{"no file", "", []string{"serve"}, 2, "-config is missing"},
+		{"no file", "", []string{"serve"}, 2, "none.toml: no such file"},
 		{"an unknown flag", "", []string{"serve", "-colour"}, 2, "flag provided but not defined: -colour"},
 		{"an unknown verb", "", []string{"server"}, 2, `unknown command "server"`},
 	} {
@@ -250,7 +250,7 @@ func TestServeRefusesToStart(t *testing.T) {
 				args = []string{"serve", "-config", path}
 			}
 			cmd := exec.Command(os.Args[0], args...)
-			cmd.Env = append(os.Environ(), runAsRelay+"=1")
+			cmd.Env = append(os.Environ(), runAsRelay+"=1", configEnv+"=none.toml")
 			out, _ := cmd.CombinedOutput()
 			if status := cmd.ProcessState.ExitCode(); status != c.status {
 				t.Errorf("status %d, want %d", status, c.status)

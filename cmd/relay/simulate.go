@@ -25,23 +25,20 @@ import (
 func runSimulate(io stdio, args []string) int {
 	f := flag.NewFlagSet("relay simulate", flag.ContinueOnError)
 	f.SetOutput(io.err)
-	path := f.String("config", "", "configuration `file` with the limits to try")
+	path := configFlag(f, " with the limits to try")
 	named := journalFlag(f)
 	asJSON := f.Bool("json", false, "print JSON")
 	top := f.Int("top", 20, "print at most `n` senders; with -json all")
-	if status, ok := parseOpenFlags(f, args); !ok {
+	words, status, ok := parseWords(f, args, maxJournals)
+	if !ok {
 		return status
 	}
-	if *path == "" {
-		fmt.Fprintln(io.err, "relay simulate: -config is missing; name the configuration with the limits to try")
-		return exitUsage
-	}
-	file, _, err := config.Load(*path)
+	file, err := config.LoadRules(configPath(*path))
 	if err != nil {
 		fmt.Fprintln(io.err, err)
 		return exitUsage
 	}
-	files, err := journalsNamed(*path, append(*named, f.Args()...))
+	files, err := journalsNamed(*path, append(*named, words...))
 	if err != nil {
 		fmt.Fprintf(io.err, "relay simulate: %v\n", err)
 		return exitUsage

@@ -228,6 +228,7 @@ func TestSuggestWithoutMail(t *testing.T) {
 }
 
 func TestTuningCommandsRefuse(t *testing.T) {
+	t.Setenv(configEnv, "none.toml")
 	tuned(t, tunedLimits)
 	if err := os.WriteFile("broken.jsonl", []byte("{\n{\n"), 0o600); err != nil {
 		t.Fatal(err)
@@ -237,11 +238,11 @@ func TestTuningCommandsRefuse(t *testing.T) {
 		status int
 		says   string
 	}{
-		{"simulate", exitUsage, "-config is missing"},
+		{"simulate", exitUsage, "none.toml: no such file"},
 		{"simulate -config missing.toml", exitUsage, "missing.toml"},
 		{"simulate -config new.toml -journal broken.jsonl", exitFault, "broken.jsonl:1: not a journal line"},
 		{"simulate -config new.toml -journal missing.jsonl", exitFault, "missing.jsonl"},
-		{"suggest", exitUsage, "-config or -journal is missing"},
+		{"suggest", exitUsage, "none.toml: no such file"},
 		{"suggest -config relay.toml -headroom 0.5", exitUsage, "-headroom"},
 		{"suggest -config relay.toml -headroom NaN", exitUsage, "-headroom"},
 		{"suggest -config relay.toml -windows 1y", exitUsage, "not a window"},

@@ -19,14 +19,15 @@ import (
 func runSuggest(io stdio, args []string) int {
 	f := flag.NewFlagSet("relay suggest", flag.ContinueOnError)
 	f.SetOutput(io.err)
-	path := f.String("config", "", "configuration `file` that names the journal")
+	path := configFlag(f, " that names the journal")
 	named := journalFlag(f)
 	headroom := f.Float64("headroom", 1.5, "`factor` from the highest use to the limit, 1 to 100")
 	windows := f.String("windows", "1m,1h,24h", "`list` of rolling windows, 1s to 31d")
 	units := f.String("units", "messages,recipients", "`list` of units: messages, recipients, bytes, distinct_recipients")
 	listed := f.Int("listed", 50, "the `n` busiest clients, and senders, get numbers of their own where they need more than the others")
 	asJSON := f.Bool("json", false, "print the highest uses of every client and sender as JSON")
-	if status, ok := parseOpenFlags(f, args); !ok {
+	words, status, ok := parseWords(f, args, maxJournals)
+	if !ok {
 		return status
 	}
 	asked, err := askedWindows(*units, *windows)
@@ -38,7 +39,7 @@ func runSuggest(io stdio, args []string) int {
 		fmt.Fprintln(io.err, "relay suggest: -headroom is a factor from 1 to 100; 1.5 leaves half as much again")
 		return exitUsage
 	}
-	files, err := journalsNamed(*path, append(*named, f.Args()...))
+	files, err := journalsNamed(*path, append(*named, words...))
 	if err != nil {
 		fmt.Fprintf(io.err, "relay suggest: %v\n", err)
 		return exitUsage

@@ -1,0 +1,94 @@
+package main
+
+import (
+	"cmp"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+
+	"postern/config"
+)
+
+// Where a configuration is looked for when a command names none.
+const (
+	configEnv     = "POSTERN_CONFIG"
+	configDefault = "/etc/postern/relay.toml"
+)
+
+// configFlag adds -config. what says which file is meant.
+func configFlag(f *flag.FlagSet, what string) *string {
+	return f.String("config", "", fmt.Sprintf("configuration `file`%s; otherwise $%s, else %s", what, configEnv, configDefault))
+}
+
+// configPath is the configuration that a flag names, else the environment, else
+// the usual one.
+func configPath(named string) string { return cmp.Or(named, os.Getenv(configEnv), configDefault) }
+
+// ownConfig is configPath where that was named, or the usual file is there; ""
+// otherwise. It is for commands that can do without.
+func ownConfig(named string) string {
+	path := configPath(named)
+	if _, err := os.Stat(path); path == configDefault && err != nil {
+		return ""
+	}
+	return path
+}
+
+// parseConfig reads the flags of a command that also takes the configuration as
+// its one argument; path is the file to read.
+func parseConfig(f *flag.FlagSet, named *string, args []string) (path string, status int, ok bool) {
+	words, status, ok := parseWords(f, args, 1)
+	switch {
+	case !ok:
+		return "", status, false
+	case len(words) == 0:
+		return configPath(*named), 0, true
+	case *named != "":
+		fmt.Fprintf(f.Output(), "%s: %q and -config name two configurations; keep one\n", f.Name(), words[0])
+		return "", exitUsage, false
+	}
+	return words[0], 0, true
+}
+
+// parseWords reads flags and up to most other words, wherever they stand among
+// the flags; ok is false when the command has ended with status.
+func parseWords(f *flag.FlagSet, args []string, most int) (words []string, status int, ok bool) {
+	for {
+		if status, ok := parseOpenFlags(f, args); !ok {
+			return nil, status, false
+		}
+		if f.NArg() == 0 {
+			return words, 0, true
+		}
+		words = append(words, f.Arg(0))
+		args = f.Args()[1:]
+		if len(words) > most {
+			fmt.Fprintf(f.Output(), "%s: %q is one word too many; run \"%s -h\"\n", f.Name(), words[most], f.Name())
+			return nil, exitUsage, false
+		}
+	}
+}
+
+// loadChecked reads a configuration by load and prints what is wrong with it, a
+// line each, or when nothing is, what is doubtful in it; ok says that it can be
+// used.
+func loadChecked(io stdio, path string, load func(string) (*config.File, []config.Problem, error)) (file *config.File, ok bool) {
+	file, warnings, err := load(path)
+	var problems config.Problems
+	switch {
+	case errors.As(err, &problems):
+		for _, p := range problems {
+			fmt.Fprintln(io.err, p)
+		}
+		return nil, false
+	case err != nil:
+		fmt.Fprintln(io.err, err)
+		return nil, false
+	}
+	for _, p := range warnings {
+		p.Text = "warning: " + p.Text
+		fmt.Fprintln(io.err, p)
+	}
+	return file, true
+}
