@@ -166,11 +166,12 @@ func (f *Failover) takeShared(ctx context.Context, b *Batch) (asked, decided boo
 // ask makes a call with bounded patience. The session's own end is no reason to
 // leave it half done.
 func (f *Failover) ask(ctx context.Context, call func(context.Context) error) error {
-	patient := newWithin(context.WithoutCancel(ctx), decideWithin)
-	defer patient.end()
-	if at, ok := ctx.Deadline(); ok && at.Before(patient.at) {
-		patient.at = at
+	by := time.Now().Add(decideWithin)
+	if at, ok := ctx.Deadline(); ok && at.Before(by) {
+		by = at
 	}
+	patient, cancel := context.WithDeadline(context.WithoutCancel(ctx), by)
+	defer cancel()
 	return call(patient)
 }
 

@@ -71,9 +71,9 @@ const maxLanes = 2
 func (r *Redis) Close() { r.running.Wait() }
 
 // Take decides b: in one call, or in a Cluster in one per slot.
-func (r *Redis) Take(outer context.Context, b *Batch) error {
-	ctx := newWithin(outer, r.timeout)
-	defer ctx.end()
+func (r *Redis) Take(ctx context.Context, b *Batch) error {
+	ctx, cancel := context.WithTimeout(ctx, r.timeout)
+	defer cancel()
 	if !b.Peek {
 		r.beat(ctx)
 	}

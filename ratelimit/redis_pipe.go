@@ -111,8 +111,8 @@ func (p *pipe) next(used []*pipedCall) []*pipedCall {
 
 // send sets the reply or the error of every command.
 func (p *pipe) send(batch []*pipedCall) {
-	ctx := newWithin(context.Background(), p.timeout)
-	defer ctx.end()
+	ctx, cancel := context.WithTimeout(context.Background(), p.timeout)
+	defer cancel()
 	if len(batch) == 1 {
 		if !batch[0].gone.Load() {
 			_ = p.client.Process(ctx, batch[0].cmd)

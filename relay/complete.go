@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -141,7 +142,8 @@ func (t *transaction) chargeBody(octets int64) (rule string, r *mail.Reply) {
 	if !t.account.CountsBytes() {
 		return "", nil
 	}
-	ctx := until(t.s.ctx, time.Now().Add(t.snap.Timeouts.Limiter))
+	ctx, cancel := context.WithTimeout(t.s.ctx, t.snap.Timeouts.Limiter)
+	defer cancel()
 	if v := t.account.Body(ctx, octets); !v.OK {
 		return "limit " + v.Limit, t.limitReply(&v)
 	}
@@ -177,8 +179,9 @@ func (t *transaction) forward(in *intake) *mail.Reply {
 		Size: int64(len(prefix)+len(head)) + in.body.size(),
 	}
 	t.pieces, t.holds = content.Chunks, false
-	t.upBy.at = now.Add(t.snap.Timeouts.Forward)
-	r, err := t.up.Send(&t.upBy, content)
+	ctx, cancel := context.WithTimeout(t.s.ctx, t.snap.Timeouts.Forward)
+	defer cancel()
+	r, err := t.up.Send(ctx, content)
 	if err == nil {
 		err = ourFault([]mail.Reply{r})
 	}

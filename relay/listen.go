@@ -189,7 +189,6 @@ func (s *Server) newSession(l *listener, conn net.Conn) *session {
 	snap := s.snapshot()
 	c := &session{wire: newWire(conn, snap.Timeouts.Write), raw: conn, srv: s, lis: l, set: l.set.Load(), snap: snap, log: s.log}
 	c.ctx, c.cancel = context.WithCancel(context.Background())
-	c.undo = c.undoCut
 	c.peer.Listener = l.name
 	c.peer.Addr, c.peer.Local = addrPort(conn.RemoteAddr()), addrPort(conn.LocalAddr())
 	return c

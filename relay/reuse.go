@@ -20,7 +20,7 @@ var transactions = sync.Pool{New: func() any {
 // begin returns a transaction of s that starts now.
 func (s *session) begin() *transaction {
 	t := transactions.Get().(*transaction)
-	t.s, t.snap, t.upBy.s, t.upBy.Context, t.began, t.stage = s, s.snap, s, s.ctx, time.Now(), stageMail
+	t.s, t.snap, t.began, t.stage = s, s.snap, time.Now(), stageMail
 	ev := &t.ev
 	ev.Time, ev.ID, ev.Listener, ev.ClientIP = t.began, newID(t.began), s.lis.name, s.clientIP()
 	ev.Helo, ev.User, ev.TLS = s.peer.Helo, s.peer.User, s.peer.TLS.Version

@@ -28,7 +28,6 @@ type session struct {
 	ctx  context.Context // ends when the connection is cut off
 
 	cancel    context.CancelFunc
-	undo      func() bool // undoCut
 	peer      mail.Peer
 	client    addrText   // the client's address
 	source    addrText   // ours towards the upstream, last
@@ -51,7 +50,6 @@ type session struct {
 	waiting  bool // outside of a transaction, for the client's next octets
 	stopping bool
 	readBy   time.Time // the deadline that reads have; zero: one that has passed, or none
-	onCut    func()    // what else to do when the session is cut off; nil: nothing
 }
 
 // errQuit ends a session whose last reply has been given.
@@ -212,32 +210,6 @@ func (s *session) cut() {
 	defer s.mu.Unlock()
 	s.cancel()
 	s.wake()
-	if s.onCut != nil {
-		s.onCut()
-		s.onCut = nil
-	}
-}
-
-// afterCut makes f what is called when the session is cut off, in place of what
-// was to be called before; f must not wait. undo reports whether f will not be called.
-func (s *session) afterCut(f func()) (undo func() bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.ctx.Err() != nil {
-		f()
-		return func() bool { return false }
-	}
-	s.onCut = f
-	return s.undo
-}
-
-// undoCut is the undo of afterCut.
-func (s *session) undoCut() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	waited := s.onCut != nil
-	s.onCut = nil
-	return waited
 }
 
 // wake ends the present read; s.mu is held.

@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"context"
 	"errors"
 	"strings"
 	"time"
@@ -34,7 +35,6 @@ type transaction struct {
 	account *ratelimit.Account
 	up      *upstream.Transaction // outward, once it has begun
 	outward upstream.Transaction
-	upBy    term // of what the upstream is asked
 	// lost is the reply to all that follows once the upstream is lost.
 	lost     *mail.Reply
 	accepted []taken          // recipients that the upstream took
@@ -301,7 +301,8 @@ func (t *transaction) charge(now time.Time, batch []attempt) {
 	if len(open) == 0 {
 		return
 	}
-	ctx := until(t.s.ctx, now.Add(t.snap.Timeouts.Limiter))
+	ctx, cancel := context.WithTimeout(t.s.ctx, t.snap.Timeouts.Limiter)
+	defer cancel()
 	verdicts := t.account.Recipients(ctx, open, room.verdicts[:0])
 	room.open, room.which, room.verdicts = open, which, verdicts
 	for i := range verdicts {
@@ -332,8 +333,9 @@ func (t *transaction) ask(now time.Time, batch []attempt) {
 		t.up = &t.outward
 		t.route.Upstream.BeginIn(t.up, t.route.Via, &t.env)
 	}
-	t.upBy.at = now.Add(t.snap.Timeouts.Upstream)
-	replies, err := t.up.Recipients(&t.upBy, rs, room.replies[:0])
+	ctx, cancel := context.WithTimeout(t.s.ctx, t.snap.Timeouts.Upstream)
+	defer cancel()
+	replies, err := t.up.Recipients(ctx, rs, room.replies[:0])
 	room.rcpts, room.which, room.replies = rs, which, replies
 	if err == nil {
 		err = ourFault(replies)

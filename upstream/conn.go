@@ -30,14 +30,12 @@ type conn struct {
 	idle     time.Time // since when
 	readBy   time.Time // the deadlines that raw has
 	writeBy  time.Time
-	granted  time.Duration   // to a command and the first octets of its reply together; 0: they have come
-	watched  <-chan struct{} // the end of the context that ends the I/O; nil: none
-	off      func() bool     // ends that watch
-	cut      func()          // interrupt
-	probe    probe           // tells what the host does while c is idle
-	messages int             // handed over
-	pooled   bool            // it has been idle in the pool before this use
-	broken   bool            // never to be used again
+	granted  time.Duration // to a command and the first octets of its reply together; 0: they have come
+	off      func() bool   // ends the watch of a context; nil: there is none
+	probe    probe         // tells what the host does while c is idle
+	messages int           // handed over
+	pooled   bool          // it has been idle in the pool before this use
+	broken   bool          // never to be used again
 	reset    resetState
 }
 
@@ -51,41 +49,16 @@ const (
 )
 
 func newConn(h *host, rt route, c net.Conn, source netip.Addr) *conn {
-	n := &conn{
+	return &conn{
 		h: h, route: rt, raw: c, net: c, source: source, born: time.Now(), probe: newProbe(c),
 		r: replyReader{Reader: bufio.NewReaderSize(c, maxReplyLine)},
 	}
-	n.cut = n.interrupt
-	return n
 }
 
 var past = time.Unix(1, 0)
 
-// watch makes the end of ctx end all I/O of c, until unwatch. One watch serves
-// all steps of a transaction, whose contexts end together.
-func (c *conn) watch(ctx context.Context) {
-	done := ctx.Done()
-	if done == c.watched {
-		return
-	}
-	c.unwatch()
-	switch w, ok := ctx.(Watched); {
-	case done == nil:
-	case ok:
-		c.watched, c.off = done, w.AfterFunc(c.cut)
-	default:
-		c.watched, c.off = done, context.AfterFunc(ctx, c.cut)
-	}
-}
-
-// Watched is a context that calls a function when it ends, at less cost than
-// context.AfterFunc, whose promises it keeps but for two: it may call f at once
-// and in any goroutine, since f does not wait, and it needs to know of the last
-// f alone.
-type Watched interface {
-	context.Context
-	AfterFunc(f func()) (stop func() bool)
-}
+// watch makes the end of ctx end all I/O of c, until unwatch.
+func (c *conn) watch(ctx context.Context) { c.off = context.AfterFunc(ctx, c.interrupt) }
 
 // unwatch ends the watch; when the context has ended meanwhile, the connection
 // is broken.
@@ -93,7 +66,7 @@ func (c *conn) unwatch() {
 	if c.off != nil && !c.off() {
 		c.broken = true
 	}
-	c.watched, c.off, c.granted = nil, nil, 0
+	c.off, c.granted = nil, 0
 }
 
 // interrupt ends the I/O that is under way.
@@ -112,10 +85,10 @@ const (
 	writes
 )
 
-// arm gives the I/O that follows d of time, less where ctx has a deadline. TLS
-// does both to do either.
+// arm gives the I/O that follows d of time; the end of ctx interrupts it before
+// that. TLS does both to do either.
 func (c *conn) arm(ctx context.Context, d time.Duration, dir direction) error {
-	at, late := earlier(ctx, d), min(lateness, d/16)
+	at, late := time.Now().Add(d), min(lateness, d/16)
 	if c.raw != c.net {
 		dir = reads | writes
 	}
@@ -134,36 +107,6 @@ func (c *conn) arm(ctx context.Context, d time.Duration, dir direction) error {
 // serves reports whether a deadline that is set will do where at is wanted.
 func serves(set, at time.Time, late time.Duration) bool {
 	return !set.Before(at) && set.Sub(at) <= late
-}
-
-// earlier is the deadline of ctx or d from now.
-func earlier(ctx context.Context, d time.Duration) time.Time {
-	at := time.Now().Add(d)
-	if end, ok := ctx.Deadline(); ok && end.Before(at) {
-		return end
-	}
-	return at
-}
-
-// ended is ctx.Err, but does not rely on ctx to notice its own deadline.
-func ended(ctx context.Context) error {
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	if end, ok := ctx.Deadline(); ok && !time.Now().Before(end) {
-		return context.DeadlineExceeded
-	}
-	return nil
-}
-
-// undated is a context that leaves its deadline to who has it.
-type undated struct{ context.Context }
-
-func (undated) Deadline() (time.Time, bool) { return time.Time{}, false }
-
-// within is ctx for at most d, ending by itself also at the deadline of ctx.
-func within(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
-	return context.WithDeadline(undated{ctx}, earlier(ctx, d))
 }
 
 // flush writes the command group in one write.

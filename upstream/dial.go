@@ -49,7 +49,7 @@ func (u *Upstream) connect(ctx context.Context, h *host, rt route) (*conn, error
 		if errors.Is(err, errLogin) {
 			h.lockOut(errs)
 		}
-		if ended(ctx) != nil || errors.Is(err, errLogin) {
+		if ctx.Err() != nil || errors.Is(err, errLogin) {
 			break
 		}
 	}
@@ -64,7 +64,7 @@ func (u *Upstream) addresses(ctx context.Context, h *host) ([]netip.Addr, error)
 	if a, err := netip.ParseAddr(h.name); err == nil {
 		return []netip.Addr{a.Unmap()}, nil
 	}
-	ctx, cancel := within(ctx, h.cfg.ConnectTimeout)
+	ctx, cancel := context.WithTimeout(ctx, h.cfg.ConnectTimeout)
 	defer cancel()
 	addrs, err := u.opt.Lookup(ctx, h.name)
 	if err != nil {
@@ -82,7 +82,7 @@ func (u *Upstream) addresses(ctx context.Context, h *host) ([]netip.Addr, error)
 
 // open makes one connection ready for MAIL. With plain it stays in plain text.
 func (u *Upstream) open(ctx context.Context, h *host, rt route, to, source netip.Addr, plain bool) (*conn, error) {
-	ctx, cancel := within(ctx, h.cfg.ConnectTimeout)
+	ctx, cancel := context.WithTimeout(ctx, h.cfg.ConnectTimeout)
 	defer cancel()
 	raw, source, err := dial(ctx, source, netip.AddrPortFrom(to, h.port))
 	if err != nil {
@@ -97,7 +97,7 @@ func (u *Upstream) open(ctx context.Context, h *host, rt route, to, source netip
 	}
 	if err != nil {
 		raw.Close()
-		if cause := ended(ctx); cause != nil {
+		if cause := ctx.Err(); cause != nil {
 			return nil, fmt.Errorf("%w: %w", cause, err)
 		}
 		return nil, err

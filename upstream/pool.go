@@ -50,7 +50,7 @@ func (h *host) acquire(ctx context.Context, rt route, fresh bool) (c *conn, err 
 	if w == nil || err != nil {
 		return c, err
 	}
-	timer := time.NewTimer(time.Until(earlier(ctx, h.cfg.WaitTimeout)))
+	timer := time.NewTimer(h.cfg.WaitTimeout)
 	defer timer.Stop()
 	select {
 	case c, ok := <-w.got:
@@ -62,7 +62,7 @@ func (h *host) acquire(ctx context.Context, rt route, fresh bool) (c *conn, err 
 	case <-ctx.Done():
 	}
 	h.desert(w)
-	if err := ended(ctx); err != nil {
+	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
 	return nil, errBusy

@@ -113,7 +113,7 @@ func (t *Transaction) transfer(ctx context.Context, body *Content) (mail.Reply, 
 func (t *Transaction) early(ctx context.Context, complete bool, cause error) (mail.Reply, error) {
 	c := t.c
 	c.broken = true
-	if ended(ctx) == nil && !timedOut(cause) && !errors.Is(cause, errContent) {
+	if ctx.Err() == nil && !timedOut(cause) && !errors.Is(cause, errContent) {
 		if r, err := c.reply(ctx, time.Second); err == nil && !r.Positive() {
 			return r, nil
 		}

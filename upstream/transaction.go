@@ -22,10 +22,6 @@ var (
 
 // Transaction is one mail transaction. One goroutine at a time uses it. After a
 // fault it has no connection, and every call returns that fault.
-//
-// The contexts of its calls bound them by their end and by their deadline, the
-// latter also where nothing ends the context when it passes: that needs no timer.
-// They end together.
 type Transaction struct {
 	u        *Upstream
 	route    route
@@ -136,6 +132,7 @@ type exchange struct {
 func (x *exchange) run() (err error) {
 	c := x.t.c
 	c.watch(x.ctx)
+	defer c.unwatch()
 	lo, group := 0, 1
 	switch {
 	case x.first && c.reset != resetNone:
@@ -159,7 +156,7 @@ func (x *exchange) run() (err error) {
 // stale reports whether a kept connection had been closed by the host before
 // it took MAIL.
 func (x *exchange) stale(err error) bool {
-	return x.t.c.pooled && !x.answered && (x.closing != nil || err != nil && !timedOut(err)) && ended(x.ctx) == nil
+	return x.t.c.pooled && !x.answered && (x.closing != nil || err != nil && !timedOut(err)) && x.ctx.Err() == nil
 }
 
 func (x *exchange) send(lo, hi int) error {
@@ -358,7 +355,7 @@ func (t *Transaction) faultIf(ctx context.Context, what string, err error) error
 	if err == nil {
 		return nil
 	}
-	if cause := ended(ctx); cause != nil {
+	if cause := ctx.Err(); cause != nil {
 		err = cause
 	} else if timedOut(err) && t.c != nil {
 		t.c.h.fail()

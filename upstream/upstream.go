@@ -243,7 +243,7 @@ func (u *Upstream) take(ctx context.Context, rt route, fresh bool) (*conn, error
 			return c, nil
 		}
 		errs = append(errs, fmt.Errorf("%s: %w", h.addr, err))
-		if ended(ctx) != nil {
+		if ctx.Err() != nil {
 			break
 		}
 	}
@@ -284,7 +284,7 @@ func (u *Upstream) takeFrom(ctx context.Context, h *host, rt route, fresh bool) 
 	}
 	h.free()
 	// Our own address or the caller's patience says nothing about the host.
-	if !errors.Is(err, ErrSource) && ended(ctx) == nil {
+	if !errors.Is(err, ErrSource) && ctx.Err() == nil {
 		h.fail()
 	}
 	return nil, err
