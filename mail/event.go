@@ -71,7 +71,8 @@ type LimitEvent struct {
 	Shadow  bool `json:"shadow,omitempty"`
 	// Near: this charge crossed 80 % of Max, the first in this window.
 	Near bool `json:"near,omitempty"`
-	// Top names the largest contributors to a shared budget, with their share.
+	// Top names the largest contributors to a shared budget, with their share of
+	// all; what this relay did not see is "not seen here 30%".
 	Top []string `json:"top,omitempty"`
 }
 

@@ -353,7 +353,7 @@ func (a *Account) contribute(st *account, rcpts int64, message bool, bytes int64
 		n = bytes
 	}
 	if n != 0 {
-		a.limiter.top.add(st.Limit, st.Key, a.facts.value(PerSender), n, longest(st.Windows), a.moment())
+		a.limiter.top.add(st.Limit, st.Key, a.facts.value(PerSender), n, counted(st.Windows).Length, a.moment())
 	}
 }
 
@@ -366,12 +366,17 @@ func (a *Account) moment() time.Time {
 	return a.now
 }
 
-func longest(windows []Window) time.Duration {
-	var d time.Duration
+// counted is the window whose senders are known: the longest in the unit of the
+// first.
+func counted(windows []Window) *Window { return &windows[countedAt(windows)] }
+
+func countedAt(windows []Window) (at int) {
 	for i := range windows {
-		d = max(d, windows[i].Length)
+		if windows[i].Unit == windows[0].Unit && windows[i].Length > windows[at].Length {
+			at = i
+		}
 	}
-	return d
+	return at
 }
 
 // Refund gives back what the recipients is were charged, counted from 0 over all
@@ -451,7 +456,7 @@ func (a *Account) Looks(looks []Look) []Look {
 				Used: r.Used, Refused: r.Refused, Shadow: st.Shadow, Near: r.Near,
 			}
 			if st.shared && (r.Refused || r.Near) {
-				look.Top = a.limiter.top.names(st.Limit, st.Key, a.limiter.now())
+				look.Top = a.limiter.top.names(st.Limit, st.Key, st.looks[countedAt(st.Windows)].Used, a.limiter.now())
 			}
 			looks = append(looks, look)
 		}

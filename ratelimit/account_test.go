@@ -27,6 +27,7 @@ func testLimiter(t *testing.T, open func(t *testing.T) testBed) {
 		{"refunds", testAccountRefund},
 		{"a reload keeps the window", testReload},
 		{"contributors are named", testContributors},
+		{"contributors of an unseen part are not made up", testContributorsAfterRestart},
 		{"shadow is seen in the looks", testShadowLooks},
 		{"the most specific override holds", testOverrides},
 		{"the stream takes its share", testStreamShare},
@@ -434,6 +435,52 @@ func testContributors(t *testing.T, bed testBed) {
 	}
 	if !strings.HasPrefix(refused[0][1], "b@example.org 1") {
 		t.Errorf("second contributor %q", refused[0][1])
+	}
+}
+
+// testContributorsAfterRestart: another process has charged most of the budget;
+// its senders are not ours.
+func testContributorsAfterRestart(t *testing.T, bed testBed) {
+	limits := map[string]RuleConfig{
+		"client": {Per: Per{PerClient}, Messages: parseNumbers(t, "10/1m", "100/1h"), Recipients: parseNumbers(t, "5000/24h")},
+	}
+	before, after := bed.limiter(t, limits), bed.limiter(t, limits)
+	charge := func(l *Limiter, sender string, n int) {
+		for i := range n {
+			if i%9 == 0 {
+				bed.clock.add(time.Minute)
+			}
+			a := l.Begin(factsOf(sender, "example.org"))
+			a.Recipients(t.Context(), []Recipient{at("a@x.example")}, nil)
+			a.End()
+		}
+	}
+	tops := func(l *Limiter) []string {
+		t.Helper()
+		states, err := l.Show(t.Context(), Filter{}, 1)
+		if err != nil || len(states) != 1 {
+			t.Fatalf("%v %v", states, err)
+		}
+		return states[0].Top
+	}
+	charge(before, "anna@example.org", 36)
+	if top := tops(after); top != nil {
+		t.Errorf("one that has seen nothing names %q", top)
+	}
+	charge(after, "pia@example.org", 3)
+	charge(after, "olga@example.org", 1)
+	if got, want := strings.Join(tops(after), ", "), "pia@example.org 7%, olga@example.org 2%, not seen here 90%"; got != want {
+		t.Errorf("the new process says %q, want %q", got, want)
+	}
+	if got, want := strings.Join(tops(before), ", "), "anna@example.org 90%, not seen here 10%"; got != want {
+		t.Errorf("the old process says %q, want %q", got, want)
+	}
+	if _, err := after.Reset(t.Context(), "client", "client=shop"); err != nil {
+		t.Fatal(err)
+	}
+	charge(after, "olga@example.org", 1)
+	if got := strings.Join(tops(after), ", "); got != "olga@example.org 100%" {
+		t.Errorf("after a reset it says %q", got)
 	}
 }
 

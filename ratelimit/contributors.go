@@ -1,6 +1,7 @@
 package ratelimit
 
 import (
+	"cmp"
 	"fmt"
 	"hash/maphash"
 	"slices"
@@ -93,16 +94,16 @@ func (s *topShard) makeRoom() {
 	delete(s.lists, oldest)
 }
 
-func (l *topList) turn(now time.Time) {
-	age := now.Sub(l.start)
-	if age < l.half {
+func (list *topList) turn(now time.Time) {
+	age := now.Sub(list.start)
+	if age < list.half {
 		return
 	}
-	l.last, l.now = l.now, topCount{senders: l.last.senders[:0]}
-	if age >= 2*l.half {
-		l.last = topCount{senders: l.last.senders[:0]}
+	list.last, list.now = list.now, topCount{senders: list.last.senders[:0]}
+	if age >= 2*list.half {
+		list.last = topCount{senders: list.last.senders[:0]}
 	}
-	l.start = now
+	list.start = now
 }
 
 func (t *topCount) add(sender string, n int64) {
@@ -129,8 +130,22 @@ func (t *topCount) add(sender string, n int64) {
 	t.senders[least] = topSender{sender, t.senders[least].n + n}
 }
 
-// names lists the three largest senders with their share: "a@x.example 62%".
-func (c *contributors) names(limit string, key []byte, now time.Time) []string {
+// forget drops what is known about a budget.
+func (c *contributors) forget(limit, key string) {
+	s := c.shard([]byte(key))
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.lists, budgetName{limit, key})
+}
+
+// unseen is the name of the part of a budget that was not charged by this
+// process since it started.
+const unseen = "not seen here"
+
+// names lists the three largest senders with their share of used, which is all
+// that the budget holds: "a@x.example 62%". What was charged by other nodes, or
+// before this process started, is a last entry, "not seen here 30%".
+func (c *contributors) names(limit string, key []byte, used int64, now time.Time) []string {
 	s := c.shard(key)
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -139,10 +154,31 @@ func (c *contributors) names(limit string, key []byte, now time.Time) []string {
 		return nil
 	}
 	list.turn(now)
-	total := list.now.total + list.last.total
-	if total == 0 {
+	seen := list.now.total + list.last.total
+	if seen == 0 {
 		return nil
 	}
+	all := max(seen, used)
+	var names []string
+	for _, t := range list.largest() {
+		names = append(names, t.name+" "+share(t.n, all))
+	}
+	if missing := all - seen; missing*100 >= all {
+		names = append(names, unseen+" "+share(missing, all))
+	}
+	return names
+}
+
+// share is n of all in percent.
+func share(n, all int64) string {
+	if n*100 < all {
+		return "<1%"
+	}
+	return fmt.Sprintf("%d%%", min(100, n*100/all))
+}
+
+// largest are the three largest senders of both halves.
+func (list *topList) largest() []topSender {
 	all := slices.Clone(list.now.senders)
 	for _, old := range list.last.senders {
 		i := slices.IndexFunc(all, func(t topSender) bool { return t.name == old.name })
@@ -152,12 +188,7 @@ func (c *contributors) names(limit string, key []byte, now time.Time) []string {
 			all[i].n += old.n
 		}
 	}
-	slices.SortFunc(all, func(a, b topSender) int { return int(b.n - a.n) })
-	var names []string
-	for _, t := range all[:min(topShown, len(all))] {
-		if t.n > 0 {
-			names = append(names, fmt.Sprintf("%s %d%%", t.name, min(100, t.n*100/total)))
-		}
-	}
-	return names
+	all = slices.DeleteFunc(all, func(t topSender) bool { return t.n <= 0 })
+	slices.SortFunc(all, func(a, b topSender) int { return cmp.Compare(b.n, a.n) })
+	return all[:min(topShown, len(all))]
 }

@@ -36,8 +36,9 @@ type State struct {
 	Override string        `json:"override,omitempty"` // where the numbers come from; blank: the limit's own
 	Windows  []WindowState `json:"windows"`
 	Use      float64       `json:"use"` // of the fullest window, 1 is full
-	// Top names the largest senders in a budget that several share, as this node
-	// saw them: "news@example.org 62%".
+	// Top names the largest senders in a budget that several share, each with
+	// its share of all that is used: "news@example.org 62%". What this process
+	// did not see is an entry, too: "not seen here 30%".
 	Top []string `json:"top,omitempty"`
 }
 
@@ -215,7 +216,7 @@ func (l *Limiter) contributorsOf(g *Budget) []string {
 	if r := l.Rules().rule(g.Limit); r == nil || !r.shared {
 		return nil
 	}
-	return l.top.names(g.Limit, g.Key, l.now())
+	return l.top.names(g.Limit, g.Key, g.Results[countedAt(g.Windows)].Used, l.now())
 }
 
 func (f *Filter) match(r *rule, parts []part) bool {
@@ -309,6 +310,7 @@ func (l *Limiter) Reset(ctx context.Context, limit, key string) (State, error) {
 	if err != nil {
 		return st, err
 	}
+	l.top.forget(limit, key)
 	return st, l.store.Reset(ctx, limit, key)
 }
 
