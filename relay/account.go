@@ -136,9 +136,7 @@ func (t *transaction) finishRecipients(rule, outcome string, r *mail.Reply, thei
 
 // addLimits writes what the limits said into the event.
 func (t *transaction) addLimits() {
-	t.looks = t.account.Looks(t.looks[:0])
-	for i := range t.looks {
-		l := &t.looks[i]
+	for _, l := range t.account.Looks(nil) {
 		t.ev.Limits = append(t.ev.Limits, mail.LimitEvent{
 			Limit: l.Limit, Key: l.Key, Unit: l.Unit.String(), Window: l.Window, Max: l.Max, Used: l.Used,
 			Refused: l.Refused, Shadow: l.Shadow, Near: l.Near, Top: l.Top,

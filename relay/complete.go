@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"sync"
 	"time"
 
 	"postern/dkimsign"
@@ -34,20 +33,20 @@ func (t *transaction) ready() *mail.Reply {
 // intake makes ready to take the message, from now on.
 func (t *transaction) intake(now time.Time, dots bool) *intake {
 	t.stage = stageData
-	in := &t.in
-	in.begin(&t.snap.Message, t.s.srv.spool, dots)
+	in := newIntake(&t.snap.Message, t.s.srv.spool, dots)
+	in.headerEnds = func(raw []byte) bodyWriter { return t.headerEnds(in, raw) }
 	in.pace = pace{began: now, grace: t.s.srv.rateGrace, timeout: t.snap.Timeouts.Data, rate: t.snap.Message.MinRate}
 	return in
 }
 
 // headerEnds judges the header as soon as it is there, so that a message that
 // will be refused takes no more room, and starts the hash for its signatures.
-func (t *transaction) headerEnds(raw []byte) bodyWriter {
+func (t *transaction) headerEnds(in *intake, raw []byte) bodyWriter {
 	t.message.raw = raw
 	rule, r := t.judgeHeader()
 	if r != nil {
 		t.message.rule = rule
-		t.in.refuse(r)
+		in.refuse(r)
 		return nil
 	}
 	if len(t.message.domains) == 0 {
@@ -70,7 +69,7 @@ type message struct {
 func (t *transaction) judgeHeader() (rule string, r *mail.Reply) {
 	m := &t.message
 	var err error
-	m.header, err = syntax.AppendHeader(m.header[:0], m.raw, t.snap.Message.MaxHeaderFields)
+	m.header, err = syntax.ParseHeader(m.raw, t.snap.Message.MaxHeaderFields)
 	switch {
 	case errors.Is(err, syntax.ErrManyFields):
 		return "max_header_fields", replyHeaderTooLarge()
@@ -150,23 +149,14 @@ func (t *transaction) chargeBody(octets int64) (rule string, r *mail.Reply) {
 	return "", nil
 }
 
-// heads are buffers for headers on their way out; larger ones than maxHead are
-// not kept.
-var heads = sync.Pool{New: func() any { return new([]byte) }}
-
-const maxHead = 64 << 10
+// traceRoom is about what the trace fields take, so that they and the header are
+// copied once.
+const traceRoom = 1 << 10
 
 // forward adds the trace fields, signs what will leave and hands it over.
 func (t *transaction) forward(in *intake) *mail.Reply {
 	now := time.Now()
-	buf := heads.Get().(*[]byte)
-	defer func() {
-		if cap(*buf) <= maxHead {
-			heads.Put(buf)
-		}
-	}()
-	head := append(t.trace((*buf)[:0], now), in.header...)
-	*buf = head
+	head := append(t.trace(make([]byte, 0, len(in.header)+traceRoom), now), in.header...)
 	prefix, err := t.sign(head, now)
 	if err != nil {
 		t.ev.Err = err.Error()
@@ -174,11 +164,11 @@ func (t *transaction) forward(in *intake) *mail.Reply {
 		return t.failed(stageSign, "dkim", replyCannotSign())
 	}
 	content := upstream.Content{
-		Prefix: prefix, Chunks: append(append(t.pieces[:0], head), in.body.chunks...),
+		Prefix: prefix, Chunks: append([][]byte{head}, in.body.chunks...),
 		File: in.body.file, FileSize: in.body.fileSize,
 		Size: int64(len(prefix)+len(head)) + in.body.size(),
 	}
-	t.pieces, t.holds = content.Chunks, false
+	t.holds = false
 	ctx, cancel := context.WithTimeout(t.s.ctx, t.snap.Timeouts.Forward)
 	defer cancel()
 	r, err := t.up.Send(ctx, content)

@@ -12,7 +12,6 @@ import (
 type intake struct {
 	cfg  *MessageConfig
 	scan lineScanner
-	emit func(run []byte) // take, for the scanner
 	// headerEnds is called once, when the blank line has come; it returns the
 	// writer that the rest goes through besides the spool, or nil.
 	headerEnds func(header []byte) bodyWriter
@@ -28,11 +27,11 @@ type intake struct {
 // bodyWriter is fed the body as it comes (a hash).
 type bodyWriter interface{ Write(p []byte) (int, error) }
 
-// begin makes ready for one message; in has taken none before, or was reused.
-func (in *intake) begin(cfg *MessageConfig, from *spooler, dots bool) {
-	in.cfg = cfg
-	in.body = spool{from: from, memory: cfg.Memory, memoryTotal: cfg.MemoryTotal, chunks: in.body.chunks[:0]}
-	in.scan = lineScanner{dots: dots, normalize: cfg.Newlines == NewlinesNormalize, maxLine: cfg.MaxLine, emit: in.emit}
+// newIntake makes ready for one message.
+func newIntake(cfg *MessageConfig, from *spooler, dots bool) *intake {
+	in := &intake{cfg: cfg, body: spool{from: from, memory: cfg.Memory, memoryTotal: cfg.MemoryTotal}}
+	in.scan = lineScanner{dots: dots, normalize: cfg.Newlines == NewlinesNormalize, maxLine: cfg.MaxLine, emit: in.take}
+	return in
 }
 
 // take is the scanner's emit.

@@ -9,9 +9,7 @@ import (
 func intakeOf(text string, dots bool, cuts ...int) (header, body string) {
 	var cfg MessageConfig
 	cfg.SetDefaults()
-	in := new(intake)
-	in.emit = in.take
-	in.begin(&cfg, newSpooler(""), dots)
+	in := newIntake(&cfg, newSpooler(""), dots)
 	judged := ""
 	in.headerEnds = func(h []byte) bodyWriter {
 		judged = string(h)

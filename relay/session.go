@@ -36,7 +36,6 @@ type session struct {
 	stamp     string     // of the password that the user was let in by; "" for none
 	countedIP netip.Addr // on which the cap per address counts this connection
 	tx        *transaction
-	ended     *transaction // by the present command; used again after it
 
 	// chunksFailed: a BDAT failed, and those pipelined behind it must too.
 	chunksFailed bool
@@ -73,10 +72,6 @@ func (s *session) run() {
 
 func (s *session) commands() error {
 	for {
-		if s.ended != nil {
-			s.ended.reuse()
-			s.ended = nil
-		}
 		s.snap = s.srv.snapshot()
 		line, err := s.line()
 		s.snap = s.srv.snapshot() // a reload may have come while we waited
@@ -415,7 +410,7 @@ func (s *session) quit() error {
 func (s *session) abort() {
 	if s.tx != nil {
 		s.tx.abort()
-		s.tx, s.ended = nil, s.tx
+		s.tx = nil
 	}
 }
 

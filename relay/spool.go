@@ -130,8 +130,7 @@ func (s *spool) drop() {
 	for _, c := range s.chunks {
 		s.from.release(c)
 	}
-	clear(s.chunks)
-	s.chunks, s.inMemory = s.chunks[:0], 0
+	s.chunks, s.inMemory = nil, 0
 	if s.file != nil {
 		s.file.Close()
 		s.file, s.fileSize = nil, 0

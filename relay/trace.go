@@ -4,7 +4,6 @@ import (
 	"encoding/base32"
 	"encoding/binary"
 	"math/rand/v2"
-	"sync/atomic"
 	"time"
 
 	"postern/mail"
@@ -60,22 +59,7 @@ func (t *transaction) received(b []byte, now time.Time) []byte {
 	return append(appendDate(b, now), crlf...)
 }
 
-// lastDate is the text of a second; many messages are received in the same one.
-var lastDate atomic.Pointer[dateText]
-
-type dateText struct {
-	second int64
-	text   string
-}
-
-func appendDate(b []byte, now time.Time) []byte {
-	last := lastDate.Load()
-	if last == nil || last.second != now.Unix() {
-		last = &dateText{now.Unix(), now.Format(dateFormat)}
-		lastDate.Store(last)
-	}
-	return append(b, last.text...)
-}
+func appendDate(b []byte, now time.Time) []byte { return now.AppendFormat(b, dateFormat) }
 
 // appendLiteral writes the client's address as an address literal (RFC 5321
 // s. 4.1.3).

@@ -33,19 +33,14 @@ type transaction struct {
 	route   *Route
 	env     mail.Envelope
 	account *ratelimit.Account
-	up      *upstream.Transaction // outward, once it has begun
-	outward upstream.Transaction
+	up      *upstream.Transaction // nil before the first recipient is put to it
 	// lost is the reply to all that follows once the upstream is lost.
 	lost     *mail.Reply
-	accepted []taken          // recipients that the upstream took
-	charged  int              // recipients that the account has been asked about
-	looks    []ratelimit.Look // of the account, at the end
-	claims   []func()         // give back what this message has claimed elsewhere
+	accepted []taken  // recipients that the upstream took
+	charged  int      // recipients that the account has been asked about
+	claims   []func() // give back what this message has claimed elsewhere
 	message  message
-	pieces   [][]byte // of the content on its way out
-	room     room
-	in       intake  // of the message, once data may come
-	chunked  *intake // in, once BDAT has begun
+	chunked  *intake // of the message, once BDAT has begun
 
 	// holds: a connection of the upstream's is in use. heldSince is when the
 	// first wait for the client began in which nothing was asked of it; zero
@@ -84,6 +79,16 @@ type attempt struct {
 	charge int
 }
 
+// begin returns a transaction of s that starts now.
+func (s *session) begin() *transaction {
+	now := time.Now()
+	return &transaction{s: s, snap: s.snap, began: now, stage: stageMail, ev: mail.Event{
+		Time: now, ID: newID(now), Listener: s.lis.name, ClientIP: s.clientIP(),
+		Helo: s.peer.Helo, User: s.peer.User, TLS: s.peer.TLS.Version,
+		To: []mail.RecipientEvent{}, // never nil: journals say "to":[]
+	}}
+}
+
 // mail carries out MAIL FROM. Every refusal here is an event of its own.
 func (s *session) mail(arg string) error {
 	switch {
@@ -106,16 +111,13 @@ func (s *session) mail(arg string) error {
 	}
 	if r != nil {
 		t.ev.From = quote(strings.TrimSpace(path))
-		s.ended = t
 		t.refuse(stageMail, "syntax", r)
 		s.orphans = pipelinedBehind(t)
 		return s.fail(r)
 	}
-	env.To = t.env.To
 	t.env = env
 	t.ev.From, t.ev.Size = env.From.Key(), env.Size
 	if rule, r := t.start(); r != nil {
-		s.ended = t
 		t.refuse(stageMail, rule, r)
 		s.orphans = pipelinedBehind(t)
 		if r.Temporary() {
@@ -185,7 +187,7 @@ func (s *session) rcpt(arg string) error {
 	if s.tx == nil {
 		return s.outOfPlace()
 	}
-	batch := append(s.tx.room.batch[:0], s.tx.attempt(arg))
+	batch := []attempt{s.tx.attempt(arg)}
 	for len(batch) < maxBatch {
 		line, ok := s.peekLine()
 		if !ok || len(line) < 5 || !equalFold(line[:5], "RCPT ") || hasControl(line) {
@@ -194,7 +196,6 @@ func (s *session) rcpt(arg string) error {
 		s.nextLine()
 		batch = append(batch, s.tx.attempt(string(line[5:])))
 	}
-	s.tx.room.batch = batch
 	s.tx.recipients(batch)
 	for i := range batch {
 		r := batch[i].reply
@@ -272,9 +273,8 @@ func (t *transaction) judgeRecipient(a *attempt) {
 // recipients takes those attempts that are still without a reply through the
 // limits and to the upstream, and records what came of each.
 func (t *transaction) recipients(batch []attempt) {
-	now := time.Now()
-	t.charge(now, batch)
-	t.ask(now, batch)
+	t.charge(batch)
+	t.ask(batch)
 	var back []int
 	for i := range batch {
 		a := &batch[i]
@@ -289,9 +289,9 @@ func (t *transaction) recipients(batch []attempt) {
 }
 
 // charge takes quota for all open attempts in one step of the store.
-func (t *transaction) charge(now time.Time, batch []attempt) {
-	room := &t.room
-	open, which := room.open[:0], room.which[:0]
+func (t *transaction) charge(batch []attempt) {
+	var open []ratelimit.Recipient
+	var which []int // of batch
 	for i := range batch {
 		if a := &batch[i]; a.reply == nil {
 			open = append(open, ratelimit.Recipient{Address: a.shown, Domain: a.rcpt.Domain})
@@ -303,8 +303,7 @@ func (t *transaction) charge(now time.Time, batch []attempt) {
 	}
 	ctx, cancel := context.WithTimeout(t.s.ctx, t.snap.Timeouts.Limiter)
 	defer cancel()
-	verdicts := t.account.Recipients(ctx, open, room.verdicts[:0])
-	room.open, room.which, room.verdicts = open, which, verdicts
+	verdicts := t.account.Recipients(ctx, open, nil)
 	for i := range verdicts {
 		a, v := &batch[which[i]], &verdicts[i]
 		if v.OK {
@@ -317,9 +316,9 @@ func (t *transaction) charge(now time.Time, batch []attempt) {
 }
 
 // ask puts all open attempts to the upstream.
-func (t *transaction) ask(now time.Time, batch []attempt) {
-	room := &t.room
-	rs, which := room.rcpts[:0], room.which[:0]
+func (t *transaction) ask(batch []attempt) {
+	var rs []mail.Recipient
+	var which []int // of batch
 	for i := range batch {
 		if batch[i].reply == nil {
 			rs = append(rs, batch[i].rcpt)
@@ -330,13 +329,11 @@ func (t *transaction) ask(now time.Time, batch []attempt) {
 		return
 	}
 	if t.up == nil {
-		t.up = &t.outward
-		t.route.Upstream.BeginIn(t.up, t.route.Via, &t.env)
+		t.up = t.route.Upstream.Begin(t.route.Via, &t.env)
 	}
 	ctx, cancel := context.WithTimeout(t.s.ctx, t.snap.Timeouts.Upstream)
 	defer cancel()
-	replies, err := t.up.Recipients(ctx, rs, room.replies[:0])
-	room.rcpts, room.which, room.replies = rs, which, replies
+	replies, err := t.up.Recipients(ctx, rs, nil)
 	if err == nil {
 		err = ourFault(replies)
 	}

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"slices"
 )
 
 // What can be wrong with a header block.
@@ -109,16 +108,11 @@ func (h Header) Count(name string) int {
 // "From " line of a mailbox file, and a first line that is folded. The last
 // line may lack its CR LF.
 func ParseHeader(block []byte, maxFields int) (Header, error) {
-	return AppendHeader(nil, block, maxFields)
-}
-
-// AppendHeader is ParseHeader into the room of h, which is empty.
-func AppendHeader(h Header, block []byte, maxFields int) (Header, error) {
 	lines, ok := cleanLines(block)
 	if !ok {
 		return nil, ErrNewline
 	}
-	h = slices.Grow(h[:0], min(maxFields, 1+lines))
+	h := make(Header, 0, min(maxFields, 1+lines))
 	for at := 0; at < len(block) && block[at] != '\r'; { // CR begins the blank line
 		if len(h) == maxFields {
 			return nil, ErrManyFields

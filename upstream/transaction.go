@@ -329,13 +329,6 @@ func (t *Transaction) Close() {
 	}
 }
 
-// Empty is what of a closed transaction can be used again: room, without
-// anything of the mail.
-func (t *Transaction) Empty() Transaction {
-	clear(t.accepted)
-	return Transaction{accepted: t.accepted[:0]}
-}
-
 // give returns the connection to its host.
 func (t *Transaction) give() {
 	if t.c != nil {

@@ -222,15 +222,7 @@ func (u *Upstream) Close(ctx context.Context) error {
 // transaction's end, except for env.To, which is not read. The caller calls
 // Close in the end.
 func (u *Upstream) Begin(r Route, env *mail.Envelope) *Transaction {
-	t := new(Transaction)
-	u.BeginIn(t, r, env)
-	return t
-}
-
-// BeginIn is Begin for a caller that has the room for t: a zero Transaction, or
-// what Empty has left of one.
-func (u *Upstream) BeginIn(t *Transaction, r Route, env *mail.Envelope) {
-	*t = Transaction{u: u, route: r.key(u.opt.Hostname), env: env, accepted: t.accepted[:0]}
+	return &Transaction{u: u, route: r.key(u.opt.Hostname), env: env}
 }
 
 // take returns a connection of the route: a kept one or, also with fresh, a new
