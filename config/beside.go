@@ -6,6 +6,8 @@ import (
 	"net"
 	"os"
 	"strings"
+
+	"postern/internal/secret"
 )
 
 // beside says what is made of passwords, private keys, certificates and other
@@ -41,9 +43,9 @@ func LoadRules(path string) (*File, error) {
 }
 
 // absent reports whether err says that a file is not here, or that we may not
-// read it.
+// read it; the relay may, as another user with other groups.
 func absent(err error) bool {
-	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission)
+	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) || errors.Is(err, secret.ErrGroup)
 }
 
 // unreadable notes that the file named at path could not be read.

@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"postern/internal/secret"
 )
 
 // maxPEM is the size up to which certificates and authorities are read.
@@ -23,11 +25,10 @@ func (x *crossCheck) certificate(path, certificate, key string) []*x509.Certific
 		return nil // a missing one is reported by the listener's own check
 	}
 	chain, ok := x.read(join(path, "certificate"), certificate)
-	private, ok2 := x.read(join(path, "key"), key)
+	private, ok2 := x.d.secretFile(key, join(path, "key"))
 	if !ok || !ok2 {
 		return nil
 	}
-	x.tooOpen(join(path, "key"), key, 0o007, "the private key")
 	pair, err := tls.X509KeyPair(chain, private)
 	if err != nil {
 		x.d.problem(join(path, "certificate"), strings.TrimPrefix(err.Error(), "tls: ")+"; name a PEM chain, leaf first, and its key")
@@ -92,13 +93,6 @@ func (x *crossCheck) read(path, file string) ([]byte, bool) {
 	return nil, false
 }
 
-// tooOpen warns of a file whose mode has any of the bits.
-func (x *crossCheck) tooOpen(path, file string, bits fs.FileMode, what string) {
-	if info, err := os.Stat(file); err == nil && info.Mode().Perm()&bits != 0 {
-		x.d.warn(path, fmt.Sprintf("every user of this machine can read %s; run: chmod o= %s", what, file))
-	}
-}
-
 // files reads what other tables name.
 func (x *crossCheck) files() {
 	if x.d.beside == leftAlone {
@@ -120,9 +114,16 @@ func (x *crossCheck) files() {
 	}
 	for _, zone := range sortedKeys(x.Reputation.DNSBL) {
 		if file := x.Reputation.DNSBL[zone].KeyFile; file != "" {
-			path := join(join("reputation.dnsbl", zone), "key_file")
-			x.read(path, file)
-			x.tooOpen(path, file, 0o007, "the key")
+			x.zoneKey(join(join("reputation.dnsbl", zone), "key_file"), file)
+		}
+	}
+}
+
+// zoneKey reads the key of a paid query service.
+func (x *crossCheck) zoneKey(path, file string) {
+	if text, ok := x.d.secretFile(file, path); ok {
+		if _, err := secret.Text(text); err != nil {
+			x.d.problem(path, "the file "+err.Error())
 		}
 	}
 }

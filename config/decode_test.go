@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"postern/internal/secret"
 )
 
 // word is a type that reads itself.
@@ -246,12 +248,12 @@ func TestSecretFile(t *testing.T) {
 	write("good", "s3cret \n", 0o600)
 	write("open", "s3cret", 0o644)
 	write("empty", "\n", 0o600)
-	write("large", strings.Repeat("x", maxSecret+1), 0o600)
+	write("large", strings.Repeat("x", secret.Max+1), 0o600)
 	for _, tt := range []struct{ file, password, problem, warning string }{
 		{"good", "s3cret ", "", ""},
-		{"open", "s3cret", "", "every user of this machine can read the password; run: chmod o= " + folder + "/open"},
-		{"empty", "", "the file is empty; write the password into it", ""},
-		{"large", "", "is larger than 64KiB", ""},
+		{"open", "", "every user of this machine can read or change it; run: chmod o= " + folder + "/open", ""},
+		{"empty", "", "the file is blank; write the password there", ""},
+		{"large", "", "is larger than 65536 octets", ""},
 		{"missing", "", "no such file or directory; name a file that the relay can read", ""},
 	} {
 		o, d := decodeText(t, `password_file = "`+tt.file+`"`, folder)

@@ -11,6 +11,7 @@ import (
 	"unicode/utf8"
 
 	"postern/auth"
+	"postern/internal/secret"
 	"postern/outlier"
 )
 
@@ -141,6 +142,9 @@ func (l *loader) users(f *File, d *decoder) *decoder {
 		f.usersMissing = true
 		d.unreadable("users_file", err, err.Error())
 		return nil
+	}
+	if err := secret.Check(f.UsersFile); errors.Is(err, secret.ErrOpen) { // hashes only
+		d.warn("users_file", err.Error())
 	}
 	var more usersFile
 	u.decodeFile(&more)

@@ -1,17 +1,16 @@
 package config
 
 import (
-	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
 	"reflect"
 	"slices"
-)
 
-// maxSecret is the size up to which a file with a password is read.
-const maxSecret = 64 << 10
+	"postern/internal/secret"
+)
 
 // absolute makes the path in v, or the paths, start at the file's folder.
 func (d *decoder) absolute(v reflect.Value) {
@@ -28,63 +27,69 @@ func (d *decoder) absolute(v reflect.Value) {
 }
 
 // secret fills the key password of a table from password_file or password_env
-// when the table knows these keys.
-func (d *decoder) secret(v reflect.Value, fields []field, path string) {
-	get := func(name string) *reflect.Value {
+// when the table knows these keys. Whichever way it comes, it is what
+// secret.Text makes of it.
+func (d *decoder) secret(table reflect.Value, fields []field, path string) {
+	get := func(name string) (v reflect.Value, text string) {
 		i := slices.IndexFunc(fields, func(f field) bool { return f.name == name && f.typ.Kind() == reflect.String })
 		if i < 0 {
-			return nil
+			return v, ""
 		}
-		f := v.FieldByIndex(fields[i].index)
-		return &f
+		v = table.FieldByIndex(fields[i].index)
+		return v, v.String()
 	}
-	password, file, env := get("password"), get("password_file"), get("password_env")
-	if password == nil || file == nil || env == nil {
-		return
-	}
-	given := 0
-	for _, s := range []*reflect.Value{password, file, env} {
-		if s.String() != "" {
-			given++
-		}
-	}
-	elsewhere := env.String() != "" || file.String() != ""
+	password, inline := get("password")
+	_, file := get("password_file")
+	_, env := get("password_env")
+	before := len(d.problems)
 	switch {
-	case given > 1:
+	case !password.IsValid():
+	case inline != "" && file+env != "", file != "" && env != "":
 		d.problem(join(path, "password"), "is given in more than one way; keep one of password, password_file, password_env")
-	case d.beside == leftAlone:
-	case env.String() != "":
-		s := d.getenv(env.String())
-		if s == "" {
-			d.missing(join(path, "password_env"), fmt.Sprintf("the environment has no %s, or it is empty; set it for the relay", env))
+	case d.beside == leftAlone && file+env != "":
+	case env != "":
+		at := join(path, "password_env")
+		if text := d.getenv(env); text != "" {
+			d.password(password, []byte(text), at, "the environment's "+env)
+		} else {
+			d.missing(at, fmt.Sprintf("the environment has no %s, or it is empty; set it for the relay", env))
 		}
-		password.SetString(s)
-	case file.String() != "":
-		password.SetString(d.secretFile(file.String(), join(path, "password_file")))
+	case file != "":
+		at := join(path, "password_file")
+		if text, ok := d.secretFile(file, at); ok {
+			d.password(password, text, at, "the file")
+		}
+	case inline != "":
+		d.password(password, []byte(inline), join(path, "password"), "the text")
 	}
-	if elsewhere && password.String() == "" { // that it is missing need not be said, too
+	if file+env != "" && password.IsValid() && password.String() == "" || len(d.problems) > before { // that it is missing need not be said, too
 		d.bad[join(path, "password")] = true
 	}
 }
 
-// secretFile reads a password; the line end behind it does not count.
-func (d *decoder) secretFile(name, path string) string {
+// password sets v to the password in text; what is wrong with it is said of
+// what.
+func (d *decoder) password(v reflect.Value, text []byte, path, what string) {
+	s, err := secret.Text(text)
+	if err != nil {
+		d.problem(path, fmt.Sprintf("%s %v", what, err))
+	}
+	v.SetString(s)
+}
+
+// secretFile reads a file that nobody else may read.
+func (d *decoder) secretFile(name, path string) (text []byte, ok bool) {
 	if !filepath.IsAbs(name) {
 		name = filepath.Join(d.folder, name)
 	}
-	text, err := readBounded(name, maxSecret)
-	if err != nil {
+	text, err := secret.ReadFile(name)
+	switch {
+	case errors.Is(err, secret.ErrOpen):
+		d.unreadable(path, err, err.Error())
+	case err != nil:
 		d.unreadable(path, err, fmt.Sprintf("%v; name a file that the relay can read", err))
-		return ""
 	}
-	if info, err := os.Stat(name); err == nil && info.Mode().Perm()&0o007 != 0 {
-		d.warn(path, fmt.Sprintf("every user of this machine can read the password; run: chmod o= %s", name))
-	}
-	text = bytes.TrimSuffix(bytes.TrimSuffix(text, []byte("\n")), []byte("\r"))
-	if len(text) == 0 {
-		d.problem(path, "the file is empty; write the password into it")
-	}
-	return string(text)
+	return text, err == nil
 }
 
 // readBounded reads a regular file or a pipe of at most max octets.

@@ -9,10 +9,11 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
+
+	"postern/internal/secret"
 )
 
 // Sizes of RSA keys in bits: RFC 8301 s. 3.2 asks verifiers to take no more.
@@ -21,33 +22,13 @@ const (
 	maxRSABits = 4096
 )
 
-const maxKeyFile = 64 << 10 // octets
-
-// ReadKey reads a private key file. It refuses files that others than the owner
-// may read or write, keys of other kinds than RSA and Ed25519, and RSA keys
-// outside 2048 to 4096 bits.
+// ReadKey reads a private key file. It refuses files that others can read or
+// change (secret.ErrOpen), keys of other kinds than RSA and Ed25519, and RSA
+// keys outside 2048 to 4096 bits.
 func ReadKey(file string) (crypto.Signer, error) {
-	f, err := os.Open(file)
+	text, err := secret.ReadFile(file)
 	if err != nil {
 		return nil, err
-	}
-	defer f.Close()
-	info, err := f.Stat()
-	switch {
-	case err != nil:
-		return nil, err
-	case !info.Mode().IsRegular():
-		return nil, fmt.Errorf("%s is not a regular file", file)
-	case info.Mode().Perm()&0o077 != 0:
-		return nil, fmt.Errorf("%s has mode %04o, so others than its owner can read or change the key; chmod 600 %s",
-			file, info.Mode().Perm(), file)
-	}
-	text, err := io.ReadAll(io.LimitReader(f, maxKeyFile+1))
-	if err != nil {
-		return nil, fmt.Errorf("read %s: %w", file, err)
-	}
-	if len(text) > maxKeyFile {
-		return nil, fmt.Errorf("%s is too large for a key", file)
 	}
 	key, err := parseKey(text)
 	if err != nil {

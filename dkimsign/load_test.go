@@ -13,6 +13,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"postern/internal/secret"
 )
 
 // keyFile writes a PEM block and returns its path.
@@ -68,10 +70,13 @@ func TestReadKeyRefusals(t *testing.T) {
 		t.Fatal(err)
 	}
 	group := keyFile(t, "RSA PRIVATE KEY", rsa2048, 0o640)
+	if err := os.Chown(group, -1, 54_321); err != nil { // of which nobody is
+		t.Fatal(err)
+	}
 	world := keyFile(t, "RSA PRIVATE KEY", rsa2048, 0o604)
 	text := filepath.Join(t.TempDir(), "text")
 	large := filepath.Join(t.TempDir(), "large")
-	for file, content := range map[string][]byte{text: []byte("no key"), large: make([]byte, maxKeyFile+1)} {
+	for file, content := range map[string][]byte{text: []byte("no key"), large: make([]byte, secret.Max+1)} {
 		if err := os.WriteFile(file, content, 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -80,9 +85,9 @@ func TestReadKeyRefusals(t *testing.T) {
 		{"missing", filepath.Join(t.TempDir(), "none"), "no such file"},
 		{"a folder", t.TempDir(), "is not a regular file"},
 		{"readable by the group", group, "chmod 600 " + group},
-		{"readable by all", world, "chmod 600 " + world},
+		{"readable by all", world, "chmod o= " + world},
 		{"no PEM", text, "is not a PEM file"},
-		{"too large", large, "too large"},
+		{"too large", large, "is larger than"},
 		{"damaged", keyFile(t, "PRIVATE KEY", []byte("x"), 0o600), "damaged"},
 		{"short", keyFile(t, "RSA PRIVATE KEY", x509.MarshalPKCS1PrivateKey(small), 0o600), "1024 bits"},
 		{"another kind", keyFile(t, "PRIVATE KEY", ecDER, 0o600), "neither RSA nor Ed25519"},

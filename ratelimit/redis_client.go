@@ -11,6 +11,8 @@ import (
 	"github.com/redis/go-redis/v9"
 	"github.com/redis/go-redis/v9/logging"
 	"github.com/redis/go-redis/v9/maintnotifications"
+
+	"postern/internal/secret"
 )
 
 // NewRedisClient makes the client of [redis] that all parts of a relay share;
@@ -58,7 +60,7 @@ func (c *RedisConfig) tlsConfig() (*tls.Config, error) {
 		}
 	}
 	if c.Certificate != "" {
-		pair, err := tls.LoadX509KeyPair(c.Certificate, c.Key)
+		pair, err := secret.KeyPair(c.Certificate, c.Key)
 		if err != nil {
 			return nil, fmt.Errorf("redis.certificate: %w", err)
 		}

@@ -28,7 +28,9 @@ type RedisConfig struct {
 	// unless they have their own. Better in a file or the environment. Blank: no
 	// AUTH.
 	Password string `toml:"password"`
-	// PasswordFile holds the password on its first line. Blank: see Password.
+	// PasswordFile holds the password and nothing else; a byte order mark and
+	// line ends do not count. Nobody else may be able to read it. Blank: see
+	// Password.
 	PasswordFile string `toml:"password_file" form:"path"`
 	// PasswordEnv names the environment variable with the password. Blank: see Password.
 	PasswordEnv string `toml:"password_env"`
@@ -69,7 +71,9 @@ type SentinelConfig struct {
 	Username string `toml:"username"`
 	// Password of Username. Blank: no AUTH.
 	Password string `toml:"password"`
-	// PasswordFile holds the password on its first line. Blank: see Password.
+	// PasswordFile holds the password and nothing else; a byte order mark and
+	// line ends do not count. Nobody else may be able to read it. Blank: see
+	// Password.
 	PasswordFile string `toml:"password_file" form:"path"`
 	// PasswordEnv names the environment variable with the password. Blank: see Password.
 	PasswordEnv string `toml:"password_env"`

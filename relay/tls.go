@@ -7,6 +7,8 @@ import (
 	"log/slog"
 	"os"
 	"sync/atomic"
+
+	"postern/internal/secret"
 )
 
 // tlsFiles is the TLS side of one listener. Its files are read at start and
@@ -37,7 +39,7 @@ func (f *tlsFiles) load() error {
 	f.stamp = f.stampNow() // also when it fails: say so once, try again after the next change
 	c := &tls.Config{MinVersion: tls.VersionTLS12}
 	for _, p := range f.pairs {
-		pair, err := tls.LoadX509KeyPair(p.Certificate, p.Key)
+		pair, err := secret.KeyPair(p.Certificate, p.Key)
 		if err != nil {
 			return fmt.Errorf("load certificate %q with key %q: %w", p.Certificate, p.Key, err)
 		}

@@ -5,12 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"os"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/miekg/dns"
+
+	"postern/internal/secret"
 )
 
 // Target is an address or domain of ours that can be listed.
@@ -63,11 +64,10 @@ func newZone(name string, c ZoneConfig) (*zone, error) {
 	if c.KeyFile == "" {
 		return z, nil
 	}
-	b, err := os.ReadFile(c.KeyFile)
+	key, err := secret.Password(c.KeyFile)
 	if err != nil {
 		return nil, fmt.Errorf("read key: %w", err)
 	}
-	key := strings.TrimSpace(string(b))
 	if !isHostName(key) {
 		return nil, fmt.Errorf("read key %s: it is no label of a domain name", c.KeyFile)
 	}

@@ -55,7 +55,9 @@ type Config struct {
 	Username string `toml:"username"`
 	// Password of Username. Better in a file or the environment.
 	Password string `toml:"password"`
-	// PasswordFile holds the password on its first line. Blank: see Password.
+	// PasswordFile holds the password and nothing else; a byte order mark and
+	// line ends do not count. Nobody else may be able to read it. Blank: see
+	// Password.
 	PasswordFile string `toml:"password_file" form:"path"`
 	// PasswordEnv names the environment variable with the password. Blank: see Password.
 	PasswordEnv string `toml:"password_env"`

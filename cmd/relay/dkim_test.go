@@ -61,7 +61,7 @@ func TestDKIMRefusals(t *testing.T) {
 		{"file that exists", "keygen -domain example.org -selector s -type ed25519 -out " + open, exitFault, "was left alone"},
 		{"record without key", "record -domain example.org -selector s", exitUsage, "-key is missing"},
 		{"record of a missing file", "record -domain example.org -selector s -key " + dir + "/none", exitFault, "no such file"},
-		{"record of an open file", "record -domain example.org -selector s -key " + open, exitFault, "chmod 600 " + open},
+		{"record of an open file", "record -domain example.org -selector s -key " + open, exitFault, "chmod o= " + open},
 	} {
 		status, out, errs := runVerb("", append([]string{"dkim"}, strings.Fields(row.args)...)...)
 		if status != row.status || !strings.Contains(errs, row.says) || out != "" {

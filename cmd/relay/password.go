@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"errors"
 	"flag"
 	"fmt"
@@ -12,6 +11,7 @@ import (
 	"golang.org/x/term"
 
 	"postern/auth"
+	"postern/internal/secret"
 )
 
 // maxPassword is the longest password that hash-password takes, in octets: what
@@ -20,7 +20,7 @@ const maxPassword = 1024
 
 // runHashPassword prints the hash of a password for [user.NAME] in the
 // configuration. The password comes from the terminal without echo, or from the
-// first line of the standard input.
+// standard input, which holds nothing else.
 func runHashPassword(stdio stdio, args []string) int {
 	f := flag.NewFlagSet("relay hash-password", flag.ContinueOnError)
 	f.SetOutput(stdio.err)
@@ -50,7 +50,7 @@ func runHashPassword(stdio stdio, args []string) int {
 func readPassword(stdio stdio) (string, error) {
 	file, ok := stdio.in.(*os.File)
 	if !ok || !term.IsTerminal(int(file.Fd())) {
-		return readLine(stdio.in)
+		return readText(stdio.in)
 	}
 	first, err := ask(stdio.err, file, "Password: ")
 	if err != nil {
@@ -76,13 +76,17 @@ func ask(w io.Writer, file *os.File, prompt string) (string, error) {
 	return string(password), nil
 }
 
-// readLine reads up to the first line end or the end of the input.
-func readLine(r io.Reader) (string, error) {
-	line, err := bufio.NewReader(io.LimitReader(r, maxPassword+3)).ReadString('\n')
-	if err != nil && err != io.EOF {
+// readText reads a password to the end of the input.
+func readText(r io.Reader) (string, error) {
+	text, err := io.ReadAll(io.LimitReader(r, 2*maxPassword))
+	if err != nil {
 		return "", fmt.Errorf("read password: %w", err)
 	}
-	return checkPassword(strings.TrimSuffix(strings.TrimSuffix(line, "\n"), "\r"))
+	password, err := secret.Text(text)
+	if err != nil {
+		return "", fmt.Errorf("the password %w", err)
+	}
+	return checkPassword(password)
 }
 
 func checkPassword(s string) (string, error) {

@@ -18,7 +18,7 @@ func TestHashPasswordPrintsWhatAuthTakes(t *testing.T) {
 		{"argon2id from a line", "open sesame\n", nil, "open sesame"},
 		{"line end of Windows", "open sesame\r\n", nil, "open sesame"},
 		{"no line end", "open sesame", nil, "open sesame"},
-		{"only the first line", "one\ntwo\n", nil, "one"},
+		{"byte order mark and line end", "\xef\xbb\xbfopen sesame\r\n", nil, "open sesame"},
 		{"bcrypt", "open sesame\n", []string{"-bcrypt"}, "open sesame"},
 	} {
 		status, out, errs := runVerb(row.in, append([]string{"hash-password"}, row.args...)...)
@@ -45,10 +45,11 @@ func TestHashPasswordRefusals(t *testing.T) {
 		status   int
 		says     string
 	}{
-		{"nothing", "", nil, exitFault, "empty"},
-		{"empty line", "\n", nil, exitFault, "empty"},
+		{"nothing", "", nil, exitFault, "blank"},
+		{"empty line", "\n", nil, exitFault, "blank"},
+		{"a second line", "one\ntwo\n", nil, exitFault, "second line"},
 		{"too long", strings.Repeat("x", 1025), nil, exitFault, "longer than 1024 octets"},
-		{"NUL", "a\x00b\n", nil, exitFault, "NUL"},
+		{"NUL", "a\x00b\n", nil, exitFault, "control character"},
 		{"too long for bcrypt", strings.Repeat("x", 73), []string{"-bcrypt"}, exitFault, "72"},
 		{"unknown flag", "x", []string{"-md5"}, exitUsage, "-md5"},
 		{"password as argument", "", []string{"secret"}, exitUsage, "unexpected argument"},
