@@ -154,3 +154,27 @@ func TestHealthAndReadiness(t *testing.T) {
 		}
 	}
 }
+
+func TestMetricsOfUpstreamHosts(t *testing.T) {
+	m := NewMetrics(func() int64 { return 0 })
+	m.WatchUpstreams(func() []UpstreamHost {
+		return []UpstreamHost{
+			{Upstream: "out", Host: "mx1.example:25", Up: true, LastSuccess: time.Unix(1700000000, 5e8), Surplus: 2},
+			{Upstream: "out", Host: "mx2.example:25"},
+		}
+	})
+	_, body := get(t, Handler(m, func() error { return nil }), "GET", "/metrics")
+	for _, want := range []string{
+		`relay_upstream_up{host="mx1.example:25",upstream="out"} 1`,
+		`relay_upstream_up{host="mx2.example:25",upstream="out"} 0`,
+		`relay_upstream_last_success_timestamp_seconds{host="mx1.example:25",upstream="out"} 1.7000000005e+09`,
+		`relay_upstream_surplus_replies_total{host="mx1.example:25",upstream="out"} 2`,
+	} {
+		if !strings.Contains(body, want+"\n") {
+			t.Errorf("no %s", want)
+		}
+	}
+	if strings.Contains(body, `timestamp_seconds{host="mx2`) {
+		t.Error("a host without success has a time of it")
+	}
+}

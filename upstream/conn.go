@@ -33,6 +33,7 @@ type conn struct {
 	granted  time.Duration // to a command and the first octets of its reply together; 0: they have come
 	off      func() bool   // ends the watch of a context; nil: there is none
 	probe    probe         // tells what the host does while c is idle
+	heard    time.Time     // when MAIL was last answered
 	messages int           // handed over
 	pooled   bool          // it has been idle in the pool before this use
 	broken   bool          // never to be used again

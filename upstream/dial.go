@@ -21,6 +21,7 @@ const maxAddresses = 8
 var (
 	errHandshake = errors.New("TLS handshake")
 	errLogin     = errors.New("credentials refused")
+	errLocked    = errors.New("not asked again")
 )
 
 // connect opens a connection to the first address of h that takes one.
@@ -295,7 +296,7 @@ func (h *host) lockedOut() error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if time.Now().Before(h.lockedUntil) {
-		return fmt.Errorf("not asked again before %s: %w", h.lockedUntil.Format(time.TimeOnly), h.lockedBy)
+		return fmt.Errorf("%w before %s: %w", errLocked, h.lockedUntil.Format(time.TimeOnly), h.lockedBy)
 	}
 	return nil
 }

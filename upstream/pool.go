@@ -12,6 +12,7 @@ import (
 // in the making, and the idle ones, of all routes together at most
 // MaxConnections.
 type host struct {
+	u    *Upstream
 	cfg  *Config
 	name string // or address
 	addr string // as in the configuration, for logs and events
@@ -31,6 +32,12 @@ type host struct {
 	failed      time.Time // the last failure; zero: none since the last success
 	lockedUntil time.Time
 	lockedBy    error
+
+	health     health
+	probeEvery time.Duration
+	probing    sync.WaitGroup     // the probe under way
+	life       context.Context    // of probes
+	end        context.CancelFunc // ends life
 }
 
 // waiter is a transaction without a connection. It gets one of its own route,
@@ -124,6 +131,8 @@ func (h *host) desert(w *waiter) {
 
 // added notes a connection that was made in a slot.
 func (h *host) added(c *conn) error {
+	tell := func() {}
+	defer func() { tell() }()
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.closed {
@@ -131,6 +140,7 @@ func (h *host) added(c *conn) error {
 	}
 	h.all[c] = true
 	h.failed = time.Time{}
+	tell = h.succeed(time.Now())
 	return nil
 }
 
@@ -150,6 +160,9 @@ func (h *host) keep(c *conn) bool {
 	now := time.Now()
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	if c.heard.After(h.health.success) {
+		h.health.success = c.heard
+	}
 	if h.draining || !c.usable(h.cfg, now) || len(h.waiting) > 0 && h.waiting[0].route != c.route {
 		delete(h.all, c)
 		return false
@@ -162,6 +175,15 @@ func (h *host) keep(c *conn) bool {
 	h.idle = append(h.idle, c)
 	h.schedule()
 	return true
+}
+
+// dismiss takes leave of a connection that is not wanted.
+func (h *host) dismiss(c *conn) {
+	h.mu.Lock()
+	delete(h.all, c)
+	h.mu.Unlock()
+	c.quit()
+	h.free()
 }
 
 // drop closes a connection whose state is not known.
@@ -266,9 +288,9 @@ func (h *host) close() {
 	}
 }
 
-// fail notes that the host did not do what it should, so that the others are
-// asked first for a while.
-func (h *host) fail() {
+// stalled notes that the host let a transaction wait in vain, so that the others
+// are asked first for a while.
+func (h *host) stalled() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.failed = time.Now()

@@ -225,7 +225,7 @@ func (x *exchange) take(i int, r mail.Reply) error {
 		}
 		c.reset = resetNone
 	case i == -1:
-		x.answered = true
+		x.answered, c.heard = true, time.Now()
 		if !r.Positive() {
 			refused := r
 			x.refused = &refused
@@ -351,7 +351,7 @@ func (t *Transaction) faultIf(ctx context.Context, what string, err error) error
 	if cause := ctx.Err(); cause != nil {
 		err = cause
 	} else if timedOut(err) && t.c != nil {
-		t.c.h.fail()
+		t.c.h.stalled()
 	}
 	if t.c != nil {
 		t.dropConn()

@@ -9,6 +9,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/netip"
 	"os"
@@ -110,6 +111,9 @@ type Options struct {
 	// Lookup resolves a host's name to its addresses, in the order to try them.
 	// Nil: the system's resolver.
 	Lookup func(ctx context.Context, host string) ([]netip.Addr, error)
+	// Log gets one line when a host goes down and one when it is up again. Nil:
+	// nobody is told.
+	Log *slog.Logger
 }
 
 // Upstream forwards mail to one configured upstream. It owns the connections;
@@ -130,6 +134,9 @@ func New(name string, cfg Config, opt Options) (*Upstream, error) {
 		opt.Lookup = func(ctx context.Context, host string) ([]netip.Addr, error) {
 			return net.DefaultResolver.LookupNetIP(ctx, "ip", host)
 		}
+	}
+	if opt.Log == nil {
+		opt.Log = slog.New(slog.DiscardHandler)
 	}
 	u := &Upstream{name: name, opt: opt, cfg: cfg}
 	if cfg.Capture != "" {
@@ -175,7 +182,7 @@ func (u *Upstream) newHost(text string, roots *x509.CertPool) (*host, error) {
 		return nil, err
 	}
 	h := &host{
-		cfg: &u.cfg, name: name, port: uint16(port), addr: net.JoinHostPort(name, strconv.Itoa(port)),
+		u: u, cfg: &u.cfg, probeEvery: probeEvery, name: name, port: uint16(port), addr: net.JoinHostPort(name, strconv.Itoa(port)),
 		all: map[*conn]bool{},
 		tls: &tls.Config{
 			ServerName: name, RootCAs: roots,
@@ -188,6 +195,7 @@ func (u *Upstream) newHost(text string, roots *x509.CertPool) (*host, error) {
 	if u.cfg.ServerName != "" {
 		h.tls.ServerName = u.cfg.ServerName
 	}
+	h.life, h.end = context.WithCancel(context.Background())
 	return h, nil
 }
 
@@ -202,6 +210,7 @@ func (u *Upstream) Close(ctx context.Context) error {
 	var done []<-chan struct{}
 	for _, h := range u.hosts {
 		done = append(done, h.drain())
+		h.stopProbes()
 	}
 	defer func() {
 		for _, h := range u.hosts {
@@ -275,9 +284,10 @@ func (u *Upstream) takeFrom(ctx context.Context, h *host, rt route, fresh bool) 
 		c.raw.Close()
 	}
 	h.free()
-	// Our own address or the caller's patience says nothing about the host.
-	if !errors.Is(err, ErrSource) && ctx.Err() == nil {
-		h.fail()
+	// Our own address or the caller's patience says nothing about the host, and
+	// neither does a try that was not made.
+	if !errors.Is(err, ErrSource) && !errors.Is(err, errLocked) && ctx.Err() == nil {
+		h.failedTry(rt, err)
 	}
 	return nil, err
 }

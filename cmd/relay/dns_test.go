@@ -407,7 +407,7 @@ func TestReputationReadsEvents(t *testing.T) {
 	var log bytes.Buffer
 	var mu sync.Mutex
 	counts := map[string]int{}
-	rules, err := newRuleset(f, nil, nil)
+	rules, err := newRuleset(f, nil, nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

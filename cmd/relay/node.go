@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -38,6 +39,7 @@ type node struct {
 
 	mu         sync.Mutex // one reload at a time
 	rules      *ruleset
+	inForce    atomic.Pointer[ruleset] // rules, for those who cannot wait for mu
 	limiter    *ratelimit.Limiter
 	metrics    *admin.Metrics
 	judges     *judges
@@ -104,10 +106,12 @@ func (n *node) prepare(file *config.File) error {
 	n.limiter = ratelimit.NewLimiter(n.openStore(file), file.LimitRules(), nil)
 	n.run(n.limiter.Run)
 	var err error
-	if n.rules, err = newRuleset(file, nil, n.redis); err != nil {
+	if n.rules, err = newRuleset(file, nil, n.redis, n.log); err != nil {
 		return err
 	}
 	n.opened.add(func(ctx context.Context) { n.rules.close(ctx) })
+	n.inForce.Store(n.rules)
+	n.metrics.WatchUpstreams(func() []admin.UpstreamHost { return n.inForce.Load().hosts() })
 	n.rules.printMade(n.io.out)
 	if n.judges, err = n.openJudges(file); err != nil {
 		return err
@@ -204,7 +208,7 @@ func (n *node) serveHTTP(ln net.Listener, h http.Handler) {
 func (n *node) reload(file *config.File) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	next, err := newRuleset(file, n.rules, n.redis)
+	next, err := newRuleset(file, n.rules, n.redis, n.log)
 	if err != nil {
 		return err
 	}
@@ -221,6 +225,7 @@ func (n *node) reload(file *config.File) error {
 	}
 	old := n.rules
 	n.rules = next
+	n.inForce.Store(next)
 	n.judges.reload(file)
 	n.limiter.SetRules(file.LimitRules())
 	n.server.Reload(next.snapshot)

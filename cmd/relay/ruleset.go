@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/netip"
 	"reflect"
 	"slices"
@@ -31,13 +32,14 @@ type ruleset struct {
 
 // newRuleset makes everything that file describes. Upstreams that old has
 // under the same settings are taken over with their connections, and guessed
-// passwords stay counted; old nil is none, and so is a Redis of nil.
-func newRuleset(file *config.File, old *ruleset, rdb redis.UniversalClient) (*ruleset, error) {
+// passwords stay counted; old nil is none, and so is a Redis of nil. What
+// changes later in its parts goes to log.
+func newRuleset(file *config.File, old *ruleset, rdb redis.UniversalClient, log *slog.Logger) (*ruleset, error) {
 	r := &ruleset{file: file, upstreams: map[string]*upstream.Upstream{}}
 	var errs []error
 	signers, err := dkimsign.Load(file.DKIM)
 	errs = append(errs, err)
-	errs = append(errs, r.makeUpstreams(old))
+	errs = append(errs, r.makeUpstreams(old, log))
 	users, err := r.makeAuth(old, rdb)
 	errs = append(errs, err)
 	var postmaster mail.Address
@@ -56,14 +58,14 @@ func newRuleset(file *config.File, old *ruleset, rdb redis.UniversalClient) (*ru
 	return r, nil
 }
 
-func (r *ruleset) makeUpstreams(old *ruleset) error {
+func (r *ruleset) makeUpstreams(old *ruleset, log *slog.Logger) error {
 	var errs []error
 	for name, cfg := range r.file.Upstream {
 		if old != nil && old.file.Hostname == r.file.Hostname && reflect.DeepEqual(old.file.Upstream[name], cfg) {
 			r.upstreams[name] = old.upstreams[name]
 			continue
 		}
-		u, err := upstream.New(name, cfg, upstream.Options{Hostname: r.file.Hostname})
+		u, err := upstream.New(name, cfg, upstream.Options{Hostname: r.file.Hostname, Log: log})
 		if err != nil {
 			errs = append(errs, err)
 			continue

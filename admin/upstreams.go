@@ -1,0 +1,59 @@
+package admin
+
+import (
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// UpstreamHost is what the metrics tell of one host of an upstream.
+type UpstreamHost struct {
+	Upstream, Host string // names in the configuration
+	Up             bool
+	LastSuccess    time.Time // zero: none yet, and then no metric
+	Surplus        uint64    // connections ended because of a reply that nobody had asked for
+}
+
+// upstreams reads the states of hosts when it is asked for them, so that each
+// name goes with the configuration.
+type upstreams struct {
+	hosts                func() []UpstreamHost
+	up, success, surplus *prometheus.Desc
+}
+
+// WatchUpstreams adds the metrics of upstream hosts; hosts returns those of the
+// configuration in force. It is called once, and hosts from several goroutines.
+func (m *Metrics) WatchUpstreams(hosts func() []UpstreamHost) {
+	desc := func(name, help string) *prometheus.Desc {
+		return prometheus.NewDesc(name, help, []string{"upstream", "host"}, nil)
+	}
+	m.registry.MustRegister(&upstreams{
+		hosts:   hosts,
+		up:      desc("relay_upstream_up", "1 while the host's last try did not fail, else 0."),
+		success: desc("relay_upstream_last_success_timestamp_seconds", "When the host last answered as it should."),
+		surplus: desc("relay_upstream_surplus_replies_total", "Connections ended because of a reply that nobody had asked for."),
+	})
+}
+
+// Describe implements prometheus.Collector.
+func (u *upstreams) Describe(to chan<- *prometheus.Desc) {
+	to <- u.up
+	to <- u.success
+	to <- u.surplus
+}
+
+// Collect implements prometheus.Collector.
+func (u *upstreams) Collect(to chan<- prometheus.Metric) {
+	for _, h := range u.hosts() {
+		up := 0.0
+		if h.Up {
+			up = 1
+		}
+		to <- prometheus.MustNewConstMetric(u.up, prometheus.GaugeValue, up, h.Upstream, h.Host)
+		to <- prometheus.MustNewConstMetric(u.surplus, prometheus.CounterValue, float64(h.Surplus), h.Upstream, h.Host)
+		if !h.LastSuccess.IsZero() {
+			seconds := float64(h.LastSuccess.UnixMilli()) / 1000
+			to <- prometheus.MustNewConstMetric(u.success, prometheus.GaugeValue, seconds, h.Upstream, h.Host)
+		}
+	}
+}

@@ -1,0 +1,20 @@
+package main
+
+import (
+	"maps"
+	"slices"
+
+	"postern/admin"
+)
+
+// hosts are the states of all upstream hosts, for the metrics.
+func (r *ruleset) hosts() (all []admin.UpstreamHost) {
+	for _, name := range slices.Sorted(maps.Keys(r.upstreams)) {
+		for _, h := range r.upstreams[name].Hosts() {
+			all = append(all, admin.UpstreamHost{
+				Upstream: name, Host: h.Host, Up: h.Up, LastSuccess: h.LastSuccess, Surplus: h.Surplus,
+			})
+		}
+	}
+	return all
+}
