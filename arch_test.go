@@ -41,7 +41,7 @@ var table = map[string]rule{
 	"dkimsign":   {ours: []string{"internal/secret"}},
 	"upstream":   {ours: []string{"mail"}, outside: []string{sasl, dns, "golang.org/x/sys"}},
 	"outlier":    {ours: []string{"mail"}, outside: []string{goRedis}},
-	"reputation": {ours: []string{"internal/secret"}, outside: []string{dns, "blitiri.com.ar/go/spf"}},
+	"reputation": {ours: []string{"internal/secret"}, outside: []string{dns, "blitiri.com.ar/go/spf", "golang.org/x/net"}},
 	"scan":       {ours: []string{"mail"}, outside: []string{"github.com/emersion/go-milter"}},
 	"journal":    {ours: []string{"mail"}},
 	"simulate":   {ours: []string{"mail", "ratelimit", "journal"}},

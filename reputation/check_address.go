@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/miekg/dns"
+	"golang.org/x/net/publicsuffix"
 )
 
 // ptr checks the reverse name of an address: there is one, it points back, it
@@ -22,6 +23,9 @@ func (p *Preflight) ptr(ctx context.Context, s StreamIdentity, ip netip.Addr) {
 		return
 	}
 	want := ptrRecord(reverse, s.EHLO)
+	if !strings.Contains(strings.TrimSuffix(s.EHLO, "."), ".") || !isHostName(strings.TrimSuffix(s.EHLO, ".")) {
+		want = "" // the check of the EHLO name tells of it
+	}
 	names := pointers(a.rrs)
 	if len(names) == 0 {
 		f.Status, f.Seen = Fail, seenNothing(a)
@@ -47,9 +51,9 @@ func (p *Preflight) judgePTR(ctx context.Context, f *Finding, s StreamIdentity, 
 		f.Change = "publish the address of that name, or change the reverse name"
 		f.Record = addressRecord(names[0], ip)
 		f.Rule = "RFC 8601 s. 2.7.3"
-	case generated(confirmed[0], ip) && !sameName(confirmed[0], s.EHLO):
+	case generated(confirmed[0], ip) != "" && !sameName(confirmed[0], s.EHLO):
 		f.Status = Warn
-		f.Seen += ", which looks generated"
+		f.Seen += ", which looks generated: " + generated(confirmed[0], ip)
 		f.Change = "have the owner of the address publish a name of yours; many receivers refuse generated ones"
 		f.Record = want
 	case !slices.ContainsFunc(confirmed, func(n string) bool { return sameName(n, s.EHLO) }):
@@ -58,10 +62,10 @@ func (p *Preflight) judgePTR(ctx context.Context, f *Finding, s StreamIdentity, 
 		f.Change = fmt.Sprintf("set ehlo = %q in [stream.%s], or the reverse name to the EHLO name; nothing where the addresses are the provider's", confirmed[0], s.Name)
 		f.Record = want
 		f.Rule = "RFC 5321 s. 4.1.4"
-	case generated(s.EHLO, ip):
+	case generated(s.EHLO, ip) != "":
 		f.Status = Warn
-		f.Seen += ", which looks generated"
-		f.Change = "choose a name without the address in it, such as mail.example.org, for EHLO and reverse name"
+		f.Seen += ", which looks generated: " + generated(s.EHLO, ip)
+		f.Change = "choose a name without that, such as mail.example.org, for EHLO and reverse name"
 	case len(names) > 1:
 		f.Status = Warn
 		f.Seen += " (several reverse names)"
@@ -104,7 +108,7 @@ func (p *Preflight) ehlo(ctx context.Context, s StreamIdentity) {
 	if name := strings.TrimSuffix(s.EHLO, "."); !isHostName(name) || !strings.Contains(name, ".") {
 		f.Status, f.Asked = Fail, "the configuration for the EHLO name"
 		f.Seen = fmt.Sprintf("%q is not fully qualified", s.EHLO)
-		f.Change = fmt.Sprintf("set ehlo in [stream.%s] or hostname to a full name, as mail.example.org", s.Name)
+		f.Change = fmt.Sprintf("set ehlo in [stream.%s] or hostname to a full name, such as mail.example.org", s.Name)
 		p.add(f)
 		return
 	}
@@ -163,29 +167,46 @@ func (p *Preflight) foreign(ctx context.Context, s StreamIdentity, ips []netip.A
 	return true
 }
 
-// relatedName reports whether two names share their last two labels.
+// relatedName reports whether two names lie in one registered domain.
 func relatedName(a, b string) bool {
-	last := func(s string) string {
-		labels := strings.Split(strings.ToLower(strings.TrimSuffix(s, ".")), ".")
-		return strings.Join(labels[max(0, len(labels)-2):], ".")
-	}
-	return last(a) == last(b)
+	_, first := registered(a)
+	_, second := registered(b)
+	return first == second
 }
 
-// generated reports whether a host name is one that a provider makes for its
-// dial-up and other customers: it holds the address, or such a word.
-func generated(name string, ip netip.Addr) bool {
-	labels := strings.Split(strings.ToLower(strings.TrimSuffix(name, ".")), ".")
-	host := strings.Join(labels[:max(0, len(labels)-2)], ".")
+// registered parts a host name into the labels that its owner chose and the
+// domain that is registered: the suffix of a registry and one label more. The
+// suffixes that companies let others have names under are not registries': a
+// provider makes names below them, too.
+func registered(name string) (host, domain string) {
+	name = strings.ToLower(strings.TrimSuffix(name, "."))
+	suffix, icann := publicsuffix.PublicSuffix(name)
+	for !icann && strings.Contains(suffix, ".") {
+		_, above, _ := strings.Cut(suffix, ".")
+		suffix, icann = publicsuffix.PublicSuffix(above)
+	}
+	rest := strings.TrimSuffix(strings.TrimSuffix(name, suffix), ".")
+	i := strings.LastIndexByte(rest, '.')
+	if i < 0 {
+		return "", name
+	}
+	return rest[:i], name[i+1:]
+}
+
+// generated says by what a host name looks like one that a provider makes for
+// its dial-up and other customers: the address or such a word stands below the
+// registered domain. It returns "" for other names.
+func generated(name string, ip netip.Addr) string {
+	host, _ := registered(name)
 	if holdsAddress(host, ip) {
-		return true
+		return "it holds the address"
 	}
 	for _, word := range strings.FieldsFunc(host, func(c rune) bool { return c < 'a' || c > 'z' }) {
 		if generatedWords[word] {
-			return true
+			return fmt.Sprintf("by the word %q", word)
 		}
 	}
-	return false
+	return ""
 }
 
 var generatedWords = map[string]bool{

@@ -44,8 +44,8 @@ func judgeKey(k KeyIdentity, a answer) (Finding, KeyState) {
 	values := keyRecords(texts(a.rrs))
 	if len(values) == 0 {
 		f.Status, f.Seen = Fail, seenNothing(a)
-		f.Change = "publish the record" + consequence(k)
 		f.Record = txtRecord(name, k.Record)
+		f.Change = "publish the record" + consequence(k) + inPlaceOf(f.Record, a)
 		return f, KeyUnpublished
 	}
 	if len(values) > 1 {
@@ -57,9 +57,7 @@ func judgeKey(k KeyIdentity, a answer) (Finding, KeyState) {
 	}
 	f.Seen = clip(values[0], 200)
 	state := judgeRecord(&f, k, values[0])
-	if f.Status != Pass {
-		f.Record = txtRecord(name, k.Record)
-	}
+	f.Change += inPlaceOf(f.Record, a)
 	return f, state
 }
 
@@ -97,42 +95,44 @@ func stateOfSeveral(k KeyIdentity, values []string) KeyState {
 
 // judgeRecord holds one record against our key.
 func judgeRecord(f *Finding, k KeyIdentity, record string) KeyState {
-	fail := func(seen, change, rule string) KeyState {
+	fail := func(seen, change string) KeyState {
 		f.Status, f.Change = Fail, change+consequence(k)
 		f.Seen = seen + ": " + f.Seen
-		if rule != "" {
-			f.Rule = rule
-		}
+		f.Record = txtRecord(keyName(k), k.Record)
 		return KeyUnpublished
 	}
 	tags, err := parseTags(record)
 	switch {
 	case err != nil:
-		return fail("not a list of tags ("+err.Error()+")", "publish the record as it stands here", "")
+		return fail("not a list of tags ("+err.Error()+")", "publish the record as it stands here")
 	case tags["v"] != "" && (tags["v"] != "DKIM1" || firstTag(record) != "v"):
-		return fail("v= is not DKIM1 or not first", "publish the record as it stands here", "")
+		return fail("v= is not DKIM1 or not first", "publish the record as it stands here")
+	case !hasTag(tags, "p"):
+		return fail("without p=", "publish the record as it stands here")
 	case stripSpace(tags["p"]) == "":
-		return fail("revoked (p= is empty)", "take the key out of the configuration, or publish a new one under another selector", "")
+		state := fail("revoked (p= is empty)", "take the key out of the configuration and make a new one under another selector (relay dkim rotate)")
+		f.Record = "" // a revoked key does not come back
+		return state
 	}
 	seen, err := publicKey(tags["k"], stripSpace(tags["p"]))
 	if err != nil {
-		return fail("a key that cannot be read ("+err.Error()+")", "publish the record as it stands here", "")
+		return fail("a key that cannot be read ("+err.Error()+")", "publish the record as it stands here")
 	}
 	if seen.public != canonicalKey(k) || seen.kind != k.Type {
-		return fail("another key than ours", "publish our key, or take the key file of the published one", "")
+		return fail("another key than ours", "publish our key, or take the key file of the published one")
 	}
 	if h := tags["h"]; h != "" && !listed(h, "sha256") {
-		return fail("h= leaves out sha256, with which we sign", "take h= out of the record", "")
+		return fail("h= leaves out sha256, with which we sign", "take h= out of the record")
 	}
 	if s := tags["s"]; s != "" && !listed(s, "email") && !listed(s, "*") {
-		return fail("s= leaves out email", "take s= out of the record", "")
+		return fail("s= leaves out email", "take s= out of the record")
 	}
-	judgeStrength(f, tags["t"], seen)
+	judgeStrength(f, k, tags["t"], seen)
 	return KeyPublished
 }
 
 // judgeStrength warns of what verifies, but not as it should.
-func judgeStrength(f *Finding, flags string, key seenKey) {
+func judgeStrength(f *Finding, k KeyIdentity, flags string, key seenKey) {
 	switch {
 	case key.kind == "rsa" && key.bits < 1024:
 		f.Status, f.Rule = Fail, "RFC 8301 s. 3.2"
@@ -146,6 +146,10 @@ func judgeStrength(f *Finding, flags string, key seenKey) {
 		f.Status = Warn
 		f.Seen = "testing (t=y): " + f.Seen
 		f.Change = "take t=y out of the record when mail verifies"
+		f.Record = txtRecord(keyName(k), k.Record)
+		if listed(flags, "s") {
+			f.Record = txtRecord(keyName(k), k.Record+"; t=s")
+		}
 	}
 }
 
@@ -226,6 +230,11 @@ func isTagName(s string) bool {
 		}
 	}
 	return s != ""
+}
+
+func hasTag(tags map[string]string, name string) bool {
+	_, ok := tags[name]
+	return ok
 }
 
 func firstTag(record string) string {

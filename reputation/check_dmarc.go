@@ -15,13 +15,18 @@ type policyRecord struct {
 	domain string
 	text   string
 	tags   map[string]string
+	err    error // why the tags cannot be read; those of tags are then only v
 }
 
 // walked is the end of a tree walk.
 type walked struct {
 	records []policyRecord // from the domain itself towards the root
-	several string         // a name with more than one record; "" when none
-	failed  *answer        // the question that DNS did not answer
+	// several are those of the first name with more than one, which count as none.
+	several []policyRecord
+	// spoilt are texts that were meant as records and are none, as their first tag
+	// is not v=DMARC1; those of the first name that has no record.
+	spoilt []policyRecord
+	failed *answer // the question that DNS did not answer
 }
 
 // maxWalk is how many names a walk asks for (RFC 9989 s. 4.10).
@@ -40,8 +45,12 @@ func (r *Resolver) walk(ctx context.Context, domain string) (w walked) {
 		}
 		switch records := dmarcRecords(name, texts(a.rrs)); {
 		case len(records) > 1:
-			if w.several == "" {
-				w.several = name
+			if w.several == nil {
+				w.several = records
+			}
+		case len(records) == 0:
+			if w.spoilt == nil {
+				w.spoilt = spoiltRecords(name, texts(a.rrs))
 			}
 		case len(records) == 1:
 			w.records = append(w.records, records[0])
@@ -62,14 +71,31 @@ func dmarcRecords(domain string, texts []string) []policyRecord {
 	var rs []policyRecord
 	for _, t := range texts {
 		first, _, _ := strings.Cut(t, ";")
-		if stripSpace(first) != "v=DMARC1" {
+		if !isDMARCVersion(first) {
 			continue
 		}
 		tags, err := parseTags(t)
 		if err != nil {
 			tags = map[string]string{"v": "DMARC1"}
 		}
-		rs = append(rs, policyRecord{domain, t, tags})
+		rs = append(rs, policyRecord{domain, t, tags, err})
+	}
+	return rs
+}
+
+// isDMARCVersion reports whether a tag is v=DMARC1; only the name of a tag goes
+// without regard to case, and blanks may stand around "=" (RFC 9989 s. 4.7).
+func isDMARCVersion(tag string) bool {
+	name, value, ok := strings.Cut(tag, "=")
+	return ok && strings.EqualFold(strings.TrimSpace(name), "v") && strings.TrimSpace(value) == "DMARC1"
+}
+
+// spoiltRecords picks the texts that were meant as DMARC records.
+func spoiltRecords(domain string, texts []string) (rs []policyRecord) {
+	for _, t := range texts {
+		if strings.Contains(strings.ToLower(stripSpace(t)), "v=dmarc1") {
+			rs = append(rs, policyRecord{domain: domain, text: t})
+		}
 	}
 	return rs
 }
@@ -119,19 +145,30 @@ func (w *walked) policy(domain string, below, missing bool) (r *policyRecord, p 
 	return nil, ""
 }
 
-// request is the first of the tags that is there; p=none where it is missing or
-// wrong and reports are asked for, else "" (RFC 9989 s. 4.10.1).
+// request is what the first of the tags that is there asks for. Where that is
+// no policy, or all are missing, it is p=none if reports are asked for, else ""
+// (RFC 9989 s. 4.7).
 func (r *policyRecord) request(tags ...string) string {
 	for _, t := range tags {
-		switch v := strings.ToLower(r.tags[t]); v {
-		case "none", "quarantine", "reject":
-			return v
+		v, ok := r.tags[t]
+		if isPolicy(v) {
+			return strings.ToLower(v)
+		}
+		if ok {
+			break
 		}
 	}
 	if strings.Contains(strings.ToLower(r.tags["rua"]), "mailto:") {
 		return "none"
 	}
 	return ""
+}
+
+func isPolicy(v string) bool { return strictness(v) >= 0 }
+
+// strictness orders policies; -1 for what is none.
+func strictness(policy string) int {
+	return slices.Index([]string{"none", "quarantine", "reject"}, strings.ToLower(policy))
 }
 
 // alignment is whether one of SPF and DKIM would pass and be aligned.
@@ -159,32 +196,18 @@ func (p *Preflight) dmarc(ctx context.Context, d DomainIdentity) {
 	missing := !d.Below && p.resolver.ask(ctx, d.Name, dns.TypeMX).state == noName
 	record, policy := w.policy(d.Name, d.Below, missing)
 	if record == nil || policy == "" {
-		p.noPolicy(&f, &w, d, record)
-		p.add(f)
-		return
+		w.noPolicy(&f, d, record)
+	} else {
+		f.Result = policy
+		f.Seen = fmt.Sprintf("%s at _dmarc.%s", record.text, record.domain)
+		dkim := p.dkimAligned(ctx, d, &w, record)
+		p.judgeDMARC(&f, d, policy, dkim, p.spfAligned(d))
+		w.passedOver(&f, policy)
 	}
-	f.Result = policy
-	f.Seen = fmt.Sprintf("%s at _dmarc.%s", record.text, record.domain)
-	dkim := p.dkimAligned(ctx, d, &w, record)
-	p.judgeDMARC(&f, d, policy, dkim, p.spfAligned(d))
+	if f.Record != "" {
+		f.Change += inPlaceOf(f.Record, p.resolver.ask(ctx, strings.Fields(f.Record)[0], dns.TypeTXT))
+	}
 	p.add(f)
-}
-
-func (p *Preflight) noPolicy(f *Finding, w *walked, d DomainIdentity, record *policyRecord) {
-	org := w.organizational(d.Name)
-	f.Status, f.Seen = Warn, "no record"
-	f.Change = "publish a policy; start with p=none and read the reports"
-	f.Rule = "RFC 9989 s. 5.1"
-	f.Record = txtRecord("_dmarc."+org, "v=DMARC1; p=none; rua=mailto:postmaster@"+org)
-	if w.several != "" {
-		f.Status, f.Seen = Fail, "several records at _dmarc."+w.several+", which count as none"
-		f.Change = "leave one record"
-		f.Record = ""
-	} else if record != nil {
-		f.Status, f.Seen = Fail, record.text+" at _dmarc."+record.domain+", without a valid p= and without rua="
-		f.Change = "mend the record"
-		f.Rule = "RFC 9989 s. 4.7"
-	}
 }
 
 // dkimAligned says whether a signature of ours would verify and be aligned (RFC
@@ -228,14 +251,15 @@ func (p *Preflight) spfAligned(d DomainIdentity) alignment {
 		return end
 	}
 	for _, ip := range p.addressesOf(d) {
-		switch spf.Result(p.spf[d.Name+" "+ip.String()]) {
-		case spf.Pass:
-			if end == notChecked {
-				end = passes
-			}
-		case spf.TempError, "":
+		f := p.spf[d.Name+" "+ip.String()]
+		switch {
+		case f.Status == Unknown || f.Result == "":
 			if end != fails {
 				end = unsure
+			}
+		case f.Result == string(spf.Pass):
+			if end == notChecked {
+				end = passes
 			}
 		default:
 			end = fails

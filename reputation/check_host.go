@@ -27,7 +27,7 @@ func (p *Preflight) mx(ctx context.Context, d DomainIdentity) {
 	case isNullMX(mxs):
 		f.Status, f.Seen, f.Rule = Fail, "MX 0 . (takes no mail)", "RFC 7505 s. 4.2"
 		f.Change = "receivers may refuse mail from a domain that takes none: publish an MX, or send as another domain"
-		f.Record = mxRecord(d.Name)
+		f.Record = p.mxRecord(ctx, d.Name)
 	case len(mxs) == 0:
 		p.implicitMX(ctx, &f, d, a)
 	default:
@@ -39,16 +39,16 @@ func (p *Preflight) mx(ctx context.Context, d DomainIdentity) {
 func (p *Preflight) implicitMX(ctx context.Context, f *Finding, d DomainIdentity, a answer) {
 	f.Asked += ", then A and AAAA"
 	hosts := p.resolver.hosts(ctx, d.Name)
-	f.Record = mxRecord(d.Name)
+	f.Record = p.mxRecord(ctx, d.Name)
 	switch hosts.state {
 	case fault:
 		*f = unknown("mx", d.Name, "", f.Asked, hosts)
 	case found:
 		f.Status, f.Seen = Warn, "no MX, but "+joinAddresses(addresses(hosts.rrs))
-		f.Change = "publish an MX: without one, replies go to the host of that name"
+		f.Change = "publish an MX that names the host for its mail: without one, replies go to the host of that name"
 	default:
 		f.Status, f.Seen = Fail, seenNothing(a)
-		f.Change = "publish an MX: replies and delivery reports cannot be delivered, and receivers refuse such senders"
+		f.Change = "publish an MX that names the host for its mail: replies and delivery reports cannot be delivered, and receivers refuse such senders"
 	}
 }
 
@@ -83,7 +83,7 @@ func (p *Preflight) judgeMX(ctx context.Context, f *Finding, d DomainIdentity, m
 		f.Status = Fail
 		f.Seen += ", none of which has an address"
 		f.Change = "publish an MX that resolves"
-		f.Record = mxRecord(d.Name)
+		f.Record = p.mxRecord(ctx, d.Name)
 	case len(aliases) > 0:
 		f.Status, f.Rule = Warn, "RFC 2181 s. 10.3"
 		f.Seen += "; a CNAME: " + strings.Join(aliases, ", ")
@@ -104,7 +104,14 @@ func exchangers(rrs []dns.RR) []*dns.MX {
 
 func isNullMX(mxs []*dns.MX) bool { return len(mxs) == 1 && mxs[0].Mx == "." }
 
-func mxRecord(domain string) string { return domain + ". IN MX 10 mail." + domain + "." }
+// mxRecord is an MX for mail.DOMAIN, "" when there is no such host: which one
+// takes the mail is then the operator's to say.
+func (p *Preflight) mxRecord(ctx context.Context, domain string) string {
+	if p.resolver.hosts(ctx, "mail."+domain).state != found {
+		return ""
+	}
+	return domain + ". IN MX 10 mail." + domain + "."
+}
 
 // upstream checks that a host resolves, and its certificate.
 func (p *Preflight) upstream(ctx context.Context, u UpstreamIdentity) {

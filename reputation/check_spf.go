@@ -3,40 +3,70 @@ package reputation
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net"
 	"net/netip"
-	"slices"
 	"strings"
 
 	"blitiri.com.ar/go/spf"
 	"github.com/miekg/dns"
 )
 
+// spfQuestion is what one evaluation by RFC 7208 is asked about.
+type spfQuestion struct {
+	domain string
+	local  string // local-part of the reverse-path
+	helo   string
+	ip     netip.Addr
+	// instead is a record to evaluate in place of that of domain; "" for none.
+	instead string
+}
+
 // spfVerdict is the end of an evaluation by RFC 7208.
 type spfVerdict struct {
 	result    spf.Result
 	mechanism string // that decided
 	err       error
+	macros    string // letters of the macros that were expanded on the way
+	question  spfQuestion
 }
 
-// evaluateSPF evaluates the record of a domain for one address.
-func (r *Resolver) evaluateSPF(ctx context.Context, domain string, ip netip.Addr) spfVerdict {
-	var v spfVerdict
-	trace := func(_ string, args ...any) {
+// evaluateSPF evaluates the record of a domain for one sender and address. A
+// record that does not follow the grammar is a permerror, whatever stands
+// before the fault: the library would not look at it (RFC 7208 s. 4.6).
+func (r *Resolver) evaluateSPF(ctx context.Context, q spfQuestion) spfVerdict {
+	v := spfVerdict{question: q}
+	trace := func(format string, args ...any) {
+		if letter, ok := expandedMacro(format, args); ok {
+			v.macros += letter
+		}
 		if m, ok := decision(args); ok {
 			v.mechanism = m
 		}
 	}
-	v.result, v.err = spf.CheckHostWithSender(ip.AsSlice(), domain, "postmaster@"+domain,
-		spf.WithContext(ctx), spf.WithResolver(spfResolver{r}), spf.WithTraceFunc(trace))
+	v.result, v.err = spf.CheckHostWithSender(q.ip.AsSlice(), q.helo, q.local+"@"+q.domain,
+		spf.WithContext(ctx), spf.WithResolver(spfResolver{r, q}), spf.WithTraceFunc(trace))
+	var syntax *spfSyntaxError
 	switch {
 	case v.result == spf.None || errors.Is(v.err, spf.ErrMultipleRecords):
 		v.mechanism = ""
+	case errors.As(v.err, &syntax):
+		v.mechanism = printable(syntax.term)
 	case v.result == spf.Neutral && v.err == nil:
 		v.mechanism = "the end of the record"
 	}
 	return v
+}
+
+// expandedMacro returns the letter of the macro that a trace line tells of.
+func expandedMacro(format string, args []any) (string, bool) {
+	if format != "macro %q: %q" || len(args) != 2 {
+		return "", false
+	}
+	body, _ := args[0].(string)
+	if body == "" {
+		return "", false
+	}
+	return strings.ToLower(body[:1]), true
 }
 
 // decision returns the mechanism that a trace line tells of. The last one is
@@ -73,7 +103,10 @@ func qualifier(res spf.Result) string {
 }
 
 // spfResolver is what the library asks.
-type spfResolver struct{ r *Resolver }
+type spfResolver struct {
+	r *Resolver
+	q spfQuestion
+}
 
 func (s spfResolver) lookup(ctx context.Context, name string, qtype uint16) ([]dns.RR, error) {
 	return s.end(name, s.r.ask(ctx, name, qtype))
@@ -89,10 +122,22 @@ func (s spfResolver) end(name string, a answer) ([]dns.RR, error) {
 	return nil, &net.DNSError{Err: "no such record", Name: name, IsNotFound: true}
 }
 
-// LookupTXT returns the texts, the strings of each joined.
+// LookupTXT returns the texts, the strings of each joined. The library asks for
+// them only to find the record of a name; one that does not follow the grammar is
+// an error.
 func (s spfResolver) LookupTXT(ctx context.Context, name string) ([]string, error) {
+	if s.q.instead != "" && sameName(name, s.q.domain) {
+		return []string{s.q.instead}, nil
+	}
 	rrs, err := s.lookup(ctx, name, dns.TypeTXT)
-	return texts(rrs), err
+	all := texts(rrs)
+	if records := spfRecords(all); len(records) == 1 {
+		if _, bad := parseSPF(records[0]); len(bad) > 0 {
+			bad[0].domain = name
+			return nil, bad[0]
+		}
+	}
+	return all, err
 }
 
 // LookupMX returns the exchangers.
@@ -125,81 +170,6 @@ func (s spfResolver) LookupAddr(ctx context.Context, addr string) ([]string, err
 	return pointers(rrs), err
 }
 
-// spfOf checks that a sender domain lets one of our addresses send.
-func (p *Preflight) spfOf(ctx context.Context, d DomainIdentity, ip netip.Addr) {
-	f := p.spfFinding(ctx, "", d.Name, ip, p.addressesOf(d))
-	p.mu.Lock()
-	p.spf[d.Name+" "+ip.String()] = f.Result
-	p.mu.Unlock()
-	p.add(f)
-}
-
-// spfHelo does the same for the EHLO name, which stands in for the domain of
-// the null reverse-path (RFC 7208 s. 2.4).
-func (p *Preflight) spfHelo(ctx context.Context, s StreamIdentity, ip netip.Addr) {
-	f := p.spfFinding(ctx, s.Name, strings.ToLower(strings.TrimSuffix(s.EHLO, ".")), ip, s.Addresses)
-	f.Rule = "RFC 7208 s. 2.3"
-	if f.Result == string(spf.None) {
-		f.Status = Warn
-		f.Change = "publish a record for the EHLO name: it is what mail with the null reverse-path is judged by"
-		f.Record = strings.TrimSuffix(s.EHLO, ".") + `. IN TXT "v=spf1 a -all"`
-	}
-	p.add(f)
-}
-
-func (p *Preflight) spfFinding(ctx context.Context, stream, domain string, ip netip.Addr, all []netip.Addr) Finding {
-	f := Finding{Check: "spf", Subject: domain + " from " + ip.String(), Stream: stream, Status: Pass,
-		Asked: "TXT " + domain, Rule: "RFC 7208 s. 4.6"}
-	v := p.resolver.evaluateSPF(ctx, domain, ip)
-	f.Result, f.Mechanism = string(v.result), v.mechanism
-	f.Seen = string(v.result)
-	if v.mechanism != "" {
-		f.Seen += " by " + v.mechanism
-	}
-	if v.result == spf.TempError {
-		f.Status, f.Seen = Unknown, "temperror: "+errorText(v.err)
-		f.Change = "nothing yet: ask again, and look at the name servers when it stays so"
-		return f
-	}
-	records := spfRecords(texts(p.resolver.ask(ctx, domain, dns.TypeTXT).rrs))
-	if len(records) > 0 {
-		f.Seen += ": " + strings.Join(records, " | ")
-	}
-	p.judgeSPF(&f, v, domain, ip, all, records)
-	return f
-}
-
-func (p *Preflight) judgeSPF(f *Finding, v spfVerdict, domain string, ip netip.Addr, all []netip.Addr, records []string) {
-	switch v.result {
-	case spf.Pass:
-		if slices.Contains([]string{"all", "+all"}, strings.ToLower(v.mechanism)) {
-			f.Status = Warn
-			f.Change = "end the record with -all: this one lets everybody send"
-			f.Record = spfRecord(domain, []string{"v=spf1 -all"}, all)
-		}
-		return
-	case spf.SoftFail, spf.Neutral:
-		f.Status = Warn
-	default:
-		f.Status = Fail
-	}
-	switch {
-	case v.result == spf.None:
-		f.Change, f.Rule = "publish an SPF record", "RFC 7208 s. 3"
-	case errors.Is(v.err, spf.ErrMultipleRecords):
-		f.Change, f.Rule = fmt.Sprintf("leave one SPF record; there are %d", len(records)), "RFC 7208 s. 4.5"
-	case errors.Is(v.err, spf.ErrLookupLimitReached):
-		f.Change, f.Rule = "the record asks for more than ten look-ups: name addresses in place of includes", "RFC 7208 s. 4.6.4"
-	case errors.Is(v.err, spf.ErrVoidLookupLimitReached):
-		f.Change, f.Rule = "more than two names in the record do not exist: take them out", "RFC 7208 s. 4.6.4"
-	case v.result == spf.PermError:
-		f.Change = fmt.Sprintf("mend the record (%v)", v.err)
-	default:
-		f.Change = "let " + ip.String() + " send for the domain"
-	}
-	f.Record = spfRecord(domain, records, all)
-}
-
 // spfRecords picks the SPF records (RFC 7208 s. 4.5).
 func spfRecords(texts []string) []string {
 	var records []string
@@ -209,52 +179,4 @@ func spfRecords(texts []string) []string {
 		}
 	}
 	return records
-}
-
-// spfRecord is the record to publish: the terms of those that are there, with
-// our addresses in front. Terms that name an address of ours or everybody are
-// left out, and so is what follows the first all.
-func spfRecord(domain string, records []string, ours []netip.Addr) string {
-	terms := []string{"v=spf1"}
-	for _, ip := range ours {
-		terms = append(terms, addressTerm(ip))
-	}
-	end := "~all"
-	for _, r := range records {
-		for _, term := range strings.Fields(r)[1:] {
-			l := strings.ToLower(term)
-			switch {
-			case l == "-all":
-				end = "-all"
-			case l == "all" || l == "+all" || l == "~all" || l == "?all" || slices.Contains(terms, l) || slices.Contains(terms, term):
-			case len(l) > 1 && l[0] == '-' && slices.Contains(terms, l[1:]):
-			case strings.HasPrefix(l, "redirect="):
-				end = term
-			default:
-				terms = append(terms, term)
-			}
-		}
-	}
-	return txtRecord(domain, strings.Join(append(terms, end), " "))
-}
-
-func addressTerm(ip netip.Addr) string {
-	if ip.Is4() {
-		return "ip4:" + ip.String()
-	}
-	return "ip6:" + ip.String()
-}
-
-// txtRecord is a TXT record in zone-file form, its value in strings of at most
-// 255 octets (RFC 1035 s. 3.3.14).
-func txtRecord(name, value string) string {
-	var b strings.Builder
-	b.WriteString(strings.TrimSuffix(name, "."))
-	b.WriteString(". IN TXT")
-	for value != "" {
-		n := min(len(value), 255)
-		b.WriteString(` "` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(value[:n]) + `"`)
-		value = value[n:]
-	}
-	return b.String()
 }

@@ -36,6 +36,10 @@ type DomainIdentity struct {
 	Name string
 	// Below stands for all domains below Name, and not for Name itself.
 	Below bool
+	// Senders are the local-parts that clients own one by one, and Open says that
+	// they own all others, too. Neither: nothing is known, as with Open.
+	Senders []string
+	Open    bool
 	// Streams by which its mail leaves.
 	Streams []string
 	// SignedBy is the domain of the DKIM keys that sign for it (d=); "" for none.

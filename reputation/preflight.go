@@ -19,7 +19,7 @@ type Preflight struct {
 	mu       sync.Mutex
 	findings []Finding
 	keys     map[string]KeyState // by "domain/selector"
-	spf      map[string]string   // results, by "domain address"
+	spf      map[string]Finding  // by "domain address"
 }
 
 // maxChecks is how many checks run side by side.
@@ -35,7 +35,7 @@ type Report struct {
 // Check runs all checks on an identity. It takes as long as a few DNS questions
 // one after the other; what is not answered by the end of ctx is unknown.
 func Check(ctx context.Context, r *Resolver, id Identity, now func() time.Time) Report {
-	p := &Preflight{resolver: r, now: now, id: id, keys: map[string]KeyState{}, spf: map[string]string{}}
+	p := &Preflight{resolver: r, now: now, id: id, keys: map[string]KeyState{}, spf: map[string]Finding{}}
 	r.probe(ctx)
 	p.resolverFinding()
 	p.all(ctx, p.first())
@@ -138,6 +138,7 @@ func (p *Preflight) all(ctx context.Context, cs []check) {
 func (p *Preflight) add(f Finding) {
 	f.Seen = printable(f.Seen)
 	f.Mechanism = printable(f.Mechanism)
+	f.Record = p.publishable(&f)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.findings = append(p.findings, f)

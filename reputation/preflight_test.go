@@ -127,6 +127,13 @@ spf-split TXT "v=spf1 ip4:192." "0.2.1 -all"
 spf-long TXT "v=spf1 a:n1.x.example a:n2.x.example -all"
 spf-temp TXT "v=spf1 include:inc.x-servfail.faulty -all"
 spf-void TXT "v=spf1 a:v1.example a:v2.example a:v3.example -all"
+spf-late TXT "v=spf1 ip4:192.0.2.1 ipv4:198.51.100.1 -all"
+spf-tail TXT "v=spf1 ip4:192.0.2.1 -all mx:"
+spf-inc-late TXT "v=spf1 include:spf-late.example -all"
+spf-self TXT "v=spf1 include:spf-self.example -all"
+spf-alias CNAME alias-target
+alias-target A 192.0.2.1
+spf-local TXT "v=spf1 exists:%{l}.senders.example -all"
 spf-ten TXT "v=spf1 a:mail.v6only.example a:mail.v6only.example a:mail.v6only.example a:mail.v6only.example a:mail.v6only.example a:mail.v6only.example a:mail.v6only.example a:mail.v6only.example a:mail.v6only.example a:mail.v6only.example ip4:198.51.100.1 a:mail.pass.example -all"
 `
 
@@ -267,6 +274,12 @@ func spfCases() []identityCase {
 		spf("three void look-ups", "spf-void.example", Fail, "permerror", "do not exist"),
 		spf("include that fails", "spf-temp.example", Unknown, "temperror", ""),
 		spf("zone that fails", "x-servfail.faulty", Unknown, "temperror", ""),
+		spf("fault behind our address", "spf-late.example", Fail, "permerror", `spf-late.example. IN TXT "v=spf1 ip4:192.0.2.1 -all"`),
+		spf("fault behind all", "spf-tail.example", Fail, "permerror", `"mx:" names no domain`),
+		spf("include of a record with a fault", "spf-inc-late.example", Fail, "permerror", "have the record of spf-late.example mended"),
+		spf("include of itself", "spf-self.example", Fail, "permerror", `leads back to itself | spf-self.example. IN TXT "v=spf1 ip4:192.0.2.1 -all"`),
+		spf("record beside no other, as it is a CNAME", "spf-alias.example", Fail, "none", "CNAME to alias-target.example."),
+		spf("local-part of the sender", "spf-local.example", Unknown, "fail", "%{l}"),
 		spf("zone that is silent", "x-silent.faulty", Unknown, "temperror", ""),
 		spf("answer over TCP", "x-truncated.faulty", Pass, "pass", "ip4:192.0.2.1"),
 	}
@@ -296,7 +309,7 @@ func dkimCases(k testKeys) []identityCase {
 		dkim("h= without sha256", "sha1", k.rsa, Fail, "sha256"),
 		dkim("s= without email", "tls", k.rsa, Fail, "s= leaves out email"),
 		dkim("no base64", "broken", k.rsa, Fail, "not base64"),
-		dkim("no p=", "nokey", k.rsa, Fail, "revoked"),
+		dkim("no p=", "nokey", k.rsa, Fail, "without p="),
 		dkim("wrong version", "version", k.rsa, Fail, "v= is not DKIM1"),
 		dkim("no RSA key", "kind", k.rsa, Fail, "cannot be read"),
 		dkim("two records", "two", k.rsa, Fail, "2 records"),
@@ -324,8 +337,8 @@ func dmarcCases(k testKeys) []identityCase {
 		dmarc("neither, none", oneDomain("loose.example", "192.0.2.1"), Warn, "none", "before the policy becomes stricter"),
 		dmarc("signed by somebody else", signedDomain("bare.example", "signed.example", "192.0.2.1", k.rsa), Fail, "quarantine", "would not pass"),
 		dmarc("no record", oneDomain("nothing.example", "192.0.2.1"), Warn, "", `_dmarc.nothing.example. IN TXT "v=DMARC1; p=none; rua=mailto:postmaster@nothing.example"`),
-		dmarc("two records", oneDomain("two.example", "192.0.2.1"), Fail, "", "several records"),
-		dmarc("policy that is none", oneDomain("wrong.example", "192.0.2.1"), Fail, "", "without a valid p="),
+		dmarc("two records", oneDomain("two.example", "192.0.2.1"), Fail, "", `2 records at _dmarc.two.example, which count as none | leave one record, such as this one | _dmarc.two.example. IN TXT "v=DMARC1; p=reject"`),
+		dmarc("policy that is none", oneDomain("wrong.example", "192.0.2.1"), Fail, "", "without a valid policy"),
 		dmarc("policy that is none, with reports", oneDomain("report.example", "192.0.2.1"), Warn, "none", ""),
 		dmarc("sp= for a subdomain", oneDomain("real.org.example", "192.0.2.1"), Warn, "none", "_dmarc.org.example"),
 		dmarc("np= for one that does not exist", oneDomain("gone.org.example", "192.0.2.1"), Fail, "quarantine", "_dmarc.org.example"),
@@ -343,7 +356,8 @@ func mxCases() []identityCase {
 		mx("null MX", "mx-null.example", Fail, "takes no mail"),
 		mx("null MX beside another", "mx-mixed.example", Fail, "stand alone"),
 		mx("no MX, but an address", "mx-none.example", Warn, "no MX"),
-		mx("neither", "mx-nothing.example", Fail, "mx-nothing.example. IN MX 10 mail.mx-nothing.example."),
+		mx("neither", "mx-nothing.example", Fail, "names the host"),
+		mx("neither, but a host called mail", "pass.example", Fail, "pass.example. IN MX 10 mail.pass.example."),
 		mx("no such domain", "gone.example", Fail, "NXDOMAIN"),
 		mx("MX that does not resolve", "mx-gone.example", Fail, "none of which has an address"),
 		mx("MX that is a CNAME", "mx-alias.example", Warn, "CNAME"),

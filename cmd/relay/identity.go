@@ -89,12 +89,29 @@ func domainIdentities(f *config.File) (domains []reputation.DomainIdentity) {
 				i = len(domains)
 				domains = append(domains, reputation.DomainIdentity{Name: domain, Below: below, SignedBy: f.SigningDomain("@" + domain)})
 			}
-			if d := &domains[i]; !slices.Contains(d.Streams, c.Stream) {
+			d := &domains[i]
+			if !slices.Contains(d.Streams, c.Stream) {
 				d.Streams = append(d.Streams, c.Stream)
 			}
+			addSender(d, pattern)
 		}
 	}
 	return domains
+}
+
+// addSender notes whom a pattern of senders names in its domain.
+func addSender(d *reputation.DomainIdentity, pattern string) {
+	if strings.HasPrefix(pattern, "@") {
+		d.Open = true
+		return
+	}
+	a, err := config.ParseAddress(pattern)
+	if err != nil || len(d.Senders) > reputation.MaxSPFSenders {
+		return // reported when the file was read; one too many says that there are more
+	}
+	if local := strings.ToLower(a.Local); !slices.Contains(d.Senders, local) {
+		d.Senders = append(d.Senders, local)
+	}
 }
 
 func keyIdentity(f *config.File, k *dkimsign.Key) reputation.KeyIdentity {
