@@ -234,6 +234,9 @@ func (w *spfWalk) cost(ctx context.Context, t spfTerm, domain string, path []str
 	if c.void {
 		w.voids++
 	}
+	if n := len(exchangers(a.rrs)); t.name == "mx" && n > maxSPFLookups {
+		c.problem = fmt.Sprintf("names %d MX, and %d are allowed", n, maxSPFLookups)
+	}
 	return c
 }
 

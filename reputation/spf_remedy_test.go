@@ -1,6 +1,7 @@
 package reputation
 
 import (
+	"fmt"
 	"net/netip"
 	"strings"
 	"testing"
@@ -13,6 +14,9 @@ func TestSPFRemedyKeepsWhatIsThere(t *testing.T) {
 		"TXT loop.example": {"v=spf1 include:d.example -all"}, "TXT deep.example": {"v=spf1 ip4:198.51.100.7 include:broken.example -all"},
 		"TXT six.example":   {"v=spf1 a:d.example a:d.example a:d.example a:d.example a:d.example -all"},
 		"TXT seven.example": {"v=spf1 include:six.example -all include:six.example"}, "A v3.example": {"198.51.100.3"},
+	}
+	for i := range 11 {
+		z["MX many.example"] = append(z["MX many.example"], fmt.Sprintf("10 m%d.example.", i))
 	}
 	ours := []netip.Addr{netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("2001:db8::1")}
 	const front = "v=spf1 ip4:192.0.2.1 ip6:2001:db8::1 "
@@ -50,6 +54,7 @@ func TestSPFRemedyKeepsWhatIsThere(t *testing.T) {
 		{"three names without an answer", []string{"v=spf1 a:v1.example a:v2.example a:v3.example a:v4.example -all"}, front + "a:v3.example -all", "a:v4.example, whose name does not exist"},
 		{"two names without an answer", []string{"v=spf1 a:v1.example a:v2.example -all"}, front + "a:v1.example a:v2.example -all", ""},
 		{"more than ten look-ups", []string{"v=spf1 include:six.example include:seven.example -all"}, "", "include:six.example 6, include:seven.example 7"},
+		{"eleven MX", []string{"v=spf1 mx:many.example a -all"}, front + "a -all", "names 11 MX"},
 		{"a macro", []string{"v=spf1 exists:%{l}.x.example -all"}, front + "exists:%{l}.x.example -all", ""},
 		{"a long record", []string{"v=spf1" + strings.ReplaceAll(many, ".1 ", ".2 ") + " mx:" + strings.Repeat("a", 60) + ".example." + strings.Repeat("b", 60) + ".example." + strings.Repeat("c", 60) + ".example -all"}, "split", ""},
 	} {
