@@ -2,7 +2,9 @@ package relay
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
+	"io"
 	"regexp"
 	"slices"
 	"strings"
@@ -22,7 +24,7 @@ func sessions() (all []string) {
 	)
 	odd := []string{
 		"\n", "\r", "\r\r\n", "\x00\r\n", ".\r\n", "..\r\n", "QUIT\r\n", "RSET\r\n", "NOOP\r\n", "STARTTLS\r\nQUIT\r\n", "DATA\r\n", "BDAT 5 LAST\r\nQUIT\n",
-		"BDAT 0 LAST\r\n", "BDAT 9223372036854775807\r\nx", "BDAT x\r\n", "EHLO x\r\n", "HELO [::1]\r\n", "GET / HTTP/1.1\r\n", strings.Repeat("x", 3000) + "\r\n",
+		"BDAT 0 LAST\r\n", "BDAT 9223372036854775807\r\nx", "BDAT x\r\n", "NOOP\nMAIL FROM:<a@example.org>\r\n", "NOOP\rDATA\r\n", "NOOP\nBDAT 5 LAST\r\nQUIT\n", "EHLO x\r\n", "HELO [::1]\r\n", "GET / HTTP/1.1\r\n", strings.Repeat("x", 3000) + "\r\n",
 		"AUTH PLAIN AHNob3AAc2VjcmV0\r\n", "AUTH LOGIN\r\nc2hvcA==\r\nc2VjcmV0\r\n", "AUTH EXTERNAL =\r\n", "AUTH PLAIN\r\n*\r\n", "XCLIENT ADDR=192.0.2.1 LOGIN=shop HELO=x PROTO=ESMTP\r\n",
 		"MAIL FROM:<>\r\n", "MAIL FROM:<a@example.org> SIZE=10 BODY=8BITMIME SMTPUTF8 RET=FULL ENVID=x AUTH=<> REQUIRETLS\r\n", "MAIL FROM:<\"a b\"@example.org>\r\n",
 		"RCPT TO:<no@dest.example>\r\n", "RCPT TO:<later@dest.example>\r\n", "RCPT TO:<drop@dest.example>\r\n", "RCPT TO:<postmaster>\r\n", "RCPT TO:<b@[192.0.2.1]>\r\n", "RCPT TO:<\"\\>\"@dest.example> NOTIFY=NEVER\r\n",
@@ -154,6 +156,58 @@ func longest(text []byte) (n int) {
 		n = max(n, len(line))
 	}
 	return n
+}
+
+// FuzzCommandLines: each CR LF ends one line, however the octets come; what
+// stands between two is one command without CR and LF, or one error.
+func FuzzCommandLines(f *testing.F) {
+	long := strings.Repeat("x", maxCommand)
+	for _, s := range []string{"NOOP\r\nQUIT\r\n", "NOOP\nMAIL\r\nQUIT\r\n", "NOOP\rMAIL\r\n", "\r\r\n\n\r\n\r", "a\nBDAT 5\r\nQUIT\r\n", "a\n\r\nb\n\n\r\nc\r\n",
+		long + "\nMAIL\r\nQUIT\r\n", long[2:] + "\r\nQUIT\r\n", long[1:] + "\r\nQUIT\r\n", "a\n" + long + long + "\r\nQUIT\r\n", long + "\rBDAT\r\nx"} {
+		f.Add([]byte(s), uint8(0))
+		f.Add([]byte(s), uint8(1))
+		f.Add([]byte(s), uint8(5))
+	}
+	f.Fuzz(func(t *testing.T, in []byte, piece uint8) {
+		w := wire{buf: make([]byte, commandBuffer)}
+		rest := in
+		more := func() error {
+			if len(rest) == 0 {
+				return io.EOF
+			}
+			n := len(rest)
+			if piece > 0 {
+				n = min(n, int(piece))
+			}
+			copy(w.buf, w.buf[w.r:w.w])
+			w.w -= w.r
+			w.r = 0
+			n = copy(w.buf[w.w:], rest[:n])
+			if n == 0 {
+				t.Fatal("no room for what comes")
+			}
+			w.w += n
+			rest = rest[n:]
+			return nil
+		}
+		want := bytes.Split(in, crlf)
+		for i, segment := range want[:len(want)-1] {
+			line, err := w.readLine(more)
+			switch {
+			case errors.Is(err, errHiddenChunk):
+				if i == 0 || !hidesChunk(want[i-1]) {
+					t.Fatalf("line %d: no chunk is hidden behind %q", i, want[i-1])
+				}
+				return
+			case err == nil && (!bytes.Equal(line, segment) || bytes.ContainsAny(line, "\r\n") || len(line)+2 > maxCommand):
+				t.Fatalf("line %d is %.60q, want %.60q", i, line, segment)
+			case err != nil && !bytes.ContainsAny(segment, "\r\n") && len(segment)+2 <= maxCommand:
+				t.Fatalf("line %d, %.60q: %v", i, segment, err)
+			case err != nil && !bytes.HasPrefix(segment, line[:min(4, len(line))]):
+				t.Fatalf("line %d, %.60q, is said to begin with %.60q", i, segment, line)
+			}
+		}
+	})
 }
 
 // FuzzXClient: what a front end says makes a peer that can be logged, counted

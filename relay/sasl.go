@@ -12,7 +12,8 @@ import (
 )
 
 // mechanisms lists what AUTH takes in this session as it stands. Passwords
-// travel only under TLS or on a listener that the network does not reach.
+// travel only under TLS, or on a listener that the network does not reach and
+// whose tls is not required.
 func (s *session) mechanisms() (m []string) {
 	if s.snap.Auth != nil && s.passwordsSafe() && s.snap.Rules.MayAuth(&s.peer) {
 		m = append(m, "PLAIN", "LOGIN")
@@ -24,7 +25,7 @@ func (s *session) mechanisms() (m []string) {
 }
 
 func (s *session) passwordsSafe() bool {
-	return s.peer.TLS.On() || s.set.cfg.Address.Addr().IsLoopback()
+	return s.peer.TLS.On() || s.set.cfg.TLS != TLSRequired && s.set.cfg.Address.Addr().IsLoopback()
 }
 
 // auth carries out AUTH (RFC 4954).
@@ -74,7 +75,7 @@ func (s *session) respond(initial []byte, challenge string) ([]byte, error) {
 		line, err = s.line()
 		switch {
 		case errors.Is(err, errLineTooLong), errors.Is(err, errBareLF):
-			return nil, s.fail(replyAuthDecode())
+			return nil, s.malformed(line, replyAuthDecode())
 		case err != nil:
 			return nil, err
 		case string(line) == "*":

@@ -80,9 +80,8 @@ func (s *session) commands() error {
 			err = s.malformed(line, replyCommandTooLong())
 		case errors.Is(err, errBareLF):
 			err = s.malformed(line, replyCommandNewline())
-		case errors.Is(err, errLineEndless):
-			s.reply(replyCommandTooLong())
-			err = s.lingerAndQuit()
+		case errors.Is(err, errLineEndless), errors.Is(err, errHiddenChunk):
+			err = s.lingerAndQuit() // the line has had its reply
 		case err == nil:
 			err = s.command(line)
 		}
@@ -250,7 +249,7 @@ func (s *session) idled(r *mail.Reply) error {
 // malformed answers a line that is no command. Behind a BDAT octets follow at
 // once whose number cannot be told, so that nothing more is read as commands.
 func (s *session) malformed(line []byte, r *mail.Reply) error {
-	if len(line) >= 4 && equalFold(line[:4], "BDAT") {
+	if startsChunk(line) || hidesChunk(line) {
 		s.reply(r)
 		return s.lingerAndQuit()
 	}

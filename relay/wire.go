@@ -21,7 +21,8 @@ const (
 var (
 	errLineTooLong = errors.New("command line over 2,048 octets")
 	errLineEndless = errors.New("command line goes on far beyond 2,048 octets")
-	errBareLF      = errors.New("command line ends in a bare LF or holds a bare CR")
+	errBareLF      = errors.New("command line holds a bare LF or a bare CR")
+	errHiddenChunk = errors.New("command line hides BDAT behind a bare LF or CR")
 )
 
 var bodyBuffers = sync.Pool{New: func() any { b := make([]byte, bodyBuffer); return &b }}
@@ -34,6 +35,9 @@ type wire struct {
 	buf  []byte // buf[r:w] has been read and not yet used
 	r, w int
 	out  []byte
+
+	skipping bool // up to the next CR LF there is no command
+	skipped  int  // octets of that
 
 	// While a message is read buf is a large one from the pool, and small keeps
 	// its place.
@@ -102,44 +106,96 @@ func (w *wire) fill() error {
 
 // nextLine returns the next command line without its CR LF when the whole of
 // it has been read already; ok is false when more octets are needed. The line
-// is valid until the next fill. Beside an error it is what there was.
+// is valid until the next fill. Beside an error it is the beginning of a line
+// that is no command up to its CR LF, wherever an LF stands before that.
 func (w *wire) nextLine() (line []byte, ok bool, err error) {
 	have := w.buf[w.r:w.w]
 	i := bytes.IndexByte(have, '\n')
-	if i < 0 {
+	switch {
+	case i < 0 && len(have) < maxCommand:
 		return nil, false, nil
-	}
-	w.r += i + 1
-	if i+1 > maxCommand {
-		return have[:i], true, errLineTooLong
-	}
-	if i == 0 || have[i-1] != '\r' || bytes.IndexByte(have[:i-1], '\r') >= 0 {
+	case i < 0:
+		w.skipping = true
+		return have, true, errLineTooLong
+	case i == 0 || have[i-1] != '\r':
+		w.r += i // the LF belongs to what is skipped
+		w.skipping = true
 		return have[:i], true, errBareLF
 	}
-	return have[:i-1], true, nil
+	w.r += i + 1
+	line = have[:i-1]
+	switch {
+	case i+1 > maxCommand:
+		return line, true, errLineTooLong
+	case bytes.IndexByte(line, '\r') >= 0:
+		return line, true, errBareLF
+	}
+	return line, true, nil
 }
 
-// readLine waits for a whole command line. more is called to read further
-// octets. Beside errLineTooLong and errBareLF the line is its beginning.
-func (w *wire) readLine(more func() error) ([]byte, error) {
-	var start []byte // of a line that is too long
-	dropped := 0
+// skip drops the rest of a line that nextLine found an error in, up to and
+// including its CR LF; done is false when more octets are needed.
+func (w *wire) skip() (done bool, err error) {
+	rest := w.buf[w.r:w.w]
+	end := bytes.Index(rest, crlf)
+	if end >= 0 {
+		rest = rest[:end]
+	}
+	if hidesChunk(rest) {
+		return false, errHiddenChunk
+	}
+	if end >= 0 {
+		w.r += end + len(crlf)
+		w.skipping, w.skipped = false, 0
+		return true, nil
+	}
+	// The CR of the end, or the beginning of what hidesChunk looks for, may be
+	// the last that has come.
+	const seam = len("\nBDA")
+	if n := len(rest) - seam; n > 0 {
+		w.r += n
+		w.skipped += n
+	}
+	if w.skipped > maxDropped {
+		return false, errLineEndless
+	}
+	return false, nil
+}
+
+// hidesChunk reports whether BDAT stands behind a bare CR or LF. Whoever takes
+// that for the end of a line sends a chunk behind it, which must not be read as
+// commands.
+func hidesChunk(line []byte) bool {
 	for {
-		line, ok, err := w.nextLine()
-		switch {
-		case ok && dropped > 0:
-			return start, errLineTooLong
-		case ok:
-			return line, err
+		i := bytes.IndexAny(line, "\r\n")
+		if i < 0 {
+			return false
 		}
-		if n := w.buffered(); n >= maxCommand {
-			if dropped == 0 {
-				start = append(start, w.buf[w.r:w.r+8]...)
+		if line = line[i+1:]; startsChunk(line) {
+			return true
+		}
+	}
+}
+
+// startsChunk reports whether a line begins with BDAT.
+func startsChunk(line []byte) bool { return len(line) >= 4 && equalFold(line[:4], "BDAT") }
+
+// readLine waits for a whole command line. more is called to read further
+// octets. Beside errLineTooLong and errBareLF the line is its beginning; the
+// rest of it is dropped by the next call.
+func (w *wire) readLine(more func() error) ([]byte, error) {
+	for {
+		ready := !w.skipping
+		if w.skipping {
+			var err error
+			if ready, err = w.skip(); err != nil {
+				return nil, err
 			}
-			if dropped += n; dropped > maxDropped {
-				return start, errLineEndless
+		}
+		if ready {
+			if line, ok, err := w.nextLine(); ok {
+				return line, err
 			}
-			w.r = w.w
 		}
 		if w.buffered() == len(w.buf) {
 			w.grow(maxCommand)
@@ -155,7 +211,7 @@ func (w *wire) readLine(more func() error) ([]byte, error) {
 func (w *wire) peekLine() ([]byte, bool) {
 	r := w.r
 	line, ok, err := w.nextLine()
-	w.r = r
+	w.r, w.skipping = r, false
 	return line, ok && err == nil
 }
 
