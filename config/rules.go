@@ -42,18 +42,19 @@ func (f *File) PolicyConfig() policy.Config {
 // a client; no [limit.NAME] can have it.
 func nullSenderLimit(client string) string { return "null_sender:" + client }
 
-// Limits are the tables [limit.NAME] and, for each client with null_sender =
-// "limit", one of its null_sender_limit.
+// Limits are the tables [limit.NAME] and, for each client without null_sender =
+// "allow", one of its null_sender_limit. Where the null reverse-path is refused
+// it holds reports and receipts with another one.
 func (f *File) Limits() map[string]ratelimit.RuleConfig {
 	limits := maps.Clone(f.Limit)
 	if limits == nil {
 		limits = map[string]ratelimit.RuleConfig{}
 	}
 	for name, c := range f.Client {
-		if c.NullSender != policy.LimitNull {
+		if c.NullSender == policy.AllowNull {
 			continue
 		}
-		l := ratelimit.RuleConfig{Per: ratelimit.Per{ratelimit.PerClient}, Clients: []string{name}, Senders: []string{"<>"}}
+		l := ratelimit.RuleConfig{Per: ratelimit.Per{ratelimit.PerClient}, Clients: []string{name}, Senders: []string{"<>"}, Reports: true}
 		l.SetDefaults()
 		for _, text := range c.NullSenderLimit {
 			var n ratelimit.Number

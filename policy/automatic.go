@@ -10,20 +10,25 @@ import (
 // Automatic is a kind of mail that no person wrote.
 type Automatic string
 
-// Kinds of automatic mail (RFC 3834). All but Notice answer another message and
-// so go to an address that nobody has checked.
+// Kinds of automatic mail (RFC 3834). An AutoReply says the same again and again
+// to an address that nobody has checked. A Receipt or a Report is about one
+// message, or one day of them, and each is wanted; but what calls itself one is
+// only as true as its sender, so that null_sender_limit counts them.
 const (
 	NotAutomatic Automatic = ""
-	Notice       Automatic = "notice"  // auto-generated, answers nothing
+	Notice       Automatic = "notice"  // auto-generated or auto-notified, answers nothing
 	AutoReply    Automatic = "reply"   // vacation and the like
 	Receipt      Automatic = "receipt" // disposition notification (RFC 8098)
-	Report       Automatic = "report"  // delivery and other reports (RFC 6522)
+	Report       Automatic = "report"  // of delivery, abuse, TLS or DMARC (RFC 6522, 5965, 8460, 7489)
 )
 
 // automaticMarks gathers what the fields of a header say. The zero value has
 // seen none.
 type automaticMarks struct {
 	notice, reply, receipt, report bool
+	// A report on DMARC or TLS has no type of its own in every form; its subject
+	// or a field tells, where the body can be one.
+	reportField, reportBody bool
 	// A subject as of automatic replies counts only where the message answers
 	// another one, or its system says that it wrote it.
 	subject    []byte // of the last field; part of the header
@@ -37,6 +42,8 @@ func (m *automaticMarks) kind() Automatic {
 		return Report
 	case m.receipt:
 		return Receipt
+	case (m.reply || m.notice) && m.reportBody && (m.reportField || reportSubject(string(m.subject))):
+		return Report
 	case m.reply, (m.answers || m.rulesAgent) && replySubject(string(m.subject)), m.notice && m.rulesAgent:
 		return AutoReply
 	case m.notice:
@@ -78,6 +85,7 @@ var marks = map[string]func(m *automaticMarks, value []byte){
 		m.rulesAgent = m.rulesAgent || mentions(v, "mailbox rules agent")
 	},
 	"x-failed-recipients": func(m *automaticMarks, _ []byte) { m.report = true },
+	"tls-report-domain":   func(m *automaticMarks, _ []byte) { m.reportField = true }, // RFC 8460 s. 5.3
 	"x-cron-env":          func(m *automaticMarks, _ []byte) { m.notice = true },
 }
 
@@ -85,17 +93,18 @@ func unlessNo(m *automaticMarks, value []byte) {
 	m.reply = m.reply || len(value) > 0 && !isWord(value, "no") && !isWord(value, "false")
 }
 
-// submitted reads Auto-Submitted (RFC 3834 s. 5): a keyword, then parameters or
-// a comment. An unknown keyword counts as a reply, as every other than "no" is
-// automatic.
+// submitted reads Auto-Submitted (RFC 3834 s. 5): a keyword, then parameters,
+// and comments anywhere. An unknown keyword counts as a reply, as every other
+// than "no" is automatic; auto-notified tells a user of what came (RFC 5436
+// s. 2.7.1) and answers nobody.
 func (m *automaticMarks) submitted(value []byte) {
-	keyword := value
-	if i := bytes.IndexAny(value, "; \t\r\n("); i >= 0 {
-		keyword = value[:i]
+	keyword, _, _ := bytes.Cut(withoutComments(value), []byte{';'})
+	if i := bytes.IndexAny(bytes.TrimSpace(keyword), " \t"); i >= 0 {
+		keyword = bytes.TrimSpace(keyword)[:i]
 	}
-	switch {
+	switch keyword = bytes.TrimSpace(keyword); {
 	case isWord(keyword, "no"):
-	case isWord(keyword, "auto-generated"):
+	case isWord(keyword, "auto-generated"), isWord(keyword, "auto-notified"):
 		m.notice = true
 	default:
 		m.reply = true
@@ -106,23 +115,90 @@ func (m *automaticMarks) precedence(value []byte) {
 	m.reply = m.reply || isWord(value, "auto_reply") || isWord(value, "auto-reply") || isWord(value, "autoreply")
 }
 
-// contentType reads the types of reports. The parameters of RFC 6522 are looked
-// for as text: software writes them in many broken forms.
+// contentType reads the types of reports.
 func (m *automaticMarks) contentType(value []byte) {
-	kind, params, _ := bytes.Cut(value, []byte{';'})
-	kind = bytes.TrimSpace(kind)
-	switch {
-	case isWord(kind, "multipart/report"):
-		if mentions(params, "disposition-notification") {
-			m.receipt = true
-		} else {
-			m.report = true
-		}
-	case isWord(kind, "message/disposition-notification"), isWord(kind, "message/global-disposition-notification"):
-		m.receipt = true
-	case isWord(kind, "message/delivery-status"), isWord(kind, "message/feedback-report"), isWord(kind, "message/global-delivery-status"):
-		m.report = true
+	if bytes.IndexByte(value, '(') >= 0 || bytes.IndexByte(value, '\n') >= 0 {
+		value = withoutComments(value)
 	}
+	kind, _, _ := bytes.Cut(value, []byte{';'})
+	switch lower(string(bytes.TrimSpace(kind))) {
+	case "multipart/report":
+		m.reportOf(reportType(value))
+	case "message/disposition-notification", "message/global-disposition-notification":
+		m.receipt = true
+	case "message/delivery-status", "message/feedback-report", "message/global-delivery-status",
+		"application/tlsrpt+json", "application/tlsrpt+gzip":
+		m.report = true
+	case "multipart/mixed", "application/gzip", "application/x-gzip", "application/zip", "application/x-zip-compressed",
+		"application/xml", "text/xml":
+		m.reportBody = true // RFC 7489 s. 7.2.1.1
+	}
+}
+
+// reportOf takes the report-type of a multipart/report. One without is a report
+// of an old system; one that nobody has registered proves nothing, and counts
+// as a reply.
+func (m *automaticMarks) reportOf(kind string) {
+	switch kind {
+	case "disposition-notification":
+		m.receipt = true
+	case "", "delivery-status", "feedback-report", "tlsrpt":
+		m.report = true
+	default:
+		m.reply, m.reportBody = true, true
+	}
+}
+
+// reportType returns the parameter report-type in lower case, "" when there is
+// none. Where the parameters cannot be read it is looked for as text: software
+// writes them in many broken forms.
+func reportType(value []byte) string {
+	if _, params, err := mime.ParseMediaType(string(value)); err == nil {
+		return lower(strings.TrimSpace(params["report-type"]))
+	}
+	_, rest, ok := strings.Cut(lower(string(value)), "report-type")
+	if !ok {
+		return ""
+	}
+	_, rest, _ = strings.Cut(rest, "=")
+	rest = strings.TrimLeft(rest, " \t\"'")
+	if i := strings.IndexAny(rest, "; \t\"'"); i >= 0 {
+		rest = rest[:i]
+	}
+	return rest
+}
+
+// withoutComments returns a structured body on one line with a space in place of
+// each comment (RFC 5322 s. 3.2.2). Parentheses in a quoted string are none.
+func withoutComments(body []byte) []byte {
+	out := make([]byte, 0, len(body))
+	depth, quoted := 0, false
+	for i := 0; i < len(body); i++ {
+		c := body[i]
+		switch {
+		case c == '\r' || c == '\n':
+			continue
+		case c == '\\' && (quoted || depth > 0) && i+1 < len(body):
+			if i++; depth == 0 {
+				out = append(out, c, body[i])
+			}
+			continue
+		case c == '"' && depth == 0:
+			quoted = !quoted
+		case c == '(' && !quoted:
+			if depth++; depth == 1 {
+				out = append(out, ' ')
+			}
+			continue
+		case c == ')' && depth > 0:
+			depth--
+			continue
+		}
+		if depth == 0 {
+			out = append(out, c)
+		}
+	}
+	return out
 }
 
 // mentions reports whether words, in lower case, stand in b, in any case.
@@ -138,14 +214,27 @@ var replySubjects = []string{
 	"automatická odpověď:", "automaattinen vastaus:", "自动答复:", "自動回覆:", "自動応答:", "автоответ:",
 }
 
-// replySubject reports whether a subject begins as one of replySubjects.
-func replySubject(value string) bool {
+// reportSubject reports whether a subject is that of a report on DMARC or TLS:
+// "Report Domain: D Submitter: S Report-ID: I" (RFC 7489 s. 7.2.1.1, RFC 8460
+// s. 5.3).
+func reportSubject(value string) bool {
+	words := strings.Fields(lower(decoded(value)))
+	return len(words) >= 5 && words[0] == "report" && words[1] == "domain:" && words[3] == "submitter:" &&
+		slices.ContainsFunc(words[4:], func(w string) bool { return strings.HasPrefix(w, "report-id:") })
+}
+
+func decoded(value string) string {
 	if strings.Contains(value, "=?") {
-		if decoded, err := new(mime.WordDecoder).DecodeHeader(value); err == nil {
-			value = decoded
+		if d, err := new(mime.WordDecoder).DecodeHeader(value); err == nil {
+			return d
 		}
 	}
-	value = strings.TrimSpace(value)
+	return value
+}
+
+// replySubject reports whether a subject begins as one of replySubjects.
+func replySubject(value string) bool {
+	value = strings.TrimSpace(decoded(value))
 	return slices.ContainsFunc(replySubjects, func(s string) bool {
 		return len(value) >= len(s) && strings.EqualFold(value[:len(s)], s)
 	})

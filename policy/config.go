@@ -42,7 +42,8 @@ type ClientConfig struct {
 	// NullSender says what happens to the null reverse-path: "reject", "limit"
 	// (up to null_sender_limit) or "allow". Default "limit".
 	NullSender NullSender `toml:"null_sender"`
-	// NullSenderLimit holds the limits in messages for null_sender = "limit",
+	// NullSenderLimit holds the limits in messages for null_sender = "limit" and,
+	// unless that is "allow", for reports and receipts with another reverse-path,
 	// counted per client. Default ["20/1h"].
 	NullSenderLimit []string `toml:"null_sender_limit"`
 	// HideClient leaves the client's address and HELO name out of Received.
@@ -77,13 +78,14 @@ type ClientConfig struct {
 	// Subject, To, Cc, Message-ID, Reply-To, Sender...) occurs twice: "reject" or
 	// "allow". From may never. Default "reject".
 	DuplicateFields Switch `toml:"duplicate_fields"`
-	// AutomaticReplies says what happens to automatic replies, delivery reports
-	// and read receipts for recipients outside internal_domains: "reject",
-	// "once_per_recipient/7d" (one for each recipient in that time) or "allow".
-	// Default "once_per_recipient/7d".
+	// AutomaticReplies says what happens to automatic replies, reports and
+	// receipts for recipients outside internal_domains: "reject",
+	// "once_per_recipient/7d" (one reply of each author to each recipient in that
+	// time) or "allow". Reports and receipts count on null_sender_limit instead of
+	// going once. Default "once_per_recipient/7d".
 	AutomaticReplies AutomaticReplies `toml:"automatic_replies"`
-	// AutomaticNotices says the same for mail that calls itself auto-generated
-	// and answers nothing, such as alerts and password resets. Default "allow".
+	// AutomaticNotices says the same for mail that calls itself auto-generated or
+	// auto-notified and answers nothing, such as alerts and password resets. Default "allow".
 	AutomaticNotices AutomaticReplies `toml:"automatic_notices"`
 }
 

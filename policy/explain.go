@@ -141,11 +141,19 @@ func (c *Client) null() string {
 }
 
 func (r *Rules) automatic(c *Client) string {
-	text := "automatic replies and reports "
+	leave := ""
 	if !r.internal.empty() {
-		text += "that leave " + list("and", r.internal.names()) + " "
+		leave = " that leave " + list("and", r.internal.names())
 	}
-	text += c.cfg.AutomaticReplies.words()
+	text := "automatic replies" + leave + " " + c.cfg.AutomaticReplies.words()
+	switch about := r.Automatic(c, &HeaderFacts{Automatic: Report}); {
+	case about == c.cfg.AutomaticReplies:
+		text = "automatic replies, reports and receipts" + leave + " " + about.words()
+	case c.cfg.NullSender == AllowNull:
+		text += "; reports and receipts are allowed"
+	default:
+		text += "; reports and receipts count on null_sender_limit (" + list("and", c.cfg.NullSenderLimit) + ")"
+	}
 	if c.cfg.AutomaticNotices.Mode != AllowReplies {
 		text += "; automatic notices " + c.cfg.AutomaticNotices.words()
 	}
@@ -157,7 +165,7 @@ func (v AutomaticReplies) words() string {
 	case AllowReplies:
 		return "are allowed"
 	case OncePerRecipient:
-		return "go once to a recipient in " + days(v.Period)
+		return "go once from an author to a recipient in " + days(v.Period)
 	}
 	return "are refused"
 }

@@ -40,7 +40,7 @@ func TestExplainSaysInPlainWords(t *testing.T) {
   header:      every author in From must be one of these; no field that may stand once occurs twice
   to:          everybody; no address literals
   null sender: allowed, messages at most 20/1h
-  replies:     automatic replies and reports that leave example.org and *.example.org go once to a recipient in 7 days
+  replies:     automatic replies that leave example.org and *.example.org go once from an author to a recipient in 7 days; reports and receipts count on null_sender_limit (20/1h)
   through:     stream corporate
 
 client shop
@@ -49,7 +49,7 @@ client shop
   header:      an author in From who is none of these is logged and passes; those in Sender, Resent-From, Resent-Sender and Reply-To must be, too; no name shows another address; one-click List-Unsubscribe is needed
   to:          only anybody at free.example or anybody at partner.example, and of these only anybody at a domain below example, except abuse@free.example, anybody at a domain below partner.example
   null sender: allowed without a limit of its own
-  replies:     automatic replies and reports that leave example.org and *.example.org are allowed; automatic notices go once to a recipient in 1d
+  replies:     automatic replies, reports and receipts that leave example.org and *.example.org are allowed; automatic notices go once from an author to a recipient in 1d
   through:     stream marketing
 
 client zero
@@ -58,7 +58,7 @@ client zero
   header:      every author in From must be one of these; no field that may stand once occurs twice
   to:          everybody; no address literals
   null sender: refused
-  replies:     automatic replies and reports that leave example.org and *.example.org are refused
+  replies:     automatic replies, reports and receipts that leave example.org and *.example.org are refused
   through:     stream corporate
 `
 	if b.String() != want {

@@ -41,13 +41,22 @@ func (r *Rules) Recipient(c *Client, to mail.Address) *mail.Reply {
 func (r *Rules) Internal(to mail.Address) bool { return r.internal.match(to) }
 
 // Automatic says what may happen to a message with this header for recipients
-// that are not Internal; mail that is not automatic is allowed.
+// that are not Internal; mail that is not automatic is allowed. Receipts and
+// reports are each about one message, so that once_per_recipient does not bind
+// them where null_sender_limit counts them, or null_sender = "allow" lets all
+// pass.
 func (r *Rules) Automatic(c *Client, h *HeaderFacts) AutomaticReplies {
-	switch h.Automatic {
-	case NotAutomatic:
+	switch what := c.cfg.AutomaticReplies; {
+	case h.Automatic == NotAutomatic:
 		return AutomaticReplies{Mode: AllowReplies}
-	case Notice:
+	case h.Automatic == Notice:
 		return c.cfg.AutomaticNotices
+	case h.Automatic.AboutOne() && what.Mode == OncePerRecipient && (c.cfg.NullSender == AllowNull || len(c.cfg.NullSenderLimit) > 0):
+		return AutomaticReplies{Mode: AllowReplies}
+	default:
+		return what
 	}
-	return c.cfg.AutomaticReplies
 }
+
+// AboutOne reports whether each message of the kind is about another message.
+func (a Automatic) AboutOne() bool { return a == Receipt || a == Report }

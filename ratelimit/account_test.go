@@ -32,6 +32,7 @@ func testLimiter(t *testing.T, open func(t *testing.T) testBed) {
 		{"the most specific override holds", testOverrides},
 		{"the stream takes its share", testStreamShare},
 		{"an automatic reply goes once to a recipient", testOnce},
+		{"a report has the room of the null sender", testReport},
 	} {
 		t.Run(test.name, func(t *testing.T) { test.f(t, open(t)) })
 	}

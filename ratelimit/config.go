@@ -69,6 +69,10 @@ type RuleConfig struct {
 	// domain's case never matters.
 	FoldCase bool `toml:"fold_case"`
 
+	// Reports: Account.Report charges the limit, too, for a message whose sender
+	// it does not concern. It is set by null_sender_limit of a client.
+	Reports bool `toml:"-"`
+
 	// Overrides replaces numbers for the keys it names; the most specific one
 	// holds. "news@example.org", "@example.org" and "@*.example.org" name
 	// senders; a plain name names the client, user, stream, upstream, domain or

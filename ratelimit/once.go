@@ -8,18 +8,20 @@ import (
 // onceLimit is a name that no [limit.NAME] has.
 const onceLimit = "once:automatic_replies"
 
-// Once claims the one automatic message that client may send to a recipient (a
-// mail.Address.Key) within a period of at most MaxPeriod. A nil release means
-// that one was sent already; release gives the claim back, for a message that
-// did not leave; its error is lost, and the claim then stays. It is the memory
-// behind automatic_replies = "once_per_recipient/7d", kept in the limits' store
-// and snapshot. Where memory is short it is forgotten before any limit is; while
-// Redis is away each node goes by its own.
+// Once claims the one automatic reply that author may send to a recipient (each a
+// mail.Address.Key, or a name that is no address) within a period of at most
+// MaxPeriod, whoever submits it (RFC 3834 s. 2). A nil release means that one was
+// sent already; release gives the claim back, for a message that did not leave;
+// its error is lost, and the claim then stays. It is the memory behind
+// automatic_replies = "once_per_recipient/7d", kept in the limits' store and
+// snapshot. Where memory is short it is forgotten before any limit is; while
+// Redis is away each node goes by its own. Claims of releases that kept them by
+// client are not asked for and run out.
 //
 // The error is the store's: nothing is known then, and the mail is to be
 // deferred.
-func (l *Limiter) Once(ctx context.Context, client, recipient string, period time.Duration) (release func(), err error) {
-	key := appendPart(nil, 0, PerClient, client)
+func (l *Limiter) Once(ctx context.Context, author, recipient string, period time.Duration) (release func(), err error) {
+	key := appendValue([]byte("author="), author)
 	key = appendValue(append(key, " recipient="...), recipient)
 	b := Batch{
 		ID: l.attempt(),

@@ -60,7 +60,7 @@ func (t *transaction) refund() {
 	for i, a := range t.accepted {
 		charges[i] = a.charge
 	}
-	t.account.Refund(t.s.ctx, charges...)
+	t.account.Refund(t.s.ctx, append(charges, t.reports...)...)
 }
 
 func outcomeOf(r *mail.Reply) string {

@@ -2,6 +2,8 @@ package relay
 
 import (
 	"context"
+	"slices"
+	"strings"
 
 	"postern/mail"
 	"postern/policy"
@@ -30,12 +32,16 @@ func (t *transaction) keyOf(a mail.Address) string {
 }
 
 // judgeAutomatic keeps automatic replies from those who never asked for them:
-// one message a recipient and period, or none.
+// one message an author, recipient and period, or none. Reports and receipts
+// count on the limit of the null reverse-path.
 func (t *transaction) judgeAutomatic() (rule string, r *mail.Reply) {
 	what := t.snap.Rules.Automatic(t.client, &t.message.facts)
 	rule = "automatic_replies"
 	if t.message.facts.Automatic == policy.Notice {
 		rule = "automatic_notices"
+	}
+	if what.Mode == policy.AllowReplies && t.message.facts.Automatic.AboutOne() {
+		return t.chargeReport()
 	}
 	if what.Mode == policy.AllowReplies {
 		return "", nil
@@ -61,14 +67,52 @@ func (t *transaction) judgeAutomatic() (rule string, r *mail.Reply) {
 	return "", nil
 }
 
-// claim takes the one automatic message that a recipient may get in a period;
-// it goes back unless the message leaves.
+// chargeReport counts a report or receipt that leaves: what calls itself one may
+// be anything, so that it has no more room than the null reverse-path, which has
+// been counted with its recipients.
+func (t *transaction) chargeReport() (rule string, r *mail.Reply) {
+	inside := func(to mail.Recipient) bool { return t.snap.Rules.Internal(to.Address) }
+	if t.env.From.IsNull() || !slices.ContainsFunc(t.env.To, func(to mail.Recipient) bool { return !inside(to) }) {
+		return "", nil
+	}
+	ctx, cancel := context.WithTimeout(t.s.ctx, t.snap.Timeouts.Limiter)
+	defer cancel()
+	charge, v := t.account.Report(ctx)
+	t.reports = append(t.reports, charge)
+	if !v.OK {
+		return "limit " + v.Limit, t.limitReply(&v)
+	}
+	return "", nil
+}
+
+// claim takes the one automatic message that a recipient may get from each of
+// its authors in a period; it goes back unless the message leaves.
 func (t *transaction) claim(to mail.Address, what policy.AutomaticReplies) (bool, error) {
 	ctx, cancel := context.WithTimeout(t.s.ctx, t.snap.Timeouts.Limiter)
 	defer cancel()
-	release, err := t.s.srv.hooks.Once(ctx, t.client.Name(), to.Key(), what.Period)
-	if release != nil {
+	for _, author := range t.responders() {
+		release, err := t.s.srv.hooks.Once(ctx, author, to.Key(), what.Period)
+		if err != nil || release == nil {
+			return false, err
+		}
 		t.claims = append(t.claims, release)
 	}
-	return release != nil, err
+	return true, nil
+}
+
+// responders are those in whose name a message answers: its authors, each once;
+// else its sender, and for the null reverse-path its client.
+func (t *transaction) responders() []string {
+	var authors []string
+	for _, a := range t.ev.Authors {
+		authors = append(authors, strings.ToLower(a)) // as senders are matched
+	}
+	slices.Sort(authors)
+	switch {
+	case len(authors) > 0:
+		return slices.Compact(authors)
+	case !t.env.From.IsNull():
+		return []string{strings.ToLower(t.ev.From)}
+	}
+	return []string{"client " + t.client.Name()}
 }

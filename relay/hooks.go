@@ -22,10 +22,10 @@ type Hooks struct {
 	// Domain judges a recipient's domain by DNS; nil for one that takes mail, and
 	// for one of which nothing is known.
 	Domain func(ctx context.Context, domain string) *DomainProblem
-	// Once claims the one automatic message that a client may send to a recipient
-	// within a period. A nil release means that it has been sent already; release
-	// gives the claim back.
-	Once func(ctx context.Context, client, recipient string, period time.Duration) (release func(), err error)
+	// Once claims the one automatic message that an author may send to a recipient
+	// within a period, whichever client submits it. A nil release means that it
+	// has been sent already; release gives the claim back.
+	Once func(ctx context.Context, author, recipient string, period time.Duration) (release func(), err error)
 }
 
 // Suspension is the answer of Hooks.Suspended; the zero value is none.

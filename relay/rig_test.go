@@ -123,7 +123,11 @@ func (r *rig) set(at, line string) {
 		if !ok {
 			c.SetDefaults()
 		}
-		err = assign(&c, key, value)
+		if key == "reports" { // as config sets it for null_sender_limit
+			c.Reports = value == "true"
+		} else {
+			err = assign(&c, key, value)
+		}
 		r.limits[name] = c
 	case "dkim":
 		r.sign(value)
@@ -178,7 +182,8 @@ func (r *rig) hook(name string, words []string) {
 	case "once": // of what has been claimed and not given back
 		var mu sync.Mutex
 		had := map[string]bool{}
-		r.hooks.Once = func(_ context.Context, _, to string, _ time.Duration) (func(), error) {
+		r.hooks.Once = func(_ context.Context, author, recipient string, _ time.Duration) (func(), error) {
+			to := author + " " + recipient
 			mu.Lock()
 			defer mu.Unlock()
 			if had[to] {

@@ -39,6 +39,7 @@ type transaction struct {
 	accepted []taken  // recipients that the upstream took
 	charged  int      // recipients that the account has been asked about
 	claims   []func() // give back what this message has claimed elsewhere
+	reports  []int    // charges of the account for a message that is a report
 	message  message
 	chunked  *intake // of the message, once BDAT has begun
 

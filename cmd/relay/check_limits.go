@@ -34,7 +34,9 @@ func concerns(names []string, name string) bool {
 
 func oneLimit(l ratelimit.RuleConfig, c policy.ClientConfig, sourceIP bool) string {
 	parts := []string{orElse(numberWords(l.Messages, l.Recipients, l.Bytes, l.DistinctRecipients), "as its overrides say") + " " + perWords(l.Per)}
-	if len(l.Senders) > 0 {
+	if l.Reports {
+		parts = append(parts, "mail from <>, and reports and receipts from others")
+	} else if len(l.Senders) > 0 {
 		parts = append(parts, "mail from "+strings.Join(l.Senders, ", ")+" only")
 	}
 	if len(l.RecipientsAt) > 0 {
