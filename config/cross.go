@@ -20,9 +20,19 @@ type crossCheck struct {
 	*File
 	d         *decoder
 	usersFile *decoder // nil: none
+
+	names    map[string][]string // of each table, in order
+	compared int                 // names that were held against a wrong one
 }
 
+// maxCompared bounds the search for names that may have been meant.
+const maxCompared = 200_000
+
 func (x *crossCheck) all() {
+	x.names = map[string][]string{
+		"listener": sortedKeys(x.Listener), "client": sortedKeys(x.Client), "stream": sortedKeys(x.Stream),
+		"upstream": sortedKeys(x.Upstream), "limit": sortedKeys(x.Limit), "user": sortedKeys(x.User),
+	}
 	x.top()
 	x.tableNames()
 	x.listeners()
@@ -67,17 +77,14 @@ func (x *crossCheck) top() {
 
 // tableNames checks the names that operators choose for tables.
 func (x *crossCheck) tableNames() {
-	for table, names := range map[string][]string{
-		"listener": sortedKeys(x.Listener), "client": sortedKeys(x.Client), "stream": sortedKeys(x.Stream),
-		"upstream": sortedKeys(x.Upstream), "limit": sortedKeys(x.Limit),
-	} {
+	for table, names := range x.names {
 		for _, name := range names {
-			if !isTableName(name) {
+			if table != "user" && !isTableName(name) {
 				x.d.problem(join(table, name), "a name has 1 to 64 letters, digits, dots, hyphens and underscores, a letter or digit first; rename the table")
 			}
 		}
 	}
-	for _, name := range sortedKeys(x.User) {
+	for _, name := range x.names["user"] {
 		if !isUserName(name) {
 			x.userProblem(name, "a user's name has 1 to 255 octets without spaces and controls; rename the table")
 		}
@@ -181,7 +188,7 @@ func (x *crossCheck) streams() {
 	for _, name := range sortedKeys(x.Stream) {
 		s, path := x.Stream[name], join("stream", name)
 		if _, ok := x.Upstream[s.Upstream]; !ok && s.Upstream != "" {
-			x.d.problem(join(path, "upstream"), noSuch("upstream", s.Upstream, sortedKeys(x.Upstream)))
+			x.d.problem(join(path, "upstream"), x.noSuch("upstream", s.Upstream))
 		}
 	}
 }
@@ -209,22 +216,37 @@ func (x *crossCheck) sourceAddresses(local func() ([]net.Addr, error)) {
 }
 
 // listed checks that every name in a list has its table.
-func (x *crossCheck) listed(path, table string, names, known []string) {
+func (x *crossCheck) listed(path, table string, names []string) {
 	for i, name := range names {
-		if !slices.Contains(known, name) {
-			x.d.problem(join(path, strconv.Itoa(i)), noSuch(table, name, known))
+		if !x.exists(table, name) {
+			x.d.problem(join(path, strconv.Itoa(i)), x.noSuch(table, name))
 		}
 	}
 }
 
+// exists reports whether there is a table of that name.
+func (x *crossCheck) exists(table, name string) bool {
+	_, ok := slices.BinarySearch(x.names[table], name)
+	return ok
+}
+
+// noSuch says that no table has the name, and which was perhaps meant, as long
+// as the search for that is not too long.
+func (x *crossCheck) noSuch(table, name string) string {
+	if known := x.names[table]; x.compared < maxCompared {
+		x.compared += len(known)
+		return noSuch(table, name, known)
+	}
+	return fmt.Sprintf("there is no [%s]; write that table or correct the name", join(table, name))
+}
+
 func (x *crossCheck) outliers() {
-	clients, streams := sortedKeys(x.Client), sortedKeys(x.Stream)
-	x.listed("outlier.exempt_clients", "client", x.Outlier.ExemptClients, clients)
-	x.listed("outlier.shadow_clients", "client", x.Outlier.ShadowClients, clients)
-	x.listed("outlier.bulk_streams", "stream", x.Outlier.BulkStreams, streams)
+	x.listed("outlier.exempt_clients", "client", x.Outlier.ExemptClients)
+	x.listed("outlier.shadow_clients", "client", x.Outlier.ShadowClients)
+	x.listed("outlier.bulk_streams", "stream", x.Outlier.BulkStreams)
 	for _, name := range sortedKeys(x.Outlier.Client) {
-		if !slices.Contains(clients, name) {
-			x.d.problem(join("outlier.client", name), noSuch("client", name, clients))
+		if !x.exists("client", name) {
+			x.d.problem(join("outlier.client", name), x.noSuch("client", name))
 		}
 	}
 }
@@ -241,17 +263,17 @@ func (x *crossCheck) unused() {
 	for _, s := range x.Stream {
 		upstreams[s.Upstream] = true
 	}
-	for _, name := range sortedKeys(x.Stream) {
+	for _, name := range x.names["stream"] {
 		if !streams[name] {
 			x.d.warn(join("stream", name), "no client uses this stream; remove it or name it in a client")
 		}
 	}
-	for _, name := range sortedKeys(x.Upstream) {
+	for _, name := range x.names["upstream"] {
 		if !upstreams[name] {
 			x.d.warn(join("upstream", name), "no stream uses this upstream; remove it or name it in a stream")
 		}
 	}
-	for _, name := range sortedKeys(x.User) {
+	for _, name := range x.names["user"] {
 		if !users[name] {
 			d := x.d
 			if _, ok := d.src.keys[join("user", name)]; !ok && x.usersFile != nil {

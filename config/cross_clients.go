@@ -21,11 +21,11 @@ func (x *crossCheck) clients() {
 	for _, name := range sortedKeys(x.Client) {
 		c, path := x.Client[name], join("client", name)
 		if !x.usersMissing {
-			x.listed(join(path, "users"), "user", c.Users, sortedKeys(x.User))
+			x.listed(join(path, "users"), "user", c.Users)
 		}
-		x.listed(join(path, "listeners"), "listener", c.Listeners, sortedKeys(x.Listener))
+		x.listed(join(path, "listeners"), "listener", c.Listeners)
 		if _, ok := x.Stream[c.Stream]; !ok && c.Stream != "" {
-			x.d.problem(join(path, "stream"), noSuch("stream", c.Stream, sortedKeys(x.Stream)))
+			x.d.problem(join(path, "stream"), x.noSuch("stream", c.Stream))
 		}
 		for i, text := range c.NullSenderLimit {
 			if err := new(ratelimit.Number).UnmarshalText([]byte(text)); err != nil {
@@ -43,7 +43,7 @@ func (x *crossCheck) policy() {
 	for _, p := range x.d.problems {
 		told[p.Key] = true
 	}
-	policy.Compile(x.PolicyConfig(), ParseAddress, func(path, text string) {
+	x.File.policy = policy.Compile(x.PolicyConfig(), ParseAddress, func(path, text string) {
 		if !told[path] {
 			x.d.problem(path, text)
 		}
@@ -72,8 +72,9 @@ func (x *crossCheck) reachable(path string, c policy.ClientConfig) {
 
 // dkim finds domains that are sent from and not signed, and the other way round.
 func (x *crossCheck) dkim() {
+	owned := x.owned()
 	for _, domain := range sortedKeys(x.DKIM) {
-		if !x.sentFrom(domain) && dkimsign.CheckDomain(domain) == "" {
+		if !owned.within(domain) && dkimsign.CheckDomain(domain) == "" {
 			x.d.warn(join("dkim", domain), "no client owns a sender in this domain; correct it or add the sender to a client")
 		}
 	}
@@ -82,29 +83,49 @@ func (x *crossCheck) dkim() {
 		x.d.warn("dkim", `no table [dkim."DOMAIN"], so all mail leaves unsigned; write one for each sender domain`)
 		return
 	}
-	for _, name := range sortedKeys(x.Client) {
-		var unsigned []string
+	for _, name := range x.names["client"] {
+		unsigned := map[string]bool{}
 		for i, pattern := range x.Client[name].Senders {
 			domain, _ := patternDomain(pattern)
-			if x.SigningDomain(pattern) != "" || slices.Contains(unsigned, domain) {
+			if x.SigningDomain(pattern) != "" || unsigned[domain] {
 				continue
 			}
-			unsigned = append(unsigned, domain)
+			unsigned[domain] = true
 			x.d.warn(join(join(join("client", name), "senders"), strconv.Itoa(i)),
 				fmt.Sprintf("mail from %s leaves unsigned, for there is no [dkim.%q]; write one", domain, domain))
 		}
 	}
 }
 
-// sentFrom reports whether a client owns senders that the table of a dkim
-// domain signs for.
-func (x *crossCheck) sentFrom(domain string) bool {
+// ownedDomains are the domains that clients own senders in: each with all that
+// lie around it, and those that a client owns everything below.
+type ownedDomains struct{ around, below map[string]bool }
+
+func (x *crossCheck) owned() ownedDomains {
+	o := ownedDomains{map[string]bool{}, map[string]bool{}}
 	for _, c := range x.Client {
 		for _, pattern := range c.Senders {
 			d, below := patternDomain(pattern)
-			if isWithin(d, domain) || below && isWithin(domain, d) {
-				return true
+			if below {
+				o.below[d] = true
 			}
+			for ; d != "" && !o.around[d]; _, d, _ = strings.Cut(d, ".") {
+				o.around[d] = true
+			}
+		}
+	}
+	return o
+}
+
+// within reports whether a client owns senders that the table of a dkim domain
+// signs for.
+func (o ownedDomains) within(domain string) bool {
+	if o.around[domain] {
+		return true
+	}
+	for d := domain; d != ""; _, d, _ = strings.Cut(d, ".") {
+		if o.below[d] {
+			return true
 		}
 	}
 	return false

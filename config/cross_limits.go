@@ -11,14 +11,13 @@ import (
 )
 
 func (x *crossCheck) limits() {
-	clients, streams := sortedKeys(x.Client), sortedKeys(x.Stream)
-	for _, name := range sortedKeys(x.Limit) {
+	for _, name := range x.names["limit"] {
 		l, path := x.Limit[name], join("limit", name)
-		x.listed(join(path, "clients"), "client", l.Clients, clients)
-		x.listed(join(path, "streams"), "stream", l.Streams, streams)
+		x.listed(join(path, "clients"), "client", l.Clients)
+		x.listed(join(path, "streams"), "stream", l.Streams)
 		for _, stream := range sortedKeys(l.Reserve) {
-			if !slices.Contains(streams, stream) {
-				x.d.problem(join(join(path, "reserve"), stream), noSuch("stream", stream, streams))
+			if !x.exists("stream", stream) {
+				x.d.problem(join(join(path, "reserve"), stream), x.noSuch("stream", stream))
 			}
 		}
 		x.internalAtNone(path, l)
@@ -29,8 +28,9 @@ func (x *crossCheck) limits() {
 	if _, err := ratelimit.Compile(x.Limit, env); err != nil {
 		x.d.joined(err)
 	}
-	for _, name := range clients {
-		x.guarded(name, x.Client[name])
+	of := LimitsByClient(x.Limit)
+	for _, name := range x.names["client"] {
+		x.guarded(name, x.Client[name], of.Of(name))
 	}
 }
 
@@ -65,11 +65,11 @@ func (x *crossCheck) stops(path string, l ratelimit.RuleConfig) {
 // guarded warns of a client that no limit holds, or only such as count on what
 // the client itself writes into its mail: a stolen password sends under as many
 // sender addresses as it likes.
-func (x *crossCheck) guarded(name string, c policy.ClientConfig) {
+func (x *crossCheck) guarded(name string, c policy.ClientConfig, limits []string) {
 	chosen := []string{}
-	for _, limit := range sortedKeys(x.Limit) {
+	for _, limit := range limits {
 		l := x.Limit[limit]
-		if !x.holds(l, name, c) {
+		if !x.holds(l, c) {
 			continue
 		}
 		if !slices.ContainsFunc(l.Per, func(d ratelimit.Dimension) bool { return chooses(c, d) }) {
@@ -85,12 +85,12 @@ func (x *crossCheck) guarded(name string, c policy.ClientConfig) {
 	x.d.warn(path, fmt.Sprintf("its limits (%s) count only on addresses that it chooses itself; add one per client or user", strings.Join(chosen, ", ")))
 }
 
-// holds reports whether a limit refuses mail of a client, whatever the mail is.
-func (x *crossCheck) holds(l ratelimit.RuleConfig, name string, c policy.ClientConfig) bool {
+// holds reports whether a limit of a client refuses its mail, whatever the mail is.
+func (x *crossCheck) holds(l ratelimit.RuleConfig, c policy.ClientConfig) bool {
 	switch {
 	case l.Mode == ratelimit.Shadow, len(l.Per) == 0, len(l.Senders) > 0, len(l.RecipientsAt) > 0:
 		return false
-	case len(l.Clients) > 0 && !slices.Contains(l.Clients, name), len(l.Streams) > 0 && !slices.Contains(l.Streams, c.Stream):
+	case len(l.Streams) > 0 && !slices.Contains(l.Streams, c.Stream):
 		return false
 	case l.Absent != ratelimit.AbsentSkip:
 		return true

@@ -31,22 +31,26 @@ type decoder struct {
 	getenv   func(string) string
 	problems []Problem
 	warnings []Problem
+	more     int             // problems that are counted only
 	bad      map[string]bool // key paths that have a problem already
+	around   map[string]bool // the tables around these
 	checks   []check
+	fields   map[reflect.Type][]field
 	root     reflect.Type // the outermost struct, where a misplaced key may belong
 	broken   int          // lines that could not be read
 	beside   beside
 }
 
 func newDecoder(src *source, folder string, getenv func(string) string) *decoder {
-	return &decoder{src: src, folder: folder, getenv: getenv, bad: map[string]bool{}}
+	return &decoder{src: src, folder: folder, getenv: getenv, bad: map[string]bool{}, around: map[string]bool{},
+		fields: map[reflect.Type][]field{}}
 }
 
 // decodeFile reads the whole file into the struct that into points to.
 func (d *decoder) decodeFile(into any) {
 	root, broken := build(d.src,
 		func(at int, key, problem string) { d.fault(at, key, "%s", problem) },
-		func(path string) { d.bad[path] = true })
+		d.spoil)
 	d.broken = broken
 	v := reflect.ValueOf(into).Elem()
 	d.root = v.Type()
@@ -72,9 +76,29 @@ func (d *decoder) within(path, key string) string {
 
 // fault notes a problem at an octet of the file.
 func (d *decoder) fault(at int, path, format string, args ...any) {
-	d.bad[path] = true
+	d.spoil(path)
+	if d.tooMany() {
+		d.more++
+		return
+	}
 	d.problems = append(d.problems, d.src.problem(at, path, fmt.Sprintf(format, args...)))
 }
+
+// spoil notes that the key at path has a problem.
+func (d *decoder) spoil(path string) {
+	d.bad[path] = true
+	for p := parent(path); p != "" && !d.around[p]; p = parent(p) {
+		d.around[p] = true
+	}
+}
+
+// maxGathered is how many problems, and how many warnings, are kept to be put
+// in order; of those behind them only the number is told.
+const maxGathered = 50 * maxProblems
+
+// tooMany reports whether further problems are counted only. Whoever has to
+// search for the words of one asks before.
+func (d *decoder) tooMany() bool { return len(d.problems) >= maxGathered }
 
 // problem notes what a check found about the key at path, unless that key, a
 // table around it or a key in it could not be decoded anyway.
@@ -84,10 +108,12 @@ func (d *decoder) problem(path, text string) {
 			return
 		}
 	}
-	for p := range d.bad {
-		if path != "" && strings.HasPrefix(p, path+".") {
-			return
-		}
+	if d.around[path] {
+		return
+	}
+	if d.tooMany() {
+		d.more++
+		return
 	}
 	d.problems = append(d.problems, d.src.problem(d.src.place(path), path, text))
 }
@@ -103,7 +129,9 @@ func (d *decoder) joined(err error) {
 
 // warn notes something doubtful about the key at path.
 func (d *decoder) warn(path, text string) {
-	d.warnings = append(d.warnings, d.src.problem(d.src.place(path), path, text))
+	if len(d.warnings) < maxGathered {
+		d.warnings = append(d.warnings, d.src.problem(d.src.place(path), path, text))
+	}
 }
 
 // field is one key of a struct.
@@ -133,6 +161,16 @@ func fieldsOf(t reflect.Type) []field {
 	return fs
 }
 
+// fieldsOf is the function of that name, which is slow, asked once for a type.
+func (d *decoder) fieldsOf(t reflect.Type) []field {
+	fs, ok := d.fields[t]
+	if !ok {
+		fs = fieldsOf(t)
+		d.fields[t] = fs
+	}
+	return fs
+}
+
 func isEmbedded(f reflect.StructField) bool {
 	return f.Anonymous && f.Type.Kind() == reflect.Struct && f.Tag.Get("toml") == ""
 }
@@ -141,7 +179,7 @@ func isEmbedded(f reflect.StructField) bool {
 // file has no such table and v gets its defaults.
 func (d *decoder) table(t *node, v reflect.Value, path string) {
 	setDefaults(v)
-	fields := fieldsOf(v.Type())
+	fields := d.fieldsOf(v.Type())
 	if t != nil {
 		d.unknown(t, fields, v.Type(), path)
 	}
@@ -194,7 +232,11 @@ func (d *decoder) unknown(t *node, fields []field, in reflect.Type, path string)
 	for _, name := range t.names {
 		if !slices.ContainsFunc(fields, func(f field) bool { return f.name == name }) {
 			at := join(path, name)
-			d.fault(d.src.place(at), at, "unknown key; %s", d.suggest(name, t.items[name], fields, path))
+			fix := ""
+			if !d.tooMany() {
+				fix = d.suggest(name, t.items[name], fields, path)
+			}
+			d.fault(d.src.place(at), at, "unknown key; %s", fix)
 		}
 	}
 }

@@ -93,7 +93,7 @@ func decodeText(t *testing.T, text, folder string) (*outer, *decoder) {
 	return &o, d
 }
 
-func told(ps []Problem) string { return Problems(order(ps)).Error() }
+func told(ps []Problem) string { return Problems(order(ps, 0)).Error() }
 
 func TestDecodeReadsEveryForm(t *testing.T) {
 	o, d := decodeText(t, `
@@ -222,7 +222,7 @@ file = "never closed
 count = 102
 `, "/")
 	var got []string
-	for _, p := range order(d.problems) {
+	for _, p := range order(d.problems, d.more) {
 		got = append(got, fmt.Sprintf("%d:%d %s", p.Line, p.Col, p.Key))
 	}
 	want := []string{"1:8 name", "2:8 wait", "3:7 ", "6:1 many.a.count", "7:1 many.a.bogus", "9:1 many.a.hosts", "11:21 maybe.file", "12:1 maybe.count"}
@@ -269,7 +269,7 @@ func TestSecretFile(t *testing.T) {
 
 func TestProblemsAreBounded(t *testing.T) {
 	_, d := decodeText(t, strings.Repeat("=\n", 100_000), "/")
-	ps := order(d.problems)
+	ps := order(d.problems, d.more)
 	if len(ps) != maxProblems+1 || !strings.Contains(ps[maxProblems].String(), "99800 more problems are not shown") {
 		t.Errorf("got %d problems, the last %q", len(ps), ps[len(ps)-1])
 	}
@@ -313,7 +313,7 @@ func FuzzDecode(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, text string) {
 		o, d := decodeText(t, text, "/")
-		for _, p := range d.problems {
+		for _, p := range order(d.problems[:min(len(d.problems), maxProblems)], 0) {
 			if p.Line < 1 || p.Col < 1 || p.Line > strings.Count(text, "\n")+1 || p.Text == "" {
 				t.Errorf("problem at no place of the file: %+v", p)
 			}

@@ -29,7 +29,7 @@ func FuzzFile(f *testing.F) {
 			x.sourceAddresses(noAddresses)
 		}
 		lines := strings.Count(text, "\n") + 1
-		for _, p := range append(order(d.problems), order(d.warnings)...) {
+		for _, p := range append(order(d.problems, d.more), order(d.warnings, 0)...) {
 			if p.Text == "" || p.Line > lines || p.Line < 1 && !strings.Contains(p.Text, "more problems") {
 				t.Errorf("problem at no place of the file: %+v", p)
 			}

@@ -16,7 +16,7 @@ import (
 )
 
 // maxFile is the size up to which a configuration file is read.
-const maxFile = 1 << 20
+const maxFile = 64 << 20
 
 // Load reads the file at path, checks it and returns it together with what is
 // doubtful in it. The error holds every problem at once (type Problems); the
@@ -51,15 +51,15 @@ func (l *loader) load(path string) (*File, []Problem, error) {
 		x.all()
 		x.sourceAddresses(l.addresses)
 	}
-	problems := d.problems
-	warnings := d.warnings
+	problems, warnings, more := d.problems, d.warnings, d.more
 	if users != nil {
 		problems = append(problems, users.problems...)
 		warnings = append(warnings, users.warnings...)
+		more += users.more
 	}
-	warnings = order(warnings)
+	warnings = order(warnings, 0)
 	if len(problems) > 0 {
-		return nil, warnings, Problems(order(problems))
+		return nil, warnings, Problems(order(problems, more))
 	}
 	if err := f.compile(); err != nil {
 		return nil, warnings, Problems{{File: path, Text: err.Error()}}
@@ -76,7 +76,7 @@ func (l *loader) open(path string) (*decoder, error) {
 	text = bytes.TrimPrefix(text, []byte("\xef\xbb\xbf"))
 	src := newSource(path, text)
 	if at := invalidUTF8(text); at >= 0 {
-		return nil, Problems{src.problem(at, "", "is not UTF-8; save the file as UTF-8 text")}
+		return nil, Problems(order([]Problem{src.problem(at, "", "is not UTF-8; save the file as UTF-8 text")}, 0))
 	}
 	full, err := filepath.Abs(path)
 	if err != nil {

@@ -46,7 +46,7 @@ func certificate(t *testing.T, base, host string) {
 	write(t, base+".key", pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private}))
 }
 
-func write(t *testing.T, name string, text []byte) {
+func write(t testing.TB, name string, text []byte) {
 	t.Helper()
 	if err := os.WriteFile(name, text, 0o600); err != nil {
 		t.Fatal(err)
@@ -214,7 +214,7 @@ func TestLoadRefusesWhatIsNoConfiguration(t *testing.T) {
 	for path, want := range map[string]string{
 		filepath.Join(folder, "none.toml"): "none.toml: no such file or directory; name a configuration file that can be read",
 		folder:                             ": is a directory; name a configuration file that can be read",
-		large:                              "is larger than 1MiB",
+		large:                              "is larger than 64MiB",
 		latin:                              "latin.toml:2:6: is not UTF-8; save the file as UTF-8 text",
 	} {
 		_, _, err := Load(path)

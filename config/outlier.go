@@ -25,7 +25,7 @@ func LoadOutlier(path string) (outlier.Config, error) {
 		}
 	}
 	if len(problems) > 0 {
-		return outlier.Config{}, Problems(order(problems))
+		return outlier.Config{}, Problems(order(problems, d.more))
 	}
 	return f.Outlier, nil
 }

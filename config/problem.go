@@ -1,6 +1,7 @@
 package config
 
 import (
+	"bytes"
 	"fmt"
 	"slices"
 	"sort"
@@ -20,6 +21,11 @@ type Problem struct {
 	Line, Col int
 	Key       string // path of the key, as `dkim."example.org".keys.0.file`; may be blank
 	Text      string // "problem; fix"
+
+	// Where it is, for order to work out: to count lines and columns for each of
+	// 100,000 problems of one long line would take minutes.
+	at  int
+	src *source
 }
 
 // String is "file:line:col: key: problem; fix".
@@ -46,26 +52,32 @@ func (ps Problems) Error() string {
 	return strings.Join(lines, "\n")
 }
 
-// order sorts by place, drops repeats and cuts at maxProblems.
-func order(ps []Problem) []Problem {
+// order sorts by place, drops repeats and cuts at maxProblems; more is how many
+// there were beside those that are given.
+func order(ps []Problem, more int) []Problem {
 	seen := map[Problem]bool{}
 	ps = slices.DeleteFunc(slices.Clone(ps), func(p Problem) bool {
 		again := seen[p]
 		seen[p] = true
 		return again
 	})
-	sort.SliceStable(ps, func(i, j int) bool {
-		a, b := ps[i], ps[j]
-		if a.File != b.File {
-			return false // the main file first, as reported
+	slices.SortStableFunc(ps, func(a, b Problem) int {
+		if a.src != b.src {
+			return 0 // the main file first, as reported
 		}
-		return a.Line < b.Line || a.Line == b.Line && a.Col < b.Col
+		return a.at - b.at
 	})
-	if over := len(ps) - maxProblems; over > 0 {
+	if over := len(ps) - maxProblems + more; len(ps) > maxProblems {
 		ps = append(ps[:maxProblems:maxProblems], Problem{
 			File: ps[maxProblems].File,
 			Text: fmt.Sprintf("%d more problems are not shown; mend these first", over),
 		})
+	}
+	for i := range ps {
+		if p := &ps[i]; p.src != nil {
+			p.Line, p.Col = p.src.lineAndColumn(p.at)
+			p.src, p.at = nil, 0
+		}
 	}
 	return ps
 }
@@ -79,7 +91,8 @@ type source struct {
 }
 
 func newSource(name string, text []byte) *source {
-	s := &source{name: name, text: text, lines: []int{0}, keys: map[string]int{}}
+	lines := bytes.Count(text, []byte("\n"))
+	s := &source{name: name, text: text, lines: make([]int, 1, lines+1), keys: make(map[string]int, lines)}
 	for i, c := range text {
 		if c == '\n' {
 			s.lines = append(s.lines, i+1)
@@ -93,11 +106,15 @@ func (s *source) line(offset int) int {
 	return sort.Search(len(s.lines), func(i int) bool { return s.lines[i] > offset })
 }
 
+// lineAndColumn of an octet, both counted from 1.
+func (s *source) lineAndColumn(offset int) (line, col int) {
+	line = s.line(offset)
+	return line, utf8.RuneCount(s.text[s.lines[line-1]:offset]) + 1
+}
+
 // problem at an octet of the file.
 func (s *source) problem(offset int, key, text string) Problem {
-	line := s.line(offset)
-	col := utf8.RuneCount(s.text[s.lines[line-1]:offset]) + 1
-	return Problem{File: s.name, Line: line, Col: col, Key: key, Text: text}
+	return Problem{File: s.name, Key: key, Text: text, at: offset, src: s}
 }
 
 // place is the offset of the key at path, or of the nearest table around it.

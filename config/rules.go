@@ -19,14 +19,17 @@ func (f *File) LimitRules() *ratelimit.Rules { return f.limits }
 
 // compile keeps the rules of a file that has been checked.
 func (f *File) compile() (err error) {
+	f.limits, err = ratelimit.Compile(f.Limits(), f.LimitEnv())
+	if err != nil || f.policy != nil {
+		return err // the cross-check has compiled it
+	}
 	var problems []string
 	f.policy = policy.Compile(f.PolicyConfig(), ParseAddress,
 		func(path, text string) { problems = append(problems, path+": "+text) }, func(string, string) {})
 	if f.policy == nil {
 		return errors.New(strings.Join(problems, "; "))
 	}
-	f.limits, err = ratelimit.Compile(f.Limits(), f.LimitEnv())
-	return err
+	return nil
 }
 
 // PolicyConfig is what policy compiles its rules from.

@@ -63,7 +63,7 @@ func (d *decoder) secret(table reflect.Value, fields []field, path string) {
 		d.password(password, []byte(inline), join(path, "password"), "the text")
 	}
 	if file+env != "" && password.IsValid() && password.String() == "" || len(d.problems) > before { // that it is missing need not be said, too
-		d.bad[join(path, "password")] = true
+		d.spoil(join(path, "password"))
 	}
 }
 

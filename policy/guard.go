@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -122,42 +123,75 @@ func pow2(n int) float64 {
 
 // ties refuses two clients that one peer could be with equal right: the same
 // network (or user, or certificate) and no other condition that tells them
-// apart.
+// apart. Of each client the first tie is told, so that many clients with one
+// network are no more problems than clients.
 func (b *builder) ties(clients []*Client) {
-	first := map[string][]*Client{}
-	told := map[[2]string]bool{}
+	first := map[tie][]*Client{}
 	for _, c := range clients {
-		for _, key := range c.tieKeys() {
-			for _, other := range first[key] {
-				pair := [2]string{other.name, c.name}
-				if !told[pair] && c.tiesWith(other) {
-					told[pair] = true
-					b.problem(join("client", c.name), fmt.Sprintf("a peer could be this client or client %s with equal right (%s); join the two, or add a condition to one", other.name, key))
-				}
+		told := false
+		for _, t := range c.ties() {
+			here := first[t]
+			if i := slices.IndexFunc(here, c.tiesWith); i >= 0 && !told {
+				told = true
+				b.problem(join("client", c.name), fmt.Sprintf("a peer could be this client or client %s with equal right (%s); join the two, or add a condition to one", here[i].name, t.most))
 			}
-			first[key] = append(first[key], c)
+			if !told { // those that tie with c tie with the other one
+				first[t] = append(here, c)
+			}
 		}
 	}
 }
 
-// tieKeys are the values of the condition that tells most of c, as in index.
-func (c *Client) tieKeys() (keys []string) {
+// tie is what two clients have in common that could be one peer. Where many
+// clients have one user, their networks tell them apart.
+type tie struct {
+	most    string       // a value of the condition that tells most, as in index
+	network netip.Prefix // zero: on all
+	tls     bool
+}
+
+// ties lists what c could have in common with another client.
+func (c *Client) ties() (all []tie) {
+	var most []string
+	networks := eachOnce(c.cfg.Networks)
 	switch {
 	case len(c.cfg.Users) > 0:
-		for _, u := range c.cfg.Users {
-			keys = append(keys, "user "+u)
-		}
+		most = prefixed("user ", c.cfg.Users)
 	case len(c.cfg.Certificates) > 0:
-		for _, name := range c.cfg.Certificates {
-			keys = append(keys, "certificate "+name)
-		}
+		most = prefixed("certificate ", c.cfg.Certificates)
 	default:
-		for _, n := range c.cfg.Networks {
-			keys = append(keys, "network "+n.String())
+		for _, n := range networks {
+			all = append(all, tie{"network " + n.String(), n, c.cfg.RequireTLS})
+		}
+		return all
+	}
+	if len(networks) == 0 {
+		networks = []netip.Prefix{{}}
+	}
+	for _, m := range most {
+		for _, n := range networks {
+			all = append(all, tie{m, n, c.cfg.RequireTLS})
 		}
 	}
-	slices.Sort(keys)
-	return slices.Compact(keys)
+	return all
+}
+
+// eachOnce sorts networks and drops repeats.
+func eachOnce(networks []netip.Prefix) []netip.Prefix {
+	sorted := slices.SortedFunc(slices.Values(networks), func(a, b netip.Prefix) int {
+		return cmp.Or(a.Addr().Compare(b.Addr()), a.Bits()-b.Bits())
+	})
+	return slices.Compact(sorted)
+}
+
+// prefixed puts a word before each name, sorted, each once.
+func prefixed(word string, names []string) []string {
+	all := make([]string, len(names))
+	for i, name := range names {
+		all[i] = word + name
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
 }
 
 // tiesWith reports whether nothing in candidate.before but the name tells c

@@ -69,7 +69,7 @@ type numbers struct {
 // Compile makes rules of the tables [limit.NAME]. The error joins every
 // problem, each as "limit.NAME.KEY: problem; fix".
 func Compile(cfg map[string]RuleConfig, env Env) (*Rules, error) {
-	c := compiler{env: &env}
+	c := compiler{env: &env, clients: env.clientNames(), streams: setOf(env.Streams)}
 	rs := &Rules{env: env, byClient: map[string][]*rule{}}
 	for _, name := range slices.Sorted(maps.Keys(cfg)) {
 		rs.rules = append(rs.rules, c.rule(name, cfg[name]))
@@ -77,24 +77,25 @@ func Compile(cfg map[string]RuleConfig, env Env) (*Rules, error) {
 	if err := errors.Join(c.errs...); err != nil {
 		return nil, err
 	}
+	rs.sort()
+	return rs, nil
+}
+
+// sort lists the rules of each client that one names, and of all others.
+func (rs *Rules) sort() {
 	for _, r := range rs.rules {
 		for client := range r.clients {
-			rs.byClient[client] = nil
+			rs.byClient[client] = append(rs.byClient[client], r)
 		}
-	}
-	for client := range rs.byClient {
-		for _, r := range rs.rules {
-			if r.clients == nil || r.clients[client] {
-				rs.byClient[client] = append(rs.byClient[client], r)
-			}
-		}
-	}
-	for _, r := range rs.rules {
 		if r.clients == nil {
 			rs.others = append(rs.others, r)
 		}
 	}
-	return rs, nil
+	for client, own := range rs.byClient {
+		all := append(slices.Clone(rs.others), own...)
+		slices.SortFunc(all, func(a, b *rule) int { return strings.Compare(a.name, b.name) })
+		rs.byClient[client] = all
+	}
 }
 
 // of is the rules that may concern a client.
@@ -126,9 +127,11 @@ func (rs *Rules) rule(name string) *rule {
 
 // compiler gathers problems while it builds.
 type compiler struct {
-	env    *Env
-	prefix string // "limit.NAME."
-	errs   []error
+	env     *Env
+	clients map[string]bool // all that exist; nil: any
+	streams map[string]bool
+	prefix  string // "limit.NAME."
+	errs    []error
 }
 
 func (c *compiler) report(key, problem string) {
@@ -145,43 +148,66 @@ func (c *compiler) rule(name string, cfg RuleConfig) *rule {
 	r.dims = slices.Sorted(slices.Values(cfg.Per))
 	r.perDomain = slices.Contains(r.dims, PerRecipientDomain)
 	r.shared = !slices.Contains(r.dims, PerSender)
-	r.clients = c.names("clients", cfg.Clients, c.clientNames())
-	r.streams = c.names("streams", cfg.Streams, c.env.Streams)
+	r.clients = c.names("clients", cfg.Clients, c.clients)
+	r.streams = c.names("streams", cfg.Streams, c.streams)
 	r.senders = c.senders(cfg.Senders, r.fold)
 	r.at = c.domains("recipients_at", cfg.RecipientsAt)
 	r.notAt = c.domains("recipients_not_at", cfg.RecipientsNotAt)
 	r.base = &numbers{windows: windowsOf(cfg.units(), cfg.Reserve)}
 	for stream := range cfg.Reserve {
-		c.names("reserve", []string{stream}, c.env.Streams)
+		c.names("reserve", []string{stream}, c.streams)
 	}
 	c.overrides(r)
 	return r
 }
 
-func (c *compiler) clientNames() []string {
-	if c.env.Clients == nil {
+// clientNames is the set of all clients, nil when they are not known.
+func (e *Env) clientNames() map[string]bool {
+	if e.Clients == nil {
 		return nil
 	}
-	names := []string{}
-	for _, client := range c.env.Clients {
-		names = append(names, client.Name)
+	set := make(map[string]bool, len(e.Clients))
+	for _, client := range e.Clients {
+		set[client.Name] = true
 	}
-	return names
+	return set
 }
 
+// setOf is the set of names, nil when names is.
+func setOf(names []string) map[string]bool {
+	if names == nil {
+		return nil
+	}
+	set := make(map[string]bool, len(names))
+	for _, name := range names {
+		set[name] = true
+	}
+	return set
+}
+
+// maxKnown is how many names are listed where one is wrong.
+const maxKnown = 12
+
 // names makes a set, nil when the list is blank; known nil: any name will do.
-func (c *compiler) names(key string, list, known []string) map[string]bool {
+func (c *compiler) names(key string, list []string, known map[string]bool) map[string]bool {
 	if len(list) == 0 {
 		return nil
 	}
 	set := make(map[string]bool, len(list))
 	for _, name := range list {
-		if known != nil && !slices.Contains(known, name) {
-			c.report(key, fmt.Sprintf("names %q, which does not exist; known: %s", name, strings.Join(known, ", ")))
+		if known != nil && !known[name] {
+			c.report(key, fmt.Sprintf("names %q, which does not exist; %s", name, fixName(known)))
 		}
 		set[name] = true
 	}
 	return set
+}
+
+func fixName(known map[string]bool) string {
+	if len(known) > maxKnown {
+		return "correct the name"
+	}
+	return "known: " + strings.Join(slices.Sorted(maps.Keys(known)), ", ")
 }
 
 func (c *compiler) senders(list []string, f fold) *senderSet {

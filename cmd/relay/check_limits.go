@@ -5,31 +5,25 @@ import (
 	"slices"
 	"strings"
 
-	"postern/config"
 	"postern/policy"
 	"postern/ratelimit"
 )
 
 // limitWords has a line for each limit that concerns a client, and for each
 // override of its numbers.
-func limitWords(f *config.File, client string, c policy.ClientConfig) []string {
-	limits := f.Limits()
+func (x *explainer) limitWords(client string, c policy.ClientConfig) []string {
 	var all []string
-	for _, name := range sorted(limits) {
-		l := limits[name]
-		if !concerns(l.Clients, client) || !concerns(l.Streams, c.Stream) {
+	for _, name := range x.byClient.Of(client) {
+		l := x.limits[name]
+		if len(l.Streams) > 0 && !slices.Contains(l.Streams, c.Stream) {
 			continue
 		}
-		all = append(all, name+": "+oneLimit(l, c, len(f.Stream[c.Stream].SourceIP) > 0))
+		all = append(all, name+": "+oneLimit(l, c, len(x.file.Stream[c.Stream].SourceIP) > 0))
 		for _, key := range sorted(l.Overrides) {
 			all = append(all, "  "+overrideWords(key, l.Overrides[key], l))
 		}
 	}
 	return all
-}
-
-func concerns(names []string, name string) bool {
-	return len(names) == 0 || slices.Contains(names, name)
 }
 
 func oneLimit(l ratelimit.RuleConfig, c policy.ClientConfig, sourceIP bool) string {

@@ -11,6 +11,7 @@ import (
 	"postern/config"
 	"postern/dkimsign"
 	"postern/policy"
+	"postern/ratelimit"
 	"postern/relay"
 	"postern/upstream"
 )
@@ -23,9 +24,11 @@ func explain(w io.Writer, f *config.File) {
 	for _, name := range sorted(f.Listener) {
 		line(w, "listener "+name, listenerWords(f.Listener[name]))
 	}
+	x := explainer{file: f, limits: f.Limits()}
+	x.byClient = config.LimitsByClient(x.limits)
 	for _, c := range f.Policy().Clients() {
 		fmt.Fprintln(w)
-		explainClient(w, f, c)
+		x.client(w, c)
 	}
 	if len(f.Client) == 0 {
 		fmt.Fprintln(w, "\nno client: nobody may send anything")
@@ -40,8 +43,16 @@ func explain(w io.Writer, f *config.File) {
 
 func line(w io.Writer, label, text string) { fmt.Fprintf(w, "%-14s %s\n", label+":", text) }
 
-// explainClient goes on where policy ends: the way out, signatures, limits.
-func explainClient(w io.Writer, f *config.File, c *policy.Client) {
+// explainer has what the words about each client are taken from.
+type explainer struct {
+	file     *config.File
+	limits   map[string]ratelimit.RuleConfig
+	byClient config.ClientLimits
+}
+
+// client goes on where policy ends: the way out, signatures, limits.
+func (x *explainer) client(w io.Writer, c *policy.Client) {
+	f := x.file
 	f.Policy().ExplainClient(w, c)
 	s := f.Stream[c.Stream()]
 	detail(w, "upstream", upstreamWords(s.Upstream, f.Upstream[s.Upstream]))
@@ -50,7 +61,7 @@ func explainClient(w io.Writer, f *config.File, c *policy.Client) {
 	for i, text := range signingWords(f, f.Client[c.Name()].Senders) {
 		detail(w, first(i, "signed"), text)
 	}
-	limits := limitWords(f, c.Name(), f.Client[c.Name()])
+	limits := x.limitWords(c.Name(), f.Client[c.Name()])
 	if len(limits) == 0 {
 		limits = []string{"none: it may send as much as it likes"}
 	}
@@ -142,12 +153,14 @@ func sourceWords(s config.StreamConfig) string {
 // signingWords says for each domain that a client owns how it is signed.
 func signingWords(f *config.File, senders []string) []string {
 	var all []string
+	seen := map[string]bool{}
 	for _, pattern := range senders {
 		text := pattern[strings.LastIndexByte(pattern, '@')+1:] + " is not signed"
 		if domain := f.SigningDomain(pattern); domain != "" {
 			text = strings.TrimSuffix(text, "is not signed") + "as " + domain + " " + keyWords(f.DKIM[domain])
 		}
-		if !slices.Contains(all, text) {
+		if !seen[text] {
+			seen[text] = true
 			all = append(all, text)
 		}
 	}
