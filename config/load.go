@@ -43,6 +43,7 @@ func (l *loader) load(path string) (*File, []Problem, error) {
 	if !d.src.has("outlier") {
 		f.Outlier.Mode = outlier.Shadow // see File.Outlier
 	}
+	f.Outlier.InternalDomains = f.InternalDomains
 	users := l.users(f, d)
 	d.check()
 	f.inState()

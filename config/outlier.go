@@ -27,5 +27,6 @@ func LoadOutlier(path string) (outlier.Config, error) {
 	if len(problems) > 0 {
 		return outlier.Config{}, Problems(order(problems, d.more))
 	}
+	f.Outlier.InternalDomains = f.InternalDomains
 	return f.Outlier, nil
 }

@@ -3,6 +3,7 @@ package outlier
 import (
 	"encoding/binary"
 	"errors"
+	"iter"
 	"math"
 )
 
@@ -139,13 +140,80 @@ func (m *meter) decode(r *reader) {
 	copy(m.history[:], r.take(historyDays))
 }
 
+// encode appends runs, of which r may be nil.
+func (r *runs) encode(w *writer) {
+	if r == nil {
+		w.u8(0)
+		return
+	}
+	w.u8(1)
+	w.u16(r.last)
+	w.f32(r.carry)
+	r.inside.encode(w)
+	for p := range r.all() {
+		p.encode(w)
+	}
+}
+
+// all yields the run under way and the past ones.
+func (r *runs) all() iter.Seq[*run] {
+	return func(yield func(*run) bool) {
+		if !yield(&r.way) {
+			return
+		}
+		for i := range r.past {
+			if !yield(&r.past[i]) {
+				return
+			}
+		}
+	}
+}
+
+func (p *run) encode(w *writer) {
+	w.u16(p.day)
+	w.u16(p.gap)
+	flags := p.times << 1
+	if p.loud {
+		flags |= 1
+	}
+	w.u8(flags)
+	for k := range p.top {
+		for i := range windows {
+			w.f32(p.top[k][i])
+		}
+	}
+}
+
+// decodeRuns reads what encode writes.
+func decodeRuns(r *reader) *runs {
+	if r.u8() == 0 {
+		return nil
+	}
+	rs := &runs{last: r.u16(), carry: r.f32()}
+	rs.inside.decode(r)
+	for p := range rs.all() {
+		p.day, p.gap = r.u16(), r.u16()
+		flags := r.u8()
+		p.times, p.loud = min(flags>>1, 2), flags&1 != 0
+		for k := range p.top {
+			for i := range windows {
+				p.top[k][i] = r.f32()
+			}
+		}
+	}
+	return rs
+}
+
 // encode appends the note. It is done for each transaction, and by hand costs
 // half as much as through the methods of writer.
 func (n *note) encode(w *writer) {
 	b := binary.LittleEndian.AppendUint64(*w, uint64(n.at))
 	var flags uint8
 	if n.alone {
-		flags = 1
+		flags |= 1
+	}
+	if n.shadowed {
+		flags |= 2
 	}
 	b = append(b, flags)
 	for _, s := range [...]string{n.client, n.user, n.sender} {
@@ -162,6 +230,9 @@ func (n *note) encode(w *writer) {
 		if c.took {
 			f |= 2
 		}
+		if c.inside {
+			f |= 4
+		}
 		b = append(binary.LittleEndian.AppendUint64(b, c.hash), f)
 	}
 	*w = b
@@ -177,7 +248,8 @@ const maxNoted = 100_000
 
 func (n *note) decode(r *reader) error {
 	*n = note{at: int64(r.u64()), rcpts: n.rcpts[:0]}
-	n.alone = r.u8()&1 != 0
+	flags := r.u8()
+	n.alone, n.shadowed = flags&1 != 0, flags&2 != 0
 	n.client, n.user, n.sender = r.str(), r.str(), r.str()
 	n.away = r.num()
 	count := r.num()
@@ -186,7 +258,7 @@ func (n *note) decode(r *reader) error {
 	}
 	for range count {
 		h, f := r.u64(), r.u8()
-		n.rcpts = append(n.rcpts, recipient{hash: h, refused: f&1 != 0, took: f&2 != 0})
+		n.rcpts = append(n.rcpts, recipient{hash: h, refused: f&1 != 0, took: f&2 != 0, inside: f&4 != 0})
 	}
 	return r.err()
 }

@@ -25,7 +25,8 @@ type Config struct {
 	// not reached again; 7d to 365d. Default: 120d.
 	HalfLife time.Duration `toml:"half_life"`
 	// MaxSenders is how many senders, users and clients are remembered, each
-	// at up to 200 bytes; 1,000 to 10,000,000. Beyond it those that were idle
+	// at up to 200 bytes, and 260 more for one that ever had unusual volume; 1,000
+	// to 10,000,000. Beyond it those that were idle
 	// longest are forgotten, first the ones that sent least. A client has at
 	// most half of the places. Default: 200000.
 	MaxSenders int `toml:"max_senders"`
@@ -46,6 +47,10 @@ type Config struct {
 	// against themselves: their mail counts neither for their user nor for
 	// their client. Blank: none.
 	BulkStreams []string `toml:"bulk_streams"`
+	// InternalDomains are our own domains, "example.org" or "*.example.org":
+	// those of the key internal_domains, which package config fills in. A burst
+	// to known recipients in them is throttled and not suspended. Blank: none.
+	InternalDomains []string `toml:"-"`
 	// TimeZone is the place whose days and hours the expectations mean, as
 	// "Europe/Berlin". Blank: UTC.
 	TimeZone string `toml:"time_zone"`

@@ -52,3 +52,9 @@ func TestSenderTakesFewOctets(t *testing.T) {
 		t.Errorf("stored it takes %d octets, at most 128 wanted", len(w))
 	}
 }
+
+func TestRunsTakeFewOctets(t *testing.T) {
+	if got := unsafe.Sizeof(runs{}); got > 260 {
+		t.Errorf("runs take %d octets, at most 260 wanted", got)
+	}
+}

@@ -35,7 +35,7 @@ func TestRefusalsAloneAreNoAlarmOfAClient(t *testing.T) {
 	var m meter
 	sums := table{refused: {1000, 1000, 1000}}
 	var e [kinds]evidence
-	m.judge(&sums, nil, &clientScale, &e)
+	m.judge(&sums, nil, &clientScale, nil, &e)
 	if e[refused].value <= 0.5 || e[refused].value >= 1 {
 		t.Errorf("a thousand refused recipients are evidence of %v, want below 1", e[refused].value)
 	}

@@ -42,6 +42,7 @@ type recipient struct {
 	hash    uint64 // of its address
 	refused bool   // for reasons that the sender can help
 	took    bool   // the upstream took it, so that it is known from now on
+	inside  bool   // took, and in one of our own domains
 }
 
 // finding is a score of one scope with what led to it.
@@ -53,6 +54,7 @@ type finding struct {
 	evidence [kinds]evidence
 	sums     table
 	floor    *table
+	runs     *runs // nil: none
 }
 
 // scores are the findings of one message, the narrowest scope first; those
@@ -90,7 +92,7 @@ func (g *engine) count(now int64, msg *message, out *scores) {
 	out.n = 0
 	c := g.client(msg.client, now)
 	var a amount
-	g.amount(c, msg, &a)
+	inside := g.amount(c, msg, &a)
 	var sender *entry
 	var names amount
 	if msg.sender != "" {
@@ -98,6 +100,7 @@ func (g *engine) count(now int64, msg *message, out *scores) {
 		e.roll(now)
 		f := out.next()
 		g.take(f, now, e, &a, msg.expected(ofSender, msg.sender), g.scale(e))
+		g.notice(f, inside)
 		names[sent] = g.rise(f, &a)
 		if isNew {
 			names[fresh] = 1
@@ -113,10 +116,10 @@ func (g *engine) count(now int64, msg *message, out *scores) {
 	if msg.alone {
 		return
 	}
-	if msg.user != "" && g.wide(now, c, msg, ofUser, msg.user, &a, &names, sender, out) {
+	if msg.user != "" && g.wide(now, c, msg, ofUser, msg.user, &a, &names, inside, sender, out) {
 		return
 	}
-	g.wide(now, c, msg, ofClient, msg.client, &a, &names, sender, out)
+	g.wide(now, c, msg, ofClient, msg.client, &a, &names, inside, sender, out)
 }
 
 // rise is by how much a message has raised the score of its sender, up to the
@@ -125,7 +128,7 @@ func (g *engine) rise(f *finding, a *amount) float32 {
 	if f.score == 0 {
 		return 0
 	}
-	before := finding{e: f.e, scale: f.scale, floor: f.floor}
+	before := finding{e: f.e, scale: f.scale, floor: f.floor, runs: f.runs}
 	for k := range kinds {
 		for w := range windows {
 			before.sums[k][w] = f.sums[k][w] - a[k]
@@ -135,8 +138,9 @@ func (g *engine) rise(f *finding, a *amount) float32 {
 	return max(0, min(1, f.score)-before.score)
 }
 
-// amount looks the recipients up, makes them known and adds them to a.
-func (g *engine) amount(c *clientInfo, msg *message, a *amount) {
+// amount looks the recipients up, makes them known and adds them to a. inside is
+// how many are known and in our own domains.
+func (g *engine) amount(c *clientInfo, msg *message, a *amount) (inside float32) {
 	for i := range msg.rcpts {
 		r := &msg.rcpts[i]
 		a[sent]++
@@ -148,13 +152,16 @@ func (g *engine) amount(c *clientInfo, msg *message, a *amount) {
 			if r.took {
 				g.known.add(c.hash, r.hash)
 			}
+		} else if r.inside {
+			inside++
 		}
 	}
+	return inside
 }
 
 // wide counts for a user or client, its volume and its sender names, and
 // reports whether that is out of the ordinary.
-func (g *engine) wide(now int64, c *clientInfo, msg *message, sc scope, name string, a, names *amount, sender *entry, out *scores) bool {
+func (g *engine) wide(now int64, c *clientInfo, msg *message, sc scope, name string, a, names *amount, inside float32, sender *entry, out *scores) bool {
 	nameScale, nameScope, t := &clientNamesScale, ofClientNames, &c.top
 	if sc == ofUser {
 		nameScale, nameScope, t = &userNamesScale, ofUserNames, c.topOfUser(name)
@@ -166,6 +173,7 @@ func (g *engine) wide(now int64, c *clientInfo, msg *message, sc scope, name str
 	if t.update(sender, now); t.e != nil && f.score >= 1 {
 		f.without(&g.tuning, t.e)
 	}
+	g.notice(f, inside)
 	n.roll(now)
 	nf := out.next()
 	g.take(nf, now, n, names, nil, nameScale)
@@ -226,7 +234,7 @@ func (m *meter) recent() float32 {
 // look scores an entry as it is.
 func (g *engine) look(e *entry, floor *table, s *scale) (f finding) {
 	e.turn(&g.tuning, s, g.byNum[e.client].born)
-	f = finding{e: e, scale: s, floor: floor}
+	f = finding{e: e, scale: s, floor: floor, runs: g.roster.runsOf(e)}
 	e.sums(&f.sums)
 	f.judge(&g.tuning, &f.sums)
 	return f
@@ -237,15 +245,56 @@ func (g *engine) look(e *entry, floor *table, s *scale) (f finding) {
 func (g *engine) take(f *finding, at int64, e *entry, a *amount, floor *table, s *scale) {
 	e.turn(&g.tuning, s, g.byNum[e.client].born)
 	e.add(min(at, int64(e.last)), a)
-	*f = finding{e: e, scale: s, floor: floor}
+	*f = finding{e: e, scale: s, floor: floor, runs: g.roster.runsOf(e)}
+	if f.runs != nil {
+		f.runs.turn(e.day, g.tuning.growth)
+	}
 	e.sums(&f.sums)
 	f.judge(&g.tuning, &f.sums)
 	e.learn(&f.sums, s.apart)
 }
 
+// notice remembers what is unusual about a finding, whether it is an alarm or not,
+// for the day on which it comes again. inside is how many recipients of the message
+// are known and in our own domains.
+func (g *engine) notice(f *finding, inside float32) {
+	stirs := f.scale.regular && (f.score > 0 || f.runs != nil) && f.raw(&g.tuning, &f.sums) >= stirFrom
+	if f.runs == nil && stirs {
+		f.runs = new(runs)
+		g.roster.setRuns(f.e, f.runs)
+	}
+	if f.runs != nil {
+		f.runs.countInside(int64(f.e.last), inside)
+	}
+	if stirs {
+		f.runs.note(f.e.day, &g.tuning, f)
+	}
+}
+
+// outside is the score without what was sent to known recipients in our own
+// domains.
+func (f *finding) outside(t *tuning) float32 {
+	if f.runs == nil {
+		return f.score
+	}
+	other := finding{e: f.e, scale: f.scale, floor: f.floor, runs: f.runs}
+	sums := f.sums
+	theirs := f.runs.insideSums(int64(f.e.last))
+	for w := range windows {
+		sums[sent][w] = max(0, sums[sent][w]-theirs[sent][w])
+	}
+	other.judge(t, &sums)
+	return other.score
+}
+
 // judge fills in evidence and score, for sums that need not be those of f.
 func (f *finding) judge(t *tuning, sums *table) {
-	f.e.judge(sums, f.floor, f.scale, &f.evidence)
+	var spare *spared
+	if f.runs != nil {
+		spare = new(spared)
+		f.runs.spare(uint16(int64(f.e.last)/daySeconds), sums, spare)
+	}
+	f.e.judge(sums, f.floor, f.scale, spare, &f.evidence)
 	f.score = t.score(&f.e.meter, &f.evidence, f.scale)
 }
 

@@ -18,6 +18,8 @@ type scale struct {
 	apart bool
 	// ease divides the score of who is new, see meter.ease; 0: of nobody.
 	ease float32
+	// regular: what comes regularly is no evidence, see runs.
+	regular bool
 }
 
 // tuning holds the operator's numbers.
@@ -61,19 +63,16 @@ type evidence struct {
 }
 
 // judge fills in the evidence of each kind: that of the window which is furthest
-// beyond its record.
-func (m *meter) judge(sums, floor *table, s *scale, e *[kinds]evidence) {
+// beyond its record. Of sent and fresh those windows are left out that spare
+// names; nil: none.
+func (m *meter) judge(sums, floor *table, s *scale, spare *spared, e *[kinds]evidence) {
 	for k := range kinds {
 		var worst evidence
 		for w := range windows {
-			if sums[k][w] <= s.least[k][w] {
+			if sums[k][w] <= s.least[k][w] || spare != nil && k < refused && spare[k][w] {
 				continue // as most do
 			}
-			r := m.usual(k, w, floor, s)
-			if k == refused {
-				r = max(r, s.grant*sums[sent][w])
-			}
-			if v := (sums[k][w] - r) / (s.width[k][w] + s.slope[k][w]*r); v > worst.value {
+			if v := m.beyond(k, w, sums, floor, s); v > worst.value {
 				worst = evidence{v, w}
 			}
 		}
@@ -82,6 +81,16 @@ func (m *meter) judge(sums, floor *table, s *scale, e *[kinds]evidence) {
 		}
 		e[k] = worst
 	}
+}
+
+// beyond is how far a window is beyond its record, in widths; negative when it is
+// not.
+func (m *meter) beyond(k, w int, sums, floor *table, s *scale) float32 {
+	r := m.usual(k, w, floor, s)
+	if k == refused {
+		r = max(r, s.grant*sums[sent][w])
+	}
+	return (sums[k][w] - r) / (s.width[k][w] + s.slope[k][w]*r)
 }
 
 // limit bends and cuts off the evidence of a kind.

@@ -103,6 +103,7 @@ func (w *Watch) reseed(common seed) {
 	old.roster.all(func(e *entry) bool {
 		n, _ := w.engine.roster.get(e.scope, e.name, e.client, int64(e.last))
 		n.meter = e.meter
+		w.engine.roster.setRuns(n, old.roster.runsOf(e))
 		return true
 	})
 }
@@ -157,6 +158,7 @@ func (s *share) store(ctx context.Context) {
 			var b writer
 			b.str(w.engine.byNum[e.client].name)
 			e.encode(&b)
+			w.engine.roster.runsOf(e).encode(&b)
 			items = append(items, item{s.meterKey(e.scope, e.name), b})
 		}
 	}
@@ -273,6 +275,10 @@ func (s *share) takeMeter(key string, b []byte) {
 	client := r.str()
 	var m meter
 	m.decode(r)
+	var rs *runs
+	if len(r.rest) > 0 { // what earlier releases stored ends here
+		rs = decodeRuns(r)
+	}
 	if r.bad || client == "" {
 		return
 	}
@@ -283,6 +289,9 @@ func (s *share) takeMeter(key string, b []byte) {
 		m.last = uint32(now)
 	}
 	e, isNew := w.engine.roster.get(scope(sc), name, w.engine.client(client, int64(m.born)*daySeconds).num, int64(m.last))
+	if mine := w.engine.roster.runsOf(e); rs == nil || mine != nil && mine.last > rs.last {
+		rs = mine
+	}
 	if !isNew {
 		m.mergeRecords(&e.meter)
 		if e.last > m.last {
@@ -291,6 +300,7 @@ func (s *share) takeMeter(key string, b []byte) {
 		}
 	}
 	e.meter = m
+	w.engine.roster.setRuns(e, rs)
 	if c := w.engine.byNum[e.client]; scope(sc) == ofClient {
 		c.born = min(c.born, m.born)
 	}

@@ -205,7 +205,7 @@ func TestNoOrderOfEventsLosesASuspension(t *testing.T) {
 
 func FuzzNote(f *testing.F) {
 	var w writer
-	(&note{at: 5, client: "c", user: "u", sender: "s", rcpts: []recipient{{1, true, false}, {2, false, true}}}).encode(&w)
+	(&note{at: 5, client: "c", user: "u", sender: "s", shadowed: true, rcpts: []recipient{{1, true, false, false}, {2, false, true, true}}}).encode(&w)
 	f.Add([]byte(w))
 	f.Add([]byte{})
 	f.Fuzz(func(t *testing.T, b []byte) {

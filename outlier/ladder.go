@@ -25,7 +25,9 @@ func (w *Watch) step(now time.Time, client string, f *finding) {
 		return
 	}
 	s := w.current(k, now)
-	if to == Throttled && ladder.Suspend > 0 && (w.repeated(s, now) || w.rules.Refused.signal(&f.sums)) {
+	if to >= Throttled && rule == RuleVolume && w.isInside(ladder, f) {
+		to = ladder.soften(to)
+	} else if to == Throttled && ladder.Suspend > 0 && (w.repeated(s, now) || w.rules.Refused.signal(&f.sums)) {
 		to = Suspended
 	}
 	if s != nil && s.stands(now) && s.Level >= to {
@@ -33,6 +35,21 @@ func (w *Watch) step(now time.Time, client string, f *finding) {
 		return
 	}
 	w.enter(now, k, client, to, rule, f, mode == Shadow)
+}
+
+// isInside reports whether a score comes from mail to known recipients in our own
+// domains, without which nothing would be held.
+func (w *Watch) isInside(l *Ladder, f *finding) bool {
+	return len(w.rules.InternalDomains) > 0 && !w.rules.Refused.signal(&f.sums) &&
+		l.level(float64(f.outside(&w.engine.tuning))) < Throttled
+}
+
+// soften is the hardest action up to to that does not hold all mail.
+func (l *Ladder) soften(to Level) Level {
+	if to == Suspended && l.Throttle == 0 {
+		return Alerted
+	}
+	return min(to, Throttled)
 }
 
 func (f *finding) key() stateKey {
@@ -143,6 +160,11 @@ func (w *Watch) end(s *State, now time.Time, cause, by, reason string) {
 // forgive empties the windows of k.
 func (w *Watch) forgive(k stateKey) {
 	for _, e := range w.entries(k) {
+		if rs := w.engine.roster.runsOf(e); rs != nil {
+			var sums table
+			e.sums(&sums)
+			rs.forgiven(&sums)
+		}
 		e.forgive()
 	}
 }

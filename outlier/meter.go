@@ -57,6 +57,7 @@ type meter struct {
 	messages      uint32
 	away          float32 // recipients turned away, aborted or shadowed: a sum that leaks within an hour
 	history       [historyDays]uint8
+	regular       bool // its entry has runs, see roster.regular
 }
 
 const historyDays = 14

@@ -1,6 +1,7 @@
 package outlier
 
 import (
+	"iter"
 	"strings"
 	"time"
 
@@ -28,7 +29,7 @@ func (w *Watch) observe(ev *mail.Event) (shadowed bool) {
 	}
 	n.alone = w.rules.bulkStreams[ev.Stream] || w.rules.exemptSender(n.sender)
 	for i := range ev.To {
-		n.take(&ev.To[i], w.engine.seed)
+		n.take(&ev.To[i], w.engine.seed, w.rules)
 	}
 	w.rcpts = n.rcpts[:0]
 	keys := stateKeys(ev.Client, ev.User, ev.From)
@@ -37,9 +38,7 @@ func (w *Watch) observe(ev *mail.Event) (shadowed bool) {
 			ended(&states)
 		}
 		if len(n.rcpts) > 0 && w.judge(now, &keys, &states, true).Refuse() {
-			shadowed = true
-			n.away += len(n.rcpts)
-			n.rcpts = n.rcpts[:0]
+			shadowed, n.shadowed = true, true
 		}
 	}
 	if len(ev.To) == 0 {
@@ -70,16 +69,17 @@ type note struct {
 	at                   int64 // seconds since 1970
 	client, user, sender string
 	alone                bool // counts for its sender only
-	away                 int  // recipients turned away, aborted or shadowed
+	shadowed             bool // sent while a state in shadow stood: the windows do not hold it
+	away                 int  // recipients turned away or aborted
 	rcpts                []recipient
 }
 
 // take sorts a recipient into what the upstream was asked for and the rest.
 // What was deferred will be tried again, and is counted then.
-func (n *note) take(r *mail.RecipientEvent, s seed) {
+func (n *note) take(r *mail.RecipientEvent, s seed, rules *rules) {
 	switch {
 	case r.Outcome == mail.Relayed:
-		n.rcpts = append(n.rcpts, recipient{hash: s.hash(r.Address), took: true})
+		n.rcpts = append(n.rcpts, recipient{hash: s.hash(r.Address), took: true, inside: rules.isInternal(r.Address)})
 	case r.Outcome == mail.Rejected && (r.Rule == "upstream" || r.Class != ""):
 		n.rcpts = append(n.rcpts, recipient{hash: s.hash(r.Address), refused: canHelp(r)})
 	default:
@@ -103,8 +103,13 @@ func canHelp(r *mail.RecipientEvent) bool {
 // apply counts a note and returns the highest score it led to. ours: it happened
 // here, so that the ladder follows.
 func (w *Watch) apply(now time.Time, n *note, ours bool) (score float32) {
+	if n.shadowed {
+		w.turnedAway(n, n.away+len(n.rcpts))
+		w.learnShadowed(n)
+		return 0
+	}
 	if n.away > 0 {
-		w.turnedAway(n)
+		w.turnedAway(n, n.away)
 	}
 	if len(n.rcpts) == 0 {
 		return 0
@@ -128,15 +133,45 @@ func (w *Watch) apply(now time.Time, n *note, ours bool) (score float32) {
 	return score
 }
 
-// turnedAway counts recipients that were not sent, apart from those that were.
-func (w *Watch) turnedAway(n *note) {
-	for _, k := range stateKeys(n.client, n.user, n.sender) {
-		if k.name == "" {
-			continue
+// turnedAway counts recipients that were not sent, or would not have been, apart
+// from those that were.
+func (w *Watch) turnedAway(n *note, away int) {
+	for e := range w.metersOf(n) {
+		e.roll(n.at)
+		e.away += float32(away)
+	}
+}
+
+// learnShadowed takes from mail that was sent in shadow what is true whatever the
+// windows hold: who is known from now on, and how large a run was.
+func (w *Watch) learnShadowed(n *note) {
+	g := &w.engine
+	c := g.client(n.client, n.at)
+	took := 0
+	for i := range n.rcpts {
+		if r := &n.rcpts[i]; r.took {
+			g.known.add(c.hash, r.hash)
+			took++
 		}
-		if e := w.engine.roster.find(k.meterScope(), k.name); e != nil {
-			e.roll(n.at)
-			e.away += float32(n.away)
+	}
+	for e := range w.metersOf(n) {
+		if rs := g.roster.runsOf(e); rs != nil {
+			rs.shadowed(uint16(n.at/daySeconds), float32(took))
+		}
+	}
+}
+
+// metersOf yields the meters of volume that a note counts for, where there are
+// any yet.
+func (w *Watch) metersOf(n *note) iter.Seq[*entry] {
+	return func(yield func(*entry) bool) {
+		for _, k := range stateKeys(n.client, n.user, n.sender) {
+			if k.name == "" {
+				continue
+			}
+			if e := w.engine.roster.find(k.meterScope(), k.name); e != nil && !yield(e) {
+				return
+			}
 		}
 	}
 }

@@ -63,6 +63,9 @@ func (w *Watch) Release(o Order) (State, error) {
 			e.roll(now.Unix())
 			e.turn(&w.engine.tuning, scaleOf(e.scope), w.engine.byNum[e.client].born)
 			e.approve()
+			if rs := w.engine.roster.runsOf(e); rs != nil {
+				rs.approve()
+			}
 		}
 	}
 	if s == nil || s.Level == Normal {

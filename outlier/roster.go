@@ -37,10 +37,12 @@ type roster struct {
 	next  uint32 // first place that was never used
 	held  []int  // places by client
 	draw  uint64 // state of the draw of places to give up
+	// regular are the runs of those that have any, by the hash of their entry.
+	regular map[uint64]*runs
 }
 
 func newRoster(s seed, max int) *roster {
-	return &roster{seed: s, max: max, index: newIndex(max)}
+	return &roster{seed: s, max: max, index: newIndex(max), regular: map[uint64]*runs{}}
 }
 
 func (r *roster) at(i uint32) *entry { return &r.slabs[i/slabSize][i%slabSize] }
@@ -141,6 +143,9 @@ func (r *roster) forget(i uint32) {
 		return
 	}
 	r.index.remove(slotOf(e.hash, i))
+	if e.regular {
+		delete(r.regular, e.hash)
+	}
 	r.count--
 	r.heldBy(e.client, -1)
 	*e = entry{}

@@ -14,6 +14,8 @@ type rules struct {
 	bulkStreams   map[string]bool
 	exempt        map[string]bool // senders, and domains as "@example.org"
 	exemptBelow   []string        // "@*.example.org" as ".example.org"
+	internal      map[string]bool
+	internalBelow []string // "*.example.org" as ".example.org"
 }
 
 func newRules(c Config) (*rules, error) {
@@ -23,6 +25,14 @@ func newRules(c Config) (*rules, error) {
 			r.exemptBelow = append(r.exemptBelow, strings.ToLower(below))
 		} else {
 			r.exempt[foldDomain(p)] = true
+		}
+	}
+	r.internal = map[string]bool{}
+	for _, d := range c.InternalDomains {
+		if below, ok := strings.CutPrefix(strings.ToLower(d), "*."); ok {
+			r.internalBelow = append(r.internalBelow, "."+below)
+		} else {
+			r.internal[strings.ToLower(d)] = true
 		}
 	}
 	var err error
@@ -81,6 +91,25 @@ func (r *rules) exemptSender(name string) bool {
 		return true
 	}
 	for _, below := range r.exemptBelow {
+		if strings.HasSuffix(domain, below) {
+			return true
+		}
+	}
+	return false
+}
+
+// isInternal reports whether a recipient, as Address.Key has it, is in one of our
+// own domains.
+func (r *rules) isInternal(recipient string) bool {
+	if len(r.internal) == 0 && len(r.internalBelow) == 0 {
+		return false
+	}
+	_, domain, _ := cutLast(recipient, '@')
+	domain = strings.ToLower(domain)
+	if r.internal[domain] {
+		return true
+	}
+	for _, below := range r.internalBelow {
 		if strings.HasSuffix(domain, below) {
 			return true
 		}

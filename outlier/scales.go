@@ -25,13 +25,14 @@ const (
 var youngGrowth = [kinds]float64{1.5, 1, 0.5}
 
 var senderScale = scale{
-	least: table{{2.07, 13.1, 242}, {3.88, 2.63, 6.01}, {0.293, 0.904, 0.708}},
-	width: table{{34.9, 166, 76.5}, {17.3, 18.8, 44}, {31.3, 2.45, 11.8}},
-	slope: table{{2.5, 2.99, 1}, {3, 3, 1}, {0.184, 1.12, 0.207}},
-	most:  [kinds]float32{5.87, 7.89, 0.7},
-	apart: true,
-	ease:  1.6,
-	grant: 0.03,
+	least:   table{{2.07, 13.1, 242}, {3.88, 2.63, 6.01}, {0.293, 0.904, 0.708}},
+	width:   table{{34.9, 166, 76.5}, {17.3, 18.8, 44}, {31.3, 2.45, 11.8}},
+	slope:   table{{2.5, 2.99, 1}, {3, 3, 1}, {0.184, 1.12, 0.207}},
+	most:    [kinds]float32{5.87, 7.89, 0.7},
+	apart:   true,
+	ease:    1.6,
+	grant:   0.03,
+	regular: true,
 }
 
 // newScale judges senders and users in their first easeDays. They may well
@@ -61,8 +62,9 @@ var clientScale = scale{
 	width: table{{400, 800, 1600}, {60, 90, 140}, {12, 18, 30}},
 	slope: table{{2, 2, 2}, {1, 1, 1}, {1, 1, 1}},
 	// Refusals alone are no alarm of a client: many honest senders share them.
-	most:  [kinds]float32{9, 9, 0.9},
-	apart: true,
+	most:    [kinds]float32{9, 9, 0.9},
+	apart:   true,
+	regular: true,
 }
 
 // Of sender names the kinds are: how far the scores of senders have risen

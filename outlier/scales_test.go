@@ -88,7 +88,7 @@ func TestSomeRefusalsAreGranted(t *testing.T) {
 	} {
 		var m meter
 		var e [kinds]evidence
-		m.judge(&table{sent: {day: row.sent}, refused: {day: row.refused}}, nil, row.s, &e)
+		m.judge(&table{sent: {day: row.sent}, refused: {day: row.refused}}, nil, row.s, nil, &e)
 		if got := e[refused].value > 0; got != row.want {
 			t.Errorf("%s: evidence %v", row.name, e[refused].value)
 		}

@@ -218,6 +218,32 @@ type Arguments struct {
 	Ease        float64    `json:"ease"`            // divides the score of who is new; else 1
 	Alone       bool       `json:"alone,omitempty"` // the only sender of its client
 	Parts       []Argument `json:"parts"`           // of sent, new and refused recipients
+	Regular     []Regular  `json:"regular,omitempty"`
+}
+
+// Regular is mail that comes again and again, and is no evidence while it is as
+// large as usual.
+type Regular struct {
+	Recipients float64   `json:"recipients"` // most in 24 hours
+	New        float64   `json:"new"`        // of them, never seen before
+	Last       time.Time `json:"last"`       // day on which it came last
+	Days       int       `json:"days"`       // fewest between two of them; 0: there was one
+}
+
+// regular lists the runs that have come again.
+func (f *finding) regular() (all []Regular) {
+	if f.runs == nil {
+		return nil
+	}
+	for i := range f.runs.past {
+		if p := &f.runs.past[i]; p.times == 2 {
+			all = append(all, Regular{
+				Recipients: float64(p.top[sent][day]), New: float64(p.top[fresh][day]),
+				Last: time.Unix(int64(p.day)*daySeconds, 0).UTC(), Days: int(p.gap),
+			})
+		}
+	}
+	return all
 }
 
 // Argument is the evidence of one kind: that of its strongest window,
@@ -239,7 +265,10 @@ type Argument struct {
 
 func (w *Watch) arguments(f *finding) *Arguments {
 	s := f.scale
-	a := &Arguments{Score: float64(f.score), Sensitivity: float64(w.engine.tuning.sensitivity), Ease: float64(f.e.ease(s)), Alone: s == &aloneScale}
+	a := &Arguments{
+		Score: float64(f.score), Sensitivity: float64(w.engine.tuning.sensitivity), Ease: float64(f.e.ease(s)), Alone: s == &aloneScale,
+		Regular: f.regular(),
+	}
 	for k := range kinds {
 		i := f.evidence[k].window
 		p := Argument{
@@ -270,6 +299,13 @@ func (a *Arguments) String() string {
 	b.WriteString("; an alarm from 1 on\n")
 	if a.Alone {
 		fmt.Fprintf(&b, "its client has no other sender, so that refused recipients count %d times\n", aloneTimes)
+	}
+	for _, r := range a.Regular {
+		fmt.Fprintf(&b, "regular  %.0f recipients in 24h, %.0f of them new, last on %s; no evidence when it comes again", r.Recipients, r.New, r.Last.Format(time.DateOnly))
+		if r.Days > 0 {
+			fmt.Fprintf(&b, " from %d days after that on", (r.Days+1)/2)
+		}
+		b.WriteByte('\n')
 	}
 	for _, p := range a.Parts {
 		if p.Value == 0 {

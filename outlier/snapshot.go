@@ -9,7 +9,11 @@ import (
 	"time"
 )
 
-const snapshotHead = "postern outlier counts 1\n"
+const (
+	snapshotHead = "postern outlier counts 2\n"
+	// snapshotHead1 began the files of releases that knew no regular mail.
+	snapshotHead1 = "postern outlier counts 1\n"
+)
 
 // snapshot is a copy of all counts at one moment.
 type snapshot struct {
@@ -19,6 +23,7 @@ type snapshot struct {
 	slabs   [][]entry
 	used    uint32
 	buckets []bucket
+	regular map[uint64]runs
 }
 
 // copyState copies the counts; w.mu is held.
@@ -26,6 +31,10 @@ func (w *Watch) copyState() *snapshot {
 	g := &w.engine
 	s := &snapshot{seed: g.seed, at: w.clock.read(), used: g.roster.next, buckets: slices.Clone(g.known.buckets)}
 	s.clients = slices.Clone(g.byNum)
+	s.regular = make(map[uint64]runs, len(g.roster.regular))
+	for hash, rs := range g.roster.regular {
+		s.regular[hash] = *rs
+	}
 	for _, slab := range g.roster.slabs {
 		s.slabs = append(s.slabs, slices.Clone(slab))
 	}
@@ -51,6 +60,11 @@ func (s *snapshot) encode() []byte {
 		w.u16(e.client)
 		w.str(e.name)
 		e.encode(&w)
+		if rs, ok := s.regular[e.hash]; ok {
+			rs.encode(&w)
+		} else {
+			w.u8(0)
+		}
 	}
 	w.u8(0)
 	w.num(len(s.buckets))
@@ -65,8 +79,12 @@ func (s *snapshot) encode() []byte {
 
 // restore puts the counts of a snapshot in the place of the present ones.
 func (w *Watch) restore(b []byte) error {
-	if len(b) < len(snapshotHead)+4 || string(b[:len(snapshotHead)]) != snapshotHead {
-		return errors.New("is no file of counts of this version")
+	if len(b) < len(snapshotHead)+4 {
+		return errCut
+	}
+	head := string(b[:len(snapshotHead)])
+	if head != snapshotHead && head != snapshotHead1 {
+		return errors.New("is not a file of counts of this version")
 	}
 	body := b[:len(b)-4]
 	if crc32.ChecksumIEEE(body) != binary.LittleEndian.Uint32(b[len(b)-4:]) {
@@ -89,11 +107,16 @@ func (w *Watch) restore(b []byte) error {
 		num, name := r.u16(), r.str()
 		var m meter
 		m.decode(r)
+		var rs *runs
+		if head == snapshotHead {
+			rs = decodeRuns(r)
+		}
 		if r.bad || int(num) >= len(g.byNum) || scope(sc-1) > ofClientNames {
 			return errCut
 		}
 		e, _ := g.roster.get(scope(sc-1), name, num, int64(m.last))
 		e.meter = m
+		g.roster.setRuns(e, rs)
 	}
 	buckets := r.num()
 	raw := r.take(buckets * 16)

@@ -1,0 +1,516 @@
+package outlier
+
+import (
+	"bytes"
+	"compress/gzip"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"postern/mail"
+)
+
+// calendar gives the days of runs in the three years from start on.
+type calendar func(start time.Time) []time.Time
+
+const calendarYears = 2
+
+func everyDays(n ...int) calendar {
+	return func(start time.Time) (all []time.Time) {
+		end := start.AddDate(calendarYears, 0, 0)
+		for i, at := 0, start.AddDate(0, 0, 20); at.Before(end); i++ {
+			all = append(all, at)
+			at = at.AddDate(0, 0, n[i%len(n)])
+		}
+		return all
+	}
+}
+
+// monthly calls day with each first of a month; every names how many months lie
+// between.
+func monthly(every int, day func(first time.Time) time.Time) calendar {
+	return func(start time.Time) (all []time.Time) {
+		first := time.Date(start.Year(), start.Month()+1, 1, 0, 0, 0, 0, time.UTC)
+		for i := 0; i < 12*calendarYears; i += every {
+			all = append(all, day(first.AddDate(0, i, 0)))
+		}
+		return all
+	}
+}
+
+func working(at time.Time, step int) time.Time {
+	for at.Weekday() == time.Saturday || at.Weekday() == time.Sunday {
+		at = at.AddDate(0, 0, step)
+	}
+	return at
+}
+
+func nth(weekday time.Weekday, n int) func(time.Time) time.Time {
+	return func(first time.Time) time.Time {
+		return first.AddDate(0, 0, (int(weekday-first.Weekday())+7)%7+7*(n-1))
+	}
+}
+
+var calendars = map[string]calendar{
+	"twice a week":                   everyDays(3, 4),
+	"weekly":                         everyDays(7),
+	"weekly, drifting":               everyDays(7, 6, 8, 7, 5, 9),
+	"weekly, one left out":           everyDays(7, 7, 7, 14, 7),
+	"fortnightly":                    everyDays(14),
+	"every 30 days":                  everyDays(30),
+	"quarterly, 90 days":             everyDays(90),
+	"half-yearly":                    everyDays(182),
+	"on the 15th":                    monthly(1, func(f time.Time) time.Time { return f.AddDate(0, 0, 14) }),
+	"on the 31st, else the last day": monthly(1, func(f time.Time) time.Time { return f.AddDate(0, 1, -1) }),
+	"on the 31st only": func(start time.Time) (all []time.Time) {
+		for at := start; at.Before(start.AddDate(calendarYears, 0, 0)); at = at.AddDate(0, 0, 1) {
+			if at.Day() == 31 {
+				all = append(all, at)
+			}
+		}
+		return all
+	},
+	"first working day":        monthly(1, func(f time.Time) time.Time { return working(f, 1) }),
+	"last working day":         monthly(1, func(f time.Time) time.Time { return working(f.AddDate(0, 1, -1), -1) }),
+	"first Monday":             monthly(1, nth(time.Monday, 1)),
+	"third Thursday":           monthly(1, nth(time.Thursday, 3)),
+	"quarterly by date":        monthly(3, func(f time.Time) time.Time { return working(f.AddDate(0, 0, 9), 1) }),
+	"first Monday of quarters": monthly(3, nth(time.Monday, 1)),
+}
+
+// ledger plays a sender with its daily mail and its runs to a replay.
+type ledger struct {
+	*Replay
+	t      *testing.T
+	runs   [][]string // the recipients of each run
+	each   int        // of a message
+	span   time.Duration
+	daily  int
+	shown  map[int]float64 // highest score of the sender by run, -1: beside the runs
+	client float64         // highest score of its client from the third run on
+}
+
+func newLedger(t *testing.T) *ledger {
+	var cfg Config
+	cfg.SetDefaults()
+	cfg.MaxKnown, cfg.MaxSenders = 20_000, 1000
+	r, err := NewReplay(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &ledger{Replay: r, t: t, each: 1, span: 20 * time.Minute, daily: 1, shown: map[int]float64{}}
+}
+
+func people(first, n int) (all []string) {
+	for i := range n {
+		all = append(all, fmt.Sprintf("customer%d@dest.example", first+i))
+	}
+	return all
+}
+
+// play sends the daily mail and, on its days, the run that size gives for each.
+func (l *ledger) play(start time.Time, days []time.Time, run func(i int) []string) {
+	next := 0
+	for d := start; next < len(days); d = d.AddDate(0, 0, 1) {
+		for i := range l.daily {
+			l.score(-1, d.Add(time.Duration(8*3600+i*600)*time.Second), people(10_000+i%3, 1))
+		}
+		for next < len(days) && days[next].Format(time.DateOnly) == d.Format(time.DateOnly) {
+			to := run(next)
+			step := l.span / time.Duration(max(1, len(to)/l.each))
+			for at := d.Add(10 * time.Hour); len(to) > 0; at = at.Add(step) {
+				n := min(l.each, len(to))
+				l.score(next, at, to[:n])
+				to = to[n:]
+			}
+			next++
+		}
+	}
+}
+
+func (l *ledger) score(run int, at time.Time, to []string) {
+	s, c := l.Message(at.Unix(), "billing@x.example", "shop", to, 0)
+	l.shown[run] = max(l.shown[run], s)
+	if run >= 2 {
+		l.client = max(l.client, c)
+	}
+}
+
+var regularStart = time.Date(2026, 1, 5, 0, 0, 0, 0, time.UTC)
+
+// TestRegularMailIsLearnedWhateverItsPeriod: from the third equal run on nothing
+// alarms, with other mail in between and without.
+func TestRegularMailIsLearnedWhateverItsPeriod(t *testing.T) {
+	for name, days := range calendars {
+		for _, daily := range []int{0, 1, 10} {
+			for _, run := range []struct{ size, each int }{{60, 1}, {400, 1}, {4000, 50}} {
+				l := newLedger(t)
+				l.daily, l.each = daily, run.each
+				to := people(0, run.size)
+				l.play(regularStart, days(regularStart), func(int) []string { return to })
+				if bad := l.alarms(2); len(bad) > 0 || l.client >= 1 {
+					t.Errorf("%s, %d a run, %d a message, %d a day: alarms in runs %v, score of the client %.2f", name, run.size, run.each, daily, bad, l.client)
+				}
+			}
+		}
+	}
+}
+
+// alarms are the runs from first on that were an alarm.
+func (l *ledger) alarms(first int) (bad []int) {
+	for i := first; i < len(l.shown); i++ {
+		if l.shown[i] >= 1 {
+			bad = append(bad, i)
+		}
+	}
+	return bad
+}
+
+// monthlyRuns lets a sender write to one customer a day and to the same 400 on
+// each 30th day, in a relay that holds it up where its watch says so; held is asked
+// when only an operator ends that. It gives the alarms of each run.
+func (r *rig) monthlyRuns(n int, held func()) (alarms []int) {
+	deliver := func(to string) {
+		for r.Judge("shop", "", "billing@x.example").Refuse() {
+			if s := r.states[stateKey{Sender, "billing@x.example"}]; s != nil && s.Level == Suspended && s.Until.IsZero() {
+				held()
+				continue
+			}
+			r.at = r.at.Add(10 * time.Minute) // the client tries again
+			r.Tick()
+		}
+		ev := event("shop", "", "billing@x.example")
+		ev.To = append(ev.To, recipientOf(to))
+		r.Observe(ev)
+	}
+	start := r.at
+	to := people(0, 400)
+	for run := range n {
+		for d := range 30 {
+			if at := start.AddDate(0, 0, 30*run+d); at.After(r.at) {
+				r.at = at
+			}
+			r.Tick()
+			deliver(people(1000+d%3, 1)[0])
+		}
+		before := len(r.changes)
+		for _, t := range to {
+			r.at = r.at.Add(3 * time.Second)
+			deliver(t)
+		}
+		bad := 0
+		for _, c := range r.changes[before:] {
+			if c.Level >= Alerted && c.Level > c.From {
+				bad++
+			}
+		}
+		alarms = append(alarms, bad)
+	}
+	return alarms
+}
+
+func recipientOf(address string) mail.RecipientEvent {
+	return mail.RecipientEvent{Address: address, Outcome: mail.Relayed, Rule: "upstream", Code: 250}
+}
+
+// TestRegularMailIsLearnedInShadowAndWhileItIsHeld: what a state in shadow kept out
+// of the windows counts for the run, and so does what was held up and went later.
+func TestRegularMailIsLearnedInShadowAndWhileItIsHeld(t *testing.T) {
+	for name, row := range map[string]struct {
+		mode  Mode
+		learn bool
+	}{"shadow": {Shadow, false}, "enforce, released": {Enforce, false}, "enforce, released as legitimate": {Enforce, true}} {
+		r := newRig(t, func(c *Config) { c.Mode = row.mode })
+		alarms := r.monthlyRuns(6, func() {
+			if _, err := r.Release(Order{Scope: Sender, Name: "billing@x.example", Learn: row.learn}); err != nil {
+				t.Fatal(err)
+			}
+		})
+		t.Log(name, alarms)
+		if alarms[0] == 0 {
+			t.Errorf("%s: the first run was no alarm", name)
+		}
+		for i, n := range alarms[2:] {
+			if n > 0 {
+				t.Errorf("%s: run %d led to %d alarms", name, i+3, n)
+			}
+		}
+		a, err := r.Explain(Sender, "billing@x.example")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if said := "regular  401 recipients in 24h, "; !strings.Contains(a.String(), said) {
+			t.Errorf("%s: explained as\n%s", name, a)
+		}
+	}
+}
+
+// patient sends as many messages to known recipients each gap days as bring no
+// alarm, and gives how many these were.
+func patient(t *testing.T, gap, days int, daily bool) (out []int) {
+	l := newLedger(t)
+	at := regularStart
+	for i := range 5000 { // all are known, from a colleague
+		l.Message(at.Unix()+int64(i)*10, "colleague@x.example", "shop", people(i, 1), 0)
+	}
+	for d := range 90 {
+		l.Message(at.AddDate(0, 0, d+2).Unix(), "billing@x.example", "shop", people(d, 1), 0)
+	}
+	at = at.AddDate(0, 0, 100)
+	for d := range days {
+		now := at.AddDate(0, 0, d).Unix()
+		if d%gap != 0 {
+			if daily {
+				l.Message(now, "billing@x.example", "shop", people(d, 1), 0)
+			}
+			continue
+		}
+		n := 0
+		for {
+			if s, _ := l.Message(now+int64(n), "billing@x.example", "shop", people(n%5000, 1), 0); s >= 0.95 {
+				break
+			}
+			if n++; n == 3000 {
+				break
+			}
+		}
+		out = append(out, n)
+	}
+	return out
+}
+
+// TestQuietAttackerRaisesItsRecordNoFaster: who stays just below the alarm may at no
+// time send more than the most patient could without runs, who is at it each day.
+func TestQuietAttackerRaisesItsRecordNoFaster(t *testing.T) {
+	const days = 120
+	setRegular(t, false)
+	best := patient(t, 1, days, false)
+	setRegular(t, true)
+	for _, gap := range []int{1, 2, 3, 4, 5, 7, 10, 14, 30} {
+		for _, daily := range []bool{false, true} {
+			with := patient(t, gap, days, daily)
+			setRegular(t, false)
+			without := patient(t, gap, days, daily)
+			setRegular(t, true)
+			for i, n := range with {
+				if d := i * gap; n > max(best[d], without[i]) {
+					t.Errorf("every %d days, mail on the others %v, day %d: %d went out, without runs %d at most", gap, daily, d, n, best[d])
+					break
+				}
+			}
+		}
+	}
+}
+
+// TestRegularMailMayVary: some new customers each time, and half as many again, are
+// the same run; twice as many are not.
+func TestRegularMailMayVary(t *testing.T) {
+	days := everyDays(30)(regularStart)
+	for name, row := range map[string]struct {
+		run   func(i int) []string
+		quiet bool
+	}{
+		"a twentieth is new each time": {func(i int) []string { return people(i*20, 400) }, true},
+		"the new ones come first":      {func(i int) []string { return append(people(9000+i*15, 15), people(0, 385)...) }, true},
+		"from 330 to 470":              {func(i int) []string { return people(0, 470-i*93%141) }, true},
+		"grows by a tenth":             {func(i int) []string { return people(0, int(300*pow(1.1, i))) }, true},
+		"doubles":                      {func(i int) []string { return people(0, 60<<min(i, 6)) }, false},
+		"to others each time":          {func(i int) []string { return people(i*400, 400) }, false},
+	} {
+		l := newLedger(t)
+		l.play(regularStart, days[:10], row.run)
+		bad := l.alarms(2)
+		if row.quiet && len(bad) > 0 {
+			t.Errorf("%s: alarms in runs %v", name, bad)
+		}
+		if !row.quiet && len(bad) < 4 {
+			t.Errorf("%s: alarms in runs %v only", name, bad)
+		}
+	}
+}
+
+func pow(x float64, n int) float64 {
+	y := 1.0
+	for range n {
+		y *= x
+	}
+	return y
+}
+
+// TestRegularMailHidesNoAttack: on an account with a run each month that is known,
+// an attack on strangers is found as soon as without it, on the day when the run is
+// due, too; and one on known recipients on any other day.
+func TestRegularMailHidesNoAttack(t *testing.T) {
+	days := everyDays(30)(regularStart)[:8]
+	for name, row := range map[string]struct {
+		after int // days after the last run
+		known bool
+	}{"strangers, due": {30, false}, "strangers": {9, false}, "known": {9, true}} {
+		out := func() (n int) {
+			l := newLedger(t)
+			l.play(regularStart, days, func(int) []string { return people(0, 400) })
+			at := days[len(days)-1]
+			for d := 1; d < row.after; d++ {
+				l.score(-1, at.AddDate(0, 0, d), people(10_000+d%3, 1))
+			}
+			for n = 1; n < 1000; n++ {
+				to := people(20_000+n, 1)
+				if row.known {
+					to = people(n%400, 1)
+				}
+				if s, _ := l.Message(at.AddDate(0, 0, row.after).Add(time.Duration(n)*5*time.Second).Unix(), "billing@x.example", "shop", to, 0); s >= 1 {
+					return n
+				}
+			}
+			return n
+		}
+		with := out()
+		setRegular(t, false)
+		without := out()
+		setRegular(t, true)
+		if with > without {
+			t.Errorf("%s: %d out before the alarm, without runs %d", name, with, without)
+		}
+	}
+}
+
+func setRegular(t *testing.T, on bool) {
+	t.Helper()
+	for _, s := range []*scale{&senderScale, &newScale, &aloneScale, &clientScale} {
+		s.regular = on
+	}
+}
+
+// TestBurstToKnownColleaguesIsThrottledAtMost: alerts to the people on call must not
+// end because there are many of them.
+func TestBurstToKnownColleaguesIsThrottledAtMost(t *testing.T) {
+	onCall := []string{"anna@x.example", "bert@ops.x.example", "carl@x.example"}
+	for name, row := range map[string]struct {
+		internal []string
+		to       func(i int) string
+		most     Level
+	}{
+		"to the three on call": {[]string{"x.example", "*.x.example"}, func(i int) string { return onCall[i%3] }, Throttled},
+		"of another domain":    {[]string{"y.example"}, func(i int) string { return onCall[i%3] }, Suspended},
+		"one of two goes out": {[]string{"x.example", "*.x.example"}, func(i int) string {
+			if i%2 == 0 {
+				return people(i%400, 1)[0]
+			}
+			return onCall[i/2%3]
+		}, Suspended},
+		"to colleagues never written to": {[]string{"x.example"}, func(i int) string { return fmt.Sprintf("new%d@x.example", i) }, Suspended},
+	} {
+		for burst := range 2 { // a second one within the week is answered no harder
+			r := newRig(t, func(c *Config) { c.InternalDomains, c.Mode = row.internal, Shadow })
+			for d := range 70 {
+				for i := range 10 {
+					r.at = r.at.Add(2 * time.Hour)
+					ev := event("shop", "", "monitor@x.example")
+					ev.To = append(ev.To, recipientOf(onCall[i%3]), recipientOf(people((d*10+i)%400, 1)[0]))
+					r.Observe(ev)
+				}
+				r.at = r.at.Add(4 * time.Hour)
+			}
+			most := Normal
+			r.rules.Mode = Enforce // but nothing is held back: the harder test
+			for range burst + 1 {
+				for i := range 400 {
+					r.at = r.at.Add(10 * time.Second)
+					ev := event("shop", "", "monitor@x.example")
+					ev.To = append(ev.To, recipientOf(row.to(i)))
+					r.Observe(ev)
+					most = max(most, r.state(Sender, "monitor@x.example"), r.state(Client, "shop"))
+				}
+				r.at = r.at.Add(48 * time.Hour)
+				r.Tick()
+			}
+			if most != row.most {
+				t.Errorf("%s, %d bursts: %v, want %v", name, burst+1, most, row.most)
+			}
+		}
+	}
+}
+
+// TestRunsSurviveRestartAndNodes: what is known of regular mail is kept, by a
+// snapshot and by what nodes store for each other, also under another seed.
+func TestRunsSurviveRestartAndNodes(t *testing.T) {
+	r := newRigIn(t, t.TempDir(), nil, nil)
+	rs := &runs{last: 20_001, carry: 3, way: run{day: 20_000, times: 1, loud: true, top: sizes{{1, 2, 3}, {4, 5, 6}}}}
+	rs.past[1] = run{day: 19_000, gap: 30, times: 2, top: sizes{{400, 400, 500}, {1, 1, 1}}}
+	rs.inside = newMeter(r.at.Unix())
+	rs.inside.add(r.at.Unix(), &amount{sent: 7})
+	r.engine.client("shop", r.at.Unix())
+	e, _ := r.engine.roster.get(ofSender, "a@x.example", 0, r.at.Unix())
+	r.engine.roster.setRuns(e, rs)
+	same := func(how string) {
+		t.Helper()
+		e := r.engine.roster.find(ofSender, "a@x.example")
+		if e == nil {
+			t.Fatalf("%s: sender is forgotten", how)
+		}
+		got := r.engine.roster.runsOf(e)
+		if got == nil || *got != *rs {
+			t.Errorf("%s: %+v, want %+v", how, got, rs)
+		}
+	}
+	r.reseed(seed{5, 6})
+	same("another seed")
+	b := r.copyState().encode()
+	if err := r.restore(b); err != nil {
+		t.Fatal(err)
+	}
+	same("snapshot")
+	var w writer
+	w.str("shop")
+	e = r.engine.roster.find(ofSender, "a@x.example")
+	e.encode(&w)
+	rs.encode(&w)
+	if len(w) > 480 {
+		t.Errorf("stored it takes %d octets", len(w))
+	}
+	r.engine.roster.setRuns(e, nil)
+	(&share{w: r.Watch}).takeMeter("0:a@x.example", w)
+	same("another node")
+	r.engine.roster.forget(0)
+	if len(r.engine.roster.regular) > 0 {
+		t.Error("a sender is forgotten, its runs are not")
+	}
+}
+
+// TestCountsOfAnEarlierReleaseAreRead reads a snapshot and a stored meter as they
+// were before anything regular was learned.
+func TestCountsOfAnEarlierReleaseAreRead(t *testing.T) {
+	r := newRig(t, nil)
+	r.message()
+	b, err := os.ReadFile("testdata/counts-1.snap.gz")
+	if err != nil {
+		t.Fatal(err)
+	}
+	z, err := gzip.NewReader(bytes.NewReader(b))
+	if err != nil {
+		t.Fatal(err)
+	}
+	old, err := io.ReadAll(z)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r = newRig(t, func(c *Config) { c.MaxKnown = 10_000 })
+	if err := r.restore(old); err != nil {
+		t.Fatal(err)
+	}
+	e := r.engine.roster.find(ofSender, "a@x.example")
+	if e == nil || e.messages != 1 {
+		t.Fatalf("sender %+v", e)
+	}
+	var w writer
+	w.str("shop")
+	e.encode(&w)
+	r = newRig(t, nil)
+	(&share{w: r.Watch}).takeMeter("0:a@x.example", w)
+	if e := r.engine.roster.find(ofSender, "a@x.example"); e == nil || e.messages != 1 {
+		t.Errorf("stored sender %+v", e)
+	}
+}
