@@ -4,9 +4,10 @@ package mail
 type Author struct {
 	Address
 	// Name is the display name, decoded (RFC 2047) and without controls; "" when
-	// there is none. It is for judging and logs, never for sending.
+	// there is none. An encoded-word that cannot be decoded for certain stands in
+	// it as it is.
 	Name string
-	// Comment is the text of the comments beside the address and the name of a
-	// group before it, decoded likewise: some readers show them as a name.
+	// Comment is the text of the comments beside the address, as written: some
+	// readers show it as a name.
 	Comment string
 }

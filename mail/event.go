@@ -26,7 +26,10 @@ type Event struct {
 	Stream   string        `json:"stream,omitempty"`
 	From     string        `json:"from"` // Address.Key of the reverse-path; "<>" for null
 	// Authors are the Keys of the addresses in header From, once read.
-	Authors   []string         `json:"authors,omitempty"`
+	Authors []string `json:"authors,omitempty"`
+	// FromRewritten: header From was not in plain form and left as we wrote it.
+	FromRewritten bool `json:"from_rewritten,omitempty"`
+
 	MessageID string           `json:"message_id,omitempty"`
 	To        []RecipientEvent `json:"to"`
 	Size      int64            `json:"size"`     // octets as the client sent them; declared when no body came

@@ -17,6 +17,9 @@ type HeaderFacts struct {
 	// for certain, and Unreadable is its error.
 	Authors    []mail.Author
 	Unreadable error
+	// Plain: every reader finds these authors in From as it stands. Otherwise it
+	// is to be written anew.
+	Plain bool
 	// Others are Sender, Resent-From, Resent-Sender and Reply-To.
 	Others []Other
 	// Duplicates are the fields that may stand once and do not, by their usual
@@ -41,8 +44,8 @@ type Other struct {
 }
 
 // ReadAuthors appends the addresses of a list to room, which may be nil
-// (syntax.AppendAuthors).
-type ReadAuthors func(room []mail.Author, body []byte) ([]mail.Author, error)
+// (syntax.AppendAuthors), and says whether all readers take them from it.
+type ReadAuthors func(room []mail.Author, body []byte) (authors []mail.Author, plain bool, err error)
 
 // Begin makes ready for a header. The body of each of its fields must not
 // change until it has been judged.
@@ -150,7 +153,7 @@ var fieldRules = func() (t ruleTable) {
 
 func (h *HeaderFacts) from(body []byte) {
 	if h.From++; h.From == 1 {
-		h.Authors, h.Unreadable = h.authors(h.Authors, body)
+		h.Authors, h.Plain, h.Unreadable = h.authors(h.Authors, body)
 	}
 }
 

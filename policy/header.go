@@ -32,8 +32,11 @@ func (r *Rules) Header(c *Client, h *HeaderFacts) (rule string, reply *mail.Repl
 		return "from", replyUnreadable("From"), false
 	}
 	mismatch := c.foreign("From", h.Authors)
-	if mismatch != nil && c.cfg.FromMismatch != ShadowMismatch {
+	switch {
+	case mismatch != nil && c.cfg.FromMismatch != ShadowMismatch:
 		return "from_mismatch", mismatch, false
+	case !c.readable(h.Authors):
+		return "from", replyUnreadable("From"), false
 	}
 	for _, judge := range [...]func(*Client, *HeaderFacts) (string, *mail.Reply){
 		(*Client).names, (*Client).duplicates, (*Client).others, (*Client).wayOut,
@@ -47,6 +50,22 @@ func (r *Rules) Header(c *Client, h *HeaderFacts) (rule string, reply *mail.Repl
 	}
 	return "", nil, false
 }
+
+// readable reports whether readers take the local-parts for what they are: some
+// see the address within the quotes of "ceo@bank.example"@example.org, others
+// drop the quotes. Who owns exactly that address has chosen it.
+func (c *Client) readable(authors []mail.Author) bool {
+	for i := range authors {
+		if a := &authors[i].Address; strings.ContainsFunc(a.Local, quotedOnly) && !c.senders.matchBox(*a) {
+			return false
+		}
+	}
+	return true
+}
+
+// quotedOnly reports whether a character stands in quotes only. Dots in odd
+// places do so, too, but mean nothing else there.
+func quotedOnly(r rune) bool { return r < 0x80 && r != '.' && !mail.IsAtext(byte(r)) }
 
 func (c *Client) foreign(field string, addresses []mail.Author) *mail.Reply {
 	for i := range addresses {
@@ -83,8 +102,9 @@ func (c *Client) others(h *HeaderFacts) (string, *mail.Reply) {
 		if !c.checks(o.Field) {
 			continue
 		}
-		addresses, err := h.authors(nil, o.Body)
-		if err != nil {
+		// They leave as they came, so they must be plain.
+		addresses, plain, err := h.authors(nil, o.Body)
+		if err != nil || !plain || !c.readable(addresses) {
 			return checkOf(o.Field), replyUnreadable(o.Field)
 		}
 		if reply := c.foreign(o.Field, addresses); reply != nil {

@@ -53,21 +53,17 @@ func TestHeaderFromIsOneAndOwned(t *testing.T) {
 		{name: "plain", header: "From: anna@example.org\r\n"},
 		{name: "with a name", header: "From: Anna K <anna@example.org>\r\nTo: x@partner.example\r\n"},
 		{name: "domain in another case", header: "FROM: <Anna@EXAMPLE.Org>\r\n"},
-		{name: "folded before the at sign", header: "From: Anna\r\n <anna\r\n @example.org>\r\n"},
+		{name: "folded between words", header: "From: Anna\r\n K\r\n <anna@example.org>\r\n"},
 		{name: "two authors, both owned", header: "From: anna@example.org, Ben <ben@shop.example.org>\r\n"},
 		{name: "group of owned authors", header: "From: Board: anna@example.org, ben@example.org;\r\n"},
-		{name: "obsolete route", header: "From: <@a.example,@b.example:anna@example.org>\r\n"},
-		{name: "comment with another address", header: "From: (ceo@evil.example) anna@example.org\r\n"},
-		{name: "quoted at sign", header: "From: \"a@evil.example\"@example.org\r\n"},
 		{name: "encoded word", header: "From: =?utf-8?q?Anna_K?= <anna@example.org>\r\n"},
-		{name: "blank before the colon", header: "From : anna@example.org\r\n"},
+
+		{name: "other forms that show one author", header: "From: [x] Anna, Inc. (y) <anna@example.org>\r\n"},
 
 		{name: "none", header: "Subject: x\r\n", rule: "from", reply: "message has no From field, must have one"},
 		{name: "no field at all", header: "", rule: "from", reply: "message has no From field, must have one"},
 		{name: "two", header: "From: anna@example.org\r\nFrom: anna@example.org\r\n", rule: "from", reply: "message has 2 From fields, must have one"},
 		{name: "two in other cases", header: "From: anna@example.org\r\nX: y\r\nfROM: ceo@evil.example\r\n", rule: "from", reply: "message has 2 From fields, must have one"},
-		{name: "two, one with a blank before the colon", header: "From : ceo@evil.example\r\nFrom: anna@example.org\r\n", rule: "from", reply: "message has 2 From fields, must have one"},
-		{name: "two, one with a tab before the colon", header: "From: anna@example.org\r\nFrom\t: ceo@evil.example\r\n", rule: "from", reply: "message has 2 From fields, must have one"},
 		{name: "three", header: strings.Repeat("From: anna@example.org\r\n", 3), rule: "from", reply: "message has 3 From fields, must have one"},
 		{name: "empty", header: "From:\r\n", rule: "from", reply: unreadable},
 		{name: "empty group", header: "From: Undisclosed:;\r\n", rule: "from", reply: unreadable},
@@ -78,16 +74,44 @@ func TestHeaderFromIsOneAndOwned(t *testing.T) {
 		{name: "null address", header: "From: <>\r\n", rule: "from", reply: unreadable},
 		{name: "comment that does not end", header: "From: anna@example.org (x\r\n", rule: "from", reply: unreadable},
 		{name: "encoded word as local part", header: "From: =?utf-8?q?ceo=40evil.example?=@example.org\r\n", rule: "from", reply: unreadable},
+		{name: "obsolete route", header: "From: <@a.example,@b.example:anna@example.org>\r\n", rule: "from", reply: unreadable},
+		{name: "route through an owned domain", header: "From: <@example.org:ceo@evil.example>\r\n", rule: "from", reply: unreadable},
+		{name: "comment with another address", header: "From: (ceo@evil.example) anna@example.org\r\n", rule: "from", reply: unreadable},
+		{name: "folded before the at sign", header: "From: Anna\r\n <anna\r\n @example.org>\r\n", rule: "from", reply: unreadable},
+		{name: "blank within the domain", header: "From: ceo@bank.example .example.org\r\n", rule: "from", reply: unreadable},
+		{name: "quoted at sign", header: "From: \"a@evil.example\"@example.org\r\n", rule: "from", reply: unreadable},
+		{name: "quoted blank", header: "From: \"a evil\"@example.org\r\n", rule: "from", reply: unreadable},
+		{name: "quoted brackets", header: "From: X <\"<a>\"@example.org>\r\n", rule: "from", reply: unreadable},
+		{name: "quoted comma", header: "From: \"a,b\"@example.org\r\n", rule: "from", reply: unreadable},
+		{name: "quoted colon", header: "From: \"a:b\"@example.org\r\n", rule: "from", reply: unreadable},
+		{name: "quoted semicolon", header: "From: \"a;b\"@example.org\r\n", rule: "from", reply: unreadable},
 		{name: "trailing dot", header: "From: anna@example.org.\r\n", rule: "from", reply: unreadable},
 
 		{name: "somebody else", header: "From: ceo@evil.example\r\n", rule: "from_mismatch", reply: notOwned("ceo@evil.example")},
 		{name: "second author is somebody else", header: "From: anna@example.org, ceo@evil.example\r\n", rule: "from_mismatch", reply: notOwned("ceo@evil.example")},
 		{name: "somebody else in a group", header: "From: Board: anna@example.org, ceo@evil.example;\r\n", rule: "from_mismatch", reply: notOwned("ceo@evil.example")},
-		{name: "route through an owned domain", header: "From: <@example.org:ceo@evil.example>\r\n", rule: "from_mismatch", reply: notOwned("ceo@evil.example")},
 		{name: "percent hack", header: "From: anna%example.org@evil.example\r\n", rule: "from_mismatch", reply: notOwned("anna%example.org@evil.example")},
 		{name: "quoted local part as an owned address", header: "From: \"anna@example.org\"@evil.example\r\n", rule: "from_mismatch", reply: notOwned(`"anna@example.org"@evil.example`)},
 		{name: "domain that begins alike", header: "From: anna@example.org.evil.example\r\n", rule: "from_mismatch", reply: notOwned("anna@example.org.evil.example")},
 		{name: "UTF-8", header: "From: jdöe@mächine.example\r\n", rule: "from_mismatch", reply: notOwned(`jd\x{F6}e@xn--mchine-bua.example`)},
+	})
+}
+
+// Who owns exactly an address has chosen it, whatever readers make of it.
+func TestQuotedLocalPartOfItsOwner(t *testing.T) {
+	const from = "From: X <\"first last@evil.example\"@example.org>\r\n"
+	own := func(senders ...string) ClientConfig {
+		return anna(func(c *ClientConfig) { c.Senders = senders })
+	}
+	judgeAll(t, own(`"First last@evil.example"@example.org`), []judged{{name: "owned by name", header: from}})
+	judgeAll(t, own("@example.org", "@*.org"), []judged{
+		{name: "owned by domain", header: from, rule: "from", reply: unreadable},
+		{name: "dots that need quotes", header: "From: \"a..b\"@example.org\r\n"},
+	})
+	shadow := own("@example.org")
+	shadow.FromMismatch = ShadowMismatch
+	judgeAll(t, shadow, []judged{
+		{name: "in shadow", header: "From: \"ceo@bank.example\"@evil.example\r\n", rule: "from", reply: unreadable},
 	})
 }
 
@@ -113,7 +137,7 @@ func TestDuplicateFields(t *testing.T) {
 		"MIME-Version", "Content-Type", "Content-Transfer-Encoding", "List-Unsubscribe", "List-Unsubscribe-Post"} {
 		rows = append(rows,
 			judged{name: "one " + name, header: "From: anna@example.org\r\n" + name + ": x\r\n"},
-			judged{name: "two " + name, header: "From: anna@example.org\r\n" + name + ": x\r\nX: y\r\n" + strings.ToLower(name) + " :\r\n",
+			judged{name: "two " + name, header: "From: anna@example.org\r\n" + name + ": x\r\nX: y\r\n" + strings.ToLower(name) + ":\r\n",
 				rule: "duplicate_fields", reply: "header field " + name + " occurs more than once"})
 	}
 	rows = append(rows,
@@ -172,7 +196,6 @@ func TestDisplayNameThatShowsAnotherAddress(t *testing.T) {
 		{`"ANNA@Example.org" <anna@example.org>`, false},
 		{"\"anna@exam\u200bple.o\ufe0frg\" <anna@example.org>", false},
 		{`"Anna (anna@example.org)" <anna@example.org>`, false},
-		{`anna@example.org (anna@example.org!)`, false},
 		{`"Anna @ work" <anna@example.org>`, false},
 		{`"@anna" <anna@example.org>`, false},
 		{`"a@b" <anna@example.org>`, false},
@@ -189,17 +212,35 @@ func TestDisplayNameThatShowsAnotherAddress(t *testing.T) {
 		{`=?utf-8?b?Y2VvQHBhcnRuZXIuZXhhbXBsZQ==?= <anna@example.org>`, true},
 		{`=?iso-8859-2?q?ceo=40partner=2Eexample?= <anna@example.org>`, true},
 		{`=?utf-8?q?ceo=40?= =?utf-8?q?partner=2Eexample?= <anna@example.org>`, true},
-		{`"=?utf-8?q?ceo=40partner=2Eexample?=" <anna@example.org>`, true},
 		{`=?utf-8*en?q?ceo=40partner=2Eexample?= <anna@example.org>`, true},
-		{`"=?utf-8?q?ceo=40partner.example is?=" <anna@example.org>`, true},
-		{`=?utf-8?x?ceo?= <anna@example.org>`, true}, // not decoded here, but perhaps there
 		{`=?utf-8?q?ceo=00=40partner.example?= <anna@example.org>`, true},
-		{`anna@example.org (ceo@partner.example)`, true},
-		{`(ceo@partner.example) anna@example.org`, true},
+		// Not decoded here, but perhaps there.
+		{`=?cp037?B?g4WWfIKBlZJLhaeBlJeThQ==?= <anna@example.org>`, true},
+		{`=?utf-7?q?ceo+AEA-partner.example?= <anna@example.org>`, true},
+		{`=?utf-16?b?AGMAZQBvAEAAYg==?= <anna@example.org>`, true},
+		{`=?utf-32?b?AAAAYw==?= <anna@example.org>`, true},
+		{`=?hz-gb-2312?q?ceo?= <anna@example.org>`, true},
+		{`=?x-unknown?q?ceo?= <anna@example.org>`, true},
+		{`=?utf-8?b?Y?= <anna@example.org>`, true},
+		{`=?utf-8?q?=FF?= <anna@example.org>`, true},
+		// The wide at sign, in charsets that know one.
+		{`=?gb2312?B?Y2Vvo8BiYW5rLmV4YW1wbGU=?= <anna@example.org>`, true},
+		{`=?gb18030?B?Y2Vvo8BiYW5rLmV4YW1wbGU=?= <anna@example.org>`, true},
+		{`=?shift_jis?B?Y2VvgZdiYW5rLmV4YW1wbGU=?= <anna@example.org>`, true},
+		{`=?euc-jp?B?Y2VvofdiYW5rLmV4YW1wbGU=?= <anna@example.org>`, true},
+		{`=?euc-kr?B?Y2Vvo8BiYW5rLmV4YW1wbGU=?= <anna@example.org>`, true},
+		{`=?big5?B?Y2VvokliYW5rLmV4YW1wbGU=?= <anna@example.org>`, true},
+		{`=?iso-2022-jp?B?Y2VvGyRCIXcbKEJiYW5rLmV4YW1wbGU=?= <anna@example.org>`, true},
+		{`=?iso-2022-kr?B?GyQpQ2Nlbw4jQA9iYW5r?= <anna@example.org>`, true},
+		{`=?iso-2022-jp?b?Y2VvGyRC?= =?iso-2022-jp?b?IXcbKEJiYW5rLmV4YW1wbGU=?= <anna@example.org>`, true},
+		// Known, and without an address.
+		{`=?gb2312?B?1cXI/Q==?= <anna@example.org>`, false},
+		{`=?shift_jis?B?k/qWew==?= <anna@example.org>`, false},
+		{`=?iso-2022-jp?b?GyRCRnxLXBsoQg==?= <anna@example.org>`, false},
+		{`=?koi8-r?B?4c7OwQ==?= <anna@example.org>`, false},
+		{`=?windows-1251?B?wO3t4A==?= <anna@example.org>`, false},
+		{"J\xfcrgen <anna@example.org>", false},
 		{`"x@ceo@partner.example" <anna@example.org>`, true},
-		{`"ceo@partner.example": anna@example.org;`, true},
-		{`(ceo@partner.example), anna@example.org`, true},
-		{`anna@example.org, (ceo@partner.example)`, true},
 		{`"ceo＠partner.example" <anna@example.org>`, true},
 		{`"ceo﹫partner。example" <anna@example.org>`, true},
 		{"\"ceo\u200b@\u200bpartner\u00ad.exa\u2060mple\" <anna@example.org>", true},
@@ -221,6 +262,18 @@ func TestDisplayNameThatShowsAnotherAddress(t *testing.T) {
 	judgeAll(t, anna(func(c *ClientConfig) { c.DisplayNameAddress = Allow }), rows)
 }
 
+// longFacts takes the fields of a header without folding, whatever their length.
+func longFacts(header string) *HeaderFacts {
+	var h HeaderFacts
+	h.Begin(syntax.AppendAuthors)
+	for line := range strings.Lines(header) {
+		name, body, _ := strings.Cut(line, ":")
+		h.Field([]byte(name), []byte(body))
+	}
+	h.End()
+	return &h
+}
+
 // 256 KiB of each must not take time that grows faster than its length.
 func TestHeaderTakesLinearTime(t *testing.T) {
 	r, c := one(t, anna(func(c *ClientConfig) {
@@ -234,10 +287,10 @@ func TestHeaderTakesLinearTime(t *testing.T) {
 			"From: anna@example.org\r\nContent-Type: multipart/report;" + long + "\r\n",
 		} {
 			start := time.Now()
-			r.Header(c, facts(t, header))
+			r.Header(c, longFacts(header))
 			// It takes milliseconds; a square of it would take minutes.
 			if d := time.Since(start); d > time.Minute {
-				t.Errorf("%q takes %v", header[:60], d)
+				t.Errorf("%.60q takes %v", header, d)
 			}
 		}
 	}

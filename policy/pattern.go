@@ -31,7 +31,12 @@ func (p *patterns) match(a mail.Address) bool {
 	if p.empty() || a.Domain == "" {
 		return false
 	}
-	return p.domains[a.Domain] || p.boxes[mailbox{lower(a.Local), a.Domain}] || p.matchBelow(a.Domain)
+	return p.domains[a.Domain] || p.matchBox(a) || p.matchBelow(a.Domain)
+}
+
+// matchBox reports whether a is written as a pattern of its own.
+func (p *patterns) matchBox(a mail.Address) bool {
+	return p.boxes[mailbox{lower(a.Local), a.Domain}]
 }
 
 func (p *patterns) matchBelow(domain string) bool {

@@ -73,6 +73,10 @@ func (t *transaction) judgeHeader() (rule string, r *mail.Reply) {
 	switch {
 	case errors.Is(err, syntax.ErrManyFields):
 		return "max_header_fields", replyHeaderTooLarge()
+	case errors.Is(err, syntax.ErrLongField):
+		return "header", replyFieldTooLarge()
+	case errors.Is(err, syntax.ErrControl):
+		return "header", replyHeaderControl()
 	case err != nil:
 		return "header", replyHeaderSyntax()
 	case m.header.Count("Received") >= t.snap.Message.MaxReceived:
@@ -83,7 +87,7 @@ func (t *transaction) judgeHeader() (rule string, r *mail.Reply) {
 	}
 	t.readFacts()
 	rule, r, shadow := t.snap.Rules.Header(t.client, &m.facts)
-	if r != nil && !shadow {
+	if r != nil && (!shadow || t.mustSign()) {
 		return rule, r
 	}
 	if r != nil {
@@ -96,23 +100,34 @@ func (t *transaction) judgeHeader() (rule string, r *mail.Reply) {
 		return rule, r
 	}
 	m.domains = t.signing()
+	t.ev.FromRewritten = !m.facts.Plain
 	return "", nil
 }
 
-// signing lists the configured domains of the authors whom the client owns,
-// each once. A message of two authors is signed for both.
+// signing lists the configured domains of the authors, each once: a message of
+// two authors is signed for both. Beside an author whom the client does not own
+// none signs, for our key would vouch for that one, too.
 func (t *transaction) signing() (ds []*dkimsign.Domain) {
-	for i := range t.message.facts.Authors {
-		a := &t.message.facts.Authors[i]
-		if !t.client.Owns(a.Address) {
-			continue // passed in shadow; our key is no proof of that author
+	authors := t.message.facts.Authors
+	for i := range authors {
+		if !t.client.Owns(authors[i].Address) {
+			return nil
 		}
-		d := t.snap.Signers.For(a.Domain)
+		d := t.snap.Signers.For(authors[i].Domain)
 		if d != nil && !slices.Contains(ds, d) {
 			ds = append(ds, d)
 		}
 	}
 	return ds
+}
+
+// mustSign reports whether the domain of an author asks for a signature. Such
+// mail does not leave without one, not even in shadow.
+func (t *transaction) mustSign() bool {
+	return slices.ContainsFunc(t.message.facts.Authors, func(a mail.Author) bool {
+		d := t.snap.Signers.For(a.Domain)
+		return d != nil && d.Required()
+	})
 }
 
 // complete takes a message whose last octet has come through the remaining
@@ -156,7 +171,7 @@ const traceRoom = 1 << 10
 // forward adds the trace fields, signs what will leave and hands it over.
 func (t *transaction) forward(in *intake) *mail.Reply {
 	now := time.Now()
-	head := append(t.trace(make([]byte, 0, len(in.header)+traceRoom), now), in.header...)
+	head := t.message.appendHeader(t.trace(make([]byte, 0, len(in.header)+traceRoom), now), in.header)
 	prefix, err := t.sign(head, now)
 	if err != nil {
 		t.ev.Err = err.Error()

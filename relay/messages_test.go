@@ -91,6 +91,7 @@ func messagesRig(t *testing.T, all []sample) *rig {
 			r.sign(d)
 		}
 	}
+	c.Senders = append(c.Senders, `"first last@evil.example"@example.org`) // of from-quoted-local-part.eml
 	r.clients["corporate"] = c
 	r.message.MaxLine = 100 << 10
 	return r
@@ -99,7 +100,8 @@ func messagesRig(t *testing.T, all []sample) *rig {
 func isASCII(s string) bool { return strings.IndexFunc(s, func(c rune) bool { return c >= 0x80 }) < 0 }
 
 // Whatever a client sends arrives octet for octet, with nothing but trace fields
-// and signatures before it, and the signatures verify.
+// and signatures before it, and the signatures verify. A From that is not plain
+// is written anew.
 func TestEveryMessageArrivesAsItCame(t *testing.T) {
 	all := samples(t)
 	for _, way := range []struct {
@@ -188,7 +190,7 @@ func smtpDots(text []byte) []byte {
 // last newline may be missing.
 func (r *rig) checkArrived(s *sample, m *smtptest.Message, exact bool) {
 	r.t.Helper()
-	want := s.text
+	want := bytes.Replace(s.text, []byte("From: Board:anna@example.org, ben@example.org;\r\n"), []byte("From: <anna@example.org>,\r\n <ben@example.org>\r\n"), 1)
 	if !exact && !bytes.HasSuffix(want, []byte("\r\n")) {
 		want = append(bytes.Clone(want), "\r\n"...)
 	}
@@ -304,5 +306,38 @@ func TestBareNewlinesArriveClean(t *testing.T) {
 			t.Errorf("%s: a bare newline arrived", s.name)
 		}
 		r.verify(s.name, data, bytes.Count(data[:bytes.Index(data, []byte("Received:"))], []byte("DKIM-Signature:")))
+	}
+}
+
+// A From that is not plain leaves as we wrote it, under a signature that holds;
+// no other octet changes.
+func TestFromWrittenAnewIsSignedAsItLeaves(t *testing.T) {
+	r := newRig(t)
+	r.sign("example.org")
+	p := r.dial()
+	p.say("EHLO mta.example.org", "250")
+	const before, after = "Subject: =?utf-8?q?x?=\r\nto:b@dest.example \r\n", "X-A:  y \r\n\tz\r\nDate: Mon, 2 Jan 2006 15:04:05 -0700\r\nMessage-ID: <1@x>\r\n\r\nFrom: x\r\n \r\n\r\n"
+	for i, tt := range []struct{ in, want string }{
+		{"From: a@example.org <a@example.org>\r\n", "From: \"a@example.org\" <a@example.org>\r\n"},
+		{"FROM:\r\n Example, Inc.\r\n <a@example.org>\r\n", "From: \"Example, Inc.\" <a@example.org>\r\n"},
+		{"from:(x) a@EXAMPLE.org\r\n", "From: \"x\" <a@EXAMPLE.org>\r\n"},
+		{"From: \"J\\\"\u00f6\" <a@example.org>, b@example.org (y(z))\r\n", "From: =?utf-8?b?SiLDtg==?=\r\n <a@example.org>,\r\n \"y(z)\" <b@example.org>\r\n"},
+		{"From: " + strings.Repeat("[long, ", 280) + "<a@example.org>\r\n", ""},
+	} {
+		if reply := p.mail([]byte(before+tt.in+after), 0); !strings.HasPrefix(reply, "250") {
+			t.Fatalf("%q: %s", tt.in, reply)
+		}
+		data := r.up.Messages()[i].Data
+		_, rest, ok := bytes.Cut(data, []byte(before))
+		from, body, okAfter := bytes.Cut(rest, []byte(after))
+		if !ok || !okAfter || len(body) > 0 || tt.want != "" && string(from) != tt.want {
+			t.Errorf("%q left as %q", tt.in, data)
+		}
+		for line := range bytes.Lines(from) {
+			if len(line) > 80 {
+				t.Errorf("%q left with a line of %d octets", tt.in, len(line))
+			}
+		}
+		r.verify(tt.in, data, 1)
 	}
 }

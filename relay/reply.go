@@ -144,6 +144,12 @@ func replyTooLarge(max int64) *mail.Reply {
 	return reply(552, "5.3.4", fmt.Sprintf("message is larger than %d octets", max))
 }
 func replyHeaderTooLarge() *mail.Reply { return reply(552, "5.3.4", "message header is too large") }
+func replyFieldTooLarge() *mail.Reply {
+	return reply(552, "5.3.4", "header field is too large")
+}
+func replyHeaderControl() *mail.Reply {
+	return reply(550, "5.6.0", "message header holds a control character")
+}
 func replyHeaderSyntax() *mail.Reply {
 	return reply(550, "5.6.0", "message header holds a line that is no header field")
 }

@@ -129,8 +129,12 @@ func (r *rig) set(at, line string) {
 			err = assign(&c, key, value)
 		}
 		r.limits[name] = c
-	case "dkim":
-		r.sign(value)
+	case "dkim": // DOMAIN [optional]
+		domain, optional, _ := strings.Cut(value, " ")
+		r.sign(domain)
+		c := r.dkim[domain]
+		c.Require = optional == ""
+		r.dkim[domain] = c
 	case "internal_domains":
 		r.internal = strings.Split(value, ",")
 	case "postmaster":

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"postern/mail"
+	"postern/syntax"
 )
 
 const dateFormat = "Mon, 2 Jan 2006 15:04:05 -0700"
@@ -25,8 +26,7 @@ func newID(now time.Time) string {
 }
 
 // trace appends what we put before the message: Received (RFC 5321 s. 4.4) and, where
-// they are missing, Date and Message-ID (RFC 6409 s. 8). Nothing else of the
-// message is touched.
+// they are missing, Date and Message-ID (RFC 6409 s. 8).
 func (t *transaction) trace(b []byte, now time.Time) []byte {
 	b = t.received(b, now)
 	if t.message.header.Count("Date") == 0 {
@@ -38,6 +38,25 @@ func (t *transaction) trace(b []byte, now time.Time) []byte {
 		b = append(append(append(b, "Message-ID: "...), t.ev.MessageID...), crlf...)
 	}
 	return b
+}
+
+// appendHeader appends the header as it leaves: octet for octet, but for a From
+// that readers could take differently, which is written anew.
+func (m *message) appendHeader(b, header []byte) []byte {
+	if m.facts.Plain {
+		return append(b, header...)
+	}
+	at := 0
+	for i := range m.header {
+		f := &m.header[i]
+		if f.Is("From") {
+			b = syntax.AppendFrom(b, m.facts.Authors)
+		} else {
+			b = append(b, f.Raw...)
+		}
+		at += len(f.Raw)
+	}
+	return append(b, header[at:]...)
 }
 
 func (t *transaction) received(b []byte, now time.Time) []byte {

@@ -3,6 +3,7 @@ package syntax
 import (
 	"errors"
 	"strings"
+	"unicode/utf8"
 
 	"postern/mail"
 )
@@ -22,79 +23,361 @@ var (
 // MaxAuthors bounds the addresses of one list.
 const MaxAuthors = 100
 
-// maxWords bounds the words of one display name.
-const maxWords = 1000
-
 // Author is one address of a list in a header.
 type Author = mail.Author
 
-// Authors reads the body of a From field, or of any field that holds a list of
-// addresses: RFC 5322 with its obsolete syntax, groups (RFC 6854), UTF-8 (RFC
-// 6532). Old routes ("<@a:b@c>") are read and left out. What different readers
-// could take for different addresses is an error: ErrAmbiguous, ErrNoAuthor,
-// ErrManyAuthors, or that of an address.
+// AppendAuthors reads the body of a From field, or of any field that holds a
+// list of addresses, into the room of list, which is empty. It returns nil
+// beside an error.
 //
-// Octets above 0x7F in names and comments pass in any charset; in an address
-// they must be UTF-8, and the address then needs SMTPUTF8.
-func Authors(value []byte) ([]Author, error) { return AppendAuthors(nil, value) }
-
-// AppendAuthors is Authors into the room of list, which is empty. It returns
-// nil beside an error.
-func AppendAuthors(list []Author, value []byte) ([]Author, error) {
+// plain says that every reader finds these authors in the value as it stands:
+// mailboxes with a comma between them, each of them "a@b.example",
+// "a@b.example (Text)", "<a@b.example>", "Words <a@b.example>" or
+// "\"Text\" <a@b.example>", where words may be encoded (RFC 2047) and folding
+// stands between words only.
+//
+// Other forms are read where one reading alone finds an address in them: any
+// text before the brackets, comments beside words and addresses, a group that is
+// the whole value (RFC 6854). Then every at sign, as written and as decoded,
+// is that of an author's own address. AppendFrom writes them in plain form.
+//
+// All else is an error, ErrAmbiguous most often: white space, comments and
+// routes within an address, entries without an address, encoded-words that are
+// not words of their own, text that does not end.
+//
+// Octets above 0x7F in names and comments pass in any charset where the value is
+// plain; in an address they must be UTF-8, and the address then needs SMTPUTF8.
+func AppendAuthors(list []Author, value []byte) (authors []Author, plain bool, err error) {
 	l, err := newLexer(value)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
-	var words [4]word
-	p := parser{lexer: l, authors: list[:0], words: words[:0]}
-	if err := p.list(false); err != nil {
-		return nil, err
+	p := parser{lexer: l, authors: list[:0], plain: true}
+	p.group = strings.HasSuffix(strings.TrimRight(p.s, " \t"), ";")
+	if err := p.list(); err != nil {
+		return nil, false, err
 	}
-	if len(p.authors) == 0 {
-		return nil, ErrNoAuthor
+	if !p.plain && !oneReading(p.authors) {
+		return nil, false, ErrAmbiguous
 	}
-	if rest := p.beside(); rest != "" { // after the last address
-		last := &p.authors[len(p.authors)-1]
-		last.Comment = strings.TrimSpace(last.Comment + " " + rest)
-	}
-	return p.authors, nil
+	return p.authors, p.plain, nil
 }
+
+// Authors is AppendAuthors without room, for those who do not ask for the form.
+func Authors(value []byte) ([]Author, error) {
+	authors, _, err := AppendAuthors(nil, value)
+	return authors, err
+}
+
+// oneReading reports whether the names of authors show no other address and can
+// be written anew.
+func oneReading(authors []Author) bool {
+	for i := range authors {
+		a := &authors[i]
+		if !utf8.ValidString(a.Comment) || strings.ContainsRune(a.Name, utf8.RuneError) || strings.Contains(a.Name, "=?") {
+			return false
+		}
+		if strings.ContainsAny(a.Name, atSigns) && a.Name != a.Address.String() {
+			return false
+		}
+	}
+	return true
+}
+
+// atSigns are the characters that readers take for an at sign.
+const atSigns = "@\uff20\ufe6b"
 
 // parser reads one list from left to right and never goes back.
 type parser struct {
 	lexer
 	authors []Author
-	words   []word // of the entry being read, before "<", "@" or ":"
+	plain   bool // so far
+	group   bool // the value ends as a group does
+	inGroup bool // its name has been read
+
+	// Of the entry that is being read:
+	name  name
+	bare  mail.Address // address without brackets; null before
+	began int          // where bare begins
+	ended int          // and ends
 }
 
-// list reads entries up to the end, or up to ";" in a group (RFC 6854 s. 2).
-// Empty entries are obsolete syntax (RFC 5322 s. 4.4).
-func (p *parser) list(group bool) error {
+// list reads all entries.
+func (p *parser) list() error {
 	for {
-		p.words, p.open = p.words[:0], false
-		if err := p.cfws(); err != nil {
+		p.name, p.bare, p.comment = name{buf: p.name.buf[:0]}, mail.Address{}, p.comment[:0]
+		if err := p.entry(); err != nil {
 			return err
 		}
 		switch p.peek() {
 		case end:
-			return ambiguousIf(group)
-		case ';':
-			p.at++
-			return ambiguousIf(!group)
+			return ambiguousIf(p.inGroup)
 		case ',':
 			p.at++
-			continue
+		case ';': // entry has seen that it ends the group
+			p.at++
+			return p.onlyWhite()
 		}
-		if err := p.entry(group); err != nil {
+	}
+}
+
+// onlyWhite takes what stands behind a group.
+func (p *parser) onlyWhite() error {
+	if err := p.white(); err != nil {
+		return err
+	}
+	return ambiguousIf(p.peek() != end)
+}
+
+// entry reads up to the comma, semicolon or end behind the next address. What
+// stands before brackets is a name, whatever it is.
+func (p *parser) entry() error {
+	for {
+		if err := p.white(); err != nil {
 			return err
 		}
-		if err := p.cfws(); err != nil {
+		var err error
+		switch c := p.peek(); {
+		case c == '(':
+			err = p.besides()
+		case c == '<':
+			return p.angle()
+		case c == end, c == ',' && p.hasBare(), c == ';' && p.inGroup:
+			return p.endBare()
+		case p.hasBare():
+			return ErrAmbiguous // text behind an address
+		case c == ':' && p.group && !p.inGroup && len(p.authors) == 0 && !p.name.empty():
+			err = p.groupName()
+		case c == ',', c == ':', c == ';':
+			err = p.separator(c)
+		case c == '"':
+			err = p.quoted()
+		default:
+			err = p.word()
+		}
+		if err != nil {
 			return err
 		}
-		if c := p.peek(); c != end && c != ',' && (c != ';' || !group) {
+	}
+}
+
+func (p *parser) hasBare() bool { return !p.bare.IsNull() }
+
+// groupName ends the name of a group, which does not go on.
+func (p *parser) groupName() error {
+	if hidesAddress(p.name.String()) {
+		return ErrAmbiguous
+	}
+	p.at++
+	p.inGroup, p.plain = true, false
+	p.name, p.comment = name{buf: p.name.buf[:0]}, p.comment[:0]
+	return nil
+}
+
+// separator reads a comma, colon or semicolon that is text, as the comma in
+// "Example, Inc. <news@example.org>".
+func (p *parser) separator(c byte) error {
+	if p.name.empty() || p.inGroup && c != ',' {
+		return ErrAmbiguous
+	}
+	p.at++
+	p.plain = false
+	p.name.join(string(c), p.spaced)
+	return nil
+}
+
+// besides reads a comment. In plain form it stands behind a bare address.
+func (p *parser) besides() error {
+	simple := p.hasBare() && p.spaced && len(p.comment) == 0
+	plain, err := p.readComment()
+	p.plain = p.plain && simple && plain
+	return err
+}
+
+// word reads an encoded-word, a bare address, or anything without white space.
+func (p *parser) word() error {
+	if strings.HasPrefix(p.s[p.at:], "=?") {
+		return p.encoded()
+	}
+	start := p.at
+	text, atoms := p.run()
+	switch {
+	case p.peek() == '@':
+		p.at = start
+		return p.bareAddress()
+	case text == "", strings.Contains(text, "=?"):
+		return ErrAmbiguous
+	}
+	p.plain = p.plain && atoms && p.name.takes(word, p.spaced) && text[0] != '.'
+	p.name.join(text, p.spaced)
+	p.name.last = word
+	return nil
+}
+
+// encoded reads an encoded-word (RFC 2047 s. 2), which stands alone.
+func (p *parser) encoded() error {
+	w, atoms := encodedWord(p.s[p.at:])
+	if w == "" || !p.name.empty() && !p.spaced {
+		return ErrAmbiguous
+	}
+	p.at += len(w)
+	switch p.peek() {
+	case ' ', '\t', '\r':
+		p.plain = p.plain && atoms
+	case '<':
+		p.plain = false
+	default:
+		return ErrAmbiguous
+	}
+	p.plain = p.plain && p.name.takes(word, p.spaced)
+	p.name.decode(w)
+	return nil
+}
+
+// quoted reads a quoted-string: a bare address that begins with one, or a part
+// of a name.
+func (p *parser) quoted() error {
+	start := p.at
+	text, plain, err := p.quotedString()
+	switch {
+	case err != nil:
+		return err
+	case p.peek() == '@':
+		p.at = start
+		return p.bareAddress()
+	case strings.Contains(text, "=?"):
+		// RFC 2047 s. 5 has none within quotes, but many programs write them
+		// so, and most readers decode them.
+		return p.encodedInQuotes(text)
+	}
+	p.plain = p.plain && plain && p.name.takes(quoted, p.spaced)
+	p.name.join(text, p.spaced)
+	p.name.last = quoted
+	return nil
+}
+
+// encodedInQuotes takes a quoted-string that holds encoded-words and nothing
+// else.
+func (p *parser) encodedInQuotes(text string) error {
+	p.plain = false
+	if p.at < len(p.s) && p.s[p.at] != ' ' && p.s[p.at] != '\t' && p.s[p.at] != '\r' && p.s[p.at] != '<' || !p.name.empty() && !p.spaced {
+		return ErrAmbiguous
+	}
+	for _, w := range strings.Fields(text) {
+		if whole, _ := encodedWord(w); whole != w {
+			return ErrAmbiguous
+		}
+		p.name.decode(w)
+	}
+	return nil
+}
+
+// bareAddress reads an address without brackets.
+func (p *parser) bareAddress() (err error) {
+	if !p.name.empty() {
+		return ErrAmbiguous
+	}
+	p.plain = p.plain && len(p.comment) == 0
+	p.began = p.at
+	p.bare, err = p.address()
+	p.ended = p.at
+	return err
+}
+
+// endBare ends an entry that has no brackets.
+func (p *parser) endBare() error {
+	switch {
+	case p.hasBare():
+		return p.add(p.bare, "")
+	case !p.name.empty() || len(p.authors) > 0 || len(p.comment) > 0 && p.peek() != end:
+		return ErrAmbiguous
+	}
+	return ErrNoAuthor
+}
+
+// angle reads angle-addr and what stands behind it.
+func (p *parser) angle() error {
+	p.at++
+	a, err := p.address()
+	switch {
+	case err != nil:
+		return err
+	case p.peek() != '>':
+		return ErrAmbiguous
+	}
+	p.at++
+	name := p.name.String()
+	if p.hasBare() { // "news@example.org <news@example.org>"
+		if p.bare != a || len(p.comment) > 0 {
+			return ErrAmbiguous
+		}
+		p.plain = false
+		name = a.String()
+	}
+	p.plain = p.plain && p.name.beforeBrackets(p.spaced)
+	if err := p.behind(); err != nil {
+		return err
+	}
+	return p.add(a, name)
+}
+
+// behind takes white space and comments after brackets, up to the end of the
+// entry.
+func (p *parser) behind() error {
+	for {
+		if err := p.white(); err != nil {
+			return err
+		}
+		switch c := p.peek(); {
+		case c == '(':
+			p.plain = false
+			if _, err := p.readComment(); err != nil {
+				return err
+			}
+		case c == end, c == ',', c == ';' && p.inGroup:
+			return nil
+		default:
 			return ErrAmbiguous
 		}
 	}
+}
+
+// address reads addr-spec of RFC 5321 s. 4.1.2: without white space, comments
+// and obsolete syntax. A local-part that holds the start of an encoded-word is
+// refused: RFC 2047 s. 5 has none in an address, but some readers decode it
+// there and then show another one.
+func (p *parser) address() (a mail.Address, err error) {
+	start := p.at
+	local, n, err := localPart(p.s[p.at:], true)
+	if err != nil {
+		return a, err
+	}
+	p.at += n
+	if p.peek() != '@' || strings.Contains(local, "=?") {
+		return a, ErrAmbiguous
+	}
+	p.at++
+	var domain string
+	if p.peek() == '[' {
+		domain = p.bracketed()
+	} else {
+		domain, _ = p.run()
+	}
+	a.Local = local
+	if err := domainOrLiteral(&a, domain, true, true); err != nil {
+		return mail.Address{}, err
+	}
+	p.plain = p.plain && strings.HasPrefix(p.s[start:], mail.QuoteLocal(local)+"@") // without quotes that it does not need
+	return a, nil
+}
+
+// add ends an entry.
+func (p *parser) add(a mail.Address, name string) error {
+	if len(p.authors) == MaxAuthors {
+		return ErrManyAuthors
+	}
+	p.authors = append(p.authors, Author{Address: a, Name: name, Comment: string(p.comment)})
+	return nil
 }
 
 func ambiguousIf(bad bool) error {
@@ -102,247 +385,4 @@ func ambiguousIf(bad bool) error {
 		return ErrAmbiguous
 	}
 	return nil
-}
-
-// entry reads a mailbox, or a whole group unless in one. Only the character
-// after the words tells which.
-func (p *parser) entry(group bool) error {
-	for len(p.words) < maxWords {
-		switch c := p.peek(); {
-		case c == '<':
-			return p.angle()
-		case c == '@':
-			return p.bare()
-		case c == ':' && !group && len(p.words) > 0:
-			p.at++
-			p.note(joinName(p.words)) // readers show it beside its members
-			return p.list(true)
-		}
-		w, err := p.word()
-		if err != nil {
-			return err
-		}
-		p.words = append(p.words, w)
-		if err := p.cfws(); err != nil {
-			return err
-		}
-	}
-	return ErrAmbiguous
-}
-
-// bare reads the rest of an addr-spec whose local-part is in p.words.
-func (p *parser) bare() error {
-	local, err := joinLocal(p.words)
-	if err != nil {
-		return err
-	}
-	a, err := p.atDomain(local)
-	if err != nil {
-		return err
-	}
-	if err := p.cfws(); err != nil { // takes the comment after it
-		return err
-	}
-	return p.add(a, "")
-}
-
-// angle reads angle-addr; p.words is the display name.
-func (p *parser) angle() error {
-	if p.open {
-		return ErrAmbiguous
-	}
-	name, err := displayName(p.words)
-	if err != nil {
-		return err
-	}
-	p.at++
-	if err := p.route(); err != nil {
-		return err
-	}
-	p.words = p.words[:0]
-	for p.peek() != '@' {
-		w, err := p.word()
-		if err != nil {
-			return err
-		}
-		if p.words = append(p.words, w); len(p.words) > maxLocal {
-			return ErrLength
-		}
-		if err := p.cfws(); err != nil {
-			return err
-		}
-	}
-	local, err := joinLocal(p.words)
-	if err != nil {
-		return err
-	}
-	a, err := p.atDomain(local)
-	if err != nil {
-		return err
-	}
-	if p.peek() != '>' {
-		return ErrAmbiguous
-	}
-	p.at++
-	if err := p.cfws(); err != nil { // takes the comment after it
-		return err
-	}
-	return p.add(a, name)
-}
-
-// route reads obs-route (RFC 5322 s. 4.4) and leaves it out.
-func (p *parser) route() error {
-	if err := p.cfws(); err != nil {
-		return err
-	}
-	for start, routed, comma := p.at, false, true; ; {
-		switch c := p.peek(); {
-		case c == '@' && comma:
-			if _, err := p.atDomain("route"); err != nil {
-				return err
-			}
-			routed, comma = true, false
-		case c == ',':
-			p.at++
-			comma = true
-		case c == ':' && routed:
-			p.at++
-			return p.cfws()
-		default:
-			return ambiguousIf(p.at > start)
-		}
-		if err := p.cfws(); err != nil {
-			return err
-		}
-	}
-}
-
-// atDomain reads "@" and a domain, with the white space and comments that
-// obsolete syntax allows around its dots.
-func (p *parser) atDomain(local string) (a mail.Address, err error) {
-	p.at++
-	if err := p.cfws(); err != nil {
-		return a, err
-	}
-	var text string
-	if p.peek() == '[' {
-		text = p.bracketed()
-	} else if text, err = p.dotted(); err != nil {
-		return a, err
-	}
-	a.Local = local
-	if err := domainOrLiteral(&a, text, true, true); err != nil {
-		return mail.Address{}, err
-	}
-	return a, p.cfws()
-}
-
-// dotted reads labels and dots.
-func (p *parser) dotted() (string, error) {
-	text := p.run()
-	for {
-		if err := p.cfws(); err != nil {
-			return "", err
-		}
-		more := p.run()
-		switch {
-		case more == "":
-			return text, nil
-		case !strings.HasSuffix(text, ".") && more[0] != '.':
-			return "", ErrAmbiguous
-		case len(text)+len(more) > maxDomain:
-			return "", ErrLength
-		}
-		text += more
-	}
-}
-
-// add ends an entry. A local-part that holds the start of an encoded-word is
-// refused: RFC 2047 s. 5 has none in an address, but some readers decode it
-// there and then show another address.
-func (p *parser) add(a mail.Address, name string) error {
-	switch {
-	case len(p.authors) == MaxAuthors:
-		return ErrManyAuthors
-	case strings.Contains(a.Local, "=?"):
-		return ErrAmbiguous
-	}
-	p.authors = append(p.authors, Author{Address: a, Name: name, Comment: p.beside()})
-	return nil
-}
-
-// beside takes the text of comments and groups since the last entry.
-func (p *parser) beside() string {
-	text := decodeWords(string(p.comment))
-	p.comment = p.comment[:0]
-	return text
-}
-
-// joinLocal makes a local-part of words, which must have one dot between them:
-// obs-local-part of RFC 5322 s. 4.4.
-func joinLocal(words []word) (string, error) {
-	dot := true // a dot may not come first, last or after another
-	size := 0
-	for _, w := range words {
-		size += len(w.text)
-		if w.quoted {
-			if !dot || w.text == "" {
-				return "", ErrAmbiguous
-			}
-			dot = false
-			continue
-		}
-		if !dot && w.text[0] != '.' {
-			return "", ErrAmbiguous
-		}
-		for i := range len(w.text) {
-			if w.text[i] == '.' && dot {
-				return "", ErrAmbiguous
-			}
-			dot = w.text[i] == '.'
-		}
-	}
-	switch {
-	case dot:
-		return "", ErrAmbiguous
-	case size > maxLocal:
-		return "", ErrLength
-	}
-	local := words[0].text
-	for _, w := range words[1:] {
-		local += w.text
-	}
-	if err := checkLocal(local, true); err != nil {
-		return "", err
-	}
-	if len(mail.QuoteLocal(local)) > maxLocal {
-		return "", ErrLength
-	}
-	return local, nil
-}
-
-// displayName makes a name of words. Dots in it are obsolete syntax, but not as
-// its beginning.
-func displayName(words []word) (string, error) {
-	switch {
-	case len(words) == 0:
-		return "", nil
-	case !words[0].quoted && words[0].text[0] == '.':
-		return "", ErrAmbiguous
-	}
-	return decodeWords(joinName(words)), nil
-}
-
-func joinName(words []word) string {
-	if len(words) == 1 {
-		return words[0].text
-	}
-	var b strings.Builder
-	for i, w := range words {
-		if i > 0 && w.spaced {
-			b.WriteByte(' ')
-		}
-		b.WriteString(w.text)
-	}
-	return b.String()
 }

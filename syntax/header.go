@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"slices"
+	"unicode/utf8"
 )
 
 // What can be wrong with a header block.
@@ -16,22 +18,36 @@ var (
 	ErrNewline = errors.New("bare CR, bare LF or NUL in the header")
 	// ErrManyFields: more fields than asked for.
 	ErrManyFields = errors.New("too many header fields")
+	// ErrLongField: a field over MaxField octets, or one that names a sender over
+	// MaxSenderField. Others cut a long field on its way, and what is left of it
+	// says something else.
+	ErrLongField = errors.New("header field too long")
+	// ErrControl: a control character in a field that is neither a tab nor the
+	// CR LF of a line: 0x01 to 0x1F, 0x7F, and U+0080 to U+009F in UTF-8.
+	ErrControl = errors.New("control character in the header")
 )
+
+// Octets that one field may have, with its name, folding and CR LF.
+const (
+	MaxField       = 64 << 10
+	MaxSenderField = 2 << 10 // From, Sender, Reply-To, Resent-From, Resent-Sender
+)
+
+// senderFields say who sent a message.
+var senderFields = [...]string{"From", "Sender", "Reply-To", "Resent-From", "Resent-Sender"}
 
 // Field is one header field. Its octets are part of the block that was parsed.
 type Field struct {
 	Raw  []byte // the whole field with name, folding and final CR LF
 	name int    // length of the name
-	body int    // where the body begins
 }
 
-// Name is the name as written, without blanks before the colon. It is a part of
-// Raw.
+// Name is the name as written. It is a part of Raw.
 func (f *Field) Name() []byte { return f.Raw[:f.name:f.name] }
 
 // Body is what stands after the colon, with folding and final CR LF. It is a
 // part of Raw.
-func (f *Field) Body() []byte { return f.Raw[f.body:] }
+func (f *Field) Body() []byte { return f.Raw[f.name+1:] }
 
 // Text is the body on one line: unfolded (RFC 5322 s. 2.2.3), without white
 // space at its ends.
@@ -102,11 +118,12 @@ func (h Header) Count(name string) int {
 // it, into at most maxFields fields. The fields are parts of block, which must
 // not change while they are in use.
 //
-// "Name :" is a field, as obsolete syntax has it (RFC 5322 s. 4.5). Every other
-// line that is no field is an error that wraps ErrNotField and names the line:
-// no colon, an empty name, a name with blanks, controls or 8-bit octets, the
-// "From " line of a mailbox file, and a first line that is folded. The last
-// line may lack its CR LF.
+// Every line that is no field is an error that wraps ErrNotField and names the
+// line: no colon, an empty name, a name with blanks, controls or 8-bit octets,
+// the "From " line of a mailbox file, and a first line that is folded. So is
+// "Name :", though obsolete syntax has it (RFC 5322 s. 4.5): for some readers it
+// ends the header, and what stands behind it, From too, is text. ErrLongField
+// and ErrControl name the line as well. The last line may lack its CR LF.
 func ParseHeader(block []byte, maxFields int) (Header, error) {
 	lines, ok := cleanLines(block)
 	if !ok {
@@ -117,9 +134,9 @@ func ParseHeader(block []byte, maxFields int) (Header, error) {
 		if len(h) == maxFields {
 			return nil, ErrManyFields
 		}
-		f, ok := cutField(block[at:])
-		if !ok {
-			return nil, fmt.Errorf("line %d: %w", 1+bytes.Count(block[:at], []byte{'\n'}), ErrNotField)
+		f, err := cutField(block[at:])
+		if err != nil {
+			return nil, fmt.Errorf("line %d: %w", 1+bytes.Count(block[:at], []byte{'\n'}), err)
 		}
 		h, at = append(h, f), at+len(f.Raw)
 	}
@@ -127,21 +144,40 @@ func ParseHeader(block []byte, maxFields int) (Header, error) {
 }
 
 // cutField takes the field that b begins with. Its name is field-name of RFC
-// 5322 s. 3.6.8 with the blanks that obsolete syntax allows before the colon.
-func cutField(b []byte) (f Field, ok bool) {
+// 5322 s. 3.6.8.
+func cutField(b []byte) (f Field, err error) {
 	for f.name < len(b) && b[f.name] > ' ' && b[f.name] < 0x7f && b[f.name] != ':' {
 		f.name++
 	}
-	colon := f.name
-	for colon < len(b) && (b[colon] == ' ' || b[colon] == '\t') {
-		colon++
+	if f.name == 0 || f.name == len(b) || b[f.name] != ':' {
+		return Field{}, ErrNotField
 	}
-	if f.name == 0 || colon == len(b) || b[colon] != ':' {
-		return Field{}, false
+	end := fieldEnd(b, f.name)
+	f.Raw = b[:end:end]
+	switch {
+	case len(f.Raw) > MaxField, len(f.Raw) > MaxSenderField && f.namesSender():
+		return Field{}, ErrLongField
+	case hasControl(f.Raw):
+		return Field{}, ErrControl
 	}
-	end := fieldEnd(b, colon)
-	f.Raw, f.body = b[:end:end], colon+1
-	return f, true
+	return f, nil
+}
+
+func (f *Field) namesSender() bool { return slices.ContainsFunc(senderFields[:], f.Is) }
+
+// hasControl reports whether a field holds a control character. Octets of C1
+// alone are letters in many charsets; as UTF-8 they are nothing else.
+func hasControl(b []byte) bool {
+	c1 := false
+	for i, c := range b {
+		switch {
+		case c >= 0x80:
+			c1 = c1 || c < 0xa0 && i > 0 && b[i-1] == 0xc2
+		case c < ' ' && c != '\t' && c != '\r' && c != '\n', c == 0x7f:
+			return true
+		}
+	}
+	return c1 && utf8.Valid(b)
 }
 
 // fieldEnd is where the field ends that at is in: behind the first line that no

@@ -28,12 +28,30 @@ func TestParseHeader(t *testing.T) {
 		{name: "what follows the blank line is no header", in: "From: a\r\n\r\nFrom: b\r\n", fields: "From"},
 		{name: "folded", in: "Subject: a\r\n b\r\n\tc\r\nTo: d\r\n", fields: "Subject,To"},
 		{name: "white space alone continues a field", in: "Subject: a\r\n \r\nTo: d\r\n", fields: "Subject,To"},
-		{name: "space before the colon", in: "Subject : a\r\nFrom \t: b\r\n", fields: "Subject,From"},
 		{name: "nothing after the colon", in: "Cc:\r\nTo:b\r\n", fields: "Cc,To"},
 		{name: "same name twice", in: "To: a\r\nto: b\r\n", fields: "To,to"},
 		{name: "8-bit body", in: "Subject: Gr\xfc\xdfe\r\n", fields: "Subject"},
 		{name: "odd but legal name", in: "X_y!z/1: a\r\n", fields: "X_y!z/1"},
 
+		{name: "field of the most octets", in: "X: " + strings.Repeat("a", MaxField-5) + "\r\n", fields: "X"},
+		{name: "From of the most octets", in: "From: " + strings.Repeat("a", MaxSenderField-8) + "\r\n", fields: "From"},
+		{name: "tab, 8-bit and what is C1 in some charset", in: "Subject:\ta\x93b\x9b \xc2\x93\xff\r\n", fields: "Subject"},
+
+		{name: "space before the colon", in: "Subject : a\r\n", err: ErrNotField},
+		{name: "tab before the colon", in: "To: b\r\nX-A\t: a\r\n", err: ErrNotField},
+		{name: "field too long", in: "X: " + strings.Repeat("a", MaxField-4) + "\r\n", err: ErrLongField},
+		{name: "field too long by folding", in: "X:" + strings.Repeat(" a\r\n", MaxField/4) + " a\r\n", err: ErrLongField},
+		{name: "From too long", in: "From: " + strings.Repeat("a", MaxSenderField-7) + "\r\n", err: ErrLongField},
+		{name: "Sender too long", in: "sender: " + strings.Repeat("a", MaxSenderField) + "\r\n", err: ErrLongField},
+		{name: "Reply-To too long", in: "Reply-To: " + strings.Repeat(" \r\n ", MaxSenderField/4) + "a\r\n", err: ErrLongField},
+		{name: "Resent-From too long", in: "Resent-From: " + strings.Repeat("a", MaxSenderField) + "\r\n", err: ErrLongField},
+		{name: "Resent-Sender too long", in: "Resent-Sender: " + strings.Repeat("a", MaxSenderField) + "\r\n", err: ErrLongField},
+		{name: "form feed", in: "Subject: a\x0c\r\n", err: ErrControl},
+		{name: "vertical tab", in: "Subject: a\x0bFrom: b\r\n", err: ErrControl},
+		{name: "ESC", in: "Subject: \x1b[2J\r\n", err: ErrControl},
+		{name: "DEL", in: "Subject: a\x7f\r\n", err: ErrControl},
+		{name: "C1 in UTF-8", in: "Subject: a\u009b2J\r\n", err: ErrControl},
+		{name: "next line in UTF-8", in: "Subject: é\u0085From: b\r\n", err: ErrControl},
 		{name: "line without colon", in: "From: a\r\nhello there\r\n", err: ErrNotField},
 		{name: "empty name", in: ": a\r\n", err: ErrNotField},
 		{name: "blank name", in: "From: a\r\n : b\r\n", fields: "From"}, // it is folded
@@ -68,11 +86,11 @@ func TestParseHeaderNamesTheLine(t *testing.T) {
 }
 
 func TestHeaderLookup(t *testing.T) {
-	h, err := ParseHeader([]byte("From : a\r\nX: 1\r\nFROM: b\r\n c\r\n"), 20)
+	h, err := ParseHeader([]byte("From: a\r\nX: 1\r\nFROM: b\r\n c\r\n"), 20)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if f, ok := h.Get("from"); !ok || string(f.Raw) != "From : a\r\n" || string(f.Body()) != " a\r\n" {
+	if f, ok := h.Get("from"); !ok || string(f.Raw) != "From: a\r\n" || string(f.Body()) != " a\r\n" {
 		t.Errorf("Get: %q, %v", f.Raw, ok)
 	}
 	all := h.All("From")

@@ -1,10 +1,7 @@
 package syntax
 
 import (
-	"io"
-	"mime"
 	"strings"
-	"unicode"
 	"unicode/utf8"
 
 	"postern/mail"
@@ -16,24 +13,13 @@ const maxComments = 32
 // end is what peek returns after the last octet: no text holds it.
 const end = 0
 
-// word is an atom (with the dots that stand in it) or a quoted-string.
-type word struct {
-	text   string // without quotes, escapes and folding
-	quoted bool
-	spaced bool // white space or a comment stands before it
-}
-
 // lexer splits a field body. No octet of it is a control but tab and the CR LF
 // of folding.
 type lexer struct {
 	s       string
 	at      int
-	spaced  bool   // white space or a comment stands before at
-	comment []byte // text of comments, until the parser takes it
-	// open: an encoded-word has begun and not ended. Some readers take quotes,
-	// parentheses and angle brackets up to its end for a part of it, so that end
-	// must not stand within quotes or a comment, nor behind an angle bracket.
-	open bool
+	spaced  bool   // white space stands before at
+	comment []byte // text of the comments of an entry
 }
 
 func newLexer(value []byte) (lexer, error) {
@@ -54,21 +40,20 @@ func (l *lexer) peek() byte {
 	return l.s[l.at]
 }
 
-// cfws skips white space, folding and comments (RFC 5322 s. 3.2.2).
-func (l *lexer) cfws() error {
-	for ; ; l.at++ {
+// white skips white space and folding. A folded line of white space alone is
+// obsolete (RFC 5322 s. 4.2), and for some readers the end of the header.
+func (l *lexer) white() error {
+	l.spaced = false
+	for folded := false; ; l.at++ {
 		switch l.peek() {
 		case ' ', '\t':
 		case '\r', '\n':
-			if !l.fold() {
+			if folded || !l.fold() {
 				return ErrSyntax
 			}
-		case '(':
-			if err := l.readComment(); err != nil {
-				return err
-			}
+			folded = true
 		default:
-			return nil
+			return ambiguousIf(folded && l.at == len(l.s))
 		}
 		l.spaced = true
 	}
@@ -84,46 +69,55 @@ func (l *lexer) fold() bool {
 	return true
 }
 
-// readComment moves to the ")" that closes a comment and keeps its text.
-func (l *lexer) readComment() error {
-	l.note("")
-	start, depth := l.at, 0
-	for ; l.at < len(l.s); l.at++ {
+// readComment moves behind a comment (RFC 5322 s. 3.2.2) and keeps its text. An
+// address or an encoded-word in it is refused: some readers show it as the
+// author, and some take it for one. plain: it holds nothing to be taken
+// differently.
+func (l *lexer) readComment() (plain bool, err error) {
+	if len(l.comment) > 0 {
+		l.comment = append(l.comment, ' ')
+	}
+	text := len(l.comment)
+	plain = true
+	for depth := 0; l.at < len(l.s); l.at++ {
 		c := l.s[l.at]
 		switch c {
 		case '(':
 			if depth++; depth > maxComments {
-				return ErrAmbiguous
+				return false, ErrAmbiguous
 			}
 			if depth == 1 {
 				continue
 			}
+			plain = false
 		case ')':
 			if depth--; depth == 0 {
-				return ambiguousIf(l.endsWord(start))
+				l.at++
+				return plain && len(l.comment) > text, ambiguousIf(hidesAddress(string(l.comment[text:])))
 			}
 		case '\r', '\n':
 			if !l.fold() {
-				return ErrSyntax
+				return false, ErrSyntax
 			}
+			plain = false
 			continue
 		case '\\':
 			if !l.escape() {
-				return ErrSyntax
+				return false, ErrSyntax
 			}
-			c = l.s[l.at]
+			plain, c = false, l.s[l.at]
+		case '"', ',', ';', ':', '\t':
+			plain = false
 		}
 		l.comment = append(l.comment, c)
 	}
-	return ErrAmbiguous
+	return false, ErrAmbiguous
 }
 
-// note adds text to the comments, after a space where there are any.
-func (l *lexer) note(text string) {
-	if len(l.comment) > 0 {
-		l.comment = append(l.comment, ' ')
-	}
-	l.comment = append(l.comment, text...)
+// hidesAddress reports whether some reader could take a part of text for an
+// address.
+func hidesAddress(text string) bool {
+	return strings.ContainsAny(text, atSigns+"<>") || strings.Contains(text, "=?") || strings.Contains(text, "?=")
 }
 
 // escape moves from "\" to the character after it, which is no line end.
@@ -133,59 +127,59 @@ func (l *lexer) escape() bool {
 	return c != end && c != '\r' && c != '\n'
 }
 
-// word reads an atom or a quoted-string.
-func (l *lexer) word() (word, error) {
-	w := word{spaced: l.spaced}
-	l.spaced = false
-	var err error
+// run reads up to white space or one of the specials that mean something in a
+// list. atoms: it holds nothing but atoms and dots.
+func (l *lexer) run() (text string, atoms bool) {
 	start := l.at
-	if w.quoted = l.peek() == '"'; w.quoted {
-		if w.text, err = l.quotedString(); err == nil {
-			err = ambiguousIf(l.endsWord(start))
+	atoms = true
+	for ; l.at < len(l.s); l.at++ {
+		switch c := l.s[l.at]; {
+		case mail.IsAtext(c), c == '.':
+		case c == '[', c == ']':
+			atoms = false
+		default:
+			return l.s[start:l.at], atoms
 		}
-	} else if w.text = l.run(); w.text == "" {
-		err = ErrAmbiguous
 	}
-	l.open = opensWord(w.text) || l.open && !l.endsWord(start)
-	return w, err
+	return l.s[start:], atoms
 }
 
-// endsWord reports whether an open encoded-word may end between start and at.
-func (l *lexer) endsWord(start int) bool {
-	return l.open && strings.Contains(l.s[start:l.at], "?=")
-}
-
-// opensWord reports whether an encoded-word begins in text and does not end
-// there: =?charset?encoding?text?= (RFC 2047 s. 2).
-func opensWord(text string) bool {
-	for {
-		_, rest, ok := strings.Cut(text, "=?")
-		if !ok {
-			return false
-		}
-		for _, part := range [...]string{"?", "?", "?="} {
-			if _, rest, ok = strings.Cut(rest, part); !ok {
-				return true
-			}
-		}
-		text = rest
+// encodedWord returns the encoded-word that s begins with, or "": "=?charset?",
+// "b?" or "q?", its text and "?=". atoms: it is an atom, as RFC 2047 s. 5 asks for
+// in a name; programs leave blanks, commas and parentheses in it, too.
+func encodedWord(s string) (w string, atoms bool) {
+	rest, ok := strings.CutPrefix(s, "=?")
+	if !ok {
+		return "", false
 	}
-}
-
-// run reads atoms and dots without anything between them; "" where none is.
-func (l *lexer) run() string {
-	start := l.at
-	for l.at < len(l.s) && (l.s[l.at] == '.' || mail.IsAtext(l.s[l.at])) {
-		l.at++
+	charset, rest, _ := strings.Cut(rest, "?")
+	if charset == "" || len(rest) < 2 || strings.IndexByte("bBqQ", rest[0]) < 0 || rest[1] != '?' {
+		return "", false
 	}
-	return l.s[start:l.at]
+	text, _, ok := strings.Cut(rest[2:], "?=")
+	if !ok || strings.IndexByte(text, '?') >= 0 {
+		return "", false
+	}
+	w = s[:len("=?")+len(charset)+len("?q?")+len(text)+len("?=")]
+	atoms = true
+	for i := range len(w) {
+		switch c := w[i]; {
+		case c < 0x80 && mail.IsAtext(c), c == '.':
+		case strings.IndexByte(" ,;:[]()", c) >= 0:
+			atoms = false
+		default:
+			return "", false
+		}
+	}
+	return w, atoms
 }
 
 // quotedString reads RFC 5322 s. 3.2.4: folding is taken out, the white space
-// after it is part of the text.
-func (l *lexer) quotedString() (string, error) {
+// after it is part of the text. plain: every reader takes it alike.
+func (l *lexer) quotedString() (text string, plain bool, err error) {
 	l.at++
 	start := l.at
+	plain = true
 	var b strings.Builder // in use once the text differs from what is written
 	for ; l.at < len(l.s); l.at++ {
 		switch l.s[l.at] {
@@ -196,22 +190,24 @@ func (l *lexer) quotedString() (string, error) {
 				b.WriteString(text)
 				text = b.String()
 			}
-			return text, nil
+			return text, plain && text != "" && utf8.ValidString(text), nil
+		case '\t':
+			plain = false
 		case '\r', '\n':
 			b.WriteString(l.s[start:l.at])
 			if !l.fold() {
-				return "", ErrSyntax
+				return "", false, ErrSyntax
 			}
-			start = l.at + 1
+			start, plain = l.at+1, false
 		case '\\':
 			b.WriteString(l.s[start:l.at])
 			if !l.escape() {
-				return "", ErrSyntax
+				return "", false, ErrSyntax
 			}
-			start = l.at
+			start, plain = l.at, false
 		}
 	}
-	return "", ErrAmbiguous
+	return "", false, ErrAmbiguous
 }
 
 // bracketed reads from "[" to "]", or to the end where that is missing.
@@ -223,48 +219,4 @@ func (l *lexer) bracketed() string {
 		l.at = len(l.s)
 	}
 	return l.s[start:l.at]
-}
-
-// decodeWords decodes encoded-words (RFC 2047), in quoted strings too, since
-// many readers do. What cannot be decoded stays as it is. The result is UTF-8
-// without controls.
-func decodeWords(s string) string {
-	if strings.Contains(s, "=?") {
-		d := mime.WordDecoder{CharsetReader: octets}
-		if decoded, err := d.DecodeHeader(s); err == nil {
-			s = decoded
-		}
-	}
-	if printable(s) {
-		return s
-	}
-	return strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) {
-			return -1
-		}
-		return r
-	}, strings.ToValidUTF8(s, "\uFFFD"))
-}
-
-func printable(s string) bool {
-	for i := range len(s) {
-		if s[i] < ' ' || s[i] >= 0x7f {
-			return false
-		}
-	}
-	return true
-}
-
-// octets reads a charset that we do not know as if it were Latin-1: what is
-// ASCII in it, such as an address, is found in the result.
-func octets(_ string, in io.Reader) (io.Reader, error) {
-	b, err := io.ReadAll(in)
-	if err != nil {
-		return nil, err
-	}
-	out := make([]byte, 0, len(b))
-	for _, c := range b {
-		out = utf8.AppendRune(out, rune(c))
-	}
-	return strings.NewReader(string(out)), nil
 }

@@ -91,7 +91,11 @@ func explainEvent(e *mail.Event) string {
 	line("transaction", "%s, begun %s, %s long", e.ID, e.Time.Local().Format(time.DateTime+".000"), e.Duration.Round(time.Millisecond))
 	line("client", "%s from [%s] on listener %s, as %q%s%s", cmp.Or(e.Client, "none"), e.ClientIP, e.Listener, e.Helo,
 		prefixed(", user ", e.User), prefixed(", ", e.TLS))
-	line("from", "<%s>%s", strings.Trim(e.From, "<>"), prefixed(", header From ", strings.Join(e.Authors, ", ")))
+	author := prefixed(", header From ", strings.Join(e.Authors, ", "))
+	if e.FromRewritten {
+		author += " (written anew in plain form)"
+	}
+	line("from", "<%s>%s", strings.Trim(e.From, "<>"), author)
 	if e.MessageID != "" || e.Size > 0 {
 		line("message", "%d octets%s", e.Size, prefixed(", Message-ID ", e.MessageID))
 	}
