@@ -202,8 +202,15 @@ func (p *Preflight) dmarc(ctx context.Context, d DomainIdentity) {
 		f.Seen = fmt.Sprintf("%s at _dmarc.%s", record.text, record.domain)
 		dkim := p.dkimAligned(ctx, d, &w, record)
 		p.judgeDMARC(&f, d, policy, dkim, p.spfAligned(d))
-		w.passedOver(&f, policy)
+		if over, ok := w.passedOver(record, policy); ok && p.tellOnce(over.Key()) {
+			p.addDMARC(ctx, over)
+		}
 	}
+	p.addDMARC(ctx, f)
+}
+
+// addDMARC adds a finding with a remark on a CNAME where its record would stand.
+func (p *Preflight) addDMARC(ctx context.Context, f Finding) {
 	if f.Record != "" {
 		f.Change += inPlaceOf(f.Record, p.resolver.ask(ctx, strings.Fields(f.Record)[0], dns.TypeTXT))
 	}

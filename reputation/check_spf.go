@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"strconv"
 	"strings"
 
 	"blitiri.com.ar/go/spf"
@@ -50,7 +51,7 @@ func (r *Resolver) evaluateSPF(ctx context.Context, q spfQuestion) spfVerdict {
 	case v.result == spf.None || errors.Is(v.err, spf.ErrMultipleRecords):
 		v.mechanism = ""
 	case errors.As(v.err, &syntax):
-		v.mechanism = printable(syntax.term)
+		v.mechanism = strconv.Quote(printable(syntax.term))
 	case v.result == spf.Neutral && v.err == nil:
 		v.mechanism = "the end of the record"
 	}

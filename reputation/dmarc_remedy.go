@@ -36,20 +36,24 @@ func (w *walked) noPolicy(f *Finding, d DomainIdentity, record *policyRecord) {
 	}
 }
 
-// passedOver tells of records on the way that count as none, while one above
-// them holds. Receivers that go by RFC 7489 may then see no policy at all.
-func (w *walked) passedOver(f *Finding, policy string) {
-	if f.Status != Pass || w.several == nil && w.spoilt == nil {
-		return
+// passedOver is a finding of its own on records on the way that count as none,
+// while one above them holds; ok is false when there are none. Receivers that go
+// by RFC 7489 may then see no policy at all.
+func (w *walked) passedOver(record *policyRecord, policy string) (f Finding, ok bool) {
+	f = Finding{Check: "dmarc", Status: Warn, Rule: "RFC 9989 s. 4.10"}
+	switch {
+	case w.several != nil:
+		f.Subject = "_dmarc." + w.several[0].domain
+		w.tellSeveral(&f)
+	case w.spoilt != nil:
+		f.Subject = "_dmarc." + w.spoilt[0].domain
+		w.tellSpoilt(&f)
+	default:
+		return f, false
 	}
-	seen := f.Seen
-	if f.Status = Warn; w.several != nil {
-		w.tellSeveral(f)
-	} else {
-		w.tellSpoilt(f)
-	}
-	f.Seen += "; so p=" + policy + " holds by " + seen
-	f.Rule = "RFC 9989 s. 4.10"
+	f.Asked = "TXT " + f.Subject
+	f.Seen += fmt.Sprintf("; that of %s holds, with p=%s", record.domain, policy)
+	return f, true
 }
 
 func (w *walked) tellSeveral(f *Finding) {

@@ -20,6 +20,7 @@ type Preflight struct {
 	findings []Finding
 	keys     map[string]KeyState // by "domain/selector"
 	spf      map[string]Finding  // by "domain address"
+	told     map[string]bool     // keys of findings that several checks may make
 }
 
 // maxChecks is how many checks run side by side.
@@ -35,7 +36,7 @@ type Report struct {
 // Check runs all checks on an identity. It takes as long as a few DNS questions
 // one after the other; what is not answered by the end of ctx is unknown.
 func Check(ctx context.Context, r *Resolver, id Identity, now func() time.Time) Report {
-	p := &Preflight{resolver: r, now: now, id: id, keys: map[string]KeyState{}, spf: map[string]Finding{}}
+	p := &Preflight{resolver: r, now: now, id: id, keys: map[string]KeyState{}, spf: map[string]Finding{}, told: map[string]bool{}}
 	r.probe(ctx)
 	p.resolverFinding()
 	p.all(ctx, p.first())
@@ -133,6 +134,18 @@ func (p *Preflight) all(ctx context.Context, cs []check) {
 		})
 	}
 	wg.Wait()
+}
+
+// tellOnce reports whether nobody has told the finding of this key: several
+// domains may lie below one broken record.
+func (p *Preflight) tellOnce(key string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.told[key] {
+		return false
+	}
+	p.told[key] = true
+	return true
 }
 
 func (p *Preflight) add(f Finding) {

@@ -51,7 +51,7 @@ func inPlaceOf(record string, a answer) string {
 	if record == "" || len(a.aliases) == 0 {
 		return ""
 	}
-	return "; the name is a CNAME to " + printable(a.name) + ": put the record there, or in place of the CNAME"
+	return "; the name is a CNAME to " + printable(a.name) + ": put the record there, or replace the CNAME by this record and the others that the name needs"
 }
 
 // txtRecord is a TXT record in zone-file form, its value in strings of at most

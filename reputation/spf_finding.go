@@ -188,7 +188,7 @@ func (v *spfVerdict) permError(f *Finding, domain string, records []string) (cha
 	f.Rule = "RFC 7208 s. 4.6"
 	switch {
 	case errors.As(v.err, &syntax) && sameName(syntax.domain, domain):
-		return fmt.Sprintf("mend the record: %q %s, so receivers read none of it", printable(syntax.term), syntax.problem)
+		return fmt.Sprintf("mend the record, of which receivers read nothing: %q %s", printable(syntax.term), syntax.problem)
 	case errors.As(v.err, &syntax):
 		return fmt.Sprintf("have the record of %s mended, or leave it out: %q %s", printable(syntax.domain), printable(syntax.term), syntax.problem)
 	case errors.Is(v.err, spf.ErrMultipleRecords) && len(records) > 1:

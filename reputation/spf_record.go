@@ -37,11 +37,7 @@ type spfSyntaxError struct {
 }
 
 func (e *spfSyntaxError) Error() string {
-	text := fmt.Sprintf("%q: %s", clip(e.term, 60), e.problem)
-	if e.domain != "" {
-		text += " in the record of " + e.domain
-	}
-	return text
+	return fmt.Sprintf("%q %s", clip(e.term, 60), e.problem)
 }
 
 // parseSPF reads a whole record, as receivers must before they evaluate any of

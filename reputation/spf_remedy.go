@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 
 	"blitiri.com.ar/go/spf"
@@ -14,20 +15,33 @@ import (
 // spfRemedy is the SPF record to publish: what stands there, with our addresses
 // in front.
 type spfRemedy struct {
-	record string // in zone-file form; "" where none can be offered
-	// without says what was left out of the old record and why.
-	without []string
+	record  string // in zone-file form; "" where none can be offered
+	without []leftOut
 	// blocked says why none can be offered; "" where one is.
 	blocked string
 }
 
+// leftOut is a term of the old record that the new one has not.
+type leftOut struct{ term, why string }
+
 // advice is a Change with what is to be known about the record.
 func (m *spfRemedy) advice(change string) string {
-	if m.blocked != "" {
-		return change + "; no record is offered here: " + m.blocked
+	var out []string
+	for _, w := range m.without {
+		if !strings.Contains(change, w.why) || !strings.Contains(change, w.term) {
+			out = append(out, w.term+", which "+w.why)
+		} else {
+			out = append(out, w.term)
+		}
 	}
-	if len(m.without) > 0 {
-		change += "; the record below leaves out " + strings.Join(m.without, ", ")
+	switch {
+	case len(out) > 0 && m.blocked != "":
+		change += "; take out " + strings.Join(out, "; ")
+	case len(out) > 0:
+		change += ". The record below leaves out " + strings.Join(out, "; ")
+	}
+	if m.blocked != "" {
+		change += ". No record is offered here: " + m.blocked
 	}
 	return change
 }
@@ -97,7 +111,7 @@ func (m *spfRemedy) keep(records []string, ours []netip.Addr) (terms, end []spfT
 	for _, record := range records {
 		read, bad := parseSPF(record)
 		for _, b := range bad {
-			m.without = append(m.without, fmt.Sprintf("%q, which %s", printable(b.term), b.problem))
+			m.without = append(m.without, leftOut{strconv.Quote(printable(b.term)), b.problem})
 		}
 		ended := slices.IndexFunc(read, func(t spfTerm) bool { return t.name == "all" })
 		for i, t := range read {
@@ -137,7 +151,7 @@ func (m *spfRemedy) strictest(all []spfTerm) spfTerm {
 	if t.qualifier != '+' {
 		return t
 	}
-	m.without = append(m.without, t.text+", which lets everybody send")
+	m.without = append(m.without, leftOut{t.text, "lets everybody send"})
 	return spfTerm{text: "~all", qualifier: '~', name: "all"}
 }
 
@@ -168,7 +182,7 @@ func (m *spfRemedy) leaveOut(ctx context.Context, walk *spfWalk, domain string, 
 		c := walk.cost(ctx, t, domain, []string{domain})
 		switch {
 		case c.problem != "" && !c.deep:
-			m.without = append(m.without, t.text+", which "+c.problem)
+			m.without = append(m.without, leftOut{t.text, c.problem})
 			continue
 		case c.problem != "":
 			m.blocked = fmt.Sprintf("%s %s; have that mended first", t.text, c.problem)
@@ -182,7 +196,7 @@ func (m *spfRemedy) leaveOut(ctx context.Context, walk *spfWalk, domain string, 
 	}
 	if walk.voids > maxSPFVoid {
 		for _, t := range void {
-			m.without = append(m.without, t.text+", whose name does not exist")
+			m.without = append(m.without, leftOut{t.text, "names what does not exist"})
 		}
 		kept = slices.DeleteFunc(kept, func(t spfTerm) bool { return slices.Contains(void, t) })
 		total -= len(void)

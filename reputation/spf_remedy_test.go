@@ -51,7 +51,7 @@ func TestSPFRemedyKeepsWhatIsThere(t *testing.T) {
 		{"an include that cannot be read", []string{"v=spf1 include:broken.example mx -all"}, front + "mx -all", "ipv4:1.2.3.4"},
 		{"a loop of two", []string{"v=spf1 include:loop.example mx -all"}, "", "leads to include:d.example, which leads back"},
 		{"a fault two records away", []string{"v=spf1 include:deep.example mx -all"}, "", "have that mended first"},
-		{"three names without an answer", []string{"v=spf1 a:v1.example a:v2.example a:v3.example a:v4.example -all"}, front + "a:v3.example -all", "a:v4.example, whose name does not exist"},
+		{"three names without an answer", []string{"v=spf1 a:v1.example a:v2.example a:v3.example a:v4.example -all"}, front + "a:v3.example -all", "a:v4.example, which names what does not exist"},
 		{"two names without an answer", []string{"v=spf1 a:v1.example a:v2.example -all"}, front + "a:v1.example a:v2.example -all", ""},
 		{"more than ten look-ups", []string{"v=spf1 include:six.example include:seven.example -all"}, "", "include:six.example 6, include:seven.example 7"},
 		{"eleven MX", []string{"v=spf1 mx:many.example a -all"}, front + "a -all", "names 11 MX"},
@@ -113,7 +113,7 @@ func TestSPFOfRealSenders(t *testing.T) {
 		{"the name of the address", "p.example", nil, false, Warn, "pass", "%{p}"},
 		{"the domain and the address", "o.example", nil, false, Pass, "pass", ""},
 		{"a macro behind our address", "late.example", nil, true, Pass, "pass", ""},
-		{"a fault behind our address", "bad.example", nil, true, Fail, "permerror", `"ipv4:198.51.100.1" is neither a mechanism nor a modifier, so receivers read none of it`},
+		{"a fault behind our address", "bad.example", nil, true, Fail, "permerror", `of which receivers read nothing: "ipv4:198.51.100.1" is neither a mechanism nor a modifier. The record below leaves out "ipv4:198.51.100.1"`},
 		{"a fault behind our address in an include", "incbad.example", nil, true, Fail, "permerror", "have the record of bad.example mended"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
