@@ -226,7 +226,8 @@ type Expectation struct {
 	Mode Mode `toml:"mode"`
 	// Expected are volumes in recipients that are normal, as "500/1h"; the
 	// window is 1h or 24h. They stand in for the record where they are above
-	// it. Blank: the record alone.
+	// it. Without one over 1h, what is expected over 24h may come within an
+	// hour. Blank: the record alone.
 	Expected []Pace `toml:"expected"`
 	// Days are those on which expected holds: "mon" ... "sun". Blank: all.
 	Days []Day `toml:"days"`

@@ -139,18 +139,18 @@ func (r *rules) floor(sc scope, name string, now time.Time) *table {
 	if len(e.Expected) == 0 || !e.holds(now.In(r.place)) {
 		return nil
 	}
-	t := new(table)
+	var hourly, daily float32
 	for _, p := range e.Expected {
-		n := float32(p.Recipients)
-		for _, k := range [...]int{sent, fresh} {
-			if p.Window == time.Hour {
-				t[k][hour] = max(t[k][hour], n)
-			}
-			t[k][day] = max(t[k][day], n)
-			t[k][leaky] = max(t[k][leaky], n*leakTime/daySeconds)
+		if p.Window == time.Hour {
+			hourly = max(hourly, float32(p.Recipients))
 		}
+		daily = max(daily, float32(p.Recipients))
 	}
-	return t
+	if hourly == 0 {
+		hourly = daily // nothing said that it would be spread over the day
+	}
+	expected := [windows]float32{hour: hourly, day: daily, leaky: daily * leakTime / daySeconds}
+	return &table{sent: expected, fresh: expected}
 }
 
 func (e *Expectation) holds(at time.Time) bool {

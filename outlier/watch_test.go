@@ -292,6 +292,8 @@ func TestExpectedVolumePasses(t *testing.T) {
 		{"far beyond", Expectation{Expected: hundred}, 5000, false},
 		{"on its day", Expectation{Expected: hundred, Days: []Day{Day(time.Monday)}}, 500, true},
 		{"on another day", Expectation{Expected: hundred, Days: []Day{Day(time.Tuesday)}}, 500, false},
+		{"over 24 h, within one", Expectation{Expected: []Pace{{700, 24 * time.Hour}}}, 700, true},
+		{"over 24 h, with a bound for the hour", Expectation{Expected: []Pace{{700, 24 * time.Hour}, {50, time.Hour}}}, 700, false},
 		{"in its hours", Expectation{Expected: hundred, Hours: Hours{9, 11}}, 500, true},
 		{"in other hours", Expectation{Expected: hundred, Hours: Hours{11, 9}}, 500, false},
 	} {
