@@ -32,6 +32,10 @@ const (
 	Other           Class = "other"                    // everything else, and what no rule knows
 )
 
+// Credentials is the class of a fault, not of a reply to the mail: the upstream
+// does not take our user name and password.
+const Credentials Class = "credentials"
+
 // Listed reports whether a reply of this class says that we, or a part of the
 // message, are on a list.
 func (c Class) Listed() bool {

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"strconv"
 	"strings"
 	"time"
 
@@ -20,7 +21,7 @@ const maxAddresses = 8
 
 var (
 	errHandshake = errors.New("TLS handshake")
-	errLogin     = errors.New("credentials refused")
+	errLogin     = fmt.Errorf("%w for good", ErrCredentials)
 	errLocked    = errors.New("not asked again")
 )
 
@@ -244,8 +245,8 @@ func (c *conn) handshake(ctx context.Context) error {
 	return nil
 }
 
-// login authenticates. Its errors quote nothing that the host wrote: it might
-// repeat what it was sent.
+// login authenticates. What its errors quote of the host's replies has no part
+// of the password: it might repeat what it was sent.
 func (c *conn) login(ctx context.Context) error {
 	cfg := c.h.cfg
 	if cfg.Username == "" {
@@ -271,11 +272,43 @@ func (c *conn) login(ctx context.Context) error {
 	case err != nil:
 		return fmt.Errorf("AUTH: %w", err)
 	case r.Permanent():
-		return fmt.Errorf("AUTH as %q: %w: %d %s", cfg.Username, errLogin, r.Code, r.Status)
+		return fmt.Errorf("AUTH as %q: %w: %s", cfg.Username, errLogin, cfg.quoteLogin(&r))
+	case r.Temporary() && r.Code != 421:
+		return fmt.Errorf("AUTH as %q: %w: %s", cfg.Username, ErrCredentials, cfg.quoteLogin(&r))
 	case r.Code != 235:
 		return fmt.Errorf("AUTH as %q: host replied %d %s", cfg.Username, r.Code, r.Status)
 	}
 	return nil
+}
+
+// quoteLogin quotes a reply to AUTH, without its text where that holds a part of
+// the secret that AUTH has sent, as it stands or encoded.
+func (c *Config) quoteLogin(r *mail.Reply) string {
+	const maxQuoted = 300
+	quoted := *r
+	for _, secret := range []string{c.Password, b64(c.Password), b64("\x00" + c.Username + "\x00" + c.Password)} {
+		if sharesText(r.Text, secret) {
+			quoted.Text = "(text left out: it repeats what was sent)"
+		}
+	}
+	text := quoted.String()
+	return strconv.QuoteToASCII(text[:min(len(text), maxQuoted)])
+}
+
+// sharesText reports whether a part of secret that is too long to be there by
+// chance, or all of a short one, stands in text, whatever the case and the white
+// space.
+func sharesText(text, secret string) bool {
+	const part = 6
+	text = strings.ToLower(strings.Join(strings.Fields(text), ""))
+	secret = strings.ToLower(strings.Join(strings.Fields(secret), ""))
+	n := min(part, len(secret))
+	for i := 0; n > 0 && i+n <= len(secret); i++ {
+		if strings.Contains(text, secret[i:i+n]) {
+			return true
+		}
+	}
+	return false
 }
 
 func (c *conn) loginSteps(ctx context.Context, steps ...string) (r mail.Reply, err error) {

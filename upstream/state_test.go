@@ -87,13 +87,13 @@ func TestDownHostIsProbedWithoutMail(t *testing.T) {
 			t.Parallel()
 			f := tc.fault
 			f.Times = 2 // the mail's try and the first probe
-			opt := smtptest.Options{Offer: []string{"STARTTLS", "AUTH PLAIN"}, Users: map[string]string{"u": "p"}}
+			opt := smtptest.Options{Offer: []string{"STARTTLS", "AUTH PLAIN"}, Users: map[string]string{"u": "secret"}}
 			if !tc.refuse {
 				opt.Faults = []smtptest.Fault{f}
 			}
 			s := smtptest.Start(t, opt)
 			cfg := testConfig(s.Addr())
-			cfg.TLS, cfg.Username, cfg.Password, cfg.RetryAfter = EncryptRequired, "u", "p", time.Nanosecond
+			cfg.TLS, cfg.Username, cfg.Password, cfg.RetryAfter = EncryptRequired, "u", "secret", time.Nanosecond
 			u, l := logged(t, cfg, 20*time.Millisecond)
 			s.Refuse(tc.refuse)
 			if r := deliver(t, u, "b@b.example"); r.err == nil {

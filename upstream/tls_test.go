@@ -258,6 +258,28 @@ func TestRefusedCredentialsAreNotTriedWithEveryMail(t *testing.T) {
 	}
 }
 
+// The operator reads what the provider says of our credentials, and that it is
+// they that are refused.
+func TestRefusedCredentialsAreNamedWithTheReply(t *testing.T) {
+	for reply, want := range map[string]string{
+		"535 5.7.8 Username and token not accepted": "credentials refused for good: \"535 5.7.8 Username and token not accepted\"",
+		"534 5.7.9 application key needed":          "credentials refused for good: \"534 5.7.9 application key needed\"",
+		"454 4.7.0 authentication away":             "credentials refused: \"454 4.7.0 authentication away\"",
+		"535 5.7.8 no \x1b[2J":                      "credentials refused for good: \"535 5.7.8 no ?[2J\"",
+		"535 5.7.8 PÄSSWORD":                        "credentials refused for good: \"535 5.7.8 (text left out: it repeats what was sent)\"",
+		"421 4.3.2 closing":                         "host replied 421",
+	} {
+		opt := smtptest.Options{Offer: []string{"STARTTLS"}, TLSOffer: []string{"AUTH PLAIN"}, Users: map[string]string{authUser: authSecret},
+			Faults: []smtptest.Fault{{Stage: smtptest.Auth, Reply: reply}}}
+		u, _ := startVerified(t, opt, withCredentials)
+		r := deliver(t, u, "b@b.example")
+		if r.err == nil || !strings.Contains(r.err.Error(), want) || errors.Is(r.err, ErrCredentials) != !strings.HasPrefix(reply, "421") {
+			t.Errorf("%s: %v, want %s", reply, r.err, want)
+		}
+		secrets(t, r.err)
+	}
+}
+
 func TestCredentialsNeverTravelInPlainText(t *testing.T) {
 	// Check refuses this configuration; New with it must not send the password either.
 	u, s := start(t, smtptest.Options{Offer: []string{"AUTH PLAIN LOGIN"}, Users: map[string]string{authUser: authSecret}}, withCredentials)

@@ -32,6 +32,9 @@ var (
 	// ErrSource: the stream's source address cannot be used. No other was tried
 	// in its place.
 	ErrSource = errors.New("source address cannot be used")
+	// ErrCredentials: the host does not take our user name and password. The
+	// error's text quotes its reply.
+	ErrCredentials = errors.New("credentials refused")
 	// ErrClosed: the upstream is closed.
 	ErrClosed = errors.New("upstream is closed")
 
