@@ -1,6 +1,10 @@
 package mail
 
-import "time"
+import (
+	"slices"
+	"strconv"
+	"time"
+)
 
 // Outcomes of a transaction.
 const (
@@ -32,18 +36,26 @@ type Event struct {
 
 	MessageID string           `json:"message_id,omitempty"`
 	To        []RecipientEvent `json:"to"`
-	Size      int64            `json:"size"`     // octets as the client sent them; declared when no body came
-	Stage     string           `json:"stage"`    // connect, auth, mail, rcpt, data, header, sign, forward
-	Outcome   string           `json:"outcome"`  // Relayed, Rejected, Deferred, Aborted
-	Code      int              `json:"code"`     // of the reply that the client got; 0 when it got none
-	Status    string           `json:"status"`   // enhanced status code of that reply
-	Rule      string           `json:"rule"`     // what decided: "limit sender", "senders", "upstream"
-	Upstream  string           `json:"upstream"` // name in the configuration; "" when none was asked
-	Host      string           `json:"host,omitempty"`
-	SourceIP  string           `json:"source_ip,omitempty"`
-	Reply     string           `json:"reply"` // the upstream's last reply, else ours
-	Signed    []string         `json:"signed,omitempty"`
-	Limits    []LimitEvent     `json:"limits,omitempty"`
+	Size      int64            `json:"size"`    // octets as the client sent them; declared when no body came
+	Stage     string           `json:"stage"`   // connect, auth, mail, rcpt, data, header, sign, forward
+	Outcome   string           `json:"outcome"` // Relayed, Rejected, Deferred, Aborted
+	// Code is that of the reply that decided: the last one, or where all
+	// recipients were refused the first temporary refusal, else the first one,
+	// whatever DATA was then told. 0 when the client got none.
+	Code     int    `json:"code"`
+	Status   string `json:"status"`   // enhanced status code of that reply
+	Rule     string `json:"rule"`     // what decided: "limit sender", "store", "senders", "upstream"
+	Upstream string `json:"upstream"` // name in the configuration; "" when none was asked
+	Host     string `json:"host,omitempty"`
+	SourceIP string `json:"source_ip,omitempty"`
+	// Reply is the reply that decided, as the upstream gave it, else ours; of a
+	// message that its client has left the upstream's last one.
+	Reply string `json:"reply"`
+	// Class is that of the upstream's refusal that decided, see upstream.Class;
+	// "" where that was not the upstream's.
+	Class  string       `json:"class,omitempty"`
+	Signed []string     `json:"signed,omitempty"`
+	Limits []LimitEvent `json:"limits,omitempty"`
 	// Shadow lists the rules that would have refused the message but are only
 	// being watched.
 	Shadow []string `json:"shadow,omitempty"`
@@ -58,7 +70,47 @@ type RecipientEvent struct {
 	Status  string `json:"status"`
 	Rule    string `json:"rule"`
 	Reply   string `json:"reply,omitempty"` // text of the upstream's reply, where it gave one
-	Class   string `json:"class,omitempty"` // of the upstream's refusal, see upstream.Classify
+	Class   string `json:"class,omitempty"` // of the upstream's refusal, see upstream.Class
+}
+
+// Refusal is a kind of refusal with the number of recipients that got it.
+type Refusal struct {
+	Code   int
+	Status string
+	Rule   string
+	Class  string
+	Count  int
+}
+
+// Refusals counts the recipients that were refused, for good or for now, by
+// kind, in the order in which the kinds first came.
+func (e *Event) Refusals() (kinds []Refusal) {
+	for i := range e.To {
+		r := &e.To[i]
+		if r.Outcome != Rejected && r.Outcome != Deferred {
+			continue
+		}
+		kind := Refusal{Code: r.Code, Status: r.Status, Rule: r.Rule, Class: r.Class}
+		at := slices.IndexFunc(kinds, func(k Refusal) bool { k.Count = 0; return k == kind })
+		if at < 0 {
+			at, kinds = len(kinds), append(kinds, kind)
+		}
+		kinds[at].Count++
+	}
+	return kinds
+}
+
+// String is such as "3 by limit sender 450 4.7.1".
+func (k Refusal) String() string {
+	s := strconv.Itoa(k.Count) + " by " + k.Rule
+	if k.Class != "" {
+		s += "/" + k.Class
+	}
+	s += " " + strconv.Itoa(k.Code)
+	if k.Status != "" {
+		s += " " + k.Status
+	}
+	return s
 }
 
 // LimitEvent is one window of one limit as a transaction saw it.

@@ -4,32 +4,40 @@ import (
 	"time"
 
 	"postern/mail"
-	"postern/upstream"
 )
 
-// refuse ends a transaction that MAIL did not begin.
-func (t *transaction) refuse(stage, rule string, r *mail.Reply) {
-	t.failed(stage, rule, r)
+// ending is what decided about a transaction or about one of its recipients.
+type ending struct {
+	stage, rule string
+	reply       *mail.Reply // as the client gets it; nil: the client has left
+	said        *mail.Reply // as the upstream gave it; nil: reply is ours
+	class       string      // of the upstream's refusal
 }
 
-// failed ends the transaction with a reply of ours. What ends in a 4yz is given
-// back; a 5yz stays charged, since a bad list is itself a signal.
+// writeTo notes the end of one recipient.
+func (e *ending) writeTo(r *mail.RecipientEvent) {
+	r.Rule, r.Code, r.Status, r.Reply, r.Class = e.rule, 0, "", "", e.class
+	if e.reply != nil {
+		r.Code, r.Status = e.reply.Code, e.reply.Status
+	}
+	if e.said != nil {
+		r.Reply = e.reply.Text
+	}
+}
+
+// failed ends the transaction with a reply of ours.
 func (t *transaction) failed(stage, rule string, r *mail.Reply) *mail.Reply {
-	if r.Temporary() {
-		t.refund()
-	}
-	t.ev.Reply = r.String()
-	t.finish(stage, rule, outcomeOf(r), r, false)
-	return r
+	return t.ended(ending{stage: stage, rule: rule, reply: r})
 }
 
-// ended ends the transaction with the upstream's last reply.
-func (t *transaction) ended(r *mail.Reply) *mail.Reply {
-	if r.Temporary() {
+// ended ends the transaction and returns the reply of e. What ends in a 4yz is
+// given back; a 5yz stays charged, since a bad list is itself a signal.
+func (t *transaction) ended(e ending) *mail.Reply {
+	if e.reply.Temporary() {
 		t.refund()
 	}
-	t.finish(stageForward, "upstream", outcomeOf(r), r, true)
-	return r
+	t.finish(e, outcomeOf(e.reply))
+	return e.reply
 }
 
 // abort ends a transaction that the client has left. It stays charged, except
@@ -40,15 +48,18 @@ func (t *transaction) abort() {
 		t.chunked.close()
 		t.ev.Size = t.chunked.size
 	}
-	if len(t.accepted) == 0 && t.refusal != nil {
-		t.finish(stageRcpt, t.refusedBy, outcomeOf(t.refusal), t.refusal, false)
+	if t.allRefused() {
+		t.finish(t.refused, outcomeOf(t.refused.reply))
 		return
 	}
 	if t.s.isStopping() {
 		t.refund()
 	}
-	t.finish(t.stage, "client", mail.Aborted, nil, false)
+	t.finish(ending{stage: t.stage, rule: "client"}, mail.Aborted)
 }
+
+// allRefused reports whether there were recipients and all of them were refused.
+func (t *transaction) allRefused() bool { return len(t.accepted) == 0 && t.refused.reply != nil }
 
 // refund gives back the charges of the recipients that were to get the message;
 // one that ended in a 5yz stays charged.
@@ -73,27 +84,25 @@ func outcomeOf(r *mail.Reply) string {
 	return mail.Rejected
 }
 
-// finish writes the event, gives everything back and tells the observers. r is
-// the last reply, theirs says that it is the upstream's own.
-func (t *transaction) finish(stage, rule, outcome string, r *mail.Reply, theirs bool) {
+// finish writes the event, gives everything back and tells the observers.
+func (t *transaction) finish(e ending, outcome string) {
 	if t.over { // a fault within what follows must not account twice
 		return
 	}
 	t.over = true
 	ev := &t.ev
-	ev.Stage, ev.Rule, ev.Outcome = stage, rule, outcome
+	ev.Stage, ev.Rule, ev.Outcome, ev.Class = e.stage, e.rule, outcome, e.class
 	ev.Duration = time.Since(t.began)
-	if r != nil {
-		ev.Code, ev.Status = r.Code, r.Status
+	if e.reply != nil {
+		ev.Code, ev.Status, ev.Reply = e.reply.Code, e.reply.Status, e.reply.String()
 	}
 	switch {
-	case ev.Reply != "": // ours
-	case t.last.Code != 0 && (r == nil || rule == "upstream"):
+	case e.said != nil:
+		ev.Reply = e.said.String()
+	case e.reply == nil && t.last.Code != 0:
 		ev.Reply = t.last.String()
-	case r != nil:
-		ev.Reply = r.String()
 	}
-	t.finishRecipients(rule, outcome, r, theirs)
+	t.finishRecipients(e, outcome)
 	if t.up != nil {
 		ev.Host, ev.SourceIP = t.up.Host(), t.s.source.of(t.up.SourceIP())
 		t.up.Close()
@@ -112,20 +121,11 @@ func (t *transaction) finish(stage, rule, outcome string, r *mail.Reply, theirs 
 
 // finishRecipients gives each recipient that was still open the end of the
 // transaction.
-func (t *transaction) finishRecipients(rule, outcome string, r *mail.Reply, theirs bool) {
+func (t *transaction) finishRecipients(e ending, outcome string) {
 	for _, a := range t.accepted {
-		e := &t.ev.To[a.index]
-		e.Outcome, e.Rule, e.Code, e.Status, e.Reply = outcome, rule, 0, "", ""
-		if r == nil {
-			continue
-		}
-		e.Code, e.Status = r.Code, r.Status
-		if theirs {
-			e.Reply = r.Text
-			if !r.Positive() {
-				e.Class = string(upstream.Classify("dot", r.String()).Class)
-			}
-		}
+		r := &t.ev.To[a.index]
+		r.Outcome = outcome
+		e.writeTo(r)
 	}
 	for i := range t.ev.To {
 		if t.ev.To[i].Outcome == "" {

@@ -20,14 +20,17 @@ func (t *transaction) ready() *mail.Reply {
 	switch {
 	case len(t.ev.To) == 0:
 		return replyRcptFirst()
-	case len(t.env.To) > 0 && t.lost != nil:
-		return t.failed(stageRcpt, "upstream", t.lost)
+	case len(t.env.To) > 0 && t.lost.reply != nil:
+		return t.ended(t.lost)
 	case len(t.env.To) > 0:
 		return nil
-	case t.refusal.Temporary():
-		return t.failed(stageRcpt, t.refusedBy, replyNoRecipientsNow())
 	}
-	return t.failed(stageRcpt, t.refusedBy, replyNoRecipients())
+	// What the client hears now says nothing; what decided is in the event.
+	t.ended(t.refused)
+	if t.refused.reply.Temporary() {
+		return replyNoRecipientsNow()
+	}
+	return replyNoRecipients()
 }
 
 // intake makes ready to take the message, from now on.
@@ -159,7 +162,7 @@ func (t *transaction) chargeBody(octets int64) (rule string, r *mail.Reply) {
 	ctx, cancel := context.WithTimeout(t.s.ctx, t.snap.Timeouts.Limiter)
 	defer cancel()
 	if v := t.account.Body(ctx, octets); !v.OK {
-		return "limit " + v.Limit, t.limitReply(&v)
+		return t.limitRefusal(&v)
 	}
 	return "", nil
 }
@@ -188,26 +191,28 @@ func (t *transaction) forward(in *intake) *mail.Reply {
 	defer cancel()
 	r, err := t.up.Send(ctx, content)
 	if err == nil {
-		err = ourFault([]mail.Reply{r})
+		err = ourFault(r)
 	}
 	if err != nil {
 		return t.failedForward(err)
 	}
-	t.final = t.passOn(&r)
-	return t.ended(&t.final)
+	e := t.passOn("dot", &r)
+	e.stage = stageForward
+	return t.ended(e)
 }
 
 func (t *transaction) failedForward(err error) *mail.Reply {
-	t.ev.Err = err.Error()
-	r := replyUpstreamDown()
+	e := t.upstreamFault(err)
+	e.stage = stageForward
 	switch {
 	case errors.Is(err, upstream.ErrUnknownOutcome):
-		r = replyUpstreamLost()
+		e.reply = replyUpstreamLost()
 	case errors.Is(err, upstream.ErrVerdictChanged):
-		r = replyVerdictChanged()
+		e.reply = replyVerdictChanged()
+	default:
+		e.reply = replyUpstreamDown()
 	}
-	t.s.srv.fault("upstream", err, "upstream", t.route.Name, "id", t.ev.ID)
-	return t.failed(stageForward, "upstream", r)
+	return t.ended(e)
 }
 
 // sign makes the DKIM-Signature fields for the header as it will leave. A

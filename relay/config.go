@@ -230,7 +230,8 @@ type SessionConfig struct {
 	// recipient whose message is relayed makes up for one. Default: 100.
 	RefusedRecipients int `toml:"refused_recipients"`
 	// IdleCommands in a row that lead to no mail (NOOP, RSET, VRFY, EHLO ...)
-	// before 421 4.7.0. Default: 100.
+	// before 421 4.7.0; MAIL that is refused and the RSET behind it are none.
+	// Default: 100.
 	IdleCommands int `toml:"idle_commands"`
 	// Errors (unknown commands, bad syntax, wrong order) before 421 4.7.0. Default: 20.
 	Errors int `toml:"errors"`

@@ -83,7 +83,7 @@ func (s *session) endData(t *transaction, in *intake, err error) error {
 // for.
 func (s *session) endTransaction(r *mail.Reply) error {
 	t := s.tx
-	s.tx = nil
+	s.tx, s.excused = nil, !r.Positive()
 	if r.Positive() {
 		s.idle = 0
 		// An MTA that keeps its connection for long and has a few bad addresses

@@ -70,6 +70,10 @@ func eventField(e *mail.Event, key string) (string, bool) {
 			all = append(all, r.Class)
 		}
 		return strings.Join(all, ","), true
+	case "class":
+		return e.Class, true
+	case "refused":
+		return refusalWords(e.Refusals()), true
 	case "authors":
 		return strings.Join(e.Authors, ","), true
 	case "signed":

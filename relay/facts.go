@@ -56,7 +56,7 @@ func (t *transaction) judgeAutomatic() (rule string, r *mail.Reply) {
 			if err != nil {
 				t.ev.Err = err.Error()
 				t.s.srv.fault("store", err, "id", t.ev.ID)
-				return rule, replyStoreFault()
+				return ruleStore, replyStoreFault()
 			}
 			if first {
 				continue
@@ -80,7 +80,7 @@ func (t *transaction) chargeReport() (rule string, r *mail.Reply) {
 	charge, v := t.account.Report(ctx)
 	t.reports = append(t.reports, charge)
 	if !v.OK {
-		return "limit " + v.Limit, t.limitReply(&v)
+		return t.limitRefusal(&v)
 	}
 	return "", nil
 }

@@ -27,14 +27,42 @@ func (o logObserver) Observe(e *mail.Event) {
 	if !o.log.Enabled(ctx, slog.LevelInfo) {
 		return
 	}
-	o.log.LogAttrs(ctx, slog.LevelInfo, "transaction",
+	attrs := [...]slog.Attr{
 		slog.String("id", e.ID), slog.String("client", e.Client), slog.String("client_ip", e.ClientIP),
 		slog.String("helo", e.Helo), slog.String("user", e.User), slog.String("stream", e.Stream),
 		slog.String("from", e.From), slog.String("to", recipientsOf(e)), slog.Int("to_count", len(e.To)),
 		slog.Int64("size", e.Size), slog.String("stage", e.Stage), slog.String("outcome", e.Outcome),
 		slog.Int("code", e.Code), slog.String("status", e.Status), slog.String("rule", e.Rule),
 		slog.String("upstream", e.Upstream), slog.String("reply", quoteControls(e.Reply)),
-		slog.Int64("ms", e.Duration.Milliseconds()))
+		slog.Int64("ms", e.Duration.Milliseconds()),
+	}
+	o.log.LogAttrs(ctx, slog.LevelInfo, "transaction", append(attrs[:], refusalAttrs(e)...)...)
+}
+
+// refusalAttrs are the fields that stand behind the others where somebody was
+// refused.
+func refusalAttrs(e *mail.Event) (attrs []slog.Attr) {
+	if e.Class != "" {
+		attrs = append(attrs, slog.String("class", e.Class))
+	}
+	if kinds := e.Refusals(); len(kinds) > 0 {
+		attrs = append(attrs, slog.String("refused", refusalWords(kinds)))
+	}
+	return attrs
+}
+
+// loggedRefusals is how many kinds of refusals a line names.
+const loggedRefusals = 5
+
+func refusalWords(kinds []mail.Refusal) string {
+	var words []string
+	for _, k := range kinds[:min(len(kinds), loggedRefusals)] {
+		words = append(words, k.String())
+	}
+	if len(kinds) > loggedRefusals {
+		words = append(words, "...")
+	}
+	return strings.Join(words, ", ")
 }
 
 func recipientsOf(e *mail.Event) string {

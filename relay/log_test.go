@@ -7,6 +7,7 @@ import (
 	"errors"
 	"log/slog"
 	"regexp"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -52,6 +53,22 @@ func TestLogLineHasItsFieldsInOrder(t *testing.T) {
 	}
 	if got := strings.Join(names, " "); got != "time level msg "+want {
 		t.Errorf("fields %s", got)
+	}
+}
+
+// Where recipients were refused the class of what decided and a count of each
+// kind stand behind the other fields.
+func TestLogLineCountsRefusals(t *testing.T) {
+	e := &mail.Event{ID: "x", Class: "no-such-user"}
+	for i := range 12 {
+		e.To = append(e.To, mail.RecipientEvent{Address: "b@dest.example", Outcome: mail.Rejected, Code: 550, Status: "5.1." + strconv.Itoa(i/2), Rule: "upstream", Class: "no-such-user"})
+	}
+	var b bytes.Buffer
+	NewLogObserver(slog.New(slog.NewTextHandler(&b, nil))).Observe(e)
+	const kind = " by upstream/no-such-user 550 5.1."
+	want := ` class=no-such-user refused="2` + kind + "0, 2" + kind + "1, 2" + kind + "2, 2" + kind + "3, 2" + kind + `4, ..."` + "\n"
+	if _, got, _ := strings.Cut(b.String(), " ms=0"); got != want {
+		t.Errorf("%q, want %q", got, want)
 	}
 }
 

@@ -187,6 +187,9 @@ func (r *rig) hook(name string, words []string) {
 		var mu sync.Mutex
 		had := map[string]bool{}
 		r.hooks.Once = func(_ context.Context, author, recipient string, _ time.Duration) (func(), error) {
+			if len(words) > 0 && words[0] == "down" {
+				return nil, errors.New("store is down")
+			}
 			to := author + " " + recipient
 			mu.Lock()
 			defer mu.Unlock()

@@ -37,6 +37,9 @@ type session struct {
 	countedIP netip.Addr // on which the cap per address counts this connection
 	tx        *transaction
 
+	// excused: the last transaction was refused, so that the RSET behind it is no
+	// idle command.
+	excused bool
 	// chunksFailed: a BDAT failed, and those pipelined behind it must too.
 	chunksFailed bool
 	// orphans is how many commands may still come that the client had pipelined
@@ -396,6 +399,11 @@ func hasControl(line []byte) bool {
 func (s *session) rset() error {
 	s.abort()
 	s.chunksFailed = false
+	if s.excused {
+		s.excused = false
+		s.reply(replyOK())
+		return nil
+	}
 	return s.idled(replyOK())
 }
 
@@ -408,6 +416,7 @@ func (s *session) quit() error {
 // abort ends a transaction that the client leaves unfinished.
 func (s *session) abort() {
 	if s.tx != nil {
+		s.excused = s.tx.allRefused()
 		s.tx.abort()
 		s.tx = nil
 	}

@@ -3,6 +3,7 @@ package relay
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"time"
 
@@ -34,8 +35,9 @@ type transaction struct {
 	env     mail.Envelope
 	account *ratelimit.Account
 	up      *upstream.Transaction // nil before the first recipient is put to it
-	// lost is the reply to all that follows once the upstream is lost.
-	lost     *mail.Reply
+	// lost is the end of all that follows once the upstream is lost; its reply is
+	// nil before.
+	lost     ending
 	accepted []taken  // recipients that the upstream took
 	charged  int      // recipients that the account has been asked about
 	claims   []func() // give back what this message has claimed elsewhere
@@ -48,13 +50,11 @@ type transaction struct {
 	// before.
 	holds     bool
 	heldSince time.Time
-	// refusal is what the recipients got while none is accepted: the first 4yz,
-	// else the first 5yz.
-	refusal   *mail.Reply
-	refusedBy string
+	// refused is what decided while no recipient is accepted: the first 4yz,
+	// else the first 5yz; its reply is nil while there was none.
+	refused ending
 
 	last  mail.Reply // of the upstream's, code 0 before
-	final mail.Reply // the reply to the content, as the client gets it
 	stage string     // that has been reached, for an abort
 	over  bool       // accounted for
 	began time.Time
@@ -69,13 +69,10 @@ type taken struct {
 
 // attempt is one RCPT command on its way through the stages.
 type attempt struct {
-	rcpt   mail.Recipient
-	shown  string // for the event, when rcpt did not parse
-	reply  *mail.Reply
-	rule   string
-	theirs bool // reply is the upstream's own: passed
-	passed mail.Reply
-	index  int // in ev.To
+	rcpt  mail.Recipient
+	shown string // for the event, when rcpt did not parse
+	ending
+	index int // in ev.To
 	// charge numbers the recipient in the account; -1: nothing was charged.
 	charge int
 }
@@ -112,22 +109,30 @@ func (s *session) mail(arg string) error {
 	}
 	if r != nil {
 		t.ev.From = quote(strings.TrimSpace(path))
-		t.refuse(stageMail, "syntax", r)
+		t.failed(stageMail, "syntax", r)
 		s.orphans = pipelinedBehind(t)
 		return s.fail(r)
 	}
 	t.env = env
 	t.ev.From, t.ev.Size = env.From.Key(), env.Size
 	if rule, r := t.start(); r != nil {
-		t.refuse(stageMail, rule, r)
+		t.failed(stageMail, rule, r)
 		s.orphans = pipelinedBehind(t)
-		if r.Temporary() {
-			return s.idled(r)
-		}
-		return s.refuse(r)
+		return s.refuseMail(t, r)
 	}
 	s.tx = t
 	s.reply(replySenderOK())
+	return nil
+}
+
+// refuseMail answers a MAIL that was refused. Only a stranger's counts against
+// the connection: a client may have a whole queue that is deferred today.
+func (s *session) refuseMail(t *transaction, r *mail.Reply) error {
+	s.excused = true
+	if t.client == nil {
+		return s.refuse(r)
+	}
+	s.reply(r)
 	return nil
 }
 
@@ -148,9 +153,11 @@ func pipelinedBehind(t *transaction) int { return t.snap.Message.MaxRecipients +
 
 // start judges what is known at MAIL.
 func (t *transaction) start() (rule string, r *mail.Reply) {
-	if t.client, r = t.snap.Rules.Client(&t.s.peer); r != nil {
+	client, r := t.snap.Rules.Client(&t.s.peer)
+	if r != nil {
 		return "client", r
 	}
+	t.client = client
 	t.ev.Client, t.ev.Stream = t.client.Name(), t.client.Stream()
 	if r = t.snap.Rules.Sender(t.client, t.env.From); r != nil {
 		return "senders", r
@@ -168,7 +175,7 @@ func (t *transaction) start() (rule string, r *mail.Reply) {
 	t.ev.Upstream = t.route.Name
 	t.account = t.s.srv.limiter.Begin(t.facts())
 	if v := t.account.Declared(t.env.Size); v != nil {
-		return "limit " + v.Limit, t.limitReply(v)
+		return t.limitRefusal(v)
 	}
 	return "", nil
 }
@@ -241,8 +248,8 @@ func (t *transaction) attempt(arg string) (a attempt) {
 		a.shown, a.rule, a.reply = quote(strings.TrimSpace(path)), "syntax", replyRcptSyntax(err)
 	case a.index >= t.snap.Message.MaxRecipients:
 		a.rule, a.reply = "max_recipients", replyTooManyRecipients()
-	case t.lost != nil:
-		a.rule, a.reply = "upstream", t.lost
+	case t.lost.reply != nil:
+		a.ending = t.lost
 	default:
 		t.judgeRecipient(&a)
 	}
@@ -310,7 +317,7 @@ func (t *transaction) charge(batch []attempt) {
 		if v.OK {
 			a.charge = t.charged + i
 		} else {
-			a.rule, a.reply = "limit "+v.Limit, t.limitReply(v)
+			a.rule, a.reply = t.limitRefusal(v)
 		}
 	}
 	t.charged += len(open)
@@ -336,33 +343,28 @@ func (t *transaction) ask(batch []attempt) {
 	defer cancel()
 	replies, err := t.up.Recipients(ctx, rs, nil)
 	if err == nil {
-		err = ourFault(replies)
+		err = ourFault(replies...)
 	}
 	if err != nil {
 		t.lose(err)
 	}
 	t.holds, t.heldSince = err == nil, time.Time{}
 	for i, w := range which {
-		a := &batch[w]
-		a.rule = "upstream"
 		if err != nil {
-			a.reply = t.lost
+			batch[w].ending = t.lost
 		} else {
-			a.passed = t.passOn(&replies[i])
-			a.reply, a.theirs = &a.passed, true
+			batch[w].ending = t.passOn("rcpt", &replies[i])
 		}
 	}
 }
 
-// errCredentials: the upstream does not know us. That is for our operator to
-// mend, so clients are told to try again.
-var errCredentials = errors.New("upstream asks for authentication or refuses ours")
-
-func ourFault(replies []mail.Reply) error {
+// ourFault is non-nil where the upstream does not know us. That is for our
+// operator to mend, so clients are told to try again.
+func ourFault(replies ...mail.Reply) error {
 	for i := range replies {
 		switch replies[i].Code {
 		case 530, 534, 535, 538:
-			return errCredentials
+			return fmt.Errorf("%w: %q", upstream.ErrCredentials, replies[i].String())
 		}
 	}
 	return nil
@@ -370,15 +372,27 @@ func ourFault(replies []mail.Reply) error {
 
 // lose notes that the upstream is lost to this transaction.
 func (t *transaction) lose(err error) {
-	t.ev.Err = err.Error()
-	t.lost = replyUpstreamDown()
+	t.lost = t.upstreamFault(err)
+	t.lost.reply = replyUpstreamDown()
 	t.up.Close()
-	t.s.srv.fault("upstream", err, "upstream", t.route.Name, "id", t.ev.ID)
 }
 
-// passOn makes the upstream's reply ours: same class, text and status kept. A
-// 421 ends the upstream's connection, not the client's.
-func (t *transaction) passOn(r *mail.Reply) mail.Reply {
+// upstreamFault logs a fault behind us and returns the end that it makes, still
+// without a reply.
+func (t *transaction) upstreamFault(err error) ending {
+	t.ev.Err = err.Error()
+	e, cause := ending{stage: stageRcpt, rule: "upstream"}, "upstream"
+	if errors.Is(err, upstream.ErrCredentials) {
+		e.class, cause = string(upstream.Credentials), "upstream credentials"
+	}
+	t.s.srv.fault(cause, err, "upstream", t.route.Name, "id", t.ev.ID)
+	return e
+}
+
+// passOn is the end that the upstream's reply to a command (rcpt, dot) makes. The
+// client gets it as it is, status and text kept; but a 421 ends the upstream's
+// connection, not the client's.
+func (t *transaction) passOn(command string, r *mail.Reply) ending {
 	t.last = *r
 	out := *r
 	if out.Code == 421 {
@@ -387,7 +401,11 @@ func (t *transaction) passOn(r *mail.Reply) mail.Reply {
 	if out.Status == "" {
 		out.Status = [...]string{2: "2.0.0", 4: "4.0.0", 5: "5.0.0"}[out.Code/100]
 	}
-	return out
+	e := ending{stage: stageRcpt, rule: "upstream", reply: &out, said: r}
+	if !out.Positive() {
+		e.class = string(upstream.Classify(command, out.String()).Class)
+	}
+	return e
 }
 
 // record writes an attempt's end into the event.
@@ -396,21 +414,15 @@ func (t *transaction) record(a *attempt) {
 		return
 	}
 	e := &t.ev.To[a.index]
-	e.Code, e.Status, e.Rule = a.reply.Code, a.reply.Status, a.rule
-	if a.theirs {
-		e.Reply = a.reply.Text
-	}
+	a.stage = stageRcpt
+	a.writeTo(e)
 	if a.reply.Positive() {
 		t.accepted = append(t.accepted, taken{a.index, a.charge})
 		t.env.To = append(t.env.To, a.rcpt)
 		return
 	}
 	e.Outcome = outcomeOf(a.reply)
-	if a.theirs {
-		e.Class = string(upstream.Classify("rcpt", a.reply.String()).Class)
-	}
-	if t.refusal == nil || t.refusal.Permanent() && a.reply.Temporary() {
-		refusal := *a.reply // the attempt is gone before the transaction is
-		t.refusal, t.refusedBy = &refusal, a.rule
+	if t.refused.reply == nil || t.refused.reply.Permanent() && a.reply.Temporary() {
+		t.refused = a.ending
 	}
 }

@@ -49,16 +49,27 @@ func cutKeyword(arg, keyword string) (string, bool) {
 	return arg[len(keyword):], true
 }
 
+// limitRefusal is the refusal that goes with a verdict. That the store of a limit
+// is away is the store's doing and not the limit's.
+func (t *transaction) limitRefusal(v *ratelimit.Verdict) (rule string, r *mail.Reply) {
+	if !v.StoreDown {
+		return "limit " + v.Limit, t.limitReply(v)
+	}
+	if err := t.account.Err(); err != nil {
+		t.ev.Err = err.Error()
+		t.s.srv.fault("store", err, "limit", v.Limit, "id", t.ev.ID)
+	}
+	return ruleStore, replyStoreFault()
+}
+
+// ruleStore decides where the store of limits is away.
+const ruleStore = "store"
+
 // limitReply tells a client which limit it has reached, as far as it is the
 // client's own; of a budget that others share it learns only when to come back.
 func (t *transaction) limitReply(v *ratelimit.Verdict) *mail.Reply {
 	who := t.env.From.Shown()
 	switch {
-	case v.StoreDown:
-		if err := t.account.Err(); err != nil {
-			t.s.srv.fault("limits", err, "limit", v.Limit, "id", t.ev.ID)
-		}
-		return replyStoreFault()
 	case v.Never && v.Unit != ratelimit.Bytes, v.Max == 0:
 		return replyStopped(who, v.Per, v.Unit.String())
 	case v.Never:

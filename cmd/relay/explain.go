@@ -27,7 +27,7 @@ func runExplain(io stdio, args []string) int {
 		return status
 	}
 	if len(words) == 0 {
-		fmt.Fprintln(io.err, "relay explain: name one transaction by its id, as in the log line, in Received or in the reply")
+		fmt.Fprintln(io.err, "relay explain: name one transaction by its id, as in the log line or in Received")
 		return exitUsage
 	}
 	files, err := journalFiles(*path, *file)
@@ -112,7 +112,14 @@ func explainEvent(e *mail.Event) string {
 		r := &e.To[i]
 		line("to", "<%s> %s", r.Address, verdictWords(r.Outcome, r.Code, r.Status, r.Rule, r.Reply)+prefixed(", class ", r.Class))
 	}
-	line("end", "%s at stage %s", verdictWords(e.Outcome, e.Code, e.Status, e.Rule, e.Reply), e.Stage)
+	line("end", "%s at stage %s", verdictWords(e.Outcome, e.Code, e.Status, e.Rule, e.Reply)+prefixed(", class ", e.Class), e.Stage)
+	if kinds := e.Refusals(); len(e.To) > 1 && len(kinds) > 0 {
+		words := make([]string, len(kinds))
+		for i, k := range kinds {
+			words[i] = k.String()
+		}
+		line("refused", "%s", strings.Join(words, ", "))
+	}
 	if len(e.Shadow) > 0 {
 		line("shadow", "would have been refused by %s", strings.Join(e.Shadow, ", "))
 	}

@@ -40,6 +40,15 @@ func TestExplainTellsATransaction(t *testing.T) {
 			t.Errorf("lacks %q:\n%s", want, out.String())
 		}
 	}
+	if strings.Contains(out.String(), "refused     ") {
+		t.Errorf("one recipient is counted:\n%s", out.String())
+	}
+	e.Class, e.To = "no-such-user", append(e.To, e.To[0], mail.RecipientEvent{Address: "c@dest.example", Outcome: mail.Rejected, Code: 550, Status: "5.1.1", Rule: "upstream", Class: "no-such-user"})
+	for _, want := range []string{"450 4.7.1 no, class no-such-user at stage rcpt", "refused     2 by limit sender 450 4.7.1, 1 by upstream/no-such-user 550 5.1.1\n"} {
+		if text := explainEvent(&e); !strings.Contains(text, want) {
+			t.Errorf("lacks %q:\n%s", want, text)
+		}
+	}
 	if status := run(stdio{strings.NewReader(""), &out, &errs}, []string{"explain", "-journal", "-", "x9"}); status != exitFault {
 		t.Errorf("unknown id: status %d", status)
 	}

@@ -201,14 +201,24 @@ func (t *replyTop) add(e *mail.Event) error {
 		if r.Code < 400 || r.Rule != "upstream" && r.Class == "" {
 			continue
 		}
-		text := r.Reply
-		if text == "" {
-			text = e.Reply
-		}
-		reply := (&mail.Reply{Code: r.Code, Status: r.Status, Text: text}).String()
-		t.count(e, &r, t.rules.Classify("", reply), reply)
+		v, reply := t.verdict(e, &r)
+		t.count(e, &r, v, reply)
 	}
 	return nil
+}
+
+// verdict says what a refusal means, and its text.
+func (t *replyTop) verdict(e *mail.Event, r *mail.RecipientEvent) (upstream.Verdict, string) {
+	reply := mail.Reply{Code: r.Code, Status: r.Status, Text: r.Reply}
+	switch {
+	case r.Class == string(upstream.Credentials):
+		return upstream.Verdict{Class: upstream.Credentials}, cmp.Or(e.Err, reply.String())
+	case r.Reply == "" && e.Code == r.Code && e.Status == r.Status:
+		return t.rules.Classify("", e.Reply), e.Reply
+	case r.Reply == "" && e.Err != "":
+		return t.rules.Classify("", reply.String()), e.Err
+	}
+	return t.rules.Classify("", reply.String()), reply.String()
 }
 
 func (t *replyTop) count(e *mail.Event, r *mail.RecipientEvent, v upstream.Verdict, reply string) {

@@ -49,6 +49,24 @@ func TestRepliesClassifyTakesRules(t *testing.T) {
 	}
 }
 
+// Trouble of ours with the upstream is told by its cause and not by what the
+// client heard.
+func TestRepliesTopNamesRefusedCredentials(t *testing.T) {
+	e := mail.Event{Time: time.Now(), Upstream: "provider", Outcome: mail.Deferred, Code: 450, Status: "4.7.1", Reply: "450 4.7.1 of another recipient",
+		Err: `upstream provider: AUTH as "relay": credentials refused for good: "535 5.7.8 key revoked"`, To: []mail.RecipientEvent{
+			{Address: "a@b.example", Outcome: mail.Deferred, Code: 451, Status: "4.4.1", Rule: "upstream", Class: "credentials"},
+			{Address: "b@b.example", Outcome: mail.Deferred, Code: 450, Status: "4.7.1", Rule: "held"},
+		}}
+	line, err := json.Marshal(e)
+	if err != nil {
+		t.Fatal(err)
+	}
+	status, out, errs := runVerb(string(line), "replies", "top", "-by", "class,destination", "-journal", "-")
+	if status != exitOK || errs != "" || strings.Count(out, "\n") != 2 || !strings.Contains(out, "credentials") || !strings.Contains(out, "535 5.7.8 key revoked") {
+		t.Errorf("status %d, %q, %q", status, out, errs)
+	}
+}
+
 func TestRepliesTopCounts(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "journal")
 	var lines []byte
