@@ -92,6 +92,17 @@ func TestRedisStore(t *testing.T) {
 	})
 }
 
+// TestRedisKeepsClaims: automatic replies and reports are counted in Redis as
+// they are in process.
+func TestRedisKeepsClaims(t *testing.T) {
+	for name, test := range map[string]func(*testing.T, testBed){"replies": testOnce, "reports": testReport} {
+		t.Run(name, func(t *testing.T) {
+			bed, _ := simulatedServer(t)
+			test(t, bed)
+		})
+	}
+}
+
 // TestRedisKeysExpire: no key may stay for ever, whatever made it.
 func TestRedisKeysExpire(t *testing.T) {
 	bed, c := simulatedServer(t)

@@ -151,6 +151,7 @@ func (p *Preflight) tellOnce(key string) bool {
 func (p *Preflight) add(f Finding) {
 	f.Seen = printable(f.Seen)
 	f.Mechanism = printable(f.Mechanism)
+	f.Change = clip(f.Change, 2000)
 	f.Record = p.publishable(&f)
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -13,14 +13,17 @@ import (
 // DNS.
 func (p *Preflight) publishable(f *Finding) string {
 	for line := range strings.SplitSeq(f.Record, "\n") {
-		if line != "" && !isPublishable(line, p.id.Keys) {
+		if line != "" && !IsPublishable(line, p.id.Keys...) {
 			return ""
 		}
 	}
 	return f.Record
 }
 
-func isPublishable(line string, keys []KeyIdentity) bool {
+// IsPublishable reports whether a line of a zone file is taken by a zone and, if
+// it is an SPF, DKIM or DMARC record, read by receivers: SPF by its grammar, DMARC
+// with a policy, DKIM as one of keys.
+func IsPublishable(line string, keys ...KeyIdentity) bool {
 	rr, err := dns.NewRR(line)
 	if err != nil || rr == nil {
 		return false

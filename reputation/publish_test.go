@@ -94,3 +94,27 @@ func (z zoneOf) publish(t *testing.T, line string) {
 	name := strings.TrimSuffix(rr.Header().Name, ".")
 	z[dns.TypeToString[rr.Header().Rrtype]+" "+name] = []string{strings.TrimPrefix(rr.String(), rr.Header().String())}
 }
+
+func TestWhatCannotBePublished(t *testing.T) {
+	key := newTestKeys(t).rsa
+	key.Domain, key.Selector = "d.example", "s1"
+	good := []string{
+		`d.example. IN TXT "v=spf1 -all"`, `_dmarc.d.example. IN TXT "v=DMARC1; p=none"`, `1.2.0.192.in-addr.arpa. IN PTR mail.d.example.`,
+		"s1._domainkey.d.example. IN TXT ( " + strings.TrimPrefix(txt("", key.Record), " TXT ") + " )",
+	}
+	for _, line := range good {
+		if !IsPublishable(strings.ReplaceAll(line, "\n", ""), key) {
+			t.Errorf("%s was refused", line)
+		}
+	}
+	for _, line := range []string{
+		"", "d.example.", `d.example. IN TXT "v=spf1 ipv4:1.2.3.4 -all"`, `d.example. IN TXT "v=spf1 -all`, `d.example. IN TXT "` + strings.Repeat("a", 256) + `"`,
+		`d..example. IN TXT "v=spf1 -all"`, strings.Repeat("a", 64) + `.example. IN TXT "v=spf1 -all"`, `d.example. IN A 192.0.2.300`, `d.example. IN PTR [192.0.2.1]..`,
+		`_dmarc.d.example. IN TXT "v=DMARC1"`, `_dmarc.d.example. IN TXT "v=DMARC1; p=rejected"`, `_dmarc.d.example. IN TXT "p=none; v=DMARC1"`, `_dmarc.d.example. IN TXT "v=DMARC1; p=none; p=none"`,
+		`s1._domainkey.d.example. IN TXT "v=DKIM1; p="`, `s2._domainkey.d.example. IN TXT "` + key.Record[:200] + `"`, `s1._domainkey.d.example. IN TXT "` + key.Record[:200] + `"`,
+	} {
+		if IsPublishable(line, key) {
+			t.Errorf("%s was taken", line)
+		}
+	}
+}

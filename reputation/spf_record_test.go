@@ -90,7 +90,7 @@ func FuzzSPFRecord(f *testing.F) {
 			}
 		}
 		text := txtRecord("d.example", s)
-		if !isPublishable(text, nil) {
+		if !IsPublishable(text) {
 			t.Errorf("%q cannot be published as %s", s, text)
 		}
 	})

@@ -70,6 +70,9 @@ func (r *Resolver) remedySPF(ctx context.Context, domain string, records []strin
 	for _, t := range terms {
 		words = append(words, t.text)
 	}
+	if len(end) > 0 && !slices.Contains(terms, end[0]) {
+		words = append(words, "~all") // in place of a redirect that was left out
+	}
 	text := strings.Join(words, " ")
 	if m.blocked = r.problemOfSPF(ctx, domain, text, ours); m.blocked == "" {
 		m.record = txtRecord(domain, text)

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 
 	"postern/dkimsign"
+	"postern/reputation"
 )
 
 const dkimUsage = `usage: relay dkim keygen -domain D -selector S [-type rsa|ed25519] [-bits 2048] -out FILE
@@ -64,8 +65,7 @@ func runKeygen(io stdio, args []string) int {
 		fmt.Fprintf(io.err, "relay dkim: write key: %v\n", err)
 		return exitFault
 	}
-	printRecord(io, domain, selector, key)
-	return exitOK
+	return printRecord(io, domain, selector, key)
 }
 
 // runRecord prints the record of one key file.
@@ -87,8 +87,7 @@ func runRecord(io stdio, args []string) int {
 		fmt.Fprintf(io.err, "relay dkim: %v\n", err)
 		return exitFault
 	}
-	printRecord(io, domain, selector, key)
-	return exitOK
+	return printRecord(io, domain, selector, key)
 }
 
 func dkimFlags(io stdio, name string, domain, selector *string) *flag.FlagSet {
@@ -104,6 +103,14 @@ func dkimMisuse(io stdio, problem string) int {
 	return exitUsage
 }
 
-func printRecord(io stdio, domain, selector string, key crypto.Signer) {
-	fmt.Fprintln(io.out, dkimsign.ZoneLine(dkimsign.Record(domain, selector, key)))
+// printRecord prints the record of a key once it reads back as that key.
+func printRecord(io stdio, domain, selector string, key crypto.Signer) int {
+	name, value := dkimsign.Record(domain, selector, key)
+	line := dkimsign.ZoneLine(name, value)
+	if !reputation.IsPublishable(line, recordIdentity(domain, selector, value)) {
+		fmt.Fprintf(io.err, "relay dkim: the record of %s cannot be published: receivers would not read it as this key\n", name)
+		return exitFault
+	}
+	fmt.Fprintln(io.out, line)
+	return exitOK
 }

@@ -147,7 +147,9 @@ func (r *rotation) follow(io stdio, resolver *reputation.Resolver, wait time.Dur
 			r.domain, file.Path(), r.selector, r.file)
 	}
 	fmt.Fprintln(io.out, "publish:")
-	printRecord(io, r.domain, r.selector, r.key)
+	if status := printRecord(io, r.domain, r.selector, r.key); status != exitOK {
+		return status
+	}
 	state := r.lookUp(resolver)
 	for end := time.Now().Add(wait); state != reputation.KeyPublished && time.Now().Before(end); {
 		time.Sleep(min(askEvery, time.Until(end)))
