@@ -8,6 +8,9 @@ PACKAGES = ca-certificates curl gcc git knot libc6-dev libnet-ssleay-perl libsas
 # How long make fuzz gives each target.
 FUZZTIME = 60s
 
+# What relay version and relay status say.
+VERSION := $(shell git describe --always --dirty 2>/dev/null || echo development)
+
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.7.0
 
 # In a clone of another owner git tells no version, and the build would fail.
@@ -16,7 +19,7 @@ export GOFLAGS := $(GOFLAGS) -buildvcs=false
 .PHONY: build test race fuzz bench bench-outlier lint check packages
 
 build:
-	go build -trimpath -o bin/relay ./cmd/relay
+	go build -trimpath -ldflags "-X main.version=$(VERSION)" -o bin/relay ./cmd/relay
 
 test: packages
 	go vet ./...

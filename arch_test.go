@@ -31,17 +31,18 @@ var leaves = []string{"mail", "syntax", "auth", "policy", "ratelimit", "dkimsign
 // not exist.
 var table = map[string]rule{
 	"internal/health": {},
-	"internal/secret": {outside: []string{"golang.org/x/sys"}},
+	"internal/secret": {ours: []string{"internal/shell"}, outside: []string{"golang.org/x/sys"}},
+	"internal/shell":  {},
 
 	"mail":       {},
 	"syntax":     {ours: []string{"mail"}, outside: []string{"golang.org/x/net", "golang.org/x/text"}},
 	"auth":       {outside: []string{"golang.org/x/crypto"}},
 	"policy":     {ours: []string{"mail"}},
 	"ratelimit":  {ours: []string{"internal/secret"}, outside: []string{goRedis, xtime}},
-	"dkimsign":   {ours: []string{"internal/secret"}},
+	"dkimsign":   {ours: []string{"internal/secret", "internal/shell"}},
 	"upstream":   {ours: []string{"mail"}, outside: []string{sasl, dns, "golang.org/x/sys"}},
 	"outlier":    {ours: []string{"mail"}, outside: []string{goRedis}},
-	"reputation": {ours: []string{"internal/secret"}, outside: []string{dns, "blitiri.com.ar/go/spf", "golang.org/x/net"}},
+	"reputation": {ours: []string{"internal/secret", "internal/shell"}, outside: []string{dns, "blitiri.com.ar/go/spf", "golang.org/x/net"}},
 	"scan":       {ours: []string{"mail"}, outside: []string{"github.com/emersion/go-milter"}},
 	"journal":    {ours: []string{"mail"}},
 	"simulate":   {ours: []string{"mail", "ratelimit", "journal"}},

@@ -15,6 +15,8 @@ type LimitKey struct {
 	Limit string `json:"limit"`
 	Key   string `json:"key,omitempty"` // as limits show writes it; blank: found by the others
 	ratelimit.Filter
+	// Unknown: names may be such as the configuration does not have.
+	Unknown bool `json:"unknown,omitempty"`
 }
 
 // ResetOrder is what the path /limits/reset takes.
@@ -35,15 +37,15 @@ type AllowOrder struct {
 
 // Limits serves the counts of limits. complete fills in what follows from the
 // client: its stream, upstream and source address; its error is for the one who
-// asks.
-func (c *Control) Limits(l *ratelimit.Limiter, complete func(*ratelimit.Facts) error) {
+// asks. known says which name of a key the configuration does not have.
+func (c *Control) Limits(l *ratelimit.Limiter, complete func(*ratelimit.Facts) error, known func(*ratelimit.Filter) error) {
 	c.Query("/limits", func(ctx context.Context, get func(string) string) (any, error) {
 		n, err := strconv.Atoi(get("n"))
 		if get("n") != "" && err != nil {
 			return nil, Misuse("n is not a number")
 		}
 		states, err := l.Show(ctx, filterOf(get), n)
-		return states, known(l, get("limit"), err)
+		return states, knownLimit(l, get("limit"), err)
 	})
 	c.Query("/limits/raises", func(ctx context.Context, _ func(string) string) (any, error) { return l.Raises(ctx) })
 	c.Query("/limits/explain", func(ctx context.Context, get func(string) string) (any, error) {
@@ -58,15 +60,15 @@ func (c *Control) Limits(l *ratelimit.Limiter, complete func(*ratelimit.Facts) e
 		if o.Reason == "" {
 			return nil, Misuse("a reason is needed")
 		}
-		key, err := keyOf(l, &o.Budget, complete)
+		key, err := keyOf(l, &o.Budget, complete, known)
 		if err != nil {
 			return nil, Misuse(err.Error())
 		}
 		was, err := l.Reset(ctx, o.Budget.Limit, key)
-		return was, known(l, o.Budget.Limit, err)
+		return was, knownLimit(l, o.Budget.Limit, err)
 	})
 	Act(c, "/limits/allow", func(ctx context.Context, o AllowOrder) (any, error) {
-		key, err := keyOf(l, &o.Budget, complete)
+		key, err := keyOf(l, &o.Budget, complete, known)
 		if err != nil {
 			return nil, Misuse(err.Error())
 		}
@@ -89,8 +91,8 @@ func withBy(ctx context.Context, reason string) string {
 	return fmt.Sprintf("%s (%s)", reason, By(ctx))
 }
 
-// known makes the error about an unknown limit one of the asker.
-func known(l *ratelimit.Limiter, limit string, err error) error {
+// knownLimit makes the error about an unknown limit one of the asker.
+func knownLimit(l *ratelimit.Limiter, limit string, err error) error {
 	if err == nil || limit == "" {
 		return err
 	}
@@ -118,12 +120,15 @@ func factsOf(f *ratelimit.Filter) ratelimit.Facts {
 }
 
 // keyOf is the key that an order means.
-func keyOf(l *ratelimit.Limiter, k *LimitKey, complete func(*ratelimit.Facts) error) (string, error) {
+func keyOf(l *ratelimit.Limiter, k *LimitKey, complete func(*ratelimit.Facts) error, known func(*ratelimit.Filter) error) (string, error) {
 	if k.Key != "" {
 		return k.Key, nil
 	}
+	if err := known(&k.Filter); err != nil && !k.Unknown {
+		return "", fmt.Errorf("%w; nothing was done; -unknown does it all the same", err)
+	}
 	facts := factsOf(&k.Filter)
-	if facts.Client != "" {
+	if facts.Client != "" && !k.Unknown {
 		if err := complete(&facts); err != nil {
 			return "", err
 		}

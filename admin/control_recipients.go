@@ -16,8 +16,8 @@ type SuppressionOrder struct {
 }
 
 // Suppressions serves the recipients that are known not to exist; s nil: none
-// are kept.
-func (c *Control) Suppressions(s *reputation.Suppressions) {
+// are kept. known says why the configuration has no such stream.
+func (c *Control) Suppressions(s *reputation.Suppressions, known func(stream string) error) {
 	const none = Misuse("suppressions are not kept; set reputation.suppress_for")
 	c.Query("/suppressions", func(_ context.Context, get func(string) string) (any, error) {
 		if s == nil {
@@ -37,6 +37,10 @@ func (c *Control) Suppressions(s *reputation.Suppressions) {
 			return nil, none
 		case o.Recipient == "" || o.Stream == "":
 			return nil, Misuse("stream and recipient are needed")
+		case o.Stream != reputation.AllStreams:
+			if err := known(o.Stream); err != nil {
+				return nil, Misuse(err.Error())
+			}
 		}
 		reason := "added by " + By(ctx)
 		if o.Reason != "" {

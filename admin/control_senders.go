@@ -21,10 +21,12 @@ type SuspendOrder struct {
 	For    time.Duration `json:"for"`  // nanoseconds; 0: until released
 	Reason string        `json:"reason"`
 	Learn  bool          `json:"learn"`
+	// Unknown: the name may be one that the configuration does not have.
+	Unknown bool `json:"unknown,omitempty"`
 }
 
 // Watch serves what the outlier watch knows, and takes suspensions by hand.
-func (c *Control) Watch(w *outlier.Watch) {
+func (c *Control) Watch(w *outlier.Watch, g *Guide) {
 	c.Query("/senders", func(_ context.Context, get func(string) string) (any, error) {
 		q := outlier.Query{Scope: get("scope"), Match: get("match"), Sort: get("sort")}
 		if get("state") != "" {
@@ -41,30 +43,19 @@ func (c *Control) Watch(w *outlier.Watch) {
 		rows, all := w.List(q)
 		return SenderList{rows, all}, nil
 	})
-	c.Query("/senders/show", func(_ context.Context, get func(string) string) (any, error) {
-		scope, name, err := w.FindTarget(get("name"))
+	c.Query("/senders/show", func(ctx context.Context, get func(string) string) (any, error) {
+		scope, name, err := g.target(w, get("name"))
 		if err != nil {
 			return nil, Misuse(err.Error())
 		}
 		d, err := w.Show(scope, name)
-		return d, unknownTarget(err)
-	})
-	Act(c, "/suspend", func(ctx context.Context, o SuspendOrder) (any, error) {
-		if o.Reason == "" {
-			return nil, Misuse("a reason is needed")
+		if err != nil {
+			return nil, unknownTarget(err)
 		}
-		return carryOut(ctx, w, &o, w.Suspend)
+		return SenderDetail{d, g.Still(ctx, scope, name)}, nil
 	})
-	Act(c, "/release", func(ctx context.Context, o SuspendOrder) (any, error) { return carryOut(ctx, w, &o, w.Release) })
-}
-
-func carryOut(ctx context.Context, w *outlier.Watch, o *SuspendOrder, do func(outlier.Order) (outlier.State, error)) (any, error) {
-	scope, name, err := w.FindTarget(o.Name)
-	if err != nil {
-		return nil, Misuse(err.Error())
-	}
-	s, err := do(outlier.Order{Scope: scope, Name: name, For: o.For, Reason: o.Reason, By: By(ctx), Learn: o.Learn})
-	return s, unknownTarget(err)
+	Act(c, "/suspend", func(ctx context.Context, o SuspendOrder) (any, error) { return g.suspend(ctx, w, o) })
+	Act(c, "/release", func(ctx context.Context, o SuspendOrder) (any, error) { return g.release(ctx, w, o) })
 }
 
 func unknownTarget(err error) error {

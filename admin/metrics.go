@@ -160,18 +160,6 @@ func (m *Metrics) SetState(part, from, to string) {
 // went into a state.
 func (m *Metrics) CountChange(kind, to string) { m.changes.WithLabelValues(kind, to).Inc() }
 
-// Handler serves /metrics, /healthz and /readyz. ready is nil while mail is
-// taken, and says otherwise what is missing.
-func Handler(m *Metrics, ready func() error) http.Handler {
-	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{}))
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { w.Write([]byte("ok\n")) })
-	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
-		if err := ready(); err != nil {
-			http.Error(w, err.Error(), http.StatusServiceUnavailable)
-			return
-		}
-		w.Write([]byte("ok\n"))
-	})
-	return mux
+func (m *Metrics) handler() http.Handler {
+	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{})
 }

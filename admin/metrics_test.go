@@ -1,7 +1,6 @@
 package admin
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -28,7 +27,7 @@ func get(t *testing.T, h http.Handler, method, path string) (status int, body st
 
 func TestMetricsCountEvents(t *testing.T) {
 	m := NewMetrics(func() int64 { return 7 })
-	h := Handler(m, func() error { return nil })
+	h := Handler(m, alwaysReady)
 	relayed := mail.Event{
 		Client: "shop", Stream: "news", Stage: "forward", Outcome: mail.Relayed, Code: 250, Rule: "upstream", Upstream: "out",
 		From: "secret-sender@example.org", ClientIP: "192.0.2.77", Size: 1000, Duration: 30 * time.Millisecond,
@@ -132,18 +131,22 @@ func TestMetricsTellTheStateOfParts(t *testing.T) {
 }
 
 func TestHealthAndReadiness(t *testing.T) {
-	var missing error
-	h := Handler(NewMetrics(func() int64 { return 0 }), func() error { return missing })
+	var missing []Reason
+	h := Handler(NewMetrics(func() int64 { return 0 }), func() Readiness {
+		return Readiness{Ready: len(missing) == 0, Reasons: append([]Reason{}, missing...), Degraded: []Reason{}}
+	})
+	away := []Reason{{What: Store, Since: time.Date(2026, 3, 4, 12, 0, 0, 0, time.UTC), Text: "Redis is away"}}
 	for _, row := range []struct {
 		name, method, path string
-		missing            error
+		missing            []Reason
 		status             int
 		body               string
 	}{
 		{"alive", "GET", "/healthz", nil, 200, "ok\n"},
-		{"alive although not ready", "GET", "/healthz", errors.New("no store"), 200, "ok\n"},
-		{"ready", "GET", "/readyz", nil, 200, "ok\n"},
-		{"not ready says why", "GET", "/readyz", errors.New("no store"), 503, "no store\n"},
+		{"alive although not ready", "GET", "/livez", away, 200, "ok\n"},
+		{"ready", "GET", "/readyz", nil, 200, `{"ready":true,"reasons":[],"degraded":[]}` + "\n"},
+		{"not ready says why", "GET", "/readyz", away, 503,
+			`{"ready":false,"reasons":[{"what":"store","since":"2026-03-04T12:00:00Z","text":"Redis is away"}],"degraded":[]}` + "\n"},
 		{"another path", "GET", "/", nil, 404, ""},
 		{"another method", "POST", "/metrics", nil, 405, ""},
 	} {
@@ -163,7 +166,7 @@ func TestMetricsOfUpstreamHosts(t *testing.T) {
 			{Upstream: "out", Host: "mx2.example:25"},
 		}
 	})
-	_, body := get(t, Handler(m, func() error { return nil }), "GET", "/metrics")
+	_, body := get(t, Handler(m, alwaysReady), "GET", "/metrics")
 	for _, want := range []string{
 		`relay_upstream_up{host="mx1.example:25",upstream="out"} 1`,
 		`relay_upstream_up{host="mx2.example:25",upstream="out"} 0`,
@@ -178,3 +181,5 @@ func TestMetricsOfUpstreamHosts(t *testing.T) {
 		t.Error("a host without success has a time of it")
 	}
 }
+
+func alwaysReady() Readiness { return Readiness{Ready: true} }

@@ -6,12 +6,17 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// UpstreamHost is what the metrics tell of one host of an upstream.
+// UpstreamHost is what metrics and relay status tell of one host of an upstream.
 type UpstreamHost struct {
-	Upstream, Host string // names in the configuration
-	Up             bool
-	LastSuccess    time.Time // zero: none yet, and then no metric
-	Surplus        uint64    // connections ended because of a reply that nobody had asked for
+	Upstream string `json:"upstream"` // in the configuration
+	Host     string `json:"host"`     // "name:port"
+	Up       bool   `json:"up"`
+	// Since is when Up became what it is; zero: never down.
+	Since       time.Time `json:"since,omitzero"`
+	LastSuccess time.Time `json:"last_success,omitzero"` // zero: none yet, and then no metric
+	LastFailure time.Time `json:"last_failure,omitzero"`
+	LastError   string    `json:"last_error,omitempty"` // of the last failure; stays when the host is up again
+	Surplus     uint64    `json:"surplus_replies"`      // connections ended because of a reply that nobody had asked for
 }
 
 // upstreams reads the states of hosts when it is asked for them, so that each

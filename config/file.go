@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"postern/auth"
 	"postern/dkimsign"
@@ -181,6 +182,19 @@ type AdminConfig struct {
 	// Address to listen on, as "127.0.0.1:8025"; whoever reaches it can read
 	// the metrics. Blank: none.
 	Address netip.AddrPort `toml:"address"`
+	// ReadyAfter is how long all hosts of an upstream must be down until /readyz
+	// says so; 0s to 1h. Default: 2m.
+	ReadyAfter time.Duration `toml:"ready_after"`
+}
+
+// SetDefaults fills in what the documentation promises.
+func (a *AdminConfig) SetDefaults() { a.ReadyAfter = 2 * time.Minute }
+
+// Check reports what is wrong with the table.
+func (a *AdminConfig) Check(report func(key, problem string)) {
+	if a.ReadyAfter < 0 || a.ReadyAfter > time.Hour {
+		report("ready_after", fmt.Sprintf("%v is not from 0s to 1h; leave it out for 2m", a.ReadyAfter))
+	}
 }
 
 // inState fills the blank paths that lie in the state folder.

@@ -146,7 +146,7 @@ func TestLoadHoldsTablesAgainstOneAnother(t *testing.T) {
 		{"two source addresses of one family", `upstream = "out"`, "upstream = \"out\"\nsource_ip = [\"127.0.0.2\", \"127.0.0.3\"]", `stream.main.source_ip.1: is a second address of one family`, ``},
 		{"a domain that nobody owns", `[dkim."example.org"]`, `[dkim."example.com"]`, ``, `dkim."example.com": no client owns a sender in this domain`},
 		{"a sender domain that is not signed", `[dkim."example.org"]`, `[dkim."example.com"]`, ``, `relay.toml:6:12: client.one.senders.0: mail from example.org leaves unsigned`},
-		{"a key that is missing", `generate = true`, ``, `dkim."example.org".keys.0: open s1.pem: no such file or directory; make it with`, ``},
+		{"a key that is missing", `generate = true`, ``, `dkim."example.org".keys.0: open s1.pem: no such file or directory; set generate = true, or make it by: relay dkim keygen`, ``},
 		{"an upstream that nothing uses", `[dkim."example.org"]`, "[upstream.spare]\ncapture = \"x\"\n[dkim.\"example.org\"]", ``, `upstream.spare: no stream uses this upstream`},
 		{"a user in two files", `[listener.a]`, "users_file = \"users.toml\"\n[user.extra]\npassword = " + hash + "\n[listener.a]", `users.toml:1:7: user.extra: stands in relay.toml, too; keep one`, ``},
 		{"a bad user in the other file", `[listener.a]`, "users_file = \"users.toml\"\n[listener.a]", `users.toml:2:1: user.extra.password: `, ``},

@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 
 	"postern/internal/secret"
+	"postern/internal/shell"
 )
 
 // Sizes of RSA keys in bits: RFC 8301 s. 3.2 asks verifiers to take no more.
@@ -31,7 +32,10 @@ func ReadKey(file string) (crypto.Signer, error) {
 		return nil, err
 	}
 	key, err := parseKey(text)
-	if err != nil {
+	switch {
+	case errors.Is(err, errEncrypted):
+		return nil, fmt.Errorf("%s %w; write it without one by: %s", file, err, shell.Command("openssl", "pkey", "-in", file, "-out", file+".open"))
+	case err != nil:
 		return nil, fmt.Errorf("%s %w", file, err)
 	}
 	return key, nil
@@ -67,7 +71,7 @@ func parseKey(text []byte) (crypto.Signer, error) {
 	return checkKey(key)
 }
 
-var errEncrypted = errors.New("is protected by a passphrase; store it without one, mode 0600 (openssl pkey -in FILE -out NEW)")
+var errEncrypted = errors.New("is protected by a passphrase")
 
 func checkKey(key any) (crypto.Signer, error) {
 	switch k := key.(type) {

@@ -112,7 +112,7 @@ func TestLoadTellsAllProblems(t *testing.T) {
 		t.Fatal("no error")
 	}
 	for _, want := range []string{
-		`dkim."a.example".keys.0: open ` + dir + `/1: no such file or directory; make it with "relay dkim keygen -domain a.example -selector s1 -out ` + dir + `/1"`,
+		`dkim."a.example".keys.0: open ` + dir + `/1: no such file or directory; set generate = true, or make it by: relay dkim keygen -domain a.example -selector s1 -out ` + dir + `/1`,
 		`dkim."a.example".keys.1: `, `dkim."B.example": has capitals; write "b.example"`, `dkim."büb.example": is not a domain in ASCII`,
 	} {
 		if !strings.Contains(err.Error(), want) {

@@ -16,6 +16,8 @@ import (
 	"strings"
 	"sync/atomic"
 	"time"
+
+	"postern/internal/shell"
 )
 
 // Signers are the keys of all configured domains. It is immutable but for what
@@ -120,10 +122,18 @@ func loadKey(d *Domain, k KeyConfig, generate reader) (*Key, error) {
 func readExisting(domain string, k KeyConfig) (crypto.Signer, bool, error) {
 	key, err := ReadKey(k.File)
 	if errors.Is(err, fs.ErrNotExist) {
-		err = fmt.Errorf("%w; make it with \"relay dkim keygen -domain %s -selector %s -out %s\", or set generate = true",
-			err, domain, k.Selector, k.File)
+		err = fmt.Errorf("%w; set generate = true, or make it by: %s", err, keygen(domain, k))
 	}
 	return key, false, err
+}
+
+// keygen is the command that makes the file of a key.
+func keygen(domain string, k KeyConfig) string {
+	words := []string{"relay", "dkim", "keygen", "-domain", domain, "-selector", k.Selector, "-out", k.File}
+	if k.Type == Ed25519 {
+		words = append(words, "-type", string(k.Type))
+	}
+	return shell.Command(words...)
 }
 
 func newKey(domain string, k KeyConfig, signer crypto.Signer, made bool) (*Key, error) {

@@ -287,7 +287,7 @@ func TestNodesShareACluster(t *testing.T) {
 	a.Suspend(Order{Scope: Sender, Name: "s1@x.example", By: "ops"})
 	a.stop()
 	b := startNode(t, c.Addrs()...)
-	if rows, all := b.List(Query{}); all != 30 {
+	if rows, all := b.List(Query{Scope: Sender}); all != 30 {
 		t.Errorf("%d senders: %+v", all, rows)
 	}
 	if !suspended(b, "s1@x.example") {

@@ -31,42 +31,55 @@ type Row struct {
 
 // Query says which rows are wanted.
 type Query struct {
-	Scope string // sender, user, client; "": senders
+	Scope string // sender, user, client; "": all three
 	State Level  // this and harder ones; Normal: all
 	Match string // a part of the name; "": all
 	Sort  string // score, day, name, last, alarm; "": state, then score
-	Limit int    // 0: 100
+	// Limit bounds the rows that are neither throttled nor suspended; 0: 100.
+	Limit int
 }
 
 // Sorts are the orders that Query.Sort takes.
 var Sorts = []string{"score", "day", "name", "last", "alarm"}
 
 // List gives the rows that the query asks for and the number of those that
-// would be there without its limit.
+// would be there without its limit. Whatever is throttled or suspended is among
+// them, if it is asked for at all.
 func (w *Watch) List(q Query) (rows []Row, all int) {
-	q.Scope = cmp.Or(q.Scope, Sender)
 	w.mu.Lock()
 	now := w.clock.read()
-	seen := map[string]bool{}
-	sc := stateKey{scope: q.Scope}.meterScope()
-	w.engine.roster.all(func(e *entry) bool {
-		if e.scope == sc && strings.Contains(e.name, q.Match) {
-			seen[e.name] = true
-			rows = append(rows, w.row(now, stateKey{q.Scope, e.name}, e))
+	seen := map[stateKey]bool{}
+	for _, scope := range [...]string{Sender, User, Client} {
+		if q.Scope != "" && q.Scope != scope {
+			continue
 		}
-		return true
-	})
+		sc := stateKey{scope: scope}.meterScope()
+		w.engine.roster.all(func(e *entry) bool {
+			if k := (stateKey{scope, e.name}); e.scope == sc && strings.Contains(e.name, q.Match) {
+				seen[k] = true
+				rows = append(rows, w.row(now, k, e))
+			}
+			return true
+		})
+	}
 	for k := range w.states { // suspended by hand before a first message
-		if k.scope == q.Scope && !seen[k.name] && strings.Contains(k.name, q.Match) {
+		if (q.Scope == "" || k.scope == q.Scope) && !seen[k] && strings.Contains(k.name, q.Match) {
 			rows = append(rows, w.row(now, k, nil))
 		}
 	}
 	w.mu.Unlock()
 	w.tell()
 	rows = slices.DeleteFunc(rows, func(r Row) bool { return r.State < q.State })
-	slices.SortFunc(rows, func(a, b Row) int { return cmp.Or(q.compare(&a, &b), cmp.Compare(a.Name, b.Name)) })
-	all = len(rows)
-	return rows[:min(all, cmp.Or(q.Limit, 100))], all
+	slices.SortFunc(rows, func(a, b Row) int {
+		return cmp.Or(q.compare(&a, &b), cmp.Compare(a.Name, b.Name), cmp.Compare(a.Scope, b.Scope))
+	})
+	all, left := len(rows), cmp.Or(q.Limit, 100)
+	return slices.DeleteFunc(rows, func(r Row) bool {
+		if r.State < Throttled {
+			left--
+		}
+		return r.State < Throttled && left < 0
+	}), all
 }
 
 func (q *Query) compare(a, b *Row) int {

@@ -572,15 +572,21 @@ func TestListSortsAndFilters(t *testing.T) {
 	}
 	r.Suspend(Order{Scope: Sender, Name: "s1@x.example", By: "ops", Reason: "asked to"})
 	r.Suspend(Order{Scope: Sender, Name: "new@x.example", By: "ops"})
-	rows, all := r.List(Query{})
+	rows, all := r.List(Query{Scope: Sender})
 	if all != 6 || rows[0].State != Suspended || rows[1].State != Suspended || rows[2].State != Normal {
 		t.Errorf("%d rows: %+v", all, rows)
 	}
 	if rows, _ := r.List(Query{State: Suspended, Match: "s1"}); len(rows) != 1 || rows[0].Reason != "asked to" {
 		t.Errorf("%+v", rows)
 	}
-	if rows, all := r.List(Query{Sort: "name", Limit: 2}); all != 6 || len(rows) != 2 || rows[0].Name != "new@x.example" {
+	if rows, all := r.List(Query{Scope: Sender, Sort: "name", Limit: 2}); all != 6 || len(rows) != 4 || rows[0].Name != "new@x.example" || rows[2].Name != "s1@x.example" {
 		t.Errorf("%+v", rows)
+	}
+	// All scopes where none is named, and what is suspended above all bounds.
+	r.Suspend(Order{Scope: Client, Name: "shop", By: "ops"})
+	r.Suspend(Order{Scope: User, Name: "crm", By: "ops"})
+	if rows, all := r.List(Query{Limit: 1}); all != 8 || len(rows) != 5 || rows[3].State != Suspended || rows[4].State != Normal {
+		t.Errorf("%d rows: %+v", all, rows)
 	}
 	for in, want := range map[string][2]string{
 		"a@X.Example": {Sender, "a@x.example"}, "client:shop": {Client, "shop"}, "shop": {Client, "shop"}, "user:shop": {User, "shop"},
@@ -597,7 +603,7 @@ func TestListSortsAndFilters(t *testing.T) {
 func TestNullSenderBelongsToTheClient(t *testing.T) {
 	r := newRig(t, func(c *Config) { c.Mode = Shadow })
 	r.send("shop", "", "<>", 50, time.Hour, 0)
-	if rows, all := r.List(Query{}); all != 0 {
+	if rows, all := r.List(Query{Scope: Sender}); all != 0 {
 		t.Errorf("%+v", rows)
 	}
 	if rows, _ := r.List(Query{Scope: Client}); len(rows) != 1 || rows[0].Hour != 50 {

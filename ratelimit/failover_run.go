@@ -11,6 +11,7 @@ import (
 const (
 	probeEvery   = 500 * time.Millisecond
 	refreshEvery = 10 * time.Second
+	lookEvery    = time.Second
 	// tellAfter is how long a store is away before anybody is told.
 	tellAfter = time.Second
 	// steadyAfter is how long it must be well to be trusted as before.
@@ -27,21 +28,43 @@ const (
 // Run brings the shared store back once it answers, adds to it what it missed,
 // and keeps this node's view of the other nodes, until ctx ends.
 func (f *Failover) Run(ctx context.Context) {
-	probe, refresh := time.NewTicker(probeEvery), time.NewTicker(refreshEvery)
+	probe, refresh, look := time.NewTicker(probeEvery), time.NewTicker(refreshEvery), time.NewTicker(lookEvery)
 	defer probe.Stop()
 	defer refresh.Stop()
+	defer look.Stop()
+	doubts := 0
 	s := newSettler(f)
 	for {
 		f.recover(ctx, s)
 		select {
 		case <-ctx.Done():
 			return
+		case <-look.C:
+			doubts = f.look(ctx, doubts)
 		case <-refresh.C:
 			_ = f.refresh(ctx) // faults show in the decisions
 		case <-f.wake:
 		case <-probe.C:
 		}
 	}
+}
+
+// look asks a store that counts as well whether it is: where no mail comes, no
+// decision finds out, and mail that came would wait. It takes two calls that fail
+// in a row, since one may be lost. It returns how many have.
+func (f *Failover) look(ctx context.Context, doubts int) int {
+	if f.down.Load() {
+		return 0
+	}
+	err := f.shared.Ping(ctx)
+	switch {
+	case err == nil || ctx.Err() != nil:
+		return 0
+	case doubts == 0:
+		return 1
+	}
+	f.failed(err)
+	return 0
 }
 
 // recover asks a store that is away whether it is back, and settles what it is

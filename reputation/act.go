@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -88,7 +89,7 @@ func (m *Monitor) openedLocked(ls []*Listing) (events []outcome) {
 				l.Suspects = append(l.Suspects, s)
 			}
 		}
-		l.advise(m.poller.zones)
+		l.advise(m.poller.zones, m.command)
 		events = append(events, outcome{listing: l, opened: true, suspend: m.actLocked(l, all)})
 	}
 	return events
@@ -216,7 +217,7 @@ func (m *Monitor) tellOpened(o outcome) {
 	m.mu.Unlock()
 	e := &l.Evidence[len(l.Evidence)-1]
 	m.tell(Event{Kind: EventListed, Status: Fail, Subject: l.Target.Name, Listing: &l,
-		Text: fmt.Sprintf("%s is listed (%s %s); see relay listings show %d", l.Target.Name, e.Source, cmp.Or(strings.Join(e.Codes, ", "), e.Text), l.ID)})
+		Text: fmt.Sprintf("%s is listed (%s %s); see: %s", l.Target.Name, e.Source, cmp.Or(strings.Join(e.Codes, ", "), e.Text), m.command("listings", "show", strconv.Itoa(l.ID)))})
 	if len(l.Suspects) == 0 {
 		m.tell(Event{Kind: EventSuspect, Status: Warn, Subject: l.Target.Name, Text: "no suspect", Listing: &l})
 	} else {
@@ -225,7 +226,7 @@ func (m *Monitor) tellOpened(o outcome) {
 			Text: fmt.Sprintf("%s %s may have caused listing %d: %s", s.Kind, s.Name, l.ID, s.Explain())})
 	}
 	for _, s := range l.Paused {
-		m.tell(Event{Kind: EventPaused, Status: Fail, Subject: s, Listing: &l, Text: fmt.Sprintf("stream %s is paused by listing %d", s, l.ID)})
+		m.tell(Event{Kind: EventPaused, Status: Fail, Subject: s, Listing: &l, Text: fmt.Sprintf("stream %s is paused by listing %d; to let it go on: %s", s, l.ID, m.command("listings", "resume", s))})
 	}
 }
 

@@ -110,7 +110,7 @@ func judgeRecord(f *Finding, k KeyIdentity, record string) KeyState {
 	case !hasTag(tags, "p"):
 		return fail("without p=", "publish the record as it stands here")
 	case stripSpace(tags["p"]) == "":
-		state := fail("revoked (p= is empty)", "take the key out of the configuration and make a new one under another selector (relay dkim rotate)")
+		state := fail("revoked (p= is empty)", "take the key out of the configuration and make a new one under another selector: "+k.rotate())
 		f.Record = "" // a revoked key does not come back
 		return state
 	}
@@ -137,11 +137,11 @@ func judgeStrength(f *Finding, k KeyIdentity, flags string, key seenKey) {
 	case key.kind == "rsa" && key.bits < 1024:
 		f.Status, f.Rule = Fail, "RFC 8301 s. 3.2"
 		f.Seen = fmt.Sprintf("RSA of %d bits, which receivers do not accept: %s", key.bits, f.Seen)
-		f.Change = "make a key of 2048 bits: relay dkim rotate"
+		f.Change = "make a key of 2048 bits: " + k.rotate()
 	case key.kind == "rsa" && key.bits < 2048:
 		f.Status, f.Rule = Warn, "RFC 8301 s. 3.2"
 		f.Seen = fmt.Sprintf("RSA of %d bits: %s", key.bits, f.Seen)
-		f.Change = "make a key of 2048 bits: relay dkim rotate"
+		f.Change = "make a key of 2048 bits: " + k.rotate()
 	case listed(flags, "y"):
 		f.Status = Warn
 		f.Seen = "testing (t=y): " + f.Seen

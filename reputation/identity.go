@@ -1,10 +1,13 @@
 package reputation
 
 import (
+	"cmp"
 	"context"
 	"crypto/x509"
 	"net/netip"
 	"time"
+
+	"postern/internal/shell"
 )
 
 // Identity is what the preflight checks are held against: all that the world
@@ -59,6 +62,13 @@ type KeyIdentity struct {
 	Record string
 	// RequirePublished is as in the configuration: warn, skip or defer.
 	RequirePublished string
+	// Rotate is the command that makes the next key. Blank: one that finds its
+	// configuration by itself.
+	Rotate string
+}
+
+func (k *KeyIdentity) rotate() string {
+	return cmp.Or(k.Rotate, shell.Command("relay", "dkim", "rotate", k.Domain))
 }
 
 // UpstreamIdentity is one host that mail is handed to.

@@ -263,8 +263,9 @@ func (b *book) trim() {
 	}
 }
 
-// advise writes what to do about a listing.
-func (l *Listing) advise(zones []*polledZone) {
+// advise writes what to do about a listing; command writes a command of an
+// operator.
+func (l *Listing) advise(zones []*polledZone, command func(words ...string) string) {
 	l.Delist = nil
 	for i := range l.Evidence {
 		e := &l.Evidence[i]
@@ -279,26 +280,31 @@ func (l *Listing) advise(zones []*polledZone) {
 	}
 	l.FixFirst = []string{"stop the cause before asking for removal: lists that are asked too early list again, and longer"}
 	for _, s := range l.Suspects[:min(len(l.Suspects), 3)] {
-		l.FixFirst = append(l.FixFirst, s.remedy())
+		l.FixFirst = append(l.FixFirst, s.Remedy(l.ID, command))
 	}
 	if len(l.Suspects) == 0 {
 		l.FixFirst = append(l.FixFirst, "no sender stands out: look at open proxies and other mail sources behind "+l.Target.Name+", and at shared neighbours of its network")
 	}
-	l.FixFirst = append(l.FixFirst, "check identity: relay check --dns")
+	l.FixFirst = append(l.FixFirst, "check identity: "+command("check", "-dns"))
 }
 
-func (s *Suspect) remedy() string {
+// Remedy says what to do about a suspect of the listing with this number. It ends
+// with the command, as command writes it, that stops the suspect until the cause
+// is found.
+func (s *Suspect) Remedy(id int, command func(words ...string) string) string {
+	who, name := "client:"+s.Name, s.Kind+" "+s.Name
+	first := "look at what it runs"
 	switch {
-	case s.Kind == string(aClient):
-		return fmt.Sprintf("client %s: relay suspend client %s, then look at what it runs (%s)", s.Name, s.Name, s.Explain())
-	case s.Kind == string(aUser) || s.User != "":
-		user := s.Name
-		if s.Kind != string(aUser) {
-			user = s.User
+	case s.Kind == string(aUser):
+		who, first = "user:"+s.Name, "change its password"
+	case s.Kind == string(aSender):
+		who, name, first = s.Name, name+" of client "+s.Client, "stop it there"
+		if s.User != "" {
+			who, name, first = "user:"+s.User, s.Kind+" "+s.Name, "change the password of user "+s.User
 		}
-		return fmt.Sprintf("%s %s: change the password of user %s (%s)", s.Kind, s.Name, user, s.Explain())
 	}
-	return fmt.Sprintf("sender %s of client %s: stop it there (%s)", s.Name, s.Client, s.Explain())
+	return fmt.Sprintf("%s: %s (%s); until then: %s", name, first, s.Explain(),
+		command("suspend", who, "-reason", fmt.Sprintf("listing %d", id)))
 }
 
 func zoneNamed(zones []*polledZone, name string) *polledZone {

@@ -12,6 +12,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"postern/internal/shell"
 )
 
 // Kinds of events.
@@ -62,6 +64,9 @@ type Options struct {
 	// Outlier is the score of the outlier watch for a sender, user or client; at
 	// least 1 is an alarm. nil: none.
 	Outlier func(kind, name, client string) float64
+	// Command writes a command of an operator for this relay. nil: without a
+	// configuration.
+	Command func(words ...string) string
 	// Suspend suspends a suspect. nil: nothing is suspended.
 	Suspend func(s Suspect, reason string) error
 }
@@ -173,6 +178,14 @@ func sortedZones(zones map[string]ZoneConfig) []string {
 	}
 	slices.Sort(names)
 	return names
+}
+
+// command is one that reports name.
+func (m *Monitor) command(words ...string) string {
+	if m.opts.Command == nil {
+		return shell.Command(append([]string{"relay"}, words...)...)
+	}
+	return m.opts.Command(words...)
 }
 
 // signal wakes the goroutine that looks at DNS.
@@ -296,7 +309,7 @@ func (m *Monitor) check(ctx context.Context, setup Setup) {
 		m.opts.OnKeys(report.Keys)
 	}
 	if n := Summarize(report.Findings).Unknown; first && n > 0 {
-		m.tell(Event{Kind: EventFinding, Status: Unknown, Subject: "checks", Text: fmt.Sprintf("%d checks of our identity had no answer; see relay listings findings", n)})
+		m.tell(Event{Kind: EventFinding, Status: Unknown, Subject: "checks", Text: fmt.Sprintf("%d checks of our identity had no answer; see: %s", n, m.command("listings", "findings"))})
 	}
 	for _, f := range news {
 		m.tell(Event{Kind: EventFinding, Status: f.Status, Subject: f.Check + " " + f.Subject,

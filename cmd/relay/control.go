@@ -25,11 +25,13 @@ func (n *node) openControl(file *config.File) error {
 		return err
 	}
 	n.control = admin.NewControl(n.log)
-	n.control.Suppressions(n.judges.suppressions)
+	stream := func(name string) error { return known(n.file(), aStream, name) }
+	n.control.Suppressions(n.judges.suppressions, stream)
 	n.control.Held(n.judges.held)
-	n.control.Watch(n.watch)
-	n.control.Limits(n.limiter, n.completeFacts)
-	n.reputation.serveListings(n.control)
+	n.control.Watch(n.watch, n.guide())
+	n.control.Status(n.status)
+	n.control.Limits(n.limiter, n.completeFacts, n.limited)
+	n.reputation.serveListings(n.control, stream)
 	s := n.control.Server()
 	n.serving.Go(func() { s.Serve(l) })
 	n.opened.add(func(ctx context.Context) { s.Shutdown(ctx) })
@@ -39,9 +41,7 @@ func (n *node) openControl(file *config.File) error {
 // completeFacts fills in what mail of a client has besides: its stream, the
 // upstream and the source address.
 func (n *node) completeFacts(f *ratelimit.Facts) error {
-	n.mu.Lock()
-	rules := n.rules
-	n.mu.Unlock()
+	rules := n.inForce.Load()
 	c, ok := rules.file.Client[f.Client]
 	if !ok {
 		return fmt.Errorf("no client %q; there are: %s", f.Client, strings.Join(slices.Sorted(maps.Keys(rules.file.Client)), ", "))

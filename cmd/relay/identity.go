@@ -118,6 +118,7 @@ func keyIdentity(f *config.File, k *dkimsign.Key) reputation.KeyIdentity {
 	_, value := k.Record()
 	out := recordIdentity(k.Domain, k.Selector, value)
 	out.RequirePublished = string(f.DKIM[k.Domain].RequirePublished)
+	out.Rotate = commandFor(f.Path(), "dkim", "rotate", k.Domain)
 	return out
 }
 

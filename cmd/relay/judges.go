@@ -3,7 +3,9 @@ package main
 import (
 	"context"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"postern/config"
@@ -18,7 +20,9 @@ import (
 type judges struct {
 	suppressions *reputation.Suppressions // nil: none are kept
 	held         *reputation.Held
-	resolver     *reputation.Resolver
+	// resolver answers questions about recipients' domains; a reload may put
+	// another in its place.
+	resolver atomic.Pointer[reputation.Resolver]
 	// read says what an upstream's verdict on a recipient means.
 	read func(*mail.RecipientEvent) reputation.Recipient
 }
@@ -29,14 +33,10 @@ const saveEvery = 10 * time.Second
 // openJudges reads their state and has it saved while the node runs.
 func (n *node) openJudges(file *config.File) (*judges, error) {
 	j := &judges{held: reputation.NewHeld(time.Now)}
-	var err error
-	j.resolver, err = reputation.NewResolver(reputation.ResolverOptions{
-		Servers: file.Reputation.Resolvers, Timeout: file.Reputation.Timeout,
-	})
-	if err != nil {
+	if err := j.setResolver(file); err != nil {
 		return nil, err
 	}
-	n.opened.add(func(context.Context) { j.resolver.Close() })
+	n.opened.add(func(context.Context) { j.resolver.Load().Close() })
 	if file.Reputation.SuppressFor <= 0 {
 		return j, nil
 	}
@@ -55,11 +55,32 @@ func (n *node) openJudges(file *config.File) (*judges, error) {
 	return j, nil
 }
 
-// reload takes a new time for suppressions over.
-func (j *judges) reload(file *config.File) {
+// setResolver makes the resolver that a configuration asks for. The one before
+// is closed: what is asked of it then is a fault of DNS, and tried again.
+func (j *judges) setResolver(file *config.File) error {
+	r, err := reputation.NewResolver(reputation.ResolverOptions{
+		Servers: file.Reputation.Resolvers, Timeout: file.Reputation.Timeout,
+	})
+	if err != nil {
+		return err
+	}
+	if old := j.resolver.Swap(r); old != nil {
+		old.Close()
+	}
+	return nil
+}
+
+// reload takes over new resolvers and a new time for suppressions.
+func (j *judges) reload(old, file *config.File) error {
+	if !slices.Equal(old.Reputation.Resolvers, file.Reputation.Resolvers) || old.Reputation.Timeout != file.Reputation.Timeout {
+		if err := j.setResolver(file); err != nil {
+			return err
+		}
+	}
 	if j.suppressions != nil && file.Reputation.SuppressFor > 0 {
 		j.suppressions.SetKeep(file.Reputation.SuppressFor)
 	}
+	return nil
 }
 
 // every calls f at intervals until ctx ends, and once more then.
@@ -79,13 +100,12 @@ func (n *node) every(ctx context.Context, interval time.Duration, f func()) {
 
 // hooks are what sessions ask.
 func (j *judges) hooks() relay.Hooks {
-	checker := reputation.NewChecker(j.resolver)
 	h := relay.Hooks{Held: j.held.Left}
 	if j.suppressions != nil {
 		h.Suppressed = j.suppressions.Suppressed
 	}
 	h.Domain = func(ctx context.Context, domain string) *relay.DomainProblem {
-		switch checker.Look(ctx, domain) {
+		switch reputation.NewChecker(j.resolver.Load()).Look(ctx, domain) {
 		case reputation.NullMX:
 			return &relay.DomainProblem{NullMX: true}
 		case reputation.NoDomain:

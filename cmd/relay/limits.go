@@ -21,7 +21,8 @@ func runLimits(io stdio, args []string) int {
 // keyFlags are what a key of a limit can be chosen by.
 type keyFlags struct {
 	ratelimit.Filter
-	key string
+	key     string
+	unknown bool
 }
 
 func (k *keyFlags) add(f *flag.FlagSet) {
@@ -50,9 +51,15 @@ func (k *keyFlags) setSender(s string) error {
 	return nil
 }
 
+// addKey adds what orders take besides.
+func (k *keyFlags) addKey(f *flag.FlagSet) {
+	f.StringVar(&k.key, "key", "", "the `key` as limits show writes it, instead of the parts")
+	f.BoolVar(&k.unknown, "unknown", false, "also for names that the configuration does not have")
+}
+
 // budget is the one that an order means.
 func (k *keyFlags) budget() admin.LimitKey {
-	b := admin.LimitKey{Limit: k.Limit, Key: k.key, Filter: k.Filter}
+	b := admin.LimitKey{Limit: k.Limit, Key: k.key, Filter: k.Filter, Unknown: k.unknown}
 	b.Filter.Limit = ""
 	return b
 }
@@ -209,7 +216,7 @@ func resetLimit(io stdio, args []string) int {
 	v := newControlVerb(io, "limits reset")
 	var k keyFlags
 	k.add(v.flags)
-	v.flags.StringVar(&k.key, "key", "", "the `key` as limits show writes it, instead of the parts")
+	k.addKey(v.flags)
 	reason := v.flags.String("reason", "", "why; a `text` for the log")
 	if _, status, ok := v.parse(args, 0); !ok {
 		return status
@@ -237,7 +244,7 @@ func allowLimit(io stdio, args []string) int {
 	v := newControlVerb(io, "limits allow")
 	var k keyFlags
 	k.add(v.flags)
-	v.flags.StringVar(&k.key, "key", "", "the `key` as limits show writes it, instead of the parts")
+	k.addKey(v.flags)
 	var o admin.AllowOrder
 	units := 0
 	for name, unit := range map[string]ratelimit.Unit{

@@ -116,5 +116,6 @@ func (n *node) relisten(next map[string]relay.ListenerConfig) error {
 		n.listeners[name] = l
 		n.serve(name)
 	}
+	n.noteListeners()
 	return nil
 }

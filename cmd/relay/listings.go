@@ -51,8 +51,9 @@ func runListings(io stdio, args []string) int {
 	return runListingList(io, args)
 }
 
-// serveListings answers the commands below on the control socket.
-func (w *reputationWatch) serveListings(c *admin.Control) {
+// serveListings answers the commands below on the control socket. known says why
+// the configuration has no such stream.
+func (w *reputationWatch) serveListings(c *admin.Control, known func(stream string) error) {
 	c.Query("/listings", func(context.Context, func(string) string) (any, error) { return w.monitor.Listings(), nil })
 	c.Query("/listings/zones", func(context.Context, func(string) string) (any, error) { return w.monitor.Zones(), nil })
 	c.Query("/findings", func(context.Context, func(string) string) (any, error) {
@@ -60,6 +61,9 @@ func (w *reputationWatch) serveListings(c *admin.Control) {
 		return findingsAnswer{at, fs}, nil
 	})
 	admin.Act(c, "/listings/resume", func(_ context.Context, o resumeOrder) (any, error) {
+		if err := known(o.Stream); err != nil {
+			return nil, admin.Misuse(err.Error())
+		}
 		if !w.monitor.Resume(o.Stream) {
 			return nil, admin.Misuse("stream " + strconv.Quote(o.Stream) + " is not paused")
 		}

@@ -30,6 +30,7 @@ type verb struct {
 // verbs in the order in which usage lists them.
 var verbs = []verb{
 	{"serve", "run the relay", runServe},
+	{"status", "say how a running relay does: ready or why not, upstream hosts, store, last reload", runStatus},
 	{"check", "say what a configuration means and what is wrong with it", runCheck},
 	{"dkim", "make DKIM keys and print their DNS records", runDKIM},
 	{"explain", "tell one transaction in words, from the journal", runExplain},
@@ -44,6 +45,7 @@ var verbs = []verb{
 	{"simulate", "say what the limits of a configuration would have refused of past mail", runSimulate},
 	{"suggest", "find limits that hold past mail, with headroom", runSuggest},
 	{"import", "read the limits of another program", runImport},
+	{"version", "print the version", runVersion},
 	{"replies", "say what replies of receivers mean, count them", runReplies},
 }
 

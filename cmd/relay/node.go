@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"reflect"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -40,6 +39,7 @@ type node struct {
 	mu         sync.Mutex // one reload at a time
 	rules      *ruleset
 	inForce    atomic.Pointer[ruleset] // rules, for those who cannot wait for mu
+	condition  condition
 	limiter    *ratelimit.Limiter
 	metrics    *admin.Metrics
 	judges     *judges
@@ -64,6 +64,7 @@ func startNode(io stdio, file *config.File) (_ *node, err error) {
 	n := &node{io: io, failed: make(chan error, 1)}
 	n.log, n.lines, n.level = newLog(io, file.Log)
 	n.health = health.New(n.log, nil)
+	n.condition.started = time.Now()
 	defer func() {
 		if err != nil {
 			n.opened.run(context.Background())
@@ -82,6 +83,10 @@ func startNode(io stdio, file *config.File) (_ *node, err error) {
 	for name := range n.listeners {
 		n.serve(name)
 	}
+	n.noteListeners()
+	n.condition.serving.Store(true)
+	n.probeState(file.StateDir)
+	n.run(func(ctx context.Context) { n.every(ctx, probeEvery, func() { n.probeState(file.StateDir) }) })
 	n.run(func(ctx context.Context) { n.self.report(ctx, file, n.log) })
 	return n, nil
 }
@@ -190,7 +195,7 @@ func (n *node) openAdmin(cfg config.AdminConfig) error {
 	if err != nil {
 		return explainListen(cfg.Address.String(), fmt.Errorf("admin: %w", err))
 	}
-	n.serveHTTP(ln, admin.Handler(n.metrics, func() error { return nil }))
+	n.serveHTTP(ln, admin.Handler(n.metrics, n.readiness))
 	return nil
 }
 
@@ -226,7 +231,9 @@ func (n *node) reload(file *config.File) error {
 	old := n.rules
 	n.rules = next
 	n.inForce.Store(next)
-	n.judges.reload(file)
+	if err := n.judges.reload(old.file, file); err != nil {
+		n.log.Error("the resolvers of before are still asked", "err", err)
+	}
 	n.limiter.SetRules(file.LimitRules())
 	n.server.Reload(next.snapshot)
 	setLevel(n.level, file.Log.Level)
@@ -246,30 +253,12 @@ func (n *node) apply(file *config.File, rules *ruleset) error {
 	return n.relisten(file.Listener)
 }
 
-// fixedAtStart lists the tables that a reload cannot change.
-func fixedAtStart(old, file *config.File) (keys []string) {
-	for _, t := range []struct {
-		key      string
-		old, new any
-	}{
-		{"state_dir", old.StateDir, file.StateDir},
-		{"store", old.Store, file.Store}, {"redis", old.Redis, file.Redis}, {"journal", old.Journal, file.Journal},
-		{"reputation.resolvers", old.Reputation.Resolvers, file.Reputation.Resolvers},
-		{"reputation.timeout", old.Reputation.Timeout, file.Reputation.Timeout},
-		{"reputation.suppress_for", old.Reputation.SuppressFor > 0, file.Reputation.SuppressFor > 0},
-		{"log.format", old.Log.Format, file.Log.Format}, {"control", old.Control, file.Control}, {"admin", old.Admin, file.Admin},
-	} {
-		if !reflect.DeepEqual(t.old, t.new) {
-			keys = append(keys, t.key)
-		}
-	}
-	return keys
-}
-
 // stop ends sessions, then everything else.
 func (n *node) stop() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	now := time.Now()
+	n.condition.draining.Store(&now)
 	bound := n.rules.snapshot.Timeouts.Shutdown
 	ctx, cancel := context.WithTimeout(context.Background(), bound)
 	cut := n.server.Shutdown(ctx)

@@ -52,6 +52,7 @@ func newReputationWatch(f *config.File, signers *dkimsign.Signers, p reputationP
 	}
 	o := reputation.Options{
 		Setup: w.setup(f, signers), Held: p.held, StateDir: f.StateDir, Log: p.log, OnKeys: w.noteKeys,
+		Command: func(words ...string) string { return commandFor(f.Path(), words...) },
 		OnEvent: func(e reputation.Event) { w.tell(e, p.changed) },
 	}
 	if p.suspend != nil {

@@ -15,11 +15,13 @@ import (
 
 	"postern/config"
 	"postern/dkimsign"
+	"postern/internal/shell"
 	"postern/reputation"
 )
 
 // rotation is the next key of a domain on its way into use.
 type rotation struct {
+	config   string // file
 	domain   string
 	selector string
 	file     string
@@ -53,7 +55,7 @@ func runRotate(io stdio, args []string) int {
 	domain := strings.ToLower(strings.TrimSuffix(words[0], "."))
 	cfg, ok := file.DKIM[domain]
 	if !ok {
-		return dkimMisuse(io, fmt.Sprintf("there is no table [dkim.%q]; a first key is made by relay dkim keygen", domain))
+		return dkimMisuse(io, fmt.Sprintf("there is no table [dkim.%q]; write it with a first key, as in: %s", domain, firstKey(file, domain)))
 	}
 	resolver, err := reputation.NewResolver(reputation.ResolverOptions{Servers: file.Reputation.Resolvers, Timeout: file.Reputation.Timeout})
 	if err != nil {
@@ -63,7 +65,15 @@ func runRotate(io stdio, args []string) int {
 	if err != nil {
 		return dkimFault(io, err)
 	}
+	r.config = file.Path()
 	return r.follow(io, resolver, wait, file)
+}
+
+// firstKey is the command that makes one for a domain that has none.
+func firstKey(f *config.File, domain string) string {
+	selector := fmt.Sprintf("s%d", time.Now().Year())
+	file := filepath.Join(filepath.Dir(f.Path()), "keys", domain+"."+selector+".pem")
+	return shell.Command("relay", "dkim", "keygen", "-domain", domain, "-selector", selector, "-out", file)
 }
 
 func dkimFault(io stdio, err error) int {
@@ -164,7 +174,7 @@ func (r *rotation) sayState(io stdio, state reputation.KeyState) int {
 		fmt.Fprintf(io.out, "live: DNS has the key; take the older keys out of [dkim.%q] when mail signed with them has been delivered, after a week\n", r.domain)
 		return exitOK
 	case reputation.KeyUnpublished:
-		fmt.Fprintf(io.out, "not live yet: DNS does not have the record; ask again by: relay dkim rotate %s, with -wait 1h to wait for it\n", r.domain)
+		fmt.Fprintf(io.out, "not live yet: DNS does not have the record; to wait for it: %s\n", commandFor(r.config, "dkim", "rotate", "-wait", "1h", r.domain))
 		return exitOK
 	}
 	fmt.Fprintln(io.out, "unknown: DNS did not answer")

@@ -17,11 +17,11 @@ func runSenders(io stdio, args []string) int {
 		return showSender(io, args[1:])
 	}
 	v := newControlVerb(io, "senders")
-	scope := v.flags.String("scope", "", "list a `scope`: sender, user or client")
+	scope := v.flags.String("scope", "", "list one `scope` only: sender, user or client")
 	state := v.flags.String("state", "", "only in this `state` or a harder one: alert, throttle, suspend")
 	match := v.flags.String("match", "", "only names with this `text`")
 	sort := v.flags.String("sort", "", "by "+strings.Join(outlier.Sorts, ", ")+"; otherwise by state, then score")
-	n := v.flags.Int("n", 100, "how many at most")
+	n := v.flags.Int("n", 100, "how many at most, beside those that are suspended or throttled")
 	if _, status, ok := v.parse(args, 0); !ok {
 		return status
 	}
@@ -31,9 +31,9 @@ func runSenders(io stdio, args []string) int {
 		return v.fail(err)
 	}
 	return v.print(list, func(w writer) {
-		fmt.Fprintln(w, "NAME\tSTATE\tSCORE\tLAST 1H\tUSUAL\tLAST 24H\tUSUAL\tLAST MAIL\tLAST ALARM\tREASON")
+		fmt.Fprintln(w, "NAME\tSTATE\tSCORE\tCOUNTED 1H\tUSUAL\tCOUNTED 24H\tUSUAL\tLAST MAIL\tLAST ALARM\tREASON")
 		for _, r := range list.Rows {
-			fmt.Fprintf(w, "%s\t%s\t%.2f\t%d\t%d\t%d\t%d\t%s\t%s\t%s\n", r.Name, stateWords(&r), r.Score, r.Hour, r.UsualHr, r.Day, r.UsualDay,
+			fmt.Fprintf(w, "%s\t%s\t%.2f\t%d\t%d\t%d\t%d\t%s\t%s\t%s\n", printable(target(r.Scope, r.Name)), stateWords(&r), r.Score, r.Hour, r.UsualHr, r.Day, r.UsualDay,
 				shortTime(r.Last), shortTime(r.LastAlarm), r.Reason)
 		}
 		if list.All > len(list.Rows) {
@@ -71,7 +71,7 @@ func (v *controlVerb) target(args []string) (name string, status int, ok bool) {
 	return words[0], 0, true
 }
 
-func (v *controlVerb) detail(name string) (d outlier.Detail, err error) {
+func (v *controlVerb) detail(name string) (d admin.SenderDetail, err error) {
 	err = v.get("/senders/show", url.Values{"name": {name}}, &d)
 	return d, err
 }
@@ -86,23 +86,47 @@ func showSender(io stdio, args []string) int {
 	if err != nil {
 		return v.fail(err)
 	}
-	return v.print(d, func(w writer) { writeDetail(w, &d) })
+	shown := shownSender{d, volumeOf(configPath(*v.config), d.Scope, d.Name, time.Now())}
+	return v.print(shown, func(w writer) { writeDetail(w, &shown) })
 }
 
-func writeDetail(w writer, d *outlier.Detail) {
+// shownSender is what relay senders show prints: what the watch has, and what
+// the journal counts.
+type shownSender struct {
+	admin.SenderDetail
+	Volume *volume `json:"volume"`
+}
+
+func writeDetail(w writer, d *shownSender) {
 	line := func(key, format string, args ...any) { fmt.Fprintf(w, "%s\t%s\n", key, fmt.Sprintf(format, args...)) }
 	line(d.Scope, "%s", d.Name)
 	line("client", "%s", cmp.Or(d.Client, "-"))
 	line("state", "%s%s", stateWords(&d.Row), prefixed(": ", d.Reason)+prefixed(", by ", d.By))
+	for i, h := range d.Still {
+		line(first(i, "stopped by"), "%s%s", h.What, prefixed("; ", h.Command))
+	}
+	if d.Volume.Problem != "" {
+		line("volume", "not known: %s", d.Volume.Problem)
+	} else {
+		line("volume 1h", "%s (journal)", &d.Volume.Hour)
+		line("volume 24h", "%s (journal)", &d.Volume.Day)
+	}
+	writeWatched(line, d.Detail)
+}
+
+// writeWatched writes what the watch counted, which is not the volume: it judges
+// by recipients that were new or passed, and leaves out what was turned away.
+func writeWatched(line func(key, format string, args ...any), d *outlier.Detail) {
+	line("watch", "what follows was counted by the watch and is not the volume: mail that was turned away, or would have been in shadow, is left out")
 	line("score", "%.2f", d.Score)
 	if d.Messages > 0 {
-		line("messages", "%d since %s, the latest %s", d.Messages, d.First.Format(time.DateOnly), shortTime(d.Last))
+		line("messages", "%d counted since %s, the latest %s", d.Messages, d.First.Format(time.DateOnly), shortTime(d.Last))
 	}
 	if len(d.History) > 0 {
-		line("14 days", "%s  %v recipients a day, today last", outlier.Sparkline(d.History), d.History)
+		line("14 days", "%s  %v recipients counted a day, today last", outlier.Sparkline(d.History), d.History)
 	}
 	for _, win := range d.Windows {
-		line(win.Kind+" "+win.Window, "%.0f now, usual most %.0f", win.Now, win.Record)
+		line(win.Kind+" "+win.Window, "%.0f counted now, usual most %.0f", win.Now, win.Record)
 	}
 	if d.Away > 0 {
 		line("turned away", "%d recipients refused here, aborted or in shadow, within about an hour", d.Away)
@@ -141,6 +165,7 @@ func runSuspend(io stdio, args []string) int {
 	var o admin.SuspendOrder
 	v.flags.Func("for", "how `long`, as 24h; otherwise until released", durationFlag(&o.For))
 	v.flags.StringVar(&o.Reason, "reason", "", "why; a `text` for the log and the list")
+	v.flags.BoolVar(&o.Unknown, "unknown", false, "also a name that the configuration does not have")
 	return v.order(args, "/suspend", &o)
 }
 
@@ -161,12 +186,35 @@ func (v *controlVerb) order(args []string, path string, o *admin.SuspendOrder) i
 		return v.misuse("-reason is missing; say why, for the log")
 	}
 	o.Name = name
-	var s outlier.State
+	var s admin.Released
 	if err := v.act(path, o, &s); err != nil {
 		return v.fail(err)
 	}
+	if path == "/suspend" {
+		return v.print(s.State, func(w writer) { writeNow(w, &s.State) })
+	}
 	return v.print(s, func(w writer) {
-		r := outlier.Row{State: s.Level, Until: s.Until}
-		fmt.Fprintf(w, "%s %s is now %s\n", s.Scope, s.Name, stateWords(&r))
+		writeNow(w, &s.State)
+		writeStill(w, s.Still)
 	})
+}
+
+func writeNow(w writer, s *outlier.State) {
+	r := outlier.Row{State: s.Level, Until: s.Until}
+	fmt.Fprintf(w, "%s %s is now %s\n", s.Scope, printable(s.Name), stateWords(&r))
+}
+
+// writeStill says what else stops mail, and the command that ends it.
+func writeStill(w writer, still []admin.Hindrance) {
+	if len(still) == 0 {
+		fmt.Fprintln(w, "nothing else stops its mail")
+		return
+	}
+	fmt.Fprintln(w, "its mail is still stopped:")
+	for _, h := range still {
+		fmt.Fprintf(w, "  %s\n", printable(h.What))
+		if h.Command != "" {
+			fmt.Fprintf(w, "      %s\n", h.Command)
+		}
+	}
 }

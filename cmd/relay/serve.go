@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"flag"
 	"fmt"
 	"log/slog"
@@ -10,7 +9,9 @@ import (
 	"os/signal"
 	"strings"
 	"syscall"
+	"time"
 
+	"postern/admin"
 	"postern/config"
 	"postern/relay"
 )
@@ -88,28 +89,29 @@ func waitStopped(stopped <-chan struct{}, signals <-chan os.Signal) bool {
 // reloadFrom reads the file again. With any problem the old configuration
 // stays in force, and each problem is a log line.
 func (n *node) reloadFrom(path string) {
+	problems := n.tryReload(path)
+	n.condition.reloaded.Store(&admin.ReloadStatus{Time: time.Now(), OK: len(problems) == 0, Problems: problems})
+	for _, p := range problems {
+		n.log.Error("configuration not reloaded, the old one stays in force", "problem", p)
+	}
+	if len(problems) == 0 {
+		n.log.Info("configuration reloaded", "file", path)
+	}
+}
+
+// tryReload puts the file into force or returns what is wrong with it.
+func (n *node) tryReload(path string) (problems []string) {
 	file, warnings, err := config.Load(path)
-	var problems config.Problems
-	switch {
-	case errors.As(err, &problems):
-		for _, p := range problems {
-			n.log.Error("configuration not reloaded, the old one stays in force", "problem", p.String())
+	if err == nil {
+		for _, w := range warnings {
+			n.log.Warn("configuration", "warning", w.String())
 		}
-		return
-	case err != nil:
-		n.log.Error("configuration not reloaded, the old one stays in force", "problem", err.Error())
-		return
+		err = n.reload(file)
 	}
-	for _, w := range warnings {
-		n.log.Warn("configuration", "warning", w.String())
+	if err != nil {
+		return strings.Split(err.Error(), "\n")
 	}
-	if err := n.reload(file); err != nil {
-		for line := range strings.SplitSeq(err.Error(), "\n") {
-			n.log.Error("configuration not reloaded, the old one stays in force", "problem", line)
-		}
-		return
-	}
-	n.log.Info("configuration reloaded", "file", path)
+	return nil
 }
 
 // newLog makes the log that [log] asks for; its level can be changed, and the

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"postern/admin"
 	"postern/config"
 	"postern/ratelimit"
 )
@@ -35,8 +36,10 @@ func (n *node) openStore(file *config.File) ratelimit.Store {
 		local.Run(ctx, path, func(err error) { n.log.Error("limits not saved", "err", err) })
 	})
 	if n.redis == nil {
+		n.setStore(admin.StoreStatus{Kind: "embedded", State: storeUp})
 		return local
 	}
+	n.setStore(admin.StoreStatus{Kind: "redis", State: storeUp})
 	shared := ratelimit.NewRedis(n.redis, file.Redis)
 	store := ratelimit.NewFailover(shared, local, n.storeChanged)
 	n.metrics.SetState("limit store", "", storeUp)
@@ -64,10 +67,12 @@ const (
 // storeChanged is one log line and one metric for each change.
 func (n *node) storeChanged(c ratelimit.StoreChange) {
 	if c.Down {
+		n.setStore(admin.StoreStatus{Kind: "redis", State: storeAway, Err: c.Err.Error()})
 		n.metrics.SetState("limit store", storeUp, storeAway)
 		n.log.Error("Redis is away, limits go on as on_store_failure says", "err", c.Err)
 		return
 	}
+	n.setStore(admin.StoreStatus{Kind: "redis", State: storeUp})
 	n.metrics.SetState("limit store", storeAway, storeUp)
 	n.log.Warn("Redis is back", "away", c.Away.Round(time.Millisecond).String(), "charges_added", c.Added)
 }

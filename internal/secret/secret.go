@@ -20,6 +20,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"postern/internal/shell"
 )
 
 // Max is the size in octets up to which files are read; four 4,096-bit keys
@@ -117,7 +119,7 @@ func judge(f *os.File, name string) error {
 	if problem == "" {
 		return nil
 	}
-	text := fmt.Sprintf("%s has mode %04o: %s", name, info.Mode().Perm(), strings.ReplaceAll(problem, "FILE", name))
+	text := fmt.Sprintf("%s has mode %04o: %s", name, info.Mode().Perm(), strings.ReplaceAll(problem, "FILE", shell.Quote(name)))
 	return &notPrivate{text, group}
 }
 

@@ -1,0 +1,56 @@
+package admin
+
+import (
+	"encoding/json"
+	"net/http"
+	"time"
+)
+
+// What a Reason can be about.
+const (
+	Starting = "starting" // the listeners do not take connections yet
+	Draining = "draining" // the relay is stopping
+	Store    = "store"    // the shared store of limits is away
+	Upstream = "upstream" // no host of it answers
+	State    = "state"    // the state folder cannot be written
+	Reload   = "reload"   // the last reload failed
+)
+
+// Reason is one thing that is not as it should be.
+type Reason struct {
+	What  string    `json:"what"`
+	Name  string    `json:"name,omitempty"` // of the upstream
+	Since time.Time `json:"since"`
+	Text  string    `json:"text"`
+}
+
+// Readiness says whether mail is taken.
+type Readiness struct {
+	Ready bool `json:"ready"`
+	// Reasons are why it is not; never nil.
+	Reasons []Reason `json:"reasons"`
+	// Degraded is what is wrong while mail is taken all the same; never nil.
+	Degraded []Reason `json:"degraded"`
+}
+
+// Handler serves /metrics; /livez, which is 200 while the process answers, and
+// /healthz, its older name; and /readyz, which is 200 while mail is taken and 503
+// while it is not, with the Readiness as JSON. ready is called at each request
+// for it.
+func Handler(m *Metrics, ready func() Readiness) http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", m.handler())
+	live := func(w http.ResponseWriter, _ *http.Request) { w.Write([]byte("ok\n")) }
+	mux.HandleFunc("GET /livez", live)
+	mux.HandleFunc("GET /healthz", live)
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
+		r := ready()
+		w.Header().Set("Content-Type", "application/json")
+		w.Header().Set("Cache-Control", "no-store")
+		if !r.Ready {
+			w.WriteHeader(http.StatusServiceUnavailable)
+		}
+		json.NewEncoder(w).Encode(r)
+	})
+	return mux
+}

@@ -1,0 +1,59 @@
+package admin
+
+import (
+	"context"
+	"time"
+)
+
+// Status is a running relay at one moment, as relay status shows it.
+type Status struct {
+	Version  string    `json:"version"`
+	Hostname string    `json:"hostname"`
+	Config   string    `json:"config"`
+	PID      int       `json:"pid"`
+	Started  time.Time `json:"started"`
+	Readiness
+	Listeners   []ListenerStatus `json:"listeners"`
+	Streams     []StreamStatus   `json:"streams"`
+	Upstreams   []UpstreamHost   `json:"upstreams"`
+	Store       StoreStatus      `json:"store"`
+	LastReload  *ReloadStatus    `json:"last_reload"` // null: none yet
+	Suspended   int              `json:"suspended"`
+	Throttled   int              `json:"throttled"`
+	Connections int64            `json:"connections"`
+}
+
+// ListenerStatus is one listener.
+type ListenerStatus struct {
+	Name    string `json:"name"`
+	Address string `json:"address"`
+	TLS     string `json:"tls"`
+}
+
+// StreamStatus is one stream.
+type StreamStatus struct {
+	Name     string    `json:"name"`
+	Upstream string    `json:"upstream"`
+	Capture  bool      `json:"capture,omitempty"` // its mail is kept in a folder
+	Paused   time.Time `json:"paused_until,omitzero"`
+}
+
+// StoreStatus is where limits are counted.
+type StoreStatus struct {
+	Kind  string    `json:"kind"` // embedded, redis
+	State string    `json:"state"`
+	Since time.Time `json:"since"`
+	Err   string    `json:"error,omitempty"` // of the store that is away
+}
+
+// ReloadStatus is how the last reload went.
+type ReloadStatus struct {
+	Time     time.Time `json:"time"`
+	OK       bool      `json:"ok"`
+	Problems []string  `json:"problems,omitempty"`
+}
+
+// Status serves what status returns.
+func (c *Control) Status(status func() Status) {
+	c.Query("/status", func(_ context.Context, _ func(string) string) (any, error) { return status(), nil })
+}

@@ -1,0 +1,129 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"postern/admin"
+	"postern/config"
+	"postern/outlier"
+	"postern/ratelimit"
+)
+
+// guide is what the control socket asks about names.
+func (n *node) guide() *admin.Guide {
+	return &admin.Guide{
+		Find: func(name string) string {
+			f := n.file()
+			if _, ok := f.User[name]; ok {
+				return outlier.User
+			}
+			if _, ok := f.Client[name]; ok {
+				return outlier.Client
+			}
+			return ""
+		},
+		Known: func(scope, name string) error { return known(n.file(), scope, name) },
+		Still: n.hindrances,
+	}
+}
+
+// file is the configuration in force.
+func (n *node) file() *config.File { return n.inForce.Load().file }
+
+// known says why a configuration has no such sender, user, client or stream; nil
+// when it has.
+func known(f *config.File, scope, name string) error {
+	var names []string
+	switch scope {
+	case outlier.User:
+		names = sorted(f.User)
+	case outlier.Client:
+		names = sorted(f.Client)
+	case aStream:
+		names = sorted(f.Stream)
+	default:
+		if len(owners(f, name)) == 0 {
+			return fmt.Errorf("no client owns the sender %q", name)
+		}
+		return nil
+	}
+	if slices.Contains(names, name) {
+		return nil
+	}
+	return fmt.Errorf("the configuration has no %s %q; there %s", scope, name, namesWords(names))
+}
+
+// limited is known for all that a key of a limit is chosen by.
+func (n *node) limited(k *ratelimit.Filter) error {
+	f := n.file()
+	for _, named := range [...]struct{ scope, name string }{
+		{outlier.Client, k.Client}, {outlier.User, k.User}, {outlier.Sender, k.Sender}, {aStream, k.Stream},
+	} {
+		if named.name == "" || named.name == "<>" {
+			continue
+		}
+		if err := known(f, named.scope, named.name); err != nil {
+			return err
+		}
+	}
+	if _, ok := f.Upstream[k.Upstream]; k.Upstream != "" && !ok {
+		return fmt.Errorf("the configuration has no upstream %q; there %s", k.Upstream, namesWords(sorted(f.Upstream)))
+	}
+	return nil
+}
+
+// aStream is the scope of a stream, beside those of the watch.
+const aStream = "stream"
+
+// namesWords lists some names of the configuration.
+func namesWords(names []string) string {
+	const most = 20
+	switch {
+	case len(names) == 0:
+		return "is none at all"
+	case len(names) > most:
+		return fmt.Sprintf("are %s and %d more", strings.Join(names[:most], ", "), len(names)-most)
+	}
+	return "are: " + strings.Join(names, ", ")
+}
+
+// owners are the clients that own a sender, by name.
+func owners(f *config.File, sender string) (clients []string) {
+	address, err := config.ParseAddress(sender)
+	if err != nil {
+		return nil
+	}
+	for _, c := range f.Policy().Clients() {
+		if c.Owns(address) {
+			clients = append(clients, c.Name())
+		}
+	}
+	return clients
+}
+
+// target is how a command names somebody.
+func target(scope, name string) string {
+	if scope == outlier.Sender {
+		return name
+	}
+	return scope + ":" + name
+}
+
+// hindrances lists what keeps mail of a sender, user or client from passing,
+// apart from its own suspension.
+func (n *node) hindrances(ctx context.Context, scope, name string) []admin.Hindrance {
+	h := hinderer{node: n, ctx: ctx, file: n.file(), scope: scope, name: name, list: []admin.Hindrance{}}
+	for _, c := range h.clients() {
+		h.client(c)
+	}
+	h.suspensions()
+	h.limits()
+	for _, s := range h.streams {
+		h.stream(s)
+	}
+	h.relay()
+	return h.list
+}

@@ -1,0 +1,189 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"postern/admin"
+	"postern/config"
+	"postern/outlier"
+	"postern/ratelimit"
+	"postern/reputation"
+)
+
+// hinderer gathers what keeps the mail of one name from passing.
+type hinderer struct {
+	*node
+	ctx         context.Context
+	file        *config.File
+	scope, name string
+
+	ways    []ratelimit.Facts // by which its mail may come
+	streams []string
+	users   []string // of its clients
+	list    []admin.Hindrance
+}
+
+func (h *hinderer) add(command, format string, args ...any) {
+	h.list = append(h.list, admin.Hindrance{What: fmt.Sprintf(format, args...), Command: command})
+}
+
+// clients are those by which mail of the name comes.
+func (h *hinderer) clients() (clients []string) {
+	switch h.scope {
+	case outlier.Client:
+		if _, ok := h.file.Client[h.name]; ok {
+			return []string{h.name}
+		}
+	case outlier.User:
+		for _, c := range sorted(h.file.Client) {
+			if slices.Contains(h.file.Client[c].Users, h.name) {
+				clients = append(clients, c)
+			}
+		}
+	default:
+		return owners(h.file, h.name)
+	}
+	return clients
+}
+
+// client notes the ways through a client, and users of it who are shut out.
+func (h *hinderer) client(name string) {
+	c := h.file.Client[name]
+	if !slices.Contains(h.streams, c.Stream) {
+		h.streams = append(h.streams, c.Stream)
+	}
+	users := c.Users
+	if h.scope == outlier.User {
+		users = []string{h.name}
+	}
+	for _, u := range users {
+		if !slices.Contains(h.users, u) {
+			h.users = append(h.users, u)
+			if h.file.User[u].Disabled {
+				h.add("", "user %s is disabled in the configuration", u)
+			}
+		}
+		h.way(ratelimit.Facts{Client: name, User: u})
+	}
+	if len(users) == 0 {
+		h.way(ratelimit.Facts{Client: name})
+	}
+}
+
+// maxWays bounds how many users of one client are looked at.
+const maxWays = 100
+
+func (h *hinderer) way(f ratelimit.Facts) {
+	if h.scope == outlier.Sender {
+		f.Sender = h.name
+	}
+	if len(h.ways) < maxWays && h.completeFacts(&f) == nil {
+		h.ways = append(h.ways, f)
+	}
+}
+
+// suspensions notes others whose suspension stops this mail, too: its clients,
+// their users, and of a client or user the senders that were seen with it.
+func (h *hinderer) suspensions() {
+	rows, _ := h.watch.List(outlier.Query{State: outlier.Throttled})
+	for i := range rows {
+		r := &rows[i]
+		if r.Shadow || r.Scope == h.scope && r.Name == h.name || !h.concerns(r) {
+			continue
+		}
+		h.add(h.command("release", target(r.Scope, r.Name)), "%s %s is %s%s", r.Scope, r.Name, stateWords(r), prefixed(": ", r.Reason))
+	}
+}
+
+func (h *hinderer) concerns(r *outlier.Row) bool {
+	by := func(client string) bool {
+		return slices.ContainsFunc(h.ways, func(f ratelimit.Facts) bool { return f.Client == client })
+	}
+	switch r.Scope {
+	case outlier.Client:
+		return by(r.Name)
+	case outlier.User:
+		return h.scope != outlier.User && slices.Contains(h.users, r.Name)
+	}
+	return h.scope != outlier.Sender && by(r.Client)
+}
+
+// limits notes those without room for one more message.
+func (h *hinderer) limits() {
+	seen := map[string]bool{}
+	for _, f := range h.ways {
+		all, err := h.limiter.Explain(h.ctx, f, ratelimit.Recipient{})
+		if err != nil {
+			h.add("", "limits could not be asked: %v", err)
+			return
+		}
+		for i := range all {
+			x := &all[i]
+			if !x.Applies || x.Fits || x.Mode == ratelimit.Shadow || seen[x.Limit+" "+x.Key] {
+				continue
+			}
+			seen[x.Limit+" "+x.Key] = true
+			h.full(x)
+		}
+	}
+}
+
+// full notes a limit with the raise that lets a tenth of it more pass for an hour.
+func (h *hinderer) full(x *ratelimit.Explanation) {
+	for i := range x.Windows {
+		w := &x.Windows[i]
+		if w.Room > 0 {
+			continue
+		}
+		more := fmt.Sprintf("+%d", max(1, w.Max/10))
+		if w.Unit == ratelimit.Bytes {
+			more = "+" + ratelimit.FormatSize(max(1, w.Max/10>>20)<<20)
+		}
+		command := h.command("limits", "allow", "-limit", x.Limit, "-key", x.Key, "-"+strings.ReplaceAll(w.Unit.String(), "_", "-"), more,
+			"-until", "1h", "-reason", "release of "+target(h.scope, h.name))
+		h.add(command, "limit %s is full for %s: %s, next fits %s", x.Limit, x.Key, usedWords(w), waitWords(w.Wait))
+		return
+	}
+}
+
+// stream notes what stops mail on its way out.
+func (h *hinderer) stream(name string) {
+	for _, p := range h.judges.held.List() {
+		switch {
+		case p.Stream != name:
+		case p.Domain == "":
+			h.add(h.command("listings", "resume", name), "stream %s is paused by a listing until %s", name, shortTime(p.Until))
+		default:
+			h.add("", "mail of stream %s to %s waits until %s, as the receiver asked for less", name, p.Domain, shortTime(p.Until))
+		}
+	}
+	if h.judges.suppressions == nil {
+		return
+	}
+	suppressed := 0
+	for _, s := range h.judges.suppressions.List() {
+		if (s.Stream == name || s.Stream == reputation.AllStreams) && time.Until(s.Until) > 0 {
+			suppressed++
+		}
+	}
+	if suppressed > 0 {
+		h.add(h.command("suppressions", "list"), "%d recipients of stream %s are suppressed; mail to them is refused", suppressed, name)
+	}
+}
+
+// relay notes what keeps all mail, or all of its streams, from passing.
+func (h *hinderer) relay() {
+	for _, r := range h.readiness().Reasons {
+		mine := r.What != admin.State
+		if r.What == admin.Upstream {
+			mine = slices.ContainsFunc(h.streams, func(s string) bool { return h.file.Stream[s].Upstream == r.Name })
+		}
+		if mine {
+			h.add(h.command("status"), "%s", r.Text)
+		}
+	}
+}

@@ -1,0 +1,132 @@
+package main
+
+import (
+	"cmp"
+	"fmt"
+	"net/url"
+	"strings"
+	"time"
+
+	"postern/admin"
+)
+
+// runStatus tells how a running relay does; its exit status is 1 while the relay
+// is not ready.
+func runStatus(io stdio, args []string) int {
+	v := newControlVerb(io, "status")
+	if _, status, ok := v.parse(args, 0); !ok {
+		return status
+	}
+	var s admin.Status
+	if err := v.get("/status", url.Values{}, &s); err != nil {
+		return v.fail(err)
+	}
+	if status := v.print(s, func(w writer) { writeStatus(w, &s, time.Now()) }); status != exitOK {
+		return status
+	}
+	if !s.Ready {
+		return exitFault
+	}
+	return exitOK
+}
+
+func writeStatus(w writer, s *admin.Status, now time.Time) {
+	line := func(key, format string, args ...any) { fmt.Fprintf(w, "%s\t%s\n", key, fmt.Sprintf(format, args...)) }
+	line("relay", "%s, version %s, process %d, up %s", s.Hostname, s.Version, s.PID, spanWords(now.Sub(s.Started)))
+	ready := "yes: mail is taken"
+	if !s.Ready {
+		ready = "NO"
+	}
+	line("ready", "%s", ready)
+	for _, r := range s.Reasons {
+		line("", "%s, since %s", r.Text, shortTime(r.Since))
+	}
+	for i, r := range s.Degraded {
+		line(first(i, "degraded"), "%s, since %s", r.Text, shortTime(r.Since))
+	}
+	for i := range s.Upstreams {
+		h := &s.Upstreams[i]
+		line(first(i, "upstreams"), "%s %s is %s", h.Upstream, h.Host, hostWords(h))
+	}
+	line("store", "%s", storeStatusWords(&s.Store))
+	for i, st := range s.Streams {
+		line(first(i, "streams"), "%s by %s%s", st.Name, st.Upstream, streamWords(&st))
+	}
+	for i, l := range s.Listeners {
+		line(first(i, "listeners"), "%s on %s, tls %s", l.Name, l.Address, l.TLS)
+	}
+	line("connections", "%d", s.Connections)
+	line("held", "%d suspended, %d throttled", s.Suspended, s.Throttled)
+	line("config", "%s, %s", s.Config, reloadWords(s.LastReload))
+	if s.LastReload != nil {
+		for _, p := range s.LastReload.Problems {
+			line("", "%s", p)
+		}
+	}
+}
+
+func hostWords(h *admin.UpstreamHost) string {
+	success := "never"
+	if !h.LastSuccess.IsZero() {
+		success = shortTime(h.LastSuccess)
+	}
+	switch {
+	case !h.Up:
+		return fmt.Sprintf("DOWN since %s, last success %s: %s", shortTime(h.Since), success, h.LastError)
+	case h.LastSuccess.IsZero():
+		return "up, as far as is known: nobody has used it yet"
+	}
+	text := "up"
+	if !h.Since.IsZero() {
+		text += " since " + shortTime(h.Since)
+	}
+	text += ", last success " + success
+	if h.LastError != "" {
+		text += fmt.Sprintf(", last error %s: %s", shortTime(h.LastFailure), h.LastError)
+	}
+	return text
+}
+
+func storeStatusWords(s *admin.StoreStatus) string {
+	if s.Kind != "redis" {
+		return "limits are counted in this process"
+	}
+	text := fmt.Sprintf("Redis is %s since %s", s.State, shortTime(s.Since))
+	if s.State == storeAway {
+		text = fmt.Sprintf("Redis is AWAY since %s: %s", shortTime(s.Since), cmp.Or(s.Err, "no answer"))
+	}
+	return text
+}
+
+func streamWords(s *admin.StreamStatus) string {
+	switch {
+	case !s.Paused.IsZero():
+		return ", PAUSED by a listing until " + shortTime(s.Paused)
+	case s.Capture:
+		return ", which keeps mail and sends nothing"
+	}
+	return ""
+}
+
+func reloadWords(r *admin.ReloadStatus) string {
+	switch {
+	case r == nil:
+		return "not reloaded since the start"
+	case r.OK:
+		return "reloaded " + shortTime(r.Time)
+	}
+	return fmt.Sprintf("the reload of %s FAILED, what was before is in force:", shortTime(r.Time))
+}
+
+// spanWords is a time span for people: "3d4h", "2h5m", "40s".
+func spanWords(d time.Duration) string {
+	switch {
+	case d >= 24*time.Hour:
+		return fmt.Sprintf("%dd%dh", int(d.Hours())/24, int(d.Hours())%24)
+	case d >= time.Hour:
+		return fmt.Sprintf("%dh%dm", int(d.Hours()), int(d.Minutes())%60)
+	case d >= time.Minute:
+		return strings.TrimSuffix(d.Truncate(time.Minute).String(), "0s")
+	}
+	return d.Truncate(time.Second).String()
+}

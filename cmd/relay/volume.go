@@ -1,0 +1,109 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"postern/config"
+	"postern/mail"
+	"postern/outlier"
+	"postern/simulate"
+)
+
+// volume is what the journal holds of one sender, user or client.
+type volume struct {
+	Journal string       `json:"journal"`
+	Hour    volumeOfTime `json:"hour"` // the last one
+	Day     volumeOfTime `json:"day"`  // the last 24 hours
+	// Problem says why nothing could be counted; "": it could.
+	Problem string `json:"problem,omitempty"`
+}
+
+// volumeOfTime counts what ended in a time, whoever decided: transactions, and
+// recipients by how they ended.
+type volumeOfTime struct {
+	Messages int `json:"messages"` // relayed, to one recipient at least
+	Relayed  int `json:"relayed"`
+	Deferred int `json:"deferred"`
+	Rejected int `json:"rejected"`
+	Aborted  int `json:"aborted"` // transactions
+}
+
+// volumeOf counts in the journal of the configuration at path.
+func volumeOf(path, scope, name string, now time.Time) *volume {
+	v := &volume{}
+	if err := v.count(path, scope, name, now); err != nil {
+		v.Problem = err.Error()
+	}
+	return v
+}
+
+func (v *volume) count(path, scope, name string, now time.Time) error {
+	f, err := config.LoadRules(path)
+	if err != nil {
+		return err
+	}
+	if v.Journal = f.Journal.File; v.Journal == "" {
+		return fmt.Errorf("%s keeps no journal", path)
+	}
+	files, err := journalFiles("", v.Journal)
+	if err != nil {
+		return err
+	}
+	files = slices.DeleteFunc(files, func(file string) bool {
+		info, err := os.Stat(file)
+		return err == nil && now.Sub(info.ModTime()) > 24*time.Hour
+	})
+	return simulate.Read(files, nil, func(t *simulate.Transaction) error {
+		age := now.Sub(time.Unix(0, t.End))
+		if age > 24*time.Hour || !isOf(t, scope, name) {
+			return nil
+		}
+		v.Day.add(t)
+		if age <= time.Hour {
+			v.Hour.add(t)
+		}
+		return nil
+	})
+}
+
+func isOf(t *simulate.Transaction, scope, name string) bool {
+	switch scope {
+	case outlier.User:
+		return strings.EqualFold(t.User, name)
+	case outlier.Client:
+		return t.Client == name
+	}
+	return strings.EqualFold(t.From, name)
+}
+
+func (v *volumeOfTime) add(t *simulate.Transaction) {
+	if t.Outcome == mail.Aborted {
+		v.Aborted++
+	}
+	before := v.Relayed
+	for i := range t.To {
+		switch t.To[i].Outcome {
+		case mail.Relayed:
+			v.Relayed++
+		case mail.Deferred:
+			v.Deferred++
+		case mail.Rejected:
+			v.Rejected++
+		}
+	}
+	if v.Relayed > before {
+		v.Messages++
+	}
+}
+
+func (v *volumeOfTime) String() string {
+	s := fmt.Sprintf("%d messages relayed to %d recipients; %d recipients deferred, %d rejected", v.Messages, v.Relayed, v.Deferred, v.Rejected)
+	if v.Aborted > 0 {
+		s += fmt.Sprintf("; %d transactions aborted", v.Aborted)
+	}
+	return s
+}
