@@ -117,23 +117,33 @@ func (m *automaticMarks) precedence(value []byte) {
 
 // contentType reads the types of reports.
 func (m *automaticMarks) contentType(value []byte) {
-	if bytes.IndexByte(value, '(') >= 0 || bytes.IndexByte(value, '\n') >= 0 {
+	if bytes.IndexByte(value, '(') >= 0 {
 		value = withoutComments(value)
 	}
 	kind, _, _ := bytes.Cut(value, []byte{';'})
-	switch lower(string(bytes.TrimSpace(kind))) {
-	case "multipart/report":
-		m.reportOf(reportType(value))
-	case "message/disposition-notification", "message/global-disposition-notification":
+	kind = bytes.TrimSpace(kind)
+	is := func(word string) bool { return isWord(kind, word) }
+	switch {
+	case is("multipart/report"):
+		m.reportOf(reportType(withoutComments(value)))
+	case slices.ContainsFunc(receiptTypes, is):
 		m.receipt = true
-	case "message/delivery-status", "message/feedback-report", "message/global-delivery-status",
-		"application/tlsrpt+json", "application/tlsrpt+gzip":
+	case slices.ContainsFunc(reportTypes, is):
 		m.report = true
-	case "multipart/mixed", "application/gzip", "application/x-gzip", "application/zip", "application/x-zip-compressed",
-		"application/xml", "text/xml":
-		m.reportBody = true // RFC 7489 s. 7.2.1.1
+	case slices.ContainsFunc(reportBodies, is):
+		m.reportBody = true
 	}
 }
+
+// receiptTypes and reportTypes are those of messages without a multipart around;
+// reportBodies are those of DMARC reports (RFC 7489 s. 7.2.1.1).
+var (
+	receiptTypes = []string{"message/disposition-notification", "message/global-disposition-notification"}
+	reportTypes  = []string{"message/delivery-status", "message/feedback-report", "message/global-delivery-status",
+		"application/tlsrpt+json", "application/tlsrpt+gzip"}
+	reportBodies = []string{"multipart/mixed", "application/gzip", "application/x-gzip", "application/zip",
+		"application/x-zip-compressed", "application/xml", "text/xml"}
+)
 
 // reportOf takes the report-type of a multipart/report. One without is a report
 // of an old system; one that nobody has registered proves nothing, and counts
