@@ -16,7 +16,7 @@ STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.7.0
 # In a clone of another owner git tells no version, and the build would fail.
 export GOFLAGS := $(GOFLAGS) -buildvcs=false
 
-.PHONY: build test race fuzz bench bench-outlier lint check packages
+.PHONY: build test race fuzz bench bench-outlier bench-readers lint check packages
 
 build:
 	go build -trimpath -ldflags "-X main.version=$(VERSION)" -o bin/relay ./cmd/relay
@@ -45,6 +45,13 @@ bench:
 
 bench-outlier:
 	go run ./bench/outlier
+
+# What leaves, held against readers of other hands on a million values.
+bench-readers:
+	@.ci/packages python3 rspamd
+	@command -v npm >/dev/null || .ci/packages nodejs npm
+	cd bench/readers && npm ci --ignore-scripts --no-audit --no-fund
+	go run ./bench/readers
 
 lint:
 	go vet ./...

@@ -53,19 +53,18 @@ func (r *Rules) Header(c *Client, h *HeaderFacts) (rule string, reply *mail.Repl
 
 // readable reports whether readers take the local-parts for what they are: some
 // see the address within the quotes of "ceo@bank.example"@example.org, others
-// drop the quotes. Who owns exactly that address has chosen it.
+// drop the quotes, or characters that cannot be seen. Who owns exactly that
+// address has chosen it.
 func (c *Client) readable(authors []mail.Author) bool {
 	for i := range authors {
-		if a := &authors[i].Address; strings.ContainsFunc(a.Local, quotedOnly) && !c.senders.matchBox(*a) {
+		a := &authors[i].Address
+		odd := mail.QuoteLocal(a.Local) != a.Local || strings.ContainsFunc(a.Local, func(r rune) bool { return look(r) != r })
+		if odd && !c.senders.matchBox(*a) {
 			return false
 		}
 	}
 	return true
 }
-
-// quotedOnly reports whether a character stands in quotes only. Dots in odd
-// places do so, too, but mean nothing else there.
-func quotedOnly(r rune) bool { return r < 0x80 && r != '.' && !mail.IsAtext(byte(r)) }
 
 func (c *Client) foreign(field string, addresses []mail.Author) *mail.Reply {
 	for i := range addresses {
@@ -151,9 +150,7 @@ func deceives(text string, own mail.Address) bool {
 	}
 	text = strings.Map(look, text)
 	for at := strings.IndexByte(text, '@'); at >= 0; {
-		local, domain := lastWord(text[:at]), firstWord(text[at+1:])
-		domain = strings.Trim(domain, ".!?*")
-		if local != "" && strings.Contains(domain, ".") && !isOwn(local+"@"+domain, own) {
+		if shows(text[:at], text[at+1:], own) {
 			return true
 		}
 		next := strings.IndexByte(text[at+1:], '@')
@@ -163,6 +160,21 @@ func deceives(text string, own mail.Address) bool {
 		at += 1 + next
 	}
 	return false
+}
+
+// shows reports whether what stands around an at sign is an address of somebody
+// else. Blanks beside the sign are nothing to a reader that decodes first; with
+// them "Anna @ Example.org" is fine where the author is at example.org.
+func shows(before, after string, own mail.Address) bool {
+	near, far := strings.TrimRight(before, " \t"), strings.TrimLeft(after, " \t")
+	local, domain := lastWord(near), strings.Trim(firstWord(far), ".!?*")
+	switch {
+	case local == "" || !strings.Contains(domain, "."), isOwn(local+"@"+domain, own):
+		return false
+	case len(near)+len(far) < len(before)+len(after):
+		return !strings.EqualFold(domain, own.Domain) && !strings.EqualFold(domain, own.Written)
+	}
+	return true
 }
 
 func isOwn(shown string, own mail.Address) bool {

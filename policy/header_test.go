@@ -106,7 +106,11 @@ func TestQuotedLocalPartOfItsOwner(t *testing.T) {
 	judgeAll(t, own(`"First last@evil.example"@example.org`), []judged{{name: "owned by name", header: from}})
 	judgeAll(t, own("@example.org", "@*.org"), []judged{
 		{name: "owned by domain", header: from, rule: "from", reply: unreadable},
-		{name: "dots that need quotes", header: "From: \"a..b\"@example.org\r\n"},
+		{name: "dots that need quotes", header: "From: \"a..b\"@example.org\r\n", rule: "from", reply: unreadable},
+		{name: "no-break space", header: "From: \u00a0ceo@example.org\r\n", rule: "from", reply: unreadable},
+		{name: "zero width space", header: "From: c\u200beo@example.org\r\n", rule: "from", reply: unreadable},
+		{name: "wide at sign", header: "From: ceo\uff20bank.example@example.org\r\n", rule: "from", reply: unreadable},
+		{name: "letters beyond ASCII", header: "From: jörg@example.org\r\n"},
 	})
 	shadow := own("@example.org")
 	shadow.FromMismatch = ShadowMismatch
@@ -197,6 +201,8 @@ func TestDisplayNameThatShowsAnotherAddress(t *testing.T) {
 		{"\"anna@exam\u200bple.o\ufe0frg\" <anna@example.org>", false},
 		{`"Anna (anna@example.org)" <anna@example.org>`, false},
 		{`"Anna @ work" <anna@example.org>`, false},
+		{`"Anna @ Example.org" <anna@example.org>`, false},
+		{`"Kowalska @ Example.org" <anna@example.org>`, false},
 		{`"@anna" <anna@example.org>`, false},
 		{`"a@b" <anna@example.org>`, false},
 		{`"Anna, Example.org" <anna@example.org>`, false},
@@ -207,6 +213,8 @@ func TestDisplayNameThatShowsAnotherAddress(t *testing.T) {
 		{`"anna@example.org, ceo@partner.example" <anna@example.org>`, true},
 		{`"mailto:ceo@partner.example" <anna@example.org>`, true},
 		{`"ceo@partner.example." <anna@example.org>`, true},
+		{`"ceo @ partner.example" <anna@example.org>`, true},
+		{`Anna =?us-ascii?q?=40partner.example?= K <anna@example.org>`, true},
 		{`"ben@example.org" <anna@example.org>`, true}, // owned, but not this author
 		{`=?utf-8?q?ceo=40partner=2Eexample?= <anna@example.org>`, true},
 		{`=?utf-8?b?Y2VvQHBhcnRuZXIuZXhhbXBsZQ==?= <anna@example.org>`, true},

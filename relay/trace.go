@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"postern/mail"
-	"postern/syntax"
 )
 
 const dateFormat = "Mon, 2 Jan 2006 15:04:05 -0700"
@@ -46,17 +45,8 @@ func (m *message) appendHeader(b, header []byte) []byte {
 	if m.facts.Plain {
 		return append(b, header...)
 	}
-	at := 0
-	for i := range m.header {
-		f := &m.header[i]
-		if f.Is("From") {
-			b = syntax.AppendFrom(b, m.facts.Authors)
-		} else {
-			b = append(b, f.Raw...)
-		}
-		at += len(f.Raw)
-	}
-	return append(b, header[at:]...)
+	b, rest := m.header.AppendWith(b, m.facts.Authors), header[m.header.Size():]
+	return append(b, rest...)
 }
 
 func (t *transaction) received(b []byte, now time.Time) []byte {

@@ -34,6 +34,18 @@ func AppendFrom(b []byte, authors []Author) []byte {
 	return append(b, "\r\n"...)
 }
 
+// AppendWith appends the fields of h, with From as AppendFrom writes it.
+func (h Header) AppendWith(b []byte, authors []Author) []byte {
+	for i := range h {
+		if h[i].Is("From") {
+			b = AppendFrom(b, authors)
+		} else {
+			b = append(b, h[i].Raw...)
+		}
+	}
+	return b
+}
+
 func shownName(a *Author) string {
 	name := a.Name
 	switch {

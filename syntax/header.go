@@ -114,6 +114,14 @@ func (h Header) Count(name string) int {
 	return n
 }
 
+// Size is the number of octets of all fields.
+func (h Header) Size() (n int) {
+	for i := range h {
+		n += len(h[i].Raw)
+	}
+	return n
+}
+
 // ParseHeader splits a header block, with or without the blank line that ends
 // it, into at most maxFields fields. The fields are parts of block, which must
 // not change while they are in use.
