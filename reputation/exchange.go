@@ -24,10 +24,11 @@ func (r *Resolver) attempt(ctx context.Context, q question) answer {
 	case <-ctx.Done():
 		return answer{name: q.name, err: errors.New("too many questions are under way")}
 	}
+	servers, _ := r.servers.get()
 	var last answer
 	for round := range 2 {
-		for i, server := range r.servers {
-			left := 2*len(r.servers) - round*len(r.servers) - i
+		for i, server := range servers {
+			left := 2*len(servers) - round*len(servers) - i
 			last = r.put(ctx, server, q, left)
 			if last.state != fault || ctx.Err() != nil {
 				return last

@@ -179,7 +179,7 @@ func (p *Preflight) resolverFinding() {
 	if !p.resolver.rewrites() {
 		return
 	}
-	p.add(Finding{Check: "resolver", Status: Warn, Subject: p.resolver.servers[0],
+	p.add(Finding{Check: "resolver", Status: Warn, Subject: p.resolver.servers.first(),
 		Asked: "A and AAAA of a random name under .invalid", Seen: "an address, where there can be none",
 		Change: "set resolvers in [reputation] to a resolver of your own (unbound, knot-resolver); until then such answers count as unknown",
 		Rule:   "RFC 6761 s. 6.4"})

@@ -36,8 +36,8 @@ type answer struct {
 
 // ResolverOptions are what a Resolver is made of.
 type ResolverOptions struct {
-	// Servers as in Config.Resolvers. Blank: those of /etc/resolv.conf, else
-	// the one on this machine.
+	// Servers as in Config.Resolvers. Blank: those of /etc/resolv.conf, which is
+	// read again when it has changed, else the one on this machine.
 	Servers []string
 	Timeout time.Duration    // of one question, all retries included; 0: 4s
 	Now     func() time.Time // nil: time.Now
@@ -48,7 +48,7 @@ type ResolverOptions struct {
 // answer for a fault. It is safe for concurrent use, and bounded: at most
 // maxQuestions are under way, at most maxCached answers are kept.
 type Resolver struct {
-	servers []string
+	servers serverList
 	timeout time.Duration
 	now     func() time.Time
 	slots   chan struct{}
@@ -61,6 +61,8 @@ type Resolver struct {
 	flights map[question]*flight
 	forged  map[netip.Addr]bool // addresses put in place of NXDOMAIN
 	probed  time.Time
+	// probedOf is the version of the servers that were probed.
+	probedOf int
 }
 
 type question struct {
@@ -101,37 +103,19 @@ func NewResolver(o ResolverOptions) (*Resolver, error) {
 	if r.now == nil {
 		r.now = time.Now
 	}
-	servers := o.Servers
-	if len(servers) == 0 {
-		servers = systemServers("/etc/resolv.conf")
+	r.servers = serverList{file: resolvConf, now: r.now}
+	if len(o.Servers) > 0 {
+		r.servers.file = ""
 	}
-	for _, s := range servers {
+	for _, s := range o.Servers {
 		a, err := resolverAddress(s)
 		if err != nil {
 			r.end()
 			return nil, fmt.Errorf("resolver %q %w", s, err)
 		}
-		r.servers = append(r.servers, a)
+		r.servers.addrs = append(r.servers.addrs, a)
 	}
 	return r, nil
-}
-
-// systemServers reads resolv.conf(5).
-func systemServers(file string) []string {
-	c, err := dns.ClientConfigFromFile(file)
-	if err != nil {
-		return []string{"127.0.0.1"}
-	}
-	var servers []string
-	for _, s := range c.Servers {
-		if _, err := resolverAddress(s); err == nil {
-			servers = append(servers, s)
-		}
-	}
-	if len(servers) == 0 {
-		return []string{"127.0.0.1"}
-	}
-	return servers
 }
 
 // Close breaks off all questions; every answer from now on is a fault.
@@ -279,11 +263,12 @@ func (r *Resolver) isForged(rrs []dns.RR) bool {
 // probe finds out whether the resolver answers for names that cannot exist (RFC
 // 6761 s. 6.4), unless that was done a short while ago.
 func (r *Resolver) probe(ctx context.Context) {
+	_, version := r.servers.get()
 	r.mu.Lock()
 	now := r.now()
-	due := r.probed.IsZero() || now.Sub(r.probed) >= probeEvery
+	due := r.probed.IsZero() || now.Sub(r.probed) >= probeEvery || r.probedOf != version
 	if due {
-		r.probed = now
+		r.probed, r.probedOf = now, version
 	}
 	r.mu.Unlock()
 	if !due {

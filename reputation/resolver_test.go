@@ -197,10 +197,11 @@ func TestSystemServersComeFromResolvConf(t *testing.T) {
 	if err := os.WriteFile(file, []byte("search x\nnameserver 192.0.2.53\nnameserver here\nnameserver 2001:db8::53\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if got := systemServers(file); !slices.Equal(got, []string{"192.0.2.53", "2001:db8::53"}) {
+	if got := systemServers(file); !slices.Equal(got, []string{"192.0.2.53:53", "[2001:db8::53]:53"}) {
 		t.Errorf("got %v", got)
 	}
-	if got := systemServers(file + ".missing"); !slices.Equal(got, []string{"127.0.0.1"}) {
+	none := serverList{file: file + ".missing", now: time.Now}
+	if got, _ := none.get(); !slices.Equal(got, []string{"127.0.0.1:53"}) {
 		t.Errorf("without a file: %v", got)
 	}
 	if _, err := NewResolver(ResolverOptions{Servers: []string{"dns.example"}}); err == nil {
