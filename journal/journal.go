@@ -4,10 +4,11 @@
 package journal
 
 import (
-	"bufio"
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -44,38 +45,68 @@ func (c *Config) Check(report func(key, problem string)) {
 }
 
 const (
-	bufferSize = 64 << 10
+	// flushEvery is how often lines go to the file, and how soon it is seen that
+	// the file has been renamed, removed or cut.
 	flushEvery = 200 * time.Millisecond
+	// flushSize is how many octets go at once.
+	flushSize = 64 << 10
+	// maxPending bounds the lines that wait for a disk that fails.
+	maxPending = 4 << 20
+	// retryEvery is the pause between tries of what the disk refused.
+	retryEvery = time.Second
+	// rotateEvery is the pause between tries to set the file aside.
+	rotateEvery = time.Minute
 	// timeSuffix is what a file set aside gets; it sorts by time.
 	timeSuffix = "20060102T150405.000000Z"
 )
 
+// Options are what a Writer works with.
+type Options struct {
+	Log *slog.Logger
+	// Report is told how each try to write, or to set the file aside, went; it
+	// is for the caller to tell an operator once. Nil: nobody.
+	Report func(part string, err error)
+	Now    func() time.Time // nil: time.Now
+}
+
 // Writer appends events to the journal. It is safe for concurrent use. A line
-// is on its way to the disk within flushEvery.
+// is on its way to the disk within flushEvery, and goes there as a whole, so
+// that whoever renames, copies or cuts the file meets whole lines. While the
+// disk fails, lines wait in memory up to a bound; beyond it they are counted.
 type Writer struct {
 	cfg Config
-	log *slog.Logger
-	now func() time.Time
+	opt Options
 
-	mu     sync.Mutex
-	file   *os.File
-	buf    *bufio.Writer
-	size   int64
-	failed bool // the last write failed, and has been logged
+	mu      sync.Mutex
+	file    *os.File  // nil: it could not be opened, or the writer is closed
+	size    int64     // of the file
+	pending []byte    // whole lines
+	lost    int       // lines that found no room
+	torn    bool      // the file ends within a line
+	failed  time.Time // of the last fault; zero: all is well
+	stuck   time.Time // when the file could not be set aside; zero: it could
+	closed  bool
 
 	quit chan struct{}
 	done chan struct{}
 }
 
-// Open opens the journal for appending. A last line cut off by a crash is
-// ended, so that the next one stands by itself.
-func Open(cfg Config, log *slog.Logger, now func() time.Time) (*Writer, error) {
-	w := &Writer{cfg: cfg, log: log, now: now, quit: make(chan struct{}), done: make(chan struct{})}
-	if err := w.open(); err != nil {
-		return nil, fmt.Errorf("open journal: %w", err)
+// Open begins to append to the journal. A file that cannot be opened is
+// reported, and tried again: it is no reason not to relay. A last line cut off
+// by a crash is ended, so that the next one stands by itself.
+func Open(cfg Config, opt Options) *Writer {
+	if opt.Now == nil {
+		opt.Now = time.Now
 	}
+	if opt.Report == nil {
+		opt.Report = func(string, error) {}
+	}
+	w := &Writer{cfg: cfg, opt: opt, quit: make(chan struct{}), done: make(chan struct{})}
+	w.mu.Lock()
+	w.note(w.open())
+	w.mu.Unlock()
 	go w.flushLoop()
-	return w, nil
+	return w
 }
 
 func (w *Writer) open() error {
@@ -88,76 +119,142 @@ func (w *Writer) open() error {
 		f.Close()
 		return err
 	}
-	w.file, w.size = f, info.Size()
-	w.buf = bufio.NewWriterSize(f, bufferSize)
+	if w.file != nil {
+		w.file.Close()
+	}
+	w.file, w.size, w.torn = f, info.Size(), false
 	if w.size > 0 {
 		last := make([]byte, 1)
-		if _, err := f.ReadAt(last, w.size-1); err == nil && last[0] != '\n' {
-			w.buf.WriteByte('\n')
-			w.size++
-		}
+		_, err := f.ReadAt(last, w.size-1)
+		w.torn = err == nil && last[0] != '\n'
 	}
 	return nil
 }
 
-// Observe appends the event. A disk that fails is logged once until it works
-// again; mail does not wait for it.
+// Observe appends the event; mail does not wait for the disk.
 func (w *Writer) Observe(e *mail.Event) {
-	if err := w.append(e); err != nil {
-		w.log.Error("journal line not written", "err", err, "id", e.ID)
+	line, err := json.Marshal(e)
+	if err != nil { // an event that has no line
+		w.opt.Log.Error("journal line not written", "err", err, "id", e.ID)
+		return
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.closed {
+		return
+	}
+	if len(w.pending)+len(line) >= maxPending {
+		w.lost++
+		return
+	}
+	w.pending = append(append(w.pending, line...), '\n')
+	if len(w.pending) >= flushSize && w.failed.IsZero() {
+		w.flush()
 	}
 }
 
-// append fails only for an event that has no line.
-func (w *Writer) append(e *mail.Event) error {
-	line, err := json.Marshal(e)
+// flush writes the pending lines to the file of that name.
+func (w *Writer) flush() {
+	err := w.follow()
+	if err == nil && len(w.pending) > 0 {
+		if w.size > 0 && w.size+int64(len(w.pending)) > w.cfg.RotateSize && !w.soonAfter(w.stuck, rotateEvery) {
+			w.rotate()
+		}
+		err = w.write()
+	}
+	w.note(err)
+}
+
+// follow opens the name again where it no longer is the file that is open, as
+// after logrotate or rm, and sees a file that was cut (copytruncate).
+func (w *Writer) follow() error {
+	if w.file == nil {
+		return w.open()
+	}
+	open, err := w.file.Stat()
 	if err != nil {
 		return err
 	}
-	line = append(line, '\n')
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.file == nil {
+	named, err := os.Stat(w.cfg.File)
+	switch {
+	case err == nil && os.SameFile(open, named):
+		if open.Size() < w.size {
+			w.torn = false
+		}
+		w.size = open.Size()
+		return nil
+	case err != nil && !errors.Is(err, fs.ErrNotExist):
+		return err
+	}
+	return w.open()
+}
+
+// write appends the pending lines in one call. Of a call that the disk broke
+// off nothing stays in the file, so that the lines can come again.
+func (w *Writer) write() error {
+	b := w.pending
+	if w.torn {
+		b = append([]byte{'\n'}, b...)
+	}
+	n, err := w.file.Write(b)
+	if err == nil {
+		w.size += int64(n)
+		w.pending, w.torn = w.pending[:0], false
+		if cap(w.pending) > 4*flushSize {
+			w.pending = nil
+		}
 		return nil
 	}
-	if w.size > 0 && w.size+int64(len(line)) > w.cfg.RotateSize {
-		w.note(w.rotate())
+	if n > 0 && w.file.Truncate(w.size) != nil {
+		w.torn = true
 	}
-	n, err := w.buf.Write(line)
-	w.size += int64(n)
-	w.note(err)
-	return nil
+	return err
 }
 
-// note logs the first of a row of faults and its end. After a fault the buffer
-// is started anew: bufio refuses all writes after one.
+// note reports how a try went, and how many lines a failing disk has cost.
 func (w *Writer) note(err error) {
-	switch {
-	case err != nil && !w.failed:
-		w.log.Error("journal cannot be written", "file", w.cfg.File, "err", err)
-	case err == nil && w.failed:
-		w.log.Info("journal is written again", "file", w.cfg.File)
+	w.opt.Report("write", err)
+	if err != nil {
+		w.failed = w.opt.Now()
+		return
 	}
-	w.failed = err != nil
-	if err != nil && w.file != nil {
-		w.buf.Reset(w.file)
+	w.failed = time.Time{}
+	if w.lost > 0 {
+		w.opt.Log.Error("journal lines lost while the disk failed", "file", w.cfg.File, "lines", w.lost)
+		w.lost = 0
 	}
 }
 
-// rotate sets the file aside and opens a new one.
-func (w *Writer) rotate() error {
-	if err := w.buf.Flush(); err != nil {
-		return err
+// rotate sets the file aside and opens a new one. Where that fails the present
+// one grows on.
+func (w *Writer) rotate() {
+	aside, at := "", w.opt.Now().UTC()
+	for { // never onto another one, whatever the clock says
+		aside = w.cfg.File + "." + at.Format(timeSuffix)
+		if _, err := os.Lstat(aside); errors.Is(err, fs.ErrNotExist) {
+			break
+		}
+		at = at.Add(time.Microsecond)
 	}
-	if err := os.Rename(w.cfg.File, w.cfg.File+"."+w.now().UTC().Format(timeSuffix)); err != nil {
-		return err
+	err := os.Rename(w.cfg.File, aside)
+	if err == nil {
+		err = w.open()
 	}
-	old := w.file
-	if err := w.open(); err != nil {
-		return err
+	if err == nil {
+		err = w.prune()
 	}
-	old.Close()
-	return w.prune()
+	w.stuck = time.Time{}
+	if err != nil {
+		w.stuck = w.opt.Now()
+	}
+	w.opt.Report("set aside", err)
+}
+
+// soonAfter reports whether at was less than pause ago; never for the zero time,
+// nor where the clock has stepped back behind it.
+func (w *Writer) soonAfter(at time.Time, pause time.Duration) bool {
+	since := w.opt.Now().Sub(at)
+	return !at.IsZero() && since >= 0 && since < pause
 }
 
 func (w *Writer) prune() error {
@@ -187,26 +284,40 @@ func (w *Writer) flushLoop() {
 			return
 		case <-tick.C:
 			w.mu.Lock()
-			if w.buf.Buffered() > 0 {
-				w.note(w.buf.Flush())
+			if !w.soonAfter(w.failed, retryEvery) {
+				w.flush()
 			}
 			w.mu.Unlock()
 		}
 	}
 }
 
-// Close writes what is left and closes the file.
+// Reopen opens the name again at once, for SIGHUP after the file was renamed.
+func (w *Writer) Reopen() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !w.closed {
+		w.flush()
+	}
+}
+
+// Close writes what is left and closes the file. Lines that could not be
+// written are an error.
 func (w *Writer) Close() error {
 	close(w.quit)
 	<-w.done
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	err := w.buf.Flush()
-	if e := w.file.Close(); err == nil {
-		err = e
+	w.flush()
+	w.closed = true
+	if lost := w.lost + bytes.Count(w.pending, []byte{'\n'}); lost > 0 {
+		w.opt.Log.Error("journal lines lost at the end", "file", w.cfg.File, "lines", lost)
+		return fmt.Errorf("journal %s: %d lines not written", w.cfg.File, lost)
 	}
-	w.file = nil
-	return err
+	if w.file == nil {
+		return nil
+	}
+	return w.file.Close()
 }
 
 // SetAside lists the rotated files of a journal, oldest first.

@@ -3,11 +3,15 @@ package journal
 import (
 	"bytes"
 	"compress/gzip"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -25,11 +29,7 @@ func clock() func() time.Time {
 
 func open(t *testing.T, cfg Config) *Writer {
 	t.Helper()
-	w, err := Open(cfg, slog.New(slog.DiscardHandler), clock())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return w
+	return Open(cfg, Options{Log: slog.New(slog.DiscardHandler), Now: clock()})
 }
 
 func ids(t *testing.T, files ...string) (ids []string) {
@@ -70,6 +70,7 @@ func TestWriterRotatesAndKeepsTheNewest(t *testing.T) {
 	w := open(t, cfg)
 	for i := range 20 {
 		w.Observe(&mail.Event{ID: fmt.Sprint(i)})
+		w.Reopen() // which writes it
 	}
 	if err := w.Close(); err != nil {
 		t.Fatal(err)
@@ -124,22 +125,182 @@ func TestReadUnpacksGzip(t *testing.T) {
 	}
 }
 
-// full is a file whose writes fail while it is set.
-func TestWriterSurvivesAFullDisk(t *testing.T) {
-	if _, err := os.Stat("/dev/full"); err != nil {
-		t.Fatal("this test needs /dev/full")
+// faults counts how tries went.
+type faults struct {
+	mu          sync.Mutex
+	good, wrong int
+}
+
+func (f *faults) report(_ string, err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if err == nil {
+		f.good++
+	} else {
+		f.wrong++
 	}
+}
+
+func (f *faults) counts() (good, wrong int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.good, f.wrong
+}
+
+// TestWriterBoundsWhatWaitsForAFullDisk: what finds no room in memory is
+// counted, and the count is told.
+func TestWriterBoundsWhatWaitsForAFullDisk(t *testing.T) {
 	var out bytes.Buffer
-	w, err := Open(Config{File: "/dev/full", RotateSize: 1 << 20}, slog.New(slog.NewTextHandler(&out, nil)), clock())
-	if err != nil {
-		t.Fatal(err)
-	}
-	big := strings.Repeat("x", bufferSize)
-	for range 3 {
+	var f faults
+	w := Open(Config{File: "/dev/full", RotateSize: 1 << 20}, Options{Log: slog.New(slog.NewTextHandler(&out, nil)), Report: f.report})
+	big := strings.Repeat("x", maxPending/4)
+	for range 8 {
 		w.Observe(&mail.Event{ID: big})
 	}
+	if cap(w.pending) > 2*maxPending {
+		t.Errorf("%d octets wait for the disk", cap(w.pending))
+	}
+	w.Reopen()
+	if _, wrong := f.counts(); wrong == 0 {
+		t.Error("the full disk was not reported")
+	}
+	if err := w.Close(); err == nil || !strings.Contains(err.Error(), "8 lines") || !strings.Contains(out.String(), "lines=8") {
+		t.Errorf("%v, log %s", err, out.String())
+	}
+}
+
+// tmpfs mounts a file system of that size.
+func tmpfs(t *testing.T, size string) string {
+	t.Helper()
+	dir := t.TempDir()
+	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size="+size); err != nil {
+		t.Fatalf("run the tests as root: %v", err)
+	}
+	t.Cleanup(func() { syscall.Unmount(dir, syscall.MNT_DETACH) })
+	return dir
+}
+
+// TestWriterGoesOnWhenTheDiskIsFreeAgain: no line is lost or cut that came
+// while the disk was full, as long as memory holds them.
+func TestWriterGoesOnWhenTheDiskIsFreeAgain(t *testing.T) {
+	dir := tmpfs(t, "64k")
+	ballast := filepath.Join(dir, "ballast")
+	if err := os.WriteFile(ballast, make([]byte, 40<<10), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var f faults
+	cfg := Config{File: filepath.Join(dir, "j.jsonl"), RotateSize: 1 << 20}
+	w := Open(cfg, Options{Log: slog.New(slog.DiscardHandler), Report: f.report})
+	for i := range 40 {
+		w.Observe(&mail.Event{ID: fmt.Sprint(i), Reply: strings.Repeat("r", 900)})
+		w.Reopen()
+	}
+	if _, wrong := f.counts(); wrong == 0 {
+		t.Fatal("the disk was never full")
+	}
+	if b, err := os.ReadFile(cfg.File); err != nil || len(b) > 0 && b[len(b)-1] != '\n' {
+		t.Errorf("the file ends within a line (%v)", err)
+	}
+	os.Remove(ballast)
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if got := ids(t, cfg.File); len(got) != 40 {
+		t.Errorf("%d lines, want 40", len(got))
+	}
+}
+
+// TestWriterOpensLate: a folder that comes later, as a mount does.
+func TestWriterOpensLate(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "late")
+	cfg := Config{File: filepath.Join(dir, "j.jsonl"), RotateSize: 1 << 20}
+	w := open(t, cfg)
+	w.Observe(&mail.Event{ID: "early"})
+	w.Reopen()
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	w.Observe(&mail.Event{ID: "late"})
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if got := ids(t, cfg.File); len(got) != 2 {
+		t.Errorf("read %v", got)
+	}
+}
+
+// TestWriterFollowsItsName: logrotate with create and with copytruncate, and rm.
+func TestWriterFollowsItsName(t *testing.T) {
+	for _, row := range []struct {
+		name string
+		do   func(file string) error
+		old  bool // what came before is in file.1
+	}{
+		{"renamed", func(f string) error { return os.Rename(f, f+".1") }, true},
+		{"renamed and made anew", func(f string) error {
+			return errors.Join(os.Rename(f, f+".1"), os.WriteFile(f, nil, 0o644))
+		}, true},
+		{"copied and cut", func(f string) error {
+			b, err := os.ReadFile(f)
+			return errors.Join(err, os.WriteFile(f+".1", b, 0o600), os.Truncate(f, 0))
+		}, true},
+		{"removed", os.Remove, false},
+		{"replaced by another file", func(f string) error {
+			return errors.Join(os.WriteFile(f+".new", nil, 0o600), os.Link(f, f+".1"), os.Rename(f+".new", f))
+		}, true},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			cfg := Config{File: filepath.Join(t.TempDir(), "j.jsonl"), RotateSize: 1 << 20}
+			w := open(t, cfg)
+			w.Observe(&mail.Event{ID: "before"})
+			w.Reopen()
+			w.Observe(&mail.Event{ID: "between"})
+			if err := row.do(cfg.File); err != nil {
+				t.Fatal(err)
+			}
+			w.Reopen()
+			w.Observe(&mail.Event{ID: "after"})
+			if err := w.Close(); err != nil {
+				t.Fatal(err)
+			}
+			if got := ids(t, cfg.File); !slices.Equal(got, []string{"between", "after"}) {
+				t.Errorf("the file of that name holds %v", got)
+			}
+			if row.old {
+				if got := ids(t, cfg.File+".1"); !slices.Equal(got, []string{"before"}) {
+					t.Errorf("the old file holds %v", got)
+				}
+			}
+		})
+	}
+}
+
+// TestWriterNeverSetsAsideOntoAnotherFile: a clock that stands still, or steps
+// back to a time that was already there.
+func TestWriterNeverSetsAsideOntoAnotherFile(t *testing.T) {
+	cfg := Config{File: filepath.Join(t.TempDir(), "j.jsonl"), RotateSize: 10}
+	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	w := Open(cfg, Options{Log: slog.New(slog.DiscardHandler), Now: func() time.Time { return at }})
+	for i := range 5 {
+		w.Observe(&mail.Event{ID: fmt.Sprint(i)})
+		w.Reopen()
+	}
 	w.Close()
-	if n := strings.Count(out.String(), "journal cannot be written"); n != 1 {
-		t.Errorf("%d lines about the full disk, want one: %s", n, out.String())
+	aside, err := SetAside(cfg.File)
+	if err != nil || len(aside) != 4 {
+		t.Fatalf("set aside %v, %v", aside, err)
+	}
+	if got := ids(t, append(aside, cfg.File)...); len(got) != 5 {
+		t.Errorf("lines %v", got)
+	}
+}
+
+// TestReadGoesOnBehindALineThatWasCut: a crash, a full disk or a power failure
+// in the middle of a journal must not hide what came later.
+func TestReadGoesOnBehindALineThatWasCut(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "j.jsonl")
+	os.WriteFile(name, []byte("{\"id\":\"1\"}\n{\"id\":\"cu\n\x00\x00\x00{\"id\":\"2\"}\n\x00\x00\n{\"id\":\"3\"}\n"), 0o600)
+	if got := ids(t, name); !slices.Equal(got, []string{"1", "2", "3"}) {
+		t.Errorf("read %v", got)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"compress/gzip"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -20,8 +21,8 @@ const maxLine = 4 << 20
 // Read calls f for each event of the files in their order; "-" is standard
 // input and names that end in .gz are unpacked. The event is used again for
 // the next line: f keeps nothing of it. A line that is no event is an error
-// with its place, except for the last one of a file, which a crash may have
-// cut off.
+// with its place, except for one whose end is missing, which a crash or a full
+// disk has cut off, and for the last one of a file.
 func Read(files []string, stdin io.Reader, f func(*mail.Event) error) error {
 	for _, name := range files {
 		if err := readFile(name, stdin, f); err != nil {
@@ -58,12 +59,15 @@ func readLines(name string, r io.Reader, f func(*mail.Event) error) error {
 		if bad != nil {
 			return bad
 		}
-		line := bytes.TrimSpace(in.Bytes())
+		line := bytes.Trim(in.Bytes(), " \t\r\x00") // a power failure leaves NULs
 		if len(line) == 0 {
 			continue
 		}
 		var e mail.Event
-		if err := json.Unmarshal(line, &e); err != nil {
+		switch err := json.Unmarshal(line, &e); {
+		case err != nil && isCutOff(err):
+			continue
+		case err != nil:
 			bad = fmt.Errorf("%s:%d: not a journal line: %w", name, n, err)
 			continue
 		}
@@ -75,4 +79,10 @@ func readLines(name string, r io.Reader, f func(*mail.Event) error) error {
 		return fmt.Errorf("%s: %w", name, err)
 	}
 	return nil
+}
+
+// isCutOff reports whether the text of an object ended too soon.
+func isCutOff(err error) bool {
+	var syntax *json.SyntaxError
+	return errors.As(err, &syntax) && syntax.Error() == "unexpected end of JSON input"
 }

@@ -48,6 +48,7 @@ type node struct {
 	self       *selfTest
 	redis      redis.UniversalClient // nil: everything is kept in process
 	control    *admin.Control
+	journal    *journal.Writer // nil: none is kept
 	server     *relay.Server
 	listeners  map[string]*listening
 
@@ -135,12 +136,11 @@ func (n *node) prepare(file *config.File) error {
 	n.run(n.reputation.monitor.Run)
 	observers := []mail.Observer{relay.NewLogObserver(n.log), n.judges, n.watch, n.metrics, n.reputation, newGatewayWatch(n.log, gateways())}
 	if file.Journal.File != "" {
-		j, err := journal.Open(file.Journal, n.log, time.Now)
-		if err != nil {
-			return fmt.Errorf("journal: %w", err)
-		}
-		n.opened.add(func(context.Context) { j.Close() })
-		observers = append(observers, j)
+		n.journal = journal.Open(file.Journal, journal.Options{Log: n.log, Report: func(part string, err error) {
+			n.health.Report(health.Journal, part, err)
+		}})
+		n.opened.add(func(context.Context) { n.journal.Close() })
+		observers = append(observers, n.journal)
 	}
 	n.self = &selfTest{next: observers}
 	hooks := n.judges.hooks()
