@@ -1,7 +1,9 @@
 package relay
 
 import (
+	"bytes"
 	"context"
+	"io"
 	"log/slog"
 )
 
@@ -13,12 +15,22 @@ type LogHandler struct {
 }
 
 // NewLogHandler makes lines of JSON, or else of text, for out.
+// The line that tells how many lines out did not take has the same form.
 func NewLogHandler(out *LineWriter, json bool, level slog.Leveler) *LogHandler {
+	out.setTell(func(lost int) []byte {
+		var b bytes.Buffer
+		slog.New(formatFor(&b, json, level)).Error("log lines lost, standard error did not take them", "lines", lost)
+		return b.Bytes()
+	})
+	return &LogHandler{formatFor(out, json, level), out}
+}
+
+func formatFor(out io.Writer, json bool, level slog.Leveler) slog.Handler {
 	opts := &slog.HandlerOptions{Level: level}
 	if json {
-		return &LogHandler{slog.NewJSONHandler(out, opts), out}
+		return slog.NewJSONHandler(out, opts)
 	}
-	return &LogHandler{slog.NewTextHandler(out, opts), out}
+	return slog.NewTextHandler(out, opts)
 }
 
 // Handle writes the record.

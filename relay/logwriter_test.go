@@ -6,7 +6,10 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
+	"syscall"
 	"testing"
+	"time"
 )
 
 // gate is an out that takes nothing until it is opened.
@@ -171,4 +174,102 @@ func TestLinesKeepTheirOrder(t *testing.T) {
 	if next != [4]int{500, 500, 500, 500} {
 		t.Errorf("lines %v", next)
 	}
+}
+
+// closing is an out whose reader goes away and comes back.
+type closing struct {
+	lockedBuffer
+	gone atomic.Bool
+}
+
+func (c *closing) Write(p []byte) (int, error) {
+	if c.gone.Load() {
+		return 0, syscall.EPIPE
+	}
+	return c.lockedBuffer.Write(p)
+}
+
+// TestLostLinesAreCountedAndTold: standard error whose reader went away.
+func TestLostLinesAreCountedAndTold(t *testing.T) {
+	for _, json := range []bool{false, true} {
+		var c closing
+		w := NewLineWriter(&c)
+		log := slog.New(NewLogHandler(w, json, slog.LevelInfo))
+		log.Info("one")
+		w.Flush()
+		c.gone.Store(true)
+		for range 40 {
+			log.Info("lost")
+		}
+		log.Warn("lost")
+		if n := w.Lost(); n != 41 {
+			t.Errorf("%d lines are lost, want 41", n)
+		}
+		c.gone.Store(false)
+		log.Info("two")
+		w.Close()
+		lines := strings.Split(strings.TrimSpace(c.String()), "\n")
+		if len(lines) != 3 || !strings.Contains(lines[1], "41") || !strings.Contains(lines[1], "log lines lost") || w.Lost() != 0 {
+			t.Errorf("out has %q", lines)
+		}
+	}
+}
+
+// TestStuckOutHoldsNobodyUp: a reader that stands still for longer than the
+// patience with it, such as a terminal that was stopped.
+func TestStuckOutHoldsNobodyUp(t *testing.T) {
+	g := newGate()
+	w := NewLineWriter(g)
+	w.patience = time.Millisecond
+	log := slog.New(NewLogHandler(w, false, slog.LevelInfo))
+	text := strings.Repeat("x", 1000)
+	for range 500 { // far more than both buffers hold
+		log.Info(text)
+	}
+	log.Error("an error is not waited for either")
+	w.Close() // nor is the end
+	lost := w.Lost()
+	if lost < 200 || lost > 400 {
+		t.Errorf("%d of 501 lines are lost", lost)
+	}
+	close(g.open)
+	w.mu.Lock()
+	for !w.ended {
+		w.changed.Wait()
+	}
+	w.mu.Unlock()
+	if got := strings.Count(g.String(), text); got+lost < 500 || !strings.Contains(g.String(), fmt.Sprintf("lines=%d", lost)) {
+		t.Errorf("%d lines came out, %d are lost", got, lost)
+	}
+}
+
+// TestTornLineStandsByItself: out took half a line and then failed.
+func TestTornLineStandsByItself(t *testing.T) {
+	var c closing
+	half := &halfway{closing: &c}
+	w := NewLineWriter(half)
+	log := slog.New(NewLogHandler(w, true, slog.LevelInfo))
+	log.Info("torn")
+	w.Flush()
+	log.Info("whole")
+	w.Close()
+	lines := strings.Split(strings.TrimSpace(c.String()), "\n")
+	if len(lines) != 3 || !strings.HasPrefix(lines[1], "{") || !strings.Contains(lines[1], "lost") || !strings.Contains(lines[2], "whole") {
+		t.Errorf("out has %q", lines)
+	}
+}
+
+// halfway takes ten octets of its first write.
+type halfway struct {
+	*closing
+	done bool
+}
+
+func (h *halfway) Write(p []byte) (int, error) {
+	if h.done {
+		return h.closing.Write(p)
+	}
+	h.done = true
+	h.closing.Write(p[:10])
+	return 10, syscall.ENOSPC
 }

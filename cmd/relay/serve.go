@@ -30,6 +30,9 @@ func runServe(io stdio, args []string) int {
 	if !ok {
 		return exitUsage
 	}
+	// A reader of standard error or output that goes away ends nothing: without
+	// this the first line after it would be a SIGPIPE.
+	signal.Ignore(syscall.SIGPIPE)
 	// Before anything is open: a signal that comes early is not lost.
 	signals := make(chan os.Signal, 4)
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
