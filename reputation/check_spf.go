@@ -103,6 +103,20 @@ func qualifier(res spf.Result) string {
 	return ""
 }
 
+// spoiltSPF picks the texts that were meant as SPF records and are none, and what
+// each was meant to be.
+func spoiltSPF(texts []string) (spoilt, meant []string) {
+	for _, t := range texts {
+		at := strings.Index(strings.ToLower(t), "v=spf1")
+		if at < 0 || len(spfRecords([]string{t})) > 0 {
+			continue
+		}
+		rest := strings.TrimRight(t[at+len("v=spf1"):], "\"' ")
+		spoilt, meant = append(spoilt, t), append(meant, "v=spf1 "+strings.TrimLeft(rest, ";,:\t "))
+	}
+	return spoilt, meant
+}
+
 // spfResolver is what the library asks.
 type spfResolver struct {
 	r *Resolver

@@ -82,6 +82,10 @@ func (p *Preflight) spfFinding(ctx context.Context, s spfSubject) Finding {
 	if len(records) > 0 {
 		f.Seen += ": " + strings.Join(records, " | ")
 	}
+	if spoilt, meant := spoiltSPF(texts(a.rrs)); len(records) == 0 && len(spoilt) > 0 {
+		f.Seen += fmt.Sprintf("; %q is not a record, which begins with v=spf1 and a blank", clip(spoilt[0], 200))
+		records = meant
+	}
 	p.judgeSPF(ctx, &f, v, s, records)
 	f.Change += inPlaceOf(f.Record, a)
 	s.judgeMacros(&f, v)

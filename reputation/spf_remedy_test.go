@@ -92,8 +92,9 @@ func TestSPFOfRealSenders(t *testing.T) {
 		"A o.example.192.0.2.1.x.example": {"127.0.0.2"},
 		"TXT late.example":                {"v=spf1 ip4:192.0.2.1 exists:%{l}.x.example -all"},
 		"TXT inc.example":                 {"v=spf1 ip4:192.0.2.1 include:l.example -all"},
-		"TXT bad.example":                 {"v=spf1 ip4:192.0.2.1 ipv4:198.51.100.1 -all"},
-		"TXT incbad.example":              {"v=spf1 include:bad.example ip4:192.0.2.1 -all"},
+		"TXT quote.example":               {`"\"v=spf1 include:l.example -all\""`}, "TXT semi.example": {` v=spf1; a -all`},
+		"TXT bad.example":    {"v=spf1 ip4:192.0.2.1 ipv4:198.51.100.1 -all"},
+		"TXT incbad.example": {"v=spf1 include:bad.example ip4:192.0.2.1 -all"},
 	}
 	for _, c := range []struct {
 		name, domain string
@@ -113,6 +114,8 @@ func TestSPFOfRealSenders(t *testing.T) {
 		{"the name of the address", "p.example", nil, false, Warn, "pass", "%{p}"},
 		{"the domain and the address", "o.example", nil, false, Pass, "pass", ""},
 		{"a macro behind our address", "late.example", nil, true, Pass, "pass", ""},
+		{"quotes in the text", "quote.example", nil, true, Fail, "none", `is not a record, which begins with v=spf1 and a blank | publish an SPF record | quote.example. IN TXT "v=spf1 ip4:192.0.2.1 include:l.example -all"`},
+		{"a blank in front and a semicolon", "semi.example", nil, true, Fail, "none", `semi.example. IN TXT "v=spf1 ip4:192.0.2.1 a -all"`},
 		{"a fault behind our address", "bad.example", nil, true, Fail, "permerror", `of which receivers read nothing: "ipv4:198.51.100.1" is neither a mechanism nor a modifier. The record below leaves out "ipv4:198.51.100.1"`},
 		{"a fault behind our address in an include", "incbad.example", nil, true, Fail, "permerror", "have the record of bad.example mended"},
 	} {
@@ -124,7 +127,7 @@ func TestSPFOfRealSenders(t *testing.T) {
 				t.Fatalf("%d findings", len(fs))
 			}
 			f := fs[0]
-			if all := f.Seen + " | " + f.Change; f.Status != c.want || f.Result != c.result || !strings.Contains(all, c.say) || f.Status != Pass && f.Change == "" {
+			if all := f.Seen + " | " + f.Change + " | " + f.Record; f.Status != c.want || f.Result != c.result || !strings.Contains(all, c.say) || f.Status != Pass && f.Change == "" {
 				t.Errorf("%s %s: %s; want %s %s with %q", f.Status, f.Result, all, c.want, c.result, c.say)
 			}
 		})

@@ -1,6 +1,7 @@
 package reputation
 
 import (
+	"maps"
 	"strings"
 	"testing"
 	"time"
@@ -14,6 +15,7 @@ type zoneOf map[string][]string
 // resolver returns a resolver that asks a server of the zone.
 func (z zoneOf) resolver(t *testing.T) *Resolver {
 	t.Helper()
+	z = maps.Clone(z) // questions may still come when a test changes it
 	address := serve(t, func(w dns.ResponseWriter, q *dns.Msg) {
 		m := new(dns.Msg).SetReply(q)
 		m.RecursionAvailable = true
