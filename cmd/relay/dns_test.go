@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -437,5 +438,34 @@ func TestReputationReadsEvents(t *testing.T) {
 		if strings.Join(got.Domains, " ") != "example.org sub.example.org" || got.SourceIP != netip.MustParseAddr("192.0.2.25") || got.Sender != "x@example.org" {
 			t.Errorf("%d recipients: %+v", len(to), got)
 		}
+	}
+}
+
+// TestCheckDNSAsksForRealSenders: macros of an SPF record are filled with the
+// senders that the configuration names.
+func TestCheckDNSAsksForRealSenders(t *testing.T) {
+	file, names, _ := identityRig(t)
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	check := func(senders string) (int, string) {
+		writeFile(t, file, strings.Replace(string(text), `senders = ["@example.org"]`, "senders = "+senders, 1))
+		status, out, _ := runVerb("", "check", "--dns", "--config", file)
+		return status, out
+	}
+	names.set("TXT example.org", `"v=spf1 exists:%{l}.senders.example.org -all"`)
+	names.set("A anna.senders.example.org", "127.0.0.2")
+	if status, out := check(`["Anna@example.org"]`); status != exitOK || !strings.Contains(out, "0 fail, 0 unknown, 0 warn") {
+		t.Errorf("the one that is known: status %d, %s", status, out)
+	}
+	status, out := check(`["anna@example.org", "bert@example.org"]`)
+	for _, want := range []string{"fail by -all for bert@example.org", `record: example.org. IN TXT "v=spf1 ip4:192.0.2.25 exists:%{l}.senders.example.org -all"`} {
+		if status != exitFault || !strings.Contains(out, want) {
+			t.Errorf("status %d, no %q in %s", status, want, out)
+		}
+	}
+	if status, out = check(`["@example.org"]`); status != exitUnknown || !strings.Contains(out, "any may send here: asked for postmaster@ only") {
+		t.Errorf("anybody: status %d, %s", status, out)
 	}
 }
