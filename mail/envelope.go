@@ -11,7 +11,8 @@ type Peer struct {
 	Helo     string         // argument of HELO or EHLO, checked by syntax; "" before it
 	ESMTP    bool           // EHLO rather than HELO
 	TLS      TLS
-	// User is the SASL user whose password has been verified, or "".
+	// User is the SASL user whose password has been verified, in the one form
+	// that func User gives, or "".
 	User string
 	// Certificates are the verified names (SAN) of the client's certificate;
 	// nil unless it was verified against the listener's client_ca.

@@ -1,0 +1,166 @@
+package mail
+
+import (
+	"errors"
+	"strings"
+)
+
+// Pattern names senders or recipients: one address, all of a domain, or all of
+// the domains below one. Only ParsePattern makes one.
+type Pattern struct {
+	sender    Identity    // of one address, or NullSender; else ""
+	recipient RecipientID // of the same address
+	domain    string      // lower-case A-labels; "" for NullSender
+	below     bool        // "@*.domain"
+}
+
+var (
+	errPattern = errors.New(`is not a pattern of addresses; write as "news@example.org", "@example.org" or "@*.example.org"`)
+	errStar    = errors.New(`has a "*" that stands for itself alone; write "@example.org" for all of a domain`)
+)
+
+// ParsePattern reads "news@example.org" (one address, however it is spelled),
+// "@example.org" (that domain), "@*.example.org" (every domain below it, at any
+// depth, not itself) or "<>" (the null reverse-path). parse reads
+// "local@domain"; nil stands for one that knows ASCII only. The error says what
+// is wrong with the text, which it does not name.
+func ParsePattern(text string, parse func(string) (Address, error)) (Pattern, error) {
+	if text == string(NullSender) {
+		return Pattern{sender: NullSender}, nil
+	}
+	domain, whole := strings.CutPrefix(text, "@")
+	domain, below := strings.CutPrefix(domain, "*.")
+	written := text
+	if whole {
+		written = "x@" + domain // a domain that an address may have
+	}
+	a, err := ParseAddress(written, parse)
+	switch {
+	case err != nil, below && (!whole || strings.HasPrefix(a.Domain, "[")):
+		return Pattern{}, errPattern
+	case whole:
+		return Pattern{domain: a.Domain, below: below}, nil
+	case strings.Contains(a.Local, "*") && text[0] != '"':
+		// It may stand in an address, but whoever writes it means something else.
+		return Pattern{}, errStar
+	}
+	return Pattern{sender: a.Identity(), recipient: a.RecipientID(), domain: a.Domain}, nil
+}
+
+// ParseAddress reads "local@domain" by parse; nil stands for one that knows ASCII
+// only.
+func ParseAddress(text string, parse func(string) (Address, error)) (Address, error) {
+	if parse == nil {
+		parse = parseASCII
+	}
+	return parse(text)
+}
+
+// parseASCII reads an address whose domain needs no IDNA.
+func parseASCII(s string) (Address, error) {
+	at := strings.LastIndexByte(s, '@')
+	if at <= 0 || at == len(s)-1 || strings.ContainsAny(s[at:], " \t\r\n\"*<>") || !ASCII(s[at:]) {
+		return Address{}, errPattern
+	}
+	local := unquoteLocal(s[:at])
+	if s[0] != '"' && !isDotString(local) {
+		return Address{}, errPattern
+	}
+	return Address{Local: local, Domain: LowerASCII(strings.TrimSuffix(s[at+1:], "."))}, nil
+}
+
+// Identity is the one sender that p names, NullSender among them; ok is false
+// where it names a domain.
+func (p Pattern) Identity() (i Identity, ok bool) { return p.sender, p.sender != "" }
+
+// Domain is the domain of p in A-labels, "" for NullSender; below says that p
+// names all domains under it.
+func (p Pattern) Domain() (domain string, below bool) { return p.domain, p.below }
+
+// String is the one form of p, however it was spelled: two patterns that name
+// the same have the same. ParsePattern reads it, also without a parse.
+func (p Pattern) String() string {
+	switch {
+	case p.sender != "":
+		return string(p.sender)
+	case p.below:
+		return "@*." + p.domain
+	}
+	return "@" + p.domain
+}
+
+// Patterns is a set of patterns. The zero value is empty and matches nothing.
+// It may be read by many goroutines once it is no longer added to.
+type Patterns struct {
+	senders    map[Identity]bool
+	recipients map[RecipientID]bool
+	domains    map[string]bool
+	below      map[string]bool
+}
+
+// Add puts p into the set.
+func (s *Patterns) Add(p Pattern) {
+	switch {
+	case p.sender != "":
+		s.senders = put(s.senders, p.sender)
+		if p.recipient != "" {
+			s.recipients = put(s.recipients, p.recipient)
+		}
+	case p.below:
+		s.below = put(s.below, p.domain)
+	default:
+		s.domains = put(s.domains, p.domain)
+	}
+}
+
+func put[K comparable](m map[K]bool, k K) map[K]bool {
+	if m == nil {
+		m = map[K]bool{}
+	}
+	m[k] = true
+	return m
+}
+
+// Empty reports whether nothing was added.
+func (s *Patterns) Empty() bool { return len(s.senders)+len(s.domains)+len(s.below) == 0 }
+
+// Names reports whether a sender has a pattern of its own in the set.
+func (s *Patterns) Names(i Identity) bool { return s.senders[i] }
+
+// Match reports whether a sender is one of those that the set names.
+func (s *Patterns) Match(i Identity) bool {
+	return !s.Empty() && (s.senders[i] || s.MatchDomain(i.Domain()))
+}
+
+// MatchSender is Match for an address. The null reverse-path and the bare
+// postmaster match nothing but a pattern of their own.
+func (s *Patterns) MatchSender(a Address) bool {
+	return s.MatchDomain(a.Domain) || len(s.senders) > 0 && s.senders[a.Identity()]
+}
+
+// MatchRecipient reports whether a recipient is surely one of those that the
+// set names; see RecipientID.
+func (s *Patterns) MatchRecipient(a Address) bool {
+	return s.MatchDomain(a.Domain) || len(s.recipients) > 0 && s.recipients[a.RecipientID()]
+}
+
+// MatchDomain reports whether the set names all addresses of a domain.
+func (s *Patterns) MatchDomain(domain string) bool {
+	if domain == "" {
+		return false
+	}
+	if s.domains[domain] {
+		return true
+	}
+	for len(s.below) > 0 && domain[0] != '[' {
+		_, parent, ok := strings.Cut(domain, ".")
+		if !ok || parent == "" {
+			return false
+		}
+		if s.below[parent] {
+			return true
+		}
+		domain = parent
+	}
+	return false
+}
