@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"time"
 
+	"postern/mail"
 	"postern/ratelimit"
 )
 
@@ -54,7 +55,7 @@ func (c *Control) Limits(l *ratelimit.Limiter, complete func(*ratelimit.Facts) e
 		if err := complete(&facts); err != nil {
 			return nil, Misuse(err.Error())
 		}
-		return l.Explain(ctx, facts, ratelimit.Recipient{Address: get("to"), Domain: get("recipient_domain")})
+		return l.Explain(ctx, facts, ratelimit.Recipient{Address: mail.RecipientID(get("to")), Domain: get("recipient_domain")})
 	})
 	Act(c, "/limits/reset", func(ctx context.Context, o ResetOrder) (any, error) {
 		if o.Reason == "" {
@@ -107,7 +108,7 @@ func knownLimit(l *ratelimit.Limiter, limit string, err error) error {
 func filterOf(get func(string) string) ratelimit.Filter {
 	return ratelimit.Filter{
 		Limit: get("limit"), Client: get("client"), User: get("user"), ClientIP: get("client_ip"),
-		Sender: get("sender"), SenderDomain: get("sender_domain"), RecipientDomain: get("recipient_domain"),
+		Sender: mail.Identity(get("sender")), SenderDomain: get("sender_domain"), RecipientDomain: get("recipient_domain"),
 		Stream: get("stream"), Upstream: get("upstream"), SourceIP: get("source_ip"),
 	}
 }

@@ -4,14 +4,15 @@ import (
 	"context"
 	"time"
 
+	"postern/mail"
 	"postern/reputation"
 )
 
 // SuppressionOrder is what the paths /suppressions/add and /remove take.
 type SuppressionOrder struct {
-	Stream    string        `json:"stream"` // "*" for all; on removal "" for any
-	Recipient string        `json:"recipient"`
-	For       time.Duration `json:"for"` // nanoseconds; 0: as configured
+	Stream    string        `json:"stream"`    // "*" for all; on removal "" for any
+	Recipient string        `json:"recipient"` // in any spelling, its domain in A-labels
+	For       time.Duration `json:"for"`       // nanoseconds; 0: as configured
 	Reason    string        `json:"reason"`
 }
 
@@ -23,9 +24,9 @@ func (c *Control) Suppressions(s *reputation.Suppressions, known func(stream str
 		if s == nil {
 			return nil, none
 		}
-		list := []reputation.Suppression{}
+		list, to := []reputation.Suppression{}, mail.RecipientOf(get("recipient"))
 		for _, e := range s.List() {
-			if (get("stream") == "" || e.Stream == get("stream")) && (get("recipient") == "" || e.Recipient == get("recipient")) {
+			if (get("stream") == "" || e.Stream == get("stream")) && (to == "" || e.Recipient == to) {
 				list = append(list, e)
 			}
 		}
@@ -46,14 +47,14 @@ func (c *Control) Suppressions(s *reputation.Suppressions, known func(stream str
 		if o.Reason != "" {
 			reason += ": " + o.Reason
 		}
-		s.Add(o.Stream, o.Recipient, reason, o.For)
+		s.Add(o.Stream, mail.RecipientOf(o.Recipient), reason, o.For)
 		return o, nil
 	})
 	Act(c, "/suppressions/remove", func(_ context.Context, o SuppressionOrder) (any, error) {
 		if s == nil {
 			return nil, none
 		}
-		if !s.Remove(o.Stream, o.Recipient) {
+		if !s.Remove(o.Stream, mail.RecipientOf(o.Recipient)) {
 			return nil, Misuse(o.Recipient + " is not suppressed")
 		}
 		return o, nil

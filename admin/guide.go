@@ -46,7 +46,7 @@ type SenderDetail struct {
 func (g *Guide) target(w *outlier.Watch, text string) (scope, name string, err error) {
 	if !strings.ContainsAny(text, "@:") {
 		if scope := g.Find(text); scope != "" {
-			return scope, text, nil
+			text = scope + ":" + text
 		}
 	}
 	return w.FindTarget(text)

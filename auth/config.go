@@ -10,7 +10,8 @@ import (
 )
 
 // UserConfig is a table [user.NAME]; NAME is what the client sends as its SASL
-// authentication identity, compared octet for octet.
+// authentication identity. Spellings of one name are one user: the caller gives
+// New and Verify the one form of each (mail.User).
 type UserConfig struct {
 	// Password is the hash that "relay hash-password" prints: argon2id
 	// ("$argon2id$v=19$m=...") or bcrypt ("$2b$..."). No default.

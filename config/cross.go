@@ -22,6 +22,7 @@ type crossCheck struct {
 	usersFile *decoder // nil: none
 
 	names    map[string][]string // of each table, in order
+	users    map[string]bool     // the one form of each user that has a table
 	compared int                 // names that were held against a wrong one
 }
 
@@ -35,6 +36,7 @@ func (x *crossCheck) all() {
 	}
 	x.top()
 	x.tableNames()
+	x.identities()
 	x.listeners()
 	x.listenerAddresses()
 	x.clients()
@@ -257,7 +259,7 @@ func (x *crossCheck) unused() {
 	for _, c := range x.Client {
 		streams[c.Stream] = true
 		for _, u := range c.Users {
-			users[u] = true
+			users[syntax.User(u)] = true
 		}
 	}
 	for _, s := range x.Stream {
@@ -274,7 +276,7 @@ func (x *crossCheck) unused() {
 		}
 	}
 	for _, name := range x.names["user"] {
-		if !users[name] {
+		if !users[syntax.User(name)] {
 			d := x.d
 			if _, ok := d.src.keys[join("user", name)]; !ok && x.usersFile != nil {
 				d = x.usersFile

@@ -10,6 +10,7 @@ import (
 	"postern/policy"
 	"postern/ratelimit"
 	"postern/relay"
+	"postern/syntax"
 )
 
 // clients holds each client against listeners, users and streams. What policy
@@ -21,7 +22,7 @@ func (x *crossCheck) clients() {
 	for _, name := range sortedKeys(x.Client) {
 		c, path := x.Client[name], join("client", name)
 		if !x.usersMissing {
-			x.listed(join(path, "users"), "user", c.Users)
+			x.knownUsers(join(path, "users"), c.Users)
 		}
 		x.listed(join(path, "listeners"), "listener", c.Listeners)
 		if _, ok := x.Stream[c.Stream]; !ok && c.Stream != "" {
@@ -35,6 +36,15 @@ func (x *crossCheck) clients() {
 		x.reachable(path, c)
 	}
 	x.policy()
+}
+
+// knownUsers checks that every user has its table, however the two are spelled.
+func (x *crossCheck) knownUsers(path string, names []string) {
+	for i, name := range names {
+		if !x.users[syntax.User(name)] {
+			x.d.problem(join(path, strconv.Itoa(i)), x.noSuch("user", name))
+		}
+	}
 }
 
 // policy compiles the rules; what has been said above is not said twice.

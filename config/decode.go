@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"postern/ratelimit"
 )
 
 type defaulter interface{ SetDefaults() }
@@ -228,10 +230,26 @@ func setDefaults(v reflect.Value) {
 	}
 }
 
+// key is a key of a table.
+type key struct {
+	table reflect.Type
+	name  string
+}
+
+// retired are keys of the release before. They do nothing, and become unknown
+// keys with the next release.
+var retired = map[key]string{
+	{reflect.TypeFor[ratelimit.RuleConfig](), "fold_case"}: "does nothing any more, for the case of a sender never counts; remove it",
+}
+
 func (d *decoder) unknown(t *node, fields []field, in reflect.Type, path string) {
 	for _, name := range t.names {
 		if !slices.ContainsFunc(fields, func(f field) bool { return f.name == name }) {
 			at := join(path, name)
+			if why := retired[key{in, name}]; why != "" {
+				d.warn(at, why)
+				continue
+			}
 			fix := ""
 			if !d.tooMany() {
 				fix = d.suggest(name, t.items[name], fields, path)

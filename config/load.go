@@ -62,6 +62,7 @@ func (l *loader) load(path string) (*File, []Problem, error) {
 	if len(problems) > 0 {
 		return nil, warnings, Problems(order(problems, more))
 	}
+	f.fold()
 	if err := f.compile(); err != nil {
 		return nil, warnings, Problems{{File: path, Text: err.Error()}}
 	}

@@ -7,6 +7,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"fmt"
 	"math/big"
 	"net"
 	"os"
@@ -134,6 +135,14 @@ func TestLoadHoldsTablesAgainstOneAnother(t *testing.T) {
 		{"a limit on an unknown stream", `per = "client"`, "per = \"client\"\nstreams = [\"two\"]", `limit.client.streams.0: there is no [stream.two]`, ``},
 		{"a reserve for an unknown stream", `per = "client"`, "per = \"client\"\nreserve = { two = \"10%\" }", `limit.client.reserve.two: there is no [stream.two]`, ``},
 		{"an outlier rule on an unknown client", `[limit.client]`, "[outlier]\nexempt_clients = [\"two\"]\n[limit.client]", `outlier.exempt_clients.0: there is no [client.two]`, ``},
+		{"an exempt sender that is none", `[limit.client]`, "[outlier]\nexempt_senders = [\"a@x.example\", \"*@x.example@\"]\n[limit.client]", `outlier.exempt_senders.1: "*@x.example@" is not a pattern`, ``},
+		{"an expected sender that is a domain", `[limit.client]`, "[outlier.sender.\"@x.example\"]\n[limit.client]", `outlier.sender."@x.example": is not a sender`, ``},
+		{"one expected sender in two spellings", `[limit.client]`, "[outlier.sender.\"a@bücher.example\"]\n[outlier.sender.\"A@xn--bcher-kva.example\"]\n[limit.client]", `outlier.sender."a@bücher.example": is the same sender as [outlier.sender."A@xn--bcher-kva.example"]; keep one`, ``},
+		{"one user in two spellings", `[client.one]`, "[user.\"Shop@Example.ORG\"]\npassword = " + hash + "\n[user.\"shop@example.org\"]\npassword = " + hash + "\n[client.one]", `relay.toml:4:7: user."Shop@Example.ORG": is the same user as [user."shop@example.org"]; keep one`, ``},
+		{"the other of two spellings", `[client.one]`, "[user.\"Shop@Example.ORG\"]\npassword = " + hash + "\n[user.\"shop@example.org\"]\npassword = " + hash + "\n[client.one]", `relay.toml:6:7: user."shop@example.org": is the same user as [user."Shop@Example.ORG"]; keep one`, ``},
+		{"one sender in two overrides", `per = "client"`, "per = \"sender\"\noverrides.\"News@example.org\" = { messages = [\"5/1h\"] }\noverrides.\"news@EXAMPLE.org\" = { messages = [\"6/1h\"] }", `limit.client.overrides."News@example.org": names the same key as "news@EXAMPLE.org"; keep one`, ``},
+		{"the other of two overrides", `per = "client"`, "per = \"sender\"\noverrides.\"News@example.org\" = { messages = [\"5/1h\"] }\noverrides.\"news@EXAMPLE.org\" = { messages = [\"6/1h\"] }", `limit.client.overrides."news@EXAMPLE.org": names the same key as "News@example.org"; keep one`, ``},
+		{"fold_case, which is gone", `per = "client"`, "per = \"client\"\nfold_case = true", ``, `limit.client.fold_case: does nothing any more`},
 		{"two listeners on one address", `[client.one]`, "[listener.b]\naddress = \"0.0.0.0:2525\"\n[client.one]", `relay.toml:5:1: listener.b.address: 0.0.0.0:2525 is taken by listener.a.address = "127.0.0.1:2525"; choose another`, ``},
 		{"a listener on the address of admin", `[client.one]`, "[admin]\naddress = \"127.0.0.1:2525\"\n[client.one]", `admin.address: 127.0.0.1:2525 is taken by listener.a.address`, ``},
 		{"admin for everybody", `[client.one]`, "[admin]\naddress = \"0.0.0.0:80\"\n[client.one]", ``, `admin.address: whoever reaches this address can read the metrics`},
@@ -261,5 +270,27 @@ capture = "outbox"
 				t.Errorf("mode %q, want %q", f.Outlier.Mode, c.want)
 			}
 		})
+	}
+}
+
+// TestLoadGivesUsersAndSendersTheirOneForm: what is made of a file goes by
+// identities.
+func TestLoadGivesUsersAndSendersTheirOneForm(t *testing.T) {
+	const hash = `"$2b$04$kZTjLiLGBhmP1wzTLDOnE.7jc.9fhrGShEYYJf7OO6Fvn1D1ANAjy"`
+	text := strings.Replace(good, "senders =", "users = [\"SHOP@example.org\"]\nsenders =", 1) + `
+[user."Shop@Example.ORG"]
+password = ` + hash + `
+[outlier]
+exempt_senders = ["Boss@bücher.example", "@Bücher.example"]
+[outlier.sender."News@Bücher.example"]
+expected = ["5/1h"]
+`
+	f, problems, _ := loadText(t, text)
+	if problems != "" {
+		t.Fatal(problems)
+	}
+	got := fmt.Sprint(sortedKeys(f.User), f.Client["one"].Users, f.Outlier.ExemptSenders, sortedKeys(f.Outlier.Sender))
+	if want := "[shop@example.org] [shop@example.org] [boss@xn--bcher-kva.example @xn--bcher-kva.example] [news@xn--bcher-kva.example]"; got != want {
+		t.Errorf("got %s, want %s", got, want)
 	}
 }

@@ -18,6 +18,7 @@ func LoadOutlier(path string) (outlier.Config, error) {
 	f := &File{path: path}
 	d.decodeFile(f)
 	d.check()
+	d.outlierSenders(&f.Outlier)
 	var problems []Problem
 	for _, p := range d.problems {
 		if d.broken > 0 || p.Key == "outlier" || strings.HasPrefix(p.Key, "outlier.") {
@@ -28,5 +29,6 @@ func LoadOutlier(path string) (outlier.Config, error) {
 		return outlier.Config{}, Problems(order(problems, d.more))
 	}
 	f.Outlier.InternalDomains = f.InternalDomains
+	foldOutlier(&f.Outlier)
 	return f.Outlier, nil
 }

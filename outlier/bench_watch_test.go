@@ -46,7 +46,7 @@ func benchmarkWatch(b *testing.B, change func(*Config), other string) {
 	b.ReportAllocs()
 	for i := 0; b.Loop(); i++ {
 		e := &events[i%len(events)]
-		w.Judge(e.Client, e.User, e.From)
+		w.Judge(e.Client, e.User, mail.Identity(e.From))
 		w.Observe(e)
 		if i%20_000 == 0 {
 			w.Tick() // as in a second of a busy node

@@ -3,7 +3,6 @@ package outlier
 import (
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 )
 
@@ -34,8 +33,9 @@ type Config struct {
 	// known recipients has room, at two bytes each; 10,000 to 100,000,000.
 	// Beyond it the oldest pairs are forgotten. Default: 4000000.
 	MaxKnown int `toml:"max_known"`
-	// ExemptSenders are never judged: "a@example.org", "@example.org" or
-	// "@*.example.org". Blank: none.
+	// ExemptSenders are never judged: "a@example.org" in every spelling,
+	// "@example.org" or "@*.example.org". U-labels are for package config, which
+	// writes A-labels in their place. Blank: none.
 	ExemptSenders []string `toml:"exempt_senders"`
 	// ExemptClients are names of [client] tables that are never judged, and
 	// neither are their users and senders. Blank: none.
@@ -62,7 +62,8 @@ type Config struct {
 	Refused RefusedRule `toml:"refused"`
 	// Expiry says how long each state lasts.
 	Expiry Expiry `toml:"expiry"`
-	// Sender holds what is declared about single senders, by address. Blank:
+	// Sender holds what is declared about single senders, by address; spellings
+	// of one sender are one, and package config refuses two of them. Blank:
 	// nothing.
 	Sender map[string]Expectation `toml:"sender"`
 	// Client holds what is declared about clients, by the name of their table.
@@ -85,18 +86,14 @@ func (c *Config) SetDefaults() {
 }
 
 // Check reports every problem of the table, apart from those of the tables
-// inside it. That named clients and streams exist is for package config.
+// inside it. That named clients and streams exist, and that senders are such, is
+// for package config.
 func (c *Config) Check(report func(key, problem string)) {
 	between(report, "sensitivity", c.Sensitivity, 0.1, 10)
 	between(report, "growth", c.Growth, 0.01, 1)
 	between(report, "half_life", c.HalfLife, 7*24*time.Hour, 365*24*time.Hour)
 	between(report, "max_senders", c.MaxSenders, 1000, 10_000_000)
 	between(report, "max_known", c.MaxKnown, 10_000, 100_000_000)
-	for i, p := range c.ExemptSenders {
-		if !isPattern(p) {
-			report(fmt.Sprintf("exempt_senders.%d", i), `is no sender pattern; write "a@example.org", "@example.org" or "@*.example.org"`)
-		}
-	}
 	for _, l := range []struct {
 		key   string
 		names []string
@@ -107,11 +104,6 @@ func (c *Config) Check(report func(key, problem string)) {
 	}
 	if _, err := time.LoadLocation(c.TimeZone); err != nil {
 		report("time_zone", `is not a known time zone; write it as in "Europe/Berlin", or leave it out for UTC`)
-	}
-	for s := range c.Sender {
-		if !isPattern(s) || strings.HasPrefix(s, "@") {
-			report(fmt.Sprintf("sender.%q", s), `is no sender; write one address, as "news@example.org"`)
-		}
 	}
 }
 
@@ -255,24 +247,4 @@ func between[T int | float64 | time.Duration](report func(key, problem string), 
 	if !(v >= low && v <= high) {
 		report(key, fmt.Sprintf("is not between %v and %v; write a value in that range", low, high))
 	}
-}
-
-// isPattern reports whether p is an address, "@domain" or "@*.domain".
-func isPattern(p string) bool {
-	local, domain, found := cutLast(p, '@')
-	if !found || strings.ContainsAny(p, " \t\r\n<>") {
-		return false
-	}
-	if local == "" {
-		domain = strings.TrimPrefix(domain, "*.")
-	}
-	return domain != "" && !strings.Contains(domain, "*") && domain[0] != '.'
-}
-
-func cutLast(s string, sep byte) (before, after string, found bool) {
-	i := strings.LastIndexByte(s, sep)
-	if i < 0 {
-		return s, "", false
-	}
-	return s[:i], s[i+1:], true
 }

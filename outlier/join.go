@@ -115,11 +115,20 @@ func (s *share) readStates(ctx context.Context) error {
 	}
 	w := s.w
 	w.mu.Lock()
+	var spelled []*State
 	for _, text := range all {
 		var st State
-		if json.Unmarshal([]byte(text), &st) == nil {
-			w.merge(&st)
+		if json.Unmarshal([]byte(text), &st) != nil {
+			continue
 		}
+		if st.Name == w.nameOf(st.Scope, st.Name) {
+			w.merge(&st)
+		} else {
+			spelled = append(spelled, &st)
+		}
+	}
+	for _, st := range spelled {
+		s.adopt(st)
 	}
 	for k, st := range w.states {
 		if theirs, ok := all[k.scope+" "+k.name]; ok {
@@ -288,11 +297,14 @@ func (s *share) takeMeter(key string, b []byte) {
 	if now := w.clock.read().Unix(); int64(m.last) > now {
 		m.last = uint32(now)
 	}
-	e, isNew := w.engine.roster.get(scope(sc), name, w.engine.client(client, int64(m.born)*daySeconds).num, int64(m.last))
-	if mine := w.engine.roster.runsOf(e); rs == nil || mine != nil && mine.last > rs.last {
-		rs = mine
-	}
-	if !isNew {
+	own := w.meterName(scope(sc), name)
+	e, isNew := w.engine.roster.get(scope(sc), own, w.engine.client(client, int64(m.born)*daySeconds).num, int64(m.last))
+	rs = later(rs, w.engine.roster.runsOf(e))
+	switch {
+	case isNew:
+	case own != name:
+		m.join(e.meter)
+	default:
 		m.mergeRecords(&e.meter)
 		if e.last > m.last {
 			m, e.meter = e.meter, m

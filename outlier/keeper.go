@@ -156,6 +156,7 @@ func (k *keeper) replay(w *Watch, file string, restored bool) error {
 			if err := n.decode(&r); err != nil {
 				return err
 			}
+			w.fold(&n)
 			w.apply(time.Unix(n.at, 0), &n, false)
 			last = max(last, n.at)
 		}
@@ -356,6 +357,7 @@ func (k *keeper) loadStates(w *Watch) error {
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
+	last := map[stateKey]*State{}
 	for line := range bytes.Lines(b) {
 		var s State
 		if err := json.Unmarshal(line, &s); err != nil {
@@ -363,8 +365,12 @@ func (k *keeper) loadStates(w *Watch) error {
 			k.log.Warn("outlier state not read", "line", string(bytes.TrimSpace(line)))
 			continue
 		}
-		w.states[stateKey{s.Scope, s.Name}] = &s
+		last[stateKey{s.Scope, s.Name}] = &s
 		w.clock.notBefore(s.Since)
+	}
+	now := w.clock.read()
+	for _, s := range last {
+		w.joinState(s, now)
 	}
 	return k.writeStates(w)
 }

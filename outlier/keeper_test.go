@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"postern/mail"
 )
 
 // kill leaves the watch as a killed process does: nothing is written any more.
@@ -174,7 +176,7 @@ func TestNoOrderOfEventsLosesASuspension(t *testing.T) {
 			}
 			r.changes = nil
 		}
-		want := r.Judge("shop", "", k.name)
+		want := r.Judge("shop", "", mail.Identity(k.name))
 		for _, order := range [][]int{rng.Perm(len(all)), rng.Perm(len(all))} {
 			o := newRig(t, nil)
 			o.at = r.at
@@ -191,13 +193,13 @@ func TestNoOrderOfEventsLosesASuspension(t *testing.T) {
 				o.merge(&st)
 				o.mu.Unlock()
 			}
-			if got := o.Judge("shop", "", k.name); got.Level != want.Level && want.Level == Suspended || got.Level == Suspended && !got.Until.Equal(want.Until) {
+			if got := o.Judge("shop", "", mail.Identity(k.name)); got.Level != want.Level && want.Level == Suspended || got.Level == Suspended && !got.Until.Equal(want.Until) {
 				t.Fatalf("round %d: another node says %+v, want %+v; %+v", round, got, want, all)
 			}
 		}
 		r.kill()
 		r.open(dir, nil, nil)
-		if got := r.Judge("shop", "", k.name); want.Level == Suspended && (got.Level != Suspended || !got.Until.Equal(want.Until)) {
+		if got := r.Judge("shop", "", mail.Identity(k.name)); want.Level == Suspended && (got.Level != Suspended || !got.Until.Equal(want.Until)) {
 			t.Fatalf("round %d: after a restart %+v, want %+v", round, got, want)
 		}
 	}
@@ -267,7 +269,7 @@ func TestFaultOfTheDiskForgetsNoSuspension(t *testing.T) {
 		r.kill()
 		r.open(dir, nil, nil)
 		for _, name := range []string{"lost@x.example", "next@x.example"} {
-			if !r.Judge("shop", "", name).Refuse() {
+			if !r.Judge("shop", "", mail.Identity(name)).Refuse() {
 				t.Errorf("after %s %s is no longer suspended", end.name, name)
 			}
 		}

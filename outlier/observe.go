@@ -23,16 +23,14 @@ func (w *Watch) Observe(ev *mail.Event) {
 // been a shadow.
 func (w *Watch) observe(ev *mail.Event) (shadowed bool) {
 	now := w.clock.read()
-	n := note{at: now.Unix(), client: ev.Client, user: ev.User, sender: ev.From, rcpts: w.rcpts[:0]}
-	if n.sender == nullSender {
-		n.sender = ""
-	}
-	n.alone = w.rules.bulkStreams[ev.Stream] || w.rules.exemptSender(n.sender)
+	from := mail.IdentityOf(ev.From)
+	n := note{at: now.Unix(), client: ev.Client, user: ev.User, sender: senderName(from), rcpts: w.rcpts[:0]}
+	n.alone = w.rules.bulkStreams[ev.Stream] || w.rules.exempt.Match(from)
 	for i := range ev.To {
 		n.take(&ev.To[i], w.engine.seed, w.rules)
 	}
 	w.rcpts = n.rcpts[:0]
-	keys := stateKeys(ev.Client, ev.User, ev.From)
+	keys := stateKeys(ev.Client, ev.User, n.sender)
 	if states, any := w.statesOf(&keys); any {
 		if wasUnderWay(ev) {
 			ended(&states)
@@ -66,11 +64,11 @@ func wasUnderWay(ev *mail.Event) bool {
 // note is what is remembered of one transaction: in the log of counts, and
 // between nodes.
 type note struct {
-	at                   int64 // seconds since 1970
-	client, user, sender string
-	alone                bool // counts for its sender only
-	shadowed             bool // sent while a state in shadow stood: the windows do not hold it
-	away                 int  // recipients turned away or aborted
+	at                   int64  // seconds since 1970
+	client, user, sender string // sender is a mail.Identity, "" for the null reverse-path
+	alone                bool   // counts for its sender only
+	shadowed             bool   // sent while a state in shadow stood: the windows do not hold it
+	away                 int    // recipients turned away or aborted
 	rcpts                []recipient
 }
 
@@ -79,9 +77,9 @@ type note struct {
 func (n *note) take(r *mail.RecipientEvent, s seed, rules *rules) {
 	switch {
 	case r.Outcome == mail.Relayed:
-		n.rcpts = append(n.rcpts, recipient{hash: s.hash(r.Address), took: true, inside: rules.isInternal(r.Address)})
+		n.rcpts = append(n.rcpts, recipient{hash: s.hash(string(mail.RecipientOf(r.Address))), took: true, inside: rules.isInternal(r.Address)})
 	case r.Outcome == mail.Rejected && (r.Rule == "upstream" || r.Class != ""):
-		n.rcpts = append(n.rcpts, recipient{hash: s.hash(r.Address), refused: canHelp(r)})
+		n.rcpts = append(n.rcpts, recipient{hash: s.hash(string(mail.RecipientOf(r.Address))), refused: canHelp(r)})
 	default:
 		n.away++
 	}

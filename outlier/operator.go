@@ -24,6 +24,7 @@ func (w *Watch) Suspend(o Order) (State, error) {
 	if err := o.check(); err != nil {
 		return State{}, err
 	}
+	o.Name = w.nameOf(o.Scope, o.Name)
 	w.mu.Lock()
 	now := w.clock.read()
 	k := stateKey{o.Scope, o.Name}
@@ -52,6 +53,7 @@ func (w *Watch) Release(o Order) (State, error) {
 	if err := o.check(); err != nil {
 		return State{}, err
 	}
+	o.Name = w.nameOf(o.Scope, o.Name)
 	defer w.tell()
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -3,6 +3,8 @@ package outlier
 import (
 	"math"
 	"time"
+
+	"postern/mail"
 )
 
 // Replay is the detector alone, on traffic that brings its own time: no clock,
@@ -27,15 +29,17 @@ func NewReplay(cfg Config) (*Replay, error) {
 // score of 1 and more. Scores are in units of the lowest action of the ladder.
 // at is in seconds since 1970.
 func (r *Replay) Message(at int64, sender, client string, rcpts []string, refused int) (ofThis, ofClient float64) {
+	from := mail.IdentityOf(sender)
+	sender = senderName(from)
 	r.rcpts = r.rcpts[:0]
 	for i, name := range rcpts {
 		// Which ones were refused is not said. That a message with one refused
 		// recipient makes the others known matters more than who it was.
-		r.rcpts = append(r.rcpts, recipient{hash: r.engine.seed.hash(name), refused: i < refused, took: refused < len(rcpts)})
+		r.rcpts = append(r.rcpts, recipient{hash: r.engine.seed.hash(string(mail.RecipientOf(name))), refused: i < refused, took: refused < len(rcpts)})
 	}
 	var found scores
 	r.engine.count(at, &message{
-		client: client, sender: sender, rcpts: r.rcpts, alone: r.rules.exemptSender(sender),
+		client: client, sender: sender, rcpts: r.rcpts, alone: r.rules.exempt.Match(from),
 		floor: r.rules.floors(time.Unix(at, 0)),
 	}, &found)
 	for i := range found.n {

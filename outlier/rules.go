@@ -1,8 +1,10 @@
 package outlier
 
 import (
-	"strings"
+	"fmt"
 	"time"
+
+	"postern/mail"
 )
 
 // rules is a Config made ready for use. It never changes.
@@ -12,32 +14,33 @@ type rules struct {
 	exemptClients map[string]bool
 	shadowClients map[string]bool
 	bulkStreams   map[string]bool
-	exempt        map[string]bool // senders, and domains as "@example.org"
-	exemptBelow   []string        // "@*.example.org" as ".example.org"
-	internal      map[string]bool
-	internalBelow []string // "*.example.org" as ".example.org"
+	exempt        mail.Patterns
+	internal      mail.Patterns
+	senders       map[mail.Identity]Expectation // Config.Sender
 }
 
 func newRules(c Config) (*rules, error) {
-	r := &rules{Config: c, exemptClients: set(c.ExemptClients), shadowClients: set(c.ShadowClients), bulkStreams: set(c.BulkStreams), exempt: map[string]bool{}}
-	for _, p := range c.ExemptSenders {
-		if below, ok := strings.CutPrefix(p, "@*"); ok {
-			r.exemptBelow = append(r.exemptBelow, strings.ToLower(below))
-		} else {
-			r.exempt[foldDomain(p)] = true
+	r := &rules{Config: c, exemptClients: set(c.ExemptClients), shadowClients: set(c.ShadowClients), bulkStreams: set(c.BulkStreams), senders: map[mail.Identity]Expectation{}}
+	for i, text := range c.ExemptSenders {
+		p, err := mail.ParsePattern(text, nil)
+		if err != nil {
+			return nil, fmt.Errorf("outlier.exempt_senders.%d: %q %w", i, text, err)
 		}
+		r.exempt.Add(p)
 	}
-	r.internal = map[string]bool{}
+	for name, e := range c.Sender {
+		r.senders[mail.IdentityOf(name)] = e
+	}
 	for _, d := range c.InternalDomains {
-		if below, ok := strings.CutPrefix(strings.ToLower(d), "*."); ok {
-			r.internalBelow = append(r.internalBelow, "."+below)
-		} else {
-			r.internal[strings.ToLower(d)] = true
+		if p, err := mail.ParsePattern("@"+d, nil); err == nil { // the others are for package config to report
+			r.internal.Add(p)
 		}
 	}
 	var err error
-	r.place, err = time.LoadLocation(c.TimeZone)
-	return r, err
+	if r.place, err = time.LoadLocation(c.TimeZone); err != nil {
+		return nil, fmt.Errorf("outlier.time_zone: %w", err)
+	}
+	return r, nil
 }
 
 func set(names []string) map[string]bool {
@@ -48,25 +51,17 @@ func set(names []string) map[string]bool {
 	return m
 }
 
-// foldDomain puts the domain in lower case, as Address.Key has it.
-func foldDomain(address string) string {
-	local, domain, ok := cutLast(address, '@')
-	if !ok {
-		return address
-	}
-	return local + "@" + strings.ToLower(domain)
-}
-
 // mode says what a state of this scope does to mail. client is "" when unknown.
 func (r *rules) mode(scope, name, client string) Mode {
 	if r.exemptClients[client] {
 		return Exempt
 	}
 	if scope == Sender {
-		if r.exemptSender(name) {
+		id := mail.Identity(name)
+		if r.exempt.Match(id) {
 			return Exempt
 		}
-		if e, ok := r.Sender[name]; ok && e.Mode != "" {
+		if e, ok := r.senders[id]; ok && e.Mode != "" {
 			return e.Mode
 		}
 	}
@@ -79,48 +74,16 @@ func (r *rules) mode(scope, name, client string) Mode {
 	return r.Mode
 }
 
-func (r *rules) exemptSender(name string) bool {
-	if len(r.exempt) == 0 && len(r.exemptBelow) == 0 {
-		return false
-	}
-	_, domain, ok := cutLast(name, '@')
-	if !ok {
-		return false
-	}
-	if r.exempt[name] || r.exempt["@"+domain] {
-		return true
-	}
-	for _, below := range r.exemptBelow {
-		if strings.HasSuffix(domain, below) {
-			return true
-		}
-	}
-	return false
-}
-
 // isInternal reports whether a recipient, as Address.Key has it, is in one of our
 // own domains.
 func (r *rules) isInternal(recipient string) bool {
-	if len(r.internal) == 0 && len(r.internalBelow) == 0 {
-		return false
-	}
-	_, domain, _ := cutLast(recipient, '@')
-	domain = strings.ToLower(domain)
-	if r.internal[domain] {
-		return true
-	}
-	for _, below := range r.internalBelow {
-		if strings.HasSuffix(domain, below) {
-			return true
-		}
-	}
-	return false
+	return !r.internal.Empty() && r.internal.MatchDomain(mail.Identity(recipient).Domain())
 }
 
 // floors gives what an operator expects of each at a time; nil when nothing of
 // anybody.
 func (r *rules) floors(now time.Time) func(sc scope, name string) *table {
-	if len(r.Sender) == 0 && len(r.Client) == 0 {
+	if len(r.senders) == 0 && len(r.Client) == 0 {
 		return nil
 	}
 	return func(sc scope, name string) *table { return r.floor(sc, name, now) }
@@ -132,7 +95,7 @@ func (r *rules) floor(sc scope, name string, now time.Time) *table {
 	var e Expectation
 	switch sc {
 	case ofSender:
-		e = r.Sender[name]
+		e = r.senders[mail.Identity(name)]
 	case ofClient:
 		e = r.Client[name]
 	}

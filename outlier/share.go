@@ -350,6 +350,7 @@ func (w *Watch) takeNotes(entry []byte) {
 	defer w.mu.Unlock()
 	for len(r.rest) > 0 && n.decode(&r) == nil {
 		n.at = min(n.at, w.clock.read().Unix()+maxAhead)
+		w.fold(&n)
 		w.apply(time.Unix(n.at, 0), &n, false)
 		if w.keep != nil {
 			w.keep.note(&n)
@@ -360,6 +361,7 @@ func (w *Watch) takeNotes(entry []byte) {
 // merge takes a state of another node. Of two the later one holds, of two of
 // the same moment the harder: so the order in which they come does not matter.
 func (w *Watch) merge(st *State) {
+	st.Name = w.nameOf(st.Scope, st.Name)
 	k := stateKey{st.Scope, st.Name}
 	now := w.clock.read()
 	if st.Level > Normal && !st.stands(now) {

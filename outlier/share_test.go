@@ -100,7 +100,7 @@ func attack(i int, sender string) *mail.Event {
 }
 
 func suspended(n *sharedNode, sender string) bool {
-	return n.Judge("shop", "", sender).Level == Suspended
+	return n.Judge("shop", "", mail.Identity(sender)).Level == Suspended
 }
 
 func TestNodesFindTogetherWhatOneWouldFind(t *testing.T) {
@@ -109,7 +109,7 @@ func TestNodesFindTogetherWhatOneWouldFind(t *testing.T) {
 	find := func(nodes []*sharedNode, client, from string) int {
 		for i := range 200 {
 			n := nodes[i%len(nodes)]
-			if n.Judge(client, "", from).Refuse() {
+			if n.Judge(client, "", mail.Identity(from)).Refuse() {
 				return i
 			}
 			ev := attack(i, from)
@@ -139,7 +139,7 @@ func TestNodesFindTogetherWhatOneWouldFind(t *testing.T) {
 	}
 	nodes[3].Release(Order{Scope: Sender, Name: from, By: "ops"})
 	for _, n := range nodes {
-		eventually(t, "the release on each node", func() bool { return !n.Judge("shop", "", from).Refuse() })
+		eventually(t, "the release on each node", func() bool { return !n.Judge("shop", "", mail.Identity(from)).Refuse() })
 	}
 }
 

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"postern/mail"
 )
 
 // Row is one sender, user or client in a list.
@@ -46,6 +48,8 @@ var Sorts = []string{"score", "day", "name", "last", "alarm"}
 // would be there without its limit. Whatever is throttled or suspended is among
 // them, if it is asked for at all.
 func (w *Watch) List(q Query) (rows []Row, all int) {
+	folded := mail.User(q.Match, w.parse)
+	matches := func(name string) bool { return strings.Contains(name, q.Match) || strings.Contains(name, folded) }
 	w.mu.Lock()
 	now := w.clock.read()
 	seen := map[stateKey]bool{}
@@ -55,7 +59,7 @@ func (w *Watch) List(q Query) (rows []Row, all int) {
 		}
 		sc := stateKey{scope: scope}.meterScope()
 		w.engine.roster.all(func(e *entry) bool {
-			if k := (stateKey{scope, e.name}); e.scope == sc && strings.Contains(e.name, q.Match) {
+			if k := (stateKey{scope, e.name}); e.scope == sc && matches(e.name) {
 				seen[k] = true
 				rows = append(rows, w.row(now, k, e))
 			}
@@ -63,7 +67,7 @@ func (w *Watch) List(q Query) (rows []Row, all int) {
 		})
 	}
 	for k := range w.states { // suspended by hand before a first message
-		if (q.Scope == "" || k.scope == q.Scope) && !seen[k] && strings.Contains(k.name, q.Match) {
+		if (q.Scope == "" || k.scope == q.Scope) && !seen[k] && matches(k.name) {
 			rows = append(rows, w.row(now, k, nil))
 		}
 	}
@@ -170,6 +174,7 @@ var windowNames = [windows]string{"1h", "24h", "days"}
 
 // Show tells all about one sender, user or client.
 func (w *Watch) Show(scope, name string) (*Detail, error) {
+	name = w.nameOf(scope, name)
 	defer w.tell()
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -189,7 +194,7 @@ func (w *Watch) Show(scope, name string) (*Detail, error) {
 	}
 	switch scope {
 	case Sender:
-		d.Expected = w.rules.Sender[name].Expected
+		d.Expected = w.rules.senders[mail.Identity(name)].Expected
 	case Client:
 		d.Expected = w.rules.Client[name].Expected
 	}
@@ -373,6 +378,14 @@ func Sparkline(numbers []int) string {
 	return b.String()
 }
 
+// senderTarget is the name of the sender that an operator calls s.
+func (w *Watch) senderTarget(s string) string {
+	if p, err := mail.ParsePattern(s, w.parse); err == nil {
+		return p.String()
+	}
+	return string(mail.IdentityOf(s))
+}
+
 // FindTarget reads what an operator calls somebody: "sender:a@x.example",
 // "user:shop", "client:shop", or without the word an address, or the name of a
 // user or client that is known; of two with the same name the user.
@@ -380,20 +393,20 @@ func (w *Watch) FindTarget(s string) (scope, name string, err error) {
 	if kind, rest, ok := strings.Cut(s, ":"); ok && rest != "" {
 		switch kind {
 		case Sender:
-			return Sender, foldDomain(rest), nil
+			return Sender, w.senderTarget(rest), nil
 		case User, Client:
-			return kind, rest, nil
+			return kind, w.nameOf(kind, rest), nil
 		}
 	}
 	if strings.Contains(s, "@") {
-		return Sender, foldDomain(s), nil
+		return Sender, w.senderTarget(s), nil
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, scope := range [...]string{User, Client} {
-		k := stateKey{scope, s}
-		if w.states[k] != nil || w.engine.roster.find(k.meterScope(), s) != nil {
-			return scope, s, nil
+		k := stateKey{scope, w.nameOf(scope, s)}
+		if w.states[k] != nil || w.engine.roster.find(k.meterScope(), k.name) != nil {
+			return scope, k.name, nil
 		}
 	}
 	return "", "", fmt.Errorf("%q is no sender, and no user or client that has sent; write an address, user:NAME or client:NAME", s)

@@ -114,7 +114,11 @@ func (w *Watch) restore(b []byte) error {
 		if r.bad || int(num) >= len(g.byNum) || scope(sc-1) > ofClientNames {
 			return errCut
 		}
-		e, _ := g.roster.get(scope(sc-1), name, num, int64(m.last))
+		e, isNew := g.roster.get(scope(sc-1), w.meterName(scope(sc-1), name), num, int64(m.last))
+		if !isNew {
+			m.join(e.meter)
+			rs = later(rs, g.roster.runsOf(e))
+		}
 		e.meter = m
 		g.roster.setRuns(e, rs)
 	}

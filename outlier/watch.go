@@ -7,6 +7,8 @@ import (
 	"log/slog"
 	"sync"
 	"time"
+
+	"postern/mail"
 )
 
 // Watch counts what senders, users and clients do and keeps their states. It is
@@ -14,8 +16,9 @@ import (
 type Watch struct {
 	log     *slog.Logger
 	changes func(Change)
-	keep    *keeper // nil: nothing is kept on disk
-	share   *share  // nil: nothing is shared
+	parse   func(string) (mail.Address, error) // nil: ASCII only
+	keep    *keeper                            // nil: nothing is kept on disk
+	share   *share                             // nil: nothing is shared
 
 	mu     sync.Mutex
 	rules  *rules
@@ -34,6 +37,9 @@ type Options struct {
 	Now     func() time.Time // nil: time.Now
 	Log     *slog.Logger     // nil: says nothing
 	Changes func(Change)     // hears each change of state, in order; must not block; nil: none
+	// Parse reads "local@domain" with U-labels; nil knows ASCII only. Operators
+	// and SASL users write such.
+	Parse func(string) (mail.Address, error)
 	// Dir is where counts and states are kept over a restart; made when missing.
 	// "": nowhere.
 	Dir string
@@ -50,9 +56,9 @@ func New(cfg Config, o Options) (*Watch, error) {
 	}
 	r, err := newRules(cfg)
 	if err != nil {
-		return nil, fmt.Errorf("outlier.time_zone: %w", err)
+		return nil, err
 	}
-	w := &Watch{log: o.Log, changes: o.Changes, rules: r, clock: newClock(o.Now), states: map[stateKey]*State{}}
+	w := &Watch{log: o.Log, changes: o.Changes, parse: o.Parse, rules: r, clock: newClock(o.Now), states: map[stateKey]*State{}}
 	w.engine = newEngine(&cfg, randomSeed())
 	if o.Dir != "" {
 		if w.keep, err = openKeeper(o.Dir, o.Log); err != nil {
@@ -79,7 +85,7 @@ func randomSeed() seed {
 func (w *Watch) SetConfig(cfg Config) error {
 	r, err := newRules(cfg)
 	if err != nil {
-		return fmt.Errorf("outlier.time_zone: %w", err)
+		return err
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -122,11 +128,11 @@ func (w *Watch) Tick() {
 }
 
 // Judge says whether mail of this client, user and reverse-path may go on. At
-// AUTH, from is ""; user is "" without SASL; from is an Address.Key.
-func (w *Watch) Judge(client, user, from string) Verdict {
+// AUTH, from is ""; user is "" without SASL, else a mail.User.
+func (w *Watch) Judge(client, user string, from mail.Identity) Verdict {
 	w.mu.Lock()
 	defer w.unlock()
-	keys := stateKeys(client, user, from)
+	keys := stateKeys(client, user, senderName(from))
 	states, any := w.statesOf(&keys)
 	if !any {
 		return Verdict{}
@@ -149,15 +155,18 @@ func (w *Watch) unlock() {
 
 // stateKeys are those that a message belongs to, the widest first; those
 // without a name are not used.
-func stateKeys(client, user, from string) [3]stateKey {
-	if from == nullSender {
-		from = ""
-	}
-	return [...]stateKey{{Client, client}, {User, user}, {Sender, from}}
+func stateKeys(client, user, sender string) [3]stateKey {
+	return [...]stateKey{{Client, client}, {User, user}, {Sender, sender}}
 }
 
-// nullSender is the Key of the null reverse-path, which belongs to no sender.
-const nullSender = "<>"
+// senderName is the name under which a sender is kept; "" for the null
+// reverse-path, which belongs to no sender.
+func senderName(from mail.Identity) string {
+	if from == mail.NullSender {
+		return ""
+	}
+	return string(from)
+}
 
 // statesOf are the states of those that a message belongs to, nil where one has
 // none; any says whether one has.

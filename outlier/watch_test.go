@@ -67,7 +67,7 @@ func to(ev *mail.Event, address string, refused bool) {
 func (r *rig) send(client, user, from string, n int, span time.Duration, bad int) (out int) {
 	for range n {
 		r.at = r.at.Add(span / time.Duration(n))
-		if r.Judge(client, user, from).Refuse() {
+		if r.Judge(client, user, mail.Identity(from)).Refuse() {
 			return out
 		}
 		r.next++
@@ -314,7 +314,7 @@ func TestStolenPasswordSuspendsTheUser(t *testing.T) {
 	for i := range 400 {
 		from := fmt.Sprintf("made-up%d@x.example", i%40)
 		r.at = r.at.Add(5 * time.Second)
-		v := r.Judge("shop", "anna", from)
+		v := r.Judge("shop", "anna", mail.Identity(from))
 		if v.Refuse() {
 			if v.Scope != User || v.Name != "anna" {
 				t.Fatalf("verdict %+v, want the user; %+v", v, r.changes)

@@ -5,6 +5,8 @@ import (
 	"mime"
 	"slices"
 	"strings"
+
+	"postern/mail"
 )
 
 // Automatic is a kind of mail that no person wrote.
@@ -164,9 +166,9 @@ func (m *automaticMarks) reportOf(kind string) {
 // writes them in many broken forms.
 func reportType(value []byte) string {
 	if _, params, err := mime.ParseMediaType(string(value)); err == nil {
-		return lower(strings.TrimSpace(params["report-type"]))
+		return mail.LowerASCII(strings.TrimSpace(params["report-type"]))
 	}
-	_, rest, ok := strings.Cut(lower(string(value)), "report-type")
+	_, rest, ok := strings.Cut(mail.LowerASCII(string(value)), "report-type")
 	if !ok {
 		return ""
 	}
@@ -212,7 +214,9 @@ func withoutComments(body []byte) []byte {
 }
 
 // mentions reports whether words, in lower case, stand in b, in any case.
-func mentions(b []byte, words string) bool { return strings.Contains(lower(string(b)), words) }
+func mentions(b []byte, words string) bool {
+	return strings.Contains(mail.LowerASCII(string(b)), words)
+}
 
 // replySubjects begin the subjects that mail systems give to automatic replies.
 var replySubjects = []string{
@@ -228,7 +232,7 @@ var replySubjects = []string{
 // "Report Domain: D Submitter: S Report-ID: I" (RFC 7489 s. 7.2.1.1, RFC 8460
 // s. 5.3).
 func reportSubject(value string) bool {
-	words := strings.Fields(lower(decoded(value)))
+	words := strings.Fields(mail.LowerASCII(decoded(value)))
 	return len(words) >= 5 && words[0] == "report" && words[1] == "domain:" && words[3] == "submitter:" &&
 		slices.ContainsFunc(words[4:], func(w string) bool { return strings.HasPrefix(w, "report-id:") })
 }

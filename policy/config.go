@@ -14,14 +14,15 @@ import (
 // a rule set that was not checked must not exist. Whether listeners and users
 // that it names exist is for package config to say.
 //
-// In patterns of senders and recipients the case of ASCII letters does not
-// count, nor do quotes without need; a tag as in "news+x" does.
+// A sender pattern with one address means the sender, however it is spelled:
+// see mail.Identity. A tag as in "news+x" counts. Patterns of recipients that
+// refuse go as far; those that allow, only as mail.RecipientID says.
 type ClientConfig struct {
 	// Networks in CIDR form from which the client connects; empty: no
 	// condition on the address. Default empty.
 	Networks []netip.Prefix `toml:"networks"`
-	// Users are SASL users of which one must be authenticated; empty: no
-	// condition. Default empty.
+	// Users are SASL users of which one must be authenticated, however they are
+	// spelled (see mail.User); empty: no condition. Default empty.
 	Users []string `toml:"users"`
 	// Certificates are names (SAN) of which a verified TLS client certificate
 	// must hold one; empty: no condition. Default empty.

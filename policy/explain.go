@@ -70,7 +70,7 @@ func (c *Client) who() string {
 }
 
 func (c *Client) as() string {
-	if c.senders.empty() {
+	if c.senders.Empty() {
 		return "nobody: it can send nothing"
 	}
 	return c.senders.words()
@@ -108,16 +108,16 @@ func (c *Client) header() string {
 func (c *Client) to() string {
 	text := "everybody"
 	switch {
-	case !c.allow.empty() && !c.stream.allow.empty():
+	case !c.allow.Empty() && !c.stream.allow.Empty():
 		text = "only " + c.allow.words() + ", and of these only " + c.stream.allow.words()
-	case !c.allow.empty():
+	case !c.allow.Empty():
 		text = "only " + c.allow.words()
-	case !c.stream.allow.empty():
+	case !c.stream.allow.Empty():
 		text = "only " + c.stream.allow.words()
 	}
 	var except []string
 	for _, p := range []*patterns{&c.refuse, &c.stream.refuse} {
-		if !p.empty() {
+		if !p.Empty() {
 			except = append(except, p.words())
 		}
 	}
@@ -142,7 +142,7 @@ func (c *Client) null() string {
 
 func (r *Rules) automatic(c *Client) string {
 	leave := ""
-	if !r.internal.empty() {
+	if !r.internal.Empty() {
 		leave = " that leave " + list("and", r.internal.names())
 	}
 	text := "automatic replies" + leave + " " + c.cfg.AutomaticReplies.words()

@@ -145,7 +145,7 @@ func FuzzPattern(f *testing.F) {
 	f.Fuzz(func(t *testing.T, pattern, address string) {
 		var p patterns
 		problem := p.add(pattern, parse)
-		if (problem == "") == p.empty() {
+		if (problem == "") == p.Empty() {
 			t.Fatalf("%q: problem %q", pattern, problem)
 		}
 		a, err := parse(address)
@@ -164,14 +164,14 @@ func FuzzPattern(f *testing.F) {
 			want = a.Domain == domain
 		default:
 			b, _ := parse(pattern)
-			want = a.Domain == domain && lower(a.Local) == lower(b.Local)
+			want = a.Domain == domain && a.Identity() == b.Identity()
 		}
-		if got := p.match(a); got != want && !strings.Contains(pattern, "[") {
+		if got := p.MatchSender(a); got != want && !strings.Contains(pattern, "[") {
 			t.Fatalf("%q and %q: %v", pattern, a.Key(), got)
 		}
-		if got := p.match(a); got {
+		if got := p.MatchSender(a); got {
 			for _, same := range []string{a.String(), a.Key()} {
-				if b, err := parse(same); err != nil || !p.match(b) {
+				if b, err := parse(same); err != nil || !p.MatchSender(b) {
 					t.Fatalf("%q matches %q but not as %q", pattern, address, same)
 				}
 			}

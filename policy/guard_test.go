@@ -124,10 +124,10 @@ func TestCompileReportsEveryProblem(t *testing.T) {
 		{"bits beyond the length", func(c *ClientConfig) { c.Networks = networksOf("10.1.2.3/8") }, "client.one.networks.0: 10.1.2.3/8 has bits set beyond its length; write 10.0.0.0/8, or 10.1.2.3 for the one address"},
 		{"no stream", func(c *ClientConfig) { c.Stream = "" }, "client.one.stream: missing; name the table [stream.NAME] by which its mail leaves"},
 		{"a stream that is not there", func(c *ClientConfig) { c.Stream = "news" }, "client.one.stream: there is no [stream.news]; write that table or correct the name"},
-		{"a sender that is none", func(c *ClientConfig) { c.Senders = []string{"@example.org", "news"} }, `client.one.senders.1: "news" is no pattern of addresses; write as "news@example.org", "@example.org" or "@*.example.org"`},
-		{"a blank sender", func(c *ClientConfig) { c.Senders = []string{""} }, `client.one.senders.0: "" is no pattern`},
-		{"a recipient that is none", func(c *ClientConfig) { c.RefuseRecipients = []string{"x@"} }, `client.one.refuse_recipients.0: "x@" is no pattern`},
-		{"an allowed recipient that is none", func(c *ClientConfig) { c.AllowRecipients = []string{"example.org"} }, `client.one.allow_recipients.0: "example.org" is no pattern`},
+		{"a sender that is none", func(c *ClientConfig) { c.Senders = []string{"@example.org", "news"} }, `client.one.senders.1: "news" is not a pattern of addresses; write as "news@example.org", "@example.org" or "@*.example.org"`},
+		{"a blank sender", func(c *ClientConfig) { c.Senders = []string{""} }, `client.one.senders.0: "" is not a pattern`},
+		{"a recipient that is none", func(c *ClientConfig) { c.RefuseRecipients = []string{"x@"} }, `client.one.refuse_recipients.0: "x@" is not a pattern`},
+		{"an allowed recipient that is none", func(c *ClientConfig) { c.AllowRecipients = []string{"example.org"} }, `client.one.allow_recipients.0: "example.org" is not a pattern`},
 		{"a limit that limits nothing", func(c *ClientConfig) { c.NullSenderLimit = nil }, `client.one.null_sender_limit: blank, so null_sender = "limit" has no limit; write as ["20/1h"]`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

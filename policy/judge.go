@@ -20,7 +20,7 @@ func (r *Rules) Sender(c *Client, from mail.Address) *mail.Reply {
 
 // Owns reports whether a is one of the client's senders. The null address is
 // nobody's.
-func (c *Client) Owns(a mail.Address) bool { return c.senders.match(a) }
+func (c *Client) Owns(a mail.Address) bool { return c.senders.MatchSender(a) }
 
 // Recipient judges a forward-path by the rules of the client and of its stream:
 // 550 5.7.1. The caller has put a real address for the bare <postmaster>, which
@@ -28,17 +28,17 @@ func (c *Client) Owns(a mail.Address) bool { return c.senders.match(a) }
 func (r *Rules) Recipient(c *Client, to mail.Address) *mail.Reply {
 	switch s := c.stream; {
 	case strings.HasPrefix(to.Domain, "[") && !c.cfg.AddressLiterals,
-		c.refuse.match(to),
-		s.refuse.match(to),
-		!c.allow.empty() && !c.allow.match(to),
-		!s.allow.empty() && !s.allow.match(to):
+		c.refuse.MatchSender(to), // a spelling that the receiver may take for the same is refused, too
+		s.refuse.MatchSender(to),
+		!c.allow.Empty() && !c.allow.MatchRecipient(to),
+		!s.allow.Empty() && !s.allow.MatchRecipient(to):
 		return replyRecipient(to)
 	}
 	return nil
 }
 
 // Internal reports whether a recipient is in one of internal_domains.
-func (r *Rules) Internal(to mail.Address) bool { return r.internal.match(to) }
+func (r *Rules) Internal(to mail.Address) bool { return r.internal.MatchRecipient(to) }
 
 // Automatic says what may happen to a message with this header for recipients
 // that are not Internal; mail that is not automatic is allowed. Receipts and

@@ -101,7 +101,7 @@ func (r *Rules) noClient(p *mail.Peer, ip netip.Addr) *mail.Reply {
 // asks for a SASL user as well.
 func (r *Rules) lacksUser(p *mail.Peer, ip netip.Addr) bool {
 	return slices.ContainsFunc(p.Certificates, func(name string) bool {
-		return slices.ContainsFunc(r.index.certs[lower(name)], func(c *Client) bool {
+		return slices.ContainsFunc(r.index.certs[mail.LowerASCII(name)], func(c *Client) bool {
 			return len(c.cfg.Users) > 0 && c.reaches(p, ip)
 		})
 	})

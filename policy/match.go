@@ -94,7 +94,7 @@ func (r *Rules) Client(p *mail.Peer) (*Client, *mail.Reply) {
 	}
 	if best.client == nil {
 		for _, name := range p.Certificates {
-			for _, c := range r.index.certs[lower(name)] {
+			for _, c := range r.index.certs[mail.LowerASCII(name)] {
 				if len(c.cfg.Users) == 0 {
 					best = best.or(c, p, ip)
 				}
@@ -155,7 +155,7 @@ func (c *Client) onListener(p *mail.Peer) bool {
 
 func (c *Client) hasCertificate(p *mail.Peer) bool {
 	return len(c.cfg.Certificates) == 0 ||
-		slices.ContainsFunc(p.Certificates, func(name string) bool { return c.certificates[lower(name)] })
+		slices.ContainsFunc(p.Certificates, func(name string) bool { return c.certificates[mail.LowerASCII(name)] })
 }
 
 // before reports whether a is more specific than b; none is less than all.

@@ -31,11 +31,11 @@ func TestPatterns(t *testing.T) {
 			[]string{"a@x.mächine.example", "a@x.xn--mchine-bua.example"},
 			[]string{"a@mächine.example"}},
 		{"jdöe@example.org",
-			[]string{"jdöe@example.org", "JDöe@example.org"},
-			[]string{"jdoe@example.org", "jdo\u0308e@example.org", "JDÖE@example.org"}}, // beyond ASCII case counts
+			[]string{"jdöe@example.org", "JDöe@example.org", "jdo\u0308e@example.org", "JDÖE@example.org"},
+			[]string{"jdoe@example.org"}},
 		{"k@example.org",
-			[]string{"K@example.org"},
-			[]string{"\u212a@example.org"}}, // the Kelvin sign is no k
+			[]string{"K@example.org", "\u212a@example.org"}, // Unicode has the Kelvin sign for a K
+			[]string{"\u043a@example.org"}},                 // not the Cyrillic letter that looks like one
 		{`"a b"@example.org`,
 			[]string{`"a b"@example.org`, `"A\ B"@example.org`},
 			[]string{"ab@example.org", `"a  b"@example.org`}},
@@ -55,16 +55,16 @@ func TestPatterns(t *testing.T) {
 				t.Fatal(problem)
 			}
 			for _, s := range tt.own {
-				if !p.match(addr(t, s)) {
+				if !p.MatchSender(addr(t, s)) {
 					t.Errorf("%s does not match", s)
 				}
 			}
 			for _, s := range tt.not {
-				if p.match(addr(t, s)) {
+				if p.MatchSender(addr(t, s)) {
 					t.Errorf("%s matches", s)
 				}
 			}
-			if p.match(mail.Address{}) || p.match(mail.Postmaster) {
+			if p.MatchSender(mail.Address{}) || p.MatchSender(mail.Postmaster) {
 				t.Error("an address without a domain matches")
 			}
 		})
@@ -73,16 +73,16 @@ func TestPatterns(t *testing.T) {
 
 func TestPatternsThatAreNone(t *testing.T) {
 	for _, s := range []string{
-		"", " ", "@", "@*", "@*.", "*", "**", "*@*", "example.org", "*.example.org", "a@", "@@example.org", "a@@example.org", "<a@example.org>", "<>",
+		"", " ", "@", "@*", "@*.", "*", "**", "*@*", "example.org", "*.example.org", "a@", "@@example.org", "a@@example.org", "<a@example.org>",
 		"@example.org.", "@.example.org", "@*.example.org.", "@*.*.example.org", "@x.*.example.org", "@*example.org", "a@*.example.org", " a@example.org",
 		"a@example.org ", "*.x@example.org", "@ example.org", "a@example.org,b@example.org", "@[192.0.2.1", "@*.[192.0.2.1]", `""@example.org`, "*.x@example.org@y", "@exam_ple.org", "@-a.example",
 		"@192.0.2.1", "@xn--a-ecp.ru", "@ｅxample.org", "@evil。example.org", "a b@example.org", "@example.org\r\n", "@exa\x00mple.org",
 	} {
 		var p patterns
-		if problem := p.add(s, parse); !strings.HasPrefix(problem, "is no pattern of addresses; write as") {
+		if problem := p.add(s, parse); !strings.HasPrefix(problem, "is not a pattern of addresses; write as") {
 			t.Errorf("%q: %q", s, problem)
 		}
-		if !p.empty() {
+		if !p.Empty() {
 			t.Errorf("%q is kept", s)
 		}
 	}
@@ -95,5 +95,54 @@ func TestPatternWithAStarForTheLocalPartIsRefused(t *testing.T) {
 		if problem := p.add(s, parse); !strings.Contains(problem, `has a "*" that stands for itself alone`) {
 			t.Errorf("%q: %q", s, problem)
 		}
+	}
+}
+
+func TestNullReversePathIsNotASenderPattern(t *testing.T) {
+	var p patterns
+	if problem := p.add("<>", parse); !strings.Contains(problem, "null_sender") || !p.Empty() {
+		t.Errorf("<>: %q", problem)
+	}
+}
+
+// TestAllowedRecipientsFoldLess: what is refused is refused in every spelling,
+// what is allowed only in those that are surely the same mailbox.
+func TestAllowedRecipientsFoldLess(t *testing.T) {
+	refuse := testRules(t, []string{"bob@dest.example"}, nil)
+	allow := testRules(t, nil, []string{"bob@dest.example"})
+	for _, row := range []struct {
+		to              string
+		refused, passes bool
+	}{
+		{"bob@dest.example", true, true}, {"Bob@DEST.example", true, true}, {`"bob"@dest.example`, true, true},
+		{"ｂｏｂ@dest.example", true, false}, {"bobby@dest.example", false, false},
+	} {
+		if got := refuse.Recipient(refuse.clients[0], addr(t, row.to)) != nil; got != row.refused {
+			t.Errorf("%s: refused %v", row.to, got)
+		}
+		if got := allow.Recipient(allow.clients[0], addr(t, row.to)) == nil; got != row.passes {
+			t.Errorf("%s: allowed %v", row.to, got)
+		}
+	}
+}
+
+func testRules(t *testing.T, refuse, allow []string) *Rules {
+	t.Helper()
+	var c ClientConfig
+	c.SetDefaults()
+	c.RefuseRecipients, c.AllowRecipients = refuse, allow
+	c.Users, c.Stream, c.Senders = []string{"Shop@Example.ORG"}, "s", []string{"News@example.org"}
+	fail := func(path, text string) { t.Fatal(path, text) }
+	return Compile(Config{Clients: map[string]ClientConfig{"one": c}, Streams: map[string]StreamConfig{"s": {}}}, parse, fail, func(string, string) {})
+}
+
+// TestUserOfAClientIsOneUserInEverySpelling: a session has the user's one form.
+func TestUserOfAClientIsOneUserInEverySpelling(t *testing.T) {
+	r := testRules(t, nil, nil)
+	if c, reply := r.Client(&mail.Peer{User: mail.User("SHOP@example.org", parse)}); c == nil {
+		t.Error(reply)
+	}
+	if c, _ := r.Client(&mail.Peer{User: "shop"}); c != nil {
+		t.Error("another user is the client")
 	}
 }

@@ -31,7 +31,7 @@ type Rules struct {
 // Client is one configured client. It never changes.
 type Client struct {
 	name   string
-	cfg    ClientConfig // networks masked and unmapped, names of certificates in lower case
+	cfg    ClientConfig // networks masked and unmapped, users as mail.User, names of certificates in lower case
 	stream *stream
 
 	networks     byNetwork[struct{}]
@@ -176,6 +176,10 @@ func (b *builder) conditions(path string, c *Client) {
 		c.networks.change(cfg.Networks[i], func(struct{}) struct{} { return struct{}{} })
 	}
 	b.notBlank(path+".users", cfg.Users)
+	cfg.Users = slices.Clone(cfg.Users)
+	for i, name := range cfg.Users {
+		cfg.Users[i] = mail.User(name, b.parse)
+	}
 	b.notBlank(path+".listeners", cfg.Listeners)
 	b.notBlank(path+".certificates", cfg.Certificates)
 	cfg.Certificates = slices.Clone(cfg.Certificates)
@@ -183,8 +187,8 @@ func (b *builder) conditions(path string, c *Client) {
 		if strings.Contains(name, "*") {
 			b.problem(at(path+".certificates", i), fmt.Sprintf("%q is a pattern; write each name in full", name))
 		}
-		cfg.Certificates[i] = lower(name)
-		c.certificates = put(c.certificates, lower(name))
+		cfg.Certificates[i] = mail.LowerASCII(name)
+		c.certificates = put(c.certificates, mail.LowerASCII(name))
 	}
 }
 

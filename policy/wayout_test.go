@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"strings"
 	"testing"
+
+	"postern/mail"
 )
 
 // FuzzLinks holds the search for links to that in a copy without what readers
@@ -28,7 +30,7 @@ func plainLinks(body []byte) (w wayOut) {
 	text := bytes.ReplaceAll(body, []byte("\r\n"), nil)
 	text = bytes.ReplaceAll(text, []byte(" "), nil)
 	text = bytes.ReplaceAll(text, []byte("\t"), nil)
-	s := lower(string(text))
+	s := mail.LowerASCII(string(text))
 	w.https = strings.Contains(s, "<https://")
 	w.link = w.https || strings.Contains(s, "<mailto:") || strings.Contains(s, "<http://")
 	return w

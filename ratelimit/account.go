@@ -5,6 +5,8 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"time"
+
+	"postern/mail"
 )
 
 // Account is the quota of one mail transaction: what it asks for, what it was
@@ -33,8 +35,8 @@ type Account struct {
 // concern is a rule that looks at this transaction.
 type concern struct {
 	rule   *rule
-	sender string // folded as the rule says
-	budget int    // index into budgets, -1 before the first use; unused when rule.perDomain
+	sender mail.Identity // as the rule knows it
+	budget int           // index into budgets, -1 before the first use; unused when rule.perDomain
 }
 
 // account is one budget and what the transaction has of it.
@@ -101,7 +103,7 @@ func (l *Limiter) Begin(f Facts) *Account {
 	a := l.pool.Get().(*Account)
 	a.limiter, a.rules, a.facts = l, l.rules.Load(), f
 	for _, r := range a.rules.of(f.Client) {
-		sender := r.fold.sender(f.Sender)
+		sender := r.sender(f.Sender)
 		if r.concerns(&a.facts, sender) {
 			a.concern = append(a.concern, concern{r, sender, -1})
 		}
@@ -234,7 +236,7 @@ func (a *Account) Report(ctx context.Context) (i int, v Verdict) {
 	a.startBatch()
 	from := len(a.refs)
 	for _, r := range a.rules.of(a.facts.Client) {
-		sender := r.fold.sender(a.facts.Sender)
+		sender := r.sender(a.facts.Sender)
 		if !r.cfg.Reports || r.concerns(&a.facts, sender) {
 			continue
 		}
@@ -294,7 +296,7 @@ func (a *Account) addRequest(r *Recipient) {
 
 // hashRecipient must be the same on all nodes, and nobody may choose two
 // addresses with the same value: hence a cryptographic one.
-func hashRecipient(address string) uint64 {
+func hashRecipient(address mail.RecipientID) uint64 {
 	sum := sha256.Sum256([]byte(address))
 	return max(1, binary.LittleEndian.Uint64(sum[:8]))
 }

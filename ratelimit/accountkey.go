@@ -1,6 +1,10 @@
 package ratelimit
 
-import "slices"
+import (
+	"slices"
+
+	"postern/mail"
+)
 
 // budget finds or makes the budget that concern i has for a recipient's
 // domain; -1 when the limit does not count this mail.
@@ -68,13 +72,13 @@ func (a *Account) makeResults(n int) []WindowResult {
 
 // parts appends the parts of the key that the limit counts this mail on, or
 // nothing when it does not count it.
-func (r *rule) parts(parts []part, f *Facts, sender, domain string) []part {
+func (r *rule) parts(parts []part, f *Facts, sender mail.Identity, domain string) []part {
 	absent, null := false, false
 	for _, d := range r.dims {
 		value := ""
 		switch d {
 		case PerSender:
-			if value = sender; value == "" {
+			if value = string(sender); value == "" {
 				value = nullSender
 			}
 		case PerRecipientDomain:

@@ -63,11 +63,9 @@ type RuleConfig struct {
 	OnStoreFailure OnFailure `toml:"on_store_failure"`
 
 	// FoldTag counts news+anything@example.org as news@example.org.
-	// Default false: the local-part counts as it is written.
+	// Default false: they are two. Spellings of one address are one always, see
+	// mail.Identity.
 	FoldTag bool `toml:"fold_tag"`
-	// FoldCase counts News@example.org as news@example.org. Default false; the
-	// domain's case never matters.
-	FoldCase bool `toml:"fold_case"`
 
 	// Reports: Account.Report charges the limit, too, for a message whose sender
 	// it does not concern. It is set by null_sender_limit of a client.

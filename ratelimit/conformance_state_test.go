@@ -3,6 +3,8 @@ package ratelimit
 import (
 	"testing"
 	"time"
+
+	"postern/mail"
 )
 
 func testNear(t *testing.T, bed testBed) {
@@ -37,7 +39,7 @@ func testDistinct(t *testing.T, bed testBed) {
 	b := func() Budget { return budgetOf("distinct", "all", w) }
 	ask := func(name string) *Request {
 		t.Helper()
-		return bed.ask(t, Request{Recipients: 1, Distinct: hashRecipient(name)}, b())
+		return bed.ask(t, Request{Recipients: 1, Distinct: hashRecipient(mail.RecipientID(name))}, b())
 	}
 	first := ask("a@x.example")
 	for _, name := range []string{"a@x.example", "b@x.example", "a@x.example", "c@x.example", "b@x.example"} {
@@ -55,7 +57,7 @@ func testDistinct(t *testing.T, bed testBed) {
 	// a was charged again since, so giving its first charge back changes nothing.
 	give := func(q *Request, name string) {
 		t.Helper()
-		r := Return{Budget: b(), At: q.Refs[0].At, Recipients: 1, Distinct: hashRecipient(name)}
+		r := Return{Budget: b(), At: q.Refs[0].At, Recipients: 1, Distinct: hashRecipient(mail.RecipientID(name))}
 		if err := bed.Refund(t.Context(), nextAttempt(), []Return{r}); err != nil {
 			t.Fatal(err)
 		}
@@ -75,7 +77,7 @@ func testDistinct(t *testing.T, bed testBed) {
 	for i := range 50 {
 		b := batchOf(make([]Request, 100), many)
 		for j := range b.Requests {
-			b.Requests[j].Recipients, b.Requests[j].Distinct = 1, hashRecipient(time.Duration(100*i+j).String())
+			b.Requests[j].Recipients, b.Requests[j].Distinct = 1, hashRecipient(mail.RecipientID(time.Duration(100*i+j).String()))
 		}
 		if err := bed.Take(t.Context(), b); err != nil {
 			t.Fatal(err)

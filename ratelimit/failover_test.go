@@ -11,6 +11,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"postern/mail"
 )
 
 // faulty is a shared store that can be away. It undoes what it is asked to, as
@@ -355,7 +357,7 @@ func TestFailoverDistinctRecipients(t *testing.T) {
 	b := func() Budget { return budgetOf("distinct", "all", win(DistinctRecipients, 4, time.Hour)) }
 	ask := func(name string) bool {
 		t.Helper()
-		ok := rig.ask(t, Request{Recipients: 1, Distinct: hashRecipient(name)}, b()).OK
+		ok := rig.ask(t, Request{Recipients: 1, Distinct: hashRecipient(mail.RecipientID(name))}, b()).OK
 		rig.clock.add(time.Second)
 		return ok
 	}
@@ -655,7 +657,7 @@ func TestFailoverGivesBackWhatTheStoreLost(t *testing.T) {
 	w := []Window{win(Recipients, 10, time.Hour), win(DistinctRecipients, 5, time.Hour)}
 	b := func() Budget { return budgetOf("sender", "all", w...) }
 	ask := func(i int) bool {
-		return rig.ask(t, Request{Recipients: 1, Distinct: hashRecipient(fmt.Sprint(i % 4))}, b()).OK
+		return rig.ask(t, Request{Recipients: 1, Distinct: hashRecipient(mail.RecipientID(fmt.Sprint(i % 4)))}, b()).OK
 	}
 	for i := range 7 {
 		if !ask(i) {

@@ -5,24 +5,31 @@ import (
 	"encoding/hex"
 	"net/netip"
 	"strings"
+
+	"postern/mail"
 )
 
-// Facts are what limits can see of a transaction. Sender is a mail.Address.Key
-// ("<>" for the null reverse-path), SenderDomain its domain ("" for null);
-// ClientIP and SourceIP are addresses in text form. Empty means that the mail
-// has no such thing.
+// Facts are what limits can see of a transaction. User is a mail.User,
+// SenderDomain the domain of Sender ("" for null); ClientIP and SourceIP are
+// addresses in text form. Empty means that the mail has no such thing.
 type Facts struct {
-	Client, User, ClientIP, Sender, SenderDomain, Stream, Upstream, SourceIP string
+	Client, User, ClientIP     string
+	Sender                     mail.Identity
+	SenderDomain               string
+	Stream, Upstream, SourceIP string
 }
 
-// Recipient is one RCPT: Address is its mail.Address.Key, Domain its domain in
-// lower-case A-labels, "" for the bare <postmaster>.
-type Recipient struct{ Address, Domain string }
+// Recipient is one RCPT: Domain is its domain in lower-case A-labels, "" for the
+// bare <postmaster>.
+type Recipient struct {
+	Address mail.RecipientID
+	Domain  string
+}
 
 // Values that stand for a key where there is no name. None can be a name: "<"
 // and ">" occur in no client, address or domain.
 const (
-	nullSender     = "<>"
+	nullSender     = string(mail.NullSender)
 	noClient       = "<none>"
 	barePostmaster = "<postmaster>"
 )
@@ -46,7 +53,7 @@ func (f *Facts) value(d Dimension) string {
 		if f.Sender == "" {
 			return nullSender
 		}
-		return f.Sender
+		return string(f.Sender)
 	case PerSenderDomain:
 		if f.SenderDomain == "" {
 			return nullSender

@@ -5,6 +5,8 @@ import (
 	"path/filepath"
 	"testing"
 	"time"
+
+	"postern/mail"
 )
 
 func benchLimits(b *testing.B) *Limiter {
@@ -40,7 +42,7 @@ func BenchmarkDecisionParallel(b *testing.B) {
 	b.ReportAllocs()
 	b.RunParallel(func(pb *testing.PB) {
 		f := factsOf(fmt.Sprintf("s%p@example.org", pb), "example.org")
-		f.Client = f.Sender
+		f.Client = string(f.Sender)
 		rs := []Recipient{{"a@x.example", "x.example"}}
 		out := make([]Verdict, 0, 1)
 		for pb.Next() {
@@ -74,7 +76,7 @@ func BenchmarkHundredRecipients(b *testing.B) {
 	var rs []Recipient
 	for i := range 100 {
 		domain := fmt.Sprintf("d%d.example", i%30)
-		rs = append(rs, Recipient{"a@" + domain, domain})
+		rs = append(rs, Recipient{mail.RecipientID("a@" + domain), domain})
 	}
 	out := make([]Verdict, 0, 100)
 	b.ReportAllocs()

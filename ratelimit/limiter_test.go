@@ -4,6 +4,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"postern/mail"
 )
 
 // fakeClock is a wall clock that stands until it is moved.
@@ -57,7 +59,7 @@ func compileEnv(t testing.TB, cfg map[string]RuleConfig, env Env) *Rules {
 // factsOf is mail of client shop from a sender.
 func factsOf(sender, domain string) Facts {
 	return Facts{
-		Client: "shop", ClientIP: "192.0.2.7", Sender: sender, SenderDomain: domain,
+		Client: "shop", ClientIP: "192.0.2.7", Sender: mail.IdentityOf(sender), SenderDomain: domain,
 		Stream: "marketing", Upstream: "provider", SourceIP: "192.0.2.25",
 	}
 }

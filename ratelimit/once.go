@@ -3,13 +3,15 @@ package ratelimit
 import (
 	"context"
 	"time"
+
+	"postern/mail"
 )
 
 // onceLimit is a name that no [limit.NAME] has.
 const onceLimit = "once:automatic_replies"
 
-// Once claims the one automatic reply that author may send to a recipient (each a
-// mail.Address.Key, or a name that is no address) within a period of at most
+// Once claims the one automatic reply that author may send to a recipient (an identity or
+// a name that is no address) within a period of at most
 // MaxPeriod, whoever submits it (RFC 3834 s. 2). A nil release means that one was
 // sent already; release gives the claim back, for a message that did not leave;
 // its error is lost, and the claim then stays. It is the memory behind
@@ -20,9 +22,9 @@ const onceLimit = "once:automatic_replies"
 //
 // The error is the store's: nothing is known then, and the mail is to be
 // deferred.
-func (l *Limiter) Once(ctx context.Context, author, recipient string, period time.Duration) (release func(), err error) {
+func (l *Limiter) Once(ctx context.Context, author string, to mail.RecipientID, period time.Duration) (release func(), err error) {
 	key := appendValue([]byte("author="), author)
-	key = appendValue(append(key, " recipient="...), recipient)
+	key = appendValue(append(key, " recipient="...), string(to))
 	b := Batch{
 		ID: l.attempt(),
 		Budgets: []Budget{{

@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"postern/mail"
 )
 
 func testOnce(t *testing.T, bed testBed) {
@@ -12,7 +14,7 @@ func testOnce(t *testing.T, bed testBed) {
 	const week = 7 * 24 * time.Hour
 	once := func(author, to string) func() {
 		t.Helper()
-		release, err := l.Once(t.Context(), author, to, week)
+		release, err := l.Once(t.Context(), author, mail.RecipientID(to), week)
 		if err != nil {
 			t.Fatal(err)
 		}

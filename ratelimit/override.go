@@ -6,6 +6,8 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+
+	"postern/mail"
 )
 
 // overrideSet finds the most specific override of a key. The order is: a whole
@@ -59,20 +61,18 @@ func (c *compiler) override(r *rule, key string, cfg Override) error {
 		return err
 	}
 	if cfg.Shared {
-		if d != PerSender || !strings.HasPrefix(form, "@") {
+		p, err := c.env.sender(value, false)
+		if _, one := p.Identity(); d != PerSender || err != nil || one {
 			return fmt.Errorf("shared is for the senders of a domain; take it out")
 		}
-		n.key = form
-		r.shared = true
+		n.key, r.shared = p.String(), true
 	}
 	if place == nil {
 		return nil
 	}
 	p := part{d, form}
-	if d == PerSender || d == PerSenderDomain || d == PerRecipientDomain {
-		p.value = strings.TrimPrefix(strings.TrimPrefix(form, "@"), "*.")
-	}
 	if other := place[p]; other != nil {
+		c.report("overrides."+quoteKey(other.override), fmt.Sprintf("names the same key as %q; keep one", key))
 		return fmt.Errorf("names the same key as %q; keep one", other.override)
 	}
 	place[p] = n
@@ -96,29 +96,37 @@ func (c *compiler) overridePlace(r *rule, d Dimension, value string, n *numbers)
 	o := &r.overrides
 	switch d {
 	case PerSender:
-		form, err := c.env.senderForm(value, r.fold)
-		switch {
-		case err != nil:
+		p, err := c.env.sender(value, r.cfg.FoldTag)
+		if err != nil {
 			return nil, "", err
-		case strings.HasPrefix(form, "@*."):
-			return o.parents, form, nil
-		case strings.HasPrefix(form, "@"):
-			return o.domains, form, nil
 		}
-		return o.exact, form, nil
+		if id, one := p.Identity(); one {
+			return o.exact, string(id), nil
+		}
+		return o.domainPlace(p)
 	case PerSenderDomain, PerRecipientDomain:
 		if value == nullSender {
 			return o.domains, value, nil
 		}
-		form, err := c.env.domainForm(strings.TrimPrefix(value, "@"))
-		if err == nil && strings.HasPrefix(form, "*.") {
-			return o.parents, form, nil
+		p, err := c.env.domain(strings.TrimPrefix(value, "@"))
+		if err != nil {
+			return nil, "", err
 		}
-		return o.domains, form, err
+		return o.domainPlace(p)
+	case PerUser:
+		return o.exact, mail.User(value, c.env.Parse), nil
 	case PerClientIP, PerSourceIP:
 		return o.addressPlace(d, value, n)
 	}
 	return o.exact, value, nil
+}
+
+func (o *overrideSet) domainPlace(p mail.Pattern) (map[part]*numbers, string, error) {
+	domain, below := p.Domain()
+	if below {
+		return o.parents, domain, nil
+	}
+	return o.domains, domain, nil
 }
 
 func (o *overrideSet) addressPlace(d Dimension, value string, n *numbers) (map[part]*numbers, string, error) {
@@ -237,6 +245,16 @@ func (o *overrideSet) findParent(p part) *numbers {
 		}
 	}
 	return nil
+}
+
+// parentOf cuts the first label off: "a.b.example" gives "b.example", "example"
+// and an address literal give "".
+func parentOf(domain string) string {
+	if strings.HasPrefix(domain, "[") {
+		return ""
+	}
+	_, parent, _ := strings.Cut(domain, ".")
+	return parent
 }
 
 // findNetwork finds the narrowest network of an address; whole asks for the

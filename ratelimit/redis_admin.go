@@ -131,6 +131,12 @@ func (r *Redis) SetRaise(ctx context.Context, raise Raise) error {
 
 // Raises lists the raises that have not ended.
 func (r *Redis) Raises(ctx context.Context) ([]Raise, error) {
+	raises, err := r.listed(ctx)
+	return canonicalRaises(raises), err
+}
+
+// listed is the list of raises as it stands there.
+func (r *Redis) listed(ctx context.Context) ([]Raise, error) {
 	ctx, cancel := r.bounded(ctx)
 	defer cancel()
 	v, err := r.run(ctx, &r.scripts.raises, []string{r.prefix + ":raises"})

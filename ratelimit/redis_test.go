@@ -14,6 +14,8 @@ import (
 	"go.uber.org/goleak"
 
 	"postern/redistest"
+
+	"postern/mail"
 )
 
 // redisSettings are those of a file that names only addresses, but with a long
@@ -222,7 +224,7 @@ func TestRedisDistinctMemory(t *testing.T) {
 	for round := range 12 {
 		for i := range batch.Requests {
 			batch.Requests[i].Recipients = 1
-			batch.Requests[i].Distinct = hashRecipient(fmt.Sprint(round*500 + i))
+			batch.Requests[i].Distinct = hashRecipient(mail.RecipientID(fmt.Sprint(round*500 + i)))
 		}
 		batch.ID = nextAttempt()
 		if err := bed.Take(t.Context(), batch); err != nil {

@@ -6,6 +6,8 @@ import (
 	"maps"
 	"slices"
 	"strings"
+
+	"postern/mail"
 )
 
 // Rules are the limits of a configuration, compiled. They are immutable and
@@ -25,8 +27,9 @@ type Env struct {
 	// an error. Nil: names are not held against anything.
 	Clients []EnvClient
 	Streams []string
-	// Domain normalises a domain to lower-case A-labels. Nil: ASCII only.
-	Domain func(string) (string, error)
+	// Parse reads "local@domain", its domain into lower-case A-labels. Nil: ASCII
+	// only.
+	Parse func(string) (mail.Address, error)
 }
 
 // EnvClient is what Warnings and Describe need to know of a client.
@@ -43,12 +46,11 @@ type EnvClient struct {
 type rule struct {
 	name      string
 	cfg       RuleConfig
-	fold      fold
 	dims      []Dimension
 	clients   map[string]bool
 	streams   map[string]bool
-	senders   *senderSet // nil: all
-	at, notAt *domainSet // nil: all, none
+	senders   *mail.Patterns // nil: all
+	at, notAt *mail.Patterns // of domains; nil: all, none
 	base      *numbers
 	overrides overrideSet
 	// perDomain: the key holds the recipient's domain.
@@ -144,13 +146,13 @@ func (c *compiler) rule(name string, cfg RuleConfig) *rule {
 		c.report("", "has no name, or one of over 100 octets; give it a short one")
 	}
 	cfg.Check(c.report)
-	r := &rule{name: name, cfg: cfg, fold: fold{tag: cfg.FoldTag, lower: cfg.FoldCase}}
+	r := &rule{name: name, cfg: cfg}
 	r.dims = slices.Sorted(slices.Values(cfg.Per))
 	r.perDomain = slices.Contains(r.dims, PerRecipientDomain)
 	r.shared = !slices.Contains(r.dims, PerSender)
 	r.clients = c.names("clients", cfg.Clients, c.clients)
 	r.streams = c.names("streams", cfg.Streams, c.streams)
-	r.senders = c.senders(cfg.Senders, r.fold)
+	r.senders = c.senders(cfg.Senders, cfg.FoldTag)
 	r.at = c.domains("recipients_at", cfg.RecipientsAt)
 	r.notAt = c.domains("recipients_not_at", cfg.RecipientsNotAt)
 	r.base = &numbers{windows: windowsOf(cfg.units(), cfg.Reserve)}
@@ -210,39 +212,35 @@ func fixName(known map[string]bool) string {
 	return "known: " + strings.Join(slices.Sorted(maps.Keys(known)), ", ")
 }
 
-func (c *compiler) senders(list []string, f fold) *senderSet {
+func (c *compiler) senders(list []string, tag bool) *mail.Patterns {
 	if len(list) == 0 {
 		return nil
 	}
-	set := &senderSet{exact: map[string]bool{}}
-	for _, pattern := range list {
-		form, err := c.env.senderForm(pattern, f)
+	set := &mail.Patterns{}
+	for _, text := range list {
+		p, err := c.env.sender(text, tag)
 		if err != nil {
 			c.report("senders", err.Error())
 			continue
 		}
-		if domain, ok := strings.CutPrefix(form, "@"); ok {
-			set.domains.add(domain)
-		} else {
-			set.exact[form] = true
-		}
+		set.Add(p)
 	}
 	return set
 }
 
-func (c *compiler) domains(key string, list []string) *domainSet {
+func (c *compiler) domains(key string, list []string) *mail.Patterns {
 	if len(list) == 0 {
 		return nil
 	}
-	set := &domainSet{}
+	set := &mail.Patterns{}
 	for _, pattern := range list {
 		for _, p := range c.internal(pattern) {
-			form, err := c.env.domainForm(strings.TrimPrefix(p, "@"))
+			one, err := c.env.domain(strings.TrimPrefix(p, "@"))
 			if err != nil {
 				c.report(key, err.Error())
 				continue
 			}
-			set.add(form)
+			set.Add(one)
 		}
 	}
 	return set
@@ -268,6 +266,14 @@ func windowsOf(units [4]unitNumbers, reserve map[string]Percent) []Window {
 	return windows
 }
 
+// sender is the identity that the limit counts on.
+func (r *rule) sender(i mail.Identity) mail.Identity {
+	if r.cfg.FoldTag {
+		return i.Untagged()
+	}
+	return i
+}
+
 // reserveOf rounds a share up: what is kept is never less than was promised.
 func reserveOf(n int64, reserve map[string]Percent) []Reserve {
 	var kept []Reserve
@@ -290,17 +296,17 @@ func (r *rule) share(stream string) string {
 
 // counts reports whether a recipient's domain counts.
 func (r *rule) counts(domain string) bool {
-	if r.at != nil && !r.at.match(domain) {
+	if r.at != nil && !r.at.MatchDomain(domain) {
 		return false
 	}
-	return r.notAt == nil || !r.notAt.match(domain)
+	return r.notAt == nil || !r.notAt.MatchDomain(domain)
 }
 
 // concerns reports whether the limit looks at a transaction at all; sender is
-// folded.
-func (r *rule) concerns(f *Facts, sender string) bool {
+// as the limit knows it.
+func (r *rule) concerns(f *Facts, sender mail.Identity) bool {
 	if r.streams != nil && !r.streams[f.Stream] {
 		return false
 	}
-	return r.senders == nil || r.senders.match(sender, f.SenderDomain)
+	return r.senders == nil || r.senders.Match(sender)
 }

@@ -252,7 +252,8 @@ func (e *Embedded) restore(file io.Reader) error {
 		shares[name] = uint8(i)
 	}
 	e.names.Store(&names{limits: map[string]uint16{}, shares: shares})
-	e.raises.Store(&head.Raises)
+	raises := canonicalRaises(head.Raises)
+	e.raises.Store(&raises)
 	e.nodes.Store(head.Nodes)
 	now := e.clock.read()
 	lost := 0
@@ -358,24 +359,63 @@ func validLogs(b []byte, shares int) bool {
 // adopt makes a budget of the snapshot its own; false when memory is full.
 func (e *Embedded) adopt(s *saved, head *snapshotHead, now int64) bool {
 	limit, key := e.limitID(head.Limits[s.limit]), s.body[:s.keyLen]
-	hash := e.hash(limit, key)
+	own := []byte(canonicalKey(string(key)))
+	hash := e.hash(limit, own)
 	sh := e.shard(hash)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	if i, ok := sh.lookup(uint32(hash), limit, key); ok {
+	if old, ok := sh.lookup(uint32(hash), limit, own); ok {
+		return sh.join(old, s, now)
+	}
+	i, ok := sh.adopt(uint32(hash), limit, own, s, now)
+	if ok && sh.record(i).size() == len(own) {
 		sh.drop(i)
 	}
-	i, err := sh.create(uint32(hash), limit, key, now)
+	return ok
+}
+
+// adopt makes a record of what was saved, without what has passed.
+func (sh *shard) adopt(hash uint32, limit uint16, key []byte, s *saved, now int64) (i uint32, ok bool) {
+	i, err := sh.create(hash, limit, key, now)
 	if err != nil {
-		return false
+		return 0, false
 	}
 	r := sh.record(i)
 	logs := s.body[s.keyLen:]
 	body := sh.insert(r, len(key), len(logs))
 	copy(body[len(key):], logs)
 	r.setTouched(s.touched)
-	if !sh.clean(r, now) {
-		sh.drop(i)
+	sh.clean(r, now)
+	return i, true
+}
+
+// join adds to record i what was saved under another spelling of its sender or
+// user: of each window the larger count holds.
+func (sh *shard) join(i uint32, s *saved, now int64) bool {
+	sh.record(i).setPinned(true)
+	defer func() { sh.record(i).setPinned(false) }()
+	r := sh.record(i)
+	// What was saved is rid of what has passed, by its own time, in a record of
+	// its own, which no lookup finds.
+	j, ok := sh.adopt(r.hash(), noLimit, sh.key(r), s, now)
+	if !ok {
+		return false
+	}
+	defer sh.drop(j)
+	other := sh.record(j)
+	r.setTouched(max(r.touched(), s.touched))
+	for logs := sh.body(other)[other.keyLen():]; len(logs) > 0; {
+		w := log(logs)
+		w = w[:w.size()]
+		logs = logs[len(w):]
+		if old, at := sh.window(r, w.id()); at >= 0 {
+			if old.used() >= w.used() {
+				continue
+			}
+			sh.remove(r, at, len(old))
+		}
+		at := r.size()
+		copy(sh.insert(r, at, len(w))[at:], w)
 	}
 	return true
 }

@@ -8,21 +8,24 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"postern/mail"
 )
 
 // Filter chooses keys by what they count on; a blank field chooses all. A sender
-// also finds the budgets of its domain, and those that its domain shares.
+// also finds the budgets of its domain, and those that its domain shares. Senders,
+// users and domains may be spelled in any way.
 type Filter struct {
-	Limit           string `json:"limit,omitempty"`
-	Client          string `json:"client,omitempty"`
-	User            string `json:"user,omitempty"`
-	ClientIP        string `json:"client_ip,omitempty"`
-	Sender          string `json:"sender,omitempty"` // a mail.Address.Key
-	SenderDomain    string `json:"sender_domain,omitempty"`
-	RecipientDomain string `json:"recipient_domain,omitempty"`
-	Stream          string `json:"stream,omitempty"`
-	Upstream        string `json:"upstream,omitempty"`
-	SourceIP        string `json:"source_ip,omitempty"`
+	Limit           string        `json:"limit,omitempty"`
+	Client          string        `json:"client,omitempty"`
+	User            string        `json:"user,omitempty"`
+	ClientIP        string        `json:"client_ip,omitempty"`
+	Sender          mail.Identity `json:"sender,omitempty"`
+	SenderDomain    string        `json:"sender_domain,omitempty"`
+	RecipientDomain string        `json:"recipient_domain,omitempty"`
+	Stream          string        `json:"stream,omitempty"`
+	Upstream        string        `json:"upstream,omitempty"`
+	SourceIP        string        `json:"source_ip,omitempty"`
 }
 
 // State is a budget as it stands, for operators.
@@ -63,7 +66,8 @@ func (l *Limiter) Show(ctx context.Context, f Filter, n int) ([]State, error) {
 	if n <= 0 || n > MaxStates {
 		n = MaxStates
 	}
-	s := shower{ctx: ctx, l: l, rules: l.Rules(), filter: f, n: n}
+	s := shower{ctx: ctx, l: l, rules: l.Rules(), n: n}
+	s.filter = s.rules.fold(f)
 	if f.Limit != "" && s.rules.rule(f.Limit) == nil {
 		return nil, s.rules.unknown(f.Limit)
 	}
@@ -237,9 +241,9 @@ func (f *Filter) match(r *rule, parts []part) bool {
 	return f.Sender == "" || matchSender(r, parts, f.Sender)
 }
 
-func matchSender(r *rule, parts []part, sender string) bool {
-	sender = r.fold.sender(sender)
-	domain := sender[strings.LastIndexByte(sender, '@')+1:]
+func matchSender(r *rule, parts []part, of mail.Identity) bool {
+	of = r.sender(of)
+	sender, domain := string(of), of.Domain()
 	for _, p := range parts {
 		switch p.d {
 		case PerSender:
@@ -266,7 +270,10 @@ func (l *Limiter) KeyOf(limit string, f Facts, recipientDomain string) (string, 
 	if r == nil {
 		return "", rs.unknown(limit)
 	}
-	f.complete()
+	rs.complete(&f)
+	if recipientDomain != "" {
+		recipientDomain = rs.env.domainName(recipientDomain)
+	}
 	if r.perDomain && recipientDomain == "" {
 		return "", fmt.Errorf("limit %q counts per %s; name the recipient domain", limit, r.cfg.Per)
 	}
@@ -275,7 +282,7 @@ func (l *Limiter) KeyOf(limit string, f Facts, recipientDomain string) (string, 
 			return "", fmt.Errorf("limit %q counts per %s; name the %s", limit, r.cfg.Per, Per{d})
 		}
 	}
-	parts := r.parts(nil, &f, r.fold.sender(f.Sender), recipientDomain)
+	parts := r.parts(nil, &f, r.sender(f.Sender), recipientDomain)
 	if len(parts) == 0 {
 		return "", fmt.Errorf("limit %q counts per %s, which is not all named, and skips mail without; name it", limit, r.cfg.Per)
 	}
@@ -285,11 +292,36 @@ func (l *Limiter) KeyOf(limit string, f Facts, recipientDomain string) (string, 
 	return string(r.key(parts, r.find(parts))), nil
 }
 
-// complete fills in the sender's domain where an operator named the sender only.
-func (f *Facts) complete() {
-	if at := strings.LastIndexByte(f.Sender, '@'); f.SenderDomain == "" && at >= 0 {
-		f.SenderDomain = f.Sender[at+1:]
+// complete puts what an operator has written into the form that keys have, and
+// fills in the sender's domain where the sender alone is named.
+func (rs *Rules) complete(f *Facts) {
+	folded := rs.fold(Filter{User: f.User, Sender: f.Sender, SenderDomain: f.SenderDomain})
+	f.User, f.Sender, f.SenderDomain = folded.User, folded.Sender, folded.SenderDomain
+	if f.SenderDomain == "" {
+		f.SenderDomain = f.Sender.Domain()
 	}
+}
+
+// fold puts what an operator has written into the form that keys have.
+func (rs *Rules) fold(f Filter) Filter {
+	if f.Sender != "" {
+		f.Sender = rs.env.identity(f.Sender)
+	}
+	if f.User != "" {
+		f.User = mail.User(f.User, rs.env.Parse)
+	}
+	f.SenderDomain, f.RecipientDomain = rs.env.domainName(f.SenderDomain), rs.env.domainName(f.RecipientDomain)
+	return f
+}
+
+// completeRecipient does for a recipient what complete does for the rest.
+func (rs *Rules) completeRecipient(to Recipient) Recipient {
+	if a, err := mail.ParseAddress(string(to.Address), rs.env.Parse); err == nil {
+		to.Address = a.RecipientID()
+		to.Domain = cmp.Or(to.Domain, a.Domain)
+	}
+	to.Domain = rs.env.domainName(to.Domain)
+	return to
 }
 
 // key writes the key of parts; an override that is shared puts its pattern in
@@ -306,6 +338,7 @@ func (r *rule) key(parts []part, n *numbers) (key []byte) {
 
 // Reset forgets the counts of one key, and returns what they were. Raises stay.
 func (l *Limiter) Reset(ctx context.Context, limit, key string) (State, error) {
+	key = l.Rules().canonicalKey(limit, key)
 	st, err := l.state(ctx, limit, key)
 	if err != nil {
 		return st, err
@@ -341,6 +374,7 @@ var errReason = errors.New("no reason is given; say why, for those who find the 
 func (l *Limiter) Allow(ctx context.Context, r Raise) (Raise, error) {
 	r.Made = l.now().UTC().Truncate(time.Second)
 	r.Until = r.Until.UTC()
+	r.Key = l.Rules().canonicalKey(r.Limit, r.Key)
 	if err := l.checkRaise(&r); err != nil {
 		return r, err
 	}

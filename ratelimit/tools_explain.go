@@ -25,11 +25,9 @@ type Explanation struct {
 // one recipient, and what each would say now. Domains may be left out beside an
 // address. It charges nothing.
 func (l *Limiter) Explain(ctx context.Context, f Facts, to Recipient) ([]Explanation, error) {
-	f.complete()
-	if at := strings.LastIndexByte(to.Address, '@'); to.Domain == "" && at >= 0 {
-		to.Domain = to.Address[at+1:]
-	}
 	rs := l.Rules()
+	rs.complete(&f)
+	to = rs.completeRecipient(to)
 	a := l.Begin(f)
 	defer a.End()
 	all := make([]Explanation, 0, len(rs.rules))
@@ -98,11 +96,11 @@ func (r *rule) whyNot(f *Facts, to Recipient) string {
 		return "is for other clients: " + strings.Join(r.cfg.Clients, ", ")
 	case r.streams != nil && !r.streams[f.Stream]:
 		return "is for other streams: " + strings.Join(r.cfg.Streams, ", ")
-	case r.senders != nil && !r.senders.match(r.fold.sender(f.Sender), f.SenderDomain):
+	case r.senders != nil && !r.senders.Match(r.sender(f.Sender)):
 		return "is for other senders: " + strings.Join(r.cfg.Senders, ", ")
-	case r.at != nil && !r.at.match(to.Domain):
+	case r.at != nil && !r.at.MatchDomain(to.Domain):
 		return "counts recipients at " + strings.Join(r.cfg.RecipientsAt, ", ") + " only"
-	case r.notAt != nil && r.notAt.match(to.Domain):
+	case r.notAt != nil && r.notAt.MatchDomain(to.Domain):
 		return "does not count recipients at " + strings.Join(r.cfg.RecipientsNotAt, ", ")
 	}
 	return ""

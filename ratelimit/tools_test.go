@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"postern/mail"
 )
 
 func testTools(t *testing.T, bed testBed) *Limiter {
@@ -219,7 +221,7 @@ func TestExplainSaysWhyAndHowMuch(t *testing.T) {
 	}
 	explain := func(f Facts, to string) string {
 		t.Helper()
-		all, err := l.Explain(t.Context(), f, Recipient{Address: to})
+		all, err := l.Explain(t.Context(), f, Recipient{Address: mail.RecipientID(to)})
 		if err != nil {
 			t.Fatal(err)
 		}

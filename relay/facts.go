@@ -3,7 +3,6 @@ package relay
 import (
 	"context"
 	"slices"
-	"strings"
 
 	"postern/mail"
 	"postern/policy"
@@ -91,7 +90,7 @@ func (t *transaction) claim(to mail.Address, what policy.AutomaticReplies) (bool
 	ctx, cancel := context.WithTimeout(t.s.ctx, t.snap.Timeouts.Limiter)
 	defer cancel()
 	for _, author := range t.responders() {
-		release, err := t.s.srv.hooks.Once(ctx, author, to.Key(), what.Period)
+		release, err := t.s.srv.hooks.Once(ctx, author, to.RecipientID(), what.Period)
 		if err != nil || release == nil {
 			return false, err
 		}
@@ -105,14 +104,14 @@ func (t *transaction) claim(to mail.Address, what policy.AutomaticReplies) (bool
 func (t *transaction) responders() []string {
 	var authors []string
 	for _, a := range t.ev.Authors {
-		authors = append(authors, strings.ToLower(a)) // as senders are matched
+		authors = append(authors, string(mail.IdentityOf(a)))
 	}
 	slices.Sort(authors)
 	switch {
 	case len(authors) > 0:
 		return slices.Compact(authors)
 	case !t.env.From.IsNull():
-		return []string{strings.ToLower(t.ev.From)}
+		return []string{string(t.sender)}
 	}
 	return []string{"client " + t.client.Name()}
 }

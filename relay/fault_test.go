@@ -20,7 +20,7 @@ func (r *rig) facts() ratelimit.Facts {
 
 func (r *rig) recipients(all ...string) (rs []ratelimit.Recipient) {
 	for _, a := range all {
-		rs = append(rs, ratelimit.Recipient{Address: a, Domain: a[strings.IndexByte(a, '@')+1:]})
+		rs = append(rs, ratelimit.Recipient{Address: mail.RecipientID(a), Domain: a[strings.IndexByte(a, '@')+1:]})
 	}
 	return rs
 }
@@ -30,8 +30,8 @@ func (r *rig) recipients(all ...string) (rs []ratelimit.Recipient) {
 func TestPanicEndsOneSessionAlone(t *testing.T) {
 	r := newRig(t)
 	r.set("", "listener.max_connections_per_ip 3")
-	r.hooks.Suppressed = func(_, to string) bool {
-		if strings.HasPrefix(to, "panic") {
+	r.hooks.Suppressed = func(_ string, to mail.RecipientID) bool {
+		if strings.HasPrefix(string(to), "panic") {
 			panic("a fault of ours")
 		}
 		return false

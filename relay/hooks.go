@@ -12,20 +12,20 @@ import (
 // say.
 type Hooks struct {
 	// Suspended says whether mail of this submitter waits. user is "" without
-	// AUTH; from is the Key of the reverse-path, "" at AUTH.
-	Suspended func(client, user, from string) Suspension
+	// AUTH; from is who sends, "" at AUTH.
+	Suspended func(client, user string, from mail.Identity) Suspension
 	// Held says how long mail of a stream to a domain waits, because a receiver
 	// has asked for that or the stream is paused; 0 when it does not.
 	Held func(stream, domain string) time.Duration
 	// Suppressed reports whether a recipient of a stream is known not to exist.
-	Suppressed func(stream, recipient string) bool
+	Suppressed func(stream string, to mail.RecipientID) bool
 	// Domain judges a recipient's domain by DNS; nil for one that takes mail, and
 	// for one of which nothing is known.
 	Domain func(ctx context.Context, domain string) *DomainProblem
 	// Once claims the one automatic message that an author may send to a recipient
 	// within a period, whichever client submits it. A nil release means that it
 	// has been sent already; release gives the claim back.
-	Once func(ctx context.Context, author, recipient string, period time.Duration) (release func(), err error)
+	Once func(ctx context.Context, author string, to mail.RecipientID, period time.Duration) (release func(), err error)
 }
 
 // Suspension is the answer of Hooks.Suspended; the zero value is none.
@@ -46,10 +46,10 @@ type DomainProblem struct {
 
 // suspended asks whether the submitter of this transaction may send now.
 func (t *transaction) suspended() (rule string, r *mail.Reply) {
-	return t.s.suspension(t.client.Name(), t.s.peer.User, t.ev.From)
+	return t.s.suspension(t.client.Name(), t.s.peer.User, t.sender)
 }
 
-func (s *session) suspension(client, user, from string) (rule string, r *mail.Reply) {
+func (s *session) suspension(client, user string, from mail.Identity) (rule string, r *mail.Reply) {
 	if s.srv.hooks.Suspended == nil {
 		return "", nil
 	}
@@ -66,7 +66,7 @@ func (s *session) suspension(client, user, from string) (rule string, r *mail.Re
 // judgeOutside asks the judges outside about one recipient, whose key is key.
 func (t *transaction) judgeOutside(to mail.Address, key string) (rule string, r *mail.Reply) {
 	h, stream := &t.s.srv.hooks, t.client.Stream()
-	if h.Suppressed != nil && h.Suppressed(stream, key) {
+	if h.Suppressed != nil && h.Suppressed(stream, mail.RecipientOf(key)) {
 		return "suppression", replySuppressed(to)
 	}
 	if h.Held != nil {

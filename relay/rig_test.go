@@ -165,7 +165,7 @@ func (r *rig) hook(name string, words []string) {
 	case "suspended", "pace": // SCOPE NAME DURATION
 		left, _ := time.ParseDuration(words[2])
 		answer := Suspension{Scope: words[0], Name: words[1], Left: left, Pace: name == "pace"}
-		r.hooks.Suspended = func(_, _, _ string) Suspension { return answer }
+		r.hooks.Suspended = func(_, _ string, _ mail.Identity) Suspension { return answer }
 	case "held": // DOMAIN DURATION
 		left, _ := time.ParseDuration(words[1])
 		r.hooks.Held = func(_, domain string) time.Duration {
@@ -175,7 +175,7 @@ func (r *rig) hook(name string, words []string) {
 			return 0
 		}
 	case "suppressed": // ADDRESS
-		r.hooks.Suppressed = func(_, to string) bool { return to == words[0] }
+		r.hooks.Suppressed = func(_ string, to mail.RecipientID) bool { return string(to) == words[0] }
 	case "domain": // DOMAIN nullmx|missing
 		r.hooks.Domain = func(_ context.Context, domain string) *DomainProblem {
 			if domain == words[0] {
@@ -186,11 +186,11 @@ func (r *rig) hook(name string, words []string) {
 	case "once": // of what has been claimed and not given back
 		var mu sync.Mutex
 		had := map[string]bool{}
-		r.hooks.Once = func(_ context.Context, author, recipient string, _ time.Duration) (func(), error) {
+		r.hooks.Once = func(_ context.Context, author string, recipient mail.RecipientID, _ time.Duration) (func(), error) {
 			if len(words) > 0 && words[0] == "down" {
 				return nil, errors.New("store is down")
 			}
-			to := author + " " + recipient
+			to := author + " " + string(recipient)
 			mu.Lock()
 			defer mu.Unlock()
 			if had[to] {
@@ -370,7 +370,7 @@ func (r *rig) start() string {
 }
 
 func (r *rig) limiterOf(store ratelimit.Store) *ratelimit.Limiter {
-	rules, err := ratelimit.Compile(r.limits, ratelimit.Env{InternalDomains: r.internal, Domain: syntax.Domain})
+	rules, err := ratelimit.Compile(r.limits, ratelimit.Env{InternalDomains: r.internal, Parse: parseAddress})
 	if err != nil {
 		r.t.Fatal(err)
 	}
@@ -421,17 +421,16 @@ func (r *rig) clientTLS(cert bool) *tls.Config {
 func (r *rig) snapshot() *Snapshot {
 	t := r.t
 	t.Helper()
-	parse := func(s string) (mail.Address, error) { return syntax.Mailbox(s, true) }
 	rules := policy.Compile(policy.Config{
 		Clients: r.clients, Streams: map[string]policy.StreamConfig{"main": r.stream}, InternalDomains: r.internal,
-	}, parse, func(path, text string) { t.Errorf("%s: %s", path, text) }, func(string, string) {})
+	}, parseAddress, func(path, text string) { t.Errorf("%s: %s", path, text) }, func(string, string) {})
 	if rules == nil {
 		t.FailNow()
 	}
 	var master mail.Address
 	if r.master != "" {
 		var err error
-		if master, err = parse(r.master); err != nil {
+		if master, err = parseAddress(r.master); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -529,3 +528,5 @@ func (l *testLog) end() {
 	l.done = true
 	l.mu.Unlock()
 }
+
+func parseAddress(s string) (mail.Address, error) { return syntax.Mailbox(s, true) }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"postern/mail"
+	"postern/syntax"
 )
 
 // mechanisms lists what AUTH takes in this session as it stands. Passwords
@@ -102,7 +103,7 @@ func (s *session) authPlain(initial []byte) error {
 	if len(parts) != 3 {
 		return s.fail(replyAuthDecode())
 	}
-	if len(parts[0]) > 0 && !bytes.Equal(parts[0], parts[1]) {
+	if len(parts[0]) > 0 && syntax.User(string(parts[0])) != syntax.User(string(parts[1])) {
 		return s.authFailed(0) // acting for others is nobody's right here
 	}
 	return s.password(string(parts[1]), string(parts[2]))
@@ -137,6 +138,7 @@ func (s *session) authExternal(initial []byte) error {
 }
 
 func (s *session) password(user, password string) error {
+	user = syntax.User(user)
 	v, err := s.snap.Auth.Verify(s.ctx, s.peer.Addr.Addr(), user, password)
 	if v.Fault != nil {
 		s.srv.fault("auth", v.Fault)

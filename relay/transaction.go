@@ -33,6 +33,7 @@ type transaction struct {
 	client  *policy.Client
 	route   *Route
 	env     mail.Envelope
+	sender  mail.Identity // of env.From
 	account *ratelimit.Account
 	up      *upstream.Transaction // nil before the first recipient is put to it
 	// lost is the end of all that follows once the upstream is lost; its reply is
@@ -115,6 +116,7 @@ func (s *session) mail(arg string) error {
 	}
 	t.env = env
 	t.ev.From, t.ev.Size = env.From.Key(), env.Size
+	t.sender = mail.IdentityOf(t.ev.From)
 	if rule, r := t.start(); r != nil {
 		t.failed(stageMail, rule, r)
 		s.orphans = pipelinedBehind(t)
@@ -183,7 +185,7 @@ func (t *transaction) start() (rule string, r *mail.Reply) {
 func (t *transaction) facts() ratelimit.Facts {
 	return ratelimit.Facts{
 		Client: t.client.Name(), User: t.s.peer.User, ClientIP: t.ev.ClientIP,
-		Sender: t.ev.From, SenderDomain: t.env.From.Domain,
+		Sender: t.sender, SenderDomain: t.env.From.Domain,
 		Stream: t.client.Stream(), Upstream: t.route.Name, SourceIP: t.route.SourceKey,
 	}
 }
@@ -302,7 +304,7 @@ func (t *transaction) charge(batch []attempt) {
 	var which []int // of batch
 	for i := range batch {
 		if a := &batch[i]; a.reply == nil {
-			open = append(open, ratelimit.Recipient{Address: a.shown, Domain: a.rcpt.Domain})
+			open = append(open, ratelimit.Recipient{Address: mail.RecipientOf(a.shown), Domain: a.rcpt.Domain})
 			which = append(which, i)
 		}
 	}

@@ -92,7 +92,7 @@ func applyXClient(p *mail.Peer, name, value string) bool {
 		p.ESMTP = strings.EqualFold(value, "ESMTP")
 	case "LOGIN":
 		if !unknown {
-			p.User = value
+			p.User = syntax.User(value)
 		}
 	case "NAME", "DESTADDR", "DESTPORT":
 	default:

@@ -4,6 +4,8 @@ import (
 	"net/netip"
 	"slices"
 	"time"
+
+	"postern/mail"
 )
 
 // Transaction is what a report needs to know of one.
@@ -11,8 +13,8 @@ type Transaction struct {
 	Time     time.Time
 	ID       string
 	Client   string
-	User     string
-	Sender   string // key of the reverse-path; "<>" for null
+	User     string // a mail.User
+	Sender   mail.Identity
 	Stream   string
 	Upstream string
 	// SourceIP and Domains matter only where a recipient was refused.
@@ -24,7 +26,7 @@ type Transaction struct {
 
 // Recipient is one recipient of a Transaction.
 type Recipient struct {
-	Address string // key
+	Address mail.RecipientID
 	Domain  string
 	Relayed bool
 	// Class of the upstream's refusal as upstream.Classify says it; "" for none.
@@ -149,14 +151,14 @@ func (h *History) Add(t *Transaction) {
 	c := tally{Messages: 1, Recipients: uint32(len(t.Recipients))}
 	for i := range t.Recipients {
 		r := &t.Recipients[i]
-		if !h.known.add(t.Client, r.Address) {
+		if !h.known.add(t.Client, string(r.Address)) {
 			c.Strangers++
 		}
 		if r.refused() || r.Class == "content-spam" || r.Class == "content-virus" || r.Class == "listed-ip" {
 			c.Refused++
 		}
 	}
-	s, newName := h.count(entityKey{aSender, t.Sender, t.Stream}, t, c, 0)
+	s, newName := h.count(entityKey{aSender, string(t.Sender), t.Stream}, t, c, 0)
 	s.Client, s.User = t.Client, t.User
 	h.count(entityKey{aClient, t.Client, t.Stream}, t, c, newName)
 	if t.User != "" {

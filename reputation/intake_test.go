@@ -3,6 +3,8 @@ package reputation
 import (
 	"fmt"
 	"testing"
+
+	"postern/mail"
 )
 
 // Transactions come out as they went in, though the caller uses his recipients
@@ -15,7 +17,7 @@ func TestIntakeKeepsTransactionsApart(t *testing.T) {
 		for range round + 1 {
 			scratch = scratch[:0]
 			for i := range next % 4 {
-				scratch = append(scratch, Recipient{Address: fmt.Sprintf("%d.%d", next, i)})
+				scratch = append(scratch, Recipient{Address: mail.RecipientID(fmt.Sprintf("%d.%d", next, i))})
 			}
 			q.add(&Transaction{ID: fmt.Sprint(next)}, scratch)
 			next++
@@ -32,7 +34,7 @@ func TestIntakeKeepsTransactionsApart(t *testing.T) {
 				t.Fatalf("transaction %s, want %d", got.ID, want)
 			}
 			for i, r := range got.Recipients {
-				if r.Address != fmt.Sprintf("%d.%d", want, i) {
+				if string(r.Address) != fmt.Sprintf("%d.%d", want, i) {
 					t.Errorf("transaction %d: recipient %d is %s", want, i, r.Address)
 				}
 			}
@@ -104,9 +106,9 @@ func BenchmarkNote(b *testing.B) {
 	defer m.resolver.Load().Close()
 	ts, rs := make([]Transaction, 640), make([]Recipient, 640)
 	for i := range ts {
-		ts[i] = Transaction{ID: fmt.Sprintf("01kab3c4d5e6f7g8%04d", i), Client: "corporate", Sender: fmt.Sprintf("orders%d@example.org", i%20), Stream: "main",
+		ts[i] = Transaction{ID: fmt.Sprintf("01kab3c4d5e6f7g8%04d", i), Client: "corporate", Sender: mail.Identity(fmt.Sprintf("orders%d@example.org", i%20)), Stream: "main",
 			Upstream: "up"}
-		rs[i] = Recipient{Address: fmt.Sprintf("customer%d@dest.example", i%32), Domain: "dest.example", Relayed: true, Code: 250}
+		rs[i] = Recipient{Address: mail.RecipientID(fmt.Sprintf("customer%d@dest.example", i%32)), Domain: "dest.example", Relayed: true, Code: 250}
 	}
 	b.ReportAllocs()
 	for i := 0; b.Loop(); i++ {

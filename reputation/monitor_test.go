@@ -12,6 +12,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"postern/mail"
 )
 
 // rig is a monitor with a clock, whose events are kept.
@@ -81,7 +83,7 @@ func (r *rig) event(t *testing.T, kind string) Event {
 func (r *rig) send(from, user string, rs ...Recipient) string {
 	r.next++
 	t := Transaction{
-		Time: r.clock.now(), ID: fmt.Sprintf("t%d", r.next), Client: "shop", User: user, Sender: from, Stream: "main", Upstream: "provider",
+		Time: r.clock.now(), ID: fmt.Sprintf("t%d", r.next), Client: "shop", User: user, Sender: mail.Identity(from), Stream: "main", Upstream: "provider",
 		SourceIP: netip.MustParseAddr("192.0.2.1"), Domains: []string{"shop.example"}, Recipients: rs,
 	}
 	r.take(&t)
@@ -89,7 +91,7 @@ func (r *rig) send(from, user string, rs ...Recipient) string {
 }
 
 func relayed(address string) Recipient {
-	return Recipient{Address: address, Domain: address[strings.IndexByte(address, '@')+1:], Relayed: true, Code: 250}
+	return Recipient{Address: mail.RecipientID(address), Domain: address[strings.IndexByte(address, '@')+1:], Relayed: true, Code: 250}
 }
 
 func refused(address, class, list, reply string) Recipient {
@@ -134,7 +136,7 @@ func (r *rig) burst(user string) (ids []string) {
 	for i := range 200 {
 		c := relayed(fmt.Sprintf("stranger%d@elsewhere.example", i))
 		if i%7 == 0 {
-			c = refused(c.Address, "no-such-user", "", "550 5.1.1 no such user")
+			c = refused(string(c.Address), "no-such-user", "", "550 5.1.1 no such user")
 		}
 		ids = append(ids, r.send(user+"@shop.example", user, c))
 		r.clock.add(10 * time.Second)
@@ -550,7 +552,7 @@ func TestFloodStaysBounded(t *testing.T) {
 	go func() { defer close(done); r.Run(ctx) }()
 	reply := "550 5.7.1 listed " + strings.Repeat("x", 200)
 	for i := range flood {
-		r.Note(&Transaction{Time: r.clock.now(), ID: fmt.Sprint(i), Client: "c", Sender: fmt.Sprintf("s%d@x.example", i), Stream: "main"},
+		r.Note(&Transaction{Time: r.clock.now(), ID: fmt.Sprint(i), Client: "c", Sender: mail.Identity(fmt.Sprintf("s%d@x.example", i)), Stream: "main"},
 			[]Recipient{refused(fmt.Sprintf("r%d@d%d.example", i, i), "listed-ip", "l", reply)})
 	}
 	cancel()

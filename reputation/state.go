@@ -9,6 +9,8 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"postern/mail"
 )
 
 // Names of the files in the state folder.
@@ -150,6 +152,34 @@ func (h *History) load(file string) error {
 	if s.Known == nil || len(s.Known.Now) != pairWords || len(s.Known.Old) != pairWords || s.Entities == nil {
 		return fmt.Errorf("read %s: not a history of this version; move it away to begin anew", file)
 	}
-	h.entities, h.known, h.began = s.Entities, s.Known, s.Began
+	h.entities, h.known, h.began = canonical(s.Entities), s.Known, s.Began
 	return nil
+}
+
+// canonical are entities under the one name of each sender and user, where an
+// older version went by the letters as sent; of two that are one it keeps the
+// larger.
+func canonical(entities map[entityKey]*entity) map[entityKey]*entity {
+	all := make(map[entityKey]*entity, len(entities))
+	for k, e := range entities {
+		switch k.Kind {
+		case aSender:
+			k.Name = string(mail.IdentityOf(k.Name))
+		case aUser:
+			k.Name = mail.User(k.Name, nil)
+		}
+		if old := all[k]; old == nil || e.recipients() > old.recipients() {
+			all[k] = e
+		}
+	}
+	return all
+}
+
+// recipients is how many an entity has had, the older ones decayed.
+func (e *entity) recipients() float64 {
+	n := e.Past.Recipients
+	for i := range e.Hours {
+		n += float64(e.Hours[i].Count.Recipients)
+	}
+	return n
 }

@@ -12,6 +12,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"postern/mail"
 )
 
 // Suppressions remembers recipients that do not exist, per stream, so that they
@@ -27,15 +29,18 @@ type Suppressions struct {
 	changed bool
 }
 
-type suppressed struct{ stream, recipient string }
+type suppressed struct {
+	stream    string
+	recipient mail.RecipientID
+}
 
 // Suppression is one remembered recipient.
 type Suppression struct {
-	Stream    string    `json:"stream"`    // "*" for all streams
-	Recipient string    `json:"recipient"` // key of the address
-	Since     time.Time `json:"since"`
-	Until     time.Time `json:"until"`
-	Reason    string    `json:"reason"` // the reply, or who added it
+	Stream    string           `json:"stream"` // "*" for all streams
+	Recipient mail.RecipientID `json:"recipient"`
+	Since     time.Time        `json:"since"`
+	Until     time.Time        `json:"until"`
+	Reason    string           `json:"reason"` // the reply, or who added it
 }
 
 // AllStreams stands for every stream in a suppression.
@@ -55,7 +60,7 @@ func (s *Suppressions) SetKeep(keep time.Duration) {
 }
 
 // Suppressed reports whether a recipient of a stream is not to be tried.
-func (s *Suppressions) Suppressed(stream, recipient string) bool {
+func (s *Suppressions) Suppressed(stream string, recipient mail.RecipientID) bool {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	now := s.now()
@@ -63,7 +68,7 @@ func (s *Suppressions) Suppressed(stream, recipient string) bool {
 }
 
 // Add remembers a recipient for a time; 0 is the usual one.
-func (s *Suppressions) Add(stream, recipient, reason string, keep time.Duration) {
+func (s *Suppressions) Add(stream string, recipient mail.RecipientID, reason string, keep time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	k, now := suppressed{stream, recipient}, s.now()
@@ -77,7 +82,7 @@ func (s *Suppressions) Add(stream, recipient, reason string, keep time.Duration)
 
 // Remove forgets a recipient, and reports whether it was there. A stream of ""
 // stands for any.
-func (s *Suppressions) Remove(stream, recipient string) bool {
+func (s *Suppressions) Remove(stream string, recipient mail.RecipientID) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	n := len(s.entries)
@@ -137,8 +142,11 @@ func (s *Suppressions) Load(file string) error {
 	defer s.mu.Unlock()
 	now := s.now()
 	for _, e := range list {
-		if now.Before(e.Until) && len(s.entries) < s.max {
-			s.entries[suppressed{e.Stream, e.Recipient}] = e
+		// An older version went by the letters as sent; of two the longer holds.
+		e.Recipient = mail.RecipientOf(string(e.Recipient))
+		k := suppressed{e.Stream, e.Recipient}
+		if now.Before(e.Until) && len(s.entries) < s.max && e.Until.After(s.entries[k].Until) {
+			s.entries[k] = e
 		}
 	}
 	return nil

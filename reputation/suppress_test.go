@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"testing"
 	"time"
+
+	"postern/mail"
 )
 
 func TestSuppressionHoldsForItsStreamAndTime(t *testing.T) {
@@ -93,7 +95,7 @@ func TestSuppressionsStayBounded(t *testing.T) {
 	c := newClock()
 	s := NewSuppressions(time.Hour, 100, c.now)
 	for i := range 1000 {
-		s.Add("main", fmt.Sprintf("u%d@x.example", i), "r", 0)
+		s.Add("main", mail.RecipientID(fmt.Sprintf("u%d@x.example", i)), "r", 0)
 		c.add(time.Second)
 	}
 	if n := len(s.entries); n > 100 {

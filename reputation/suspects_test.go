@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"postern/mail"
 )
 
 // traffic is a history of made-up but uneven mail: 40 senders of 4 clients,
@@ -24,13 +26,13 @@ func newTraffic(seed uint64) *traffic {
 
 func (h *traffic) send(sender, client string, at time.Time, rcpts ...Recipient) {
 	h.id++
-	h.Add(&Transaction{Time: at, ID: fmt.Sprint(h.id), Client: client, Sender: sender, Stream: "main", Recipients: rcpts})
+	h.Add(&Transaction{Time: at, ID: fmt.Sprint(h.id), Client: client, Sender: mail.Identity(sender), Stream: "main", Recipients: rcpts})
 }
 
 func (h *traffic) rcpt(sender string, stranger bool, refuse float64) Recipient {
-	r := Recipient{Address: fmt.Sprintf("%s-%d@x.example", sender, h.rng.IntN(30)), Relayed: true, Code: 250}
+	r := Recipient{Address: mail.RecipientID(fmt.Sprintf("%s-%d@x.example", sender, h.rng.IntN(30))), Relayed: true, Code: 250}
 	if stranger {
-		r.Address = fmt.Sprintf("new-%d@y.example", h.rng.Int64())
+		r.Address = mail.RecipientID(fmt.Sprintf("new-%d@y.example", h.rng.Int64()))
 	}
 	if h.rng.Float64() < refuse {
 		r.Relayed, r.Code, r.Class = false, 550, "no-such-user"
@@ -167,8 +169,8 @@ func TestSuspectsOfOtherStreamsAreLeftOut(t *testing.T) {
 	at := time.Date(2026, 1, 5, 0, 0, 0, 0, time.UTC)
 	for i := range 100 {
 		for _, stream := range []string{"one", "two"} {
-			h.Add(&Transaction{Time: at, ID: "t", Client: "c", Sender: "in-" + stream, Stream: stream,
-				Recipients: []Recipient{{Address: fmt.Sprint(i), Relayed: true}}})
+			h.Add(&Transaction{Time: at, ID: "t", Client: "c", Sender: mail.Identity("in-" + stream), Stream: stream,
+				Recipients: []Recipient{{Address: mail.RecipientID(fmt.Sprint(i)), Relayed: true}}})
 		}
 	}
 	for _, s := range h.Suspects([]string{"two"}, at.Add(time.Hour), nil) {
@@ -192,7 +194,7 @@ func TestHistoryForgetsTheIdleFirst(t *testing.T) {
 	h := NewHistory(24 * time.Hour)
 	at := time.Date(2026, 1, 5, 0, 0, 0, 0, time.UTC)
 	for i := range maxEntities + 100 {
-		h.Add(&Transaction{Time: at.Add(time.Duration(i) * time.Second), Client: "c", Sender: fmt.Sprint(i), Stream: "s", Recipients: []Recipient{{Address: "a"}}})
+		h.Add(&Transaction{Time: at.Add(time.Duration(i) * time.Second), Client: "c", Sender: mail.Identity(fmt.Sprint(i)), Stream: "s", Recipients: []Recipient{{Address: "a"}}})
 	}
 	if n := len(h.entities); n > maxEntities {
 		t.Errorf("%d entities", n)

@@ -56,7 +56,7 @@ func New(opt Options) (*Replay, error) {
 
 func factsThen(t *Transaction) ratelimit.Facts {
 	return ratelimit.Facts{
-		Client: t.Client, User: t.User, ClientIP: t.ClientIP, Sender: t.From, SenderDomain: t.SenderDomain(),
+		Client: t.Client, User: t.User, ClientIP: t.ClientIP, Sender: mail.Identity(t.From), SenderDomain: t.SenderDomain(),
 		Stream: t.Stream, Upstream: t.Upstream,
 	}
 }
@@ -64,6 +64,7 @@ func factsThen(t *Transaction) ratelimit.Facts {
 // Add takes the next transaction of the journal, which belongs to the replay
 // from then on.
 func (r *Replay) Add(t *Transaction) error {
+	t.fold(r.opt.Env.Parse)
 	y := r.tally
 	y.Transactions++
 	if at := moment(t.Time); y.From.IsZero() || at.Before(y.From) {
@@ -174,7 +175,7 @@ func (r *Replay) gather(t *Transaction) {
 			r.tally.Retries++
 			continue
 		}
-		r.open = append(r.open, ratelimit.Recipient{Address: to.Address, Domain: domainOf(to.Address)})
+		r.open = append(r.open, ratelimit.Recipient{Address: mail.RecipientID(to.Address), Domain: domainOf(to.Address)})
 		r.about = append(r.about, i)
 	}
 }

@@ -358,3 +358,15 @@ func TestNewReportsBadLimits(t *testing.T) {
 		t.Errorf("error %v", err)
 	}
 }
+
+// TestReplayTakesSpellingsOfASenderForOne: a journal keeps what was written.
+func TestReplayTakesSpellingsOfASenderForOne(t *testing.T) {
+	s := story{t: t}
+	for i, from := range []string{"news@example.org", "News@example.org", "NEWS@example.org", "nEws@example.org"} {
+		s.mail(i, from, "bob@dest.example")
+	}
+	r := s.replay(perSender(t, "2/1h"))
+	if len(r.Senders) != 1 || r.Senders[0].Sender != "news@example.org" || r.Senders[0].Refused != 2 {
+		t.Errorf("%+v", r.Senders)
+	}
+}

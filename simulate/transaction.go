@@ -16,7 +16,7 @@ type Transaction struct {
 
 	Client, ClientIP, Listener, TLS, User, Stream, Upstream string
 
-	From                 string // mail.Address.Key
+	From                 string // mail.Address.Key; a mail.Identity within a replay
 	Stage, Outcome, Rule string
 	Code                 int
 	Size                 int64
@@ -71,6 +71,18 @@ func (t *Transaction) fromEvent(line []byte) error {
 		t.To = append(t.To, Recipient{Address: r.Address, Outcome: r.Outcome, Rule: r.Rule})
 	}
 	return nil
+}
+
+// fold puts the one form of sender, user and recipients in the place of what was
+// written; a journal keeps the spelling.
+func (t *Transaction) fold(parse func(string) (mail.Address, error)) {
+	t.From = string(mail.IdentityOf(t.From))
+	if t.User != "" {
+		t.User = mail.User(t.User, parse)
+	}
+	for i := range t.To {
+		t.To[i].Address = string(mail.RecipientOf(t.To[i].Address))
+	}
 }
 
 var errTime = errors.New("it has no time")

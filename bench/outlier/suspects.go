@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"time"
 
+	"postern/mail"
 	"postern/reputation"
 )
 
@@ -86,9 +87,9 @@ func (b *bench) ask(s *scene, qs []question) (t tallyOf) {
 }
 
 func transactionOf(e *event) *reputation.Transaction {
-	t := &reputation.Transaction{Time: time.Unix(e.at, 0), ID: "t", Client: clientName(e.sender), Sender: senderName(e.sender), Stream: "main"}
+	t := &reputation.Transaction{Time: time.Unix(e.at, 0), ID: "t", Client: clientName(e.sender), Sender: mail.Identity(senderName(e.sender)), Stream: "main"}
 	for i, r := range e.rcpts {
-		x := reputation.Recipient{Address: strconv.Itoa(int(r)), Relayed: int32(i) >= e.refused}
+		x := reputation.Recipient{Address: mail.RecipientID(strconv.Itoa(int(r))), Relayed: int32(i) >= e.refused}
 		if !x.Relayed {
 			x.Code, x.Class = 550, "no-such-user"
 		}

@@ -46,9 +46,6 @@ func oneLimit(l ratelimit.RuleConfig, c policy.ClientConfig, sourceIP bool) stri
 	if l.FoldTag {
 		parts = append(parts, "tags (+x) folded")
 	}
-	if l.FoldCase {
-		parts = append(parts, "case folded")
-	}
 	if l.Mode == ratelimit.Shadow {
 		parts = append(parts, "shadow: counts, never refuses")
 	}

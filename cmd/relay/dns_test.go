@@ -390,7 +390,7 @@ func TestOnlyASureMailboxIsSuppressed(t *testing.T) {
 		j.Observe(&mail.Event{Stream: "main", Stage: c.stage, Code: c.code, To: c.to})
 		var got []string
 		for _, e := range s.List() {
-			got = append(got, e.Recipient)
+			got = append(got, string(e.Recipient))
 		}
 		if strings.Join(got, " ") != c.want {
 			t.Errorf("%s: suppressed %q, want %q", c.name, got, c.want)

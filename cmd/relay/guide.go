@@ -8,6 +8,7 @@ import (
 
 	"postern/admin"
 	"postern/config"
+	"postern/mail"
 	"postern/outlier"
 	"postern/ratelimit"
 )
@@ -17,7 +18,7 @@ func (n *node) guide() *admin.Guide {
 	return &admin.Guide{
 		Find: func(name string) string {
 			f := n.file()
-			if _, ok := f.User[name]; ok {
+			if _, ok := f.User[mail.User(name, config.ParseAddress)]; ok {
 				return outlier.User
 			}
 			if _, ok := f.Client[name]; ok {
@@ -39,7 +40,7 @@ func known(f *config.File, scope, name string) error {
 	var names []string
 	switch scope {
 	case outlier.User:
-		names = sorted(f.User)
+		names, name = sorted(f.User), mail.User(name, config.ParseAddress)
 	case outlier.Client:
 		names = sorted(f.Client)
 	case aStream:
@@ -60,7 +61,7 @@ func known(f *config.File, scope, name string) error {
 func (n *node) limited(k *ratelimit.Filter) error {
 	f := n.file()
 	for _, named := range [...]struct{ scope, name string }{
-		{outlier.Client, k.Client}, {outlier.User, k.User}, {outlier.Sender, k.Sender}, {aStream, k.Stream},
+		{outlier.Client, k.Client}, {outlier.User, k.User}, {outlier.Sender, string(k.Sender)}, {aStream, k.Stream},
 	} {
 		if named.name == "" || named.name == "<>" {
 			continue

@@ -9,6 +9,7 @@ import (
 
 	"postern/admin"
 	"postern/config"
+	"postern/mail"
 	"postern/outlier"
 	"postern/ratelimit"
 	"postern/reputation"
@@ -79,7 +80,7 @@ const maxWays = 100
 
 func (h *hinderer) way(f ratelimit.Facts) {
 	if h.scope == outlier.Sender {
-		f.Sender = h.name
+		f.Sender = mail.Identity(h.name)
 	}
 	if len(h.ways) < maxWays && h.completeFacts(&f) == nil {
 		h.ways = append(h.ways, f)

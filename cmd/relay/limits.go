@@ -9,6 +9,7 @@ import (
 
 	"postern/admin"
 	"postern/config"
+	"postern/mail"
 	"postern/ratelimit"
 )
 
@@ -40,14 +41,14 @@ func (k *keyFlags) add(f *flag.FlagSet) {
 
 func (k *keyFlags) setSender(s string) error {
 	if s == "<>" {
-		k.Sender = s
+		k.Sender = mail.Identity(s)
 		return nil
 	}
 	a, err := config.ParseAddress(s)
 	if err != nil {
 		return err
 	}
-	k.Sender, k.SenderDomain = a.Key(), a.Domain
+	k.Sender, k.SenderDomain = a.Identity(), a.Domain
 	return nil
 }
 
@@ -66,7 +67,7 @@ func (k *keyFlags) budget() admin.LimitKey {
 
 func (k *keyFlags) values() url.Values {
 	return url.Values{
-		"limit": {k.Limit}, "client": {k.Client}, "user": {k.User}, "client_ip": {k.ClientIP}, "sender": {k.Sender},
+		"limit": {k.Limit}, "client": {k.Client}, "user": {k.User}, "client_ip": {k.ClientIP}, "sender": {string(k.Sender)},
 		"sender_domain": {k.SenderDomain}, "recipient_domain": {k.RecipientDomain}, "stream": {k.Stream},
 		"upstream": {k.Upstream}, "source_ip": {k.SourceIP},
 	}
@@ -161,7 +162,7 @@ func explainLimits(io stdio, args []string) int {
 	v.flags.Func("from", "reverse-path, an `address` or <>", k.setSender)
 	v.flags.Func("to", "recipient, an `address`", func(s string) error {
 		a, err := config.ParseAddress(s)
-		to, domain = a.Key(), a.Domain
+		to, domain = string(a.RecipientID()), a.Domain
 		return err
 	})
 	if _, status, ok := v.parse(args, 0); !ok {

@@ -46,7 +46,7 @@ func benchmarkObserve(b *testing.B, outlier string) {
 	began := cpuTime()
 	for i := 0; b.Loop(); i++ {
 		e := &events[i%len(events)]
-		n.watch.Judge(e.Client, e.User, e.From)
+		n.watch.Judge(e.Client, e.User, mail.IdentityOf(e.From))
 		n.self.Observe(e)
 		if i%512 == 511 {
 			b.StopTimer()

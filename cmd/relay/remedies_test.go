@@ -46,7 +46,7 @@ func paste(t *testing.T, text string, least int) {
 	}
 }
 
-const awkwardUser = "o'neil+$HOME;x"
+const awkwardUser = "o'neil+$home;x"
 
 // hindered is a relay in which everything stops news@example.org at once; its
 // user's name has all that a shell would take for its own.

@@ -223,7 +223,7 @@ func (t *replyTop) verdict(e *mail.Event, r *mail.RecipientEvent) (upstream.Verd
 
 func (t *replyTop) count(e *mail.Event, r *mail.RecipientEvent, v upstream.Verdict, reply string) {
 	_, destination, _ := cutLast(r.Address, '@')
-	all := map[string]string{"class": string(v.Class), "stream": e.Stream, "destination": destination, "sender": e.From,
+	all := map[string]string{"class": string(v.Class), "stream": e.Stream, "destination": destination, "sender": string(mail.IdentityOf(e.From)),
 		"list": v.List, "rule": v.Rule, "upstream": e.Upstream, "client": e.Client}
 	values := make([]string, len(t.columns))
 	for i, c := range t.columns {

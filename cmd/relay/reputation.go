@@ -162,7 +162,7 @@ func (w *reputationWatch) Observe(e *mail.Event) {
 
 // transactionOf is what the monitor needs to know beside the recipients.
 func transactionOf(e *mail.Event, to []reputation.Recipient) reputation.Transaction {
-	t := reputation.Transaction{Time: e.Time, ID: e.ID, Client: e.Client, User: e.User, Sender: e.From, Stream: e.Stream, Upstream: e.Upstream}
+	t := reputation.Transaction{Time: e.Time, ID: e.ID, Client: e.Client, User: e.User, Sender: mail.IdentityOf(e.From), Stream: e.Stream, Upstream: e.Upstream}
 	for i := range to {
 		if !to[i].Relayed { // it may be refused for what we are
 			t.Domains = domainsOf(e)
@@ -184,7 +184,7 @@ func (w *reputationWatch) recipients(rs []reputation.Recipient, e *mail.Event) [
 		case refused != "" && r.Code/100 != 2:
 			v := w.rules.Load().Classify("connect", refused)
 			code, _ := strconv.Atoi(refused[:3])
-			rs = append(rs, reputation.Recipient{Address: r.Address, Domain: domainOf(r.Address), Code: code, Reply: refused,
+			rs = append(rs, reputation.Recipient{Address: mail.RecipientOf(r.Address), Domain: domainOf(r.Address), Code: code, Reply: refused,
 				Class: string(v.Class), List: v.List, Wait: v.Wait})
 		default:
 			rs = append(rs, w.recipient(r))
@@ -212,7 +212,7 @@ func hostReplied(err string) string {
 }
 
 func (w *reputationWatch) recipient(r *mail.RecipientEvent) reputation.Recipient {
-	out := reputation.Recipient{Address: r.Address, Domain: domainOf(r.Address), Relayed: r.Code/100 == 2, Code: r.Code, Class: r.Class}
+	out := reputation.Recipient{Address: mail.RecipientOf(r.Address), Domain: domainOf(r.Address), Relayed: r.Code/100 == 2, Code: r.Code, Class: r.Class}
 	if out.Relayed {
 		return out
 	}
@@ -262,7 +262,7 @@ func suspectsNow(events func(func(*mail.Event) error) error, streams []string, a
 		if e.Time.After(at) {
 			return nil
 		}
-		h.Add(&reputation.Transaction{Time: e.Time, ID: e.ID, Client: e.Client, User: e.User, Sender: e.From, Stream: e.Stream, Recipients: w.recipients(nil, e)})
+		h.Add(&reputation.Transaction{Time: e.Time, ID: e.ID, Client: e.Client, User: e.User, Sender: mail.IdentityOf(e.From), Stream: e.Stream, Recipients: w.recipients(nil, e)})
 		return nil
 	})
 	return h.Suspects(streams, at, nil), err

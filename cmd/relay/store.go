@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"postern/admin"
@@ -44,7 +45,10 @@ func (n *node) openStore(file *config.File) ratelimit.Store {
 	store := ratelimit.NewFailover(shared, local, n.storeChanged)
 	n.metrics.SetState("limit store", "", storeUp)
 	n.run(func(ctx context.Context) {
+		var wait sync.WaitGroup
+		wait.Go(func() { n.adoptCounts(ctx, shared) })
 		store.Run(ctx)
+		wait.Wait()
 		shared.Close()
 	})
 	// Until Redis has answered this node counts by itself and knows nothing of
@@ -54,6 +58,28 @@ func (n *node) openStore(file *config.File) ratelimit.Store {
 	}
 	return store
 }
+
+// adoptCounts joins what a relay of an older version has counted in Redis under
+// other spellings of senders and users, as soon as Redis answers.
+func (n *node) adoptCounts(ctx context.Context, shared *ratelimit.Redis) {
+	again := time.NewTicker(adoptEvery)
+	defer again.Stop()
+	for {
+		err := shared.Adopt(ctx)
+		if err == nil || ctx.Err() != nil {
+			return
+		}
+		n.log.Debug("counts of other spellings are not joined yet", "err", err)
+		select {
+		case <-again.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// adoptEvery is the time between tries while Redis does not answer.
+const adoptEvery = 5 * time.Second
 
 // firstAnswer is how long the start waits for Redis.
 const firstAnswer = time.Second

@@ -10,9 +10,9 @@ import (
 	"strings"
 	"time"
 
+	"postern/config"
 	"postern/ratelimit"
 	"postern/simulate"
-	"postern/syntax"
 )
 
 // runSuggest prints limits that hold what the journal has, with room above.
@@ -237,7 +237,7 @@ func compiles(per ratelimit.Dimension, name string) error {
 	_, err := ratelimit.Compile(map[string]ratelimit.RuleConfig{per.String(): {
 		Per: ratelimit.Per{per}, Messages: one,
 		Overrides: map[string]ratelimit.Override{overrideName(per, name): {Messages: one}},
-	}}, ratelimit.Env{Domain: syntax.Domain})
+	}}, ratelimit.Env{Parse: config.ParseAddress})
 	return err
 }
 

@@ -20,12 +20,17 @@ func runSuppressions(io stdio, args []string) int {
 func listSuppressions(io stdio, args []string) int {
 	v := newControlVerb(io, "suppressions list")
 	stream := v.flags.String("stream", "", "only those of a `stream`")
-	recipient := v.flags.String("recipient", "", "only this `address`")
+	recipient := ""
+	v.flags.Func("recipient", "only this `address`", func(s string) error {
+		a, err := config.ParseAddress(s)
+		recipient = string(a.RecipientID())
+		return err
+	})
 	if _, status, ok := v.parse(args, 0); !ok {
 		return status
 	}
 	var list []reputation.Suppression
-	if err := v.get("/suppressions", url.Values{"stream": {*stream}, "recipient": {*recipient}}, &list); err != nil {
+	if err := v.get("/suppressions", url.Values{"stream": {*stream}, "recipient": {recipient}}, &list); err != nil {
 		return v.fail(err)
 	}
 	return v.print(list, func(w writer) {
@@ -64,7 +69,7 @@ func suppressionAct(v *controlVerb, args []string, path string, o *admin.Suppres
 	if err != nil {
 		return v.misuse("%q is not an address: %v", words[0], err)
 	}
-	o.Recipient = address.Key()
+	o.Recipient = string(address.RecipientID())
 	if err := v.act(path, o, nil); err != nil {
 		return v.fail(err)
 	}

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"os"
 	"slices"
-	"strings"
 	"time"
 
 	"postern/config"
@@ -70,14 +69,16 @@ func (v *volume) count(path, scope, name string, now time.Time) error {
 	})
 }
 
+// isOf reports whether a transaction is of a sender, user or client; name is as
+// the watch has it.
 func isOf(t *simulate.Transaction, scope, name string) bool {
 	switch scope {
 	case outlier.User:
-		return strings.EqualFold(t.User, name)
+		return mail.User(t.User, config.ParseAddress) == name
 	case outlier.Client:
 		return t.Client == name
 	}
-	return strings.EqualFold(t.From, name)
+	return string(mail.IdentityOf(t.From)) == name
 }
 
 func (v *volumeOfTime) add(t *simulate.Transaction) {

@@ -6,13 +6,14 @@ import (
 	"time"
 
 	"postern/config"
+	"postern/mail"
 	"postern/outlier"
 	"postern/relay"
 )
 
 // openWatch starts the watch over what senders do.
 func (n *node) openWatch(file *config.File) error {
-	o := outlier.Options{Log: n.log, Dir: filepath.Join(file.StateDir, "outlier"), Changes: func(c outlier.Change) {
+	o := outlier.Options{Log: n.log, Parse: config.ParseAddress, Dir: filepath.Join(file.StateDir, "outlier"), Changes: func(c outlier.Change) {
 		n.metrics.CountChange("outlier "+c.Scope, c.Level.String())
 	}}
 	if n.redis != nil {
@@ -27,7 +28,7 @@ func (n *node) openWatch(file *config.File) error {
 }
 
 // suspended is the answer of the watch as a session takes it.
-func (n *node) suspended(client, user, from string) relay.Suspension {
+func (n *node) suspended(client, user string, from mail.Identity) relay.Suspension {
 	v := n.watch.Judge(client, user, from)
 	if !v.Refuse() {
 		return relay.Suspension{}
