@@ -18,32 +18,29 @@ func runCheck(io stdio, args []string) int {
 	quiet := f.Bool("quiet", false, "print only problems and warnings")
 	identity := f.Bool("dns", false, "check what DNS and upstreams say of us instead: PTR, EHLO, SPF, DKIM, DMARC, MX, certificates;\nthe status is 1 when a check fails and 3 when some could not be made")
 	forged := f.Bool("open-relay", false, "try forged envelopes on the running relay instead; the status is as with -dns")
+	connect := f.Bool("connect", false, "try instead what mail will need: TLS and login at each upstream host, Redis with each command, certificates,\na signature by each DKIM key (with -dns held against the record in DNS); the status is as with -dns")
 	strict := f.Bool("strict", false, "passwords, keys, certificates and other files that relay serve needs and cannot be read here are problems,\nnot warnings: for a check before a start or reload, as the user of the relay")
-	asJSON := f.Bool("json", false, "print JSON, with -dns and -open-relay")
+	asJSON := f.Bool("json", false, "print JSON, with -dns, -open-relay and -connect")
 	path, status, ok := parseConfig(f, named, args)
 	if !ok {
 		return status
 	}
-	if *asJSON && !*identity && !*forged {
-		fmt.Fprintln(io.err, "relay check: -json needs -dns or -open-relay")
+	if *asJSON && !*identity && !*forged && !*connect {
+		fmt.Fprintln(io.err, "relay check: -json needs -dns, -open-relay or -connect")
 		return exitUsage
 	}
 	load := config.LoadHere
-	if *strict {
+	if *strict || *connect {
 		load = config.Load
 	}
 	file, ok := loadChecked(io, path, load)
 	if !ok {
 		return exitFault
 	}
-	switch {
-	case *identity && *forged:
-		return worse(checkDNS(io, file, *asJSON), checkOpenRelay(io, file, *asJSON))
-	case *identity:
-		return checkDNS(io, file, *asJSON)
-	case *forged:
-		return checkOpenRelay(io, file, *asJSON)
-	case *quiet:
+	if *identity || *forged || *connect {
+		return checkOutside(io, file, *identity, *forged, *connect, *asJSON)
+	}
+	if *quiet {
 		return exitOK
 	}
 	w := bufio.NewWriter(io.out)
@@ -53,4 +50,19 @@ func runCheck(io stdio, args []string) int {
 		return exitFault
 	}
 	return exitOK
+}
+
+// checkOutside makes the checks that ask others, in turn.
+func checkOutside(io stdio, file *config.File, identity, forged, connect, asJSON bool) int {
+	status := exitOK
+	if connect {
+		status = worse(status, checkConnect(io, file, identity, asJSON))
+	}
+	if identity {
+		status = worse(status, checkDNS(io, file, asJSON))
+	}
+	if forged {
+		status = worse(status, checkOpenRelay(io, file, asJSON))
+	}
+	return status
 }

@@ -1,0 +1,92 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"strings"
+	"time"
+
+	"postern/config"
+	"postern/reputation"
+	"postern/upstream"
+)
+
+// connectBound is the most that relay check -connect may take.
+const connectBound = 3 * time.Minute
+
+// checkConnect is relay check -connect: what mail will need is tried now.
+func checkConnect(io stdio, f *config.File, dns, asJSON bool) int {
+	ctx, cancel := context.WithTimeout(context.Background(), connectBound)
+	defer cancel()
+	var all []reputation.Finding
+	all = append(all, tryUpstreams(ctx, f)...)
+	all = append(all, tryRedis(ctx, f)...)
+	all = append(all, tryCertificates(f, time.Now())...)
+	all = append(all, tryKeys(ctx, f, dns, time.Now())...)
+	summary := reputation.Summarize(all)
+	if asJSON {
+		printJSON(io, map[string]any{"findings": all, "summary": summary})
+	} else {
+		reputation.WriteTable(io.out, all)
+	}
+	return summary.ExitStatus()
+}
+
+// tryUpstreams makes a session with each host on each way that a stream takes.
+func tryUpstreams(ctx context.Context, f *config.File) (all []reputation.Finding) {
+	tried := map[string]bool{}
+	for _, name := range sorted(f.Stream) {
+		s := f.Stream[name]
+		way := fmt.Sprint(s.Upstream, s.SourceIP, s.EHLO)
+		if tried[way] || f.Upstream[s.Upstream].Capture != "" {
+			continue
+		}
+		tried[way] = true
+		cfg := f.Upstream[s.Upstream]
+		u, err := upstream.New(s.Upstream, cfg, upstream.Options{Hostname: f.Hostname})
+		if err != nil {
+			all = append(all, reputation.Finding{Check: "upstream", Subject: s.Upstream, Status: reputation.Fail, Seen: err.Error(), Change: "mend the table"})
+			continue
+		}
+		for _, t := range u.Try(ctx, upstream.Route{SourceIPs: s.SourceIP, EHLO: s.EHLO}) {
+			all = append(all, triedFinding(&t, s.Upstream, name, &cfg))
+		}
+		u.Close(ctx)
+	}
+	return all
+}
+
+func triedFinding(t *upstream.Tried, name, stream string, cfg *upstream.Config) reputation.Finding {
+	f := reputation.Finding{Check: "upstream", Subject: name + " " + t.Host, Stream: stream, Status: reputation.Pass, Asked: "a session up to where MAIL may come"}
+	if t.Err != nil {
+		f.Status, f.Seen = reputation.Fail, printable(t.Err.Error())
+		switch {
+		case t.OfLogin:
+			f.Change = fmt.Sprintf("correct username and password of [upstream.%s]", name)
+		case t.OfSource:
+			f.Change = fmt.Sprintf("give this machine the address, or correct source_ip of [stream.%s]", stream)
+		default:
+			f.Change = fmt.Sprintf("see that the host answers from here, or correct [upstream.%s]", name)
+		}
+		return f
+	}
+	words := []string{"not encrypted"}
+	if t.TLS != nil {
+		words = []string{tls.VersionName(t.TLS.Version)}
+		switch left := time.Until(t.TLS.PeerCertificates[0].NotAfter); {
+		case cfg.TLS != upstream.EncryptVerified:
+			words = append(words, "certificate not looked at")
+		case left < expiresSoon:
+			f.Status, f.Change = reputation.Warn, "ask the owner of the host to renew it"
+			words = append(words, "certificate ends in "+spanWords(left))
+		default:
+			words = append(words, "certificate verified, until "+t.TLS.PeerCertificates[0].NotAfter.Format(time.DateOnly))
+		}
+	}
+	if cfg.Username != "" {
+		words = append(words, fmt.Sprintf("login as %q taken", cfg.Username))
+	}
+	f.Seen = strings.Join(append(words, "from "+t.Source.String()), ", ")
+	return f
+}

@@ -1,0 +1,169 @@
+package main
+
+import (
+	"crypto/tls"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"postern/redistest"
+	"postern/smtptest"
+)
+
+// TestRedisCommandsAreThoseOfTheDocs: what check -connect tries is what the page
+// tells to allow.
+func TestRedisCommandsAreThoseOfTheDocs(t *testing.T) {
+	_, section, _ := strings.Cut(string(readFile(t, "../../docs/redis.md")), "## What the relay needs to be allowed")
+	section, _, _ = strings.Cut(section, "Commands inside scripts")
+	var onPage, inCode []string
+	for _, m := range regexp.MustCompile(`\+([a-z]+(?:\\?\|[a-z]+)?)`).FindAllStringSubmatch(section, -1) {
+		onPage = append(onPage, strings.ReplaceAll(m[1], `\`, ""))
+	}
+	for _, c := range redisCommands(true, true) {
+		inCode = append(inCode, c.name)
+	}
+	slices.Sort(onPage)
+	slices.Sort(inCode)
+	if !slices.Equal(onPage, inCode) {
+		t.Errorf("page %q\ncode %q", onPage, inCode)
+	}
+}
+
+// allowed is an ACL user with all that is needed but what is named.
+func allowed(but ...string) string {
+	rule := "user relay on >relaypass ~postern:* -@all"
+	for _, c := range redisCommands(false, true) {
+		if !slices.Contains(but, c.name) {
+			rule += " +" + c.name
+		}
+	}
+	return rule
+}
+
+func connectConfig(t *testing.T, up *smtptest.Server, authority *smtptest.CA, redis *redistest.Server, password string) (path string) {
+	t.Helper()
+	dir := t.TempDir()
+	ca := authority.WriteFile(t, dir)
+	path = filepath.Join(dir, "relay.toml")
+	text := strings.Replace(basic(up, fmt.Sprintf(`
+[redis]
+addresses = [%q]
+username = "relay"
+password = "relaypass"
+[dkim."example.org"]
+keys = [{ selector = "s1", file = "s1.pem" }, { selector = "e1", file = "e1.pem" }]
+[limit.client]
+per = "client"
+messages = ["5/1h"]
+`, redis.Addr)), `tls = "off"`, fmt.Sprintf("tls = \"verified\"\nca = %q\nusername = \"me\"\npassword = %q", ca, password), 1)
+	writeFile(t, path, text)
+	for _, k := range []string{"rsa", "ed25519"} {
+		runVerb("", "dkim", "keygen", "-type", k, "-domain", "example.org", "-selector", k[:1]+"1", "-out", filepath.Join(dir, map[string]string{"rsa": "s1.pem", "ed25519": "e1.pem"}[k]))
+	}
+	return path
+}
+
+// TestCheckConnectTriesWhatWillBeNeeded: all is well, and then each part is not.
+func TestCheckConnectTriesWhatWillBeNeeded(t *testing.T) {
+	ca, err := smtptest.NewCA()
+	if err != nil {
+		t.Fatal(err)
+	}
+	pair, err := ca.Issue(smtptest.Cert{Names: []string{"127.0.0.1"}, NotAfter: time.Now().AddDate(0, 3, 0)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	up := smtptest.Start(t, smtptest.Options{
+		TLS:   &tls.Config{Certificates: []tls.Certificate{pair}},
+		Offer: []string{"STARTTLS", "PIPELINING"}, TLSOffer: []string{"PIPELINING", "AUTH PLAIN"}, Users: map[string]string{"me": "secret"}, RequireAuth: true,
+	})
+	redis := redistest.Start(t, allowed())
+	path := connectConfig(t, up, ca, redis, "secret")
+	status, out, errs := runVerb("", "check", "-connect", path)
+	for _, want := range []string{
+		`(?s)upstream +up ` + up.Addr() + `.*TLS 1\.3, certificate verified, until .*, login as "me" taken, from 127\.0\.0\.1`,
+		`(?s)redis +` + redis.Addr + `.*answers, and takes all \d+ commands`, `(?s)dkim key +example\.org/s1.*verified by go-msgauth`, `(?s)dkim key +example\.org/e1.*verified by go-msgauth`,
+	} {
+		wantText(t, out, want)
+	}
+	if status != exitOK {
+		t.Errorf("status %d, %s", status, errs)
+	}
+	if left := redis.Client().Keys(t.Context(), "*").Val(); len(left) != 0 {
+		t.Errorf("leaves %q in Redis", left)
+	}
+	if len(up.Messages()) != 0 {
+		t.Error("sends mail")
+	}
+
+	path = connectConfig(t, up, ca, redis, "wrong")
+	status, out, _ = runVerb("", "check", "-connect", path)
+	wantText(t, out, `(?s)credentials refused.*correct username and password of \[upstream\.up\]`)
+	if status != exitFault || strings.Contains(out, "wrong") {
+		t.Errorf("status %d, %s", status, out)
+	}
+}
+
+// TestCheckConnectNamesWhatAnACLLacks, and what it prints mends it.
+func TestCheckConnectNamesWhatAnACLLacks(t *testing.T) {
+	if _, err := exec.LookPath("redis-cli"); err != nil {
+		t.Skip("redis-cli is missing; install the Debian package redis-tools")
+	}
+	up := smtptest.Start(t, smtptest.Options{})
+	redis := redistest.Start(t, allowed("getrange", "hsetnx", "xadd"))
+	dir := t.TempDir()
+	path := filepath.Join(dir, "relay.toml")
+	writeFile(t, path, basic(up, fmt.Sprintf("[redis]\naddresses = [%q]\nusername = \"relay\"\npassword = \"relaypass\"\n", redis.Addr)))
+	status, out, _ := runVerb("", "check", "-connect", path)
+	wantText(t, out, `NOPERM: getrange, hsetnx, xadd`)
+	acl := regexp.MustCompile(`redis-cli [^\n]*`).FindString(out)
+	if said, err := exec.Command("sh", "-c", acl).CombinedOutput(); err != nil || status != exitFault || !strings.Contains(string(said), "OK") {
+		t.Errorf("status %d, %q: %v %s\n%s", status, acl, err, said, out)
+	}
+	if status, out, errs := runVerb("", "check", "-connect", path); status != exitOK {
+		t.Errorf("after %s: status %d\n%s%s", acl, status, out, errs)
+	}
+	redis.Kill()
+	status, out, _ = runVerb("", "check", "-connect", path)
+	wantText(t, out, `connection refused`)
+	if status != exitFault {
+		t.Errorf("status %d with a Redis that is away", status)
+	}
+}
+
+// TestCertificateFinding: what clients that verify would say tonight.
+func TestCertificateFinding(t *testing.T) {
+	ca, err := smtptest.NewCA()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert, key := ca.WritePair(t, t.TempDir(), "relay", smtptest.Cert{Names: []string{"relay.test"}, NotAfter: time.Now().AddDate(0, 3, 0)})
+	pair := [2]string{cert, key}
+	for _, c := range []struct {
+		name, host string
+		at         time.Time
+		says       string
+	}{
+		{"a private authority", "relay.test", time.Now(), "warn no authority of this machine vouches for it"},
+		{"another name", "mx.example.org", time.Now(), "warn is for relay.test and not for mx.example.org"},
+		{"over", "relay.test", time.Now().AddDate(20, 0, 0), "fail ended "},
+		{"not begun", "relay.test", time.Now().AddDate(-20, 0, 0), "fail begins "},
+	} {
+		f := certificateFinding("x", pair[0], pair[1], c.host, c.at)
+		if got := string(f.Status) + " " + f.Seen; !strings.HasPrefix(got, c.says) || f.Change == "" {
+			t.Errorf("%s: %s; %s", c.name, got, f.Change)
+		}
+	}
+	if err := os.Remove(pair[1]); err != nil {
+		t.Fatal(err)
+	}
+	if f := certificateFinding("x", pair[0], pair[1], "", time.Now()); f.Status != "fail" {
+		t.Errorf("without its key: %+v", f)
+	}
+}
