@@ -61,27 +61,6 @@ type charged struct {
 	back     bool // given back
 }
 
-// Verdict is the answer to one request. OK false without Down or Never means
-// 450 4.7.1: what follows says which window refused.
-type Verdict struct {
-	OK     bool
-	Limit  string // the limit's name; for logs
-	Per    string // what it counts on, in words: "sender", "client and recipient domain"
-	Key    string // "sender=news@example.org"; for logs
-	Unit   Unit
-	Max    int64 // with raises; less what is reserved for others
-	Window time.Duration
-	// RetryAfter is the wait after which the same request fits, if nobody else
-	// takes the room; rounded up to whole seconds.
-	RetryAfter time.Duration
-	// Never: it can never fit. For bytes that is 552 5.3.4; other units have
-	// this only under a limit of 0, which may be set to stop mail for a while,
-	// and then 450 without a time is the answer.
-	Never bool
-	// StoreDown: the counts cannot be had and the limit says "defer"; 451 4.3.2.
-	StoreDown bool
-}
-
 // Look is one window that the transaction was held against.
 type Look struct {
 	Limit, Key string
@@ -226,34 +205,6 @@ func (a *Account) Body(ctx context.Context, bytes int64) Verdict {
 		a.keepBody(q)
 	}
 	return a.verdict(q, err)
-}
-
-// Report charges a message that is a report or a receipt to the limits with
-// Reports that do not concern its sender; those that do have had it with the
-// recipients. Call it once, after the recipients. i is what Refund gives back
-// as it does a recipient.
-func (a *Account) Report(ctx context.Context) (i int, v Verdict) {
-	a.startBatch()
-	from := len(a.refs)
-	for _, r := range a.rules.of(a.facts.Client) {
-		sender := r.sender(a.facts.Sender)
-		if !r.cfg.Reports || r.concerns(&a.facts, sender) {
-			continue
-		}
-		a.concern = append(a.concern, concern{r, sender, -1})
-		if b := a.budget(len(a.concern)-1, ""); b >= 0 {
-			a.ref(b)
-		}
-	}
-	a.batch.Requests = append(a.batch.Requests, Request{Recipients: 1, Refs: a.refs[from:]})
-	err := a.take(ctx)
-	q := &a.batch.Requests[0]
-	if err == nil && q.OK {
-		a.keep(q)
-	} else {
-		a.rcpts = append(a.rcpts, charged{})
-	}
-	return len(a.rcpts) - 1, a.verdict(q, err)
 }
 
 // counts reports whether the budget has a window of the unit.
@@ -492,41 +443,4 @@ func (a *Account) Looks(looks []Look) []Look {
 		}
 	}
 	return looks
-}
-
-func (a *Account) verdict(q *Request, err error) Verdict {
-	if err != nil {
-		return a.undecided(q)
-	}
-	if q.OK {
-		return Verdict{OK: true}
-	}
-	st := &a.budgets[a.order[q.Budget]]
-	if q.Down {
-		return Verdict{Limit: st.Limit, Per: st.perWords(), Key: string(st.Key), StoreDown: true}
-	}
-	v := st.refusal(&st.Windows[q.Window])
-	v.Max = st.Results[q.Window].Max
-	v.RetryAfter = (q.RetryAfter + time.Second - 1).Truncate(time.Second)
-	v.Never = q.Never
-	return v
-}
-
-// undecided is the verdict when the store failed: the mail passes only if every
-// limit it touches says "admit" or is a shadow.
-func (a *Account) undecided(q *Request) Verdict {
-	for _, ref := range q.Refs {
-		st := &a.budgets[a.order[ref.Budget]]
-		if !st.Shadow && st.OnFailure != FailAdmit {
-			return Verdict{Limit: st.Limit, Per: st.perWords(), Key: string(st.Key), StoreDown: true}
-		}
-	}
-	return Verdict{OK: true}
-}
-
-func (st *account) refusal(w *Window) Verdict {
-	return Verdict{
-		Limit: st.Limit, Per: st.perWords(), Key: string(st.Key),
-		Unit: w.Unit, Max: w.Max, Window: w.Length,
-	}
 }

@@ -1,0 +1,31 @@
+package ratelimit
+
+import "context"
+
+// Report charges a message that is a report or a receipt to the limits with
+// Reports that do not concern its sender; those that do have had it with the
+// recipients. Call it once, after the recipients. i is what Refund gives back
+// as it does a recipient.
+func (a *Account) Report(ctx context.Context) (i int, v Verdict) {
+	a.startBatch()
+	from := len(a.refs)
+	for _, r := range a.rules.of(a.facts.Client) {
+		sender := r.sender(a.facts.Sender)
+		if !r.cfg.Reports || r.concerns(&a.facts, sender) {
+			continue
+		}
+		a.concern = append(a.concern, concern{r, sender, -1})
+		if b := a.budget(len(a.concern)-1, ""); b >= 0 {
+			a.ref(b)
+		}
+	}
+	a.batch.Requests = append(a.batch.Requests, Request{Recipients: 1, Refs: a.refs[from:]})
+	err := a.take(ctx)
+	q := &a.batch.Requests[0]
+	if err == nil && q.OK {
+		a.keep(q)
+	} else {
+		a.rcpts = append(a.rcpts, charged{})
+	}
+	return len(a.rcpts) - 1, a.verdict(q, err)
+}
