@@ -12,39 +12,95 @@ import (
 // Bounds of a reply. RFC 5321 s. 4.5.3.1.5 asks for 512 octets a line; real
 // servers write longer ones.
 const (
-	maxReplyLine  = 1024    // octets with CR LF; the read buffer's size
-	maxReplyLines = 100     // of one reply
-	maxReplyText  = 8 << 10 // octets kept of one reply
+	maxReplyLine   = 1024     // octets kept of a line; the read buffer's size
+	maxReplyText   = 8 << 10  // octets kept of one reply
+	maxReplyOctets = 64 << 10 // octets read of one reply
 )
 
-var errGarbage = errors.New("not an SMTP reply")
+var (
+	errGarbage = errors.New("not an SMTP reply")
+	// errUnasked: a reply that answers nothing that was asked. What the next
+	// replies would answer is not known either, so that the connection is over.
+	errUnasked = errors.New("a reply that nobody asked for")
+)
 
-// replyReader reads replies strictly: three digits, "-" or " ", CR LF, the same
-// code on all lines. What is anything else is an error, not a guess.
+// replyReader reads replies (RFC 5321 s. 4.2). A verdict that is clear counts
+// however untidily it is written: a wrong guess about a 250 behind the message
+// is one more copy with each retry.
+//
+//	250, 250-                     a line without text
+//	250 2.0.0 ok SP SP            blanks at the end are cut
+//	250 5.1.1 ok                  a status of another class is text
+//	550 5.1.1 over 1,024 octets   the text is cut, the code stays
+//	550 octets beyond ASCII       each becomes "?"
+//	250ok, 250 TAB ok, LF alone   taken, the connection is not used again
+//	250-a, 251 b                  one class: the last code; connection as above
+//	450-a, 550 b                  both refuse: the temporary one; as above
+//	250-a, a line without a code  the latter is left out; as above
+//	250-a, 550 b                  no verdict: errGarbage
+//	2500 a, 25 a, 199 a, 600 a    errGarbage
+//	250- without end              errGarbage after 64 KiB
 type replyReader struct {
 	*bufio.Reader
-	multi []byte // text of a reply of several lines
-	last  string // text of the reply before, because many are alike
+	multi  []byte // text of a reply of several lines
+	cut    []byte // the first octets of a line longer than the buffer
+	last   string // text of the reply before, because many are alike
+	octets int    // read of this reply
+	untidy bool   // of this reply it is not certain where it ends
+}
+
+// replyLine is one line of a reply; text is valid until the next read.
+type replyLine struct {
+	code int // 0: the line has none
+	text []byte
+	more bool // another line follows
 }
 
 // read returns the next reply. Its Status is X.0.0 where the server gave none,
 // or one of another class than the code.
 func (r *replyReader) read() (mail.Reply, error) {
-	code, line, more, err := r.line()
+	r.octets, r.untidy = 0, false
+	l, err := r.line()
 	if err != nil {
 		return mail.Reply{}, err
 	}
-	reply := mail.Reply{Code: code}
-	n := statusLen(line, code)
-	status := line[:n]
-	reply.Status = internStatus(status, code)
-	text := bytes.TrimPrefix(line[n:], []byte(" "))
-	if more {
-		text, err = r.rest(code, append(r.multi[:0], text...), append([]byte(nil), status...))
-		r.multi = text
+	if l.code == 0 {
+		return mail.Reply{}, fmt.Errorf("%w: %.40q", errGarbage, l.text)
+	}
+	return r.complete(l)
+}
+
+// verdict is read for the reply to a message, behind which nothing else has
+// been asked: lines that are no reply are left out.
+func (r *replyReader) verdict() (mail.Reply, error) {
+	r.octets, r.untidy = 0, false
+	for r.octets < maxReplyOctets {
+		l, err := r.line()
 		if err != nil {
 			return mail.Reply{}, err
 		}
+		if l.code != 0 {
+			return r.complete(l)
+		}
+		r.untidy = true
+	}
+	return mail.Reply{}, errGarbage
+}
+
+// complete returns the reply that begins with l.
+func (r *replyReader) complete(l replyLine) (mail.Reply, error) {
+	n := statusLen(l.text, l.code)
+	reply := mail.Reply{Code: l.code, Status: internStatus(l.text[:n], l.code)}
+	text := bytes.TrimPrefix(l.text[n:], []byte(" "))
+	if l.more {
+		code, all, err := r.rest(l.code, append(r.multi[:0], text...), append([]byte(nil), l.text[:n]...))
+		if r.multi = all; err != nil {
+			return mail.Reply{}, err
+		}
+		if code/100 != l.code/100 {
+			reply.Status = internStatus(nil, code)
+		}
+		reply.Code, text = code, all
 	}
 	if string(text) != r.last {
 		r.last = string(text)
@@ -54,63 +110,109 @@ func (r *replyReader) read() (mail.Reply, error) {
 }
 
 // rest appends the further lines to text, each without the status it repeats.
-func (r *replyReader) rest(code int, text, status []byte) ([]byte, error) {
-	for n := 1; ; n++ {
-		if n == maxReplyLines {
-			return text, fmt.Errorf("%w: more than %d lines", errGarbage, maxReplyLines)
+func (r *replyReader) rest(code int, text, status []byte) (int, []byte, error) {
+	for {
+		if r.octets > maxReplyOctets {
+			return code, text, fmt.Errorf("%w: no end within %d octets", errGarbage, maxReplyOctets)
 		}
-		again, line, more, err := r.line()
+		l, err := r.line()
 		if err != nil {
-			return text, err
+			return code, text, err
 		}
-		if again != code {
-			return text, fmt.Errorf("%w: code %d follows %d in one reply", errGarbage, again, code)
+		if l.code == 0 {
+			r.untidy = true
+			continue
 		}
-		if len(status) > 0 && bytes.HasPrefix(line, status) {
-			line = bytes.TrimPrefix(line[len(status):], []byte(" "))
+		if l.code != code {
+			if code, err = oneCode(code, l.code); err != nil {
+				return code, text, err
+			}
+			r.untidy = true
 		}
-		if len(text)+len(line) < maxReplyText {
-			text = append(append(text, '\n'), line...)
+		if len(status) > 0 && bytes.HasPrefix(l.text, status) {
+			l.text = bytes.TrimPrefix(l.text[len(status):], []byte(" "))
 		}
-		if !more {
-			return text, nil
+		if len(text)+len(l.text) < maxReplyText {
+			text = append(append(text, '\n'), l.text...)
+		}
+		if !l.more {
+			return code, text, nil
 		}
 	}
 }
 
-// line reads one line; the text is valid until the next read.
-func (r *replyReader) line() (code int, text []byte, more bool, err error) {
+// oneCode is the code of a reply whose lines have two.
+func oneCode(a, b int) (int, error) {
+	switch {
+	case a/100 == b/100:
+		return b, nil
+	case a >= 400 && b >= 400:
+		return min(a, b), nil
+	}
+	return a, fmt.Errorf("%w: code %d follows %d in one reply", errGarbage, b, a)
+}
+
+// line reads one line. Of one that is too long it keeps the beginning; should
+// that not end at all, it is the last line of the connection.
+func (r *replyReader) line() (replyLine, error) {
 	b, err := r.ReadSlice('\n')
+	r.octets += len(b)
 	if errors.Is(err, bufio.ErrBufferFull) {
-		return 0, nil, false, fmt.Errorf("%w: a line over %d octets", errGarbage, maxReplyLine)
+		b = append(r.cut[:0], b...)
+		r.cut, err = b, r.skipLine()
+	} else if err == nil && !bytes.HasSuffix(b, []byte("\r\n")) {
+		r.untidy = true
 	}
 	if err != nil {
-		return 0, nil, false, err
+		return replyLine{}, err
 	}
-	b, ok := bytes.CutSuffix(b, []byte("\r\n"))
-	if !ok || len(b) < 3 || len(b) > 3 && b[3] != ' ' && b[3] != '-' {
-		return 0, nil, false, fmt.Errorf("%w: %.40q", errGarbage, b)
-	}
-	for _, c := range b[:3] {
-		if c < '0' || c > '9' {
-			return 0, nil, false, fmt.Errorf("%w: %.40q", errGarbage, b)
+	return r.parse(bytes.TrimRight(b, " \t\r\n")), nil
+}
+
+// skipLine reads the rest of a line.
+func (r *replyReader) skipLine() error {
+	for r.octets <= maxReplyOctets {
+		b, err := r.ReadSlice('\n')
+		r.octets += len(b)
+		if !errors.Is(err, bufio.ErrBufferFull) {
+			return err
 		}
-		code = code*10 + int(c-'0')
 	}
-	if code < 200 || code > 599 {
-		return 0, nil, false, fmt.Errorf("%w: code %d", errGarbage, code)
-	}
-	if len(b) == 3 {
-		return code, nil, false, nil
-	}
-	text = b[4:]
-	for i, c := range text {
+	r.untidy = true
+	return nil
+}
+
+// parse takes a line without its end apart.
+func (r *replyReader) parse(b []byte) replyLine {
+	for i, c := range b {
 		// Who gets this text may not take more than ASCII.
-		if c < ' ' || c >= 0x7f {
-			text[i] = '?'
+		if c < ' ' && c != '\t' || c >= 0x7f {
+			b[i] = '?'
 		}
 	}
-	return code, text, b[3] == '-', nil
+	end := digits(b, 0)
+	if end != 3 || b[0] < '2' || b[0] > '5' || len(b) > 3 && b[3] >= '0' && b[3] <= '9' {
+		return replyLine{text: b}
+	}
+	l := replyLine{code: 100*int(b[0]-'0') + 10*int(b[1]-'0') + int(b[2]-'0'), text: b[3:]}
+	if len(b) == 3 {
+		return l
+	}
+	switch b[3] {
+	case ' ':
+		l.text = b[4:]
+	case '-':
+		l.text, l.more = b[4:], true
+	default:
+		r.untidy = true
+		l.text = bytes.TrimLeft(b[3:], "\t")
+	}
+	for i, c := range l.text {
+		if c == '\t' {
+			l.text[i] = '?'
+		}
+	}
+	return l
 }
 
 // statusLen is the length of the enhanced status code that line begins with
