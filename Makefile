@@ -16,7 +16,10 @@ STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.7.0
 # In a clone of another owner git tells no version, and the build would fail.
 export GOFLAGS := $(GOFLAGS) -buildvcs=false
 
-.PHONY: build test race fuzz bench bench-outlier bench-readers lint check packages
+# An upstream that adds, drops and splits replies at random, against the true verdict on each message.
+SOAKTIME = 10m
+
+.PHONY: build test race fuzz soak bench bench-outlier bench-readers lint check packages
 
 build:
 	go build -trimpath -ldflags "-X main.version=$(VERSION)" -o bin/relay ./cmd/relay
@@ -39,6 +42,9 @@ fuzz:
 			echo "$$p $$f"; go test $$p -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 5s || exit 1; \
 		done; \
 	done
+
+soak:
+	go test ./upstream -run '^TestSoak$$' -count=1 -v -timeout 2h -soak $(SOAKTIME)
 
 bench:
 	go run ./bench

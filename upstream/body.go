@@ -85,8 +85,12 @@ func (w *bodyWriter) gather(p []byte) {
 }
 
 // flush writes all in one write.
-func (w *bodyWriter) flush() (err error) {
-	if err := w.c.arm(w.ctx, w.c.h.cfg.DataTimeout, writes); err != nil {
+func (w *bodyWriter) flush() (err error) { return w.write(false) }
+
+// write is flush; with last, what is written completes the message. Nothing is
+// due from the host before that: what it has said nevertheless is not its verdict.
+func (w *bodyWriter) write(last bool) (err error) {
+	if err := w.begin(last); err != nil {
 		return err
 	}
 	if len(w.all) == 1 {
@@ -100,9 +104,16 @@ func (w *bodyWriter) flush() (err error) {
 	return err
 }
 
-func (w *bodyWriter) finish() error {
-	w.last = true
-	return w.flush()
+// begin comes before each write.
+func (w *bodyWriter) begin(last bool) error {
+	if err := w.c.arm(w.ctx, w.c.h.cfg.DataTimeout, writes); err != nil {
+		return err
+	}
+	if err := w.c.unread(); err != nil {
+		return err
+	}
+	w.last = last
+	return nil
 }
 
 // stuffed writes the content as DATA wants it (RFC 5321 s. 4.5.2).
@@ -120,7 +131,7 @@ func (w *bodyWriter) stuffed(body *Content) error {
 			w.gather([]byte("\r\n"))
 		}
 		w.gather([]byte(".\r\n"))
-		return w.finish()
+		return w.write(true)
 	})
 }
 
@@ -160,21 +171,27 @@ func (w *bodyWriter) done(kept bool) error {
 	return w.flush()
 }
 
-// chunk writes the content as one BDAT LAST (RFC 3030 s. 2).
-func (w *bodyWriter) chunk(body *Content, size int64) error {
+// chunk writes the content as one BDAT LAST (RFC 3030 s. 2), and next behind it.
+func (w *bodyWriter) chunk(body *Content, next string) error {
 	w.gather([]byte("BDAT "))
-	w.arena = strconv.AppendInt(w.arena, size, 10)
+	w.arena = strconv.AppendInt(w.arena, body.total(), 10)
 	w.gather([]byte(" LAST\r\n"))
 	tcp, ok := w.c.net.(*net.TCPConn)
-	if ok && body.File != nil && body.FileSize > 0 {
-		return w.sendFile(tcp, body)
+	if ok && body.File != nil && body.FileSize > body.fileAt {
+		if err := w.sendFile(tcp, body); err != nil {
+			return err
+		}
+		// Should the host have hung up, its verdict is there to be read.
+		w.c.net.Write([]byte(next))
+		return nil
 	}
 	return body.pieces(func(p []byte, kept, last bool) error {
 		if err := w.add(p); err != nil {
 			return err
 		}
 		if last {
-			return w.finish()
+			w.gather([]byte(next))
+			return w.write(true)
 		}
 		return w.done(kept)
 	})
@@ -189,10 +206,10 @@ func (w *bodyWriter) sendFile(tcp *net.TCPConn, body *Content) error {
 	if err := w.flush(); err != nil {
 		return err
 	}
-	if _, err := body.File.Seek(0, io.SeekStart); err != nil {
+	if _, err := body.File.Seek(body.fileAt, io.SeekStart); err != nil {
 		return fmt.Errorf("%w: %w", errContent, err)
 	}
-	for left := body.FileSize; left > 0; {
+	for left := body.FileSize - body.fileAt; left > 0; {
 		n, err := w.copy(tcp, body.File, min(left, groupSize), left <= groupSize)
 		if err != nil {
 			return err
@@ -203,10 +220,9 @@ func (w *bodyWriter) sendFile(tcp *net.TCPConn, body *Content) error {
 }
 
 func (w *bodyWriter) copy(tcp *net.TCPConn, f *os.File, n int64, last bool) (int64, error) {
-	if err := w.c.arm(w.ctx, w.c.h.cfg.DataTimeout, writes); err != nil {
+	if err := w.begin(last); err != nil {
 		return 0, err
 	}
-	w.last = last
 	got, err := tcp.ReadFrom(&io.LimitedReader{R: f, N: n})
 	if err == nil && got < n {
 		w.last = false

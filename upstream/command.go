@@ -26,7 +26,7 @@ func (c *conn) unfit(env *mail.Envelope) *mail.Reply {
 	switch {
 	case env.RequireTLS && !(c.verified && c.caps.requireTLS):
 		return &replyRequireTLS
-	case env.Body == mail.BodyBinary && !(c.caps.chunking && c.caps.binary):
+	case env.Body == mail.BodyBinary && !(c.takesBDAT() && c.caps.binary):
 		return &replyNeedsBin
 	case !mail.ASCII(env.From.Local) && !c.utf8(env):
 		return &replyUTF8From

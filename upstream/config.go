@@ -107,7 +107,7 @@ func (c *Config) SetDefaults() {
 		TLS: EncryptVerified, MaxConnections: 50, MessagesPerConnection: 1000,
 		IdleTimeout: 30 * time.Second, MaxLifetime: 10 * time.Minute, ConnectTimeout: 20 * time.Second,
 		CommandTimeout: time.Minute, DataTimeout: time.Minute, FinalTimeout: 5 * time.Minute,
-		WaitTimeout: 10 * time.Second, RetryAfter: 30 * time.Second, Pipelining: true, Chunking: true,
+		WaitTimeout: 10 * time.Second, RetryAfter: 30 * time.Second, Pipelining: true,
 	}
 }
 

@@ -4,7 +4,7 @@ import (
 	"bufio"
 	"context"
 	"errors"
-	"fmt"
+	"io"
 	"net"
 	"net/netip"
 	"time"
@@ -17,11 +17,13 @@ type conn struct {
 	h     *host
 	route route
 	raw   net.Conn // TCP
-	net   net.Conn // raw, or TLS on it
+	net   net.Conn // raw, or TLS on sock
+	sock  *sock    // reads raw
 	r     replyReader
 	out   []byte // the command group that is being put together
 
 	caps     caps
+	offer    string // the lines of the reply to EHLO behind the first
 	tls      string // version, "" in plain text
 	verified bool   // the certificate was
 	source   netip.Addr
@@ -32,10 +34,11 @@ type conn struct {
 	writeBy  time.Time
 	granted  time.Duration // to a command and the first octets of its reply together; 0: they have come
 	off      func() bool   // ends the watch of a context; nil: there is none
-	probe    probe         // tells what the host does while c is idle
 	heard    time.Time     // when MAIL was last answered
 	messages int           // handed over
 	pooled   bool          // it has been idle in the pool before this use
+	chunks   bool          // BDAT has been carried out on c
+	leave    bool          // no other transaction after this one
 	broken   bool          // never to be used again
 	reset    resetState
 }
@@ -50,10 +53,15 @@ const (
 )
 
 func newConn(h *host, rt route, c net.Conn, source netip.Addr) *conn {
-	return &conn{
-		h: h, route: rt, raw: c, net: c, source: source, born: time.Now(), probe: newProbe(c),
-		r: replyReader{Reader: bufio.NewReaderSize(c, maxReplyLine)},
+	n := &conn{h: h, route: rt, raw: c, net: c, source: source, born: time.Now()}
+	reader := io.Reader(c)
+	if tcp, ok := c.(*net.TCPConn); ok {
+		if n.sock = newSock(tcp); n.sock != nil {
+			reader = n.sock
+		}
 	}
+	n.r.Reader = bufio.NewReaderSize(reader, maxReplyLine)
+	return n
 }
 
 var past = time.Unix(1, 0)
@@ -110,12 +118,13 @@ func serves(set, at time.Time, late time.Duration) bool {
 	return !set.Before(at) && set.Sub(at) <= late
 }
 
-// flush writes the command group in one write.
+// flush writes the command group in one write. What the host has said before
+// that cannot answer it, and would be taken for the answer.
 func (c *conn) flush(ctx context.Context, d time.Duration) error {
-	if c.r.Buffered() > 0 {
-		return fmt.Errorf("%w: a reply that nobody asked for", errGarbage)
-	}
 	if err := c.arm(ctx, d, reads|writes); err != nil {
+		return err
+	}
+	if err := c.silent(c.out); err != nil {
 		return err
 	}
 	c.granted = d
@@ -126,13 +135,24 @@ func (c *conn) flush(ctx context.Context, d time.Duration) error {
 
 // reply reads one reply within d, which begins with the command if that had d too.
 func (c *conn) reply(ctx context.Context, d time.Duration) (mail.Reply, error) {
+	return c.replyBy(ctx, d, c.r.read)
+}
+
+// verdict reads the reply to a message within d.
+func (c *conn) verdict(ctx context.Context, d time.Duration) (mail.Reply, error) {
+	return c.replyBy(ctx, d, c.r.verdict)
+}
+
+func (c *conn) replyBy(ctx context.Context, d time.Duration, read func() (mail.Reply, error)) (mail.Reply, error) {
 	if c.r.Buffered() == 0 && c.granted != d {
 		if err := c.arm(ctx, d, reads); err != nil {
 			return mail.Reply{}, err
 		}
 	}
 	c.granted = 0
-	return c.r.read()
+	r, err := read()
+	c.leave = c.leave || c.r.untidy
+	return r, err
 }
 
 // do is one command and its reply.
@@ -146,16 +166,14 @@ func (c *conn) do(ctx context.Context, d time.Duration, line string) (mail.Reply
 
 // usable reports whether c may carry one more transaction.
 func (c *conn) usable(cfg *Config, now time.Time) bool {
-	return !c.broken && c.r.Buffered() == 0 && c.messages < cfg.MessagesPerConnection && now.Sub(c.born) < cfg.MaxLifetime
+	return !c.broken && !c.leave && c.messages < cfg.MessagesPerConnection && now.Sub(c.born) < cfg.MaxLifetime
 }
 
 // fresh reports whether an idle c is still good, without a round trip. In the
-// first moments it is not even looked at: should the host have closed it, the
-// first command finds out, and is repeated on a new connection.
+// first moments it is not even looked at: that is done before MAIL is written.
 func (c *conn) fresh(cfg *Config, now time.Time) bool {
 	idle := now.Sub(c.idle)
-	return idle < cfg.IdleTimeout && now.Sub(c.born) < cfg.MaxLifetime &&
-		(idle < justUsed || c.probe.quiet(c.reset == resetSent))
+	return idle < cfg.IdleTimeout && now.Sub(c.born) < cfg.MaxLifetime && (idle < justUsed || c.alive())
 }
 
 const justUsed = 50 * time.Millisecond
@@ -164,7 +182,9 @@ const justUsed = 50 * time.Millisecond
 func (c *conn) quit() {
 	if !c.broken {
 		c.raw.SetDeadline(time.Now().Add(time.Second))
-		c.net.Write([]byte("QUIT\r\n"))
+		if c.reset == resetSent || c.silent([]byte("QUIT")) == nil {
+			c.net.Write([]byte("QUIT\r\n"))
+		}
 	}
 	c.raw.Close()
 }

@@ -18,6 +18,7 @@ type Content struct {
 	File     *os.File
 	FileSize int64
 	Size     int64 // of all; 0: to be added up
+	fileAt   int64 // octets of File that have left already
 }
 
 func (b *Content) total() int64 {
@@ -26,9 +27,30 @@ func (b *Content) total() int64 {
 		n += int64(len(c))
 	}
 	if b.File != nil {
-		n += b.FileSize
+		n += b.FileSize - b.fileAt
 	}
 	return n
+}
+
+// cutFirst returns the first octet and what follows it; b is not empty.
+func (b *Content) cutFirst() (first byte, rest Content, err error) {
+	rest = *b
+	if len(b.Prefix) > 0 {
+		rest.Prefix = b.Prefix[1:]
+		return b.Prefix[0], rest, nil
+	}
+	for i, c := range b.Chunks {
+		if len(c) > 0 {
+			rest.Prefix, rest.Chunks = c[1:], b.Chunks[i+1:]
+			return c[0], rest, nil
+		}
+	}
+	var one [1]byte
+	if _, err := b.File.ReadAt(one[:], 0); err != nil {
+		return 0, rest, fmt.Errorf("%w: %w", errContent, err)
+	}
+	rest.fileAt = 1
+	return one[0], rest, nil
 }
 
 // errContent is a fault of the content, not of the connection.
@@ -42,30 +64,30 @@ var blocks = sync.Pool{New: func() any { return new([blockSize]byte) }}
 // pieces calls f for the octets in order; last marks the last call. A piece that
 // came from the file is valid until f returns. There is at least one call.
 func (b *Content) pieces(f func(p []byte, kept, last bool) error) error {
-	rest := int64(0)
+	from, end := int64(0), int64(0)
 	if b.File != nil {
-		rest = b.FileSize
+		from, end = b.fileAt, b.FileSize
 	}
-	if err := f(b.Prefix, true, len(b.Chunks) == 0 && rest == 0); err != nil {
+	if err := f(b.Prefix, true, len(b.Chunks) == 0 && from == end); err != nil {
 		return err
 	}
 	for i, c := range b.Chunks {
-		if err := f(c, true, i == len(b.Chunks)-1 && rest == 0); err != nil {
+		if err := f(c, true, i == len(b.Chunks)-1 && from == end); err != nil {
 			return err
 		}
 	}
-	if rest == 0 {
+	if from == end {
 		return nil
 	}
 	block := blocks.Get().(*[blockSize]byte)
 	defer blocks.Put(block)
-	for at := int64(0); at < rest; {
-		p := block[:min(blockSize, rest-at)]
+	for at := from; at < end; {
+		p := block[:min(blockSize, end-at)]
 		if n, err := b.File.ReadAt(p, at); n < len(p) {
 			return fmt.Errorf("%w: %w", errContent, err)
 		}
 		at += int64(len(p))
-		if err := f(p, false, at == rest); err != nil {
+		if err := f(p, false, at == end); err != nil {
 			return err
 		}
 	}

@@ -163,10 +163,7 @@ func expect(what string, code int, r mail.Reply, err error) error {
 
 // hello sends EHLO; HELO is for hosts of which nothing more is asked.
 func (c *conn) hello(ctx context.Context, plain bool) error {
-	name := c.route.ehlo
-	if name == "" {
-		name = addressLiteral(c.source)
-	}
+	name := c.ehloName()
 	if !clean(name) {
 		return fmt.Errorf("EHLO name %q holds a control character or space", name)
 	}
@@ -180,8 +177,15 @@ func (c *conn) hello(ctx context.Context, plain bool) error {
 	}
 	c.caps = parseCaps(r.Text)
 	c.caps.pipelining = c.caps.pipelining && c.h.cfg.Pipelining
-	c.caps.chunking = c.caps.chunking && c.h.cfg.Chunking
+	_, c.offer, _ = strings.Cut(r.Text, "\n")
 	return nil
+}
+
+func (c *conn) ehloName() string {
+	if c.route.ehlo == "" {
+		return addressLiteral(c.source)
+	}
+	return c.route.ehlo
 }
 
 // addressLiteral is the address literal that stands in for a name (RFC 5321 s. 4.1.4).
@@ -232,7 +236,11 @@ func (c *conn) encrypt(ctx context.Context, plain bool) error {
 }
 
 func (c *conn) handshake(ctx context.Context) error {
-	tc := tls.Client(c.raw, c.h.tls)
+	var under net.Conn = c.raw
+	if c.sock != nil {
+		under = c.sock
+	}
+	tc := tls.Client(under, c.h.tls)
 	if err := c.arm(ctx, c.h.cfg.ConnectTimeout, reads|writes); err != nil {
 		return err
 	}

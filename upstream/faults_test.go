@@ -25,7 +25,7 @@ var modes = map[string][]string{
 // one without: nothing is lost, nothing comes twice, nothing sticks.
 func TestEveryFaultAtEveryStage(t *testing.T) {
 	overlong := "250 " + strings.Repeat("x", 2000) + "\r\n"
-	endless := strings.Repeat("250-x\r\n", 200)
+	endless := strings.Repeat("250-x\r\n", maxReplyOctets/7+1)
 	type fault = smtptest.Fault
 	for _, tc := range []struct {
 		name  string
@@ -50,14 +50,14 @@ func TestEveryFaultAtEveryStage(t *testing.T) {
 		{"MAIL temporary", fault{Stage: smtptest.Mail, Reply: "450 4.7.1 later"}, "450 450", 0, ""},
 		{"MAIL permanent", fault{Stage: smtptest.Mail, Reply: "550-5.7.1 not\n550 5.7.1 you"}, "550 550", 0, ""},
 		{"MAIL 421", fault{Stage: smtptest.Mail, Reply: "421 4.7.0 closing"}, "421 421", 0, ""},
-		{"MAIL 354", fault{Stage: smtptest.Mail, Reply: "354 go"}, "", 0, ""},
+		{"MAIL 354", fault{Stage: smtptest.Mail, Reply: "354 go"}, "250 250 final 250", 1, ""}, // on another connection
 		{"MAIL dropped", fault{Stage: smtptest.Mail, Drop: smtptest.DropBefore}, "", 0, ""},
 		{"MAIL cut off", fault{Stage: smtptest.Mail, Drop: smtptest.DropMid}, "", 0, ""},
 		{"MAIL dropped after its reply", fault{Stage: smtptest.Mail, Drop: smtptest.DropAfter}, "", 0, ""},
-		{"MAIL overlong", fault{Stage: smtptest.Mail, Raw: overlong}, "", 0, ""},
+		{"MAIL overlong", fault{Stage: smtptest.Mail, Raw: overlong}, "250 250 final 250", 1, ""},
 		{"MAIL without end", fault{Stage: smtptest.Mail, Raw: endless}, "", 0, ""},
 		{"MAIL with two codes", fault{Stage: smtptest.Mail, Raw: "250-a\r\n550 b\r\n"}, "", 0, ""},
-		{"MAIL with a bare LF", fault{Stage: smtptest.Mail, Raw: "250 a\n"}, "", 0, ""},
+		{"MAIL with a bare LF", fault{Stage: smtptest.Mail, Raw: "250 a\n"}, "250 250 final 250", 1, ""},
 		{"MAIL with a code of two digits", fault{Stage: smtptest.Mail, Raw: "25 a\r\n"}, "", 0, ""},
 		{"MAIL with code 199", fault{Stage: smtptest.Mail, Raw: "199 a\r\n"}, "", 0, ""},
 		{"MAIL code alone", fault{Stage: smtptest.Mail, Raw: "250\r\n"}, "250 250 final 250", 1, ""},
@@ -74,7 +74,9 @@ func TestEveryFaultAtEveryStage(t *testing.T) {
 		{"DATA temporary", fault{Stage: smtptest.Data, Reply: "451 4.3.0 no"}, "250 250 final 451", 0, "data"},
 		{"DATA permanent", fault{Stage: smtptest.Data, Reply: "554 5.7.1 no"}, "250 250 final 554", 0, "data"},
 		{"DATA 421", fault{Stage: smtptest.Data, Reply: "421 4.7.1 no"}, "250 250 final 421", 0, "data"},
-		{"DATA 250", fault{Stage: smtptest.Data, Raw: "250 ok\r\n"}, "250 250", 0, "data"},
+		{"DATA 250", fault{Stage: smtptest.Data, Raw: "250 ok\r\n"}, "250 250 final 250", 1, "data"}, // on another connection
+		{"DATA not known", fault{Stage: smtptest.Data, Reply: "502 5.5.1 what?"}, "250 250", 0, "data"},
+		{"354 and one reply more", fault{Stage: smtptest.Data, Raw: "354 go\r\n250 ok\r\n"}, "250 250 final 250", 1, "data"},
 		{"DATA dropped", fault{Stage: smtptest.Data, Drop: smtptest.DropBefore}, "250 250", 0, "data"},
 		{"DATA cut off", fault{Stage: smtptest.Data, Drop: smtptest.DropMid}, "250 250", 0, "data"},
 		{"DATA octet by octet", fault{Stage: smtptest.Data, Split: 1}, "250 250 final 250", 1, "data"},
@@ -83,23 +85,30 @@ func TestEveryFaultAtEveryStage(t *testing.T) {
 		{"final reply permanent", fault{Stage: smtptest.Dot, Reply: "550-5.7.1 spam\n550 5.7.1 it is"}, "250 250 final 550", 0, ""},
 		{"final reply 421", fault{Stage: smtptest.Dot, Reply: "421 4.3.0 no"}, "250 250 final 421", 0, ""},
 		{"final reply octet by octet", fault{Stage: smtptest.Dot, Split: 1}, "250 250 final 250", 1, ""},
-		{"dropped after the final reply", fault{Stage: smtptest.Dot, Drop: smtptest.DropAfter}, "250 250 final 250", 1, ""},
+		{"dropped after the final reply", fault{Stage: smtptest.Dot, Drop: smtptest.DropAfter}, "250 250 final 250", 1, "data"},
+		{"dropped before the reply behind BDAT", fault{Stage: smtptest.Dot, Drop: smtptest.DropAfter}, "250 250 unknown", 1, "bdat"},
 		{"dropped before the final reply", fault{Stage: smtptest.Dot, Drop: smtptest.DropBefore}, "250 250 unknown", 1, ""},
 		{"dropped in the final reply", fault{Stage: smtptest.Dot, Drop: smtptest.DropMid}, "250 250 unknown", 1, ""},
 		{"reset before the final reply", fault{Stage: smtptest.Dot, Drop: smtptest.DropBefore, RST: true}, "250 250 unknown", 1, ""},
 		{"final reply that is none", fault{Stage: smtptest.Dot, Raw: "okay\r\n"}, "250 250 unknown", 1, ""},
 		{"final reply 354", fault{Stage: smtptest.Dot, Reply: "354 more", Raw: "354 more\r\n"}, "250 250 unknown", 0, ""},
-		{"more than one final reply", fault{Stage: smtptest.Dot, Raw: "250 2.0.0 a\r\n250 2.0.0 b\r\n"}, "250 250 final 250", 1, ""},
+		{"more than one final reply", fault{Stage: smtptest.Dot, Raw: "250 2.0.0 a\r\n250 2.0.0 b\r\n"}, "250 250 final 250", 1, "data"},
+		{"more than one reply to BDAT", fault{Stage: smtptest.Dot, Raw: "250 2.0.0 a\r\n250 2.0.0 b\r\n"}, "250 250 unknown", 1, "bdat"},
+		{"final reply behind a line that is none", fault{Stage: smtptest.Dot, Raw: "debug: x\r\n250 2.0.0 a\r\n"}, "250 250 final 250", 1, ""},
 	} {
 		for mode, offer := range modes {
-			if tc.only == "data" && mode == "chunking" {
+			if tc.only == "data" && mode == "chunking" || tc.only == "bdat" && mode != "chunking" {
 				continue
 			}
 			t.Run(tc.name+"/"+mode, func(t *testing.T) {
 				t.Parallel()
 				f := tc.fault
 				f.Times = 1
-				u, s := start(t, smtptest.Options{Offer: offer, Faults: []fault{f}}, nil)
+				u, s := start(t, smtptest.Options{Offer: offer, Faults: []fault{f}}, func(c *Config) {
+					if f.Raw == "okay\r\n" { // waits for a reply
+						c.FinalTimeout = short
+					}
+				})
 				r := deliver(t, u, "b@b.example", "c@b.example")
 				got := r.codes()
 				if errors.Is(r.err, ErrUnknownOutcome) {
@@ -141,7 +150,7 @@ func TestStallEndsInAFault(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			gate := smtptest.NewGate()
-			u, s := start(t, smtptest.Options{Faults: []smtptest.Fault{{Stage: tc.stage, Gate: gate}}}, tc.set)
+			u, s := start(t, smtptest.Options{Offer: modes["pipelined"], Faults: []smtptest.Fault{{Stage: tc.stage, Gate: gate}}}, tc.set)
 			body := Content{Chunks: [][]byte{[]byte(plainText)}}
 			if tc.stage == smtptest.Body {
 				body = big
@@ -270,9 +279,11 @@ func refuseHalfWay(ln net.Listener, offer []string) {
 		c.Read(b)
 		say("250 ok\r\n")
 	}
+	c.Read(b) // DATA, or BDAT with the first octet
 	if len(offer) < 2 || offer[1] != "CHUNKING" {
-		c.Read(b)
 		say("354 go\r\n")
+	} else {
+		say("250 ok\r\n")
 	}
 	c.Read(b)
 	say("552 5.3.4 too big\r\n")
@@ -291,6 +302,9 @@ func TestKeptConnectionIsReplacedOnce(t *testing.T) {
 		"421 and no connection": {Stage: smtptest.Dot, Raw: "250 2.0.0 ok\r\n421 4.4.2 timeout\r\n", Drop: smtptest.DropAfter},
 	} {
 		for mode, offer := range modes {
+			if f.Raw != "" && mode == "chunking" {
+				continue // EHLO behind BDAT has no reply then: the outcome is unknown
+			}
 			t.Run(name+"/"+mode, func(t *testing.T) {
 				t.Parallel()
 				f := f

@@ -23,7 +23,7 @@ const short = 250 * time.Millisecond
 func testConfig(hosts ...string) Config {
 	var c Config
 	c.SetDefaults()
-	c.Hosts, c.TLS = hosts, EncryptOff
+	c.Hosts, c.TLS, c.Chunking = hosts, EncryptOff, true
 	c.ConnectTimeout, c.CommandTimeout, c.DataTimeout, c.FinalTimeout, c.WaitTimeout = long, long, long, long, long
 	return c
 }

@@ -30,6 +30,7 @@ type host struct {
 	empty    chan struct{}
 
 	failed      time.Time // the last failure; zero: none since the last success
+	noBDAT      bdatRefusal
 	lockedUntil time.Time
 	lockedBy    error
 

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"syscall"
 	"time"
 
 	"postern/mail"
@@ -32,16 +34,31 @@ func (t *Transaction) Send(ctx context.Context, body Content) (mail.Reply, error
 	}
 	t.size = size
 	if t.parked {
-		if err := t.reopen(ctx); err != nil {
+		if err := t.reopen(ctx, false); err != nil {
 			return mail.Reply{}, err
 		}
 	}
-	r, err := t.refuseContent(&body)
-	if err != nil || r != nil {
-		return deref(r), t.faultIf(ctx, "content", err)
+	r, err := t.transfer(ctx, &body)
+	if errors.Is(err, errAnew) {
+		t.dropConn()
+		if err := t.reopen(ctx, true); err != nil {
+			return mail.Reply{}, err
+		}
+		r, err = t.transfer(ctx, &body)
 	}
-	return t.transfer(ctx, &body)
+	if errors.Is(err, errAnew) {
+		err = t.faultIf(ctx, "content", err)
+	}
+	t.give()
+	if err != nil {
+		return mail.Reply{}, err
+	}
+	return r, nil
 }
+
+// errAnew: nothing of the message has left that the host could take for a
+// message or a command, so that all may be tried on another connection.
+var errAnew = errors.New("nothing of the message was sent")
 
 func deref(r *mail.Reply) mail.Reply {
 	if r == nil {
@@ -74,28 +91,92 @@ func (t *Transaction) refuseContent(body *Content) (*mail.Reply, error) {
 // transfer is DATA or BDAT with all that follows.
 func (t *Transaction) transfer(ctx context.Context, body *Content) (mail.Reply, error) {
 	c := t.c
-	c.watch(ctx)
-	defer t.give()
-	if !c.caps.chunking {
-		r, err := c.do(ctx, c.h.cfg.CommandTimeout, "DATA")
-		if err == nil && r.Positive() && r.Code != 354 {
-			err = fmt.Errorf("%w: %d does not answer DATA", errGarbage, r.Code)
-		}
-		if err != nil {
-			return mail.Reply{}, t.faultIf(ctx, "DATA", err)
-		}
-		if r.Code != 354 {
-			c.broken = r.Code == 421
-			return r, nil // the transaction is still open: reset is due
-		}
+	if r, err := t.refuseContent(body); err != nil || r != nil {
+		return deref(r), t.faultIf(ctx, "content", err)
 	}
-	complete, err := t.write(ctx, body)
+	c.watch(ctx)
+	defer c.unwatch()
+	if c.takesBDAT() {
+		return t.chunks(ctx, body)
+	}
+	return t.data(ctx, body)
+}
+
+// data sends the message by DATA.
+func (t *Transaction) data(ctx context.Context, body *Content) (mail.Reply, error) {
+	c := t.c
+	r, err := c.do(ctx, c.h.cfg.CommandTimeout, "DATA")
+	switch {
+	case errors.Is(err, errUnasked):
+		return r, fmt.Errorf("%w: %w", errAnew, err)
+	case err != nil:
+		return r, t.faultIf(ctx, "DATA", err)
+	case r.Code == 354:
+		if err := c.silent([]byte("DATA")); err != nil {
+			return r, fmt.Errorf("%w: %w", errAnew, err)
+		}
+	case r.Positive() || foreign(r.Code):
+		return r, fmt.Errorf("%w: %w", errAnew, c.unasked("in the place of the reply to DATA"))
+	default:
+		return t.refusedBefore(ctx, "DATA", r)
+	}
+	complete, err := t.write(ctx, body, (*bodyWriter).stuffed)
 	if err != nil {
 		return t.early(ctx, complete, err)
 	}
-	r, err := c.reply(ctx, c.h.cfg.FinalTimeout)
-	if err == nil && r.Code >= 300 && r.Code < 400 {
-		err = fmt.Errorf("%w: %d is no final reply", errGarbage, r.Code)
+	return t.final(ctx, false)
+}
+
+// refusedBefore returns r, by which the host refused before it had the message.
+// The connection ends. Should replies have been out of step, r is the one to a
+// RCPT, say: a refusal for good counts only when QUIT has its own reply, 221.
+func (t *Transaction) refusedBefore(ctx context.Context, what string, r mail.Reply) (mail.Reply, error) {
+	c := t.c
+	c.leave = true
+	if notTheCommand(r.Code) {
+		return mail.Reply{}, t.faultIf(ctx, what, fmt.Errorf("host replied %q, which is no verdict on the message", r.String()))
+	}
+	if !r.Permanent() {
+		c.broken = r.Code == 421
+		return r, nil
+	}
+	bye, err := c.do(ctx, c.h.cfg.CommandTimeout, "QUIT")
+	c.broken = true
+	if err == nil && bye.Code == 221 {
+		return r, nil
+	}
+	if err == nil && bye.Code != 421 {
+		err = c.unasked("in the place of the reply to QUIT")
+	}
+	if err == nil {
+		err = errLeaving
+	}
+	return mail.Reply{}, t.faultIf(ctx, what, err)
+}
+
+// hungUp reports whether err says that the host ended the connection and that
+// all it had said before was read.
+func hungUp(err error) bool {
+	return errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
+}
+
+// notTheCommand reports whether a reply to DATA or BDAT says that the host does
+// not know the command, or not now. It is no verdict on the message, for RCPT has
+// been taken.
+func notTheCommand(code int) bool { return code >= 500 && code <= 504 }
+
+// final reads the reply to the whole message; more: something was asked behind
+// it. Of two replies of which one says yes and one no, neither counts: a copy is
+// better than a loss.
+func (t *Transaction) final(ctx context.Context, more bool) (mail.Reply, error) {
+	c := t.c
+	r, err := c.verdict(ctx, c.h.cfg.FinalTimeout)
+	switch {
+	case err != nil:
+	case foreign(r.Code):
+		err = c.unasked("in the place of the reply to the message")
+	case !more && errors.Is(c.silent(nil), errUnasked) && !c.nextIs(r.Code/100):
+		err = fmt.Errorf("%w: two replies to the message", errUnasked)
 	}
 	if err != nil {
 		return mail.Reply{}, t.unknown(ctx, err)
@@ -108,20 +189,39 @@ func (t *Transaction) transfer(ctx context.Context, body *Content) (mail.Reply, 
 	return r, nil
 }
 
+// nextIs reports whether the next reply, of which something has come, begins with
+// the digit.
+func (c *conn) nextIs(digit int) bool {
+	b, err := c.r.Peek(1)
+	return err == nil && int(b[0]) == '0'+digit
+}
+
 // early reads the reply of a host that refused in the middle of the body and
-// hung up. complete: it may have the whole body nevertheless.
+// hung up; one that goes on has not refused the message, whatever it says.
+// complete: it may have the whole body nevertheless.
 func (t *Transaction) early(ctx context.Context, complete bool, cause error) (mail.Reply, error) {
 	c := t.c
 	c.broken = true
 	if ctx.Err() == nil && !timedOut(cause) && !errors.Is(cause, errContent) {
-		if r, err := c.reply(ctx, time.Second); err == nil && !r.Positive() {
+		r, err := c.reply(ctx, time.Second)
+		if err == nil && !r.Positive() && !foreign(r.Code) && c.hangsUp() {
 			return r, nil
 		}
+	}
+	if errors.Is(cause, errUnasked) {
+		cause = c.unasked("before the end of the message")
 	}
 	if complete {
 		return mail.Reply{}, t.unknown(ctx, cause)
 	}
 	return mail.Reply{}, t.faultIf(ctx, "body", cause)
+}
+
+// hangsUp reports whether the host ends the connection within the time that is
+// set, without saying anything else.
+func (c *conn) hangsUp() bool {
+	_, err := c.r.Peek(1)
+	return hungUp(err)
 }
 
 func (t *Transaction) unknown(ctx context.Context, cause error) error {
@@ -132,13 +232,9 @@ func (t *Transaction) unknown(ctx context.Context, cause error) error {
 
 // write writes the body; complete is true as soon as its last octets are on
 // their way.
-func (t *Transaction) write(ctx context.Context, body *Content) (complete bool, err error) {
+func (t *Transaction) write(ctx context.Context, body *Content, as func(*bodyWriter, *Content) error) (complete bool, err error) {
 	w := newBodyWriter(ctx, t.c)
 	defer w.release()
-	if t.c.caps.chunking {
-		err = w.chunk(body, t.size)
-	} else {
-		err = w.stuffed(body)
-	}
+	err = as(w, body)
 	return w.last, err
 }

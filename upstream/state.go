@@ -43,6 +43,7 @@ type health struct {
 	failure, success time.Time
 	cause            string
 	surplus          uint64
+	told             time.Time // when surplus was logged
 
 	probe *time.Timer   // of a host that is down; nil: none is due
 	route route         // of the try that failed, and so of the probe
@@ -123,6 +124,19 @@ func (h *host) noteFailure(rt route, err error, now time.Time) (dead []*conn, ch
 		h.scheduleProbe(errors.Is(err, errLogin))
 	}
 	return dead, changed
+}
+
+// countSurplus counts a reply that nobody had asked for. It is told at most once
+// a minute.
+func (h *host) countSurplus(now time.Time) (tell bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.health.surplus++
+	if now.Sub(h.health.told) < time.Minute {
+		return false
+	}
+	h.health.told = now
+	return true
 }
 
 // Times between probes of a host that is down.

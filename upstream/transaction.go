@@ -66,11 +66,11 @@ func (t *Transaction) Recipients(ctx context.Context, rs []mail.Recipient, out [
 		return fill(out, t.refused, len(rs)), nil
 	}
 	if t.parked {
-		if err := t.reopen(ctx); err != nil {
+		if err := t.reopen(ctx, false); err != nil {
 			return out, err
 		}
 	}
-	return t.ask(ctx, rs, out)
+	return t.ask(ctx, rs, out, false)
 }
 
 func fill(out []mail.Reply, r *mail.Reply, n int) []mail.Reply {
@@ -81,15 +81,16 @@ func fill(out []mail.Reply, r *mail.Reply, n int) []mail.Reply {
 }
 
 // ask sends the envelope as far as it is not yet sent. When a kept connection
-// turns out to be closed, a new one is tried, once: nothing of the mail has
-// been sent.
-func (t *Transaction) ask(ctx context.Context, rs []mail.Recipient, out []mail.Reply) ([]mail.Reply, error) {
+// turns out to be closed, or any connection to be out of step before all of rs
+// are answered, a new one is tried, once: nothing of the mail has been sent. With
+// fresh the first one tried is new, too.
+func (t *Transaction) ask(ctx context.Context, rs []mail.Recipient, out []mail.Reply, fresh bool) ([]mail.Reply, error) {
 	if t.c != nil {
 		x := exchange{t: t, ctx: ctx, rs: rs, out: out, base: len(out), answered: true}
 		return x.finish(x.run())
 	}
 	for retried := false; ; retried = true {
-		c, err := t.u.take(ctx, t.route, retried)
+		c, err := t.u.take(ctx, t.route, retried || fresh)
 		if err != nil {
 			t.err = fmt.Errorf("upstream %s: %w", t.u.name, err)
 			return out, t.err
@@ -104,6 +105,7 @@ func (t *Transaction) ask(ctx context.Context, rs []mail.Recipient, out []mail.R
 		if retried || !x.stale(err) {
 			return x.finish(err)
 		}
+		t.accepted = t.accepted[:0]
 		t.dropConn()
 	}
 }
@@ -124,6 +126,7 @@ type exchange struct {
 	base     int  // length of out before
 	first    bool // MAIL is part of it
 	answered bool // MAIL has been answered, other than by 421
+	refuses  bool // one of the replies is a refusal
 	refused  *mail.Reply
 	closing  *mail.Reply // a 421
 }
@@ -135,8 +138,12 @@ func (x *exchange) run() (err error) {
 	defer c.unwatch()
 	lo, group := 0, 1
 	switch {
-	case x.first && c.reset != resetNone:
+	case x.first && c.reset == resetDue:
 		lo = -2
+	case x.first && c.reset == resetSent:
+		// Its reply is read before anything else is written: nothing may be unread then.
+		err = x.receive(-2, -1)
+		lo = -1
 	case x.first:
 		lo = -1
 	}
@@ -150,12 +157,21 @@ func (x *exchange) run() (err error) {
 		}
 		lo = hi
 	}
+	// A refusal beside which one reply is too many may be that one.
+	if err == nil && x.closing == nil && x.refuses {
+		if e := c.silent(nil); errors.Is(e, errUnasked) {
+			err = e
+		}
+	}
 	return err
 }
 
 // stale reports whether a kept connection had been closed by the host before
-// it took MAIL.
+// it took MAIL, or the connection was out of step.
 func (x *exchange) stale(err error) bool {
+	if errors.Is(err, errUnasked) {
+		return x.ctx.Err() == nil
+	}
 	return x.t.c.pooled && !x.answered && (x.closing != nil || err != nil && !timedOut(err)) && x.ctx.Err() == nil
 }
 
@@ -165,10 +181,8 @@ func (x *exchange) send(lo, hi int) error {
 	for i := lo; i < hi; i++ {
 		var err error
 		switch {
-		case i == -2 && c.reset == resetDue:
-			c.out = append(c.out, "RSET\r\n"...)
 		case i == -2:
-			// Sent when the transaction was parked.
+			c.out = append(c.out, "RSET\r\n"...)
 		case i == -1:
 			err = c.mail(x.t.env, max(x.t.env.Size, x.t.size))
 		case !x.sendable(i):
@@ -210,14 +224,15 @@ func (x *exchange) receive(lo, hi int) error {
 // take notes the reply to step i.
 func (x *exchange) take(i int, r mail.Reply) error {
 	c := x.t.c
-	if r.Code >= 300 && r.Code < 400 {
-		return fmt.Errorf("%w: %d does not answer this command", errGarbage, r.Code)
+	if foreign(r.Code) {
+		return c.unasked("in the place of the reply to " + [...]string{"RSET", "MAIL", "RCPT"}[min(i, 0)+2])
 	}
 	if r.Code == 421 {
 		last := r // on the heap in this case alone
 		x.closing = &last
 		return nil
 	}
+	x.refuses = x.refuses || !r.Positive()
 	switch {
 	case i == -2:
 		if !r.Positive() {
@@ -243,6 +258,17 @@ func (x *exchange) take(i int, r mail.Reply) error {
 	return nil
 }
 
+// foreign reports whether code is of another command than those that carry a
+// mail: of HELP, STARTTLS, QUIT or AUTH, or asks for more where nothing follows.
+// Such a reply is in a wrong place, and so is what comes behind it.
+func foreign(code int) bool {
+	switch code {
+	case 211, 214, 220, 221, 235:
+		return true
+	}
+	return code >= 300 && code < 400
+}
+
 // finish returns the replies. When the whole envelope is refused, that ends the
 // transaction.
 func (x *exchange) finish(err error) ([]mail.Reply, error) {
@@ -265,13 +291,13 @@ func (x *exchange) finish(err error) ([]mail.Reply, error) {
 	return fill(x.out[:x.base], t.refused, len(x.rs)), nil
 }
 
-// reopen repeats the envelope after Park. Any other verdict than before ends
-// the transaction.
-func (t *Transaction) reopen(ctx context.Context) error {
+// reopen repeats the envelope after Park, or on a fresh connection. Any other
+// verdict than before ends the transaction.
+func (t *Transaction) reopen(ctx context.Context, fresh bool) error {
 	t.parked = false
 	rs := t.accepted
 	t.accepted = make([]mail.Recipient, 0, len(rs))
-	replies, err := t.ask(ctx, rs, make([]mail.Reply, 0, len(rs)))
+	replies, err := t.ask(ctx, rs, make([]mail.Reply, 0, len(rs)), fresh)
 	if err != nil {
 		return err
 	}

@@ -17,7 +17,9 @@ import (
 func TestCommandGroupsLeaveInOneWrite(t *testing.T) {
 	const first, more = "MAIL FROM:<a@a.example>\r\n", "RCPT TO:<b@b.example>\r\nRCPT TO:<c@b.example>\r\n"
 	dotted := strings.Replace("Subject: x\r\n\r\n.dot\r\n..two\r\nend\r\n", "\r\n.", "\r\n..", -1) + ".\r\n"
-	bdat := fmt.Sprintf("BDAT %d LAST\r\n%s", len(plainText), plainText)
+	const ehlo = "EHLO relay.example\r\n"
+	bdat := fmt.Sprintf("BDAT %d LAST\r\n%s", len(plainText), plainText) + ehlo
+	probe, rest := "BDAT 1\r\n"+plainText[:1], fmt.Sprintf("BDAT %d LAST\r\n%s", len(plainText)-1, plainText[1:])+ehlo
 	for mode, want := range map[string][]string{
 		"lock-step": {first, "RCPT TO:<b@b.example>\r\n", "RCPT TO:<c@b.example>\r\n", "DATA\r\n", dotted},
 		"pipelined": {first + more, "DATA\r\n", dotted},
@@ -27,15 +29,17 @@ func TestCommandGroupsLeaveInOneWrite(t *testing.T) {
 			s := smtptest.Start(t, smtptest.Options{Offer: modes[mode]})
 			p := newTap(t, s.Addr())
 			u := newUpstream(t, testConfig(p.addr()))
-			hello := []string{"EHLO relay.example\r\n"}
-			for range 2 { // on a new and on a kept connection
+			first := append([]string{ehlo}, want...)
+			if mode == "chunking" {
+				first = []string{ehlo, want[0], probe, rest}
+			}
+			for _, want := range [][]string{first, want} { // on a new and on a kept connection
 				if r := deliver(t, u, "b@b.example", "c@b.example"); r.err != nil {
 					t.Fatal(r)
 				}
-				if got := p.segments(); !slices.Equal(got, append(hello, want...)) {
-					t.Errorf("segments %q, want %q", got, append(hello, want...))
+				if got := p.segments(); !slices.Equal(got, want) {
+					t.Errorf("segments %q, want %q", got, want)
 				}
-				hello = nil
 			}
 		})
 	}
