@@ -321,7 +321,7 @@ func TestFromWrittenAnewIsSignedAsItLeaves(t *testing.T) {
 		{"From: a@example.org <a@example.org>\r\n", "From: \"a@example.org\" <a@example.org>\r\n"},
 		{"FROM:\r\n Example, Inc.\r\n <a@example.org>\r\n", "From: \"Example, Inc.\" <a@example.org>\r\n"},
 		{"from:(x) a@EXAMPLE.org\r\n", "From: \"x\" <a@EXAMPLE.org>\r\n"},
-		{"From: \"J\\\"\u00f6\" <a@example.org>, b@example.org (y(z))\r\n", "From: =?utf-8?b?SiLDtg==?=\r\n <a@example.org>,\r\n \"y(z)\" <b@example.org>\r\n"},
+		{"From: \"J\\\"\u00f6\" [x] <a@example.org>, b@example.org (y(z))\r\n", "From: =?utf-8?b?SiLDtiBbeF0=?=\r\n <a@example.org>,\r\n \"y(z)\" <b@example.org>\r\n"},
 		{"From: " + strings.Repeat("[long, ", 280) + "<a@example.org>\r\n", ""},
 	} {
 		if reply := p.mail([]byte(before+tt.in+after), 0); !strings.HasPrefix(reply, "250") {

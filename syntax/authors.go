@@ -230,8 +230,7 @@ func (p *parser) encoded() error {
 		return ErrAmbiguous
 	}
 	p.plain = p.plain && p.name.takes(word, p.spaced)
-	p.name.decode(w)
-	return nil
+	return p.name.decode(w)
 }
 
 // quoted reads a quoted-string: a bare address that begins with one, or a part
@@ -267,7 +266,9 @@ func (p *parser) encodedInQuotes(text string) error {
 		if whole, _ := encodedWord(w); whole != w {
 			return ErrAmbiguous
 		}
-		p.name.decode(w)
+		if err := p.name.decode(w); err != nil {
+			return err
+		}
 	}
 	return nil
 }

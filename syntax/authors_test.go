@@ -34,6 +34,7 @@ func TestAuthorsInPlainForm(t *testing.T) {
 		{"display name", "Anna K <a@example.org>", "a@example.org name=Anna K"},
 		{"quoted display name", `"Okafor, Ben" <b@example.org>`, "b@example.org name=Okafor, Ben"},
 		{"quotes at the brackets", `"Ben"<b@example.org>`, "b@example.org name=Ben"},
+		{"quotes in quotes", `"Ben \"B\" Okafor" <b@example.org>`, `b@example.org name=Ben "B" Okafor`},
 		{"dots without quotes", "Joe Q. Public <j.q@example.org>", "j.q@example.org name=Joe Q. Public"},
 		{"comment as a name", "a@example.org (Anna K. [x])", "a@example.org comment=Anna K. [x]"},
 		{"two authors", "a@example.org, B <b@example.org>", "a@example.org | b@example.org name=B"},
@@ -59,7 +60,6 @@ func TestAuthorsInPlainForm(t *testing.T) {
 		{"charset that is replaced", "=?hz-gb-2312?q?ceo=40example.org?= <a@example.org>", "a@example.org name==?hz-gb-2312?q?ceo=40example.org?="},
 		{"octets of unknown order", "=?utf-16?b?AGMAZQBv?= <a@example.org>", "a@example.org name==?utf-16?b?AGMAZQBv?="},
 		{"not UTF-8", "=?utf-8?q?=FF?= <a@example.org>", "a@example.org name==?utf-8?q?=FF?="},
-		{"controls", "=?utf-8?q?a=0D=0ABcc=3A_x=00?= <a@example.org>", "a@example.org name==?utf-8?q?a=0D=0ABcc=3A_x=00?="},
 		{"not base64", "=?utf-8?b?a?= <a@example.org>", "a@example.org name==?utf-8?b?a?="},
 		{"shift that does not end", "=?iso-2022-jp?b?Y2VvGyRC?= =?iso-2022-jp?q?!w?= <a@example.org>", "a@example.org name==?iso-2022-jp?b?Y2VvGyRC?=!w"},
 	} {
@@ -256,7 +256,7 @@ func TestAuthorsRefusesWhatIsNotCertain(t *testing.T) {
 		// Names that show another address leave in plain form or not at all.
 		"address in quotes and a comment":       `"ceo@bank.example" (x) <a@example.org>`,
 		"address in quotes and words":           `"ceo@bank.example" x <a@example.org>`,
-		"address in quotes with an escape":      `"\"ceo@bank.example" <a@example.org>`,
+		"address in quotes with an escape":      `"\ceo@bank.example" <a@example.org>`,
 		"encoded address in quotes":             `"=?utf-8?q?ceo=40bank.example?=" <a@example.org>`,
 		"encoded address and a comment":         "=?utf-8?q?ceo=40bank.example?= (x) <a@example.org>",
 		"unknown charset and a comment":         "=?cp037?q?ceo?= (x) <a@example.org>",
@@ -287,6 +287,8 @@ func TestAuthorsRefusesWhatIsNotCertain(t *testing.T) {
 		"two encoded words in one":              "=?utf-8?q?a?==?utf-8?q?b?= <a@example.org>",
 		"at sign in an encoded word":            "=?utf-8?q?ceo@bank.example?= <a@example.org>",
 		"question mark in an encoded word":      "=?utf-8?q?Why??= <a@example.org>",
+		"controls in an encoded word":           "=?utf-8?q?a=0D=0ABcc=3A_x?= <a@example.org>",
+		"NUL in an encoded word":                "=?utf-8?q?ceo=00=40bank.example?= <a@example.org>",
 		"unknown encoding":                      "=?utf-8?z?abc?= <a@example.org>",
 
 		"NUL":                       "a\x00@example.org",

@@ -204,7 +204,7 @@ func (l *lexer) quotedString() (text string, plain bool, err error) {
 			if !l.escape() {
 				return "", false, ErrSyntax
 			}
-			start, plain = l.at, false
+			start, plain = l.at, plain && l.s[l.at] == '"'
 		}
 	}
 	return "", false, ErrAmbiguous

@@ -52,13 +52,18 @@ func (n *name) join(text string, spaced bool) {
 }
 
 // decode appends an encoded-word. One that cannot be decoded for certain stays
-// as it is.
-func (n *name) decode(w string) {
+// as it is. Controls are refused: some readers then see no author at all.
+func (n *name) decode(w string) error {
+	text := decodeWord(w)
+	if strings.ContainsFunc(text, unicode.IsControl) {
+		return ErrAmbiguous
+	}
 	if len(n.buf) > 0 && !n.encoded {
 		n.buf = append(n.buf, ' ')
 	}
-	n.buf = append(n.buf, decodeWord(w)...)
+	n.buf = append(n.buf, text...)
 	n.last, n.encoded = word, true
+	return nil
 }
 
 // String is the name in UTF-8, without controls.
@@ -91,12 +96,11 @@ var (
 	decoder    = mime.WordDecoder{CharsetReader: charsetReader}
 )
 
-// decodeWord decodes an encoded-word into text without controls, or returns it
-// as it is: what we cannot decode for certain some reader may decode to
-// anything.
+// decodeWord decodes an encoded-word, or returns it as it is: what we cannot
+// decode for certain some reader may decode to anything.
 func decodeWord(w string) string {
 	text, err := decoder.Decode(w)
-	if err != nil || !utf8.ValidString(text) || strings.ContainsFunc(text, func(r rune) bool { return r == utf8.RuneError || unicode.IsControl(r) }) {
+	if err != nil || !utf8.ValidString(text) || strings.ContainsRune(text, utf8.RuneError) {
 		return w
 	}
 	return text

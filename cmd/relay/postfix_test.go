@@ -214,6 +214,59 @@ keys = [{ selector = "r1", file = "r1.pem" }, { selector = "e1", file = "e1.pem"
 	p.stop()
 }
 
+// TestPostfixBehindShowsTheAuthorThatWasJudged: a real Postfix as upstream, which
+// rewrites what it finds in a header, passes From as the relay left it, and the
+// signatures hold.
+func TestPostfixBehindShowsTheAuthorThatWasJudged(t *testing.T) {
+	up := smtptest.Start(t, smtptest.Options{})
+	mta := startPostfix(t, up.Addr())
+	text := strings.Replace(basic(up, `
+[dkim."example.org"]
+generate = true
+keys = [{ selector = "r1", file = "r1.pem" }, { selector = "e1", file = "e1.pem", type = "ed25519" }]
+`), up.Addr(), mta.address, 1)
+	p := startRelay(t, text)
+	records := map[string]string{}
+	for _, s := range []string{"r1", "e1"} {
+		records[s] = joinTXT(p.expect(`^` + s + `\._domainkey\.example\.org\. IN TXT (.*)`)[1])
+	}
+	address := p.address("mta")
+	forms := []struct{ sent, want string }{
+		{`a@example.org`, `a@example.org`},
+		{`a@example.org (Anna K)`, `a@example.org (Anna K)`},
+		{`"K, Anna" <a@example.org>`, `"K, Anna" <a@example.org>`},
+		{"=?utf-8?q?J=C3=B6rg?=\r\n <a@example.org>", "=?utf-8?q?J=C3=B6rg?=\r\n <a@example.org>"},
+		{`a@example.org <a@example.org>`, `"a@example.org" <a@example.org>`},
+		{`Example, Inc. <a@example.org>`, `"Example, Inc." <a@example.org>`},
+		{`[Alert] Disk: full (x) <a@example.org>`, `"[Alert] Disk: full (x)" <a@example.org>`},
+		{`"J\"rg" <a@example.org>`, `"J\"rg" <a@example.org>`},
+		{`"J\\rg" <a@example.org>`, "=?utf-8?b?SlxyZw==?=\r\n <a@example.org>"},
+		{`Board: a@example.org, b@example.org;`, "<a@example.org>,\r\n <b@example.org>"},
+		{strings.Repeat("[x] ", 60) + `<a@example.org>`, "=?utf-8?b?W3hdIFt4XSBbeF0gW3hd"}, // and so on
+	}
+	for i, f := range forms {
+		message := fmt.Sprintf("From: %s\r\nTo: b@dest.example\r\nSubject: %d\r\n\r\nbody\r\n", f.sent, i)
+		if err := smtp.SendMail(address, nil, "a@example.org", []string{"b@dest.example"}, []byte(message)); err != nil {
+			t.Fatalf("%q: %v", f.sent, err)
+		}
+	}
+	for _, m := range upstreamMessages(t, up, len(forms)) {
+		_, rest, _ := strings.Cut(string(m.Data), "\r\nFrom: ")
+		from, rest, _ := strings.Cut(rest, "\r\nTo: ")
+		_, rest, _ = strings.Cut(rest, "\r\nSubject: ")
+		number, _, _ := strings.Cut(rest, "\r\n")
+		i, err := strconv.Atoi(number)
+		if err != nil {
+			t.Fatalf("%q has no number", m.Data)
+		}
+		if f := forms[i]; from != f.want && !(i == len(forms)-1 && strings.HasPrefix(from, f.want)) {
+			t.Errorf("From %q left as %q, want %q", f.sent, from, f.want)
+		}
+		verifyDKIM(t, m.Data, records)
+	}
+	p.stop()
+}
+
 // TestPostfixKeepsWhatIsDeferred: over its limit, mail waits in Postfix's queue
 // and goes out later; nothing is bounced.
 func TestPostfixKeepsWhatIsDeferred(t *testing.T) {
