@@ -88,20 +88,29 @@ func (s *Suspect) weigh(score float64) {
 }
 
 // dropEchoes leaves out users and clients that stand out only by one sender
-// that is named already.
+// that is named already: at least nine tenths of their recipients are its. The
+// list is ranked, and only what stands before an entry counts as named. It
+// takes linear time: a sender can invent as many names as it likes.
 func dropEchoes(list []Suspect) []Suspect {
+	type place struct {
+		kind         entityKind
+		stream, name string
+	}
+	most := map[place]int{} // recipients of the largest sender named so far
+	note := func(kind entityKind, stream, name string, recipients int) {
+		k := place{kind, stream, name}
+		most[k] = max(most[k], recipients)
+	}
 	var kept []Suspect
 	for _, s := range list {
-		echo := slices.ContainsFunc(kept, func(k Suspect) bool {
-			if k.Kind != string(aSender) || k.Stream != s.Stream {
-				return false
-			}
-			mine := s.Kind == string(aUser) && k.User == s.Name || s.Kind == string(aClient) && k.Client == s.Name
-			return mine && k.Recipients*10 >= s.Recipients*9
-		})
-		if !echo {
-			kept = append(kept, s)
+		if n, ok := most[place{entityKind(s.Kind), s.Stream, s.Name}]; ok && s.Kind != string(aSender) && n*10 >= s.Recipients*9 {
+			continue
 		}
+		if s.Kind == string(aSender) {
+			note(aUser, s.Stream, s.User, s.Recipients)
+			note(aClient, s.Stream, s.Client, s.Recipients)
+		}
+		kept = append(kept, s)
 	}
 	return kept
 }

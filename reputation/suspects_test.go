@@ -237,3 +237,30 @@ func TestPairSetKnowsWhatItWasTold(t *testing.T) {
 		t.Error("two generations later a pair is still known")
 	}
 }
+
+// TestEchoesAreDroppedInLinearTime: what a sender with 50,000 names costs is
+// counted in comparisons of the old way: 50,000 squared would take seconds.
+func TestEchoesAreDroppedInLinearTime(t *testing.T) {
+	var list []Suspect
+	for i := range 50_000 {
+		list = append(list, Suspect{Kind: string(aSender), Name: fmt.Sprint(i), Client: "shop", User: fmt.Sprint("u", i), Stream: "main", Recipients: 9})
+	}
+	list = append(list,
+		Suspect{Kind: string(aUser), Name: "u7", Stream: "main", Recipients: 10},          // 9 of 10: the sender's echo
+		Suspect{Kind: string(aUser), Name: "u8", Stream: "main", Recipients: 11},          // stands out by others, too
+		Suspect{Kind: string(aUser), Name: "u9", Stream: "other", Recipients: 10},         // of another stream
+		Suspect{Kind: string(aClient), Name: "shop", Stream: "main", Recipients: 450_000}, // all its senders together
+	)
+	began := time.Now()
+	kept := dropEchoes(list)
+	if took := time.Since(began); took > 2*time.Second {
+		t.Errorf("took %v", took)
+	}
+	var names []string
+	for _, s := range kept[50_000:] {
+		names = append(names, s.Name)
+	}
+	if got := strings.Join(names, " "); got != "u8 u9 shop" {
+		t.Errorf("kept %q", got)
+	}
+}
