@@ -34,12 +34,13 @@ var signedFields = []struct {
 	{"MIME-Version", sealed},
 	{"Content-Type", sealed},
 	{"Content-Transfer-Encoding", sealed},
-	{"Content-Disposition", guarded},
+	{"Content-Disposition", sealed},
 	{"Content-ID", guarded},
 	{"Auto-Submitted", guarded},
 	// RFC 8058 s. 4: one-click unsubscription counts only when both are signed.
-	{"List-Unsubscribe", guarded},
-	{"List-Unsubscribe-Post", guarded},
+	// Sealed, so that nobody who passes the message on adds a link of his own.
+	{"List-Unsubscribe", sealed},
+	{"List-Unsubscribe-Post", sealed},
 	{"List-ID", present},
 	{"List-Help", present},
 	{"List-Owner", present},
@@ -52,6 +53,8 @@ var signedFields = []struct {
 	{"Resent-Cc", present},
 	{"Resent-Date", present},
 	{"Resent-Message-ID", present},
+	// A stranger's selector would show another logo beside our name.
+	{"BIMI-Selector", sealed},
 	// Feedback loops of receivers count only what is signed (RFC 9477 s. 3.1).
 	{"Feedback-ID", guarded},
 	{"CFBL-Address", guarded},

@@ -153,6 +153,23 @@ func TestAddedFieldBreaksTheSignature(t *testing.T) {
 	}
 }
 
+// TestNobodyAddsAWayOut: a message without these fields still breaks when
+// somebody on the way adds one, such as an unsubscribe link of his own.
+func TestNobodyAddsAWayOut(t *testing.T) {
+	s := testDomain(t, nil)
+	message := signed(t, s.For("example.org"), []byte(plain+"\r\nHello\r\n"))
+	for _, field := range []string{
+		"List-Unsubscribe: <https://evil.example/u>", "List-Unsubscribe-Post: List-Unsubscribe=One-Click",
+		"Content-Disposition: attachment; filename=invoice.html", "BIMI-Selector: v=BIMI1; s=evil",
+	} {
+		for key, err := range verify(t, s, append([]byte(field+"\r\n"), message...)) {
+			if err == nil {
+				t.Errorf("%s: verifies with %q added", key, field)
+			}
+		}
+	}
+}
+
 func TestChangedMessageBreaksTheSignature(t *testing.T) {
 	s := testDomain(t, nil)
 	message := signed(t, s.For("example.org"), []byte(plain+allFields()+"\r\nHello\r\n"))
@@ -183,7 +200,8 @@ func TestSignatureField(t *testing.T) {
 	}
 	want := "DKIM-Signature: v=1; a=ed25519-sha256; c=relaxed/relaxed;\r\n\td=example.org;\r\n\ts=e1;\r\n" +
 		"\tt=1764064800; x=1764237600;\r\n\th=From:From:Sender:Reply-To:To:To:Cc:Subject:Subject:Date:Date:Message-ID:\r\n" +
-		"\t Message-ID:In-Reply-To:References:MIME-Version:Content-Type:\r\n\t Content-Transfer-Encoding;\r\n" +
+		"\t Message-ID:In-Reply-To:References:MIME-Version:Content-Type:\r\n\t Content-Transfer-Encoding:Content-Disposition:List-Unsubscribe:\r\n" +
+		"\t List-Unsubscribe-Post:BIMI-Selector;\r\n" +
 		"\tbh=Ba3gj8+xBPQLJTahTfzW6RbWQ/XPgESxkCi2B66PSQg=;\r\n\tb="
 	if got := string(fields); !strings.HasPrefix(got, want) || !strings.HasSuffix(got, "==\r\n") {
 		t.Errorf("got\n%s\nwant it to begin with\n%s", got, want)
