@@ -50,7 +50,7 @@ var table = map[string]rule{
 	"admin": {ours: []string{"mail", "outlier", "ratelimit", "reputation"},
 		outside: []string{"github.com/prometheus/client_golang"}},
 	"config": {ours: append([]string{"internal/secret", "journal", "relay", "reputation"}, leaves...),
-		outside: []string{"github.com/pelletier/go-toml/v2"}},
+		outside: []string{"github.com/pelletier/go-toml/v2", "golang.org/x/net"}},
 	"cmd/relay": {ours: []string{"*"}, outside: []string{goRedis, "github.com/emersion/go-msgauth", dns, "golang.org/x/sys", "golang.org/x/term", "golang.org/x/crypto"}},
 }
 

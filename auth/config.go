@@ -85,8 +85,8 @@ func (c *Config) Check(report func(key, problem string)) {
 		report("max_delay", "is below delay; write at least as much")
 	}
 	for i, p := range c.Trusted {
-		if !p.IsValid() || p.Bits() == 0 {
-			report(fmt.Sprintf("trusted.%d", i), "is no network; every address there could guess passwords unhindered")
+		if !p.IsValid() {
+			report(fmt.Sprintf("trusted.%d", i), "is not a network; write one such as 192.0.2.0/24")
 		}
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 
+	"postern/policy"
 	"postern/relay"
 	"postern/syntax"
 )
@@ -35,6 +36,7 @@ func (x *crossCheck) all() {
 		"upstream": sortedKeys(x.Upstream), "limit": sortedKeys(x.Limit), "user": sortedKeys(x.User),
 	}
 	x.top()
+	x.trusted("auth.trusted", x.Auth.Trusted, "every address there could guess passwords unhindered; name your own networks only")
 	x.tableNames()
 	x.identities()
 	x.listeners()
@@ -106,16 +108,17 @@ func (x *crossCheck) userProblem(name, text string) {
 func (x *crossCheck) listeners() {
 	for _, name := range sortedKeys(x.Listener) {
 		l, path := x.Listener[name], join("listener", name)
-		for key, networks := range map[string][]netip.Prefix{
-			"proxy_protocol_from": l.ProxyProtocolFrom, "xclient_from": l.XClientFrom,
-		} {
-			for i, p := range networks {
-				if p.IsValid() && p.Bits() == 0 {
-					x.d.problem(join(join(path, key), strconv.Itoa(i)), "everybody could claim to be any client; name the proxies only")
-				}
-			}
-		}
+		x.trusted(join(path, "proxy_protocol_from"), l.ProxyProtocolFrom, "everybody could claim to be any client; name the proxies only")
+		x.trusted(join(path, "xclient_from"), l.XClientFrom, "everybody could claim to be any client; name the front ends only")
 		x.listenerTLS(path, l)
+	}
+}
+
+// trusted refuses a list of networks whose word is taken for granted when it
+// holds half of the world, however that is cut into networks.
+func (x *crossCheck) trusted(path string, networks []netip.Prefix, remedy string) {
+	if where := policy.HalfOf(networks); where != "" {
+		x.d.problem(path, fmt.Sprintf("holds most of %s: %s", where, remedy))
 	}
 }
 

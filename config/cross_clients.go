@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 
+	"golang.org/x/net/publicsuffix"
+
 	"postern/dkimsign"
 	"postern/policy"
 	"postern/ratelimit"
@@ -33,6 +35,7 @@ func (x *crossCheck) clients() {
 				x.d.problem(join(join(path, "null_sender_limit"), strconv.Itoa(i)), err.Error())
 			}
 		}
+		x.publicSuffixes(join(path, "senders"), c.Senders)
 		x.reachable(path, c)
 	}
 	x.policy()
@@ -44,6 +47,23 @@ func (x *crossCheck) knownUsers(path string, names []string) {
 		if !x.users[syntax.User(name)] {
 			x.d.problem(join(path, strconv.Itoa(i)), x.noSuch("user", name))
 		}
+	}
+}
+
+// publicSuffixes warns of senders in all domains below a suffix under which
+// strangers register theirs, such as @*.co.uk or @com (https://publicsuffix.org).
+func (x *crossCheck) publicSuffixes(path string, senders []string) {
+	for i, pattern := range senders {
+		domain, below := patternDomain(pattern)
+		suffix, icann := publicsuffix.PublicSuffix(domain)
+		if domain == "" || suffix != domain || !icann && !strings.Contains(domain, ".") {
+			continue // a name that nobody lists, such as lan, is the operator's own
+		}
+		what := fmt.Sprintf("%s is a public suffix", domain)
+		if below {
+			what += ", below which anybody can register a domain"
+		}
+		x.d.warn(join(path, strconv.Itoa(i)), what+"; name your own domain")
 	}
 }
 

@@ -44,7 +44,7 @@ func (b *builder) openRelay(clients []*Client) {
 			continue
 		}
 		path := join("client", c.name) + ".networks"
-		if where := halfOf(c.cfg.Networks); where != "" {
+		if where := HalfOf(c.cfg.Networks); where != "" {
 			open = true
 			b.problem(path, fmt.Sprintf("hold most of %s, and nothing else is asked: that is an open relay; name your own networks, or add users or certificates", where))
 			continue
@@ -54,7 +54,7 @@ func (b *builder) openRelay(clients []*Client) {
 			all, names = append(all, c.cfg.Networks...), append(names, c.name)
 		}
 	}
-	if where := halfOf(all); where != "" && !open {
+	if where := HalfOf(all); where != "" && !open {
 		b.problem("client", fmt.Sprintf("the networks of %s together hold most of %s, and nothing else is asked: that is an open relay; name your own networks, or add users or certificates", strings.Join(names, ", "), where))
 	}
 }
@@ -67,9 +67,10 @@ func (b *builder) wide(path string, networks []netip.Prefix) {
 	}
 }
 
-// halfOf names the universe of which half or more lies in the networks, or
+// HalfOf names the universe (all of IPv4 or IPv6, also as translators write
+// them) of which half or more lies in the networks, however it is cut, or
 // returns "".
-func halfOf(networks []netip.Prefix) string {
+func HalfOf(networks []netip.Prefix) string {
 	for _, u := range universes {
 		if share(networks, u.of) >= 0.5 {
 			return u.name
