@@ -30,19 +30,20 @@ var leaves = []string{"mail", "syntax", "auth", "policy", "ratelimit", "dkimsign
 // table says what each package may import. A package that is missing here may
 // not exist.
 var table = map[string]rule{
-	"internal/health": {},
-	"internal/secret": {ours: []string{"internal/shell"}, outside: []string{"golang.org/x/sys"}},
-	"internal/shell":  {},
+	"internal/health":    {},
+	"internal/statefile": {},
+	"internal/secret":    {ours: []string{"internal/shell"}, outside: []string{"golang.org/x/sys"}},
+	"internal/shell":     {},
 
 	"mail":       {outside: []string{"golang.org/x/text"}},
 	"syntax":     {ours: []string{"mail"}, outside: []string{"golang.org/x/net", "golang.org/x/text"}},
 	"auth":       {outside: []string{"golang.org/x/crypto"}},
 	"policy":     {ours: []string{"mail"}},
-	"ratelimit":  {ours: []string{"mail", "internal/secret"}, outside: []string{goRedis, xtime}},
-	"dkimsign":   {ours: []string{"internal/secret", "internal/shell"}},
+	"ratelimit":  {ours: []string{"internal/secret", "internal/statefile", "mail"}, outside: []string{goRedis, xtime}},
+	"dkimsign":   {ours: []string{"internal/secret", "internal/shell", "internal/statefile"}},
 	"upstream":   {ours: []string{"mail"}, outside: []string{sasl, dns, "golang.org/x/sys"}},
-	"outlier":    {ours: []string{"mail"}, outside: []string{goRedis}},
-	"reputation": {ours: []string{"mail", "internal/secret", "internal/shell"}, outside: []string{dns, "blitiri.com.ar/go/spf", "golang.org/x/net"}},
+	"outlier":    {ours: []string{"internal/statefile", "mail"}, outside: []string{goRedis}},
+	"reputation": {ours: []string{"internal/secret", "internal/shell", "internal/statefile", "mail"}, outside: []string{dns, "blitiri.com.ar/go/spf", "golang.org/x/net"}},
 	"scan":       {ours: []string{"mail"}, outside: []string{"github.com/emersion/go-milter"}},
 	"journal":    {ours: []string{"mail"}},
 	"simulate":   {ours: []string{"mail", "ratelimit", "journal"}},

@@ -53,6 +53,9 @@ func (d *Domain) Sign(header []byte, body *BodyHash, now time.Time) (fields []by
 // missing from DNS is left out while another one is known to be there, so that a
 // new key can be configured before its record is.
 func (d *Domain) usable() ([]*Key, []string, error) {
+	if len(d.keys) == 0 && d.unmade != nil {
+		return nil, nil, d.unmade
+	}
 	good, unpublished := 0, 0
 	for _, k := range d.keys {
 		switch k.Published() {

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"postern/internal/shell"
+	"postern/internal/statefile"
 )
 
 // Signers are the keys of all configured domains. It is immutable but for what
@@ -32,6 +33,7 @@ type Domain struct {
 	config DomainConfig
 	keys   []*Key
 	names  []string // of all keys, shared by the results of Sign
+	unmade error    // why a key could not be made yet
 }
 
 // Key is one private key of a domain with its selector.
@@ -58,7 +60,7 @@ const (
 )
 
 // Load reads all keys; where a domain says generate, it makes those that are
-// missing. The error joins all problems, one a line, each beginning with the
+// missing. A disk that has no room for one is no error: see Unmade. The error joins all problems, one a line, each beginning with the
 // key of the configuration ("dkim.\"example.org\".keys.0: ...").
 func Load(cfg map[string]DomainConfig) (*Signers, error) { return load(cfg, readOrMake) }
 
@@ -91,6 +93,8 @@ func load(cfg map[string]DomainConfig, generate reader) (*Signers, error) {
 		for i, k := range c.Keys {
 			key, err := loadKey(d, k, generate)
 			switch {
+			case err != nil && c.Generate && statefile.IsDiskTrouble(err):
+				d.unmade = fmt.Errorf("key %s/%s: %w", name, k.Selector, err)
 			case err != nil:
 				problems = append(problems, fmt.Errorf("dkim.%q.keys.%d: %w", name, i, err))
 			case key != nil:
@@ -168,6 +172,18 @@ func (s *Signers) Keys() []*Key {
 		keys = append(keys, s.domains[name].keys...)
 	}
 	return keys
+}
+
+// Unmade says which keys could not be made, since the disk is full or read-only.
+// Until the next Load, a domain without another key is as one whose key fails.
+func (s *Signers) Unmade() []error {
+	var all []error
+	for _, name := range slices.Sorted(maps.Keys(s.domains)) {
+		if err := s.domains[name].unmade; err != nil {
+			all = append(all, err)
+		}
+	}
+	return all
 }
 
 // SetPublished notes what DNS says about a key; what follows is for

@@ -1,9 +1,7 @@
 package outlier
 
 import (
-	"bytes"
 	"encoding/binary"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"hash/crc32"
@@ -15,6 +13,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"postern/internal/statefile"
 )
 
 // keeper holds counts and states on disk. Counts are a snapshot and the log of
@@ -40,11 +40,14 @@ type keeper struct {
 	states  *os.File
 	written int64 // octets of states
 	dirty   bool  // states are to be synced
-	failed  bool  // the last write failed and has been logged
+	closed  bool
+	byHand  bool // suspensions made by hand are to be copied
+
+	stateFile, copyFile *statefile.File
+	report              func(error) // how each try to write went
 }
 
 const (
-	statesName = "states.jsonl"
 	// maxLog is the size of the log of counts at which a new snapshot is due.
 	maxLog = 16 << 20
 	// recordHead is what begins a record: its size without that, and a checksum.
@@ -54,15 +57,23 @@ const (
 	// maxSpare is the room that is kept for the notes of another second, while
 	// there are that many.
 	maxSpare = 2 << 20
-	// maxStates is the size at which the file of states is written anew.
-	maxStates = 4 << 20
 )
 
-func openKeeper(dir string, log *slog.Logger) (*keeper, error) {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+// openKeeper makes the folder. A disk that is full or read-only is reported, and
+// tried again at each tick; all is kept in memory until then.
+func openKeeper(dir string, log *slog.Logger, report func(error)) (*keeper, error) {
+	k := &keeper{
+		dir: dir, log: log, report: report,
+		stateFile: statefile.New(filepath.Join(dir, statesName), maxStatesRead),
+		copyFile:  statefile.New(filepath.Join(dir, copyName), maxStatesRead),
+	}
+	if k.report == nil {
+		k.report = func(error) {}
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil && !statefile.IsDiskTrouble(err) {
 		return nil, err
 	}
-	return &keeper{dir: dir, log: log}, nil
+	return k, nil
 }
 
 func (k *keeper) path(gen uint64, suffix string) string {
@@ -72,7 +83,7 @@ func (k *keeper) path(gen uint64, suffix string) string {
 // load reads what is there and opens the files for writing.
 func (k *keeper) load(w *Watch) error {
 	gens, err := k.generations()
-	if err != nil {
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
 	for i := len(gens) - 1; i >= 0; i-- {
@@ -87,20 +98,22 @@ func (k *keeper) load(w *Watch) error {
 			gens = gens[i:]
 			break
 		}
-		k.log.Error("outlier counts not read", "file", k.path(gens[i], "snap"), "err", err)
+		k.log.Error("outlier counts not read", "err", statefile.New(k.path(gens[i], "snap"), 0).SetAside(err))
 	}
 	restored := len(w.engine.byNum) > 0
 	for _, g := range gens {
 		k.gen = max(k.gen, g)
 		if err := k.replay(w, k.path(g, "log"), restored || len(w.engine.byNum) > 0); err != nil {
-			k.log.Error("outlier counts not read to the end", "file", k.path(g, "log"), "err", err)
+			k.log.Error("outlier counts not read in full", "err", statefile.KeepCopy(k.path(g, "log"), err))
 		}
 	}
-	if err := k.loadStates(w); err != nil {
+	k.loadStates(w)
+	_, err = k.rotate(w.engine.seed)
+	if err != nil && !statefile.IsDiskTrouble(err) && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
-	_, err = k.rotate(w.engine.seed)
-	return err
+	k.report(err)
+	return nil
 }
 
 // generations are the numbers of all files of counts, in ascending order.
@@ -123,8 +136,8 @@ func (k *keeper) generations() (gens []uint64, err error) {
 	return gens, nil
 }
 
-// replay counts the notes of a log. What a crash has cut off is left out. The
-// log begins with the seed of the hashes in it, which holds when there was no
+// replay counts the notes of a log. What a crash has cut off is left out; a
+// damaged record ends the log, and is an error where others follow. The log begins with the seed of the hashes in it, which holds when there was no
 // snapshot to restore.
 func (k *keeper) replay(w *Watch, file string, restored bool) error {
 	b, err := os.ReadFile(file)
@@ -145,10 +158,17 @@ func (k *keeper) replay(w *Watch, file string, restored bool) error {
 	b = b[seedSize:]
 	var n note
 	var last int64
+	var damage error
 	for len(b) >= recordHead {
 		size, sum := binary.LittleEndian.Uint32(b), binary.LittleEndian.Uint32(b[4:])
 		b = b[recordHead:]
-		if size == 0 || int64(size) > int64(len(b)) || crc32.ChecksumIEEE(b[:size]) != sum {
+		if size == 0 || int64(size) > int64(len(b)) {
+			break
+		}
+		if crc32.ChecksumIEEE(b[:size]) != sum {
+			if len(b) > int(size) { // not the last one, which a crash may have left so
+				damage = errors.New("a record is damaged, and those behind it are not counted")
+			}
 			break
 		}
 		r := reader{rest: b[:size]}
@@ -163,7 +183,7 @@ func (k *keeper) replay(w *Watch, file string, restored bool) error {
 		b = b[size:]
 	}
 	w.clock.notBefore(time.Unix(last, 0))
-	return nil
+	return damage
 }
 
 // note adds a transaction to the log of counts; Watch.mu is held.
@@ -193,6 +213,9 @@ func seal(pending []byte) []byte {
 func (k *keeper) tick(w *Watch) {
 	k.disk.Lock()
 	defer k.disk.Unlock()
+	if !k.reopen(w) {
+		return
+	}
 	k.flush(w)
 	w.mu.Lock()
 	due := k.size > maxLog || k.reseeded
@@ -201,6 +224,22 @@ func (k *keeper) tick(w *Watch) {
 		k.snapshot(w)
 	}
 	k.rewriteStates(w)
+}
+
+// reopen begins a log of counts where there is none, since the disk was full or
+// read-only; false when there still is none.
+func (k *keeper) reopen(w *Watch) bool {
+	if k.counts != nil {
+		return true
+	}
+	err := os.MkdirAll(k.dir, 0o700)
+	if err == nil {
+		w.mu.Lock()
+		_, err = k.rotate(w.engine.seed)
+		w.mu.Unlock()
+	}
+	k.report(err)
+	return err == nil
 }
 
 // flush writes the notes that have come and syncs the states.
@@ -227,12 +266,15 @@ func (k *keeper) flush(w *Watch) {
 	k.dirty = false
 	k.mu.Unlock()
 	if states != nil {
-		if e := states.Sync(); err == nil && !errors.Is(e, os.ErrClosed) {
-			err = e
+		if e := states.Sync(); e != nil && !errors.Is(e, os.ErrClosed) {
+			err = errors.Join(err, e)
+			k.mu.Lock()
+			k.written = maxStates + 1 // what the disk has of it is not known: write it anew
+			k.mu.Unlock()
 		}
 	}
 	if len(notes) > 0 || states != nil {
-		k.fault(err)
+		k.report(err)
 	}
 }
 
@@ -247,23 +289,6 @@ func (k *keeper) write(notes []byte) error {
 	}
 	k.size += int64(n)
 	return nil
-}
-
-// fault logs the first of a row of faults, and their end.
-func (k *keeper) fault(err error) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	k.noteFault(err)
-}
-
-func (k *keeper) noteFault(err error) {
-	switch {
-	case err != nil && !k.failed:
-		k.log.Error("outlier state cannot be written", "dir", k.dir, "err", err)
-	case err == nil && k.failed:
-		k.log.Info("outlier state is written again", "dir", k.dir)
-	}
-	k.failed = err != nil
 }
 
 // rotate begins a new log of counts and gives the old one back.
@@ -287,7 +312,7 @@ func (k *keeper) snapshot(w *Watch) {
 	old, err := k.rotate(w.engine.seed)
 	if err != nil { // the present log goes on
 		w.mu.Unlock()
-		k.fault(err)
+		k.report(err)
 		return
 	}
 	state := w.copyState()
@@ -296,8 +321,8 @@ func (k *keeper) snapshot(w *Watch) {
 	w.mu.Unlock()
 	old.Write(seal(notes)) // for a crash before the snapshot is in place
 	old.Close()
-	err = writeFile(k.path(k.gen, "snap"), state.encode())
-	k.fault(err)
+	err = statefile.New(k.path(k.gen, "snap"), 0).Write(state.encode())
+	k.report(err)
 	if err != nil {
 		return
 	}
@@ -310,118 +335,22 @@ func (k *keeper) snapshot(w *Watch) {
 	}
 }
 
-// writeFile puts a file in place as a whole.
-func writeFile(name string, b []byte) error {
-	f, err := os.OpenFile(name+".new", os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(b)
-	if e := f.Sync(); err == nil {
-		err = e
-	}
-	if e := f.Close(); err == nil {
-		err = e
-	}
-	if err == nil {
-		err = os.Rename(name+".new", name)
-	}
-	return err
-}
-
-// state appends a state to its file, so that a process that is killed at the
-// next moment does not forget it.
-func (k *keeper) state(s *State) {
-	line, err := json.Marshal(s)
-	if err != nil {
-		k.log.Error("outlier state not written", "err", err)
-		return
-	}
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if k.states == nil {
-		return // still loading, or closed
-	}
-	n, err := k.states.Write(append(line, '\n'))
-	k.written += int64(n)
-	if err != nil {
-		k.written = maxStates + 1 // the file lacks s, or ends within its line: write it anew
-	}
-	k.dirty = true
-	k.noteFault(err)
-}
-
-// loadStates reads the last line of each state, and writes the file anew.
-func (k *keeper) loadStates(w *Watch) error {
-	b, err := os.ReadFile(filepath.Join(k.dir, statesName))
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
-		return err
-	}
-	last := map[stateKey]*State{}
-	for line := range bytes.Lines(b) {
-		var s State
-		if err := json.Unmarshal(line, &s); err != nil {
-			// Cut off by a crash; its change had not taken effect.
-			k.log.Warn("outlier state not read", "line", string(bytes.TrimSpace(line)))
-			continue
-		}
-		last[stateKey{s.Scope, s.Name}] = &s
-		w.clock.notBefore(s.Since)
-	}
-	now := w.clock.read()
-	for _, s := range last {
-		w.joinState(s, now)
-	}
-	return k.writeStates(w)
-}
-
-// rewriteStates writes the file of states anew where that is due.
-func (k *keeper) rewriteStates(w *Watch) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if k.written > maxStates {
-		k.noteFault(k.writeStates(w))
-	}
-}
-
-// writeStates puts a file with one line for each state in the place of the old
-// one.
-func (k *keeper) writeStates(w *Watch) error {
-	var b []byte
-	for _, s := range w.states {
-		line, err := json.Marshal(s)
-		if err != nil {
-			return err
-		}
-		b = append(append(b, line...), '\n')
-	}
-	name := filepath.Join(k.dir, statesName)
-	if err := writeFile(name, b); err != nil {
-		return err
-	}
-	f, err := os.OpenFile(name, os.O_WRONLY|os.O_APPEND, 0o600)
-	if err != nil {
-		return err
-	}
-	if k.states != nil {
-		k.states.Close()
-	}
-	k.states, k.written, k.dirty = f, int64(len(b)), false
-	return nil
-}
-
 // close writes a last snapshot and closes the files.
 func (k *keeper) close(w *Watch) {
 	k.disk.Lock()
 	defer k.disk.Unlock()
-	k.flush(w)
-	k.snapshot(w)
+	if k.reopen(w) {
+		k.flush(w)
+		k.snapshot(w)
+	}
 	k.rewriteStates(w)
-	k.counts.Close()
+	if k.counts != nil {
+		k.counts.Close()
+	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.states.Close()
-	k.states = nil
+	if k.states != nil {
+		k.states.Close()
+	}
+	k.states, k.closed = nil, true
 }

@@ -43,6 +43,8 @@ type Options struct {
 	// Dir is where counts and states are kept over a restart; made when missing.
 	// "": nowhere.
 	Dir string
+	// Report is told how each try to write there went; nil: nobody.
+	Report func(error)
 	// Shared makes one state for all nodes with the same Redis; nil: each node
 	// watches by itself.
 	Shared *Shared
@@ -61,7 +63,7 @@ func New(cfg Config, o Options) (*Watch, error) {
 	w := &Watch{log: o.Log, changes: o.Changes, parse: o.Parse, rules: r, clock: newClock(o.Now), states: map[stateKey]*State{}}
 	w.engine = newEngine(&cfg, randomSeed())
 	if o.Dir != "" {
-		if w.keep, err = openKeeper(o.Dir, o.Log); err != nil {
+		if w.keep, err = openKeeper(o.Dir, o.Log, o.Report); err != nil {
 			return nil, fmt.Errorf("outlier: %w", err)
 		}
 		if err := w.keep.load(w); err != nil {

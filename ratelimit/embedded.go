@@ -8,6 +8,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"postern/internal/statefile"
 )
 
 // Embedded is the store in process. It needs no goroutine to be right; Run
@@ -26,6 +28,7 @@ type Embedded struct {
 	nodes  atomic.Int64 // last seen by Failover; 0: never
 	mu     sync.Mutex   // to change names or raises
 	dirty  chan struct{}
+	file   *statefile.File // that the snapshot was last in
 	shards [shardCount]shard
 }
 

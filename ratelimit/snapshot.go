@@ -10,8 +10,9 @@ import (
 	"hash/crc64"
 	"io"
 	"os"
-	"path/filepath"
 	"time"
+
+	"postern/internal/statefile"
 )
 
 // A snapshot is one file:
@@ -50,31 +51,29 @@ var crcTable = crc64.MakeTable(crc64.ECMA)
 const snapshotEvery = 8 * time.Second
 
 // Run saves a snapshot at path every few seconds in which counts have changed,
-// at once after a raise or a reset, and a last one when ctx ends; then it
-// returns. report is told of each Save that failed.
+// or the last Save failed, at once after a raise or a reset, and a last one when
+// ctx ends; then it returns. report is told how each Save went.
 func (e *Embedded) Run(ctx context.Context, path string, report func(error)) {
 	tick := time.NewTicker(snapshotEvery)
 	defer tick.Stop()
+	failed := false
+	save := func() {
+		err := e.Save(path)
+		failed = err != nil
+		report(err)
+	}
 	for {
-		forced := false
 		select {
 		case <-ctx.Done():
-			e.saveIfChanged(path, true, report)
+			save()
 			return
 		case <-tick.C:
+			if failed || e.hasChanged() {
+				save()
+			}
 		case <-e.dirty:
-			forced = true
+			save()
 		}
-		e.saveIfChanged(path, forced, report)
-	}
-}
-
-func (e *Embedded) saveIfChanged(path string, forced bool, report func(error)) {
-	if !forced && !e.hasChanged() {
-		return
-	}
-	if err := e.Save(path); err != nil {
-		report(err)
 	}
 }
 
@@ -95,36 +94,26 @@ func (e *Embedded) hasChanged() bool {
 // reader, or a crash, finds the old file or the new one. Decisions wait for the
 // copying of one shard at a time. Only one Save may run at a time.
 func (e *Embedded) Save(path string) error {
-	next := path + ".new"
-	if err := e.write(next); err != nil {
-		os.Remove(next)
+	err := e.snapshot(path).Replace(func(file io.Writer) error {
+		crc := crc64.New(crcTable)
+		if err := e.writeAll(io.MultiWriter(file, crc)); err != nil {
+			return err
+		}
+		_, err := file.Write(crc.Sum(nil))
+		return err
+	})
+	if err != nil {
 		return fmt.Errorf("save limits: %w", err)
-	}
-	if err := os.Rename(next, path); err != nil {
-		return fmt.Errorf("save limits: %w", err)
-	}
-	if dir, err := os.Open(filepath.Dir(path)); err == nil {
-		_ = dir.Sync() // a file system that cannot has the file all the same
-		dir.Close()
 	}
 	return nil
 }
 
-func (e *Embedded) write(path string) error {
-	file, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
-	if err != nil {
-		return err
+// snapshot is the file at path.
+func (e *Embedded) snapshot(path string) *statefile.File {
+	if e.file == nil || e.file.Name() != path {
+		e.file = statefile.New(path, 0) // it is read in pieces
 	}
-	defer file.Close()
-	crc := crc64.New(crcTable)
-	out := io.MultiWriter(file, crc)
-	if err := e.writeAll(out); err != nil {
-		return err
-	}
-	if _, err := file.Write(crc.Sum(nil)); err != nil {
-		return err
-	}
-	return errors.Join(file.Sync(), file.Close())
+	return e.file
 }
 
 func (e *Embedded) writeAll(out io.Writer) error {
@@ -193,25 +182,24 @@ func (e *Embedded) Load(path string) error {
 	if errors.Is(err, os.ErrNotExist) {
 		return nil
 	}
-	if err != nil {
-		return fmt.Errorf("load limits: %w", err)
-	}
-	defer file.Close()
-	err = checkSnapshot(file)
 	if err == nil {
-		_, err = file.Seek(0, io.SeekStart)
-	}
-	if err == nil {
-		err = e.restore(file)
+		defer file.Close()
+		err = e.loadFrom(file)
 	}
 	if err == nil || errors.Is(err, ErrFull) {
 		return err
 	}
-	aside := path + ".broken"
-	if renamed := os.Rename(path, aside); renamed != nil {
-		return fmt.Errorf("load limits from %s: %w; all counts begin at 0 (set aside: %w)", path, err, renamed)
+	return fmt.Errorf("all counts begin at 0: %w", e.snapshot(path).SetAside(err))
+}
+
+func (e *Embedded) loadFrom(file *os.File) error {
+	if err := checkSnapshot(file); err != nil {
+		return err
 	}
-	return fmt.Errorf("load limits from %s: %w; all counts begin at 0, the file is now %s", path, err, aside)
+	if _, err := file.Seek(0, io.SeekStart); err != nil {
+		return err
+	}
+	return e.restore(file)
 }
 
 // checkSnapshot reads a file to its end and compares the checksum.

@@ -5,6 +5,8 @@ import (
 	"path/filepath"
 	"testing"
 	"time"
+
+	"postern/internal/statefile"
 )
 
 // TestSuppressionsOfAnOlderVersionAreJoined: it went by the letters as sent; the
@@ -33,7 +35,7 @@ func TestSuppressionsOfAnOlderVersionAreJoined(t *testing.T) {
 
 // TestHistoryOfAnOlderVersionIsJoined: the larger of two that are one is kept.
 func TestHistoryOfAnOlderVersionIsJoined(t *testing.T) {
-	h, file := NewHistory(time.Hour), filepath.Join(t.TempDir(), historyFile)
+	h, file := NewHistory(time.Hour), statefile.New(filepath.Join(t.TempDir(), historyFile), maxState)
 	at := time.Date(2026, 3, 2, 9, 0, 0, 0, time.UTC)
 	for _, one := range []struct {
 		name string

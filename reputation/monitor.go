@@ -7,13 +7,13 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net/netip"
-	"path/filepath"
 	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"postern/internal/shell"
+	"postern/internal/statefile"
 )
 
 // Kinds of events.
@@ -55,7 +55,9 @@ type Options struct {
 	// StateDir is where listings and history are kept. Blank: nowhere.
 	StateDir string
 	Now      func() time.Time // nil: time.Now
-	Log      *slog.Logger     // for faults of the state files
+	Log      *slog.Logger     // for state files that cannot be read
+	// Report is told how each try to write a state file went. nil: nobody.
+	Report func(part string, err error)
 	// OnEvent is told of changes, one at a time; it must not block.
 	OnEvent func(Event)
 	// OnKeys is told what DNS says about the DKIM keys, by "domain/selector",
@@ -74,6 +76,10 @@ type Options struct {
 // Monitor watches our identity and listings in the background. All methods are
 // safe for concurrent use and, apart from Run, answer from memory.
 type Monitor struct {
+	files struct{ listings, history *statefile.File } // nil without a state folder
+	// unsaved: a state file could not be written.
+	unsaved atomic.Bool
+
 	held     *Held
 	opts     Options
 	now      func() time.Time
@@ -111,7 +117,8 @@ const (
 	maxAsked    = 1000
 	askAgain    = 10 * time.Minute
 	saveEvery   = 5 * time.Minute
-	pauseFor    = 24 * time.Hour // renewed while the listing lasts
+	saveAgain   = 5 * time.Second // after a write that failed
+	pauseFor    = 24 * time.Hour  // renewed while the listing lasts
 	expireEvery = time.Minute
 	checkBound  = 2 * time.Minute
 )
@@ -127,6 +134,9 @@ func NewMonitor(o Options) (*Monitor, error) {
 	}
 	if m.opts.Log == nil {
 		m.opts.Log = slog.New(slog.DiscardHandler)
+	}
+	if m.opts.Report == nil {
+		m.opts.Report = func(string, error) {}
 	}
 	if m.opts.OnEvent == nil {
 		m.opts.OnEvent = func(Event) {}
@@ -249,9 +259,14 @@ func (m *Monitor) look(ctx context.Context) {
 	saved := m.now()
 	for ctx.Err() == nil {
 		next := m.step(ctx)
-		if now := m.now(); now.Sub(saved) >= saveEvery {
+		now := m.now()
+		if since := now.Sub(saved); since >= saveEvery || since < 0 || m.unsaved.Load() && since >= saveAgain {
+			m.unsaved.Store(false)
 			m.save()
 			saved = now
+		}
+		if again := saved.Add(saveAgain); m.unsaved.Load() && again.Before(next) {
+			next = again
 		}
 		timer := time.NewTimer(max(next.Sub(m.now()), 10*time.Millisecond))
 		select {
@@ -393,12 +408,4 @@ func (l *Listing) copy() Listing {
 		c.Evidence[i].Transactions = slices.Clone(c.Evidence[i].Transactions)
 	}
 	return c
-}
-
-// file is the path of a state file, or "".
-func (m *Monitor) file(name string) string {
-	if m.opts.StateDir == "" {
-		return ""
-	}
-	return filepath.Join(m.opts.StateDir, name)
 }

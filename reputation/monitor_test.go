@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"postern/internal/statefile"
 	"postern/mail"
 )
 
@@ -429,7 +430,7 @@ func TestRestartTellsNothingTwice(t *testing.T) {
 	if !r.history.known.add("shop", "news1@customer.example") {
 		t.Error("a known recipient is a stranger after a restart")
 	}
-	file, err := readListings(dir)
+	file, err := readListings(statefile.New(filepath.Join(dir, listingsFile), maxState))
 	if err != nil || len(file.Listings) != 1 || len(file.Zones) != 1 || file.Zones[0].Polls < 2 {
 		t.Errorf("state file %+v, %v", file, err)
 	}

@@ -1,15 +1,15 @@
 package reputation
 
 import (
+	"bytes"
 	"encoding/gob"
 	"errors"
-	"fmt"
 	"io"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"time"
 
+	"postern/internal/statefile"
 	"postern/mail"
 )
 
@@ -29,26 +29,26 @@ type savedListings struct {
 
 // readListings reads the reports from a state folder; none where there is no
 // file.
-func readListings(stateDir string) (savedListings, error) {
-	var l savedListings
-	err := readState(filepath.Join(stateDir, listingsFile), &l)
-	return l, err
+func readListings(file *statefile.File) (savedListings, error) {
+	return readState[savedListings](file)
 }
 
 // load takes what an earlier monitor has saved. A file that cannot be read is
-// logged and left alone until the next save.
+// set aside, and a line of the log says so.
 func (m *Monitor) load() {
 	if m.opts.StateDir == "" {
 		return
 	}
-	saved, err := readListings(m.opts.StateDir)
-	m.note("listings not read", err)
+	m.files.listings = statefile.New(filepath.Join(m.opts.StateDir, listingsFile), maxState)
+	m.files.history = statefile.New(filepath.Join(m.opts.StateDir, historyFile), maxState)
+	saved, err := readListings(m.files.listings)
+	m.note("listings begin anew", err)
 	m.book.last = saved.Last
 	for i := range saved.Listings {
 		m.book.listings = append(m.book.listings, &saved.Listings[i])
 	}
 	m.renewPausesLocked()
-	m.note("history not read", m.history.load(m.file(historyFile)))
+	m.note("the history of suspects begins anew", m.history.load(m.files.history))
 }
 
 func (m *Monitor) save() {
@@ -57,9 +57,9 @@ func (m *Monitor) save() {
 	}
 	m.saveListings()
 	m.mu.Lock()
-	err := m.history.save(m.file(historyFile))
+	err := m.history.save(m.files.history)
 	m.mu.Unlock()
-	m.note("history not saved", err)
+	m.saved("history", err)
 }
 
 func (m *Monitor) saveListings() {
@@ -72,7 +72,16 @@ func (m *Monitor) saveListings() {
 	m.mu.Lock()
 	file.Last = m.book.last
 	m.mu.Unlock()
-	m.note("listings not saved", writeState(m.file(listingsFile), file))
+	m.saved("listings", writeState(m.files.listings, file))
+}
+
+// saved reports how the writing of a file went; one that failed is due again
+// soon.
+func (m *Monitor) saved(part string, err error) {
+	if err != nil {
+		m.unsaved.Store(true)
+	}
+	m.opts.Report(part, err)
 }
 
 func (m *Monitor) note(what string, err error) {
@@ -118,39 +127,28 @@ type savedHistory struct {
 	Began    time.Time
 }
 
-// save writes the history, mode 0600, so that a crash leaves the old file or the
-// new one.
-func (h *History) save(file string) error {
-	f, err := os.CreateTemp(filepath.Dir(file), "."+filepath.Base(file)+"-*")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(f.Name())
-	err = gob.NewEncoder(f).Encode(savedHistory{h.entities, h.known, h.began})
-	if e := f.Close(); err == nil {
-		err = e
-	}
-	if err != nil {
-		return fmt.Errorf("write %s: %w", file, err)
-	}
-	return os.Rename(f.Name(), file)
+// save writes the history.
+func (h *History) save(file *statefile.File) error {
+	return file.Replace(func(w io.Writer) error {
+		return gob.NewEncoder(w).Encode(savedHistory{h.entities, h.known, h.began})
+	})
 }
 
-func (h *History) load(file string) error {
-	f, err := os.Open(file)
+// load reads the history; one that cannot be read is set aside.
+func (h *History) load(file *statefile.File) error {
+	b, err := file.Read()
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
-	if err != nil {
-		return err
-	}
-	defer f.Close()
 	var s savedHistory
-	if err := gob.NewDecoder(io.LimitReader(f, maxState)).Decode(&s); err != nil {
-		return fmt.Errorf("read %s: %w; move it away to begin anew", file, err)
+	if err == nil {
+		err = gob.NewDecoder(bytes.NewReader(b)).Decode(&s)
 	}
-	if s.Known == nil || len(s.Known.Now) != pairWords || len(s.Known.Old) != pairWords || s.Entities == nil {
-		return fmt.Errorf("read %s: not a history of this version; move it away to begin anew", file)
+	if err == nil && (s.Known == nil || len(s.Known.Now) != pairWords || len(s.Known.Old) != pairWords || s.Entities == nil) {
+		err = errors.New("not a history of this version")
+	}
+	if err != nil {
+		return file.SetAside(err)
 	}
 	h.entities, h.known, h.began = canonical(s.Entities), s.Known, s.Began
 	return nil

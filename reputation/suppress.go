@@ -4,15 +4,13 @@ import (
 	"cmp"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io/fs"
 	"maps"
-	"os"
-	"path/filepath"
 	"slices"
 	"sync"
 	"time"
 
+	"postern/internal/statefile"
 	"postern/mail"
 )
 
@@ -27,6 +25,7 @@ type Suppressions struct {
 	mu      sync.RWMutex
 	entries map[suppressed]Suppression
 	changed bool
+	file    *statefile.File // that it was last kept in
 }
 
 type suppressed struct {
@@ -132,10 +131,11 @@ func (s *Suppressions) makeRoom(now time.Time) {
 	}
 }
 
-// Load reads what Save wrote; a file that is missing is an empty one.
+// Load reads what Save wrote; a file that is missing is an empty one. One that
+// cannot be read is set aside, which the error tells.
 func (s *Suppressions) Load(file string) error {
-	var list []Suppression
-	if err := readState(file, &list); err != nil {
+	list, err := readState[[]Suppression](s.at(file))
+	if err != nil {
 		return err
 	}
 	s.mu.Lock()
@@ -152,6 +152,16 @@ func (s *Suppressions) Load(file string) error {
 	return nil
 }
 
+// at is the file of that name.
+func (s *Suppressions) at(name string) *statefile.File {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.file == nil || s.file.Name() != name {
+		s.file = statefile.New(name, maxState)
+	}
+	return s.file
+}
+
 // Save writes the store to a file when it has changed since it was last saved.
 func (s *Suppressions) Save(file string) error {
 	s.mu.Lock()
@@ -161,7 +171,7 @@ func (s *Suppressions) Save(file string) error {
 	if !changed {
 		return nil
 	}
-	err := writeState(file, s.List())
+	err := writeState(s.at(file), s.List())
 	if err != nil {
 		s.mu.Lock()
 		s.changed = true
@@ -173,48 +183,28 @@ func (s *Suppressions) Save(file string) error {
 // maxState bounds what is read back.
 const maxState = 256 << 20
 
-func readState(file string, v any) error {
-	info, err := os.Stat(file)
+// readState reads a file of JSON, the zero T where there is none. One that
+// cannot be read is set aside.
+func readState[T any](file *statefile.File) (T, error) {
+	var v, none T
+	b, err := file.Read()
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil
+		return none, nil
+	}
+	if err == nil {
+		err = json.Unmarshal(b, &v)
 	}
 	if err != nil {
-		return err
+		return none, file.SetAside(err)
 	}
-	if info.Size() > maxState {
-		return fmt.Errorf("read %s: larger than %d octets", file, maxState)
-	}
-	b, err := os.ReadFile(file)
-	if err != nil {
-		return err
-	}
-	if err := json.Unmarshal(b, v); err != nil {
-		return fmt.Errorf("read %s: %w; move it away to begin anew", file, err)
-	}
-	return nil
+	return v, nil
 }
 
-// writeState writes v as JSON, mode 0600, so that a crash leaves the old file or
-// the new one.
-func writeState(file string, v any) error {
+// writeState writes v as JSON.
+func writeState(file *statefile.File, v any) error {
 	b, err := json.Marshal(v)
 	if err != nil {
 		return err
 	}
-	f, err := os.CreateTemp(filepath.Dir(file), "."+filepath.Base(file)+"-*")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(f.Name())
-	_, err = f.Write(b)
-	if err == nil {
-		err = f.Sync()
-	}
-	if e := f.Close(); err == nil {
-		err = e
-	}
-	if err != nil {
-		return fmt.Errorf("write %s: %w", file, err)
-	}
-	return os.Rename(f.Name(), file)
+	return file.Write(b)
 }

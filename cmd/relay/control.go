@@ -4,25 +4,34 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
+	"net"
+	"os"
 	"slices"
 	"strings"
 
 	"postern/admin"
 	"postern/config"
+	"postern/internal/health"
+	"postern/internal/statefile"
 	"postern/ratelimit"
 )
 
 // openControl opens the control socket and puts behind it what the commands of
-// operators ask for.
+// operators ask for. A folder that is missing or cannot be written is tried
+// again: mail does not need the commands.
 func (n *node) openControl(file *config.File) error {
-	l, err := admin.ListenControl(file.Control.Socket)
-	if errors.Is(err, admin.ErrControlInUse) && file.Redis.Enabled() {
+	path := file.Control.Socket
+	l, err := admin.ListenControl(path)
+	switch {
+	case errors.Is(err, admin.ErrControlInUse) && file.Redis.Enabled():
 		n.log.Error("no control socket", "err", err)
 		return nil
-	}
-	if err != nil {
+	case err != nil && !errors.Is(err, fs.ErrNotExist) && !statefile.IsDiskTrouble(err):
 		return err
+	case err != nil:
+		n.health.Report(health.Control, "socket", err)
 	}
 	n.control = admin.NewControl(n.log)
 	stream := func(name string) error { return known(n.file(), aStream, name) }
@@ -33,9 +42,32 @@ func (n *node) openControl(file *config.File) error {
 	n.control.Limits(n.limiter, n.completeFacts, n.limited)
 	n.reputation.serveListings(n.control, stream)
 	s := n.control.Server()
-	n.serving.Go(func() { s.Serve(l) })
 	n.opened.add(func(ctx context.Context) { s.Shutdown(ctx) })
+	serve := func(l net.Listener) { n.serving.Go(func() { s.Serve(l) }) }
+	if l != nil {
+		serve(l)
+	}
+	n.run(func(ctx context.Context) {
+		n.every(ctx, probeEvery, func() {
+			if ctx.Err() == nil {
+				n.keepControl(path, serve)
+			}
+		})
+	})
 	return nil
+}
+
+// keepControl makes the control socket again where it is gone, as with a folder
+// below /run that was cleaned.
+func (n *node) keepControl(path string, serve func(net.Listener)) {
+	if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
+		return
+	}
+	l, err := admin.ListenControl(path)
+	if err == nil {
+		serve(l)
+	}
+	n.health.Report(health.Control, "socket", err)
 }
 
 // completeFacts fills in what mail of a client has besides: its stream, the

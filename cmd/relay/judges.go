@@ -43,14 +43,10 @@ func (n *node) openJudges(file *config.File) (*judges, error) {
 	j.suppressions = reputation.NewSuppressions(file.Reputation.SuppressFor, 0, time.Now)
 	path := filepath.Join(file.StateDir, "suppressions.json")
 	if err := j.suppressions.Load(path); err != nil {
-		n.log.Error("suppressions not read, going on without them", "err", err)
+		n.log.Error("suppressions begin anew", "err", err)
 	}
 	n.run(func(ctx context.Context) {
-		n.every(ctx, saveEvery, func() {
-			if err := j.suppressions.Save(path); err != nil {
-				n.log.Error("suppressions not saved", "err", err)
-			}
-		})
+		n.every(ctx, saveEvery, func() { n.stateWritten("suppressions", j.suppressions.Save(path)) })
 	})
 	return j, nil
 }

@@ -2,16 +2,13 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
 	"os"
-	"path/filepath"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -35,6 +32,7 @@ type node struct {
 	failed chan error     // trouble that ends the process
 	health *health.Health // trouble that does not
 	opened closers
+	state  interface{ Close() error } // the lock on the state folder; nil: not taken yet
 
 	mu         sync.Mutex // one reload at a time
 	rules      *ruleset
@@ -94,11 +92,8 @@ func startNode(io stdio, file *config.File) (_ *node, err error) {
 
 // prepare opens state, rules and observers, and makes the server.
 func (n *node) prepare(file *config.File) error {
-	if err := os.MkdirAll(file.StateDir, 0o700); err != nil {
+	if err := n.openState(file.StateDir); err != nil {
 		return fmt.Errorf("state_dir: %w", err)
-	}
-	if err := n.lockState(file); err != nil {
-		return err
 	}
 	if err := n.listen(file); err != nil {
 		return err
@@ -127,6 +122,7 @@ func (n *node) prepare(file *config.File) error {
 	}
 	n.reputation, err = newReputationWatch(file, n.rules.snapshot.Signers, reputationParts{
 		log: n.log, held: n.judges.held, changed: n.metrics.CountChange,
+		written: n.stateWritten,
 		suspend: func(o outlier.Order) error { _, err := n.watch.Suspend(o); return err }, scores: n.outlierScore,
 	})
 	if err != nil {
@@ -167,23 +163,6 @@ func (n *node) startBackground() {
 // wait for it.
 func (n *node) run(f func(context.Context)) {
 	n.serving.Go(func() { f(n.background) })
-}
-
-// lockState keeps two relays out of one folder: each would overwrite what the
-// other keeps there.
-func (n *node) lockState(file *config.File) error {
-	lock, err := os.OpenFile(filepath.Join(file.StateDir, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
-	if err != nil {
-		return fmt.Errorf("state_dir: %w", err)
-	}
-	n.opened.add(func(context.Context) { lock.Close() })
-	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-		if errors.Is(err, syscall.EWOULDBLOCK) {
-			return fmt.Errorf("state_dir: %s is in use by another relay; stop that one, or give this one a folder of its own", file.StateDir)
-		}
-		return fmt.Errorf("state_dir: lock %s: %w", lock.Name(), err)
-	}
-	return nil
 }
 
 // openAdmin serves metrics and health.

@@ -2,8 +2,6 @@ package main
 
 import (
 	"fmt"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -120,20 +118,4 @@ func upstreamReason(name string, hosts []upstream.HostState, after time.Duration
 	}
 	return admin.Reason{What: admin.Upstream, Name: name, Since: last,
 		Text: fmt.Sprintf("no host of upstream %s answers: %s", name, strings.Join(down, ", "))}, now.Sub(last) < after
-}
-
-// probeEvery is how often the state folder is tried.
-const probeEvery = 10 * time.Second
-
-// probeState writes a file into the state folder and removes it: what is kept
-// there may change rarely, and a full disk shows in nothing else.
-func (n *node) probeState(dir string) {
-	n.health.Report(health.State, "folder", writable(dir))
-}
-
-func writable(dir string) error {
-	path := filepath.Join(dir, ".probe")
-	err := os.WriteFile(path, make([]byte, 4096), 0o600)
-	os.Remove(path)
-	return err
 }

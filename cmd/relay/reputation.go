@@ -36,6 +36,7 @@ type reputationParts struct {
 	log     *slog.Logger
 	held    *reputation.Held
 	changed func(kind, to string) // counts events
+	written func(part string, err error)
 	suspend func(outlier.Order) error
 	scores  func(kind, name string) float64 // of the outlier watch; nil: none
 }
@@ -51,7 +52,7 @@ func newReputationWatch(f *config.File, signers *dkimsign.Signers, p reputationP
 		suspendFor = f.Outlier.Expiry.Suspend[0]
 	}
 	o := reputation.Options{
-		Setup: w.setup(f, signers), Held: p.held, StateDir: f.StateDir, Log: p.log, OnKeys: w.noteKeys,
+		Setup: w.setup(f, signers), Held: p.held, StateDir: f.StateDir, Log: p.log, Report: p.written, OnKeys: w.noteKeys,
 		Command: func(words ...string) string { return commandFor(f.Path(), words...) },
 		OnEvent: func(e reputation.Event) { w.tell(e, p.changed) },
 	}

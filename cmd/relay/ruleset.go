@@ -39,6 +39,11 @@ func newRuleset(file *config.File, old *ruleset, rdb redis.UniversalClient, log 
 	var errs []error
 	signers, err := dkimsign.Load(file.DKIM)
 	errs = append(errs, err)
+	if err == nil {
+		for _, unmade := range signers.Unmade() {
+			log.Error("a DKIM key cannot be made, its domain's mail is not signed; reload when the disk can be written", "err", unmade)
+		}
+	}
 	errs = append(errs, r.makeUpstreams(old, log))
 	users, err := r.makeAuth(old, rdb)
 	errs = append(errs, err)

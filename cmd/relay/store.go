@@ -34,7 +34,7 @@ func (n *node) openStore(file *config.File) ratelimit.Store {
 		n.log.Error("limits", "err", err)
 	}
 	n.run(func(ctx context.Context) {
-		local.Run(ctx, path, func(err error) { n.log.Error("limits not saved", "err", err) })
+		local.Run(ctx, path, func(err error) { n.stateWritten("limits", err) })
 	})
 	if n.redis == nil {
 		n.setStore(admin.StoreStatus{Kind: "embedded", State: storeUp})

@@ -13,9 +13,10 @@ import (
 
 // openWatch starts the watch over what senders do.
 func (n *node) openWatch(file *config.File) error {
-	o := outlier.Options{Log: n.log, Parse: config.ParseAddress, Dir: filepath.Join(file.StateDir, "outlier"), Changes: func(c outlier.Change) {
-		n.metrics.CountChange("outlier "+c.Scope, c.Level.String())
-	}}
+	o := outlier.Options{Log: n.log, Parse: config.ParseAddress, Dir: filepath.Join(file.StateDir, "outlier"),
+		Report: func(err error) { n.stateWritten("outlier", err) }, Changes: func(c outlier.Change) {
+			n.metrics.CountChange("outlier "+c.Scope, c.Level.String())
+		}}
 	if n.redis != nil {
 		o.Shared = &outlier.Shared{Client: n.redis, Prefix: file.Redis.Prefix}
 	}

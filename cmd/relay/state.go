@@ -1,0 +1,71 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"postern/internal/health"
+	"postern/internal/statefile"
+)
+
+// probeEvery is how often the state folder is tried.
+const probeEvery = 10 * time.Second
+
+// openState makes the state folder and locks it. A disk that is full, broken or
+// read-only is no reason not to relay: what is kept there is kept in memory
+// until it can be written. The error is one of the configuration.
+func (n *node) openState(dir string) error {
+	n.opened.add(func(context.Context) {
+		if n.state != nil {
+			n.state.Close()
+		}
+	})
+	err := n.takeState(dir)
+	if err != nil && !statefile.IsDiskTrouble(err) {
+		return err
+	}
+	n.stateWritten("folder", err)
+	return nil
+}
+
+func (n *node) takeState(dir string) error {
+	if n.state != nil {
+		return nil
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	lock, err := statefile.Lock(dir)
+	if errors.Is(err, statefile.ErrInUse) {
+		return fmt.Errorf("%s %w; stop that one, or give this one a folder of its own", dir, err)
+	}
+	if err != nil {
+		return err
+	}
+	n.state = lock
+	return nil
+}
+
+// stateWritten notes how the writing of a part of the state went.
+func (n *node) stateWritten(part string, err error) { n.health.Report(health.State, part, err) }
+
+// probeState writes a file into the state folder and removes it: what is kept
+// there may change rarely, and a full disk shows in nothing else.
+func (n *node) probeState(dir string) {
+	err := n.takeState(dir)
+	if err == nil {
+		err = writable(dir)
+	}
+	n.stateWritten("folder", err)
+}
+
+func writable(dir string) error {
+	path := filepath.Join(dir, ".probe")
+	err := os.WriteFile(path, make([]byte, 4096), 0o600)
+	os.Remove(path)
+	return err
+}
