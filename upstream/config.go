@@ -92,8 +92,10 @@ type Config struct {
 	// Pipelining sends command groups in one write where the host offers it.
 	// Default: true.
 	Pipelining bool `toml:"pipelining"`
-	// Chunking uses BDAT in place of DATA where the host offers CHUNKING.
-	// Default: true.
+	// Chunking uses BDAT in place of DATA where the host offers CHUNKING. Only DATA
+	// has a reply like no other, 354, which shows replies out of step before the
+	// message leaves. With BDAT an EHLO behind each message shows them; a host that
+	// does not answer it gets the message again. Default: false.
 	Chunking bool `toml:"chunking"`
 
 	// Capture is a folder. With it nothing leaves: each message is written there

@@ -22,11 +22,15 @@ type mess struct {
 	lost  map[string]bool // messages whose true verdict was dropped
 	count map[string]int  // of each thing that was done
 	conns map[*wildConn]*recent
+	byID  map[string]*recent // of the messages judged
 }
 
 // recent is what was added in the transaction that is under way.
 type recent struct {
-	body   bool // 354 has been said, or BDAT has come
+	last   string   // the message before, until the next MAIL
+	early  int      // lines added between that and MAIL
+	told   []string // what was said
+	body   bool     // 354 has been said, or BDAT has come
 	lines  int
 	goOn   bool // one was 354
 	inBody bool // one came after 354 or BDAT
@@ -58,10 +62,14 @@ func (m *mess) did(what string) {
 
 func (m *mess) say(c *wildConn, stage, reply string) error {
 	m.mu.Lock()
-	if m.conns[c] == nil || stage == "mail" {
+	if m.conns[c] == nil {
 		m.conns[c] = new(recent)
 	}
+	if r := m.conns[c]; stage == "mail" {
+		m.conns[c] = &recent{early: r.lines, told: r.told}
+	}
 	r := m.conns[c]
+	r.told = append(r.told, stage+": "+reply)
 	r.body = r.body || stage == "verdict" || stage == "bdat" || stage == "data" && strings.HasPrefix(reply, "354")
 	m.mu.Unlock()
 	if m.chance(15) {
@@ -77,6 +85,9 @@ func (m *mess) say(c *wildConn, stage, reply string) error {
 	}
 	if m.chance(10) {
 		m.did("dropped")
+		m.mu.Lock()
+		r.told = append(r.told, "dropped")
+		m.mu.Unlock()
 		if stage == "verdict" {
 			m.mu.Lock()
 			m.lost[c.id] = true
@@ -105,8 +116,9 @@ func (m *mess) judged(c *wildConn, id string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	r := m.conns[c]
-	m.added[id] = r.inBody || r.goOn && r.lines > 1 || r.lines > 0 && m.lost[id]
-	m.conns[c] = new(recent)
+	m.added[id] = r.inBody || r.goOn && r.lines > 1 || r.lines+r.early > 0 && m.lost[id]
+	m.byID[id] = r
+	m.conns[c] = &recent{last: id}
 }
 
 // add writes a line that nobody asked for.
@@ -116,7 +128,10 @@ func (m *mess) add(c *wildConn) {
 	defer m.mu.Unlock()
 	line := strays[m.r.IntN(len(strays))]
 	r := m.conns[c]
-	r.lines++
+	if r.lines++; m.lost[r.last] {
+		m.added[r.last] = true // in the place of the one that was dropped
+	}
+	r.told = append(r.told, "added: "+line)
 	r.goOn = r.goOn || strings.HasPrefix(line, "354")
 	r.inBody = r.inBody || r.body
 	m.count["added"]++
@@ -157,7 +172,7 @@ func TestSoak(t *testing.T) {
 		t.Logf("seed %d", seed)
 		m := &mess{
 			r:     rand.New(rand.NewPCG(seed, 0)),
-			added: map[string]bool{}, lost: map[string]bool{}, count: map[string]int{}, conns: map[*wildConn]*recent{},
+			added: map[string]bool{}, lost: map[string]bool{}, byID: map[string]*recent{}, count: map[string]int{}, conns: map[*wildConn]*recent{},
 		}
 		w.say = m.say
 		w.knowsBDAT = func(n int) bool { return n%10 != 0 }
@@ -214,10 +229,12 @@ func (m *mess) soakOne(t *testing.T, u *Upstream, w *wild, id string) string {
 		to = []string{"good@b.example", "spam@b.example"}
 	}
 	r := numbered(t, u, id, from, to...)
-	window, judged := false, false
+	window, judged, said := false, false, []string(nil)
 	for range 2000 { // what was told early is judged later
 		m.mu.Lock()
-		window, judged = m.added[id]
+		if window, judged = m.added[id]; judged && m.byID[id] != nil {
+			said = m.byID[id].told
+		}
 		m.mu.Unlock()
 		if judged || r.err != nil || r.final.Code == 0 || r.final.Code != 250 && strings.Contains(strings.Join(to, " "), "no") {
 			break
@@ -231,9 +248,9 @@ func (m *mess) soakOne(t *testing.T, u *Upstream, w *wild, id string) string {
 	case r.err != nil:
 		return "fault"
 	case r.final.Code == 250 && truth != 250 && !window:
-		t.Errorf("message %s to %v: told 250, its verdict is %d", id, to, truth)
+		t.Errorf("message %s to %v: told 250, its verdict is %d; the upstream said %q", id, to, truth, said)
 	case falseNo && !window:
-		t.Errorf("message %s to %v: told %v, its verdict is %d", id, to, r.final, truth)
+		t.Errorf("message %s to %v: told %v, its verdict is %d; the upstream said %q", id, to, r.final, truth, said)
 	case r.final.Code == 250 && truth != 250 || falseNo:
 		return "false in the window behind the go-ahead"
 	case r.final.Code != 0:
