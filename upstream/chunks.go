@@ -93,7 +93,7 @@ func (t *Transaction) firstChunk(ctx context.Context, first byte) (mail.Reply, e
 		r, err = c.reply(ctx, c.h.cfg.CommandTimeout)
 	}
 	switch {
-	case errors.Is(err, errUnasked):
+	case errors.Is(err, errUnasked) || errors.Is(err, errLeaving):
 		return r, fmt.Errorf("%w: %w", errAnew, err)
 	case err != nil:
 		return r, t.faultIf(ctx, "BDAT", err)

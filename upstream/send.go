@@ -107,7 +107,7 @@ func (t *Transaction) data(ctx context.Context, body *Content) (mail.Reply, erro
 	c := t.c
 	r, err := c.do(ctx, c.h.cfg.CommandTimeout, "DATA")
 	switch {
-	case errors.Is(err, errUnasked):
+	case errors.Is(err, errUnasked) || errors.Is(err, errLeaving):
 		return r, fmt.Errorf("%w: %w", errAnew, err)
 	case err != nil:
 		return r, t.faultIf(ctx, "DATA", err)

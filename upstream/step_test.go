@@ -109,6 +109,20 @@ func TestStrayReplyBeforeBDAT(t *testing.T) {
 	})
 }
 
+// TestHostThatLeavesBeforeTheMessage: 421 before DATA or BDAT loses nothing, and
+// is not a reply that nobody asked for.
+func TestHostThatLeavesBeforeTheMessage(t *testing.T) {
+	eachWay(t, func(t *testing.T, w *wild, bdat bool) {
+		w.say = at("rcpt", func(c *wildConn, reply string) error { return c.write(reply + "\n421 4.3.2 going down") })
+		newWild(t, w)
+		u := w.front(t, bdat)
+		r := numbered(t, u, "1", "a@a.example", "good@b.example")
+		if r.codes() != "250 final 250" || w.takenAs("1") != 250 || u.Hosts()[0].Surplus != 0 {
+			t.Errorf("got %v, %d counted, commands %q", r, u.Hosts()[0].Surplus, w.seen())
+		}
+	})
+}
+
 // TestRefusalOfDATAOutOfStepIsAFault: the reply to the last RCPT arrives in the
 // place of that to DATA.
 func TestRefusalOfDATAOutOfStepIsAFault(t *testing.T) {
