@@ -135,7 +135,20 @@ func (s *Patterns) Match(i Identity) bool {
 // MatchSender is Match for an address. The null reverse-path and the bare
 // postmaster match nothing but a pattern of their own.
 func (s *Patterns) MatchSender(a Address) bool {
-	return s.MatchDomain(a.Domain) || len(s.senders) > 0 && s.senders[a.Identity()]
+	switch {
+	case s.MatchDomain(a.Domain):
+		return true
+	case len(s.senders) == 0:
+		return false
+	case !isFolded(a.Local) || a.IsNull():
+		return s.senders[a.Identity()]
+	}
+	var room [128]byte // most identities fit, so that no string is made to look one up
+	key := append(room[:0], QuoteLocal(a.Local)...)
+	if a.Domain != "" {
+		key = append(append(key, '@'), a.Domain...)
+	}
+	return s.senders[Identity(key)]
 }
 
 // MatchRecipient reports whether a recipient is surely one of those that the
