@@ -1,6 +1,7 @@
 package ratelimit
 
 import (
+	"bufio"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -269,6 +270,24 @@ func TestKeysOfOneSenderAreOne(t *testing.T) {
 	} {
 		if got := canonicalKey(key); got != want || canonicalKey(got) != got {
 			t.Errorf("%s: got %s, want %s", key, got, want)
+		}
+	}
+}
+
+// TestImportKeepsOneOfTwoSpellings: what is one sender here can have one number.
+func TestImportKeepsOneOfTwoSpellings(t *testing.T) {
+	l := importedLimit{name: "x", per: `"sender"`, numbers: importedNumbers{messages: []string{"9/1h"}}, overrides: []importedOverride{
+		{key: "Bob@example.org", numbers: importedNumbers{messages: []string{"5/1h"}}},
+		{key: "bob@example.org", numbers: importedNumbers{messages: []string{"6/1h"}}},
+	}}
+	var out strings.Builder
+	w := bufio.NewWriter(&out)
+	l.write(w)
+	w.Flush()
+	got := strings.Join(strings.Fields(out.String()), " ")
+	for _, want := range []string{` "Bob@example.org" = {`, ` # "bob@example.org" = {`, `it is "Bob@example.org" in another spelling`, "] [limit.x.overrides]"} {
+		if !strings.Contains(got, want) {
+			t.Errorf("lacks %q:\n%s", want, out.String())
 		}
 	}
 }

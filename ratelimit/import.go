@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"postern/mail"
 )
 
 // ImportFormats are the configurations that Import reads.
@@ -131,9 +133,17 @@ func (i *imported) write(out io.Writer) error {
 
 // write writes a table, as comments where it would not be a limit.
 func (l *importedLimit) write(w *bufio.Writer) {
-	wrong := map[string]error{}
+	wrong, first := map[string]error{}, map[string]string{}
 	for _, o := range l.overrides {
-		wrong[o.key] = l.compiles([]importedOverride{o})
+		id := o.key
+		if strings.Contains(l.per, PerSender.String()) || strings.Contains(l.per, PerUser.String()) {
+			id = mail.User(id, nil)
+		}
+		if other, again := first[id]; again && other != o.key {
+			wrong[o.key] = fmt.Errorf("it is %q in another spelling", other)
+			continue
+		}
+		first[id], wrong[o.key] = o.key, l.compiles([]importedOverride{o})
 	}
 	good := slices.DeleteFunc(slices.Clone(l.overrides), func(o importedOverride) bool { return wrong[o.key] != nil })
 	if !l.off {
