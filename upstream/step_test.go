@@ -50,6 +50,9 @@ func TestReplyNobodyAskedForCountsForNothing(t *testing.T) {
 	for _, stage := range []string{"greeting", "ehlo", "mail", "rcpt", "data", "bdat", "verdict", "rset"} {
 		for _, stray := range []string{"250 2.0.0 ok", "554 5.7.1 stray", "354 go on", "250-a\n250 b", "235 2.7.0 welcome"} {
 			for _, late := range []time.Duration{0, 4 * time.Millisecond} {
+				if late > 0 && stage != "verdict" {
+					continue // it might fall behind the message, where nobody can tell
+				}
 				t.Run(fmt.Sprintf("%s/%.3s/%v", stage, stray, late), func(t *testing.T) {
 					t.Parallel()
 					eachWay(t, func(t *testing.T, w *wild, bdat bool) {
@@ -63,6 +66,7 @@ func TestReplyNobodyAskedForCountsForNothing(t *testing.T) {
 
 func checkStray(t *testing.T, w *wild, bdat bool, stage, stray string, late time.Duration) {
 	var done atomic.Bool
+	added := make(chan struct{})
 	w.say = func(c *wildConn, at, reply string) error {
 		if at != stage || !done.CompareAndSwap(false, true) {
 			return c.write(reply)
@@ -71,6 +75,7 @@ func checkStray(t *testing.T, w *wild, bdat bool, stage, stray string, late time
 			return c.write(reply + "\n" + stray) // in one segment
 		}
 		c.w.wg.Go(func() {
+			defer close(added)
 			time.Sleep(late)
 			c.write(stray)
 		})
@@ -91,7 +96,9 @@ func checkStray(t *testing.T, w *wild, bdat bool, stage, stray string, late time
 			// Behind MAIL and RSET in a group the line may be there before the true reply.
 			t.Errorf("recipient %d was told %v", i, r)
 		}
-		time.Sleep(2 * late)
+		if late > 0 {
+			<-added
+		}
 	}
 	if w.smuggled > 0 {
 		t.Errorf("text was read as commands: %q", w.seen())
