@@ -140,19 +140,36 @@ func (m *meter) decode(r *reader) {
 	copy(m.history[:], r.take(historyDays))
 }
 
-// encode appends runs, of which r may be nil.
-func (r *runs) encode(w *writer) {
-	if r == nil {
-		w.u8(0)
+// encodeTail appends what earlier releases did not know of an entry: its flags,
+// when it last counted as a name under alarm, and its runs, nil for none.
+func (m *meter) encodeTail(w *writer, rs *runs) {
+	f := m.flags
+	f.put(isRegular, rs != nil)
+	w.u8(uint8(f))
+	w.u8(m.alarmed)
+	if rs == nil {
 		return
 	}
-	w.u8(1)
-	w.u16(r.last)
-	w.f32(r.carry)
-	r.inside.encode(w)
-	for p := range r.all() {
+	w.u16(rs.last)
+	w.f32(rs.carry)
+	rs.inside.encode(w)
+	for p := range rs.all() {
 		p.encode(w)
 	}
+}
+
+// decodeTail reads what encodeTail writes.
+func (m *meter) decodeTail(r *reader) *runs {
+	m.flags, m.alarmed = flags(r.u8()), r.u8()
+	if !m.has(isRegular) {
+		return nil
+	}
+	rs := &runs{last: r.u16(), carry: r.f32()}
+	rs.inside.decode(r)
+	for p := range rs.all() {
+		p.decode(r)
+	}
+	return rs
 }
 
 // all yields the run under way and the past ones.
@@ -184,24 +201,15 @@ func (p *run) encode(w *writer) {
 	}
 }
 
-// decodeRuns reads what encode writes.
-func decodeRuns(r *reader) *runs {
-	if r.u8() == 0 {
-		return nil
-	}
-	rs := &runs{last: r.u16(), carry: r.f32()}
-	rs.inside.decode(r)
-	for p := range rs.all() {
-		p.day, p.gap = r.u16(), r.u16()
-		flags := r.u8()
-		p.times, p.loud = min(flags>>1, 2), flags&1 != 0
-		for k := range p.top {
-			for i := range windows {
-				p.top[k][i] = r.f32()
-			}
+func (p *run) decode(r *reader) {
+	p.day, p.gap = r.u16(), r.u16()
+	flags := r.u8()
+	p.times, p.loud = min(flags>>1, 2), flags&1 != 0
+	for k := range p.top {
+		for i := range windows {
+			p.top[k][i] = r.f32()
 		}
 	}
-	return rs
 }
 
 // encode appends the note. It is done for each transaction, and by hand costs

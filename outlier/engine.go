@@ -1,5 +1,7 @@
 package outlier
 
+import "cmp"
+
 // engine counts and scores. It has no clock, no states and no lock.
 type engine struct {
 	tuning  tuning
@@ -14,14 +16,23 @@ type engine struct {
 type clientInfo struct {
 	name string
 	num  uint16
-	hash uint64
 	born uint16 // day of its first message
 	// volume and names are its meters, nil until its first message.
 	volume, names *entry
-	// top is the sender with the most recipients of late, also of each user: a
-	// single one that explains the volume of all is not their fault.
-	top   top
-	topOf map[string]*top
+	party
+	users map[string]*party
+}
+
+// party is what belongs to a user or client beside its meters.
+type party struct {
+	// top is the sender with the most recipients of late: a single one that
+	// explains the volume of all is not their fault.
+	hash uint64 // of its name
+	top  top
+	// refused is the sender with the most refused recipients of the last day.
+	refused top
+	// blamed counts what is the fault of somebody narrower, nil when nothing is.
+	blamed *entry
 }
 
 type top struct {
@@ -55,12 +66,25 @@ type finding struct {
 	sums     table
 	floor    *table
 	runs     *runs // nil: none
+	// all are the windows with what is the fault of somebody narrower, which sums
+	// leave out.
+	all    table
+	blamed *entry // the meter of that; nil: nothing
+	// plain is what the plain rule on refused recipients says, of day recipients of
+	// which dayRefused were refused.
+	plain           Level
+	day, dayRefused float32
+	// alarms: not volume, but the senders of a user or client that are under alarm.
+	alarms bool
+	// mild: an alert at most.
+	mild bool
+	// foreign: for a sender that others used before.
+	foreign bool
 }
 
-// scores are the findings of one message, the narrowest scope first; those
-// behind one that explains the message are missing.
+// scores are the findings of one message, the narrowest scope first.
 type scores struct {
-	found [5]finding
+	found [7]finding
 	n     int
 }
 
@@ -80,46 +104,111 @@ func newEngine(cfg *Config, s seed) engine {
 func (g *engine) client(name string, now int64) *clientInfo {
 	c := g.clients[name]
 	if c == nil {
-		c = &clientInfo{name: name, num: uint16(len(g.byNum)), hash: g.seed.hash(name), born: uint16(now / daySeconds), topOf: map[string]*top{}}
+		c = &clientInfo{name: name, num: uint16(len(g.byNum)), born: uint16(now / daySeconds), party: party{hash: g.seed.hash(name)}, users: map[string]*party{}}
 		g.clients[name] = c
 		g.byNum = append(g.byNum, c)
 	}
 	return c
 }
 
-// count takes a message into all counts and fills in the scores that follow.
+// tally is what a message adds.
+type tally struct {
+	c      *clientInfo
+	msg    *message
+	add    amount
+	inside float32 // recipients that are known and in our own domains
+	names  amount
+	// newName: never seen with this client, nor by a user of it.
+	newName bool
+	sender  *finding // nil: the null reverse-path
+	// explained: somebody narrower is to blame.
+	explained bool
+	// refused is the meter of the user who is to blame for refused recipients by the
+	// plain rule; nil: none.
+	refused *entry
+}
+
+// count takes a message into all counts and fills in the scores that follow. It
+// counts for everybody that it belongs to; what the narrowest can be blamed for is
+// not held against those around it.
 func (g *engine) count(now int64, msg *message, out *scores) {
 	out.n = 0
-	c := g.client(msg.client, now)
-	var a amount
-	inside := g.amount(c, msg, &a)
-	var sender *entry
-	var names amount
+	m := tally{c: g.client(msg.client, now), msg: msg}
+	m.inside = g.amount(m.c, msg, &m.add)
 	if msg.sender != "" {
-		e, isNew := g.roster.get(ofSender, msg.sender, c.num, now)
-		e.roll(now)
-		f := out.next()
-		g.take(f, now, e, &a, msg.expected(ofSender, msg.sender), g.scale(e))
-		g.notice(f, inside)
-		names[sent] = g.rise(f, &a)
-		if isNew {
-			names[fresh] = 1
-		}
-		if isNew || f.sums[sent][hour] <= a[sent] {
-			names[refused] = 1
-		}
-		if f.score >= 1 {
-			return
-		}
-		sender = e
+		g.sender(now, &m, out)
 	}
 	if msg.alone {
 		return
 	}
-	if msg.user != "" && g.wide(now, c, msg, ofUser, msg.user, &a, &names, inside, sender, out) {
-		return
+	if msg.user != "" {
+		g.wide(now, &m, ofUser, msg.user, g.user(m.c, msg.user), out)
 	}
-	g.wide(now, c, msg, ofClient, msg.client, &a, &names, inside, sender, out)
+	g.wide(now, &m, ofClient, msg.client, &m.c.party, out)
+}
+
+// sender counts for the sender, which is one for each user: what somebody sends in
+// a colleague's name is not the colleague's.
+func (g *engine) sender(now int64, m *tally, out *scores) {
+	sc, name := ofSender, m.msg.sender
+	if m.msg.user != "" {
+		sc, name = ofUserSender, pairName(m.msg.user, m.msg.sender)
+	}
+	e, isNew := g.roster.get(sc, name, m.c.num, now)
+	if isNew && sc == ofUserSender {
+		isNew = !g.inherit(e, m.msg.sender)
+	}
+	e.roll(now)
+	f := out.next()
+	g.take(f, now, e, &m.add, nil, m.msg.expected(ofSender, m.msg.sender), g.scale(e))
+	f.judgePlain(&g.tuning, f.sums[sent][day], f.sums[refused][day])
+	g.notice(f, m.inside)
+	m.sender, m.explained = f, f.score >= 1
+	if !m.explained {
+		m.names[sent] = g.rise(f, &m.add)
+	}
+	inUse := isNew || f.sums[sent][hour] <= m.add[sent]
+	if inUse {
+		m.names[refused] = 1
+		m.newName = g.meet(m, e, isNew)
+	}
+	if isNew {
+		m.names[fresh] = 1
+	}
+}
+
+// meet remembers that the client knows the name of a sender, and reports whether
+// it did not. The sender of a user who is not the first one with it is marked.
+func (g *engine) meet(m *tally, e *entry, isNew bool) bool {
+	if m.msg.user == "" && !isNew {
+		return false
+	}
+	name := g.seed.hash(m.msg.sender) ^ 0x9E3779B97F4A7C15 // not the recipient of that name
+	if g.known.has(m.c.hash, name) {
+		if isNew && m.msg.user != "" {
+			e.put(isForeign, true)
+		}
+		return isNew && m.msg.user == ""
+	}
+	g.known.add(m.c.hash, name)
+	return isNew
+}
+
+// inherit gives the sender of a user the past that an earlier release has kept
+// under the sender's name alone; the first user of the name takes it.
+func (g *engine) inherit(e *entry, sender string) bool {
+	old := g.roster.find(ofSender, sender)
+	if old == nil || !old.has(isOld) || old.client != e.client {
+		return false
+	}
+	old.put(isOld, false)
+	e.meter = old.meter
+	var mine *runs
+	if rs := g.roster.runsOf(old); rs != nil {
+		mine = new(*rs)
+	}
+	g.roster.setRuns(e, mine)
+	return true
 }
 
 // rise is by how much a message has raised the score of its sender, up to the
@@ -159,26 +248,87 @@ func (g *engine) amount(c *clientInfo, msg *message, a *amount) (inside float32)
 	return inside
 }
 
-// wide counts for a user or client, its volume and its sender names, and
-// reports whether that is out of the ordinary.
-func (g *engine) wide(now int64, c *clientInfo, msg *message, sc scope, name string, a, names *amount, inside float32, sender *entry, out *scores) bool {
-	nameScale, nameScope, t := &clientNamesScale, ofClientNames, &c.top
+// wide counts for a user or client: its volume, its sender names, and those of
+// them that are under alarm.
+func (g *engine) wide(now int64, m *tally, sc scope, name string, p *party, out *scores) {
+	nameScale, nameScope := &clientNamesScale, ofClientNames
 	if sc == ofUser {
-		nameScale, nameScope, t = &userNamesScale, ofUserNames, c.topOfUser(name)
+		nameScale, nameScope = &userNamesScale, ofUserNames
 	}
-	e, n := g.wideMeters(c, sc, name, nameScope, now)
+	e, n := g.wideMeters(m.c, sc, name, nameScope, now)
 	e.roll(now)
+	blamed := g.blame(now, m, sc, name, p)
 	f := out.next()
-	g.take(f, now, e, a, msg.expected(sc, name), g.scale(e))
-	if t.update(sender, now); t.e != nil && f.score >= 1 {
-		f.without(&g.tuning, t.e)
-	}
-	g.notice(f, inside)
+	g.take(f, now, e, &m.add, blamed, m.msg.expected(sc, name), g.scale(e))
 	n.roll(now)
+	names := m.names
+	if sc == ofClient && !m.newName {
+		names[fresh] = 0
+	}
 	nf := out.next()
-	g.take(nf, now, n, names, nil, nameScale)
+	g.take(nf, now, n, &names, nil, nil, nameScale)
 	nf.names = true
-	return f.score >= 1 || nf.score >= 1
+	if m.explained {
+		f.score, nf.score = 0, 0 // this message is no reason to look at them
+		f.runs = nil
+	} else {
+		g.ownFault(now, m, f, p)
+	}
+	if m.sender != nil && m.sender.counts() && (sc == ofUser) == (m.msg.user != "") {
+		g.alarms(now, m, sc, name, f, p, out)
+	}
+	m.explained = m.explained || f.score >= 1 || nf.score >= 1
+	if f.plain >= Alerted {
+		m.refused = e
+	}
+}
+
+// ownFault judges a user or client without its largest sender, which may explain
+// its volume, and without the one with the most refused recipients, and remembers
+// what is unusual.
+func (g *engine) ownFault(now int64, m *tally, f *finding, p *party) {
+	sender := m.senderEntry()
+	p.top.update(sender, now, (*meter).recent)
+	if p.top.e != nil && f.score >= 1 {
+		f.without(&g.tuning, p.top.e)
+	}
+	if m.add[refused] > 0 {
+		p.refused.update(sender, now, (*meter).refusedOfDay)
+	}
+	rest := f.sums
+	if e := cmp.Or(m.refused, p.refused.at(now)); e != nil {
+		rest = rest.without(&e.meter)
+	}
+	f.judgePlain(&g.tuning, rest[sent][day], rest[refused][day])
+	g.notice(f, m.inside)
+}
+
+// senderEntry is the meter of the sender; nil for the null reverse-path.
+func (m *tally) senderEntry() *entry {
+	if m.sender == nil {
+		return nil
+	}
+	return m.sender.e
+}
+
+// blame counts what is the fault of somebody narrower, and gives the meter of
+// that; nil while there is nothing in it.
+func (g *engine) blame(now int64, m *tally, sc scope, name string, p *party) *entry {
+	hash := sc.others().hash(p.hash)
+	if !p.blamed.is(hash) {
+		p.blamed = g.roster.search(hash)
+	}
+	if p.blamed == nil && m.explained {
+		p.blamed, _ = g.roster.get(sc.others(), name, m.c.num, now)
+	}
+	if p.blamed == nil {
+		return nil
+	}
+	p.blamed.roll(now)
+	if m.explained {
+		p.blamed.add(min(now, int64(p.blamed.last)), &m.add)
+	}
+	return p.blamed
 }
 
 // wideMeters gives the meters of a user or client. Those of a client are at
@@ -202,27 +352,37 @@ func (m *message) expected(sc scope, name string) *table {
 	return m.floor(sc, name)
 }
 
-func (c *clientInfo) topOfUser(name string) *top {
-	t := c.topOf[name]
-	if t == nil {
-		t = new(top)
-		c.topOf[name] = t
+func (g *engine) user(c *clientInfo, name string) *party {
+	p := c.users[name]
+	if p == nil {
+		p = &party{hash: g.seed.hash(name)}
+		c.users[name] = p
 	}
-	return t
+	return p
 }
 
-// update puts sender in the place of one that has sent less of late; sender may
-// be nil.
-func (t *top) update(sender *entry, now int64) {
-	if !t.e.is(t.hash) {
-		t.e = nil // its place has been given to another
-	}
-	if t.e != nil {
-		t.e.roll(now)
-	}
-	if sender != nil && (t.e == nil || sender.recent() >= t.e.recent()) {
+// update puts sender in the place of one that has less of late; sender may be nil.
+func (t *top) update(sender *entry, now int64, most func(*meter) float32) {
+	if old := t.at(now); sender != nil && (old == nil || most(&sender.meter) >= most(&old.meter)) {
 		*t = top{sender, sender.hash}
 	}
+}
+
+// at is the sender as it is now; nil when there is none.
+func (t *top) at(now int64) *entry {
+	if !t.e.is(t.hash) {
+		t.e = nil // its place has been given to another
+		return nil
+	}
+	t.e.roll(now)
+	return t.e
+}
+
+// refusedOfDay is how many recipients were refused within the day.
+func (m *meter) refusedOfDay() float32 {
+	var s table
+	m.sums(&s)
+	return s[refused][day]
 }
 
 // recent is about how many recipients there were within the hour.
@@ -231,27 +391,52 @@ func (m *meter) recent() float32 {
 	return r[0][sent].float() + r[1][sent].float() + r[2][sent].float()/2
 }
 
-// look scores an entry as it is.
-func (g *engine) look(e *entry, floor *table, s *scale) (f finding) {
+// look scores an entry as it is; blamed is the meter of what is others' fault.
+func (g *engine) look(e *entry, blamed *meter, floor *table, s *scale) (f finding) {
 	e.turn(&g.tuning, s, g.byNum[e.client].born)
 	f = finding{e: e, scale: s, floor: floor, runs: g.roster.runsOf(e)}
-	e.sums(&f.sums)
+	e.sums(&f.all)
+	f.sums = f.all.without(blamed)
 	f.judge(&g.tuning, &f.sums)
 	return f
 }
 
+// without is a table without what a meter holds, which may be nil.
+func (t table) without(m *meter) table {
+	if m == nil {
+		return t
+	}
+	var theirs table
+	m.sums(&theirs)
+	for k := range kinds {
+		for w := range windows {
+			t[k][w] = max(0, t[k][w]-theirs[k][w])
+		}
+	}
+	return t
+}
+
 // take counts a message for an entry and scores it. f is filled in place, as are
 // its parts: what is written number by number and copied at once waits in between.
-func (g *engine) take(f *finding, at int64, e *entry, a *amount, floor *table, s *scale) {
+func (g *engine) take(f *finding, at int64, e *entry, a *amount, blamed *entry, floor *table, s *scale) {
 	e.turn(&g.tuning, s, g.byNum[e.client].born)
 	e.add(min(at, int64(e.last)), a)
-	*f = finding{e: e, scale: s, floor: floor, runs: g.roster.runsOf(e)}
+	*f = finding{e: e, scale: s, floor: floor, runs: g.roster.runsOf(e), blamed: blamed}
 	if f.runs != nil {
 		f.runs.turn(e.day, g.tuning.growth)
 	}
 	e.sums(&f.sums)
+	if f.all = f.sums; blamed != nil {
+		f.sums = f.all.without(&blamed.meter)
+	}
 	f.judge(&g.tuning, &f.sums)
 	e.learn(&f.sums, s.apart)
+}
+
+// judgePlain fills in what the plain rule says.
+func (f *finding) judgePlain(t *tuning, n, bad float32) {
+	f.day, f.dayRefused = n, bad
+	f.plain = t.refused.level(n, bad)
 }
 
 // notice remembers what is unusual about a finding, whether it is an alarm or not,
@@ -300,12 +485,6 @@ func (f *finding) judge(t *tuning, sums *table) {
 
 // without scores anew as if the sender were not there.
 func (f *finding) without(t *tuning, sender *entry) {
-	var theirs, rest table
-	sender.sums(&theirs)
-	for k := range kinds {
-		for w := range windows {
-			rest[k][w] = max(0, f.sums[k][w]-theirs[k][w])
-		}
-	}
+	rest := f.sums.without(&sender.meter)
 	f.judge(t, &rest)
 }

@@ -27,10 +27,11 @@ type tuning struct {
 	growth      float64 // of a record in a day
 	halfLife    float64 // of a record, in days
 	sensitivity float32
+	refused     RefusedRule
 }
 
 func newTuning(c *Config) tuning {
-	return tuning{growth: c.Growth, halfLife: c.HalfLife.Hours() / 24, sensitivity: float32(c.Sensitivity)}
+	return tuning{growth: c.Growth, halfLife: c.HalfLife.Hours() / 24, sensitivity: float32(c.Sensitivity), refused: c.Refused}
 }
 
 // forget is what remains of a record after so many days.

@@ -17,6 +17,9 @@ func (w *Watch) nameOf(scope, name string) string {
 		return string(mail.IdentityOf(name))
 	case User:
 		return mail.User(name, w.parse)
+	case UserSender:
+		user, sender := pairOf(name)
+		return pairName(w.nameOf(User, user), w.nameOf(Sender, sender))
 	}
 	return name
 }
@@ -26,8 +29,10 @@ func (w *Watch) meterName(sc scope, name string) string {
 	switch sc {
 	case ofSender:
 		return w.nameOf(Sender, name)
-	case ofUser, ofUserNames:
+	case ofUser, ofUserNames, ofUserAlarms, ofUserOthers:
 		return w.nameOf(User, name)
+	case ofUserSender:
+		return w.nameOf(UserSender, name)
 	}
 	return name
 }

@@ -167,7 +167,7 @@ func (s *share) store(ctx context.Context) {
 			var b writer
 			b.str(w.engine.byNum[e.client].name)
 			e.encode(&b)
-			w.engine.roster.runsOf(e).encode(&b)
+			e.encodeTail(&b, w.engine.roster.runsOf(e))
 			items = append(items, item{s.meterKey(e.scope, e.name), b})
 		}
 	}
@@ -277,7 +277,7 @@ func (s *share) scan(ctx context.Context, node redis.Cmdable) error {
 func (s *share) takeMeter(key string, b []byte) {
 	number, name, _ := strings.Cut(key, ":")
 	sc, err := strconv.Atoi(number)
-	if err != nil || sc < 0 || sc > int(ofClientNames) || name == "" {
+	if err != nil || sc < 0 || sc >= int(scopes) || name == "" {
 		return
 	}
 	r := &reader{rest: b}
@@ -286,7 +286,9 @@ func (s *share) takeMeter(key string, b []byte) {
 	m.decode(r)
 	var rs *runs
 	if len(r.rest) > 0 { // what earlier releases stored ends here
-		rs = decodeRuns(r)
+		rs = m.decodeTail(r)
+	} else {
+		m.put(isOld, true)
 	}
 	if r.bad || client == "" {
 		return

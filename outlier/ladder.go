@@ -11,10 +11,11 @@ func (w *Watch) step(now time.Time, client string, f *finding) {
 		rule, ladder = RuleNames, &w.rules.Names
 	}
 	to := ladder.level(float64(f.score))
-	if !f.names {
-		if l := w.rules.Refused.level(&f.sums); l > to {
-			to, rule = l, RuleRefused
-		}
+	if f.mild {
+		to = min(to, Alerted)
+	}
+	if f.plain > to {
+		to, rule = f.plain, RuleRefused
 	}
 	if to == Normal {
 		return
@@ -54,21 +55,22 @@ func (l *Ladder) soften(to Level) Level {
 
 func (f *finding) key() stateKey {
 	switch f.e.scope {
-	case ofUser, ofUserNames:
+	case ofUser, ofUserNames, ofUserAlarms:
 		return stateKey{User, f.e.name}
-	case ofClient, ofClientNames:
+	case ofClient, ofClientNames, ofClientAlarms:
 		return stateKey{Client, f.e.name}
+	case ofUserSender:
+		return stateKey{UserSender, f.e.name}
 	}
 	return stateKey{Sender, f.e.name}
 }
 
-// level is the action for the refused share of the last day.
-func (r *RefusedRule) level(sums *table) Level {
-	n := sums[sent][day]
+// level is the action where of n recipients of the last day so many were refused.
+func (r *RefusedRule) level(n, bad float32) Level {
 	if n < float32(r.MinRecipients) {
 		return Normal
 	}
-	switch share := float64(sums[refused][day] / n); {
+	switch share := float64(bad / n); {
 	case r.Suspend > 0 && share >= r.Suspend:
 		return Suspended
 	case r.Alert > 0 && share >= r.Alert:
@@ -169,14 +171,15 @@ func (w *Watch) forgive(k stateKey) {
 	}
 }
 
-// entries are the meters of k: its volume, and its sender names.
+// entries are the meters of k: its volume, its sender names, those under alarm,
+// and what is the fault of others, as far as there are such.
 func (w *Watch) entries(k stateKey) (all []*entry) {
 	scopes := []scope{k.meterScope()}
 	switch k.scope {
 	case User:
-		scopes = append(scopes, ofUserNames)
+		scopes = append(scopes, ofUserNames, ofUserAlarms, ofUserOthers)
 	case Client:
-		scopes = append(scopes, ofClientNames)
+		scopes = append(scopes, ofClientNames, ofClientAlarms, ofClientOthers)
 	}
 	for _, sc := range scopes {
 		if e := w.engine.roster.find(sc, k.name); e != nil {

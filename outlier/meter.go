@@ -57,7 +57,26 @@ type meter struct {
 	messages      uint32
 	away          float32 // recipients turned away, aborted or shadowed: a sum that leaks within an hour
 	history       [historyDays]uint8
-	regular       bool // its entry has runs, see roster.regular
+	alarmed       uint8 // half day in which it last counted as a name under alarm, see countsAsAlarm
+	flags
+}
+
+// flags are what is known of an entry, in one octet.
+type flags uint8
+
+const (
+	isRegular flags = 1 << iota // it has runs, see roster.regular
+	isForeign                   // somebody else had the name of this sender before this user
+	isOld                       // kept by a release that knew no users of senders
+)
+
+func (f flags) has(bit flags) bool { return f&bit != 0 }
+
+func (f *flags) put(bit flags, on bool) {
+	*f &^= bit
+	if on {
+		*f |= bit
+	}
 }
 
 const historyDays = 14

@@ -33,12 +33,13 @@ func (w *Watch) observe(ev *mail.Event) (shadowed bool) {
 	keys := stateKeys(ev.Client, ev.User, n.sender)
 	if states, any := w.statesOf(&keys); any {
 		if wasUnderWay(ev) {
-			ended(&states)
+			admit(&states, -w.underWay(ev.ID))
 		}
-		if len(n.rcpts) > 0 && w.judge(now, &keys, &states, true).Refuse() {
+		if len(n.rcpts) > 0 && w.judge(now, &keys, &states, true, 1, 0).Refuse() {
 			shadowed, n.shadowed = true, true
 		}
 	}
+	delete(w.admitted, ev.ID)
 	if len(ev.To) == 0 {
 		n.away = 1
 	}
@@ -125,6 +126,7 @@ func (w *Watch) apply(now time.Time, n *note, ours bool) (score float32) {
 		score = max(score, found.found[i].score)
 		if w.share != nil {
 			w.share.mark(found.found[i].e)
+			w.share.mark(found.found[i].blamed)
 		}
 		w.step(now, n.client, &found.found[i])
 	}

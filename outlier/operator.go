@@ -47,8 +47,9 @@ func (w *Watch) Suspend(o Order) (State, error) {
 	return state, nil
 }
 
-// Release ends the state of what the order names. What led to it is forgiven,
-// and with Learn it goes into the record.
+// Release ends the state of what the order names; that of a sender also as each
+// user sends with it. What led to it is forgiven, and with Learn it goes into the
+// record.
 func (w *Watch) Release(o Order) (State, error) {
 	if err := o.check(); err != nil {
 		return State{}, err
@@ -58,33 +59,71 @@ func (w *Watch) Release(o Order) (State, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	now := w.clock.read()
-	k := stateKey{o.Scope, o.Name}
-	s := w.current(k, now)
-	if o.Learn {
-		for _, e := range w.entries(k) {
-			e.roll(now.Unix())
-			e.turn(&w.engine.tuning, scaleOf(e.scope), w.engine.byNum[e.client].born)
-			e.approve()
-			if rs := w.engine.roster.runsOf(e); rs != nil {
-				rs.approve()
-			}
+	released := State{Scope: o.Scope, Name: o.Name}
+	any := false
+	for _, k := range w.withUsers(stateKey{o.Scope, o.Name}) {
+		if o.Learn {
+			w.approve(k, now)
+		}
+		s := w.current(k, now)
+		if s == nil || s.Level == Normal {
+			continue
+		}
+		s.Held, s.Suspensions = time.Time{}, 0 // no repetition: the operator has looked at it
+		w.forgive(k)
+		w.end(s, now, CauseOperator, o.By, o.Reason)
+		if !any {
+			released, any = *s, true
 		}
 	}
-	if s == nil || s.Level == Normal {
-		if o.Learn {
-			return State{Scope: o.Scope, Name: o.Name}, nil
-		}
+	if !any && !o.Learn {
 		return State{}, fmt.Errorf("%s %s %w", o.Scope, o.Name, ErrNotHeld)
 	}
-	s.Held, s.Suspensions = time.Time{}, 0 // no repetition: the operator has looked at it
-	w.forgive(k)
-	w.end(s, now, CauseOperator, o.By, o.Reason)
-	return *s, nil
+	return released, nil
+}
+
+// approve takes what k has sent into its record.
+func (w *Watch) approve(k stateKey, now time.Time) {
+	for _, e := range w.entries(k) {
+		e.roll(now.Unix())
+		e.turn(&w.engine.tuning, scaleOf(e.scope), w.engine.byNum[e.client].born)
+		e.approve()
+		if rs := w.engine.roster.runsOf(e); rs != nil {
+			rs.approve()
+		}
+	}
+}
+
+// withUsers is k, and for a sender also each user's part of it.
+func (w *Watch) withUsers(k stateKey) []stateKey {
+	keys := []stateKey{k}
+	if k.scope != Sender {
+		return keys
+	}
+	seen := map[string]bool{}
+	add := func(name string) {
+		if _, sender := pairOf(name); sender == k.name && !seen[name] {
+			seen[name] = true
+			keys = append(keys, stateKey{UserSender, name})
+		}
+	}
+	for s := range w.states {
+		if s.scope == UserSender {
+			add(s.name)
+		}
+	}
+	w.engine.roster.all(func(e *entry) bool {
+		if e.scope == ofUserSender {
+			add(e.name)
+		}
+		return true
+	})
+	return keys
 }
 
 func (o *Order) check() error {
 	switch o.Scope {
-	case Sender, User, Client:
+	case Sender, UserSender, User, Client:
 	default:
 		return fmt.Errorf("scope %q is unknown; it is sender, user or client", o.Scope)
 	}

@@ -57,7 +57,7 @@ type runs struct {
 
 // runsOf gives the runs of an entry, nil when it has none.
 func (r *roster) runsOf(e *entry) *runs {
-	if !e.regular {
+	if !e.has(isRegular) {
 		return nil
 	}
 	return r.regular[e.hash]
@@ -65,7 +65,7 @@ func (r *roster) runsOf(e *entry) *runs {
 
 // setRuns gives an entry its runs; nil takes them.
 func (r *roster) setRuns(e *entry, rs *runs) {
-	e.regular = rs != nil
+	e.put(isRegular, rs != nil)
 	if rs == nil {
 		delete(r.regular, e.hash)
 		return

@@ -467,7 +467,7 @@ func TestRunsSurviveRestartAndNodes(t *testing.T) {
 	w.str("shop")
 	e = r.engine.roster.find(ofSender, "a@x.example")
 	e.encode(&w)
-	rs.encode(&w)
+	e.encodeTail(&w, rs)
 	if len(w) > 480 {
 		t.Errorf("stored it takes %d octets", len(w))
 	}

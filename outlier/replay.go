@@ -13,6 +13,7 @@ type Replay struct {
 	engine engine
 	rules  *rules
 	rcpts  []recipient
+	found  scores // of one message
 }
 
 // NewReplay makes a detector that has seen nothing.
@@ -29,6 +30,15 @@ func NewReplay(cfg Config) (*Replay, error) {
 // score of 1 and more. Scores are in units of the lowest action of the ladder.
 // at is in seconds since 1970.
 func (r *Replay) Message(at int64, sender, client string, rcpts []string, refused int) (ofThis, ofClient float64) {
+	s := r.UserMessage(at, "", sender, client, rcpts, refused)
+	return s.Sender, s.Client
+}
+
+// Scores are those of one message.
+type Scores struct{ Sender, User, Client float64 }
+
+// UserMessage is Message with a SASL user; "" is none.
+func (r *Replay) UserMessage(at int64, user, sender, client string, rcpts []string, refused int) (s Scores) {
 	from := mail.IdentityOf(sender)
 	sender = senderName(from)
 	r.rcpts = r.rcpts[:0]
@@ -37,11 +47,11 @@ func (r *Replay) Message(at int64, sender, client string, rcpts []string, refuse
 		// recipient makes the others known matters more than who it was.
 		r.rcpts = append(r.rcpts, recipient{hash: r.engine.seed.hash(string(mail.RecipientOf(name))), refused: i < refused, took: refused < len(rcpts)})
 	}
-	var found scores
+	found := &r.found
 	r.engine.count(at, &message{
-		client: client, sender: sender, rcpts: r.rcpts, alone: r.rules.exempt.Match(from),
+		client: client, user: user, sender: sender, rcpts: r.rcpts, alone: r.rules.exempt.Match(from),
 		floor: r.rules.floors(time.Unix(at, 0)),
-	}, &found)
+	}, found)
 	for i := range found.n {
 		f := &found.found[i]
 		if f.score == 0 {
@@ -54,13 +64,17 @@ func (r *Replay) Message(at int64, sender, client string, rcpts []string, refuse
 		if r.rules.mode(k.scope, k.name, client) == Exempt {
 			continue
 		}
-		if score := float64(f.score) / ladder.lowest(); k.scope == Sender {
-			ofThis = score
-		} else {
-			ofClient = max(ofClient, score)
+		score := float64(f.score) / ladder.lowest()
+		switch k.scope {
+		case Client:
+			s.Client = max(s.Client, score)
+		case User:
+			s.User = max(s.User, score)
+		default:
+			s.Sender = score
 		}
 	}
-	return ofThis, ofClient
+	return s
 }
 
 // lowest is the score of the softest action.

@@ -1,5 +1,7 @@
 package outlier
 
+import "strings"
+
 // scope is what a meter is of.
 type scope uint8
 
@@ -9,7 +11,47 @@ const (
 	ofClient
 	ofUserNames   // the sender names that a user uses
 	ofClientNames // the sender names that a client uses
+	ofUserSender  // a sender as one user uses it, see pairName
+	ofUserAlarms  // the senders of a user that are under alarm
+	ofClientAlarms
+	ofUserOthers // what a user sent that is the fault of a sender
+	ofClientOthers
+	scopes
 )
+
+// others is the scope of what a user or client sent that is another's fault.
+func (sc scope) others() scope {
+	if sc == ofUser {
+		return ofUserOthers
+	}
+	return ofClientOthers
+}
+
+// alarms is the scope of the senders under alarm of a user or client.
+func (sc scope) alarms() scope {
+	if sc == ofUser {
+		return ofUserAlarms
+	}
+	return ofClientAlarms
+}
+
+// isSender reports whether a scope is that of single senders.
+func (sc scope) isSender() bool { return sc == ofSender || sc == ofUserSender }
+
+// pairName is the name of a sender as one user uses it. A space in the name of the
+// user, which no other letter of it can be taken for, is written "%20".
+func pairName(user, sender string) string {
+	return strings.ReplaceAll(user, " ", "%20") + " " + sender
+}
+
+// pairOf gives what pairName has put together; of a sender alone user is "".
+func pairOf(name string) (user, sender string) {
+	user, sender, ok := strings.Cut(name, " ")
+	if !ok {
+		return "", name
+	}
+	return strings.ReplaceAll(user, "%20", " "), sender
+}
 
 // entry is one place of a roster.
 type entry struct {
@@ -122,7 +164,7 @@ func (r *roster) leastOf(client uint16, crowding bool, now int64) uint32 {
 		if !e.used {
 			return i
 		}
-		if e.scope != ofSender || crowding && e.client != client {
+		if !e.scope.isSender() || crowding && e.client != client {
 			if tries > 1<<12 {
 				return i // nearly all are users and clients: max_senders is far too small
 			}
@@ -143,7 +185,7 @@ func (r *roster) forget(i uint32) {
 		return
 	}
 	r.index.remove(slotOf(e.hash, i))
-	if e.regular {
+	if e.has(isRegular) {
 		delete(r.regular, e.hash)
 	}
 	r.count--

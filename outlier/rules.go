@@ -56,6 +56,10 @@ func (r *rules) mode(scope, name, client string) Mode {
 	if r.exemptClients[client] {
 		return Exempt
 	}
+	if scope == UserSender {
+		_, name = pairOf(name)
+		scope = Sender
+	}
 	if scope == Sender {
 		id := mail.Identity(name)
 		if r.exempt.Match(id) {
@@ -87,6 +91,16 @@ func (r *rules) floors(now time.Time) func(sc scope, name string) *table {
 		return nil
 	}
 	return func(sc scope, name string) *table { return r.floor(sc, name, now) }
+}
+
+// floorOf is floor for what a state is of.
+func (r *rules) floorOf(k stateKey, now time.Time) *table {
+	sc, name := k.meterScope(), k.name
+	if k.scope == UserSender {
+		sc = ofSender
+		_, name = pairOf(name)
+	}
+	return r.floor(sc, name, now)
 }
 
 // floor is what an operator expects of a sender or client at a time; nil when

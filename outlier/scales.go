@@ -85,7 +85,7 @@ func scaleOf(sc scope) *scale {
 		return &clientScale
 	case ofUserNames:
 		return &userNamesScale
-	case ofClientNames:
+	case ofClientNames, ofUserAlarms, ofClientAlarms:
 		return &clientNamesScale
 	}
 	return &senderScale
@@ -94,11 +94,11 @@ func scaleOf(sc scope) *scale {
 // scale gives the scale that an entry is judged by.
 func (g *engine) scale(e *entry) *scale {
 	switch {
-	case e.scope > ofUser:
+	case !e.scope.isSender() && e.scope != ofUser:
 		return scaleOf(e.scope)
 	case e.age() < easeDays:
 		return &newScale
-	case e.scope == ofSender && g.alone(e):
+	case e.scope.isSender() && g.alone(e):
 		return &aloneScale
 	}
 	return &senderScale

@@ -111,6 +111,9 @@ func (s *share) state(st *State) {
 
 // mark has an entry stored some time.
 func (s *share) mark(e *entry) {
+	if e == nil {
+		return
+	}
 	s.mu.Lock()
 	s.changed[e] = e.name
 	s.mu.Unlock()

@@ -33,7 +33,7 @@ type Row struct {
 
 // Query says which rows are wanted.
 type Query struct {
-	Scope string // sender, user, client; "": all three
+	Scope string // sender (also as users send with it), user+sender, user, client; "": all
 	State Level  // this and harder ones; Normal: all
 	Match string // a part of the name; "": all
 	Sort  string // score, day, name, last, alarm; "": state, then score
@@ -52,22 +52,23 @@ func (w *Watch) List(q Query) (rows []Row, all int) {
 	matches := func(name string) bool { return strings.Contains(name, q.Match) || strings.Contains(name, folded) }
 	w.mu.Lock()
 	now := w.clock.read()
-	seen := map[stateKey]bool{}
-	for _, scope := range [...]string{Sender, User, Client} {
-		if q.Scope != "" && q.Scope != scope {
-			continue
-		}
-		sc := stateKey{scope: scope}.meterScope()
-		w.engine.roster.all(func(e *entry) bool {
-			if k := (stateKey{scope, e.name}); e.scope == sc && matches(e.name) {
-				seen[k] = true
-				rows = append(rows, w.row(now, k, e))
-			}
-			return true
-		})
+	seen, ofUsers := map[stateKey]bool{}, map[string]bool{}
+	listed := func(scope string) bool {
+		return q.Scope == "" || scope == q.Scope || q.Scope == Sender && scope == UserSender
 	}
+	w.engine.roster.all(func(e *entry) bool {
+		if k, ok := e.key(); ok && listed(k.scope) && matches(e.name) {
+			seen[k] = true
+			rows = append(rows, w.row(now, k, e))
+			if k.scope == UserSender {
+				_, sender := pairOf(k.name)
+				ofUsers[sender] = true
+			}
+		}
+		return true
+	})
 	for k := range w.states { // suspended by hand before a first message
-		if (q.Scope == "" || k.scope == q.Scope) && !seen[k] && matches(k.name) {
+		if listed(k.scope) && !seen[k] && matches(k.name) && !(k.scope == Sender && ofUsers[k.name]) {
 			rows = append(rows, w.row(now, k, nil))
 		}
 	}
@@ -109,11 +110,11 @@ func (w *Watch) row(now time.Time, k stateKey, e *entry) Row {
 		f := w.present(now, e)
 		r.Client = w.engine.byNum[e.client].name
 		r.Score = float64(f.score)
-		r.Hour, r.UsualHr = whole(f.sums[sent][hour]), whole(f.e.record[sent][hour].float())
-		r.Day, r.UsualDay = whole(f.sums[sent][day]), whole(f.e.record[sent][day].float())
+		r.Hour, r.UsualHr = whole(f.all[sent][hour]), whole(f.e.record[sent][hour].float())
+		r.Day, r.UsualDay = whole(f.all[sent][day]), whole(f.e.record[sent][day].float())
 		r.Away, r.Last = whole(f.e.away), time.Unix(int64(e.last), 0)
 	}
-	if s := w.current(k, now); s != nil {
+	if s := w.holding(k, now); s != nil {
 		r.State, r.Until, r.Shadow = s.Level, s.Until, s.Shadow
 		if s.Level > Normal {
 			r.Reason, r.Client = s.Reason, cmp.Or(r.Client, s.Client)
@@ -129,7 +130,35 @@ func (w *Watch) row(now time.Time, k stateKey, e *entry) Row {
 func (w *Watch) present(now time.Time, e *entry) finding {
 	c := *e
 	c.roll(now.Unix())
-	return w.engine.look(&c, w.rules.floor(e.scope, e.name, now), w.engine.scale(&c))
+	var floor *table
+	if k, ok := e.key(); ok {
+		floor = w.rules.floorOf(k, now)
+	}
+	return w.engine.look(&c, w.blamed(e, now), floor, w.engine.scale(&c))
+}
+
+// blamed is what a user or client sent that is the fault of somebody narrower; nil
+// for nothing.
+func (w *Watch) blamed(e *entry, now time.Time) *meter {
+	if e.scope != ofUser && e.scope != ofClient {
+		return nil
+	}
+	others := w.engine.roster.find(e.scope.others(), e.name)
+	if others == nil {
+		return nil
+	}
+	m := others.meter
+	m.roll(now.Unix())
+	return &m
+}
+
+// key names what an entry counts the volume of; ok is false for the others.
+func (e *entry) key() (k stateKey, ok bool) {
+	switch e.scope {
+	case ofSender, ofUser, ofClient, ofUserSender:
+		return (&finding{e: e}).key(), true
+	}
+	return stateKey{}, false
 }
 
 func whole(f float32) int { return int(f + 0.5) }
@@ -178,13 +207,14 @@ func (w *Watch) Show(scope, name string) (*Detail, error) {
 	defer w.tell()
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	k := stateKey{scope, name}
+	k := w.shown(stateKey{scope, name})
+	scope, name = k.scope, k.name
 	e := w.engine.roster.find(k.meterScope(), name)
-	s := w.states[k]
+	now := w.clock.read()
+	s := w.holding(k, now)
 	if e == nil && s == nil {
 		return nil, fmt.Errorf("%s %s %w", scope, name, ErrUnknown)
 	}
-	now := w.clock.read()
 	d := &Detail{Row: w.row(now, k, e)}
 	if s != nil {
 		d.Alarms = s.Alarms
@@ -193,6 +223,9 @@ func (w *Watch) Show(scope, name string) (*Detail, error) {
 		}
 	}
 	switch scope {
+	case UserSender:
+		_, sender := pairOf(name)
+		d.Expected = w.rules.senders[mail.Identity(sender)].Expected
 	case Sender:
 		d.Expected = w.rules.senders[mail.Identity(name)].Expected
 	case Client:
@@ -205,7 +238,7 @@ func (w *Watch) Show(scope, name string) (*Detail, error) {
 	d.First, d.Messages = time.Unix(int64(e.born)*daySeconds, 0).UTC(), int(e.messages)
 	for k := range kinds {
 		for i := range windows {
-			d.Windows = append(d.Windows, Window{kindNames[k], windowNames[i], float64(f.sums[k][i]), float64(f.e.record[k][i].float())})
+			d.Windows = append(d.Windows, Window{kindNames[k], windowNames[i], float64(f.all[k][i]), float64(f.e.record[k][i].float())})
 		}
 	}
 	for i := historyDays - 1; i >= 0; i-- {
@@ -214,6 +247,44 @@ func (w *Watch) Show(scope, name string) (*Detail, error) {
 	d.Explain = w.arguments(&f)
 	d.Names = w.namesNow(now, k)
 	return d, nil
+}
+
+// holding is the state of k, of a sender as a user sends with it that of the sender
+// whoever sends with it, where that is harder; nil for none.
+func (w *Watch) holding(k stateKey, now time.Time) *State {
+	s := w.current(k, now)
+	if k.scope != UserSender {
+		return s
+	}
+	_, sender := pairOf(k.name)
+	all := w.current(stateKey{Sender, sender}, now)
+	if all != nil && (s == nil || all.harder(s, now)) {
+		return all
+	}
+	return s
+}
+
+// shown is k, or for a sender with which only users send the one of them that is
+// in the hardest state, or has sent most.
+func (w *Watch) shown(k stateKey) stateKey {
+	if k.scope != Sender || w.engine.roster.find(ofSender, k.name) != nil {
+		return k
+	}
+	best := k
+	level, messages := Normal, uint32(0)
+	for _, u := range w.withUsers(k)[1:] {
+		l, n := Normal, uint32(0)
+		if s := w.states[u]; s != nil {
+			l = s.Level
+		}
+		if e := w.engine.roster.find(ofUserSender, u.name); e != nil {
+			n = e.messages
+		}
+		if best == k || l > level || l == level && n > messages {
+			best, level, messages = u, l, n
+		}
+	}
+	return best
 }
 
 func (w *Watch) namesNow(now time.Time, k stateKey) *NamesNow {
@@ -386,17 +457,29 @@ func (w *Watch) senderTarget(s string) string {
 	return string(mail.IdentityOf(s))
 }
 
+// pairTarget is the name of the sender of a user that an operator calls s.
+func (w *Watch) pairTarget(s string) string {
+	user, sender, _ := strings.Cut(s, " ")
+	return pairName(w.nameOf(User, user), w.senderTarget(sender))
+}
+
 // FindTarget reads what an operator calls somebody: "sender:a@x.example",
-// "user:shop", "client:shop", or without the word an address, or the name of a
-// user or client that is known; of two with the same name the user.
+// "user:shop", "client:shop", "user+sender:shop a@x.example", or without the word an
+// address, the name of a user with an address behind it, or the name of a user or
+// client that is known; of two with the same name the user.
 func (w *Watch) FindTarget(s string) (scope, name string, err error) {
 	if kind, rest, ok := strings.Cut(s, ":"); ok && rest != "" {
 		switch kind {
 		case Sender:
 			return Sender, w.senderTarget(rest), nil
+		case UserSender:
+			return UserSender, w.pairTarget(rest), nil
 		case User, Client:
 			return kind, w.nameOf(kind, rest), nil
 		}
+	}
+	if _, sender, ok := strings.Cut(s, " "); ok && strings.Contains(sender, "@") && s[0] != '"' {
+		return UserSender, w.pairTarget(s), nil
 	}
 	if strings.Contains(s, "@") {
 		return Sender, w.senderTarget(s), nil

@@ -60,11 +60,11 @@ func (s *snapshot) encode() []byte {
 		w.u16(e.client)
 		w.str(e.name)
 		e.encode(&w)
-		if rs, ok := s.regular[e.hash]; ok {
-			rs.encode(&w)
-		} else {
-			w.u8(0)
+		var rs *runs
+		if r, ok := s.regular[e.hash]; ok {
+			rs = &r
 		}
+		e.encodeTail(&w, rs)
 	}
 	w.u8(0)
 	w.num(len(s.buckets))
@@ -109,9 +109,11 @@ func (w *Watch) restore(b []byte) error {
 		m.decode(r)
 		var rs *runs
 		if head == snapshotHead {
-			rs = decodeRuns(r)
+			rs = m.decodeTail(r)
+		} else {
+			m.put(isOld, true)
 		}
-		if r.bad || int(num) >= len(g.byNum) || scope(sc-1) > ofClientNames {
+		if r.bad || int(num) >= len(g.byNum) || scope(sc-1) >= scopes {
 			return errCut
 		}
 		e, isNew := g.roster.get(scope(sc-1), w.meterName(scope(sc-1), name), num, int64(m.last))

@@ -63,8 +63,8 @@ type State struct {
 	// Alarms are the last few, oldest first.
 	Alarms []Alarm `json:"alarms,omitempty"`
 
-	// pending are messages let through since it was throttled whose end is not
-	// known.
+	// pending are recipients let through since it was throttled, in messages whose
+	// end is not known.
 	pending int
 }
 
@@ -129,6 +129,8 @@ func (k stateKey) meterScope() scope {
 		return ofUser
 	case Client:
 		return ofClient
+	case UserSender:
+		return ofUserSender
 	}
 	return ofSender
 }

@@ -25,9 +25,12 @@ type Watch struct {
 	clock  clock
 	engine engine
 	states map[stateKey]*State
-	queue  []Change // to be told once mu is free
-	rcpts  []recipient
-	found  scores // of one message
+	// admitted are the recipients of transactions under way that Admit has let
+	// through, by the id of the transaction.
+	admitted map[string]int
+	queue    []Change // to be told once mu is free
+	rcpts    []recipient
+	found    scores // of one message
 
 	telling sync.Mutex // so that changes are told in order
 }
@@ -60,7 +63,7 @@ func New(cfg Config, o Options) (*Watch, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &Watch{log: o.Log, changes: o.Changes, parse: o.Parse, rules: r, clock: newClock(o.Now), states: map[stateKey]*State{}}
+	w := &Watch{log: o.Log, changes: o.Changes, parse: o.Parse, rules: r, clock: newClock(o.Now), states: map[stateKey]*State{}, admitted: map[string]int{}}
 	w.engine = newEngine(&cfg, randomSeed())
 	if o.Dir != "" {
 		if w.keep, err = openKeeper(o.Dir, o.Log, o.Report); err != nil {
@@ -139,9 +142,9 @@ func (w *Watch) Judge(client, user string, from mail.Identity) Verdict {
 	if !any {
 		return Verdict{}
 	}
-	v := w.judge(w.clock.read(), &keys, &states, false)
+	v := w.judge(w.clock.read(), &keys, &states, false, 1, 0)
 	if !v.Refuse() && from != "" {
-		admit(&states)
+		admit(&states, 1)
 	}
 	return v
 }
@@ -157,8 +160,12 @@ func (w *Watch) unlock() {
 
 // stateKeys are those that a message belongs to, the widest first; those
 // without a name are not used.
-func stateKeys(client, user, sender string) [3]stateKey {
-	return [...]stateKey{{Client, client}, {User, user}, {Sender, sender}}
+func stateKeys(client, user, sender string) (keys [4]stateKey) {
+	keys = [...]stateKey{{Client, client}, {User, user}, {scope: UserSender}, {Sender, sender}}
+	if user != "" && sender != "" {
+		keys[2].name = pairName(user, sender)
+	}
+	return keys
 }
 
 // senderName is the name under which a sender is kept; "" for the null
@@ -172,7 +179,7 @@ func senderName(from mail.Identity) string {
 
 // statesOf are the states of those that a message belongs to, nil where one has
 // none; any says whether one has.
-func (w *Watch) statesOf(keys *[3]stateKey) (states [3]*State, any bool) {
+func (w *Watch) statesOf(keys *[4]stateKey) (states [4]*State, any bool) {
 	if len(w.states) == 0 {
 		return states, false
 	}
@@ -185,8 +192,9 @@ func (w *Watch) statesOf(keys *[3]stateKey) (states [3]*State, any bool) {
 	return states, any
 }
 
-// judge looks at the states that are in shadow, or at those that are not.
-func (w *Watch) judge(now time.Time, keys *[3]stateKey, states *[3]*State, shadow bool) Verdict {
+// judge looks at the states that are in shadow, or at those that are not. n is how
+// many recipients are to go, of which was have been let through before.
+func (w *Watch) judge(now time.Time, keys *[4]stateKey, states *[4]*State, shadow bool, n, was int) Verdict {
 	for i, s := range states {
 		if s == nil {
 			continue
@@ -197,8 +205,12 @@ func (w *Watch) judge(now time.Time, keys *[3]stateKey, states *[3]*State, shado
 		}
 		k := keys[i]
 		v := Verdict{Scope: k.scope, Name: k.name, Level: s.Level, Until: s.Until}
+		if k.scope == UserSender {
+			_, v.Name = pairOf(k.name)
+			v.Scope = Sender
+		}
 		if s.Level == Throttled {
-			wait := w.pace(k, s, now, !shadow)
+			wait := w.pace(k, s, now, !shadow, n, was)
 			if wait == 0 {
 				continue
 			}
@@ -215,39 +227,74 @@ func (w *Watch) judge(now time.Time, keys *[3]stateKey, states *[3]*State, shado
 	return Verdict{}
 }
 
-// admit notes a message of throttled submitters that is on its way.
-func admit(states *[3]*State) {
+// admit notes recipients of throttled submitters that are on their way, beside
+// those of the same transaction that were before.
+func admit(states *[4]*State, more int) {
 	for _, s := range states {
 		if s != nil && s.Level == Throttled {
-			s.pending++
+			s.pending = max(0, s.pending+more)
 		}
 	}
 }
 
-// ended notes that it has come to its end.
-func ended(states *[3]*State) {
-	for _, s := range states {
-		if s != nil && s.pending > 0 {
-			s.pending--
-		}
+// maxAdmitted bounds the transactions under way of which Admit remembers how many
+// recipients they have.
+const maxAdmitted = 100_000
+
+// Admit says whether a transaction that Judge has let through may go on now, with
+// so many recipients: before 354, and again before anything is forwarded. A
+// throttled submitter is asked for its pace in recipients, in which those count
+// that are on their way. id is the one of the mail.Event with which Observe hears
+// of the end.
+func (w *Watch) Admit(id, client, user string, from mail.Identity, recipients int) Verdict {
+	w.mu.Lock()
+	defer w.unlock()
+	keys := stateKeys(client, user, senderName(from))
+	states, any := w.statesOf(&keys)
+	if !any {
+		return Verdict{}
 	}
+	was := w.underWay(id)
+	v := w.judge(w.clock.read(), &keys, &states, false, recipients, was)
+	if !v.Refuse() && len(w.admitted) < maxAdmitted {
+		admit(&states, recipients-was)
+		w.admitted[id] = recipients
+	}
+	return v
 }
 
-// pace is how long a throttled submitter must wait until it is back at its
-// usual pace; 0 when it may send now. Unless it will be told, any other wait is as
-// good.
-func (w *Watch) pace(k stateKey, s *State, now time.Time, told bool) time.Duration {
+// underWay is how many recipients of a transaction were let through so far: one at
+// MAIL, where nobody knows how many there will be.
+func (w *Watch) underWay(id string) int {
+	if n, ok := w.admitted[id]; ok {
+		return n
+	}
+	return 1
+}
+
+// least is how many recipients a throttled submitter may have in one message when
+// it has sent nothing of late.
+const least = 10
+
+// pace is how long a throttled submitter must wait until n more recipients are
+// within its usual pace; 0 when they may go now. Unless it will be told, any other
+// wait is as good.
+func (w *Watch) pace(k stateKey, s *State, now time.Time, told bool, n, was int) time.Duration {
 	e := w.engine.roster.find(k.meterScope(), k.name)
 	if e == nil {
 		return 0
 	}
 	sc := scaleOf(e.scope)
-	floor := w.rules.floor(e.scope, k.name, now)
+	floor := w.rules.floorOf(k, now)
 	m := e.meter
 	m.roll(now.Unix())
+	others := max(0, s.pending-was)
+	if n <= least && others == 0 && m.idle() {
+		return 0
+	}
 	var wait time.Duration
 	for _, win := range [...]int{hour, day} {
-		limit := m.usual(sent, win, floor, sc) - float32(s.pending)
+		limit := m.usual(sent, win, floor, sc) - float32(others+n-1)
 		if m.below(win, limit) {
 			continue
 		}
@@ -259,11 +306,18 @@ func (w *Watch) pace(k stateKey, s *State, now time.Time, told bool) time.Durati
 	return wait
 }
 
-// below reports whether window w holds less than limit, or nothing.
+// idle reports whether nothing was sent within a day.
+func (m *meter) idle() bool {
+	var s table
+	m.sums(&s)
+	return s[sent][day] == 0
+}
+
+// below reports whether window w holds less than limit.
 func (m *meter) below(w int, limit float32) bool {
 	var s table
 	m.sums(&s)
-	return s[sent][w] < limit || s[sent][w] == 0
+	return s[sent][w] < limit
 }
 
 // wait is how long it takes until window w holds less than limit if nothing is

@@ -347,7 +347,7 @@ func TestBurstOfOneSenderIsNotTheClients(t *testing.T) {
 		r.Observe(ev)
 	}
 	for _, c := range r.changes {
-		if c.Scope != Sender {
+		if c.Scope != UserSender {
 			t.Errorf("%s %s is blamed: %+v", c.Scope, c.Name, c)
 		}
 	}

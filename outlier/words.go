@@ -12,7 +12,7 @@ func (w *Watch) words(f *finding, rule string) string {
 	switch rule {
 	case RuleRefused:
 		r := &w.rules.Refused
-		n, bad := f.sums[sent][day], f.sums[refused][day]
+		n, bad := f.day, f.dayRefused
 		return fmt.Sprintf("%.0f of %.0f recipients in 24 h refused, %s; alert from %.0f %%, suspend from %.0f %%",
 			bad, n, percent(bad, n), 100*r.Alert, 100*r.Suspend)
 	case RuleNames:
@@ -53,6 +53,9 @@ func (f *finding) volumeWords() string {
 }
 
 func (f *finding) nameWords() string {
+	if f.alarms {
+		return f.alarmWords()
+	}
 	if f.evidence[fresh].value >= f.evidence[sent].value {
 		win := f.evidence[fresh].window
 		return fmt.Sprintf("used %.0f sender names never seen before %s, %s",
@@ -61,6 +64,16 @@ func (f *finding) nameWords() string {
 	win := f.evidence[sent].window
 	return fmt.Sprintf("many senders beyond their usual at once: their scores rose by %.1f together %s, usually by %.1f at most; %.0f sender names in use",
 		f.sums[sent][win], windowWords[win], f.e.record[sent][win].float(), f.sums[refused][hour])
+}
+
+// alarmWords is as "3 of its senders under alarm in 24 h, 2 of them never seen
+// before".
+func (f *finding) alarmWords() string {
+	n, unseen := f.sums[sent][day], f.sums[refused][day]
+	if f.foreign {
+		return "a sender that others used before this user is under alarm"
+	}
+	return fmt.Sprintf("%.0f of its senders under alarm in 24 h, %.0f of them never seen before", n, unseen)
 }
 
 func (f *finding) usualMost(k, w int) string {
