@@ -12,6 +12,8 @@ type attack struct {
 	client  int
 	end     int64
 	total   int
+	user    int32 // see event.user: it ends with the alarm of the user
+	wide    bool  // it ends with the alarm of the client only
 }
 
 // attackKind is a row of the table of attacks.
@@ -43,6 +45,8 @@ var attackKinds = []attackKind{
 	{name: "distrib", by: distrib, atMost: "105 / 255", atLeast: "86 %"},
 	{name: "spray", by: spray, atMost: "51 / 300", atLeast: "88 %"},
 	{name: "addrbook", one: within(0, 60, 600), atMost: "55 / 60", atLeast: "78 %"},
+	{name: "loudspray", by: loudSpray, atMost: "4 / 6", atLeast: "99 %"},
+	{name: "framing", by: framing, atMost: "6 / 8", atLeast: "99 %"},
 }
 
 func within(times_ float64, least int, span int64) func(*rand.Rand, int64, float64) []int64 {

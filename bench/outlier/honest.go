@@ -8,6 +8,7 @@ type honestKind struct {
 	// change adds the traffic, and says until when alarms on whom are excused.
 	change func(s *scene) (excused map[int32]int64)
 	target float64 // extra alarms for each touched sender at most; 0: none
+	users  bool    // each sender has a SASL user
 }
 
 var honestKinds = []honestKind{
@@ -20,6 +21,7 @@ var honestKinds = []honestKind{
 	{name: "growth", change: growth, target: 0.1},
 	{name: "mailmerge", change: mailMerge},
 	{name: "invite", change: invite},
+	{name: "framed", change: framed, target: 0.03, users: true},
 }
 
 func weekday(at int64) int { return int((at/86400 + 4) % 7) } // 0 is Sunday

@@ -170,9 +170,15 @@ func (b *bench) extra(i int) (xs []float64, touched int) {
 		s := newScene(r, uint64(i)+200, b.o)
 		excused := honestKinds[i].change(s)
 		s.finish()
-		theirs := func(e *event) bool { return s.honest[e.sender] }
+		theirs := func(e *event) bool { return s.honest[e.sender] && e.attack == 0 }
 		with := episodes(s.events, run(b.cfg, s.events), theirs, excused)
-		without := episodes(r.events, b.base[j], theirs, nil)
+		events, base := r.events, b.base[j]
+		if honestKinds[i].users {
+			plain := r.clone()
+			plain.giveUsers()
+			events, base = plain.events, run(b.cfg, plain.events)
+		}
+		without := episodes(events, base, theirs, nil)
 		xs = append(xs, float64(with-without)/float64(max(1, len(s.honest))))
 		touched += len(s.honest)
 	}

@@ -8,10 +8,10 @@ import (
 )
 
 // play is what the detector said to each event: the score of its sender and of
-// its client, 0 without an alarm.
-type play struct{ sender, client []float32 }
+// its client, 0 without an alarm; of the user where there are any.
+type play struct{ sender, client, user []float32 }
 
-var names struct{ senders, rcpts, clients []string }
+var names struct{ senders, rcpts, clients, users []string }
 
 // nameOf gives the token of number i, made once.
 func nameOf(list *[]string, letter string, i int32) string {
@@ -23,7 +23,7 @@ func nameOf(list *[]string, letter string, i int32) string {
 
 // run plays the events through the product's detector.
 func run(cfg outlier.Config, events []event) play {
-	p := play{make([]float32, len(events)), make([]float32, len(events))}
+	p := play{make([]float32, len(events)), make([]float32, len(events)), make([]float32, len(events))}
 	r, err := outlier.NewReplay(cfg)
 	if err != nil {
 		panic(err) // defaults are always right
@@ -35,8 +35,12 @@ func run(cfg outlier.Config, events []event) play {
 		for _, n := range e.rcpts {
 			rcpts = append(rcpts, nameOf(&names.rcpts, "r", n))
 		}
-		s, c := r.Message(e.at, nameOf(&names.senders, "s", e.sender), nameOf(&names.clients, "c", int32(clientOf(e.sender))), rcpts, int(e.refused))
-		p.sender[i], p.client[i] = float32(s), float32(c)
+		user := ""
+		if e.user > 0 {
+			user = nameOf(&names.users, "u", e.user)
+		}
+		s := r.UserMessage(e.at, user, nameOf(&names.senders, "s", e.sender), nameOf(&names.clients, "c", int32(clientOf(e.sender))), rcpts, int(e.refused))
+		p.sender[i], p.client[i], p.user[i] = float32(s.Sender), float32(s.Client), float32(s.User)
 	}
 	return p
 }
@@ -142,10 +146,13 @@ func letOut(s *scene, p play) (out []float64, found int) {
 		}
 		if p.sender[i] >= 1 {
 			for _, a := range bySender[e.sender] {
-				if e.at <= s.attacks[a].end {
+				if e.at <= s.attacks[a].end && !s.attacks[a].wide && s.attacks[a].user == 0 {
 					state[a].stopped[e.sender] = true
 				}
 			}
+		}
+		if a := int(e.attack) - 1; a >= 0 && p.user[i] >= 1 && s.attacks[a].user == e.user {
+			state[a].client = true
 		}
 		if p.client[i] >= 1 {
 			for _, a := range byClient[clientOf(e.sender)] {

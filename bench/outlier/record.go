@@ -23,6 +23,7 @@ type event struct {
 	at      int64
 	sender  int32
 	refused int32
+	user    int32 // 1 + number of the sender whose SASL user sent it; 0: without a user
 	attack  int32 // 1 + number of the attack that it belongs to; 0: normal
 	touched bool  // an honest change made it or moved it
 	rcpts   []int32
