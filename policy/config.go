@@ -62,13 +62,17 @@ type ClientConfig struct {
 	AddressLiterals bool `toml:"address_literals"`
 
 	// FromMismatch says what happens when header From holds an author that the
-	// client does not own: "reject", or "shadow" to log it and let it pass. A
-	// From that cannot be parsed is refused in both. Default "reject".
+	// client does not own: "reject", or "shadow" to log it and let it pass without
+	// a signature, unless the domain of an author must be signed. A From that
+	// cannot be read for certain is refused in both. Default "reject".
 	FromMismatch Mismatch `toml:"from_mismatch"`
 	// DisplayNameAddress says what happens to a display name in From that holds
-	// another address: "allow" or "reject". Default "allow".
+	// another address, or is encoded so that it may: "allow" or "reject". Default
+	// "allow".
 	DisplayNameAddress Switch `toml:"display_name_address"`
-	// CheckSender holds the field Sender to senders as well. Default false.
+	// CheckSender holds the field Sender to senders as well, and then it must be
+	// in plain form, since it leaves as it came; so with those below. Default
+	// false.
 	CheckSender bool `toml:"check_sender"`
 	// CheckResentFrom holds Resent-From and Resent-Sender to senders as well.
 	// Default false.

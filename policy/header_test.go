@@ -176,6 +176,8 @@ func TestOtherSenderFieldsAreHeldBySwitch(t *testing.T) {
 				{name: "owned", header: owned},
 				{name: "foreign", header: foreign, rule: tt.rule, reply: no},
 				{name: "foreign among owned", header: from + tt.field + ": a@example.org, x@evil.example\r\n", rule: tt.rule, reply: no},
+				{name: "in a form that would be written anew", header: from + tt.field + ": Example, Inc. <anna@example.org>\r\n", rule: tt.rule, reply: "addresses in header " + tt.field + " cannot be read for certain"},
+				{name: "quoted local part", header: from + tt.field + ": \"ceo@bank.example\"@example.org\r\n", rule: tt.rule, reply: "addresses in header " + tt.field + " cannot be read for certain"},
 				{name: "unreadable", header: bad, rule: tt.rule, reply: "addresses in header " + tt.field + " cannot be read for certain"},
 				{name: "in another case", header: strings.Replace(foreign, tt.field, strings.ToUpper(tt.field), 1), rule: tt.rule, reply: no},
 			})
@@ -184,6 +186,13 @@ func TestOtherSenderFieldsAreHeldBySwitch(t *testing.T) {
 	judgeAll(t, anna(func(c *ClientConfig) { c.CheckResentFrom = true }), []judged{
 		{name: "the second block counts as the first", header: "Resent-From: a@example.org\r\nResent-From: x@evil.example\r\nFrom: anna@example.org\r\n",
 			rule: "check_resent_from", reply: "<x@evil.example>: address in header Resent-From not owned by this client"},
+	})
+}
+
+func TestEverySenderFieldCounts(t *testing.T) {
+	judgeAll(t, anna(func(c *ClientConfig) { c.CheckSender, c.DuplicateFields = true, Allow }), []judged{
+		{name: "the second is foreign", header: "Sender: anna@example.org\r\nFrom: anna@example.org\r\nSender: x@evil.example\r\n",
+			rule: "check_sender", reply: "<x@evil.example>: address in header Sender not owned by this client"},
 	})
 }
 

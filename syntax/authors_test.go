@@ -91,6 +91,7 @@ func TestAuthorsWrittenAnew(t *testing.T) {
 		{"two comments", "a@example.org (Anna) (x)", `"Anna x" <a@example.org>`},
 		{"comments in comments", "(a (b (c))) a@example.org", `"a (b (c))" <a@example.org>`},
 		{"escapes in a comment", `(a \) b) a@example.org`, `"a ) b" <a@example.org>`},
+		{"tabs and folding in a comment", "a@example.org (b\tc\r\n\td)", `"b c d" <a@example.org>`},
 		{"deepest comments", strings.Repeat("(", maxComments) + strings.Repeat(")", maxComments) + "a@example.org",
 			`"` + strings.Repeat("(", maxComments-1) + strings.Repeat(")", maxComments-1) + `" <a@example.org>`},
 		{"empty comment", "a@example.org ()", "<a@example.org>"},

@@ -106,8 +106,10 @@ func (l *lexer) readComment() (plain bool, err error) {
 				return false, ErrSyntax
 			}
 			plain, c = false, l.s[l.at]
-		case '"', ',', ';', ':', '\t':
+		case '"', ',', ';', ':':
 			plain = false
+		case '\t':
+			plain, c = false, ' '
 		}
 		l.comment = append(l.comment, c)
 	}

@@ -32,6 +32,13 @@ var parts = []string{
 	"(x)", "(x (y))", `(\))`, "( )", `(")`, "(,)", `"x"`, `"a, b"`, `"a\"b"`, `"a` + "\r\n" + ` b"`, "\"\t\"", `"(x)"`, `"<x>"`, `"x`, `x"`,
 }
 
+// tokens are what the grammars are made of and little else, so that short rows of
+// them meet every corner.
+var tokens = []string{
+	own, "<" + own + ">", "<" + own + ">", other, "<" + other + ">", "<", ">", "(", ")", `"`, `"`, `\`, ",", ";", ":", " ", " ", "\r\n ", "a", ".", "@", "[", "]",
+	"=?utf-8?q?", "?=", "=?utf-8?q?a?=", "=?utf-8?q?=40?=",
+}
+
 func word(s string) string {
 	return "=?utf-8?b?" + base64.StdEncoding.EncodeToString([]byte(s)) + "?="
 }
@@ -77,6 +84,9 @@ func (g *generator) header() []byte {
 
 // value is a shape whose gaps are filled, with a fault put in now and then.
 func (g *generator) value() string {
+	if g.r.IntN(4) == 0 {
+		return g.row()
+	}
 	v := g.one(shapes)
 	for strings.Contains(v, "%s") {
 		v = strings.Replace(v, "%s", g.filling(), 1)
@@ -94,6 +104,15 @@ func (g *generator) value() string {
 		}
 	}
 	return v
+}
+
+// row is a few tokens.
+func (g *generator) row() string {
+	var b strings.Builder
+	for range 1 + g.r.IntN(12) {
+		b.WriteString(g.one(tokens))
+	}
+	return b.String()
 }
 
 // filling is a few parts, most often one or two.

@@ -82,7 +82,7 @@ func isAddress(s string) bool { return strings.IndexByte(strings.TrimLeft(s, " "
 // stranger is the first of the addresses that is none of the authors.
 func (r *reader) stranger(m *message, found []string) string {
 	for _, a := range found {
-		if isAddress(a) && !r.isOne(seen(m.authors), seen([]string{strings.ToLower(strings.Trim(a, " "))})[0]) {
+		if isAddress(a) && !r.isOne(seen(m.authors), seen([]string{strings.ToLower(strings.Trim(a, " \t"))})[0]) {
 			return a
 		}
 	}
