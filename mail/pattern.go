@@ -78,9 +78,13 @@ func (p Pattern) Identity() (i Identity, ok bool) { return p.sender, p.sender !=
 func (p Pattern) Domain() (domain string, below bool) { return p.domain, p.below }
 
 // String is the one form of p, however it was spelled: two patterns that name
-// the same have the same. ParsePattern reads it, also without a parse.
+// the same have the same. ParsePattern reads it, also without a parse. For one
+// sender it is the identity, a local-part with "*" in quotes.
 func (p Pattern) String() string {
+	at := strings.LastIndexByte(string(p.sender), '@')
 	switch {
+	case at > 0 && p.sender[0] != '"' && strings.Contains(string(p.sender[:at]), "*"):
+		return `"` + string(p.sender[:at]) + `"` + string(p.sender[at:])
 	case p.sender != "":
 		return string(p.sender)
 	case p.below:

@@ -451,7 +451,10 @@ func Sparkline(numbers []int) string {
 
 // senderTarget is the name of the sender that an operator calls s.
 func (w *Watch) senderTarget(s string) string {
-	if p, err := mail.ParsePattern(s, w.parse); err == nil {
+	p, err := mail.ParsePattern(s, w.parse)
+	if id, one := p.Identity(); err == nil && one {
+		return string(id)
+	} else if err == nil {
 		return p.String()
 	}
 	return string(mail.IdentityOf(s))

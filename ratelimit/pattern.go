@@ -37,7 +37,10 @@ func (e *Env) sender(text string, tag bool) (mail.Pattern, error) {
 
 // identity is who a sender is that an operator has written.
 func (e *Env) identity(sender mail.Identity) mail.Identity {
-	if p, err := mail.ParsePattern(string(sender), e.Parse); err == nil {
+	p, err := mail.ParsePattern(string(sender), e.Parse)
+	if id, one := p.Identity(); err == nil && one {
+		return id
+	} else if err == nil {
 		return mail.Identity(p.String())
 	}
 	return mail.IdentityOf(string(sender))
