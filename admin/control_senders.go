@@ -52,7 +52,7 @@ func (c *Control) Watch(w *outlier.Watch, g *Guide) {
 		if err != nil {
 			return nil, unknownTarget(err)
 		}
-		return SenderDetail{d, g.Still(ctx, scope, name)}, nil
+		return SenderDetail{d, g.Still(ctx, scope, name), g.Journal()}, nil
 	})
 	Act(c, "/suspend", func(ctx context.Context, o SuspendOrder) (any, error) { return g.suspend(ctx, w, o) })
 	Act(c, "/release", func(ctx context.Context, o SuspendOrder) (any, error) { return g.release(ctx, w, o) })

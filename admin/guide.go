@@ -17,6 +17,8 @@ type Guide struct {
 	// Known says why the configuration has no such sender, user or client; nil
 	// when it has.
 	Known func(scope, name string) error
+	// Journal is the file of the journal; "" when none is kept.
+	Journal func() string
 	// Still lists what keeps mail of a name from passing, its own suspension left
 	// out.
 	Still func(ctx context.Context, scope, name string) []Hindrance
@@ -39,7 +41,8 @@ type Released struct {
 // SenderDetail is the answer to a question about one name.
 type SenderDetail struct {
 	*outlier.Detail
-	Still []Hindrance `json:"still"`
+	Still   []Hindrance `json:"still"`
+	Journal string      `json:"journal"` // where its mail can be counted; "": nowhere
 }
 
 // target reads what an operator calls somebody.

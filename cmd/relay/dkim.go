@@ -13,7 +13,7 @@ import (
 
 const dkimUsage = `usage: relay dkim keygen -domain D -selector S [-type rsa|ed25519] [-bits 2048] -out FILE
        relay dkim record -domain D -selector S -key FILE
-       relay dkim rotate [-type rsa|ed25519] [-wait 1h] -config FILE DOMAIN
+       relay dkim rotate [-type rsa|ed25519] [-wait 1h] [-config FILE] DOMAIN
 `
 
 func runDKIM(io stdio, args []string) int {

@@ -26,8 +26,9 @@ func (n *node) guide() *admin.Guide {
 			}
 			return ""
 		},
-		Known: func(scope, name string) error { return known(n.file(), scope, name) },
-		Still: n.hindrances,
+		Known:   func(scope, name string) error { return known(n.file(), scope, name) },
+		Journal: func() string { return n.file().Journal.File },
+		Still:   n.hindrances,
 	}
 }
 

@@ -16,12 +16,12 @@ import (
 	"postern/reputation"
 )
 
-const listingsUsage = `usage: relay listings [-json] -config FILE
-       relay listings show [-json] -config FILE ID
-       relay listings zones [-json] -config FILE
-       relay listings resume -config FILE STREAM
-       relay listings findings [-json] -config FILE
-       relay listings suspects [-at TIME] [-stream S] [-look-back 24h] [-n 10] [-json] -config FILE | -journal FILE [FILE...]
+const listingsUsage = `usage: relay listings [-json] [-config FILE]
+       relay listings show [-json] [-config FILE] ID
+       relay listings zones [-json] [-config FILE]
+       relay listings resume [-config FILE] STREAM
+       relay listings findings [-json] [-config FILE]
+       relay listings suspects [-at TIME] [-stream S] [-look-back 24h] [-n 10] [-json] [-config FILE | -journal FILE [FILE...]]
 `
 
 func runListings(io stdio, args []string) int {

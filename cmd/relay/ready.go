@@ -58,7 +58,9 @@ func (n *node) readiness() admin.Readiness {
 		add(true, admin.Reason{What: admin.Reload, Since: l.Time, Text: "the last reload failed; the configuration of before is in force"})
 	}
 	for _, h := range n.health.Reasons() {
-		add(h.What != health.State, admin.Reason{What: h.What, Since: h.Since, Text: h.Text})
+		text := map[string]string{health.State: "the state folder cannot be written: ", health.Journal: "the journal cannot be written: ",
+			health.Control: "there is no control socket: "}[h.What] + h.Text
+		add(h.What != health.State, admin.Reason{What: h.What, Since: h.Since, Text: text})
 	}
 	r.Ready = len(r.Reasons) == 0
 	return r

@@ -10,7 +10,7 @@ import (
 // configuration at path, which is named unless it is the usual one.
 func commandFor(path string, words ...string) string {
 	words = append([]string{"relay"}, words...)
-	if full, err := filepath.Abs(path); err == nil && full != configDefault {
+	if full := fullPath(path); full != configDefault {
 		words = append(words, "-config", full)
 	}
 	return shell.Command(words...)
@@ -18,3 +18,12 @@ func commandFor(path string, words ...string) string {
 
 // command is one for this node.
 func (n *node) command(words ...string) string { return commandFor(n.file().Path(), words...) }
+
+// fullPath is a path as it can be used from any folder.
+func fullPath(path string) string {
+	full, err := filepath.Abs(path)
+	if err != nil {
+		return path
+	}
+	return full
+}

@@ -19,7 +19,7 @@ import (
 )
 
 const repliesUsage = `usage: relay replies classify [-stage S] [-rules FILE] [-json] [REPLY]
-       relay replies top [-by class,stream,destination,sender] [-n 20] [-since 24h] [-rules FILE] [-json] -config FILE | -journal FILE [FILE...]
+       relay replies top [-by class,stream,destination,sender] [-n 20] [-since 24h] [-rules FILE] [-json] [-config FILE | -journal FILE [FILE...]]
        relay replies rules
 `
 

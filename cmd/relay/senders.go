@@ -86,7 +86,7 @@ func showSender(io stdio, args []string) int {
 	if err != nil {
 		return v.fail(err)
 	}
-	shown := shownSender{d, volumeOf(configPath(*v.config), d.Scope, d.Name, time.Now())}
+	shown := shownSender{d, volumeOf(d.Journal, d.Scope, d.Name, time.Now())}
 	return v.print(shown, func(w writer) { writeDetail(w, &shown) })
 }
 

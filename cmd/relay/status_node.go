@@ -13,7 +13,7 @@ func (n *node) status() admin.Status {
 	rules := n.inForce.Load()
 	f := rules.file
 	s := admin.Status{
-		Version: version, Hostname: f.Hostname, Config: f.Path(), PID: os.Getpid(), Started: n.condition.started,
+		Version: version, Hostname: f.Hostname, Config: fullPath(f.Path()), PID: os.Getpid(), Started: n.condition.started,
 		Readiness: n.readiness(), Upstreams: rules.hosts(), Store: n.storeStatus(), LastReload: n.condition.reloaded.Load(),
 		Connections: n.server.Connections(),
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -31,22 +32,18 @@ type volumeOfTime struct {
 	Aborted  int `json:"aborted"` // transactions
 }
 
-// volumeOf counts in the journal of the configuration at path.
-func volumeOf(path, scope, name string, now time.Time) *volume {
-	v := &volume{}
-	if err := v.count(path, scope, name, now); err != nil {
+// volumeOf counts in a journal with the files that were rotated; "" is none.
+func volumeOf(journal, scope, name string, now time.Time) *volume {
+	v := &volume{Journal: journal}
+	if err := v.count(scope, name, now); err != nil {
 		v.Problem = err.Error()
 	}
 	return v
 }
 
-func (v *volume) count(path, scope, name string, now time.Time) error {
-	f, err := config.LoadRules(path)
-	if err != nil {
-		return err
-	}
-	if v.Journal = f.Journal.File; v.Journal == "" {
-		return fmt.Errorf("%s keeps no journal", path)
+func (v *volume) count(scope, name string, now time.Time) error {
+	if v.Journal == "" {
+		return errors.New("the relay keeps no journal; set journal.file")
 	}
 	files, err := journalFiles("", v.Journal)
 	if err != nil {
