@@ -245,6 +245,8 @@ func (n *node) stop() {
 	if cut > 0 {
 		n.log.Warn("transactions cut off", "connections", cut, "after", bound)
 	}
+	// A folder that can be made by now must be there before all write into it.
+	n.probeState(n.rules.file.StateDir)
 	ctx, cancel = context.WithTimeout(context.Background(), closeTimeout)
 	defer cancel()
 	n.opened.run(ctx)

@@ -22,6 +22,8 @@ type condition struct {
 	draining atomic.Pointer[time.Time] // when the stop began
 	reloaded atomic.Pointer[admin.ReloadStatus]
 
+	probing sync.Mutex // held while the state folder is tried
+
 	mu        sync.Mutex
 	store     admin.StoreStatus
 	listeners []admin.ListenerStatus

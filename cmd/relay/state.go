@@ -56,6 +56,8 @@ func (n *node) stateWritten(part string, err error) { n.health.Report(health.Sta
 // probeState writes a file into the state folder and removes it: what is kept
 // there may change rarely, and a full disk shows in nothing else.
 func (n *node) probeState(dir string) {
+	n.condition.probing.Lock()
+	defer n.condition.probing.Unlock()
 	err := n.takeState(dir)
 	if err == nil {
 		err = writable(dir)
