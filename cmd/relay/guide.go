@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -46,6 +47,9 @@ func known(f *config.File, scope, name string) error {
 		names = sorted(f.Client)
 	case aStream:
 		names = sorted(f.Stream)
+	case outlier.UserSender:
+		user, sender, _ := strings.Cut(name, " ")
+		return cmp.Or(known(f, outlier.User, user), known(f, outlier.Sender, sender))
 	default:
 		if len(owners(f, name)) == 0 {
 			return fmt.Errorf("no client owns the sender %q", name)
@@ -118,6 +122,14 @@ func target(scope, name string) string {
 // apart from its own suspension.
 func (n *node) hindrances(ctx context.Context, scope, name string) []admin.Hindrance {
 	h := hinderer{node: n, ctx: ctx, file: n.file(), scope: scope, name: name, list: []admin.Hindrance{}}
+	switch scope {
+	case outlier.User:
+		h.user = name
+	case outlier.Sender:
+		h.sender = name
+	case outlier.UserSender:
+		h.user, h.sender, _ = strings.Cut(name, " ")
+	}
 	for _, c := range h.clients() {
 		h.client(c)
 	}

@@ -21,6 +21,8 @@ type hinderer struct {
 	ctx         context.Context
 	file        *config.File
 	scope, name string
+	// user and sender are what its mail must have; "": any.
+	user, sender string
 
 	ways    []ratelimit.Facts // by which its mail may come
 	streams []string
@@ -34,19 +36,14 @@ func (h *hinderer) add(command, format string, args ...any) {
 
 // clients are those by which mail of the name comes.
 func (h *hinderer) clients() (clients []string) {
-	switch h.scope {
-	case outlier.Client:
-		if _, ok := h.file.Client[h.name]; ok {
-			return []string{h.name}
+	all := sorted(h.file.Client)
+	if h.sender != "" {
+		all = owners(h.file, h.sender)
+	}
+	for _, c := range all {
+		if (h.scope != outlier.Client || c == h.name) && (h.user == "" || slices.Contains(h.file.Client[c].Users, h.user)) {
+			clients = append(clients, c)
 		}
-	case outlier.User:
-		for _, c := range sorted(h.file.Client) {
-			if slices.Contains(h.file.Client[c].Users, h.name) {
-				clients = append(clients, c)
-			}
-		}
-	default:
-		return owners(h.file, h.name)
 	}
 	return clients
 }
@@ -58,8 +55,8 @@ func (h *hinderer) client(name string) {
 		h.streams = append(h.streams, c.Stream)
 	}
 	users := c.Users
-	if h.scope == outlier.User {
-		users = []string{h.name}
+	if h.user != "" {
+		users = []string{h.user}
 	}
 	for _, u := range users {
 		if !slices.Contains(h.users, u) {
@@ -79,8 +76,8 @@ func (h *hinderer) client(name string) {
 const maxWays = 100
 
 func (h *hinderer) way(f ratelimit.Facts) {
-	if h.scope == outlier.Sender {
-		f.Sender = mail.Identity(h.name)
+	if h.sender != "" {
+		f.Sender = mail.Identity(h.sender)
 	}
 	if len(h.ways) < maxWays && h.completeFacts(&f) == nil {
 		h.ways = append(h.ways, f)
@@ -104,13 +101,23 @@ func (h *hinderer) concerns(r *outlier.Row) bool {
 	by := func(client string) bool {
 		return slices.ContainsFunc(h.ways, func(f ratelimit.Facts) bool { return f.Client == client })
 	}
+	user, sender := "", ""
 	switch r.Scope {
 	case outlier.Client:
 		return by(r.Name)
 	case outlier.User:
-		return h.scope != outlier.User && slices.Contains(h.users, r.Name)
+		user = r.Name
+	case outlier.UserSender:
+		user, sender, _ = strings.Cut(r.Name, " ")
+	default:
+		sender = r.Name
 	}
-	return h.scope != outlier.Sender && by(r.Client)
+	mine := func(his, own string) bool { return his == "" || own == "" || his == own }
+	if !mine(user, h.user) || !mine(sender, h.sender) {
+		return false
+	}
+	// Of a client: its users, and the senders that were seen with it.
+	return sender != "" && (h.sender != "" || by(r.Client)) || sender == "" && slices.Contains(h.users, user)
 }
 
 // limits notes those without room for one more message.

@@ -63,7 +63,7 @@ func TestDeclaredNewsletterOfTheExamplePasses(t *testing.T) {
 			}
 			d.say("QUIT", "221")
 			upstreamMessages(t, up, 700)
-			if out := p.verb(0, "senders", "-sort", "alarm"); !regexp.MustCompile(`(?m)^news@example\.com .*normal`).MatchString(out) {
+			if out := p.verb(0, "senders", "-sort", "alarm"); !regexp.MustCompile(`(?m)\bnews@example\.com .*normal`).MatchString(out) {
 				t.Errorf("the newsletter is under alarm:\n%s", out)
 			}
 			if n := p.count(`msg=outlier`); n > 0 {

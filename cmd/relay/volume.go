@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strings"
 	"time"
 
 	"postern/config"
@@ -74,6 +75,9 @@ func isOf(t *simulate.Transaction, scope, name string) bool {
 		return mail.User(t.User, config.ParseAddress) == name
 	case outlier.Client:
 		return t.Client == name
+	case outlier.UserSender:
+		user, sender, _ := strings.Cut(name, " ")
+		return isOf(t, outlier.User, user) && isOf(t, outlier.Sender, sender)
 	}
 	return string(mail.IdentityOf(t.From)) == name
 }
