@@ -142,7 +142,7 @@ func deceives(text string, own mail.Address) bool {
 	if _, rest, ok := strings.Cut(text, "=?"); ok && strings.Contains(rest, "?=") {
 		return true
 	}
-	if !strings.ContainsAny(text, "@\uff20\ufe6b") {
+	if !strings.ContainsAny(text, "@\uff20\ufe6b\ufffd") {
 		return false
 	}
 	if strings.ContainsAny(text, "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069") {
@@ -184,7 +184,7 @@ func isOwn(shown string, own mail.Address) bool {
 // look is what readers take a character for; -1 for those that cannot be seen.
 func look(r rune) rune {
 	switch r {
-	case '\uff20', '\ufe6b': // wide and small at sign
+	case '\uff20', '\ufe6b', '\ufffd': // wide and small at sign, and what is one in some charset
 		return '@'
 	case '\uff0e', '\ufe52', '\u3002', '\uff61', '\u2024': // dots
 		return '.'

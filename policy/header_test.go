@@ -256,6 +256,8 @@ func TestDisplayNameThatShowsAnotherAddress(t *testing.T) {
 		{`=?koi8-r?B?4c7OwQ==?= <anna@example.org>`, false},
 		{`=?windows-1251?B?wO3t4A==?= <anna@example.org>`, false},
 		{"J\xfcrgen <anna@example.org>", false},
+		{"\"J\xfcrgen M\xfcller, Dr. X\" <anna@example.org>", false},
+		{"\"ceo\x81\x97partner.example\" <anna@example.org>", true}, // a wide at sign in Shift_JIS
 		{`"x@ceo@partner.example" <anna@example.org>`, true},
 		{`"ceo＠partner.example" <anna@example.org>`, true},
 		{`"ceo﹫partner。example" <anna@example.org>`, true},

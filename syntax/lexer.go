@@ -2,7 +2,6 @@ package syntax
 
 import (
 	"strings"
-	"unicode/utf8"
 
 	"postern/mail"
 )
@@ -182,6 +181,7 @@ func (l *lexer) quotedString() (text string, plain bool, err error) {
 	l.at++
 	start := l.at
 	plain = true
+	escaped := false
 	var b strings.Builder // in use once the text differs from what is written
 	for ; l.at < len(l.s); l.at++ {
 		switch l.s[l.at] {
@@ -192,7 +192,8 @@ func (l *lexer) quotedString() (text string, plain bool, err error) {
 				b.WriteString(text)
 				text = b.String()
 			}
-			return text, plain && text != "" && utf8.ValidString(text), nil
+			// In some charsets a backslash may be half of a letter.
+			return text, plain && text != "" && (!escaped || mail.ASCII(text)), nil
 		case '\t':
 			plain = false
 		case '\r', '\n':
@@ -206,7 +207,7 @@ func (l *lexer) quotedString() (text string, plain bool, err error) {
 			if !l.escape() {
 				return "", false, ErrSyntax
 			}
-			start, plain = l.at, plain && l.s[l.at] == '"'
+			start, plain, escaped = l.at, plain && l.s[l.at] == '"', true
 		}
 	}
 	return "", false, ErrAmbiguous
