@@ -14,6 +14,10 @@ const (
 	Client     = "client" // a configured client
 )
 
+// Names gives the user and the reverse-path that a name of scope UserSender stands
+// for.
+func Names(userSender string) (user, sender string) { return pairOf(userSender) }
+
 // Verdict says whether mail may go on at AUTH or MAIL. The zero value lets it.
 type Verdict struct {
 	Scope string    // sender, user or client

@@ -48,7 +48,7 @@ func known(f *config.File, scope, name string) error {
 	case aStream:
 		names = sorted(f.Stream)
 	case outlier.UserSender:
-		user, sender, _ := strings.Cut(name, " ")
+		user, sender := outlier.Names(name)
 		return cmp.Or(known(f, outlier.User, user), known(f, outlier.Sender, sender))
 	default:
 		if len(owners(f, name)) == 0 {
@@ -128,7 +128,7 @@ func (n *node) hindrances(ctx context.Context, scope, name string) []admin.Hindr
 	case outlier.Sender:
 		h.sender = name
 	case outlier.UserSender:
-		h.user, h.sender, _ = strings.Cut(name, " ")
+		h.user, h.sender = outlier.Names(name)
 	}
 	for _, c := range h.clients() {
 		h.client(c)

@@ -108,7 +108,7 @@ func (h *hinderer) concerns(r *outlier.Row) bool {
 	case outlier.User:
 		user = r.Name
 	case outlier.UserSender:
-		user, sender, _ = strings.Cut(r.Name, " ")
+		user, sender = outlier.Names(r.Name)
 	default:
 		sender = r.Name
 	}

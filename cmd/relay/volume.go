@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"slices"
-	"strings"
 	"time"
 
 	"postern/config"
@@ -76,7 +75,7 @@ func isOf(t *simulate.Transaction, scope, name string) bool {
 	case outlier.Client:
 		return t.Client == name
 	case outlier.UserSender:
-		user, sender, _ := strings.Cut(name, " ")
+		user, sender := outlier.Names(name)
 		return isOf(t, outlier.User, user) && isOf(t, outlier.Sender, sender)
 	}
 	return string(mail.IdentityOf(t.From)) == name
