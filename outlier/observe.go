@@ -30,14 +30,9 @@ func (w *Watch) observe(ev *mail.Event) (shadowed bool) {
 		n.take(&ev.To[i], w.engine.seed, w.rules)
 	}
 	w.rcpts = n.rcpts[:0]
-	keys := stateKeys(ev.Client, ev.User, n.sender)
-	if states, any := w.statesOf(&keys); any {
-		if wasUnderWay(ev) {
-			admit(&states, -w.underWay(ev.ID))
-		}
-		if len(n.rcpts) > 0 && w.judge(now, &keys, &states, true, 1, 0).Refuse() {
-			shadowed, n.shadowed = true, true
-		}
+	if len(w.states) > 0 {
+		shadowed = w.ended(now, ev, &n)
+		n.shadowed = shadowed
 	}
 	delete(w.admitted, ev.ID)
 	if len(ev.To) == 0 {
@@ -52,6 +47,19 @@ func (w *Watch) observe(ev *mail.Event) (shadowed bool) {
 	}
 	if w.share != nil {
 		w.share.note(&n, score >= urgentScore)
+	}
+	return shadowed
+}
+
+// ended notes that a transaction is no longer under way, and reports whether it
+// would have been deferred, had a state not been a shadow.
+func (w *Watch) ended(now time.Time, ev *mail.Event, n *note) (shadowed bool) {
+	keys := stateKeys(ev.Client, ev.User, n.sender)
+	if states, any := w.statesOf(&keys); any {
+		if wasUnderWay(ev) {
+			admit(&states, -w.underWay(ev.ID))
+		}
+		shadowed = len(n.rcpts) > 0 && w.judge(now, &keys, &states, true, 1, 0).Refuse()
 	}
 	return shadowed
 }

@@ -137,6 +137,9 @@ func (w *Watch) Tick() {
 func (w *Watch) Judge(client, user string, from mail.Identity) Verdict {
 	w.mu.Lock()
 	defer w.unlock()
+	if len(w.states) == 0 {
+		return Verdict{}
+	}
 	keys := stateKeys(client, user, senderName(from))
 	states, any := w.statesOf(&keys)
 	if !any {
@@ -180,9 +183,6 @@ func senderName(from mail.Identity) string {
 // statesOf are the states of those that a message belongs to, nil where one has
 // none; any says whether one has.
 func (w *Watch) statesOf(keys *[4]stateKey) (states [4]*State, any bool) {
-	if len(w.states) == 0 {
-		return states, false
-	}
 	for i := range keys {
 		if keys[i].name != "" {
 			states[i] = w.states[keys[i]]
@@ -249,6 +249,9 @@ const maxAdmitted = 100_000
 func (w *Watch) Admit(id, client, user string, from mail.Identity, recipients int) Verdict {
 	w.mu.Lock()
 	defer w.unlock()
+	if len(w.states) == 0 {
+		return Verdict{}
+	}
 	keys := stateKeys(client, user, senderName(from))
 	states, any := w.statesOf(&keys)
 	if !any {
@@ -286,50 +289,60 @@ func (w *Watch) pace(k stateKey, s *State, now time.Time, told bool, n, was int)
 	}
 	sc := scaleOf(e.scope)
 	floor := w.rules.floorOf(k, now)
-	m := e.meter
-	m.roll(now.Unix())
+	p := paced{own: e.meter}
+	p.own.roll(now.Unix())
+	if k.scope == Client { // its senders are held by themselves for what is their fault
+		p.blamed = w.blamed(e, now)
+	}
 	others := max(0, s.pending-was)
-	if n <= least && others == 0 && m.idle() {
+	if n <= least && others == 0 && p.sent(day) == 0 {
 		return 0
 	}
 	var wait time.Duration
 	for _, win := range [...]int{hour, day} {
-		limit := m.usual(sent, win, floor, sc) - float32(others+n-1)
-		if m.below(win, limit) {
+		limit := p.own.usual(sent, win, floor, sc) - float32(others+n-1)
+		if p.sent(win) < limit {
 			continue
 		}
 		if !told {
 			return time.Second
 		}
-		wait = max(wait, m.wait(win, limit))
+		wait = max(wait, p.wait(win, limit))
 	}
 	return wait
 }
 
-// idle reports whether nothing was sent within a day.
-func (m *meter) idle() bool {
-	var s table
-	m.sums(&s)
-	return s[sent][day] == 0
+// paced is what a throttled submitter has sent.
+type paced struct {
+	own    meter
+	blamed *meter // what is the fault of others; nil: nothing
 }
 
-// below reports whether window w holds less than limit.
-func (m *meter) below(w int, limit float32) bool {
+// sent is how many recipients window w holds.
+func (p *paced) sent(w int) float32 {
 	var s table
-	m.sums(&s)
-	return s[sent][w] < limit
+	p.own.sums(&s)
+	return s.without(p.blamed)[sent][w]
 }
 
 // wait is how long it takes until window w holds less than limit if nothing is
 // added, in steps of a thirtieth of the window.
-func (m *meter) wait(w int, limit float32) time.Duration {
-	later := *m
+func (p *paced) wait(w int, limit float32) time.Duration {
+	later := paced{own: p.own}
+	if p.blamed != nil {
+		b := *p.blamed
+		later.blamed = &b
+	}
 	step := windowSeconds[w] / 30
 	for i := int64(0); i < 45; i++ {
-		if later.below(w, limit) {
+		if later.sent(w) < limit {
 			return time.Duration(i*step) * time.Second
 		}
-		later.roll(int64(later.last) + step)
+		at := int64(later.own.last) + step
+		later.own.roll(at)
+		if later.blamed != nil {
+			later.blamed.roll(at)
+		}
 	}
 	return time.Duration(windowSeconds[w]) * time.Second
 }
