@@ -186,6 +186,9 @@ func FuzzAuthors(f *testing.F) {
 	} {
 		f.Add([]byte(s))
 	}
+	for _, s := range usualForms {
+		f.Add([]byte(s))
+	}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		authors, plain, err := AppendAuthors(nil, b)
 		if err != nil {
