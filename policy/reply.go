@@ -20,7 +20,11 @@ func replyTLSRequired() *mail.Reply {
 }
 
 func replyNotAClient(ip netip.Addr) *mail.Reply {
-	return &mail.Reply{Code: 554, Status: "5.7.1", Text: "[" + ip.String() + "]: not an authorised client"}
+	shown := "unknown"
+	if ip.IsValid() {
+		shown = ip.String()
+	}
+	return &mail.Reply{Code: 554, Status: "5.7.1", Text: "[" + shown + "]: not an authorised client"}
 }
 
 func replyNullSender() *mail.Reply {

@@ -47,8 +47,12 @@ func (t *transaction) intake(now time.Time, dots bool) *intake {
 func (t *transaction) headerEnds(in *intake, raw []byte) bodyWriter {
 	t.message.raw = raw
 	rule, r := t.judgeHeader()
+	if r == nil && !in.holdFields(len(t.message.header)) {
+		rule, r = "memory_total", replyStorage()
+	}
 	if r != nil {
 		t.message.rule = rule
+		t.message.raw, t.message.header = nil, nil // the rest may be long in coming
 		in.refuse(r)
 		return nil
 	}

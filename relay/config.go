@@ -185,8 +185,9 @@ type MessageConfig struct {
 	// Memory that one body may take before it goes to an unlinked temporary
 	// file, in octets. Default: 1MiB.
 	Memory int64 `toml:"memory" form:"size"`
-	// MemoryTotal that all bodies together may take, in octets; beyond it every
-	// body goes to its file. Default: 64MiB.
+	// MemoryTotal that all messages together may take, in octets; beyond three
+	// quarters of it every body goes to its file, the rest is for headers. A
+	// header of over 16 KiB that finds no room there: 452 4.3.1. Default: 64MiB.
 	MemoryTotal int64 `toml:"memory_total" form:"size"`
 	// CheckRecipientDomain refuses recipients whose domain does not exist (550
 	// 5.1.2) or takes no mail (RFC 7505: 556 5.1.10). A fault of DNS never

@@ -17,6 +17,7 @@ type intake struct {
 	headerEnds func(header []byte) bodyWriter
 
 	header []byte // up to and including the blank line
+	room   int64  // that header has, as counted in memory_total
 	inBody bool
 	body   spool
 	hash   bodyWriter
@@ -57,23 +58,48 @@ func (in *intake) take(run []byte) {
 // behind the blank line.
 func (in *intake) takeHeader(run []byte) (rest []byte) {
 	end := in.headerEnd(run)
-	if end < 0 {
-		in.header = append(in.header, run...)
-		if int64(len(in.header)) > in.cfg.MaxHeaderSize {
-			in.refuse(replyHeaderTooLarge())
-		}
-		return nil
+	in.inBody = end >= 0
+	if !in.inBody {
+		end = len(run)
 	}
-	in.header = append(in.header, run[:end]...)
-	in.inBody = true
-	if int64(len(in.header)) > in.cfg.MaxHeaderSize {
-		in.refuse(replyHeaderTooLarge())
+	if !in.keepHeader(run[:end]) || !in.inBody {
 		return nil
 	}
 	if in.headerEnds != nil {
 		in.hash = in.headerEnds(in.header)
 	}
 	return run[end:]
+}
+
+// keepHeader appends to the header; false when it was refused.
+func (in *intake) keepHeader(part []byte) bool {
+	size := int64(len(in.header) + len(part))
+	if size > in.cfg.MaxHeaderSize {
+		in.refuse(replyHeaderTooLarge())
+		return false
+	}
+	room, ok := in.body.head(in.room, size)
+	if !ok {
+		in.refuse(replyStorage())
+		return false
+	}
+	if room > in.room {
+		in.header = append(make([]byte, 0, room), in.header...)
+		in.room = room
+	}
+	in.header = append(in.header, part...)
+	return true
+}
+
+// fieldSize is about what each field of a header takes beside its octets.
+const fieldSize = 40
+
+// holdFields counts the room of the fields that were found in the header; false
+// when there is none.
+func (in *intake) holdFields(n int) bool {
+	room, ok := in.body.head(in.room, in.room+int64(n)*fieldSize)
+	in.room = room
+	return ok
 }
 
 // headerEnd is where in run the header ends, -1 when it does not.
@@ -96,6 +122,13 @@ func (in *intake) headerEnd(run []byte) int {
 // refuse remembers why the message is not taken and gives its room back.
 func (in *intake) refuse(r *mail.Reply) {
 	in.scan.refuse(r)
+	in.drop()
+}
+
+// drop gives all room back.
+func (in *intake) drop() {
+	in.body.from.heads.Add(-in.room)
+	in.header, in.room = nil, 0
 	in.body.drop()
 }
 
@@ -116,4 +149,4 @@ func (in *intake) verdict() (refusal *mail.Reply, fault error) {
 	return in.scan.refusal, in.body.err
 }
 
-func (in *intake) close() { in.body.drop() }
+func (in *intake) close() { in.drop() }

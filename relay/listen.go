@@ -220,18 +220,14 @@ func (s *session) proxyHeader() error {
 	if len(rest) > 0 {
 		s.conn = &prefixConn{Conn: s.conn, prefix: append([]byte(nil), rest...)}
 	}
-	if h.Command.IsLocal() {
-		// A health check of the proxy itself, or (version 1, UNKNOWN) a client
-		// whose address it cannot tell. Neither may be taken for what the
-		// proxy's own address is.
-		s.peer.Addr = netip.AddrPortFrom(netip.IPv4Unspecified(), 0)
-		return nil
+	// A health check of the proxy itself, a client whose address it cannot tell
+	// (version 1, UNKNOWN) and one of a Unix socket have none. They must not be
+	// taken for what the proxy's own address is: no address at all is in nobody's
+	// network.
+	s.peer.Addr = netip.AddrPort{}
+	if from := addrPort(h.SourceAddr); !h.Command.IsLocal() && from.IsValid() && !from.Addr().IsUnspecified() {
+		s.peer.Addr, s.peer.Local = from, addrPort(h.DestinationAddr)
 	}
-	from, to := addrPort(h.SourceAddr), addrPort(h.DestinationAddr)
-	if !from.IsValid() {
-		return errors.New("PROXY header names no client address")
-	}
-	s.peer.Addr, s.peer.Local = from, to
 	return nil
 }
 

@@ -17,6 +17,7 @@ const (
 type spooler struct {
 	dir    string // for temporary files
 	used   atomic.Int64
+	heads  atomic.Int64 // octets of headers, which stay in memory
 	small  sync.Pool
 	large  sync.Pool
 	create func(dir string) (*os.File, error)
@@ -107,8 +108,35 @@ func (s *spool) write(b []byte) {
 }
 
 func (s *spool) full() bool {
-	return s.inMemory+largeChunk > s.memory || s.from.used.Load()+largeChunk > s.memoryTotal
+	return s.inMemory+largeChunk > s.memory ||
+		s.from.used.Load()+max(s.from.heads.Load(), headShare(s.memoryTotal))+largeChunk > s.memoryTotal
 }
+
+// headShare is what of memory_total bodies leave to headers.
+func headShare(memoryTotal int64) int64 { return memoryTotal / 4 }
+
+// ordinaryHead is the size up to which a header finds room whatever the others
+// take: connections are bounded, and so that no sender of large headers is in
+// the way of ordinary mail.
+const ordinaryHead = 16 << 10
+
+// head makes room for the header of a message, of which there are have octets of
+// room, to hold size octets. It returns the room that there is then; false when
+// the headers of all messages have no more.
+func (s *spool) head(have, size int64) (room int64, ok bool) {
+	if size <= have {
+		return have, true
+	}
+	room = max(2*have, size, 2<<10)
+	if all := s.from.heads.Add(room - have); room > ordinaryHead && all > max(headShare(s.memoryTotal), leastHeads) {
+		s.from.heads.Add(have - room)
+		return have, false
+	}
+	return room, true
+}
+
+// leastHeads is the room that headers have where memory_total is small.
+const leastHeads = 4 << 20
 
 func (s *spool) openFile() {
 	if s.file, s.err = s.from.create(s.from.dir); s.err != nil {

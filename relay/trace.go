@@ -55,8 +55,10 @@ func (t *transaction) received(b []byte, now time.Time) []byte {
 	if t.client.HideClient() {
 		b = append(b, t.snap.Hostname...)
 	} else {
-		b = append(append(b, p.Helo...), " ("...)
-		b = append(appendLiteral(b, p), ')')
+		b = append(b, p.Helo...)
+		if p.Addr.IsValid() { // a front end may not know it
+			b = append(appendLiteral(append(b, " ("...), p), ')')
+		}
 	}
 	b = append(append(b, "\r\n\tby "...), t.snap.Hostname...)
 	b = append(append(b, " (Postern) with "...), t.protocol()...)

@@ -62,15 +62,17 @@ func applyXClient(p *mail.Peer, name, value string) bool {
 	unknown := value == "[UNAVAILABLE]" || value == "[TEMPUNAVAIL]"
 	switch name {
 	case "ADDR":
-		if unknown { // an address that is in nobody's network
-			p.Addr = netip.AddrPortFrom(netip.IPv4Unspecified(), p.Addr.Port())
+		if unknown { // no address at all, which is in nobody's network
+			p.Addr = netip.AddrPort{}
 			break
 		}
 		addr, err := netip.ParseAddr(strings.TrimPrefix(strings.ToUpper(value), "IPV6:"))
 		if err != nil {
 			return false
 		}
-		p.Addr = netip.AddrPortFrom(addr.Unmap().WithZone(""), p.Addr.Port())
+		if p.Addr = netip.AddrPortFrom(addr.Unmap().WithZone(""), p.Addr.Port()); addr.Unmap().IsUnspecified() {
+			p.Addr = netip.AddrPort{}
+		}
 	case "PORT":
 		if unknown {
 			break
