@@ -13,6 +13,9 @@ import (
 	"postern/mail"
 )
 
+// ourNames are those of the handler's port.
+func ourNames() []string { return []string{"relay.example.org", "example.com"} }
+
 // get asks the handler for a path.
 func get(t *testing.T, h http.Handler, method, path string) (status int, body string) {
 	t.Helper()
@@ -27,7 +30,7 @@ func get(t *testing.T, h http.Handler, method, path string) (status int, body st
 
 func TestMetricsCountEvents(t *testing.T) {
 	m := NewMetrics(func() int64 { return 7 })
-	h := Handler(m, alwaysReady)
+	h := Handler(m, alwaysReady, ourNames)
 	relayed := mail.Event{
 		Client: "shop", Stream: "news", Stage: "forward", Outcome: mail.Relayed, Code: 250, Rule: "upstream", Upstream: "out",
 		From: "secret-sender@example.org", ClientIP: "192.0.2.77", Size: 1000, Duration: 30 * time.Millisecond,
@@ -89,7 +92,7 @@ func TestMetricsCountEventsAtOnce(t *testing.T) {
 		})
 	}
 	all.Wait()
-	_, body := get(t, Handler(m, nil), "GET", "/metrics")
+	_, body := get(t, Handler(m, nil, ourNames), "GET", "/metrics")
 	for i := range 20 {
 		for _, want := range []string{
 			`relay_transactions_total{client="c%d",outcome="relayed",stage="forward",stream=""} 40`,
@@ -119,7 +122,7 @@ func TestMetricsTellTheStateOfParts(t *testing.T) {
 	m.SetState("store", "", "redis")
 	m.SetState("store", "redis", "local")
 	m.SetState("store", "local", "redis")
-	_, body := get(t, Handler(m, nil), "GET", "/metrics")
+	_, body := get(t, Handler(m, nil, ourNames), "GET", "/metrics")
 	for _, want := range []string{
 		`relay_state{part="store",state="redis"} 1`, `relay_state{part="store",state="local"} 0`,
 		`relay_state_changes_total{part="store",state="local"} 1`, `relay_state_changes_total{part="store",state="redis"} 1`,
@@ -134,7 +137,7 @@ func TestHealthAndReadiness(t *testing.T) {
 	var missing []Reason
 	h := Handler(NewMetrics(func() int64 { return 0 }), func() Readiness {
 		return Readiness{Ready: len(missing) == 0, Reasons: append([]Reason{}, missing...), Degraded: []Reason{}}
-	})
+	}, ourNames)
 	away := []Reason{{What: Store, Since: time.Date(2026, 3, 4, 12, 0, 0, 0, time.UTC), Text: "Redis is away"}}
 	for _, row := range []struct {
 		name, method, path string
@@ -166,7 +169,7 @@ func TestMetricsOfUpstreamHosts(t *testing.T) {
 			{Upstream: "out", Host: "mx2.example:25"},
 		}
 	})
-	_, body := get(t, Handler(m, alwaysReady), "GET", "/metrics")
+	_, body := get(t, Handler(m, alwaysReady, ourNames), "GET", "/metrics")
 	for _, want := range []string{
 		`relay_upstream_up{host="mx1.example:25",upstream="out"} 1`,
 		`relay_upstream_up{host="mx2.example:25",upstream="out"} 0`,

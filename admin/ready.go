@@ -36,8 +36,8 @@ type Readiness struct {
 // Handler serves /metrics; /livez, which is 200 while the process answers, and
 // /healthz, its older name; and /readyz, which is 200 while mail is taken and 503
 // while it is not, with the Readiness as JSON. ready is called at each request
-// for it.
-func Handler(m *Metrics, ready func() Readiness) http.Handler {
+// for it. names are those that the port is known by; see onlyKnownHosts.
+func Handler(m *Metrics, ready func() Readiness, names func() []string) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", m.handler())
 	live := func(w http.ResponseWriter, _ *http.Request) { w.Write([]byte("ok\n")) }
@@ -52,5 +52,5 @@ func Handler(m *Metrics, ready func() Readiness) http.Handler {
 		}
 		json.NewEncoder(w).Encode(r)
 	})
-	return mux
+	return onlyKnownHosts(mux, names)
 }

@@ -185,6 +185,9 @@ type AdminConfig struct {
 	// ReadyAfter is how long all hosts of an upstream must be down until /readyz
 	// says so; 0s to 1h. Default: 2m.
 	ReadyAfter time.Duration `toml:"ready_after"`
+	// Hosts are further names that the port is asked by, without a port: hostname,
+	// localhost and addresses are always answered, other names get 421. Blank: none.
+	Hosts []string `toml:"hosts"`
 }
 
 // SetDefaults fills in what the documentation promises.
@@ -194,6 +197,11 @@ func (a *AdminConfig) SetDefaults() { a.ReadyAfter = 2 * time.Minute }
 func (a *AdminConfig) Check(report func(key, problem string)) {
 	if a.ReadyAfter < 0 || a.ReadyAfter > time.Hour {
 		report("ready_after", fmt.Sprintf("%v is not from 0s to 1h; leave it out for 2m", a.ReadyAfter))
+	}
+	for i, h := range a.Hosts {
+		if h == "" || strings.ContainsAny(h, ":/*@[] ") {
+			report(fmt.Sprintf("hosts.%d", i), fmt.Sprintf(`%q is not a name; write it as in the URL, without a port, such as "relay.monitoring"`, h))
+		}
 	}
 }
 

@@ -174,7 +174,10 @@ func (n *node) openAdmin(cfg config.AdminConfig) error {
 	if err != nil {
 		return explainListen(cfg.Address.String(), fmt.Errorf("admin: %w", err))
 	}
-	n.serveHTTP(ln, admin.Handler(n.metrics, n.readiness))
+	n.serveHTTP(ln, admin.Handler(n.metrics, n.readiness, func() []string {
+		f := n.inForce.Load().file
+		return append([]string{f.Hostname}, f.Admin.Hosts...)
+	}))
 	return nil
 }
 
