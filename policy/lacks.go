@@ -17,6 +17,7 @@ const (
 	lacksTLS                       // TLS alone
 	lacksCert                      // a certificate, which can come with TLS only
 	lacksCertUser                  // both
+	lacksNothing                   // its address is enough
 )
 
 // lacks tells by address what would help there.
@@ -39,7 +40,7 @@ func (c *Client) lack() lack {
 	case c.cfg.RequireTLS:
 		return lacksTLS
 	}
-	return 0
+	return lacksNothing
 }
 
 func (x *index) addLacks(c *Client) {
@@ -91,7 +92,7 @@ func (r *Rules) noClient(p *mail.Peer, ip netip.Addr) *mail.Reply {
 		encrypted && all&lacksUserTLS != 0,
 		encrypted && all&lacksCertUser != 0 && r.lacksUser(p, ip):
 		return replyAuthRequired()
-	case !encrypted && all != 0:
+	case !encrypted && all&^lacksNothing != 0:
 		return replyTLSRequired()
 	}
 	return replyNotAClient(ip)
@@ -118,4 +119,59 @@ func (c *Client) reaches(p *mail.Peer, ip netip.Addr) bool {
 // are of no use and AUTH need not be offered.
 func (r *Rules) MayAuth(p *mail.Peer) bool {
 	return r.index.lack(p, address(p))&(lacksUser|lacksUserTLS|lacksCertUser) != 0
+}
+
+// Ways are those in which a listener lets a peer show who it is, besides its
+// address.
+type Ways struct {
+	Password    bool // AUTH with a password, under TLS where it needs that
+	TLS         bool
+	Certificate bool // under TLS
+}
+
+// MayBecome reports whether a peer that has just connected could become a client
+// on its listener: one that its address meets, by whatever else the client asks
+// for, as far as the listener takes it.
+func (r *Rules) MayBecome(p *mail.Peer, w Ways) bool {
+	able := lacksNothing
+	if w.Password {
+		able |= lacksUser
+	}
+	if w.TLS {
+		able |= lacksTLS
+	}
+	if w.TLS && w.Password {
+		able |= lacksUserTLS
+	}
+	if w.Certificate {
+		able |= lacksCert
+	}
+	if w.Certificate && w.Password {
+		able |= lacksCertUser
+	}
+	return r.index.lack(p, address(p))&able != 0
+}
+
+// InNetworks reports whether the peer's address is in the networks of a client
+// that may use its listener.
+func (r *Rules) InNetworks(p *mail.Peer) bool {
+	ip := address(p)
+	for _, name := range [...]string{"", p.Listener} {
+		if l := r.index.lacks[name]; l != nil {
+			for range l.networks.around(ip) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// HaveNetworks reports whether a client that may use the listener has networks.
+func (r *Rules) HaveNetworks(listener string) bool {
+	for _, name := range [...]string{"", listener} {
+		if l := r.index.lacks[name]; l != nil && len(l.networks.lengths) > 0 {
+			return true
+		}
+	}
+	return false
 }

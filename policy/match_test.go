@@ -272,6 +272,7 @@ func checkHelp(t *testing.T, r *Rules, p *mail.Peer, reply *mail.Reply) {
 		}
 		return false
 	}
+	checkWays(t, r, p)
 	users := []string{p.User}
 	if p.User == "" {
 		users = []string{"u", "v", "w", "x"}
@@ -295,4 +296,52 @@ func checkHelp(t *testing.T, r *Rules, p *mail.Peer, reply *mail.Reply) {
 	if !want {
 		t.Fatalf("%+v: reply %v, AUTH would help %v, TLS would help %v", p, reply, auth, tls)
 	}
+}
+
+// checkWays holds MayBecome against trying all that a fresh connection from
+// p's address could show, and InNetworks against the clients.
+func checkWays(t *testing.T, r *Rules, p *mail.Peer) {
+	t.Helper()
+	for bits := range 8 {
+		w := Ways{Password: bits&1 != 0, TLS: bits&2 != 0, Certificate: bits&6 == 6}
+		fresh := mail.Peer{Addr: p.Addr, Listener: p.Listener}
+		if got, want := r.MayBecome(&fresh, w), couldBecome(r, fresh, w); got != want {
+			t.Fatalf("%+v by %+v: %v, but trying gives %v", fresh, w, got, want)
+		}
+	}
+	within := slices.ContainsFunc(r.clients, func(c *Client) bool {
+		return len(c.cfg.Networks) > 0 && c.onListener(p) && slices.ContainsFunc(c.cfg.Networks, func(n netip.Prefix) bool { return n.Contains(address(p)) })
+	})
+	if got := r.InNetworks(p); got != within || got && !r.HaveNetworks(p.Listener) {
+		t.Fatalf("%+v: in networks %v, want %v", p, got, within)
+	}
+}
+
+func couldBecome(r *Rules, fresh mail.Peer, w Ways) bool {
+	users, certs, tls := []string{""}, [][]string{nil}, []bool{false}
+	if w.Password {
+		users = append(users, "u", "v", "w", "x")
+	}
+	if w.TLS {
+		tls = append(tls, true)
+	}
+	if w.Certificate {
+		certs = append(certs, []string{"c"}, []string{"d"}, []string{"c", "d"})
+	}
+	for _, on := range tls {
+		for _, user := range users {
+			for _, names := range certs {
+				q := fresh
+				q.User = user
+				if on {
+					overTLS(&q)
+					q.Certificates = names
+				}
+				if reference(r, &q) != nil {
+					return true
+				}
+			}
+		}
+	}
+	return false
 }

@@ -19,6 +19,9 @@ func replyTLSRequired() *mail.Reply {
 	return &mail.Reply{Code: 530, Status: "5.7.0", Text: "must issue a STARTTLS command first"}
 }
 
+// RefusePeer is the reply to a peer that no client fits.
+func RefusePeer(p *mail.Peer) *mail.Reply { return replyNotAClient(address(p)) }
+
 func replyNotAClient(ip netip.Addr) *mail.Reply {
 	shown := "unknown"
 	if ip.IsValid() {

@@ -65,7 +65,8 @@ type ListenerConfig struct {
 	// ClientCA is a PEM file of authorities; with it a client certificate is
 	// asked for and its names can make a client. Empty: no certificate is asked for.
 	ClientCA string `toml:"client_ca" form:"path"`
-	// MaxConnections at one time; over it: 421 4.7.0. Default: 1000.
+	// MaxConnections at one time; over it: 421 4.7.0. Where clients have networks a
+	// tenth, at least one, is kept for them. Default: 1000.
 	MaxConnections int `toml:"max_connections"`
 	// MaxConnectionsPerIP at one time; an IPv6 /64 counts as one. Default: 50.
 	MaxConnectionsPerIP int `toml:"max_connections_per_ip"`

@@ -242,7 +242,7 @@ func FuzzXClient(f *testing.F) {
 		switch {
 		case !strings.HasPrefix(string(s.out), "220 "):
 			t.Fatalf("replied %q", s.out)
-		case !s.peer.Addr.IsValid() || s.peer.Addr.Addr().Is4In6() || s.peer.Addr.Addr().Zone() != "":
+		case s.peer.Addr.Addr().IsUnspecified() || s.peer.Addr.Addr().Is4In6() || s.peer.Addr.Addr().Zone() != "":
 			t.Fatalf("address %v", s.peer.Addr)
 		case hasControl([]byte(s.peer.User)) || strings.Contains(s.peer.User, "\t") || hasControl([]byte(s.peer.Helo)):
 			t.Fatalf("peer %+v", s.peer)

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/pires/go-proxyproto"
+
+	"postern/mail"
 )
 
 // listener is one [listener.NAME] at work.
@@ -130,18 +132,30 @@ func (s *Server) accept(ctx context.Context, l *listener) error {
 			}
 			continue
 		}
-		if !l.caps.enter() {
-			s.turnAway(l, conn, "total")
+		known := s.isKnown(l, conn)
+		if !l.caps.enter(known, s.snapshot().Rules.HaveNetworks(l.name)) {
+			s.turnAway(l, conn, "max_connections", addrPort(conn.RemoteAddr()).Addr())
 			continue
 		}
-		go s.serveConn(l, conn)
+		go s.serveConn(l, conn, known)
 	}
+}
+
+// isKnown reports whether a connection comes from a client's networks, or from
+// somebody who speaks for others: part of max_connections is kept for these.
+func (s *Server) isKnown(l *listener, conn net.Conn) bool {
+	peer := mail.Peer{Addr: addrPort(conn.RemoteAddr()), Listener: l.name}
+	cfg, ip := &l.set.Load().cfg, peer.Addr.Addr()
+	return contains(cfg.ProxyProtocolFrom, ip) || contains(cfg.XClientFrom, ip) || s.snapshot().Rules.InNetworks(&peer)
 }
 
 // turnAway closes a connection that is one too many. In plain text it can be
 // told why; the few octets fit into an empty socket, so that this never waits.
-func (s *Server) turnAway(l *listener, conn net.Conn, cap string) {
-	s.fault("connection cap", fmt.Errorf("%s of listener %s reached", cap, l.name))
+func (s *Server) turnAway(l *listener, conn net.Conn, cap string, ip netip.Addr) {
+	if cap == "max_connections" {
+		s.fault("connection cap", fmt.Errorf("%s of listener %s reached", cap, l.name))
+	}
+	s.observe(refusedConnection(l, ip, cap, replyTooManyConnections()))
 	if l.set.Load().cfg.TLS != TLSImplicit {
 		conn.SetWriteDeadline(time.Now().Add(time.Second))
 		conn.Write(replyTooManyConnections().AppendTo(nil))
@@ -150,10 +164,11 @@ func (s *Server) turnAway(l *listener, conn net.Conn, cap string) {
 }
 
 // serveConn runs one connection that has been counted in.
-func (s *Server) serveConn(l *listener, conn net.Conn) {
-	defer l.caps.leave()
+func (s *Server) serveConn(l *listener, conn net.Conn, known bool) {
 	defer conn.Close()
 	c := s.newSession(l, conn)
+	c.known = known
+	defer func() { l.caps.leave(c.known) }()
 	defer c.cancel()
 	if !s.add(c) {
 		if c.set.cfg.TLS != TLSImplicit {
@@ -168,13 +183,18 @@ func (s *Server) serveConn(l *listener, conn net.Conn) {
 		s.fault("proxy protocol", err, "proxy", conn.RemoteAddr().String())
 		return
 	}
+	c.trusted = contains(c.set.cfg.XClientFrom, c.peer.Addr.Addr())
+	// A proxy's health check, which has no address, is no stranger's.
+	if !c.recount(c.trusted || !c.peer.Addr.IsValid() || c.snap.Rules.InNetworks(&c.peer)) {
+		s.turnAway(l, conn, "max_connections", c.peer.Addr.Addr())
+		return
+	}
 	if !l.caps.enterIP(c.peer.Addr.Addr()) {
-		s.turnAway(l, conn, "max_connections_per_ip")
+		s.turnAway(l, conn, "max_connections_per_ip", c.peer.Addr.Addr())
 		return
 	}
 	c.countedIP = c.peer.Addr.Addr()
 	defer func() { l.caps.leaveIP(c.countedIP) }()
-	c.trusted = contains(c.set.cfg.XClientFrom, c.countedIP)
 	if c.set.cfg.TLS == TLSImplicit && c.handshake() != nil {
 		return
 	}
@@ -251,6 +271,7 @@ type connCaps struct {
 	total, each int
 	mu          sync.Mutex
 	open        int
+	strangers   int // those of open that come from no client's network
 	by          map[netip.Prefix]int
 }
 
@@ -260,20 +281,51 @@ func (c *connCaps) set(total, each int) {
 	c.total, c.each = total, each
 }
 
-func (c *connCaps) enter() bool {
+// enter counts a connection in. Where clients have networks strangers may not
+// take all: a tenth, at least one, is kept for those who are known.
+func (c *connCaps) enter(known, networks bool) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.open >= c.total {
+	if c.open >= c.total || !known && c.strangers >= c.forStrangers(networks) {
 		return false
 	}
 	c.open++
+	if !known {
+		c.strangers++
+	}
 	return true
 }
 
-func (c *connCaps) leave() {
+func (c *connCaps) forStrangers(networks bool) int {
+	if !networks || c.total == 1 {
+		return c.total
+	}
+	return c.total - max(c.total/10, 1)
+}
+
+// change counts an open connection, once known, as that of a stranger, or the
+// other way; false when there are too many strangers.
+func (c *connCaps) change(known, networks bool) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case known:
+		c.strangers--
+	case c.strangers >= c.forStrangers(networks):
+		return false
+	default:
+		c.strangers++
+	}
+	return true
+}
+
+func (c *connCaps) leave(known bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.open--
+	if !known {
+		c.strangers--
+	}
 }
 
 func (c *connCaps) enterIP(ip netip.Addr) bool {

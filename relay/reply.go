@@ -53,6 +53,9 @@ func replyTooManyErrors() *mail.Reply {
 func replyTooManyRefused() *mail.Reply {
 	return reply(421, "4.7.0", "too many refused recipients, closing the connection")
 }
+func replyTooManyRefusedMails() *mail.Reply {
+	return reply(421, "4.7.0", "too many refused MAIL commands, closing the connection")
+}
 func replyTooManyIdle() *mail.Reply {
 	return reply(421, "4.7.0", "too many commands without mail, closing the connection")
 }

@@ -35,6 +35,7 @@ type session struct {
 	external  bool       // AUTH EXTERNAL has been done
 	stamp     string     // of the password that the user was let in by; "" for none
 	countedIP netip.Addr // on which the cap per address counts this connection
+	known     bool       // the caps count it as no stranger's
 	tx        *transaction
 
 	// excused: the last transaction was refused, so that the RSET behind it is no
@@ -47,6 +48,7 @@ type session struct {
 	orphans                             int
 	dataBegan                           bool // by the present command: 354 has been given
 	errors, idle, refused, authFailures int
+	strangerMails                       int // MAIL commands refused while it was no client
 
 	mu       sync.Mutex
 	waiting  bool // outside of a transaction, for the client's next octets
@@ -61,8 +63,10 @@ var errQuit = errors.New("session ended")
 // goes wrong ends this connection alone.
 func (s *session) run() {
 	defer s.abort()
-	s.reply(replyGreeting(s.snap.Hostname))
-	err := s.commands()
+	err := s.greet()
+	if err == nil {
+		err = s.commands()
+	}
 	switch {
 	case errors.Is(err, errQuit), errors.Is(err, io.EOF):
 	case errors.Is(err, errStopping), isTimeout(err) && s.isStopping():
@@ -71,6 +75,17 @@ func (s *session) run() {
 		s.reply(replyTimeout(s.snap.Hostname))
 	}
 	s.flush()
+}
+
+// greet gives the greeting, or the refusal in its place.
+func (s *session) greet() error {
+	if r := s.unwelcome(); r != nil {
+		s.srv.observe(refusedConnection(s.lis, s.peer.Addr.Addr(), "client", r))
+		s.reply(r)
+		return errQuit
+	}
+	s.reply(replyGreeting(s.snap.Hostname))
+	return nil
 }
 
 func (s *session) commands() error {
@@ -460,7 +475,7 @@ func (s *session) handshake() error {
 	err := conn.HandshakeContext(s.ctx)
 	s.endWait()
 	if err != nil {
-		s.log.Debug("tls handshake", "client_ip", s.peer.Addr.Addr(), "err", quote(err.Error()))
+		s.handshakeFailed(err)
 		return err
 	}
 	s.conn = conn

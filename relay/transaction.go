@@ -132,7 +132,7 @@ func (s *session) mail(arg string) error {
 func (s *session) refuseMail(t *transaction, r *mail.Reply) error {
 	s.excused = true
 	if t.client == nil {
-		return s.refuse(r)
+		return s.refuseStranger(r)
 	}
 	s.reply(r)
 	return nil

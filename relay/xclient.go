@@ -35,7 +35,11 @@ func (s *session) xclient(arg string) error {
 		s.reply(replyTooManyConnections())
 		return errQuit
 	}
-	s.peer, s.external, s.stamp = next, false, ""
+	s.peer, s.external, s.stamp, s.strangerMails = next, false, "", 0
+	if !s.recount(s.snap.Rules.InNetworks(&s.peer)) {
+		s.reply(replyTooManyConnections())
+		return errQuit
+	}
 	s.reply(replyGreeting(s.snap.Hostname))
 	return nil
 }

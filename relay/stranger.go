@@ -1,0 +1,85 @@
+package relay
+
+import (
+	"net/netip"
+	"time"
+
+	"postern/mail"
+	"postern/policy"
+)
+
+// What never became a client has little to say here: it is told at the greeting
+// where it can become none, three refused MAIL commands end its session, and
+// Strangers bounds the lines that it causes.
+
+const stageConnect = "connect"
+
+// strangerMails is how many MAIL commands of a stranger are refused in one
+// session.
+const strangerMails = 3
+
+// refuseStranger answers a MAIL of a peer that is no client.
+func (s *session) refuseStranger(r *mail.Reply) error {
+	s.reply(r)
+	if s.strangerMails++; s.strangerMails >= strangerMails {
+		s.reply(replyTooManyRefusedMails())
+		return errQuit
+	}
+	return nil
+}
+
+// unwelcome is the refusal of a peer that can become no client on this listener,
+// whatever it will say (RFC 5321 s. 3.1); nil for others. Who may speak for
+// others is not refused, nor a proxy's health check, which has no address.
+func (s *session) unwelcome() *mail.Reply {
+	if s.trusted || !s.peer.Addr.IsValid() || s.snap.Rules.MayBecome(&s.peer, s.ways()) {
+		return nil
+	}
+	return policy.RefusePeer(&s.peer)
+}
+
+// ways are those in which the listener lets a peer show who it is.
+func (s *session) ways() policy.Ways {
+	files := s.set.tls
+	return policy.Ways{
+		Password: s.snap.Auth != nil && (files != nil || s.passwordsSafe()),
+		TLS:      files != nil, Certificate: files != nil && files.clientCA != "",
+	}
+}
+
+// recount counts the connection as that of somebody known, or of a stranger;
+// false when there are too many strangers.
+func (s *session) recount(known bool) bool {
+	if known == s.known {
+		return true
+	}
+	if !s.lis.caps.change(known, s.snap.Rules.HaveNetworks(s.lis.name)) {
+		return false
+	}
+	s.known = known
+	return true
+}
+
+// refusedConnection is the event of a peer that is refused before it has said
+// anything.
+func refusedConnection(l *listener, ip netip.Addr, rule string, r *mail.Reply) *mail.Event {
+	e := connectEvent(l, ip, rule)
+	e.Outcome, e.Code, e.Status, e.Reply = outcomeOf(r), r.Code, r.Status, r.String()
+	return e
+}
+
+func connectEvent(l *listener, ip netip.Addr, rule string) *mail.Event {
+	now := time.Now()
+	e := &mail.Event{Time: now, ID: newID(now), Listener: l.name, Stage: stageConnect, Rule: rule, To: []mail.RecipientEvent{}}
+	if ip.IsValid() {
+		e.ClientIP = ip.String()
+	}
+	return e
+}
+
+// handshakeFailed records a TLS handshake that came to nothing.
+func (s *session) handshakeFailed(err error) {
+	e := connectEvent(s.lis, s.peer.Addr.Addr(), "tls")
+	e.Helo, e.Outcome, e.Err = s.peer.Helo, mail.Aborted, quote(err.Error())
+	s.srv.observe(e)
+}

@@ -1,0 +1,161 @@
+package relay
+
+import (
+	"context"
+	"net"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"postern/policy"
+)
+
+// connectFrom is connect from another address of this machine.
+func (r *rig) connectFrom(ip string) *peer {
+	r.t.Helper()
+	d := net.Dialer{LocalAddr: net.TCPAddrFromAddrPort(netip.AddrPortFrom(netip.MustParseAddr(ip), 0))}
+	conn, err := d.DialContext(context.Background(), "tcp", r.start())
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	p := &peer{t: r.t}
+	p.use(conn)
+	r.t.Cleanup(func() { conn.Close() })
+	return p
+}
+
+// TestStrangersDoNotLockClientsOut: from 20 addresses, none of them a client's,
+// strangers take all the connections that they can get, and keep them.
+func TestStrangersDoNotLockClientsOut(t *testing.T) {
+	for _, row := range []struct {
+		name          string
+		usersAnywhere bool
+		held          int
+	}{
+		{"where users may come from anywhere", true, 90},
+		{"who can become no client", false, 0},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			r := newRig(t)
+			r.listener.MaxConnections, r.listener.MaxConnectionsPerIP = 100, 50
+			if !row.usersAnywhere {
+				delete(r.clients, "shop")
+			}
+			held := 0
+			for i := range 120 {
+				p := r.connectFrom(netip.AddrFrom4([4]byte{127, 0, 1, byte(1 + i%20)}).String())
+				if strings.HasPrefix(p.reply(), "220") {
+					p.say("EHLO stranger.example", "250")
+					held++
+				} else if p.reply() != "" {
+					t.Fatal("a refused connection stays open")
+				}
+			}
+			if held != row.held {
+				t.Errorf("strangers hold %d connections, want %d", held, row.held)
+			}
+			for range 10 {
+				p := r.connect()
+				p.want("220")
+				p.open("b@dest.example")
+				p.send(plainMail)
+				p.want("250")
+			}
+		})
+	}
+}
+
+// TestStrangersBehindAProxyAreStrangers: the proxy's address is not theirs.
+func TestStrangersBehindAProxyAreStrangers(t *testing.T) {
+	r := newRig(t)
+	r.listener.MaxConnections, r.listener.MaxConnectionsPerIP = 20, 20
+	r.listener.ProxyProtocolFrom = []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")}
+	c := r.clients["corporate"]
+	c.Networks = []netip.Prefix{netip.MustParsePrefix("192.0.2.0/28")}
+	r.clients["corporate"] = c
+	in := 0
+	for range 20 {
+		p := r.connect()
+		p.send("PROXY TCP4 198.51.100.7 198.51.100.1 5000 25\r\n")
+		if strings.HasPrefix(p.reply(), "220") {
+			in++
+		}
+	}
+	if in != 18 {
+		t.Errorf("%d strangers are in, want 18", in)
+	}
+	for range 2 {
+		p := r.connect()
+		p.send("PROXY TCP4 192.0.2.3 198.51.100.1 5000 25\r\n")
+		p.want("220")
+	}
+}
+
+// TestConnectionsOfStrangersAreGivenBack: whatever a connection turns out to be,
+// its end leaves the counts as they were.
+func TestConnectionsOfStrangersAreGivenBack(t *testing.T) {
+	r := newRig(t)
+	r.listener.XClientFrom = []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")}
+	c := r.clients["corporate"]
+	c.Networks = []netip.Prefix{netip.MustParsePrefix("192.0.2.0/28")}
+	r.clients["corporate"] = c
+	for range 3 {
+		p := r.dial()
+		p.say("XCLIENT ADDR=198.51.100.7", "220")
+		p.say("XCLIENT ADDR=192.0.2.7", "220")
+		p.say("XCLIENT ADDR=198.51.100.7", "220")
+		p.say("QUIT", "221")
+		p = r.connectFrom("127.0.0.9")
+		p.want("220")
+		p.say("QUIT", "221")
+	}
+	caps := &r.lis.l.caps
+	open := func() int {
+		caps.mu.Lock()
+		defer caps.mu.Unlock()
+		return caps.open
+	}
+	for limit := time.Now().Add(10 * time.Second); open() > 0 && time.Now().Before(limit); {
+		time.Sleep(time.Millisecond)
+	}
+	caps.mu.Lock()
+	defer caps.mu.Unlock()
+	if caps.open != 0 || caps.strangers != 0 || len(caps.by) != 0 {
+		t.Errorf("%d open, %d of strangers, by address %v", caps.open, caps.strangers, caps.by)
+	}
+}
+
+// TestWaysOfAListener: a condition that the listener cannot meet opens nothing.
+func TestWaysOfAListener(t *testing.T) {
+	for _, row := range []struct {
+		name     string
+		set      func(*rig, *policy.ClientConfig)
+		greeting string
+	}{
+		{"a user where no password is taken", func(r *rig, c *policy.ClientConfig) { c.Users, r.public = []string{"u"}, true }, "554 5.7.1"},
+		{"a user on loopback", func(_ *rig, c *policy.ClientConfig) { c.Users = []string{"u"} }, "220"},
+		{"a user where there are none", func(r *rig, c *policy.ClientConfig) { c.Users, r.noUsers = []string{"u"}, true }, "554 5.7.1"},
+		{"TLS where there is none", func(_ *rig, c *policy.ClientConfig) {
+			c.Networks, c.RequireTLS = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}, true
+		}, "554 5.7.1"},
+		{"TLS", func(r *rig, c *policy.ClientConfig) {
+			c.Networks, c.RequireTLS = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}, true
+			r.listener.TLS = TLSOptional
+		}, "220"},
+		{"a certificate", func(r *rig, c *policy.ClientConfig) {
+			c.Certificates = []string{"mta.example.org"}
+			r.listener.TLS = TLSOptional
+		}, "220"},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			r := newRig(t)
+			var c policy.ClientConfig
+			c.SetDefaults()
+			c.Senders, c.Stream = []string{"@example.org"}, "main"
+			row.set(r, &c)
+			r.clients = map[string]policy.ClientConfig{"one": c}
+			r.connect().want(row.greeting)
+		})
+	}
+}
