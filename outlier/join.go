@@ -6,6 +6,7 @@ import (
 	"errors"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 )
@@ -154,6 +155,7 @@ func (s *share) store(ctx context.Context) {
 	type item struct {
 		key   string
 		value []byte
+		keep  time.Duration
 	}
 	s.mu.Lock()
 	changed := s.changed
@@ -167,8 +169,12 @@ func (s *share) store(ctx context.Context) {
 			var b writer
 			b.str(w.engine.byNum[e.client].name)
 			e.encode(&b)
-			e.encodeTail(&b, w.engine.roster.runsOf(e))
-			items = append(items, item{s.meterKey(e.scope, e.name), b})
+			keep, rs := idleExpiry, w.engine.roster.runsOf(e)
+			if rs != nil {
+				keep = keepDays * 24 * time.Hour // it may come again
+			}
+			e.encodeTail(&b, rs)
+			items = append(items, item{s.meterKey(e.scope, e.name), b, keep})
 		}
 	}
 	w.mu.Unlock()
@@ -176,7 +182,7 @@ func (s *share) store(ctx context.Context) {
 		n := min(len(items), maxPipelined)
 		p := s.rdb.Pipeline()
 		for _, i := range items[:n] {
-			p.Set(ctx, i.key, i.value, idleExpiry)
+			p.Set(ctx, i.key, i.value, i.keep)
 		}
 		if _, err := p.Exec(ctx); err != nil {
 			return // the next change writes it again

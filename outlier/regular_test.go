@@ -89,8 +89,11 @@ type ledger struct {
 	each   int        // of a message
 	span   time.Duration
 	daily  int
+	begin  time.Duration   // of a run, on its day
+	dead   int             // one recipient of so many is refused; 0: none
 	shown  map[int]float64 // highest score of the sender by run, -1: beside the runs
-	client float64         // highest score of its client from the third run on
+	sent   int
+	client float64 // highest score of its client from the third run on
 }
 
 func newLedger(t *testing.T) *ledger {
@@ -101,7 +104,7 @@ func newLedger(t *testing.T) *ledger {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &ledger{Replay: r, t: t, each: 1, span: 20 * time.Minute, daily: 1, shown: map[int]float64{}}
+	return &ledger{Replay: r, t: t, each: 1, span: 20 * time.Minute, begin: 10 * time.Hour, daily: 1, shown: map[int]float64{}}
 }
 
 func people(first, n int) (all []string) {
@@ -121,7 +124,7 @@ func (l *ledger) play(start time.Time, days []time.Time, run func(i int) []strin
 		for next < len(days) && days[next].Format(time.DateOnly) == d.Format(time.DateOnly) {
 			to := run(next)
 			step := l.span / time.Duration(max(1, len(to)/l.each))
-			for at := d.Add(10 * time.Hour); len(to) > 0; at = at.Add(step) {
+			for at := d.Add(l.begin); len(to) > 0; at = at.Add(step) {
 				n := min(l.each, len(to))
 				l.score(next, at, to[:n])
 				to = to[n:]
@@ -132,7 +135,13 @@ func (l *ledger) play(start time.Time, days []time.Time, run func(i int) []strin
 }
 
 func (l *ledger) score(run int, at time.Time, to []string) {
-	s, c := l.Message(at.Unix(), "billing@x.example", "shop", to, 0)
+	refused := 0
+	if run >= 0 && l.dead > 0 {
+		if l.sent += len(to); l.sent >= l.dead {
+			l.sent, refused = l.sent-l.dead, 1
+		}
+	}
+	s, c := l.Message(at.Unix(), "billing@x.example", "shop", to, refused)
 	l.shown[run] = max(l.shown[run], s)
 	if run >= 2 {
 		l.client = max(l.client, c)
@@ -338,6 +347,23 @@ func pow(x float64, n int) float64 {
 		y *= x
 	}
 	return y
+}
+
+// TestRegularMailOverMidnightWithDeadAddresses: runs that begin before midnight, that
+// take a day, and in which a hundredth of the mailboxes is gone.
+func TestRegularMailOverMidnightWithDeadAddresses(t *testing.T) {
+	for _, begin := range []time.Duration{10 * time.Hour, 23*time.Hour + 50*time.Minute} {
+		for _, span := range []time.Duration{2 * time.Minute, 20 * time.Minute, 20 * time.Hour} {
+			for _, dead := range []int{0, 100, 50} {
+				l := newLedger(t)
+				l.begin, l.span, l.dead = begin, span, dead
+				l.play(regularStart, everyDays(30)(regularStart)[:8], func(int) []string { return people(0, 400) })
+				if bad := l.alarms(2); len(bad) > 0 {
+					t.Errorf("from %v on, over %v, one of %d gone: alarms in runs %v", begin, span, dead, bad)
+				}
+			}
+		}
+	}
 }
 
 // TestRegularMailHidesNoAttack: on an account with a run each month that is known,
