@@ -99,6 +99,7 @@ func (x *crossCheck) files() {
 		return
 	}
 	x.folder("journal.file", x.Journal.File)
+	x.folder("journal.strangers_file", x.Journal.StrangersFile)
 	x.folder("control.socket", x.Control.Socket)
 	for _, name := range sortedKeys(x.Upstream) {
 		if ca := x.Upstream[name].CA; ca != "" {

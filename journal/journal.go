@@ -29,18 +29,47 @@ type Config struct {
 	// Keep is how many files set aside are kept; older ones are removed. 0: all.
 	// Default: 30.
 	Keep int `toml:"keep"`
+	// StrangersFile is the journal of peers that never became a client: refused
+	// connections, MAIL and AUTH. Whatever they do, it takes no room of the other
+	// one. Blank: strangers.jsonl beside File.
+	StrangersFile string `toml:"strangers_file" form:"path"`
+	// StrangersSize is for that file what RotateSize is for the other. Default: 10MiB.
+	StrangersSize int64 `toml:"strangers_size" form:"size"`
+	// StrangersKeep is for that file what Keep is for the other. Default: 5.
+	StrangersKeep int `toml:"strangers_keep"`
 }
 
 // SetDefaults fills in what the documentation promises.
-func (c *Config) SetDefaults() { c.RotateSize, c.Keep = 100<<20, 30 }
+func (c *Config) SetDefaults() {
+	c.RotateSize, c.Keep = 100<<20, 30
+	c.StrangersSize, c.StrangersKeep = 10<<20, 5
+}
+
+// Strangers is the journal of peers that never became a client.
+func (c *Config) Strangers() Config {
+	file := c.StrangersFile
+	if file == "" {
+		file = filepath.Join(filepath.Dir(c.File), "strangers.jsonl")
+	}
+	return Config{File: file, RotateSize: c.StrangersSize, Keep: c.StrangersKeep}
+}
 
 // Check reports every problem of the table.
 func (c *Config) Check(report func(key, problem string)) {
 	if c.RotateSize < 64<<10 {
 		report("rotate_size", "is too small; write at least 64KiB")
 	}
+	if c.StrangersSize < 64<<10 {
+		report("strangers_size", "is too small; write at least 64KiB")
+	}
 	if c.Keep < 0 {
 		report("keep", "is negative; write 0 to keep all")
+	}
+	if c.StrangersKeep < 1 {
+		report("strangers_keep", "is less than 1; anybody can fill these files")
+	}
+	if c.File != "" && filepath.Clean(c.Strangers().File) == filepath.Clean(c.File) {
+		report("strangers_file", "is the file of the journal itself; name another one")
 	}
 }
 

@@ -60,6 +60,9 @@ type Event struct {
 	// being watched.
 	Shadow []string `json:"shadow,omitempty"`
 	Err    string   `json:"err,omitempty"` // the fault behind a 4yz of ours; never sent to the client
+	// Times is how many events of peers that are no client this one stands for;
+	// 0 is one. See relay.Strangers.
+	Times int `json:"times,omitempty"`
 }
 
 // RecipientEvent is one RCPT command with the verdict it ended with.

@@ -45,6 +45,12 @@ func refusalAttrs(e *mail.Event) (attrs []slog.Attr) {
 	if e.Class != "" {
 		attrs = append(attrs, slog.String("class", e.Class))
 	}
+	if e.Times > 0 {
+		attrs = append(attrs, slog.Int("times", e.Times))
+	}
+	if e.Err != "" && e.Client == "" && e.Stage == stageConnect {
+		attrs = append(attrs, slog.String("err", e.Err))
+	}
 	if kinds := e.Refusals(); len(kinds) > 0 {
 		attrs = append(attrs, slog.String("refused", refusalWords(kinds)))
 	}

@@ -88,7 +88,8 @@ func (s *session) begin() *transaction {
 	}}
 }
 
-// mail carries out MAIL FROM. Every refusal here is an event of its own.
+// mail carries out MAIL FROM. Every refusal here is an event of its own. What is
+// no MAIL command at all is nobody's: its event counts as a stranger's.
 func (s *session) mail(arg string) error {
 	switch {
 	case s.peer.Helo == "":

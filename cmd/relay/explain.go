@@ -30,7 +30,7 @@ func runExplain(io stdio, args []string) int {
 		fmt.Fprintln(io.err, "relay explain: name one transaction by its id, as in the log line or in Received")
 		return exitUsage
 	}
-	files, err := journalFiles(*path, *file)
+	files, err := allJournalFiles(*path, *file)
 	if err != nil {
 		fmt.Fprintf(io.err, "relay explain: %v\n", err)
 		return exitUsage
@@ -58,21 +58,57 @@ func runExplain(io stdio, args []string) int {
 	return exitFault
 }
 
+// allJournalFiles are journalFiles and, of a configuration, those of peers that
+// never became a client.
+func allJournalFiles(path, file string) ([]string, error) {
+	if file != "" {
+		return journalFiles(path, file)
+	}
+	c, err := journalConfig(path)
+	if err != nil {
+		return nil, err
+	}
+	files, err := journalFiles(path, c.File)
+	if err != nil {
+		return nil, err
+	}
+	strangers := c.Strangers().File
+	more, err := journal.SetAside(strangers)
+	if err != nil {
+		return files, nil // a folder that is not there yet
+	}
+	if _, err := os.Stat(strangers); err == nil {
+		more = append(more, strangers)
+	}
+	return append(files, more...), nil
+}
+
+// journalConfig is [journal] of a configuration that keeps one.
+func journalConfig(path string) (c journal.Config, err error) {
+	path = configPath(path)
+	f, err := config.LoadRules(path)
+	if err != nil {
+		return c, err
+	}
+	if f.Journal.File == "" {
+		return c, fmt.Errorf("%s keeps no journal; set journal.file", path)
+	}
+	return f.Journal, nil
+}
+
 // journalFiles are the journal of a configuration or the one that is named,
-// oldest first.
+// oldest first. That of strangers is not among them: who is no client has no
+// sender, no recipient and no count.
 func journalFiles(path, file string) ([]string, error) {
 	switch {
 	case file == "-":
 		return []string{"-"}, nil
 	case file == "":
-		path = configPath(path)
-		c, err := config.LoadRules(path)
+		c, err := journalConfig(path)
 		if err != nil {
 			return nil, err
 		}
-		if file = c.Journal.File; file == "" {
-			return nil, fmt.Errorf("%s keeps no journal; set journal.file", path)
-		}
+		file = c.File
 	}
 	files, err := journal.SetAside(file)
 	if err != nil {
@@ -95,7 +131,9 @@ func explainEvent(e *mail.Event) string {
 	if e.FromRewritten {
 		author += " (written anew in plain form)"
 	}
-	line("from", "<%s>%s", strings.Trim(e.From, "<>"), author)
+	if e.From != "" {
+		line("from", "<%s>%s", strings.Trim(e.From, "<>"), author)
+	}
 	if e.MessageID != "" || e.Size > 0 {
 		line("message", "%d octets%s", e.Size, prefixed(", Message-ID ", e.MessageID))
 	}
@@ -113,6 +151,9 @@ func explainEvent(e *mail.Event) string {
 		line("to", "<%s> %s", r.Address, verdictWords(r.Outcome, r.Code, r.Status, r.Rule, r.Reply)+prefixed(", class ", r.Class))
 	}
 	line("end", "%s at stage %s", verdictWords(e.Outcome, e.Code, e.Status, e.Rule, e.Reply)+prefixed(", class ", e.Class), e.Stage)
+	if e.Times > 0 {
+		line("times", "%d of this kind, told by this one; this was the last", e.Times)
+	}
 	if kinds := e.Refusals(); len(e.To) > 1 && len(kinds) > 0 {
 		words := make([]string, len(kinds))
 		for i, k := range kinds {

@@ -47,6 +47,7 @@ type node struct {
 	redis      redis.UniversalClient // nil: everything is kept in process
 	control    *admin.Control
 	journal    *journal.Writer // nil: none is kept
+	strangers  *journal.Writer // of peers that are no client; likewise
 	server     *relay.Server
 	listeners  map[string]*listening
 
@@ -130,14 +131,7 @@ func (n *node) prepare(file *config.File) error {
 	}
 	n.judges.read = n.reputation.recipient
 	n.run(n.reputation.monitor.Run)
-	observers := []mail.Observer{relay.NewLogObserver(n.log), n.judges, n.watch, n.metrics, n.reputation, newGatewayWatch(n.log, gateways())}
-	if file.Journal.File != "" {
-		n.journal = journal.Open(file.Journal, journal.Options{Log: n.log, Report: func(part string, err error) {
-			n.health.Report(health.Journal, part, err)
-		}})
-		n.opened.add(func(context.Context) { n.journal.Close() })
-		observers = append(observers, n.journal)
-	}
+	observers := []mail.Observer{n.openRecords(file.Journal), n.judges, n.watch, n.metrics, n.reputation, newGatewayWatch(n.log, gateways())}
 	n.self = &selfTest{next: observers}
 	hooks := n.judges.hooks()
 	hooks.Suspended, hooks.Once = n.suspended, n.limiter.Once
@@ -146,6 +140,36 @@ func (n *node) prepare(file *config.File) error {
 		Hooks: hooks, SpoolDir: os.TempDir(), Log: n.log,
 	})
 	return nil
+}
+
+// openRecords makes the observer that writes the log and the journals.
+func (n *node) openRecords(cfg journal.Config) mail.Observer {
+	lines := relay.NewLogObserver(n.log)
+	clients, strangers := []mail.Observer{lines}, []mail.Observer{lines}
+	if cfg.File != "" {
+		n.journal, n.strangers = n.openJournal(cfg, ""), n.openJournal(cfg.Strangers(), "strangers, ")
+		clients, strangers = append(clients, n.journal), append(strangers, n.strangers)
+	}
+	records := relay.NewStrangers(clients, strangers, nil)
+	n.opened.add(func(context.Context) { records.Close() })
+	n.run(func(ctx context.Context) { n.every(ctx, time.Second, records.Tell) })
+	return records
+}
+
+func (n *node) openJournal(cfg journal.Config, which string) *journal.Writer {
+	w := journal.Open(cfg, journal.Options{Log: n.log, Report: func(part string, err error) {
+		n.health.Report(health.Journal, which+part, err)
+	}})
+	n.opened.add(func(context.Context) { w.Close() })
+	return w
+}
+
+// reopenJournals is for a SIGHUP after the files were renamed.
+func (n *node) reopenJournals() {
+	if n.journal != nil {
+		n.journal.Reopen()
+		n.strangers.Reopen()
+	}
 }
 
 // startBackground makes the context of what runs beside the sessions. It ends

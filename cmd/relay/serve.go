@@ -57,9 +57,7 @@ func (n *node) wait(path string, signals <-chan os.Signal) int {
 			return exitFault
 		case s := <-signals:
 			if s == syscall.SIGHUP {
-				if n.journal != nil {
-					n.journal.Reopen()
-				}
+				n.reopenJournals()
 				n.reloadFrom(path)
 				continue
 			}
