@@ -19,6 +19,9 @@ type Account struct {
 	budgets []account
 	rcpts   []charged
 	err     error
+	// changed: other rules have come into force, and what was charged before has
+	// not been held against them, see Recheck.
+	changed bool
 
 	now time.Time // of this call, for contributors; zero before the first use
 
@@ -44,6 +47,7 @@ type account struct {
 	Budget
 	rule      *rule
 	domain    string // of the recipients, where the key holds it
+	past      bool   // of rules that are no longer in force: it is only given back
 	shared    bool   // several senders may use it
 	batch     int    // index into Batch.Budgets, -1 outside
 	asked     bool   // looks are filled in
@@ -81,13 +85,18 @@ type Look struct {
 func (l *Limiter) Begin(f Facts) *Account {
 	a := l.pool.Get().(*Account)
 	a.limiter, a.rules, a.facts = l, l.rules.Load(), f
-	for _, r := range a.rules.of(f.Client) {
-		sender := r.sender(f.Sender)
+	a.findConcerns()
+	return a
+}
+
+// findConcerns lists the rules that look at the transaction.
+func (a *Account) findConcerns() {
+	for _, r := range a.rules.of(a.facts.Client) {
+		sender := r.sender(a.facts.Sender)
 		if r.concerns(&a.facts, sender) {
 			a.concern = append(a.concern, concern{r, sender, -1})
 		}
 	}
-	return a
 }
 
 // End releases the account; it must not be used afterwards. What was charged
@@ -114,10 +123,11 @@ func (a *Account) End() {
 // not reach the store; nil when there was none.
 func (a *Account) Err() error { return a.err }
 
-// Recipients appends one verdict for each of rs to out, in order. Each
-// recipient takes all that it costs or nothing; the first that a budget counts
-// takes the message there too. It is one call of the store.
+// Recipients appends one verdict for each of rs to out, in order, by the rules in
+// force now. Each recipient takes all that it costs or nothing; the first that a
+// budget counts takes the message there too. It is one call of the store.
 func (a *Account) Recipients(ctx context.Context, rs []Recipient, out []Verdict) []Verdict {
+	a.renew()
 	a.startBatch()
 	for i := range rs {
 		a.addRequest(&rs[i])
@@ -180,21 +190,23 @@ func (w *Window) most(share string) int64 {
 // one of the recipients has a window of bytes.
 func (a *Account) CountsBytes() bool {
 	for i := range a.budgets {
-		if st := &a.budgets[i]; st.rcpts > 0 && st.counts(Bytes) {
+		if a.budgets[i].takesBytes() {
 			return true
 		}
 	}
 	return false
 }
 
+// takesBytes reports whether the budget counts a recipient and octets.
+func (st *account) takesBytes() bool { return !st.past && st.rcpts > 0 && st.counts(Bytes) }
+
 // Body charges the octets of the message to every budget that counts one of
-// its recipients; call it once, after the data. When it refuses, the caller
-// gives the recipients back with RefundAll.
+// its recipients; call it once, after the data and after Recheck.
 func (a *Account) Body(ctx context.Context, bytes int64) Verdict {
 	a.startBatch()
 	from := len(a.refs)
 	for i := range a.budgets {
-		if st := &a.budgets[i]; st.rcpts > 0 && st.counts(Bytes) {
+		if a.budgets[i].takesBytes() {
 			a.ref(i)
 		}
 	}
@@ -295,6 +307,12 @@ func (w *WindowResult) join(next *WindowResult) {
 // keep notes the charges of a recipient.
 func (a *Account) keep(q *Request) {
 	from := len(a.kept)
+	a.keepRefs(q)
+	a.rcpts = append(a.rcpts, charged{refs: a.kept[from:len(a.kept):len(a.kept)], distinct: q.Distinct})
+}
+
+// keepRefs appends what q was charged to a.kept.
+func (a *Account) keepRefs(q *Request) {
 	for _, ref := range q.Refs {
 		if !ref.Charged {
 			continue
@@ -308,7 +326,6 @@ func (a *Account) keep(q *Request) {
 		a.kept = append(a.kept, ref)
 		a.contribute(st, 1, ref.Message, 0)
 	}
-	a.rcpts = append(a.rcpts, charged{refs: a.kept[from:len(a.kept):len(a.kept)], distinct: q.Distinct})
 }
 
 func (a *Account) keepBody(q *Request) {
@@ -371,6 +388,20 @@ func (a *Account) Refund(ctx context.Context, is ...int) {
 	a.giveBack(ctx)
 }
 
+// RefundMessage gives back the message and its octets and keeps the recipients,
+// for a message that we refuse once the upstream has been asked about them.
+func (a *Account) RefundMessage(ctx context.Context) {
+	a.now = time.Time{}
+	for i := range a.budgets {
+		st := &a.budgets[i]
+		if st.Paid && st.Windows[0].Unit == Messages {
+			a.contribute(st, -1, true, 0)
+		}
+		a.collectMessage(st)
+	}
+	a.giveBack(ctx)
+}
+
 // RefundAll gives back everything.
 func (a *Account) RefundAll(ctx context.Context) {
 	a.now = time.Time{}
@@ -392,19 +423,23 @@ func (a *Account) collect(i int) {
 		a.returns = append(a.returns, Return{Budget: st.Budget, At: ref.At, Recipients: 1, Distinct: r.distinct})
 		st.rcpts--
 		last := st.rcpts == 0
-		a.contribute(st, -1, last, 0)
-		if !last {
-			continue
+		a.contribute(st, -1, last && st.Paid, 0)
+		if last {
+			a.collectMessage(st)
 		}
-		if st.Paid {
-			a.returns = append(a.returns, Return{Budget: st.Budget, At: st.messageAt, Messages: 1})
-			st.Paid = false
-		}
-		if st.bytes > 0 {
-			a.returns = append(a.returns, Return{Budget: st.Budget, At: st.bytesAt, Bytes: st.bytes})
-			a.contribute(st, 0, false, -st.bytes)
-			st.bytes = 0
-		}
+	}
+}
+
+// collectMessage adds to a.returns the message and its octets.
+func (a *Account) collectMessage(st *account) {
+	if st.Paid {
+		a.returns = append(a.returns, Return{Budget: st.Budget, At: st.messageAt, Messages: 1})
+		st.Paid = false
+	}
+	if st.bytes > 0 {
+		a.returns = append(a.returns, Return{Budget: st.Budget, At: st.bytesAt, Bytes: st.bytes})
+		a.contribute(st, 0, false, -st.bytes)
+		st.bytes = 0
 	}
 }
 

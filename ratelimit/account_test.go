@@ -36,6 +36,9 @@ func testLimiter(t *testing.T, open func(t *testing.T) testBed) {
 		{"the stream takes its share", testStreamShare},
 		{"an automatic reply goes once to a recipient", testOnce},
 		{"a report has the room of the null sender", testReport},
+		{"rules of now hold at the gate", testRecheck},
+		{"rules of now hold at RCPT", testNewRulesAtRcpt},
+		{"a retry is free once", testRetry},
 	} {
 		t.Run(test.name, func(t *testing.T) { test.f(t, open(t)) })
 	}

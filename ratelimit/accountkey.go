@@ -46,6 +46,9 @@ func (a *Account) open(c *concern, domain string) int {
 		}
 		a.keys = appendPart(a.keys, start, p.d, p.value)
 	}
+	if b := a.revive(c.rule, a.keys[start:], n.windows); b >= 0 {
+		return b
+	}
 	a.budgets = append(a.budgets, account{
 		Budget: Budget{
 			Limit: c.rule.name, Key: a.keys[start:len(a.keys):len(a.keys)],

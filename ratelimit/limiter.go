@@ -20,6 +20,9 @@ type Limiter struct {
 	pool   sync.Pool
 	top    *contributors
 	raises atomic.Pointer[map[budgetName][]Raise]
+	// retries is until when messages may come again whose outcome was unknown, in
+	// nanoseconds since 1970; 0: none.
+	retries atomic.Int64
 }
 
 // budgetName names a budget.
@@ -42,20 +45,22 @@ func NewLimiter(store Store, rules *Rules, now func() time.Time) *Limiter {
 	return l
 }
 
-// SetRules holds from the next Begin on. Counts stay: they do not depend on
-// the numbers.
+// SetRules holds from the next RCPT on, in transactions that have begun, too.
+// Counts stay: they do not depend on the numbers.
 func (l *Limiter) SetRules(rules *Rules) { l.rules.Store(rules) }
 
 // Rules is the rules in force.
 func (l *Limiter) Rules() *Rules { return l.rules.Load() }
 
-// Run learns of raises that other nodes made, until ctx ends.
+// Run learns of raises that other nodes made, and of messages whose outcome is
+// unknown to them, until ctx ends.
 func (l *Limiter) Run(ctx context.Context) {
 	tick := time.NewTicker(10 * time.Second)
 	defer tick.Stop()
 	for {
 		// A store that is away is reported by the decisions that need it.
 		_ = l.Refresh(ctx)
+		_ = l.refreshHint(ctx)
 		select {
 		case <-ctx.Done():
 			return

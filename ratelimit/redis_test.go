@@ -94,10 +94,12 @@ func TestRedisStore(t *testing.T) {
 	})
 }
 
-// TestRedisKeepsClaims: automatic replies and reports are counted in Redis as
-// they are in process.
+// TestRedisKeepsClaims: automatic replies, reports, retries and new rules are
+// counted in Redis as they are in process.
 func TestRedisKeepsClaims(t *testing.T) {
-	for name, test := range map[string]func(*testing.T, testBed){"replies": testOnce, "reports": testReport} {
+	for name, test := range map[string]func(*testing.T, testBed){
+		"replies": testOnce, "reports": testReport, "retries": testRetry, "gate": testRecheck, "new rules": testNewRulesAtRcpt,
+	} {
 		t.Run(name, func(t *testing.T) {
 			bed, _ := simulatedServer(t)
 			test(t, bed)

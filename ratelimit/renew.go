@@ -1,0 +1,167 @@
+package ratelimit
+
+import (
+	"context"
+	"slices"
+	"time"
+)
+
+// renew makes the rules in force those of the account, when others have come in
+// since the last call. A budget whose windows count as before goes on with its
+// new numbers; any other is past, and those of the new rules begin without what
+// this transaction has been charged so far: Recheck adds it.
+func (a *Account) renew() {
+	rules := a.limiter.rules.Load()
+	if rules == a.rules {
+		return
+	}
+	a.rules, a.changed = rules, true
+	for i := range a.budgets {
+		a.budgets[i].past = true
+	}
+	a.concern = a.concern[:0]
+	a.findConcerns()
+}
+
+// revive finds the budget of earlier rules that goes on under r; -1 when there is
+// none.
+func (a *Account) revive(r *rule, key []byte, windows []Window) int {
+	if !a.changed {
+		return -1
+	}
+	share, shadow := r.share(a.facts.Stream), r.cfg.Mode == Shadow
+	for i := range a.budgets {
+		st := &a.budgets[i]
+		if !st.past || st.Limit != r.name || st.Share != share || st.Shadow != shadow ||
+			string(st.Key) != string(key) || !slices.EqualFunc(st.Windows, windows, sameCounts) {
+			continue
+		}
+		st.rule, st.Windows, st.OnFailure, st.past = r, windows, r.cfg.OnStoreFailure, false
+		return i
+	}
+	return -1
+}
+
+// sameCounts reports whether two windows find the same charges.
+func sameCounts(a, b Window) bool {
+	return a.Unit == b.Unit && a.Length == b.Length && (a.Reserve == nil) == (b.Reserve == nil)
+}
+
+// Recheck holds what has been charged against the rules in force now. rs are the
+// recipients that are to get the message, is what Refund knows them by. While the
+// rules are those under which all of them were charged it is OK at once. After a
+// reload it is refused where a number that was lowered is exceeded, by whomever;
+// what now counts and did not before is charged, in one step. A refusal gives
+// nothing back.
+func (a *Account) Recheck(ctx context.Context, rs []Recipient, is []int) Verdict {
+	a.renew()
+	if !a.changed {
+		return Verdict{OK: true}
+	}
+	missing := a.missing(rs, is)
+	if v := a.over(ctx); !v.OK {
+		return v
+	}
+	if v := a.chargeMissing(ctx, rs, is, missing); !v.OK {
+		return v
+	}
+	a.changed = false
+	return Verdict{OK: true}
+}
+
+// missing lists, for each of rs, the budgets in force that have not been charged
+// for it. It opens all that count one of rs.
+func (a *Account) missing(rs []Recipient, is []int) [][]int {
+	missing := make([][]int, len(rs))
+	for i := range rs {
+		for c := range a.concern {
+			if !a.concern[c].rule.counts(rs[i].Domain) {
+				continue
+			}
+			if b := a.budget(c, rs[i].Domain); b >= 0 && !a.has(is[i], b) {
+				missing[i] = append(missing[i], b)
+			}
+		}
+	}
+	return missing
+}
+
+// has reports whether a recipient was charged to a budget.
+func (a *Account) has(i, budget int) bool {
+	return slices.ContainsFunc(a.rcpts[i].refs, func(r Ref) bool { return r.Budget == budget })
+}
+
+// over peeks at the budgets that have been charged: OK unless one of them holds
+// more than its present number.
+func (a *Account) over(ctx context.Context) Verdict {
+	a.startBatch()
+	for i := range a.budgets {
+		if st := &a.budgets[i]; !st.past && st.rcpts > 0 {
+			a.ref(i)
+		}
+	}
+	a.batch.Peek = true
+	a.batch.Requests = append(a.batch.Requests, Request{Refs: a.refs})
+	q := &a.batch.Requests[0]
+	if err := a.take(ctx); err != nil || q.Down {
+		return a.verdict(q, err)
+	}
+	for _, b := range a.order {
+		st := &a.budgets[b]
+		for j := range st.Results {
+			if r := &st.Results[j]; !st.Shadow && r.Used > r.Max {
+				st.looks[j].Refused = true
+				return st.tooMuch(j)
+			}
+		}
+	}
+	return Verdict{OK: true}
+}
+
+// tooMuch is the verdict when window j holds more than its number.
+func (st *account) tooMuch(j int) Verdict {
+	r, w := &st.Results[j], &st.Windows[j]
+	v := st.refusal(w)
+	v.Max, v.Never = r.Max, r.Max <= 0
+	v.RetryAfter = max(time.Second, (r.Free + time.Second - 1).Truncate(time.Second))
+	if r.Free < 0 {
+		v.RetryAfter = w.Length
+	}
+	return v
+}
+
+// chargeMissing takes what each of rs has not paid yet.
+func (a *Account) chargeMissing(ctx context.Context, rs []Recipient, is []int, missing [][]int) Verdict {
+	a.startBatch()
+	var which []int // of is, for each request
+	for i, budgets := range missing {
+		if len(budgets) == 0 {
+			continue
+		}
+		from := len(a.refs)
+		for _, b := range budgets {
+			a.ref(b)
+		}
+		a.batch.Requests = append(a.batch.Requests, Request{
+			Recipients: 1, Distinct: hashRecipient(rs[i].Address), Refs: a.refs[from:len(a.refs):len(a.refs)],
+		})
+		which = append(which, is[i])
+	}
+	err := a.take(ctx)
+	refused := Verdict{OK: true}
+	for i := range a.batch.Requests {
+		q := &a.batch.Requests[i]
+		if err != nil || !q.OK {
+			if v := a.verdict(q, err); !v.OK && refused.OK {
+				refused = v
+			}
+			continue
+		}
+		r := &a.rcpts[which[i]]
+		from := len(a.kept)
+		a.keepRefs(q)
+		r.refs = append(slices.Clip(r.refs), a.kept[from:]...)
+		r.distinct = q.Distinct
+	}
+	return refused
+}
