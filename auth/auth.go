@@ -105,6 +105,12 @@ func (a *Authenticator) Stamp(name string) string {
 	return ""
 }
 
+// Disabled reports whether a user is configured and disabled.
+func (a *Authenticator) Disabled(name string) bool {
+	u := a.users[name]
+	return u != nil && u.disabled
+}
+
 func stampOf(hash string) string {
 	sum := sha256.Sum256([]byte(hash))
 	return hex.EncodeToString(sum[:8])

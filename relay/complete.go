@@ -23,6 +23,9 @@ func (t *transaction) ready() *mail.Reply {
 	case len(t.env.To) > 0 && t.lost.reply != nil:
 		return t.ended(t.lost)
 	case len(t.env.To) > 0:
+		if rule, r := t.gate(); r != nil {
+			return t.failed(stageData, rule, r)
+		}
 		return nil
 	}
 	// What the client hears now says nothing; what decided is in the event.
@@ -152,6 +155,9 @@ func (t *transaction) complete(in *intake) *mail.Reply {
 	case refusal != nil:
 		return t.failed(stageData, "message", refusal)
 	}
+	if rule, r := t.gate(); r != nil {
+		return t.failed(stageForward, rule, r)
+	}
 	if rule, r := t.chargeBody(in.size); r != nil {
 		return t.failed(stageData, rule, r)
 	}
@@ -193,6 +199,14 @@ func (t *transaction) forward(in *intake) *mail.Reply {
 	t.holds = false
 	ctx, cancel := context.WithTimeout(t.s.ctx, t.snap.Timeouts.Forward)
 	defer cancel()
+	switch waited, err := t.up.Resume(ctx, content.Size); {
+	case err != nil:
+		return t.failedForward(err)
+	case waited:
+		if rule, r := t.gate(); r != nil {
+			return t.failed(stageForward, rule, r)
+		}
+	}
 	r, err := t.up.Send(ctx, content)
 	if err == nil {
 		err = ourFault(r)

@@ -83,6 +83,9 @@ type CertificateConfig struct {
 	Key         string `toml:"key" form:"path"`
 }
 
+// needsTLS reports whether nothing may be sent without TLS.
+func (c *ListenerConfig) needsTLS() bool { return c.TLS == TLSRequired || c.TLS == TLSImplicit }
+
 // SetDefaults fills in what the documentation promises.
 func (c *ListenerConfig) SetDefaults() {
 	c.TLS = TLSNone
@@ -129,6 +132,9 @@ type Timeouts struct {
 	Limiter time.Duration `toml:"limiter"`
 	// DNS bounds the look at a recipient's domain; over it: no objection. Default: 3s.
 	DNS time.Duration `toml:"dns"`
+	// Transaction is how long a transaction may go on without RCPT or data, whatever
+	// else the client sends; 10s to 1h. Default: 10m.
+	Transaction time.Duration `toml:"transaction"`
 	// Upstream bounds the wait for the upstream's verdict on MAIL and RCPT. Default: 2m.
 	Upstream time.Duration `toml:"upstream"`
 	// Forward bounds the handing over of the body, to the upstream's final
@@ -147,7 +153,7 @@ func (t *Timeouts) SetDefaults() {
 	*t = Timeouts{
 		Greeting: time.Minute, Command: 5 * time.Minute, Data: 3 * time.Minute, Write: time.Minute,
 		Limiter: 250 * time.Millisecond, DNS: 3 * time.Second, Upstream: 2 * time.Minute, Forward: 10 * time.Minute,
-		Park: 20 * time.Second, Shutdown: 30 * time.Second,
+		Park: 20 * time.Second, Shutdown: 30 * time.Second, Transaction: 10 * time.Minute,
 	}
 }
 
@@ -160,6 +166,9 @@ func (t *Timeouts) Check(report func(key, problem string)) {
 		if d <= 0 {
 			report(key, "must be longer than nothing; leave it out for the default")
 		}
+	}
+	if t.Transaction < 10*time.Second || t.Transaction > time.Hour {
+		report("transaction", "must be 10s to 1h; leave it out for the default")
 	}
 }
 
@@ -237,17 +246,26 @@ type SessionConfig struct {
 	IdleCommands int `toml:"idle_commands"`
 	// Errors (unknown commands, bad syntax, wrong order) before 421 4.7.0. Default: 20.
 	Errors int `toml:"errors"`
+	// MaxAge of a session; it then ends with 421 4.7.0 as soon as no transaction is
+	// open. The commands of one transaction up to its data have as long at most.
+	// 1m to 24h. Default: 1h.
+	MaxAge time.Duration `toml:"max_age"`
+	// MaxMessages of a session, after which it ends likewise. Default: 1000.
+	MaxMessages int `toml:"max_messages"`
 }
 
 // SetDefaults fills in what the documentation promises.
 func (c *SessionConfig) SetDefaults() {
-	*c = SessionConfig{RefusedRecipients: 100, IdleCommands: 100, Errors: 20}
+	*c = SessionConfig{RefusedRecipients: 100, IdleCommands: 100, Errors: 20, MaxAge: time.Hour, MaxMessages: 1000}
 }
 
-// Check reports every count below one.
+// Check reports every number outside its range.
 func (c *SessionConfig) Check(report func(key, problem string)) {
+	if c.MaxAge < time.Minute || c.MaxAge > 24*time.Hour {
+		report("max_age", "must be 1m to 24h; leave it out for the default")
+	}
 	for key, n := range map[string]int{
-		"refused_recipients": c.RefusedRecipients, "idle_commands": c.IdleCommands, "errors": c.Errors,
+		"refused_recipients": c.RefusedRecipients, "idle_commands": c.IdleCommands, "errors": c.Errors, "max_messages": c.MaxMessages,
 	} {
 		if n < 1 {
 			report(key, "must be at least 1; leave it out for the default")

@@ -221,6 +221,7 @@ func (s *session) laterChunk(size int64) error {
 func (s *session) takeChunk(t *transaction, size int64, last bool) error {
 	in := t.chunked
 	left := size
+	before := in.pace.octets
 	err := s.readMessage(time.Now(), in, func() (bool, error) {
 		p := s.buf[s.r:s.w]
 		p = p[:min(int64(len(p)), left)]
@@ -233,6 +234,9 @@ func (s *session) takeChunk(t *transaction, size int64, last bool) error {
 		left -= int64(n)
 		return left == 0, nil
 	})
+	if in.pace.octets > before {
+		t.touched = time.Now()
+	}
 	refusal, fault := in.verdict()
 	if err == nil && !last && !in.scan.broken && refusal == nil && fault == nil {
 		if size == 0 {

@@ -21,6 +21,7 @@ import (
 //	fault STAGE [TO] ... reply of the upstream at a stage, see rig.fault
 //	AT STATE             the client goes to ehlo, mail, rcpt or data by the usual
 //	                     commands, all of which succeed: see states
+//	RELOAD KEY VALUE     the setting is changed while the relay runs
 //	CONN NAME            what follows is on a connection of that name
 //	C: text              the client sends the line and CR LF
 //	C| text              the same, but together with the next C: or R:
@@ -114,6 +115,8 @@ func (d *dialog) line(line string) {
 		d.rig.set(d.at, rest)
 	case "fault":
 		d.rig.fault(d.at, rest)
+	case "RELOAD":
+		d.rig.reload(d.at, rest)
 	case "AT":
 		d.goTo(rest)
 	case "CONN":

@@ -14,6 +14,10 @@ type Hooks struct {
 	// Suspended says whether mail of this submitter waits. user is "" without
 	// AUTH; from is who sends, "" at AUTH.
 	Suspended func(client, user string, from mail.Identity) Suspension
+	// Admit says whether a transaction that Suspended has let through may go on
+	// with so many recipients; it is asked again whenever that may have changed. id
+	// is that of the event in which the transaction ends. Nil: Suspended is asked.
+	Admit func(id, client, user string, from mail.Identity, recipients int) Suspension
 	// Held says how long mail of a stream to a domain waits, because a receiver
 	// has asked for that or the stream is paused; 0 when it does not.
 	Held func(stream, domain string) time.Duration
@@ -53,7 +57,10 @@ func (s *session) suspension(client, user string, from mail.Identity) (rule stri
 	if s.srv.hooks.Suspended == nil {
 		return "", nil
 	}
-	v := s.srv.hooks.Suspended(client, user, from)
+	return refuseSuspended(s.srv.hooks.Suspended(client, user, from))
+}
+
+func refuseSuspended(v Suspension) (rule string, r *mail.Reply) {
 	switch {
 	case v.Scope == "":
 		return "", nil

@@ -23,10 +23,11 @@ type listener struct {
 	name string
 	ln   net.Listener
 	set  atomic.Pointer[settings]
+	gone atomic.Bool // no longer served: its sessions end between transactions
 	caps connCaps
 }
 
-// settings of a listener; a connection keeps those that it began under.
+// settings of a listener; a connection looks at the present ones at each command.
 type settings struct {
 	cfg ListenerConfig
 	tls *tlsFiles // nil: no TLS
@@ -58,8 +59,8 @@ func (l *listener) use(set *settings) {
 // Listener is an open port.
 type Listener struct{ l listener }
 
-// Change puts other settings in force for connections that come from now on.
-// The address stays. On an error everything is as before.
+// Change puts other settings in force. What an open connection is no longer
+// allowed is refused from its next command on. The address stays. On an error everything is as before.
 func (l *Listener) Change(cfg ListenerConfig) error {
 	files, err := loadTLS(&cfg)
 	if err != nil {
@@ -88,6 +89,7 @@ func (s *Server) Serve(ctx context.Context, lis *Listener) error {
 	s.listeners[l.ln] = struct{}{}
 	s.mu.Unlock()
 	defer s.forget(l.ln)
+	defer l.gone.Store(true)
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	context.AfterFunc(ctx, func() { l.ln.Close() })
@@ -194,6 +196,7 @@ func (s *Server) serveConn(l *listener, conn net.Conn, known bool) {
 		return
 	}
 	c.countedIP = c.peer.Addr.Addr()
+	c.front = c.countedIP
 	defer func() { l.caps.leaveIP(c.countedIP) }()
 	if c.set.cfg.TLS == TLSImplicit && c.handshake() != nil {
 		return
@@ -207,7 +210,10 @@ func (s *Server) serveConn(l *listener, conn net.Conn, known bool) {
 
 func (s *Server) newSession(l *listener, conn net.Conn) *session {
 	snap := s.snapshot()
-	c := &session{wire: newWire(conn, snap.Timeouts.Write), raw: conn, srv: s, lis: l, set: l.set.Load(), snap: snap, log: s.log}
+	c := &session{
+		wire: newWire(conn, snap.Timeouts.Write), raw: conn, srv: s, lis: l, set: l.set.Load(), snap: snap, log: s.log,
+		began: time.Now(),
+	}
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	c.peer.Listener = l.name
 	c.peer.Addr, c.peer.Local = addrPort(conn.RemoteAddr()), addrPort(conn.LocalAddr())
@@ -236,6 +242,7 @@ func (s *session) proxyHeader() error {
 	if err != nil {
 		return fmt.Errorf("read PROXY header: %w", err)
 	}
+	s.proxied = true
 	rest, _ := r.Peek(r.Buffered())
 	if len(rest) > 0 {
 		s.conn = &prefixConn{Conn: s.conn, prefix: append([]byte(nil), rest...)}

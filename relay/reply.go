@@ -56,6 +56,9 @@ func replyTooManyRefused() *mail.Reply {
 func replyTooManyRefusedMails() *mail.Reply {
 	return reply(421, "4.7.0", "too many refused MAIL commands, closing the connection")
 }
+func replySessionOver() *mail.Reply {
+	return reply(421, "4.7.0", "this session has lasted long enough, open a new connection")
+}
 func replyTooManyIdle() *mail.Reply {
 	return reply(421, "4.7.0", "too many commands without mail, closing the connection")
 }
@@ -128,6 +131,12 @@ func replyAuthFailed() *mail.Reply    { return reply(535, "5.7.8", "authenticati
 func replyAuthUnavailable() *mail.Reply {
 	return reply(454, "4.7.0", "authentication not available, try again later")
 }
+func replyUserSuspended(left time.Duration) *mail.Reply {
+	if left <= 0 {
+		return reply(454, "4.7.0", "your user is suspended for unusual sending, ask the operator of this relay")
+	}
+	return reply(454, "4.7.0", fmt.Sprintf("your user is suspended for unusual sending, retry in %d seconds", seconds(left)))
+}
 func replyAuthSuspended(left time.Duration) *mail.Reply {
 	return reply(421, "4.7.0", fmt.Sprintf("too many failed authentications from your address, retry in %d seconds", seconds(left)))
 }
@@ -195,6 +204,13 @@ func replySuspended(who string, left time.Duration) *mail.Reply {
 		return reply(450, "4.7.1", fmt.Sprintf("%s: suspended for unusual sending, ask the operator of this relay", who))
 	}
 	return reply(450, "4.7.1", fmt.Sprintf("%s: suspended for unusual sending, retry in %d seconds", who, seconds(left)))
+}
+
+func replyNoLongerClient() *mail.Reply {
+	return reply(450, "4.7.1", "what you may send has changed, send the message again")
+}
+func replyNoLongerOwned(who string) *mail.Reply {
+	return reply(450, "4.7.1", who+": who may send as this sender has changed, send the message again")
 }
 
 // seconds rounds up, so that a client that waits that long gets in.

@@ -14,6 +14,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -51,9 +52,14 @@ type rig struct {
 	sources  []netip.Addr
 	public   bool // the listener counts as one that the network reaches
 	noUsers  bool
-	down     bool          // the limit store
-	hang     bool          // likewise
-	tune     func(*Server) // before it serves
+	user     auth.UserConfig // shop
+	// suspension is the answer of the default Suspended and Admit; most is how many
+	// recipients Admit lets pass, 0 for any.
+	suspension atomic.Pointer[Suspension]
+	most       atomic.Int64
+	down       bool          // the limit store
+	hang       bool          // likewise
+	tune       func(*Server) // before it serves
 
 	ca     *smtptest.CA
 	up     *smtptest.Server
@@ -89,7 +95,41 @@ func newRig(t testing.TB) *rig {
 	c.Senders = []string{"orders@shop.example"}
 	c.Stream = "main"
 	r.clients["shop"] = c
+	r.user.Password = shopHash
+	r.hooks.Suspended, r.hooks.Admit = r.suspended, r.admit
 	return r
+}
+
+// suspended answers as the watch does: senders are asked for at MAIL.
+func (r *rig) suspended(_, user string, from mail.Identity) Suspension {
+	s := r.suspension.Load()
+	if s == nil || s.Scope == "sender" && from == "" || s.Scope == "user" && user == "" {
+		return Suspension{}
+	}
+	return *s
+}
+
+func (r *rig) admit(id, client, user string, from mail.Identity, recipients int) Suspension {
+	if most := r.most.Load(); most > 0 && int64(recipients) > most {
+		return Suspension{Scope: "sender", Name: "<" + string(from) + ">", Left: time.Minute, Pace: true}
+	}
+	return r.suspended(client, user, from)
+}
+
+// reload puts other settings in force.
+func (r *rig) reload(at string, lines ...string) {
+	r.t.Helper()
+	for _, line := range lines {
+		r.set(at, line)
+	}
+	old, next := r.server.snapshot(), r.snapshot()
+	next.Routes["main"].Upstream.Close(context.Background())
+	next.Routes = old.Routes
+	r.server.Reload(next)
+	r.server.limiter.SetRules(r.rules())
+	if err := r.lis.Change(r.listener); err != nil {
+		r.t.Fatalf("%s: %v", at, err)
+	}
 }
 
 // set takes "TABLE.KEY VALUE" of a dialog file.
@@ -147,6 +187,8 @@ func (r *rig) set(at, line string) {
 		r.public = value == "true"
 	case "users":
 		r.noUsers = value == "none"
+	case "user":
+		r.user.Disabled = value == "disabled"
 	case "store":
 		r.down = value == "down"
 	case "hook":
@@ -164,8 +206,10 @@ func (r *rig) hook(name string, words []string) {
 	switch name {
 	case "suspended", "pace": // SCOPE NAME DURATION
 		left, _ := time.ParseDuration(words[2])
-		answer := Suspension{Scope: words[0], Name: words[1], Left: left, Pace: name == "pace"}
-		r.hooks.Suspended = func(_, _ string, _ mail.Identity) Suspension { return answer }
+		r.suspension.Store(&Suspension{Scope: words[0], Name: words[1], Left: left, Pace: name == "pace"})
+	case "most": // RECIPIENTS
+		n, _ := strconv.ParseInt(words[0], 10, 64)
+		r.most.Store(n)
 	case "held": // DOMAIN DURATION
 		left, _ := time.ParseDuration(words[1])
 		r.hooks.Held = func(_, domain string) time.Duration {
@@ -370,11 +414,15 @@ func (r *rig) start() string {
 }
 
 func (r *rig) limiterOf(store ratelimit.Store) *ratelimit.Limiter {
+	return ratelimit.NewLimiter(store, r.rules(), nil)
+}
+
+func (r *rig) rules() *ratelimit.Rules {
 	rules, err := ratelimit.Compile(r.limits, ratelimit.Env{InternalDomains: r.internal, Parse: parseAddress})
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	return ratelimit.NewLimiter(store, rules, nil)
+	return rules
 }
 
 // stop ends the server and everything that it started.
@@ -438,7 +486,7 @@ func (r *rig) snapshot() *Snapshot {
 	if err != nil {
 		t.Fatal(err)
 	}
-	users, err := auth.New(map[string]auth.UserConfig{"shop": {Password: shopHash}}, r.auth, time.Now, nil)
+	users, err := auth.New(map[string]auth.UserConfig{"shop": r.user}, r.auth, time.Now, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

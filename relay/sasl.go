@@ -26,7 +26,7 @@ func (s *session) mechanisms() (m []string) {
 }
 
 func (s *session) passwordsSafe() bool {
-	return s.peer.TLS.On() || s.set.cfg.TLS != TLSRequired && s.set.cfg.Address.Addr().IsLoopback()
+	return s.peer.TLS.On() || !s.set.cfg.needsTLS() && s.set.cfg.Address.Addr().IsLoopback()
 }
 
 // auth carries out AUTH (RFC 4954).
@@ -153,25 +153,33 @@ func (s *session) password(user, password string) error {
 	case !v.OK:
 		return s.authFailed(v.Wait)
 	}
+	if rule, r := s.userSuspended(user); r != nil {
+		s.authEvent(user, mail.Deferred, rule, r)
+		return s.fail(r)
+	}
 	s.peer.User, s.stamp = user, s.snap.Auth.Stamp(user)
 	s.reply(replyAuthOK())
 	return nil
 }
 
-// recheckUser makes a session a stranger's again when the password that it was
-// let in by has been changed, or its user disabled, by a reload.
-func (s *session) recheckUser() {
-	if s.stamp != "" && (s.snap.Auth == nil || s.snap.Auth.Stamp(s.peer.User) != s.stamp) {
-		s.peer.User, s.stamp = "", ""
+// userSuspended tells a user whose password was right that its mail waits.
+func (s *session) userSuspended(user string) (rule string, r *mail.Reply) {
+	if s.srv.hooks.Suspended == nil {
+		return "", nil
 	}
+	v := s.srv.hooks.Suspended("", user, "")
+	if v.Scope == "" || v.Pace {
+		return "", nil
+	}
+	return "outlier " + v.Scope, replyUserSuspended(v.Left)
 }
 
-// authEvent records a failed authentication. The name that was tried stays out
-// of it: people type passwords there.
-func (s *session) authEvent(outcome, rule string, r *mail.Reply) {
+// authEvent records a failed authentication. A name that was merely tried stays
+// out of it, user is "" then: people type passwords there.
+func (s *session) authEvent(user, outcome, rule string, r *mail.Reply) {
 	now := time.Now()
 	s.srv.observe(&mail.Event{
-		Time: now, ID: newID(now), Listener: s.lis.name, ClientIP: s.clientIP(), Helo: s.peer.Helo,
+		Time: now, ID: newID(now), Listener: s.lis.name, ClientIP: s.clientIP(), Helo: s.peer.Helo, User: user,
 		TLS: s.peer.TLS.Version, Stage: stageAuth, Outcome: outcome, Code: r.Code, Status: r.Status, Rule: rule,
 		Reply: r.String(), To: []mail.RecipientEvent{},
 	})
@@ -181,7 +189,7 @@ func (s *session) authEvent(outcome, rule string, r *mail.Reply) {
 // whatever it has sent.
 func (s *session) authSuspended(left time.Duration) error {
 	r := replyAuthSuspended(left)
-	s.authEvent(mail.Deferred, "auth suspend_after", r)
+	s.authEvent("", mail.Deferred, "auth suspend_after", r)
 	s.reply(r)
 	return errQuit
 }
@@ -192,7 +200,7 @@ const certificateFailures = 3
 
 // authFailed makes the peer wait and closes after a few failures.
 func (s *session) authFailed(wait time.Duration) error {
-	s.authEvent(mail.Rejected, "password", replyAuthFailed())
+	s.authEvent("", mail.Rejected, "password", replyAuthFailed())
 	timer := time.NewTimer(wait)
 	defer timer.Stop()
 	select {

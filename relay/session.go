@@ -31,12 +31,18 @@ type session struct {
 	peer      mail.Peer
 	client    addrText   // the client's address
 	source    addrText   // ours towards the upstream, last
+	front     netip.Addr // of the peer before XCLIENT
+	proxied   bool       // a PROXY header told the client's address
 	trusted   bool       // the peer may use XCLIENT
+	renamed   bool       // and has done so
+	vetted    vetted     // of the client certificate
 	external  bool       // AUTH EXTERNAL has been done
 	stamp     string     // of the password that the user was let in by; "" for none
 	countedIP netip.Addr // on which the cap per address counts this connection
 	known     bool       // the caps count it as no stranger's
 	tx        *transaction
+	began     time.Time
+	messages  int // transactions that MAIL has begun
 
 	// excused: the last transaction was refused, so that the RSET behind it is no
 	// idle command.
@@ -71,6 +77,8 @@ func (s *session) run() {
 	case errors.Is(err, errQuit), errors.Is(err, io.EOF):
 	case errors.Is(err, errStopping), isTimeout(err) && s.isStopping():
 		s.reply(replyShutdown(s.snap.Hostname))
+	case isTimeout(err) && s.tx == nil && s.outworn():
+		s.reply(replySessionOver())
 	case isTimeout(err):
 		s.reply(replyTimeout(s.snap.Hostname))
 	}
@@ -93,6 +101,7 @@ func (s *session) commands() error {
 		s.snap = s.srv.snapshot()
 		line, err := s.line()
 		s.snap = s.srv.snapshot() // a reload may have come while we waited
+		s.adopt()
 		switch {
 		case errors.Is(err, errLineTooLong):
 			err = s.malformed(line, replyCommandTooLong())
@@ -103,13 +112,51 @@ func (s *session) commands() error {
 		case err == nil:
 			err = s.command(line)
 		}
-		if err == nil && s.tx == nil && s.isStopping() {
-			err = errStopping
+		if err == nil && s.tx == nil {
+			err = s.between()
 		}
 		if err != nil {
 			return err
 		}
 	}
+}
+
+// between ends a session between transactions when its time has come.
+func (s *session) between() error {
+	switch {
+	case s.isStopping():
+		return errStopping
+	case s.outworn():
+		// What the client has pipelined behind is dropped: closing at once would
+		// cost it the replies that it has not read yet.
+		s.reply(replySessionOver())
+		return s.lingerAndQuit()
+	}
+	return nil
+}
+
+// outworn reports whether this session is to be the last for its client: by its
+// age, its messages, or because its listener or its front end is no longer what
+// it was.
+func (s *session) outworn() bool {
+	c := &s.snap.Session
+	return s.messages >= c.MaxMessages || !time.Now().Before(s.began.Add(c.MaxAge)) || s.lis.gone.Load() || s.hearsay()
+}
+
+// deadline is by when the next command must have come.
+func (s *session) deadline(now time.Time) time.Time {
+	timeout := s.snap.Timeouts.Command
+	if s.peer.Helo == "" {
+		timeout = s.snap.Timeouts.Greeting
+	}
+	end := s.began.Add(s.snap.Session.MaxAge)
+	if s.tx != nil {
+		end = s.tx.expires()
+	}
+	if at := now.Add(timeout); at.Before(end) {
+		return at
+	}
+	return end
 }
 
 var errStopping = errors.New("relay is stopping")
@@ -125,11 +172,7 @@ func (s *session) line() ([]byte, error) {
 		}
 		s.narrow()
 		if deadline.IsZero() {
-			timeout := s.snap.Timeouts.Command
-			if s.peer.Helo == "" {
-				timeout = s.snap.Timeouts.Greeting
-			}
-			deadline = now.Add(timeout)
+			deadline = s.deadline(now)
 		}
 		return s.await(now, deadline)
 	})
@@ -340,7 +383,10 @@ func (s *session) dispatch(name string, arg []byte, spaced bool) error {
 			return s.fail(r)
 		}
 	}
-	if s.set.cfg.TLS == TLSRequired && !s.peer.TLS.On() && !allowedBeforeTLS[name] {
+	if s.set.cfg.needsTLS() && !s.peer.TLS.On() && !allowedBeforeTLS[name] {
+		if t := s.tx; t != nil { // begun before a reload
+			return s.endTransaction(t.failed(t.stage, "listener", replyTLSFirst()))
+		}
 		return s.fail(replyTLSFirst())
 	}
 	if spaced && isBare(name) && len(bytes.TrimSpace(arg)) > 0 {
@@ -471,7 +517,8 @@ func (s *session) handshake() error {
 	}
 	s.writeBy = time.Time{}
 	s.conn.SetWriteDeadline(deadline)
-	conn := tls.Server(s.conn, s.set.tls.config())
+	config := s.set.tls.config()
+	conn := tls.Server(s.conn, config)
 	err := conn.HandshakeContext(s.ctx)
 	s.endWait()
 	if err != nil {
@@ -486,5 +533,6 @@ func (s *session) handshake() error {
 		Name:    state.ServerName,
 	}
 	s.peer.Certificates = certificateNames(&state)
+	s.vetted = vettedBy(&state, config.ClientCAs)
 	return nil
 }

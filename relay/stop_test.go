@@ -224,7 +224,7 @@ func TestReloadHoldsForTheNextTransaction(t *testing.T) {
 	p.open("b@dest.example")
 	old := r.server.snapshot()
 	c := r.clients["corporate"]
-	c.Senders = []string{"@other.example"}
+	c.Senders = []string{"a@example.org", "@other.example"}
 	r.clients["corporate"] = c
 	next := r.snapshot()
 	next.Routes = old.Routes
@@ -232,7 +232,7 @@ func TestReloadHoldsForTheNextTransaction(t *testing.T) {
 	r.server.Reload(next)
 	p.send(plainMail)
 	p.want("250")
-	p.say("MAIL FROM:<a@example.org>", "553 5.7.1")
+	p.say("MAIL FROM:<b@example.org>", "553 5.7.1")
 	if got := p.say("EHLO x", "250"); !strings.Contains(got, "SIZE 102400") {
 		t.Errorf("EHLO: %q", got)
 	}

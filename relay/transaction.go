@@ -55,6 +55,8 @@ type transaction struct {
 	// else the first 5yz; its reply is nil while there was none.
 	refused ending
 
+	touched time.Time // of the last RCPT or chunk, else of MAIL
+
 	last  mail.Reply // of the upstream's, code 0 before
 	stage string     // that has been reached, for an abort
 	over  bool       // accounted for
@@ -81,7 +83,7 @@ type attempt struct {
 // begin returns a transaction of s that starts now.
 func (s *session) begin() *transaction {
 	now := time.Now()
-	return &transaction{s: s, snap: s.snap, began: now, stage: stageMail, ev: mail.Event{
+	return &transaction{s: s, snap: s.snap, began: now, touched: now, stage: stageMail, ev: mail.Event{
 		Time: now, ID: newID(now), Listener: s.lis.name, ClientIP: s.clientIP(),
 		Helo: s.peer.Helo, User: s.peer.User, TLS: s.peer.TLS.Version,
 		To: []mail.RecipientEvent{}, // never nil: journals say "to":[]
@@ -98,7 +100,7 @@ func (s *session) mail(arg string) error {
 		return s.fail(replyInTransaction())
 	}
 	s.chunksFailed, s.orphans = false, 0
-	s.recheckUser()
+	s.recheck(s.snap)
 	path, ok := cutKeyword(arg, "FROM:")
 	if !ok {
 		return s.fail(replySyntax("MAIL FROM:<address>"))
@@ -124,6 +126,7 @@ func (s *session) mail(arg string) error {
 		return s.refuseMail(t, r)
 	}
 	s.tx = t
+	s.messages++
 	s.reply(replySenderOK())
 	return nil
 }
@@ -156,6 +159,9 @@ func pipelinedBehind(t *transaction) int { return t.snap.Message.MaxRecipients +
 
 // start judges what is known at MAIL.
 func (t *transaction) start() (rule string, r *mail.Reply) {
+	if rule, r = t.s.misplaced(); r != nil {
+		return rule, r
+	}
 	client, r := t.snap.Rules.Client(&t.s.peer)
 	if r != nil {
 		return "client", r
@@ -281,9 +287,26 @@ func (t *transaction) judgeRecipient(a *attempt) {
 	a.rule, a.reply = t.judgeOutside(a.rcpt.Address, a.shown)
 }
 
-// recipients takes those attempts that are still without a reply through the
-// limits and to the upstream, and records what came of each.
+// expires is when the transaction ends unless RCPT or data comes. Its commands
+// up to the data take no longer than a session may.
+func (t *transaction) expires() time.Time {
+	end, last := t.touched.Add(t.snap.Timeouts.Transaction), t.began.Add(t.snap.Session.MaxAge)
+	if t.chunked == nil && last.Before(end) {
+		return last
+	}
+	return end
+}
+
+// recipients takes those attempts that are still without a reply through the gate,
+// the limits and to the upstream, and records what came of each.
 func (t *transaction) recipients(batch []attempt) {
+	if rule, r := t.barred(); r != nil {
+		for i := range batch {
+			if a := &batch[i]; a.reply == nil {
+				a.rule, a.reply = rule, r
+			}
+		}
+	}
 	t.charge(batch)
 	t.ask(batch)
 	var back []int
@@ -296,6 +319,9 @@ func (t *transaction) recipients(batch []attempt) {
 	}
 	if len(back) > 0 {
 		t.account.Refund(t.s.ctx, back...)
+	}
+	if batch[0].index < t.snap.Message.MaxRecipients {
+		t.touched = time.Now()
 	}
 }
 

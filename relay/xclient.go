@@ -35,7 +35,7 @@ func (s *session) xclient(arg string) error {
 		s.reply(replyTooManyConnections())
 		return errQuit
 	}
-	s.peer, s.external, s.stamp, s.strangerMails = next, false, "", 0
+	s.peer, s.external, s.stamp, s.strangerMails, s.renamed = next, false, "", 0, true
 	if !s.recount(s.snap.Rules.InNetworks(&s.peer)) {
 		s.reply(replyTooManyConnections())
 		return errQuit

@@ -32,11 +32,8 @@ func (t *Transaction) Send(ctx context.Context, body Content) (mail.Reply, error
 	if t.u.capture != nil {
 		return t.u.capture.write(time.Now(), t, &body)
 	}
-	t.size = size
-	if t.parked {
-		if err := t.reopen(ctx, false); err != nil {
-			return mail.Reply{}, err
-		}
+	if _, err := t.Resume(ctx, size); err != nil {
+		return mail.Reply{}, err
 	}
 	r, err := t.transfer(ctx, &body)
 	if errors.Is(err, errAnew) {
@@ -54,6 +51,18 @@ func (t *Transaction) Send(ctx context.Context, body Content) (mail.Reply, error
 		return mail.Reply{}, err
 	}
 	return r, nil
+}
+
+// Resume takes a connection again after Park and repeats the envelope, which may
+// take long; parked is false where there was nothing to do. Send does so by itself;
+// who has something to look at directly before anything leaves calls Resume first,
+// with the octets of the content.
+func (t *Transaction) Resume(ctx context.Context, size int64) (parked bool, err error) {
+	t.size = size
+	if t.err != nil || !t.parked {
+		return false, t.err
+	}
+	return true, t.reopen(ctx, false)
 }
 
 // errAnew: nothing of the message has left that the host could take for a

@@ -144,7 +144,7 @@ overrides."SHOP@xn--bcher-kva.example" = { messages = ["3/1h"] }
 	wantText(t, p.verb(0, "limits", "show", "-user", names[2]), `user=shop@xn--bcher-kva\.example .* 3 of 3`)
 	p.verb(0, "suspend", "user:"+names[3], "-reason", "x")
 	for _, name := range names {
-		login(name, "235").say("MAIL FROM:<a@example.org>", "450 4.7.1")
+		login(name, "454 4.7.0")
 	}
 	p.verb(0, "release", "user:"+names[1])
 	d := login(names[0], "235")

@@ -134,7 +134,7 @@ func (n *node) prepare(file *config.File) error {
 	observers := []mail.Observer{n.openRecords(file.Journal), n.judges, n.watch, n.metrics, n.reputation, newGatewayWatch(n.log, gateways())}
 	n.self = &selfTest{next: observers}
 	hooks := n.judges.hooks()
-	hooks.Suspended, hooks.Once = n.suspended, n.limiter.Once
+	hooks.Suspended, hooks.Admit, hooks.Once = n.suspended, n.admit, n.limiter.Once
 	n.server = relay.New(relay.Options{
 		Snapshot: n.rules.snapshot, Limiter: n.limiter, Observers: []mail.Observer{n.self},
 		Hooks: hooks, SpoolDir: os.TempDir(), Log: n.log,

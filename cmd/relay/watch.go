@@ -30,7 +30,15 @@ func (n *node) openWatch(file *config.File) error {
 
 // suspended is the answer of the watch as a session takes it.
 func (n *node) suspended(client, user string, from mail.Identity) relay.Suspension {
-	v := n.watch.Judge(client, user, from)
+	return suspension(n.watch.Judge(client, user, from))
+}
+
+// admit is the answer of the watch at the gate.
+func (n *node) admit(id, client, user string, from mail.Identity, recipients int) relay.Suspension {
+	return suspension(n.watch.Admit(id, client, user, from, recipients))
+}
+
+func suspension(v outlier.Verdict) relay.Suspension {
 	if !v.Refuse() {
 		return relay.Suspension{}
 	}

@@ -1,0 +1,186 @@
+package relay
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"postern/smtptest"
+)
+
+// TestPreparedTransactionsDeliverNothing: many transactions are taken as far as
+// they go while all is well, and go on when their sender is stopped.
+func TestPreparedTransactionsDeliverNothing(t *testing.T) {
+	const sessions, recipients = 120, 100
+	for _, c := range []struct {
+		name string
+		stop []string
+		want string
+	}{
+		{"suspended", []string{"hook.suspended sender <a@example.org> 1h"}, "450 4.7.1"},
+		{"client gone", []string{"client.corporate.networks 192.0.2.0/28"}, "450 4.7.1"},
+		{"limit of nothing", []string{"limit.sender.messages 0/1h"}, "450 4.7.1"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			r := newRig(t)
+			delete(r.clients, "shop")
+			r.set("", "limit.sender.per sender")
+			r.set("", "limit.sender.messages 1000000/1h")
+			r.listener.MaxConnections, r.listener.MaxConnectionsPerIP = sessions+1, sessions+1
+			r.upConfig.MaxConnections = 10
+			r.upConfig.WaitTimeout = time.Minute
+			r.timeouts.Park = 10 * time.Millisecond
+			all := make([]*peer, sessions)
+			for i := range all {
+				all[i] = r.dial()
+				all[i].say("EHLO x", "250")
+				all[i].say("MAIL FROM:<a@example.org>", "250")
+				if i%4 == 1 { // as far as RCPT
+					all[i].say("RCPT TO:<b@dest.example>", "250")
+				}
+			}
+			r.reload("", c.stop...)
+			var wg sync.WaitGroup
+			for i, p := range all {
+				wg.Go(func() {
+					if i%4 != 1 {
+						var b strings.Builder
+						for n := range recipients {
+							fmt.Fprintf(&b, "RCPT TO:<b%d@dest.example>\r\n", n)
+						}
+						p.send(b.String())
+						for range recipients {
+							p.want(c.want)
+						}
+					}
+					if i%2 == 0 {
+						p.send("BDAT 28 LAST\r\nFrom: a@example.org\r\n\r\nabc\r\n")
+					} else {
+						p.send("DATA\r\n")
+					}
+					p.want("450 4.")
+				})
+			}
+			wg.Wait()
+			if got := r.up.Messages(); len(got) > 0 {
+				t.Errorf("%d messages delivered after the alarm", len(got))
+			}
+			for _, p := range all {
+				p.conn.Close()
+			}
+			for i := range sessions {
+				if e := r.events.wait(t, i); e.Outcome == "relayed" || e.Rule == "" || e.Stage != "rcpt" && e.Stage != "data" {
+					t.Errorf("event %+v", *e)
+				}
+			}
+		})
+	}
+}
+
+// TestClientCertificateIsLookedAtAgain: a session outlives neither the authority
+// of its certificate nor the certificate.
+func TestClientCertificateIsLookedAtAgain(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		after func(r *rig)
+		want  string
+	}{
+		{"nothing has changed", func(r *rig) { r.reload("") }, "354"},
+		{"the same authority in another file", func(r *rig) {
+			r.listener.ClientCA = r.ca.WriteFile(r.t, r.t.TempDir())
+			r.reload("")
+		}, "354"},
+		{"another authority", func(r *rig) {
+			other, err := smtptest.NewCA()
+			if err != nil {
+				r.t.Fatal(err)
+			}
+			r.listener.ClientCA = other.WriteFile(r.t, r.t.TempDir())
+			r.reload("")
+		}, "4"},
+		{"the file replaced, without a reload", func(r *rig) {
+			other, err := smtptest.NewCA()
+			if err != nil {
+				r.t.Fatal(err)
+			}
+			text, err := os.ReadFile(other.WriteFile(r.t, r.t.TempDir()))
+			if err != nil {
+				r.t.Fatal(err)
+			}
+			if err := os.WriteFile(r.listener.ClientCA, text, 0o600); err != nil {
+				r.t.Fatal(err)
+			}
+			r.lis.l.set.Load().tls.refresh(r.server.log, "test")
+		}, "4"},
+		{"no authority any more", func(r *rig) {
+			r.listener.ClientCA = ""
+			r.reload("")
+		}, "4"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			r := newRig(t)
+			r.set("", "listener.tls required")
+			r.set("", "client.corporate.certificates mta.example.org")
+			r.set("", "client.shop.listeners other")
+			p := r.dial()
+			p.say("EHLO x", "250")
+			p.say("STARTTLS", "220")
+			p.startTLS(r.clientTLS(true))
+			p.say("EHLO x", "250")
+			p.say("MAIL FROM:<a@example.org>", "250")
+			p.say("RCPT TO:<b@dest.example>", "250")
+			c.after(r)
+			p.say("DATA", c.want)
+			if c.want == "354" {
+				return
+			}
+			p.say("MAIL FROM:<a@example.org>", "5")
+		})
+	}
+}
+
+// TestSessionsOfAListenerThatIsGoneEnd: they end between transactions.
+func TestSessionsOfAListenerThatIsGoneEnd(t *testing.T) {
+	r := newRig(t)
+	p := r.dial()
+	p.open("b@dest.example")
+	r.cancel()
+	if err := <-r.served; err != ErrStopped {
+		t.Fatal(err)
+	}
+	r.served <- ErrStopped // for the end of the rig
+	p.send(plainMail)
+	p.want("250")
+	p.want("421 4.7.0")
+}
+
+// TestDeadlinesOfASession: what a command waits for is bounded by the transaction
+// and the session, whatever came in between.
+func TestDeadlinesOfASession(t *testing.T) {
+	began := time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
+	snap := &Snapshot{}
+	snap.Timeouts.SetDefaults()
+	snap.Session.SetDefaults()
+	s := &session{snap: snap, began: began}
+	s.peer.Helo = "x"
+	at := func(minutes int) time.Time { return began.Add(time.Duration(minutes) * time.Minute) }
+	hold := func(name string, now, want time.Time) {
+		t.Helper()
+		if got := s.deadline(now); !got.Equal(want) {
+			t.Errorf("%s: %v, want %v", name, got.Sub(began), want.Sub(began))
+		}
+	}
+	hold("a command", at(1), at(6))
+	hold("near the end of the session", at(58), at(60))
+	s.tx = &transaction{s: s, snap: snap, began: at(1), touched: at(2)}
+	hold("a command of a transaction", at(3), at(8))
+	hold("behind a NOOP", at(8), at(12))
+	hold("behind a further NOOP", at(11), at(12))
+	s.tx.touched = at(55)
+	hold("RCPT after RCPT", at(59), at(61)) // one hour from MAIL
+	s.tx.chunked = &intake{}
+	hold("between chunks", at(59), at(64))
+}
