@@ -12,6 +12,8 @@ type ending struct {
 	reply       *mail.Reply // as the client gets it; nil: the client has left
 	said        *mail.Reply // as the upstream gave it; nil: reply is ours
 	class       string      // of the upstream's refusal
+	ours        bool        // we refuse, and nobody's fault is in the way
+	unknown     bool        // the message may have been taken
 }
 
 // writeTo notes the end of one recipient.
@@ -25,19 +27,36 @@ func (e *ending) writeTo(r *mail.RecipientEvent) {
 	}
 }
 
-// failed ends the transaction with a reply of ours.
+// failed ends the transaction with a refusal of ours.
 func (t *transaction) failed(stage, rule string, r *mail.Reply) *mail.Reply {
+	return t.ended(ending{stage: stage, rule: rule, reply: r, ours: rule != ruleStore})
+}
+
+// faulted ends the transaction with a fault of ours.
+func (t *transaction) faulted(stage, rule string, r *mail.Reply) *mail.Reply {
 	return t.ended(ending{stage: stage, rule: rule, reply: r})
 }
 
-// ended ends the transaction and returns the reply of e. What ends in a 4yz is
-// given back; a 5yz stays charged, since a bad list is itself a signal.
+// ended ends the transaction and returns the reply of e.
 func (t *transaction) ended(e ending) *mail.Reply {
-	if e.reply.Temporary() {
-		t.refund()
-	}
+	t.settle(&e)
 	t.finish(e, outcomeOf(e.reply))
 	return e.reply
+}
+
+// settle gives back what a transaction that has ended needs no longer. A 5yz stays
+// charged, since a bad list is itself a signal, and so does what may have left.
+// What we refuse for now gives its message back and keeps the recipients, about
+// whom the upstream has been asked. All else that ends in a 4yz goes back.
+func (t *transaction) settle(e *ending) {
+	switch {
+	case t.account == nil || len(t.accepted) == 0 || e.unknown:
+	case e.ours && (e.reply.Temporary() || e.reply.Code == 530):
+		t.account.Refund(t.s.ctx, t.reports...)
+		t.account.RefundMessage(t.s.ctx)
+	case e.reply.Temporary():
+		t.refund()
+	}
 }
 
 // abort ends a transaction that the client has left. It stays charged, except

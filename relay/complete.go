@@ -149,7 +149,7 @@ func (t *transaction) complete(in *intake) *mail.Reply {
 	case fault != nil:
 		t.s.srv.fault("spool", fault, "id", t.ev.ID)
 		t.ev.Err = fault.Error()
-		return t.failed(stageData, "spool", replyStorage())
+		return t.faulted(stageData, "spool", replyStorage())
 	case refusal != nil && t.message.rule != "":
 		return t.failed(stageHeader, t.message.rule, refusal)
 	case refusal != nil:
@@ -189,7 +189,7 @@ func (t *transaction) forward(in *intake) *mail.Reply {
 	if err != nil {
 		t.ev.Err = err.Error()
 		t.s.srv.fault("sign", err, "id", t.ev.ID)
-		return t.failed(stageSign, "dkim", replyCannotSign())
+		return t.faulted(stageSign, "dkim", replyCannotSign())
 	}
 	content := upstream.Content{
 		Prefix: prefix, Chunks: append([][]byte{head}, in.body.chunks...),
@@ -201,7 +201,7 @@ func (t *transaction) forward(in *intake) *mail.Reply {
 	defer cancel()
 	switch waited, err := t.up.Resume(ctx, content.Size); {
 	case err != nil:
-		return t.failedForward(err)
+		return t.failedForward(in, err)
 	case waited:
 		if rule, r := t.gate(); r != nil {
 			return t.failed(stageForward, rule, r)
@@ -212,19 +212,23 @@ func (t *transaction) forward(in *intake) *mail.Reply {
 		err = ourFault(r)
 	}
 	if err != nil {
-		return t.failedForward(err)
+		return t.failedForward(in, err)
+	}
+	if r.Positive() {
+		t.forgiveRetry(in)
 	}
 	e := t.passOn("dot", &r)
 	e.stage = stageForward
 	return t.ended(e)
 }
 
-func (t *transaction) failedForward(err error) *mail.Reply {
+func (t *transaction) failedForward(in *intake, err error) *mail.Reply {
 	e := t.upstreamFault(err)
 	e.stage = stageForward
 	switch {
 	case errors.Is(err, upstream.ErrUnknownOutcome):
-		e.reply = replyUpstreamLost()
+		e.reply, e.unknown = replyUpstreamLost(), true
+		t.rememberUnknown(in)
 	case errors.Is(err, upstream.ErrVerdictChanged):
 		e.reply = replyVerdictChanged()
 	default:

@@ -209,8 +209,8 @@ func carried(t *Transaction) bool {
 	return byLimit(t.Rule) != ""
 }
 
-// body charges the octets; a refusal is one of all recipients, and gives back
-// what they took, except where it is for good.
+// body charges the octets; a refusal is one of all recipients, and gives the
+// message back, except where it is for good.
 func (r *Replay) body(account *ratelimit.Account, t *Transaction) {
 	v := account.Body(context.Background(), t.Size)
 	if v.OK {
@@ -222,7 +222,7 @@ func (r *Replay) body(account *ratelimit.Account, t *Transaction) {
 		}
 	}
 	if !v.Never {
-		account.RefundAll(context.Background())
+		account.RefundMessage(context.Background())
 	}
 }
 

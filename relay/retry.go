@@ -1,0 +1,68 @@
+package relay
+
+import (
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"io"
+	"slices"
+
+	"postern/ratelimit"
+)
+
+// rememberUnknown remembers a message that may have been taken, so that its retry
+// is not charged again.
+func (t *transaction) rememberUnknown(in *intake) {
+	sum, err := t.messageHash(in)
+	if err == nil {
+		err = t.s.srv.limiter.UnknownOutcome(context.WithoutCancel(t.s.ctx), t.client.Name(), sum)
+	}
+	if err != nil {
+		t.s.srv.fault("store", err, "id", t.ev.ID)
+	}
+}
+
+// forgiveRetry gives back what a message was charged that the upstream has taken
+// now and may have taken before.
+func (t *transaction) forgiveRetry(in *intake) {
+	l := t.s.srv.limiter
+	if !l.ExpectsRetries() {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.s.ctx), t.snap.Timeouts.Limiter)
+	defer cancel()
+	sum, err := t.messageHash(in)
+	var free bool
+	if err == nil {
+		free, err = l.Retried(ctx, t.client.Name(), sum)
+	}
+	switch {
+	case err != nil:
+		t.s.srv.fault("store", err, "id", t.ev.ID)
+	case free:
+		t.refund()
+	}
+}
+
+// messageHash tells this message from others of its client: reverse-path,
+// recipients that the upstream took, and content as the client sent it.
+func (t *transaction) messageHash(in *intake) (sum ratelimit.MessageHash, err error) {
+	to := make([]string, len(t.env.To))
+	for i := range t.env.To {
+		to[i] = t.env.To[i].Key()
+	}
+	slices.Sort(to)
+	h := sha256.New()
+	fmt.Fprintf(h, "%q %q\n", t.env.From.Key(), to)
+	h.Write(in.header)
+	for _, c := range in.body.chunks {
+		h.Write(c)
+	}
+	if in.body.file != nil {
+		if _, err := io.Copy(h, io.NewSectionReader(in.body.file, 0, in.body.fileSize)); err != nil {
+			return sum, fmt.Errorf("read message again: %w", err)
+		}
+	}
+	h.Sum(sum[:0])
+	return sum, nil
+}
