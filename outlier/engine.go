@@ -66,6 +66,7 @@ type finding struct {
 	sums     table
 	floor    *table
 	runs     *runs // nil: none
+	spared   bool  // a regular run is due, and is no evidence
 	// all are the windows with what is the fault of somebody narrower, which sums
 	// leave out.
 	all    table
@@ -163,7 +164,9 @@ func (g *engine) sender(now int64, m *tally, out *scores) {
 	g.take(f, now, e, &m.add, nil, m.msg.expected(ofSender, m.msg.sender), g.scale(e))
 	f.judgePlain(&g.tuning, f.sums[sent][day], f.sums[refused][day])
 	g.notice(f, m.inside)
-	m.sender, m.explained = f, f.score >= 1
+	// What an operator expects of a sender, and what comes regularly, is expected of
+	// who sends as it, too.
+	m.sender, m.explained = f, f.score >= 1 || f.floor != nil || f.spared && f.raw(&g.tuning, &f.sums) >= stirFrom
 	if !m.explained {
 		m.names[sent] = g.rise(f, &m.add)
 	}
@@ -478,6 +481,7 @@ func (f *finding) judge(t *tuning, sums *table) {
 	if f.runs != nil {
 		spare = new(spared)
 		f.runs.spare(uint16(int64(f.e.last)/daySeconds), sums, spare)
+		f.spared = spare[sent][hour] || spare[sent][day]
 	}
 	f.e.judge(sums, f.floor, f.scale, spare, &f.evidence)
 	f.score = t.score(&f.e.meter, &f.evidence, f.scale)

@@ -344,3 +344,34 @@ func TestPaceIsKeptInRecipients(t *testing.T) {
 		t.Errorf("beyond the pace: %+v", v)
 	}
 }
+
+// TestReleasedNamesAreForgivenTheUser: names that an operator has looked at do not
+// count towards the third.
+func TestReleasedNamesAreForgivenTheUser(t *testing.T) {
+	for _, user := range []string{"", "crm"} {
+		r := newRig(t, nil)
+		all := []string{"b@x.example", "c@x.example"}
+		r.ordinary("shop", user, "a@x.example", 70, 5, all...)
+		alarms, of := ofUserAlarms, "crm"
+		if user == "" {
+			alarms, of = ofClientAlarms, "shop"
+		}
+		names := func() float32 {
+			var sums table
+			r.engine.roster.find(alarms, of).sums(&sums)
+			return sums[sent][day]
+		}
+		for _, from := range all {
+			r.send("shop", user, from, 40, time.Minute, 0)
+			if names() != 1 {
+				t.Errorf("user %q: %v names under alarm", user, names())
+			}
+			if _, err := r.Release(Order{Scope: Sender, Name: from}); err != nil {
+				t.Fatal(err)
+			}
+			if names() != 0 {
+				t.Errorf("user %q: %v names under alarm after the release", user, names())
+			}
+		}
+	}
+}

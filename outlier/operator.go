@@ -71,6 +71,7 @@ func (w *Watch) Release(o Order) (State, error) {
 		}
 		s.Held, s.Suspensions = time.Time{}, 0 // no repetition: the operator has looked at it
 		w.forgive(k)
+		w.forgiveName(s)
 		w.end(s, now, CauseOperator, o.By, o.Reason)
 		if !any {
 			released, any = *s, true
@@ -80,6 +81,23 @@ func (w *Watch) Release(o Order) (State, error) {
 		return State{}, fmt.Errorf("%s %s %w", o.Scope, o.Name, ErrNotHeld)
 	}
 	return released, nil
+}
+
+// forgiveName lets a sender that an operator has looked at no longer count among the
+// names under alarm of its user or client; the others do not count either.
+func (w *Watch) forgiveName(s *State) {
+	sc, name := ofClientAlarms, s.Client
+	switch s.Scope {
+	case UserSender:
+		sc = ofUserAlarms
+		name, _ = pairOf(s.Name)
+	case Sender:
+	default:
+		return
+	}
+	if e := w.engine.roster.find(sc, name); e != nil {
+		e.forgive()
+	}
 }
 
 // approve takes what k has sent into its record.

@@ -366,6 +366,33 @@ func TestRegularMailOverMidnightWithDeadAddresses(t *testing.T) {
 	}
 }
 
+// TestRegularMailOfSeveralSendersIsTheirUsersToo: three senders of one user have
+// their run on the same day.
+func TestRegularMailOfSeveralSendersIsTheirUsersToo(t *testing.T) {
+	for _, user := range []string{"", "erp"} {
+		l := newLedger(t)
+		for run := range 8 {
+			var most Scores
+			for d := range 30 {
+				at := regularStart.AddDate(0, 0, 30*run+d).Unix()
+				for i, from := range []string{"billing@x.example", "orders@x.example", "dunning@x.example"} {
+					l.UserMessage(at+8*3600+int64(i), user, from, "shop", people(i, 1), 0)
+					for j := range 800 {
+						if d < 29 {
+							break
+						}
+						s := l.UserMessage(at+10*3600+int64(2*j), user, from, "shop", people(1000*i+j, 1), 0)
+						most = Scores{max(most.Sender, s.Sender), max(most.User, s.User), max(most.Client, s.Client)}
+					}
+				}
+			}
+			if run >= 2 && max(most.Sender, most.User, most.Client) >= 1 {
+				t.Errorf("user %q, run %d: %+v", user, run+1, most)
+			}
+		}
+	}
+}
+
 // TestRegularMailHidesNoAttack: on an account with a run each month that is known,
 // an attack on strangers is found as soon as without it, on the day when the run is
 // due, too; and one on known recipients on any other day.

@@ -304,6 +304,27 @@ func TestExpectedVolumePasses(t *testing.T) {
 	}
 }
 
+// TestExpectedVolumeIsExpectedOfTheUserToo: one program sends two declared
+// newsletters at once, in a stream that is not one of bulk mail.
+func TestExpectedVolumeIsExpectedOfTheUserToo(t *testing.T) {
+	e := Expectation{Expected: []Pace{{700, 24 * time.Hour}}}
+	for _, user := range []string{"", "newsletter"} {
+		r := newRig(t, func(c *Config) {
+			c.Sender = map[string]Expectation{"news@x.example": e, "offers@x.example": e, "events@x.example": e}
+		})
+		for range 700 {
+			for _, from := range []string{"news@x.example", "offers@x.example", "events@x.example"} {
+				if r.send("shop", user, from, 1, 2*time.Second, 0) != 1 {
+					t.Fatalf("user %q: %s is held; %+v", user, from, r.changes)
+				}
+			}
+		}
+		if len(r.changes) > 0 {
+			t.Errorf("user %q: %+v", user, r.changes)
+		}
+	}
+}
+
 func TestStolenPasswordSuspendsTheUser(t *testing.T) {
 	r := newRig(t, nil)
 	for i := range 40 { // the client's usual mail
