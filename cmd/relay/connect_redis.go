@@ -78,7 +78,7 @@ func tryRedis(ctx context.Context, f *config.File) []reputation.Finding {
 	try := func(ctx context.Context, c redis.UniversalClient, address string) {
 		found := found
 		found.Subject = address
-		all = append(all, tryCommands(ctx, c, found, f, commands))
+		all = append(all, tryCommands(ctx, c, checkKey(ctx, cluster, f.Redis.Prefix, address), found, f, commands))
 	}
 	if !ok {
 		try(ctx, client, found.Subject)
@@ -102,8 +102,7 @@ func tryRedis(ctx context.Context, f *config.File) []reputation.Finding {
 	return all
 }
 
-func tryCommands(ctx context.Context, c redis.UniversalClient, found reputation.Finding, f *config.File, commands []redisCommand) reputation.Finding {
-	key := fmt.Sprintf("%s:check:{%d}", f.Redis.Prefix, time.Now().UnixNano())
+func tryCommands(ctx context.Context, c redis.UniversalClient, key string, found reputation.Finding, f *config.File, commands []redisCommand) reputation.Finding {
 	var rights, lacks []string
 	var slowest time.Duration
 	for i := range commands {
@@ -118,9 +117,9 @@ func tryCommands(ctx context.Context, c redis.UniversalClient, found reputation.
 		case isNoPerm(err):
 			lacks = append(lacks, commands[i].name)
 			rights = append(rights, "+"+commands[i].name)
-		case isAnswer(err): // it was run, or would be by another node
+		case wasRun(err):
 		default:
-			found.Seen, found.Change = commands[i].name+": "+printable(err.Error()), "see why the server stopped answering"
+			found.Seen, found.Change = commands[i].name+": "+printable(err.Error()), redisRemedy(err)
 			return found
 		}
 	}
@@ -139,10 +138,56 @@ func tryCommands(ctx context.Context, c redis.UniversalClient, found reputation.
 
 func isNoPerm(err error) bool { return err != nil && strings.HasPrefix(err.Error(), "NOPERM") }
 
-// isAnswer reports whether an error is the server's, such as NOSCRIPT or MOVED.
+// wasRun reports whether an error says that Redis looked for a script and had
+// none, or that another node of a Cluster has the key.
+func wasRun(err error) bool {
+	return redis.HasErrorPrefix(err, "NOSCRIPT") || redis.HasErrorPrefix(err, "MOVED") || redis.HasErrorPrefix(err, "ASK")
+}
+
+// redisRemedy says what to do about a server that did not run a command.
+func redisRemedy(err error) string {
+	word, _, _ := strings.Cut(err.Error(), " ")
+	switch {
+	case !isAnswer(err):
+		return "see why the server stopped answering"
+	case word == "READONLY" || word == "MASTERDOWN":
+		return "this is a replica: name its master, or the Sentinels, in [redis] addresses"
+	case word == "OOM":
+		return "the server is full and refuses to write: give it more maxmemory"
+	case word == "MISCONF":
+		return "the server cannot save to its disk and refuses to write: see its log"
+	case word == "NOREPLICAS":
+		return "the server writes only while it has min-replicas-to-write replicas: see to them"
+	case word == "CLUSTERDOWN":
+		return "some slots of the Cluster have no master: see to its nodes"
+	case word == "LOADING":
+		return "wait until the server has read its data, and try again"
+	case word == "BUSY":
+		return "a script keeps the server busy: end it by SCRIPT KILL"
+	}
+	return "see that the server knows the command, and has not renamed it (rename-command)"
+}
+
+// isAnswer reports whether an error is the server's.
 func isAnswer(err error) bool {
 	var answer redis.Error
 	return errors.As(err, &answer)
+}
+
+// checkKey is a name for keys of the check's own; in a Cluster one that the node
+// has itself, so that it runs what it is sent.
+func checkKey(ctx context.Context, cluster *redis.ClusterClient, prefix, address string) string {
+	now := time.Now().UnixNano()
+	for n := range int64(10000) {
+		key := fmt.Sprintf("%s:check:{%d}", prefix, now+n)
+		if cluster == nil {
+			return key
+		}
+		if node, err := cluster.MasterForKey(ctx, key); err == nil && node.Options().Addr == address {
+			return key
+		}
+	}
+	return fmt.Sprintf("%s:check:{%d}", prefix, now)
 }
 
 // aclCommand gives a user more rights.

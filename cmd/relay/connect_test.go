@@ -137,6 +137,60 @@ func TestCheckConnectNamesWhatAnACLLacks(t *testing.T) {
 	}
 }
 
+// TestCheckConnectTellsARedisThatRefusesToWrite: login and rights are in order,
+// and no limit can be counted.
+func TestCheckConnectTellsARedisThatRefusesToWrite(t *testing.T) {
+	up := smtptest.Start(t, smtptest.Options{})
+	redis := redistest.Start(t)
+	path := filepath.Join(t.TempDir(), "relay.toml")
+	writeFile(t, path, basic(up, fmt.Sprintf("[redis]\naddresses = [%q]\n", redis.Addr)))
+	for _, c := range []struct {
+		name        string
+		begin, end  []any
+		seen, advis string
+	}{
+		{"a replica", []any{"replicaof", "127.0.0.1", "1"}, []any{"replicaof", "no", "one"}, "set: READONLY", "name its master"},
+		{"a full server", []any{"config", "set", "maxmemory", "1"}, []any{"config", "set", "maxmemory", "0"}, "set: OOM", "more maxmemory"},
+		{"a master without replicas", []any{"config", "set", "min-replicas-to-write", "1"}, []any{"config", "set", "min-replicas-to-write", "0"}, "set: NOREPLICAS", "min-replicas-to-write"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if err := redis.Client().Do(t.Context(), c.begin...).Err(); err != nil {
+				t.Fatal(err)
+			}
+			status, out, _ := runVerb("", "check", "-connect", path)
+			if status != exitFault || !strings.Contains(out, c.seen) || !strings.Contains(out, c.advis) {
+				t.Errorf("status %d\n%s", status, out)
+			}
+			if err := redis.Client().Do(t.Context(), c.end...).Err(); err != nil {
+				t.Fatal(err)
+			}
+		})
+	}
+	if status, out, _ := runVerb("", "check", "-connect", path); status != exitOK {
+		t.Errorf("status %d when all is over\n%s", status, out)
+	}
+}
+
+// TestCheckConnectRunsTheCommandsOnEachNode of a Cluster.
+func TestCheckConnectRunsTheCommandsOnEachNode(t *testing.T) {
+	up := smtptest.Start(t, smtptest.Options{})
+	cluster := redistest.StartCluster(t)
+	path := filepath.Join(t.TempDir(), "relay.toml")
+	writeFile(t, path, basic(up, fmt.Sprintf("[redis]\naddresses = [%q]\ncluster = true\n", cluster.Addrs()[0])))
+	if status, out, errs := runVerb("", "check", "-connect", path); status != exitOK || strings.Count(out, "takes all") != 3 {
+		t.Errorf("status %d\n%s%s", status, out, errs)
+	}
+	full := cluster.Of(t, "x")
+	if err := full.Client().Do(t.Context(), "config", "set", "maxmemory", "1").Err(); err != nil {
+		t.Fatal(err)
+	}
+	status, out, _ := runVerb("", "check", "-connect", path)
+	wantText(t, out, `(?s)fail redis `+full.Addr+`.*set: OOM`)
+	if status != exitFault || strings.Count(out, "takes all") != 2 {
+		t.Errorf("status %d\n%s", status, out)
+	}
+}
+
 // TestCertificateFinding: what clients that verify would say tonight.
 func TestCertificateFinding(t *testing.T) {
 	ca, err := smtptest.NewCA()
