@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -12,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"postern/internal/statefile"
@@ -50,6 +52,8 @@ type keeper struct {
 const (
 	// maxLog is the size of the log of counts at which a new snapshot is due.
 	maxLog = 16 << 20
+	// maxCountsRead bounds what is read of a file of counts.
+	maxCountsRead = 1 << 30
 	// recordHead is what begins a record: its size without that, and a checksum.
 	recordHead = 8
 	// maxPending bounds the notes in memory while the disk fails.
@@ -70,7 +74,12 @@ func openKeeper(dir string, log *slog.Logger, report func(error)) (*keeper, erro
 	if k.report == nil {
 		k.report = func(error) {}
 	}
-	if err := os.MkdirAll(dir, 0o700); err != nil && !statefile.IsDiskTrouble(err) {
+	err := os.MkdirAll(dir, 0o700)
+	if errors.Is(err, syscall.ENOTDIR) || errors.Is(err, fs.ErrExist) { // a file, or a link to nothing
+		log.Error("outlier state begins anew", "err", statefile.New(dir, 0).SetAside(err))
+		err = os.MkdirAll(dir, 0o700)
+	}
+	if err != nil && !statefile.IsDiskTrouble(err) {
 		return nil, err
 	}
 	return k, nil
@@ -87,7 +96,7 @@ func (k *keeper) load(w *Watch) error {
 		return err
 	}
 	for i := len(gens) - 1; i >= 0; i-- {
-		b, err := os.ReadFile(k.path(gens[i], "snap"))
+		b, err := statefile.New(k.path(gens[i], "snap"), maxCountsRead).Read()
 		if errors.Is(err, os.ErrNotExist) {
 			continue
 		}
@@ -140,7 +149,7 @@ func (k *keeper) generations() (gens []uint64, err error) {
 // damaged record ends the log, and is an error where others follow. The log begins with the seed of the hashes in it, which holds when there was no
 // snapshot to restore.
 func (k *keeper) replay(w *Watch, file string, restored bool) error {
-	b, err := os.ReadFile(file)
+	b, err := statefile.New(file, maxCountsRead).Read()
 	if errors.Is(err, os.ErrNotExist) {
 		return nil
 	} else if err != nil {

@@ -1,6 +1,7 @@
 package outlier
 
 import (
+	"bytes"
 	"os"
 	"path/filepath"
 	"strings"
@@ -37,6 +38,10 @@ func TestSuspensionsByHandSurviveADamagedFile(t *testing.T) {
 		"a bad line":  func(b []byte) []byte { return append([]byte("{\n"), b...) },
 		"empty lines": func(b []byte) []byte { return []byte("{}\n{}\n") },
 		"too large":   func(b []byte) []byte { return append(b, make([]byte, maxStatesRead)...) },
+		"empty":       func(b []byte) []byte { return nil },
+		"zeros":       func(b []byte) []byte { return make([]byte, len(b)) },
+		"cut short":   func(b []byte) []byte { return b[:20] },
+		"a line gone": func(b []byte) []byte { return linesWithout(b, "stolen@") },
 		"removed":     nil,
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -68,6 +73,42 @@ func TestSuspensionsByHandSurviveADamagedFile(t *testing.T) {
 			}
 			if kept, err := os.ReadFile(aside[0]); err != nil || string(kept) != string(b) {
 				t.Error("what was set aside is not what was there")
+			}
+		})
+	}
+}
+
+// linesWithout leaves out the lines that hold a word.
+func linesWithout(b []byte, word string) (rest []byte) {
+	for line := range bytes.Lines(b) {
+		if !bytes.Contains(line, []byte(word)) {
+			rest = append(rest, line...)
+		}
+	}
+	return rest
+}
+
+// TestWatchSetsAsideWhatIsNoFolder: something else lies where its folder was.
+func TestWatchSetsAsideWhatIsNoFolder(t *testing.T) {
+	for name, place := range map[string]func(path string) error{
+		"a file":          func(path string) error { return os.WriteFile(path, []byte("x"), 0o600) },
+		"a pipe":          func(path string) error { return syscall.Mkfifo(path, 0o600) },
+		"a dangling link": func(path string) error { return os.Symlink("/nonexistent/x", path) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := filepath.Join(t.TempDir(), "outlier")
+			if err := place(dir); err != nil {
+				t.Fatal(err)
+			}
+			r := newRigIn(t, dir, nil, nil)
+			r.message()
+			r.Tick()
+			r.kill()
+			if _, err := os.Stat(filepath.Join(dir, statesName)); err != nil {
+				t.Error(err)
+			}
+			if aside, _ := filepath.Glob(dir + ".damaged-*"); len(aside) != 1 {
+				t.Errorf("set aside: %q", aside)
 			}
 		})
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"time"
 )
 
 const (
@@ -46,37 +47,39 @@ func (k *keeper) state(s *State) {
 	k.report(err)
 }
 
-// loadStates reads the last line of each state, and writes the file anew. A
-// file that is damaged is set aside; what was suspended by hand then comes from
-// its copy, unless a line that can be read is newer.
+// loadStates reads the last line of each state, and writes the file anew. What
+// was suspended by hand comes from its copy where the file lacks it, whatever
+// has become of the file; one that is damaged is set aside.
 func (k *keeper) loadStates(w *Watch) {
+	last := map[stateKey]*State{}
 	b, err := k.stateFile.Read()
 	missing := errors.Is(err, os.ErrNotExist)
-	bad, cut, last := 0, false, map[stateKey]*State{}
 	if err == nil {
-		bad, cut = addStates(last, b, false)
-	}
-	if cut { // by a crash; its change had not taken effect
-		k.log.Warn("outlier state not read", "file", k.stateFile.Name(), "line", "the last one was cut off")
-	}
-	if err == nil && bad > 0 {
-		err = fmt.Errorf("%d lines are damaged", bad)
-	}
-	if err != nil {
-		before := len(last)
-		k.addCopy(last)
-		back := len(last) - before
-		if !missing {
-			err = k.stateFile.SetAside(err)
+		bad, cut := addStates(last, b)
+		if cut { // by a crash; its change had not taken effect
+			k.log.Warn("outlier state not read", "file", k.stateFile.Name(), "line", "the last one was cut off")
 		}
-		if !missing || back > 0 {
-			k.log.Error("outlier states are damaged or missing, throttles and alarms may be lost", "suspensions_from_copy", back, "err", err)
+		if bad > 0 {
+			err = fmt.Errorf("%d lines are damaged", bad)
 		}
 	}
-	for _, s := range last {
-		w.clock.notBefore(s.Since)
+	copied := k.readCopy()
+	for _, states := range []map[stateKey]*State{last, copied} {
+		for _, s := range states {
+			w.clock.notBefore(s.Since)
+		}
 	}
 	now := w.clock.read()
+	back := addMissing(last, copied, now)
+	if err == nil && back > 0 {
+		err = errors.New("it lacks suspensions that its copy has")
+	}
+	if err != nil && !missing {
+		err = k.stateFile.SetAside(err)
+	}
+	if err != nil && (!missing || back > 0) {
+		k.log.Error("outlier states are damaged or missing, throttles and alarms may be lost", "suspensions_from_copy", back, "err", err)
+	}
 	for _, s := range last {
 		w.joinState(s, now)
 	}
@@ -87,41 +90,50 @@ func (k *keeper) loadStates(w *Watch) {
 	}
 }
 
-// addCopy reads the copy of what was suspended by hand.
-func (k *keeper) addCopy(to map[stateKey]*State) {
+// readCopy reads the copy of what was suspended by hand.
+func (k *keeper) readCopy() map[stateKey]*State {
+	copied := map[stateKey]*State{}
 	b, err := k.copyFile.Read()
 	if errors.Is(err, os.ErrNotExist) {
-		return
+		return copied
 	}
 	if err == nil {
-		if bad, cut := addStates(to, b, true); bad > 0 || cut {
+		if bad, cut := addStates(copied, b); bad > 0 || cut {
 			err = errors.New("a line is damaged")
 		}
 	}
 	if err != nil {
 		k.log.Error("outlier copy of suspensions is damaged", "err", k.copyFile.SetAside(err))
 	}
+	return copied
 }
 
-// addStates takes over the lines of b in their order, but for those that are
-// older than what is known when ifNewer is set. It returns how many are
+// addMissing takes over what still stands in a copy and is neither there nor
+// newer there. It returns how many.
+func addMissing(to, copied map[stateKey]*State, now time.Time) (n int) {
+	for key, s := range copied {
+		if have := to[key]; have != nil && !s.Since.After(have.Since) || !s.stands(now) {
+			continue
+		}
+		to[key] = s
+		n++
+	}
+	return n
+}
+
+// addStates takes over the lines of b in their order. It returns how many are
 // damaged, apart from a last one without an end.
-func addStates(to map[stateKey]*State, b []byte, ifNewer bool) (bad int, cut bool) {
+func addStates(to map[stateKey]*State, b []byte) (bad int, cut bool) {
 	for line := range bytes.Lines(b) {
 		var s State
 		switch err := json.Unmarshal(line, &s); {
 		case err != nil && line[len(line)-1] != '\n':
 			cut = true
-			continue
 		case err != nil || s.Scope == "":
 			bad++
-			continue
+		default:
+			to[stateKey{s.Scope, s.Name}] = &s
 		}
-		key := stateKey{s.Scope, s.Name}
-		if have := to[key]; ifNewer && have != nil && have.Since.After(s.Since) {
-			continue
-		}
-		to[key] = &s
 	}
 	return bad, cut
 }

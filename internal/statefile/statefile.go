@@ -34,11 +34,14 @@ func (f *File) Name() string { return f.name }
 // Read returns the file's text; the error is fs.ErrNotExist where there is none.
 // Any other one calls for SetAside.
 func (f *File) Read() ([]byte, error) {
-	file, err := os.Open(f.name)
+	file, err := os.OpenFile(f.name, os.O_RDONLY|syscall.O_NONBLOCK, 0) // a pipe would wait for a writer
 	if err != nil {
 		return nil, err
 	}
 	defer file.Close()
+	if info, err := file.Stat(); err != nil || !info.Mode().IsRegular() {
+		return nil, errors.Join(err, errors.New("is not a regular file"))
+	}
 	b, err := io.ReadAll(io.LimitReader(file, f.max+1))
 	if err == nil && int64(len(b)) > f.max {
 		err = fmt.Errorf("is larger than %d octets", f.max)

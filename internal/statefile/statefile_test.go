@@ -176,3 +176,17 @@ func TestLockHoldsOnAReadOnlyDisk(t *testing.T) {
 		again.Close()
 	}
 }
+
+// TestReadTakesFilesOnly: a pipe would keep the relay from starting for ever.
+func TestReadTakesFilesOnly(t *testing.T) {
+	dir := t.TempDir()
+	pipe := filepath.Join(dir, "pipe")
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{pipe, dir, "/dev/zero"} {
+		if _, err := New(name, 10).Read(); err == nil || !strings.Contains(err.Error(), "not a regular file") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
