@@ -121,7 +121,7 @@ func (t *Transaction) confirmed(ctx context.Context) (mail.Reply, error) {
 		return mail.Reply{}, t.unknown(ctx, c.unasked("in the place of the reply to the message"))
 	case notTheCommand(r.Code):
 		c.refuseBDAT(r)
-		return mail.Reply{}, t.faultIf(ctx, "BDAT", fmt.Errorf("host replied %q, which is no verdict on the message", r.String()))
+		return mail.Reply{}, t.faultIf(ctx, "BDAT", noVerdict(r))
 	case !c.caps.pipelining:
 		c.out = append(c.out[:0], c.ehlo()...)
 		err = c.flush(ctx, c.h.cfg.FinalTimeout)

@@ -94,6 +94,9 @@ func TestEveryFaultAtEveryStage(t *testing.T) {
 		{"final reply 354", fault{Stage: smtptest.Dot, Reply: "354 more", Raw: "354 more\r\n"}, "250 250 unknown", 0, ""},
 		{"more than one final reply", fault{Stage: smtptest.Dot, Raw: "250 2.0.0 a\r\n250 2.0.0 b\r\n"}, "250 250 final 250", 1, "data"},
 		{"more than one reply to BDAT", fault{Stage: smtptest.Dot, Raw: "250 2.0.0 a\r\n250 2.0.0 b\r\n"}, "250 250 unknown", 1, "bdat"},
+		{"final reply and an empty line", fault{Stage: smtptest.Dot, Raw: "250 2.0.0 a\r\n\r\n"}, "250 250 final 250", 1, "data"},
+		{"final reply and a line that is none", fault{Stage: smtptest.Dot, Raw: "250 2.0.0 a\r\ndebug: x\r\n"}, "250 250 final 250", 1, "data"},
+		{"final reply, an empty line and another", fault{Stage: smtptest.Dot, Raw: "250 2.0.0 a\r\n\r\n554 5.7.1 b\r\n"}, "250 250 unknown", 1, "data"},
 		{"final reply behind a line that is none", fault{Stage: smtptest.Dot, Raw: "debug: x\r\n250 2.0.0 a\r\n"}, "250 250 final 250", 1, ""},
 	} {
 		for mode, offer := range modes {
@@ -239,7 +242,7 @@ func TestBodyRefusedHalfWay(t *testing.T) {
 			read := make(chan struct{})
 			go func() {
 				defer close(read)
-				refuseHalfWay(ln, offer)
+				refuseHalfWay(ln, offer, "552 5.3.4 too big")
 			}()
 			u := newUpstream(t, testConfig(ln.Addr().String()))
 			body := Content{Chunks: [][]byte{[]byte(strings.Repeat("0123456789abcde\r\n", 1<<20))}}
@@ -252,7 +255,32 @@ func TestBodyRefusedHalfWay(t *testing.T) {
 	}
 }
 
-func refuseHalfWay(ln net.Listener, offer []string) {
+// TestBDATRefusedHalfWay as a command is no verdict on the message, also where
+// the host hangs up, and DATA is used from then on.
+func TestBDATRefusedHalfWay(t *testing.T) {
+	for _, reply := range []string{"500 5.5.2 what", "502 5.5.1 no", "503 5.5.1 not now", "504 5.5.4 no"} {
+		ln, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		read := make(chan struct{})
+		go func() {
+			defer close(read)
+			refuseHalfWay(ln, modes["chunking"], reply)
+		}()
+		cfg := testConfig(ln.Addr().String())
+		u := newUpstream(t, cfg)
+		body := Content{Chunks: [][]byte{[]byte(strings.Repeat("0123456789abcde\r\n", 1<<20))}}
+		r := send(t.Context(), u, Route{}, mail.Envelope{}, body, recipients("b@b.example")...)
+		if r.err == nil || errors.Is(r.err, ErrUnknownOutcome) || u.hosts[0].noBDAT.until.IsZero() {
+			t.Errorf("%s: got %v, BDAT again after %v", reply, r, u.hosts[0].noBDAT.until)
+		}
+		ln.Close()
+		<-read
+	}
+}
+
+func refuseHalfWay(ln net.Listener, offer []string, reply string) {
 	c, err := ln.Accept()
 	if err != nil {
 		return
@@ -286,7 +314,7 @@ func refuseHalfWay(ln net.Listener, offer []string) {
 		say("250 ok\r\n")
 	}
 	c.Read(b)
-	say("552 5.3.4 too big\r\n")
+	say(reply + "\r\n")
 	// Shut down without a reset for a moment, so that the reply can be read.
 	c.(*net.TCPConn).CloseWrite()
 	c.(*net.TCPConn).SetLinger(-1)

@@ -1,6 +1,7 @@
 package upstream
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -143,7 +144,7 @@ func (t *Transaction) refusedBefore(ctx context.Context, what string, r mail.Rep
 	c := t.c
 	c.leave = true
 	if notTheCommand(r.Code) {
-		return mail.Reply{}, t.faultIf(ctx, what, fmt.Errorf("host replied %q, which is no verdict on the message", r.String()))
+		return mail.Reply{}, t.faultIf(ctx, what, noVerdict(r))
 	}
 	if !r.Permanent() {
 		c.broken = r.Code == 421
@@ -174,6 +175,10 @@ func hungUp(err error) bool {
 // been taken.
 func notTheCommand(code int) bool { return code >= 500 && code <= 504 }
 
+func noVerdict(r mail.Reply) error {
+	return fmt.Errorf("host replied %q, which is no verdict on the message", r.String())
+}
+
 // final reads the reply to the whole message; more: something was asked behind
 // it. Of two replies of which one says yes and one no, neither counts: a copy is
 // better than a loss.
@@ -184,7 +189,7 @@ func (t *Transaction) final(ctx context.Context, more bool) (mail.Reply, error) 
 	case err != nil:
 	case foreign(r.Code):
 		err = c.unasked("in the place of the reply to the message")
-	case !more && errors.Is(c.silent(nil), errUnasked) && !c.nextIs(r.Code/100):
+	case !more && errors.Is(c.silent(nil), errUnasked) && c.contradicts(r.Code/100):
 		err = fmt.Errorf("%w: two replies to the message", errUnasked)
 	}
 	if err != nil {
@@ -198,11 +203,12 @@ func (t *Transaction) final(ctx context.Context, more bool) (mail.Reply, error) 
 	return r, nil
 }
 
-// nextIs reports whether the next reply, of which something has come, begins with
-// the digit.
-func (c *conn) nextIs(digit int) bool {
-	b, err := c.r.Peek(1)
-	return err == nil && int(b[0]) == '0'+digit
+// contradicts reports whether what has come behind a verdict of the class begins
+// as one of another class does. Empty lines and what is no reply say nothing.
+func (c *conn) contradicts(class int) bool {
+	b, err := c.r.Peek(c.r.Buffered())
+	b = bytes.TrimLeft(b, " \t\r\n")
+	return err == nil && len(b) > 0 && b[0] >= '0' && b[0] <= '9' && int(b[0]) != '0'+class
 }
 
 // early reads the reply of a host that refused in the middle of the body and
@@ -213,7 +219,12 @@ func (t *Transaction) early(ctx context.Context, complete bool, cause error) (ma
 	c.broken = true
 	if ctx.Err() == nil && !timedOut(cause) && !errors.Is(cause, errContent) {
 		r, err := c.reply(ctx, time.Second)
-		if err == nil && !r.Positive() && !foreign(r.Code) && c.hangsUp() {
+		switch {
+		case err != nil || r.Positive() || foreign(r.Code):
+		case c.chunks && notTheCommand(r.Code):
+			c.refuseBDAT(r)
+			return mail.Reply{}, t.faultIf(ctx, "BDAT", noVerdict(r))
+		case c.hangsUp():
 			return r, nil
 		}
 	}
