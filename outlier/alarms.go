@@ -26,7 +26,7 @@ func (g *engine) alarms(now int64, m *tally, sc scope, name string, f *finding, 
 	e, _ := g.roster.get(sc.alarms(), name, m.c.num, now)
 	e.roll(now)
 	s := m.sender
-	severe := s.severity()
+	severe := s.severity(&g.tuning)
 	foreign := s.e.has(isForeign) && s.e.age() < easeDays
 	if s.e.countsAsAlarm(now) {
 		names := amount{sent: 1, fresh: severe}
@@ -59,17 +59,19 @@ func (g *engine) alarms(now int64, m *tally, sc scope, name string, f *finding, 
 	af.score *= g.tuning.sensitivity
 }
 
-// counts reports whether a sender is a name under alarm: some refused recipients
-// alone are not enough for that.
-func (f *finding) counts() bool { return f.score >= 1 || f.plain >= Suspended }
+// counts reports whether a sender is a name under alarm. Some refused recipients
+// alone are not enough for that, nor is a burst to known recipients in our own
+// domains.
+func (f *finding) counts(t *tuning) bool {
+	return f.plain >= Suspended || f.score >= 1 && f.outside(t) >= 1
+}
 
-// severity is how hard a sender's alarm is.
-func (f *finding) severity() float32 {
-	s := max(1, min(f.score, mostSevere))
+// severity is how hard a sender's alarm is, from 1 to mostSevere.
+func (f *finding) severity(t *tuning) float32 {
 	if f.plain >= Suspended {
 		return mostSevere
 	}
-	return s
+	return max(1, min(f.outside(t), mostSevere))
 }
 
 // withBlame is the score of a user or client with what is the fault of others,

@@ -277,7 +277,7 @@ func (g *engine) wide(now int64, m *tally, sc scope, name string, p *party, out 
 	} else {
 		g.ownFault(now, m, f, p)
 	}
-	if m.sender != nil && m.sender.counts() && (sc == ofUser) == (m.msg.user != "") {
+	if m.sender != nil && (sc == ofUser) == (m.msg.user != "") && m.sender.counts(&g.tuning) {
 		g.alarms(now, m, sc, name, f, p, out)
 	}
 	m.explained = m.explained || f.score >= 1 || nf.score >= 1

@@ -487,6 +487,39 @@ func TestBurstToKnownColleaguesIsThrottledAtMost(t *testing.T) {
 	}
 }
 
+// TestAlertsOfSeveralSendersAreThrottledAtMost: in an incident four monitors write to
+// the people on call; neither they nor who runs them is suspended.
+func TestAlertsOfSeveralSendersAreThrottledAtMost(t *testing.T) {
+	onCall := []string{"anna@x.example", "bert@x.example", "carl@x.example"}
+	monitors := []string{"nagios@x.example", "cron@x.example", "backup@x.example", "disks@x.example"}
+	for _, user := range []string{"", "monitor"} {
+		r := newRig(t, func(c *Config) { c.InternalDomains = []string{"x.example"} })
+		for range 70 {
+			for i := range 10 {
+				for _, from := range monitors {
+					ev := event("ops", user, from)
+					ev.To = append(ev.To, recipientOf(onCall[i%3]))
+					r.Observe(ev)
+				}
+				r.at = r.at.Add(144 * time.Minute)
+			}
+		}
+		for i := range 400 {
+			for _, from := range monitors {
+				r.at = r.at.Add(3 * time.Second)
+				ev := event("ops", user, from)
+				ev.To = append(ev.To, recipientOf(onCall[i%3]))
+				r.Observe(ev)
+			}
+		}
+		for k, s := range r.states {
+			if s.Level > Throttled || s.Rule == RuleNames {
+				t.Errorf("user %q: %v is %+v", user, k, s)
+			}
+		}
+	}
+}
+
 // TestRunsSurviveRestartAndNodes: what is known of regular mail is kept, by a
 // snapshot and by what nodes store for each other, also under another seed.
 func TestRunsSurviveRestartAndNodes(t *testing.T) {
