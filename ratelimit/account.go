@@ -2,8 +2,6 @@ package ratelimit
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/binary"
 	"time"
 
 	"postern/mail"
@@ -252,16 +250,16 @@ func (a *Account) addRequest(r *Recipient) {
 	}
 	q := Request{Recipients: 1, Refs: a.refs[from:]}
 	if distinct {
-		q.Distinct = hashRecipient(r.Address)
+		a.name(&q, r.Address)
 	}
 	a.batch.Requests = append(a.batch.Requests, q)
 }
 
-// hashRecipient must be the same on all nodes, and nobody may choose two
-// addresses with the same value: hence a cryptographic one.
-func hashRecipient(address mail.RecipientID) uint64 {
-	sum := sha256.Sum256([]byte(address))
-	return max(1, binary.LittleEndian.Uint64(sum[:8]))
+// name says whom a request is for: the hash under the secret in force, and what
+// the recipient may have been counted under before.
+func (a *Account) name(q *Request, address mail.RecipientID) {
+	h := a.limiter.secret.hashes(string(address), a.moment())
+	q.Distinct, q.Former, q.Plain = h.distinct, h.former, h.plain
 }
 
 // ref makes the request being built touch a budget.

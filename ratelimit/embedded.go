@@ -259,7 +259,10 @@ func (e *Embedded) record(r *Record) error {
 	rec.setTouched(uint32(now / int64(time.Second)))
 	id := makeWindowID(r.Unit, r.Length, e.shareID(r.Share))
 	if r.Unit == DistinctRecipients {
-		sh.see(rec, id, r.Distinct, now-int64(r.Age), false)
+		if r.Plain {
+			id = makeWindowID(plainDistinct, r.Length, 0)
+		}
+		sh.see(rec, id, r.Distinct, now-int64(r.Age), now, false, r.Level)
 	} else {
 		sh.put(rec, id, now-int64(r.Age), r.N)
 	}
@@ -364,6 +367,9 @@ func (e *Embedded) Raises(context.Context) ([]Raise, error) { return e.liveRaise
 
 // Nodes is 1.
 func (e *Embedded) Nodes(context.Context) (int, error) { return 1, nil }
+
+// Agree answers own: no other process shares the store.
+func (e *Embedded) Agree(_ context.Context, own, _ string) (string, error) { return own, nil }
 
 // Ping never fails.
 func (e *Embedded) Ping(context.Context) error { return nil }

@@ -23,13 +23,18 @@ type owed struct {
 	at         int64
 	n          int64
 	distinct   uint64
+	level      uint8
 }
 
 func (o *owed) record(now int64) Record {
-	return Record{
+	r := Record{
 		Limit: o.limit, Key: o.key, Share: o.share, Unit: o.id.unit(), Length: o.id.length(),
-		Age: max(0, time.Duration(now-o.at)), N: o.n, Distinct: o.distinct,
+		Age: max(0, time.Duration(now-o.at)), N: o.n, Distinct: o.distinct, Level: o.level,
 	}
+	if r.Unit == plainDistinct {
+		r.Unit, r.Plain = DistinctRecipients, true
+	}
+	return r
 }
 
 // nodeCount is the nodes among which numbers are divided, one at least.
@@ -131,7 +136,8 @@ func (sh *shard) learnDistinct(r record, id windowID, b *Batch, budget int, now 
 		q := &b.Requests[i]
 		for _, ref := range q.Refs {
 			if ref.Budget == budget && ref.Charged && q.Distinct != 0 {
-				sh.see(r, id, q.Distinct, now, false)
+				sh.moveDistinct(r, id, q)
+				sh.see(r, id, q.Distinct, now, now, false, 0)
 			}
 		}
 	}
@@ -254,7 +260,8 @@ func (sh *shard) appendOwed(list []owed, n int, limits map[uint16]string, shares
 func (w log) appendOwed(list []owed, o owed, now int64) []owed {
 	s := o.id.scale()
 	for i := range w.count() {
-		if o.id.unit() == DistinctRecipients {
+		if o.id.distinct() {
+			o.level = w.level()
 			o.tick, o.n, o.distinct = w.distinct(i).time(), 1, w.distinct(i).hash()
 		} else {
 			o.tick, o.n = w.entry(i).time(), w.entry(i).amount()
@@ -291,10 +298,10 @@ func (e *Embedded) settled(o *owed) {
 	}
 	sh.changed = true
 	knownWindow := o.id&^shareMask | knownID<<24
-	if o.id.unit() == DistinctRecipients {
+	if o.id.distinct() {
 		if j, found := l.search(o.distinct); found && l.distinct(j).time() == o.tick {
 			sh.unsee(r, l, at, j)
-			sh.see(r, knownWindow, o.distinct, o.at, false)
+			sh.see(r, knownWindow, o.distinct, o.at, e.clock.read(), false, o.level)
 		}
 		return
 	}

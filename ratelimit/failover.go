@@ -41,6 +41,7 @@ type Failover struct {
 	asking sync.RWMutex
 	alone  atomic.Bool // they have ended; cleared by the way back
 
+	secret  *Secret
 	marking sync.Mutex // of mark, held while the store is asked for it
 	mark    mark
 
@@ -95,12 +96,17 @@ func NewFailover(shared Store, local *Embedded, notify func(StoreChange)) *Failo
 	if notify == nil {
 		notify = func(StoreChange) {}
 	}
-	f := &Failover{shared: shared, local: local, notify: notify, wake: make(chan struct{}, 1), since: time.Now()}
+	f := &Failover{shared: shared, local: local, notify: notify, secret: NewSecret(nil), wake: make(chan struct{}, 1), since: time.Now()}
 	f.mark = newMark()
 	f.down.Store(true) // until Run has asked
 	local.trackOwed()
 	return f
 }
+
+// UseSecret makes the nodes agree on a secret before this one asks the shared
+// store for any decision: the store's holds, s becomes it where the store has
+// none. While the store is away s stays as it is. Call it before Run.
+func (f *Failover) UseSecret(s *Secret) { f.secret = s }
 
 // Down reports whether decisions are made here.
 func (f *Failover) Down() bool { return f.down.Load() }
@@ -408,6 +414,11 @@ func (f *Failover) Raises(ctx context.Context) ([]Raise, error) {
 
 // Nodes is the number that was last seen.
 func (f *Failover) Nodes(context.Context) (int, error) { return int(f.local.nodeCount()), nil }
+
+// Agree asks the shared store.
+func (f *Failover) Agree(ctx context.Context, own, bad string) (string, error) {
+	return f.shared.Agree(ctx, own, bad)
+}
 
 // Ping asks the shared store.
 func (f *Failover) Ping(ctx context.Context) error { return f.shared.Ping(ctx) }

@@ -129,8 +129,8 @@ func (sh *shard) oweKnown(i uint32, r record, now int64) {
 		sh.remove(r, at, len(l))
 		own := l.id() &^ shareMask
 		for _, o := range l.appendOwed(nil, owed{id: l.id()}, now) {
-			if l.id().unit() == DistinctRecipients {
-				sh.see(r, own, o.distinct, o.at, false)
+			if l.id().distinct() {
+				sh.see(r, own, o.distinct, o.at, now, false, o.level)
 			} else {
 				sh.put(r, own, o.at, o.n)
 			}

@@ -139,12 +139,15 @@ func (f *Failover) stillAway(ctx context.Context, err error) {
 	}
 }
 
-// refresh asks whether the store can decide, and learns of nodes, raises and
-// whether it has lost its counts.
+// refresh asks whether the store can decide, agrees on the secret, and learns of
+// nodes, raises and whether the store has lost its counts.
 func (f *Failover) refresh(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 4*decideWithin)
 	defer cancel()
 	if err := f.shared.Ping(ctx); err != nil {
+		return err
+	}
+	if err := f.secret.agree(ctx, f.shared); err != nil {
 		return err
 	}
 	n, err := f.shared.Nodes(ctx)

@@ -25,6 +25,7 @@ type faulty struct {
 	deadline time.Duration // of the last Take
 	done     map[Attempt]*Batch
 	nodes    int
+	secret   string
 }
 
 type fault int
@@ -116,6 +117,18 @@ func (s *faulty) Record(ctx context.Context, id Attempt, records []Record) error
 		s.done[id] = &Batch{}
 		return s.Embedded.Record(ctx, id, records)
 	})
+}
+
+// Agree keeps the first secret.
+func (s *faulty) Agree(ctx context.Context, own, bad string) (secret string, err error) {
+	err = s.call(ctx, func() error {
+		if s.secret == bad {
+			s.secret = own
+		}
+		secret = s.secret
+		return nil
+	})
+	return secret, err
 }
 
 func (s *faulty) Ping(ctx context.Context) error { return s.call(ctx, func() error { return nil }) }

@@ -15,6 +15,7 @@ type Limiter struct {
 	store  Store
 	rules  atomic.Pointer[Rules]
 	now    func() time.Time
+	secret *Secret
 	node   uint64
 	seq    atomic.Uint64
 	pool   sync.Pool
@@ -35,7 +36,7 @@ func NewLimiter(store Store, rules *Rules, now func() time.Time) *Limiter {
 	if now == nil {
 		now = time.Now
 	}
-	l := &Limiter{store: store, now: now, top: newContributors()}
+	l := &Limiter{store: store, now: now, top: newContributors(), secret: NewSecret(now)}
 	var node [8]byte
 	rand.Read(node[:]) // never fails since Go 1.24
 	l.node = binary.LittleEndian.Uint64(node[:])
@@ -44,6 +45,10 @@ func NewLimiter(store Store, rules *Rules, now func() time.Time) *Limiter {
 	l.raises.Store(&map[budgetName][]Raise{})
 	return l
 }
+
+// UseSecret makes the limiter count recipients under s in place of a secret of
+// its own. Call it before the first Begin.
+func (l *Limiter) UseSecret(s *Secret) { l.secret = s }
 
 // SetRules holds from the next RCPT on, in transactions that have begun, too.
 // Counts stay: they do not depend on the numbers.

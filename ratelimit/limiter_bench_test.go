@@ -98,3 +98,29 @@ func BenchmarkSave(b *testing.B) {
 		}
 	}
 }
+
+// BenchmarkDistinct is one recipient of many under a window of distinct ones:
+// 500 are counted each by itself, 5,000 by a sample.
+func BenchmarkDistinct(b *testing.B) {
+	for _, n := range []int{500, 5000} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			l := NewLimiter(NewEmbedded(StoreConfig{Memory: 64 << 20}, nil), compile(b, map[string]RuleConfig{
+				"client": {Per: Per{PerClient}, DistinctRecipients: parseNumbers(b, "1000000/24h")},
+			}), time.Now)
+			f := factsOf("news@example.org", "example.org")
+			var rs []Recipient
+			for i := range n {
+				rs = append(rs, Recipient{mail.RecipientID(fmt.Sprintf("u%d@x.example", i)), "x.example"})
+			}
+			out := make([]Verdict, 0, 1)
+			b.ReportAllocs()
+			for i := 0; b.Loop(); i++ {
+				a := l.Begin(f)
+				if out = a.Recipients(b.Context(), rs[i%n:i%n+1], out[:0]); !out[0].OK {
+					b.Fatal(out[0])
+				}
+				a.End()
+			}
+		})
+	}
+}

@@ -166,7 +166,7 @@ func (sh *shard) clean(r record, now int64) bool {
 		switch {
 		case idle > w.id().seconds()+1:
 			gone = before
-		case w.id().unit() == DistinctRecipients:
+		case w.id().distinct():
 			gone = w.cleanDistinct(s, now)
 			copy(body[at+before-gone:], body[at+before:size])
 		default:

@@ -30,6 +30,15 @@ func (r *Redis) nodesSeen(ctx context.Context) (int, error) {
 	return int(n), nil
 }
 
+// Agree answers with the secret of all nodes.
+func (r *Redis) Agree(ctx context.Context, own, bad string) (string, error) {
+	ctx, cancel := r.bounded(ctx)
+	defer cancel()
+	v, err := r.run(ctx, &r.scripts.secret, []string{r.prefix + ":secret"}, own, bad)
+	text, _ := v.(string)
+	return text, err
+}
+
 // Ping makes a small change, as a decision does, and in a Cluster asks every
 // master, too.
 func (r *Redis) Ping(ctx context.Context) error {

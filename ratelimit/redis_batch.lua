@@ -4,7 +4,8 @@
 --   budget   flags B (1 shadow, 2 paid), windows B, what it is charged if every
 --            request is: messages B, recipients I8, bytes I8; share I2c0, windows, each
 --   window   id I4, number I8, reserves B, each: share I2c0, least I8
---   request  recipients I8, bytes I8, flags B (1 skipped, 2 distinct), refs I2, hash c8, each: budget I2
+--   request  recipients I8, bytes I8, flags B (1 skipped, 2 distinct), refs I2, if distinct: hash c8, that
+--            under the secret before c8, that without one c8 (zeros: none); each: budget I2
 --
 -- The keys are those of the budgets, in order, then the one for marks.
 --
@@ -19,8 +20,11 @@ local MESSAGES, RECIPIENTS, BYTES = 0, 1, 2
 local MAX, USED, REFUSED, COST, OWN, RESERVE, WAITS = 6, 7, 8, 9, 10, 11, 12
 -- of requests
 local RCPTS, OCTETS, SKIP, HASH, REFS, PASSED, NEVER, WAIT, BUDGET, WINDOW = 1, 2, 3, 4, 5, 6, 7, 8, 9, 10
+local FORMER, PLAIN = 11, 12
 -- of refs
 local AT, FITS, MARK = 1, 2, 3
+
+local none = string.rep('\0', 8)
 
 local function raised(raises, unit, len)
   local sum = 0
@@ -40,6 +44,7 @@ local function readBudget(blob, p, st)
     id, most, reserves, p = unpack('>I4I8B', blob, p)
     local w = { id, id % 4, 0, '', 0, most, 0, 0, 0, false, false, false }
     w[LEN] = (id - w[UNIT]) * 250
+    if w[UNIT] == DISTINCT then w[SHARE] = keyed end
     if reserves > 0 then
       local reserve = {}
       for i = 1, 2 * reserves, 2 do
@@ -64,16 +69,17 @@ local function readBatch(blob)
   for i = 1, n do budgets[i], p = readBudget(blob, p, load(KEYS[i])) end
   n, p = unpack('>I2', blob, p)
   for i = 1, n do
-    local recipients, bytes, flags, count, hash
+    local recipients, bytes, flags, count, hash, former, plain
     recipients, bytes, flags, count, p = unpack('>I8I8BI2', blob, p)
-    if flags >= 2 then hash, p = unpack('c8', blob, p) end
+    if flags >= 2 then hash, former, plain, p = unpack('c8c8c8', blob, p) end
     local refs = {}
     for j = 1, count do
       local at
       at, p = unpack('>I2', blob, p)
       refs[j] = { at, true, '0' }
     end
-    requests[i] = { recipients, bytes, flags % 2 == 1, hash or false, refs, false, 0, 0, 0, 0 }
+    requests[i] = { recipients, bytes, flags % 2 == 1, hash or false, refs, false, 0, 0, 0, 0,
+      former ~= none and former or false, plain ~= none and plain or false }
   end
   return budgets, requests
 end

@@ -12,6 +12,7 @@ import (
 //	P:a:NODE:SERIES            the same where there is no Cluster
 //	P:nodes                    nodes, with the time they were last seen
 //	P:raises                   all raises, for the list of them
+//	P:secret                   what hashes of recipients are keyed with
 //
 // In LIMIT everything but letters, digits, "-", "_" and "." is written as %XX.
 

@@ -262,7 +262,7 @@ func TestRedisFirstVersion(t *testing.T) {
 		}
 	}
 	check("2 of 15, 1 of 10")
-	bed.ask(t, Request{Recipients: 1, Distinct: 77}, budgetOf("first", "all", windows...))
+	bed.ask(t, Request{Recipients: 1, Distinct: 78, Plain: 77}, budgetOf("first", "all", windows...))
 	check("3 of 15, 1 of 10")
 	bed.clock.add(31 * time.Second) // the second of the old charges has passed, and the raise
 	check("1 of 10, 1 of 10")

@@ -20,7 +20,7 @@ for _ = 1, n do
   states[i] = st
   local amounts = { [0] = messages, recipients, bytes }
   for j = 1, #ids, 2 do
-    local s = section(st, ids[j], ids[j + 1] == 1 and share or '')
+    local s = section(st, ids[j], ids[j] % 4 == DISTINCT and keyed or ids[j + 1] == 1 and share or '')
     if s and s[UNIT] ~= DISTINCT then
       giveBack(s, at, amounts[s[UNIT]])
     elseif s and distinct == 1 then

@@ -26,7 +26,7 @@ type script struct {
 
 // scripts are all that the store runs.
 type scripts struct {
-	take, undo, refund, record, raise, raises, reset, nodes, adopt script
+	take, undo, refund, record, raise, raises, reset, nodes, adopt, secret script
 }
 
 // newScripts reads the programs; edit may change the text, for tests.
@@ -40,7 +40,7 @@ func newScripts(edit func(string) string) (s scripts) {
 	}
 	for name, to := range map[string]*script{
 		"refund": &s.refund, "record": &s.record, "raise": &s.raise,
-		"raises": &s.raises, "reset": &s.reset, "nodes": &s.nodes, "adopt": &s.adopt,
+		"raises": &s.raises, "reset": &s.reset, "nodes": &s.nodes, "adopt": &s.adopt, "secret": &s.secret,
 	} {
 		*to = newScript(edit(text("time") + text("state") + text(name)))
 	}

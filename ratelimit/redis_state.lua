@@ -23,8 +23,11 @@
 -- that lie in the same 80th of the window are joined at the time of the last: so
 -- none is forgotten early, none is kept for more than an 80th too long, and a log
 -- has 81 entries at most. kind is 1 when entries were joined, plus 2 for the wide
--- amounts; of distinct recipients it is the level: beyond 1024, only hashes that
--- begin with level zero bits are kept, and each stands for 2^level recipients.
+-- amounts; of distinct recipients it is the level: beyond 1024, only those are
+-- kept whose draw begins with level zero bits, and each stands for 2^level
+-- recipients. A draw goes by the hash and the period of the charge; distinct.go
+-- says why. Their sections have the share KEYED; those of share '' are of an older
+-- relay, whose hashes have no secret: nothing is added to them.
 -- near is when the window last came near its number.
 --
 -- A log is a ring with room for some entries: held of them, from start on. The
@@ -36,6 +39,7 @@
 -- rarely(). Sections and windows are lists, for the same reason.
 
 local DISTINCT = 3
+local keyed = '\1'
 local SAMPLES, RAISE = 1024, 19
 
 -- of sections and windows
@@ -332,8 +336,31 @@ function rarely()
     end
   end
 
-  local function isSampled(s, hash)
-    return s[KIND] == 0 or unpack('>I4', hash) < 2 ^ (32 - s[KIND])
+  -- isSampled tells whether a section keeps a charge at t; from is the level at
+  -- which it has been kept.
+  local function isSampled(s, t, hash, from)
+    if s[KIND] <= from then return true end
+    local draw = tonumber(sub(redis.sha1hex(hash .. floor(t / s[LEN])), 1, 8), 16)
+    return draw * 2 ^ from % 4294967296 < 2 ^ (32 - s[KIND] + from)
+  end
+
+  -- leave drops a recipient, and tells whether it was there.
+  local function leave(s, hash)
+    local p = search(s, hash)
+    if p then s[LOG] = sub(s[LOG], 1, p - 1) .. sub(s[LOG], p + 14) end
+    return p ~= nil
+  end
+
+  -- raise keeps about half, each standing for twice as many.
+  local function raise(s)
+    local from = s[KIND]
+    s[KIND] = from + 1
+    local times, amounts = decode(s)
+    local ts, ns = {}, {}
+    for i = 1, #times do
+      if isSampled(s, times[i], sub(amounts[i], 2), from) then ts[#ts + 1], ns[#ns + 1] = times[i], amounts[i] end
+    end
+    encode(s, ts, ns)
   end
 
   -- insertDistinct puts an entry to its place in time.
@@ -350,26 +377,19 @@ function rarely()
     s[LOG] = sub(s[LOG], 1, p - 1) .. pack('>I5', t - s[BASE]) .. entry .. sub(s[LOG], p)
   end
 
-  -- see charges a recipient; a fresh one may be given back.
-  local function see(st, s, t, hash, fresh)
+  -- see charges a recipient; a fresh one may be given back, from is the level at
+  -- which it has been kept elsewhere.
+  local function see(st, s, t, hash, fresh, from)
     st.ends = max(st.ends, t + s[LEN])
+    while s[KIND] < min(from, 32) do raise(s) end
     local p = search(s, hash)
     if p then
       t, fresh = max(t, s[BASE] + unpack('>I5', s[LOG], p)), 0
-      s[LOG] = sub(s[LOG], 1, p - 1) .. sub(s[LOG], p + 14)
-    elseif not isSampled(s, hash) then
-      return
+      leave(s, hash)
     end
+    if not isSampled(s, t, hash, from) then return end
     insertDistinct(s, t, pack('B', fresh) .. hash)
-    while count(s) > SAMPLES and s[KIND] < 32 do
-      s[KIND] = s[KIND] + 1
-      local times, amounts = decode(s)
-      local ts, ns = {}, {}
-      for i = 1, #times do
-        if isSampled(s, sub(amounts[i], 2)) then ts[#ts + 1], ns[#ns + 1] = times[i], amounts[i] end
-      end
-      encode(s, ts, ns)
-    end
+    while count(s) > SAMPLES and s[KIND] < 32 do raise(s) end
   end
 
   -- forget drops a recipient whose only charge was made at a time.
@@ -384,7 +404,7 @@ function rarely()
 
   rare = {
     readFirst = readFirst, decode = decode, widen = widen, joinCells = joinCells, correct = correct, insert = insert,
-    giveBack = giveBack, search = search, see = see, forget = forget,
+    giveBack = giveBack, search = search, leave = leave, see = see, forget = forget,
   }
   return rare
 end

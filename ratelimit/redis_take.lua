@@ -27,7 +27,7 @@ local function judge(q)
         n = q[RCPTS]
       elseif unit == BYTES then
         n = q[OCTETS]
-      elseif q[HASH] and not special().isSeen(b, w, q[HASH]) then
+      elseif q[HASH] and not special().isSeen(b, w, q) then
         n = 1
       end
       w[COST] = n
@@ -54,7 +54,7 @@ local function charge(q)
       local w = windows[j]
       local n, s = w[COST], w[OWN]
       if w[UNIT] == DISTINCT then
-        if q[HASH] then special().see(b, w, q[HASH]) end
+        if q[HASH] then special().see(b, w, q) end
       elseif n > 0 then
         if not s then
           s = openSection(st, w[ID], w[SHARE])
@@ -177,10 +177,42 @@ function special()
     end, w[USED])
   end
 
-  local function isSeen(b, w, hash)
-    local s = b.state.first[w[ID]]
-    while s and not rarely().search(s, hash) do s = s[OTHER] end
-    return s
+  -- isSeen tells whether a section holds a recipient under any of its hashes.
+  local function isSeen(b, w, q)
+    local search, s = rarely().search, b.state.first[w[ID]]
+    while s do
+      if s[SHARE] ~= keyed then
+        if q[PLAIN] and search(s, q[PLAIN]) then return true end
+      elseif search(s, q[HASH]) or q[FORMER] and search(s, q[FORMER]) then
+        return true
+      end
+      s = s[OTHER]
+    end
+    return false
+  end
+
+  -- move takes a recipient out of where it stands under another hash, but not out
+  -- of a sample of what an older relay has counted, and tells whether it did.
+  local function move(b, w, q)
+    local leave, moved, s = rarely().leave, false, b.state.first[w[ID]]
+    while s do
+      if s[SHARE] == keyed then
+        moved = q[FORMER] and leave(s, q[FORMER]) or moved
+      elseif s[KIND] == 0 then
+        moved = q[PLAIN] and leave(s, q[PLAIN]) or moved
+      end
+      s = s[OTHER]
+    end
+    return moved
+  end
+
+  -- counted is what all sections of a window count.
+  local function counted(b, w)
+    local sum, s = 0, b.state.first[w[ID]]
+    while s do
+      sum, s = sum + used(s), s[OTHER]
+    end
+    return sum
   end
 
   -- charges lists what counts in a window, in the order of time.
@@ -252,12 +284,11 @@ function special()
   end
 
   -- see charges a distinct recipient.
-  local function see(b, w, hash)
+  local function see(b, w, q)
     local s = w[OWN] or openSection(b.state, w[ID], w[SHARE])
     w[OWN], w[WAITS], b.state.dirty = s, false, true
-    local before = used(s)
-    rarely().see(b.state, s, tick, hash, 1)
-    w[USED] = w[USED] + used(s) - before
+    rarely().see(b.state, s, tick, q[HASH], move(b, w, q) and 0 or 1, 0)
+    w[USED] = counted(b, w)
     if w[COST] > 0 then markNear(b, w) end
   end
 

@@ -333,6 +333,9 @@ func useEverything(t *testing.T, r *Redis) {
 	if n, err := r.Nodes(ctx); err != nil || n != 1 {
 		t.Errorf("%d nodes, %v", n, err)
 	}
+	if secret, err := r.Agree(ctx, "ours", ""); err != nil || secret != "ours" {
+		t.Errorf("secret %q, %v", secret, err)
+	}
 }
 
 func TestRedisOverTLS(t *testing.T) {

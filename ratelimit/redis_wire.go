@@ -105,7 +105,7 @@ func appendRequest(b []byte, q *Request, skip bool) []byte {
 	b = append(b, flags)
 	b = appendCount(b, len(q.Refs))
 	if q.Distinct != 0 {
-		b = be.AppendUint64(b, q.Distinct)
+		b = be.AppendUint64(be.AppendUint64(be.AppendUint64(b, q.Distinct), q.Former), q.Plain)
 	}
 	for _, ref := range q.Refs {
 		b = appendCount(b, ref.Budget+1)
@@ -129,10 +129,18 @@ func appendReturn(b []byte, key int, r *Return) []byte {
 
 func appendRecord(b []byte, key int, r *Record) []byte {
 	b = be.AppendUint32(appendCount(b, key), wireID(r.Unit, r.Length))
-	b = append48(appendText(b, r.Share), max(0, r.Age.Milliseconds()))
+	share := r.Share
+	if r.Unit == DistinctRecipients && !r.Plain {
+		share = keyedShare
+	}
+	b = append48(appendText(b, share), max(0, r.Age.Milliseconds()))
 	b = be.AppendUint64(b, uint64(max(0, r.N)))
-	return be.AppendUint64(appendBool(b, r.Distinct != 0), r.Distinct)
+	return append(be.AppendUint64(appendBool(b, r.Distinct != 0), r.Distinct), r.Level)
 }
+
+// keyedShare is the share of sections of distinct recipients, KEYED of
+// redis_state.lua.
+const keyedShare = "\x01"
 
 var errAnswer = errors.New("the script's answer is cut short")
 

@@ -142,9 +142,9 @@ func (a *Account) chargeMissing(ctx context.Context, rs []Recipient, is []int, m
 		for _, b := range budgets {
 			a.ref(b)
 		}
-		a.batch.Requests = append(a.batch.Requests, Request{
-			Recipients: 1, Distinct: hashRecipient(rs[i].Address), Refs: a.refs[from:len(a.refs):len(a.refs)],
-		})
+		q := Request{Recipients: 1, Refs: a.refs[from:len(a.refs):len(a.refs)]}
+		a.name(&q, rs[i].Address)
+		a.batch.Requests = append(a.batch.Requests, q)
 		which = append(which, is[i])
 	}
 	err := a.take(ctx)

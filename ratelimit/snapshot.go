@@ -42,6 +42,9 @@ type snapshotHead struct {
 	Shares []string      `json:"shares"`
 	Raises []Raise       `json:"raises"`
 	Nodes  int64         `json:"nodes,omitempty"`
+	// Keyed: logs of DistinctRecipients have hashes under a secret. Releases of
+	// before had no such thing.
+	Keyed bool `json:"keyed,omitempty"`
 }
 
 var crcTable = crc64.MakeTable(crc64.ECMA)
@@ -139,7 +142,7 @@ func (e *Embedded) writeAll(out io.Writer) error {
 }
 
 func (e *Embedded) head() snapshotHead {
-	head := snapshotHead{Saved: e.clock.now().Round(0), Clock: e.clock.read(), Raises: e.liveRaises(), Nodes: e.nodes.Load()}
+	head := snapshotHead{Saved: e.clock.now().Round(0), Clock: e.clock.read(), Raises: e.liveRaises(), Nodes: e.nodes.Load(), Keyed: true}
 	if !e.clock.wall {
 		head.Boot, head.Uptime = uptime()
 	}
@@ -326,7 +329,22 @@ func readRecord(in io.Reader, head *snapshotHead) (*saved, error) {
 	if _, err := io.ReadFull(in, s.body); err != nil || !validLogs(s.body[s.keyLen:], len(head.Shares)) {
 		return nil, errFormat
 	}
+	if !head.Keyed {
+		markPlain(s.body[s.keyLen:])
+	}
 	return s, nil
+}
+
+// markPlain gives logs of distinct recipients that know of no secret the unit
+// of such.
+func markPlain(logs []byte) {
+	for len(logs) > 0 {
+		w := log(logs)
+		if id := w.id(); id.unit() == DistinctRecipients {
+			le.PutUint32(w, uint32(makeWindowID(plainDistinct, id.length(), id.share())))
+		}
+		logs = logs[w.size():]
+	}
 }
 
 // validLogs reports whether b is a run of whole logs.
@@ -336,7 +354,7 @@ func validLogs(b []byte, shares int) bool {
 			return false
 		}
 		w := log(b)
-		if w.id().unit() > DistinctRecipients || w.id().seconds() == 0 || w.id().share() != knownID && int(w.id().share()) >= shares || w.size() > len(b) {
+		if w.id().unit() > plainDistinct || w.id().seconds() == 0 || w.id().share() != knownID && int(w.id().share()) >= shares || w.size() > len(b) {
 			return false
 		}
 		b = b[w.size():]

@@ -28,7 +28,11 @@ import (
 //
 // DistinctRecipients counts different Distinct values with a live charge; a
 // repeated one costs nothing and lives from its last charge. It is exact up to
-// 1024 in a window, and may be an estimate with a standard error of 5 % above.
+// 1024 in a window, and may be an estimate with a standard error of 5 % above,
+// whoever chooses the recipients and whatever they learn from the answers; see
+// distinct.go. What is live under the Former or Plain hash of a recipient
+// becomes live under Distinct, and is not counted twice; but of more than 1024
+// plain ones all count until their window has passed.
 //
 // State lives at least as long as it counts and goes away by itself soon after.
 type Store interface {
@@ -73,6 +77,11 @@ type Store interface {
 	// Nodes is the number of nodes, this one included, that used the store in
 	// the last minute.
 	Nodes(ctx context.Context) (int, error)
+
+	// Agree answers with the secret (64 hexadecimal digits) of all who use the
+	// store: the one that was given to it first, which is own where it has none,
+	// or has lost it, or has what bad says. A store of one process answers own.
+	Agree(ctx context.Context, own, bad string) (string, error)
 
 	// Ping reports whether the store can decide at present.
 	Ping(ctx context.Context) error
@@ -193,8 +202,12 @@ type Batch struct {
 type Request struct {
 	Recipients int64  // 1 for a recipient, 0 for a body
 	Bytes      int64  // of a body
-	Distinct   uint64 // hash of the recipient; 0 for a body, or where nothing counts them
-	Refs       []Ref  // at most one per budget
+	Distinct   uint64 // keyed hash of the recipient; 0 for a body, or where nothing counts them
+	// Former is the hash under the secret before, Plain the one without any that
+	// releases of before counted: who is live under one of them costs nothing. 0:
+	// is not looked up.
+	Former, Plain uint64
+	Refs          []Ref // at most one per budget
 
 	// OK and the fields below are out. RetryAfter and what follows are only
 	// meaningful when OK is false.
@@ -247,6 +260,10 @@ type Record struct {
 	Age      time.Duration // less than Length
 	N        int64         // of Unit; 1 for DistinctRecipients
 	Distinct uint64        // only for DistinctRecipients
+	// Level, of a Distinct: it was kept as one of 2^Level recipients.
+	Level uint8
+	// Plain: Distinct is a hash without a secret, of a release of before.
+	Plain bool
 }
 
 // Raise adds room to one budget for a time.

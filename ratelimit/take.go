@@ -79,11 +79,14 @@ func (t *take) each(g *Budget, w *Window, f func(log)) {
 	}
 	sh := t.store.shard(g.hash)
 	r := sh.record(g.rec - 1)
-	id, body := makeWindowID(w.Unit, w.Length, 0), sh.body(r)
+	id, plain, body := makeWindowID(w.Unit, w.Length, 0), windowID(0), sh.body(r)
+	if w.Unit == DistinctRecipients {
+		plain = makeWindowID(plainDistinct, w.Length, 0)
+	}
 	for at := r.keyLen(); at < len(body); {
 		l := log(body[at:])
 		l = l[:l.size()]
-		if l.id()&^shareMask == id {
+		if same := l.id() &^ shareMask; same == id || plain != 0 && same == plain {
 			f(l)
 		}
 		at += len(l)
@@ -102,18 +105,15 @@ func (t *take) cost(g *Budget, w *Window, q *Request) int64 {
 	case Bytes:
 		return q.Bytes
 	case DistinctRecipients:
-		if q.Distinct != 0 && !t.seen(g, w, q.Distinct) {
+		if q.Distinct != 0 && !t.seen(g, w, q) {
 			return 1
 		}
 	}
 	return 0
 }
 
-func (t *take) seen(g *Budget, w *Window, hash uint64) (seen bool) {
-	t.each(g, w, func(l log) {
-		_, found := l.search(hash)
-		seen = seen || found
-	})
+func (t *take) seen(g *Budget, w *Window, q *Request) (seen bool) {
+	t.each(g, w, func(l log) { seen = seen || l.seenAs(q) })
 	return seen
 }
 
@@ -201,7 +201,8 @@ func (t *take) charge(g *Budget, ref *Ref, q *Request) {
 		id := makeWindowID(w.Unit, w.Length, t.store.windowShare(w, g.Share))
 		if w.Unit == DistinctRecipients {
 			if q.Distinct != 0 {
-				sh.see(r, id, q.Distinct, t.now, true)
+				moved := sh.moveDistinct(r, id, q)
+				sh.see(r, id, q.Distinct, t.now, t.now, !moved, 0)
 				sh.forgetKnown(r, id, q.Distinct)
 				res.Used = t.sum(g, w)
 				t.mark(g, j, id)
@@ -365,29 +366,4 @@ func (sh *shard) openEntry(r record, at, i, size int) log {
 	w := log(body[at:])
 	w.setCount(w.count() + 1)
 	return w[:w.size()]
-}
-
-// see charges a distinct recipient at ns; fresh says that a refund may take it
-// away again.
-func (sh *shard) see(r record, id windowID, hash uint64, ns int64, fresh bool) {
-	w, at := sh.window(r, id)
-	if at < 0 {
-		w, at = sh.open(r, id)
-	}
-	tick := id.scale().charge(ns)
-	i, found := w.search(hash)
-	if found {
-		if d := w.distinct(i); int32(tick-d.time()) > 0 {
-			d.set(hash, false, tick)
-		}
-		return
-	}
-	if !w.sampled(hash) {
-		return
-	}
-	w = sh.openEntry(r, at, i, distinctSize)
-	w.distinct(i).set(hash, fresh, tick)
-	if excess := w.raiseLevel(); excess > 0 {
-		sh.remove(r, at+w.size(), excess)
-	}
 }

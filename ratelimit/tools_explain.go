@@ -31,7 +31,8 @@ func (l *Limiter) Explain(ctx context.Context, f Facts, to Recipient) ([]Explana
 	a := l.Begin(f)
 	defer a.End()
 	all := make([]Explanation, 0, len(rs.rules))
-	b := Batch{ID: l.attempt(), Peek: true, Requests: []Request{{Recipients: 1, Distinct: hashRecipient(to.Address)}}}
+	b := Batch{ID: l.attempt(), Peek: true, Requests: []Request{{Recipients: 1}}}
+	a.name(&b.Requests[0], to.Address)
 	var which []int
 	for _, r := range rs.rules {
 		x := Explanation{

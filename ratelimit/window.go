@@ -57,8 +57,13 @@ func (id windowID) seconds() int64 {
 	return int64(id & (longLength - 1))
 }
 
+// distinct reports whether the log is one of distinct recipients.
+func (id windowID) distinct() bool {
+	return id.unit() == DistinctRecipients || id.unit() == plainDistinct
+}
+
 func (id windowID) entry() int {
-	if id.unit() == DistinctRecipients {
+	if id.distinct() {
 		return distinctSize
 	}
 	return entrySize
@@ -134,7 +139,7 @@ func (e entry) setAmount(n int64) {
 
 // used is the sum of a window that has been cleaned.
 func (w log) used() int64 {
-	if w.id().unit() == DistinctRecipients {
+	if w.id().distinct() {
 		return int64(w.count()) << w.level()
 	}
 	// One load for each entry: this runs for every window of every decision.

@@ -105,7 +105,9 @@ func (n *node) prepare(file *config.File) error {
 	}
 	n.startBackground()
 	n.metrics = admin.NewMetrics(func() int64 { return n.server.Connections() })
-	n.limiter = ratelimit.NewLimiter(n.openStore(file), file.LimitRules(), nil)
+	secret := n.openSecret(file)
+	n.limiter = ratelimit.NewLimiter(n.openStore(file, secret), file.LimitRules(), nil)
+	n.limiter.UseSecret(secret)
 	n.run(n.limiter.Run)
 	var err error
 	if n.rules, err = newRuleset(file, nil, n.redis, n.log); err != nil {

@@ -25,9 +25,21 @@ func (n *node) openRedis(file *config.File) (err error) {
 	return nil
 }
 
+// openSecret reads or draws what hashes of recipients are keyed with.
+func (n *node) openSecret(file *config.File) *ratelimit.Secret {
+	s, err := ratelimit.LoadSecret(filepath.Join(file.StateDir, "limits.secret"), nil)
+	if err != nil {
+		n.log.Error("limits", "err", err)
+	}
+	n.run(func(ctx context.Context) {
+		n.every(ctx, probeEvery, func() { n.stateWritten("secret", s.Keep()) })
+	})
+	return s
+}
+
 // openStore opens where counts are kept: in process with a snapshot on disk,
 // or in Redis with the process beside it for when Redis is away.
-func (n *node) openStore(file *config.File) ratelimit.Store {
+func (n *node) openStore(file *config.File, secret *ratelimit.Secret) ratelimit.Store {
 	local := ratelimit.NewEmbedded(file.Store, nil)
 	path := filepath.Join(file.StateDir, "limits.snapshot")
 	if err := local.Load(path); err != nil {
@@ -43,6 +55,7 @@ func (n *node) openStore(file *config.File) ratelimit.Store {
 	n.setStore(admin.StoreStatus{Kind: "redis", State: storeUp})
 	shared := ratelimit.NewRedis(n.redis, file.Redis)
 	store := ratelimit.NewFailover(shared, local, n.storeChanged)
+	store.UseSecret(secret)
 	n.metrics.SetState("limit store", "", storeUp)
 	n.run(func(ctx context.Context) {
 		var wait sync.WaitGroup
