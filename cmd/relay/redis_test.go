@@ -1,7 +1,10 @@
 package main
 
 import (
+	"crypto/sha256"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -137,5 +140,61 @@ func TestRedisStalls(t *testing.T) {
 			}
 			p.stop()
 		})
+	}
+}
+
+// TestTwoRelaysHoldChosenRecipients: recipients whose SHA-256 begins with a one
+// went uncounted beyond 1,024. Two relays agree on the secret that keys their
+// hashes, put it back after a flush, and show it nowhere.
+func TestTwoRelaysHoldChosenRecipients(t *testing.T) {
+	redis := redistest.Start(t)
+	up := smtptest.Start(t, smtptest.Options{})
+	text := redisConfig(up, redis.Addr, `distinct_recipients = ["1100/1h"]`)
+	relays := []*process{startRelay(t, text), startRelay(t, text)}
+	passed, next := 0, 0
+	for message := range 16 {
+		d := dialSMTP(t, relays[message%2].address("mta"))
+		d.say("MAIL FROM:<a@example.org>", "250")
+		for n := 0; n < 100; next++ {
+			name := fmt.Sprintf("victim%d@dest.example", next)
+			if sha256.Sum256([]byte(name))[7] < 0x80 {
+				continue
+			}
+			n++
+			if strings.HasPrefix(d.say("RCPT TO:<"+name+">", ""), "250") {
+				passed++
+			}
+		}
+		d.say("QUIT", "221")
+	}
+	if passed < 1025 || passed > 1100*113/100 {
+		t.Errorf("%d of 1600 chosen recipients passed 1100/1h", passed)
+	}
+	secret := redis.Client().Get(t.Context(), "postern:secret").Val()
+	if err := redis.Client().FlushAll(t.Context()).Err(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the secret is put back", func() bool {
+		return redis.Client().Get(t.Context(), "postern:secret").Val() == secret
+	})
+	for _, p := range relays {
+		path := filepath.Join(p.dir, "state", "limits.secret")
+		eventually(t, "each relay keeps it", func() bool {
+			kept, err := os.ReadFile(path)
+			return err == nil && strings.Contains(string(kept), `{"secret":"`+secret)
+		})
+		if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o600 {
+			t.Errorf("its mode is %v, %v", info.Mode(), err)
+		}
+		shown := p.verb(0, "status") + p.verb(0, "status", "-json")
+		p.stop()
+		journal, err := os.ReadFile(filepath.Join(p.dir, "journal.jsonl"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		shown += strings.Join(p.lines, "\n") + string(journal)
+		if len(secret) != 64 || strings.Contains(shown, secret) {
+			t.Error("the secret is shown")
+		}
 	}
 }
