@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"syscall"
 	"time"
 
 	"postern/mail"
@@ -96,6 +97,8 @@ type Options struct {
 	// is for the caller to tell an operator once. Nil: nobody.
 	Report func(part string, err error)
 	Now    func() time.Time // nil: time.Now
+	// NoLink: a file that is a link is not written to, as fits the state folder.
+	NoLink bool
 }
 
 // Writer appends events to the journal. It is safe for concurrent use. A line
@@ -139,7 +142,14 @@ func Open(cfg Config, opt Options) *Writer {
 }
 
 func (w *Writer) open() error {
-	f, err := os.OpenFile(w.cfg.File, os.O_CREATE|os.O_RDWR|os.O_APPEND, 0o600)
+	flags := os.O_CREATE | os.O_RDWR | os.O_APPEND
+	if w.opt.NoLink {
+		flags |= syscall.O_NOFOLLOW
+	}
+	f, err := os.OpenFile(w.cfg.File, flags, 0o600)
+	if errors.Is(err, syscall.ELOOP) {
+		return fmt.Errorf("%s is a link, and links in the state folder are not followed; name the file itself in [journal]", w.cfg.File)
+	}
 	if err != nil {
 		return err
 	}

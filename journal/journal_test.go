@@ -304,3 +304,33 @@ func TestReadGoesOnBehindALineThatWasCut(t *testing.T) {
 		t.Errorf("read %v", got)
 	}
 }
+
+// TestWriterFollowsNoLinkInTheStateFolder: its target stays as it is, also when
+// the link comes while the journal is open.
+func TestWriterFollowsNoLinkInTheStateFolder(t *testing.T) {
+	dir := t.TempDir()
+	target := filepath.Join(dir, "precious")
+	if err := os.WriteFile(target, []byte("precious"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, late := range []bool{false, true} {
+		cfg := Config{File: filepath.Join(dir, fmt.Sprint(late)), RotateSize: 1 << 20}
+		if !late {
+			os.Symlink(target, cfg.File)
+		}
+		var f faults
+		w := Open(cfg, Options{Log: slog.New(slog.DiscardHandler), Report: f.report, NoLink: true})
+		if late {
+			os.Remove(cfg.File)
+			os.Symlink(target, cfg.File)
+		}
+		w.Observe(&mail.Event{ID: "x"})
+		w.Close()
+		if _, wrong := f.counts(); wrong == 0 {
+			t.Errorf("late %v: no fault was reported", late)
+		}
+		if b, _ := os.ReadFile(target); string(b) != "precious" {
+			t.Errorf("late %v: the target is %q", late, b)
+		}
+	}
+}

@@ -302,7 +302,7 @@ func (k *keeper) write(notes []byte) error {
 
 // rotate begins a new log of counts and gives the old one back.
 func (k *keeper) rotate(s seed) (old *os.File, err error) {
-	f, err := os.OpenFile(k.path(k.gen+1, "log"), os.O_CREATE|os.O_WRONLY|os.O_APPEND|os.O_TRUNC, 0o600)
+	f, err := statefile.Open(k.path(k.gen+1, "log"), os.O_CREATE|os.O_WRONLY|os.O_APPEND|os.O_TRUNC)
 	if err != nil {
 		return nil, err
 	}

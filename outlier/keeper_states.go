@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"os"
 	"time"
+
+	"postern/internal/statefile"
 )
 
 const (
@@ -173,7 +175,7 @@ func (k *keeper) writeStates(w *Watch) error {
 	if err := k.stateFile.Write(b); err != nil {
 		return err
 	}
-	f, err := os.OpenFile(k.stateFile.Name(), os.O_WRONLY|os.O_APPEND, 0o600)
+	f, err := statefile.Open(k.stateFile.Name(), os.O_WRONLY|os.O_APPEND)
 	if err != nil {
 		return err
 	}

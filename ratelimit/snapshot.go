@@ -181,7 +181,7 @@ func (sh *shard) appendRecords(b []byte) []byte {
 // is for the operator to know, and no reason not to start. The error also says
 // when the counts did not all fit.
 func (e *Embedded) Load(path string) error {
-	file, err := os.Open(path)
+	file, err := statefile.Open(path, os.O_RDONLY)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil
 	}

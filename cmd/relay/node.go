@@ -133,7 +133,7 @@ func (n *node) prepare(file *config.File) error {
 	}
 	n.judges.read = n.reputation.recipient
 	n.run(n.reputation.monitor.Run)
-	observers := []mail.Observer{n.openRecords(file.Journal), n.judges, n.watch, n.metrics, n.reputation, newGatewayWatch(n.log, gateways())}
+	observers := []mail.Observer{n.openRecords(file), n.judges, n.watch, n.metrics, n.reputation, newGatewayWatch(n.log, gateways())}
 	n.self = &selfTest{next: observers}
 	hooks := n.judges.hooks()
 	hooks.Suspended, hooks.Admit, hooks.Once = n.suspended, n.admit, n.limiter.Once
@@ -145,11 +145,12 @@ func (n *node) prepare(file *config.File) error {
 }
 
 // openRecords makes the observer that writes the log and the journals.
-func (n *node) openRecords(cfg journal.Config) mail.Observer {
+func (n *node) openRecords(file *config.File) mail.Observer {
 	lines := relay.NewLogObserver(n.log)
 	clients, strangers := []mail.Observer{lines}, []mail.Observer{lines}
-	if cfg.File != "" {
-		n.journal, n.strangers = n.openJournal(cfg, ""), n.openJournal(cfg.Strangers(), "strangers, ")
+	if cfg := file.Journal; cfg.File != "" {
+		n.journal = n.openJournal(cfg, "", file.StateDir)
+		n.strangers = n.openJournal(cfg.Strangers(), "strangers, ", file.StateDir)
 		clients, strangers = append(clients, n.journal), append(strangers, n.strangers)
 	}
 	records := relay.NewStrangers(clients, strangers, nil)
@@ -158,8 +159,8 @@ func (n *node) openRecords(cfg journal.Config) mail.Observer {
 	return records
 }
 
-func (n *node) openJournal(cfg journal.Config, which string) *journal.Writer {
-	w := journal.Open(cfg, journal.Options{Log: n.log, Report: func(part string, err error) {
+func (n *node) openJournal(cfg journal.Config, which, state string) *journal.Writer {
+	w := journal.Open(cfg, journal.Options{Log: n.log, NoLink: within(state, cfg.File), Report: func(part string, err error) {
 		n.health.Report(health.Journal, which+part, err)
 	}})
 	n.opened.add(func(context.Context) { w.Close() })

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"postern/internal/health"
@@ -39,6 +40,14 @@ func (n *node) takeState(dir string) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
+	for folder, follow := range map[string]bool{dir: true, filepath.Join(dir, "outlier"): false} {
+		if err := statefile.CheckFolder(folder, follow); err != nil {
+			return err
+		}
+	}
+	if parent := statefile.OpenParent(dir); parent != "" {
+		n.log.Warn("everybody can put another folder in the place of state_dir; chmod o-w or +t the one above", "state_dir", dir, "above", parent)
+	}
 	lock, err := statefile.Lock(dir)
 	if errors.Is(err, statefile.ErrInUse) {
 		return fmt.Errorf("%s %w; stop that one, or give this one a folder of its own", dir, err)
@@ -67,7 +76,17 @@ func (n *node) probeState(dir string) {
 
 func writable(dir string) error {
 	path := filepath.Join(dir, ".probe")
-	err := os.WriteFile(path, make([]byte, 4096), 0o600)
+	f, err := statefile.Open(path, os.O_CREATE|os.O_WRONLY|os.O_TRUNC)
+	if err == nil {
+		_, err = f.Write(make([]byte, 4096))
+		err = errors.Join(err, f.Close())
+	}
 	os.Remove(path)
 	return err
+}
+
+// within reports whether a file lies in a folder or below it, by their names.
+func within(folder, file string) bool {
+	rest, err := filepath.Rel(folder, file)
+	return err == nil && rest != ".." && !strings.HasPrefix(rest, "../")
 }

@@ -34,7 +34,7 @@ func (f *File) Name() string { return f.name }
 // Read returns the file's text; the error is fs.ErrNotExist where there is none.
 // Any other one calls for SetAside.
 func (f *File) Read() ([]byte, error) {
-	file, err := os.OpenFile(f.name, os.O_RDONLY|syscall.O_NONBLOCK, 0) // a pipe would wait for a writer
+	file, err := Open(f.name, os.O_RDONLY|syscall.O_NONBLOCK) // a pipe would wait for a writer
 	if err != nil {
 		return nil, err
 	}
@@ -126,7 +126,7 @@ func (f *File) Replace(write func(io.Writer) error) error {
 }
 
 func writeSynced(name string, write func(io.Writer) error) error {
-	file, err := os.OpenFile(name, os.O_CREATE|os.O_WRONLY|os.O_TRUNC|syscall.O_NOFOLLOW, 0o600)
+	file, err := Open(name, os.O_CREATE|os.O_WRONLY|os.O_TRUNC)
 	if err != nil {
 		return err
 	}
@@ -173,11 +173,11 @@ var ErrInUse = errors.New("is in use by another relay")
 // on a disk that is full or read-only, on the folder itself. It ends with
 // Close, or with the process.
 func Lock(dir string) (io.Closer, error) {
-	folder, err := lock(dir, os.O_RDONLY)
+	folder, err := lock(os.Open(dir))
 	if err != nil {
 		return nil, err
 	}
-	file, err := lock(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR)
+	file, err := lock(Open(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR))
 	switch {
 	case errors.Is(err, ErrInUse): // by an earlier release
 		folder.Close()
@@ -195,20 +195,22 @@ type locks [2]*os.File
 
 func (l locks) Close() error { return errors.Join(l[0].Close(), l[1].Close()) }
 
-func lock(name string, flags int) (*os.File, error) {
-	f, err := os.OpenFile(name, flags, 0o600)
+func lock(f *os.File, err error) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+	info, err := f.Stat()
+	if err == nil {
+		err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+	}
 	switch {
 	case errors.Is(err, syscall.EWOULDBLOCK):
 		f.Close()
 		return nil, ErrInUse
-	case err != nil && flags == os.O_RDONLY: // a folder of NFS; the file does it
+	case err != nil && info != nil && info.IsDir(): // a folder of NFS; the file does it
 	case err != nil:
 		f.Close()
-		return nil, fmt.Errorf("lock %s: %w", name, err)
+		return nil, fmt.Errorf("lock %s: %w", f.Name(), err)
 	}
 	return f, nil
 }
