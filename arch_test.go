@@ -31,6 +31,7 @@ var leaves = []string{"mail", "syntax", "auth", "policy", "ratelimit", "dkimsign
 // not exist.
 var table = map[string]rule{
 	"internal/health":    {},
+	"internal/plain":     {},
 	"internal/statefile": {},
 	"internal/secret":    {ours: []string{"internal/shell"}, outside: []string{"golang.org/x/sys"}},
 	"internal/shell":     {},
@@ -45,9 +46,9 @@ var table = map[string]rule{
 	"outlier":    {ours: []string{"internal/statefile", "mail"}, outside: []string{goRedis}},
 	"reputation": {ours: []string{"internal/secret", "internal/shell", "internal/statefile", "mail"}, outside: []string{dns, "blitiri.com.ar/go/spf", "golang.org/x/net"}},
 	"scan":       {ours: []string{"mail"}, outside: []string{"github.com/emersion/go-milter"}},
-	"journal":    {ours: []string{"mail"}},
+	"journal":    {ours: []string{"internal/plain", "mail"}},
 	"simulate":   {ours: []string{"mail", "ratelimit", "journal"}},
-	"relay":      {ours: append([]string{"internal/secret"}, leaves...), outside: []string{"github.com/pires/go-proxyproto", "golang.org/x/sys"}},
+	"relay":      {ours: append([]string{"internal/plain", "internal/secret"}, leaves...), outside: []string{"github.com/pires/go-proxyproto", "golang.org/x/sys"}},
 	"admin": {ours: []string{"mail", "outlier", "ratelimit", "reputation"},
 		outside: []string{"github.com/prometheus/client_golang"}},
 	"config": {ours: append([]string{"internal/secret", "journal", "relay", "reputation"}, leaves...),

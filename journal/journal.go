@@ -17,6 +17,7 @@ import (
 	"syscall"
 	"time"
 
+	"postern/internal/plain"
 	"postern/mail"
 )
 
@@ -176,6 +177,9 @@ func (w *Writer) Observe(e *mail.Event) {
 	if err != nil { // an event that has no line
 		w.opt.Log.Error("journal line not written", "err", err, "id", e.ID)
 		return
+	}
+	if !plain.IsPlain(line) { // people look at it with less and tail
+		line = plain.Append(nil, line)
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"postern/internal/plain"
 	"postern/mail"
 )
 
@@ -98,6 +99,9 @@ func FuzzLineIsReadBack(f *testing.F) {
 		w := &Writer{failed: time.Unix(1, 0)} // the line stays in memory
 		w.Observe(&e)
 		file := bytes.NewBuffer(w.pending)
+		if !plain.IsPlain(w.pending) {
+			t.Fatalf("a terminal would not just show %q", w.pending)
+		}
 		if n := bytes.Count(w.pending, []byte("\n")); n != 1 {
 			t.Fatalf("%d lines: %q", n, w.pending)
 		}

@@ -5,6 +5,8 @@ import (
 	"context"
 	"io"
 	"log/slog"
+
+	"postern/internal/plain"
 )
 
 // LogHandler is slog's handler for text or for JSON on a LineWriter. Lines at
@@ -27,10 +29,22 @@ func NewLogHandler(out *LineWriter, json bool, level slog.Leveler) *LogHandler {
 
 func formatFor(out io.Writer, json bool, level slog.Leveler) slog.Handler {
 	opts := &slog.HandlerOptions{Level: level}
+	out = plainLines{out}
 	if json {
 		return slog.NewJSONHandler(out, opts)
 	}
 	return slog.NewTextHandler(out, opts)
+}
+
+// plainLines writes lines so that a terminal shows them and does nothing else.
+type plainLines struct{ out io.Writer }
+
+func (w plainLines) Write(line []byte) (int, error) {
+	if plain.IsPlain(line) {
+		return w.out.Write(line)
+	}
+	_, err := w.out.Write(plain.Append(nil, line))
+	return len(line), err
 }
 
 // Handle writes the record.

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"postern/internal/plain"
 	"postern/mail"
 )
 
@@ -95,5 +96,22 @@ func BenchmarkTransactionLine(b *testing.B) {
 				o.Observe(transactionEvent())
 			}
 		})
+	}
+}
+
+// TestLogLinesDoNothingToATerminal: text and JSON alike, whoever said what is in
+// them.
+func TestLogLinesDoNothingToATerminal(t *testing.T) {
+	const bad = "a\u009b2J\u202e\u2066\x1b[31m\x7f\U000e0041\x9bb"
+	for _, json := range []bool{false, true} {
+		var out bytes.Buffer
+		lines := NewLineWriter(&out)
+		log := slog.New(NewLogHandler(lines, json, slog.LevelInfo))
+		NewLogObserver(log).Observe(&mail.Event{ID: "x", Helo: bad, From: bad, Reply: bad, To: []mail.RecipientEvent{{Address: bad}}})
+		log.Warn(bad, "err", bad)
+		lines.Close()
+		if !plain.IsPlain(out.Bytes()) || !strings.Contains(out.String(), "202e") {
+			t.Errorf("json %v: %q", json, out.String())
+		}
 	}
 }

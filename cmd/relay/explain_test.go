@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"postern/internal/plain"
 	"postern/mail"
 )
 
@@ -54,5 +55,28 @@ func TestExplainTellsATransaction(t *testing.T) {
 	}
 	if status := run(stdio{strings.NewReader(""), &out, &errs}, []string{"explain", "x9"}); status != exitUsage {
 		t.Errorf("no journal: status %d", status)
+	}
+}
+
+// TestExplainDoesNothingToTheTerminal: what a sender, a receiver or a stranger
+// has said is shown, in words and as JSON, in output and in errors.
+func TestExplainDoesNothingToTheTerminal(t *testing.T) {
+	const bad = "a\u009b2J\u202e\u2066\x1b[31m\x7f\U000e0041b"
+	e := mail.Event{ID: "x1", Helo: bad, From: bad, MessageID: bad, Reply: bad, Err: bad, Outcome: mail.Rejected,
+		To: []mail.RecipientEvent{{Address: bad, Reply: bad}}, Shadow: []string{bad}}
+	b, err := json.Marshal(&e)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, args := range [][]string{{"x1"}, {"-json", "x1"}, {"-json=false", bad}} {
+		var out, errs bytes.Buffer
+		run(stdio{bytes.NewReader(b), &out, &errs}, append([]string{"explain", "-journal", "-"}, args...))
+		all := out.String() + errs.String()
+		if !strings.Contains(all, `\u202e`) || !plain.IsPlain([]byte(all)) {
+			t.Errorf("%q", all)
+		}
+	}
+	if errs := new(bytes.Buffer); run(stdio{nil, errs, errs}, []string{bad}) != exitUsage || !plain.IsPlain(errs.Bytes()) {
+		t.Errorf("%q", errs)
 	}
 }

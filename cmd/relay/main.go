@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+
+	"postern/internal/plain"
 )
 
 // Exit statuses of every verb.
@@ -54,6 +56,7 @@ func main() {
 }
 
 func run(io stdio, args []string) int {
+	io.out, io.err = plain.NewWriter(io.out), plain.NewWriter(io.err)
 	if len(args) == 0 {
 		usage(io.err)
 		return exitUsage
