@@ -46,6 +46,11 @@ func (f *filler) fill(t testing.TB, v reflect.Value) {
 		v.SetBool(f.next()%2 == 1)
 	case v.CanInt():
 		v.SetInt((int64(f.next()) - 128) << (f.next() % 56))
+	case v.Kind() == reflect.Pointer:
+		if f.next()%2 == 1 {
+			v.Set(reflect.New(v.Type().Elem()))
+			f.fill(t, v.Elem())
+		}
 	case v.Kind() == reflect.Struct:
 		for i := range v.NumField() {
 			f.fill(t, v.Field(i))

@@ -63,6 +63,9 @@ type Event struct {
 	// Times is how many events of peers that are no client this one stands for;
 	// 0 is one. See relay.Strangers.
 	Times int `json:"times,omitempty"`
+	// Said is, of a fault, what the upstream's host said instead of beginning a
+	// mail transaction: in place of its greeting, or to EHLO or AUTH.
+	Said *Evidence `json:"said,omitempty"`
 }
 
 // RecipientEvent is one RCPT command with the verdict it ended with.
@@ -74,6 +77,11 @@ type RecipientEvent struct {
 	Rule    string `json:"rule"`
 	Reply   string `json:"reply,omitempty"` // text of the upstream's reply, where it gave one
 	Class   string `json:"class,omitempty"` // of the upstream's refusal, see upstream.Class
+	// Said is what the upstream's refusal is worth; nil for all else.
+	Said *Evidence `json:"said,omitempty"`
+	// Trial: it was let through although mail of its kind waits, to see whether
+	// the receiver takes mail again.
+	Trial bool `json:"trial,omitempty"`
 }
 
 // Refusal is a kind of refusal with the number of recipients that got it.

@@ -47,12 +47,12 @@ func TestReplyOnTheWire(t *testing.T) {
 		reply Reply
 		want  string
 	}{
-		{"one line", Reply{450, "4.7.1", "wait"}, "450 4.7.1 wait\r\n"},
+		{"one line", Reply{Code: 450, Status: "4.7.1", Text: "wait"}, "450 4.7.1 wait\r\n"},
 		{"no status", Reply{Code: 354, Text: "go"}, "354 go\r\n"},
 		{"no text", Reply{Code: 334}, "334 \r\n"},
-		{"several lines", Reply{250, "2.0.0", "a\nb\nc"}, "250-2.0.0 a\r\n250-2.0.0 b\r\n250 2.0.0 c\r\n"},
-		{"controls and UTF-8 of an upstream", Reply{550, "5.1.1", "a\r\x00\x1bü\x7f"}, "550 5.1.1 a?????" + "?" + "\r\n"},
-		{"a line over 512 octets", Reply{550, "5.1.1", long}, "550 5.1.1 " + long[:500] + "\r\n"},
+		{"several lines", Reply{Code: 250, Status: "2.0.0", Text: "a\nb\nc"}, "250-2.0.0 a\r\n250-2.0.0 b\r\n250 2.0.0 c\r\n"},
+		{"controls and UTF-8 of an upstream", Reply{Code: 550, Status: "5.1.1", Text: "a\r\x00\x1bü\x7f"}, "550 5.1.1 a?????" + "?" + "\r\n"},
+		{"a line over 512 octets", Reply{Code: 550, Status: "5.1.1", Text: long}, "550 5.1.1 " + long[:500] + "\r\n"},
 	} {
 		if got := string(row.reply.AppendTo(nil)); got != row.want {
 			t.Errorf("%s: got %q, want %q", row.name, got, row.want)
@@ -69,7 +69,7 @@ func TestReplyClasses(t *testing.T) {
 			t.Errorf("%d: positive, temporary, permanent are %v", code, got)
 		}
 	}
-	if s := (&Reply{550, "5.7.1", "a\nb"}).String(); s != "550 5.7.1 a / b" {
+	if s := (&Reply{Code: 550, Status: "5.7.1", Text: "a\nb"}).String(); s != "550 5.7.1 a / b" {
 		t.Errorf("in a log: %q", s)
 	}
 }

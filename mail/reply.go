@@ -14,6 +14,8 @@ type Reply struct {
 	// status. Octets other than printable ASCII
 	// are sent as "?" (RFC 6531 s. 3.7.4.2 keeps UTF-8 out of these replies).
 	Text string
+	// Said is what an upstream's refusal is worth; nil for other replies.
+	Said *Evidence
 }
 
 // Positive reports whether the command was carried out (2yz or 3yz).

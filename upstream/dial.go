@@ -138,7 +138,7 @@ func (c *conn) setUp(ctx context.Context, plain bool) error {
 		}
 	}
 	r, err := c.reply(ctx, c.h.cfg.ConnectTimeout)
-	if err := expect("greeting", 220, r, err); err != nil {
+	if err := c.expect(atConnect, "greeting", 220, r, err); err != nil {
 		return err
 	}
 	if err := c.hello(ctx, plain); err != nil {
@@ -150,13 +150,13 @@ func (c *conn) setUp(ctx context.Context, plain bool) error {
 	return c.login(ctx)
 }
 
-// expect turns every reply but the one with the code into a fault.
-func expect(what string, code int, r mail.Reply, err error) error {
+// expect turns every reply to at but the one with the code into a fault.
+func (c *conn) expect(at, what string, code int, r mail.Reply, err error) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", what, err)
 	}
 	if r.Code != code {
-		return fmt.Errorf("%s: host replied %q", what, r.String())
+		return c.refusedAt(at, what, r)
 	}
 	return nil
 }
@@ -172,7 +172,7 @@ func (c *conn) hello(ctx context.Context, plain bool) error {
 		r, err = c.do(ctx, c.h.cfg.ConnectTimeout, "HELO "+name)
 		r.Text = ""
 	}
-	if err := expect("EHLO", 250, r, err); err != nil {
+	if err := c.expect(atEHLO, "EHLO", 250, r, err); err != nil {
 		return err
 	}
 	c.caps = parseCaps(r.Text)
@@ -222,7 +222,7 @@ func (c *conn) encrypt(ctx context.Context, plain bool) error {
 	if err == nil && r.Code != 220 && r.Code != 421 && !must {
 		return nil
 	}
-	if err := expect("STARTTLS", 220, r, err); err != nil {
+	if err := c.expect(atEHLO, "STARTTLS", 220, r, err); err != nil {
 		return err
 	}
 	// Whatever came with the 220 came from somebody on the way.
@@ -280,17 +280,25 @@ func (c *conn) login(ctx context.Context) error {
 	case err != nil:
 		return fmt.Errorf("AUTH: %w", err)
 	case r.Permanent():
-		return fmt.Errorf("AUTH as %q: %w: %s", cfg.Username, errLogin, cfg.quoteLogin(&r))
+		return c.refusedLogin(&r, errLogin)
 	case r.Temporary() && r.Code != 421:
-		return fmt.Errorf("AUTH as %q: %w: %s", cfg.Username, ErrCredentials, cfg.quoteLogin(&r))
+		return c.refusedLogin(&r, ErrCredentials)
 	case r.Code != 235:
 		return fmt.Errorf("AUTH as %q: host replied %d %s", cfg.Username, r.Code, r.Status)
 	}
 	return nil
 }
 
-// quoteLogin quotes a reply to AUTH, without its text where that holds a part of
-// the secret that AUTH has sent, as it stands or encoded.
+// refusedLogin is the error of a refusal of our credentials.
+func (c *conn) refusedLogin(r *mail.Reply, kind error) error {
+	reply := c.h.cfg.quoteLogin(r)
+	said := &mail.Evidence{At: atAuth, About: mail.AboutUs, Class: string(Credentials), Reply: reply}
+	return &hostError{err: kind, reply: mail.Reply{Code: r.Code, Said: said},
+		text: fmt.Sprintf("AUTH as %q: %v: %s", c.h.cfg.Username, kind, strconv.QuoteToASCII(reply))}
+}
+
+// quoteLogin is a reply to AUTH on one line, without its text where that holds a
+// part of the secret that AUTH has sent, as it stands or encoded.
 func (c *Config) quoteLogin(r *mail.Reply) string {
 	const maxQuoted = 300
 	quoted := *r
@@ -300,7 +308,7 @@ func (c *Config) quoteLogin(r *mail.Reply) string {
 		}
 	}
 	text := quoted.String()
-	return strconv.QuoteToASCII(text[:min(len(text), maxQuoted)])
+	return text[:min(len(text), maxQuoted)]
 }
 
 // sharesText reports whether a part of secret that is too long to be there by

@@ -51,7 +51,7 @@ func (t *Transaction) Send(ctx context.Context, body Content) (mail.Reply, error
 	if err != nil {
 		return mail.Reply{}, err
 	}
-	return r, nil
+	return t.say(atDot, r, t.accepted), nil
 }
 
 // Resume takes a connection again after Park and repeats the envelope, which may

@@ -97,8 +97,9 @@ func (t *Transaction) ask(ctx context.Context, rs []mail.Recipient, out []mail.R
 		}
 		t.c, t.host, t.source, t.tls = c, c.h.addr, c.source, c.tls
 		if r := c.unfit(t.env); r != nil {
-			t.refuse(r)
-			return fill(out, r, len(rs)), nil
+			said := t.say(atMail, *r, nil)
+			t.refuse(&said)
+			return fill(out, &said, len(rs)), nil
 		}
 		x := exchange{t: t, ctx: ctx, rs: rs, out: out, base: len(out), first: true}
 		err = x.run()
@@ -207,7 +208,7 @@ func (x *exchange) sendable(i int) bool {
 func (x *exchange) receive(lo, hi int) error {
 	for i := lo; i < hi && x.closing == nil; i++ {
 		if i >= 0 && !x.sendable(i) {
-			x.out = append(x.out, replyUTF8To)
+			x.out = append(x.out, x.t.say(atRcpt, replyUTF8To, x.rs[i:i+1]))
 			continue
 		}
 		r, err := x.t.c.reply(x.ctx, x.t.c.h.cfg.CommandTimeout)
@@ -224,11 +225,11 @@ func (x *exchange) receive(lo, hi int) error {
 // take notes the reply to step i.
 func (x *exchange) take(i int, r mail.Reply) error {
 	c := x.t.c
-	if foreign(r.Code) {
+	if foreign(r.Code) && !(r.Code == 251 && i >= 0) {
 		return c.unasked("in the place of the reply to " + [...]string{"RSET", "MAIL", "RCPT"}[min(i, 0)+2])
 	}
 	if r.Code == 421 {
-		last := r // on the heap in this case alone
+		last := x.t.say(x.command(i), r, x.rs) // on the heap in this case alone
 		x.closing = &last
 		return nil
 	}
@@ -242,7 +243,7 @@ func (x *exchange) take(i int, r mail.Reply) error {
 	case i == -1:
 		x.answered, c.heard = true, time.Now()
 		if !r.Positive() {
-			refused := r
+			refused := x.t.say(atMail, r, nil)
 			x.refused = &refused
 			return nil
 		}
@@ -250,7 +251,7 @@ func (x *exchange) take(i int, r mail.Reply) error {
 	case x.refused != nil:
 		// A pipelined RCPT after a refused MAIL.
 	default:
-		x.out = append(x.out, r)
+		x.out = append(x.out, x.t.say(atRcpt, r, x.rs[i:i+1]))
 		if r.Positive() {
 			x.t.accepted = append(x.t.accepted, x.rs[i])
 		}
@@ -258,16 +259,20 @@ func (x *exchange) take(i int, r mail.Reply) error {
 	return nil
 }
 
-// foreign reports whether code is of another command than those that carry a
-// mail: of HELP, STARTTLS, QUIT or AUTH, or asks for more where nothing follows.
-// Such a reply is in a wrong place, and so is what comes behind it.
-func foreign(code int) bool {
-	switch code {
-	case 211, 214, 220, 221, 235:
-		return true
+// command is the one of step i.
+func (x *exchange) command(i int) string {
+	if i < 0 {
+		return atMail
 	}
-	return code >= 300 && code < 400
+	return atRcpt
 }
+
+// foreign reports whether code is no verdict on a mail: only 250 is a yes, also
+// 251 to RCPT, and only 4yz and 5yz are a no. Any other is of another command
+// (HELP, STARTTLS, QUIT, AUTH), asks for more where nothing follows, or says that
+// nobody knows (252). Such a reply is in a wrong place, and so is what comes
+// behind it.
+func foreign(code int) bool { return code < 400 && code != 250 }
 
 // finish returns the replies. When the whole envelope is refused, that ends the
 // transaction.

@@ -117,6 +117,8 @@ type Options struct {
 	// Log gets one line when a host goes down and one when it is up again. Nil:
 	// nobody is told.
 	Log *slog.Logger
+	// Rules say what refusals mean. Nil: the built-in ones.
+	Rules *Rules
 }
 
 // Upstream forwards mail to one configured upstream. It owns the connections;
@@ -128,6 +130,7 @@ type Upstream struct {
 	capture *capture // non-nil: nothing is sent
 	cfg     Config
 	turn    atomic.Uint32
+	rules   atomic.Pointer[Rules] // by which refusals are weighed
 }
 
 // New makes the upstream called name; cfg has been checked. It reads the CA
@@ -142,6 +145,7 @@ func New(name string, cfg Config, opt Options) (*Upstream, error) {
 		opt.Log = slog.New(slog.DiscardHandler)
 	}
 	u := &Upstream{name: name, opt: opt, cfg: cfg}
+	u.SetRules(opt.Rules)
 	if cfg.Capture != "" {
 		c, err := newCapture(name, cfg.Capture)
 		u.capture = c
@@ -200,6 +204,15 @@ func (u *Upstream) newHost(text string, roots *x509.CertPool) (*host, error) {
 	}
 	h.life, h.end = context.WithCancel(context.Background())
 	return h, nil
+}
+
+// SetRules takes other rules for the refusals that come from now on; nil are the
+// built-in ones.
+func (u *Upstream) SetRules(r *Rules) {
+	if r == nil {
+		r = &Rules{plain: true}
+	}
+	u.rules.Store(r)
 }
 
 // Name is the upstream's name in the configuration.

@@ -1,0 +1,35 @@
+package mail
+
+import "time"
+
+// Evidence is what the refusal of an upstream is worth: who says it, when and
+// about whom. Package upstream makes it once, where the reply is read, and
+// nobody reads it out of a text again. What it may change follows from it: only
+// what the next hop itself says changes anything, and only for whom it is about.
+type Evidence struct {
+	// Remote: the next hop passes on what another host has told it. That is
+	// hearsay, which anybody who owns a domain can write.
+	Remote bool `json:"remote,omitempty"`
+	// At is the command that was answered: connect, ehlo, auth, mail, rcpt, dot
+	// (DATA and all behind it).
+	At    string `json:"at"`
+	About About  `json:"about,omitempty"`
+	// Several: the message was for recipients of several domains.
+	Several bool          `json:"several,omitempty"`
+	Class   string        `json:"class"`          // see upstream.Class
+	List    string        `json:"list,omitempty"` // that the reply names
+	Wait    time.Duration `json:"wait,omitempty"` // nanoseconds that the reply asks for; 0 when it names no time
+	// Reply is the whole reply. Blank where the event has it beside the evidence.
+	Reply string `json:"reply,omitempty"`
+}
+
+// About says whom a refusal is about.
+type About string
+
+// Whom a refusal is about. It then touches nobody else.
+const (
+	AboutNobody    About = ""          // the message, or nobody knows
+	AboutUs        About = "us"        // our address, name or amount of mail
+	AboutSender    About = "sender"    // the reverse-path, or the account behind it
+	AboutRecipient About = "recipient" // this one alone
+)

@@ -1,0 +1,221 @@
+package upstream
+
+import (
+	"errors"
+	"fmt"
+	"regexp"
+	"strings"
+
+	"postern/mail"
+)
+
+// Commands that a refusal answers, as rules and mail.Evidence name them.
+const (
+	atConnect = "connect"
+	atEHLO    = "ehlo"
+	atAuth    = "auth"
+	atMail    = "mail"
+	atRcpt    = "rcpt"
+	atDot     = "dot"
+)
+
+// say makes evidence of a refusal; rs are those whom it answers for, and it is
+// their only look at the text.
+func (t *Transaction) say(at string, r mail.Reply, rs []mail.Recipient) mail.Reply {
+	if r.Positive() || r.Said != nil {
+		return r
+	}
+	w := wording{at: at, code: r.Code, text: withoutAddresses(r.String(), t.env.From, rs), one: len(rs) == 1 && r.Code != 421,
+		several: severalDomains(rs)}
+	w.namesSender = !t.env.From.IsNull() && strings.Contains(strings.ToLower(r.Text), strings.ToLower(t.env.From.Key()))
+	r.Said = t.u.rules.Load().weigh(w)
+	return r
+}
+
+// severalDomains reports whether recipients are of more than one.
+func severalDomains(rs []mail.Recipient) bool {
+	for i := range rs {
+		if rs[i].Domain != rs[0].Domain {
+			return true
+		}
+	}
+	return false
+}
+
+// withoutAddresses is the reply without what the client wrote into it: a quoted
+// local-part can hold any text, also that of a reply.
+func withoutAddresses(reply string, from mail.Address, rs []mail.Recipient) string {
+	if len(rs) == 1 {
+		reply = withoutAddress(reply, rs[0].Address)
+	}
+	if !from.IsNull() {
+		reply = withoutAddress(reply, from)
+	}
+	return reply
+}
+
+func withoutAddress(reply string, a mail.Address) string {
+	reply = cutAll(reply, string(a.AppendTo(nil)))
+	reply = cutAll(reply, a.Key())
+	if plainWord(a.Local) {
+		return reply // as a word it may stand there for itself: user, postmaster
+	}
+	return cutAll(reply, a.Local)
+}
+
+func plainWord(s string) bool {
+	for i := range len(s) {
+		if !isAlnum(s[i]) {
+			return false
+		}
+	}
+	return true
+}
+
+// cutAll puts <> in the place of each s in text, whatever the case.
+func cutAll(text, s string) string {
+	low, part := strings.ToLower(text), strings.ToLower(s)
+	if part == "" || len(low) != len(text) || len(part) != len(s) {
+		return text
+	}
+	var b strings.Builder
+	for {
+		i := strings.Index(low, part)
+		if i < 0 {
+			b.WriteString(text)
+			return b.String()
+		}
+		b.WriteString(text[:i])
+		b.WriteString("<>")
+		text, low = text[i+len(part):], low[i+len(part):]
+	}
+}
+
+// wording is a refusal as it is weighed.
+type wording struct {
+	at          string
+	code        int
+	text        string // with its code, without the client's addresses
+	one         bool   // it answers for one recipient
+	several     bool   // for recipients of several domains
+	namesSender bool   // the reverse-path stands in it
+}
+
+// weigh says what a refusal is worth.
+func (r *Rules) weigh(w wording) *mail.Evidence {
+	v := r.Classify(ruleStage(w.at), w.text)
+	e := &mail.Evidence{Remote: quotes(w.text), At: w.at, Several: w.several, Class: string(v.Class), List: v.List, Wait: v.Wait}
+	e.About = w.about(v.Class)
+	return e
+}
+
+// ruleStage is the stage that rules have for a command.
+func ruleStage(at string) string {
+	if at == atAuth {
+		return ""
+	}
+	return at
+}
+
+// about says whom a refusal of a class is about. In doubt it is nobody.
+func (w *wording) about(class Class) mail.About {
+	switch class {
+	case ListedIP, ListedDomain, PolicyAuth, PTR, TLSRequired, RelayDenied:
+		return mail.AboutUs
+	case SenderRejected:
+		return mail.AboutSender
+	}
+	switch {
+	case w.at == atConnect || w.at == atEHLO || w.at == atAuth:
+		return mail.AboutUs
+	case w.at == atMail || w.namesSender:
+		return mail.AboutSender
+	case class == RateLimited:
+		return w.tooMuchOf()
+	case w.one && (w.at == atRcpt || class == NoSuchUser || class == MailboxFull || class == MailboxDisabled):
+		return mail.AboutRecipient
+	}
+	return mail.AboutNobody
+}
+
+var (
+	ofSender = regexp.MustCompile(`(?i)\b(?:senders?|originators?|mail ?from|envelope[- ]from|from address|(?:return|reverse)[- ]path|sending|submissions?|sasl|login|` +
+		`absender\w*|exp[eé]diteur|remitente|mittente|remetente)\b|\byour (?:account|daily|hourly|user|mailbox|plan)`)
+	ofUser = regexp.MustCompile(`(?i)\b(?:users?|accounts?|quotas?|mailbox(?:es)?|daily|benutzer\w*|konto|kontos|compte|cuenta|conta|usuario|utente)\b`)
+)
+
+// tooMuchOf says of whom a receiver wants less. One that speaks of a user or an
+// account may mean that of the sender or that of the recipient.
+func (w *wording) tooMuchOf() mail.About {
+	switch {
+	case ofSender.MatchString(w.text):
+		return mail.AboutSender
+	case !ofUser.MatchString(w.text):
+		if w.several {
+			return mail.AboutNobody
+		}
+		return mail.AboutUs
+	case w.at == atRcpt && w.one:
+		return mail.AboutRecipient
+	}
+	return mail.AboutNobody
+}
+
+// quoted finds the reply of another host within a reply: Postfix (verify), Exim
+// (callout), Sendmail, Exchange, and whoever writes a second code.
+var quoted = regexp.MustCompile(`(?i)\bsaid\b|\brefused to talk to me\b|\bin reply to\b|\bresponse to\b|\bcall-?(?:out|back|ahead|forward)|\bwhile (?:talking|connected) to\b|<<<|>>>` +
+	`|\b(?:remote|destination|foreign|target|next.?hop|recipient'?s|receiving|upstream|downstream|backend|other) (?:mail |smtp |e-?mail )*(?:server|host|mta|system|side|end|mx|domain)\b` +
+	`|\blastattemptedservername\b|\bverif(?:y|ication|ied)\b.*\b[245]\d\d\b|[^0-9.][245]\d\d[ -]+[245]\.\d{1,3}\.\d{1,3}\b|[:"'(\[>=,;] *[45]\d\d[ -]`)
+
+// quotes reports whether a reply passes on what another host has said. The code
+// at its front is its own.
+func quotes(reply string) bool {
+	text := strings.ReplaceAll(reply, "\n", " / ")
+	if len(text) > 4 {
+		text = text[4:]
+	}
+	text = strings.TrimLeft(text, " ")
+	if word, rest, ok := strings.Cut(text, " "); ok && isStatus(word) {
+		text = rest
+	}
+	return quoted.MatchString(" " + text[:min(len(text), maxReply)])
+}
+
+// hostError is what a host said so that no mail transaction could begin.
+type hostError struct {
+	what  string // for people
+	reply mail.Reply
+	err   error  // what it is besides; nil: nothing else
+	text  string // the whole error; "": made of what and reply
+}
+
+func (e *hostError) Error() string {
+	if e.text != "" {
+		return e.text
+	}
+	return fmt.Sprintf("%s: host replied %q", e.what, e.reply.String())
+}
+
+func (e *hostError) Unwrap() error { return e.err }
+
+// refusedAt is the error of a reply to at; one that is no refusal is evidence of
+// nothing.
+func (c *conn) refusedAt(at, what string, r mail.Reply) *hostError {
+	e := &hostError{what: what, reply: r}
+	if r.Code >= 400 {
+		e.reply.Said = c.h.u.rules.Load().weigh(wording{at: at, code: r.Code, text: r.String()})
+		e.reply.Said.Reply = r.String()
+	}
+	return e
+}
+
+// Said is what a host has said, when err comes from that: in place of its
+// greeting, or to EHLO or AUTH. It is nil for other faults, and for those that
+// repeat what was said before.
+func Said(err error) *mail.Evidence {
+	var e *hostError
+	if errors.Is(err, errLocked) || !errors.As(err, &e) {
+		return nil
+	}
+	return e.reply.Said
+}
