@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"cmp"
 	"context"
 	"time"
 
@@ -61,7 +62,36 @@ func (c *Control) Suppressions(s *reputation.Suppressions, known func(stream str
 	})
 }
 
-// Held serves the streams and destinations whose mail waits.
-func (c *Control) Held(h *reputation.Held) {
-	c.Query("/held", func(context.Context, func(string) string) (any, error) { return h.List(), nil })
+// BackoffOrder is what the path /backoff/end takes. Domain counts where there is
+// no such stream.
+type BackoffOrder struct {
+	Stream string `json:"stream,omitempty"`
+	Domain string `json:"domain,omitempty"` // of recipients, in A-labels
+}
+
+// BackoffEnded is the answer: what went on.
+type BackoffEnded struct {
+	Destinations int  `json:"destinations"`
+	Stream       bool `json:"stream,omitempty"` // a paused one
+}
+
+// Backoff serves the streams and destinations whose mail waits, and ends that.
+// isStream tells streams of the configuration, resume ends the pause of one.
+func (c *Control) Backoff(b *reputation.Backoff, isStream func(string) bool, resume func(stream string) bool) {
+	c.Query("/backoff", func(context.Context, func(string) string) (any, error) { return b.List(), nil })
+	Act(c, "/backoff/end", func(_ context.Context, o BackoffOrder) (any, error) {
+		var ended BackoffEnded
+		switch {
+		case o.Stream != "" && isStream(o.Stream):
+			ended = BackoffEnded{Destinations: b.End(o.Stream, ""), Stream: resume(o.Stream)}
+		case o.Domain != "":
+			ended = BackoffEnded{Destinations: b.End("", o.Domain)}
+		default:
+			return nil, Misuse("name a stream or a domain of recipients")
+		}
+		if ended == (BackoffEnded{}) {
+			return nil, Misuse("nothing of " + cmp.Or(o.Stream, o.Domain) + " waits; see: relay backoff list")
+		}
+		return ended, nil
+	})
 }

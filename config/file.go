@@ -94,7 +94,8 @@ type StreamConfig struct {
 	// source_ip.
 	PublicIPs []netip.Addr `toml:"public_ips"`
 	// OnListing is what a listing of its addresses or domains does: "alert",
-	// "suspend_suspect" or "pause_stream". Default: "alert".
+	// "suspend_suspect" or "pause_stream"; without a [reputation.dnsbl] table all
+	// are "alert". Default: "alert".
 	OnListing reputation.Action `toml:"on_listing"`
 }
 

@@ -18,12 +18,12 @@ type ending struct {
 
 // writeTo notes the end of one recipient.
 func (e *ending) writeTo(r *mail.RecipientEvent) {
-	r.Rule, r.Code, r.Status, r.Reply, r.Class = e.rule, 0, "", "", e.class
+	r.Rule, r.Code, r.Status, r.Reply, r.Class, r.Said = e.rule, 0, "", "", e.class, nil
 	if e.reply != nil {
 		r.Code, r.Status = e.reply.Code, e.reply.Status
 	}
 	if e.said != nil {
-		r.Reply = e.reply.Text
+		r.Reply, r.Said = e.reply.Text, e.said.Said
 	}
 }
 

@@ -217,7 +217,7 @@ func (t *transaction) forward(in *intake) *mail.Reply {
 	if r.Positive() {
 		t.forgiveRetry(in)
 	}
-	e := t.passOn("dot", &r)
+	e := t.passOn(&r)
 	e.stage = stageForward
 	return t.ended(e)
 }

@@ -18,9 +18,10 @@ type Hooks struct {
 	// with so many recipients; it is asked again whenever that may have changed. id
 	// is that of the event in which the transaction ends. Nil: Suspended is asked.
 	Admit func(id, client, user string, from mail.Identity, recipients int) Suspension
-	// Held says how long mail of a stream to a domain waits, because a receiver
-	// has asked for that or the stream is paused; 0 when it does not.
-	Held func(stream, domain string) time.Duration
+	// Backoff says how long mail of a client's sender to a domain waits, because a
+	// receiver has asked for that or the stream is paused; 0 when it does not. trial:
+	// it goes through although other mail waits.
+	Backoff func(stream, client string, from mail.Identity, domain string) (left time.Duration, trial bool)
 	// Suppressed reports whether a recipient of a stream is known not to exist.
 	Suppressed func(stream string, to mail.RecipientID) bool
 	// Domain judges a recipient's domain by DNS; nil for one that takes mail, and
@@ -70,15 +71,16 @@ func refuseSuspended(v Suspension) (rule string, r *mail.Reply) {
 	return "outlier " + v.Scope, replySuspended(v.Name, v.Left)
 }
 
-// judgeOutside asks the judges outside about one recipient, whose key is key.
-func (t *transaction) judgeOutside(to mail.Address, key string) (rule string, r *mail.Reply) {
-	h, stream := &t.s.srv.hooks, t.client.Stream()
-	if h.Suppressed != nil && h.Suppressed(stream, mail.RecipientOf(key)) {
+// judgeOutside asks the judges outside about the recipient of a.
+func (t *transaction) judgeOutside(a *attempt) (rule string, r *mail.Reply) {
+	h, stream, to := &t.s.srv.hooks, t.client.Stream(), a.rcpt.Address
+	if h.Suppressed != nil && h.Suppressed(stream, mail.RecipientOf(a.shown)) {
 		return "suppression", replySuppressed(to)
 	}
-	if h.Held != nil {
-		if left := h.Held(stream, to.Domain); left > 0 {
-			return "held", replyHeld(to, left)
+	if h.Backoff != nil {
+		var left time.Duration
+		if left, a.trial = h.Backoff(stream, t.client.Name(), t.sender, to.Domain); left > 0 {
+			return "backoff", replyBackoff(to, left)
 		}
 	}
 	if h.Domain != nil && t.snap.Message.CheckRecipientDomain {

@@ -177,7 +177,7 @@ func replyPace(who string, left time.Duration) *mail.Reply {
 func replySuppressed(to mail.Address) *mail.Reply {
 	return reply(550, "5.1.1", to.Shown()+": mailbox does not exist, its server has said so before")
 }
-func replyHeld(to mail.Address, left time.Duration) *mail.Reply {
+func replyBackoff(to mail.Address, left time.Duration) *mail.Reply {
 	return reply(450, "4.7.1", fmt.Sprintf("%s: receiver takes no more mail for now, retry in %d seconds", to.Shown(), seconds(left)))
 }
 func replyNoMail(to mail.Address, nullMX bool) *mail.Reply {

@@ -210,13 +210,13 @@ func (r *rig) hook(name string, words []string) {
 	case "most": // RECIPIENTS
 		n, _ := strconv.ParseInt(words[0], 10, 64)
 		r.most.Store(n)
-	case "held": // DOMAIN DURATION
+	case "backoff": // DOMAIN DURATION
 		left, _ := time.ParseDuration(words[1])
-		r.hooks.Held = func(_, domain string) time.Duration {
+		r.hooks.Backoff = func(_, _ string, _ mail.Identity, domain string) (time.Duration, bool) {
 			if domain == words[0] {
-				return left
+				return left, false
 			}
-			return 0
+			return 0, false
 		}
 	case "suppressed": // ADDRESS
 		r.hooks.Suppressed = func(_ string, to mail.RecipientID) bool { return string(to) == words[0] }

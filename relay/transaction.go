@@ -78,6 +78,7 @@ type attempt struct {
 	index int // in ev.To
 	// charge numbers the recipient in the account; -1: nothing was charged.
 	charge int
+	trial  bool // it would have to wait for the receiver, and is tried
 }
 
 // begin returns a transaction of s that starts now.
@@ -266,7 +267,7 @@ func (t *transaction) attempt(arg string) (a attempt) {
 		a.shown = a.rcpt.Key()
 	}
 	if a.index < t.snap.Message.MaxRecipients {
-		t.ev.To = append(t.ev.To, mail.RecipientEvent{Address: a.shown})
+		t.ev.To = append(t.ev.To, mail.RecipientEvent{Address: a.shown, Trial: a.trial})
 	}
 	return a
 }
@@ -284,7 +285,7 @@ func (t *transaction) judgeRecipient(a *attempt) {
 		a.rule, a.reply = "recipients", r
 		return
 	}
-	a.rule, a.reply = t.judgeOutside(a.rcpt.Address, a.shown)
+	a.rule, a.reply = t.judgeOutside(a)
 }
 
 // expires is when the transaction ends unless RCPT or data comes. Its commands
@@ -382,7 +383,7 @@ func (t *transaction) ask(batch []attempt) {
 		if err != nil {
 			batch[w].ending = t.lost
 		} else {
-			batch[w].ending = t.passOn("rcpt", &replies[i])
+			batch[w].ending = t.passOn(&replies[i])
 		}
 	}
 }
@@ -409,7 +410,7 @@ func (t *transaction) lose(err error) {
 // upstreamFault logs a fault behind us and returns the end that it makes, still
 // without a reply.
 func (t *transaction) upstreamFault(err error) ending {
-	t.ev.Err = err.Error()
+	t.ev.Err, t.ev.Said = err.Error(), upstream.Said(err)
 	e, cause := ending{stage: stageRcpt, rule: "upstream"}, "upstream"
 	if errors.Is(err, upstream.ErrCredentials) {
 		e.class, cause = string(upstream.Credentials), "upstream credentials"
@@ -418,10 +419,10 @@ func (t *transaction) upstreamFault(err error) ending {
 	return e
 }
 
-// passOn is the end that the upstream's reply to a command (rcpt, dot) makes. The
-// client gets it as it is, status and text kept; but a 421 ends the upstream's
-// connection, not the client's.
-func (t *transaction) passOn(command string, r *mail.Reply) ending {
+// passOn is the end that the upstream's reply makes. The client gets it as it is,
+// status and text kept; but a 421 ends the upstream's connection, not the
+// client's.
+func (t *transaction) passOn(r *mail.Reply) ending {
 	t.last = *r
 	out := *r
 	if out.Code == 421 {
@@ -431,8 +432,8 @@ func (t *transaction) passOn(command string, r *mail.Reply) ending {
 		out.Status = [...]string{2: "2.0.0", 4: "4.0.0", 5: "5.0.0"}[out.Code/100]
 	}
 	e := ending{stage: stageRcpt, rule: "upstream", reply: &out, said: r}
-	if !out.Positive() {
-		e.class = string(upstream.Classify(command, out.String()).Class)
+	if r.Said != nil {
+		e.class = r.Said.Class
 	}
 	return e
 }

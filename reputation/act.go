@@ -37,24 +37,12 @@ func (id *Identity) targets() (ts []Target) {
 	return ts
 }
 
-// expire ends listings that nothing was heard of for long.
+// expire ends listings that nothing was heard of for long, and renews pauses.
 func (m *Monitor) expire() {
 	m.mu.Lock()
-	events := m.endedLocked(m.book.expire(m.poller.zones))
-	m.renewPausesLocked()
+	events := m.settleLocked(m.book.expire(m.poller.zones)...)
 	m.mu.Unlock()
 	m.carryOut(events)
-}
-
-func (m *Monitor) renewPausesLocked() {
-	until := m.now().Add(pauseFor)
-	for _, l := range m.book.listings {
-		if l.Open() && !l.Released {
-			for _, s := range l.Paused {
-				m.held.Pause(s, until)
-			}
-		}
-	}
 }
 
 // Resume lets a stream go on that a listing has paused, and reports whether it
@@ -67,32 +55,54 @@ func (m *Monitor) Resume(stream string) bool {
 		}
 	}
 	m.mu.Unlock()
-	return m.held.Resume(stream)
+	return m.backoff.Resume(stream)
 }
 
 const maxSuspects = 10
 
-// openedLocked writes the reports of new listings.
-func (m *Monitor) openedLocked(ls []*Listing) (events []outcome) {
-	for _, l := range ls {
-		if l == nil {
+// outcome is what is to be told and done about a listing without the lock.
+type outcome struct {
+	listing                  *Listing
+	opened, confirmed, ended bool
+	suspend                  *Suspect
+	paused, resumed          []string
+	why                      string // they were resumed
+}
+
+// settleLocked takes the consequences of what has changed about listings; nil
+// ones are left out.
+func (m *Monitor) settleLocked(ls ...*Listing) (outcomes []outcome) {
+	for i, l := range ls {
+		if l == nil || slices.Contains(ls[:i], l) {
 			continue
 		}
-		l.Streams = m.streamsOfLocked(l)
-		var outlier func(kind, name, client string) float64
-		if m.opts.Outlier != nil {
-			outlier = m.opts.Outlier
+		o := outcome{listing: l, opened: l.opened, confirmed: l.confirmed, ended: l.ended}
+		if l.opened {
+			m.reportLocked(l)
 		}
-		all := m.history.Suspects(l.Streams, l.Opened, outlier)
-		for _, s := range all[:min(len(all), maxSuspects)] {
-			if s.Score >= NoSuspect {
-				l.Suspects = append(l.Suspects, s)
-			}
+		l.opened, l.confirmed, l.ended = false, false, false
+		m.actLocked(l, &o)
+		if o.opened || o.confirmed || o.ended || o.suspend != nil || len(o.paused)+len(o.resumed) > 0 {
+			outcomes = append(outcomes, o)
 		}
-		l.advise(m.poller.zones, m.command)
-		events = append(events, outcome{listing: l, opened: true, suspend: m.actLocked(l, all)})
 	}
-	return events
+	return outcomes
+}
+
+// reportLocked writes the report of a new listing.
+func (m *Monitor) reportLocked(l *Listing) {
+	l.Streams = m.streamsOfLocked(l)
+	all := m.suspectsLocked(l)
+	for _, s := range all[:min(len(all), maxSuspects)] {
+		if s.Score >= NoSuspect {
+			l.Suspects = append(l.Suspects, s)
+		}
+	}
+	l.advise(m.poller.zones, m.command)
+}
+
+func (m *Monitor) suspectsLocked(l *Listing) []Suspect {
+	return m.history.Suspects(l.Streams, m.now(), m.opts.Outlier)
 }
 
 // streamsOfLocked are the streams that a listing concerns.
@@ -126,30 +136,97 @@ func (m *Monitor) streamsOfLocked(l *Listing) (streams []string) {
 	return streams
 }
 
-// outcome is what is to be done about a listing without the lock.
-type outcome struct {
-	listing *Listing
-	opened  bool
-	suspend *Suspect
-	resumed []string
-}
-
-// actLocked pauses streams, and picks the suspect to suspend.
-func (m *Monitor) actLocked(l *Listing, all []Suspect) *Suspect {
-	var suspend *Suspect
+// actLocked pauses and resumes streams, and picks the suspect to suspend.
+func (m *Monitor) actLocked(l *Listing, o *outcome) {
 	for _, name := range l.Streams {
-		switch m.stream(name).OnListing {
-		case PauseStream:
-			l.Paused = append(l.Paused, name)
-			m.held.Pause(name, m.now().Add(pauseFor))
-			l.Action = "stream " + strings.Join(l.Paused, ", ") + " is paused (450) until the listing ends"
-		case SuspendSuspect:
-			if s := standsOut(all, max(m.setup.Config.SuspectFactor, 1)); s != nil && m.opts.Suspend != nil {
-				suspend = s
+		pause := m.stream(name).OnListing == PauseStream && m.mayPauseLocked(l, name)
+		switch paused := slices.Contains(l.Paused, name); {
+		case pause:
+			m.backoff.Pause(name, m.now().Add(pauseFor))
+			if !paused {
+				l.Paused, o.paused = append(l.Paused, name), append(o.paused, name)
+				l.Action = "stream " + strings.Join(l.Paused, ", ") + " is paused (450) until the listing ends or a trial is taken"
 			}
+		case paused:
+			m.resumeLocked(l, name, o, "nothing that may pause it speaks for the listing any longer")
+		}
+		if m.stream(name).OnListing == SuspendSuspect && m.maySuspendLocked(l, name) {
+			l.Suspended = true
+			o.suspend = standsOut(m.suspectsLocked(l), max(m.setup.Config.SuspectFactor, 1))
 		}
 	}
-	return suspend
+}
+
+// mayPauseLocked reports whether a listing may pause a stream: a blocklist that
+// is asked says so, with a weight of 1 or together with unrelated receivers. What
+// they only say among themselves never does. After a trial was taken it needs
+// receivers that refused later.
+func (m *Monitor) mayPauseLocked(l *Listing, stream string) bool {
+	switch {
+	case !l.Open() || l.Released || l.zoneWeight() == 0 || !m.concernsAllLocked(l.Target, stream):
+		return false
+	case l.TrialPassed.IsZero() && l.zoneWeight()+1e-9 >= 1: // ten times 0.1 is one
+		return true
+	}
+	return m.provenLocked(l, stream)
+}
+
+// maySuspendLocked reports whether a listing may suspend its suspect. A blocklist
+// alone is not enough: one tenant can have us listed at a time that suits him.
+func (m *Monitor) maySuspendLocked(l *Listing, stream string) bool {
+	return l.Open() && !l.Suspended && m.opts.Suspend != nil && l.zoneWeight() > 0 &&
+		m.concernsAllLocked(l.Target, stream) && m.provenLocked(l, stream)
+}
+
+// provenLocked reports whether enough unrelated receivers say it, reached by mail
+// of more than one client unless the stream has only one.
+func (m *Monitor) provenLocked(l *Listing, stream string) bool {
+	w := l.witnesses(l.TrialPassed)
+	return len(w) >= manyWitnesses && (len(clientsOf(w)) > 1 || len(m.stream(stream).Clients) < 2)
+}
+
+// concernsAllLocked reports whether a target is that of a whole stream, and not
+// the domain of some of its clients only.
+func (m *Monitor) concernsAllLocked(t Target, stream string) bool {
+	s := m.stream(stream)
+	if t.Kind == Addresses || t == DomainTarget(s.EHLO) {
+		return true
+	}
+	for _, c := range s.Clients {
+		if !slices.ContainsFunc(m.setup.Identity.Domains, func(d DomainIdentity) bool {
+			return (DomainTarget(d.Name) == t || d.SignedBy != "" && DomainTarget(d.SignedBy) == t) && slices.Contains(d.Clients, c)
+		}) {
+			return false
+		}
+	}
+	return true
+}
+
+// resumeLocked lets a stream go on that a listing has paused.
+func (m *Monitor) resumeLocked(l *Listing, stream string, o *outcome, why string) {
+	l.Paused = slices.DeleteFunc(slices.Clone(l.Paused), func(s string) bool { return s == stream })
+	o.why = why
+	if !m.pausedByOtherLocked(l, stream) && m.backoff.Resume(stream) {
+		o.resumed = append(o.resumed, stream)
+	}
+}
+
+// trialPassedLocked notes that a message of a paused stream, let through as a
+// trial, was taken: that ends the pause.
+func (m *Monitor) trialPassedLocked(stream string) (outcomes []outcome) {
+	for _, l := range m.book.listings {
+		if !l.Open() || !slices.Contains(l.Paused, stream) {
+			continue
+		}
+		l.TrialPassed = m.now()
+		o := outcome{listing: l}
+		for _, s := range l.Paused {
+			m.resumeLocked(l, s, &o, "a trial was taken")
+		}
+		l.Action = strings.TrimPrefix(l.Action+"; ", "; ") + "a trial was taken, its streams go on"
+		outcomes = append(outcomes, o)
+	}
+	return outcomes
 }
 
 // standsOut is the first suspect when it leads the next one by a factor.
@@ -171,23 +248,6 @@ func standsOut(all []Suspect, factor float64) *Suspect {
 	return first
 }
 
-// endedLocked closes reports and lets paused streams go on.
-func (m *Monitor) endedLocked(ls []*Listing) (events []outcome) {
-	for _, l := range ls {
-		if l == nil {
-			continue
-		}
-		o := outcome{listing: l}
-		for _, s := range l.Paused {
-			if !m.pausedByOtherLocked(l, s) && m.held.Resume(s) {
-				o.resumed = append(o.resumed, s)
-			}
-		}
-		events = append(events, o)
-	}
-	return events
-}
-
 func (m *Monitor) pausedByOtherLocked(ended *Listing, stream string) bool {
 	return slices.ContainsFunc(m.book.listings, func(l *Listing) bool {
 		return l != ended && l.Open() && !l.Released && slices.Contains(l.Paused, stream)
@@ -196,38 +256,67 @@ func (m *Monitor) pausedByOtherLocked(ended *Listing, stream string) bool {
 
 // carryOut suspends, tells and saves.
 func (m *Monitor) carryOut(os []outcome) {
-	for _, o := range os {
-		if o.opened {
-			m.tellOpened(o)
-		} else {
-			m.tellEnded(o)
-		}
+	for i := range os {
+		m.tellOutcome(&os[i])
 	}
 	if len(os) > 0 {
 		m.saveListings()
 	}
 }
 
-func (m *Monitor) tellOpened(o outcome) {
+func (m *Monitor) tellOutcome(o *outcome) {
 	if o.suspend != nil {
 		m.suspend(o.listing, *o.suspend)
 	}
 	m.mu.Lock()
 	l := o.listing.copy()
 	m.mu.Unlock()
+	if o.opened || o.confirmed {
+		m.tellListed(&l)
+	}
+	if o.opened {
+		m.tellSuspect(&l)
+	}
+	for _, s := range o.paused {
+		m.tell(Event{Kind: EventPaused, Status: Fail, Subject: s, Listing: &l,
+			Text: fmt.Sprintf("stream %s is paused by listing %d; to let it go on: %s", s, l.ID, m.command("listings", "resume", s))})
+	}
+	if o.ended {
+		m.tell(Event{Kind: EventDelisted, Status: Pass, Subject: l.Target.Name, Listing: &l,
+			Text: fmt.Sprintf("%s is no longer listed, after %s", l.Target.Name, l.Ended.Sub(l.Opened).Round(time.Second))})
+	}
+	for _, s := range o.resumed {
+		m.tell(Event{Kind: EventResumed, Status: Pass, Subject: s, Listing: &l, Text: "stream " + s + " goes on: " + o.why})
+	}
+}
+
+// status is how bad the news of a listing is: hearsay is a warning.
+func (l *Listing) status() Status {
+	if !slices.ContainsFunc(l.Evidence, func(e Evidence) bool { return !e.Hearsay }) {
+		return Warn
+	}
+	return Fail
+}
+
+func (m *Monitor) tellListed(l *Listing) {
 	e := &l.Evidence[len(l.Evidence)-1]
-	m.tell(Event{Kind: EventListed, Status: Fail, Subject: l.Target.Name, Listing: &l,
-		Text: fmt.Sprintf("%s is listed (%s %s); see: %s", l.Target.Name, e.Source, cmp.Or(strings.Join(e.Codes, ", "), e.Text), m.command("listings", "show", strconv.Itoa(l.ID)))})
+	is, note := "is listed", ""
+	if !l.Confirmed {
+		is, note = "is said to be listed", "; no blocklist that is asked has said so, and nothing is done by itself"
+	}
+	m.tell(Event{Kind: EventListed, Status: l.status(), Subject: l.Target.Name, Listing: l,
+		Text: fmt.Sprintf("%s %s (%s %s)%s; see: %s", l.Target.Name, is, e.Source, cmp.Or(strings.Join(e.Codes, ", "), e.Text), note,
+			m.command("listings", "show", strconv.Itoa(l.ID)))})
+}
+
+func (m *Monitor) tellSuspect(l *Listing) {
 	if len(l.Suspects) == 0 {
-		m.tell(Event{Kind: EventSuspect, Status: Warn, Subject: l.Target.Name, Text: "no suspect", Listing: &l})
-	} else {
-		s := l.Suspects[0]
-		m.tell(Event{Kind: EventSuspect, Status: Fail, Subject: s.Kind + " " + s.Name, Suspect: &s, Listing: &l,
-			Text: fmt.Sprintf("%s %s may have caused listing %d: %s", s.Kind, s.Name, l.ID, s.Explain())})
+		m.tell(Event{Kind: EventSuspect, Status: Warn, Subject: l.Target.Name, Text: "no suspect", Listing: l})
+		return
 	}
-	for _, s := range l.Paused {
-		m.tell(Event{Kind: EventPaused, Status: Fail, Subject: s, Listing: &l, Text: fmt.Sprintf("stream %s is paused by listing %d; to let it go on: %s", s, l.ID, m.command("listings", "resume", s))})
-	}
+	s := l.Suspects[0]
+	m.tell(Event{Kind: EventSuspect, Status: l.status(), Subject: s.Kind + " " + s.Name, Suspect: &s, Listing: l,
+		Text: fmt.Sprintf("%s %s may have caused listing %d: %s", s.Kind, s.Name, l.ID, s.Explain())})
 }
 
 func (m *Monitor) suspend(l *Listing, s Suspect) {
@@ -239,15 +328,4 @@ func (m *Monitor) suspend(l *Listing, s Suspect) {
 	m.mu.Lock()
 	l.Action = strings.TrimPrefix(l.Action+"; "+action, "; ")
 	m.mu.Unlock()
-}
-
-func (m *Monitor) tellEnded(o outcome) {
-	m.mu.Lock()
-	l := o.listing.copy()
-	m.mu.Unlock()
-	m.tell(Event{Kind: EventDelisted, Status: Pass, Subject: l.Target.Name, Listing: &l,
-		Text: fmt.Sprintf("%s is no longer listed, after %s", l.Target.Name, l.Ended.Sub(l.Opened).Round(time.Second))})
-	for _, s := range o.resumed {
-		m.tell(Event{Kind: EventResumed, Status: Pass, Subject: s, Listing: &l, Text: "stream " + s + " goes on"})
-	}
 }

@@ -11,18 +11,58 @@ import (
 // runJobs looks at what refusals asked for.
 func (m *Monitor) runJobs(ctx context.Context) {
 	m.mu.Lock()
-	jobs := m.jobs
-	m.jobs = nil
+	n := min(len(m.jobs), jobsAtOnce)
+	jobs := slices.Clone(m.jobs[:n])
+	m.jobs = slices.Delete(m.jobs, 0, n)
+	more := len(m.jobs) > 0
 	m.mu.Unlock()
 	for _, j := range jobs {
 		if ctx.Err() != nil {
 			return
 		}
-		if j.zone != "" {
+		switch {
+		case j.zone != "":
 			m.confirm(ctx, j)
-		} else {
+		case j.witness != "":
+			m.findNetworks(ctx, j)
+		default:
 			m.explain(ctx, j)
 		}
+	}
+	if more {
+		m.signal()
+	}
+}
+
+// findNetworks looks up by which networks a witness takes its mail.
+func (m *Monitor) findNetworks(ctx context.Context, j job) {
+	ctx, cancel := context.WithTimeout(ctx, networksBound)
+	defer cancel()
+	if networks := m.resolver.Load().networks(ctx, j.domain); len(networks) > 0 {
+		m.noteNetworks(j.target, j.witness, networks)
+	}
+}
+
+func (m *Monitor) noteNetworks(target Target, witness string, networks []string) {
+	m.mu.Lock()
+	for _, e := range m.book.pending[target] {
+		e.learn(witness, networks)
+	}
+	l := m.book.open(target)
+	if l != nil {
+		for i := range l.Evidence {
+			l.Evidence[i].learn(witness, networks)
+		}
+	}
+	outcomes := m.settleLocked(l)
+	m.mu.Unlock()
+	m.carryOut(outcomes)
+}
+
+// learn notes the networks of the witness whose registered domain is given.
+func (e *Evidence) learn(domain string, networks []string) {
+	if e.Domain == domain && len(e.Networks) == 0 {
+		e.Networks = networks
 	}
 }
 
@@ -43,8 +83,7 @@ func (m *Monitor) confirm(ctx context.Context, j job) {
 	text := z.reason(ctx, r, j.target)
 	m.mu.Lock()
 	z.states[j.target] = &polledTarget{listed: true, since: m.now(), codes: a.codes, text: text}
-	l := m.noteZoneLocked(&z.zone, j.target, a.codes, text, true)
-	events := m.openedLocked([]*Listing{l})
+	events := m.settleLocked(m.noteZoneLocked(&z.zone, j.target, a.codes, text, true))
 	m.mu.Unlock()
 	m.carryOut(events)
 }
@@ -128,17 +167,17 @@ func (m *Monitor) poll(ctx context.Context) {
 func (m *Monitor) changedZones(changes []zoneChange) []outcome {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	var opened, ended []*Listing
+	var touched []*Listing
 	for _, c := range changes {
 		switch {
 		case c.target == Target{} || c.zone.config.Mute:
 		case c.listed:
-			opened = append(opened, m.noteZoneLocked(c.zone, c.target, c.codes, c.text, false))
+			touched = append(touched, m.noteZoneLocked(c.zone, c.target, c.codes, c.text, false))
 		default:
-			ended = append(ended, m.book.zoneEnds(c.target, c.zone.name))
+			touched = append(touched, m.book.zoneEnds(c.target, c.zone.name))
 		}
 	}
-	return append(m.openedLocked(opened), m.endedLocked(ended)...)
+	return m.settleLocked(touched...)
 }
 
 func zoneEvent(c zoneChange) Event {

@@ -20,6 +20,9 @@ type Transaction struct {
 	// SourceIP and Domains matter only where a recipient was refused.
 	SourceIP netip.Addr // zero: the system chose
 	Domains  []string   // of reverse-path, header From and signatures
+	// Said is what the upstream's host said instead of taking a transaction; nil:
+	// nothing.
+	Said *mail.Evidence
 	// Recipients that the upstream was asked about.
 	Recipients []Recipient
 }
@@ -29,12 +32,14 @@ type Recipient struct {
 	Address mail.RecipientID
 	Domain  string
 	Relayed bool
+	Trial   bool // it went through although its stream or domain waits
 	// Class of the upstream's refusal as upstream.Classify says it; "" for none.
 	Class string
-	List  string // that the refusal names; "" when none
 	Reply string // of the refusal, with its code
 	Code  int
-	Wait  time.Duration // that the refusal asks for; 0 when none
+	// Said is what the refusal is worth; nil where that is not known, as in
+	// journals of earlier releases.
+	Said *mail.Evidence
 }
 
 func (r *Recipient) refused() bool { return r.Code >= 500 }

@@ -30,6 +30,8 @@ type StreamIdentity struct {
 	Addresses []netip.Addr
 	// Silent: nothing leaves by it.
 	Silent bool
+	// Clients that send by it, each a name in the configuration.
+	Clients []string
 	// OnListing is what a listing does to it.
 	OnListing Action
 }
@@ -45,6 +47,8 @@ type DomainIdentity struct {
 	Open    bool
 	// Streams by which its mail leaves.
 	Streams []string
+	// Clients that send as it.
+	Clients []string
 	// SignedBy is the domain of the DKIM keys that sign for it (d=); "" for none.
 	SignedBy string
 }

@@ -10,7 +10,7 @@ import (
 
 // Evidence is one reason to believe that a target is listed.
 type Evidence struct {
-	// Source is "zone NAME" or "reply of DESTINATION".
+	// Source is "zone NAME", or "reply of" the recipient's domain or the upstream.
 	Source string    `json:"source"`
 	List   string    `json:"list,omitempty"`
 	Time   time.Time `json:"time"`
@@ -24,6 +24,15 @@ type Evidence struct {
 	Ended        time.Time `json:"ended,omitzero"`
 	Zone         string    `json:"zone,omitempty"`        // of a poll
 	Destination  string    `json:"destination,omitempty"` // of a reply: upstream and domain of the recipient
+	// Hearsay: the upstream only passes on what another host has said, or it names
+	// an address that is not ours. It is told and changes nothing.
+	Hearsay bool `json:"hearsay,omitempty"`
+	// Domain is the registered domain of the recipient, of a reply that is about
+	// one; Networks are those that take its mail, as far as DNS has told; Clients
+	// those whose mail was refused.
+	Domain   string   `json:"domain,omitempty"`
+	Networks []string `json:"networks,omitempty"`
+	Clients  []string `json:"clients,omitempty"`
 
 	accepted int // transactions that this destination took since
 }
@@ -44,6 +53,15 @@ type Listing struct {
 	Action   string    `json:"action,omitempty"`
 	Paused   []string  `json:"paused,omitempty"`   // streams
 	Released bool      `json:"released,omitempty"` // an operator let them go on
+	// Confirmed: a blocklist that is asked has said it, too.
+	Confirmed bool `json:"confirmed,omitempty"`
+	// Suspended: its suspect was looked for, once.
+	Suspended bool `json:"suspended,omitempty"`
+	// TrialPassed is when a message that was let through was taken, which ended
+	// the pause. Only what is heard later can begin another.
+	TrialPassed time.Time `json:"trial_passed,omitzero"`
+
+	opened, confirmed, ended bool // and not yet told
 }
 
 // Open reports whether the listing has not ended.
@@ -80,27 +98,52 @@ func (b *book) open(t Target) *Listing {
 	return nil
 }
 
-// note takes evidence in. It returns the listing that it opens, or nil. sure:
+// note takes evidence in. It returns the open listing that it is of, or nil. sure:
 // the evidence stands for itself, whatever its weight.
 func (b *book) note(t Target, e Evidence, sure bool) *Listing {
 	e.Last = e.Time
-	if l := b.open(t); l != nil {
+	l := b.open(t)
+	if l != nil {
 		l.join(e)
-		return nil
+	} else if list := b.joinPending(t, e); sure || weightOf(list) >= 1 || twoTransactions(list) {
+		delete(b.pending, t)
+		l = b.begin(t, list)
 	}
-	list := b.joinPending(t, e)
-	if !sure && weightOf(list) < 1 && !twoTransactions(list) {
-		return nil
+	if l != nil && e.Zone != "" && !l.Confirmed {
+		l.Confirmed, l.confirmed = true, !l.opened
 	}
-	delete(b.pending, t)
-	b.last++
-	l := &Listing{ID: b.last, Target: t, Opened: b.now()}
-	for _, p := range list {
-		l.Evidence = append(l.Evidence, *p)
-	}
-	b.listings = append(b.listings, l)
-	b.trim()
 	return l
+}
+
+// begin opens a listing. One of replies alone that ended within a day goes on:
+// who writes such replies shall not fill the book.
+func (b *book) begin(t Target, list []*Evidence) *Listing {
+	l := b.lately(t)
+	if l == nil {
+		b.last++
+		l = &Listing{ID: b.last, Target: t, Opened: b.now(), opened: true}
+		b.listings = append(b.listings, l)
+		b.trim()
+	}
+	l.Ended = time.Time{}
+	for _, p := range list {
+		l.join(*p)
+	}
+	return l
+}
+
+// lately is the last listing of a target, if it was one of replies alone and ended
+// within a day.
+func (b *book) lately(t Target) *Listing {
+	for _, l := range slices.Backward(b.listings) {
+		if l.Target == t {
+			if !l.Confirmed && b.now().Sub(l.Ended) < replyFor {
+				return l
+			}
+			return nil
+		}
+	}
+	return nil
 }
 
 // weightOf sums up what zones say.
@@ -132,7 +175,7 @@ func (b *book) joinPending(t Target, e Evidence) []*Evidence {
 	list := slices.DeleteFunc(b.pending[t], func(p *Evidence) bool { return p.Zone == "" && now.Sub(p.Last) > replyFor })
 	if i := slices.IndexFunc(list, e.same); i >= 0 {
 		list[i].join(&e)
-	} else if len(list) < maxEvidence {
+	} else if len(list) < maxEvidence || e.Zone != "" {
 		list = append(list, &e)
 	}
 	if _, known := b.pending[t]; !known && len(b.pending) >= maxPending {
@@ -145,7 +188,9 @@ func (b *book) joinPending(t Target, e Evidence) []*Evidence {
 	return list
 }
 
-func (e *Evidence) same(o *Evidence) bool { return e.Source == o.Source && e.List == o.List }
+func (e *Evidence) same(o *Evidence) bool {
+	return e.Source == o.Source && e.List == o.List && e.Hearsay == o.Hearsay
+}
 
 func (e *Evidence) join(o *Evidence) {
 	e.Last = later(e.Last, o.Time)
@@ -156,6 +201,11 @@ func (e *Evidence) join(o *Evidence) {
 	for _, id := range o.Transactions {
 		if len(e.Transactions) < maxIDs && !slices.Contains(e.Transactions, id) {
 			e.Transactions = append(e.Transactions, id)
+		}
+	}
+	for _, c := range o.Clients {
+		if len(e.Clients) < maxClients && !slices.Contains(e.Clients, c) {
+			e.Clients = append(e.Clients, c)
 		}
 	}
 	e.accepted = 0
@@ -169,12 +219,42 @@ func (l *Listing) join(e Evidence) {
 			return
 		}
 	}
-	if len(l.Evidence) < maxEvidence {
-		l.Evidence = append(l.Evidence, e)
+	if len(l.Evidence) >= maxEvidence { // what is over, or hearsay, makes room
+		i := slices.IndexFunc(l.Evidence, func(o Evidence) bool { return o.Zone == "" && (o.Hearsay && !e.Hearsay || !o.Ended.IsZero()) })
+		if i < 0 && e.Zone == "" {
+			return
+		}
+		if i >= 0 {
+			l.Evidence = slices.Delete(l.Evidence, i, i+1)
+		}
 	}
+	l.Evidence = append(l.Evidence, e)
 }
 
-// zoneEnds notes that a zone lists a target no longer.
+// zoneWeight sums up the zones that list it at present.
+func (l *Listing) zoneWeight() (w float64) {
+	for i := range l.Evidence {
+		if e := &l.Evidence[i]; e.Zone != "" && e.Ended.IsZero() {
+			w += e.Weight
+		}
+	}
+	return w
+}
+
+// witnesses are unrelated receivers that say so themselves, and said it after a
+// time.
+func (l *Listing) witnesses(after time.Time) []*Evidence {
+	var all []*Evidence
+	for i := range l.Evidence {
+		if e := &l.Evidence[i]; e.witness() && e.Last.After(after) {
+			all = append(all, e)
+		}
+	}
+	return unrelated(all)
+}
+
+// zoneEnds notes that a zone lists a target no longer. It returns the listing
+// that is open for it, or was.
 func (b *book) zoneEnds(t Target, zone string) *Listing {
 	b.pending[t] = slices.DeleteFunc(b.pending[t], func(e *Evidence) bool { return e.Zone == zone })
 	if len(b.pending[t]) == 0 {
@@ -189,30 +269,37 @@ func (b *book) zoneEnds(t Target, zone string) *Listing {
 			e.Ended = b.now()
 		}
 	}
-	return b.endIfOver(l)
+	b.endIfOver(l)
+	return l
 }
 
-// accepted notes that a destination took mail from a target.
+// accepted notes that a destination took mail from a target. It returns the
+// listing where that has changed.
 func (b *book) accepted(t Target, destination string) *Listing {
 	l := b.open(t)
 	if l == nil {
 		return nil
 	}
+	changed := false
 	for i := range l.Evidence {
 		e := &l.Evidence[i]
 		if e.Zone != "" || e.Destination != destination || !e.Ended.IsZero() {
 			continue
 		}
 		if e.accepted++; e.accepted >= acceptedEnds {
-			e.Ended = b.now()
+			e.Ended, changed = b.now(), true
 		}
 	}
-	return b.endIfOver(l)
+	if !changed {
+		return nil
+	}
+	b.endIfOver(l)
+	return l
 }
 
 // expire ends what was heard of for the last time long ago, and what zones say
-// that are asked no longer. It returns the listings that end by it.
-func (b *book) expire(zones []*polledZone) (ended []*Listing) {
+// that are asked no longer. It returns the listings that were open.
+func (b *book) expire(zones []*polledZone) (open []*Listing) {
 	now := b.now()
 	for _, l := range b.listings {
 		if !l.Open() {
@@ -225,31 +312,20 @@ func (b *book) expire(zones []*polledZone) (ended []*Listing) {
 				e.Ended = now
 			}
 		}
-		if b.endIfOver(l) != nil {
-			ended = append(ended, l)
-		}
+		b.endIfOver(l)
+		open = append(open, l)
 	}
-	return ended
+	return open
 }
 
 // endIfOver ends a listing that nothing speaks for any longer.
-func (b *book) endIfOver(l *Listing) *Listing {
-	weight := 0.0
+func (b *book) endIfOver(l *Listing) {
 	for i := range l.Evidence {
-		e := &l.Evidence[i]
-		if !e.Ended.IsZero() {
-			continue
+		if l.Evidence[i].Ended.IsZero() {
+			return
 		}
-		if e.Zone == "" {
-			return nil
-		}
-		weight += e.Weight
 	}
-	if weight > 0 {
-		return nil
-	}
-	l.Ended = b.now()
-	return l
+	l.Ended, l.ended = b.now(), true
 }
 
 // trim forgets the oldest past listings.

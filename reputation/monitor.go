@@ -50,8 +50,8 @@ type Setup struct {
 // Options are what a Monitor is made of.
 type Options struct {
 	Setup Setup
-	// Held is where streams are paused. nil: a memory that nobody else asks.
-	Held *Held
+	// Backoff is where streams are paused. nil: a memory that nobody else asks.
+	Backoff *Backoff
 	// StateDir is where listings and history are kept. Blank: nowhere.
 	StateDir string
 	Now      func() time.Time // nil: time.Now
@@ -80,7 +80,7 @@ type Monitor struct {
 	// unsaved: a state file could not be written.
 	unsaved atomic.Bool
 
-	held     *Held
+	backoff  *Backoff
 	opts     Options
 	now      func() time.Time
 	resolver atomic.Pointer[Resolver]
@@ -106,6 +106,7 @@ type job struct {
 	transaction string
 	target      Target // to confirm, with the zone that the refusal names
 	zone        string
+	witness     string // registered domain whose networks are to be found, with domain
 	domain      string // to check with an address
 	address     netip.Addr
 	class       string // of the refusal
@@ -114,6 +115,7 @@ type job struct {
 
 const (
 	maxJobs     = 256
+	jobsAtOnce  = 4 // between two looks at what else is due
 	maxAsked    = 1000
 	askAgain    = 10 * time.Minute
 	saveEvery   = 5 * time.Minute
@@ -121,6 +123,8 @@ const (
 	pauseFor    = 24 * time.Hour  // renewed while the listing lasts
 	expireEvery = time.Minute
 	checkBound  = 2 * time.Minute
+	// networksBound is for one look for the networks of a witness.
+	networksBound = 30 * time.Second
 )
 
 // NewMonitor makes a monitor from what an earlier one has saved; Run starts it.
@@ -141,8 +145,8 @@ func NewMonitor(o Options) (*Monitor, error) {
 	if m.opts.OnEvent == nil {
 		m.opts.OnEvent = func(Event) {}
 	}
-	if m.held = o.Held; m.held == nil {
-		m.held = NewHeld(m.now)
+	if m.backoff = o.Backoff; m.backoff == nil {
+		m.backoff = NewBackoff(m.now)
 	}
 	m.book = newBook(m.now)
 	m.history = NewHistory(cmp.Or(o.Setup.Config.LookBack, 24*time.Hour))

@@ -21,7 +21,7 @@ import (
 type rig struct {
 	*Monitor
 	clock     *clock
-	held      *Held
+	held      *Backoff
 	mu        sync.Mutex
 	events    []Event
 	suspended []string
@@ -32,7 +32,7 @@ type rig struct {
 func newRig(t *testing.T, dir string, setup Setup) *rig {
 	t.Helper()
 	r := &rig{clock: newClock()}
-	r.held = NewHeld(r.clock.now)
+	r.held = NewBackoff(r.clock.now)
 	r.open(t, dir, setup)
 	return r
 }
@@ -40,7 +40,7 @@ func newRig(t *testing.T, dir string, setup Setup) *rig {
 func (r *rig) open(t *testing.T, dir string, setup Setup) {
 	t.Helper()
 	m, err := NewMonitor(Options{
-		Setup: setup, StateDir: dir, Now: r.clock.now, Held: r.held,
+		Setup: setup, StateDir: dir, Now: r.clock.now, Backoff: r.held,
 		OnEvent: func(e Event) { r.mu.Lock(); defer r.mu.Unlock(); r.events = append(r.events, e) },
 		OnKeys:  func(k map[string]KeyState) { r.keys = k },
 		Suspend: func(s Suspect, reason string) error {
@@ -97,8 +97,19 @@ func relayed(address string) Recipient {
 
 func refused(address, class, list, reply string) Recipient {
 	r := relayed(address)
-	r.Relayed, r.Class, r.List, r.Reply, r.Code = false, class, list, reply, 550
+	r.Relayed, r.Class, r.Reply, r.Code = false, class, reply, 550
+	about := mail.AboutUs
+	if class == "no-such-user" {
+		about = mail.AboutRecipient
+	}
+	r.Said = &mail.Evidence{At: "rcpt", About: about, Class: class, List: list}
 	return r
+}
+
+// paused reports whether mail of a stream waits, whoever sends it where.
+func (r *rig) paused(stream string) bool {
+	left, trial := r.held.Left(Mail{Stream: stream, Client: "nobody", Domain: "any.example"})
+	return left > 0 || trial
 }
 
 const listedReply = "550 5.7.1 Service unavailable; client [192.0.2.1] is listed at bl.example, see https://bl.example/remove?ip=192.0.2.1."
@@ -251,73 +262,6 @@ func TestNoSuspectWhenNothingChanged(t *testing.T) {
 	r.refuseListed("b@mx.example")
 	if e := r.event(t, EventSuspect); e.Text != "no suspect" {
 		t.Errorf("suspect %+v", e.Suspect)
-	}
-}
-
-func TestOnListingSuspendsWhoStandsOut(t *testing.T) {
-	suspend := testSetup(func(s *Setup) { s.Identity.Streams[0].OnListing = SuspendSuspect })
-	r := newRig(t, "", suspend)
-	r.usual()
-	r.burst("news")
-	r.refuseListed("a@mx.example")
-	r.refuseListed("b@mx.example")
-	if !slices.Equal(r.suspended, []string{"sender news@shop.example: listing 1 of 192.0.2.1"}) {
-		t.Errorf("suspended %q", r.suspended)
-	}
-	if l := r.Listings()[0]; l.Action != "sender news@shop.example is suspended" {
-		t.Errorf("action %q", l.Action)
-	}
-	two := newRig(t, "", suspend)
-	two.usual()
-	two.burst("news")
-	two.burst("support")
-	two.refuseListed("a@mx.example")
-	two.refuseListed("b@mx.example")
-	if len(two.suspended) != 0 {
-		t.Errorf("nobody stands out, yet suspended %q", two.suspended)
-	}
-}
-
-func TestOnListingPausesTheStreamUntilTheEnd(t *testing.T) {
-	dir := t.TempDir()
-	setup := testSetup(func(s *Setup) { s.Identity.Streams[0].OnListing = PauseStream })
-	r := newRig(t, dir, setup)
-	r.refuseListed("a@mx.example")
-	r.refuseListed("b@mx.example")
-	if k := r.kinds(); !slices.Equal(k, []string{EventListed, EventSuspect, EventPaused}) {
-		t.Fatalf("events %v", k)
-	}
-	if r.held.Left("main", "any.example") == 0 || r.held.Left("side", "any.example") != 0 {
-		t.Error("the stream does not wait, or another does")
-	}
-	// A restart keeps it so.
-	r.save()
-	r.held = NewHeld(r.clock.now)
-	r.open(t, dir, setup)
-	if r.held.Left("main", "any.example") == 0 {
-		t.Error("after a restart the stream goes on")
-	}
-	for range 2 {
-		r.send("x@shop.example", "x", relayed("c@mx.example"))
-	}
-	if k := r.kinds(); !slices.Equal(k, []string{EventDelisted, EventResumed}) {
-		t.Errorf("events %v", k)
-	}
-	if r.held.Left("main", "any.example") != 0 {
-		t.Error("the stream still waits")
-	}
-}
-
-func TestResumeHoldsAgainstThePausingListing(t *testing.T) {
-	r := newRig(t, "", testSetup(func(s *Setup) { s.Identity.Streams[0].OnListing = PauseStream }))
-	r.refuseListed("a@mx.example")
-	r.refuseListed("b@mx.example")
-	if !r.Resume("main") || r.Resume("main") {
-		t.Error("Resume did not say what it did")
-	}
-	r.expire()
-	if r.held.Left("main", "any.example") != 0 {
-		t.Error("the listing paused the stream again")
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"postern/internal/statefile"
@@ -46,9 +47,24 @@ func (m *Monitor) load() {
 	m.book.last = saved.Last
 	for i := range saved.Listings {
 		m.book.listings = append(m.book.listings, &saved.Listings[i])
+		m.pauseAgain(&saved.Listings[i])
 	}
-	m.renewPausesLocked()
 	m.note("the history of suspects begins anew", m.history.load(m.files.history))
+}
+
+// pauseAgain renews the pauses of a listing that was saved. An earlier release
+// paused by what receivers said alone; such a pause is over.
+func (m *Monitor) pauseAgain(l *Listing) {
+	l.Confirmed = l.Confirmed || slices.ContainsFunc(l.Evidence, func(e Evidence) bool { return e.Zone != "" })
+	if !l.Open() || l.Released {
+		return
+	}
+	if l.zoneWeight() == 0 {
+		l.Paused = nil
+	}
+	for _, s := range l.Paused {
+		m.backoff.Pause(s, m.now().Add(pauseFor))
+	}
 }
 
 func (m *Monitor) save() {

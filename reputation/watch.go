@@ -5,51 +5,82 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+
+	"postern/mail"
 )
 
 // take counts one transaction and reads what its refusals say.
 func (m *Monitor) take(t *Transaction) {
-	var opened, ended []*Listing
+	var touched []*Listing
+	var outcomes []outcome
 	m.mu.Lock()
 	m.history.Add(t)
+	if t.Said != nil {
+		touched = append(touched, m.heardLocked(t, &Recipient{Reply: t.Said.Reply, Said: t.Said}))
+	}
 	var seen map[string]bool
 	for i := range t.Recipients {
 		r := &t.Recipients[i]
 		if r.Relayed && len(m.book.listings) == 0 {
 			continue // no listing that this could end
 		}
-		destination := t.Upstream + " " + r.Domain
 		switch {
 		case r.Relayed:
-			if !seen[destination] {
+			if r.Trial {
+				outcomes = append(outcomes, m.trialPassedLocked(t.Stream)...)
+			}
+			domain := ownedDomain(r.Domain)
+			if !seen[domain] {
 				if seen == nil {
 					seen = map[string]bool{}
 				}
-				seen[destination] = true
-				ended = append(ended, m.acceptedLocked(t, destination)...)
+				seen[domain] = true
+				touched = append(touched, m.acceptedLocked(t, t.Upstream+" "+domain)...)
 			}
-		case r.Class == "listed-ip" || r.Class == "listed-domain":
-			if l := m.refusedLocked(t, r, destination); l != nil {
-				opened = append(opened, l)
-			}
-		case r.Class == "policy-auth" || r.Class == "ptr":
-			m.askIdentityLocked(t, r)
+		case r.Said != nil:
+			touched = append(touched, m.heardLocked(t, r))
 		}
 	}
-	events := m.openedLocked(opened)
-	events = append(events, m.endedLocked(ended)...)
+	outcomes = append(outcomes, m.settleLocked(touched...)...)
 	m.mu.Unlock()
-	m.carryOut(events)
+	m.carryOut(outcomes)
 }
 
+// heardLocked takes in what was said about us; a refusal about anybody else says
+// nothing here.
+func (m *Monitor) heardLocked(t *Transaction, r *Recipient) *Listing {
+	switch {
+	case r.Said.About != mail.AboutUs:
+	case r.Said.Class == listedIP || r.Said.Class == listedDomain:
+		return m.refusedLocked(t, r)
+	case r.Said.Class == "policy-auth" || r.Said.Class == "ptr":
+		m.askIdentityLocked(t, r)
+	}
+	return nil
+}
+
+// Classes of package upstream that speak of listings.
+const (
+	listedIP     = "listed-ip"
+	listedDomain = "listed-domain"
+)
+
 // refusedLocked takes a refusal for a listing as evidence.
-func (m *Monitor) refusedLocked(t *Transaction, r *Recipient, destination string) *Listing {
-	target := m.targetOfLocked(t, r)
-	l := m.book.note(target, Evidence{
-		Source: "reply of " + cmp.Or(r.Domain, t.Upstream), List: r.List, Time: t.Time, Text: printable(r.Reply),
-		Weight: 1, Transactions: []string{t.ID}, Destination: destination,
-	}, false)
-	if l == nil && m.book.open(target) == nil {
+func (m *Monitor) refusedLocked(t *Transaction, r *Recipient) *Listing {
+	target, ours := m.targetOfLocked(t, r)
+	e := Evidence{List: r.Said.List, Time: t.Time, Text: printable(r.Reply), Weight: 1, Transactions: []string{t.ID},
+		Clients: []string{t.Client}, Hearsay: r.Said.Remote || !ours}
+	// What answers no single recipient is the upstream's word, and no receiver's.
+	if (r.Said.At == "rcpt" || r.Said.At == "dot") && !r.Said.Several && r.Domain != "" {
+		e.Domain = ownedDomain(r.Domain)
+	}
+	e.Source, e.Destination = "reply of "+cmp.Or(e.Domain, "upstream "+t.Upstream), t.Upstream+" "+e.Domain
+	open := m.book.open(target) != nil
+	l := m.book.note(target, e, false)
+	if e.Domain != "" && !e.Hearsay {
+		m.askNetworksLocked(target, e.Domain, r.Domain)
+	}
+	if !open {
 		if z := m.zoneOfLocked(target, r); z != "" {
 			m.enqueueLocked(job{transaction: t.ID, target: target, zone: z})
 		}
@@ -57,37 +88,85 @@ func (m *Monitor) refusedLocked(t *Transaction, r *Recipient, destination string
 	return l
 }
 
-// targetOfLocked is what a refusal says is listed: one of ours that its text
-// names, else that by which the mail left.
-func (m *Monitor) targetOfLocked(t *Transaction, r *Recipient) Target {
-	if r.Class == "listed-domain" {
-		text := strings.ToLower(r.Reply)
-		names := append(slices.Clone(t.Domains), m.ehloLocked(t.Stream))
-		for _, d := range names {
-			if d != "" && containsName(text, strings.ToLower(d)) {
-				return DomainTarget(d)
+// askNetworksLocked has the networks of a witness looked up, unless they are
+// known or were just asked for.
+func (m *Monitor) askNetworksLocked(target Target, witness, domain string) {
+	known := func(e *Evidence) bool { return e.Domain == witness && len(e.Networks) > 0 }
+	if l := m.book.open(target); l != nil {
+		for i := range l.Evidence {
+			if known(&l.Evidence[i]) {
+				return
 			}
 		}
-		return DomainTarget(cmp.Or(append(names, t.Stream)...))
 	}
-	ours := m.addressesLocked(t.Stream)
+	if slices.ContainsFunc(m.book.pending[target], known) || !m.firstAskLocked("networks "+target.Name+" "+witness) {
+		return
+	}
+	m.enqueueLocked(job{target: target, witness: witness, domain: domain})
+}
+
+// firstAskLocked reports whether DNS was not asked for the same a while ago.
+func (m *Monitor) firstAskLocked(key string) bool {
+	now := m.now()
+	if last, ok := m.asked[key]; ok && now.Sub(last) < askAgain {
+		return false
+	}
+	if len(m.asked) >= maxAsked {
+		clear(m.asked)
+	}
+	m.asked[key] = now
+	return true
+}
+
+// targetOfLocked is what a refusal says is listed: one of ours that its text
+// names, else that by which the mail left. ours is false where it names an
+// address, and none of ours: it may be that of somebody in between.
+func (m *Monitor) targetOfLocked(t *Transaction, r *Recipient) (_ Target, ours bool) {
+	if r.Said.Class == listedDomain {
+		return m.domainOfLocked(t, strings.ToLower(r.Reply)), true
+	}
+	all := m.addressesLocked(t.Stream)
 	said := addressesIn(r.Reply)
 	for _, ip := range said {
-		if slices.Contains(ours, ip) || ip == t.SourceIP {
-			return AddressTarget(ip)
+		if slices.Contains(all, ip) || len(all) == 0 && ip == t.SourceIP {
+			return AddressTarget(ip), true
 		}
 	}
+	ours = len(said) == 0
 	switch {
-	case slices.Contains(ours, t.SourceIP):
-		return AddressTarget(t.SourceIP)
-	case len(ours) > 0:
-		return AddressTarget(ours[0])
-	case len(said) > 0:
-		return AddressTarget(said[0])
+	case slices.Contains(all, t.SourceIP):
+		return AddressTarget(t.SourceIP), ours
+	case len(all) > 0:
+		return AddressTarget(all[0]), ours
 	case t.SourceIP.IsValid():
-		return AddressTarget(t.SourceIP)
+		return AddressTarget(t.SourceIP), ours
 	}
-	return Target{Addresses, "stream " + t.Stream}
+	return Target{Addresses, "stream " + t.Stream}, ours
+}
+
+// domainOfLocked is the domain of ours that a text names, else the first of the
+// message, else the EHLO name.
+func (m *Monitor) domainOfLocked(t *Transaction, text string) Target {
+	var names []string
+	for _, d := range append(slices.Clone(t.Domains), m.ehloLocked(t.Stream)) {
+		if d = strings.ToLower(d); d != "" && (m.ownsLocked(d) || d == strings.ToLower(m.ehloLocked(t.Stream))) {
+			names = append(names, d)
+		}
+	}
+	for _, d := range names {
+		if containsName(text, d) {
+			return DomainTarget(d)
+		}
+	}
+	return DomainTarget(cmp.Or(append(names, t.Stream)...))
+}
+
+// ownsLocked reports whether a domain is one that clients send as, or that signs.
+func (m *Monitor) ownsLocked(domain string) bool {
+	id := &m.setup.Identity
+	return slices.ContainsFunc(id.Domains, func(d DomainIdentity) bool {
+		return !d.Below && d.Name == domain || d.Below && strings.HasSuffix(domain, "."+d.Name)
+	}) || slices.ContainsFunc(id.Keys, func(k KeyIdentity) bool { return k.Domain == domain })
 }
 
 func (m *Monitor) stream(name string) *StreamIdentity {
@@ -137,7 +216,7 @@ func addressesIn(text string) (as []netip.Addr) {
 // zoneOfLocked is the configured zone that a refusal names, or "".
 func (m *Monitor) zoneOfLocked(t Target, r *Recipient) string {
 	text := strings.ToLower(r.Reply)
-	family, _, _ := strings.Cut(r.List, "-")
+	family, _, _ := strings.Cut(r.Said.List, "-")
 	for _, z := range m.poller.zones {
 		if !z.asks(t.Kind) {
 			continue
@@ -156,17 +235,11 @@ func (m *Monitor) askIdentityLocked(t *Transaction, r *Recipient) {
 	if len(t.Domains) > 0 {
 		domain = t.Domains[0]
 	}
-	target := m.targetOfLocked(t, &Recipient{Reply: r.Reply})
+	target, _ := m.targetOfLocked(t, r)
 	ip, _ := netip.ParseAddr(target.Name)
-	key, now := domain+" "+ip.String(), m.now()
-	if last, ok := m.asked[key]; ok && now.Sub(last) < askAgain {
-		return
+	if m.firstAskLocked(domain + " " + ip.String()) {
+		m.enqueueLocked(job{transaction: t.ID, domain: domain, address: ip, class: r.Said.Class, reply: r.Reply})
 	}
-	if len(m.asked) >= maxAsked {
-		clear(m.asked)
-	}
-	m.asked[key] = now
-	m.enqueueLocked(job{transaction: t.ID, domain: domain, address: ip, class: r.Class, reply: r.Reply})
 }
 
 func (m *Monitor) enqueueLocked(j job) {
@@ -176,12 +249,12 @@ func (m *Monitor) enqueueLocked(j job) {
 	}
 }
 
-// acceptedLocked notes that a destination took mail.
-func (m *Monitor) acceptedLocked(t *Transaction, destination string) (ended []*Listing) {
+// acceptedLocked notes that a destination took mail, and with it the upstream.
+func (m *Monitor) acceptedLocked(t *Transaction, destination string) (touched []*Listing) {
 	for _, l := range m.book.listings {
 		if l.Open() && slices.Contains(l.Streams, t.Stream) {
-			ended = append(ended, m.book.accepted(l.Target, destination))
+			touched = append(touched, m.book.accepted(l.Target, destination), m.book.accepted(l.Target, t.Upstream+" "))
 		}
 	}
-	return ended
+	return touched
 }

@@ -100,7 +100,7 @@ func (r *Replay) drain(all bool) {
 // unreached are the rules that refuse a recipient before any limit is asked.
 var unreached = map[string]bool{
 	"syntax": true, "max_recipients": true, "postmaster": true, "recipients": true,
-	"suppression": true, "held": true, "check_recipient_domain": true,
+	"suppression": true, "backoff": true, "held": true /* of earlier releases */, "check_recipient_domain": true,
 }
 
 // reaches reports whether limits had anything to say about a transaction.

@@ -146,7 +146,7 @@ func TestReplayLetsThroughAndCountsRetriesOnce(t *testing.T) {
 
 func TestReplayLeavesOtherRefusalsAlone(t *testing.T) {
 	s := &story{t: t}
-	for i, rule := range []string{"syntax", "max_recipients", "postmaster", "recipients", "suppression", "held", "check_recipient_domain"} {
+	for i, rule := range []string{"syntax", "max_recipients", "postmaster", "recipients", "suppression", "backoff", "check_recipient_domain"} {
 		x := s.mail(i, "a@example.org", "r@x.example")
 		x.Stage, x.Outcome, x.Rule, x.To[0].Outcome, x.To[0].Rule = "rcpt", mail.Rejected, rule, mail.Rejected, rule
 	}

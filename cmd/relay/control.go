@@ -36,7 +36,7 @@ func (n *node) openControl(file *config.File) error {
 	n.control = admin.NewControl(n.log)
 	stream := func(name string) error { return known(n.file(), aStream, name) }
 	n.control.Suppressions(n.judges.suppressions, stream)
-	n.control.Held(n.judges.held)
+	n.control.Backoff(n.judges.backoff, func(s string) bool { _, ok := n.file().Stream[s]; return ok }, n.reputation.monitor.Resume)
 	n.control.Watch(n.watch, n.guide())
 	n.control.Status(n.status)
 	n.control.Limits(n.limiter, n.completeFacts, n.limited)

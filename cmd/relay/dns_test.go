@@ -351,49 +351,50 @@ type observerFunc func(*mail.Event)
 
 func (f observerFunc) Observe(e *mail.Event) { f(e) }
 
-func TestRefusedConnectionIsRead(t *testing.T) {
-	for in, want := range map[string]string{
-		`up:25: 192.0.2.1:25: greeting: host replied "554 5.7.1 192.0.2.25 is listed"`: "554 5.7.1 192.0.2.25 is listed",
-		`greeting: host replied "550 a \"b\" \x00"; and more`:                          "550 a \"b\" \x00",
-		`EHLO: host replied "250 fine"`:                                                "",
-		`greeting: host replied "55"`:                                                  "",
-		`greeting: host replied 554 x`:                                                 "",
-		`dial tcp: connection refused`:                                                 "",
-		`greeting: host replied "554 cu`:                                               "",
-	} {
-		if got := hostReplied(in); got != want {
-			t.Errorf("%s gives %q, want %q", in, got, want)
-		}
+// TestWhatChangesAnythingIsSaidByTheHostOfTheRecipient: what each verdict
+// suppresses and whose mail waits for it.
+func TestWhatChangesAnythingIsSaidByTheHostOfTheRecipient(t *testing.T) {
+	gone := func(address string, e mail.Evidence) mail.RecipientEvent {
+		e.Class = "no-such-user"
+		return mail.RecipientEvent{Address: address, Rule: "upstream", Code: 550, Status: "5.1.1", Class: e.Class, Reply: "user unknown", Said: &e}
 	}
-}
-
-func TestOnlyASureMailboxIsSuppressed(t *testing.T) {
-	gone := mail.RecipientEvent{Rule: "upstream", Code: 550, Status: "5.1.1", Class: "no-such-user", Reply: "user unknown"}
-	taken := mail.RecipientEvent{Rule: "upstream", Code: 250, Status: "2.0.0"}
-	at := func(r mail.RecipientEvent, address string) mail.RecipientEvent { r.Address = address; return r }
+	slow := func(address string, e mail.Evidence) mail.RecipientEvent {
+		e.Class = "rate-limited-by-receiver"
+		return mail.RecipientEvent{Address: address, Rule: "upstream", Code: 450, Status: "4.7.1", Class: e.Class, Reply: "slow down", Said: &e}
+	}
+	taken := mail.RecipientEvent{Address: "b@x", Rule: "upstream", Code: 250, Status: "2.0.0"}
+	rcpt, dot := mail.Evidence{At: "rcpt", About: mail.AboutRecipient}, mail.Evidence{At: "dot", About: mail.AboutRecipient}
 	cases := []struct {
-		name  string
-		stage string
-		code  int
-		to    []mail.RecipientEvent
-		want  string
+		name string
+		to   []mail.RecipientEvent
+		want string
 	}{
-		{"refused at RCPT", "rcpt", 550, []mail.RecipientEvent{at(gone, "a@x")}, "a@x"},
-		{"two refused at RCPT", "rcpt", 554, []mail.RecipientEvent{at(gone, "a@x"), at(gone, "b@x")}, "a@x b@x"},
-		{"one refused at RCPT, the message taken", "forward", 250, []mail.RecipientEvent{at(gone, "a@x"), at(taken, "b@x")}, "a@x"},
-		{"a message for one refused", "forward", 550, []mail.RecipientEvent{at(gone, "a@x")}, "a@x"},
-		{"a message for two refused", "forward", 550, []mail.RecipientEvent{at(gone, "a@x"), at(gone, "b@x")}, ""},
+		{"refused at RCPT", []mail.RecipientEvent{gone("a@x", rcpt)}, "a@x"},
+		{"two refused at RCPT", []mail.RecipientEvent{gone("a@x", rcpt), gone("b@x", rcpt)}, "a@x b@x"},
+		{"one refused at RCPT, the message taken", []mail.RecipientEvent{gone("a@x", rcpt), taken}, "a@x"},
+		{"a message for one refused", []mail.RecipientEvent{gone("a@x", dot)}, "a@x"},
+		{"a message for two refused", []mail.RecipientEvent{gone("a@x", mail.Evidence{At: "dot"}), gone("b@x", mail.Evidence{At: "dot"})}, ""},
+		{"the sender refused", []mail.RecipientEvent{gone("a@x", mail.Evidence{At: "mail", About: mail.AboutSender})}, ""},
+		{"hearsay", []mail.RecipientEvent{gone("a@x", mail.Evidence{At: "rcpt", About: mail.AboutRecipient, Remote: true})}, ""},
+		{"of an earlier release", []mail.RecipientEvent{{Address: "a@x", Rule: "upstream", Code: 550, Class: "no-such-user"}}, ""},
+		{"too much at RCPT", []mail.RecipientEvent{slow("a@x", mail.Evidence{At: "rcpt", About: mail.AboutUs})}, "x waits"},
+		{"too much of the sender", []mail.RecipientEvent{slow("a@x", mail.Evidence{At: "rcpt", About: mail.AboutSender})}, ""},
+		{"too much at MAIL", []mail.RecipientEvent{slow("a@x", mail.Evidence{At: "mail", About: mail.AboutUs})}, ""},
+		{"too much at the dot of several", []mail.RecipientEvent{slow("a@x", mail.Evidence{At: "dot", Several: true})}, ""},
+		{"too much by hearsay", []mail.RecipientEvent{slow("a@x", mail.Evidence{At: "rcpt", About: mail.AboutUs, Remote: true})}, ""},
 	}
 	for _, c := range cases {
-		s := reputation.NewSuppressions(0, 0, time.Now)
-		j := &judges{held: reputation.NewHeld(time.Now), suppressions: s, read: new(reputationWatch).recipient}
-		j.Observe(&mail.Event{Stream: "main", Stage: c.stage, Code: c.code, To: c.to})
+		j := &judges{backoff: reputation.NewBackoff(time.Now), suppressions: reputation.NewSuppressions(0, 0, time.Now)}
+		j.Observe(&mail.Event{Stream: "main", Client: "a", From: "a@example.org", To: c.to})
 		var got []string
-		for _, e := range s.List() {
+		for _, e := range j.suppressions.List() {
 			got = append(got, string(e.Recipient))
 		}
+		for _, e := range j.backoff.List() {
+			got = append(got, e.Domain+" waits")
+		}
 		if strings.Join(got, " ") != c.want {
-			t.Errorf("%s: suppressed %q, want %q", c.name, got, c.want)
+			t.Errorf("%s: %q, want %q", c.name, got, c.want)
 		}
 	}
 }
@@ -413,7 +414,7 @@ func TestReputationReadsEvents(t *testing.T) {
 		t.Fatal(err)
 	}
 	w, err := newReputationWatch(f, rules.snapshot.Signers, reputationParts{
-		log: slog.New(slog.NewTextHandler(&log, nil)), held: reputation.NewHeld(time.Now),
+		log: slog.New(slog.NewTextHandler(&log, nil)), backoff: reputation.NewBackoff(time.Now),
 		changed: func(kind, to string) { mu.Lock(); defer mu.Unlock(); counts[kind+" "+to]++ },
 	})
 	if err != nil {
@@ -421,14 +422,20 @@ func TestReputationReadsEvents(t *testing.T) {
 	}
 	reply := mail.RecipientEvent{Address: "a@mx.example", Rule: "upstream", Code: 550, Status: "5.7.1", Class: "listed-ip",
 		Reply: "Service unavailable; client [192.0.2.25] blocked using zen.spamhaus.org"}
-	r := w.recipient(&reply)
-	if r.List != "spamhaus-zen" || r.Domain != "mx.example" || !strings.HasPrefix(r.Reply, "550 5.7.1 ") || r.Relayed {
+	reply.Said = &mail.Evidence{At: "rcpt", About: mail.AboutUs, Class: "listed-ip", List: "spamhaus-zen"}
+	r := recipientOf(&reply)
+	if r.Said != reply.Said || r.Domain != "mx.example" || !strings.HasPrefix(r.Reply, "550 5.7.1 ") || r.Relayed {
 		t.Errorf("recipient %+v", r)
 	}
-	lost := &mail.Event{Err: `up: greeting: host replied "554 5.7.1 Service unavailable; client [192.0.2.25] blocked using zen.spamhaus.org"`,
+	said := &mail.Evidence{At: "connect", About: mail.AboutUs, Class: "listed-ip"}
+	lost := &mail.Event{Err: `up: greeting: host replied "554 5.7.1 blocked using zen.spamhaus.org"`, Said: said,
 		To: []mail.RecipientEvent{{Address: "a@mx.example", Rule: "upstream", Code: 451, Reply: "later"}, {Address: "b@mx.example", Rule: "limit x", Code: 450}}}
-	if rs := w.recipients(nil, lost); len(rs) != 1 || rs[0].Class != "listed-ip" || rs[0].Code != 554 || rs[0].List != "spamhaus-zen" {
-		t.Errorf("a refused connection gives %+v", rs)
+	rs := recipientsOf(nil, lost)
+	if got := transactionOf(lost, rs); len(rs) != 1 || rs[0].Said != nil || rs[0].Code != 451 || got.Said != said {
+		t.Errorf("a refused connection gives %+v, %+v", rs, got)
+	}
+	if w.monitor == nil {
+		t.Error("no monitor")
 	}
 	event := &mail.Event{Time: time.Now(), ID: "t1", From: "x@example.org", Authors: []string{"x@example.org", "y@sub.example.org"},
 		Signed: []string{"example.org/s1"}, To: []mail.RecipientEvent{reply}}

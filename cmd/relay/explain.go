@@ -148,7 +148,7 @@ func explainEvent(e *mail.Event) string {
 	}
 	for i := range e.To {
 		r := &e.To[i]
-		line("to", "<%s> %s", r.Address, verdictWords(r.Outcome, r.Code, r.Status, r.Rule, r.Reply)+prefixed(", class ", r.Class))
+		line("to", "<%s> %s", r.Address, verdictWords(r.Outcome, r.Code, r.Status, r.Rule, r.Reply)+prefixed(", class ", r.Class)+trialWords(r))
 	}
 	line("end", "%s at stage %s", verdictWords(e.Outcome, e.Code, e.Status, e.Rule, e.Reply)+prefixed(", class ", e.Class), e.Stage)
 	if e.Times > 0 {
@@ -197,4 +197,12 @@ func prefixed(prefix, s string) string {
 		return ""
 	}
 	return prefix + s
+}
+
+// trialWords says that a recipient went through to see whether mail is taken.
+func trialWords(r *mail.RecipientEvent) string {
+	if !r.Trial {
+		return ""
+	}
+	return ", a trial: its stream or domain waits"
 }

@@ -160,13 +160,14 @@ func (h *hinderer) full(x *ratelimit.Explanation) {
 
 // stream notes what stops mail on its way out.
 func (h *hinderer) stream(name string) {
-	for _, p := range h.judges.held.List() {
+	for _, p := range h.judges.backoff.List() {
 		switch {
-		case p.Stream != name:
+		case p.Stream != name || !h.mine(&p):
 		case p.Domain == "":
 			h.add(h.command("listings", "resume", name), "stream %s is paused by a listing until %s", name, shortTime(p.Until))
 		default:
-			h.add("", "mail of stream %s to %s waits until %s, as the receiver asked for less", name, p.Domain, shortTime(p.Until))
+			h.add(h.command("backoff", "end", p.Domain), "mail of stream %s%s to %s waits until %s, as the receiver asked for less", name,
+				backoffWhose(&p), p.Domain, shortTime(p.Until))
 		}
 	}
 	if h.judges.suppressions == nil {
@@ -181,6 +182,12 @@ func (h *hinderer) stream(name string) {
 	if suppressed > 0 {
 		h.add(h.command("suppressions", "list"), "%d recipients of stream %s are suppressed; mail to them is refused", suppressed, name)
 	}
+}
+
+// mine reports whether what waits may be mail of the name.
+func (h *hinderer) mine(p *reputation.BackoffEntry) bool {
+	client := p.Client == "" || slices.ContainsFunc(h.ways, func(f ratelimit.Facts) bool { return f.Client == p.Client })
+	return client && (p.Sender == "" || h.scope != outlier.Sender || string(p.Sender) == h.name)
 }
 
 // relay notes what keeps all mail, or all of its streams, from passing.

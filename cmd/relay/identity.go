@@ -70,6 +70,11 @@ func streamIdentity(f *config.File, name string) reputation.StreamIdentity {
 	for _, ip := range ips {
 		out.Addresses = append(out.Addresses, ip.Unmap())
 	}
+	for _, c := range sorted(f.Client) {
+		if f.Client[c].Stream == name {
+			out.Clients = append(out.Clients, c)
+		}
+	}
 	return out
 }
 
@@ -92,6 +97,9 @@ func domainIdentities(f *config.File) (domains []reputation.DomainIdentity) {
 			d := &domains[i]
 			if !slices.Contains(d.Streams, c.Stream) {
 				d.Streams = append(d.Streams, c.Stream)
+			}
+			if !slices.Contains(d.Clients, name) {
+				d.Clients = append(d.Clients, name)
 			}
 			addSender(d, pattern)
 		}

@@ -19,12 +19,10 @@ import (
 // do not exist, receivers that want less, domains without mail.
 type judges struct {
 	suppressions *reputation.Suppressions // nil: none are kept
-	held         *reputation.Held
+	backoff      *reputation.Backoff
 	// resolver answers questions about recipients' domains; a reload may put
 	// another in its place.
 	resolver atomic.Pointer[reputation.Resolver]
-	// read says what an upstream's verdict on a recipient means.
-	read func(*mail.RecipientEvent) reputation.Recipient
 }
 
 // saveEvery is how often changed state goes to its file.
@@ -32,7 +30,7 @@ const saveEvery = 10 * time.Second
 
 // openJudges reads their state and has it saved while the node runs.
 func (n *node) openJudges(file *config.File) (*judges, error) {
-	j := &judges{held: reputation.NewHeld(time.Now)}
+	j := &judges{backoff: reputation.NewBackoff(time.Now)}
 	if err := j.setResolver(file); err != nil {
 		return nil, err
 	}
@@ -96,7 +94,9 @@ func (n *node) every(ctx context.Context, interval time.Duration, f func()) {
 
 // hooks are what sessions ask.
 func (j *judges) hooks() relay.Hooks {
-	h := relay.Hooks{Held: j.held.Left}
+	h := relay.Hooks{Backoff: func(stream, client string, from mail.Identity, domain string) (time.Duration, bool) {
+		return j.backoff.Left(reputation.Mail{Stream: stream, Client: client, Sender: from, Domain: domain})
+	}}
 	if j.suppressions != nil {
 		h.Suppressed = j.suppressions.Suppressed
 	}
@@ -112,38 +112,47 @@ func (j *judges) hooks() relay.Hooks {
 	return h
 }
 
-// Observe learns from what the upstream said about each recipient.
+// Observe learns from what the upstream itself said about each recipient; what it
+// passes on of others, and what it said of the sender, changes nothing here.
 func (j *judges) Observe(e *mail.Event) {
+	m := reputation.Mail{Stream: e.Stream, Client: e.Client}
 	for i := range e.To {
-		if e.To[i].Rule != "upstream" {
+		r := &e.To[i]
+		if r.Rule != "upstream" {
 			continue
 		}
-		if e.To[i].Code/100 == 2 {
-			j.held.Relayed(e.Stream, domainOf(e.To[i].Address))
-			continue
+		if m.Sender == "" {
+			m.Sender = mail.IdentityOf(e.From)
 		}
-		switch r := j.read(&e.To[i]); {
-		case r.Class == string(upstream.NoSuchUser) && r.Code/100 == 5 && j.suppressions != nil && namesOne(e, r.Reply):
-			j.suppressions.Add(e.Stream, r.Address, r.Reply, 0)
-		case r.Class == string(upstream.RateLimited):
-			j.held.Refused(e.Stream, r.Domain, r.Wait)
+		m.Domain = domainOf(r.Address)
+		switch {
+		case r.Code/100 == 2:
+			j.backoff.Relayed(m, r.Trial)
+		case r.Said == nil || r.Said.Remote:
+		case noSuchUser(r) && j.suppressions != nil:
+			j.suppressions.Add(e.Stream, mail.RecipientOf(r.Address), upstreamReply(r), 0)
+		case tooMuch(r):
+			j.backoff.Refused(m, r.Said.Wait, upstreamReply(r))
 		}
 	}
 }
 
-// namesOne reports whether a refusal is about one recipient: the reply to a
-// message for several does not say which of them does not exist.
-func namesOne(e *mail.Event, reply string) bool {
-	if e.Stage != "forward" || e.Code/100 != 5 {
-		return true // replies to RCPT
-	}
-	same := 0
-	for i := range e.To {
-		if r := &e.To[i]; r.Rule == "upstream" && (&mail.Reply{Code: r.Code, Status: r.Status, Text: r.Reply}).String() == reply {
-			same++
-		}
-	}
-	return same == 1
+// noSuchUser reports whether a refusal says of exactly this recipient that there
+// is none.
+func noSuchUser(r *mail.RecipientEvent) bool {
+	return r.Said.Class == string(upstream.NoSuchUser) && r.Said.About == mail.AboutRecipient && r.Code/100 == 5
+}
+
+// tooMuch reports whether the recipient's receiver wants less mail of us: not
+// less for this recipient, nor less of this sender.
+func tooMuch(r *mail.RecipientEvent) bool {
+	return r.Said.Class == string(upstream.RateLimited) && r.Said.About == mail.AboutUs && (r.Said.At == "rcpt" || r.Said.At == "dot")
+}
+
+// upstreamReply is the upstream's reply on one line.
+func upstreamReply(r *mail.RecipientEvent) string {
+	reply := mail.Reply{Code: r.Code, Status: r.Status, Text: r.Reply}
+	return reply.String()
 }
 
 // domainOf is the domain of an address's key.

@@ -39,6 +39,7 @@ var verbs = []verb{
 	{"hash-password", "hash a password for [user.NAME]", runHashPassword},
 	{"listings", "show where we are listed, since when, and who may have caused it", runListings},
 	{"outliers", "try the detector of unusual senders on a journal or on other traffic", runOutliers},
+	{"backoff", "list and end waits that receivers asked for", runBackoff},
 	{"suppressions", "list, add and remove recipients that are not to be tried", runSuppressions},
 	{"limits", "show, explain, reset and raise limits", runLimits},
 	{"senders", "list senders with today against usual, or show one", runSenders},

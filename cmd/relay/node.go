@@ -124,14 +124,13 @@ func (n *node) prepare(file *config.File) error {
 		return fmt.Errorf("outlier: %w", err)
 	}
 	n.reputation, err = newReputationWatch(file, n.rules.snapshot.Signers, reputationParts{
-		log: n.log, held: n.judges.held, changed: n.metrics.CountChange,
+		log: n.log, backoff: n.judges.backoff, changed: n.metrics.CountChange,
 		written: n.stateWritten,
 		suspend: func(o outlier.Order) error { _, err := n.watch.Suspend(o); return err }, scores: n.outlierScore,
 	})
 	if err != nil {
 		return fmt.Errorf("reputation: %w", err)
 	}
-	n.judges.read = n.reputation.recipient
 	n.run(n.reputation.monitor.Run)
 	observers := []mail.Observer{n.openRecords(file), n.judges, n.watch, n.metrics, n.reputation, newGatewayWatch(n.log, gateways())}
 	n.self = &selfTest{next: observers}
@@ -240,6 +239,7 @@ func (n *node) reload(file *config.File) error {
 	old := n.rules
 	n.rules = next
 	n.inForce.Store(next)
+	next.useReplyRules()
 	if err := n.judges.reload(old.file, file); err != nil {
 		n.log.Error("the resolvers of before are still asked", "err", err)
 	}

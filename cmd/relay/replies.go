@@ -213,6 +213,8 @@ func (t *replyTop) verdict(e *mail.Event, r *mail.RecipientEvent) (upstream.Verd
 	switch {
 	case r.Class == string(upstream.Credentials):
 		return upstream.Verdict{Class: upstream.Credentials}, cmp.Or(e.Err, reply.String())
+	case r.Reply == "" && e.Said != nil: // the host took no transaction
+		return t.rules.Classify(e.Said.At, e.Said.Reply), e.Said.Reply
 	case r.Reply == "" && e.Code == r.Code && e.Status == r.Status:
 		return t.rules.Classify("", e.Reply), e.Reply
 	case r.Reply == "" && e.Err != "":

@@ -55,7 +55,7 @@ func TestRepliesTopNamesRefusedCredentials(t *testing.T) {
 	e := mail.Event{Time: time.Now(), Upstream: "provider", Outcome: mail.Deferred, Code: 450, Status: "4.7.1", Reply: "450 4.7.1 of another recipient",
 		Err: `upstream provider: AUTH as "relay": credentials refused for good: "535 5.7.8 key revoked"`, To: []mail.RecipientEvent{
 			{Address: "a@b.example", Outcome: mail.Deferred, Code: 451, Status: "4.4.1", Rule: "upstream", Class: "credentials"},
-			{Address: "b@b.example", Outcome: mail.Deferred, Code: 450, Status: "4.7.1", Rule: "held"},
+			{Address: "b@b.example", Outcome: mail.Deferred, Code: 450, Status: "4.7.1", Rule: "backoff"},
 		}}
 	line, err := json.Marshal(e)
 	if err != nil {

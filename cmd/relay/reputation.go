@@ -3,11 +3,9 @@ package main
 import (
 	"cmp"
 	"context"
-	"fmt"
 	"log/slog"
 	"net/netip"
 	"slices"
-	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -17,7 +15,6 @@ import (
 	"postern/mail"
 	"postern/outlier"
 	"postern/reputation"
-	"postern/upstream"
 )
 
 // reputationWatch joins the monitor of package reputation to a node: it takes
@@ -25,16 +22,13 @@ import (
 type reputationWatch struct {
 	monitor *reputation.Monitor
 	log     *slog.Logger
-	rules   atomic.Pointer[upstream.Rules]
 	signers atomic.Pointer[dkimsign.Signers]
-	// custom: the operator has rules for replies of his own.
-	custom atomic.Bool
 }
 
 // reputationParts are what the watch needs of a node.
 type reputationParts struct {
 	log     *slog.Logger
-	held    *reputation.Held
+	backoff *reputation.Backoff
 	changed func(kind, to string) // counts events
 	written func(part string, err error)
 	suspend func(outlier.Order) error
@@ -44,15 +38,13 @@ type reputationParts struct {
 // newReputationWatch makes the watch from a configuration that has been checked.
 func newReputationWatch(f *config.File, signers *dkimsign.Signers, p reputationParts) (*reputationWatch, error) {
 	w := &reputationWatch{log: p.log}
-	if err := w.prepare(f, signers); err != nil {
-		return nil, err
-	}
+	keepPublished(w.signers.Swap(signers), signers)
 	suspendFor := time.Hour
 	if len(f.Outlier.Expiry.Suspend) > 0 {
 		suspendFor = f.Outlier.Expiry.Suspend[0]
 	}
 	o := reputation.Options{
-		Setup: w.setup(f, signers), Held: p.held, StateDir: f.StateDir, Log: p.log, Report: p.written, OnKeys: w.noteKeys,
+		Setup: w.setup(f, signers), Backoff: p.backoff, StateDir: f.StateDir, Log: p.log, Report: p.written, OnKeys: w.noteKeys,
 		Command: func(words ...string) string { return commandFor(f.Path(), words...) },
 		OnEvent: func(e reputation.Event) { w.tell(e, p.changed) },
 	}
@@ -67,18 +59,6 @@ func newReputationWatch(f *config.File, signers *dkimsign.Signers, p reputationP
 	var err error
 	w.monitor, err = reputation.NewMonitor(o)
 	return w, err
-}
-
-// prepare loads what events are read with.
-func (w *reputationWatch) prepare(f *config.File, signers *dkimsign.Signers) error {
-	rules, err := upstream.LoadRules(f.Reputation.ReplyRules)
-	if err != nil {
-		return fmt.Errorf("reputation.reply_rules: %w", err)
-	}
-	w.rules.Store(rules)
-	w.custom.Store(f.Reputation.ReplyRules != "")
-	keepPublished(w.signers.Swap(signers), signers)
-	return nil
 }
 
 // keepPublished carries over what is known of keys that stay.
@@ -114,9 +94,7 @@ func (n *node) outlierScore(scope, name string) float64 {
 // reload takes a new configuration over; the checks run anew. signers are those
 // that sign from now on.
 func (w *reputationWatch) reload(f *config.File, signers *dkimsign.Signers) error {
-	if err := w.prepare(f, signers); err != nil {
-		return err
-	}
+	keepPublished(w.signers.Swap(signers), signers)
 	return w.monitor.Reload(w.setup(f, signers))
 }
 
@@ -155,7 +133,7 @@ func (w *reputationWatch) tell(e reputation.Event, changed func(kind, to string)
 // Observe takes in what the upstream was asked about.
 func (w *reputationWatch) Observe(e *mail.Event) {
 	var one [1]reputation.Recipient // as most have
-	if to := w.recipients(one[:0], e); len(to) > 0 {
+	if to := recipientsOf(one[:0], e); len(to) > 0 {
 		t := transactionOf(e, to)
 		w.monitor.Note(&t, to)
 	}
@@ -163,7 +141,8 @@ func (w *reputationWatch) Observe(e *mail.Event) {
 
 // transactionOf is what the monitor needs to know beside the recipients.
 func transactionOf(e *mail.Event, to []reputation.Recipient) reputation.Transaction {
-	t := reputation.Transaction{Time: e.Time, ID: e.ID, Client: e.Client, User: e.User, Sender: mail.IdentityOf(e.From), Stream: e.Stream, Upstream: e.Upstream}
+	t := reputation.Transaction{Time: e.Time, ID: e.ID, Client: e.Client, User: e.User, Sender: mail.IdentityOf(e.From), Stream: e.Stream, Upstream: e.Upstream,
+		Said: e.Said}
 	for i := range to {
 		if !to[i].Relayed { // it may be refused for what we are
 			t.Domains = domainsOf(e)
@@ -174,57 +153,23 @@ func transactionOf(e *mail.Event, to []reputation.Recipient) reputation.Transact
 	return t
 }
 
-// recipients appends those that the upstream was asked about, or would have been
+// recipientsOf appends those that the upstream was asked about, or would have been
 // had it not refused the connection.
-func (w *reputationWatch) recipients(rs []reputation.Recipient, e *mail.Event) []reputation.Recipient {
-	refused := hostReplied(e.Err)
+func recipientsOf(rs []reputation.Recipient, e *mail.Event) []reputation.Recipient {
 	rs = slices.Grow(rs, len(e.To)) // mostly all were asked about
 	for i := range e.To {
-		switch r := &e.To[i]; {
-		case r.Rule != "upstream":
-		case refused != "" && r.Code/100 != 2:
-			v := w.rules.Load().Classify("connect", refused)
-			code, _ := strconv.Atoi(refused[:3])
-			rs = append(rs, reputation.Recipient{Address: mail.RecipientOf(r.Address), Domain: domainOf(r.Address), Code: code, Reply: refused,
-				Class: string(v.Class), List: v.List, Wait: v.Wait})
-		default:
-			rs = append(rs, w.recipient(r))
+		if r := &e.To[i]; r.Rule == "upstream" {
+			rs = append(rs, recipientOf(r))
 		}
 	}
 	return rs
 }
 
-// hostReplied is the reply that an error of the upstream's quotes: what a host
-// says in place of its greeting, or to EHLO or AUTH. "" when there is none.
-func hostReplied(err string) string {
-	_, rest, found := strings.Cut(err, "host replied ")
-	if !found {
-		return ""
-	}
-	quoted, e := strconv.QuotedPrefix(rest)
-	if e != nil {
-		return ""
-	}
-	reply, e := strconv.Unquote(quoted)
-	if e != nil || len(reply) < 4 || reply[0] != '4' && reply[0] != '5' {
-		return ""
-	}
-	return reply
-}
-
-func (w *reputationWatch) recipient(r *mail.RecipientEvent) reputation.Recipient {
-	out := reputation.Recipient{Address: mail.RecipientOf(r.Address), Domain: domainOf(r.Address), Relayed: r.Code/100 == 2, Code: r.Code, Class: r.Class}
-	if out.Relayed {
-		return out
-	}
-	reply := mail.Reply{Code: r.Code, Status: r.Status, Text: r.Reply}
-	out.Reply = reply.String()
-	if w.custom.Load() || out.Class == "" || upstream.Class(out.Class).Listed() || out.Class == string(upstream.RateLimited) {
-		v := w.rules.Load().Classify("", out.Reply)
-		out.List, out.Wait = v.List, v.Wait
-		if w.custom.Load() || out.Class == "" {
-			out.Class = string(v.Class)
-		}
+func recipientOf(r *mail.RecipientEvent) reputation.Recipient {
+	out := reputation.Recipient{Address: mail.RecipientOf(r.Address), Domain: domainOf(r.Address), Relayed: r.Code/100 == 2, Code: r.Code,
+		Class: r.Class, Said: r.Said, Trial: r.Trial}
+	if !out.Relayed {
+		out.Reply = upstreamReply(r)
 	}
 	return out
 }
@@ -253,17 +198,11 @@ func domainsOf(e *mail.Event) (domains []string) {
 // a time.
 func suspectsNow(events func(func(*mail.Event) error) error, streams []string, at time.Time, lookBack time.Duration) ([]reputation.Suspect, error) {
 	h := reputation.NewHistory(lookBack)
-	w := &reputationWatch{}
-	rules, err := upstream.LoadRules("")
-	if err != nil {
-		return nil, err
-	}
-	w.rules.Store(rules)
-	err = events(func(e *mail.Event) error {
+	err := events(func(e *mail.Event) error {
 		if e.Time.After(at) {
 			return nil
 		}
-		h.Add(&reputation.Transaction{Time: e.Time, ID: e.ID, Client: e.Client, User: e.User, Sender: mail.IdentityOf(e.From), Stream: e.Stream, Recipients: w.recipients(nil, e)})
+		h.Add(&reputation.Transaction{Time: e.Time, ID: e.ID, Client: e.Client, User: e.User, Sender: mail.IdentityOf(e.From), Stream: e.Stream, Recipients: recipientsOf(nil, e)})
 		return nil
 	})
 	return h.Suspects(streams, at, nil), err

@@ -27,6 +27,7 @@ type ruleset struct {
 	file      *config.File
 	snapshot  *relay.Snapshot
 	upstreams map[string]*upstream.Upstream
+	replies   *upstream.Rules // that say what refusals mean
 	guessers  auth.Guessers
 }
 
@@ -43,6 +44,9 @@ func newRuleset(file *config.File, old *ruleset, rdb redis.UniversalClient, log 
 		for _, unmade := range signers.Unmade() {
 			log.Error("a DKIM key cannot be made, its domain's mail is not signed; reload when the disk can be written", "err", unmade)
 		}
+	}
+	if r.replies, err = upstream.LoadRules(file.Reputation.ReplyRules); err != nil {
+		errs = append(errs, fmt.Errorf("reputation.reply_rules: %w", err))
 	}
 	errs = append(errs, r.makeUpstreams(old, log))
 	users, err := r.makeAuth(old, rdb)
@@ -70,7 +74,7 @@ func (r *ruleset) makeUpstreams(old *ruleset, log *slog.Logger) error {
 			r.upstreams[name] = old.upstreams[name]
 			continue
 		}
-		u, err := upstream.New(name, cfg, upstream.Options{Hostname: r.file.Hostname, Log: log})
+		u, err := upstream.New(name, cfg, upstream.Options{Hostname: r.file.Hostname, Log: log, Rules: r.replies})
 		if err != nil {
 			errs = append(errs, err)
 			continue
@@ -115,6 +119,13 @@ func sourceKey(ips []netip.Addr) string {
 	}
 	slices.Sort(words)
 	return strings.Join(words, ",")
+}
+
+// useReplyRules has upstreams that were taken over weigh refusals by these rules.
+func (r *ruleset) useReplyRules() {
+	for _, u := range r.upstreams {
+		u.SetRules(r.replies)
+	}
 }
 
 // printMade prints the DNS records of keys that have just been made.

@@ -21,7 +21,7 @@ func (n *node) status() admin.Status {
 	s.Listeners = n.condition.listeners
 	n.condition.mu.Unlock()
 	paused := map[string]time.Time{}
-	for _, p := range n.judges.held.List() {
+	for _, p := range n.judges.backoff.List() {
 		if p.Domain == "" {
 			paused[p.Stream] = p.Until
 		}

@@ -1,0 +1,66 @@
+package main
+
+import (
+	"fmt"
+
+	"postern/admin"
+	"postern/reputation"
+	"postern/syntax"
+)
+
+func runBackoff(io stdio, args []string) int {
+	return subcommands(io, "backoff", args, map[string]func(stdio, []string) int{"list": listBackoff, "end": endBackoff}, "list", "end")
+}
+
+func listBackoff(io stdio, args []string) int {
+	v := newControlVerb(io, "backoff list")
+	if _, status, ok := v.parse(args, 0); !ok {
+		return status
+	}
+	var list []reputation.BackoffEntry
+	if err := v.get("/backoff", nil, &list); err != nil {
+		return v.fail(err)
+	}
+	return v.print(list, func(w writer) {
+		fmt.Fprintln(w, "STREAM\tDESTINATION\tWHOSE\tUNTIL\tREPLY")
+		for i := range list {
+			e := &list[i]
+			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", e.Stream, orElse(e.Domain, "all, paused by a listing"), orElse(trimmed(backoffWhose(e)), "all"),
+				shortTime(e.Until), orElse(e.Reply, "-"))
+		}
+	})
+}
+
+// backoffWhose says whose mail waits, with a blank in front; "" for all.
+func backoffWhose(e *reputation.BackoffEntry) string {
+	switch {
+	case e.Client == "":
+		return ""
+	case e.Sender == "":
+		return " of client " + e.Client
+	}
+	return " of " + string(e.Sender)
+}
+
+func trimmed(s string) string { return s[min(len(s), 1):] }
+
+// endBackoff lets mail to a domain, or of a stream, go on.
+func endBackoff(io stdio, args []string) int {
+	v := newControlVerb(io, "backoff end")
+	words, status, ok := v.parse(args, 1)
+	if !ok {
+		return status
+	}
+	if len(words) == 0 {
+		return v.misuse("name a domain of recipients or a stream, as in relay backoff list")
+	}
+	o := admin.BackoffOrder{Stream: words[0]}
+	if domain, err := syntax.Domain(words[0]); err == nil {
+		o.Domain = domain
+	}
+	var ended admin.BackoffEnded
+	if err := v.act("/backoff/end", o, &ended); err != nil {
+		return v.fail(err)
+	}
+	return exitOK
+}
