@@ -4,6 +4,7 @@
 package plain
 
 import (
+	"encoding/binary"
 	"io"
 	"sync"
 	"unicode"
@@ -46,6 +47,12 @@ func unit(b []byte, r rune) []byte {
 // harmless is how many octets of text may be shown as they are.
 func harmless(text []byte) (n int) {
 	for n < len(text) {
+		for len(text)-n >= 8 && isPrintable(binary.LittleEndian.Uint64(text[n:])) {
+			n += 8
+		}
+		if n == len(text) {
+			break
+		}
 		if c := text[n]; c < utf8.RuneSelf {
 			if c < ' ' && c != '\n' && c != '\t' || c == 0x7f {
 				return n
@@ -60,6 +67,16 @@ func harmless(text []byte) (n int) {
 		n += size
 	}
 	return n
+}
+
+// isPrintable reports whether all of eight octets are printable ASCII. Each line
+// of the log and of the journal comes by here: an octet at a time it costs more
+// than a microsecond.
+func isPrintable(x uint64) bool {
+	const each, high = 0x0101010101010101, 0x8080808080808080
+	below := (x - ' '*each) &^ x // high bit: less than a space, or behind such a one
+	del := x + each              // high bit: DEL
+	return (x|below|del)&high == 0
 }
 
 // IsPlain reports whether Append would leave text as it is.

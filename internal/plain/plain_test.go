@@ -59,3 +59,17 @@ func FuzzAppend(f *testing.F) {
 		}
 	})
 }
+
+// TestEachOctetAtEachPlace: eight octets at a time are judged as one by one.
+func TestEachOctetAtEachPlace(t *testing.T) {
+	for at := range 17 {
+		for c := range 256 {
+			text := []byte("0123456789abcdefg")
+			text[at] = byte(c)
+			want := c >= ' ' && c < 0x7f || c == '\n' || c == '\t'
+			if got := IsPlain(text); got != want {
+				t.Fatalf("octet %#x at %d: %v", c, at, got)
+			}
+		}
+	}
+}
