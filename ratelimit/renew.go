@@ -47,6 +47,10 @@ func sameCounts(a, b Window) bool {
 	return a.Unit == b.Unit && a.Length == b.Length && (a.Reserve == nil) == (b.Reserve == nil)
 }
 
+// NewRules reports whether other rules have come into force than those that all
+// charges were made under or held against; only then Recheck has anything to do.
+func (a *Account) NewRules() bool { return a.changed || a.limiter.rules.Load() != a.rules }
+
 // Recheck holds what has been charged against the rules in force now. rs are the
 // recipients that are to get the message, is what Refund knows them by. While the
 // rules are those under which all of them were charged it is OK at once. After a

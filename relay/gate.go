@@ -56,6 +56,9 @@ func (t *transaction) admitted() (rule string, r *mail.Reply) {
 
 // recheckLimits holds what has been charged against the limits of now.
 func (t *transaction) recheckLimits() (rule string, r *mail.Reply) {
+	if !t.account.NewRules() {
+		return "", nil
+	}
 	rs := make([]ratelimit.Recipient, 0, len(t.accepted))
 	is := make([]int, 0, len(t.accepted))
 	for i, a := range t.accepted {

@@ -5,9 +5,11 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"postern/mail"
 	"postern/smtptest"
 )
 
@@ -77,6 +79,48 @@ func TestPreparedTransactionsDeliverNothing(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestGateBehindTheWaitForTheUpstream: a message that has passed the gate and then
+// waits for its upstream connection stands at the gate again when its turn comes.
+func TestGateBehindTheWaitForTheUpstream(t *testing.T) {
+	r := newRig(t)
+	r.timeouts.Park = 20 * time.Millisecond
+	r.upConfig.MaxConnections, r.upConfig.WaitTimeout = 1, time.Minute
+	r.fault("", "dot times=1 delay=300ms 250 2.0.0 first")
+	passed := make(chan struct{})
+	var slow atomic.Pointer[string]
+	var calls atomic.Int64
+	r.hooks.Admit = func(id, _, _ string, _ mail.Identity, _ int) Suspension {
+		if at := slow.Load(); at != nil && *at != id {
+			return Suspension{}
+		}
+		slow.CompareAndSwap(nil, &id)
+		switch calls.Add(1) {
+		case 1, 2: // RCPT, DATA
+			return Suspension{}
+		case 3: // behind the message
+			close(passed)
+			return Suspension{}
+		}
+		return Suspension{Scope: "sender", Name: "<a@example.org>", Left: time.Hour}
+	}
+	p := r.dial()
+	p.open("b@dest.example")
+	q := r.dial()
+	q.envelope("c@dest.example") // takes the connection that p's dawdling gives back
+	q.say("DATA", "354")
+	q.send("From: a@example.org\r\n\r\nsecond\r\n.\r\n")
+	p.send(plainMail)
+	<-passed
+	p.want("450 4.7.1 <a@example.org>: suspended")
+	q.want("250 2.0.0 first")
+	if got := r.up.Messages(); len(got) != 1 {
+		t.Errorf("%d messages at the upstream, want that of the other session", len(got))
+	}
+	if e := r.events.wait(t, 1); e.Stage != "forward" || e.Rule != "outlier sender" {
+		t.Errorf("event %+v", *e)
 	}
 }
 

@@ -14,8 +14,10 @@ import (
 // is not charged again.
 func (t *transaction) rememberUnknown(in *intake) {
 	sum, err := t.messageHash(in)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.s.ctx), t.snap.Timeouts.Limiter)
+	defer cancel()
 	if err == nil {
-		err = t.s.srv.limiter.UnknownOutcome(context.WithoutCancel(t.s.ctx), t.client.Name(), sum)
+		err = t.s.srv.limiter.UnknownOutcome(ctx, t.client.Name(), sum)
 	}
 	if err != nil {
 		t.s.srv.fault("store", err, "id", t.ev.ID)
@@ -29,9 +31,9 @@ func (t *transaction) forgiveRetry(in *intake) {
 	if !l.ExpectsRetries() {
 		return
 	}
+	sum, err := t.messageHash(in)
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.s.ctx), t.snap.Timeouts.Limiter)
 	defer cancel()
-	sum, err := t.messageHash(in)
 	var free bool
 	if err == nil {
 		free, err = l.Retried(ctx, t.client.Name(), sum)
