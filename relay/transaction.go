@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -192,11 +193,15 @@ func (t *transaction) start() (rule string, r *mail.Reply) {
 
 func (t *transaction) facts() ratelimit.Facts {
 	return ratelimit.Facts{
-		Client: t.client.Name(), User: t.s.peer.User, ClientIP: t.ev.ClientIP,
+		Client: t.client.Name(), User: t.s.peer.User, ClientIP: cmp.Or(t.ev.ClientIP, unknownIP),
 		Sender: t.sender, SenderDomain: t.env.From.Domain,
 		Stream: t.client.Stream(), Upstream: t.route.Name, SourceIP: t.route.SourceKey,
 	}
 }
+
+// unknownIP is what limits per client_ip count those on whose address a front end
+// does not know: together, as one, and not as mail without that value.
+const unknownIP = "unknown"
 
 // rcpt carries out RCPT TO together with those that the client has pipelined
 // behind it, so that each group costs one round trip to the limit store and
