@@ -18,6 +18,17 @@ const stageConnect = "connect"
 // session.
 const strangerMails = 3
 
+// greet gives the greeting, or the refusal in its place.
+func (s *session) greet() error {
+	if r := s.unwelcome(); r != nil {
+		s.srv.observe(refusedConnection(s.lis, s.peer.Addr.Addr(), "client", r))
+		s.reply(r)
+		return errQuit
+	}
+	s.reply(replyGreeting(s.snap.Hostname))
+	return nil
+}
+
 // refuseStranger answers a MAIL of a peer that is no client.
 func (s *session) refuseStranger(r *mail.Reply) error {
 	s.reply(r)
