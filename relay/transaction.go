@@ -389,6 +389,9 @@ func (t *transaction) ask(batch []attempt) {
 			batch[w].ending = t.lost
 		} else {
 			batch[w].ending = t.passOn(&replies[i])
+			if aboutCommand(replies[i].Code) {
+				batch[w].reply.Code, batch[w].reply.Status = 451, "4.5.1"
+			}
 		}
 	}
 }
@@ -404,6 +407,11 @@ func ourFault(replies ...mail.Reply) error {
 	}
 	return nil
 }
+
+// aboutCommand reports whether the upstream's code says that it does not know
+// MAIL or RCPT, or not now, such as "503 AUTH first". That is no verdict on the
+// address.
+func aboutCommand(code int) bool { return code == 500 || code == 502 || code == 503 }
 
 // lose notes that the upstream is lost to this transaction.
 func (t *transaction) lose(err error) {
