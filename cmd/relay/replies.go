@@ -215,6 +215,8 @@ func (t *replyTop) verdict(e *mail.Event, r *mail.RecipientEvent) (upstream.Verd
 		return upstream.Verdict{Class: upstream.Credentials}, cmp.Or(e.Err, reply.String())
 	case r.Reply == "" && e.Said != nil: // the host took no transaction
 		return t.rules.Classify(e.Said.At, e.Said.Reply), e.Said.Reply
+	case r.Reply == "" && r.Class == "" && e.Err != "": // a fault of which nobody has said anything
+		return upstream.Verdict{}, e.Err
 	case r.Reply == "" && e.Code == r.Code && e.Status == r.Status:
 		return t.rules.Classify("", e.Reply), e.Reply
 	case r.Reply == "" && e.Err != "":

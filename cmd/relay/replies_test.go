@@ -67,6 +67,21 @@ func TestRepliesTopNamesRefusedCredentials(t *testing.T) {
 	}
 }
 
+// TestRepliesTopNamesFaultsWithoutAReply by the fault, and gives them no class:
+// what the client heard are words of ours.
+func TestRepliesTopNamesFaultsWithoutAReply(t *testing.T) {
+	e := mail.Event{Time: time.Now(), Upstream: "provider", Outcome: mail.Deferred, Code: 451, Status: "4.4.2", Reply: "451 4.4.2 upstream connection was lost, try again later",
+		Err: "outcome unknown: upstream provider: final reply: EOF", To: []mail.RecipientEvent{{Address: "a@b.example", Outcome: mail.Deferred, Code: 451, Status: "4.4.2", Rule: "upstream"}}}
+	line, err := json.Marshal(e)
+	if err != nil {
+		t.Fatal(err)
+	}
+	status, out, errs := runVerb(string(line), "replies", "top", "-by", "class,destination", "-journal", "-")
+	if status != exitOK || errs != "" || strings.Contains(out, "temporary-fault") || !strings.Contains(out, "outcome unknown") {
+		t.Errorf("status %d, %q, %q", status, out, errs)
+	}
+}
+
 func TestRepliesTopCounts(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "journal")
 	var lines []byte

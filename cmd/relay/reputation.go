@@ -133,7 +133,7 @@ func (w *reputationWatch) tell(e reputation.Event, changed func(kind, to string)
 // Observe takes in what the upstream was asked about.
 func (w *reputationWatch) Observe(e *mail.Event) {
 	var one [1]reputation.Recipient // as most have
-	if to := recipientsOf(one[:0], e); len(to) > 0 {
+	if to := recipientsOf(one[:0], e); len(to) > 0 || e.Said != nil {
 		t := transactionOf(e, to)
 		w.monitor.Note(&t, to)
 	}
@@ -143,26 +143,30 @@ func (w *reputationWatch) Observe(e *mail.Event) {
 func transactionOf(e *mail.Event, to []reputation.Recipient) reputation.Transaction {
 	t := reputation.Transaction{Time: e.Time, ID: e.ID, Client: e.Client, User: e.User, Sender: mail.IdentityOf(e.From), Stream: e.Stream, Upstream: e.Upstream,
 		Said: e.Said}
-	for i := range to {
-		if !to[i].Relayed { // it may be refused for what we are
-			t.Domains = domainsOf(e)
-			t.SourceIP, _ = netip.ParseAddr(e.SourceIP)
-			break
-		}
+	refused := func(r reputation.Recipient) bool { return !r.Relayed }
+	if e.Said != nil || slices.ContainsFunc(to, refused) { // it may be refused for what we are
+		t.Domains = domainsOf(e)
+		t.SourceIP, _ = netip.ParseAddr(e.SourceIP)
 	}
 	return t
 }
 
-// recipientsOf appends those that the upstream was asked about, or would have been
-// had it not refused the connection.
+// recipientsOf appends those that the upstream was asked about.
 func recipientsOf(rs []reputation.Recipient, e *mail.Event) []reputation.Recipient {
-	rs = slices.Grow(rs, len(e.To)) // mostly all were asked about
+	rs = slices.Grow(rs, len(e.To)) // mostly all were
 	for i := range e.To {
-		if r := &e.To[i]; r.Rule == "upstream" {
+		if r := &e.To[i]; askedAbout(e, r) {
 			rs = append(rs, recipientOf(r))
 		}
 	}
 	return rs
+}
+
+// askedAbout reports whether the upstream has said something about r, or has
+// perhaps got the message. Where no host took the connection or our login, r was
+// never sent, however often the client comes again.
+func askedAbout(e *mail.Event, r *mail.RecipientEvent) bool {
+	return r.Rule == "upstream" && (r.Code/100 == 2 || r.Said != nil || r.Reply != "" || e.Stage == "forward")
 }
 
 func recipientOf(r *mail.RecipientEvent) reputation.Recipient {
