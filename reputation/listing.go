@@ -375,6 +375,9 @@ func (s *Suspect) Remedy(id int, command func(words ...string) string) string {
 		who, first = "user:"+s.Name, "change its password"
 	case s.Kind == string(aSender):
 		who, name, first = s.Name, name+" of client "+s.Client, "stop it there"
+		if strings.HasPrefix(who, "-") { // it would be read as a flag
+			who = "sender:" + who
+		}
 		if s.User != "" {
 			who, name, first = "user:"+s.User, s.Kind+" "+s.Name, "change the password of user "+s.User
 		}

@@ -51,6 +51,9 @@ func known(f *config.File, scope, name string) error {
 		user, sender := outlier.Names(name)
 		return cmp.Or(known(f, outlier.User, user), known(f, outlier.Sender, sender))
 	default:
+		if strings.Contains(name, "*") {
+			return fmt.Errorf("%q is not a pattern here, and would be one sender with a star in its name; name each sender, or its client", name)
+		}
 		if len(owners(f, name)) == 0 {
 			return fmt.Errorf("no client owns the sender %q", name)
 		}
@@ -112,7 +115,7 @@ func owners(f *config.File, sender string) (clients []string) {
 
 // target is how a command names somebody.
 func target(scope, name string) string {
-	if scope == outlier.Sender {
+	if scope == outlier.Sender && !strings.HasPrefix(name, "-") { // which would be read as a flag
 		return name
 	}
 	return scope + ":" + name

@@ -113,6 +113,24 @@ func TestReleaseSaysWhatElseStops(t *testing.T) {
 	p.stop()
 }
 
+// TestReleaseIsPrintedForNamesThatLookLikeFlags: a sender chooses its name.
+func TestReleaseIsPrintedForNamesThatLookLikeFlags(t *testing.T) {
+	p := startRelay(t, basic(smtptest.Start(t, smtptest.Options{}), ""))
+	d := dialSMTP(t, p.address("mta"))
+	d.say("MAIL FROM:<-learn@example.org>", "250")
+	d.say("RCPT TO:<b@dest.example>", "250")
+	d.say("DATA", "354")
+	d.say(testMessage("-learn@example.org", "x")+".", "250")
+	d.conn.Close()
+	p.verb(0, "suspend", "client:corporate", "-reason", "x")
+	p.verb(0, "suspend", "-reason", "x", "--", "-learn@example.org")
+	paste(t, p.verb(0, "release", "client:corporate"), 1)
+	if left := p.verb(0, "senders", "-state", "suspend"); strings.Contains(left, "-learn@") {
+		t.Errorf("what was printed releases nobody:\n%s", left)
+	}
+	p.stop()
+}
+
 // TestSuspendRefusesUnknownNames: a typo must not look as if it had helped.
 func TestSuspendRefusesUnknownNames(t *testing.T) {
 	p := startRelay(t, basic(smtptest.Start(t, smtptest.Options{}), `
@@ -124,6 +142,7 @@ messages = ["5/1h"]
 	for name, says := range map[string]string{
 		"user:nobody": `the configuration has no user "nobody"; there is none at all`, "client:corprate": `no client "corprate"; there are: corporate`,
 		"a@elsewhere.example": `no client owns the sender "a@elsewhere.example"`,
+		"*@example.org":       `"*@example.org" is not a pattern here`, // it would be suspended, and nobody stopped
 	} {
 		wantText(t, p.verb(2, "suspend", name, "-reason", "x"), regexp.QuoteMeta(says)+".*-unknown")
 		wantText(t, p.verb(0, "suspend", name, "-reason", "x", "-unknown"), "is now suspended until released")
@@ -150,6 +169,7 @@ func TestListingReportsCommandsThatRun(t *testing.T) {
 	for _, s := range []reputation.Suspect{
 		{Kind: "client", Name: "corporate", Client: "corporate"}, {Kind: "user", Name: awkwardUser, User: awkwardUser},
 		{Kind: "sender", Name: "news@example.org", Client: "corporate"}, {Kind: "sender", Name: "news@example.org", Client: "shop", User: awkwardUser},
+		{Kind: "sender", Name: "-for@example.org", Client: "corporate"},
 	} {
 		paste(t, s.Remedy(7, func(words ...string) string { return commandFor(config, words...) }), 1)
 	}
