@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -67,7 +69,7 @@ func triedFinding(t *upstream.Tried, name, stream string, cfg *upstream.Config) 
 		case t.OfSource:
 			f.Change = fmt.Sprintf("give this machine the address, or correct source_ip of [stream.%s]", stream)
 		default:
-			f.Change = fmt.Sprintf("see that the host answers from here, or correct [upstream.%s]", name)
+			f.Change = hostRemedy(t.Err, name)
 		}
 		return f
 	}
@@ -89,4 +91,20 @@ func triedFinding(t *upstream.Tried, name, stream string, cfg *upstream.Config) 
 	}
 	f.Seen = strings.Join(append(words, "from "+t.Source.String()), ", ")
 	return f
+}
+
+// hostRemedy says what to do about a host with which no session could be made.
+func hostRemedy(err error, name string) string {
+	var invalid x509.CertificateInvalidError
+	var unknown x509.UnknownAuthorityError
+	var other x509.HostnameError
+	switch {
+	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
+		return "ask the owner of the host to renew its certificate, and see that the clock of this machine is right"
+	case errors.As(err, &unknown):
+		return fmt.Sprintf("name the authority of its certificate as ca in [upstream.%s]", name)
+	case errors.As(err, &other):
+		return fmt.Sprintf("name the host in hosts of [upstream.%s] as its certificate has it, or give that name as server_name", name)
+	}
+	return fmt.Sprintf("see that the host answers from here, or correct [upstream.%s]", name)
 }

@@ -110,6 +110,41 @@ func TestCheckConnectTriesWhatWillBeNeeded(t *testing.T) {
 	}
 }
 
+// TestCheckConnectTellsWhatIsWrongWithACertificate of an upstream.
+func TestCheckConnectTellsWhatIsWrongWithACertificate(t *testing.T) {
+	ca, err := smtptest.NewCA()
+	if err != nil {
+		t.Fatal(err)
+	}
+	other, err := smtptest.NewCA()
+	if err != nil {
+		t.Fatal(err)
+	}
+	redis := redistest.Start(t)
+	for _, c := range []struct {
+		name string
+		cert smtptest.Cert
+		ca   *smtptest.CA
+		says string
+	}{
+		{"over", smtptest.Cert{Names: []string{"127.0.0.1"}, NotAfter: time.Now().Add(-time.Hour)}, ca, "renew its certificate"},
+		{"another name", smtptest.Cert{Names: []string{"mx.example.org"}}, ca, "give that name as server_name"},
+		{"another authority", smtptest.Cert{Names: []string{"127.0.0.1"}}, other, `as ca in [upstream.up]`},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			pair, err := ca.Issue(c.cert)
+			if err != nil {
+				t.Fatal(err)
+			}
+			up := smtptest.Start(t, smtptest.Options{TLS: &tls.Config{Certificates: []tls.Certificate{pair}}, Offer: []string{"STARTTLS"}})
+			status, out, errs := runVerb("", "check", "-connect", connectConfig(t, up, c.ca, redis, "secret"))
+			if status != exitFault || !strings.Contains(out, c.says) {
+				t.Errorf("status %d\n%s%s", status, out, errs)
+			}
+		})
+	}
+}
+
 // TestCheckConnectNamesWhatAnACLLacks, and what it prints mends it.
 func TestCheckConnectNamesWhatAnACLLacks(t *testing.T) {
 	if _, err := exec.LookPath("redis-cli"); err != nil {
