@@ -44,6 +44,9 @@ func judgeKey(k KeyIdentity, a answer) (Finding, KeyState) {
 	values := keyRecords(texts(a.rrs))
 	if len(values) == 0 {
 		f.Status, f.Seen = Fail, seenNothing(a)
+		if other := texts(a.rrs); len(other) > 0 {
+			f.Seen = clip(fmt.Sprintf("no such record, and a text that is not one: %q", other[0]), 200)
+		}
 		f.Record = txtRecord(name, k.Record)
 		f.Change = "publish the record" + consequence(k) + inPlaceOf(f.Record, a)
 		return f, KeyUnpublished

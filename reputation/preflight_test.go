@@ -71,7 +71,7 @@ func dkimZone(k testKeys) string {
 		key("sha256", "v=DKIM1; h=sha1:sha256; s=email; p="+k.rsa.Public) + key("tls", "v=DKIM1; s=tlsrpt; p="+k.rsa.Public) +
 		key("bare", "p="+k.rsa.Public) + key("pkcs1", "v=DKIM1; p="+pkcs1) + key("broken", "v=DKIM1; k=rsa; p=%%%") +
 		key("nokey", "v=DKIM1; k=rsa") + key("version", "v=DKIM2; p="+k.rsa.Public) + key("kind", "v=DKIM1; k=rsa; p="+k.ed.Public) +
-		key("two", k.rsa.Record) + key("two", k.other.Record) + key("strict", k.rsa.Record+"; t=s") + key("notags", "hello world") +
+		key("two", k.rsa.Record) + key("two", k.other.Record) + key("blanks", "v=DKIM1 k=rsa p="+k.rsa.Public) + key("strict", k.rsa.Record+"; t=s") + key("notags", "hello world") +
 		"alias._domainkey.dkim CNAME good._domainkey.dkim\n" +
 		"s1._domainkey.signed " + strings.TrimPrefix(txt("", k.rsa.Record), " ") + "s1._domainkey.only " + strings.TrimPrefix(txt("", k.rsa.Record), " ")
 }
@@ -314,6 +314,7 @@ func dkimCases(k testKeys) []identityCase {
 		dkim("no RSA key", "kind", k.rsa, Fail, "cannot be read"),
 		dkim("two records", "two", k.rsa, Fail, "2 records"),
 		dkim("no tags", "notags", k.rsa, Fail, ""),
+		dkim("blanks for semicolons", "blanks", k.rsa, Fail, `a text that is not one: "v=DKIM1 k=rsa p=`),
 		{"zone that fails", Identity{Keys: []KeyIdentity{dead}}, "dkim", Unknown, "", "SERVFAIL"},
 	}
 }
