@@ -237,7 +237,8 @@ func (m *meter) shiftHistory(days int) {
 }
 
 // addHistory adds n to a number in eight bits, eight steps to each doubling;
-// dither decides between the two steps that the sum lies between.
+// dither decides between the two steps that the sum lies between. What is added
+// one by one is so off by a fifth (standard error).
 func addHistory(h uint8, n float32, dither uint32) uint8 {
 	if n <= 0 {
 		return h

@@ -169,7 +169,7 @@ type Detail struct {
 	First    time.Time  `json:"first"` // day of the first message
 	Messages int        `json:"messages"`
 	Windows  []Window   `json:"windows"`
-	History  []int      `json:"history"` // recipients of the last 14 days, today last
+	History  []int      `json:"history"` // recipients of the last 14 days, give or take a fifth (addHistory), today last
 	Alarms   []Alarm    `json:"alarms"`
 	Names    *NamesNow  `json:"names,omitempty"` // of a user or client
 	By       string     `json:"by,omitempty"`    // who made the present state by hand

@@ -123,7 +123,7 @@ func writeWatched(line func(key, format string, args ...any), d *outlier.Detail)
 		line("messages", "%d counted since %s, the latest %s", d.Messages, d.First.Format(time.DateOnly), shortTime(d.Last))
 	}
 	if len(d.History) > 0 {
-		line("14 days", "%s  %v recipients counted a day, today last", outlier.Sparkline(d.History), d.History)
+		line("14 days", "%s  %v recipients counted a day, give or take a fifth, today last", outlier.Sparkline(d.History), d.History)
 	}
 	for _, win := range d.Windows {
 		line(win.Kind+" "+win.Window, "%.0f counted now, usual most %.0f", win.Now, win.Record)
