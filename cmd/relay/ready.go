@@ -121,5 +121,5 @@ func upstreamReason(name string, hosts []upstream.HostState, after time.Duration
 			Text: fmt.Sprintf("%s of upstream %s is down; mail goes by its other hosts", strings.Join(down, ", "), name)}, true
 	}
 	return admin.Reason{What: admin.Upstream, Name: name, Since: last,
-		Text: fmt.Sprintf("no host of upstream %s answers: %s", name, strings.Join(down, ", "))}, now.Sub(last) < after
+		Text: fmt.Sprintf("no host of upstream %s can be used: %s", name, strings.Join(down, ", "))}, now.Sub(last) < after
 }

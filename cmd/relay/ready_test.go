@@ -112,7 +112,7 @@ func TestReadyWhileUpstreamsAreDown(t *testing.T) {
 	if reason := r.Reasons[0]; reason.Name != "down" || !strings.Contains(reason.Text, one) || !strings.Contains(reason.Text, two) {
 		t.Errorf("%+v", r)
 	}
-	wantText(t, p.verb(1, "status"), `(?s)ready +NO.*no host of upstream down answers.*down `+one+` is DOWN since .*last success never: .*connection refused`)
+	wantText(t, p.verb(1, "status"), `(?s)ready +NO.*no host of upstream down can be used.*down `+one+` is DOWN since .*last success never: .*connection refused`)
 
 	back := smtptest.Start(t, smtptest.Options{Addr: two})
 	d.say("MAIL FROM:<a@example.org>", "250")
