@@ -127,7 +127,7 @@ func (s *spool) head(have, size int64) (room int64, ok bool) {
 	if size <= have {
 		return have, true
 	}
-	room = max(2*have, size, 2<<10)
+	room = max(2*have, size)
 	if all := s.from.heads.Add(room - have); room > ordinaryHead && all > max(headShare(s.memoryTotal), leastHeads) {
 		s.from.heads.Add(have - room)
 		return have, false
