@@ -152,7 +152,7 @@ func (m *Monitor) actLocked(l *Listing, o *outcome) {
 		}
 		if m.stream(name).OnListing == SuspendSuspect && m.maySuspendLocked(l, name) {
 			l.Suspended = true
-			o.suspend = standsOut(m.suspectsLocked(l), max(m.setup.Config.SuspectFactor, 1))
+			o.suspend = m.pickLocked(l, name)
 		}
 	}
 }
@@ -176,6 +176,23 @@ func (m *Monitor) mayPauseLocked(l *Listing, stream string) bool {
 func (m *Monitor) maySuspendLocked(l *Listing, stream string) bool {
 	return l.Open() && !l.Suspended && m.opts.Suspend != nil && l.zoneWeight() > 0 &&
 		m.concernsAllLocked(l.Target, stream) && m.provenLocked(l, stream)
+}
+
+// pickLocked is the suspect to suspend: who stands out, and whose client's mail two
+// of the witnesses have refused. Who is busy at the wrong moment has not met them.
+func (m *Monitor) pickLocked(l *Listing, stream string) *Suspect {
+	s := standsOut(m.suspectsLocked(l), max(m.setup.Config.SuspectFactor, 1))
+	if s == nil || len(m.stream(stream).Clients) < 2 {
+		return s
+	}
+	client := s.Client
+	if s.Kind == string(aClient) {
+		client = s.Name
+	}
+	if !met(client, l.witnesses(l.TrialPassed)) {
+		return nil
+	}
+	return s
 }
 
 // provenLocked reports whether enough unrelated receivers say it, reached by mail

@@ -60,13 +60,15 @@ type trials struct {
 
 func newTrials(now time.Time) trials { return trials{began: now, next: map[string]time.Time{}} }
 
-func (t *trials) due(client string, now time.Time) bool {
-	at, ok := t.next[client]
-	if !ok {
-		at = t.began.Add(trialEvery)
+// at is when the next trial of a client may be.
+func (t *trials) at(client string) time.Time {
+	if at, ok := t.next[client]; ok {
+		return at
 	}
-	return !now.Before(at)
+	return t.began.Add(trialEvery)
 }
+
+func (t *trials) due(client string, now time.Time) bool { return !now.Before(t.at(client)) }
 
 const (
 	maxBackoff  = 50_000
@@ -215,7 +217,9 @@ func (b *Backoff) Left(m Mail) (left time.Duration, trial bool) {
 		}
 	}
 	if p := b.paused[m.Stream]; p != nil && now.Before(p.until) {
-		left, waits = max(left, p.until.Sub(now)), append(waits, &p.trials)
+		// A pause may end at any moment: it is worth coming back for a trial.
+		again := min(p.until.Sub(now), max(p.at(m.Client).Sub(now), time.Second))
+		left, waits = max(left, again), append(waits, &p.trials)
 	}
 	for _, t := range waits {
 		if !t.due(m.Client, now) {

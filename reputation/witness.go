@@ -24,7 +24,7 @@ func ownedDomain(name string) string {
 const (
 	maxExchangers = 5
 	maxNetworks   = 20
-	maxClients    = 8
+	maxClients    = 64
 )
 
 // networks says by which networks a domain takes its mail: the registered
@@ -90,6 +90,17 @@ func unrelated(all []*Evidence) (some []*Evidence) {
 
 func (e *Evidence) relatedTo(o *Evidence) bool {
 	return e.Domain == o.Domain || slices.ContainsFunc(e.Networks, func(n string) bool { return slices.Contains(o.Networks, n) })
+}
+
+// met reports whether mail of a client was refused by two of the witnesses.
+func met(client string, list []*Evidence) bool {
+	n := 0
+	for _, e := range list {
+		if slices.Contains(e.Clients, client) {
+			n++
+		}
+	}
+	return n > 1
 }
 
 // clientsOf are those by whose mail the witnesses were reached.

@@ -141,8 +141,9 @@ func TestSuspensionNeedsBlocklistAndUnrelatedReceivers(t *testing.T) {
 		"the blocklist alone":       {func(r *rig) { r.zoneSays(1) }, false, nil},
 		"the blocklist and one":     {func(r *rig) { r.zoneSays(1); r.refuse("tenant", "evil.example", "198.1.0.0/16") }, false, nil},
 		"three of one client":       {func(r *rig) { r.zoneSays(1); r.threeReceivers("tenant") }, false, nil},
-		"three of two clients":      {func(r *rig) { r.zoneSays(1); r.threeReceivers("tenant", "shop") }, true, nil},
-		"three, then the blocklist": {func(r *rig) { r.threeReceivers("tenant", "shop"); r.zoneSays(0.1) }, true, nil},
+		"one of the innocent's":     {func(r *rig) { r.zoneSays(1); r.threeReceivers("tenant"); r.refuse("shop", "mx0.example") }, false, nil},
+		"three of two clients":      {func(r *rig) { r.zoneSays(1); r.threeReceivers("shop", "tenant") }, true, nil},
+		"three, then the blocklist": {func(r *rig) { r.threeReceivers("shop", "tenant"); r.zoneSays(0.1) }, true, nil},
 		"three of the only client":  {func(r *rig) { r.zoneSays(1); r.threeReceivers("shop") }, true, []string{"shop"}},
 		"three in one network": {func(r *rig) {
 			r.zoneSays(1)

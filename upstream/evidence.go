@@ -45,8 +45,8 @@ func severalDomains(rs []mail.Recipient) bool {
 // withoutAddresses is the reply without what the client wrote into it: a quoted
 // local-part can hold any text, also that of a reply.
 func withoutAddresses(reply string, from mail.Address, rs []mail.Recipient) string {
-	if len(rs) == 1 {
-		reply = withoutAddress(reply, rs[0].Address)
+	for i := range rs {
+		reply = withoutAddress(reply, rs[i].Address)
 	}
 	if !from.IsNull() {
 		reply = withoutAddress(reply, from)

@@ -97,6 +97,11 @@ func TestWhatTheClientWroteIsNoReply(t *testing.T) {
 				if got := evidence(r.Said); got != "rcpt no-such-user about recipient" {
 					t.Errorf("%s: %s", r.Text, got)
 				}
+				r.Said = nil
+				r = tx.say(atDot, r, []mail.Recipient{{Address: addr("b@b.example")}, to})
+				if got := evidence(r.Said); got != "dot no-such-user about nobody" {
+					t.Errorf("%s: %s", r.Text, got)
+				}
 			}
 		}
 	}

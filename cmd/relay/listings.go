@@ -128,6 +128,9 @@ func runListing(io stdio, args []string) int {
 func writeListing(w io.Writer, l *reputation.Listing) {
 	fmt.Fprintf(w, "listing %d: %s, %s\n", l.ID, l.Target.Name, listingState(l))
 	fmt.Fprintf(w, "opened %s, streams %s\n", shortTime(l.Opened), strings.Join(l.Streams, ", "))
+	if !l.Confirmed {
+		fmt.Fprintln(w, "no blocklist that is asked has said so: nothing is done by itself")
+	}
 	if l.Action != "" {
 		fmt.Fprintf(w, "done: %s\n", l.Action)
 	}
@@ -160,6 +163,12 @@ func writeEvidence(w io.Writer, e *reputation.Evidence) {
 	fmt.Fprintln(w)
 	if e.Text != "" {
 		fmt.Fprintf(w, "    %s\n", e.Text)
+	}
+	switch {
+	case e.Hearsay:
+		fmt.Fprintln(w, "    hearsay: passed on, or not about an address of ours; it counts for nothing")
+	case e.Domain != "":
+		fmt.Fprintf(w, "    said to clients %s; its mail is taken by %s\n", strings.Join(e.Clients, ", "), orElse(strings.Join(e.Networks, ", "), "unknown networks"))
 	}
 	if len(e.Transactions) > 0 {
 		fmt.Fprintf(w, "    transactions %s\n", strings.Join(e.Transactions, " "))
