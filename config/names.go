@@ -58,11 +58,6 @@ func patternDomain(pattern string) (domain string, below bool) {
 	return domain, below
 }
 
-// isWithin reports whether domain is parent or lies below it.
-func isWithin(domain, parent string) bool {
-	return domain == parent || strings.HasSuffix(domain, "."+parent)
-}
-
 // noSuch says that no table has the name, and which was perhaps meant.
 func noSuch(table, name string, known []string) string {
 	switch near := nearest(name, known); {

@@ -85,8 +85,7 @@ var calendars = map[string]calendar{
 type ledger struct {
 	*Replay
 	t      *testing.T
-	runs   [][]string // the recipients of each run
-	each   int        // of a message
+	each   int // of a message
 	span   time.Duration
 	daily  int
 	begin  time.Duration   // of a run, on its day
