@@ -2,6 +2,7 @@ package relay
 
 import (
 	"bytes"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -28,6 +29,18 @@ func (d *dialog) expectEvent(rest string) {
 			d.fatalf("event %s is %q, want %q (event %+v)", key, got, want, *e)
 		}
 	}
+}
+
+// saidWords is such as "rcpt:us:listed-ip"; "" for none.
+func saidWords(s *mail.Evidence) string {
+	if s == nil {
+		return ""
+	}
+	words := s.At + ":" + string(s.About) + ":" + s.Class
+	if s.Remote {
+		words += ":remote"
+	}
+	return words
 }
 
 func eventField(e *mail.Event, key string) (string, bool) {
@@ -72,6 +85,20 @@ func eventField(e *mail.Event, key string) (string, bool) {
 		return strings.Join(all, ","), true
 	case "class":
 		return e.Class, true
+	case "said": // of each recipient; of a fault that of its host
+		all := []string{saidWords(e.Said)}
+		for _, r := range e.To {
+			all = append(all, saidWords(r.Said))
+		}
+		return strings.Join(slices.DeleteFunc(all, func(s string) bool { return s == "" }), ","), true
+	case "trials":
+		var all []string
+		for _, r := range e.To {
+			if r.Trial {
+				all = append(all, r.Address)
+			}
+		}
+		return strings.Join(all, ","), true
 	case "refused":
 		return refusalWords(e.Refusals()), true
 	case "authors":

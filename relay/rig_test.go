@@ -218,6 +218,8 @@ func (r *rig) hook(name string, words []string) {
 			}
 			return 0, false
 		}
+	case "trial": // DOMAIN
+		r.hooks.Backoff = func(_, _ string, _ mail.Identity, domain string) (time.Duration, bool) { return 0, domain == words[0] }
 	case "suppressed": // ADDRESS
 		r.hooks.Suppressed = func(_ string, to mail.RecipientID) bool { return string(to) == words[0] }
 	case "domain": // DOMAIN nullmx|missing

@@ -148,7 +148,7 @@ func explainEvent(e *mail.Event) string {
 	}
 	for i := range e.To {
 		r := &e.To[i]
-		line("to", "<%s> %s", r.Address, verdictWords(r.Outcome, r.Code, r.Status, r.Rule, r.Reply)+prefixed(", class ", r.Class)+trialWords(r))
+		line("to", "<%s> %s", r.Address, verdictWords(r.Outcome, r.Code, r.Status, r.Rule, r.Reply)+prefixed(", class ", r.Class)+saidWords(r.Said)+trialWords(r))
 	}
 	line("end", "%s at stage %s", verdictWords(e.Outcome, e.Code, e.Status, e.Rule, e.Reply)+prefixed(", class ", e.Class), e.Stage)
 	if e.Times > 0 {
@@ -197,6 +197,17 @@ func prefixed(prefix, s string) string {
 		return ""
 	}
 	return prefix + s
+}
+
+// saidWords says what a refusal is worth.
+func saidWords(s *mail.Evidence) string {
+	switch {
+	case s == nil:
+		return ""
+	case s.Remote:
+		return ", passed on from another host, so that it changes nothing"
+	}
+	return prefixed(", about ", string(s.About))
 }
 
 // trialWords says that a recipient went through to see whether mail is taken.
