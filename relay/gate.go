@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"postern/mail"
+	"postern/policy"
 	"postern/ratelimit"
 )
 
@@ -42,7 +43,46 @@ func (t *transaction) barred() (rule string, r *mail.Reply) {
 	case now.Rules.Sender(client, t.env.From) != nil:
 		return "senders", replyNoLongerOwned(t.env.From.Shown())
 	}
+	if rule, r = t.outlawed(now.Rules, client); r != nil {
+		return rule, r
+	}
 	return t.admitted()
+}
+
+// outlawed says what of this message passed by the rules of MAIL and does not by
+// those of now: a recipient, or an author or another field of the header. Our
+// signature was made ready for authors who were owned.
+func (t *transaction) outlawed(now *policy.Rules, client *policy.Client) (rule string, r *mail.Reply) {
+	if now == t.snap.Rules {
+		return "", nil
+	}
+	for i := range t.env.To {
+		if now.Recipient(client, t.env.To[i].Address) != nil {
+			return "recipients", replyNoLongerClient()
+		}
+	}
+	if t.message.raw == nil {
+		return "", nil
+	}
+	rule, r, shadow := now.Header(client, &t.message.facts)
+	if r == nil || shadow && len(t.message.domains) == 0 && !t.mustSign() {
+		return "", nil
+	}
+	return rule, replyNoLongerClient()
+}
+
+// rulesNow are those by which a further recipient is judged, and the client in
+// them; those of MAIL where they do not name the client any more, for then the
+// gate refuses.
+func (t *transaction) rulesNow() (*policy.Rules, *policy.Client) {
+	now := t.s.srv.snapshot().Rules
+	if now == t.snap.Rules {
+		return now, t.client
+	}
+	if c, r := now.Client(&t.s.peer); r == nil && c.Name() == t.client.Name() {
+		return now, c
+	}
+	return t.snap.Rules, t.client
 }
 
 // admitted asks whether the submitter is suspended now, or with the recipients

@@ -286,7 +286,8 @@ func (t *transaction) judgeRecipient(a *attempt) {
 		a.rcpt.Address = t.snap.Postmaster
 	}
 	a.shown = a.rcpt.Key()
-	if r := t.snap.Rules.Recipient(t.client, a.rcpt.Address); r != nil {
+	rules, client := t.rulesNow()
+	if r := rules.Recipient(client, a.rcpt.Address); r != nil {
 		a.rule, a.reply = "recipients", r
 		return
 	}
