@@ -92,8 +92,7 @@ func (s *session) begin() *transaction {
 	}}
 }
 
-// mail carries out MAIL FROM. Every refusal here is an event of its own. What is
-// no MAIL command at all is nobody's: its event counts as a stranger's.
+// mail carries out MAIL FROM. Every refusal here is an event of its own.
 func (s *session) mail(arg string) error {
 	switch {
 	case s.peer.Helo == "":
@@ -115,6 +114,7 @@ func (s *session) mail(arg string) error {
 	}
 	if r != nil {
 		t.ev.From = quote(strings.TrimSpace(path))
+		t.nameClient()
 		t.failed(stageMail, "syntax", r)
 		s.orphans = pipelinedBehind(t)
 		return s.fail(r)
@@ -131,6 +131,14 @@ func (s *session) mail(arg string) error {
 	s.messages++
 	s.reply(replySenderOK())
 	return nil
+}
+
+// nameClient writes into the event whose MAIL it is that is no MAIL command, so
+// that no client's refusals are lost among those of strangers.
+func (t *transaction) nameClient() {
+	if c, r := t.snap.Rules.Client(&t.s.peer); r == nil {
+		t.ev.Client, t.ev.Stream = c.Name(), c.Stream()
+	}
 }
 
 // refuseMail answers a MAIL that was refused. Only a stranger's counts against
