@@ -53,3 +53,26 @@ func benchmarkWatch(b *testing.B, change func(*Config), other string) {
 		}
 	}
 }
+
+// BenchmarkAdmit is the three questions of one message, at RCPT, before 354 and
+// before it is forwarded, and its end in the flights.
+func BenchmarkAdmit(b *testing.B) {
+	var cfg Config
+	cfg.SetDefaults()
+	w, err := New(cfg, Options{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	ids, from := make([]string, 64), make([]mail.Identity, 64)
+	for i := range ids {
+		ids[i], from[i] = fmt.Sprint("transaction", i), mail.Identity(fmt.Sprintf("orders%d@example.org", i))
+	}
+	b.ReportAllocs()
+	for i := 0; b.Loop(); i++ {
+		id := ids[i%64]
+		for range 3 {
+			w.Admit(id, "corporate", "anna", "main", from[i%64], 1)
+		}
+		w.flights.end(id)
+	}
+}

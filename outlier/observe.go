@@ -35,6 +35,7 @@ func (w *Watch) observe(ev *mail.Event) (shadowed bool) {
 		n.shadowed = shadowed
 	}
 	delete(w.admitted, ev.ID)
+	w.flights.end(ev.ID)
 	if len(ev.To) == 0 {
 		n.away = 1
 	}

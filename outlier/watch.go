@@ -28,6 +28,7 @@ type Watch struct {
 	// admitted are the recipients of transactions under way that Admit has let
 	// through, by the id of the transaction.
 	admitted map[string]int
+	flights  flights
 	queue    []Change // to be told once mu is free
 	rcpts    []recipient
 	found    scores // of one message
@@ -63,7 +64,8 @@ func New(cfg Config, o Options) (*Watch, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &Watch{log: o.Log, changes: o.Changes, parse: o.Parse, rules: r, clock: newClock(o.Now), states: map[stateKey]*State{}, admitted: map[string]int{}}
+	w := &Watch{log: o.Log, changes: o.Changes, parse: o.Parse, rules: r, clock: newClock(o.Now), states: map[stateKey]*State{}, admitted: map[string]int{},
+		flights: flights{of: map[string]flight{}, by: map[uint64]traffic{}}}
 	w.engine = newEngine(&cfg, randomSeed())
 	if o.Dir != "" {
 		if w.keep, err = openKeeper(o.Dir, o.Log, o.Report); err != nil {
@@ -244,14 +246,21 @@ const maxAdmitted = 100_000
 // Admit says whether a transaction that Judge has let through may go on now, with
 // so many recipients: before 354, and again before anything is forwarded. A
 // throttled submitter is asked for its pace in recipients, in which those count
-// that are on their way. id is the one of the mail.Event with which Observe hears
-// of the end.
-func (w *Watch) Admit(id, client, user string, from mail.Identity, recipients int) Verdict {
+// that are on their way; anybody else waits when what is on its way would hold it,
+// see takeOff. id is the one of the mail.Event with which Observe hears of the end.
+func (w *Watch) Admit(id, client, user, stream string, from mail.Identity, recipients int) Verdict {
 	w.mu.Lock()
 	defer w.unlock()
-	if len(w.states) == 0 {
-		return Verdict{}
+	if len(w.states) > 0 {
+		if v := w.admitHeld(id, client, user, from, recipients); v.Refuse() {
+			return v
+		}
 	}
+	return w.takeOff(id, client, user, stream, from, recipients)
+}
+
+// admitHeld is Admit for those with a state.
+func (w *Watch) admitHeld(id, client, user string, from mail.Identity, recipients int) Verdict {
 	keys := stateKeys(client, user, senderName(from))
 	states, any := w.statesOf(&keys)
 	if !any {

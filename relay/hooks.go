@@ -17,7 +17,7 @@ type Hooks struct {
 	// Admit says whether a transaction that Suspended has let through may go on
 	// with so many recipients; it is asked again whenever that may have changed. id
 	// is that of the event in which the transaction ends. Nil: Suspended is asked.
-	Admit func(id, client, user string, from mail.Identity, recipients int) Suspension
+	Admit func(id, client, user, stream string, from mail.Identity, recipients int) Suspension
 	// Backoff says how long mail of a client's sender to a domain waits, because a
 	// receiver has asked for that or the stream is paused; 0 when it does not. trial:
 	// it goes through although other mail waits.

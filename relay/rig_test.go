@@ -109,7 +109,7 @@ func (r *rig) suspended(_, user string, from mail.Identity) Suspension {
 	return *s
 }
 
-func (r *rig) admit(id, client, user string, from mail.Identity, recipients int) Suspension {
+func (r *rig) admit(id, client, user, _ string, from mail.Identity, recipients int) Suspension {
 	if most := r.most.Load(); most > 0 && int64(recipients) > most {
 		return Suspension{Scope: "sender", Name: "<" + string(from) + ">", Left: time.Minute, Pace: true}
 	}

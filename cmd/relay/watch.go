@@ -34,8 +34,8 @@ func (n *node) suspended(client, user string, from mail.Identity) relay.Suspensi
 }
 
 // admit is the answer of the watch at the gate.
-func (n *node) admit(id, client, user string, from mail.Identity, recipients int) relay.Suspension {
-	return suspension(n.watch.Admit(id, client, user, from, recipients))
+func (n *node) admit(id, client, user, stream string, from mail.Identity, recipients int) relay.Suspension {
+	return suspension(n.watch.Admit(id, client, user, stream, from, recipients))
 }
 
 func suspension(v outlier.Verdict) relay.Suspension {

@@ -1,0 +1,213 @@
+package outlier
+
+import (
+	"time"
+
+	"postern/mail"
+)
+
+// A message counts when it ends. Until then its recipients are on their way: many
+// prepared messages could otherwise end at one moment, before the first of them is
+// counted and raises the alarm. So what would hold its submitter if it were counted
+// now waits while other mail of that submitter is on its way. It is no alarm, and
+// nothing is learned from it.
+
+// flightWait is what a message is told to wait for others that are on their way.
+const flightWait = 2 * time.Second
+
+// flights are the recipients on their way.
+type flights struct {
+	of map[string]flight  // by the id of the transaction
+	by map[uint64]traffic // by the submitter, see keysOf
+}
+
+// flight is a transaction on its way.
+type flight struct {
+	sender, wide uint64 // keys of its submitters; 0: none
+	n            int    // recipients
+	shared       int    // those that the user or client answers for, too
+}
+
+// traffic is what a sender, user or client has on its way, in recipients.
+type traffic struct {
+	n int
+	// shared are those of a sender that its user or client answers for, too.
+	shared int
+	// top is the key of the sender of a user or client that has the most of them.
+	top uint64
+}
+
+// keysOf gives the keys of a sender and of the user, or without one the client.
+func (w *Watch) keysOf(client, user, sender string) (narrow, wide uint64) {
+	hash := w.engine.seed.hash
+	if user != "" {
+		wide = ofUser.hash(hash(user))
+	} else {
+		wide = ofClient.hash(hash(client))
+	}
+	switch {
+	case sender == "":
+	case user != "":
+		narrow = mix(wide, hash(sender)|1)
+	default:
+		narrow = ofSender.hash(hash(sender))
+	}
+	return narrow, wide
+}
+
+// set puts a transaction on its way, or changes how many recipients it has there.
+func (f *flights) set(id string, t flight) {
+	was, known := f.of[id]
+	if !known && len(f.of) >= maxAdmitted {
+		return
+	}
+	f.of[id] = t
+	f.add(t.wide, t.shared-was.shared, 0)
+	if t.sender == 0 {
+		return
+	}
+	f.add(t.sender, t.n-was.n, t.shared-was.shared)
+	if c := f.by[t.wide]; t.shared > 0 && f.by[t.sender].shared >= f.by[c.top].shared {
+		c.top = t.sender
+		f.by[t.wide] = c
+	}
+}
+
+// end takes a transaction off.
+func (f *flights) end(id string) {
+	t, ok := f.of[id]
+	if !ok {
+		return
+	}
+	delete(f.of, id)
+	f.add(t.wide, -t.shared, 0)
+	if t.sender != 0 {
+		f.add(t.sender, -t.n, -t.shared)
+	}
+}
+
+func (f *flights) add(key uint64, n, shared int) {
+	c := f.by[key]
+	c.n += n
+	c.shared += shared
+	if c.n <= 0 {
+		delete(f.by, key)
+		return
+	}
+	f.by[key] = c
+}
+
+// takeOff says whether a message of n recipients waits for others of its submitter,
+// and notes it as on its way if it does not.
+func (w *Watch) takeOff(id, client, user, stream string, from mail.Identity, n int) Verdict {
+	t := w.flights.of[id]
+	if n <= t.n {
+		return Verdict{} // it is on its way
+	}
+	sender := senderName(from)
+	was := t
+	t.sender, t.wide = w.keysOf(client, user, sender)
+	explained := w.rules.bulkStreams[stream] || w.rules.exempt.Match(from)
+	if t.sender != 0 {
+		others := w.flights.by[t.sender].n - was.n
+		if others > 0 || n > least { // few recipients by themselves are no run
+			k := stateKey{Sender, sender}
+			if user != "" {
+				k = stateKey{UserSender, pairName(user, sender)}
+			}
+			p := w.project(k, client, user, others+n)
+			if p.holds && others > 0 {
+				return w.crowded(k)
+			}
+			explained = explained || p.explained
+		}
+	}
+	t.n, t.shared = n, 0
+	if !explained {
+		t.shared = n
+		if more := w.flights.around(&t, &was); more > 0 {
+			k := stateKey{User, user}
+			if user == "" {
+				k = stateKey{Client, client}
+			}
+			if w.project(k, client, user, more).holds {
+				return w.crowded(k)
+			}
+		}
+	}
+	w.flights.set(id, t)
+	return Verdict{}
+}
+
+// around is how many recipients of a user or client would be on their way with t,
+// which has been there as was, apart from the sender with the most: a single sender
+// is not their fault. It is 0 when there are no others.
+func (f *flights) around(t, was *flight) int {
+	c := f.by[t.wide]
+	others := c.n - was.shared
+	if others <= 0 {
+		return 0
+	}
+	largest := f.by[c.top].shared
+	if t.sender != 0 {
+		largest = max(largest, f.by[t.sender].shared-was.shared+t.shared)
+	}
+	return others + t.shared - largest
+}
+
+// crowded is the answer to a message that waits for others of k.
+func (w *Watch) crowded(k stateKey) Verdict {
+	v := Verdict{Scope: k.scope, Name: k.name, Level: Throttled, Until: w.clock.read().Add(flightWait), left: flightWait}
+	if k.scope == UserSender {
+		_, v.Name = pairOf(k.name)
+		v.Scope = Sender
+	}
+	return v
+}
+
+// projection is what would follow if mail on its way were counted now.
+type projection struct {
+	holds     bool // its submitter would be throttled or suspended
+	explained bool // it would be expected of the sender, or a regular run of it
+}
+
+// project looks at k as if so many more recipients had been sent, all of them known
+// and none refused.
+func (w *Watch) project(k stateKey, client, user string, more int) (p projection) {
+	now := w.clock.read()
+	g, at := &w.engine, now.Unix()
+	c := g.client(client, at)
+	e := g.roster.find(k.meterScope(), k.name)
+	if e == nil {
+		e = &entry{meter: newMeter(at), client: c.num, scope: k.meterScope(), name: k.name}
+	}
+	e.roll(at)
+	if rs := g.roster.runsOf(e); rs != nil {
+		e.turn(&g.tuning, g.scale(e), g.byNum[e.client].born)
+		rs.turn(e.day, g.tuning.growth)
+	}
+	f := g.look(e, w.blamed(e, now), w.rules.floorOf(k, now), g.scale(e))
+	for i := range windows {
+		f.sums[sent][i] += float32(more)
+	}
+	f.judge(&g.tuning, &f.sums)
+	p.explained = f.floor != nil || f.spared && f.raw(&g.tuning, &f.sums) >= stirFrom
+	if s := w.states[k]; s != nil && s.Level >= Throttled {
+		return p // judge has said what holds for it
+	}
+	if f.score >= 1 && !e.scope.isSender() {
+		party := &c.party
+		if k.scope == User {
+			party = g.user(c, user)
+		}
+		if top := party.top.at(at); top != nil {
+			f.without(&g.tuning, top)
+		}
+	}
+	to := w.rules.Volume.level(float64(f.score))
+	if len(w.rules.InternalDomains) > 0 {
+		to = w.rules.Volume.soften(to) // all of them may be there
+	}
+	p.holds = to >= Throttled && w.rules.mode(k.scope, k.name, client) == Enforce
+	return p
+}
