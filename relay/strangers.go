@@ -18,6 +18,9 @@ const (
 	// strangersKept is how many of these go to who was told of before, so that
 	// there is room for others.
 	strangersKept = strangersLines / 2
+	// strangersAuth is how many of the lines go to nothing but wrong passwords,
+	// which are slow to try and matter more than what anybody can cause at will.
+	strangersAuth = 10
 )
 
 // Strangers hands events on to log and journal: those of clients as they come,
@@ -85,7 +88,11 @@ func (s *Strangers) count(e *mail.Event) bool {
 		c.last.To = []mail.RecipientEvent{}
 		return false
 	}
-	if s.told >= strangersLines {
+	most := strangersLines
+	if e.Stage != stageAuth {
+		most -= strangersAuth
+	}
+	if s.told >= most {
 		s.untold++
 		return false
 	}

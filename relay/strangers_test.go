@@ -161,3 +161,34 @@ func TestStrangersWithAClockThatStepsBack(t *testing.T) {
 		t.Errorf("%d of 5", strangers.sum())
 	}
 }
+
+// TestGuessersAreToldOfInAFlood: a flood of refused MAIL does not hide who tries
+// passwords meanwhile.
+func TestGuessersAreToldOfInAFlood(t *testing.T) {
+	s, _, strangers, clock := budget()
+	guesses := 0
+	for round := range 4 {
+		*clock = clock.Add(strangersEvery)
+		for i := range 5000 {
+			s.Observe(refusedFrom(netip.AddrFrom4([4]byte{10, byte(round), byte(i >> 8), byte(i)}).String(), "client"))
+		}
+		for i := range strangersAuth {
+			e := refusedFrom(netip.AddrFrom4([4]byte{192, 0, byte(round), byte(i)}).String(), "password")
+			e.Stage = stageAuth
+			s.Observe(e)
+			guesses++
+		}
+	}
+	told := 0
+	for i := range strangers.all {
+		if strangers.all[i].Stage == stageAuth {
+			told++
+		}
+	}
+	if told != guesses {
+		t.Errorf("%d of %d guessers are told of", told, guesses)
+	}
+	if n := len(strangers.all); n > 4*(strangersLines+1) {
+		t.Errorf("%d lines in 40 seconds", n)
+	}
+}
