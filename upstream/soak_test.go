@@ -135,6 +135,7 @@ func (m *mess) add(c *wildConn) {
 	r.goOn = r.goOn || strings.HasPrefix(line, "354")
 	r.inBody = r.inBody || r.body
 	m.count["added"]++
+	c.shifted.Store(true)
 	c.write(line)
 }
 
@@ -202,8 +203,9 @@ func TestSoak(t *testing.T) {
 		m.mu.Unlock()
 		w.mu.Lock()
 		defer w.mu.Unlock()
-		if bdat && w.smuggled > 0 || !bdat && w.smuggled > 0 && m.count["added"] == 0 {
-			t.Errorf("%d commands out of messages", w.smuggled)
+		t.Logf("%d commands out of messages behind an added reply", w.shifted)
+		if w.smuggled > 0 {
+			t.Errorf("%d commands out of messages where no reply was added", w.smuggled)
 		}
 		if u.Hosts()[0].Surplus == 0 {
 			t.Error("nothing counted")

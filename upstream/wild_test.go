@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -36,6 +37,7 @@ type wild struct {
 	commands []string // of all connections, if keep
 	keep     bool
 	smuggled int            // commands that came out of a message
+	shifted  int            // those where a reply had been added before: nobody can tell it from the true one
 	truth    map[string]int // code of the verdict on each message that came whole
 	refused  map[string]int // messages whose DATA was refused, by recipient
 	wg       sync.WaitGroup
@@ -114,6 +116,8 @@ type wildConn struct {
 	id   string // of the message, once it has come
 	body bool   // from 354 or the first BDAT to the verdict
 
+	shifted atomic.Bool // a reply has been added that nobody asked for
+
 	mu  sync.Mutex
 	out net.Conn
 }
@@ -157,7 +161,11 @@ func (c *wildConn) do(line string) error {
 		w.commands = append(w.commands, fmt.Sprintf("%d %s", c.n, line))
 	}
 	if strings.Contains(line, "victim") {
-		w.smuggled++
+		if c.shifted.Load() {
+			w.shifted++
+		} else {
+			w.smuggled++
+		}
 	}
 	w.mu.Unlock()
 	verb, arg, _ := strings.Cut(line, " ")
