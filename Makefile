@@ -3,7 +3,7 @@
 
 # Debian packages that the tests use: peers that are not ours.
 PACKAGES = ca-certificates curl gcc git knot libc6-dev libnet-ssleay-perl libsasl2-modules libssl-dev \
-	msmtp nmap openssl postfix procps python3 python3-dkim rbldnsd redis-server swaks unbound
+	msmtp nmap openssl postfix procps python3 python3-dkim rbldnsd redis-server redis-tools swaks unbound
 
 # How long make fuzz gives each target.
 FUZZTIME = 60s
