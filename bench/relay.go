@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"postern/dkimsign"
-	"postern/smtptest"
+	"postern/internal/smtptest"
 )
 
 // selector of the keys; that of Ed25519 has an "e" before it.

@@ -21,7 +21,7 @@ const python = "/usr/bin/python3"
 // clean line ends and a From field.
 func corpus(t *testing.T) map[string][]byte {
 	t.Helper()
-	files, err := filepath.Glob("../syntax/testdata/messages/*.eml")
+	files, err := filepath.Glob("../internal/syntax/testdata/messages/*.eml")
 	if err != nil || len(files) < 50 {
 		t.Fatalf("%d messages in ../syntax/testdata/messages, %v", len(files), err)
 	}

@@ -9,9 +9,9 @@ import (
 	"testing"
 	"time"
 
+	"postern/internal/redistest"
+	"postern/internal/syntax"
 	"postern/mail"
-	"postern/redistest"
-	"postern/syntax"
 )
 
 // spelledOut is the table of spellings: the identity first in each block.

@@ -11,8 +11,8 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"postern/internal/redistest"
 	"postern/mail"
-	"postern/redistest"
 )
 
 const patience = 60 * time.Second

@@ -7,8 +7,8 @@ import (
 	"path/filepath"
 	"testing"
 
+	"postern/internal/syntax"
 	"postern/mail"
-	"postern/syntax"
 )
 
 // many makes rules of n clients of each kind: a host, a user, a user in a

@@ -7,8 +7,8 @@ import (
 	"testing"
 	"unicode/utf8"
 
+	"postern/internal/syntax"
 	"postern/mail"
-	"postern/syntax"
 )
 
 // FuzzHeaderJudgement holds every header that passes to what a reader without

@@ -5,7 +5,7 @@ import (
 	"testing"
 	"time"
 
-	"postern/syntax"
+	"postern/internal/syntax"
 )
 
 // facts reads a header as the relay does.

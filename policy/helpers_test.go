@@ -4,8 +4,8 @@ import (
 	"net/netip"
 	"testing"
 
+	"postern/internal/syntax"
 	"postern/mail"
-	"postern/syntax"
 )
 
 func parse(s string) (mail.Address, error) { return syntax.Mailbox(s, true) }

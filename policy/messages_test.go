@@ -6,11 +6,11 @@ import (
 	"strings"
 	"testing"
 
-	"postern/syntax"
+	"postern/internal/syntax"
 )
 
 // corpus is where real and hostile messages lie; index.tsv says what each is.
-const corpus = "../syntax/testdata/messages"
+const corpus = "../internal/syntax/testdata/messages"
 
 // message is one row of the index.
 type message struct{ name, authors, expect string }

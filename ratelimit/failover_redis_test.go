@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"postern/redistest"
+	"postern/internal/redistest"
 )
 
 // TestFailoverOverRedisUnderLoad breaks a real server under a node that goes on

@@ -9,9 +9,9 @@ import (
 	"testing"
 	"time"
 
+	"postern/internal/redistest"
+	"postern/internal/syntax"
 	"postern/mail"
-	"postern/redistest"
-	"postern/syntax"
 )
 
 func parseMailbox(s string) (mail.Address, error) { return syntax.Mailbox(s, true) }

@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"postern/redistest"
+	"postern/internal/redistest"
 )
 
 // BenchmarkRedisDecision is one decision with a limit of three windows, by 64

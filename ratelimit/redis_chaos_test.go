@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"postern/redistest"
+	"postern/internal/redistest"
 )
 
 // rig is a server under load, reached through a proxy.

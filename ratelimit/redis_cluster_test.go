@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"postern/redistest"
+	"postern/internal/redistest"
 )
 
 func TestRedisCluster(t *testing.T) {

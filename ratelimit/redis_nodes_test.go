@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"postern/redistest"
+	"postern/internal/redistest"
 )
 
 // nodesOf makes stores as if each were in a relay of its own.

@@ -12,7 +12,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"postern/redistest"
+	"postern/internal/redistest"
 )
 
 // slowly is the scripts without redis_quick.lua.

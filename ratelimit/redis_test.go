@@ -13,7 +13,7 @@ import (
 	"github.com/redis/go-redis/v9"
 	"go.uber.org/goleak"
 
-	"postern/redistest"
+	"postern/internal/redistest"
 
 	"postern/mail"
 )

@@ -11,9 +11,9 @@ import (
 	"testing"
 	"time"
 
+	"postern/internal/redistest"
 	"postern/internal/secret"
 	"postern/mail"
-	"postern/redistest"
 )
 
 func loadSecret(t *testing.T, path string) (*Secret, error) {

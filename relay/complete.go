@@ -8,9 +8,9 @@ import (
 	"time"
 
 	"postern/dkimsign"
+	"postern/internal/syntax"
 	"postern/mail"
 	"postern/policy"
-	"postern/syntax"
 	"postern/upstream"
 )
 

@@ -4,9 +4,9 @@ import (
 	"context"
 	"slices"
 
+	"postern/internal/syntax"
 	"postern/mail"
 	"postern/policy"
-	"postern/syntax"
 )
 
 // readFacts gathers what policy wants to know of the header.

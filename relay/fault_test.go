@@ -9,9 +9,9 @@ import (
 	"testing"
 	"time"
 
+	"postern/internal/smtptest"
 	"postern/mail"
 	"postern/ratelimit"
-	"postern/smtptest"
 )
 
 func (r *rig) facts() ratelimit.Facts {

@@ -4,8 +4,8 @@ import (
 	"strconv"
 	"strings"
 
+	"postern/internal/syntax"
 	"postern/mail"
-	"postern/syntax"
 )
 
 // helo answers HELO and EHLO (RFC 5321 s. 4.1.1.1). Both end a transaction.

@@ -3,8 +3,8 @@ package relay
 import (
 	"bytes"
 
+	"postern/internal/syntax"
 	"postern/mail"
-	"postern/syntax"
 )
 
 // intake takes the clean octets of one message: the header block into one

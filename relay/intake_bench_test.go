@@ -26,7 +26,7 @@ var letter = "From: \"News of the house\" <news@example.org>\r\n" +
 // BenchmarkIntake takes a message whole: its lines are checked, its header is
 // read and judged, its body kept.
 func BenchmarkIntake(b *testing.B) {
-	real, err := os.ReadFile(filepath.Join("../syntax/testdata/messages", "newsletter-one-click.eml"))
+	real, err := os.ReadFile(filepath.Join("../internal/syntax/testdata/messages", "newsletter-one-click.eml"))
 	if err != nil {
 		b.Fatal(err)
 	}

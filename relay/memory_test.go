@@ -4,7 +4,7 @@ import (
 	"runtime"
 	"testing"
 
-	"postern/smtptest"
+	"postern/internal/smtptest"
 )
 
 // heap is what the process holds, stacks included.

@@ -10,8 +10,8 @@ import (
 	"testing"
 
 	"github.com/emersion/go-msgauth/dkim"
+	"postern/internal/smtptest"
 	"postern/policy"
-	"postern/smtptest"
 )
 
 // sample is one message to push through the relay.
@@ -24,7 +24,7 @@ type sample struct {
 // samples are the messages of package syntax, and large ones made here.
 func samples(t testing.TB) (all []sample) {
 	t.Helper()
-	const dir = "../syntax/testdata/messages"
+	const dir = "../internal/syntax/testdata/messages"
 	index, err := os.ReadFile(filepath.Join(dir, "index.tsv"))
 	if err != nil {
 		t.Fatal(err)

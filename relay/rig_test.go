@@ -18,13 +18,13 @@ import (
 	"testing"
 	"time"
 
-	"postern/auth"
 	"postern/dkimsign"
+	"postern/internal/auth"
+	"postern/internal/smtptest"
+	"postern/internal/syntax"
 	"postern/mail"
 	"postern/policy"
 	"postern/ratelimit"
-	"postern/smtptest"
-	"postern/syntax"
 	"postern/upstream"
 )
 

@@ -8,8 +8,8 @@ import (
 	"strings"
 	"time"
 
+	"postern/internal/syntax"
 	"postern/mail"
-	"postern/syntax"
 )
 
 // mechanisms lists what AUTH takes in this session as it stands. Passwords

@@ -10,8 +10,8 @@ import (
 	"sync/atomic"
 	"time"
 
-	"postern/auth"
 	"postern/dkimsign"
+	"postern/internal/auth"
 	"postern/mail"
 	"postern/policy"
 	"postern/ratelimit"

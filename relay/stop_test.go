@@ -8,9 +8,9 @@ import (
 	"testing"
 	"time"
 
-	"postern/auth"
+	"postern/internal/auth"
+	"postern/internal/smtptest"
 	"postern/mail"
-	"postern/smtptest"
 )
 
 // shutdown stops the server and returns a channel with the number of sessions

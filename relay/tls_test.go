@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"postern/smtptest"
+	"postern/internal/smtptest"
 )
 
 // shows is the certificate that the listener shows for a name.

@@ -8,10 +8,10 @@ import (
 	"strings"
 	"time"
 
+	"postern/internal/syntax"
 	"postern/mail"
 	"postern/policy"
 	"postern/ratelimit"
-	"postern/syntax"
 	"postern/upstream"
 )
 

@@ -5,9 +5,9 @@ import (
 	"strings"
 	"time"
 
+	"postern/internal/syntax"
 	"postern/mail"
 	"postern/ratelimit"
-	"postern/syntax"
 )
 
 // replyMailSyntax is the refusal that goes with an error of syntax.MailCommand.

@@ -5,8 +5,8 @@ import (
 	"strconv"
 	"strings"
 
+	"postern/internal/syntax"
 	"postern/mail"
-	"postern/syntax"
 )
 
 // xclient takes what a trusted front end (Postfix, nginx) says about the real

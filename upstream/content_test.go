@@ -18,8 +18,8 @@ import (
 
 	"github.com/emersion/go-smtp"
 
+	"postern/internal/smtptest"
 	"postern/mail"
-	"postern/smtptest"
 )
 
 // cut makes a Content of text, cut at random into prefix, chunks and file.

@@ -7,8 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"postern/internal/smtptest"
 	"postern/mail"
-	"postern/smtptest"
 )
 
 // evidence writes it for a comparison.

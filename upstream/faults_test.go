@@ -10,8 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"postern/internal/smtptest"
 	"postern/mail"
-	"postern/smtptest"
 )
 
 // modes are the ways to talk to a host.

@@ -8,8 +8,8 @@ import (
 
 	"go.uber.org/goleak"
 
+	"postern/internal/smtptest"
 	"postern/mail"
-	"postern/smtptest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }

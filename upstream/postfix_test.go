@@ -16,8 +16,8 @@ import (
 	"strings"
 	"testing"
 
+	"postern/internal/smtptest"
 	"postern/mail"
-	"postern/smtptest"
 )
 
 // startPostfix runs a real Postfix that takes mail and hands it on to next. It

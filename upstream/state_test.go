@@ -8,8 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"postern/internal/smtptest"
 	"postern/mail"
-	"postern/smtptest"
 )
 
 // logBuffer keeps what is logged.

@@ -9,8 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"postern/internal/smtptest"
 	"postern/mail"
-	"postern/smtptest"
 )
 
 func TestTLSPolicies(t *testing.T) {

@@ -10,8 +10,8 @@ import (
 	"strings"
 	"testing"
 
+	"postern/internal/smtptest"
 	"postern/mail"
-	"postern/smtptest"
 )
 
 func TestCommandGroupsLeaveInOneWrite(t *testing.T) {

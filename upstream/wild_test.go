@@ -14,7 +14,7 @@ import (
 	"testing"
 	"time"
 
-	"postern/smtptest"
+	"postern/internal/smtptest"
 )
 
 // wild is an upstream that judges each message rightly and says what it likes.

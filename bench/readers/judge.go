@@ -5,9 +5,9 @@ import (
 	"net/netip"
 	"strings"
 
+	"postern/internal/syntax"
 	"postern/mail"
 	"postern/policy"
-	"postern/syntax"
 )
 
 // message is one that passes, as it leaves.

@@ -3,9 +3,9 @@ package main
 import (
 	"fmt"
 
-	"postern/admin"
+	"postern/internal/admin"
+	"postern/internal/syntax"
 	"postern/reputation"
-	"postern/syntax"
 )
 
 func runBackoff(io stdio, args []string) int {

@@ -5,7 +5,7 @@ import (
 	"flag"
 	"fmt"
 
-	"postern/config"
+	"postern/internal/config"
 )
 
 // runCheck says whether a configuration is good and what it means: problems

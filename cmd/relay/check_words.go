@@ -8,8 +8,8 @@ import (
 	"slices"
 	"strings"
 
-	"postern/config"
 	"postern/dkimsign"
+	"postern/internal/config"
 	"postern/policy"
 	"postern/ratelimit"
 	"postern/relay"

@@ -7,7 +7,7 @@ import (
 	"fmt"
 	"os"
 
-	"postern/config"
+	"postern/internal/config"
 )
 
 // Where a configuration is looked for when a command names none.

@@ -9,7 +9,7 @@ import (
 	"strings"
 	"time"
 
-	"postern/config"
+	"postern/internal/config"
 	"postern/reputation"
 	"postern/upstream"
 )

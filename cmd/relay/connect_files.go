@@ -12,8 +12,8 @@ import (
 
 	"github.com/emersion/go-msgauth/dkim"
 
-	"postern/config"
 	"postern/dkimsign"
+	"postern/internal/config"
 	"postern/relay"
 	"postern/reputation"
 )

@@ -10,7 +10,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"postern/config"
+	"postern/internal/config"
 	"postern/internal/shell"
 	"postern/ratelimit"
 	"postern/reputation"

@@ -12,8 +12,8 @@ import (
 	"testing"
 	"time"
 
-	"postern/redistest"
-	"postern/smtptest"
+	"postern/internal/redistest"
+	"postern/internal/smtptest"
 )
 
 // TestRedisCommandsAreThoseOfTheDocs: what check -connect tries is what the page

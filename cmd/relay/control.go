@@ -11,8 +11,8 @@ import (
 	"slices"
 	"strings"
 
-	"postern/admin"
-	"postern/config"
+	"postern/internal/admin"
+	"postern/internal/config"
 	"postern/internal/health"
 	"postern/internal/statefile"
 	"postern/ratelimit"

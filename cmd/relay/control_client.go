@@ -15,7 +15,7 @@ import (
 	"text/tabwriter"
 	"time"
 
-	"postern/config"
+	"postern/internal/config"
 )
 
 // controlVerb is the flags that every command on the control socket has.

@@ -5,8 +5,8 @@ import (
 	"fmt"
 	"time"
 
-	"postern/config"
 	"postern/dkimsign"
+	"postern/internal/config"
 	"postern/reputation"
 )
 

@@ -16,10 +16,10 @@ import (
 
 	"github.com/miekg/dns"
 
-	"postern/config"
+	"postern/internal/config"
+	"postern/internal/smtptest"
 	"postern/mail"
 	"postern/reputation"
-	"postern/smtptest"
 )
 
 // nameServer is a DNS server whose records tests set.

@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"postern/smtptest"
+	"postern/internal/smtptest"
 )
 
 // TestCommandsOfTheDocsAreUnderstood runs each command line of the pages with the

@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"postern/smtptest"
+	"postern/internal/smtptest"
 )
 
 // sharedStream has two clients, bank (127.0.0.2) and tenant (127.0.0.3), on one

@@ -9,8 +9,8 @@ import (
 	"strings"
 	"time"
 
-	"postern/config"
-	"postern/journal"
+	"postern/internal/config"
+	"postern/internal/eventlog"
 	"postern/mail"
 	"postern/ratelimit"
 )
@@ -36,7 +36,7 @@ func runExplain(io stdio, args []string) int {
 		return exitUsage
 	}
 	errFound := errors.New("found")
-	err = journal.Read(files, io.in, func(e *mail.Event) error {
+	err = eventlog.Read(files, io.in, func(e *mail.Event) error {
 		if e.ID != words[0] {
 			return nil
 		}
@@ -73,7 +73,7 @@ func allJournalFiles(path, file string) ([]string, error) {
 		return nil, err
 	}
 	strangers := c.Strangers().File
-	more, err := journal.SetAside(strangers)
+	more, err := eventlog.SetAside(strangers)
 	if err != nil {
 		return files, nil // a folder that is not there yet
 	}
@@ -84,7 +84,7 @@ func allJournalFiles(path, file string) ([]string, error) {
 }
 
 // journalConfig is [journal] of a configuration that keeps one.
-func journalConfig(path string) (c journal.Config, err error) {
+func journalConfig(path string) (c eventlog.Config, err error) {
 	path = configPath(path)
 	f, err := config.LoadRules(path)
 	if err != nil {
@@ -110,7 +110,7 @@ func journalFiles(path, file string) ([]string, error) {
 		}
 		file = c.File
 	}
-	files, err := journal.SetAside(file)
+	files, err := eventlog.SetAside(file)
 	if err != nil {
 		return nil, err
 	}

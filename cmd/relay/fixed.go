@@ -3,7 +3,7 @@ package main
 import (
 	"reflect"
 
-	"postern/config"
+	"postern/internal/config"
 )
 
 // fixedKey is a key, or a table, that holds until the next start.

@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"postern/config"
+	"postern/internal/config"
 )
 
 // TestDocsListTheKeysThatNeedARestart: the page has the table of the code.

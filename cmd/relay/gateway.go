@@ -13,7 +13,7 @@ import (
 	"sync"
 	"sync/atomic"
 
-	"postern/config"
+	"postern/internal/config"
 	"postern/mail"
 )
 

@@ -8,7 +8,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"postern/auth"
+	"postern/internal/auth"
 )
 
 // redisGuessers counts wrong passwords for all nodes together.

@@ -6,9 +6,9 @@ import (
 	"testing"
 	"time"
 
-	"postern/auth"
+	"postern/internal/auth"
+	"postern/internal/redistest"
 	"postern/ratelimit"
-	"postern/redistest"
 )
 
 // TestGuessersAreSharedByNodes: what one node has seen counts on another, and

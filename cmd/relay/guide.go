@@ -7,8 +7,8 @@ import (
 	"slices"
 	"strings"
 
-	"postern/admin"
-	"postern/config"
+	"postern/internal/admin"
+	"postern/internal/config"
 	"postern/mail"
 	"postern/outlier"
 	"postern/ratelimit"

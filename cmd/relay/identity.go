@@ -15,11 +15,11 @@ import (
 	"strings"
 	"time"
 
-	"postern/config"
 	"postern/dkimsign"
+	"postern/internal/config"
+	"postern/internal/syntax"
 	"postern/relay"
 	"postern/reputation"
-	"postern/syntax"
 	"postern/upstream"
 )
 

@@ -12,8 +12,8 @@ import (
 
 	"golang.org/x/crypto/bcrypt"
 
+	"postern/internal/smtptest"
 	"postern/ratelimit"
-	"postern/smtptest"
 )
 
 // spelledSenders is the table of spellings: the identity first in each block.

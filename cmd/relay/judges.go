@@ -8,7 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"postern/config"
+	"postern/internal/config"
 	"postern/mail"
 	"postern/relay"
 	"postern/reputation"

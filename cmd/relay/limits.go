@@ -7,8 +7,8 @@ import (
 	"strings"
 	"time"
 
-	"postern/admin"
-	"postern/config"
+	"postern/internal/admin"
+	"postern/internal/config"
 	"postern/mail"
 	"postern/ratelimit"
 )

@@ -10,8 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"postern/internal/smtptest"
 	"postern/ratelimit"
-	"postern/smtptest"
 )
 
 // verb runs a command of an operator on a running relay and returns what it

@@ -9,7 +9,7 @@ import (
 	"slices"
 	"syscall"
 
-	"postern/config"
+	"postern/internal/config"
 	"postern/relay"
 )
 

@@ -10,8 +10,8 @@ import (
 	"strings"
 	"time"
 
-	"postern/admin"
-	"postern/journal"
+	"postern/internal/admin"
+	"postern/internal/eventlog"
 	"postern/mail"
 	"postern/reputation"
 )
@@ -270,7 +270,7 @@ func runSuspects(io stdio, args []string) int {
 	if lookBack < time.Hour || lookBack > 7*24*time.Hour {
 		return v.fail(errors.New("-look-back is not between 1h and 7d"))
 	}
-	list, err := suspectsNow(func(f func(*mail.Event) error) error { return journal.Read(files, io.in, f) }, streams, at, lookBack)
+	list, err := suspectsNow(func(f func(*mail.Event) error) error { return eventlog.Read(files, io.in, f) }, streams, at, lookBack)
 	if err != nil {
 		return v.fail(err)
 	}

@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"postern/smtptest"
+	"postern/internal/smtptest"
 )
 
 // TestGoodSlowAndHostileClientsAtOnce: 50 clients that dawdle in the middle of a

@@ -11,8 +11,8 @@ import (
 	"syscall"
 	"testing"
 
-	"postern/config"
-	"postern/smtptest"
+	"postern/internal/config"
+	"postern/internal/smtptest"
 )
 
 // slowLog takes its time for each write.

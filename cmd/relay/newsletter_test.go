@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"postern/smtptest"
+	"postern/internal/smtptest"
 )
 
 // marketingExample is the shipped example, with the addresses of this machine in

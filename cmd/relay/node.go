@@ -13,10 +13,10 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"postern/admin"
-	"postern/config"
+	"postern/internal/admin"
+	"postern/internal/config"
+	"postern/internal/eventlog"
 	"postern/internal/health"
-	"postern/journal"
 	"postern/mail"
 	"postern/outlier"
 	"postern/ratelimit"
@@ -46,8 +46,8 @@ type node struct {
 	self       *selfTest
 	redis      redis.UniversalClient // nil: everything is kept in process
 	control    *admin.Control
-	journal    *journal.Writer // nil: none is kept
-	strangers  *journal.Writer // of peers that are no client; likewise
+	journal    *eventlog.Writer // nil: none is kept
+	strangers  *eventlog.Writer // of peers that are no client; likewise
 	server     *relay.Server
 	listeners  map[string]*listening
 
@@ -158,8 +158,8 @@ func (n *node) openRecords(file *config.File) mail.Observer {
 	return records
 }
 
-func (n *node) openJournal(cfg journal.Config, which, state string) *journal.Writer {
-	w := journal.Open(cfg, journal.Options{Log: n.log, NoLink: within(state, cfg.File), Report: func(part string, err error) {
+func (n *node) openJournal(cfg eventlog.Config, which, state string) *eventlog.Writer {
+	w := eventlog.Open(cfg, eventlog.Options{Log: n.log, NoLink: within(state, cfg.File), Report: func(part string, err error) {
 		n.health.Report(health.Journal, which+part, err)
 	}})
 	n.opened.add(func(context.Context) { w.Close() })

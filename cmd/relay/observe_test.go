@@ -8,9 +8,9 @@ import (
 	"testing"
 	"time"
 
-	"postern/config"
+	"postern/internal/config"
+	"postern/internal/smtptest"
 	"postern/mail"
-	"postern/smtptest"
 )
 
 // BenchmarkObserve is what one event costs all of a node's observers, and its

@@ -12,7 +12,7 @@ import (
 	"strings"
 	"time"
 
-	"postern/config"
+	"postern/internal/config"
 	"postern/mail"
 	"postern/relay"
 )

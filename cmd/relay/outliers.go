@@ -9,8 +9,8 @@ import (
 	"strings"
 	"time"
 
-	"postern/config"
-	"postern/journal"
+	"postern/internal/config"
+	"postern/internal/eventlog"
 	"postern/mail"
 	"postern/outlier"
 )
@@ -187,7 +187,7 @@ func runBacktest(io stdio, args []string) int {
 		fmt.Fprintf(io.err, "relay outliers backtest: %v\n", err)
 		return exitUsage
 	}
-	if err := journal.Read(files, io.in, t.add); err != nil {
+	if err := eventlog.Read(files, io.in, t.add); err != nil {
 		fmt.Fprintf(io.err, "relay outliers backtest: %v\n", err)
 		return exitFault
 	}

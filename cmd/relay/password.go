@@ -10,7 +10,7 @@ import (
 
 	"golang.org/x/term"
 
-	"postern/auth"
+	"postern/internal/auth"
 	"postern/internal/secret"
 )
 

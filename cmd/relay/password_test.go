@@ -6,7 +6,7 @@ import (
 	"testing"
 	"time"
 
-	"postern/auth"
+	"postern/internal/auth"
 )
 
 func TestHashPasswordPrintsWhatAuthTakes(t *testing.T) {

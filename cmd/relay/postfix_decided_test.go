@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"postern/smtptest"
+	"postern/internal/smtptest"
 )
 
 // TestPostfixHearsAtDATAWhatTheRecordsTellOfRCPT: Postfix pipelines DATA behind

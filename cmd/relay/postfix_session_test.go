@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"postern/smtptest"
+	"postern/internal/smtptest"
 )
 
 // TestPostfixGoesOnWhenASessionEnds: Postfix keeps its connections and sends one

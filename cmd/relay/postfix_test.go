@@ -14,7 +14,7 @@ import (
 	"testing"
 	"time"
 
-	"postern/smtptest"
+	"postern/internal/smtptest"
 )
 
 // postfix is a real Postfix that runs in a folder of the test and has the relay

@@ -5,8 +5,8 @@ import (
 	"strings"
 	"testing"
 
-	"postern/auth"
-	"postern/smtptest"
+	"postern/internal/auth"
+	"postern/internal/smtptest"
 )
 
 // TestPostfixWithTLSAndPassword: Postfix submits as a SASL user under TLS; the

@@ -15,7 +15,7 @@ import (
 	"testing"
 	"time"
 
-	"postern/smtptest"
+	"postern/internal/smtptest"
 )
 
 // runAsRelay makes the test binary act as the command itself, so that tests

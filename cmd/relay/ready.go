@@ -8,8 +8,8 @@ import (
 	"sync/atomic"
 	"time"
 
-	"postern/admin"
-	"postern/config"
+	"postern/internal/admin"
+	"postern/internal/config"
 	"postern/internal/health"
 	"postern/ratelimit"
 	"postern/upstream"

@@ -12,9 +12,9 @@ import (
 	"testing"
 	"time"
 
-	"postern/admin"
-	"postern/redistest"
-	"postern/smtptest"
+	"postern/internal/admin"
+	"postern/internal/redistest"
+	"postern/internal/smtptest"
 	"postern/upstream"
 )
 

@@ -10,8 +10,8 @@ import (
 	"sync/atomic"
 	"testing"
 
-	"postern/redistest"
-	"postern/smtptest"
+	"postern/internal/redistest"
+	"postern/internal/smtptest"
 )
 
 // sendMany opens connections to the addresses in turn and sends from all of

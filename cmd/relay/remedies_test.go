@@ -10,10 +10,10 @@ import (
 	"strings"
 	"testing"
 
-	"postern/admin"
 	"postern/dkimsign"
+	"postern/internal/admin"
+	"postern/internal/smtptest"
 	"postern/reputation"
-	"postern/smtptest"
 )
 
 // commandIn finds a command of ours from its first word to the end of its line.

@@ -12,8 +12,8 @@ import (
 	"text/tabwriter"
 	"time"
 
-	"postern/config"
-	"postern/journal"
+	"postern/internal/config"
+	"postern/internal/eventlog"
 	"postern/mail"
 	"postern/upstream"
 )
@@ -157,7 +157,7 @@ func runTop(io stdio, args []string) int {
 	if since > 0 {
 		t.from = time.Now().Add(-since)
 	}
-	if err := journal.Read(files, io.in, t.add); err != nil {
+	if err := eventlog.Read(files, io.in, t.add); err != nil {
 		fmt.Fprintf(io.err, "relay replies: %v\n", err)
 		return exitFault
 	}

@@ -10,8 +10,8 @@ import (
 	"sync/atomic"
 	"time"
 
-	"postern/config"
 	"postern/dkimsign"
+	"postern/internal/config"
 	"postern/mail"
 	"postern/outlier"
 	"postern/reputation"

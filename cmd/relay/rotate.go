@@ -13,8 +13,8 @@ import (
 	"strings"
 	"time"
 
-	"postern/config"
 	"postern/dkimsign"
+	"postern/internal/config"
 	"postern/internal/shell"
 	"postern/reputation"
 )

@@ -14,9 +14,9 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"postern/auth"
-	"postern/config"
 	"postern/dkimsign"
+	"postern/internal/auth"
+	"postern/internal/config"
 	"postern/mail"
 	"postern/relay"
 	"postern/upstream"

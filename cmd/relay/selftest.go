@@ -10,7 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"postern/config"
+	"postern/internal/config"
 	"postern/mail"
 )
 

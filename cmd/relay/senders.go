@@ -7,7 +7,7 @@ import (
 	"strings"
 	"time"
 
-	"postern/admin"
+	"postern/internal/admin"
 	"postern/outlier"
 )
 

@@ -6,9 +6,9 @@ import (
 	"strings"
 	"testing"
 
-	"postern/admin"
+	"postern/internal/admin"
+	"postern/internal/smtptest"
 	"postern/outlier"
-	"postern/smtptest"
 )
 
 // TestSuspendAndRelease: what an operator does by hand holds from the next MAIL

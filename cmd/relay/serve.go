@@ -11,8 +11,8 @@ import (
 	"syscall"
 	"time"
 
-	"postern/admin"
-	"postern/config"
+	"postern/internal/admin"
+	"postern/internal/config"
 	"postern/relay"
 )
 

@@ -15,9 +15,9 @@ import (
 	"syscall"
 	"testing"
 
-	"postern/journal"
+	"postern/internal/eventlog"
+	"postern/internal/smtptest"
 	"postern/mail"
-	"postern/smtptest"
 )
 
 func TestServeForwardsAndStops(t *testing.T) {
@@ -65,7 +65,7 @@ keys = [{ selector = "s1", file = "s1.pem", type = "ed25519" }]
 		}
 	}
 	var events []mail.Event
-	err := journal.Read([]string{filepath.Join(p.dir, "journal.jsonl")}, nil, func(e *mail.Event) error {
+	err := eventlog.Read([]string{filepath.Join(p.dir, "journal.jsonl")}, nil, func(e *mail.Event) error {
 		events = append(events, *e)
 		return nil
 	})

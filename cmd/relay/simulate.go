@@ -14,10 +14,10 @@ import (
 	"text/tabwriter"
 	"time"
 
-	"postern/config"
+	"postern/internal/config"
+	"postern/internal/simulate"
 	"postern/mail"
 	"postern/ratelimit"
-	"postern/simulate"
 )
 
 // runSimulate tells what the limits of a configuration would have said about

@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"postern/config"
+	"postern/internal/config"
 	"postern/mail"
 )
 

@@ -6,7 +6,7 @@ import (
 	"path/filepath"
 	"testing"
 
-	"postern/smtptest"
+	"postern/internal/smtptest"
 )
 
 // TestServeRefusesAStateFolderThatOthersCanWrite.

@@ -7,7 +7,7 @@ import (
 	"syscall"
 	"testing"
 
-	"postern/smtptest"
+	"postern/internal/smtptest"
 )
 
 // stateOn is a configuration with the state folder at dir.

@@ -7,7 +7,7 @@ import (
 	"strings"
 	"time"
 
-	"postern/admin"
+	"postern/internal/admin"
 )
 
 // runStatus tells how a running relay does; its exit status is 1 while the relay

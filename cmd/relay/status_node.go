@@ -4,7 +4,7 @@ import (
 	"os"
 	"time"
 
-	"postern/admin"
+	"postern/internal/admin"
 	"postern/outlier"
 )
 

@@ -7,8 +7,8 @@ import (
 	"sync"
 	"time"
 
-	"postern/admin"
-	"postern/config"
+	"postern/internal/admin"
+	"postern/internal/config"
 	"postern/ratelimit"
 )
 

@@ -6,8 +6,8 @@ import (
 	"strings"
 	"testing"
 
+	"postern/internal/smtptest"
 	"postern/reputation"
-	"postern/smtptest"
 )
 
 // TestLeakedPasswordFromListingToEnd is the whole story: a Postfix whose

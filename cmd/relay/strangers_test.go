@@ -12,7 +12,7 @@ import (
 	"strings"
 	"testing"
 
-	"postern/smtptest"
+	"postern/internal/smtptest"
 )
 
 // knock connects from an address that is no client's and reads the refusal.

@@ -10,9 +10,9 @@ import (
 	"strings"
 	"time"
 
-	"postern/config"
+	"postern/internal/config"
+	"postern/internal/simulate"
 	"postern/ratelimit"
-	"postern/simulate"
 )
 
 // runSuggest prints limits that hold what the journal has, with room above.

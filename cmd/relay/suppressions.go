@@ -6,8 +6,8 @@ import (
 	"net/url"
 	"time"
 
-	"postern/admin"
-	"postern/config"
+	"postern/internal/admin"
+	"postern/internal/config"
 	"postern/reputation"
 )
 

@@ -4,7 +4,7 @@ import (
 	"maps"
 	"slices"
 
-	"postern/admin"
+	"postern/internal/admin"
 )
 
 // hosts are the states of all upstream hosts, for metrics and status.

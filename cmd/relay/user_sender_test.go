@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"postern/smtptest"
+	"postern/internal/smtptest"
 )
 
 // TestUserInAColleaguesNameIsHeldAndReleased: a user sends 80 messages to strangers

@@ -7,10 +7,10 @@ import (
 	"slices"
 	"time"
 
-	"postern/config"
+	"postern/internal/config"
+	"postern/internal/simulate"
 	"postern/mail"
 	"postern/outlier"
-	"postern/simulate"
 )
 
 // volume is what the journal holds of one sender, user or client.

@@ -5,7 +5,7 @@ import (
 	"strings"
 	"time"
 
-	"postern/config"
+	"postern/internal/config"
 	"postern/mail"
 	"postern/outlier"
 	"postern/relay"

@@ -1,7 +1,7 @@
 // Package journal keeps every transaction as a line of JSON in a file that is
 // rotated by size, and reads such files back. It holds all that an operator's
 // later questions need and nothing secret.
-package journal
+package eventlog
 
 import (
 	"bytes"

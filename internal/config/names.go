@@ -5,7 +5,7 @@ import (
 	"slices"
 	"strings"
 
-	"postern/syntax"
+	"postern/internal/syntax"
 )
 
 // isHostName reports whether s is a full host name: a domain of two labels or

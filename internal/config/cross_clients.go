@@ -9,10 +9,10 @@ import (
 	"golang.org/x/net/publicsuffix"
 
 	"postern/dkimsign"
+	"postern/internal/syntax"
 	"postern/policy"
 	"postern/ratelimit"
 	"postern/relay"
-	"postern/syntax"
 )
 
 // clients holds each client against listeners, users and streams. What policy

@@ -1,4 +1,4 @@
-package postern
+package arch
 
 import (
 	"go/ast"
@@ -35,7 +35,7 @@ type docReply struct {
 func codeReplies(t *testing.T) (all []codeReply) {
 	t.Helper()
 	for _, folder := range []string{"relay", "policy", "upstream"} {
-		files, err := filepath.Glob(filepath.Join(folder, "*.go"))
+		files, err := filepath.Glob(filepath.Join("../..", folder, "*.go"))
 		if err != nil || len(files) == 0 {
 			t.Fatalf("%s: %d files, %v", folder, len(files), err)
 		}
@@ -136,7 +136,7 @@ var listed = regexp.MustCompile("^\\| `([2345][0-9][0-9]) (?:([245]\\.[0-9]+\\.[
 
 func docReplies(t *testing.T) (all []docReply) {
 	t.Helper()
-	b, err := os.ReadFile("docs/replies.md")
+	b, err := os.ReadFile("../../docs/replies.md")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -5,9 +5,9 @@ import (
 	"maps"
 	"slices"
 
+	"postern/internal/syntax"
 	"postern/mail"
 	"postern/outlier"
-	"postern/syntax"
 )
 
 // identities finds tables that are about the same user or sender under two

@@ -10,7 +10,7 @@ import (
 	"slices"
 	"unicode/utf8"
 
-	"postern/auth"
+	"postern/internal/auth"
 	"postern/internal/secret"
 	"postern/outlier"
 )

@@ -7,9 +7,9 @@ import (
 	"strings"
 	"time"
 
-	"postern/auth"
 	"postern/dkimsign"
-	"postern/journal"
+	"postern/internal/auth"
+	"postern/internal/eventlog"
 	"postern/outlier"
 	"postern/policy"
 	"postern/ratelimit"
@@ -57,7 +57,7 @@ type File struct {
 	Reputation reputation.Config `toml:"reputation"`
 
 	Redis   ratelimit.RedisConfig `toml:"redis"`
-	Journal journal.Config        `toml:"journal"`
+	Journal eventlog.Config       `toml:"journal"`
 	Log     LogConfig             `toml:"log"`
 	Control ControlConfig         `toml:"control"`
 	Admin   AdminConfig           `toml:"admin"`

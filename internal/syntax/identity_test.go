@@ -13,7 +13,7 @@ import (
 
 // spellings reads the table of spellings: the identity first in each block.
 func spellings(t testing.TB) (blocks [][]string) {
-	text, err := os.ReadFile("../mail/testdata/spellings.txt")
+	text, err := os.ReadFile("../../mail/testdata/spellings.txt")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,4 +1,4 @@
-package policy
+package arch
 
 import (
 	"os"
@@ -11,7 +11,7 @@ import (
 // TestThreatsNameOnlyTestsThatExist holds docs/threats.md to the tree: each
 // row of its tables names what proves it, and each name is there.
 func TestThreatsNameOnlyTestsThatExist(t *testing.T) {
-	page, err := os.ReadFile("../docs/threats.md")
+	page, err := os.ReadFile("../../docs/threats.md")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -41,15 +41,11 @@ func TestThreatsNameOnlyTestsThatExist(t *testing.T) {
 func exists(t *testing.T, proof string) bool {
 	t.Helper()
 	if strings.HasSuffix(proof, ".txt") {
-		found, err := filepath.Glob("../relay/testdata/dialogs/" + proof)
+		found, err := filepath.Glob("../../relay/testdata/dialogs/" + proof)
 		return err == nil && len(found) > 0
 	}
 	folder, name, _ := strings.Cut(proof, ".")
-	files, err := filepath.Glob(filepath.Join("..", folder, "*_test.go"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, file := range files {
+	for _, file := range testFiles(t, folder) {
 		b, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)
@@ -59,4 +55,20 @@ func exists(t *testing.T, proof string) bool {
 		}
 	}
 	return false
+}
+
+// testFiles finds the tests of the package with that path or last element of
+// its path, wherever it stands in the tree.
+func testFiles(t *testing.T, folder string) (files []string) {
+	t.Helper()
+	err := filepath.WalkDir("../..", func(path string, d os.DirEntry, err error) error {
+		if err == nil && strings.HasSuffix(filepath.ToSlash(filepath.Dir(path)), "/"+folder) && strings.HasSuffix(path, "_test.go") {
+			files = append(files, path)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return files
 }

@@ -1,6 +1,4 @@
-// Package postern holds no code: only the test of how its packages may import
-// one another.
-package postern
+package arch
 
 import (
 	"encoding/json"
@@ -25,7 +23,7 @@ const (
 	sasl    = "github.com/emersion/go-sasl"
 )
 
-var leaves = []string{"mail", "syntax", "auth", "policy", "ratelimit", "dkimsign", "upstream", "outlier", "scan"}
+var leaves = []string{"mail", "internal/syntax", "internal/auth", "policy", "ratelimit", "dkimsign", "upstream", "outlier", "scan"}
 
 // table says what each package may import. A package that is missing here may
 // not exist.
@@ -36,29 +34,29 @@ var table = map[string]rule{
 	"internal/secret":    {ours: []string{"internal/shell"}, outside: []string{"golang.org/x/sys"}},
 	"internal/shell":     {},
 
-	"mail":       {outside: []string{"golang.org/x/text"}},
-	"syntax":     {ours: []string{"mail"}, outside: []string{"golang.org/x/net", "golang.org/x/text"}},
-	"auth":       {outside: []string{"golang.org/x/crypto"}},
-	"policy":     {ours: []string{"mail"}},
-	"ratelimit":  {ours: []string{"internal/secret", "internal/statefile", "mail"}, outside: []string{goRedis, xtime}},
-	"dkimsign":   {ours: []string{"internal/secret", "internal/shell", "internal/statefile"}},
-	"upstream":   {ours: []string{"mail"}, outside: []string{sasl, dns, "golang.org/x/sys"}},
-	"outlier":    {ours: []string{"internal/statefile", "mail"}, outside: []string{goRedis}},
-	"reputation": {ours: []string{"internal/secret", "internal/shell", "internal/statefile", "mail"}, outside: []string{dns, "blitiri.com.ar/go/spf", "golang.org/x/net"}},
-	"scan":       {ours: []string{"mail"}, outside: []string{"github.com/emersion/go-milter"}},
-	"journal":    {ours: []string{"internal/plain", "mail"}},
-	"simulate":   {ours: []string{"mail", "ratelimit", "journal"}},
-	"relay":      {ours: append([]string{"internal/plain", "internal/secret"}, leaves...), outside: []string{"github.com/pires/go-proxyproto", "golang.org/x/sys"}},
-	"admin": {ours: []string{"mail", "outlier", "ratelimit", "reputation"},
+	"mail":              {outside: []string{"golang.org/x/text"}},
+	"internal/syntax":   {ours: []string{"mail"}, outside: []string{"golang.org/x/net", "golang.org/x/text"}},
+	"internal/auth":     {outside: []string{"golang.org/x/crypto"}},
+	"policy":            {ours: []string{"mail"}},
+	"ratelimit":         {ours: []string{"internal/secret", "internal/statefile", "mail"}, outside: []string{goRedis, xtime}},
+	"dkimsign":          {ours: []string{"internal/secret", "internal/shell", "internal/statefile"}},
+	"upstream":          {ours: []string{"mail"}, outside: []string{sasl, dns, "golang.org/x/sys"}},
+	"outlier":           {ours: []string{"internal/statefile", "mail"}, outside: []string{goRedis}},
+	"reputation":        {ours: []string{"internal/secret", "internal/shell", "internal/statefile", "mail"}, outside: []string{dns, "blitiri.com.ar/go/spf", "golang.org/x/net"}},
+	"scan":              {ours: []string{"mail"}, outside: []string{"github.com/emersion/go-milter"}},
+	"internal/eventlog": {ours: []string{"internal/plain", "mail"}},
+	"internal/simulate": {ours: []string{"mail", "ratelimit", "internal/eventlog"}},
+	"relay":             {ours: append([]string{"internal/plain", "internal/secret"}, leaves...), outside: []string{"github.com/pires/go-proxyproto", "golang.org/x/sys"}},
+	"internal/admin": {ours: []string{"mail", "outlier", "ratelimit", "reputation"},
 		outside: []string{"github.com/prometheus/client_golang"}},
-	"config": {ours: append([]string{"internal/secret", "journal", "relay", "reputation"}, leaves...),
+	"internal/config": {ours: append([]string{"internal/secret", "internal/eventlog", "relay", "reputation"}, leaves...),
 		outside: []string{"github.com/pelletier/go-toml/v2", "golang.org/x/net"}},
 	"cmd/relay": {ours: []string{"*"}, outside: []string{goRedis, "github.com/emersion/go-msgauth", dns, "golang.org/x/sys", "golang.org/x/term", "golang.org/x/crypto"}},
 }
 
 // support is for tests and benchmarks: it imports what it needs, but nothing of
 // the product imports it.
-var support = []string{"bench", "redistest", "smtptest"}
+var support = []string{"bench", "internal/redistest", "internal/smtptest"}
 
 type pkg struct {
 	ImportPath  string
@@ -92,17 +90,17 @@ func list(t *testing.T, args ...string) []pkg {
 
 func TestPackagesImportOnlyWhatTheTableAllows(t *testing.T) {
 	standard := map[string]bool{}
-	for _, p := range list(t, "-deps", "./...") {
+	for _, p := range list(t, "-deps", "postern/...") {
 		if p.Standard {
 			standard[p.ImportPath] = true
 		}
 	}
-	for _, p := range list(t, "./...") {
+	for _, p := range list(t, "postern/...") {
 		name, ours := strings.CutPrefix(p.ImportPath, "postern/")
 		if !ours {
-			continue // this package
+			continue
 		}
-		if isSupport(name) {
+		if isSupport(name) || name == "internal/arch" {
 			continue
 		}
 		r, ok := table[name]
@@ -119,8 +117,7 @@ func TestPackagesImportOnlyWhatTheTableAllows(t *testing.T) {
 }
 
 func isSupport(name string) bool {
-	root, _, _ := strings.Cut(name, "/")
-	return slices.Contains(support, root)
+	return slices.ContainsFunc(support, func(s string) bool { return name == s || strings.HasPrefix(name, s+"/") })
 }
 
 // judge says what is wrong with an import; "" when nothing is.
@@ -149,7 +146,7 @@ func words(list []string) string {
 // TestPureRulesTouchNothing: what decides without looking at the world stays
 // so.
 func TestPureRulesTouchNothing(t *testing.T) {
-	for _, p := range list(t, "./mail", "./policy", "./syntax") {
+	for _, p := range list(t, "postern/mail", "postern/policy", "postern/internal/syntax") {
 		for _, imported := range p.Imports {
 			switch imported {
 			case "os", "net", "net/http", "io/ioutil", "os/exec", "database/sql", "crypto/tls":
@@ -162,8 +159,8 @@ func TestPureRulesTouchNothing(t *testing.T) {
 // TestTestSupportStaysOutOfTheProgram: what the relay is built from holds no
 // test server and no independent peer.
 func TestTestSupportStaysOutOfTheProgram(t *testing.T) {
-	for _, p := range list(t, "-deps", "./cmd/relay") {
-		for _, banned := range []string{"postern/smtptest", "github.com/emersion/go-smtp", "go.uber.org/goleak", "testing"} {
+	for _, p := range list(t, "-deps", "postern/cmd/relay") {
+		for _, banned := range []string{"postern/internal/smtptest", "github.com/emersion/go-smtp", "go.uber.org/goleak", "testing"} {
 			if p.ImportPath == banned || strings.HasPrefix(p.ImportPath, banned+"/") {
 				t.Errorf("the relay is built with %s, which is for tests only", p.ImportPath)
 			}

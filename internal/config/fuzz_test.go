@@ -9,7 +9,7 @@ import (
 // FuzzFile takes any text through all that Load does to it: no text may end
 // the process, and each problem lies within the file.
 func FuzzFile(f *testing.F) {
-	example, err := os.ReadFile("../config.example.toml")
+	example, err := os.ReadFile("../../config.example.toml")
 	if err != nil {
 		f.Fatal(err)
 	}

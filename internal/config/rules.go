@@ -5,10 +5,10 @@ import (
 	"maps"
 	"strings"
 
+	"postern/internal/syntax"
 	"postern/mail"
 	"postern/policy"
 	"postern/ratelimit"
-	"postern/syntax"
 )
 
 // Policy is the compiled rule set of clients and streams.

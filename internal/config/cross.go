@@ -8,9 +8,9 @@ import (
 	"strconv"
 	"strings"
 
+	"postern/internal/syntax"
 	"postern/policy"
 	"postern/relay"
-	"postern/syntax"
 )
 
 // maxSocket is the length up to which Linux takes the path of a Unix socket.

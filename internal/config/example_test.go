@@ -12,7 +12,7 @@ import (
 )
 
 func TestExampleLoadsWithoutAWarning(t *testing.T) {
-	f, warnings, err := Load("../config.example.toml")
+	f, warnings, err := Load("../../config.example.toml")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -28,7 +28,7 @@ func TestExampleLoadsWithoutAWarning(t *testing.T) {
 // has one; example tells the lines whose value is not the default.
 func uncommented(t *testing.T) (text string, was, example map[int]bool) {
 	t.Helper()
-	b, err := os.ReadFile("../config.example.toml")
+	b, err := os.ReadFile("../../config.example.toml")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -147,7 +147,7 @@ func TestExampleSaysWhatEachKeyIs(t *testing.T) {
 }
 
 func TestExamplesUnderTheirFolderLoad(t *testing.T) {
-	files, err := filepath.Glob("../examples/*.toml")
+	files, err := filepath.Glob("../../examples/*.toml")
 	if err != nil || len(files) < 2 {
 		t.Fatalf("%v, %v", files, err)
 	}
@@ -187,9 +187,9 @@ func TestExamplesUnderTheirFolderLoad(t *testing.T) {
 func TestDocsNameOnlyKeysThatExist(t *testing.T) {
 	known := []string{}
 	eachKey(reflect.TypeFor[File](), "", func(_ string, f field) { known = append(known, f.name) })
-	files, _ := filepath.Glob("../docs/*.md")
+	files, _ := filepath.Glob("../../docs/*.md")
 	assign := regexp.MustCompile("(?m)^([a-z_]+) += ")
-	for _, file := range append(files, "../README.md") {
+	for _, file := range append(files, "../../README.md") {
 		b, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)

@@ -1,4 +1,4 @@
-package postern
+package arch
 
 import (
 	"maps"
@@ -14,7 +14,7 @@ import (
 // against docs/operations.md, both ways.
 func TestEveryMetricIsDocumented(t *testing.T) {
 	code, docs := map[string]bool{}, map[string]bool{}
-	files, err := filepath.Glob("admin/*.go")
+	files, err := filepath.Glob("../../internal/admin/*.go")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -23,7 +23,7 @@ func TestEveryMetricIsDocumented(t *testing.T) {
 			names(t, file, `"(relay_[a-z_]+)"`, code)
 		}
 	}
-	names(t, "docs/operations.md", "(?m)^\\| `(relay_[a-z_]+)`", docs)
+	names(t, "../../docs/operations.md", "(?m)^\\| `(relay_[a-z_]+)`", docs)
 	if len(code) == 0 {
 		t.Fatal("no metric found in package admin")
 	}
