@@ -130,10 +130,10 @@ func (c *RuleConfig) Check(report func(key, problem string)) {
 	numbers := checkNumbers(c.units(), "", report)
 	for _, key := range slices.Sorted(maps.Keys(c.Overrides)) {
 		o := c.Overrides[key]
-		n := checkNumbers(o.units(), "overrides."+quoteKey(key)+".", report)
+		n := checkNumbers(o.units(), "overrides."+QuoteKey(key)+".", report)
 		numbers += n
 		if n == 0 {
-			report("overrides."+quoteKey(key), `has no number; give one, as messages = ["5000/1h"]`)
+			report("overrides."+QuoteKey(key), `has no number; give one, as messages = ["5000/1h"]`)
 		}
 	}
 	if numbers == 0 {
@@ -200,8 +200,8 @@ func checkNumbers(units [4]unitNumbers, prefix string, report func(key, problem 
 	return count
 }
 
-// quoteKey writes a TOML key for a message: quoted unless it is a bare key.
-func quoteKey(key string) string {
+// QuoteKey writes a TOML key for a message: quoted unless it is a bare key.
+func QuoteKey(key string) string {
 	bare := func(r rune) bool {
 		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '-' || r == '_'
 	}

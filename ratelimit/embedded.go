@@ -65,25 +65,27 @@ func NewEmbedded(cfg StoreConfig, now func() time.Time) *Embedded {
 // Take decides b under the locks of all shards that it touches, so nothing
 // comes between.
 func (e *Embedded) Take(_ context.Context, b *Batch) error {
-	set := e.locate(b)
+	var room [8]held
+	budgets, set := e.locate(b, room[:0])
 	e.lock(set)
 	defer e.unlock(set)
 	// Read under the lock, so that charges are in the order of time.
 	now := e.clock.read()
-	t := take{e, b, now, *e.raises.Load()}
+	t := take{e, b, budgets, now, *e.raises.Load()}
 	defer t.unpin()
 	return t.run()
 }
 
-// locate hashes every budget and returns the set of their shards.
-func (e *Embedded) locate(b *Batch) (set uint64) {
+// locate appends every budget with its hash to held, and returns the set of
+// their shards.
+func (e *Embedded) locate(b *Batch, all []held) (_ []held, set uint64) {
 	for i := range b.Budgets {
-		g := &b.Budgets[i]
-		g.rec, g.limitID = 0, e.limitID(g.Limit)
+		g := held{Budget: &b.Budgets[i], limitID: e.limitID(b.Budgets[i].Limit)}
 		g.hash = e.hash(g.limitID, g.Key)
 		set |= 1 << (g.hash >> 58)
+		all = append(all, g)
 	}
-	return set
+	return all, set
 }
 
 func (e *Embedded) hash(limit uint16, key []byte) uint64 {

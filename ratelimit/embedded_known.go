@@ -44,7 +44,7 @@ func (e *Embedded) nodeCount() int64 { return max(1, e.nodes.Load()) }
 func (e *Embedded) setRaises(raises []Raise) {
 	kept := make([]Raise, len(raises))
 	for i, r := range raises {
-		kept[i] = r.shareOf(e.nodeCount())
+		kept[i] = shareOf(r, e.nodeCount())
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -56,18 +56,19 @@ func (e *Embedded) setRaises(raises []Raise) {
 // the store knows so much less than a while ago that it may have lost its
 // counts, and reports false.
 func (e *Embedded) learn(b *Batch, sure bool) bool {
-	set := e.locate(b)
+	var room [8]held
+	budgets, set := e.locate(b, room[:0])
 	e.lock(set)
 	defer e.unlock(set)
 	now := e.clock.read()
-	for i := range b.Budgets {
-		if !sure && e.fallen(&b.Budgets[i], now) {
+	for i := range budgets {
+		if !sure && e.fallen(&budgets[i], now) {
 			return false
 		}
 	}
-	for i := range b.Budgets {
-		if g := &b.Budgets[i]; g.used() {
-			e.learnBudget(b, i, now)
+	for i := range budgets {
+		if g := &budgets[i]; g.used() {
+			e.learnBudget(b, i, g, now)
 		}
 	}
 	return true
@@ -76,7 +77,7 @@ func (e *Embedded) learn(b *Batch, sure bool) bool {
 // fallen reports whether a window of the budget has less than half of what was
 // known less than half its length ago. Windows with reserved room look
 // different from each stream, and are not asked.
-func (e *Embedded) fallen(g *Budget, now int64) bool {
+func (e *Embedded) fallen(g *held, now int64) bool {
 	sh := e.shard(g.hash)
 	i, ok := sh.lookup(uint32(g.hash), g.limitID, g.Key)
 	if !ok {
@@ -100,7 +101,7 @@ func (e *Embedded) fallen(g *Budget, now int64) bool {
 }
 
 // used reports whether anything was used of the budget.
-func (g *Budget) used() bool {
+func (g *held) used() bool {
 	for i := range g.Results {
 		if g.Results[i].Used > 0 {
 			return true
@@ -109,8 +110,7 @@ func (g *Budget) used() bool {
 	return false
 }
 
-func (e *Embedded) learnBudget(b *Batch, i int, now int64) {
-	g := &b.Budgets[i]
+func (e *Embedded) learnBudget(b *Batch, i int, g *held, now int64) {
 	sh, r, ok := e.known(g, now)
 	if !ok {
 		return
@@ -166,7 +166,7 @@ func (sh *shard) learnUsed(r record, id windowID, n, now int64) log {
 }
 
 // known finds or makes the record of a budget whose shard is locked.
-func (e *Embedded) known(g *Budget, now int64) (*shard, record, bool) {
+func (e *Embedded) known(g *held, now int64) (*shard, record, bool) {
 	sh := e.shard(g.hash)
 	i, ok := sh.lookup(uint32(g.hash), g.limitID, g.Key)
 	if !ok {

@@ -244,7 +244,7 @@ func (f *Failover) decide(ctx context.Context, b *Batch) error {
 	}
 	for i := range l.Budgets {
 		b.Budgets[i].Paid = l.Budgets[i].Paid
-		b.Budgets[i].admitMax()
+		admitMax(&b.Budgets[i])
 	}
 	for i, q := range l.Requests {
 		b.Requests[which[i]] = q
@@ -291,7 +291,7 @@ func scaleBudget(g *Budget, nodes int64) {
 }
 
 // admitMax shows the real number of a limit that admits.
-func (g *Budget) admitMax() {
+func admitMax(g *Budget) {
 	if g.OnFailure != FailAdmit {
 		return
 	}
@@ -386,11 +386,11 @@ func (f *Failover) SetRaise(ctx context.Context, r Raise) error {
 	if err := f.shared.SetRaise(ctx, r); err != nil {
 		return err
 	}
-	return f.local.SetRaise(ctx, r.shareOf(f.local.nodeCount()))
+	return f.local.SetRaise(ctx, shareOf(r, f.local.nodeCount()))
 }
 
 // shareOf is the raise as one of several nodes has it.
-func (r Raise) shareOf(nodes int64) Raise {
+func shareOf(r Raise, nodes int64) Raise {
 	if r.Add > 0 {
 		r.Add = max(1, r.Add/nodes)
 	}

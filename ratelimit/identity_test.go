@@ -268,7 +268,7 @@ func TestKeysOfOneSenderAreOne(t *testing.T) {
 		"sender":                                      "sender",
 		"sender=JÜRGEN@example.org user=JU\u0308RGEN": "sender=jürgen@example.org user=jürgen",
 	} {
-		if got := canonicalKey(key); got != want || canonicalKey(got) != got {
+		if got := CanonicalKey(key); got != want || CanonicalKey(got) != got {
 			t.Errorf("%s: got %s, want %s", key, got, want)
 		}
 	}

@@ -159,7 +159,7 @@ func (l *importedLimit) write(w *bufio.Writer) {
 	if l.off {
 		mark = "# "
 	}
-	fmt.Fprintf(w, "%s[limit.%s]\n%sper = %s\n", mark, quoteKey(l.name), mark, l.per)
+	fmt.Fprintf(w, "%s[limit.%s]\n%sper = %s\n", mark, QuoteKey(l.name), mark, l.per)
 	if l.skip {
 		fmt.Fprintf(w, "%sabsent = \"skip\"\n", mark)
 	}
@@ -167,7 +167,7 @@ func (l *importedLimit) write(w *bufio.Writer) {
 		fmt.Fprintf(w, "%s%s\n", mark, line)
 	}
 	if len(l.overrides) > 0 {
-		fmt.Fprintf(w, "\n%s[limit.%s.overrides]\n", mark, quoteKey(l.name))
+		fmt.Fprintf(w, "\n%s[limit.%s.overrides]\n", mark, QuoteKey(l.name))
 	}
 	for _, o := range l.overrides {
 		if o.note != "" {

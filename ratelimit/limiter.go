@@ -65,7 +65,6 @@ func (l *Limiter) Run(ctx context.Context) {
 	for {
 		// A store that is away is reported by the decisions that need it.
 		_ = l.Refresh(ctx)
-		_ = l.refreshHint(ctx)
 		select {
 		case <-ctx.Done():
 			return
@@ -74,8 +73,9 @@ func (l *Limiter) Run(ctx context.Context) {
 	}
 }
 
-// Refresh reads the raises from the store. Only Declared needs them here: every
-// other decision adds them in the store.
+// Refresh reads the raises from the store, which only Declared needs here (every
+// other decision adds them in the store), and whether other nodes have messages
+// of unknown outcome, see ExpectsRetries.
 func (l *Limiter) Refresh(ctx context.Context) error {
 	raises, err := l.store.Raises(ctx)
 	if err != nil {
@@ -87,7 +87,7 @@ func (l *Limiter) Refresh(ctx context.Context) error {
 		byName[name] = append(byName[name], r)
 	}
 	l.raises.Store(&byName)
-	return nil
+	return l.refreshHint(ctx)
 }
 
 // raised is what live raises add to a window.

@@ -42,7 +42,7 @@ func (c *compiler) overrides(r *rule) {
 	o.exact, o.domains, o.parents = map[part]*numbers{}, map[part]*numbers{}, map[part]*numbers{}
 	for _, key := range slices.Sorted(maps.Keys(r.cfg.Overrides)) {
 		if err := c.override(r, key, r.cfg.Overrides[key]); err != nil {
-			c.report("overrides."+quoteKey(key), err.Error())
+			c.report("overrides."+QuoteKey(key), err.Error())
 		}
 	}
 	slices.SortStableFunc(o.networks, func(a, b networkOverride) int {
@@ -72,7 +72,7 @@ func (c *compiler) override(r *rule, key string, cfg Override) error {
 	}
 	p := part{d, form}
 	if other := place[p]; other != nil {
-		c.report("overrides."+quoteKey(other.override), fmt.Sprintf("names the same key as %q; keep one", key))
+		c.report("overrides."+QuoteKey(other.override), fmt.Sprintf("names the same key as %q; keep one", key))
 		return fmt.Errorf("names the same key as %q; keep one", other.override)
 	}
 	place[p] = n

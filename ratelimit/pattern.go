@@ -55,10 +55,10 @@ func (e *Env) domainName(text string) string {
 	return text
 }
 
-// canonicalKey puts the identity of senders and the one form of users in the
+// CanonicalKey puts the identity of senders and the one form of users in the
 // place of other spellings, which an older version has in its keys and an
 // operator may write. What is no key stays.
-func canonicalKey(key string) string {
+func CanonicalKey(key string) string {
 	if !strings.Contains(key, "sender=") && !strings.Contains(key, "user=") {
 		return key
 	}
@@ -104,9 +104,9 @@ func (rs *Rules) canonicalKey(limit, key string) string {
 	return string(b)
 }
 
-// canonicalRaises are raises under the keys that are counted on now; of two that
+// CanonicalRaises are raises under the keys that are counted on now; of two that
 // thereby are for one window the larger stays.
-func canonicalRaises(raises []Raise) []Raise {
+func CanonicalRaises(raises []Raise) []Raise {
 	type window struct {
 		limit, key string
 		unit       Unit
@@ -115,7 +115,7 @@ func canonicalRaises(raises []Raise) []Raise {
 	at := map[window]int{}
 	all := make([]Raise, 0, len(raises))
 	for _, r := range raises {
-		r.Key = canonicalKey(r.Key)
+		r.Key = CanonicalKey(r.Key)
 		w := window{r.Limit, r.Key, r.Unit, int64(r.Window)}
 		i, again := at[w]
 		switch {

@@ -141,7 +141,7 @@ func (r *Redis) SetRaise(ctx context.Context, raise Raise) error {
 // Raises lists the raises that have not ended.
 func (r *Redis) Raises(ctx context.Context) ([]Raise, error) {
 	raises, err := r.listed(ctx)
-	return canonicalRaises(raises), err
+	return CanonicalRaises(raises), err
 }
 
 // listed is the list of raises as it stands there.

@@ -16,7 +16,7 @@ func (r *Redis) Adopt(ctx context.Context) error {
 	type budget struct{ limit, key string }
 	var spelled []budget
 	err := r.Scan(ctx, "", func(limit, key string) bool {
-		if canonicalKey(key) != key {
+		if CanonicalKey(key) != key {
 			spelled = append(spelled, budget{limit, key})
 		}
 		return true
@@ -43,7 +43,7 @@ func (r *Redis) adopt(outer context.Context, limit, key string) error {
 	} else if err != nil {
 		return err
 	}
-	if _, err := r.run(ctx, &r.scripts.adopt, []string{r.budgetKey(limit, []byte(canonicalKey(key)))}, state); err != nil {
+	if _, err := r.run(ctx, &r.scripts.adopt, []string{r.budgetKey(limit, []byte(CanonicalKey(key)))}, state); err != nil {
 		return err
 	}
 	return r.client.Del(ctx, old).Err()
@@ -57,7 +57,7 @@ func (r *Redis) adoptRaises(ctx context.Context) error {
 	}
 	moved := false
 	for _, raise := range listed {
-		if canonicalKey(raise.Key) == raise.Key {
+		if CanonicalKey(raise.Key) == raise.Key {
 			continue
 		}
 		raise.Add, moved = 0, true
@@ -68,7 +68,7 @@ func (r *Redis) adoptRaises(ctx context.Context) error {
 	if !moved {
 		return nil
 	}
-	for _, raise := range canonicalRaises(listed) {
+	for _, raise := range CanonicalRaises(listed) {
 		if err := r.SetRaise(ctx, raise); err != nil {
 			return err
 		}

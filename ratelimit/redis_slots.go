@@ -289,9 +289,9 @@ func (p *slotPart) lower(q *Request, budget int) {
 	for j := range g.Windows {
 		switch g.Windows[j].Unit {
 		case Recipients:
-			g.Results[j].lower(q.Recipients)
+			lower(&g.Results[j], q.Recipients)
 		case Bytes:
-			g.Results[j].lower(q.Bytes)
+			lower(&g.Results[j], q.Bytes)
 		}
 	}
 }
@@ -300,12 +300,13 @@ func (p *slotPart) lowerMessage(budget int) {
 	g := &p.batch.Budgets[budget]
 	for j := range g.Windows {
 		if g.Windows[j].Unit == Messages {
-			g.Results[j].lower(1)
+			lower(&g.Results[j], 1)
 		}
 	}
 }
 
-func (w *WindowResult) lower(n int64) {
+// lower takes n off what a window was said to hold.
+func lower(w *WindowResult, n int64) {
 	w.Used -= n
 	w.Near = w.Near && w.Used*5 >= w.Max*4
 }

@@ -144,7 +144,7 @@ func testRetry(t *testing.T, bed testBed) {
 	if !l.ExpectsRetries() || other.ExpectsRetries() {
 		t.Error("the node that sent it knows, the other does not yet")
 	}
-	if err := other.refreshHint(t.Context()); err != nil || !other.ExpectsRetries() {
+	if err := other.Refresh(t.Context()); err != nil || !other.ExpectsRetries() {
 		t.Errorf("the other node does not learn of it: %v", err)
 	}
 	if retried(l, "bank", m) || retried(l, "shop", n) {

@@ -141,7 +141,7 @@ func (c *compiler) report(key, problem string) {
 }
 
 func (c *compiler) rule(name string, cfg RuleConfig) *rule {
-	c.prefix = "limit." + quoteKey(name) + "."
+	c.prefix = "limit." + QuoteKey(name) + "."
 	if name == "" || len(name) > 100 {
 		c.report("", "has no name, or one of over 100 octets; give it a short one")
 	}

@@ -143,9 +143,9 @@ func (s *Secret) take(k *hashKey) {
 	})
 }
 
-// agree gives the secret to a store that has none, and takes that of one which
+// Agree gives the secret to a store that has none, and takes that of one which
 // has. The error is the store's.
-func (s *Secret) agree(ctx context.Context, store Store) error {
+func (s *Secret) Agree(ctx context.Context, store Store) error {
 	s.taken.Lock()
 	defer s.taken.Unlock()
 	own := s.held.Load().current

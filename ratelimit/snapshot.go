@@ -243,7 +243,7 @@ func (e *Embedded) restore(file io.Reader) error {
 		shares[name] = uint8(i)
 	}
 	e.names.Store(&names{limits: map[string]uint16{}, shares: shares})
-	raises := canonicalRaises(head.Raises)
+	raises := CanonicalRaises(head.Raises)
 	e.raises.Store(&raises)
 	e.nodes.Store(head.Nodes)
 	now := e.clock.read()
@@ -365,7 +365,7 @@ func validLogs(b []byte, shares int) bool {
 // adopt makes a budget of the snapshot its own; false when memory is full.
 func (e *Embedded) adopt(s *saved, head *snapshotHead, now int64) bool {
 	limit, key := e.limitID(head.Limits[s.limit]), s.body[:s.keyLen]
-	own := []byte(canonicalKey(string(key)))
+	own := []byte(CanonicalKey(string(key)))
 	hash := e.hash(limit, own)
 	sh := e.shard(hash)
 	sh.mu.Lock()

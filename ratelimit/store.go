@@ -141,11 +141,6 @@ type Budget struct {
 	Paid bool
 	// Results has one element per window, made by the caller. Out.
 	Results []WindowResult
-
-	// Of Embedded, within a Take.
-	hash    uint64
-	rec     uint32 // 1 + index of the record; 0: none
-	limitID uint16
 }
 
 // Slot is the part of the key that decides where a Cluster keeps the budget:

@@ -6,22 +6,31 @@ import "time"
 type take struct {
 	store  *Embedded
 	batch  *Batch
+	held   []held // the budgets of batch
 	now    int64
 	raises []Raise
 }
 
+// held is a budget and where the store has it.
+type held struct {
+	*Budget
+	hash    uint64
+	rec     uint32 // 1 + index of the record; 0: none
+	limitID uint16
+}
+
 func (t *take) run() error {
-	for i := range t.batch.Budgets {
+	for i := range t.held {
 		// All records first: when memory fails, nothing has been charged.
-		if err := t.load(&t.batch.Budgets[i]); err != nil {
+		if err := t.load(&t.held[i]); err != nil {
 			return err
 		}
 	}
 	for i := range t.batch.Requests {
 		t.decide(&t.batch.Requests[i])
 	}
-	for i := range t.batch.Budgets {
-		t.report(&t.batch.Budgets[i])
+	for i := range t.held {
+		t.report(&t.held[i])
 	}
 	return nil
 }
@@ -29,7 +38,7 @@ func (t *take) run() error {
 // load finds or makes a budget's record, cleans it and sums its windows up.
 // From here to report, Results hold the plain sum in Used and the number with
 // raises in Max.
-func (t *take) load(g *Budget) error {
+func (t *take) load(g *held) error {
 	sh := t.store.shard(g.hash)
 	i, ok := sh.lookup(uint32(g.hash), g.limitID, g.Key)
 	if !ok && !t.batch.Peek {
@@ -55,7 +64,7 @@ func (t *take) load(g *Budget) error {
 	return nil
 }
 
-func (t *take) raised(g *Budget, w *Window) (add int64) {
+func (t *take) raised(g *held, w *Window) (add int64) {
 	for i := range t.raises {
 		r := &t.raises[i]
 		if r.Unit == w.Unit && (r.Window == 0 || r.Window == w.Length) &&
@@ -67,13 +76,13 @@ func (t *take) raised(g *Budget, w *Window) (add int64) {
 }
 
 // sum is what all shares have used of a window.
-func (t *take) sum(g *Budget, w *Window) (used int64) {
+func (t *take) sum(g *held, w *Window) (used int64) {
 	t.each(g, w, func(l log) { used += l.used() })
 	return used
 }
 
 // each calls f with the log of every share of a window.
-func (t *take) each(g *Budget, w *Window, f func(log)) {
+func (t *take) each(g *held, w *Window, f func(log)) {
 	if g.rec == 0 {
 		return
 	}
@@ -94,7 +103,7 @@ func (t *take) each(g *Budget, w *Window, f func(log)) {
 }
 
 // cost is what a request takes from a window.
-func (t *take) cost(g *Budget, w *Window, q *Request) int64 {
+func (t *take) cost(g *held, w *Window, q *Request) int64 {
 	switch w.Unit {
 	case Messages:
 		if q.Recipients > 0 && !g.Paid {
@@ -112,7 +121,7 @@ func (t *take) cost(g *Budget, w *Window, q *Request) int64 {
 	return 0
 }
 
-func (t *take) seen(g *Budget, w *Window, q *Request) (seen bool) {
+func (t *take) seen(g *held, w *Window, q *Request) (seen bool) {
 	t.each(g, w, func(l log) { seen = seen || l.seenAs(q) })
 	return seen
 }
@@ -123,7 +132,7 @@ func (t *take) decide(q *Request) {
 	for i := range q.Refs {
 		ref := &q.Refs[i]
 		ref.Charged, ref.Message = true, false
-		g := &t.batch.Budgets[ref.Budget]
+		g := &t.held[ref.Budget]
 		for j := range g.Windows {
 			if t.fits(g, j, q) {
 				continue
@@ -140,12 +149,12 @@ func (t *take) decide(q *Request) {
 		ref := &q.Refs[i]
 		ref.Charged = ref.Charged && q.OK
 		if ref.Charged && !t.batch.Peek {
-			t.charge(&t.batch.Budgets[ref.Budget], ref, q)
+			t.charge(&t.held[ref.Budget], ref, q)
 		}
 	}
 }
 
-func (t *take) fits(g *Budget, j int, q *Request) bool {
+func (t *take) fits(g *held, j int, q *Request) bool {
 	w, r := &g.Windows[j], &g.Results[j]
 	n := t.cost(g, w, q)
 	if n == 0 {
@@ -160,7 +169,7 @@ func (t *take) fits(g *Budget, j int, q *Request) bool {
 
 // refuse notes the wait for a window without room, the longest of all.
 func (t *take) refuse(q *Request, budget, window int) {
-	g := &t.batch.Budgets[budget]
+	g := &t.held[budget]
 	wait, never := t.wait(g, window, t.cost(g, &g.Windows[window], q))
 	first := q.RetryAfter == 0 && !q.Never
 	if first || never && !q.Never || never == q.Never && wait > q.RetryAfter {
@@ -169,7 +178,7 @@ func (t *take) refuse(q *Request, budget, window int) {
 }
 
 // wait is the time until n fits into a window.
-func (t *take) wait(g *Budget, j int, n int64) (d time.Duration, never bool) {
+func (t *take) wait(g *held, j int, n int64) (d time.Duration, never bool) {
 	w, r := &g.Windows[j], &g.Results[j]
 	if w.Reserve != nil {
 		return t.waitDivided(g, w, r.Max, n)
@@ -189,7 +198,7 @@ func (t *take) wait(g *Budget, j int, n int64) (d time.Duration, never bool) {
 }
 
 // charge takes a request from all windows of a budget.
-func (t *take) charge(g *Budget, ref *Ref, q *Request) {
+func (t *take) charge(g *held, ref *Ref, q *Request) {
 	sh := t.store.shard(g.hash)
 	r := sh.record(g.rec - 1)
 	r.setTouched(uint32(t.now / int64(time.Second)))
@@ -229,7 +238,7 @@ func (e *Embedded) windowShare(w *Window, share string) uint8 {
 }
 
 // mark notes how full the window is, and whether it has come near its limit.
-func (t *take) mark(g *Budget, j int, id windowID) {
+func (t *take) mark(g *held, j int, id windowID) {
 	sh := t.store.shard(g.hash)
 	l, at := sh.window(sh.record(g.rec-1), id)
 	if at < 0 {
@@ -259,7 +268,7 @@ func (t *take) mark(g *Budget, j int, id windowID) {
 }
 
 // report turns the sums into what the caller sees.
-func (t *take) report(g *Budget) {
+func (t *take) report(g *held) {
 	for j := range g.Windows {
 		w, r := &g.Windows[j], &g.Results[j]
 		if t.batch.Peek {
@@ -277,7 +286,7 @@ func (t *take) report(g *Budget) {
 	}
 }
 
-func (t *take) roomForOne(g *Budget, j int) bool {
+func (t *take) roomForOne(g *held, j int) bool {
 	w, r := &g.Windows[j], &g.Results[j]
 	if w.Reserve != nil {
 		d := t.divide(g, w, r.Max)
@@ -288,8 +297,8 @@ func (t *take) roomForOne(g *Budget, j int) bool {
 
 // unpin lets the records go, and drops those in which nothing was charged.
 func (t *take) unpin() {
-	for i := range t.batch.Budgets {
-		g := &t.batch.Budgets[i]
+	for i := range t.held {
+		g := &t.held[i]
 		if g.rec == 0 {
 			continue
 		}
