@@ -90,29 +90,11 @@ type Override struct {
 	Shared bool `toml:"shared"`
 }
 
-// StoreConfig is the table [store]: the embedded store.
-type StoreConfig struct {
-	// Memory is the most that counts may take in process. Default 256MiB, room
-	// for about 1.7 million active keys of three windows. 16MiB at least.
-	Memory int64 `toml:"memory" form:"size"`
-}
-
 // SetDefaults fills in what a blank table means.
 func (c *RuleConfig) SetDefaults() {}
 
 // SetDefaults fills in what a blank table means.
 func (c *Override) SetDefaults() {}
-
-// SetDefaults fills in what a blank table means.
-func (c *StoreConfig) SetDefaults() { c.Memory = 256 << 20 }
-
-// Check reports what is wrong with the table by itself; names of clients and
-// streams are held against the rest of the configuration by Compile.
-func (c *StoreConfig) Check(report func(key, problem string)) {
-	if c.Memory < 16<<20 {
-		report("memory", "is less than 16MiB; raise it")
-	}
-}
 
 // Check reports every problem of the table.
 func (c *RuleConfig) Check(report func(key, problem string)) {

@@ -1,19 +1,21 @@
-package ratelimit
+package ratelimit_test
 
 import (
 	"fmt"
-	"path/filepath"
 	"testing"
 	"time"
 
 	"postern/mail"
+	"postern/ratelimit"
+	"postern/ratelimit/embedded"
+	"postern/ratelimit/storetest"
 )
 
-func benchLimits(b *testing.B) *Limiter {
-	return NewLimiter(NewEmbedded(StoreConfig{Memory: 64 << 20}, nil), compile(b, map[string]RuleConfig{
-		"client": {Per: Per{PerClient}, Messages: parseNumbers(b, "1000000000/24h")},
-		"sender": {Per: Per{PerSender}, Messages: parseNumbers(b, "1000000000/1h")},
-		"domain": {Per: Per{PerClient, PerRecipientDomain}, Recipients: parseNumbers(b, "1000000000/1m")},
+func benchLimits(b *testing.B) *ratelimit.Limiter {
+	return ratelimit.NewLimiter(embedded.New(embedded.Config{Memory: 64 << 20}, nil), storetest.Compile(b, map[string]ratelimit.RuleConfig{
+		"client": {Per: ratelimit.Per{ratelimit.PerClient}, Messages: storetest.Numbers(b, "1000000000/24h")},
+		"sender": {Per: ratelimit.Per{ratelimit.PerSender}, Messages: storetest.Numbers(b, "1000000000/1h")},
+		"domain": {Per: ratelimit.Per{ratelimit.PerClient, ratelimit.PerRecipientDomain}, Recipients: storetest.Numbers(b, "1000000000/1m")},
 	}), time.Now)
 }
 
@@ -21,9 +23,9 @@ func benchLimits(b *testing.B) *Limiter {
 // keys that are in use.
 func BenchmarkDecision(b *testing.B) {
 	l := benchLimits(b)
-	f := factsOf("news@example.org", "example.org")
-	rs := []Recipient{{"a@x.example", "x.example"}}
-	out := make([]Verdict, 0, 1)
+	f := storetest.FactsOf("news@example.org", "example.org")
+	rs := []ratelimit.Recipient{{"a@x.example", "x.example"}}
+	out := make([]ratelimit.Verdict, 0, 1)
 	ctx := b.Context()
 	b.ReportAllocs()
 	for b.Loop() {
@@ -41,10 +43,10 @@ func BenchmarkDecisionParallel(b *testing.B) {
 	l := benchLimits(b)
 	b.ReportAllocs()
 	b.RunParallel(func(pb *testing.PB) {
-		f := factsOf(fmt.Sprintf("s%p@example.org", pb), "example.org")
+		f := storetest.FactsOf(fmt.Sprintf("s%p@example.org", pb), "example.org")
 		f.Client = string(f.Sender)
-		rs := []Recipient{{"a@x.example", "x.example"}}
-		out := make([]Verdict, 0, 1)
+		rs := []ratelimit.Recipient{{"a@x.example", "x.example"}}
+		out := make([]ratelimit.Verdict, 0, 1)
 		for pb.Next() {
 			a := l.Begin(f)
 			out = a.Recipients(b.Context(), rs, out[:0])
@@ -55,12 +57,12 @@ func BenchmarkDecisionParallel(b *testing.B) {
 
 // BenchmarkRefusal is a recipient of a sender that has used up its limit.
 func BenchmarkRefusal(b *testing.B) {
-	l := NewLimiter(NewEmbedded(StoreConfig{Memory: 64 << 20}, nil), compile(b, map[string]RuleConfig{
-		"sender": {Per: Per{PerSender}, Messages: parseNumbers(b, "500/1h")},
+	l := ratelimit.NewLimiter(embedded.New(embedded.Config{Memory: 64 << 20}, nil), storetest.Compile(b, map[string]ratelimit.RuleConfig{
+		"sender": {Per: ratelimit.Per{ratelimit.PerSender}, Messages: storetest.Numbers(b, "500/1h")},
 	}), time.Now)
-	f := factsOf("news@example.org", "example.org")
-	rs := []Recipient{{"a@x.example", "x.example"}}
-	out := make([]Verdict, 0, 1)
+	f := storetest.FactsOf("news@example.org", "example.org")
+	rs := []ratelimit.Recipient{{"a@x.example", "x.example"}}
+	out := make([]ratelimit.Verdict, 0, 1)
 	b.ReportAllocs()
 	for b.Loop() {
 		a := l.Begin(f)
@@ -72,13 +74,13 @@ func BenchmarkRefusal(b *testing.B) {
 // BenchmarkHundredRecipients is one pipelined group.
 func BenchmarkHundredRecipients(b *testing.B) {
 	l := benchLimits(b)
-	f := factsOf("news@example.org", "example.org")
-	var rs []Recipient
+	f := storetest.FactsOf("news@example.org", "example.org")
+	var rs []ratelimit.Recipient
 	for i := range 100 {
 		domain := fmt.Sprintf("d%d.example", i%30)
-		rs = append(rs, Recipient{mail.RecipientID("a@" + domain), domain})
+		rs = append(rs, ratelimit.Recipient{Address: mail.RecipientID("a@" + domain), Domain: domain})
 	}
-	out := make([]Verdict, 0, 100)
+	out := make([]ratelimit.Verdict, 0, 100)
 	b.ReportAllocs()
 	for b.Loop() {
 		a := l.Begin(f)
@@ -87,32 +89,20 @@ func BenchmarkHundredRecipients(b *testing.B) {
 	}
 }
 
-// BenchmarkSave is a snapshot of 100,000 keys.
-func BenchmarkSave(b *testing.B) {
-	e := NewEmbedded(StoreConfig{Memory: 128 << 20}, nil)
-	flood(b, e, 0, 100_000, floodWindows, false)
-	path := filepath.Join(b.TempDir(), "limits")
-	for b.Loop() {
-		if err := e.Save(path); err != nil {
-			b.Fatal(err)
-		}
-	}
-}
-
 // BenchmarkDistinct is one recipient of many under a window of distinct ones:
 // 500 are counted each by itself, 5,000 by a sample.
 func BenchmarkDistinct(b *testing.B) {
 	for _, n := range []int{500, 5000} {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
-			l := NewLimiter(NewEmbedded(StoreConfig{Memory: 64 << 20}, nil), compile(b, map[string]RuleConfig{
-				"client": {Per: Per{PerClient}, DistinctRecipients: parseNumbers(b, "1000000/24h")},
+			l := ratelimit.NewLimiter(embedded.New(embedded.Config{Memory: 64 << 20}, nil), storetest.Compile(b, map[string]ratelimit.RuleConfig{
+				"client": {Per: ratelimit.Per{ratelimit.PerClient}, DistinctRecipients: storetest.Numbers(b, "1000000/24h")},
 			}), time.Now)
-			f := factsOf("news@example.org", "example.org")
-			var rs []Recipient
+			f := storetest.FactsOf("news@example.org", "example.org")
+			var rs []ratelimit.Recipient
 			for i := range n {
-				rs = append(rs, Recipient{mail.RecipientID(fmt.Sprintf("u%d@x.example", i)), "x.example"})
+				rs = append(rs, ratelimit.Recipient{Address: mail.RecipientID(fmt.Sprintf("u%d@x.example", i)), Domain: "x.example"})
 			}
-			out := make([]Verdict, 0, 1)
+			out := make([]ratelimit.Verdict, 0, 1)
 			b.ReportAllocs()
 			for i := 0; b.Loop(); i++ {
 				a := l.Begin(f)

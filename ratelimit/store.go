@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// Store holds the counts of all budgets. There are two: Embedded, in process,
-// and Redis; Failover stands in front of Redis. All methods may be called
+// Store holds the counts of all budgets. There are two: embedded.Store, in process,
+// and redisstore.Store; embedded.Failover joins both. All methods may be called
 // concurrently.
 //
 // # What a store promises

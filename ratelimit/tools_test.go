@@ -1,4 +1,4 @@
-package ratelimit
+package ratelimit_test
 
 import (
 	"encoding/json"
@@ -9,37 +9,39 @@ import (
 	"time"
 
 	"postern/mail"
+	"postern/ratelimit"
+	"postern/ratelimit/storetest"
 )
 
-func testTools(t *testing.T, bed testBed) *Limiter {
-	return bed.limiter(t, map[string]RuleConfig{
+func testTools(t *testing.T, bed storetest.Bed) *ratelimit.Limiter {
+	return bed.Limiter(t, map[string]ratelimit.RuleConfig{
 		"sender": {
-			Per: Per{PerSender}, Messages: parseNumbers(t, "10/1h"), FoldTag: true, Overrides: map[string]Override{
-				"vip@example.org":      {Messages: parseNumbers(t, "100/1h")},
-				"@lists.example.org":   {Messages: parseNumbers(t, "20/1h"), Shared: true},
-				"@*.lists.example.org": {Messages: parseNumbers(t, "30/1h"), Shared: true},
+			Per: ratelimit.Per{ratelimit.PerSender}, Messages: storetest.Numbers(t, "10/1h"), FoldTag: true, Overrides: map[string]ratelimit.Override{
+				"vip@example.org":      {Messages: storetest.Numbers(t, "100/1h")},
+				"@lists.example.org":   {Messages: storetest.Numbers(t, "20/1h"), Shared: true},
+				"@*.lists.example.org": {Messages: storetest.Numbers(t, "30/1h"), Shared: true},
 			},
 		},
-		"client":   {Per: Per{PerClient}, Messages: parseNumbers(t, "50/1h"), Recipients: parseNumbers(t, "1000/24h")},
-		"user":     {Per: Per{PerUser}, Messages: parseNumbers(t, "5/1h"), Absent: AbsentSkip},
-		"upstream": {Per: Per{PerUpstream}, Messages: parseNumbers(t, "40/1h"), Reserve: map[string]Percent{"transactional": 25}},
-		"pair":     {Per: Per{PerClient, PerRecipientDomain}, Recipients: parseNumbers(t, "10/1m"), RecipientsNotAt: []string{"internal"}},
-		"shadow":   {Per: Per{PerAll}, Messages: parseNumbers(t, "1/1h"), Mode: Shadow},
-		"others":   {Per: Per{PerAll}, Messages: parseNumbers(t, "0/1h"), Clients: []string{"elsewhere"}},
+		"client":   {Per: ratelimit.Per{ratelimit.PerClient}, Messages: storetest.Numbers(t, "50/1h"), Recipients: storetest.Numbers(t, "1000/24h")},
+		"user":     {Per: ratelimit.Per{ratelimit.PerUser}, Messages: storetest.Numbers(t, "5/1h"), Absent: ratelimit.AbsentSkip},
+		"upstream": {Per: ratelimit.Per{ratelimit.PerUpstream}, Messages: storetest.Numbers(t, "40/1h"), Reserve: map[string]ratelimit.Percent{"transactional": 25}},
+		"pair":     {Per: ratelimit.Per{ratelimit.PerClient, ratelimit.PerRecipientDomain}, Recipients: storetest.Numbers(t, "10/1m"), RecipientsNotAt: []string{"internal"}},
+		"shadow":   {Per: ratelimit.Per{ratelimit.PerAll}, Messages: storetest.Numbers(t, "1/1h"), Mode: ratelimit.Shadow},
+		"others":   {Per: ratelimit.Per{ratelimit.PerAll}, Messages: storetest.Numbers(t, "0/1h"), Clients: []string{"elsewhere"}},
 	})
 }
 
 func TestShowListsTheFullestFirst(t *testing.T) {
-	bed, _ := newBed(t, newFakeClock())
+	bed, _ := newBed(t, storetest.NewClock())
 	l := testTools(t, bed)
 	for i, sender := range []string{"a@example.org", "b@example.org", "vip@example.org", "x@lists.example.org", "y@deep.lists.example.org"} {
 		for range 2 + 2*i {
-			if got := send(t, l, factsOf(sender, at(sender).Domain), "r@x"+sender[:1]+".example"); got != "+" {
+			if got := storetest.Send(t, l, storetest.FactsOf(sender, storetest.At(sender).Domain), "r@x"+sender[:1]+".example"); got != "+" {
 				t.Fatal(sender)
 			}
 		}
 	}
-	states, err := l.Show(t.Context(), Filter{Limit: "sender"}, 0)
+	states, err := l.Show(t.Context(), ratelimit.Filter{Limit: "sender"}, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -64,31 +66,31 @@ func TestShowListsTheFullestFirst(t *testing.T) {
 	if err != nil || len(top) != 3 || top[0].Use != 1 || top[2].Use != 1 {
 		t.Errorf("top: %+v, %v", top, err)
 	}
-	if _, err := l.Show(t.Context(), Filter{Limit: "none"}, 0); err == nil || !strings.Contains(err.Error(), "client, others, pair") {
+	if _, err := l.Show(t.Context(), ratelimit.Filter{Limit: "none"}, 0); err == nil || !strings.Contains(err.Error(), "client, others, pair") {
 		t.Errorf("unknown limit: %v", err)
 	}
 }
 
 func TestShowFilters(t *testing.T) {
-	bed, _ := newBed(t, newFakeClock())
+	bed, _ := newBed(t, storetest.NewClock())
 	l := testTools(t, bed)
-	send(t, l, factsOf("a@example.org", "example.org"), "r@x.example", "s@y.example")
-	f := factsOf("b@lists.example.org", "lists.example.org")
+	storetest.Send(t, l, storetest.FactsOf("a@example.org", "example.org"), "r@x.example", "s@y.example")
+	f := storetest.FactsOf("b@lists.example.org", "lists.example.org")
 	f.Client, f.User, f.Stream = "mail", "bob", "transactional"
-	send(t, l, f, "r@x.example")
+	storetest.Send(t, l, f, "r@x.example")
 	for _, test := range []struct {
-		filter Filter
+		filter ratelimit.Filter
 		want   string
 	}{
-		{Filter{Sender: "a+tag@example.org"}, "sender sender=a@example.org"},
-		{Filter{Sender: "z@lists.example.org"}, "sender sender=@lists.example.org"},
-		{Filter{Client: "mail"}, "client client=mail, pair client=mail recipient_domain=x.example"},
-		{Filter{User: "bob"}, "user user=bob"},
-		{Filter{RecipientDomain: "x.example", Client: "shop"}, "pair client=shop recipient_domain=x.example"},
-		{Filter{Upstream: "provider"}, "upstream upstream=provider, upstream upstream=provider transactional"},
-		{Filter{Sender: "nobody@example.org"}, ""},
-		{Filter{ClientIP: "192.0.2.7"}, ""},
-		{Filter{Limit: "pair", RecipientDomain: "y.example"}, "pair client=shop recipient_domain=y.example"},
+		{ratelimit.Filter{Sender: "a+tag@example.org"}, "sender sender=a@example.org"},
+		{ratelimit.Filter{Sender: "z@lists.example.org"}, "sender sender=@lists.example.org"},
+		{ratelimit.Filter{Client: "mail"}, "client client=mail, pair client=mail recipient_domain=x.example"},
+		{ratelimit.Filter{User: "bob"}, "user user=bob"},
+		{ratelimit.Filter{RecipientDomain: "x.example", Client: "shop"}, "pair client=shop recipient_domain=x.example"},
+		{ratelimit.Filter{Upstream: "provider"}, "upstream upstream=provider, upstream upstream=provider transactional"},
+		{ratelimit.Filter{Sender: "nobody@example.org"}, ""},
+		{ratelimit.Filter{ClientIP: "192.0.2.7"}, ""},
+		{ratelimit.Filter{Limit: "pair", RecipientDomain: "y.example"}, "pair client=shop recipient_domain=y.example"},
 	} {
 		states, err := l.Show(t.Context(), test.filter, 0)
 		if err != nil {
@@ -106,46 +108,46 @@ func TestShowFilters(t *testing.T) {
 }
 
 func TestShowOfManyKeysIsBounded(t *testing.T) {
-	bed, _ := newBed(t, newFakeClock())
+	bed, _ := newBed(t, storetest.NewClock())
 	l := testTools(t, bed)
 	for i := range 1500 {
 		sender := fmt.Sprintf("s%d@example.org", i)
-		send(t, l, factsOf(sender, "example.org"), "r@corp.example")
+		storetest.Send(t, l, storetest.FactsOf(sender, "example.org"), "r@corp.example")
 	}
 	for range 4 {
-		send(t, l, factsOf("s777@example.org", "example.org"), "r@corp.example")
+		storetest.Send(t, l, storetest.FactsOf("s777@example.org", "example.org"), "r@corp.example")
 	}
-	states, err := l.Show(t.Context(), Filter{Limit: "sender"}, 5)
+	states, err := l.Show(t.Context(), ratelimit.Filter{Limit: "sender"}, 5)
 	if err != nil || len(states) != 5 || states[0].Key != "sender=s1@example.org" && states[0].Use < states[4].Use {
 		t.Errorf("%+v, %v", states, err)
 	}
 }
 
 func TestStateOfAWindow(t *testing.T) {
-	bed, _ := newBed(t, newFakeClock())
+	bed, _ := newBed(t, storetest.NewClock())
 	l := testTools(t, bed)
-	f := factsOf("a@example.org", "example.org")
+	f := storetest.FactsOf("a@example.org", "example.org")
 	for range 8 {
-		send(t, l, f, "r@corp.example")
-		bed.clock.add(time.Minute)
+		storetest.Send(t, l, f, "r@corp.example")
+		bed.Clock.Add(time.Minute)
 	}
-	key, err := l.KeyOf("sender", Facts{Sender: "a+x@example.org"}, "")
+	key, err := l.KeyOf("sender", ratelimit.Facts{Sender: "a+x@example.org"}, "")
 	if err != nil || key != "sender=a@example.org" {
 		t.Fatal(key, err)
 	}
-	raise := Raise{Limit: "sender", Key: key, Unit: Messages, Add: 5, Until: bed.clock.now().Add(20 * time.Minute), Reason: "campaign"}
+	raise := ratelimit.Raise{Limit: "sender", Key: key, Unit: ratelimit.Messages, Add: 5, Until: bed.Clock.Now().Add(20 * time.Minute), Reason: "campaign"}
 	made, err := l.Allow(t.Context(), raise)
 	if err != nil || made.Made.IsZero() {
 		t.Fatal(made, err)
 	}
 	for range 9 {
-		send(t, l, f, "r@corp.example")
+		storetest.Send(t, l, f, "r@corp.example")
 	}
-	states, err := l.Show(t.Context(), Filter{Sender: "a@example.org"}, 0)
+	states, err := l.Show(t.Context(), ratelimit.Filter{Sender: "a@example.org"}, 0)
 	if err != nil || len(states) != 1 {
 		t.Fatal(states, err)
 	}
-	want := WindowState{Unit: Messages, Window: "1h", Max: 15, Used: 15, Raised: 5, Wait: 52 * 60}
+	want := ratelimit.WindowState{Unit: ratelimit.Messages, Window: "1h", Max: 15, Used: 15, Raised: 5, Wait: 52 * 60}
 	if states[0].Windows[0] != want {
 		t.Errorf("got %+v, want %+v", states[0].Windows[0], want)
 	}
@@ -161,7 +163,7 @@ func TestStateOfAWindow(t *testing.T) {
 	if err != nil || before.Windows[0].Used != 15 {
 		t.Errorf("%+v, %v", before, err)
 	}
-	if got := send(t, l, f, "r@corp.example"); got != "+" {
+	if got := storetest.Send(t, l, f, "r@corp.example"); got != "+" {
 		t.Error("refused after the reset")
 	}
 	raise.Add = 0
@@ -174,19 +176,19 @@ func TestStateOfAWindow(t *testing.T) {
 }
 
 func TestAllowRefusesWhatMakesNoSense(t *testing.T) {
-	bed, _ := newBed(t, newFakeClock())
+	bed, _ := newBed(t, storetest.NewClock())
 	l := testTools(t, bed)
-	good := Raise{Limit: "sender", Key: "sender=a@example.org", Unit: Messages, Add: 5, Until: bed.clock.now().Add(time.Hour), Reason: "why"}
-	for want, change := range map[string]func(*Raise){
-		"no limit":              func(r *Raise) { r.Limit = "none" },
-		"is no key":             func(r *Raise) { r.Key = "a@example.org" },
-		"no number of bytes":    func(r *Raise) { r.Unit = Bytes },
-		"in such a window":      func(r *Raise) { r.Window = time.Minute },
-		"a raise of -1":         func(r *Raise) { r.Add = -1 },
-		"would have ended":      func(r *Raise) { r.Until = bed.clock.now() },
-		"would last over 31d":   func(r *Raise) { r.Until = bed.clock.now().Add(32 * 24 * time.Hour) },
-		"no reason is given":    func(r *Raise) { r.Reason = " " },
-		"a raise of 1000000000": func(r *Raise) { r.Add = MaxNumber * 10 },
+	good := ratelimit.Raise{Limit: "sender", Key: "sender=a@example.org", Unit: ratelimit.Messages, Add: 5, Until: bed.Clock.Now().Add(time.Hour), Reason: "why"}
+	for want, change := range map[string]func(*ratelimit.Raise){
+		"no limit":              func(r *ratelimit.Raise) { r.Limit = "none" },
+		"is no key":             func(r *ratelimit.Raise) { r.Key = "a@example.org" },
+		"no number of bytes":    func(r *ratelimit.Raise) { r.Unit = ratelimit.Bytes },
+		"in such a window":      func(r *ratelimit.Raise) { r.Window = time.Minute },
+		"a raise of -1":         func(r *ratelimit.Raise) { r.Add = -1 },
+		"would have ended":      func(r *ratelimit.Raise) { r.Until = bed.Clock.Now() },
+		"would last over 31d":   func(r *ratelimit.Raise) { r.Until = bed.Clock.Now().Add(32 * 24 * time.Hour) },
+		"no reason is given":    func(r *ratelimit.Raise) { r.Reason = " " },
+		"a raise of 1000000000": func(r *ratelimit.Raise) { r.Add = ratelimit.MaxNumber * 10 },
 	} {
 		r := good
 		change(&r)
@@ -198,12 +200,12 @@ func TestAllowRefusesWhatMakesNoSense(t *testing.T) {
 		t.Errorf("made all the same: %+v", raises)
 	}
 	for want, ask := range map[string]func() error{
-		"no limit":                  func() error { _, err := l.KeyOf("none", Facts{}, ""); return err },
-		"name the recipient domain": func() error { _, err := l.KeyOf("pair", Facts{Client: "shop"}, ""); return err },
-		"name the client":           func() error { _, err := l.KeyOf("client", Facts{}, ""); return err },
-		"name the sender":           func() error { _, err := l.KeyOf("sender", Facts{}, ""); return err },
-		"name it":                   func() error { _, err := l.KeyOf("user", Facts{Client: "shop"}, ""); return err },
-		"name one of them":          func() error { _, err := l.KeyOf("upstream", Facts{}, ""); return err },
+		"no limit":                  func() error { _, err := l.KeyOf("none", ratelimit.Facts{}, ""); return err },
+		"name the recipient domain": func() error { _, err := l.KeyOf("pair", ratelimit.Facts{Client: "shop"}, ""); return err },
+		"name the client":           func() error { _, err := l.KeyOf("client", ratelimit.Facts{}, ""); return err },
+		"name the sender":           func() error { _, err := l.KeyOf("sender", ratelimit.Facts{}, ""); return err },
+		"name it":                   func() error { _, err := l.KeyOf("user", ratelimit.Facts{Client: "shop"}, ""); return err },
+		"name one of them":          func() error { _, err := l.KeyOf("upstream", ratelimit.Facts{}, ""); return err },
 		"is no key":                 func() error { _, err := l.Reset(t.Context(), "sender", "x"); return err },
 	} {
 		if err := ask(); err == nil || !strings.Contains(err.Error(), want) {
@@ -213,15 +215,15 @@ func TestAllowRefusesWhatMakesNoSense(t *testing.T) {
 }
 
 func TestExplainSaysWhyAndHowMuch(t *testing.T) {
-	bed, _ := newBed(t, newFakeClock())
+	bed, _ := newBed(t, storetest.NewClock())
 	l := testTools(t, bed)
-	f := factsOf("a@example.org", "example.org")
+	f := storetest.FactsOf("a@example.org", "example.org")
 	for range 10 {
-		send(t, l, f, "r@x.example")
+		storetest.Send(t, l, f, "r@x.example")
 	}
-	explain := func(f Facts, to string) string {
+	explain := func(f ratelimit.Facts, to string) string {
 		t.Helper()
-		all, err := l.Explain(t.Context(), f, Recipient{Address: mail.RecipientID(to)})
+		all, err := l.Explain(t.Context(), f, ratelimit.Recipient{Address: mail.RecipientID(to)})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -248,7 +250,7 @@ user: counts per user, and this mail has none
 			t.Errorf("got\n%s\nwant\n%s", got, want)
 		}
 	}
-	f = factsOf("x@lists.example.org", "") // the domain follows
+	f = storetest.FactsOf("x@lists.example.org", "") // the domain follows
 	f.User = "bob"
 	got := explain(f, "r@corp.example")
 	for _, line := range []string{

@@ -25,6 +25,7 @@ import (
 	"postern/mail"
 	"postern/policy"
 	"postern/ratelimit"
+	"postern/ratelimit/embedded"
 	"postern/upstream"
 )
 
@@ -63,7 +64,7 @@ type rig struct {
 
 	ca     *smtptest.CA
 	up     *smtptest.Server
-	store  *ratelimit.Embedded
+	store  *embedded.Store
 	server *Server
 	lis    *Listener
 	addr   string
@@ -390,9 +391,9 @@ func (r *rig) start() string {
 	if r.public {
 		lis.l.set.Load().cfg.Address = netip.MustParseAddrPort("192.0.2.1:25")
 	}
-	var storeConfig ratelimit.StoreConfig
+	var storeConfig embedded.Config
 	storeConfig.SetDefaults()
-	r.store = ratelimit.NewEmbedded(storeConfig, nil)
+	r.store = embedded.New(storeConfig, nil)
 	var store ratelimit.Store = r.store
 	if r.down || r.hang {
 		store = downStore{store, r.hang}

@@ -12,7 +12,7 @@ import (
 
 	"postern/internal/config"
 	"postern/internal/shell"
-	"postern/ratelimit"
+	"postern/ratelimit/redisstore"
 	"postern/reputation"
 )
 
@@ -63,7 +63,7 @@ func tryRedis(ctx context.Context, f *config.File) []reputation.Finding {
 	found := reputation.Finding{Check: "redis", Subject: strings.Join(f.Redis.Addresses, ", "), Status: reputation.Fail, Asked: "each command of its ACL"}
 	cfg := f.Redis
 	cfg.Timeout = redisPatience // what is slow is told, and not taken for away
-	client, err := ratelimit.NewRedisClient(cfg)
+	client, err := redisstore.NewClient(cfg)
 	if err == nil {
 		defer client.Close()
 		err = client.Ping(ctx).Err()

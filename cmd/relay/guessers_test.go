@@ -8,7 +8,7 @@ import (
 
 	"postern/internal/auth"
 	"postern/internal/redistest"
-	"postern/ratelimit"
+	"postern/ratelimit/redisstore"
 )
 
 // TestGuessersAreSharedByNodes: what one node has seen counts on another, and
@@ -20,10 +20,10 @@ func TestGuessersAreSharedByNodes(t *testing.T) {
 	cfg.SuspendAfter = auth.Rate{N: 4, Period: time.Minute}
 	nodes := make([]*redisGuessers, 2)
 	for i := range nodes {
-		var r ratelimit.RedisConfig
+		var r redisstore.Config
 		r.SetDefaults()
 		r.Addresses = []string{server.Addr}
-		client, err := ratelimit.NewRedisClient(r)
+		client, err := redisstore.NewClient(r)
 		if err != nil {
 			t.Fatal(err)
 		}

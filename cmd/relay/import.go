@@ -6,7 +6,7 @@ import (
 	"os"
 	"strings"
 
-	"postern/ratelimit"
+	"postern/ratelimit/limitimport"
 )
 
 const importUsage = `usage: relay import %s FILE
@@ -21,13 +21,13 @@ func runImport(io stdio, args []string) int {
 	f := flag.NewFlagSet("relay import", flag.ContinueOnError)
 	f.SetOutput(io.err)
 	f.Usage = func() {
-		fmt.Fprintf(f.Output(), importUsage, strings.Join(ratelimit.ImportFormats, "|"))
+		fmt.Fprintf(f.Output(), importUsage, strings.Join(limitimport.Formats, "|"))
 	}
 	if status, ok := parseOpenFlags(f, args); !ok {
 		return status
 	}
 	if f.NArg() != 2 {
-		fmt.Fprintf(io.err, "relay import: name the program, one of %s, and the file to read\n", strings.Join(ratelimit.ImportFormats, ", "))
+		fmt.Fprintf(io.err, "relay import: name the program, one of %s, and the file to read\n", strings.Join(limitimport.Formats, ", "))
 		return exitUsage
 	}
 	in := io.in
@@ -40,7 +40,7 @@ func runImport(io stdio, args []string) int {
 		defer file.Close()
 		in = file
 	}
-	if err := ratelimit.Import(f.Arg(0), in, io.out); err != nil {
+	if err := limitimport.Import(f.Arg(0), in, io.out); err != nil {
 		fmt.Fprintf(io.err, "relay import: %s: %v\n", f.Arg(1), err)
 		return exitFault
 	}

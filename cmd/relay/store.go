@@ -10,6 +10,8 @@ import (
 	"postern/internal/admin"
 	"postern/internal/config"
 	"postern/ratelimit"
+	"postern/ratelimit/embedded"
+	"postern/ratelimit/redisstore"
 )
 
 // openRedis makes the client that limits, the watch and the count of guessed
@@ -18,7 +20,7 @@ func (n *node) openRedis(file *config.File) (err error) {
 	if !file.Redis.Enabled() {
 		return nil
 	}
-	if n.redis, err = ratelimit.NewRedisClient(file.Redis); err != nil {
+	if n.redis, err = redisstore.NewClient(file.Redis); err != nil {
 		return fmt.Errorf("redis: %w", err)
 	}
 	n.opened.add(func(context.Context) { n.redis.Close() })
@@ -40,7 +42,7 @@ func (n *node) openSecret(file *config.File) *ratelimit.Secret {
 // openStore opens where counts are kept: in process with a snapshot on disk,
 // or in Redis with the process beside it for when Redis is away.
 func (n *node) openStore(file *config.File, secret *ratelimit.Secret) ratelimit.Store {
-	local := ratelimit.NewEmbedded(file.Store, nil)
+	local := embedded.New(file.Store, nil)
 	path := filepath.Join(file.StateDir, "limits.snapshot")
 	if err := local.Load(path); err != nil {
 		n.log.Error("limits", "err", err)
@@ -53,8 +55,8 @@ func (n *node) openStore(file *config.File, secret *ratelimit.Secret) ratelimit.
 		return local
 	}
 	n.setStore(admin.StoreStatus{Kind: "redis", State: storeUp})
-	shared := ratelimit.NewRedis(n.redis, file.Redis)
-	store := ratelimit.NewFailover(shared, local, n.storeChanged)
+	shared := redisstore.New(n.redis, file.Redis)
+	store := embedded.NewFailover(shared, local, n.storeChanged)
 	store.UseSecret(secret)
 	n.metrics.SetState("limit store", "", storeUp)
 	n.run(func(ctx context.Context) {
@@ -74,7 +76,7 @@ func (n *node) openStore(file *config.File, secret *ratelimit.Secret) ratelimit.
 
 // adoptCounts joins what a relay of an older version has counted in Redis under
 // other spellings of senders and users, as soon as Redis answers.
-func (n *node) adoptCounts(ctx context.Context, shared *ratelimit.Redis) {
+func (n *node) adoptCounts(ctx context.Context, shared *redisstore.Store) {
 	again := time.NewTicker(adoptEvery)
 	defer again.Stop()
 	for {
@@ -104,7 +106,7 @@ const (
 )
 
 // storeChanged is one log line and one metric for each change.
-func (n *node) storeChanged(c ratelimit.StoreChange) {
+func (n *node) storeChanged(c embedded.StoreChange) {
 	if c.Down {
 		n.setStore(admin.StoreStatus{Kind: "redis", State: storeAway, Err: c.Err.Error()})
 		n.metrics.SetState("limit store", storeUp, storeAway)

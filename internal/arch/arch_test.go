@@ -34,29 +34,34 @@ var table = map[string]rule{
 	"internal/secret":    {ours: []string{"internal/shell"}, outside: []string{"golang.org/x/sys"}},
 	"internal/shell":     {},
 
-	"mail":              {outside: []string{"golang.org/x/text"}},
-	"internal/syntax":   {ours: []string{"mail"}, outside: []string{"golang.org/x/net", "golang.org/x/text"}},
-	"internal/auth":     {outside: []string{"golang.org/x/crypto"}},
-	"policy":            {ours: []string{"mail"}},
-	"ratelimit":         {ours: []string{"internal/secret", "internal/statefile", "mail"}, outside: []string{goRedis, xtime}},
+	"mail":            {outside: []string{"golang.org/x/text"}},
+	"internal/syntax": {ours: []string{"mail"}, outside: []string{"golang.org/x/net", "golang.org/x/text"}},
+	"internal/auth":   {outside: []string{"golang.org/x/crypto"}},
+	"policy":          {ours: []string{"mail"}},
+	"ratelimit":       {ours: []string{"internal/secret", "internal/statefile", "mail"}},
+
+	"ratelimit/embedded":    {ours: []string{"internal/statefile", "ratelimit"}},
+	"ratelimit/redisstore":  {ours: []string{"internal/secret", "ratelimit"}, outside: []string{goRedis}},
+	"ratelimit/limitimport": {ours: []string{"mail", "ratelimit"}},
+
 	"dkimsign":          {ours: []string{"internal/secret", "internal/shell", "internal/statefile"}},
 	"upstream":          {ours: []string{"mail"}, outside: []string{sasl, dns, "golang.org/x/sys"}},
 	"outlier":           {ours: []string{"internal/statefile", "mail"}, outside: []string{goRedis}},
 	"reputation":        {ours: []string{"internal/secret", "internal/shell", "internal/statefile", "mail"}, outside: []string{dns, "blitiri.com.ar/go/spf", "golang.org/x/net"}},
 	"scan":              {ours: []string{"mail"}, outside: []string{"github.com/emersion/go-milter"}},
 	"internal/eventlog": {ours: []string{"internal/plain", "mail"}},
-	"internal/simulate": {ours: []string{"mail", "ratelimit", "internal/eventlog"}},
+	"internal/simulate": {ours: []string{"mail", "ratelimit", "ratelimit/embedded", "internal/eventlog"}},
 	"relay":             {ours: append([]string{"internal/plain", "internal/secret"}, leaves...), outside: []string{"github.com/pires/go-proxyproto", "golang.org/x/sys"}},
 	"internal/admin": {ours: []string{"mail", "outlier", "ratelimit", "reputation"},
 		outside: []string{"github.com/prometheus/client_golang"}},
-	"internal/config": {ours: append([]string{"internal/secret", "internal/eventlog", "relay", "reputation"}, leaves...),
+	"internal/config": {ours: append([]string{"internal/secret", "internal/eventlog", "ratelimit/embedded", "ratelimit/redisstore", "relay", "reputation"}, leaves...),
 		outside: []string{"github.com/pelletier/go-toml/v2", "golang.org/x/net"}},
 	"cmd/relay": {ours: []string{"*"}, outside: []string{goRedis, "github.com/emersion/go-msgauth", dns, "golang.org/x/sys", "golang.org/x/term", "golang.org/x/crypto"}},
 }
 
 // support is for tests and benchmarks: it imports what it needs, but nothing of
 // the product imports it.
-var support = []string{"bench", "internal/redistest", "internal/smtptest"}
+var support = []string{"bench", "internal/redistest", "internal/smtptest", "ratelimit/storetest"}
 
 type pkg struct {
 	ImportPath  string

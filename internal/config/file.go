@@ -13,6 +13,8 @@ import (
 	"postern/outlier"
 	"postern/policy"
 	"postern/ratelimit"
+	"postern/ratelimit/embedded"
+	"postern/ratelimit/redisstore"
 	"postern/relay"
 	"postern/reputation"
 	"postern/upstream"
@@ -50,17 +52,17 @@ type File struct {
 	DKIM     map[string]dkimsign.DomainConfig `toml:"dkim"`
 
 	Limit map[string]ratelimit.RuleConfig `toml:"limit"`
-	Store ratelimit.StoreConfig           `toml:"store"`
+	Store embedded.Config                 `toml:"store"`
 	// Outlier is [outlier]. Without the table its mode is "shadow": a relay that
 	// nobody has told to watch learns and reports, and holds no mail for it.
 	Outlier    outlier.Config    `toml:"outlier"`
 	Reputation reputation.Config `toml:"reputation"`
 
-	Redis   ratelimit.RedisConfig `toml:"redis"`
-	Journal eventlog.Config       `toml:"journal"`
-	Log     LogConfig             `toml:"log"`
-	Control ControlConfig         `toml:"control"`
-	Admin   AdminConfig           `toml:"admin"`
+	Redis   redisstore.Config `toml:"redis"`
+	Journal eventlog.Config   `toml:"journal"`
+	Log     LogConfig         `toml:"log"`
+	Control ControlConfig     `toml:"control"`
+	Admin   AdminConfig       `toml:"admin"`
 
 	path string
 	// usersMissing: users_file could not be read.

@@ -12,6 +12,7 @@ import (
 
 	"postern/mail"
 	"postern/ratelimit"
+	"postern/ratelimit/embedded"
 )
 
 // writeJournal writes n events as a relay would have: 2000 senders of 20
@@ -101,7 +102,7 @@ func BenchmarkReplay(b *testing.B) {
 				"client": {Per: ratelimit.Per{ratelimit.PerClient}, Messages: numbers(b, "2000/1h"), Bytes: numbers(b, "1GiB/24h")},
 				"domain": {Per: ratelimit.Per{ratelimit.PerClient, ratelimit.PerRecipientDomain}, Recipients: numbers(b, "100/1h")},
 			},
-			Store: ratelimit.StoreConfig{Memory: 256 << 20},
+			Store: embedded.Config{Memory: 256 << 20},
 		})
 		if err != nil {
 			b.Fatal(err)

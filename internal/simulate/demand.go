@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"postern/ratelimit"
+	"postern/ratelimit/embedded"
 )
 
 // Demand measures how much each client and each sender used in any window, as
@@ -66,7 +67,7 @@ func NewDemand(windows []Window) (*Demand, error) {
 		Limits: map[string]ratelimit.RuleConfig{
 			demandClient: limit(ratelimit.PerClient), demandSender: limit(ratelimit.PerSender),
 		},
-		Store: ratelimit.StoreConfig{Memory: demandMemory}, Look: d.look,
+		Store: embedded.Config{Memory: demandMemory}, Look: d.look,
 	})
 	return d, err
 }

@@ -8,13 +8,14 @@ import (
 
 	"postern/mail"
 	"postern/ratelimit"
+	"postern/ratelimit/embedded"
 )
 
 // Options are what a replay tries.
 type Options struct {
 	Limits map[string]ratelimit.RuleConfig
 	Env    ratelimit.Env
-	Store  ratelimit.StoreConfig
+	Store  embedded.Config
 	// Facts says what limits see of a transaction. Nil: what they saw then.
 	Facts func(*Transaction) ratelimit.Facts
 	// Look, where it is not nil, gets every window that a transaction was held
@@ -140,7 +141,7 @@ func (r *Replay) clock(at int64) {
 	if r.limiter == nil {
 		r.now = at
 		now := func() time.Time { return time.Unix(0, r.now) }
-		r.limiter = ratelimit.NewLimiter(ratelimit.NewEmbedded(r.opt.Store, now), r.rules, now)
+		r.limiter = ratelimit.NewLimiter(embedded.New(r.opt.Store, now), r.rules, now)
 	}
 	for len(r.refunds) > 0 && r.refunds[0].at <= at {
 		owed := heap.Pop(&r.refunds).(refund)

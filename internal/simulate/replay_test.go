@@ -8,6 +8,7 @@ import (
 
 	"postern/mail"
 	"postern/ratelimit"
+	"postern/ratelimit/embedded"
 )
 
 // story makes transactions.
@@ -40,7 +41,7 @@ func (s *story) refused(at int, limit, from string, to ...string) {
 
 func (s *story) replay(limits map[string]ratelimit.RuleConfig) *Report {
 	s.t.Helper()
-	r, err := New(Options{Limits: limits, Store: ratelimit.StoreConfig{Memory: 64 << 20}})
+	r, err := New(Options{Limits: limits, Store: embedded.Config{Memory: 64 << 20}})
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -308,7 +309,7 @@ func TestProposedLimitsRefuseNothing(t *testing.T) {
 		}
 		limits[name] = cfg
 	}
-	r, err := New(Options{Limits: limits, Store: ratelimit.StoreConfig{Memory: 64 << 20}})
+	r, err := New(Options{Limits: limits, Store: embedded.Config{Memory: 64 << 20}})
 	if err != nil {
 		t.Fatal(err)
 	}
