@@ -16,5 +16,7 @@ ENV ZONEINFO=/etc/zoneinfo.zip
 USER 10025:10025
 VOLUME /var/lib/postern
 EXPOSE 2525 8025
+# /livez would need a client for HTTP; the image holds nothing but the relay.
+HEALTHCHECK --interval=30s --timeout=5s --start-period=10s CMD ["/usr/local/bin/relay", "health", "-config", "/etc/postern/relay.toml"]
 ENTRYPOINT ["/usr/local/bin/relay"]
 CMD ["serve", "-config", "/etc/postern/relay.toml"]

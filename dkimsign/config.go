@@ -34,12 +34,17 @@ type KeyConfig struct {
 	// Selector is the name under which the record is published, in
 	// SELECTOR._domainkey.DOMAIN. No default.
 	Selector string `toml:"selector"`
-	// File is the private key: PEM, RSA of 2048 to 4096 bits (PKCS #1 or
-	// PKCS #8) or Ed25519 (PKCS #8), readable by its owner only. No default.
+	// File holds the private key in PEM, among other blocks if need be: RSA of
+	// 2048 to 4096 bits (PKCS #1 or PKCS #8) or Ed25519 (PKCS #8). Only its owner
+	// may read it. No default.
 	File string `toml:"file" form:"path"`
 	// Type is what generate makes: "rsa" (2048 bits) or "ed25519". A key file
 	// that exists tells its type itself. Default: rsa.
 	Type KeyType `toml:"type"`
+	// AllowWeak lets an RSA key of 1024 to 2047 bits sign, for one that is
+	// published already: RFC 8301 s. 3.2 asks for 2048. Each load warns of it.
+	// Default: false, such a key is an error.
+	AllowWeak bool `toml:"allow_weak"`
 }
 
 // SetDefaults fills c with the documented defaults.

@@ -12,20 +12,25 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"postern/internal/secret"
 	"postern/internal/shell"
 )
 
-// Sizes of RSA keys in bits: RFC 8301 s. 3.2 asks verifiers to take no more.
+// Sizes of RSA keys in bits. RFC 8301 s. 3.2: signers must use 1024 at least
+// and should use 2048; verifiers need take no more than 4096.
 const (
-	minRSABits = 2048
-	maxRSABits = 4096
+	minRSABits  = 1024
+	weakRSABits = 2048 // below it a key is weak
+	maxRSABits  = 4096
 )
 
-// ReadKey reads a private key file. It refuses files that others can read or
-// change (secret.ErrOpen), keys of other kinds than RSA and Ed25519, and RSA
-// keys outside 2048 to 4096 bits.
+// ReadKey reads a private key file: the first private key in it, whatever
+// stands around it (certificates, public keys, parameters, text). It refuses
+// files that others can read or change (secret.ErrOpen), keys of other kinds
+// than RSA and Ed25519, and RSA keys outside 1024 to 4096 bits. Whether one is
+// strong enough to sign with is for IsWeak to say.
 func ReadKey(file string) (crypto.Signer, error) {
 	text, err := secret.ReadFile(file)
 	if err != nil {
@@ -41,13 +46,28 @@ func ReadKey(file string) (crypto.Signer, error) {
 	return key, nil
 }
 
-// parseKey reads the first PEM block of text. The errors say what the file is,
-// as in "holds ...", and nothing of its content.
+// IsWeak reports whether key is an RSA key of fewer than 2048 bits.
+func IsWeak(key crypto.Signer) bool {
+	k, ok := key.(*rsa.PrivateKey)
+	return ok && k.N.BitLen() < weakRSABits
+}
+
+// parseKey reads the first private key among the PEM blocks of text. The errors
+// say what the file is, such as "holds ...", and nothing of its content.
 func parseKey(text []byte) (crypto.Signer, error) {
-	block, _ := pem.Decode(text)
-	if block == nil {
+	first, rest := pem.Decode(text)
+	if first == nil {
 		return nil, errors.New("is not a PEM file; make a key with \"relay dkim keygen\"")
 	}
+	for block := first; block != nil; block, rest = pem.Decode(rest) {
+		if strings.HasSuffix(block.Type, "PRIVATE KEY") {
+			return parseBlock(block)
+		}
+	}
+	return parseBlock(first)
+}
+
+func parseBlock(block *pem.Block) (crypto.Signer, error) {
 	var key any
 	var err error
 	switch block.Type {
@@ -79,7 +99,7 @@ func checkKey(key any) (crypto.Signer, error) {
 		return k, nil
 	case *rsa.PrivateKey:
 		if n := k.N.BitLen(); n < minRSABits || n > maxRSABits {
-			return nil, fmt.Errorf("holds an RSA key of %d bits; %d to %d are taken, 2048 is usual", n, minRSABits, maxRSABits)
+			return nil, fmt.Errorf("holds an RSA key of %d bits; %d to %d are taken, 2048 is usual", n, weakRSABits, maxRSABits)
 		}
 		k.Precompute()
 		return k, nil
@@ -93,8 +113,8 @@ func NewKey(t KeyType, bits int) (crypto.Signer, error) {
 		_, key, err := ed25519.GenerateKey(rand.Reader)
 		return key, err
 	}
-	if bits < minRSABits || bits > maxRSABits {
-		return nil, fmt.Errorf("an RSA key of %d bits is not taken by all receivers; use %d to %d, 2048 is usual", bits, minRSABits, maxRSABits)
+	if bits < weakRSABits || bits > maxRSABits {
+		return nil, fmt.Errorf("an RSA key of %d bits is not taken by all receivers; use %d to %d, 2048 is usual", bits, weakRSABits, maxRSABits)
 	}
 	return rsa.GenerateKey(rand.Reader, bits)
 }
@@ -151,7 +171,7 @@ func readOrMake(file string, t KeyType) (key crypto.Signer, made bool, err error
 	if !errors.Is(err, fs.ErrNotExist) {
 		return key, false, err
 	}
-	if key, err = NewKey(t, minRSABits); err != nil {
+	if key, err = NewKey(t, weakRSABits); err != nil {
 		return nil, false, err
 	}
 	err = WriteKey(file, key)

@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"postern/internal/secret"
 )
@@ -56,8 +57,7 @@ func TestReadKeyForms(t *testing.T) {
 func TestReadKeyRefusals(t *testing.T) {
 	key, _ := testKeys()
 	rsa2048 := x509.MarshalPKCS1PrivateKey(key.(*rsa.PrivateKey))
-	small := &rsa.PrivateKey{}
-	small, err := rsa.GenerateKey(rand.Reader, 1024)
+	long, err := rsa.GenerateKey(rand.Reader, 4104)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -89,7 +89,7 @@ func TestReadKeyRefusals(t *testing.T) {
 		{"no PEM", text, "is not a PEM file"},
 		{"too large", large, "is larger than"},
 		{"damaged", keyFile(t, "PRIVATE KEY", []byte("x"), 0o600), "damaged"},
-		{"short", keyFile(t, "RSA PRIVATE KEY", x509.MarshalPKCS1PrivateKey(small), 0o600), "1024 bits"},
+		{"long", keyFile(t, "RSA PRIVATE KEY", x509.MarshalPKCS1PrivateKey(long), 0o600), "4104 bits"},
 		{"another kind", keyFile(t, "PRIVATE KEY", ecDER, 0o600), "neither RSA nor Ed25519"},
 		{"a public key", keyFile(t, "PUBLIC KEY", []byte("x"), 0o600), "the private key is needed"},
 		{"with a passphrase", keyFile(t, "ENCRYPTED PRIVATE KEY", []byte("x"), 0o600), "passphrase"},
@@ -101,11 +101,63 @@ func TestReadKeyRefusals(t *testing.T) {
 	}
 }
 
+// TestWeakKeySignsOnlyWhereAllowed: what is published today goes on signing
+// until the new key is published, but nobody comes to a weak key by chance.
+func TestWeakKeySignsOnlyWhereAllowed(t *testing.T) {
+	weak, err := rsa.GenerateKey(rand.Reader, 1024)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := keyFile(t, "RSA PRIVATE KEY", x509.MarshalPKCS1PrivateKey(weak), 0o600)
+	load := func(allow bool) (*Signers, error) {
+		return Load(map[string]DomainConfig{"example.org": {Keys: []KeyConfig{{Selector: "s", File: file, AllowWeak: allow}}}})
+	}
+	if _, err := load(false); err == nil || !strings.Contains(err.Error(), "1024 bits") || !strings.Contains(err.Error(), "allow_weak") {
+		t.Errorf("without allow_weak: %v", err)
+	}
+	s, err := load(true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if keys := s.Keys(); len(keys) != 1 || !keys[0].Weak() {
+		t.Errorf("%d keys", len(keys))
+	}
+	body := NewBodyHash()
+	field, _, err := s.For("example.org").Sign([]byte("From: a@example.org\r\n"), body, time.Now())
+	if err != nil || !bytes.Contains(field, []byte("s=s;")) {
+		t.Errorf("%q, %v", field, err)
+	}
+}
+
+// TestReadKeyFindsTheKeyAmongOtherBlocks: certificates, public keys and
+// parameters often stand before the key in one file.
+func TestReadKeyFindsTheKeyAmongOtherBlocks(t *testing.T) {
+	_, ed := testKeys()
+	der, err := x509.MarshalPKCS8PrivateKey(ed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	key := pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})
+	var before []byte
+	for _, kind := range []string{"CERTIFICATE", "PUBLIC KEY", "DH PARAMETERS"} {
+		before = append(before, "some text\n"...)
+		before = append(before, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: []byte("x")})...)
+	}
+	for name, text := range map[string][]byte{"last": append(before, key...), "first": append(key, before...)} {
+		if got, err := parseKey(text); err != nil || publicTag(got) != publicTag(ed) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if _, err := parseKey(before); err == nil || !strings.Contains(err.Error(), "private key is needed") {
+		t.Errorf("without a private key: %v", err)
+	}
+}
+
 func TestLoadTellsAllProblems(t *testing.T) {
 	dir := t.TempDir()
 	_, err := Load(map[string]DomainConfig{
-		"a.example":   {Keys: []KeyConfig{{"s1", dir + "/1", RSA}, {"s2", dir + "/2", RSA}}},
-		"B.example":   {Keys: []KeyConfig{{"s3", dir + "/3", RSA}}},
+		"a.example":   {Keys: []KeyConfig{{"s1", dir + "/1", RSA, false}, {"s2", dir + "/2", RSA, false}}},
+		"B.example":   {Keys: []KeyConfig{{"s3", dir + "/3", RSA, false}}},
 		"büb.example": {},
 	})
 	if err == nil {
@@ -124,7 +176,7 @@ func TestLoadTellsAllProblems(t *testing.T) {
 func TestLoadMakesMissingKeysOnce(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "keys")
 	cfg := map[string]DomainConfig{"example.org": {Generate: true, Keys: []KeyConfig{
-		{"r", filepath.Join(dir, "r.pem"), RSA}, {"e", filepath.Join(dir, "e.pem"), Ed25519},
+		{"r", filepath.Join(dir, "r.pem"), RSA, false}, {"e", filepath.Join(dir, "e.pem"), Ed25519, false},
 	}}}
 	if s, missing, err := Check(cfg); err != nil || len(missing) != 2 || s.For("example.org") == nil {
 		t.Errorf("Check: %q, %v", missing, err)
@@ -162,7 +214,7 @@ func TestForFindsTheNearestDomain(t *testing.T) {
 	if err := WriteKey(file, ed); err != nil {
 		t.Fatal(err)
 	}
-	one := DomainConfig{Keys: []KeyConfig{{"s", file, RSA}}}
+	one := DomainConfig{Keys: []KeyConfig{{Selector: "s", File: file, Type: RSA}}}
 	s, err := Load(map[string]DomainConfig{"example.org": one, "news.example.org": one})
 	if err != nil {
 		t.Fatal(err)
@@ -218,10 +270,10 @@ func TestConfigCheck(t *testing.T) {
 	var told []string
 	report := func(key, problem string) { told = append(told, key) }
 	c.Check(report)
-	c.Keys = []KeyConfig{{"a", "f", RSA}, {"A", "g", RSA}}
+	c.Keys = []KeyConfig{{"a", "f", RSA, false}, {"A", "g", RSA, false}}
 	c.Expire = 1
 	c.Check(report)
-	for _, k := range []KeyConfig{{}, {"a b", "f", RSA}, {"-a", "f", RSA}, {strings.Repeat("a", 64), "f", RSA}, {"good.one_2", "f", RSA}} {
+	for _, k := range []KeyConfig{{}, {"a b", "f", RSA, false}, {"-a", "f", RSA, false}, {strings.Repeat("a", 64), "f", RSA, false}, {"good.one_2", "f", RSA, false}} {
 		k.Check(report)
 	}
 	if got := strings.Join(told, " "); got != "keys expire keys.1.selector selector file selector selector selector" {

@@ -37,7 +37,7 @@ func testDomain(t testing.TB, change func(*DomainConfig)) *Signers {
 	}
 	var c DomainConfig
 	c.SetDefaults()
-	c.Keys = []KeyConfig{{"r1", filepath.Join(dir, "r1.pem"), RSA}, {"e1", filepath.Join(dir, "e1.pem"), RSA}}
+	c.Keys = []KeyConfig{{"r1", filepath.Join(dir, "r1.pem"), RSA, false}, {"e1", filepath.Join(dir, "e1.pem"), RSA, false}}
 	if change != nil {
 		change(&c)
 	}

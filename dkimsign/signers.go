@@ -8,6 +8,7 @@ package dkimsign
 
 import (
 	"crypto"
+	"crypto/rsa"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -120,6 +121,11 @@ func loadKey(d *Domain, k KeyConfig, generate reader) (*Key, error) {
 	if err != nil || signer == nil {
 		return nil, err
 	}
+	if IsWeak(signer) && !k.AllowWeak {
+		return nil, fmt.Errorf("%s holds an RSA key of %d bits, which receivers trust less and less; make one of 2048 by: %s; "+
+			"where this one is published, write allow_weak = true beside it until the new one is",
+			k.File, bits(signer), keygen(d.name, KeyConfig{Selector: k.Selector + "b", File: k.File + ".new"}))
+	}
 	return newKey(d.name, k, signer, made)
 }
 
@@ -130,6 +136,17 @@ func readExisting(domain string, k KeyConfig) (crypto.Signer, bool, error) {
 	}
 	return key, false, err
 }
+
+func bits(key crypto.Signer) int {
+	if k, ok := key.(*rsa.PrivateKey); ok {
+		return k.N.BitLen()
+	}
+	return 0
+}
+
+// Weak reports whether the key is an RSA key of fewer than 2048 bits, which
+// signs only because of allow_weak.
+func (k *Key) Weak() bool { return IsWeak(k.signer) }
 
 // keygen is the command that makes the file of a key.
 func keygen(domain string, k KeyConfig) string {

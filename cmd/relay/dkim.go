@@ -12,7 +12,7 @@ import (
 )
 
 const dkimUsage = `usage: relay dkim keygen -domain D -selector S [-type rsa|ed25519] [-bits 2048] -out FILE
-       relay dkim record -domain D -selector S -key FILE
+       relay dkim record -domain D -selector S -key FILE [-value]
        relay dkim rotate [-type rsa|ed25519] [-wait 1h] [-config FILE] DOMAIN
 `
 
@@ -73,6 +73,7 @@ func runRecord(io stdio, args []string) int {
 	var domain, selector, file string
 	f := dkimFlags(io, "record", &domain, &selector)
 	f.StringVar(&file, "key", "", "private key `file`")
+	value := f.Bool("value", false, "print the value of the TXT record alone, in one line and without quotes, as DNS panels want it")
 	if status, ok := parseFlags(f, args); !ok {
 		return status
 	}
@@ -86,6 +87,12 @@ func runRecord(io stdio, args []string) int {
 	if err != nil {
 		fmt.Fprintf(io.err, "relay dkim: %v\n", err)
 		return exitFault
+	}
+	if dkimsign.IsWeak(key) {
+		fmt.Fprintf(io.err, "relay dkim: warning: %s is an RSA key of fewer than 2048 bits, which receivers trust less and less; it signs only with allow_weak = true\n", file)
+	}
+	if *value {
+		return printValue(io, domain, selector, key)
 	}
 	return printRecord(io, domain, selector, key)
 }
@@ -105,12 +112,20 @@ func dkimMisuse(io stdio, problem string) int {
 
 // printRecord prints the record of a key once it reads back as that key.
 func printRecord(io stdio, domain, selector string, key crypto.Signer) int {
+	return printPublishable(io, domain, selector, key, dkimsign.ZoneLine)
+}
+
+func printValue(io stdio, domain, selector string, key crypto.Signer) int {
+	return printPublishable(io, domain, selector, key, func(_, value string) string { return value })
+}
+
+func printPublishable(io stdio, domain, selector string, key crypto.Signer, form func(name, value string) string) int {
 	name, value := dkimsign.Record(domain, selector, key)
 	line := dkimsign.ZoneLine(name, value)
 	if !reputation.IsPublishable(line, recordIdentity(domain, selector, value)) {
 		fmt.Fprintf(io.err, "relay dkim: the record of %s cannot be published: receivers would not read it as this key\n", name)
 		return exitFault
 	}
-	fmt.Fprintln(io.out, line)
+	fmt.Fprintln(io.out, form(name, value))
 	return exitOK
 }

@@ -33,6 +33,10 @@ func TestDKIMKeygenAndRecordPrintTheSame(t *testing.T) {
 		if status != exitOK || shown != made {
 			t.Errorf("%s: record printed %q (%s), keygen %q", kind, shown, errs, made)
 		}
+		_, value, _ := runVerb("", "dkim", "record", "-domain", "example.org", "-selector", "s1", "-key", file, "-value")
+		if joined := strings.NewReplacer("s1._domainkey.example.org. IN TXT ( ", "", `" "`, "", `"`, "", " )\n", "\n").Replace(made); value != joined {
+			t.Errorf("%s: value %q, want %q", kind, value, joined)
+		}
 	}
 }
 

@@ -33,6 +33,7 @@ type verb struct {
 var verbs = []verb{
 	{"serve", "run the relay", runServe},
 	{"status", "say how a running relay does: ready or why not, upstream hosts, store, last reload", runStatus},
+	{"health", "exit with 0 while a running relay answers; for containers and supervisors", runHealth},
 	{"check", "say what a configuration means and what is wrong with it", runCheck},
 	{"dkim", "make DKIM keys and print their DNS records", runDKIM},
 	{"explain", "tell one transaction in words, from the journal", runExplain},

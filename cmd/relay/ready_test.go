@@ -124,7 +124,9 @@ func TestReadyWhileUpstreamsAreDown(t *testing.T) {
 	}
 	wantText(t, p.verb(0, "status"), `down `+back.Addr()+` is up since .*, last success `)
 	d.conn.Close()
+	wantText(t, p.verb(0, "health", "-ready"), `^the relay answers and takes mail\n$`)
 	p.stop()
+	p.verb(1, "health")
 }
 
 // TestUpstreamReasonWaits: hosts may be down for a while, counted from when the
@@ -166,6 +168,8 @@ func TestReadyWhileDraining(t *testing.T) {
 		t.Errorf("livez: %v, %v", res, err)
 	}
 	wantText(t, p.verb(1, "status"), `ready +NO\n +the relay is stopping, since `)
+	wantText(t, p.verb(0, "health"), `^the relay answers and takes no mail: the relay is stopping\n$`)
+	wantText(t, p.verb(1, "health", "-ready"), `takes no mail`)
 	d.conn.Close()
 	if status := p.wait(); status != 0 {
 		t.Errorf("status %d", status)

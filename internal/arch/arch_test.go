@@ -54,7 +54,7 @@ var table = map[string]rule{
 	"relay":             {ours: append([]string{"internal/plain", "internal/secret"}, leaves...), outside: []string{"github.com/pires/go-proxyproto", "golang.org/x/sys"}},
 	"internal/admin": {ours: []string{"mail", "outlier", "ratelimit", "reputation"},
 		outside: []string{"github.com/prometheus/client_golang"}},
-	"internal/config": {ours: append([]string{"internal/secret", "internal/eventlog", "ratelimit/embedded", "ratelimit/redisstore", "relay", "reputation"}, leaves...),
+	"internal/config": {ours: append([]string{"internal/secret", "internal/shell", "internal/eventlog", "ratelimit/embedded", "ratelimit/redisstore", "relay", "reputation"}, leaves...),
 		outside: []string{"github.com/pelletier/go-toml/v2", "golang.org/x/net"}},
 	"cmd/relay": {ours: []string{"*"}, outside: []string{goRedis, "github.com/emersion/go-msgauth", dns, "golang.org/x/sys", "golang.org/x/term", "golang.org/x/crypto"}},
 }

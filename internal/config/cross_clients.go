@@ -9,6 +9,7 @@ import (
 	"golang.org/x/net/publicsuffix"
 
 	"postern/dkimsign"
+	"postern/internal/shell"
 	"postern/internal/syntax"
 	"postern/policy"
 	"postern/ratelimit"
@@ -166,7 +167,10 @@ func (x *crossCheck) dkimKeys() {
 	if x.d.beside == leftAlone {
 		return
 	}
-	_, _, err := dkimsign.Check(x.DKIM)
+	signers, _, err := dkimsign.Check(x.DKIM)
+	if err == nil {
+		x.weakKeys(signers)
+	}
 	all, ok := err.(interface{ Unwrap() []error })
 	if !ok {
 		return
@@ -174,5 +178,16 @@ func (x *crossCheck) dkimKeys() {
 	for _, err := range all.Unwrap() {
 		path, problem, _ := strings.Cut(err.Error(), ": ")
 		x.d.unreadable(path, err, problem)
+	}
+}
+
+// weakKeys warns of each key that signs only because of allow_weak.
+func (x *crossCheck) weakKeys(signers *dkimsign.Signers) {
+	for _, k := range signers.Keys() {
+		i := slices.IndexFunc(x.DKIM[k.Domain].Keys, func(c dkimsign.KeyConfig) bool { return c.Selector == k.Selector })
+		if k.Weak() && i >= 0 {
+			x.d.warn(fmt.Sprintf("dkim.%q.keys.%d", k.Domain, i), k.File+" is an RSA key of fewer than 2048 bits, which receivers trust less and less; "+
+				"change it by: "+shell.Command("relay", "dkim", "rotate", k.Domain))
+		}
 	}
 }
