@@ -22,7 +22,8 @@ type ClientConfig struct {
 	// condition on the address. Default empty.
 	Networks []netip.Prefix `toml:"networks"`
 	// Users are SASL users of which one must be authenticated, however they are
-	// spelled (see mail.User); empty: no condition. Default empty.
+	// spelled (see mail.User); ["*"] is every user who is not another client's by
+	// name; empty: no condition. Default empty.
 	Users []string `toml:"users"`
 	// Certificates are names (SAN) of which a verified TLS client certificate
 	// must hold one; empty: no condition. Default empty.
@@ -36,7 +37,9 @@ type ClientConfig struct {
 
 	// Senders that the client owns: "news@example.org", "@example.org" (that
 	// domain), "@*.example.org" (every domain below it, not itself). Reverse-path
-	// and header From are held to them. Empty: it can send nothing.
+	// and header From are held to them. With users also "{user}@example.org", each
+	// user in that domain under the own name, and "{user}", the name of the user
+	// where that is an address. Empty: it can send nothing.
 	Senders []string `toml:"senders"`
 	// Stream by which its mail leaves. It must name a table [stream.NAME].
 	Stream string `toml:"stream"`

@@ -54,7 +54,9 @@ func (c *Client) who() string {
 	} else if len(n) > 0 {
 		parts[0] = "host " + list("or", texts(n))
 	}
-	if len(c.cfg.Users) > 0 {
+	if isAny(c) {
+		parts = append(parts, "authenticated as any user")
+	} else if len(c.cfg.Users) > 0 {
 		parts = append(parts, "authenticated as "+list("or", quoted(c.cfg.Users)))
 	}
 	if len(c.cfg.Certificates) > 0 {
@@ -70,10 +72,10 @@ func (c *Client) who() string {
 }
 
 func (c *Client) as() string {
-	if c.senders.Empty() {
+	if c.senders.Empty() && c.selves.empty() {
 		return "nobody: it can send nothing"
 	}
-	return c.senders.words()
+	return list("or", append(c.senders.eachInWords(), c.selves.words()...))
 }
 
 func (c *Client) header() string {
@@ -179,8 +181,9 @@ func (p *patterns) names() (all []string) {
 }
 
 // words writes patterns as people say them.
-func (p *patterns) words() string {
-	var all []string
+func (p *patterns) words() string { return list("or", p.eachInWords()) }
+
+func (p *patterns) eachInWords() (all []string) {
 	for _, s := range p.written {
 		if parent, ok := strings.CutPrefix(s, "@*."); ok {
 			s = "anybody at a domain below " + parent
@@ -189,7 +192,7 @@ func (p *patterns) words() string {
 		}
 		all = append(all, s)
 	}
-	return list("or", all)
+	return all
 }
 
 func list(last string, items []string) string {

@@ -59,7 +59,7 @@ func (c *Client) readable(authors []mail.Author) bool {
 	for i := range authors {
 		a := &authors[i].Address
 		odd := mail.QuoteLocal(a.Local) != a.Local || strings.ContainsFunc(a.Local, func(r rune) bool { return look(r) != r })
-		if odd && !c.senders.Names(a.Identity()) {
+		if odd && !c.named(*a) {
 			return false
 		}
 	}

@@ -18,10 +18,6 @@ func (r *Rules) Sender(c *Client, from mail.Address) *mail.Reply {
 	return nil
 }
 
-// Owns reports whether a is one of the client's senders. The null address is
-// nobody's.
-func (c *Client) Owns(a mail.Address) bool { return c.senders.MatchSender(a) }
-
 // Recipient judges a forward-path by the rules of the client and of its stream:
 // 550 5.7.1. The caller has put a real address for the bare <postmaster>, which
 // otherwise is refused wherever allow_recipients is set.

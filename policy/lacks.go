@@ -85,7 +85,7 @@ func (r *Rules) noClient(p *mail.Peer, ip netip.Addr) *mail.Reply {
 	case p.User != "":
 		// A client of this user that the peer reaches fails for want of TLS only.
 		ofUser := func(c *Client) bool { return c.reaches(p, ip) }
-		if all&(lacksTLS|lacksCert) != 0 || slices.ContainsFunc(r.index.users[p.User], ofUser) {
+		if all&(lacksTLS|lacksCert) != 0 || slices.ContainsFunc(r.index.users[p.User], ofUser) || slices.ContainsFunc(r.index.users[AnyUser], ofUser) {
 			return replyTLSRequired()
 		}
 	case all&lacksUser != 0,

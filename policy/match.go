@@ -77,7 +77,7 @@ func newIndex(clients []*Client) index {
 
 // Client names the one client that the peer is. Every condition of a client
 // must hold. Of several, the most specific one wins, told by the first of these
-// that differs: it names users; it names certificates; the network that holds
+// that differs: it names users (and not just "*"); it names certificates; the network that holds
 // the peer is longer; it names listeners; it asks for TLS; its name sorts
 // first. So a user in the office is that user's client, and a host in a network
 // is the host's.
@@ -90,6 +90,11 @@ func (r *Rules) Client(p *mail.Peer) (*Client, *mail.Reply) {
 	if p.User != "" {
 		for _, c := range r.index.users[p.User] {
 			best = best.or(c, p, ip)
+		}
+		for _, c := range r.index.users[AnyUser] {
+			if best.client == nil || isAny(best.client) {
+				best = best.or(c, p, ip)
+			}
 		}
 	}
 	if best.client == nil {
@@ -111,8 +116,11 @@ func (r *Rules) Client(p *mail.Peer) (*Client, *mail.Reply) {
 	if best.client == nil {
 		return nil, r.noClient(p, ip)
 	}
-	return best.client, nil
+	return best.client.of(p.User), nil
 }
+
+// isAny reports whether any authenticated user can be c.
+func isAny(c *Client) bool { return len(c.cfg.Users) == 1 && c.cfg.Users[0] == AnyUser }
 
 // address is the peer's address as networks are looked up.
 func address(p *mail.Peer) netip.Addr { return p.Addr.Addr().Unmap().WithZone("") }

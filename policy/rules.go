@@ -38,6 +38,8 @@ type Client struct {
 	certificates map[string]bool
 
 	senders, refuse, allow patterns
+	selves                 selves
+	user                   string // in whose name it acts now, where selves is not empty
 }
 
 type stream struct {
@@ -122,12 +124,12 @@ func (b *builder) stream(name string, cfg StreamConfig) {
 func (b *builder) client(name string, cfg ClientConfig) *Client {
 	path := join("client", name)
 	c := &Client{
-		name:    name,
-		cfg:     cfg,
-		senders: b.patterns(path+".senders", cfg.Senders),
-		refuse:  b.patterns(path+".refuse_recipients", cfg.RefuseRecipients),
-		allow:   b.patterns(path+".allow_recipients", cfg.AllowRecipients),
+		name:   name,
+		cfg:    cfg,
+		refuse: b.patterns(path+".refuse_recipients", cfg.RefuseRecipients),
+		allow:  b.patterns(path+".allow_recipients", cfg.AllowRecipients),
 	}
+	b.senderPatterns(path+".senders", c)
 	c.stream = b.streams[cfg.Stream]
 	switch {
 	case cfg.Stream == "":
@@ -179,6 +181,9 @@ func (b *builder) conditions(path string, c *Client) {
 	cfg.Users = slices.Clone(cfg.Users)
 	for i, name := range cfg.Users {
 		cfg.Users[i] = mail.User(name, b.parse)
+	}
+	if len(cfg.Users) > 1 && slices.Contains(cfg.Users, AnyUser) {
+		b.problem(path+".users", `holds "*", which is every user, beside others; write ["*"] alone`)
 	}
 	b.notBlank(path+".listeners", cfg.Listeners)
 	b.notBlank(path+".certificates", cfg.Certificates)

@@ -58,7 +58,7 @@ func (x *explainer) client(w io.Writer, c *policy.Client) {
 	detail(w, "upstream", upstreamWords(s.Upstream, f.Upstream[s.Upstream]))
 	detail(w, "from IP", sourceWords(s))
 	detail(w, "EHLO", orElse(s.EHLO, f.Hostname))
-	for i, text := range signingWords(f, f.Client[c.Name()].Senders) {
+	for i, text := range signingWords(f, f.Client[c.Name()]) {
 		detail(w, first(i, "signed"), text)
 	}
 	limits := x.limitWords(c.Name(), f.Client[c.Name()])
@@ -151,10 +151,10 @@ func sourceWords(s config.StreamConfig) string {
 }
 
 // signingWords says for each domain that a client owns how it is signed.
-func signingWords(f *config.File, senders []string) []string {
+func signingWords(f *config.File, c policy.ClientConfig) []string {
 	var all []string
 	seen := map[string]bool{}
-	for _, pattern := range senders {
+	for _, pattern := range f.Widest(c) {
 		text := pattern[strings.LastIndexByte(pattern, '@')+1:] + " is not signed"
 		if domain := f.SigningDomain(pattern); domain != "" {
 			text = strings.TrimSuffix(text, "is not signed") + "as " + domain + " " + keyWords(f.DKIM[domain])

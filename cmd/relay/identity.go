@@ -83,7 +83,7 @@ func streamIdentity(f *config.File, name string) reputation.StreamIdentity {
 func domainIdentities(f *config.File) (domains []reputation.DomainIdentity) {
 	for _, name := range sorted(f.Client) {
 		c := f.Client[name]
-		for _, pattern := range c.Senders {
+		for _, pattern := range f.Widest(c) {
 			domain, below := strings.CutPrefix(domainOf(pattern), "*.")
 			domain, err := syntax.Domain(domain)
 			if err != nil {

@@ -36,7 +36,7 @@ var table = map[string]rule{
 
 	"mail":            {outside: []string{"golang.org/x/text"}},
 	"internal/syntax": {ours: []string{"mail"}, outside: []string{"golang.org/x/net", "golang.org/x/text"}},
-	"internal/auth":   {outside: []string{"golang.org/x/crypto"}},
+	"internal/auth":   {outside: []string{"golang.org/x/crypto", "github.com/go-crypt/crypt"}},
 	"policy":          {ours: []string{"mail"}},
 	"ratelimit":       {ours: []string{"internal/secret", "internal/statefile", "mail"}},
 

@@ -13,7 +13,8 @@ import (
 // authentication identity. Spellings of one name are one user: the caller gives
 // New and Verify the one form of each (mail.User).
 type UserConfig struct {
-	// Password is the hash that "relay hash-password" prints: argon2id
+	// Password is the hash that "relay hash-password" prints, or that another
+	// program has stored (see parseHash): argon2id
 	// ("$argon2id$v=19$m=...") or bcrypt ("$2b$..."). No default.
 	Password string `toml:"password"`
 	// Disabled refuses the user as if the password were wrong. Default: false.

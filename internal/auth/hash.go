@@ -6,9 +6,12 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
+	"github.com/go-crypt/crypt/algorithm"
+	"github.com/go-crypt/crypt/algorithm/shacrypt"
 	"golang.org/x/crypto/argon2"
 	"golang.org/x/crypto/bcrypt"
 )
@@ -20,6 +23,7 @@ const (
 	maxArgonWork   = 1024 * 1024 // KiB times passes
 	maxArgonLanes  = 16
 	maxBcryptCost  = 14
+	maxSHARounds   = 500_000
 	maxHashText    = 512 // octets
 )
 
@@ -30,28 +34,65 @@ const (
 	bcryptCost  = 11
 )
 
-// hash is a parsed password hash: argon2id when lanes is not 0, else bcrypt.
+// hash is a parsed password hash: argon2id when lanes is not 0, SHA-crypt where
+// sha is not nil, else bcrypt.
 type hash struct {
 	memory, passes uint32 // KiB, times
 	lanes          uint8
 	salt, sum      []byte
 	bcrypt         []byte
+	sha            algorithm.Digest
 }
 
-// parseHash reads an argon2id hash in PHC form or a bcrypt hash. It refuses
-// parameters that would make one check absurdly dear.
+// schemes are the names that Dovecot, postfixadmin and others put before a hash,
+// with the beginnings of hashes that may follow.
+var schemes = map[string][]string{
+	"{ARGON2ID}":     {"$argon2id$"},
+	"{BLF-CRYPT}":    {"$2a$", "$2b$", "$2y$"},
+	"{SHA512-CRYPT}": {"$6$"},
+	"{SHA256-CRYPT}": {"$5$"},
+	"{CRYPT}":        {"$2a$", "$2b$", "$2y$", "$5$", "$6$"},
+}
+
+// bare takes the name of a scheme away from a hash.
+func bare(s string) (string, error) {
+	end := strings.IndexByte(s, '}')
+	if !strings.HasPrefix(s, "{") || end < 0 {
+		return s, nil
+	}
+	name, rest := strings.ToUpper(s[:end+1]), s[end+1:]
+	if !slices.ContainsFunc(schemes[name], func(start string) bool { return strings.HasPrefix(rest, start) }) {
+		return "", errKind
+	}
+	return rest, nil
+}
+
+var errKind = errors.New("is a hash of another kind than argon2id, bcrypt, SHA512-CRYPT and SHA256-CRYPT, with or without their names such as {BLF-CRYPT} before them; " +
+	"make a new one by: relay hash-password")
+
+// parseHash reads an argon2id hash in PHC form, a bcrypt hash, or one of
+// SHA-crypt ($6$, $5$), each also with the name of its scheme before it, as
+// other programs store them. It refuses parameters that would make one check
+// absurdly dear.
 func parseHash(s string) (*hash, error) {
 	switch {
 	case s == "":
 		return nil, errors.New("is missing")
 	case len(s) > maxHashText:
 		return nil, fmt.Errorf("is longer than %d octets", maxHashText)
+	}
+	s, err := bare(s)
+	switch {
+	case err != nil:
+		return nil, err
 	case strings.HasPrefix(s, "$argon2id$"):
 		return parseArgon(s)
 	case strings.HasPrefix(s, "$2a$"), strings.HasPrefix(s, "$2b$"), strings.HasPrefix(s, "$2y$"):
 		return parseBcrypt(s)
+	case strings.HasPrefix(s, "$6$"), strings.HasPrefix(s, "$5$"):
+		return parseSHACrypt(s)
 	case strings.HasPrefix(s, "$"):
-		return nil, errors.New("is a hash of another kind than argon2id and bcrypt")
+		return nil, errKind
 	}
 	return nil, errors.New("is not a hash")
 }
@@ -65,6 +106,23 @@ func parseBcrypt(s string) (*hash, error) {
 		return nil, fmt.Errorf("has bcrypt cost %d; at most %d is taken, or each guess costs seconds", cost, maxBcryptCost)
 	}
 	return &hash{bcrypt: []byte(s)}, nil
+}
+
+// parseSHACrypt reads $6$SALT$SUM or $6$rounds=10000$SALT$SUM.
+func parseSHACrypt(s string) (*hash, error) {
+	if digits, ok := strings.CutPrefix(s[len("$6$"):], "rounds="); ok {
+		digits, _, _ = strings.Cut(digits, "$")
+		if n, err := strconv.ParseUint(digits, 10, 31); err != nil || n > maxSHARounds {
+			return nil, fmt.Errorf("has SHA-crypt rounds=%s; at most %d are taken, or each guess costs seconds", digits, maxSHARounds)
+		}
+	}
+	sum := s[strings.LastIndexByte(s, '$')+1:]
+	wrong := len(sum) != map[byte]int{'6': 86, '5': 43}[s[1]] || strings.Trim(sum, shacrypt.SaltCharSet) != ""
+	d, err := shacrypt.Decode(s)
+	if err != nil || wrong {
+		return nil, errors.New("is a damaged SHA-crypt hash")
+	}
+	return &hash{sha: d}, nil
 }
 
 // parseArgon reads $argon2id$v=19$m=19456,t=2,p=1$SALT$SUM.
@@ -107,6 +165,9 @@ func argonCosts(s string) (m, t, p uint64, ok bool) {
 
 // matches spends the whole cost of h, whatever the answer.
 func (h *hash) matches(password string) bool {
+	if h.sha != nil {
+		return h.sha.Match(password)
+	}
 	if h.lanes == 0 {
 		return bcrypt.CompareHashAndPassword(h.bcrypt, []byte(password)) == nil
 	}

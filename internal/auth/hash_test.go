@@ -7,6 +7,13 @@ import (
 	"time"
 )
 
+// Hashes of "open sesame" by openssl passwd and by crypt(3).
+const (
+	sha512Crypt  = "$6$abcdefgh$CkjGkP7IIgZVUCNlt.Vi53LOYJLXZ5KzdpzEYCj01XGruA1hxZYJqccTU2zz68oJwAGsd1iPty5F7dHIatUTy/"
+	sha256Crypt  = "$5$abcdefgh$FWXdh6oXOJQkX7oAcP02d0Gnxjct6ra8Fwv29U9RIN2"
+	sha512Rounds = "$6$rounds=1000$abcdefgh$Xh.7.kL3HzhnviFlsn40n4gUrDaYioIIiDlHiWZorP18.1JsnixO1BkqKbso/o60j4iwJz6yRdVGlrUTIYtXT/"
+)
+
 func TestParseHashRefusals(t *testing.T) {
 	argon := func(params string) string {
 		return "$argon2id$v=19$" + params + "$c29tZXNhbHQ$" + cheapSum
@@ -14,7 +21,14 @@ func TestParseHashRefusals(t *testing.T) {
 	for _, row := range []struct{ name, text, says string }{
 		{"nothing", "", "is missing"},
 		{"a password", "secret", "is not a hash"},
-		{"a hash of another kind", "$6$salt$sum", "another kind"},
+		{"a hash of another kind", "$1$salt$sum", "another kind"},
+		{"SSHA", "{SSHA}ZGFtYWdlZA==", "another kind"},
+		{"plain text", "{PLAIN}secret", "another kind"},
+		{"a name that does not go with its hash", "{BLF-CRYPT}" + cheapArgon, "another kind"},
+		{"a name alone", "{BLF-CRYPT}", "another kind"},
+		{"SHA-crypt, damaged", "$6$salt$sum", "damaged SHA-crypt"},
+		{"SHA-crypt, cut", sha512Crypt[:90], "damaged SHA-crypt"},
+		{"SHA-crypt, absurd rounds", strings.Replace(sha512Rounds, "=1000", "=999999999", 1), "rounds=999999999"},
 		{"argon2i", "$argon2i$v=19$m=64,t=1,p=1$c29tZXNhbHQ$" + cheapSum, "another kind"},
 		{"too long", "$argon2id$" + strings.Repeat("a", 600), "longer than"},
 		{"old version", strings.Replace(cheapArgon, "v=19", "v=16", 1), "damaged"},
@@ -51,6 +65,8 @@ func TestHashesVerify(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, text := range []string{bcrypt, HashArgon2id("open sesame"), cheapArgon, cheapBcrypt,
+		sha512Crypt, sha256Crypt, sha512Rounds, "{SHA512-CRYPT}" + sha512Crypt, "{sha256-crypt}" + sha256Crypt, "{CRYPT}" + sha512Rounds,
+		"{BLF-CRYPT}" + cheapBcrypt, "{ARGON2ID}" + cheapArgon, "{CRYPT}" + cheapBcrypt,
 		strings.Replace(cheapBcrypt, "$2y$", "$2b$", 1), strings.Replace(cheapBcrypt, "$2y$", "$2a$", 1)} {
 		h, err := parseHash(text)
 		if err != nil {

@@ -279,7 +279,7 @@ func (x *crossCheck) unused() {
 		}
 	}
 	for _, name := range x.names["user"] {
-		if !users[syntax.User(name)] {
+		if !users[syntax.User(name)] && !users[policy.AnyUser] {
 			d := x.d
 			if _, ok := d.src.keys[join("user", name)]; !ok && x.usersFile != nil {
 				d = x.usersFile

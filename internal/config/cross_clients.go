@@ -36,7 +36,7 @@ func (x *crossCheck) clients() {
 				x.d.problem(join(join(path, "null_sender_limit"), strconv.Itoa(i)), err.Error())
 			}
 		}
-		x.publicSuffixes(join(path, "senders"), c.Senders)
+		x.publicSuffixes(join(path, "senders"), c)
 		x.reachable(path, c)
 	}
 	x.policy()
@@ -45,16 +45,28 @@ func (x *crossCheck) clients() {
 // knownUsers checks that every user has its table, however the two are spelled.
 func (x *crossCheck) knownUsers(path string, names []string) {
 	for i, name := range names {
-		if !x.users[syntax.User(name)] {
+		if name == policy.AnyUser {
+			x.anyUser(join(path, strconv.Itoa(i)))
+		} else if !x.users[syntax.User(name)] {
 			x.d.problem(join(path, strconv.Itoa(i)), x.noSuch("user", name))
 		}
 	}
 }
 
+// anyUser looks at users = ["*"].
+func (x *crossCheck) anyUser(path string) {
+	switch {
+	case x.users[policy.AnyUser]:
+		x.d.problem(path, `is every user, but there is a [user."*"], too; give that user another name`)
+	case len(x.users) == 0:
+		x.d.problem(path, "is every user, but there is no [user.NAME]; write one")
+	}
+}
+
 // publicSuffixes warns of senders in all domains below a suffix under which
 // strangers register theirs, such as @*.co.uk or @com (https://publicsuffix.org).
-func (x *crossCheck) publicSuffixes(path string, senders []string) {
-	for i, pattern := range senders {
+func (x *crossCheck) publicSuffixes(path string, c policy.ClientConfig) {
+	for i, pattern := range x.Widest(c) {
 		domain, below := patternDomain(pattern)
 		suffix, icann := publicsuffix.PublicSuffix(domain)
 		if domain == "" || suffix != domain || !icann && !strings.Contains(domain, ".") {
@@ -116,7 +128,7 @@ func (x *crossCheck) dkim() {
 	}
 	for _, name := range x.names["client"] {
 		unsigned := map[string]bool{}
-		for i, pattern := range x.Client[name].Senders {
+		for i, pattern := range x.Widest(x.Client[name]) {
 			domain, _ := patternDomain(pattern)
 			if x.SigningDomain(pattern) != "" || unsigned[domain] {
 				continue
@@ -135,7 +147,7 @@ type ownedDomains struct{ around, below map[string]bool }
 func (x *crossCheck) owned() ownedDomains {
 	o := ownedDomains{map[string]bool{}, map[string]bool{}}
 	for _, c := range x.Client {
-		for _, pattern := range c.Senders {
+		for _, pattern := range x.Widest(c) {
 			d, below := patternDomain(pattern)
 			if below {
 				o.below[d] = true

@@ -135,7 +135,7 @@ func TestExampleSaysWhatEachKeyIs(t *testing.T) {
 			said[key] = true
 		}
 	}
-	for _, key := range []string{"keys", "messages", "selector", "file", "type", "certificate", "key", "observe"} {
+	for _, key := range []string{"keys", "messages", "selector", "file", "type", "certificate", "key", "observe", "allow_weak"} {
 		said[key] = true
 	}
 	eachKey(reflect.TypeFor[File](), "", func(table string, f field) {

@@ -2,6 +2,7 @@ package config
 
 import (
 	"errors"
+	"iter"
 	"maps"
 	"strings"
 
@@ -101,6 +102,12 @@ func (f *File) SigningDomain(pattern string) string {
 		_, domain, _ = strings.Cut(domain, ".")
 	}
 	return ""
+}
+
+// Widest yields the patterns that hold all senders that a client of this
+// configuration can own, each with its place in senders.
+func (f *File) Widest(c policy.ClientConfig) iter.Seq2[int, string] {
+	return c.Widest(func() []string { return sortedKeys(f.User) })
 }
 
 // ParseAddress reads "local@domain" for policy.
