@@ -14,6 +14,18 @@ const (
 	Aborted  = "aborted"  // the client went away or reset before the end
 )
 
+// Stages of a transaction: where it ended.
+const (
+	StageConnect = "connect" // before any command
+	StageAuth    = "auth"
+	StageMail    = "mail"
+	StageRcpt    = "rcpt"
+	StageData    = "data"    // from DATA or the first BDAT to the last octet
+	StageHeader  = "header"  // what the header says
+	StageSign    = "sign"    // DKIM
+	StageForward = "forward" // from the gate behind the message to the upstream's reply
+)
+
 // Event is the record of one transaction, from MAIL (or from a refused AUTH or
 // connection) to its last reply. It goes once to every Observer. It holds no
 // secret and nothing of the body.
@@ -37,8 +49,8 @@ type Event struct {
 	MessageID string           `json:"message_id,omitempty"`
 	To        []RecipientEvent `json:"to"`
 	Size      int64            `json:"size"`    // octets as the client sent them; declared when no body came
-	Stage     string           `json:"stage"`   // connect, auth, mail, rcpt, data, header, sign, forward
-	Outcome   string           `json:"outcome"` // Relayed, Rejected, Deferred, Aborted
+	Stage     string           `json:"stage"`   // StageConnect and so on
+	Outcome   string           `json:"outcome"` // Relayed and so on
 	// Code is that of the reply that decided: the last one, or where all
 	// recipients were refused the first temporary refusal, else the first one,
 	// whatever DATA was then told. 0 when the client got none.
@@ -61,7 +73,7 @@ type Event struct {
 	Shadow []string `json:"shadow,omitempty"`
 	Err    string   `json:"err,omitempty"` // the fault behind a 4yz of ours; never sent to the client
 	// Times is how many events of peers that are no client this one stands for;
-	// 0 is one. See relay.Strangers.
+	// 0 is one. See eventlog.Strangers.
 	Times int `json:"times,omitempty"`
 	// Said is, of a fault, what the upstream's host said instead of beginning a
 	// mail transaction: in place of its greeting, or to EHLO or AUTH.

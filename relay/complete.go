@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"postern/dkimsign"
+	"postern/internal/plain"
 	"postern/internal/syntax"
 	"postern/mail"
 	"postern/policy"
@@ -24,7 +25,7 @@ func (t *transaction) ready() *mail.Reply {
 		return t.ended(t.lost)
 	case len(t.env.To) > 0:
 		if rule, r := t.gate(); r != nil {
-			return t.failed(stageData, rule, r)
+			return t.failed(mail.StageData, rule, r)
 		}
 		return nil
 	}
@@ -38,7 +39,7 @@ func (t *transaction) ready() *mail.Reply {
 
 // intake makes ready to take the message, from now on.
 func (t *transaction) intake(now time.Time, dots bool) *intake {
-	t.stage = stageData
+	t.stage = mail.StageData
 	in := newIntake(&t.snap.Message, t.s.srv.spool, dots)
 	in.headerEnds = func(raw []byte) bodyWriter { return t.headerEnds(in, raw) }
 	in.pace = pace{began: now, grace: t.s.srv.rateGrace, timeout: t.snap.Timeouts.Data, rate: t.snap.Message.MinRate}
@@ -93,7 +94,7 @@ func (t *transaction) judgeHeader() (rule string, r *mail.Reply) {
 		return "max_received", replyLoop()
 	}
 	if f, ok := m.header.Get("Message-ID"); ok {
-		t.ev.MessageID = clip(quoteControls(f.Text()), 250)
+		t.ev.MessageID = shortened(plain.QuoteControls(f.Text()))
 	}
 	t.readFacts()
 	rule, r, shadow := t.snap.Rules.Header(t.client, &m.facts)
@@ -113,6 +114,9 @@ func (t *transaction) judgeHeader() (rule string, r *mail.Reply) {
 	t.ev.FromRewritten = !m.facts.Plain
 	return "", nil
 }
+
+// shortened keeps at most 250 octets, of what goes into an event.
+func shortened(s string) string { return s[:min(len(s), 250)] }
 
 // signing lists the configured domains of the authors, each once: a message of
 // two authors is signed for both. Beside an author whom the client does not own
@@ -149,17 +153,17 @@ func (t *transaction) complete(in *intake) *mail.Reply {
 	case fault != nil:
 		t.s.srv.fault("spool", fault, "id", t.ev.ID)
 		t.ev.Err = fault.Error()
-		return t.faulted(stageData, "spool", replyStorage())
+		return t.faulted(mail.StageData, "spool", replyStorage())
 	case refusal != nil && t.message.rule != "":
-		return t.failed(stageHeader, t.message.rule, refusal)
+		return t.failed(mail.StageHeader, t.message.rule, refusal)
 	case refusal != nil:
-		return t.failed(stageData, "message", refusal)
+		return t.failed(mail.StageData, "message", refusal)
 	}
 	if rule, r := t.gate(); r != nil {
-		return t.failed(stageForward, rule, r)
+		return t.failed(mail.StageForward, rule, r)
 	}
 	if rule, r := t.chargeBody(in.size); r != nil {
-		return t.failed(stageData, rule, r)
+		return t.failed(mail.StageData, rule, r)
 	}
 	return t.forward(in)
 }
@@ -189,7 +193,7 @@ func (t *transaction) forward(in *intake) *mail.Reply {
 	if err != nil {
 		t.ev.Err = err.Error()
 		t.s.srv.fault("sign", err, "id", t.ev.ID)
-		return t.faulted(stageSign, "dkim", replyCannotSign())
+		return t.faulted(mail.StageSign, "dkim", replyCannotSign())
 	}
 	content := upstream.Content{
 		Prefix: prefix, Chunks: append([][]byte{head}, in.body.chunks...),
@@ -204,7 +208,7 @@ func (t *transaction) forward(in *intake) *mail.Reply {
 		return t.failedForward(in, err)
 	case waited:
 		if rule, r := t.gate(); r != nil {
-			return t.failed(stageForward, rule, r)
+			return t.failed(mail.StageForward, rule, r)
 		}
 	}
 	r, err := t.up.Send(ctx, content)
@@ -218,13 +222,13 @@ func (t *transaction) forward(in *intake) *mail.Reply {
 		t.forgiveRetry(in)
 	}
 	e := t.passOn(&r)
-	e.stage = stageForward
+	e.stage = mail.StageForward
 	return t.ended(e)
 }
 
 func (t *transaction) failedForward(in *intake, err error) *mail.Reply {
 	e := t.upstreamFault(err)
-	e.stage = stageForward
+	e.stage = mail.StageForward
 	switch {
 	case errors.Is(err, upstream.ErrUnknownOutcome):
 		e.reply, e.unknown = replyUpstreamLost(), true

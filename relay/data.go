@@ -60,20 +60,20 @@ func (s *session) notReady(t *transaction, r *mail.Reply) error {
 func (s *session) endData(t *transaction, in *intake, err error) error {
 	switch {
 	case errors.Is(err, errBroken):
-		s.endTransaction(t.failed(stageData, "newlines", in.scan.refusal))
+		s.endTransaction(t.failed(mail.StageData, "newlines", in.scan.refusal))
 		return s.lingerAndQuit()
 	case errors.Is(err, errTooMuch):
-		s.endTransaction(t.failed(stageData, "size", replyTooLarge(t.snap.Message.MaxSize)))
+		s.endTransaction(t.failed(mail.StageData, "size", replyTooLarge(t.snap.Message.MaxSize)))
 		return s.lingerAndQuit()
 	case errors.Is(err, errTooSlow):
-		s.endTransaction(t.failed(stageData, "min_rate", replyTooSlow()))
+		s.endTransaction(t.failed(mail.StageData, "min_rate", replyTooSlow()))
 		return errQuit
 	case err != nil:
 		return err // the transaction is aborted with the session
 	}
 	in.end()
 	if in.scan.broken {
-		s.endTransaction(t.failed(stageData, "newlines", in.scan.refusal))
+		s.endTransaction(t.failed(mail.StageData, "newlines", in.scan.refusal))
 		return s.lingerAndQuit()
 	}
 	return s.endTransaction(t.complete(in))

@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 
+	"postern/internal/eventlog"
 	"postern/mail"
 )
 
@@ -100,7 +101,7 @@ func eventField(e *mail.Event, key string) (string, bool) {
 		}
 		return strings.Join(all, ","), true
 	case "refused":
-		return refusalWords(e.Refusals()), true
+		return eventlog.Refused(e), true
 	case "authors":
 		return strings.Join(e.Authors, ","), true
 	case "signed":

@@ -204,7 +204,7 @@ func TestSlowBodyIsGivenUp(t *testing.T) {
 		p.closed()
 	}
 	for i := range 2 {
-		if e := r.events.wait(t, i); e.Rule != "min_rate" || e.Outcome != mail.Deferred || e.Stage != stageData {
+		if e := r.events.wait(t, i); e.Rule != "min_rate" || e.Outcome != mail.Deferred || e.Stage != mail.StageData {
 			t.Errorf("event %+v", e)
 		}
 	}

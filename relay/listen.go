@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -223,7 +224,7 @@ func (s *Server) newSession(l *listener, conn net.Conn) *session {
 // recovered keeps a fault of ours in one session from ending the others.
 func (s *Server) recovered(c *session) {
 	if p := recover(); p != nil {
-		s.log.Error("session failed", "err", fmt.Sprint(p), "stack", stack())
+		s.log.Error("session failed", "err", fmt.Sprint(p), "stack", string(debug.Stack()))
 	}
 }
 
@@ -338,7 +339,7 @@ func (c *connCaps) leave(known bool) {
 func (c *connCaps) enterIP(ip netip.Addr) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	p := site(ip)
+	p := mail.Site(ip)
 	if c.by[p] >= c.each {
 		return false
 	}
@@ -349,20 +350,10 @@ func (c *connCaps) enterIP(ip netip.Addr) bool {
 func (c *connCaps) leaveIP(ip netip.Addr) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	p := site(ip)
+	p := mail.Site(ip)
 	if c.by[p]--; c.by[p] <= 0 {
 		delete(c.by, p)
 	}
-}
-
-// site is what counts as one client address: an IPv4 address or an IPv6 /64.
-func site(ip netip.Addr) netip.Prefix {
-	bits := 32
-	if ip.Is6() {
-		bits = 64
-	}
-	p, _ := ip.WithZone("").Prefix(bits)
-	return p
 }
 
 func addrPort(a net.Addr) netip.AddrPort {

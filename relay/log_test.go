@@ -6,14 +6,12 @@ import (
 	"encoding/json"
 	"errors"
 	"log/slog"
+	"postern/internal/eventlog"
 	"regexp"
-	"strconv"
 	"strings"
 	"sync"
 	"testing"
 	"time"
-
-	"postern/mail"
 )
 
 // lockedBuffer takes a log that several sessions write.
@@ -34,57 +32,6 @@ func (l *lockedBuffer) String() string {
 	return l.b.String()
 }
 
-// The fields of a transaction's line, which operators' tools read.
-func TestLogLineHasItsFieldsInOrder(t *testing.T) {
-	const want = "id client client_ip helo user stream from to to_count size stage outcome code status rule upstream reply ms"
-	var b bytes.Buffer
-	o := NewLogObserver(slog.New(slog.NewJSONHandler(&b, nil)))
-	o.Observe(&mail.Event{ID: "x", To: []mail.RecipientEvent{{Address: "b@dest.example"}}})
-	var names []string
-	d := json.NewDecoder(&b)
-	d.Token()
-	for d.More() {
-		name, err := d.Token()
-		if err != nil {
-			t.Fatal(err)
-		}
-		names = append(names, name.(string))
-		d.Token()
-	}
-	if got := strings.Join(names, " "); got != "time level msg "+want {
-		t.Errorf("fields %s", got)
-	}
-}
-
-// Where recipients were refused the class of what decided and a count of each
-// kind stand behind the other fields.
-func TestLogLineCountsRefusals(t *testing.T) {
-	e := &mail.Event{ID: "x", Class: "no-such-user"}
-	for i := range 12 {
-		e.To = append(e.To, mail.RecipientEvent{Address: "b@dest.example", Outcome: mail.Rejected, Code: 550, Status: "5.1." + strconv.Itoa(i/2), Rule: "upstream", Class: "no-such-user"})
-	}
-	var b bytes.Buffer
-	NewLogObserver(slog.New(slog.NewTextHandler(&b, nil))).Observe(e)
-	const kind = " by upstream/no-such-user 550 5.1."
-	want := ` class=no-such-user refused="2` + kind + "0, 2" + kind + "1, 2" + kind + "2, 2" + kind + "3, 2" + kind + `4, ..."` + "\n"
-	if _, got, _ := strings.Cut(b.String(), " ms=0"); got != want {
-		t.Errorf("%q, want %q", got, want)
-	}
-}
-
-// Of many recipients a line names a few.
-func TestLogLineIsBounded(t *testing.T) {
-	var b bytes.Buffer
-	e := &mail.Event{}
-	for range 1000 {
-		e.To = append(e.To, mail.RecipientEvent{Address: strings.Repeat("x", 64) + "@dest.example"})
-	}
-	NewLogObserver(slog.New(slog.NewTextHandler(&b, nil))).Observe(e)
-	if b.Len() > 1000 || !strings.Contains(b.String(), "to_count=1000") {
-		t.Errorf("line of %d octets: %s", b.Len(), &b)
-	}
-}
-
 // logged runs a session and returns everything that it wrote to the log and
 // into events.
 func logged(t *testing.T, in string, set ...string) string {
@@ -96,7 +43,7 @@ func logged(t *testing.T, in string, set ...string) string {
 	r.tune = func(s *Server) {
 		s.log = slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 		s.faults.log = s.log
-		s.observers = append(s.observers, NewLogObserver(s.log))
+		s.observers = append(s.observers, eventlog.NewLogObserver(s.log))
 	}
 	p := r.connect()
 	p.send(in + "QUIT\r\n")

@@ -9,9 +9,10 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/emersion/go-msgauth/dkim"
 	"postern/internal/smtptest"
 	"postern/policy"
+
+	"github.com/emersion/go-msgauth/dkim"
 )
 
 // sample is one message to push through the relay.

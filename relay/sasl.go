@@ -179,8 +179,8 @@ func (s *session) userSuspended(user string) (rule string, r *mail.Reply) {
 func (s *session) authEvent(user, outcome, rule string, r *mail.Reply) {
 	now := time.Now()
 	s.srv.observe(&mail.Event{
-		Time: now, ID: newID(now), Listener: s.lis.name, ClientIP: s.clientIP(), Helo: s.peer.Helo, User: user,
-		TLS: s.peer.TLS.Version, Stage: stageAuth, Outcome: outcome, Code: r.Code, Status: r.Status, Rule: rule,
+		Time: now, ID: mail.NewID(now), Listener: s.lis.name, ClientIP: s.clientIP(), Helo: s.peer.Helo, User: user,
+		TLS: s.peer.TLS.Version, Stage: mail.StageAuth, Outcome: outcome, Code: r.Code, Status: r.Status, Rule: rule,
 		Reply: r.String(), To: []mail.RecipientEvent{},
 	})
 }

@@ -12,6 +12,7 @@ import (
 
 	"postern/dkimsign"
 	"postern/internal/auth"
+	"postern/internal/plain"
 	"postern/mail"
 	"postern/policy"
 	"postern/ratelimit"
@@ -217,7 +218,7 @@ func (f *faultLog) report(cause string, err error, attrs ...any) {
 	dropped := c.dropped
 	*c = faultCause{last: now}
 	f.mu.Unlock()
-	attrs = append([]any{"err", quoteControls(err.Error())}, attrs...)
+	attrs = append([]any{"err", plain.QuoteControls(err.Error())}, attrs...)
 	if dropped > 0 {
 		attrs = append(attrs, "not_logged", dropped)
 	}

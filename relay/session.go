@@ -28,8 +28,6 @@ type session struct {
 
 	cancel    context.CancelFunc
 	peer      mail.Peer
-	client    addrText   // the client's address
-	source    addrText   // ours towards the upstream, last
 	front     netip.Addr // of the peer before XCLIENT
 	proxied   bool       // a PROXY header told the client's address
 	trusted   bool       // the peer may use XCLIENT
@@ -269,7 +267,7 @@ func isTimeout(err error) bool {
 }
 
 // clientIP is the client's address for events.
-func (s *session) clientIP() string { return s.client.of(s.peer.Addr.Addr()) }
+func (s *session) clientIP() string { return mail.AddrText(s.peer.Addr.Addr()) }
 
 func (s *session) reply(r *mail.Reply) { s.out = r.AppendTo(s.out) }
 

@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"time"
 
+	"postern/internal/plain"
 	"postern/mail"
 	"postern/policy"
 )
@@ -11,8 +12,6 @@ import (
 // What never became a client has little to say here: it is told at the greeting
 // where it can become none, three refused MAIL commands end its session, and
 // Strangers bounds the lines that it causes.
-
-const stageConnect = "connect"
 
 // strangerMails is how many MAIL commands of a stranger are refused in one
 // session.
@@ -81,16 +80,15 @@ func refusedConnection(l *listener, ip netip.Addr, rule string, r *mail.Reply) *
 
 func connectEvent(l *listener, ip netip.Addr, rule string) *mail.Event {
 	now := time.Now()
-	e := &mail.Event{Time: now, ID: newID(now), Listener: l.name, Stage: stageConnect, Rule: rule, To: []mail.RecipientEvent{}}
-	if ip.IsValid() {
-		e.ClientIP = ip.String()
+	return &mail.Event{
+		Time: now, ID: mail.NewID(now), Listener: l.name, ClientIP: mail.AddrText(ip), Stage: mail.StageConnect, Rule: rule,
+		To: []mail.RecipientEvent{},
 	}
-	return e
 }
 
 // handshakeFailed records a TLS handshake that came to nothing.
 func (s *session) handshakeFailed(err error) {
 	e := connectEvent(s.lis, s.peer.Addr.Addr(), "tls")
-	e.Helo, e.Outcome, e.Err = s.peer.Helo, mail.Aborted, quote(err.Error())
+	e.Helo, e.Outcome, e.Err = s.peer.Helo, mail.Aborted, plain.Quote(err.Error())
 	s.srv.observe(e)
 }

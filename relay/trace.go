@@ -1,28 +1,12 @@
 package relay
 
 import (
-	"encoding/base32"
-	"encoding/binary"
-	"math/rand/v2"
 	"time"
 
 	"postern/mail"
 )
 
 const dateFormat = "Mon, 2 Jan 2006 15:04:05 -0700"
-
-var idEncoding = base32.NewEncoding("0123456789abcdefghjkmnpqrstvwxyz").WithPadding(base32.NoPadding)
-
-// newID makes the name of a transaction: its time in milliseconds and 40 random
-// bits, so that ids of several relays do not meet and sort by time.
-func newID(now time.Time) string {
-	var b [14]byte
-	binary.BigEndian.PutUint64(b[:8], uint64(now.UnixMilli())<<16)
-	binary.BigEndian.PutUint64(b[6:], rand.Uint64()) // which is seeded at random
-	var text [18]byte
-	idEncoding.Encode(text[:], b[:11])
-	return string(text[:])
-}
 
 // trace appends what we put before the message: Received (RFC 5321 s. 4.4) and, where
 // they are missing, Date and Message-ID (RFC 6409 s. 8).

@@ -8,22 +8,12 @@ import (
 	"strings"
 	"time"
 
+	"postern/internal/plain"
 	"postern/internal/syntax"
 	"postern/mail"
 	"postern/policy"
 	"postern/ratelimit"
 	"postern/upstream"
-)
-
-// Stages of a transaction, as events name them.
-const (
-	stageAuth    = "auth"
-	stageMail    = "mail"
-	stageRcpt    = "rcpt"
-	stageData    = "data"
-	stageHeader  = "header"
-	stageSign    = "sign"
-	stageForward = "forward"
 )
 
 // transaction is one mail transaction from MAIL to its last reply. It ends
@@ -85,8 +75,8 @@ type attempt struct {
 // begin returns a transaction of s that starts now.
 func (s *session) begin() *transaction {
 	now := time.Now()
-	return &transaction{s: s, snap: s.snap, began: now, touched: now, stage: stageMail, ev: mail.Event{
-		Time: now, ID: newID(now), Listener: s.lis.name, ClientIP: s.clientIP(),
+	return &transaction{s: s, snap: s.snap, began: now, touched: now, stage: mail.StageMail, ev: mail.Event{
+		Time: now, ID: mail.NewID(now), Listener: s.lis.name, ClientIP: s.clientIP(),
 		Helo: s.peer.Helo, User: s.peer.User, TLS: s.peer.TLS.Version,
 		To: []mail.RecipientEvent{}, // never nil: journals say "to":[]
 	}}
@@ -113,9 +103,9 @@ func (s *session) mail(arg string) error {
 		r = replyMailSyntax(err)
 	}
 	if r != nil {
-		t.ev.From = quote(strings.TrimSpace(path))
+		t.ev.From = plain.Quote(strings.TrimSpace(path))
 		t.nameClient()
-		t.failed(stageMail, "syntax", r)
+		t.failed(mail.StageMail, "syntax", r)
 		s.orphans = pipelinedBehind(t)
 		return s.fail(r)
 	}
@@ -123,7 +113,7 @@ func (s *session) mail(arg string) error {
 	t.ev.From, t.ev.Size = env.From.Key(), env.Size
 	t.sender = mail.IdentityOf(t.ev.From)
 	if rule, r := t.start(); r != nil {
-		t.failed(stageMail, rule, r)
+		t.failed(mail.StageMail, rule, r)
 		s.orphans = pipelinedBehind(t)
 		return s.refuseMail(t, r)
 	}
@@ -257,7 +247,7 @@ func (s *session) refuse(r *mail.Reply) error {
 
 // attempt judges one RCPT by syntax, count and policy.
 func (t *transaction) attempt(arg string) (a attempt) {
-	t.stage = stageRcpt
+	t.stage = mail.StageRcpt
 	path, ok := cutKeyword(arg, "TO:")
 	var err error
 	if ok {
@@ -266,9 +256,9 @@ func (t *transaction) attempt(arg string) (a attempt) {
 	a.index, a.charge = len(t.ev.To), -1
 	switch {
 	case !ok:
-		a.shown, a.rule, a.reply = quote(arg), "syntax", replySyntax("RCPT TO:<address>")
+		a.shown, a.rule, a.reply = plain.Quote(arg), "syntax", replySyntax("RCPT TO:<address>")
 	case err != nil:
-		a.shown, a.rule, a.reply = quote(strings.TrimSpace(path)), "syntax", replyRcptSyntax(err)
+		a.shown, a.rule, a.reply = plain.Quote(strings.TrimSpace(path)), "syntax", replyRcptSyntax(err)
 	case a.index >= t.snap.Message.MaxRecipients:
 		a.rule, a.reply = "max_recipients", replyTooManyRecipients()
 	case t.lost.reply != nil:
@@ -433,7 +423,7 @@ func (t *transaction) lose(err error) {
 // without a reply.
 func (t *transaction) upstreamFault(err error) ending {
 	t.ev.Err, t.ev.Said = err.Error(), upstream.Said(err)
-	e, cause := ending{stage: stageRcpt, rule: "upstream"}, "upstream"
+	e, cause := ending{stage: mail.StageRcpt, rule: "upstream"}, "upstream"
 	if errors.Is(err, upstream.ErrCredentials) {
 		e.class, cause = string(upstream.Credentials), "upstream credentials"
 	}
@@ -453,7 +443,7 @@ func (t *transaction) passOn(r *mail.Reply) ending {
 	if out.Status == "" {
 		out.Status = [...]string{2: "2.0.0", 4: "4.0.0", 5: "5.0.0"}[out.Code/100]
 	}
-	e := ending{stage: stageRcpt, rule: "upstream", reply: &out, said: r}
+	e := ending{stage: mail.StageRcpt, rule: "upstream", reply: &out, said: r}
 	if r.Said != nil {
 		e.class = r.Said.Class
 	}
@@ -466,7 +456,7 @@ func (t *transaction) record(a *attempt) {
 		return
 	}
 	e := &t.ev.To[a.index]
-	a.stage = stageRcpt
+	a.stage = mail.StageRcpt
 	a.writeTo(e)
 	if a.reply.Positive() {
 		t.accepted = append(t.accepted, taken{a.index, a.charge})

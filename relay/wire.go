@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"strings"
 	"sync"
 	"time"
 )
@@ -249,3 +250,5 @@ func (w *wire) swap(buf []byte) []byte {
 	w.buf = buf
 	return old
 }
+
+func equalFold(b []byte, s string) bool { return len(b) == len(s) && strings.EqualFold(string(b), s) }

@@ -27,7 +27,7 @@ import (
 type node struct {
 	io     stdio
 	log    *slog.Logger
-	lines  *relay.LineWriter // beneath log
+	lines  *eventlog.LineWriter // beneath log
 	level  *slog.LevelVar
 	failed chan error     // trouble that ends the process
 	health *health.Health // trouble that does not
@@ -145,14 +145,14 @@ func (n *node) prepare(file *config.File) error {
 
 // openRecords makes the observer that writes the log and the journals.
 func (n *node) openRecords(file *config.File) mail.Observer {
-	lines := relay.NewLogObserver(n.log)
+	lines := eventlog.NewLogObserver(n.log)
 	clients, strangers := []mail.Observer{lines}, []mail.Observer{lines}
 	if cfg := file.Journal; cfg.File != "" {
 		n.journal = n.openJournal(cfg, "", file.StateDir)
 		n.strangers = n.openJournal(cfg.Strangers(), "strangers, ", file.StateDir)
 		clients, strangers = append(clients, n.journal), append(strangers, n.strangers)
 	}
-	records := relay.NewStrangers(clients, strangers, nil)
+	records := eventlog.NewStrangers(clients, strangers, nil)
 	n.opened.add(func(context.Context) { records.Close() })
 	n.run(func(ctx context.Context) { n.every(ctx, time.Second, records.Tell) })
 	return records

@@ -13,7 +13,7 @@ import (
 
 	"postern/internal/admin"
 	"postern/internal/config"
-	"postern/relay"
+	"postern/internal/eventlog"
 )
 
 // runServe runs the relay until SIGTERM or SIGINT; SIGHUP reads the
@@ -120,11 +120,11 @@ func (n *node) tryReload(path string) (problems []string) {
 
 // newLog makes the log that [log] asks for; its level can be changed, and the
 // lines are to be closed at the end.
-func newLog(io stdio, cfg config.LogConfig) (*slog.Logger, *relay.LineWriter, *slog.LevelVar) {
+func newLog(io stdio, cfg config.LogConfig) (*slog.Logger, *eventlog.LineWriter, *slog.LevelVar) {
 	level := new(slog.LevelVar)
 	setLevel(level, cfg.Level)
-	lines := relay.NewLineWriter(io.err)
-	return slog.New(relay.NewLogHandler(lines, cfg.Format == "json", level)), lines, level
+	lines := eventlog.NewLineWriter(io.err)
+	return slog.New(eventlog.NewLogHandler(lines, cfg.Format == "json", level)), lines, level
 }
 
 func setLevel(v *slog.LevelVar, level config.LogLevel) {

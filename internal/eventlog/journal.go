@@ -1,6 +1,3 @@
-// Package journal keeps every transaction as a line of JSON in a file that is
-// rotated by size, and reads such files back. It holds all that an operator's
-// later questions need and nothing secret.
 package eventlog
 
 import (
@@ -98,7 +95,8 @@ type Options struct {
 	// is for the caller to tell an operator once. Nil: nobody.
 	Report func(part string, err error)
 	Now    func() time.Time // nil: time.Now
-	// NoLink: a file that is a link is not written to, as fits the state folder.
+	// NoLink: a file that is a symbolic or a hard link, or no regular file, is not
+	// written to, as fits the state folder.
 	NoLink bool
 }
 
@@ -111,13 +109,14 @@ type Writer struct {
 	opt Options
 
 	mu      sync.Mutex
-	file    *os.File  // nil: it could not be opened, or the writer is closed
-	size    int64     // of the file
-	pending []byte    // whole lines
-	lost    int       // lines that found no room
-	torn    bool      // the file ends within a line
-	failed  time.Time // of the last fault; zero: all is well
-	stuck   time.Time // when the file could not be set aside; zero: it could
+	file    *os.File     // nil: it could not be opened, or the writer is closed
+	size    int64        // of the file
+	line    bytes.Buffer // of the present event; its room is used again
+	pending []byte       // whole lines
+	lost    int          // lines that found no room
+	torn    bool         // the file ends within a line
+	failed  time.Time    // of the last fault; zero: all is well
+	stuck   time.Time    // when the file could not be set aside; zero: it could
 	closed  bool
 
 	quit chan struct{}
@@ -155,6 +154,9 @@ func (w *Writer) open() error {
 		return err
 	}
 	info, err := f.Stat()
+	if err == nil {
+		err = w.unfit(info)
+	}
 	if err != nil {
 		f.Close()
 		return err
@@ -171,26 +173,46 @@ func (w *Writer) open() error {
 	return nil
 }
 
+// unfit says why what is open cannot hold the journal. A pipe or socket that
+// nobody reads would stop all mail; in the state folder a file with a second
+// name is somebody else's, too.
+func (w *Writer) unfit(info fs.FileInfo) error {
+	mode := info.Mode()
+	stat, _ := info.Sys().(*syscall.Stat_t)
+	switch {
+	case mode.IsRegular() && w.opt.NoLink && stat != nil && stat.Nlink > 1:
+		return fmt.Errorf("%s is a hard link, and the state folder may hold none; move it away, a new file will be made", w.cfg.File)
+	case mode.IsRegular(), mode&fs.ModeCharDevice != 0 && !w.opt.NoLink:
+		return nil
+	}
+	return fmt.Errorf("%s is not a regular file; name one in [journal], or move this away", w.cfg.File)
+}
+
 // Observe appends the event; mail does not wait for the disk.
 func (w *Writer) Observe(e *mail.Event) {
-	line, err := json.Marshal(e)
-	if err != nil { // an event that has no line
-		w.opt.Log.Error("journal line not written", "err", err, "id", e.ID)
-		return
-	}
-	if !plain.IsPlain(line) { // people look at it with less and tail
-		line = plain.Append(nil, line)
-	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.closed {
 		return
 	}
-	if len(w.pending)+len(line) >= maxPending {
+	w.line.Reset()
+	if err := json.NewEncoder(&w.line).Encode(e); err != nil { // an event that has no line
+		w.opt.Log.Error("journal line not written", "err", err, "id", e.ID)
+		return
+	}
+	line := w.line.Bytes()
+	if w.line.Cap() > flushSize { // of an event with very many recipients
+		w.line = bytes.Buffer{}
+	}
+	if len(w.pending)+len(line) > maxPending {
 		w.lost++
 		return
 	}
-	w.pending = append(append(w.pending, line...), '\n')
+	if plain.IsPlain(line) {
+		w.pending = append(w.pending, line...)
+	} else { // people look at it with less and tail
+		w.pending = plain.Append(w.pending, line)
+	}
 	if len(w.pending) >= flushSize && w.failed.IsZero() {
 		w.flush()
 	}

@@ -305,6 +305,41 @@ func TestReadGoesOnBehindALineThatWasCut(t *testing.T) {
 	}
 }
 
+// TestWriterTakesOnlyAFileOfItsOwn: no pipe, whose reader could stop all mail,
+// and in the state folder no file that has another name.
+func TestWriterTakesOnlyAFileOfItsOwn(t *testing.T) {
+	for _, row := range []struct {
+		name          string
+		noLink, wrong bool
+		make          func(file, precious string) error
+	}{
+		{"a hard link in the state folder", true, true, func(file, precious string) error { return os.Link(precious, file) }},
+		{"a hard link elsewhere", false, false, func(file, precious string) error { return os.Link(precious, file) }},
+		{"a pipe in the state folder", true, true, func(file, _ string) error { return syscall.Mkfifo(file, 0o600) }},
+		{"a pipe elsewhere", false, true, func(file, _ string) error { return syscall.Mkfifo(file, 0o600) }},
+		{"a file", true, false, func(file, _ string) error { return os.WriteFile(file, nil, 0o600) }},
+	} {
+		dir := t.TempDir()
+		file, precious := filepath.Join(dir, "j.jsonl"), filepath.Join(dir, "precious")
+		if err := os.WriteFile(precious, []byte("precious\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := row.make(file, precious); err != nil {
+			t.Fatal(err)
+		}
+		var f faults
+		w := Open(Config{File: file, RotateSize: 1 << 20}, Options{Log: slog.New(slog.DiscardHandler), Report: f.report, NoLink: row.noLink})
+		w.Observe(&mail.Event{ID: "x"})
+		w.Close()
+		if _, wrong := f.counts(); wrong > 0 != row.wrong {
+			t.Errorf("%s: %d faults", row.name, wrong)
+		}
+		if b, _ := os.ReadFile(precious); row.wrong && string(b) != "precious\n" {
+			t.Errorf("%s: the other name has %q", row.name, b)
+		}
+	}
+}
+
 // TestWriterFollowsNoLinkInTheStateFolder: its target stays as it is, also when
 // the link comes while the journal is open.
 func TestWriterFollowsNoLinkInTheStateFolder(t *testing.T) {

@@ -6,6 +6,7 @@ package plain
 import (
 	"encoding/binary"
 	"io"
+	"strconv"
 	"sync"
 	"unicode"
 	"unicode/utf8"
@@ -120,4 +121,22 @@ func unfinished(text []byte) int {
 		}
 	}
 	return 0
+}
+
+// quoted bounds what Quote shows of a text.
+const quoted = 200
+
+// Quote makes text from a peer safe for a log and for an event: at most 200
+// octets of it, in quotes, what is not printable ASCII escaped.
+func Quote(s string) string { return strconv.QuoteToASCII(s[:min(len(s), quoted)]) }
+
+// QuoteControls returns plain text as it is, and quotes a text that holds
+// controls.
+func QuoteControls(s string) string {
+	for i := range len(s) {
+		if s[i] < ' ' || s[i] == 0x7f {
+			return Quote(s)
+		}
+	}
+	return s
 }

@@ -1,13 +1,12 @@
-package relay
+package eventlog
 
 import (
 	"context"
 	"log/slog"
-	"net/netip"
-	"runtime/debug"
-	"strconv"
 	"strings"
+	"time"
 
+	"postern/internal/plain"
 	"postern/mail"
 )
 
@@ -22,37 +21,46 @@ func NewLogObserver(log *slog.Logger) mail.Observer { return logObserver{log} }
 // loggedRecipients is how many recipients a line names; to_count tells them all.
 const loggedRecipients = 5
 
+const (
+	lineFields    = 18 // that each line has
+	refusalFields = 4  // that it may have besides
+)
+
 func (o logObserver) Observe(e *mail.Event) {
 	ctx := context.Background()
 	if !o.log.Enabled(ctx, slog.LevelInfo) {
 		return
 	}
-	attrs := [...]slog.Attr{
+	attrs := [lineFields + refusalFields]slog.Attr{
 		slog.String("id", e.ID), slog.String("client", e.Client), slog.String("client_ip", e.ClientIP),
 		slog.String("helo", e.Helo), slog.String("user", e.User), slog.String("stream", e.Stream),
 		slog.String("from", e.From), slog.String("to", recipientsOf(e)), slog.Int("to_count", len(e.To)),
 		slog.Int64("size", e.Size), slog.String("stage", e.Stage), slog.String("outcome", e.Outcome),
 		slog.Int("code", e.Code), slog.String("status", e.Status), slog.String("rule", e.Rule),
-		slog.String("upstream", e.Upstream), slog.String("reply", quoteControls(e.Reply)),
+		slog.String("upstream", e.Upstream), slog.String("reply", plain.QuoteControls(e.Reply)),
 		slog.Int64("ms", e.Duration.Milliseconds()),
 	}
-	o.log.LogAttrs(ctx, slog.LevelInfo, "transaction", append(attrs[:], refusalAttrs(e)...)...)
+	// Not by LogAttrs: it would look for its caller's place in the code, which no
+	// line tells.
+	r := slog.NewRecord(time.Now(), slog.LevelInfo, "transaction", 0)
+	r.AddAttrs(appendRefusal(attrs[:lineFields], e)...)
+	o.log.Handler().Handle(ctx, r)
 }
 
-// refusalAttrs are the fields that stand behind the others where somebody was
-// refused.
-func refusalAttrs(e *mail.Event) (attrs []slog.Attr) {
+// appendRefusal appends the fields that stand behind the others where somebody
+// was refused.
+func appendRefusal(attrs []slog.Attr, e *mail.Event) []slog.Attr {
 	if e.Class != "" {
 		attrs = append(attrs, slog.String("class", e.Class))
 	}
 	if e.Times > 0 {
 		attrs = append(attrs, slog.Int("times", e.Times))
 	}
-	if e.Err != "" && e.Client == "" && e.Stage == stageConnect {
+	if e.Err != "" && e.Client == "" && e.Stage == mail.StageConnect {
 		attrs = append(attrs, slog.String("err", e.Err))
 	}
-	if kinds := e.Refusals(); len(kinds) > 0 {
-		attrs = append(attrs, slog.String("refused", refusalWords(kinds)))
+	if words := Refused(e); words != "" {
+		attrs = append(attrs, slog.String("refused", words))
 	}
 	return attrs
 }
@@ -60,8 +68,11 @@ func refusalAttrs(e *mail.Event) (attrs []slog.Attr) {
 // loggedRefusals is how many kinds of refusals a line names.
 const loggedRefusals = 5
 
-func refusalWords(kinds []mail.Refusal) string {
-	var words []string
+// Refused is the field "refused" of a line: how many recipients were refused by
+// what, such as "2 by limit sender 450 4.7.1"; "" where none was.
+func Refused(e *mail.Event) string {
+	kinds := e.Refusals()
+	words := make([]string, 0, loggedRefusals+1)
 	for _, k := range kinds[:min(len(kinds), loggedRefusals)] {
 		words = append(words, k.String())
 	}
@@ -72,6 +83,9 @@ func refusalWords(kinds []mail.Refusal) string {
 }
 
 func recipientsOf(e *mail.Event) string {
+	if len(e.To) == 1 {
+		return e.To[0].Address
+	}
 	var b strings.Builder
 	for i := range e.To {
 		if i == loggedRecipients {
@@ -85,45 +99,3 @@ func recipientsOf(e *mail.Event) string {
 	}
 	return b.String()
 }
-
-// quote makes text from a peer safe for a log and for an event: at most 200
-// octets, in quotes, controls escaped.
-func quote(s string) string { return strconv.QuoteToASCII(clip(s, 200)) }
-
-// quoteControls leaves plain text as it is and quotes what holds controls.
-func quoteControls(s string) string {
-	for i := range len(s) {
-		if s[i] < ' ' || s[i] == 0x7f {
-			return quote(s)
-		}
-	}
-	return s
-}
-
-func clip(s string, n int) string {
-	if len(s) > n {
-		return s[:n]
-	}
-	return s
-}
-
-// addrText is an address as text, made again only when it is another one.
-type addrText struct {
-	addr netip.Addr
-	text string
-}
-
-// of is the text of addr, "" for the zero Addr.
-func (t *addrText) of(addr netip.Addr) string {
-	if !addr.IsValid() {
-		return ""
-	}
-	if addr != t.addr {
-		t.addr, t.text = addr, addr.String()
-	}
-	return t.text
-}
-
-func equalFold(b []byte, s string) bool { return len(b) == len(s) && strings.EqualFold(string(b), s) }
-
-func stack() string { return string(debug.Stack()) }

@@ -1,4 +1,4 @@
-package relay
+package eventlog
 
 import (
 	"cmp"
@@ -89,7 +89,7 @@ func (s *Strangers) count(e *mail.Event) bool {
 		return false
 	}
 	most := strangersLines
-	if e.Stage != stageAuth {
+	if e.Stage != mail.StageAuth {
 		most -= strangersAuth
 	}
 	if s.told >= most {
@@ -104,7 +104,7 @@ func (s *Strangers) count(e *mail.Event) bool {
 func kindOfStranger(e *mail.Event) strangerKind {
 	k := strangerKind{stage: e.Stage, rule: e.Rule}
 	if ip, err := netip.ParseAddr(e.ClientIP); err == nil {
-		k.site = site(ip)
+		k.site = mail.Site(ip)
 	}
 	return k
 }
@@ -148,7 +148,7 @@ func (s *Strangers) due() []mail.Event {
 	}
 	if s.untold > 0 {
 		events = append(events, mail.Event{
-			Time: now, ID: newID(now), Stage: stageConnect, Outcome: mail.Rejected, Rule: "others", Times: s.untold, To: []mail.RecipientEvent{},
+			Time: now, ID: mail.NewID(now), Stage: mail.StageConnect, Outcome: mail.Rejected, Rule: "others", Times: s.untold, To: []mail.RecipientEvent{},
 		})
 	}
 	s.began, s.told, s.untold = now, len(events), 0

@@ -1,4 +1,4 @@
-package relay
+package eventlog
 
 import (
 	"fmt"
@@ -42,7 +42,7 @@ func budget() (s *Strangers, clients, strangers *kept, clock *time.Time) {
 }
 
 func refusedFrom(ip, rule string) *mail.Event {
-	return &mail.Event{ClientIP: ip, Stage: stageMail, Rule: rule, Outcome: mail.Rejected, To: []mail.RecipientEvent{}}
+	return &mail.Event{ClientIP: ip, Stage: mail.StageMail, Rule: rule, Outcome: mail.Rejected, To: []mail.RecipientEvent{}}
 }
 
 // TestStrangersHaveOneLineForAReason: 81,500 refusals a second of one address
@@ -174,14 +174,14 @@ func TestGuessersAreToldOfInAFlood(t *testing.T) {
 		}
 		for i := range strangersAuth {
 			e := refusedFrom(netip.AddrFrom4([4]byte{192, 0, byte(round), byte(i)}).String(), "password")
-			e.Stage = stageAuth
+			e.Stage = mail.StageAuth
 			s.Observe(e)
 			guesses++
 		}
 	}
 	told := 0
 	for i := range strangers.all {
-		if strangers.all[i].Stage == stageAuth {
+		if strangers.all[i].Stage == mail.StageAuth {
 			told++
 		}
 	}
