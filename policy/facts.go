@@ -34,7 +34,7 @@ type HeaderFacts struct {
 	seen    uint32 // a bit for each of onceFields
 	twice   uint32
 	auto    automaticMarks
-	out     wayOut
+	out     unsubscribeFields
 }
 
 // Other is a field beside From that names a sender.

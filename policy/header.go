@@ -39,7 +39,7 @@ func (r *Rules) Header(c *Client, h *HeaderFacts) (rule string, reply *mail.Repl
 		return "from", replyUnreadable("From"), false
 	}
 	for _, judge := range [...]func(*Client, *HeaderFacts) (string, *mail.Reply){
-		(*Client).names, (*Client).duplicates, (*Client).others, (*Client).wayOut,
+		(*Client).names, (*Client).duplicates, (*Client).others, (*Client).unsubscribe,
 	} {
 		if rule, reply := judge(c, h); reply != nil {
 			return rule, reply, false
@@ -121,7 +121,7 @@ func checkOf(field string) string {
 	return "check_" + strings.ReplaceAll(strings.ToLower(field), "-", "_")
 }
 
-func (c *Client) wayOut(h *HeaderFacts) (string, *mail.Reply) {
+func (c *Client) unsubscribe(h *HeaderFacts) (string, *mail.Reply) {
 	const rule = "require_list_unsubscribe"
 	switch want := c.stream.unsubscribe; {
 	case want == AnyUnsubscribe && h.Unsubscribe == NoUnsubscribe:

@@ -53,11 +53,11 @@ type index struct {
 	users    map[string][]*Client
 	certs    map[string][]*Client // those with users are here, too
 	networks byNetwork[[]*Client]
-	lacks    map[string]*lacks // by listener; "" holds clients on all
+	needs    map[string]*needs // by listener; "" holds clients on all
 }
 
 func newIndex(clients []*Client) index {
-	x := index{users: map[string][]*Client{}, certs: map[string][]*Client{}, lacks: map[string]*lacks{}}
+	x := index{users: map[string][]*Client{}, certs: map[string][]*Client{}, needs: map[string]*needs{}}
 	for _, c := range clients {
 		for _, u := range c.cfg.Users {
 			x.users[u] = append(x.users[u], c)
@@ -70,7 +70,7 @@ func newIndex(clients []*Client) index {
 				x.networks.change(n, func(here []*Client) []*Client { return append(here, c) })
 			}
 		}
-		x.addLacks(c)
+		x.addNeeds(c)
 	}
 	return x
 }

@@ -31,10 +31,20 @@ func (t *transaction) ready() *mail.Reply {
 	}
 	// What the client hears now says nothing; what decided is in the event.
 	t.ended(t.refused)
-	if t.refused.reply.Temporary() {
+	switch {
+	case t.refused.reply.Temporary():
 		return replyNoRecipientsNow()
+	case t.onlyAsked():
+		return t.refused.reply
 	}
 	return replyNoRecipients()
+}
+
+// onlyAsked reports whether every recipient was answered 530: AUTH or TLS, which
+// a reload has come to ask for, mends that, and 554 would have the client drop
+// the message.
+func (t *transaction) onlyAsked() bool {
+	return !slices.ContainsFunc(t.ev.To, func(r mail.RecipientEvent) bool { return r.Code != 530 })
 }
 
 // intake makes ready to take the message, from now on.

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -94,20 +95,20 @@ func TestPeersWriteNoLogLines(t *testing.T) {
 
 // A fault that comes again and again is one line in ten seconds.
 func TestFaultsAreLoggedSparingly(t *testing.T) {
-	var b bytes.Buffer
-	f := faultLog{log: slog.New(slog.NewTextHandler(&b, nil))}
-	for range 100 {
-		f.report("store", errors.New("no answer"), "id", "x")
-		f.report("upstream", errors.New("no answer"))
-	}
-	if n := strings.Count(b.String(), "\n"); n != 2 {
-		t.Errorf("%d lines, want 2", n)
-	}
-	for _, c := range f.seen {
-		c.last = c.last.Add(-time.Minute)
-	}
-	f.report("store", errors.New("no answer"))
-	if !strings.Contains(b.String(), "not_logged=99") {
-		t.Errorf("the others are not counted: %s", &b)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		var b bytes.Buffer
+		f := faultLog{log: slog.New(slog.NewTextHandler(&b, nil))}
+		for range 100 {
+			f.report("store", errors.New("no answer"), "id", "x")
+			f.report("upstream", errors.New("no answer"))
+		}
+		if n := strings.Count(b.String(), "\n"); n != 2 {
+			t.Errorf("%d lines, want 2", n)
+		}
+		time.Sleep(faultEvery)
+		f.report("store", errors.New("no answer"))
+		if !strings.Contains(b.String(), "not_logged=99") {
+			t.Errorf("the others are not counted: %s", &b)
+		}
+	})
 }

@@ -3,7 +3,6 @@ package relay
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net"
 	"sync"
@@ -12,7 +11,6 @@ import (
 
 	"postern/dkimsign"
 	"postern/internal/auth"
-	"postern/internal/plain"
 	"postern/mail"
 	"postern/policy"
 	"postern/ratelimit"
@@ -179,60 +177,4 @@ func (s *Server) remove(c *session) {
 	s.mu.Unlock()
 	s.open.Add(-1)
 	s.done.Done()
-}
-
-// faultLog lets one line per cause and interval through and counts the rest.
-type faultLog struct {
-	log  *slog.Logger
-	mu   sync.Mutex
-	seen map[string]*faultCause
-}
-
-type faultCause struct {
-	last    time.Time
-	dropped int
-}
-
-const (
-	faultEvery  = 10 * time.Second
-	faultCauses = 1000 // remembered at one time
-)
-
-func (f *faultLog) report(cause string, err error, attrs ...any) {
-	f.mu.Lock()
-	key := cause + " " + rootOf(err)
-	if f.seen == nil || len(f.seen) >= faultCauses {
-		f.seen = map[string]*faultCause{}
-	}
-	c := f.seen[key]
-	if c == nil {
-		c = &faultCause{}
-		f.seen[key] = c
-	}
-	now := time.Now()
-	if now.Sub(c.last) < faultEvery {
-		c.dropped++
-		f.mu.Unlock()
-		return
-	}
-	dropped := c.dropped
-	*c = faultCause{last: now}
-	f.mu.Unlock()
-	attrs = append([]any{"err", plain.QuoteControls(err.Error())}, attrs...)
-	if dropped > 0 {
-		attrs = append(attrs, "not_logged", dropped)
-	}
-	f.log.Error("fault in "+cause, attrs...)
-}
-
-// rootOf is the innermost error's type, which does not vary with addresses and
-// ids in its text.
-func rootOf(err error) string {
-	for {
-		next := errors.Unwrap(err)
-		if next == nil {
-			return fmt.Sprintf("%T", err)
-		}
-		err = next
-	}
 }

@@ -51,7 +51,7 @@ var table = map[string]rule{
 	"scan":              {ours: []string{"mail"}, outside: []string{"github.com/emersion/go-milter"}},
 	"internal/eventlog": {ours: []string{"internal/plain", "mail"}},
 	"internal/simulate": {ours: []string{"mail", "ratelimit", "ratelimit/embedded", "internal/eventlog"}},
-	"relay":             {ours: append([]string{"internal/plain", "internal/secret"}, leaves...), outside: []string{"github.com/pires/go-proxyproto", "golang.org/x/sys"}},
+	"relay":             {ours: append([]string{"internal/plain", "internal/secret"}, leaves...), outside: []string{"github.com/pires/go-proxyproto", "golang.org/x/sys", xtime}},
 	"internal/admin": {ours: []string{"mail", "outlier", "ratelimit", "reputation"},
 		outside: []string{"github.com/prometheus/client_golang"}},
 	"internal/config": {ours: append([]string{"internal/secret", "internal/shell", "internal/eventlog", "ratelimit/embedded", "ratelimit/redisstore", "relay", "reputation"}, leaves...),

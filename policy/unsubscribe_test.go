@@ -18,7 +18,7 @@ func FuzzLinks(f *testing.F) {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, body []byte) {
-		got := wayOut{link: true, https: true} // of a field before, which does not count
+		got := unsubscribeFields{link: true, https: true} // of a field before, which does not count
 		got.links(body)
 		if want := plainLinks(body); got != want {
 			t.Fatalf("%q: %+v, want %+v", body, got, want)
@@ -26,7 +26,7 @@ func FuzzLinks(f *testing.F) {
 	})
 }
 
-func plainLinks(body []byte) (w wayOut) {
+func plainLinks(body []byte) (w unsubscribeFields) {
 	text := bytes.ReplaceAll(body, []byte("\r\n"), nil)
 	text = bytes.ReplaceAll(text, []byte(" "), nil)
 	text = bytes.ReplaceAll(text, []byte("\t"), nil)

@@ -7,66 +7,66 @@ import (
 	"postern/mail"
 )
 
-// lack is a set of what peers may still lack to become clients, one bit for
+// need is a set of what peers may still need to become clients, one bit for
 // each kind of client.
-type lack uint8
+type need uint8
 
 const (
-	lacksUser     lack = 1 << iota // AUTH
-	lacksUserTLS                   // AUTH under TLS
-	lacksTLS                       // TLS alone
-	lacksCert                      // a certificate, which can come with TLS only
-	lacksCertUser                  // both
-	lacksNothing                   // its address is enough
+	needsUser     need = 1 << iota // AUTH
+	needsUserTLS                   // AUTH under TLS
+	needsTLS                       // TLS alone
+	needsCert                      // a certificate, which can come with TLS only
+	needsCertUser                  // both
+	needsNothing                   // its address is enough
 )
 
-// lacks tells by address what would help there.
-type lacks struct {
-	anywhere lack // of clients without networks
-	networks byNetwork[lack]
+// needs tells by address what would help there.
+type needs struct {
+	anywhere need // of clients without networks
+	networks byNetwork[need]
 }
 
-func (c *Client) lack() lack {
+func (c *Client) need() need {
 	users, certs := len(c.cfg.Users) > 0, len(c.cfg.Certificates) > 0
 	switch {
 	case certs && users:
-		return lacksCertUser
+		return needsCertUser
 	case certs:
-		return lacksCert
+		return needsCert
 	case users && c.cfg.RequireTLS:
-		return lacksUserTLS
+		return needsUserTLS
 	case users:
-		return lacksUser
+		return needsUser
 	case c.cfg.RequireTLS:
-		return lacksTLS
+		return needsTLS
 	}
-	return lacksNothing
+	return needsNothing
 }
 
-func (x *index) addLacks(c *Client) {
+func (x *index) addNeeds(c *Client) {
 	listeners := c.cfg.Listeners
 	if len(listeners) == 0 {
 		listeners = []string{""}
 	}
 	for _, name := range listeners {
-		l := x.lacks[name]
+		l := x.needs[name]
 		if l == nil {
-			l = &lacks{}
-			x.lacks[name] = l
+			l = &needs{}
+			x.needs[name] = l
 		}
 		if len(c.cfg.Networks) == 0 {
-			l.anywhere |= c.lack()
+			l.anywhere |= c.need()
 		}
 		for _, n := range c.cfg.Networks {
-			l.networks.change(n, func(here lack) lack { return here | c.lack() })
+			l.networks.change(n, func(here need) need { return here | c.need() })
 		}
 	}
 }
 
-// lack gathers what would help on this listener at this address.
-func (x *index) lack(p *mail.Peer, ip netip.Addr) (all lack) {
+// need gathers what would help on this listener at this address.
+func (x *index) need(p *mail.Peer, ip netip.Addr) (all need) {
 	for _, name := range [...]string{"", p.Listener} {
-		if l := x.lacks[name]; l != nil {
+		if l := x.needs[name]; l != nil {
 			all |= l.anywhere
 			for _, here := range l.networks.around(ip) {
 				all |= here
@@ -79,28 +79,28 @@ func (x *index) lack(p *mail.Peer, ip netip.Addr) (all lack) {
 // noClient is the reply to a peer that is no client. It tells of AUTH and TLS
 // only where that would help.
 func (r *Rules) noClient(p *mail.Peer, ip netip.Addr) *mail.Reply {
-	all, encrypted := r.index.lack(p, ip), p.TLS.On()
+	all, encrypted := r.index.need(p, ip), p.TLS.On()
 	switch {
 	case p.User != "" && encrypted: // all is said and done
 	case p.User != "":
 		// A client of this user that the peer reaches fails for want of TLS only.
 		ofUser := func(c *Client) bool { return c.reaches(p, ip) }
-		if all&(lacksTLS|lacksCert) != 0 || slices.ContainsFunc(r.index.users[p.User], ofUser) || slices.ContainsFunc(r.index.users[AnyUser], ofUser) {
+		if all&(needsTLS|needsCert) != 0 || slices.ContainsFunc(r.index.users[p.User], ofUser) || slices.ContainsFunc(r.index.users[AnyUser], ofUser) {
 			return replyTLSRequired()
 		}
-	case all&lacksUser != 0,
-		encrypted && all&lacksUserTLS != 0,
-		encrypted && all&lacksCertUser != 0 && r.lacksUser(p, ip):
+	case all&needsUser != 0,
+		encrypted && all&needsUserTLS != 0,
+		encrypted && all&needsCertUser != 0 && r.needsUser(p, ip):
 		return replyAuthRequired()
-	case !encrypted && all&^lacksNothing != 0:
+	case !encrypted && all&^needsNothing != 0:
 		return replyTLSRequired()
 	}
 	return replyNotAClient(ip)
 }
 
-// lacksUser reports whether the peer's certificate is that of a client that
+// needsUser reports whether the peer's certificate is that of a client that
 // asks for a SASL user as well.
-func (r *Rules) lacksUser(p *mail.Peer, ip netip.Addr) bool {
+func (r *Rules) needsUser(p *mail.Peer, ip netip.Addr) bool {
 	return slices.ContainsFunc(p.Certificates, func(name string) bool {
 		return slices.ContainsFunc(r.index.certs[mail.LowerASCII(name)], func(c *Client) bool {
 			return len(c.cfg.Users) > 0 && c.reaches(p, ip)
@@ -118,7 +118,7 @@ func (c *Client) reaches(p *mail.Peer, ip netip.Addr) bool {
 // users, on this listener and from this address. Where it is false, passwords
 // are of no use and AUTH need not be offered.
 func (r *Rules) MayAuth(p *mail.Peer) bool {
-	return r.index.lack(p, address(p))&(lacksUser|lacksUserTLS|lacksCertUser) != 0
+	return r.index.need(p, address(p))&(needsUser|needsUserTLS|needsCertUser) != 0
 }
 
 // Ways are those in which a listener lets a peer show who it is, besides its
@@ -133,23 +133,23 @@ type Ways struct {
 // on its listener: one that its address meets, by whatever else the client asks
 // for, as far as the listener takes it.
 func (r *Rules) MayBecome(p *mail.Peer, w Ways) bool {
-	able := lacksNothing
+	able := needsNothing
 	if w.Password {
-		able |= lacksUser
+		able |= needsUser
 	}
 	if w.TLS {
-		able |= lacksTLS
+		able |= needsTLS
 	}
 	if w.TLS && w.Password {
-		able |= lacksUserTLS
+		able |= needsUserTLS
 	}
 	if w.Certificate {
-		able |= lacksCert
+		able |= needsCert
 	}
 	if w.Certificate && w.Password {
-		able |= lacksCertUser
+		able |= needsCertUser
 	}
-	return r.index.lack(p, address(p))&able != 0
+	return r.index.need(p, address(p))&able != 0
 }
 
 // InNetworks reports whether the peer's address is in the networks of a client
@@ -157,7 +157,7 @@ func (r *Rules) MayBecome(p *mail.Peer, w Ways) bool {
 func (r *Rules) InNetworks(p *mail.Peer) bool {
 	ip := address(p)
 	for _, name := range [...]string{"", p.Listener} {
-		if l := r.index.lacks[name]; l != nil {
+		if l := r.index.needs[name]; l != nil {
 			for range l.networks.around(ip) {
 				return true
 			}
@@ -169,7 +169,7 @@ func (r *Rules) InNetworks(p *mail.Peer) bool {
 // HaveNetworks reports whether a client that may use the listener has networks.
 func (r *Rules) HaveNetworks(listener string) bool {
 	for _, name := range [...]string{"", listener} {
-		if l := r.index.lacks[name]; l != nil && len(l.networks.lengths) > 0 {
+		if l := r.index.needs[name]; l != nil && len(l.networks.lengths) > 0 {
 			return true
 		}
 	}

@@ -2,11 +2,11 @@ package policy
 
 import "bytes"
 
-// wayOut gathers List-Unsubscribe (RFC 2369) and its Post (RFC 8058).
-type wayOut struct{ link, https, post bool }
+// unsubscribeFields gathers List-Unsubscribe (RFC 2369) and its Post (RFC 8058).
+type unsubscribeFields struct{ link, https, post bool }
 
 // links looks at what stands behind each "<".
-func (w *wayOut) links(body []byte) {
+func (w *unsubscribeFields) links(body []byte) {
 	w.link, w.https = false, false
 	for {
 		i := bytes.IndexByte(body, '<')
@@ -44,11 +44,11 @@ func linkBegins(b []byte, scheme string) bool {
 	return false
 }
 
-func (w *wayOut) oneClick(body []byte) {
+func (w *unsubscribeFields) oneClick(body []byte) {
 	w.post = bytes.EqualFold(bytes.TrimSpace(body), []byte("List-Unsubscribe=One-Click"))
 }
 
-func (w *wayOut) kind() Unsubscribe {
+func (w *unsubscribeFields) kind() Unsubscribe {
 	switch {
 	case w.https && w.post:
 		return OneClick
