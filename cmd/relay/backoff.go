@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"postern/internal/admin"
+	"postern/internal/phrase"
 	"postern/internal/syntax"
 	"postern/reputation"
 )
@@ -25,21 +26,10 @@ func listBackoff(io stdio, args []string) int {
 		fmt.Fprintln(w, "STREAM\tDESTINATION\tWHOSE\tUNTIL\tREPLY")
 		for i := range list {
 			e := &list[i]
-			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", e.Stream, orElse(e.Domain, "all, paused by a listing"), orElse(trimmed(backoffWhose(e)), "all"),
-				shortTime(e.Until), orElse(e.Reply, "-"))
+			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", e.Stream, orElse(e.Domain, "all, paused by a listing"), orElse(trimmed(phrase.Whose(e)), "all"),
+				phrase.Time(e.Until), orElse(e.Reply, "-"))
 		}
 	})
-}
-
-// backoffWhose says whose mail waits, with a blank in front; "" for all.
-func backoffWhose(e *reputation.BackoffEntry) string {
-	switch {
-	case e.Client == "":
-		return ""
-	case e.Sender == "":
-		return " of client " + e.Client
-	}
-	return " of " + string(e.Sender)
 }
 
 func trimmed(s string) string { return s[min(len(s), 1):] }

@@ -10,26 +10,24 @@ import (
 	"postern/internal/config"
 )
 
-// Where a configuration is looked for when a command names none.
-const (
-	configEnv     = "POSTERN_CONFIG"
-	configDefault = "/etc/postern/relay.toml"
-)
+// configEnv names the configuration where a command does not; without it the
+// file is config.DefaultPath.
+const configEnv = "POSTERN_CONFIG"
 
 // configFlag adds -config. what says which file is meant.
 func configFlag(f *flag.FlagSet, what string) *string {
-	return f.String("config", "", fmt.Sprintf("configuration `file`%s; otherwise $%s, else %s", what, configEnv, configDefault))
+	return f.String("config", "", fmt.Sprintf("configuration `file`%s; otherwise $%s, else %s", what, configEnv, config.DefaultPath))
 }
 
 // configPath is the configuration that a flag names, else the environment, else
 // the usual one.
-func configPath(named string) string { return cmp.Or(named, os.Getenv(configEnv), configDefault) }
+func configPath(named string) string { return cmp.Or(named, os.Getenv(configEnv), config.DefaultPath) }
 
 // ownConfig is configPath where that was named, or the usual file is there; ""
 // otherwise. It is for commands that can do without.
 func ownConfig(named string) string {
 	path := configPath(named)
-	if _, err := os.Stat(path); path == configDefault && err != nil {
+	if _, err := os.Stat(path); path == config.DefaultPath && err != nil {
 		return ""
 	}
 	return path

@@ -1,24 +1,18 @@
 package main
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
-	"log/slog"
 	"net"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/miekg/dns"
 
-	"postern/internal/config"
 	"postern/internal/smtptest"
-	"postern/mail"
 	"postern/reputation"
 )
 
@@ -255,196 +249,6 @@ func TestOpenRelayIsFound(t *testing.T) {
 	open.Close()
 	if status, out, _ = runVerb("", "check", "--open-relay", "--json", "--config", file); status != exitUnknown || !strings.Contains(out, `"status":"unknown"`) {
 		t.Errorf("nobody listens: status %d, %.300s", status, out)
-	}
-}
-
-func TestForgeriesAreThirty(t *testing.T) {
-	seen := map[string]bool{}
-	for _, g := range forgeries("example.org", "mail.example.org", netip.MustParseAddr("127.0.0.1")) {
-		if seen[g.name] {
-			t.Errorf("two forgeries are called %q", g.name)
-		}
-		seen[g.name] = true
-		rcpt := false
-		for _, l := range g.lines {
-			rcpt = rcpt || strings.HasPrefix(l, "RCPT")
-			if strings.HasPrefix(l, "DATA") || strings.HasPrefix(l, "BDAT") {
-				t.Errorf("%s would send a message", g.name)
-			}
-		}
-		if !rcpt {
-			t.Errorf("%s has no RCPT", g.name)
-		}
-	}
-	if len(seen) < 30 {
-		t.Errorf("%d forgeries", len(seen))
-	}
-}
-
-func TestGatewaysAreReadFromTheKernel(t *testing.T) {
-	if a, ok := ipv4Gateway(strings.Fields("eth0 00000000 010011AC 0003 0 0 0 00000000 0 0 0")); !ok || a.String() != "172.17.0.1" {
-		t.Errorf("got %v, %v", a, ok) // on a little-endian machine
-	}
-	if _, ok := ipv4Gateway(strings.Fields("Iface Destination Gateway Flags")); ok {
-		t.Error("the head line gave a gateway")
-	}
-	line := "00000000000000000000000000000000 00 00000000000000000000000000000000 00 20010db8000000000000000000000001 00000400 00000001 00000000 00000003 eth0"
-	if a, ok := ipv6Gateway(strings.Fields(line)); !ok || a.String() != "2001:db8::1" {
-		t.Errorf("got %v, %v", a, ok)
-	}
-}
-
-func TestGatewayInFrontOfAllIsToldOnce(t *testing.T) {
-	gateway := netip.MustParseAddr("172.17.0.1")
-	var log bytes.Buffer
-	w := newGatewayWatch(slog.New(slog.NewTextHandler(&log, nil)), []netip.Addr{gateway})
-	send := func(n int, from string) {
-		for range n {
-			w.Observe(&mail.Event{ClientIP: from})
-		}
-	}
-	send(100, "172.17.0.1")
-	send(100, "10.0.0.7")
-	if log.Len() != 0 {
-		t.Fatalf("half of them made %s", log.String())
-	}
-	send(5, "10.0.0.7")
-	send(600, "::ffff:172.17.0.1")
-	if n := strings.Count(log.String(), "nearly all clients"); n != 1 {
-		t.Errorf("%d warnings: %s", n, log.String())
-	}
-	if !strings.Contains(log.String(), "proxy_protocol_from") {
-		t.Errorf("no remedy in %s", log.String())
-	}
-}
-
-func TestTrustedGatewayIsToldOf(t *testing.T) {
-	file := filepath.Join(t.TempDir(), "relay.toml")
-	writeFile(t, file, relayConfig(t, 2525, ""))
-	f, _, err := config.Load(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if w := trustedGateways(f, []netip.Addr{netip.MustParseAddr("10.1.2.1")}); len(w) != 1 || !strings.Contains(w[0], "10.0.0.0/8 contains 10.1.2.1") {
-		t.Errorf("warnings %q", w)
-	}
-	if w := trustedGateways(f, []netip.Addr{netip.MustParseAddr("172.17.0.1")}); len(w) != 0 {
-		t.Errorf("warnings %q", w)
-	}
-}
-
-func TestSelfTestLeavesNoTrace(t *testing.T) {
-	var seen []string
-	s := &selfTest{next: []mail.Observer{observerFunc(func(e *mail.Event) { seen = append(seen, e.ID) })}}
-	s.running.Store(true)
-	s.Observe(&mail.Event{ID: "own", ClientIP: "127.0.0.2"})
-	s.Observe(&mail.Event{ID: "client", Client: "a", ClientIP: "127.0.0.2"})
-	s.Observe(&mail.Event{ID: "stranger", ClientIP: "192.0.2.9"})
-	s.running.Store(false)
-	s.Observe(&mail.Event{ID: "later", ClientIP: "127.0.0.2"})
-	if got := strings.Join(seen, " "); got != "client stranger later" {
-		t.Errorf("passed on: %s", got)
-	}
-}
-
-type observerFunc func(*mail.Event)
-
-func (f observerFunc) Observe(e *mail.Event) { f(e) }
-
-// TestWhatChangesAnythingIsSaidByTheHostOfTheRecipient: what each verdict
-// suppresses and whose mail waits for it.
-func TestWhatChangesAnythingIsSaidByTheHostOfTheRecipient(t *testing.T) {
-	gone := func(address string, e mail.Evidence) mail.RecipientEvent {
-		e.Class = "no-such-user"
-		return mail.RecipientEvent{Address: address, Rule: "upstream", Code: 550, Status: "5.1.1", Class: e.Class, Reply: "user unknown", Said: &e}
-	}
-	slow := func(address string, e mail.Evidence) mail.RecipientEvent {
-		e.Class = "rate-limited-by-receiver"
-		return mail.RecipientEvent{Address: address, Rule: "upstream", Code: 450, Status: "4.7.1", Class: e.Class, Reply: "slow down", Said: &e}
-	}
-	taken := mail.RecipientEvent{Address: "b@x", Rule: "upstream", Code: 250, Status: "2.0.0"}
-	rcpt, dot := mail.Evidence{At: "rcpt", About: mail.AboutRecipient}, mail.Evidence{At: "dot", About: mail.AboutRecipient}
-	cases := []struct {
-		name string
-		to   []mail.RecipientEvent
-		want string
-	}{
-		{"refused at RCPT", []mail.RecipientEvent{gone("a@x", rcpt)}, "a@x"},
-		{"two refused at RCPT", []mail.RecipientEvent{gone("a@x", rcpt), gone("b@x", rcpt)}, "a@x b@x"},
-		{"one refused at RCPT, the message taken", []mail.RecipientEvent{gone("a@x", rcpt), taken}, "a@x"},
-		{"a message for one refused", []mail.RecipientEvent{gone("a@x", dot)}, "a@x"},
-		{"a message for two refused", []mail.RecipientEvent{gone("a@x", mail.Evidence{At: "dot"}), gone("b@x", mail.Evidence{At: "dot"})}, ""},
-		{"the sender refused", []mail.RecipientEvent{gone("a@x", mail.Evidence{At: "mail", About: mail.AboutSender})}, ""},
-		{"hearsay", []mail.RecipientEvent{gone("a@x", mail.Evidence{At: "rcpt", About: mail.AboutRecipient, Remote: true})}, ""},
-		{"of an earlier release", []mail.RecipientEvent{{Address: "a@x", Rule: "upstream", Code: 550, Class: "no-such-user"}}, ""},
-		{"too much at RCPT", []mail.RecipientEvent{slow("a@x", mail.Evidence{At: "rcpt", About: mail.AboutUs})}, "x waits"},
-		{"too much of the sender", []mail.RecipientEvent{slow("a@x", mail.Evidence{At: "rcpt", About: mail.AboutSender})}, ""},
-		{"too much at MAIL", []mail.RecipientEvent{slow("a@x", mail.Evidence{At: "mail", About: mail.AboutUs})}, ""},
-		{"too much at the dot of several", []mail.RecipientEvent{slow("a@x", mail.Evidence{At: "dot", Several: true})}, ""},
-		{"too much by hearsay", []mail.RecipientEvent{slow("a@x", mail.Evidence{At: "rcpt", About: mail.AboutUs, Remote: true})}, ""},
-	}
-	for _, c := range cases {
-		j := &judges{backoff: reputation.NewBackoff(time.Now), suppressions: reputation.NewSuppressions(0, 0, time.Now)}
-		j.Observe(&mail.Event{Stream: "main", Client: "a", From: "a@example.org", To: c.to})
-		var got []string
-		for _, e := range j.suppressions.List() {
-			got = append(got, string(e.Recipient))
-		}
-		for _, e := range j.backoff.List() {
-			got = append(got, e.Domain+" waits")
-		}
-		if strings.Join(got, " ") != c.want {
-			t.Errorf("%s: %q, want %q", c.name, got, c.want)
-		}
-	}
-}
-
-func TestReputationReadsEvents(t *testing.T) {
-	file, names, _ := identityRig(t)
-	f, _, err := config.Load(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	names.set("TXT s1._domainkey.example.org")
-	var log bytes.Buffer
-	var mu sync.Mutex
-	counts := map[string]int{}
-	rules, err := newRuleset(f, nil, nil, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	w, err := newReputationWatch(f, rules.snapshot.Signers, reputationParts{
-		log: slog.New(slog.NewTextHandler(&log, nil)), backoff: reputation.NewBackoff(time.Now),
-		changed: func(kind, to string) { mu.Lock(); defer mu.Unlock(); counts[kind+" "+to]++ },
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	reply := mail.RecipientEvent{Address: "a@mx.example", Rule: "upstream", Code: 550, Status: "5.7.1", Class: "listed-ip",
-		Reply: "Service unavailable; client [192.0.2.25] blocked using zen.spamhaus.org"}
-	reply.Said = &mail.Evidence{At: "rcpt", About: mail.AboutUs, Class: "listed-ip", List: "spamhaus-zen"}
-	r := recipientOf(&reply)
-	if r.Said != reply.Said || r.Domain != "mx.example" || !strings.HasPrefix(r.Reply, "550 5.7.1 ") || r.Relayed {
-		t.Errorf("recipient %+v", r)
-	}
-	said := &mail.Evidence{At: "connect", About: mail.AboutUs, Class: "listed-ip"}
-	lost := &mail.Event{Err: `up: greeting: host replied "554 5.7.1 blocked using zen.spamhaus.org"`, Said: said, From: "x@example.org",
-		To: []mail.RecipientEvent{{Address: "a@mx.example", Rule: "upstream", Code: 451}, {Address: "b@mx.example", Rule: "limit x", Code: 450}}}
-	rs := recipientsOf(nil, lost)
-	if got := transactionOf(lost, rs); len(rs) != 0 || got.Said != said || len(got.Domains) != 1 {
-		t.Errorf("a refused connection gives %+v, %+v", rs, got)
-	}
-	if w.monitor == nil {
-		t.Error("no monitor")
-	}
-	event := &mail.Event{Time: time.Now(), ID: "t1", From: "x@example.org", Authors: []string{"x@example.org", "y@sub.example.org"},
-		Signed: []string{"example.org/s1"}, To: []mail.RecipientEvent{reply}}
-	event.SourceIP = "192.0.2.25"
-	for _, to := range [][]reputation.Recipient{{{Code: 550}}, {{Relayed: true, Code: 250}, {Code: 550}}} {
-		got := transactionOf(event, to)
-		if strings.Join(got.Domains, " ") != "example.org sub.example.org" || got.SourceIP != netip.MustParseAddr("192.0.2.25") || got.Sender != "x@example.org" {
-			t.Errorf("%d recipients: %+v", len(to), got)
-		}
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 
 	"postern/internal/config"
 	"postern/internal/eventlog"
+	"postern/internal/phrase"
 	"postern/mail"
 	"postern/ratelimit"
 )
@@ -126,8 +127,8 @@ func explainEvent(e *mail.Event) string {
 	line := func(key, format string, args ...any) { fmt.Fprintf(&b, "%-12s%s\n", key, fmt.Sprintf(format, args...)) }
 	line("transaction", "%s, begun %s, %s long", e.ID, e.Time.Local().Format(time.DateTime+".000"), e.Duration.Round(time.Millisecond))
 	line("client", "%s from [%s] on listener %s, as %q%s%s", cmp.Or(e.Client, "none"), e.ClientIP, e.Listener, e.Helo,
-		prefixed(", user ", e.User), prefixed(", ", e.TLS))
-	author := prefixed(", header From ", strings.Join(e.Authors, ", "))
+		phrase.Prefixed(", user ", e.User), phrase.Prefixed(", ", e.TLS))
+	author := phrase.Prefixed(", header From ", strings.Join(e.Authors, ", "))
 	if e.FromRewritten {
 		author += " (written anew in plain form)"
 	}
@@ -135,10 +136,10 @@ func explainEvent(e *mail.Event) string {
 		line("from", "<%s>%s", strings.Trim(e.From, "<>"), author)
 	}
 	if e.MessageID != "" || e.Size > 0 {
-		line("message", "%d octets%s", e.Size, prefixed(", Message-ID ", e.MessageID))
+		line("message", "%d octets%s", e.Size, phrase.Prefixed(", Message-ID ", e.MessageID))
 	}
 	if e.Upstream != "" {
-		line("way", "stream %s, upstream %s%s%s", e.Stream, e.Upstream, prefixed(" at ", e.Host), prefixed(" from ", e.SourceIP))
+		line("way", "stream %s, upstream %s%s%s", e.Stream, e.Upstream, phrase.Prefixed(" at ", e.Host), phrase.Prefixed(" from ", e.SourceIP))
 	}
 	if len(e.Signed) > 0 {
 		line("signed", "%s", strings.Join(e.Signed, ", "))
@@ -148,9 +149,9 @@ func explainEvent(e *mail.Event) string {
 	}
 	for i := range e.To {
 		r := &e.To[i]
-		line("to", "<%s> %s", r.Address, verdictWords(r.Outcome, r.Code, r.Status, r.Rule, r.Reply)+prefixed(", class ", r.Class)+saidWords(r.Said)+trialWords(r))
+		line("to", "<%s> %s", r.Address, verdictWords(r.Outcome, r.Code, r.Status, r.Rule, r.Reply)+phrase.Prefixed(", class ", r.Class)+saidWords(r.Said)+trialWords(r))
 	}
-	line("end", "%s at stage %s", verdictWords(e.Outcome, e.Code, e.Status, e.Rule, e.Reply)+prefixed(", class ", e.Class), e.Stage)
+	line("end", "%s at stage %s", verdictWords(e.Outcome, e.Code, e.Status, e.Rule, e.Reply)+phrase.Prefixed(", class ", e.Class), e.Stage)
 	if e.Times > 0 {
 		line("times", "%d of this kind, told by this one; this was the last", e.Times)
 	}
@@ -180,23 +181,15 @@ func explainLook(l *mail.LimitEvent) string {
 	case l.Near:
 		s += ", now over 80 %"
 	}
-	return s + prefixed("; most of it by ", strings.Join(l.Top, ", "))
+	return s + phrase.Prefixed("; most of it by ", strings.Join(l.Top, ", "))
 }
 
 func verdictWords(outcome string, code int, status, rule, reply string) string {
 	s := outcome
 	if code > 0 {
-		s += fmt.Sprintf(" with %d%s", code, prefixed(" ", status))
+		s += fmt.Sprintf(" with %d%s", code, phrase.Prefixed(" ", status))
 	}
-	return s + prefixed(" by ", rule) + prefixed(": ", reply)
-}
-
-// prefixed is s behind a word, or nothing.
-func prefixed(prefix, s string) string {
-	if s == "" {
-		return ""
-	}
-	return prefix + s
+	return s + phrase.Prefixed(" by ", rule) + phrase.Prefixed(": ", reply)
 }
 
 // saidWords says what a refusal is worth.
@@ -207,7 +200,7 @@ func saidWords(s *mail.Evidence) string {
 	case s.Remote:
 		return ", passed on from another host, so that it changes nothing"
 	}
-	return prefixed(", about ", string(s.About))
+	return phrase.Prefixed(", about ", string(s.About))
 }
 
 // trialWords says that a recipient went through to see whether mail is taken.

@@ -9,6 +9,7 @@ import (
 
 	"postern/internal/admin"
 	"postern/internal/config"
+	"postern/internal/phrase"
 	"postern/mail"
 	"postern/ratelimit"
 )
@@ -129,26 +130,8 @@ func writeState(w writer, s *ratelimit.State) {
 		if i == 0 && s.Override != "" {
 			key += " [override " + s.Override + "]"
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%d\t%s\t%s\n", use, limit, key, usedWords(&win), win.Room, waitWords(win.Wait), top)
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%d\t%s\t%s\n", use, limit, key, phrase.Used(&win), win.Room, phrase.Wait(win.Wait), top)
 	}
-}
-
-func usedWords(w *ratelimit.WindowState) string {
-	s := fmt.Sprintf("%d of %d %s in %s", w.Used, w.Max, w.Unit.Words(), w.Window)
-	if w.Raised > 0 {
-		s += fmt.Sprintf(" (%d raised)", w.Raised)
-	}
-	return s
-}
-
-func waitWords(seconds int64) string {
-	switch {
-	case seconds < 0:
-		return "never"
-	case seconds == 0:
-		return "now"
-	}
-	return "in " + (time.Duration(seconds) * time.Second).String()
 }
 
 // explainLimits says what each limit would make of one message.
@@ -207,7 +190,7 @@ func writeExplanation(w writer, x *ratelimit.Explanation) {
 		says += "; largest: " + strings.Join(x.Top, ", ")
 	}
 	for i := range x.Windows {
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", name, key, usedWords(&x.Windows[i]), says)
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", name, key, phrase.Used(&x.Windows[i]), says)
 		name, key, says = "", "", ""
 	}
 }
@@ -235,7 +218,7 @@ func resetLimit(io stdio, args []string) int {
 	return v.print(was, func(w writer) {
 		fmt.Fprintf(w, "reset %s on %s; it had:\n", was.Limit, was.Key)
 		for i := range was.Windows {
-			fmt.Fprintf(w, "  %s\n", usedWords(&was.Windows[i]))
+			fmt.Fprintf(w, "  %s\n", phrase.Used(&was.Windows[i]))
 		}
 	})
 }
@@ -340,6 +323,6 @@ func writeRaises(w writer, list []ratelimit.Raise) {
 		if r.Window > 0 {
 			window = ratelimit.FormatWindow(r.Window)
 		}
-		fmt.Fprintf(w, "%s\t%s\t+%d %s in %s\t%s\t%s\n", r.Limit, r.Key, r.Add, r.Unit.Words(), window, shortTime(r.Until), r.Reason)
+		fmt.Fprintf(w, "%s\t%s\t+%d %s in %s\t%s\t%s\n", r.Limit, r.Key, r.Add, r.Unit.Words(), window, phrase.Time(r.Until), r.Reason)
 	}
 }

@@ -1,7 +1,7 @@
 package main
 
 import (
-	"context"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -12,6 +12,8 @@ import (
 
 	"postern/internal/admin"
 	"postern/internal/eventlog"
+	"postern/internal/node"
+	"postern/internal/phrase"
 	"postern/mail"
 	"postern/reputation"
 )
@@ -51,36 +53,6 @@ func runListings(io stdio, args []string) int {
 	return runListingList(io, args)
 }
 
-// serveListings answers the commands below on the control socket. known says why
-// the configuration has no such stream.
-func (w *reputationWatch) serveListings(c *admin.Control, known func(stream string) error) {
-	c.Query("/listings", func(context.Context, func(string) string) (any, error) { return w.monitor.Listings(), nil })
-	c.Query("/listings/zones", func(context.Context, func(string) string) (any, error) { return w.monitor.Zones(), nil })
-	c.Query("/findings", func(context.Context, func(string) string) (any, error) {
-		fs, at := w.monitor.Findings()
-		return findingsAnswer{at, fs}, nil
-	})
-	admin.Act(c, "/listings/resume", func(_ context.Context, o resumeOrder) (any, error) {
-		if err := known(o.Stream); err != nil {
-			return nil, admin.Misuse(err.Error())
-		}
-		if !w.monitor.Resume(o.Stream) {
-			return nil, admin.Misuse("stream " + strconv.Quote(o.Stream) + " is not paused")
-		}
-		return o, nil
-	})
-}
-
-// findingsAnswer is what the last run of the identity checks has found.
-type findingsAnswer struct {
-	Checked  time.Time            `json:"checked"`
-	Findings []reputation.Finding `json:"findings"`
-}
-
-type resumeOrder struct {
-	Stream string `json:"stream"`
-}
-
 func runListingList(io stdio, args []string) int {
 	v := newControlVerb(io, "listings")
 	if _, status, ok := v.parse(args, 0); !ok {
@@ -95,7 +67,7 @@ func runListingList(io stdio, args []string) int {
 		fmt.Fprintln(w, "ID\tTARGET\tLISTED\tSTATE\tBY\tFIRST SUSPECT\tSTREAMS")
 		for i := range list {
 			x := &list[i]
-			fmt.Fprintf(w, "%d\t%s\t%s\t%s\t%s\t%s\t%s\n", x.ID, x.Target.Name, shortTime(x.Opened), listingState(x), sources(x), firstSuspect(x), strings.Join(x.Streams, ","))
+			fmt.Fprintf(w, "%d\t%s\t%s\t%s\t%s\t%s\t%s\n", x.ID, x.Target.Name, phrase.Time(x.Opened), listingState(x), sources(x), firstSuspect(x), strings.Join(x.Streams, ","))
 		}
 	})
 }
@@ -127,7 +99,7 @@ func runListing(io stdio, args []string) int {
 // writeListing is the report for people.
 func writeListing(w io.Writer, l *reputation.Listing) {
 	fmt.Fprintf(w, "listing %d: %s, %s\n", l.ID, l.Target.Name, listingState(l))
-	fmt.Fprintf(w, "opened %s, streams %s\n", shortTime(l.Opened), strings.Join(l.Streams, ", "))
+	fmt.Fprintf(w, "opened %s, streams %s\n", phrase.Time(l.Opened), strings.Join(l.Streams, ", "))
 	if !l.Confirmed {
 		fmt.Fprintln(w, "no blocklist that is asked has said so: nothing is done by itself")
 	}
@@ -156,9 +128,9 @@ func writeListing(w io.Writer, l *reputation.Listing) {
 }
 
 func writeEvidence(w io.Writer, e *reputation.Evidence) {
-	fmt.Fprintf(w, "  %s %s %s", shortTime(e.Time), e.Source, strings.Join(e.Codes, ", "))
+	fmt.Fprintf(w, "  %s %s %s", phrase.Time(e.Time), e.Source, strings.Join(e.Codes, ", "))
 	if !e.Ended.IsZero() {
-		fmt.Fprintf(w, ", ended %s", shortTime(e.Ended))
+		fmt.Fprintf(w, ", ended %s", phrase.Time(e.Ended))
 	}
 	fmt.Fprintln(w)
 	if e.Text != "" {
@@ -206,7 +178,7 @@ func runZones(io stdio, args []string) int {
 			for _, t := range z.Listed {
 				names = append(names, t.Name)
 			}
-			fmt.Fprintf(w, "%s\t%d\t%s\t%s\t%s\n", z.Zone, z.Polls, shortTime(z.Next), orElse(strings.Join(names, ","), "-"), orElse(z.Problem, "-"))
+			fmt.Fprintf(w, "%s\t%d\t%s\t%s\t%s\n", z.Zone, z.Polls, phrase.Time(z.Next), orElse(strings.Join(names, ","), "-"), orElse(z.Problem, "-"))
 		}
 	})
 }
@@ -221,7 +193,7 @@ func runResume(io stdio, args []string) int {
 	if len(words) == 0 {
 		return v.misuse("name the stream")
 	}
-	if err := v.act("/listings/resume", resumeOrder{words[0]}, nil); err != nil {
+	if err := v.act("/listings/resume", admin.ResumeOrder{Stream: words[0]}, nil); err != nil {
 		return v.fail(err)
 	}
 	return exitOK
@@ -233,12 +205,12 @@ func runFindings(io stdio, args []string) int {
 	if _, status, ok := v.parse(args, 0); !ok {
 		return status
 	}
-	var a findingsAnswer
+	var a admin.FindingsAnswer
 	if err := v.get("/findings", nil, &a); err != nil {
 		return v.fail(err)
 	}
 	return v.print(a, func(w writer) {
-		fmt.Fprintf(w, "checked %s\n\n", shortTime(a.Checked))
+		fmt.Fprintf(w, "checked %s\n\n", phrase.Time(a.Checked))
 		reputation.WriteTable(w, a.Findings)
 	})
 }
@@ -270,7 +242,7 @@ func runSuspects(io stdio, args []string) int {
 	if lookBack < time.Hour || lookBack > 7*24*time.Hour {
 		return v.fail(errors.New("-look-back is not between 1h and 7d"))
 	}
-	list, err := suspectsNow(func(f func(*mail.Event) error) error { return eventlog.Read(files, io.in, f) }, streams, at, lookBack)
+	list, err := node.Suspects(func(f func(*mail.Event) error) error { return eventlog.Read(files, io.in, f) }, streams, at, lookBack)
 	if err != nil {
 		return v.fail(err)
 	}
@@ -288,3 +260,28 @@ func runSuspects(io stdio, args []string) int {
 
 // maxJournals is how many files one command reads.
 const maxJournals = 10_000
+
+// words of a listing's state for a table.
+func listingState(l *reputation.Listing) string {
+	if l.Open() {
+		return "listed"
+	}
+	return "ended " + phrase.Time(l.Ended)
+}
+
+func firstSuspect(l *reputation.Listing) string {
+	if len(l.Suspects) == 0 {
+		return "no suspect"
+	}
+	return l.Suspects[0].Kind + " " + l.Suspects[0].Name
+}
+
+// sources names where a listing was seen.
+func sources(l *reputation.Listing) string {
+	var words []string
+	for i := range l.Evidence {
+		words = append(words, cmp.Or(l.Evidence[i].List, l.Evidence[i].Source))
+	}
+	slices.Sort(words)
+	return strings.Join(slices.Compact(words), ",")
+}

@@ -45,7 +45,7 @@ func TestLastLogLinesAreWrittenBeforeTheEnd(t *testing.T) {
 	}
 	signals := make(chan os.Signal, 1)
 	signals <- syscall.SIGTERM
-	n.wait(path, signals)
+	obey(n, path, signals)
 	log.mu.Lock()
 	defer log.mu.Unlock()
 	if text := log.b.String(); !strings.HasSuffix(text, "msg=stopped\n") {

@@ -5,17 +5,14 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"os"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"postern/internal/admin"
 	"postern/internal/redistest"
 	"postern/internal/smtptest"
-	"postern/upstream"
 )
 
 // readyz asks a relay at an address.
@@ -129,32 +126,6 @@ func TestReadyWhileUpstreamsAreDown(t *testing.T) {
 	p.verb(1, "health")
 }
 
-// TestUpstreamReasonWaits: hosts may be down for a while, counted from when the
-// last of them went.
-func TestUpstreamReasonWaits(t *testing.T) {
-	now := time.Now()
-	down := func(ago time.Duration) upstream.HostState {
-		return upstream.HostState{Host: "h:25", Since: now.Add(-ago)}
-	}
-	up := upstream.HostState{Host: "h:25", Up: true}
-	for _, c := range []struct {
-		name  string
-		hosts []upstream.HostState
-		what  string
-		ready bool
-	}{
-		{"all up", []upstream.HostState{up, up}, "", true},
-		{"one down for long", []upstream.HostState{down(time.Hour), up}, admin.Upstream, true},
-		{"both down, one of them just now", []upstream.HostState{down(time.Hour), down(time.Minute)}, admin.Upstream, true},
-		{"both down for long", []upstream.HostState{down(time.Hour), down(2 * time.Minute)}, admin.Upstream, false},
-		{"none, as of a capture", nil, "", true},
-	} {
-		if reason, ready := upstreamReason("u", c.hosts, 2*time.Minute, now); reason.What != c.what || ready != c.ready {
-			t.Errorf("%s: %+v, %v", c.name, reason, ready)
-		}
-	}
-}
-
 // TestReadyWhileDraining: what a load balancer hears while transactions end.
 func TestReadyWhileDraining(t *testing.T) {
 	text, address := withAdmin(t, basic(smtptest.Start(t, smtptest.Options{}), ""))
@@ -173,21 +144,6 @@ func TestReadyWhileDraining(t *testing.T) {
 	d.conn.Close()
 	if status := p.wait(); status != 0 {
 		t.Errorf("status %d", status)
-	}
-}
-
-// TestStateFolderIsProbed: a folder that cannot be written shows although
-// nothing has to be written.
-func TestStateFolderIsProbed(t *testing.T) {
-	dir := t.TempDir()
-	if err := writable(dir); err != nil {
-		t.Error(err)
-	}
-	if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
-		t.Errorf("leaves %v, %v", left, err)
-	}
-	if err := writable(filepath.Join(dir, "none")); err == nil {
-		t.Error("no error for a folder that is not there")
 	}
 }
 

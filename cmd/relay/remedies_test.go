@@ -12,6 +12,7 @@ import (
 
 	"postern/dkimsign"
 	"postern/internal/admin"
+	"postern/internal/config"
 	"postern/internal/smtptest"
 	"postern/reputation"
 )
@@ -165,13 +166,13 @@ messages = ["5/1h"]
 func TestListingReportsCommandsThatRun(t *testing.T) {
 	p := hindered(t)
 	p.verb(0, "release", "client:corporate")
-	config := filepath.Join(p.dir, "relay.toml")
+	path := filepath.Join(p.dir, "relay.toml")
 	for _, s := range []reputation.Suspect{
 		{Kind: "client", Name: "corporate", Client: "corporate"}, {Kind: "user", Name: awkwardUser, User: awkwardUser},
 		{Kind: "sender", Name: "news@example.org", Client: "corporate"}, {Kind: "sender", Name: "news@example.org", Client: "shop", User: awkwardUser},
 		{Kind: "sender", Name: "-for@example.org", Client: "corporate"},
 	} {
-		paste(t, s.Remedy(7, func(words ...string) string { return commandFor(config, words...) }), 1)
+		paste(t, s.Remedy(7, func(words ...string) string { return config.Command(path, words...) }), 1)
 	}
 	p.stop()
 }

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"postern/dkimsign"
+	"postern/internal/check"
 	"postern/internal/config"
 	"postern/internal/shell"
 	"postern/reputation"
@@ -128,7 +129,7 @@ func nextSelector(keys []dkimsign.KeyConfig) string {
 
 func (r *rotation) identity() reputation.KeyIdentity {
 	_, value := dkimsign.Record(r.domain, r.selector, r.key)
-	return recordIdentity(r.domain, r.selector, value)
+	return check.Record(r.domain, r.selector, value)
 }
 
 // lookUp asks DNS once.
@@ -174,7 +175,7 @@ func (r *rotation) sayState(io stdio, state reputation.KeyState) int {
 		fmt.Fprintf(io.out, "live: DNS has the key; take the older keys out of [dkim.%q] when mail signed with them has been delivered, after a week\n", r.domain)
 		return exitOK
 	case reputation.KeyUnpublished:
-		fmt.Fprintf(io.out, "not live yet: DNS does not have the record; to wait for it: %s\n", commandFor(r.config, "dkim", "rotate", "-wait", "1h", r.domain))
+		fmt.Fprintf(io.out, "not live yet: DNS does not have the record; to wait for it: %s\n", config.Command(r.config, "dkim", "rotate", "-wait", "1h", r.domain))
 		return exitOK
 	}
 	fmt.Fprintln(io.out, "unknown: DNS did not answer")

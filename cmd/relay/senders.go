@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"postern/internal/admin"
+	"postern/internal/phrase"
 	"postern/outlier"
 )
 
@@ -33,30 +34,13 @@ func runSenders(io stdio, args []string) int {
 	return v.print(list, func(w writer) {
 		fmt.Fprintln(w, "NAME\tSTATE\tSCORE\tCOUNTED 1H\tUSUAL\tCOUNTED 24H\tUSUAL\tLAST MAIL\tLAST ALARM\tREASON")
 		for _, r := range list.Rows {
-			fmt.Fprintf(w, "%s\t%s\t%.2f\t%d\t%d\t%d\t%d\t%s\t%s\t%s\n", printable(target(r.Scope, r.Name)), stateWords(&r), r.Score, r.Hour, r.UsualHr, r.Day, r.UsualDay,
-				shortTime(r.Last), shortTime(r.LastAlarm), r.Reason)
+			fmt.Fprintf(w, "%s\t%s\t%.2f\t%d\t%d\t%d\t%d\t%s\t%s\t%s\n", phrase.Printable(phrase.Target(r.Scope, r.Name)), phrase.State(&r), r.Score, r.Hour, r.UsualHr, r.Day, r.UsualDay,
+				phrase.Time(r.Last), phrase.Time(r.LastAlarm), r.Reason)
 		}
 		if list.All > len(list.Rows) {
 			fmt.Fprintf(w, "... and %d more; see -n\n", list.All-len(list.Rows))
 		}
 	})
-}
-
-func stateWords(r *outlier.Row) string {
-	s := map[outlier.Level]string{outlier.Throttled: "throttled", outlier.Suspended: "suspended"}[r.State]
-	if s == "" {
-		s = r.State.String()
-	}
-	if r.State == outlier.Normal {
-		return s
-	}
-	if r.Shadow {
-		s += " (shadow)"
-	}
-	if r.Until.IsZero() {
-		return s + " until released"
-	}
-	return s + " until " + shortTime(r.Until)
 }
 
 // target is the one word of a command: who is meant.
@@ -101,9 +85,9 @@ func writeDetail(w writer, d *shownSender) {
 	line := func(key, format string, args ...any) { fmt.Fprintf(w, "%s\t%s\n", key, fmt.Sprintf(format, args...)) }
 	line(d.Scope, "%s", d.Name)
 	line("client", "%s", cmp.Or(d.Client, "-"))
-	line("state", "%s%s", stateWords(&d.Row), prefixed(": ", d.Reason)+prefixed(", by ", d.By))
+	line("state", "%s%s", phrase.State(&d.Row), phrase.Prefixed(": ", d.Reason)+phrase.Prefixed(", by ", d.By))
 	for i, h := range d.Still {
-		line(first(i, "stopped by"), "%s%s", h.What, prefixed("; ", h.Command))
+		line(first(i, "stopped by"), "%s%s", h.What, phrase.Prefixed("; ", h.Command))
 	}
 	if d.Volume.Problem != "" {
 		line("volume", "not known: %s", d.Volume.Problem)
@@ -120,7 +104,7 @@ func writeWatched(line func(key, format string, args ...any), d *outlier.Detail)
 	line("watch", "what follows was counted by the watch and is not the volume: mail that was turned away, or would have been in shadow, is left out")
 	line("score", "%.2f", d.Score)
 	if d.Messages > 0 {
-		line("messages", "%d counted since %s, the latest %s", d.Messages, d.First.Format(time.DateOnly), shortTime(d.Last))
+		line("messages", "%d counted since %s, the latest %s", d.Messages, d.First.Format(time.DateOnly), phrase.Time(d.Last))
 	}
 	if len(d.History) > 0 {
 		line("14 days", "%s  %v recipients counted a day, give or take a fifth, today last", outlier.Sparkline(d.History), d.History)
@@ -139,7 +123,7 @@ func writeWatched(line func(key, format string, args ...any), d *outlier.Detail)
 		line("expected", "%s", text)
 	}
 	for _, a := range d.Alarms {
-		line("alarm", "%s score %.2f: %s", shortTime(a.Time), a.Score, a.Reason)
+		line("alarm", "%s score %.2f: %s", phrase.Time(a.Time), a.Score, a.Reason)
 	}
 }
 
@@ -201,7 +185,7 @@ func (v *controlVerb) order(args []string, path string, o *admin.SuspendOrder) i
 
 func writeNow(w writer, s *outlier.State) {
 	r := outlier.Row{State: s.Level, Until: s.Until}
-	fmt.Fprintf(w, "%s %s is now %s\n", s.Scope, printable(s.Name), stateWords(&r))
+	fmt.Fprintf(w, "%s %s is now %s\n", s.Scope, phrase.Printable(s.Name), phrase.State(&r))
 }
 
 // writeStill says what else stops mail, and the command that ends it.
@@ -212,7 +196,7 @@ func writeStill(w writer, still []admin.Hindrance) {
 	}
 	fmt.Fprintln(w, "its mail is still stopped:")
 	for _, h := range still {
-		fmt.Fprintf(w, "  %s\n", printable(h.What))
+		fmt.Fprintf(w, "  %s\n", phrase.Printable(h.What))
 		if h.Command != "" {
 			fmt.Fprintf(w, "      %s\n", h.Command)
 		}

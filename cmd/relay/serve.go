@@ -4,16 +4,14 @@ import (
 	"context"
 	"flag"
 	"fmt"
-	"log/slog"
 	"os"
 	"os/signal"
 	"strings"
 	"syscall"
-	"time"
 
-	"postern/internal/admin"
+	"postern/dkimsign"
 	"postern/internal/config"
-	"postern/internal/eventlog"
+	"postern/internal/node"
 )
 
 // runServe runs the relay until SIGTERM or SIGINT; SIGHUP reads the
@@ -44,31 +42,43 @@ func runServe(io stdio, args []string) int {
 		}
 		return exitFault
 	}
-	return n.wait(path, signals)
+	return obey(n, path, signals)
 }
 
-// wait obeys signals until the node has stopped.
-func (n *node) wait(path string, signals <-chan os.Signal) int {
+// startNode makes the relay of a configuration and has it take mail.
+func startNode(io stdio, file *config.File) (*node.Node, error) {
+	n, err := node.New(file, node.Options{
+		Version: version, Log: io.err, KeyMade: func(k *dkimsign.Key) {
+			fmt.Fprintf(io.out, "made DKIM key %s for %s; publish this record:\n%s\n", k.File, k.Domain, dkimsign.ZoneLine(k.Record()))
+		},
+	})
+	if err != nil {
+		return nil, err
+	}
+	return n, n.Start()
+}
+
+// obey does what signals ask for until the node has stopped.
+func obey(n *node.Node, path string, signals <-chan os.Signal) int {
 	for {
 		select {
-		case err := <-n.failed:
-			n.log.Error("stopping", "err", err)
-			n.stop()
+		case err := <-n.Failed():
+			n.Log().Error("stopping", "err", err)
+			n.Stop(context.Background())
 			return exitFault
 		case s := <-signals:
 			if s == syscall.SIGHUP {
-				n.reopenJournals()
-				n.reloadFrom(path)
+				n.Reload(path)
 				continue
 			}
-			n.log.Info("stopping", "signal", s.String())
+			n.Log().Info("stopping", "signal", s.String())
 			stopped := make(chan struct{})
 			go func() {
 				defer close(stopped)
-				n.stop()
+				n.Stop(context.Background())
 			}()
 			if !waitStopped(stopped, signals) {
-				n.log.Error("stopped at once by a second signal")
+				n.Log().Error("stopped at once by a second signal")
 				return exitFault
 			}
 			return exitOK
@@ -87,60 +97,5 @@ func waitStopped(stopped <-chan struct{}, signals <-chan os.Signal) bool {
 				return false
 			}
 		}
-	}
-}
-
-// reloadFrom reads the file again. With any problem the old configuration
-// stays in force, and each problem is a log line.
-func (n *node) reloadFrom(path string) {
-	problems := n.tryReload(path)
-	n.condition.reloaded.Store(&admin.ReloadStatus{Time: time.Now(), OK: len(problems) == 0, Problems: problems})
-	for _, p := range problems {
-		n.log.Error("configuration not reloaded, the old one stays in force", "problem", p)
-	}
-	if len(problems) == 0 {
-		n.log.Info("configuration reloaded", "file", path)
-	}
-}
-
-// tryReload puts the file into force or returns what is wrong with it.
-func (n *node) tryReload(path string) (problems []string) {
-	file, warnings, err := config.Load(path)
-	if err == nil {
-		for _, w := range warnings {
-			n.log.Warn("configuration", "warning", w.String())
-		}
-		err = n.reload(file)
-	}
-	if err != nil {
-		return strings.Split(err.Error(), "\n")
-	}
-	return nil
-}
-
-// newLog makes the log that [log] asks for; its level can be changed, and the
-// lines are to be closed at the end.
-func newLog(io stdio, cfg config.LogConfig) (*slog.Logger, *eventlog.LineWriter, *slog.LevelVar) {
-	level := new(slog.LevelVar)
-	setLevel(level, cfg.Level)
-	lines := eventlog.NewLineWriter(io.err)
-	return slog.New(eventlog.NewLogHandler(lines, cfg.Format == "json", level)), lines, level
-}
-
-func setLevel(v *slog.LevelVar, level config.LogLevel) {
-	var l slog.Level
-	if l.UnmarshalText([]byte(level)) == nil {
-		v.Set(l)
-	}
-}
-
-// closers are run in the opposite order of their adding.
-type closers []func(context.Context)
-
-func (c *closers) add(f func(context.Context)) { *c = append(*c, f) }
-
-func (c closers) run(ctx context.Context) {
-	for i := len(c) - 1; i >= 0; i-- {
-		c[i](ctx)
 	}
 }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"bufio"
-	"cmp"
 	"flag"
 	"fmt"
 	"io"
@@ -15,6 +14,8 @@ import (
 	"time"
 
 	"postern/internal/config"
+	"postern/internal/node"
+	"postern/internal/phrase"
 	"postern/internal/simulate"
 	"postern/mail"
 	"postern/ratelimit"
@@ -147,7 +148,7 @@ const maxUnknown = 1000
 func newView(file *config.File) *view {
 	v := &view{file: file, sources: map[string]string{}}
 	for name, s := range file.Stream {
-		v.sources[name] = sourceKey(s.SourceIP)
+		v.sources[name] = node.SourceKey(s.SourceIP)
 	}
 	return v
 }
@@ -211,7 +212,7 @@ func writeSimulated(w io.Writer, r *simulate.Report, unknown map[string]int64, t
 		fmt.Fprintf(w, "%d recipients are undecided, for there was no memory left for their counts; raise store.memory.\n", r.Undecided)
 	}
 	for _, name := range sorted(unknown) {
-		fmt.Fprintf(w, "Client %s, with %d transactions, is none of this configuration; its mail counts as it did.\n", printable(name), unknown[name])
+		fmt.Fprintf(w, "Client %s, with %d transactions, is none of this configuration; its mail counts as it did.\n", phrase.Printable(name), unknown[name])
 	}
 	writeLimits(w, r.Limits)
 	writeFirst(w, r.Limits)
@@ -255,7 +256,7 @@ func highest(p *simulate.Peaks) string {
 		return "0"
 	}
 	h := &p.Top[0]
-	return fmt.Sprintf("%s\t%s\t%.0f%%\t%s\t%s", amount(p.Unit, h.Used), amount(p.Unit, h.Max), 100*h.Use(), day(h.Time), printable(h.Key))
+	return fmt.Sprintf("%s\t%s\t%.0f%%\t%s\t%s", amount(p.Unit, h.Used), amount(p.Unit, h.Max), 100*h.Use(), day(h.Time), phrase.Printable(h.Key))
 }
 
 // amount writes octets in a unit that people read, and other numbers as they
@@ -287,7 +288,7 @@ func writeFirst(w io.Writer, limits []simulate.Limit) {
 		fmt.Fprintf(w, "\nFirst refusals of limit %s, %s:\n", l.Name, what)
 		for _, m := range l.First {
 			fmt.Fprintf(w, "  %s  client %s, sender %s: %s %s in %s on %s\n",
-				day(m.Time), printable(m.Client), printable(m.Sender), amount(m.Unit, m.Max), m.Unit.Words(), m.Window, printable(m.Key))
+				day(m.Time), phrase.Printable(m.Client), phrase.Printable(m.Sender), amount(m.Unit, m.Max), m.Unit.Words(), m.Window, phrase.Printable(m.Key))
 		}
 	}
 }
@@ -300,7 +301,7 @@ func writeWere(w io.Writer, were []simulate.Were) {
 	t := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
 	fmt.Fprintln(t, "LIMIT OF THEN\tREFUSED\tWOULD PASS")
 	for _, l := range were {
-		fmt.Fprintf(t, "%s\t%d\t%d\n", printable(l.Name), l.Refused, l.Passed)
+		fmt.Fprintf(t, "%s\t%d\t%d\n", phrase.Printable(l.Name), l.Refused, l.Passed)
 	}
 	t.Flush()
 }
@@ -313,20 +314,10 @@ func writeSenders(w io.Writer, r *simulate.Report, top int) {
 	t := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
 	fmt.Fprintln(t, "CLIENT\tSENDER\tNEWLY REFUSED\tWOULD PASS\tFIRST\tLIMITS")
 	for _, s := range r.Senders[:min(top, len(r.Senders))] {
-		fmt.Fprintf(t, "%s\t%s\t%d\t%d\t%s\t%s\n", printable(s.Client), printable(s.Sender), s.Refused, s.Passed, day(s.First), printable(strings.Join(s.Limits, ", ")))
+		fmt.Fprintf(t, "%s\t%s\t%d\t%d\t%s\t%s\n", phrase.Printable(s.Client), phrase.Printable(s.Sender), s.Refused, s.Passed, day(s.First), phrase.Printable(strings.Join(s.Limits, ", ")))
 	}
 	t.Flush()
 	if more := r.MoreSenders + int64(len(r.Senders)-min(top, len(r.Senders))); more > 0 {
 		fmt.Fprintf(w, "%d more senders; -top shows them\n", more)
 	}
-}
-
-// printable is text from a journal, without what a terminal would obey.
-func printable(s string) string {
-	return strings.Map(func(r rune) rune {
-		if r < ' ' || r >= 0x7f && r < 0xa0 {
-			return '?'
-		}
-		return r
-	}, cmp.Or(s, "-"))
 }

@@ -4,10 +4,11 @@ import (
 	"cmp"
 	"fmt"
 	"net/url"
-	"strings"
 	"time"
 
 	"postern/internal/admin"
+	"postern/internal/node"
+	"postern/internal/phrase"
 )
 
 // runStatus tells how a running relay does; its exit status is 1 while the relay
@@ -32,17 +33,17 @@ func runStatus(io stdio, args []string) int {
 
 func writeStatus(w writer, s *admin.Status, now time.Time) {
 	line := func(key, format string, args ...any) { fmt.Fprintf(w, "%s\t%s\n", key, fmt.Sprintf(format, args...)) }
-	line("relay", "%s, version %s, process %d, up %s", s.Hostname, s.Version, s.PID, spanWords(now.Sub(s.Started)))
+	line("relay", "%s, version %s, process %d, up %s", s.Hostname, s.Version, s.PID, phrase.Span(now.Sub(s.Started)))
 	ready := "yes: mail is taken"
 	if !s.Ready {
 		ready = "NO"
 	}
 	line("ready", "%s", ready)
 	for _, r := range s.Reasons {
-		line("", "%s, since %s", r.Text, shortTime(r.Since))
+		line("", "%s, since %s", r.Text, phrase.Time(r.Since))
 	}
 	for i, r := range s.Degraded {
-		line(first(i, "degraded"), "%s, since %s", r.Text, shortTime(r.Since))
+		line(first(i, "degraded"), "%s, since %s", r.Text, phrase.Time(r.Since))
 	}
 	for i := range s.Upstreams {
 		h := &s.Upstreams[i]
@@ -68,21 +69,21 @@ func writeStatus(w writer, s *admin.Status, now time.Time) {
 func hostWords(h *admin.UpstreamHost) string {
 	success := "never"
 	if !h.LastSuccess.IsZero() {
-		success = shortTime(h.LastSuccess)
+		success = phrase.Time(h.LastSuccess)
 	}
 	switch {
 	case !h.Up:
-		return fmt.Sprintf("DOWN since %s, last success %s: %s", shortTime(h.Since), success, h.LastError)
+		return fmt.Sprintf("DOWN since %s, last success %s: %s", phrase.Time(h.Since), success, h.LastError)
 	case h.LastSuccess.IsZero():
 		return "up, as far as is known: nobody has used it yet"
 	}
 	text := "up"
 	if !h.Since.IsZero() {
-		text += " since " + shortTime(h.Since)
+		text += " since " + phrase.Time(h.Since)
 	}
 	text += ", last success " + success
 	if h.LastError != "" {
-		text += fmt.Sprintf(", last error %s: %s", shortTime(h.LastFailure), h.LastError)
+		text += fmt.Sprintf(", last error %s: %s", phrase.Time(h.LastFailure), h.LastError)
 	}
 	return text
 }
@@ -91,9 +92,9 @@ func storeStatusWords(s *admin.StoreStatus) string {
 	if s.Kind != "redis" {
 		return "limits are counted in this process"
 	}
-	text := fmt.Sprintf("Redis is %s since %s", s.State, shortTime(s.Since))
-	if s.State == storeAway {
-		text = fmt.Sprintf("Redis is AWAY since %s: %s", shortTime(s.Since), cmp.Or(s.Err, "no answer"))
+	text := fmt.Sprintf("Redis is %s since %s", s.State, phrase.Time(s.Since))
+	if s.State == node.StoreAway {
+		text = fmt.Sprintf("Redis is AWAY since %s: %s", phrase.Time(s.Since), cmp.Or(s.Err, "no answer"))
 	}
 	return text
 }
@@ -101,7 +102,7 @@ func storeStatusWords(s *admin.StoreStatus) string {
 func streamWords(s *admin.StreamStatus) string {
 	switch {
 	case !s.Paused.IsZero():
-		return ", PAUSED by a listing until " + shortTime(s.Paused)
+		return ", PAUSED by a listing until " + phrase.Time(s.Paused)
 	case s.Capture:
 		return ", which keeps mail and sends nothing"
 	}
@@ -113,20 +114,7 @@ func reloadWords(r *admin.ReloadStatus) string {
 	case r == nil:
 		return "not reloaded since the start"
 	case r.OK:
-		return "reloaded " + shortTime(r.Time)
+		return "reloaded " + phrase.Time(r.Time)
 	}
-	return fmt.Sprintf("the reload of %s FAILED, what was before is in force:", shortTime(r.Time))
-}
-
-// spanWords is a time span for people: "3d4h", "2h5m", "40s".
-func spanWords(d time.Duration) string {
-	switch {
-	case d >= 24*time.Hour:
-		return fmt.Sprintf("%dd%dh", int(d.Hours())/24, int(d.Hours())%24)
-	case d >= time.Hour:
-		return fmt.Sprintf("%dh%dm", int(d.Hours()), int(d.Minutes())%60)
-	case d >= time.Minute:
-		return strings.TrimSuffix(d.Truncate(time.Minute).String(), "0s")
-	}
-	return d.Truncate(time.Second).String()
+	return fmt.Sprintf("the reload of %s FAILED, what was before is in force:", phrase.Time(r.Time))
 }

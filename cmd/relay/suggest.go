@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"postern/internal/config"
+	"postern/internal/phrase"
 	"postern/internal/simulate"
 	"postern/ratelimit"
 )
@@ -151,14 +152,14 @@ func (s *suggestion) overrides(w io.Writer, name string, per ratelimit.Dimension
 	}
 	for i := range uses[:min(s.listed, len(uses))] {
 		u := &uses[i]
-		fmt.Fprintf(w, "# %s: %s\n", printable(u.Name), highestUse(u))
+		fmt.Fprintf(w, "# %s: %s\n", phrase.Printable(u.Name), highestUse(u))
 		numbers := own[u.Name]
 		if numbers == nil {
 			continue
 		}
 		line := fmt.Sprintf("%s = { %s }", overrideKey(per, u.Name), strings.Join(s.numbers(numbers), ", "))
 		if err := compiles(per, u.Name); err != nil {
-			fmt.Fprintf(w, "# cannot be named in an override: %s\n", printable(err.Error()))
+			fmt.Fprintf(w, "# cannot be named in an override: %s\n", phrase.Printable(err.Error()))
 			line = "# " + line
 		}
 		fmt.Fprintln(w, line)

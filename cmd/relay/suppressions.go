@@ -8,6 +8,7 @@ import (
 
 	"postern/internal/admin"
 	"postern/internal/config"
+	"postern/internal/phrase"
 	"postern/reputation"
 )
 
@@ -36,7 +37,7 @@ func listSuppressions(io stdio, args []string) int {
 	return v.print(list, func(w writer) {
 		fmt.Fprintln(w, "STREAM\tRECIPIENT\tUNTIL\tREASON")
 		for _, s := range list {
-			fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", s.Stream, s.Recipient, shortTime(s.Until), s.Reason)
+			fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", s.Stream, s.Recipient, phrase.Time(s.Until), s.Reason)
 		}
 	})
 }
@@ -82,14 +83,6 @@ func durationFlag(d *time.Duration) func(string) error {
 		*d, err = config.ParseDuration(s)
 		return err
 	}
-}
-
-// shortTime is a time for a table.
-func shortTime(t time.Time) string {
-	if t.IsZero() {
-		return "-"
-	}
-	return t.Local().Format("2006-01-02 15:04:05")
 }
 
 // writer is io.Writer where a parameter is called io.

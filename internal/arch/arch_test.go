@@ -56,7 +56,12 @@ var table = map[string]rule{
 		outside: []string{"github.com/prometheus/client_golang"}},
 	"internal/config": {ours: append([]string{"internal/secret", "internal/shell", "internal/eventlog", "ratelimit/embedded", "ratelimit/redisstore", "relay", "reputation"}, leaves...),
 		outside: []string{"github.com/pelletier/go-toml/v2", "golang.org/x/net"}},
-	"cmd/relay": {ours: []string{"*"}, outside: []string{goRedis, "github.com/emersion/go-msgauth", dns, "golang.org/x/sys", "golang.org/x/term", "golang.org/x/crypto"}},
+	"internal/bruteforce": {ours: []string{"internal/auth"}, outside: []string{goRedis}},
+	"internal/phrase":     {ours: []string{"outlier", "ratelimit", "reputation"}},
+	"internal/check": {ours: append([]string{"internal/config", "internal/phrase", "internal/shell", "ratelimit/redisstore", "relay", "reputation"}, leaves...),
+		outside: []string{goRedis, "github.com/emersion/go-msgauth"}},
+	"internal/node": {ours: []string{"*"}, outside: []string{goRedis}},
+	"cmd/relay":     {ours: []string{"*"}, outside: []string{"golang.org/x/term"}},
 }
 
 // support is for tests and benchmarks: it imports what it needs, but nothing of

@@ -1,0 +1,294 @@
+package check
+
+import (
+	"cmp"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"maps"
+	"net"
+	"net/netip"
+	"net/smtp"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"postern/dkimsign"
+	"postern/internal/config"
+	"postern/internal/syntax"
+	"postern/relay"
+	"postern/reputation"
+	"postern/upstream"
+)
+
+// Identity collects what the world sees of a configuration. What is only
+// captured is left out.
+func Identity(f *config.File, signers *dkimsign.Signers) reputation.Identity {
+	id := reputation.Identity{Hostname: f.Hostname}
+	used := map[string]bool{}
+	for _, name := range slices.Sorted(maps.Keys(f.Stream)) {
+		s := streamIdentity(f, name)
+		id.Streams = append(id.Streams, s)
+		used[f.Stream[name].Upstream] = used[f.Stream[name].Upstream] || !s.Silent
+	}
+	leaves := func(stream string) bool { return f.Upstream[f.Stream[stream].Upstream].Capture == "" }
+	for _, d := range domainIdentities(f) {
+		if slices.ContainsFunc(d.Streams, leaves) {
+			id.Domains = append(id.Domains, d)
+		}
+	}
+	if signers != nil && len(id.Domains) > 0 {
+		for _, k := range signers.Keys() {
+			id.Keys = append(id.Keys, keyIdentity(f, k))
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(f.Upstream)) {
+		if used[name] {
+			id.Upstreams = append(id.Upstreams, upstreamIdentities(name, f.Upstream[name], f.Hostname)...)
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(f.Listener)) {
+		id.Certificates = append(id.Certificates, certificateIdentities(name, f.Listener[name])...)
+	}
+	return id
+}
+
+func streamIdentity(f *config.File, name string) reputation.StreamIdentity {
+	s := f.Stream[name]
+	ips := s.PublicIPs
+	if len(ips) == 0 {
+		ips = f.Reputation.PublicIPs
+	}
+	if len(ips) == 0 {
+		ips = s.SourceIP
+	}
+	out := reputation.StreamIdentity{
+		Name: name, EHLO: cmp.Or(s.EHLO, f.Hostname), Silent: f.Upstream[s.Upstream].Capture != "", OnListing: s.OnListing,
+	}
+	for _, ip := range ips {
+		out.Addresses = append(out.Addresses, ip.Unmap())
+	}
+	for _, c := range slices.Sorted(maps.Keys(f.Client)) {
+		if f.Client[c].Stream == name {
+			out.Clients = append(out.Clients, c)
+		}
+	}
+	return out
+}
+
+// domainIdentities are the domains of all patterns of senders, each with the
+// streams of the clients that own it.
+func domainIdentities(f *config.File) (domains []reputation.DomainIdentity) {
+	for _, name := range slices.Sorted(maps.Keys(f.Client)) {
+		c := f.Client[name]
+		for _, pattern := range f.Widest(c) {
+			domain, below := strings.CutPrefix(pattern[strings.LastIndexByte(pattern, '@')+1:], "*.")
+			domain, err := syntax.Domain(domain)
+			if err != nil {
+				continue // reported when the file was read
+			}
+			i := slices.IndexFunc(domains, func(d reputation.DomainIdentity) bool { return d.Name == domain && d.Below == below })
+			if i < 0 {
+				i = len(domains)
+				domains = append(domains, reputation.DomainIdentity{Name: domain, Below: below, SignedBy: f.SigningDomain("@" + domain)})
+			}
+			d := &domains[i]
+			if !slices.Contains(d.Streams, c.Stream) {
+				d.Streams = append(d.Streams, c.Stream)
+			}
+			if !slices.Contains(d.Clients, name) {
+				d.Clients = append(d.Clients, name)
+			}
+			addSender(d, pattern)
+		}
+	}
+	return domains
+}
+
+// addSender notes whom a pattern of senders names in its domain.
+func addSender(d *reputation.DomainIdentity, pattern string) {
+	if strings.HasPrefix(pattern, "@") {
+		d.Open = true
+		return
+	}
+	a, err := config.ParseAddress(pattern)
+	if err != nil || len(d.Senders) > reputation.MaxSPFSenders {
+		return // reported when the file was read; one too many says that there are more
+	}
+	if local := strings.ToLower(a.Local); !slices.Contains(d.Senders, local) {
+		d.Senders = append(d.Senders, local)
+	}
+}
+
+func keyIdentity(f *config.File, k *dkimsign.Key) reputation.KeyIdentity {
+	_, value := k.Record()
+	out := Record(k.Domain, k.Selector, value)
+	out.RequirePublished = string(f.DKIM[k.Domain].RequirePublished)
+	out.Rotate = config.Command(f.Path(), "dkim", "rotate", k.Domain)
+	return out
+}
+
+// Record reads the record that is to be published for a key.
+func Record(domain, selector, value string) reputation.KeyIdentity {
+	out := reputation.KeyIdentity{Domain: domain, Selector: selector, Type: "rsa", Record: value}
+	for tag := range strings.SplitSeq(value, ";") {
+		switch name, v, _ := strings.Cut(strings.TrimSpace(tag), "="); name {
+		case "k":
+			out.Type = v
+		case "p":
+			out.Public = v
+		}
+	}
+	return out
+}
+
+func certificateIdentities(name string, l relay.ListenerConfig) (all []reputation.CertificateIdentity) {
+	if l.TLS == relay.TLSNone {
+		return nil
+	}
+	pairs := append([]relay.CertificateConfig{{Certificate: l.Certificate, Key: l.Key}}, l.Certificates...)
+	for _, p := range pairs {
+		c := reputation.CertificateIdentity{Where: "listener " + name + " " + p.Certificate}
+		pair, err := tls.LoadX509KeyPair(p.Certificate, p.Key)
+		if err != nil {
+			c.Err = err
+		} else {
+			c.Leaf = pair.Leaf
+		}
+		all = append(all, c)
+	}
+	return all
+}
+
+func upstreamIdentities(name string, cfg upstream.Config, hostname string) (all []reputation.UpstreamIdentity) {
+	for _, text := range cfg.Hosts {
+		host, port := hostAndPort(text)
+		u := reputation.UpstreamIdentity{Name: name, Host: host, Port: port, System: systemHosts}
+		if cfg.TLS != upstream.EncryptOff || cfg.ImplicitTLS {
+			u.Probe = func(ctx context.Context, addresses []netip.Addr) (reputation.CertificateView, error) {
+				return probeCertificate(ctx, cfg, host, port, addresses, hostname)
+			}
+		}
+		all = append(all, u)
+	}
+	return all
+}
+
+// hostAndPort takes a host of an upstream apart; the file has been checked.
+func hostAndPort(text string) (string, int) {
+	if h, p, err := net.SplitHostPort(text); err == nil {
+		if port, err := strconv.Atoi(p); err == nil {
+			return strings.TrimSuffix(h, "."), port
+		}
+	}
+	return strings.TrimSuffix(strings.Trim(text, "[]"), "."), 25
+}
+
+// systemHosts asks as the relay itself does when it connects: /etc/hosts, too.
+func systemHosts(ctx context.Context, host string) ([]netip.Addr, error) {
+	return net.DefaultResolver.LookupNetIP(ctx, "ip", host)
+}
+
+// probeTimeout bounds the look at one upstream's certificate.
+const probeTimeout = 15 * time.Second
+
+// probeCertificate connects to an upstream as the relay would, up to the end of
+// the TLS handshake.
+func probeCertificate(ctx context.Context, cfg upstream.Config, host string, port int, addresses []netip.Addr, hostname string) (reputation.CertificateView, error) {
+	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
+	defer cancel()
+	conn, err := dialAny(ctx, addresses, port)
+	if err != nil {
+		return reputation.CertificateView{}, err
+	}
+	defer conn.Close()
+	deadline, _ := ctx.Deadline()
+	conn.SetDeadline(deadline)
+	name := cmp.Or(cfg.ServerName, host)
+	settings := &tls.Config{ServerName: name, InsecureSkipVerify: true} // looked at below
+	var state tls.ConnectionState
+	if cfg.ImplicitTLS {
+		c := tls.Client(conn, settings)
+		if err := c.HandshakeContext(ctx); err != nil {
+			return reputation.CertificateView{Problem: "TLS: " + err.Error()}, nil
+		}
+		state = c.ConnectionState()
+	} else {
+		var offered bool
+		if state, offered, err = startTLS(conn, settings, hostname); err != nil {
+			return reputation.CertificateView{}, err
+		} else if !offered {
+			return withoutTLS(cfg.TLS), nil
+		}
+	}
+	view := reputation.CertificateView{Leaf: state.PeerCertificates[0]}
+	if cfg.TLS == upstream.EncryptVerified {
+		view.Problem = verifyChain(state.PeerCertificates, name, cfg.CA)
+	}
+	return view, nil
+}
+
+func dialAny(ctx context.Context, addresses []netip.Addr, port int) (conn net.Conn, err error) {
+	err = errors.New("no address")
+	for _, a := range addresses[:min(len(addresses), 4)] {
+		conn, err = new(net.Dialer).DialContext(ctx, "tcp", netip.AddrPortFrom(a, uint16(port)).String())
+		if err == nil {
+			return conn, nil
+		}
+	}
+	return nil, err
+}
+
+func startTLS(conn net.Conn, settings *tls.Config, hostname string) (state tls.ConnectionState, offered bool, err error) {
+	c, err := smtp.NewClient(conn, settings.ServerName)
+	if err != nil {
+		return state, false, err
+	}
+	if err := c.Hello(hostname); err != nil {
+		return state, false, err
+	}
+	if ok, _ := c.Extension("STARTTLS"); !ok {
+		c.Quit()
+		return state, false, nil
+	}
+	if err := c.StartTLS(settings); err != nil {
+		return state, true, err
+	}
+	state, _ = c.TLSConnectionState()
+	c.Quit()
+	return state, true, nil
+}
+
+func withoutTLS(policy upstream.TLSPolicy) reputation.CertificateView {
+	if policy == upstream.EncryptOpportunistic {
+		return reputation.CertificateView{}
+	}
+	return reputation.CertificateView{Problem: fmt.Sprintf("the host offers no STARTTLS, and tls = %q asks for it", policy)}
+}
+
+// verifyChain says why a chain would not be accepted; "" when it would. That it
+// ends soon or has ended is a finding of its own.
+func verifyChain(chain []*x509.Certificate, name, caFile string) string {
+	options := x509.VerifyOptions{DNSName: name, Intermediates: x509.NewCertPool()}
+	for _, c := range chain[1:] {
+		options.Intermediates.AddCert(c)
+	}
+	if caFile != "" {
+		pem, err := os.ReadFile(caFile)
+		if err != nil {
+			return err.Error()
+		}
+		options.Roots = x509.NewCertPool()
+		options.Roots.AppendCertsFromPEM(pem)
+	}
+	_, err := chain[0].Verify(options)
+	var invalid x509.CertificateInvalidError
+	if err == nil || errors.As(err, &invalid) && invalid.Reason == x509.Expired {
+		return ""
+	}
+	return err.Error()
+}

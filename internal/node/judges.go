@@ -1,0 +1,159 @@
+package node
+
+import (
+	"context"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"postern/internal/config"
+	"postern/mail"
+	"postern/relay"
+	"postern/reputation"
+	"postern/upstream"
+)
+
+// judges are what decides about single recipients from memory: mailboxes that
+// do not exist, receivers that want less, domains without mail.
+type judges struct {
+	suppressions *reputation.Suppressions // nil: none are kept
+	backoff      *reputation.Backoff
+	// resolver answers questions about recipients' domains; a reload may put
+	// another in its place.
+	resolver atomic.Pointer[reputation.Resolver]
+}
+
+// saveEvery is how often changed state goes to its file.
+const saveEvery = 10 * time.Second
+
+// openJudges reads their state and has it saved while the node runs.
+func (n *Node) openJudges(file *config.File) (*judges, error) {
+	j := &judges{backoff: reputation.NewBackoff(time.Now)}
+	if err := j.setResolver(file); err != nil {
+		return nil, err
+	}
+	n.opened.add(func(context.Context) { j.resolver.Load().Close() })
+	if file.Reputation.SuppressFor <= 0 {
+		return j, nil
+	}
+	j.suppressions = reputation.NewSuppressions(file.Reputation.SuppressFor, 0, time.Now)
+	path := filepath.Join(file.StateDir, "suppressions.json")
+	if err := j.suppressions.Load(path); err != nil {
+		n.log.Error("suppressions begin anew", "err", err)
+	}
+	n.run(func(ctx context.Context) {
+		n.every(ctx, saveEvery, func() { n.stateWritten("suppressions", j.suppressions.Save(path)) })
+	})
+	return j, nil
+}
+
+// setResolver makes the resolver that a configuration asks for. The one before
+// is closed: what is asked of it then is a fault of DNS, and tried again.
+func (j *judges) setResolver(file *config.File) error {
+	r, err := reputation.NewResolver(reputation.ResolverOptions{
+		Servers: file.Reputation.Resolvers, Timeout: file.Reputation.Timeout,
+	})
+	if err != nil {
+		return err
+	}
+	if old := j.resolver.Swap(r); old != nil {
+		old.Close()
+	}
+	return nil
+}
+
+// reload takes over new resolvers and a new time for suppressions.
+func (j *judges) reload(old, file *config.File) error {
+	if !slices.Equal(old.Reputation.Resolvers, file.Reputation.Resolvers) || old.Reputation.Timeout != file.Reputation.Timeout {
+		if err := j.setResolver(file); err != nil {
+			return err
+		}
+	}
+	if j.suppressions != nil && file.Reputation.SuppressFor > 0 {
+		j.suppressions.SetKeep(file.Reputation.SuppressFor)
+	}
+	return nil
+}
+
+// every calls f at intervals until ctx ends, and once more then.
+func (n *Node) every(ctx context.Context, interval time.Duration, f func()) {
+	tick := time.NewTicker(interval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			f()
+			return
+		case <-tick.C:
+			f()
+		}
+	}
+}
+
+// hooks are what sessions ask.
+func (j *judges) hooks() relay.Hooks {
+	h := relay.Hooks{Backoff: func(stream, client string, from mail.Identity, domain string) (time.Duration, bool) {
+		return j.backoff.Left(reputation.Mail{Stream: stream, Client: client, Sender: from, Domain: domain})
+	}}
+	if j.suppressions != nil {
+		h.Suppressed = j.suppressions.Suppressed
+	}
+	h.Domain = func(ctx context.Context, domain string) *relay.DomainProblem {
+		switch reputation.NewChecker(j.resolver.Load()).Look(ctx, domain) {
+		case reputation.NullMX:
+			return &relay.DomainProblem{NullMX: true}
+		case reputation.NoDomain:
+			return &relay.DomainProblem{}
+		}
+		return nil
+	}
+	return h
+}
+
+// Observe learns from what the upstream itself said about each recipient; what it
+// passes on of others, and what it said of the sender, changes nothing here.
+func (j *judges) Observe(e *mail.Event) {
+	m := reputation.Mail{Stream: e.Stream, Client: e.Client}
+	for i := range e.To {
+		r := &e.To[i]
+		if r.Rule != "upstream" {
+			continue
+		}
+		if m.Sender == "" {
+			m.Sender = mail.IdentityOf(e.From)
+		}
+		m.Domain = domainOf(r.Address)
+		switch {
+		case r.Code/100 == 2:
+			j.backoff.Relayed(m, r.Trial)
+		case r.Said == nil || r.Said.Remote:
+		case noSuchUser(r) && j.suppressions != nil:
+			j.suppressions.Add(e.Stream, mail.RecipientOf(r.Address), upstreamReply(r), 0)
+		case tooMuch(r):
+			j.backoff.Refused(m, r.Said.Wait, upstreamReply(r))
+		}
+	}
+}
+
+// noSuchUser reports whether a refusal says of exactly this recipient that there
+// is none.
+func noSuchUser(r *mail.RecipientEvent) bool {
+	return r.Said.Class == string(upstream.NoSuchUser) && r.Said.About == mail.AboutRecipient && r.Code/100 == 5
+}
+
+// tooMuch reports whether the recipient's receiver wants less mail of us: not
+// less for this recipient, nor less of this sender.
+func tooMuch(r *mail.RecipientEvent) bool {
+	return r.Said.Class == string(upstream.RateLimited) && r.Said.About == mail.AboutUs && (r.Said.At == "rcpt" || r.Said.At == "dot")
+}
+
+// upstreamReply is the upstream's reply on one line.
+func upstreamReply(r *mail.RecipientEvent) string {
+	reply := mail.Reply{Code: r.Code, Status: r.Status, Text: r.Reply}
+	return reply.String()
+}
+
+// domainOf is the domain of an address's key; the whole key where it has none.
+func domainOf(key string) string { return key[strings.LastIndexByte(key, '@')+1:] }

@@ -1,0 +1,322 @@
+// Package node is the running relay: it joins listeners, rules, limits, watch,
+// reputation, journal and control socket to one process. New opens what the
+// configuration names, Start takes mail, Reload puts another configuration into
+// force, Stop ends it. It prints nothing; what there is to tell goes to the log.
+package node
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"postern/dkimsign"
+	"postern/internal/admin"
+	"postern/internal/check"
+	"postern/internal/config"
+	"postern/internal/eventlog"
+	"postern/internal/health"
+	"postern/mail"
+	"postern/outlier"
+	"postern/ratelimit"
+	"postern/relay"
+)
+
+// Node is one relay: made by New, taking mail from Start to Stop.
+type Node struct {
+	options Options
+	log     *slog.Logger
+	lines   *eventlog.LineWriter // beneath log
+	level   *slog.LevelVar
+	failed  chan error     // trouble that ends the process
+	health  *health.Health // trouble that does not
+	opened  closers
+	state   interface{ Close() error } // the lock on the state folder; nil: not taken yet
+
+	mu         sync.Mutex // one reload at a time
+	rules      *ruleset
+	inForce    atomic.Pointer[ruleset] // rules, for those who cannot wait for mu
+	condition  condition
+	limiter    *ratelimit.Limiter
+	metrics    *admin.Metrics
+	judges     *judges
+	watch      *outlier.Watch
+	reputation *reputationWatch
+	self       *selfTest
+	redis      redis.UniversalClient // nil: everything is kept in process
+	control    *admin.Control
+	journal    *eventlog.Writer // nil: none is kept
+	strangers  *eventlog.Writer // of peers that are no client; likewise
+	server     *relay.Server
+	listeners  map[string]*listening
+
+	background context.Context
+	serving    sync.WaitGroup
+}
+
+// closeTimeout bounds what happens after the last session has ended.
+const closeTimeout = 5 * time.Second
+
+// Options are what a node needs beside its configuration.
+type Options struct {
+	// Version is what relay status shows.
+	Version string
+	// Log takes the lines of the log, each in one write.
+	Log io.Writer
+	// KeyMade is told of each DKIM key that the node has just made, so that its
+	// record can be published.
+	KeyMade func(*dkimsign.Key)
+}
+
+// New opens all that the configuration names: state folder, ports, Redis, keys,
+// upstreams, journal. What watches begins to run, and no connection is taken yet.
+// On an error nothing stays open.
+func New(file *config.File, o Options) (_ *Node, err error) {
+	n := &Node{options: o, failed: make(chan error, 1)}
+	n.log, n.lines, n.level = newLog(o.Log, file.Log)
+	n.health = health.New(n.log, nil)
+	n.condition.started = time.Now()
+	defer n.closeOn(&err)
+	if err := n.prepare(file); err != nil {
+		return nil, err
+	}
+	return n, nil
+}
+
+// closeOn closes everything when err is one.
+func (n *Node) closeOn(err *error) {
+	if *err != nil {
+		n.opened.run(context.Background())
+		n.lines.Close()
+	}
+}
+
+// Start serves metrics and the control socket, and then takes mail. It is called
+// once; on an error the node has been stopped.
+func (n *Node) Start() (err error) {
+	defer n.closeOn(&err)
+	file := n.rules.file
+	if err := n.openAdmin(file.Admin); err != nil {
+		return err
+	}
+	if err := n.openControl(file); err != nil {
+		return err
+	}
+	for name := range n.listeners {
+		n.serve(name)
+	}
+	n.noteListeners()
+	n.condition.serving.Store(true)
+	n.probeState(file.StateDir)
+	n.run(func(ctx context.Context) { n.every(ctx, probeEvery, func() { n.probeState(file.StateDir) }) })
+	n.run(func(ctx context.Context) { n.self.report(ctx, file, n.log) })
+	return nil
+}
+
+// Failed gives the trouble after which a node cannot go on: the caller stops it.
+func (n *Node) Failed() <-chan error { return n.failed }
+
+// Log is the node's log; after Stop it takes nothing any more.
+func (n *Node) Log() *slog.Logger { return n.log }
+
+// prepare opens state, rules and observers, and makes the server.
+func (n *Node) prepare(file *config.File) error {
+	if err := n.openState(file.StateDir); err != nil {
+		return fmt.Errorf("state_dir: %w", err)
+	}
+	if err := n.listen(file); err != nil {
+		return err
+	}
+	n.opened.add(func(context.Context) { n.closeListeners(n.listeners) })
+	if err := n.openRedis(file); err != nil {
+		return err
+	}
+	n.startBackground()
+	n.metrics = admin.NewMetrics(func() int64 { return n.server.Connections() })
+	secret := n.openSecret(file)
+	n.limiter = ratelimit.NewLimiter(n.openStore(file, secret), file.LimitRules(), nil)
+	n.limiter.UseSecret(secret)
+	n.run(n.limiter.Run)
+	var err error
+	if n.rules, err = newRuleset(file, nil, n.redis, n.log); err != nil {
+		return err
+	}
+	n.opened.add(func(ctx context.Context) { n.rules.close(ctx) })
+	n.inForce.Store(n.rules)
+	n.metrics.WatchUpstreams(func() []admin.UpstreamHost { return n.inForce.Load().hosts() })
+	n.tellMade(n.rules)
+	if n.judges, err = n.openJudges(file); err != nil {
+		return err
+	}
+	if err := n.openWatch(file); err != nil {
+		return fmt.Errorf("outlier: %w", err)
+	}
+	n.reputation, err = newReputationWatch(file, n.rules.snapshot.Signers, reputationParts{
+		log: n.log, backoff: n.judges.backoff, changed: n.metrics.CountChange,
+		written: n.stateWritten,
+		suspend: func(o outlier.Order) error { _, err := n.watch.Suspend(o); return err }, scores: n.outlierScore,
+	})
+	if err != nil {
+		return fmt.Errorf("reputation: %w", err)
+	}
+	n.run(n.reputation.monitor.Run)
+	observers := []mail.Observer{n.openRecords(file), n.judges, n.watch, n.metrics, n.reputation, newGatewayWatch(n.log, check.Gateways())}
+	n.self = &selfTest{next: observers}
+	hooks := n.judges.hooks()
+	hooks.Suspended, hooks.Admit, hooks.Once = n.suspended, n.admit, n.limiter.Once
+	n.server = relay.New(relay.Options{
+		Snapshot: n.rules.snapshot, Limiter: n.limiter, Observers: []mail.Observer{n.self},
+		Hooks: hooks, SpoolDir: os.TempDir(), Log: n.log,
+	})
+	return nil
+}
+
+// openRecords makes the observer that writes the log and the journals.
+func (n *Node) openRecords(file *config.File) mail.Observer {
+	lines := eventlog.NewLogObserver(n.log)
+	clients, strangers := []mail.Observer{lines}, []mail.Observer{lines}
+	if cfg := file.Journal; cfg.File != "" {
+		n.journal = n.openJournal(cfg, "", file.StateDir)
+		n.strangers = n.openJournal(cfg.Strangers(), "strangers, ", file.StateDir)
+		clients, strangers = append(clients, n.journal), append(strangers, n.strangers)
+	}
+	records := eventlog.NewStrangers(clients, strangers, nil)
+	n.opened.add(func(context.Context) { records.Close() })
+	n.run(func(ctx context.Context) { n.every(ctx, time.Second, records.Tell) })
+	return records
+}
+
+func (n *Node) openJournal(cfg eventlog.Config, which, state string) *eventlog.Writer {
+	w := eventlog.Open(cfg, eventlog.Options{Log: n.log, NoLink: within(state, cfg.File), Report: func(part string, err error) {
+		n.health.Report(health.Journal, which+part, err)
+	}})
+	n.opened.add(func(context.Context) { w.Close() })
+	return w
+}
+
+// reopenJournals is for a SIGHUP after the files were renamed.
+func (n *Node) reopenJournals() {
+	if n.journal != nil {
+		n.journal.Reopen()
+		n.strangers.Reopen()
+	}
+}
+
+// startBackground makes the context of what runs beside the sessions. It ends
+// after them, and before what it uses is closed.
+func (n *Node) startBackground() {
+	ctx, cancel := context.WithCancel(context.Background())
+	n.background = ctx
+	n.opened.add(func(context.Context) {
+		cancel()
+		n.serving.Wait()
+	})
+}
+
+// run starts f, which ends with the context that it is given, and has stop
+// wait for it.
+func (n *Node) run(f func(context.Context)) {
+	n.serving.Go(func() { f(n.background) })
+}
+
+// openAdmin serves metrics and health.
+func (n *Node) openAdmin(cfg config.AdminConfig) error {
+	if !cfg.Address.IsValid() {
+		return nil
+	}
+	ln, err := net.Listen("tcp", cfg.Address.String())
+	if err != nil {
+		return explainListen(cfg.Address.String(), fmt.Errorf("admin: %w", err))
+	}
+	n.serveHTTP(ln, admin.Handler(n.metrics, n.readiness, func() []string {
+		f := n.inForce.Load().file
+		return append([]string{f.Hostname}, f.Admin.Hosts...)
+	}))
+	return nil
+}
+
+// serveHTTP serves h on ln until the node stops.
+func (n *Node) serveHTTP(ln net.Listener, h http.Handler) {
+	s := &http.Server{
+		Handler: h, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 30 * time.Second, WriteTimeout: time.Minute,
+		IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10, ErrorLog: slog.NewLogLogger(n.log.Handler(), slog.LevelDebug),
+	}
+	n.serving.Go(func() { s.Serve(ln) })
+	n.opened.add(func(ctx context.Context) { s.Shutdown(ctx) })
+}
+
+// reload puts the rules of file into force, or leaves everything as it is.
+func (n *Node) reload(file *config.File) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	next, err := newRuleset(file, n.rules, n.redis, n.log)
+	if err != nil {
+		return err
+	}
+	if err := n.apply(file, next); err != nil {
+		if err := n.apply(n.rules.file, n.rules); err != nil {
+			n.log.Error("the old configuration is in force in part only; start anew", "err", err)
+		}
+		next.retire(n.background, n.rules)
+		return err
+	}
+	n.tellMade(next)
+	for _, what := range fixedAtStart(n.rules.file, file) {
+		n.log.Warn("a change waits for the next start", "key", what)
+	}
+	old := n.rules
+	n.rules = next
+	n.inForce.Store(next)
+	next.useReplyRules()
+	if err := n.judges.reload(old.file, file); err != nil {
+		n.log.Error("the resolvers of before are still asked", "err", err)
+	}
+	n.limiter.SetRules(file.LimitRules())
+	n.server.Reload(next.snapshot)
+	setLevel(n.level, file.Log.Level)
+	n.serving.Go(func() { old.retire(n.background, next) })
+	return nil
+}
+
+// apply gives a configuration to the parts that may refuse it; listeners come
+// last, since what they do is seen outside.
+func (n *Node) apply(file *config.File, rules *ruleset) error {
+	if err := n.reputation.reload(file, rules.snapshot.Signers); err != nil {
+		return err
+	}
+	if err := n.watch.SetConfig(file.Outlier); err != nil {
+		return err
+	}
+	return n.relisten(file.Listener)
+}
+
+// Stop takes no more mail, ends sessions, then everything else. Transactions that
+// are under way may end within [timeouts] shutdown, or until ctx ends.
+func (n *Node) Stop(ctx context.Context) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	now := time.Now()
+	n.condition.draining.Store(&now)
+	bound := n.rules.snapshot.Timeouts.Shutdown
+	sessions, cancel := context.WithTimeout(ctx, bound)
+	cut := n.server.Shutdown(sessions)
+	cancel()
+	if cut > 0 {
+		n.log.Warn("transactions cut off", "connections", cut, "after", bound)
+	}
+	// A folder that can be made by now must be there before all write into it.
+	n.probeState(n.rules.file.StateDir)
+	ctx, cancel = context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
+	defer cancel()
+	n.opened.run(ctx)
+	n.log.Info("stopped")
+	n.lines.Close()
+}

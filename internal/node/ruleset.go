@@ -1,0 +1,150 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"reflect"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"postern/dkimsign"
+	"postern/internal/auth"
+	"postern/internal/bruteforce"
+	"postern/internal/config"
+	"postern/mail"
+	"postern/relay"
+	"postern/upstream"
+)
+
+// ruleset is one configuration with what is made from it.
+type ruleset struct {
+	file      *config.File
+	snapshot  *relay.Snapshot
+	upstreams map[string]*upstream.Upstream
+	replies   *upstream.Rules // that say what refusals mean
+	guessers  auth.Guessers
+}
+
+// newRuleset makes everything that file describes. Upstreams that old has
+// under the same settings are taken over with their connections, and guessed
+// passwords stay counted; old nil is none, and so is a Redis of nil. What
+// changes later in its parts goes to log.
+func newRuleset(file *config.File, old *ruleset, rdb redis.UniversalClient, log *slog.Logger) (*ruleset, error) {
+	r := &ruleset{file: file, upstreams: map[string]*upstream.Upstream{}}
+	var errs []error
+	signers, err := dkimsign.Load(file.DKIM)
+	errs = append(errs, err)
+	if err == nil {
+		for _, unmade := range signers.Unmade() {
+			log.Error("a DKIM key cannot be made, its domain's mail is not signed; reload when the disk can be written", "err", unmade)
+		}
+	}
+	if r.replies, err = upstream.LoadRules(file.Reputation.ReplyRules); err != nil {
+		errs = append(errs, fmt.Errorf("reputation.reply_rules: %w", err))
+	}
+	errs = append(errs, r.makeUpstreams(old, log))
+	users, err := r.makeAuth(old, rdb)
+	errs = append(errs, err)
+	var postmaster mail.Address
+	if file.Postmaster != "" {
+		postmaster, err = config.ParseAddress(file.Postmaster)
+		errs = append(errs, err)
+	}
+	if err := errors.Join(errs...); err != nil {
+		r.retire(context.Background(), old)
+		return nil, err
+	}
+	r.snapshot = &relay.Snapshot{
+		Hostname: file.Hostname, Postmaster: postmaster, Rules: file.Policy(), Signers: signers, Auth: users,
+		Routes: r.routes(), Message: file.Message, Timeouts: file.Timeouts, Session: file.Session,
+	}
+	return r, nil
+}
+
+func (r *ruleset) makeUpstreams(old *ruleset, log *slog.Logger) error {
+	var errs []error
+	for name, cfg := range r.file.Upstream {
+		if old != nil && old.file.Hostname == r.file.Hostname && reflect.DeepEqual(old.file.Upstream[name], cfg) {
+			r.upstreams[name] = old.upstreams[name]
+			continue
+		}
+		u, err := upstream.New(name, cfg, upstream.Options{Hostname: r.file.Hostname, Log: log, Rules: r.replies})
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		r.upstreams[name] = u
+	}
+	return errors.Join(errs...)
+}
+
+func (r *ruleset) makeAuth(old *ruleset, rdb redis.UniversalClient) (*auth.Authenticator, error) {
+	if len(r.file.User) == 0 {
+		return nil, nil
+	}
+	switch {
+	case rdb != nil:
+		r.guessers = bruteforce.New(rdb, r.file.Redis.Prefix, r.file.Redis.Timeout, r.file.Auth)
+	case old != nil && old.guessers != nil && reflect.DeepEqual(old.file.Auth, r.file.Auth):
+		r.guessers = old.guessers
+	default:
+		r.guessers = auth.NewLocal(r.file.Auth, time.Now)
+	}
+	return auth.New(r.file.User, r.file.Auth, time.Now, r.guessers)
+}
+
+func (r *ruleset) routes() map[string]*relay.Route {
+	routes := make(map[string]*relay.Route, len(r.file.Stream))
+	for name, s := range r.file.Stream {
+		routes[name] = &relay.Route{
+			Name: s.Upstream, Upstream: r.upstreams[s.Upstream],
+			Via: upstream.Route{SourceIPs: s.SourceIP, EHLO: s.EHLO}, SourceKey: SourceKey(s.SourceIP),
+		}
+	}
+	return routes
+}
+
+// SourceKey is what limits per source_ip count on: the addresses of a stream
+// together, since either may be the one taken.
+func SourceKey(ips []netip.Addr) string {
+	words := make([]string, len(ips))
+	for i, ip := range ips {
+		words[i] = ip.String()
+	}
+	slices.Sort(words)
+	return strings.Join(words, ",")
+}
+
+// useReplyRules has upstreams that were taken over weigh refusals by these rules.
+func (r *ruleset) useReplyRules() {
+	for _, u := range r.upstreams {
+		u.SetRules(r.replies)
+	}
+}
+
+// tellMade tells of the keys of a rule set that have just been made.
+func (n *Node) tellMade(r *ruleset) {
+	for _, k := range r.snapshot.Signers.Keys() {
+		if k.Made && n.options.KeyMade != nil {
+			n.options.KeyMade(k)
+		}
+	}
+}
+
+// retire closes the upstreams that next has not taken over, once their
+// transactions have ended or ctx has.
+func (r *ruleset) retire(ctx context.Context, next *ruleset) {
+	for name, u := range r.upstreams {
+		if next == nil || next.upstreams[name] != u {
+			u.Close(ctx)
+		}
+	}
+}
+
+func (r *ruleset) close(ctx context.Context) { r.retire(ctx, nil) }

@@ -1,0 +1,56 @@
+package node
+
+import (
+	"path/filepath"
+	"strings"
+	"time"
+
+	"postern/internal/config"
+	"postern/mail"
+	"postern/outlier"
+	"postern/relay"
+)
+
+// openWatch starts the watch over what senders do.
+func (n *Node) openWatch(file *config.File) error {
+	o := outlier.Options{Log: n.log, Parse: config.ParseAddress, Dir: filepath.Join(file.StateDir, "outlier"),
+		Report: func(err error) { n.stateWritten("outlier", err) }, Changes: func(c outlier.Change) {
+			n.metrics.CountChange("outlier "+c.Scope, c.Level.String())
+		}}
+	if n.redis != nil {
+		o.Shared = &outlier.Shared{Client: n.redis, Prefix: file.Redis.Prefix}
+	}
+	var err error
+	if n.watch, err = outlier.New(file.Outlier, o); err != nil {
+		return err
+	}
+	n.run(n.watch.Run)
+	return nil
+}
+
+// suspended is the answer of the watch as a session takes it.
+func (n *Node) suspended(client, user string, from mail.Identity) relay.Suspension {
+	return suspension(n.watch.Judge(client, user, from))
+}
+
+// admit is the answer of the watch at the gate.
+func (n *Node) admit(id, client, user, stream string, from mail.Identity, recipients int) relay.Suspension {
+	return suspension(n.watch.Admit(id, client, user, stream, from, recipients))
+}
+
+func suspension(v outlier.Verdict) relay.Suspension {
+	if !v.Refuse() {
+		return relay.Suspension{}
+	}
+	s := relay.Suspension{Scope: v.Scope, Name: v.Name, Pace: v.Pace()}
+	switch s.Scope {
+	case outlier.Sender:
+		s.Name = "<" + strings.Trim(s.Name, "<>") + ">"
+	case outlier.Client: // its name is the operator's, not the client's
+		s.Name = "this client"
+	}
+	if !v.Until.IsZero() {
+		s.Left = v.Left(time.Now())
+	}
+	return s
+}
