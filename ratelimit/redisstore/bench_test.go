@@ -3,12 +3,14 @@ package redisstore
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"postern/internal/redistest"
+	"postern/mail"
 	"postern/ratelimit"
 	"postern/ratelimit/storetest"
 )
@@ -21,21 +23,37 @@ func BenchmarkRedisDecision(b *testing.B) {
 		storetest.Win(ratelimit.Messages, 1_000_000, time.Minute), storetest.Win(ratelimit.Messages, 10_000_000, time.Hour),
 		storetest.Win(ratelimit.Recipients, 100_000_000, 24*time.Hour),
 	}
+	reserved := slices.Clone(windows)
+	for i := range reserved {
+		reserved[i].Reserve = []ratelimit.Reserve{{Share: "transactional", Min: reserved[i].Max / 5}}
+	}
+	distinct := append(slices.Clone(windows), storetest.Win(ratelimit.DistinctRecipients, 10_000_000, 24*time.Hour))
 	for _, bench := range []struct {
 		name     string
 		sessions int
 		senders  uint64
+		windows  []ratelimit.Window
 	}{
-		{"one session", 1, 1000},
-		{"64 sessions", 64, 1000},
-		{"64 sessions, one sender", 64, 1},
+		{"one session", 1, 1000, windows},
+		{"64 sessions", 64, 1000, windows},
+		{"64 sessions, one sender", 64, 1, windows},
+		{"64 sessions, a reserve", 64, 1000, reserved},
+		{"64 sessions, distinct recipients", 64, 1000, distinct},
+		{"64 sessions, one sender, distinct recipients", 64, 1, distinct},
 	} {
 		b.Run(bench.name, func(b *testing.B) {
 			r := openRedis(b, redisSettings(server.Addr))
 			defer reportCPU(b, server)()
 			benchmarkSessions(b, bench.sessions, func(n uint64) error {
-				batch := storetest.BatchOf([]ratelimit.Request{{Recipients: 1}},
-					storetest.BudgetOf("sender", fmt.Sprintf("sender=news%d@example.org", n%bench.senders), windows...))
+				g := storetest.BudgetOf("sender", fmt.Sprintf("sender=news%d@example.org", n%bench.senders), bench.windows...)
+				if n%3 == 0 && bench.windows[0].Reserve != nil {
+					g.Share = "transactional"
+				}
+				q := ratelimit.Request{Recipients: 1}
+				if len(bench.windows) > len(windows) {
+					q.Distinct = storetest.HashRecipient(mail.RecipientID(strconv.FormatUint(n/bench.senders%500, 10)))
+				}
+				batch := storetest.BatchOf([]ratelimit.Request{q}, g)
 				batch.ID.Node = 1
 				return r.Take(context.Background(), batch)
 			})

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"io"
 	"net"
-	"regexp"
 	"strings"
 	"time"
 
@@ -49,34 +48,7 @@ func newScripts(edit func(string) string) (s scripts) {
 	return s
 }
 
-// constants are the locals of scripts that stand for numbers, capitals what may
-// be the name of one.
-var (
-	constants = regexp.MustCompile(`(?m)^local ([A-Z]+(?:, [A-Z]+)*) = ([0-9]+(?:, [0-9]+)*)$`)
-	capitals  = regexp.MustCompile(`\b[A-Z]+\b`)
-)
-
-// foldConstants puts the numbers in for the names: Lua 5.1 has no constants, and
-// a local would be looked up every time.
-func foldConstants(source string) string {
-	number := map[string]string{}
-	for _, m := range constants.FindAllStringSubmatch(source, -1) {
-		numbers := strings.Split(m[2], ", ")
-		for i, name := range strings.Split(m[1], ", ") {
-			number[name] = numbers[i]
-		}
-	}
-	source = constants.ReplaceAllString(source, "")
-	return capitals.ReplaceAllStringFunc(source, func(name string) string {
-		if n, ok := number[name]; ok {
-			return n
-		}
-		return name
-	})
-}
-
 func newScript(source string) script {
-	source = foldConstants(source)
 	sum := sha1.Sum([]byte(source)) // what EVALSHA goes by
 	return script{source, hex.EncodeToString(sum[:])}
 }

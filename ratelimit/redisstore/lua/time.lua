@@ -1,5 +1,4 @@
--- What every script begins with: the time, and marks of attempts. A local in capitals with a number is
--- put in for its name before the script goes to the server.
+-- What every script begins with: the time, and marks of attempts.
 
 local call, pack, unpack = redis.call, struct.pack, struct.unpack
 local sub, floor, max = string.sub, math.floor, math.max
