@@ -45,7 +45,7 @@ func BenchmarkRedisDecision(b *testing.B) {
 			r := openRedis(b, redisSettings(server.Addr))
 			defer reportCPU(b, server)()
 			benchmarkSessions(b, bench.sessions, func(n uint64) error {
-				g := storetest.BudgetOf("sender", fmt.Sprintf("sender=news%d@example.org", n%bench.senders), bench.windows...)
+				g := storetest.BudgetOf(bench.name, fmt.Sprintf("sender=news%d@example.org", n%bench.senders), bench.windows...)
 				if n%3 == 0 && bench.windows[0].Reserve != nil {
 					g.Share = "transactional"
 				}

@@ -12,9 +12,11 @@ type outlook struct {
 	totals []total // of each budget
 	// mark is that of the attempt but for its time, see batch.lua; "" where
 	// quick.lua cannot decide. last is the octet that ends the longest head of
-	// a state with a section for each window.
+	// a state with its sections, hash the one recipient that windows of distinct
+	// ones count; "" for none.
 	mark string
 	last int
+	hash string
 }
 
 // total is what a budget is charged.
@@ -26,6 +28,7 @@ type total struct {
 const (
 	stateHead    = 30
 	stateSection = 50
+	stateSpare   = 400 // for sections of windows that the configuration no longer has
 )
 
 func outlookOf(b *ratelimit.Batch, skip []bool) outlook {
@@ -46,25 +49,56 @@ func outlookOf(b *ratelimit.Batch, skip []bool) outlook {
 			}
 		}
 	}
-	if windows := plainWindows(b); windows > 0 && !b.Peek && !slices.Contains(skip, true) {
-		o.mark, o.last = string(mark), stateHead+windows*stateSection-1
+	distinct, last := shapeOf(b)
+	switch {
+	case b.Peek || slices.Contains(skip, true):
+		return o
+	case distinct && (len(b.Requests) != 1 || b.Requests[0].Former != 0):
+		return o
+	case distinct && b.Requests[0].Distinct != 0:
+		o.hash = string(be.AppendUint64(nil, b.Requests[0].Distinct))
 	}
+	o.mark, o.last = string(mark), last
 	return o
 }
 
-// plainWindows is the number of windows of the budget that has most, 0 when one
-// of them is more than a sum.
-func plainWindows(b *ratelimit.Batch) (most int) {
+// shapeOf reports whether a window of b counts distinct recipients, and which octet
+// ends the longest head of a state with its sections: one for each window and
+// share, and room for some of windows that the configuration no longer has.
+func shapeOf(b *ratelimit.Batch) (distinct bool, last int) {
 	for i := range b.Budgets {
 		windows := b.Budgets[i].Windows
+		size := stateHead + len(windows)*(stateSection+1) + stateSpare
 		for j := range windows {
-			if windows[j].Unit == ratelimit.DistinctRecipients || windows[j].Reserve != nil {
-				return 0
+			distinct = distinct || windows[j].Unit == ratelimit.DistinctRecipients
+			for _, r := range windows[j].Reserve {
+				size += stateSection + len(r.Share)
 			}
 		}
-		most = max(most, len(windows))
+		last = max(last, size-1)
 	}
-	return most
+	return distinct, last
+}
+
+// isDivided reports whether a budget has windows with reserved room or of distinct
+// recipients.
+func isDivided(g *ratelimit.Budget) bool {
+	return slices.ContainsFunc(g.Windows, func(w ratelimit.Window) bool {
+		return w.Reserve != nil || w.Unit == ratelimit.DistinctRecipients
+	})
+}
+
+// numberFor is what a share is told as the number of a window; see
+// ratelimit.Reserve.
+func numberFor(w *ratelimit.Window, share string) int64 {
+	open := w.Max
+	for _, r := range w.Reserve {
+		if r.Share == share {
+			return w.Max
+		}
+		open -= r.Min
+	}
+	return max(0, open)
 }
 
 // decodeQuick fills in the out fields of a batch of which all was charged.
@@ -75,7 +109,7 @@ func decodeQuick(b *ratelimit.Batch, r *reader, o *outlook) error {
 		g.Paid = g.Paid || o.totals[i].messages > 0
 		for j := range g.Windows {
 			w := &g.Results[j]
-			w.Max, w.Used, w.Free = g.Windows[j].Max, r.number(8), 0
+			w.Max, w.Used, w.Free = numberFor(&g.Windows[j], g.Share), r.number(8), 0
 		}
 	}
 	marks := reader{rest: o.mark}

@@ -121,7 +121,14 @@ func (d *quickDrive) windows(limit int) []ratelimit.Window {
 		{storetest.Win(ratelimit.Messages, 200, 10*time.Second), storetest.Win(ratelimit.Messages, 100_000, time.Minute)},
 		{storetest.Win(ratelimit.Recipients, 1000, 15*time.Second), storetest.Win(ratelimit.Bytes, 1<<44, time.Minute), storetest.Win(ratelimit.Messages, 300, 20*time.Second)},
 		{storetest.Win(ratelimit.Recipients, 30, time.Second)},
+		{storetest.Win(ratelimit.Recipients, 150, 15*time.Second), storetest.Win(ratelimit.Messages, 700, time.Minute)},
+		{storetest.Win(ratelimit.DistinctRecipients, 60, 5*time.Second), storetest.Win(ratelimit.DistinctRecipients, 1300, time.Minute), storetest.Win(ratelimit.Messages, 100_000, time.Minute)},
 	}[limit]
+	if limit == 3 {
+		for i := range all {
+			all[i].Reserve = []ratelimit.Reserve{{Share: "x", Min: all[i].Max / 4}, {Share: "y", Min: all[i].Max / 3}}
+		}
+	}
 	switch d.rnd.IntN(200) {
 	case 0:
 		slices.Reverse(all)
@@ -136,15 +143,16 @@ func (d *quickDrive) windows(limit int) []ratelimit.Window {
 func (d *quickDrive) take(t *testing.T) {
 	t.Helper()
 	var budgets []ratelimit.Budget
-	for i := range 1 + d.rnd.IntN(3) {
+	first := d.rnd.IntN(5)
+	for i := first; i < min(5, first+1+d.rnd.IntN(3)); i++ {
 		g := storetest.BudgetOf(d.prefix+string(rune('a'+i)), fmt.Sprint("sender=", d.rnd.IntN(2)), d.windows(i)...)
-		g.Share = []string{"", "x"}[d.rnd.IntN(2)]
+		g.Share = []string{"", "x", "y"}[d.rnd.IntN(3)]
 		g.Paid, g.Shadow = d.rnd.IntN(4) == 0, d.rnd.IntN(10) == 0
 		budgets = append(budgets, g)
 	}
 	requests := make([]ratelimit.Request, 1+d.rnd.IntN(3)*d.rnd.IntN(2))
 	for i := range requests {
-		requests[i].Recipients = 1 + d.rnd.Int64N(2)
+		requests[i].Recipients, requests[i].Distinct = 1+d.rnd.Int64N(2), 2+d.rnd.Uint64N(1<<(4+d.rnd.Uint64N(9)))
 		if d.rnd.IntN(3) == 0 {
 			requests[i] = ratelimit.Request{Bytes: d.rnd.Int64N(1 << (10 + 25*(d.rnd.IntN(100)/99)))}
 		}
@@ -189,7 +197,8 @@ func clone(b *ratelimit.Batch) *ratelimit.Batch {
 	return c
 }
 
-// dump is a script that lists all that counts in a state.
+// dump is a script that lists all that counts in a state; the order of sections
+// means nothing.
 var dump = sync.OnceValue(func() script {
 	text, _ := luaFiles.ReadFile("lua/time.lua")
 	state, _ := luaFiles.ReadFile("lua/state.lua")
@@ -200,6 +209,7 @@ for _, s in ipairs(st.sections) do
     out[#out + 1] = table.concat({ s[ID], s[SHARE], s[NEAR], s[KIND], s[BASE], s[SUM], s[LOG] }, ' ')
   end
 end
+table.sort(out)
 return { st.raises, st.ends, table.concat(out, '|') }`)
 })
 
@@ -286,5 +296,46 @@ func TestRedisFirstVersion(t *testing.T) {
 	const first = "return #{struct.unpack('>I6I6I2c0', redis.call('GET', KEYS[1]), 2)}"
 	if err := c.Eval(t.Context(), first, []string{key}).Err(); err == nil {
 		t.Error("the first version would read it")
+	}
+}
+
+// TestRedisDecidesQuickly: reserved room and distinct recipients are decided
+// without the whole script, once their state is there.
+func TestRedisDecidesQuickly(t *testing.T) {
+	beds, c := quickBeds(t)
+	divided := storetest.Reserved(1000, time.Hour, ratelimit.Reserve{Share: "x", Min: 200})
+	plain := storetest.Win(ratelimit.Messages, 1000, time.Hour)
+	for name, test := range map[string]struct {
+		budgets []ratelimit.Budget
+		share   string
+	}{
+		"reserved room":                 {[]ratelimit.Budget{storetest.BudgetOf("a", "all", divided, plain)}, "x"},
+		"what is left beside a reserve": {[]ratelimit.Budget{storetest.BudgetOf("a", "all", divided, plain)}, ""},
+		"distinct recipients":           {[]ratelimit.Budget{storetest.BudgetOf("b", "all", plain, storetest.Win(ratelimit.DistinctRecipients, 1000, time.Hour))}, ""},
+		"all together": {[]ratelimit.Budget{
+			storetest.BudgetOf("c", "all", divided, plain), storetest.BudgetOf("d", "all", plain, storetest.Win(ratelimit.DistinctRecipients, 1000, time.Hour)),
+		}, "x"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for i := range test.budgets {
+				test.budgets[i].Share = test.share
+			}
+			quick := func() (n int) {
+				_, info, _ := strings.Cut(c.Info(t.Context(), "commandstats").Val(), "cmdstat_hsetnx:calls=")
+				fmt.Sscanf(info, "%d", &n)
+				return n
+			}
+			before := quick()
+			for i := range 100 {
+				q := ratelimit.Request{Recipients: 1, Distinct: uint64(2 + i%50)}
+				if !beds[0].Ask(t, q, test.budgets...).OK {
+					t.Fatal("refused with room")
+				}
+				beds[0].Clock.Add(time.Second)
+			}
+			if n := quick() - before; n < 80 {
+				t.Errorf("%d of 100 decisions were quick", n)
+			}
+		})
 	}
 }

@@ -105,7 +105,7 @@ func (r *Store) take(ctx context.Context, b *ratelimit.Batch, round int, skip []
 	}
 	o := outlookOf(b, skip)
 	v, err := r.run(ctx, &r.scripts.take, r.batchKeys(b),
-		encodeBatch(b, o.totals, skip), fieldOf(b.ID, round), peek, o.mark, o.last)
+		encodeBatch(b, o.totals, skip), fieldOf(b.ID, round), peek, o.mark, o.last, o.hash)
 	if err != nil {
 		return err
 	}

@@ -79,6 +79,9 @@ func appendBudget(b []byte, g *ratelimit.Budget, t *total) []byte {
 	if g.Paid {
 		flags |= 2
 	}
+	if isDivided(g) {
+		flags |= 4
+	}
 	b = append(b, flags, byte(len(g.Windows)), byte(t.messages))
 	b = be.AppendUint64(be.AppendUint64(b, uint64(t.recipients)), uint64(t.bytes))
 	b = appendText(b, g.Share)

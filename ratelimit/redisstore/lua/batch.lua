@@ -1,7 +1,7 @@
 -- A batch, for take.lua and undo.lua.
 --
 --   batch    budgets I2, each; requests I2, each
---   budget   flags B (1 shadow, 2 paid), windows B, what it is charged if every
+--   budget   flags B (1 shadow, 2 paid, 4 reserves or distinct ones), windows B, what it is charged if every
 --            request is: messages B, recipients I8, bytes I8; share I2c0, windows, each
 --   window   id I4, number I8, reserves B, each: share I2c0, least I8
 --   request  recipients I8, bytes I8, flags B (1 skipped, 2 distinct), refs I2, if distinct: hash c8, that
@@ -61,7 +61,7 @@ local function readBudget(blob, p, st)
     if st.raises ~= '' then w[MAX] = most + raised(st.raises, w[UNIT], w[LEN]) end
     list[j] = w
   end
-  return { share = share, shadow = flags % 2 == 1, paid = flags >= 2, windows = list, state = st }, p
+  return { share = share, shadow = flags % 2 == 1, paid = flags % 4 >= 2, windows = list, state = st }, p
 end
 
 local function readBatch(blob)

@@ -14,8 +14,8 @@
 --
 -- latest is the time of the last charge, ends when the last one is over, kept
 -- the time until which Redis keeps the state, logs where the logs begin. plain
--- is the number of sections that quick.lua may use, 0 where anything asks
--- for more. To the first version of all this the 65535 is an error, so that it
+-- is the number of sections that quick.lua may use, 0 where there are others than
+-- plain ones: with a share, or of distinct recipients. To the first version of all this the 65535 is an error, so that it
 -- does not take a state for one of its own.
 --
 -- The id is 4 * seconds + unit. Times are milliseconds of the server's clock, in
@@ -156,7 +156,9 @@ local function layOut(s)
   local log, width, share = s[LOG], s[WIDTH], s[SHARE]
   local held, first, last, amount = #log / width, 0, 0, 0
   local room = held
-  if held > 0 and s[UNIT] ~= DISTINCT then
+  if s[UNIT] == DISTINCT then
+    room = max(held, math.min(SAMPLES, floor(held * 1.5) + 1))
+  elseif held > 0 then
     held = held - 1
     first = s[BASE] + unpack('>I5', log)
     last, amount = unpack(s[FORM], log, held * width + 1)
