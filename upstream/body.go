@@ -29,6 +29,7 @@ type bodyWriter struct {
 	arena  []byte      // octets of the gathered pieces among all
 	joined int         // where in arena the last of all begins; -1: it is not there
 	size   int         // octets in all
+	begun  bool        // a write has begun
 	last   bool        // the write that completes the message has begun
 }
 
@@ -36,7 +37,7 @@ var bodyWriters = sync.Pool{New: func() any { return new(bodyWriter) }}
 
 func newBodyWriter(ctx context.Context, c *conn) *bodyWriter {
 	w := bodyWriters.Get().(*bodyWriter)
-	w.ctx, w.c, w.last = ctx, c, false
+	w.ctx, w.c, w.begun, w.last = ctx, c, false, false
 	w.empty()
 	return w
 }
@@ -104,15 +105,27 @@ func (w *bodyWriter) write(last bool) (err error) {
 	return err
 }
 
-// begin comes before each write.
+// begin comes before each write. The error is errAnew while nothing has been
+// written.
 func (w *bodyWriter) begin(last bool) error {
 	if err := w.c.arm(w.ctx, w.c.h.cfg.DataTimeout, writes); err != nil {
 		return err
 	}
-	if err := w.c.unread(); err != nil {
+	if err := w.heard(); err != nil {
 		return err
 	}
-	w.last = last
+	w.begun, w.last = true, last
+	return nil
+}
+
+// heard is the error of a host that has said something, or has gone.
+func (w *bodyWriter) heard() error {
+	if w.begun {
+		return w.c.unread()
+	}
+	if err := w.c.silent([]byte(w.c.verb())); err != nil {
+		return fmt.Errorf("%w: %w", errAnew, err)
+	}
 	return nil
 }
 

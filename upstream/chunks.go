@@ -63,11 +63,11 @@ func (t *Transaction) chunks(ctx context.Context, body *Content) (mail.Reply, er
 			return r, err
 		}
 	}
-	if err := c.silent([]byte("BDAT")); err != nil {
-		return mail.Reply{}, fmt.Errorf("%w: %w", errAnew, err)
-	}
 	complete, err := t.write(ctx, &rest, t.chunk)
-	if err != nil {
+	switch {
+	case errors.Is(err, errAnew):
+		return mail.Reply{}, err
+	case err != nil:
 		return t.early(ctx, complete, err)
 	}
 	return t.confirmed(ctx)
@@ -79,6 +79,14 @@ func (t *Transaction) chunk(w *bodyWriter, body *Content) error {
 		return w.chunk(body, t.c.ehlo())
 	}
 	return w.chunk(body, "")
+}
+
+// verb is the command by which a message is handed over.
+func (c *conn) verb() string {
+	if c.takesBDAT() {
+		return "BDAT"
+	}
+	return "DATA"
 }
 
 func (c *conn) ehlo() string { return "EHLO " + c.ehloName() + "\r\n" }

@@ -122,16 +122,16 @@ func (t *Transaction) data(ctx context.Context, body *Content) (mail.Reply, erro
 	case err != nil:
 		return r, t.faultIf(ctx, "DATA", err)
 	case r.Code == 354:
-		if err := c.silent([]byte("DATA")); err != nil {
-			return r, fmt.Errorf("%w: %w", errAnew, err)
-		}
 	case r.Positive() || foreign(r.Code):
 		return r, fmt.Errorf("%w: %w", errAnew, c.unasked("in the place of the reply to DATA"))
 	default:
 		return t.refusedBefore(ctx, "DATA", r)
 	}
 	complete, err := t.write(ctx, body, (*bodyWriter).stuffed)
-	if err != nil {
+	switch {
+	case errors.Is(err, errAnew):
+		return r, err
+	case err != nil:
 		return t.early(ctx, complete, err)
 	}
 	return t.final(ctx, false)
