@@ -275,7 +275,7 @@ func TestRowsRunAgainstTheRelay(t *testing.T) {
 	rsa := setup{keys: "rsa", windows: 3}
 	for _, row := range []row{
 		pair{name: "floor", size: 20 * kib, conns: 2, recipients: 2, relay: rsa, redis: true, bars: []bar{throughput(0.1, 0.2), processor(20, 10)}},
-		pair{name: "relay", size: 2 * kib, conns: 2, redial: true, byDATA: true, relay: rsa, base: &setup{}, bars: []bar{processor(20, 10)}},
+		pair{name: "relay", size: 2 * kib, conns: 2, redial: true, relay: rsa, base: &setup{}, bars: []bar{processor(20, 10)}},
 		pair{name: "TLS", size: 2 * kib, conns: 2, relay: full, redis: true, base: &rsa, bars: []bar{processor(20, 10)}},
 		idle{}, rest{}, soak{},
 	} {

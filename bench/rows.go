@@ -21,7 +21,6 @@ type pair struct {
 	conns      int
 	recipients int
 	redial     bool
-	byDATA     bool // the sink has no CHUNKING
 	relay      setup
 	redis      bool   // both count in Redis
 	base       *setup // nil: the floor
@@ -59,7 +58,8 @@ func rows() []row {
 			bars: []bar{throughput(0.8, 0.9), {"CPU in ms", false, 6, 6, alone(cpu)}}},
 		pair{name: "20 MiB, 2 connections, signed", size: 20 * mib, conns: 2, relay: full, redis: true,
 			bars: []bar{{"CPU in ms", false, 110, 90, alone(cpu)}, {"peak in MiB", false, 64, 40, alone(peak)}}},
-		pair{name: "2 KiB, sink without CHUNKING", size: 2 * kib, conns: 20, byDATA: true, relay: full, redis: true},
+		pair{name: "2 KiB, by BDAT", size: 2 * kib, conns: 20, redis: true,
+			relay: setup{keys: "rsa", windows: 3, journal: true, chunking: true}},
 		pair{name: "2 KiB, RSA and Ed25519 beside RSA", size: 2 * kib, conns: 20, redis: true,
 			relay: setup{keys: "rsa+ed25519", windows: 3, journal: true}, base: &full,
 			bars: []bar{processor(1.1, 1.05)}},
@@ -78,7 +78,7 @@ func rows() []row {
 // run measures both sides in alternating rounds.
 func (p pair) run(ctx context.Context, r *runner) (res result, err error) {
 	res = result{Row: p.name, Base: "floor"}
-	s, err := r.sink(!p.byDATA && p.relay.secure, !p.byDATA)
+	s, err := r.sink(p.relay.secure, p.relay.chunking)
 	if err != nil {
 		return res, err
 	}

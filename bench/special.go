@@ -11,7 +11,7 @@ import (
 
 // alone starts a relay by itself.
 func (r *runner) alone(ctx context.Context, conf setup) (*sink, *subject, error) {
-	s, err := r.sink(false, true)
+	s, err := r.sink(false, false)
 	if err != nil {
 		return nil, nil, err
 	}
