@@ -5,51 +5,6 @@ import (
 	"strings"
 )
 
-// Dimension is one thing that a limit counts on.
-type Dimension uint8
-
-// What a limit can count on, in the order in which keys name them.
-const (
-	PerAll Dimension = iota
-	PerClient
-	PerUser
-	PerClientIP
-	PerSender
-	PerSenderDomain
-	PerRecipientDomain
-	PerStream
-	PerUpstream
-	PerSourceIP
-)
-
-var dimensionNames = []string{
-	"all", "client", "user", "client_ip", "sender", "sender_domain",
-	"recipient_domain", "stream", "upstream", "source_ip",
-}
-
-// Per is the list of what a limit counts on; in the file a single one may
-// stand without brackets.
-type Per []Dimension
-
-// UnmarshalText reads a single dimension.
-func (p *Per) UnmarshalText(text []byte) error {
-	var d Dimension
-	if err := d.UnmarshalText(text); err != nil {
-		return err
-	}
-	*p = Per{d}
-	return nil
-}
-
-// String names the dimensions in plain words: "client and recipient domain".
-func (p Per) String() string {
-	words := make([]string, len(p))
-	for i, d := range p {
-		words[i] = strings.ReplaceAll(d.String(), "_", " ")
-	}
-	return strings.Join(words, " and ")
-}
-
 // Absent says what counts on mail that lacks the key.
 type Absent uint8
 
@@ -105,19 +60,6 @@ func parseName(text []byte, names []string) (int, error) {
 		}
 	}
 	return 0, fmt.Errorf("%q is unknown; write one of %s", text, strings.Join(names, ", "))
-}
-
-// String is the name in the file.
-func (d Dimension) String() string { return dimensionNames[d] }
-
-// MarshalText writes the name in the file.
-func (d Dimension) MarshalText() ([]byte, error) { return []byte(d.String()), nil }
-
-// UnmarshalText reads the name in the file.
-func (d *Dimension) UnmarshalText(text []byte) error {
-	i, err := parseName(text, dimensionNames)
-	*d = Dimension(i)
-	return err
 }
 
 // String is the name in the file.

@@ -1,6 +1,7 @@
 package ratelimit
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"net/netip"
@@ -8,6 +9,112 @@ import (
 
 	"postern/mail"
 )
+
+// Dimension is one thing that a limit counts on: a name of per. A new one begins in
+// this file, with a constant, a row of dimensions and of matchOrder, and a field of
+// Facts (what a transaction has) and of Filter (what an operator asks for). The
+// configuration, keys, queries and flags go by the row. What is left is whoever
+// fills in the Facts of a transaction, and docs/limits.md.
+type Dimension uint8
+
+// What a limit can count on, in the order in which keys name them.
+const (
+	PerAll Dimension = iota
+	PerClient
+	PerUser
+	PerClientIP
+	PerSender
+	PerSenderDomain
+	PerRecipientDomain
+	PerStream
+	PerUpstream
+	PerSourceIP
+)
+
+// dimensions has a row for each Dimension.
+var dimensions = [...]struct {
+	// name is how the file, keys and queries call it; a flag has "-" for "_".
+	name string
+	// about describes the flag, its value in back quotes.
+	about string
+	// fact is where a transaction has it, nil where each recipient has its own;
+	// none is what counts where that is empty, "" for nothing.
+	fact func(*Facts) *string
+	none string
+	// filter is where an operator names it.
+	filter func(*Filter) *string
+}{
+	PerAll:             {name: "all"},
+	PerClient:          {"client", "`name` of the client", func(f *Facts) *string { return &f.Client }, noClient, func(f *Filter) *string { return &f.Client }},
+	PerUser:            {"user", "SASL `user`", func(f *Facts) *string { return &f.User }, "", func(f *Filter) *string { return &f.User }},
+	PerClientIP:        {"client_ip", "`address` of the client", func(f *Facts) *string { return &f.ClientIP }, "", func(f *Filter) *string { return &f.ClientIP }},
+	PerSender:          {"sender", "reverse-path, an `address` or <>", func(f *Facts) *string { return (*string)(&f.Sender) }, nullSender, func(f *Filter) *string { return (*string)(&f.Sender) }},
+	PerSenderDomain:    {"sender_domain", "`domain` of the reverse-path", func(f *Facts) *string { return &f.SenderDomain }, nullSender, func(f *Filter) *string { return &f.SenderDomain }},
+	PerRecipientDomain: {"recipient_domain", "`domain` of the recipient", nil, "", func(f *Filter) *string { return &f.RecipientDomain }},
+	PerStream:          {"stream", "`name` of the stream", func(f *Facts) *string { return &f.Stream }, "", func(f *Filter) *string { return &f.Stream }},
+	PerUpstream:        {"upstream", "`name` of the upstream", func(f *Facts) *string { return &f.Upstream }, "", func(f *Filter) *string { return &f.Upstream }},
+	PerSourceIP:        {"source_ip", "`address` that mail leaves from", func(f *Facts) *string { return &f.SourceIP }, "", func(f *Filter) *string { return &f.SourceIP }},
+}
+
+// matchOrder is how dimensions go before one another when each has an override.
+var matchOrder = [...]Dimension{
+	PerSender, PerUser, PerClientIP, PerSenderDomain, PerRecipientDomain,
+	PerClient, PerStream, PerUpstream, PerSourceIP, PerAll,
+}
+
+// Dimensions lists all that a mail can differ in: every Dimension but PerAll.
+func Dimensions() []Dimension {
+	all := make([]Dimension, 0, len(dimensions)-1)
+	for d := range Dimension(len(dimensions)) {
+		if d != PerAll {
+			all = append(all, d)
+		}
+	}
+	return all
+}
+
+// String is the name in the file.
+func (d Dimension) String() string { return dimensions[d].name }
+
+// About describes a value of d for a flag, with a word for it in back quotes.
+func (d Dimension) About() string { return dimensions[d].about }
+
+// MarshalText writes the name in the file.
+func (d Dimension) MarshalText() ([]byte, error) { return []byte(d.String()), nil }
+
+// UnmarshalText reads the name in the file.
+func (d *Dimension) UnmarshalText(text []byte) error {
+	names := make([]string, len(dimensions))
+	for i := range dimensions {
+		names[i] = dimensions[i].name
+	}
+	i, err := parseName(text, names)
+	*d = Dimension(i)
+	return err
+}
+
+// Per is the list of what a limit counts on; in the file a single one may
+// stand without brackets.
+type Per []Dimension
+
+// UnmarshalText reads a single dimension.
+func (p *Per) UnmarshalText(text []byte) error {
+	var d Dimension
+	if err := d.UnmarshalText(text); err != nil {
+		return err
+	}
+	*p = Per{d}
+	return nil
+}
+
+// String names the dimensions in plain words: "client and recipient domain".
+func (p Per) String() string {
+	words := make([]string, len(p))
+	for i, d := range p {
+		words[i] = strings.ReplaceAll(d.String(), "_", " ")
+	}
+	return strings.Join(words, " and ")
+}
 
 // Facts are what limits can see of a transaction. User is a mail.User,
 // SenderDomain the domain of Sender ("" for null); ClientIP and SourceIP are
@@ -17,6 +124,35 @@ type Facts struct {
 	Sender                     mail.Identity
 	SenderDomain               string
 	Stream, Upstream, SourceIP string
+}
+
+// Filter chooses keys by what they count on; a blank field chooses all. A sender
+// also finds the budgets of its domain, and those that its domain shares. Senders,
+// users and domains may be spelled in any way.
+type Filter struct {
+	Limit           string        `json:"limit,omitempty"`
+	Client          string        `json:"client,omitempty"`
+	User            string        `json:"user,omitempty"`
+	ClientIP        string        `json:"client_ip,omitempty"`
+	Sender          mail.Identity `json:"sender,omitempty"`
+	SenderDomain    string        `json:"sender_domain,omitempty"`
+	RecipientDomain string        `json:"recipient_domain,omitempty"`
+	Stream          string        `json:"stream,omitempty"`
+	Upstream        string        `json:"upstream,omitempty"`
+	SourceIP        string        `json:"source_ip,omitempty"`
+}
+
+// Of is the field for d, which is one of Dimensions.
+func (f *Filter) Of(d Dimension) *string { return dimensions[d].filter(f) }
+
+// Facts is a transaction that has what f names; recipients are apart.
+func (f *Filter) Facts() (facts Facts) {
+	for _, d := range Dimensions() {
+		if fact := dimensions[d].fact; fact != nil {
+			*fact(&facts) = *f.Of(d)
+		}
+	}
+	return facts
 }
 
 // Recipient is one RCPT: Domain is its domain in lower-case A-labels, "" for the
@@ -37,36 +173,14 @@ const (
 // value is what the mail has for d; "" means absent. Recipient domains are not
 // looked up here.
 func (f *Facts) value(d Dimension) string {
-	switch d {
-	case PerAll:
-		return "all"
-	case PerClient:
-		if f.Client == "" {
-			return noClient
-		}
-		return f.Client
-	case PerUser:
-		return f.User
-	case PerClientIP:
-		return f.ClientIP
-	case PerSender:
-		if f.Sender == "" {
-			return nullSender
-		}
-		return string(f.Sender)
-	case PerSenderDomain:
-		if f.SenderDomain == "" {
-			return nullSender
-		}
-		return f.SenderDomain
-	case PerStream:
-		return f.Stream
-	case PerUpstream:
-		return f.Upstream
-	case PerSourceIP:
-		return f.SourceIP
+	row := &dimensions[d]
+	switch {
+	case d == PerAll:
+		return row.name
+	case row.fact == nil:
+		return ""
 	}
-	return ""
+	return cmp.Or(*row.fact(f), row.none)
 }
 
 // appendPart appends "name=value", after a space unless it is the first of the
@@ -83,7 +197,7 @@ func appendPart(b []byte, start int, d Dimension, value string) []byte {
 	if d == PerAll {
 		return append(b, "all"...)
 	}
-	b = append(b, dimensionNames[d]...)
+	b = append(b, dimensions[d].name...)
 	b = append(b, '=')
 	if d == PerClientIP {
 		return appendClientIP(b, value)

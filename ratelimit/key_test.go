@@ -1,6 +1,7 @@
 package ratelimit
 
 import (
+	"encoding/json"
 	"slices"
 	"testing"
 )
@@ -40,6 +41,30 @@ func TestKeysOfOneSenderAreOne(t *testing.T) {
 	} {
 		if got := CanonicalKey(key); got != want || CanonicalKey(got) != got {
 			t.Errorf("%s: got %s, want %s", key, got, want)
+		}
+	}
+}
+
+// TestEveryDimensionIsWhole: a per key has all that a row of dimensions asks for.
+func TestEveryDimensionIsWhole(t *testing.T) {
+	if len(matchOrder) != len(dimensions) {
+		t.Errorf("%d of %d stand in matchOrder", len(matchOrder), len(dimensions))
+	}
+	for d := range Dimension(len(dimensions)) {
+		if !slices.Contains(matchOrder[:], d) || d.String() == "" {
+			t.Errorf("%q is without a name or a place in matchOrder", d)
+		}
+	}
+	for _, d := range Dimensions() {
+		var f Filter
+		*f.Of(d) = "x"
+		text, err := json.Marshal(f)
+		if want := `{"` + d.String() + `":"x"}`; err != nil || string(text) != want || d.About() == "" {
+			t.Errorf("a filter of %s is %s, %v; its flag %q", d, text, err, d.About())
+		}
+		facts := f.Facts()
+		if got := facts.value(d); got != "x" && d != PerRecipientDomain {
+			t.Errorf("a transaction has %q for %s", got, d)
 		}
 	}
 }

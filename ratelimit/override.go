@@ -27,12 +27,6 @@ type networkOverride struct {
 	numbers *numbers
 }
 
-// matchOrder is how dimensions go before one another when each has an override.
-var matchOrder = [...]Dimension{
-	PerSender, PerUser, PerClientIP, PerSenderDomain, PerRecipientDomain,
-	PerClient, PerStream, PerUpstream, PerSourceIP, PerAll,
-}
-
 func (o *overrideSet) empty() bool {
 	return len(o.exact)+len(o.domains)+len(o.parents)+len(o.networks) == 0
 }

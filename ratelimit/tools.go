@@ -12,22 +12,6 @@ import (
 	"postern/mail"
 )
 
-// Filter chooses keys by what they count on; a blank field chooses all. A sender
-// also finds the budgets of its domain, and those that its domain shares. Senders,
-// users and domains may be spelled in any way.
-type Filter struct {
-	Limit           string        `json:"limit,omitempty"`
-	Client          string        `json:"client,omitempty"`
-	User            string        `json:"user,omitempty"`
-	ClientIP        string        `json:"client_ip,omitempty"`
-	Sender          mail.Identity `json:"sender,omitempty"`
-	SenderDomain    string        `json:"sender_domain,omitempty"`
-	RecipientDomain string        `json:"recipient_domain,omitempty"`
-	Stream          string        `json:"stream,omitempty"`
-	Upstream        string        `json:"upstream,omitempty"`
-	SourceIP        string        `json:"source_ip,omitempty"`
-}
-
 // State is a budget as it stands, for operators.
 type State struct {
 	Limit string `json:"limit"`
@@ -224,11 +208,9 @@ func (l *Limiter) contributorsOf(g *Budget) []string {
 }
 
 func (f *Filter) match(r *rule, parts []part) bool {
-	for _, want := range []part{
-		{PerClient, f.Client}, {PerUser, f.User}, {PerClientIP, f.ClientIP}, {PerSenderDomain, f.SenderDomain},
-		{PerRecipientDomain, f.RecipientDomain}, {PerStream, f.Stream}, {PerUpstream, f.Upstream}, {PerSourceIP, f.SourceIP},
-	} {
-		if want.value == "" {
+	for _, d := range Dimensions() {
+		want := part{d, *f.Of(d)}
+		if want.value == "" || d == PerSender {
 			continue
 		}
 		if want.d == PerClientIP {

@@ -29,15 +29,14 @@ type keyFlags struct {
 
 func (k *keyFlags) add(f *flag.FlagSet) {
 	f.StringVar(&k.Limit, "limit", "", "`name` of the limit")
-	f.StringVar(&k.Client, "client", "", "`name` of the client")
-	f.StringVar(&k.User, "user", "", "SASL `user`")
-	f.StringVar(&k.ClientIP, "client-ip", "", "`address` of the client")
-	f.Func("sender", "reverse-path, an `address` or <>", k.setSender)
-	f.StringVar(&k.SenderDomain, "sender-domain", "", "`domain` of the reverse-path")
-	f.StringVar(&k.RecipientDomain, "recipient-domain", "", "`domain` of the recipient")
-	f.StringVar(&k.Stream, "stream", "", "`name` of the stream")
-	f.StringVar(&k.Upstream, "upstream", "", "`name` of the upstream")
-	f.StringVar(&k.SourceIP, "source-ip", "", "`address` that mail leaves from")
+	for _, d := range ratelimit.Dimensions() {
+		name := strings.ReplaceAll(d.String(), "_", "-")
+		if d == ratelimit.PerSender {
+			f.Func(name, d.About(), k.setSender)
+			continue
+		}
+		f.StringVar(k.Of(d), name, "", d.About())
+	}
 }
 
 func (k *keyFlags) setSender(s string) error {
@@ -67,11 +66,11 @@ func (k *keyFlags) budget() admin.LimitKey {
 }
 
 func (k *keyFlags) values() url.Values {
-	return url.Values{
-		"limit": {k.Limit}, "client": {k.Client}, "user": {k.User}, "client_ip": {k.ClientIP}, "sender": {string(k.Sender)},
-		"sender_domain": {k.SenderDomain}, "recipient_domain": {k.RecipientDomain}, "stream": {k.Stream},
-		"upstream": {k.Upstream}, "source_ip": {k.SourceIP},
+	values := url.Values{"limit": {k.Limit}}
+	for _, d := range ratelimit.Dimensions() {
+		values.Set(d.String(), *k.Of(d))
 	}
+	return values
 }
 
 // showLimits lists keys in use, the fullest first.

@@ -51,7 +51,7 @@ func (c *Control) Limits(l *ratelimit.Limiter, complete func(*ratelimit.Facts) e
 	c.Query("/limits/raises", func(ctx context.Context, _ func(string) string) (any, error) { return l.Raises(ctx) })
 	c.Query("/limits/explain", func(ctx context.Context, get func(string) string) (any, error) {
 		f := filterOf(get)
-		facts := factsOf(&f)
+		facts := f.Facts()
 		if err := complete(&facts); err != nil {
 			return nil, Misuse(err.Error())
 		}
@@ -106,18 +106,11 @@ func knownLimit(l *ratelimit.Limiter, limit string, err error) error {
 }
 
 func filterOf(get func(string) string) ratelimit.Filter {
-	return ratelimit.Filter{
-		Limit: get("limit"), Client: get("client"), User: get("user"), ClientIP: get("client_ip"),
-		Sender: mail.Identity(get("sender")), SenderDomain: get("sender_domain"), RecipientDomain: get("recipient_domain"),
-		Stream: get("stream"), Upstream: get("upstream"), SourceIP: get("source_ip"),
+	f := ratelimit.Filter{Limit: get("limit")}
+	for _, d := range ratelimit.Dimensions() {
+		*f.Of(d) = get(d.String())
 	}
-}
-
-func factsOf(f *ratelimit.Filter) ratelimit.Facts {
-	return ratelimit.Facts{
-		Client: f.Client, User: f.User, ClientIP: f.ClientIP, Sender: f.Sender, SenderDomain: f.SenderDomain,
-		Stream: f.Stream, Upstream: f.Upstream, SourceIP: f.SourceIP,
-	}
+	return f
 }
 
 // keyOf is the key that an order means.
@@ -128,7 +121,7 @@ func keyOf(l *ratelimit.Limiter, k *LimitKey, complete func(*ratelimit.Facts) er
 	if err := known(&k.Filter); err != nil && !k.Unknown {
 		return "", fmt.Errorf("%w; nothing was done; -unknown does it all the same", err)
 	}
-	facts := factsOf(&k.Filter)
+	facts := k.Filter.Facts()
 	if facts.Client != "" && !k.Unknown {
 		if err := complete(&facts); err != nil {
 			return "", err
