@@ -60,7 +60,7 @@ var table = map[string]rule{
 	"internal/phrase":     {ours: []string{"outlier", "ratelimit", "reputation"}},
 	"internal/check": {ours: append([]string{"internal/config", "internal/phrase", "internal/shell", "ratelimit/redisstore", "relay", "reputation"}, leaves...),
 		outside: []string{goRedis, "github.com/emersion/go-msgauth"}},
-	"internal/node": {ours: []string{"*"}, outside: []string{goRedis}},
+	"internal/node": {ours: []string{"*"}, outside: []string{goRedis, xtime}},
 	"cmd/relay":     {ours: []string{"*"}, outside: []string{"golang.org/x/term"}},
 }
 

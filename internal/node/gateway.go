@@ -6,6 +6,8 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"golang.org/x/time/rate"
+
 	"postern/mail"
 )
 
@@ -14,7 +16,7 @@ type gatewayWatch struct {
 	log    *slog.Logger
 	byText map[string]*gateway // those of IPv4 under two texts
 	seen   atomic.Int64        // transactions since it last looked
-	warned atomic.Bool
+	warn   rate.Sometimes
 
 	mu  sync.Mutex // held while it looks
 	all []*gateway
@@ -32,7 +34,7 @@ const (
 )
 
 func newGatewayWatch(log *slog.Logger, gateways []netip.Addr) *gatewayWatch {
-	g := &gatewayWatch{log: log, byText: map[string]*gateway{}}
+	g := &gatewayWatch{log: log, byText: map[string]*gateway{}, warn: rate.Sometimes{First: 1}}
 	for _, ip := range gateways {
 		one := &gateway{text: ip.String()}
 		g.all = append(g.all, one)
@@ -46,7 +48,7 @@ func newGatewayWatch(log *slog.Logger, gateways []netip.Addr) *gatewayWatch {
 
 // Observe counts where a transaction came from.
 func (g *gatewayWatch) Observe(e *mail.Event) {
-	if len(g.all) == 0 || e.ClientIP == "" || g.warned.Load() {
+	if len(g.all) == 0 || e.ClientIP == "" {
 		return
 	}
 	if one := g.byText[e.ClientIP]; one != nil {
@@ -62,15 +64,16 @@ func (g *gatewayWatch) look() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	seen := g.seen.Load()
-	if seen < gatewayAfter || g.warned.Load() {
+	if seen < gatewayAfter {
 		return // another has just looked
 	}
 	for _, one := range g.all {
 		if n := one.through.Load(); float64(n) >= gatewayShare*float64(seen) {
-			g.warned.Store(true)
-			g.log.Warn("nearly all clients arrive from one gateway, so that limits per address and networks of clients mean nothing",
-				"gateway", one.text, "transactions", n, "of", seen,
-				"remedy", "publish the port on the host's own network, or have the proxy send the PROXY protocol and set proxy_protocol_from")
+			g.warn.Do(func() {
+				g.log.Warn("nearly all clients arrive from one gateway, so that limits per address and networks of clients mean nothing",
+					"gateway", one.text, "transactions", n, "of", seen,
+					"remedy", "publish the port on the host's own network, or have the proxy send the PROXY protocol and set proxy_protocol_from")
+			})
 		}
 		one.through.Store(0)
 	}
