@@ -348,7 +348,7 @@ func (l *Limiter) state(ctx context.Context, limit, key string) (State, error) {
 	return s.states[0], nil
 }
 
-var errReason = errors.New("no reason is given; say why, for those who find the raise later")
+var errReason = errors.New("no reason is given; say why, for those who find the allowance later")
 
 // Allow gives a key more room until r.Until, or takes a raise back when r.Add is
 // 0. It is kept in the store, replaces an earlier one of the same limit, key,

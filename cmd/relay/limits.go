@@ -234,14 +234,14 @@ func allowLimit(io stdio, args []string) int {
 		"messages": ratelimit.Messages, "recipients": ratelimit.Recipients, "bytes": ratelimit.Bytes,
 		"distinct-recipients": ratelimit.DistinctRecipients,
 	} {
-		v.flags.Func(name, "so many more, as `+5000`; +0 takes a raise back", func(s string) (err error) {
+		v.flags.Func(name, "how many more, such as `+5000`; +0 ends the allowance", func(s string) (err error) {
 			units++
 			o.Unit = unit
 			o.Add, err = parseMore(s, unit)
 			return err
 		})
 	}
-	v.flags.Func("window", "in this `window` only, as 1h; otherwise in all of the unit", durationFlag(&o.Window))
+	v.flags.Func("window", "in this `window` only, such as 1h; otherwise in all of the unit", durationFlag(&o.Window))
 	v.flags.Func("until", "`when` it ends: 18:00, 2026-12-24T18:00, or 3h from now", func(s string) (err error) {
 		o.Until, err = parseUntil(s, time.Now())
 		return err
@@ -256,7 +256,7 @@ func allowLimit(io stdio, args []string) int {
 	case units != 1:
 		return v.misuse("name one of -messages, -recipients, -bytes, -distinct-recipients")
 	case o.Reason == "":
-		return v.misuse("-reason is missing; say why, for those who find the raise later")
+		return v.misuse("-reason is missing; say why, for those who find the allowance later")
 	}
 	o.Budget = k.budget()
 	var made ratelimit.Raise
@@ -298,7 +298,7 @@ func parseUntil(s string, now time.Time) (time.Time, error) {
 	}
 	d, err := config.ParseDuration(strings.TrimPrefix(s, "+"))
 	if err != nil {
-		return time.Time{}, fmt.Errorf("%q is no time; write 18:00, 2026-12-24T18:00 or 3h", s)
+		return time.Time{}, fmt.Errorf("%q is not a time; write 18:00, 2026-12-24T18:00 or 3h", s)
 	}
 	return now.Add(d), nil
 }

@@ -83,7 +83,7 @@ func runListing(io stdio, args []string) int {
 	}
 	id, err := strconv.Atoi(words[0])
 	if err != nil {
-		return v.misuse("%q is no number of a listing", words[0])
+		return v.misuse("%q is not the number of a listing", words[0])
 	}
 	var all []reputation.Listing
 	if err := v.get("/listings", nil, &all); err != nil {
@@ -220,7 +220,7 @@ func runSuspects(io stdio, args []string) int {
 	v := newControlVerb(io, "listings suspects")
 	at, lookBack, n := time.Now(), 24*time.Hour, 10
 	var streams, files []string
-	v.flags.Func("at", "`time` of the listing, as 2026-03-04T12:00:00Z; now where it is missing", func(s string) (err error) {
+	v.flags.Func("at", "`time` of the listing, such as 2026-03-04T12:00:00Z; now where it is missing", func(s string) (err error) {
 		at, err = time.Parse(time.RFC3339, s)
 		return err
 	})

@@ -127,7 +127,7 @@ func runTop(io stdio, args []string) int {
 	f.StringVar(&by, "by", "class,stream,destination,sender", "`columns` to count by, of "+strings.Join(topColumns, ", "))
 	path := configFlag(f, " that names the journal and the rules")
 	f.IntVar(&n, "n", 20, "number of rows; 0: all")
-	f.Func("since", "only transactions of this last `time`, as 24h or 7d; otherwise all", durationFlag(&since))
+	f.Func("since", "only transactions of this last `time`, such as 24h or 7d; otherwise all", durationFlag(&since))
 	f.Func("journal", "`file` of the journal, - for standard input; several flags or further arguments: several files", func(s string) error {
 		files = append(files, s)
 		return nil

@@ -40,7 +40,7 @@ func runRotate(io stdio, args []string) int {
 	f := flag.NewFlagSet("relay dkim rotate", flag.ContinueOnError)
 	f.SetOutput(io.err)
 	path := configFlag(f, "")
-	f.Func("wait", "how `long` to wait until the record is published, as 1h; otherwise DNS is asked once", durationFlag(&wait))
+	f.Func("wait", "how `long` to wait until the record is published, such as 1h; otherwise DNS is asked once", durationFlag(&wait))
 	f.Func("type", "`kind` of key: rsa or ed25519; otherwise as the domain's newest", func(s string) error { return kind.UnmarshalText([]byte(s)) })
 	words, status, ok := parseWords(f, args, 1)
 	if !ok {

@@ -147,7 +147,7 @@ func explainOutlier(io stdio, args []string) int {
 func runSuspend(io stdio, args []string) int {
 	v := newControlVerb(io, "suspend")
 	var o admin.SuspendOrder
-	v.flags.Func("for", "how `long`, as 24h; otherwise until released", durationFlag(&o.For))
+	v.flags.Func("for", "how `long`, such as 24h; otherwise until released", durationFlag(&o.For))
 	v.flags.StringVar(&o.Reason, "reason", "", "why; a `text` for the log and the list")
 	v.flags.BoolVar(&o.Unknown, "unknown", false, "also a name that the configuration does not have")
 	return v.order(args, "/suspend", &o)

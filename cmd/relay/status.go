@@ -57,7 +57,7 @@ func writeStatus(w writer, s *admin.Status, now time.Time) {
 		line(first(i, "listeners"), "%s on %s, tls %s", l.Name, l.Address, l.TLS)
 	}
 	line("connections", "%d", s.Connections)
-	line("held", "%d suspended, %d throttled", s.Suspended, s.Throttled)
+	line("outliers", "%d suspended, %d throttled", s.Suspended, s.Throttled)
 	line("config", "%s, %s", s.Config, reloadWords(s.LastReload))
 	if s.LastReload != nil {
 		for _, p := range s.LastReload.Problems {

@@ -47,7 +47,7 @@ func addSuppression(io stdio, args []string) int {
 	o := admin.SuppressionOrder{Stream: reputation.AllStreams}
 	v.flags.StringVar(&o.Stream, "stream", o.Stream, "for mail of this `stream`; * is all")
 	v.flags.StringVar(&o.Reason, "reason", "", "`text` for the list")
-	v.flags.Func("for", "how `long`, as 7d; otherwise as configured", durationFlag(&o.For))
+	v.flags.Func("for", "how `long`, such as 7d; otherwise as configured", durationFlag(&o.For))
 	return suppressionAct(v, args, "/suppressions/add", &o)
 }
 
