@@ -60,6 +60,7 @@ func (c *Cluster) Of(t testing.TB, key string) *Server {
 	t.Helper()
 	slot, err := c.Nodes[0].Client().ClusterKeySlot(context.Background(), key).Result()
 	must(t, err)
+	//lint:ignore SA1019 CLUSTER SHARDS needs a server of Redis 7
 	ranges, err := c.Nodes[0].Client().ClusterSlots(context.Background()).Result()
 	must(t, err)
 	for _, r := range ranges {
