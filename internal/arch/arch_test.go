@@ -60,8 +60,9 @@ var table = map[string]rule{
 	"internal/phrase":     {ours: []string{"outlier", "ratelimit", "reputation"}},
 	"internal/check": {ours: append([]string{"internal/config", "internal/phrase", "internal/shell", "ratelimit/redisstore", "relay", "reputation"}, leaves...),
 		outside: []string{goRedis, "github.com/emersion/go-msgauth"}},
-	"internal/node": {ours: []string{"*"}, outside: []string{goRedis, xtime}},
-	"cmd/relay":     {ours: []string{"*"}, outside: []string{"golang.org/x/term"}},
+	"internal/rotation": {ours: []string{"dkimsign", "internal/check", "reputation"}},
+	"internal/node":     {ours: []string{"*"}, outside: []string{goRedis, xtime}},
+	"cmd/relay":         {ours: []string{"*"}, outside: []string{"golang.org/x/term"}},
 }
 
 // support is for tests and benchmarks: it imports what it needs, but nothing of
