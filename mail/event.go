@@ -14,6 +14,17 @@ const (
 	Aborted  = "aborted"  // the client went away or reset before the end
 )
 
+// OutcomeOf is the outcome that a reply to the client makes.
+func OutcomeOf(r *Reply) string {
+	switch {
+	case r.Positive():
+		return Relayed
+	case r.Temporary():
+		return Deferred
+	}
+	return Rejected
+}
+
 // Stages of a transaction: where it ended.
 const (
 	StageConnect = "connect" // before any command

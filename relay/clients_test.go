@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	stdsmtp "net/smtp"
+	"postern/relay/smtpd"
 	"strings"
 	"sync"
 	"testing"
@@ -35,7 +36,7 @@ func TestStandardLibraryClient(t *testing.T) {
 
 func TestGoSMTPClient(t *testing.T) {
 	r := newRig(t)
-	r.listener.TLS = TLSOptional
+	r.listener.TLS = smtpd.TLSOptional
 	r.start()
 	conn, err := net.Dial("tcp", r.addr)
 	if err != nil {

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -141,7 +142,7 @@ func (d *dialog) line(line string) {
 		d.expectReply("250", rest)
 	case "EOF":
 		d.dial()
-		if b, err := d.in.ReadByte(); err == nil || isTimeout(err) {
+		if b, err := d.in.ReadByte(); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
 			rest, _ := d.in.ReadString('\n')
 			d.fatalf("server sent %q (%v), want the end of the connection", string(b)+rest, err)
 		}

@@ -7,6 +7,7 @@ import (
 	"postern/internal/syntax"
 	"postern/mail"
 	"postern/policy"
+	"postern/relay/replies"
 )
 
 // readFacts gathers what policy wants to know of the header.
@@ -50,12 +51,12 @@ func (t *transaction) judgeAutomatic() (rule string, r *mail.Reply) {
 		if t.snap.Rules.Internal(to) {
 			continue
 		}
-		if what.Mode == policy.OncePerRecipient && t.s.srv.hooks.Once != nil {
+		if what.Mode == policy.OncePerRecipient && t.srv.hooks.Once != nil {
 			first, err := t.claim(to, what)
 			if err != nil {
 				t.ev.Err = err.Error()
-				t.s.srv.fault("store", err, "id", t.ev.ID)
-				return ruleStore, replyStoreFault()
+				t.srv.fault("store", err, "id", t.ev.ID)
+				return ruleStore, replies.StoreFault()
 			}
 			if first {
 				continue
@@ -74,7 +75,7 @@ func (t *transaction) chargeReport() (rule string, r *mail.Reply) {
 	if t.env.From.IsNull() || !slices.ContainsFunc(t.env.To, func(to mail.Recipient) bool { return !inside(to) }) {
 		return "", nil
 	}
-	ctx, cancel := context.WithTimeout(t.s.ctx, t.snap.Timeouts.Limiter)
+	ctx, cancel := context.WithTimeout(t.conn.Context(), t.snap.Timeouts.Limiter)
 	defer cancel()
 	charge, v := t.account.Report(ctx)
 	t.reports = append(t.reports, charge)
@@ -87,10 +88,10 @@ func (t *transaction) chargeReport() (rule string, r *mail.Reply) {
 // claim takes the one automatic message that a recipient may get from each of
 // its authors in a period; it goes back unless the message leaves.
 func (t *transaction) claim(to mail.Address, what policy.AutomaticReplies) (bool, error) {
-	ctx, cancel := context.WithTimeout(t.s.ctx, t.snap.Timeouts.Limiter)
+	ctx, cancel := context.WithTimeout(t.conn.Context(), t.snap.Timeouts.Limiter)
 	defer cancel()
 	for _, author := range t.responders() {
-		release, err := t.s.srv.hooks.Once(ctx, author, to.RecipientID(), what.Period)
+		release, err := t.srv.hooks.Once(ctx, author, to.RecipientID(), what.Period)
 		if err != nil || release == nil {
 			return false, err
 		}

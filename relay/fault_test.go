@@ -64,10 +64,8 @@ func (p panicking) Observe(e *mail.Event) {
 func TestPanicInAnObserverAccountsOnce(t *testing.T) {
 	r := newRig(t)
 	var log lockedBuffer
-	r.tune = func(s *Server) {
-		s.observers = []mail.Observer{panicking{&r.events}}
-		s.log = slog.New(slog.NewTextHandler(&log, nil))
-	}
+	r.log = slog.New(slog.NewTextHandler(&log, nil))
+	r.tune = func(s *Server) { s.observers = []mail.Observer{panicking{&r.events}} }
 	p := r.dial()
 	p.open("b@dest.example")
 	p.send(plainMail)
@@ -192,7 +190,7 @@ func TestSlowBodyIsGivenUp(t *testing.T) {
 	r.message.MinRate = 1 << 40
 	r.set("", "timeouts.park 10ms")
 	r.set("", "upstream.max_connections 1")
-	r.tune = func(s *Server) { s.rateGrace = 0 }
+	r.grace = time.Nanosecond
 	for _, data := range []string{"DATA\r\nFrom: a@example.org\r\n", "BDAT 1000 LAST\r\nFrom: a@example.org\r\n"} {
 		p := r.dial()
 		p.envelope("b@dest.example")

@@ -37,13 +37,6 @@ func (t *transaction) faulted(stage, rule string, r *mail.Reply) *mail.Reply {
 	return t.ended(ending{stage: stage, rule: rule, reply: r})
 }
 
-// ended ends the transaction and returns the reply of e.
-func (t *transaction) ended(e ending) *mail.Reply {
-	t.settle(&e)
-	t.finish(e, outcomeOf(e.reply))
-	return e.reply
-}
-
 // settle gives back what a transaction that has ended needs no longer. A 5yz stays
 // charged, since a bad list is itself a signal, and so does what may have left.
 // What we refuse for now gives its message back and keeps the recipients, about
@@ -52,29 +45,36 @@ func (t *transaction) settle(e *ending) {
 	switch {
 	case t.account == nil || len(t.accepted) == 0 || e.unknown:
 	case e.ours && (e.reply.Temporary() || e.reply.Code == 530):
-		t.account.Refund(t.s.ctx, t.reports...)
-		t.account.RefundMessage(t.s.ctx)
+		t.account.Refund(t.conn.Context(), t.reports...)
+		t.account.RefundMessage(t.conn.Context())
 	case e.reply.Temporary():
 		t.refund()
 	}
 }
 
-// abort ends a transaction that the client has left. It stays charged, except
-// where we end it ourselves. A client that leaves because all of its recipients
-// were refused has not aborted anything: their refusal is the end.
-func (t *transaction) abort() {
-	if t.chunked != nil {
-		t.chunked.close()
-		t.ev.Size = t.chunked.size
+// Break ends the transaction where the engine says so: by a refusal, or with r nil
+// since the client has left. Then it stays charged, except where we end the session
+// ourselves. A client that leaves because all of its recipients were refused has
+// not aborted anything: their refusal is the end.
+func (t *transaction) Break(rule string, r *mail.Reply) *mail.Reply {
+	switch {
+	case t.over:
+		return r
+	case r != nil:
+		return t.failed(t.stage, rule, r)
+	}
+	if t.in != nil && t.in.from.Chunked {
+		t.ev.Size = t.in.size
 	}
 	if t.allRefused() {
-		t.finish(t.refused, outcomeOf(t.refused.reply))
-		return
+		t.finish(t.refused, mail.OutcomeOf(t.refused.reply))
+		return nil
 	}
-	if t.s.isStopping() {
+	if t.conn.Stopping() {
 		t.refund()
 	}
-	t.finish(ending{stage: t.stage, rule: "client"}, mail.Aborted)
+	t.finish(ending{stage: t.stage, rule: rule}, mail.Aborted)
+	return nil
 }
 
 // allRefused reports whether there were recipients and all of them were refused.
@@ -90,17 +90,7 @@ func (t *transaction) refund() {
 	for i, a := range t.accepted {
 		charges[i] = a.charge
 	}
-	t.account.Refund(t.s.ctx, append(charges, t.reports...)...)
-}
-
-func outcomeOf(r *mail.Reply) string {
-	switch {
-	case r.Positive():
-		return mail.Relayed
-	case r.Temporary():
-		return mail.Deferred
-	}
-	return mail.Rejected
+	t.account.Refund(t.conn.Context(), append(charges, t.reports...)...)
 }
 
 // finish writes the event, gives everything back and tells the observers.
@@ -135,7 +125,10 @@ func (t *transaction) finish(e ending, outcome string) {
 			release()
 		}
 	}
-	t.s.srv.observe(ev)
+	if t.in != nil {
+		t.in.drop()
+	}
+	t.srv.observe(ev)
 }
 
 // finishRecipients gives each recipient that was still open the end of the

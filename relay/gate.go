@@ -2,13 +2,11 @@ package relay
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
-	"time"
 
 	"postern/mail"
 	"postern/policy"
 	"postern/ratelimit"
+	"postern/relay/replies"
 )
 
 // What was right at MAIL may be wrong when it takes effect: a transaction can be
@@ -29,19 +27,18 @@ func (t *transaction) gate() (rule string, r *mail.Reply) {
 // MAIL. The reply is temporary, or 530 where AUTH or TLS would mend it: what is
 // wrong for good is told at the next MAIL.
 func (t *transaction) barred() (rule string, r *mail.Reply) {
-	s, now := t.s, t.s.srv.snapshot()
-	s.recheck(now)
-	if rule, r = s.misplaced(); r != nil {
+	if rule, r = t.conn.Recheck(); r != nil {
 		return rule, r
 	}
-	client, r := now.Rules.Client(&s.peer)
+	now := t.srv.snapshot()
+	client, r := now.Rules.Client(t.peer)
 	switch {
 	case r != nil && r.Code == 530:
 		return "client", r
-	case r != nil || client.Name() != t.client.Name() || s.peer.User != t.ev.User:
-		return "client", replyNoLongerClient()
+	case r != nil || client.Name() != t.client.Name() || t.peer.User != t.ev.User:
+		return "client", replies.NoLongerClient()
 	case now.Rules.Sender(client, t.env.From) != nil:
-		return "senders", replyNoLongerOwned(t.env.From.Shown())
+		return "senders", replies.NoLongerOwned(t.env.From.Shown())
 	}
 	if rule, r = t.outlawed(now.Rules, client); r != nil {
 		return rule, r
@@ -58,7 +55,7 @@ func (t *transaction) outlawed(now *policy.Rules, client *policy.Client) (rule s
 	}
 	for i := range t.env.To {
 		if now.Recipient(client, t.env.To[i].Address) != nil {
-			return "recipients", replyNoLongerClient()
+			return "recipients", replies.NoLongerClient()
 		}
 	}
 	if t.message.raw == nil {
@@ -68,18 +65,18 @@ func (t *transaction) outlawed(now *policy.Rules, client *policy.Client) (rule s
 	if r == nil || shadow && len(t.message.domains) == 0 && !t.mustSign() {
 		return "", nil
 	}
-	return rule, replyNoLongerClient()
+	return rule, replies.NoLongerClient()
 }
 
 // rulesNow are those by which a further recipient is judged, and the client in
 // them; those of MAIL where they do not name the client any more, for then the
 // gate refuses.
 func (t *transaction) rulesNow() (*policy.Rules, *policy.Client) {
-	now := t.s.srv.snapshot().Rules
+	now := t.srv.snapshot().Rules
 	if now == t.snap.Rules {
 		return now, t.client
 	}
-	if c, r := now.Client(&t.s.peer); r == nil && c.Name() == t.client.Name() {
+	if c, r := now.Client(t.peer); r == nil && c.Name() == t.client.Name() {
 		return now, c
 	}
 	return t.snap.Rules, t.client
@@ -88,10 +85,10 @@ func (t *transaction) rulesNow() (*policy.Rules, *policy.Client) {
 // admitted asks whether the submitter is suspended now, or with the recipients
 // so far beyond its pace.
 func (t *transaction) admitted() (rule string, r *mail.Reply) {
-	if t.s.srv.hooks.Admit == nil {
+	if t.srv.hooks.Admit == nil {
 		return t.suspended()
 	}
-	return refuseSuspended(t.s.srv.hooks.Admit(t.ev.ID, t.client.Name(), t.ev.User, t.ev.Stream, t.sender, max(1, len(t.accepted))))
+	return refuseSuspended(t.srv.hooks.Admit(t.ev.ID, t.client.Name(), t.ev.User, t.ev.Stream, t.sender, max(1, len(t.accepted))))
 }
 
 // recheckLimits holds what has been charged against the limits of now.
@@ -105,128 +102,10 @@ func (t *transaction) recheckLimits() (rule string, r *mail.Reply) {
 		rs = append(rs, ratelimit.Recipient{Address: mail.RecipientOf(t.ev.To[a.index].Address), Domain: t.env.To[i].Domain})
 		is = append(is, a.charge)
 	}
-	ctx, cancel := context.WithTimeout(t.s.ctx, t.snap.Timeouts.Limiter)
+	ctx, cancel := context.WithTimeout(t.conn.Context(), t.snap.Timeouts.Limiter)
 	defer cancel()
 	if v := t.account.Recheck(ctx, rs, is); !v.OK {
 		return t.limitRefusal(&v)
 	}
 	return "", nil
-}
-
-// recheck takes from a session what it no longer has: its user, when the password
-// was changed or the user disabled, and its certificate, when its authority or
-// its time is over. now is the newest snapshot.
-func (s *session) recheck(now *Snapshot) {
-	s.adopt()
-	s.recheckUser(now)
-	s.recheckCertificate()
-}
-
-// adopt takes over the present settings of the listener.
-func (s *session) adopt() {
-	if set := s.lis.set.Load(); set != s.set {
-		s.set = set
-		s.trusted = contains(set.cfg.XClientFrom, s.front)
-	}
-}
-
-// recheckUser makes a session a stranger's again when the password that it was
-// let in by has been changed, or its user disabled, by a reload. A user whom a
-// front end names (XCLIENT) needs no password here, but may be disabled.
-func (s *session) recheckUser(now *Snapshot) {
-	switch {
-	case s.peer.User == "":
-		return
-	case s.stamp == "" && (now.Auth == nil || !now.Auth.Disabled(s.peer.User)):
-		return
-	case s.stamp != "" && now.Auth != nil && now.Auth.Stamp(s.peer.User) == s.stamp:
-		return
-	}
-	s.peer.User, s.stamp = "", ""
-}
-
-// misplaced says why nothing may be sent on this connection under the present
-// settings of its listener.
-func (s *session) misplaced() (rule string, r *mail.Reply) {
-	switch {
-	case s.set.cfg.needsTLS() && !s.peer.TLS.On():
-		return "listener", replyTLSFirst()
-	case s.hearsay():
-		return "listener", replyNoLongerClient()
-	}
-	return "", nil
-}
-
-// hearsay reports whether the client's address or user was told by a front end
-// that has no right any more to tell it.
-func (s *session) hearsay() bool {
-	return s.renamed && !s.trusted ||
-		s.proxied && !contains(s.set.cfg.ProxyProtocolFrom, addrPort(s.raw.RemoteAddr()).Addr())
-}
-
-// vetted is when and by whose authorities a client certificate was verified.
-type vetted struct {
-	chain []*x509.Certificate // as the client sent it, leaf first
-	by    *x509.CertPool
-	until time.Time // the first end of one of those that it rests on
-}
-
-// vettedBy is what a handshake has found out; zero without a certificate.
-func vettedBy(state *tls.ConnectionState, by *x509.CertPool) vetted {
-	if len(state.VerifiedChains) == 0 {
-		return vetted{}
-	}
-	return vetted{chain: state.PeerCertificates, by: by, until: endOf(state.VerifiedChains[0])}
-}
-
-// recheckCertificate forgets the client certificate unless it is valid now, under
-// the authorities that the listener has now.
-func (s *session) recheckCertificate() {
-	if len(s.peer.Certificates) == 0 {
-		return
-	}
-	var by *x509.CertPool
-	if s.set.tls != nil {
-		by = s.set.tls.config().ClientCAs
-	}
-	now := time.Now()
-	if by == s.vetted.by && now.Before(s.vetted.until) {
-		return
-	}
-	until, ok := s.vetted.verify(by, now)
-	if !ok {
-		s.peer.Certificates, s.external = nil, false
-		return
-	}
-	s.vetted.by, s.vetted.until = by, until
-}
-
-// verify verifies the chain as the handshake does.
-func (v *vetted) verify(by *x509.CertPool, now time.Time) (until time.Time, ok bool) {
-	if by == nil || len(v.chain) == 0 {
-		return time.Time{}, false
-	}
-	o := x509.VerifyOptions{
-		Roots: by, Intermediates: x509.NewCertPool(), CurrentTime: now,
-		KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
-	}
-	for _, c := range v.chain[1:] {
-		o.Intermediates.AddCert(c)
-	}
-	chains, err := v.chain[0].Verify(o)
-	if err != nil {
-		return time.Time{}, false
-	}
-	return endOf(chains[0]), true
-}
-
-// endOf is when the first certificate of a chain ends.
-func endOf(chain []*x509.Certificate) time.Time {
-	end := chain[0].NotAfter
-	for _, c := range chain {
-		if c.NotAfter.Before(end) {
-			end = c.NotAfter
-		}
-	}
-	return end
 }

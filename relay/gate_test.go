@@ -2,6 +2,7 @@ package relay
 
 import (
 	"fmt"
+	"log/slog"
 	"os"
 	"strings"
 	"sync"
@@ -11,6 +12,7 @@ import (
 
 	"postern/internal/smtptest"
 	"postern/mail"
+	"postern/relay/smtpd"
 )
 
 // TestPreparedTransactionsDeliverNothing: many transactions are taken as far as
@@ -157,7 +159,7 @@ func TestClientCertificateIsLookedAtAgain(t *testing.T) {
 			if err := os.WriteFile(r.listener.ClientCA, text, 0o600); err != nil {
 				r.t.Fatal(err)
 			}
-			r.lis.l.set.Load().tls.refresh(r.server.log, "test")
+			r.lis.Refresh(slog.New(slog.DiscardHandler))
 		}, "4"},
 		{"no authority any more", func(r *rig) {
 			r.listener.ClientCA = ""
@@ -192,39 +194,11 @@ func TestSessionsOfAListenerThatIsGoneEnd(t *testing.T) {
 	p := r.dial()
 	p.open("b@dest.example")
 	r.cancel()
-	if err := <-r.served; err != ErrStopped {
+	if err := <-r.served; err != smtpd.ErrStopped {
 		t.Fatal(err)
 	}
-	r.served <- ErrStopped // for the end of the rig
+	r.served <- smtpd.ErrStopped // for the end of the rig
 	p.send(plainMail)
 	p.want("250")
 	p.want("421 4.7.0")
-}
-
-// TestDeadlinesOfASession: what a command waits for is bounded by the transaction
-// and the session, whatever came in between.
-func TestDeadlinesOfASession(t *testing.T) {
-	began := time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
-	snap := &Snapshot{}
-	snap.Timeouts.SetDefaults()
-	snap.Session.SetDefaults()
-	s := &session{snap: snap, began: began}
-	s.peer.Helo = "x"
-	at := func(minutes int) time.Time { return began.Add(time.Duration(minutes) * time.Minute) }
-	hold := func(name string, now, want time.Time) {
-		t.Helper()
-		if got := s.deadline(now); !got.Equal(want) {
-			t.Errorf("%s: %v, want %v", name, got.Sub(began), want.Sub(began))
-		}
-	}
-	hold("a command", at(1), at(6))
-	hold("near the end of the session", at(58), at(60))
-	s.tx = &transaction{s: s, snap: snap, began: at(1), touched: at(2)}
-	hold("a command of a transaction", at(3), at(8))
-	hold("behind a NOOP", at(8), at(12))
-	hold("behind a further NOOP", at(11), at(12))
-	s.tx.touched = at(55)
-	hold("RCPT after RCPT", at(59), at(61)) // one hour from MAIL
-	s.tx.chunked = &intake{}
-	hold("between chunks", at(59), at(64))
 }

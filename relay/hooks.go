@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"postern/mail"
+	"postern/relay/replies"
 )
 
 // Hooks are the judges that keep state outside of the session. Each must answer
@@ -51,14 +52,22 @@ type DomainProblem struct {
 
 // suspended asks whether the submitter of this transaction may send now.
 func (t *transaction) suspended() (rule string, r *mail.Reply) {
-	return t.s.suspension(t.client.Name(), t.s.peer.User, t.sender)
-}
-
-func (s *session) suspension(client, user string, from mail.Identity) (rule string, r *mail.Reply) {
-	if s.srv.hooks.Suspended == nil {
+	if t.srv.hooks.Suspended == nil {
 		return "", nil
 	}
-	return refuseSuspended(s.srv.hooks.Suspended(client, user, from))
+	return refuseSuspended(t.srv.hooks.Suspended(t.client.Name(), t.peer.User, t.sender))
+}
+
+// userSuspended tells a user whose password was right that its mail waits.
+func (s *Server) userSuspended(user string) (rule string, r *mail.Reply) {
+	if s.hooks.Suspended == nil {
+		return "", nil
+	}
+	v := s.hooks.Suspended("", user, "")
+	if v.Scope == "" || v.Pace {
+		return "", nil
+	}
+	return "outlier " + v.Scope, replies.UserSuspended(v.Left)
 }
 
 func refuseSuspended(v Suspension) (rule string, r *mail.Reply) {
@@ -66,28 +75,28 @@ func refuseSuspended(v Suspension) (rule string, r *mail.Reply) {
 	case v.Scope == "":
 		return "", nil
 	case v.Pace:
-		return "outlier " + v.Scope, replyPace(v.Name, v.Left)
+		return "outlier " + v.Scope, replies.Pace(v.Name, v.Left)
 	}
-	return "outlier " + v.Scope, replySuspended(v.Name, v.Left)
+	return "outlier " + v.Scope, replies.Suspended(v.Name, v.Left)
 }
 
 // judgeOutside asks the judges outside about the recipient of a.
 func (t *transaction) judgeOutside(a *attempt) (rule string, r *mail.Reply) {
-	h, stream, to := &t.s.srv.hooks, t.client.Stream(), a.rcpt.Address
+	h, stream, to := &t.srv.hooks, t.client.Stream(), a.rcpt.Address
 	if h.Suppressed != nil && h.Suppressed(stream, mail.RecipientOf(a.shown)) {
-		return "suppression", replySuppressed(to)
+		return "suppression", replies.Suppressed(to)
 	}
 	if h.Backoff != nil {
 		var left time.Duration
 		if left, a.trial = h.Backoff(stream, t.client.Name(), t.sender, to.Domain); left > 0 {
-			return "backoff", replyBackoff(to, left)
+			return "backoff", replies.Backoff(to, left)
 		}
 	}
 	if h.Domain != nil && t.snap.Message.CheckRecipientDomain {
-		ctx, cancel := context.WithTimeout(t.s.ctx, t.snap.Timeouts.DNS)
+		ctx, cancel := context.WithTimeout(t.conn.Context(), t.snap.Timeouts.DNS)
 		defer cancel()
 		if p := h.Domain(ctx, to.Domain); p != nil {
-			return "check_recipient_domain", replyNoMail(to, p.NullMX)
+			return "check_recipient_domain", replies.NoMail(to, p.NullMX)
 		}
 	}
 	return "", nil

@@ -5,13 +5,15 @@ import (
 
 	"postern/internal/syntax"
 	"postern/mail"
+	"postern/relay/replies"
+	"postern/relay/smtpd"
 )
 
 // intake takes the clean octets of one message: the header block into one
 // piece, the body into a spool and through the hash that the signature needs.
 type intake struct {
-	cfg  *MessageConfig
-	scan lineScanner
+	cfg  *smtpd.MessageConfig
+	from *smtpd.Message
 	// headerEnds is called once, when the blank line has come; it returns the
 	// writer that the rest goes through besides the spool, or nil.
 	headerEnds func(header []byte) bodyWriter
@@ -22,24 +24,23 @@ type intake struct {
 	body   spool
 	hash   bodyWriter
 	size   int64 // octets as the client sent them, transparency undone
-	pace   pace
 }
 
 // bodyWriter is fed the body as it comes (a hash).
 type bodyWriter interface{ Write(p []byte) (int, error) }
 
-// newIntake makes ready for one message.
-func newIntake(cfg *MessageConfig, from *spooler, dots bool) *intake {
-	in := &intake{cfg: cfg, body: spool{from: from, memory: cfg.Memory, memoryTotal: cfg.MemoryTotal}}
-	in.scan = lineScanner{dots: dots, normalize: cfg.Newlines == NewlinesNormalize, maxLine: cfg.MaxLine, emit: in.take}
+// newIntake makes ready for what comes by m.
+func newIntake(cfg *smtpd.MessageConfig, from *spooler, m *smtpd.Message) *intake {
+	in := &intake{cfg: cfg, from: m, body: spool{from: from, memory: cfg.Memory, memoryTotal: cfg.MemoryTotal}}
+	m.Take = in.take
 	return in
 }
 
-// take is the scanner's emit.
+// take is the Take of its smtpd.Message.
 func (in *intake) take(run []byte) {
 	in.size += int64(len(run))
 	if in.size > in.cfg.MaxSize {
-		in.refuse(replyTooLarge(in.cfg.MaxSize))
+		in.refuse(replies.TooLarge(in.cfg.MaxSize))
 		return
 	}
 	if !in.inBody {
@@ -49,6 +50,7 @@ func (in *intake) take(run []byte) {
 		return
 	}
 	in.body.write(run)
+	in.from.Fault = in.body.err
 	if in.hash != nil {
 		in.hash.Write(run)
 	}
@@ -75,12 +77,12 @@ func (in *intake) takeHeader(run []byte) (rest []byte) {
 func (in *intake) keepHeader(part []byte) bool {
 	size := int64(len(in.header) + len(part))
 	if size > in.cfg.MaxHeaderSize {
-		in.refuse(replyHeaderTooLarge())
+		in.refuse(replies.HeaderTooLarge())
 		return false
 	}
 	room, ok := in.body.head(in.room, size)
 	if !ok {
-		in.refuse(replyStorage())
+		in.refuse(replies.Storage())
 		return false
 	}
 	if room > in.room {
@@ -121,7 +123,7 @@ func (in *intake) headerEnd(run []byte) int {
 
 // refuse remembers why the message is not taken and gives its room back.
 func (in *intake) refuse(r *mail.Reply) {
-	in.scan.refuse(r)
+	in.from.Refuse(r)
 	in.drop()
 }
 
@@ -135,18 +137,10 @@ func (in *intake) drop() {
 // end is called when the last octet has come. A message that is all header has
 // its header judged now.
 func (in *intake) end() {
-	in.scan.end()
-	if !in.inBody && in.scan.refusal == nil {
+	if !in.inBody && in.from.Refusal == nil {
 		in.inBody = true
 		if in.headerEnds != nil {
 			in.hash = in.headerEnds(in.header)
 		}
 	}
 }
-
-// verdict is the reason not to take the message, or nil.
-func (in *intake) verdict() (refusal *mail.Reply, fault error) {
-	return in.scan.refusal, in.body.err
-}
-
-func (in *intake) close() { in.drop() }

@@ -3,14 +3,12 @@ package relay
 import (
 	"os"
 	"path/filepath"
+	"postern/relay/smtpd"
 	"strings"
 	"testing"
-	"time"
-
-	"postern/mail"
 )
 
-// letter is a newsletter of 2 KiB as DATA carries it.
+// letter is a newsletter of 2 KiB.
 var letter = "From: \"News of the house\" <news@example.org>\r\n" +
 	"To: <reader@receiver.example>\r\n" +
 	"Subject: What happened in the week and what comes next\r\n" +
@@ -21,10 +19,10 @@ var letter = "From: \"News of the house\" <news@example.org>\r\n" +
 	"Content-Transfer-Encoding: 7bit\r\n" +
 	"List-Unsubscribe: <https://example.org/unsubscribe?reader=4711>\r\n" +
 	"List-Unsubscribe-Post: List-Unsubscribe=One-Click\r\n\r\n" +
-	strings.Repeat("The line of a letter. It says little, but at a length that is usual.\r\n", 22) + ".\r\n"
+	strings.Repeat("The line of a letter. It says little, but at a length that is usual.\r\n", 22)
 
-// BenchmarkIntake takes a message whole: its lines are checked, its header is
-// read and judged, its body kept.
+// BenchmarkIntake takes a message whole: its header is read and judged, its body
+// kept.
 func BenchmarkIntake(b *testing.B) {
 	real, err := os.ReadFile(filepath.Join("../internal/syntax/testdata/messages", "newsletter-one-click.eml"))
 	if err != nil {
@@ -37,23 +35,21 @@ func BenchmarkIntake(b *testing.B) {
 	r.start()
 	snap := r.server.snapshot()
 	client := snap.Rules.Clients()[0]
-	s := &session{srv: r.server, lis: new(listener), snap: snap, ctx: b.Context(), peer: mail.Peer{Helo: "mta.example.org"}}
-	for _, m := range []struct{ name, wire string }{{"plain", letter}, {"newsletter", string(real) + ".\r\n"}} {
+	for _, m := range []struct{ name, text string }{{"plain", letter}, {"newsletter", string(real)}} {
 		b.Run(m.name, func(b *testing.B) {
-			wire := []byte(m.wire)
+			text := []byte(m.text)
 			b.ReportAllocs()
 			for b.Loop() {
-				t := s.begin()
-				t.client = client
-				in := t.intake(time.Time{}, true)
-				if _, done := in.scan.feed(wire); !done {
-					b.Fatal("no end")
+				t := &transaction{srv: r.server, snap: snap, client: client}
+				from := &smtpd.Message{}
+				t.in = newIntake(&snap.Message, r.server.spool, from)
+				t.in.headerEnds = t.header
+				from.Take(text)
+				t.in.end()
+				if from.Refusal != nil || from.Fault != nil {
+					b.Fatal(from.Refusal, from.Fault)
 				}
-				in.end()
-				if r, err := in.verdict(); r != nil || err != nil {
-					b.Fatal(r, err)
-				}
-				in.close()
+				t.in.drop()
 			}
 		})
 	}

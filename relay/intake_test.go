@@ -1,37 +1,35 @@
 package relay
 
 import (
+	"postern/relay/smtpd"
 	"strings"
 	"testing"
 )
 
 // intakeOf feeds text in pieces that end at the cuts and returns what came of it.
-func intakeOf(text string, dots bool, cuts ...int) (header, body string) {
-	var cfg MessageConfig
+func intakeOf(text string, cuts ...int) (header, body string) {
+	var cfg smtpd.MessageConfig
 	cfg.SetDefaults()
-	in := newIntake(&cfg, newSpooler(""), dots)
+	m := &smtpd.Message{}
+	in := newIntake(&cfg, newSpooler(""), m)
 	judged := ""
 	in.headerEnds = func(h []byte) bodyWriter {
 		judged = string(h)
 		return nil
 	}
-	pending, from := "", 0
+	from := 0
 	for _, cut := range append(cuts, len(text)) {
-		pending += text[from:cut]
-		from = cut
-		n, _ := in.scan.feed([]byte(pending))
-		if !dots {
-			in.scan.endChunk([]byte(pending[n:]))
-			n = len(pending)
+		if from < cut {
+			m.Take([]byte(text[from:cut]))
 		}
-		pending = pending[n:]
+		from = cut
 	}
 	in.end()
 	var b strings.Builder
 	for _, c := range in.body.chunks {
 		b.Write(c)
 	}
-	in.close()
+	in.drop()
 	return judged, b.String()
 }
 
@@ -46,12 +44,10 @@ func TestHeaderEndsWhereItEndsHoweverItComes(t *testing.T) {
 		{"From: a@example.org\r\nTo: b\r\n", ""},
 	} {
 		text := c.header + c.body
-		for _, dots := range []bool{true, false} {
-			for i := 0; i <= len(text); i++ {
-				for j := i; j <= len(text); j++ {
-					if h, b := intakeOf(text, dots, i, j); h != c.header || b != c.body {
-						t.Fatalf("%q cut at %d and %d: header %q, body %q", text, i, j, h, b)
-					}
+		for i := 0; i <= len(text); i++ {
+			for j := i; j <= len(text); j++ {
+				if h, b := intakeOf(text, i, j); h != c.header || b != c.body {
+					t.Fatalf("%q cut at %d and %d: header %q, body %q", text, i, j, h, b)
 				}
 			}
 		}

@@ -41,11 +41,8 @@ func logged(t *testing.T, in string, set ...string) string {
 		r.set("", line)
 	}
 	var log lockedBuffer
-	r.tune = func(s *Server) {
-		s.log = slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
-		s.faults.log = s.log
-		s.observers = append(s.observers, eventlog.NewLogObserver(s.log))
-	}
+	r.log = slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	r.tune = func(s *Server) { s.observers = append(s.observers, eventlog.NewLogObserver(r.log)) }
 	p := r.connect()
 	p.send(in + "QUIT\r\n")
 	for p.reply() != "" {

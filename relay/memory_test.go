@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"postern/internal/smtptest"
+	"postern/relay/smtpd"
 )
 
 // heap is what the process holds, stacks included.
@@ -67,11 +68,11 @@ func BenchmarkIdleConnection(b *testing.B) {
 	const clientBuffer = 4 << 10
 	for _, c := range []struct {
 		name string
-		tls  TLSMode
+		tls  smtpd.TLSMode
 		do   func(*rig, *peer)
 	}{
-		{"plain", TLSNone, func(_ *rig, p *peer) { atRest(p) }},
-		{"TLS", TLSImplicit, func(r *rig, p *peer) {
+		{"plain", smtpd.TLSNone, func(_ *rig, p *peer) { atRest(p) }},
+		{"TLS", smtpd.TLSImplicit, func(r *rig, p *peer) {
 			p.startTLS(r.clientTLS(false))
 			atRest(p)
 		}},

@@ -11,6 +11,7 @@ import (
 
 	"postern/internal/smtptest"
 	"postern/policy"
+	"postern/relay/smtpd"
 
 	"github.com/emersion/go-msgauth/dkim"
 )
@@ -281,7 +282,7 @@ func TestMessagesThatAreRefused(t *testing.T) {
 func TestBareNewlinesArriveClean(t *testing.T) {
 	all := samples(t)
 	r := messagesRig(t, all)
-	r.message.Newlines = NewlinesNormalize
+	r.message.Newlines = smtpd.NewlinesNormalize
 	for _, s := range all {
 		if s.expect != "refuse-newline" {
 			continue

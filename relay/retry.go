@@ -12,27 +12,27 @@ import (
 
 // rememberUnknown remembers a message that may have been taken, so that its retry
 // is not charged again.
-func (t *transaction) rememberUnknown(in *intake) {
-	sum, err := t.messageHash(in)
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.s.ctx), t.snap.Timeouts.Limiter)
+func (t *transaction) rememberUnknown() {
+	sum, err := t.messageHash()
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.conn.Context()), t.snap.Timeouts.Limiter)
 	defer cancel()
 	if err == nil {
-		err = t.s.srv.limiter.UnknownOutcome(ctx, t.client.Name(), sum)
+		err = t.srv.limiter.UnknownOutcome(ctx, t.client.Name(), sum)
 	}
 	if err != nil {
-		t.s.srv.fault("store", err, "id", t.ev.ID)
+		t.srv.fault("store", err, "id", t.ev.ID)
 	}
 }
 
 // forgiveRetry gives back what a message was charged that the upstream has taken
 // now and may have taken before.
-func (t *transaction) forgiveRetry(in *intake) {
-	l := t.s.srv.limiter
+func (t *transaction) forgiveRetry() {
+	l := t.srv.limiter
 	if !l.ExpectsRetries() {
 		return
 	}
-	sum, err := t.messageHash(in)
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.s.ctx), t.snap.Timeouts.Limiter)
+	sum, err := t.messageHash()
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.conn.Context()), t.snap.Timeouts.Limiter)
 	defer cancel()
 	var free bool
 	if err == nil {
@@ -40,7 +40,7 @@ func (t *transaction) forgiveRetry(in *intake) {
 	}
 	switch {
 	case err != nil:
-		t.s.srv.fault("store", err, "id", t.ev.ID)
+		t.srv.fault("store", err, "id", t.ev.ID)
 	case free:
 		t.refund()
 	}
@@ -48,8 +48,8 @@ func (t *transaction) forgiveRetry(in *intake) {
 
 // messageHash tells this message from others of its client: reverse-path,
 // recipients that the upstream took, and content as the client sent it.
-func (t *transaction) messageHash(in *intake) (sum ratelimit.MessageHash, err error) {
-	to := make([]string, len(t.env.To))
+func (t *transaction) messageHash() (sum ratelimit.MessageHash, err error) {
+	in, to := t.in, make([]string, len(t.env.To))
 	for i := range t.env.To {
 		to[i] = t.env.To[i].Key()
 	}

@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"encoding"
@@ -26,6 +27,7 @@ import (
 	"postern/policy"
 	"postern/ratelimit"
 	"postern/ratelimit/embedded"
+	"postern/relay/smtpd"
 	"postern/upstream"
 )
 
@@ -35,10 +37,10 @@ import (
 // orders@shop.example.
 type rig struct {
 	t        testing.TB
-	listener ListenerConfig
-	timeouts Timeouts
-	message  MessageConfig
-	session  SessionConfig
+	listener smtpd.ListenerConfig
+	timeouts smtpd.Timeouts
+	message  smtpd.MessageConfig
+	session  smtpd.SessionConfig
 	auth     auth.Config
 	clients  map[string]policy.ClientConfig
 	stream   policy.StreamConfig
@@ -58,6 +60,8 @@ type rig struct {
 	// recipients Admit lets pass, 0 for any.
 	suspension atomic.Pointer[Suspension]
 	most       atomic.Int64
+	log        *slog.Logger  // nil: the test's own
+	grace      time.Duration // before min_rate holds; 0: the usual one
 	down       bool          // the limit store
 	hang       bool          // likewise
 	tune       func(*Server) // before it serves
@@ -66,7 +70,7 @@ type rig struct {
 	up     *smtptest.Server
 	store  *embedded.Store
 	server *Server
-	lis    *Listener
+	lis    *smtpd.Listener
 	addr   string
 	events events
 	cancel context.CancelFunc
@@ -383,13 +387,16 @@ func (r *rig) start() string {
 	r.files(dir)
 	r.up = smtptest.Start(t, smtptest.Options{Offer: r.offer, Faults: r.faults})
 	r.upConfig.Hosts = []string{r.up.Addr()}
-	lis, err := Listen("test", r.listener)
+	lis, err := smtpd.Listen("test", r.listener)
 	if err != nil {
 		t.Fatal(err)
 	}
 	r.lis = lis
 	if r.public {
-		lis.l.set.Load().cfg.Address = netip.MustParseAddrPort("192.0.2.1:25")
+		r.listener.Address = netip.MustParseAddrPort("192.0.2.1:25")
+		if err := lis.Change(r.listener); err != nil {
+			t.Fatal(err)
+		}
 	}
 	var storeConfig embedded.Config
 	storeConfig.SetDefaults()
@@ -400,10 +407,10 @@ func (r *rig) start() string {
 	}
 	l := &testLog{t: t}
 	t.Cleanup(l.end)
-	log := slog.New(slog.NewTextHandler(l, nil))
+	log := cmp.Or(r.log, slog.New(slog.NewTextHandler(l, nil)))
 	r.server = New(Options{
 		Snapshot: r.snapshot(), Limiter: r.limiterOf(store), Hooks: r.hooks,
-		Observers: []mail.Observer{&r.events}, SpoolDir: dir, Log: log,
+		Observers: []mail.Observer{&r.events}, SpoolDir: dir, Log: log, RateGrace: r.grace,
 	})
 	if r.tune != nil {
 		r.tune(r.server)
@@ -450,7 +457,7 @@ func (r *rig) files(dir string) {
 		r.t.Fatal(err)
 	}
 	r.ca = ca
-	if r.listener.TLS == TLSNone {
+	if r.listener.TLS == smtpd.TLSNone {
 		return
 	}
 	r.listener.Certificate, r.listener.Key = ca.WritePair(r.t, dir, "relay", smtptest.Cert{Names: []string{"relay.test", "127.0.0.1"}})
@@ -501,9 +508,11 @@ func (r *rig) snapshot() *Snapshot {
 		t.Fatal(err)
 	}
 	return &Snapshot{
-		Hostname: "relay.test", Postmaster: master, Rules: rules, Signers: signers, Auth: users,
-		Routes:  map[string]*Route{"main": {Name: "up", Upstream: up, Via: upstream.Route{SourceIPs: r.sources}}},
-		Message: r.message, Timeouts: r.timeouts, Session: r.session,
+		Settings: smtpd.Settings{
+			Hostname: "relay.test", Rules: rules, Auth: users, Message: r.message, Timeouts: r.timeouts, Session: r.session,
+		},
+		Postmaster: master, Signers: signers,
+		Routes: map[string]*Route{"main": {Name: "up", Upstream: up, Via: upstream.Route{SourceIPs: r.sources}}},
 	}
 }
 

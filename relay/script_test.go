@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"postern/mail"
+	"postern/relay/smtpd"
 )
 
 // script is a connection whose client sends octets, whatever it hears, and then
@@ -70,16 +71,13 @@ func (o *outcomes) Observe(e *mail.Event) {
 
 func newTheatre(t testing.TB, set ...string) *theatre {
 	r := newRig(t)
-	r.listener.TLS = TLSOptional
+	r.listener.TLS = smtpd.TLSOptional
 	for _, line := range append(set, "auth.trusted 127.0.0.0/8", "listener.xclient_from 127.0.0.1/32", "message.max_size 100000", "internal_domains dest.example") {
 		r.set("", line)
 	}
 	h := &theatre{rig: r, strict: startStrict(t)}
-	r.tune = func(s *Server) {
-		s.observers = []mail.Observer{&h.counts}
-		s.log = slog.New(slog.DiscardHandler)
-		s.faults.log = s.log
-	}
+	r.log = slog.New(slog.DiscardHandler)
+	r.tune = func(s *Server) { s.observers = []mail.Observer{&h.counts} }
 	r.start()
 	r.upConfig.Hosts = []string{h.strict.addr}
 	before := r.server.snapshot()
@@ -92,14 +90,8 @@ func newTheatre(t testing.TB, set ...string) *theatre {
 // the upstream took meanwhile.
 func (h *theatre) play(in []byte, piece int) (heard string, took []string) {
 	c := &script{in: in, piece: piece}
-	s := h.rig.server.newSession(&h.rig.lis.l, c)
-	defer s.cancel()
-	s.trusted = true
-	s.countedIP = s.peer.Addr.Addr()
-	h.rig.lis.l.caps.enterIP(s.countedIP)
 	h.strict.reset()
-	s.run()
-	h.rig.lis.l.caps.leaveIP(s.countedIP)
+	h.rig.server.engine.ServeConn(h.rig.lis, c)
 	return c.out.String(), h.strict.messages()
 }
 

@@ -11,6 +11,7 @@ import (
 	"postern/internal/auth"
 	"postern/internal/smtptest"
 	"postern/mail"
+	"postern/relay/smtpd"
 )
 
 // shutdown stops the server and returns a channel with the number of sessions
@@ -36,7 +37,7 @@ func within[T any](t testing.TB, c <-chan T) (v T) {
 // that has begun ends first.
 func TestStopLetsTransactionsFinish(t *testing.T) {
 	r := newRig(t)
-	r.listener.TLS = TLSOptional
+	r.listener.TLS = smtpd.TLSOptional
 	r.auth.Failures = 20
 	fresh, greeted, busy, chunked := r.dial(), r.dial(), r.dial(), r.dial()
 	greeted.say("EHLO x", "250")
@@ -175,11 +176,11 @@ func TestStoppedServerServesNobody(t *testing.T) {
 	cut, cancel := r.shutdown()
 	defer cancel()
 	within(t, cut)
-	lis, err := Listen("late", r.listener)
+	lis, err := smtpd.Listen("late", r.listener)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := r.server.Serve(t.Context(), lis); err != ErrStopped {
+	if err := r.server.Serve(t.Context(), lis); err != smtpd.ErrStopped {
 		t.Errorf("Serve: %v", err)
 	}
 }

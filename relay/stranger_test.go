@@ -6,9 +6,9 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
-	"time"
 
 	"postern/policy"
+	"postern/relay/smtpd"
 )
 
 // connectFrom is connect from another address of this machine.
@@ -92,40 +92,6 @@ func TestStrangersBehindAProxyAreStrangers(t *testing.T) {
 	}
 }
 
-// TestConnectionsOfStrangersAreGivenBack: whatever a connection turns out to be,
-// its end leaves the counts as they were.
-func TestConnectionsOfStrangersAreGivenBack(t *testing.T) {
-	r := newRig(t)
-	r.listener.XClientFrom = []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")}
-	c := r.clients["corporate"]
-	c.Networks = []netip.Prefix{netip.MustParsePrefix("192.0.2.0/28")}
-	r.clients["corporate"] = c
-	for range 3 {
-		p := r.dial()
-		p.say("XCLIENT ADDR=198.51.100.7", "220")
-		p.say("XCLIENT ADDR=192.0.2.7", "220")
-		p.say("XCLIENT ADDR=198.51.100.7", "220")
-		p.say("QUIT", "221")
-		p = r.connectFrom("127.0.0.9")
-		p.want("220")
-		p.say("QUIT", "221")
-	}
-	caps := &r.lis.l.caps
-	open := func() int {
-		caps.mu.Lock()
-		defer caps.mu.Unlock()
-		return caps.open
-	}
-	for limit := time.Now().Add(10 * time.Second); open() > 0 && time.Now().Before(limit); {
-		time.Sleep(time.Millisecond)
-	}
-	caps.mu.Lock()
-	defer caps.mu.Unlock()
-	if caps.open != 0 || caps.strangers != 0 || len(caps.by) != 0 {
-		t.Errorf("%d open, %d of strangers, by address %v", caps.open, caps.strangers, caps.by)
-	}
-}
-
 // TestWaysOfAListener: a condition that the listener cannot meet opens nothing.
 func TestWaysOfAListener(t *testing.T) {
 	for _, row := range []struct {
@@ -141,11 +107,11 @@ func TestWaysOfAListener(t *testing.T) {
 		}, "554 5.7.1"},
 		{"TLS", func(r *rig, c *policy.ClientConfig) {
 			c.Networks, c.RequireTLS = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}, true
-			r.listener.TLS = TLSOptional
+			r.listener.TLS = smtpd.TLSOptional
 		}, "220"},
 		{"a certificate", func(r *rig, c *policy.ClientConfig) {
 			c.Certificates = []string{"mta.example.org"}
-			r.listener.TLS = TLSOptional
+			r.listener.TLS = smtpd.TLSOptional
 		}, "220"},
 	} {
 		t.Run(row.name, func(t *testing.T) {

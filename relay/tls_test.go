@@ -2,6 +2,7 @@ package relay
 
 import (
 	"crypto/tls"
+	"log/slog"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -9,6 +10,7 @@ import (
 	"time"
 
 	"postern/internal/smtptest"
+	"postern/relay/smtpd"
 )
 
 // shows is the certificate that the listener shows for a name.
@@ -30,20 +32,19 @@ func (r *rig) newPair(dir, name string, names ...string) {
 // cannot be used leaves the old one in use, and the next good one is taken.
 func TestCertificateIsReadAgain(t *testing.T) {
 	r := newRig(t)
-	r.listener.TLS = TLSImplicit
+	r.listener.TLS = smtpd.TLSImplicit
 	r.start()
 	dir := filepath.Dir(r.listener.Certificate)
-	files := r.lis.l.set.Load().tls
-	log := r.server.log
+	log := slog.New(slog.DiscardHandler)
 	first := r.shows("relay.test")
-	files.refresh(log, "test")
+	r.lis.Refresh(log)
 	if got := r.shows("relay.test"); got != first {
 		t.Error("changed without cause")
 	}
 
 	r.newPair(dir, "relay", "relay.test")
 	r.touch(r.listener.Certificate, time.Hour)
-	files.refresh(log, "test")
+	r.lis.Refresh(log)
 	second := r.shows("relay.test")
 	if second == first {
 		t.Error("the new certificate is not served")
@@ -52,14 +53,14 @@ func TestCertificateIsReadAgain(t *testing.T) {
 	if err := os.WriteFile(r.listener.Key, []byte("half a key"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	files.refresh(log, "test")
+	r.lis.Refresh(log)
 	if got := r.shows("relay.test"); got != second {
 		t.Error("a key that cannot be used changed what is served")
 	}
 
 	r.newPair(dir, "relay", "relay.test")
 	r.touch(r.listener.Certificate, 2*time.Hour)
-	files.refresh(log, "test")
+	r.lis.Refresh(log)
 	if got := r.shows("relay.test"); got == second {
 		t.Error("the mended certificate is not served")
 	}
@@ -77,14 +78,14 @@ func (r *rig) touch(file string, age time.Duration) {
 // Of several certificates the one for the asked name is served.
 func TestCertificateIsChosenByName(t *testing.T) {
 	r := newRig(t)
-	r.listener.TLS = TLSImplicit
+	r.listener.TLS = smtpd.TLSImplicit
 	ca, err := smtptest.NewCA()
 	if err != nil {
 		t.Fatal(err)
 	}
 	dir := t.TempDir()
 	cert, key := ca.WritePair(t, dir, "second", smtptest.Cert{Names: []string{"second.test"}})
-	r.listener.Certificates = []CertificateConfig{{cert, key}}
+	r.listener.Certificates = []smtpd.CertificateConfig{{Certificate: cert, Key: key}}
 	r.start()
 	p := r.connect()
 	p.startTLS(&tls.Config{RootCAs: ca.Pool(), ServerName: "second.test"})
@@ -95,7 +96,7 @@ func TestCertificateIsChosenByName(t *testing.T) {
 // TLS before 1.2 is not spoken.
 func TestOldTLSIsRefused(t *testing.T) {
 	r := newRig(t)
-	r.listener.TLS = TLSImplicit
+	r.listener.TLS = smtpd.TLSImplicit
 	p := r.connect()
 	c := r.clientTLS(false)
 	c.MinVersion, c.MaxVersion = tls.VersionTLS10, tls.VersionTLS11
@@ -108,7 +109,7 @@ func TestOldTLSIsRefused(t *testing.T) {
 // fails.
 func TestForeignClientCertificateIsRefused(t *testing.T) {
 	r := newRig(t)
-	r.listener.TLS = TLSImplicit
+	r.listener.TLS = smtpd.TLSImplicit
 	r.start()
 	other, err := smtptest.NewCA()
 	if err != nil {
@@ -143,17 +144,17 @@ func TestListenSaysWhatIsWrong(t *testing.T) {
 	if err := os.WriteFile(empty, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	for name, c := range map[string]ListenerConfig{
-		"certificate missing":     {TLS: TLSOptional, Certificate: filepath.Join(dir, "none"), Key: key},
-		"key of another":          {TLS: TLSOptional, Certificate: cert, Key: cert},
-		"authority missing":       {TLS: TLSOptional, Certificate: cert, Key: key, ClientCA: filepath.Join(dir, "none")},
-		"authority without a PEM": {TLS: TLSOptional, Certificate: cert, Key: key, ClientCA: empty},
+	for name, c := range map[string]smtpd.ListenerConfig{
+		"certificate missing":     {TLS: smtpd.TLSOptional, Certificate: filepath.Join(dir, "none"), Key: key},
+		"key of another":          {TLS: smtpd.TLSOptional, Certificate: cert, Key: cert},
+		"authority missing":       {TLS: smtpd.TLSOptional, Certificate: cert, Key: key, ClientCA: filepath.Join(dir, "none")},
+		"authority without a PEM": {TLS: smtpd.TLSOptional, Certificate: cert, Key: key, ClientCA: empty},
 		"address in use":          {Address: busyPort(t)},
 	} {
 		if !c.Address.IsValid() {
 			c.Address = netip.MustParseAddrPort("127.0.0.1:0")
 		}
-		if lis, err := Listen("x", c); err == nil {
+		if lis, err := smtpd.Listen("x", c); err == nil {
 			lis.Close()
 			t.Errorf("%s: no error", name)
 		}
@@ -161,7 +162,7 @@ func TestListenSaysWhatIsWrong(t *testing.T) {
 }
 
 func busyPort(t *testing.T) netip.AddrPort {
-	lis, err := Listen("busy", ListenerConfig{Address: netip.MustParseAddrPort("127.0.0.1:0")})
+	lis, err := smtpd.Listen("busy", smtpd.ListenerConfig{Address: netip.MustParseAddrPort("127.0.0.1:0")})
 	if err != nil {
 		t.Fatal(err)
 	}

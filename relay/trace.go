@@ -14,11 +14,11 @@ func (t *transaction) trace(b []byte, now time.Time) []byte {
 	b = t.received(b, now)
 	if t.message.header.Count("Date") == 0 {
 		b = append(b, "Date: "...)
-		b = append(appendDate(b, now), crlf...)
+		b = append(appendDate(b, now), "\r\n"...)
 	}
 	if t.message.header.Count("Message-ID") == 0 {
 		t.ev.MessageID = "<" + t.ev.ID + "@" + t.snap.Hostname + ">"
-		b = append(append(append(b, "Message-ID: "...), t.ev.MessageID...), crlf...)
+		b = append(append(append(b, "Message-ID: "...), t.ev.MessageID...), "\r\n"...)
 	}
 	return b
 }
@@ -34,7 +34,7 @@ func (m *message) appendHeader(b, header []byte) []byte {
 }
 
 func (t *transaction) received(b []byte, now time.Time) []byte {
-	p := &t.s.peer
+	p := t.peer
 	b = append(b, "Received: from "...)
 	if t.client.HideClient() {
 		b = append(b, t.snap.Hostname...)
@@ -51,7 +51,7 @@ func (t *transaction) received(b []byte, now time.Time) []byte {
 		b = append(t.env.To[0].AppendTo(append(b, "\r\n\tfor <"...)), '>')
 	}
 	b = append(b, ";\r\n\t"...)
-	return append(appendDate(b, now), crlf...)
+	return append(appendDate(b, now), "\r\n"...)
 }
 
 func appendDate(b []byte, now time.Time) []byte { return now.AppendFormat(b, dateFormat) }
@@ -70,7 +70,7 @@ func appendLiteral(b []byte, p *mail.Peer) []byte {
 
 // protocol is the "with" keyword (RFC 3848, RFC 6531 s. 4.3).
 func (t *transaction) protocol() string {
-	p := &t.s.peer
+	p := t.peer
 	if !p.ESMTP {
 		return "SMTP"
 	}

@@ -8,6 +8,7 @@ import (
 	"postern/internal/syntax"
 	"postern/mail"
 	"postern/ratelimit"
+	"postern/relay/replies"
 )
 
 // replyMailSyntax is the refusal that goes with an error of syntax.MailCommand.
@@ -15,38 +16,30 @@ func replyMailSyntax(err error) *mail.Reply {
 	if r := replyParams(err); r != nil {
 		return r
 	}
-	return replySenderSyntax()
+	return replies.SenderSyntax()
 }
 
 // replyRcptSyntax is the refusal that goes with an error of syntax.RcptCommand.
 func replyRcptSyntax(err error) *mail.Reply {
 	if errors.Is(err, syntax.ErrLiteral) {
-		return replyLiteral()
+		return replies.Literal()
 	}
 	if r := replyParams(err); r != nil {
 		return r
 	}
-	return replyRecipientSyntax()
+	return replies.RecipientSyntax()
 }
 
 func replyParams(err error) *mail.Reply {
 	switch {
 	case errors.Is(err, syntax.ErrUnknownParam):
-		return replyUnknownParam()
+		return replies.UnknownParam()
 	case errors.Is(err, syntax.ErrBadParam):
-		return replyBadParam()
+		return replies.BadParam()
 	case errors.Is(err, syntax.ErrSourceRoute):
-		return replySourceRoute()
+		return replies.SourceRoute()
 	}
 	return nil
-}
-
-// cutKeyword takes "FROM:" or "TO:" off the argument of MAIL or RCPT.
-func cutKeyword(arg, keyword string) (string, bool) {
-	if len(arg) < len(keyword) || !strings.EqualFold(arg[:len(keyword)], keyword) {
-		return "", false
-	}
-	return arg[len(keyword):], true
 }
 
 // limitRefusal is the refusal that goes with a verdict. That the store of a limit
@@ -57,9 +50,9 @@ func (t *transaction) limitRefusal(v *ratelimit.Verdict) (rule string, r *mail.R
 	}
 	if err := t.account.Err(); err != nil {
 		t.ev.Err = err.Error()
-		t.s.srv.fault("store", err, "limit", v.Limit, "id", t.ev.ID)
+		t.srv.fault("store", err, "limit", v.Limit, "id", t.ev.ID)
 	}
-	return ruleStore, replyStoreFault()
+	return ruleStore, replies.StoreFault()
 }
 
 // ruleStore decides where the store of limits is away.
@@ -71,13 +64,13 @@ func (t *transaction) limitReply(v *ratelimit.Verdict) *mail.Reply {
 	who := t.env.From.Shown()
 	switch {
 	case v.Never && v.Unit != ratelimit.Bytes, v.Max == 0:
-		return replyStopped(who, v.Per, v.Unit.String())
+		return replies.Stopped(who, v.Per, v.Unit.String())
 	case v.Never:
-		return replyNeverFits(who, v.Per, v.Max, window(v.Window))
+		return replies.NeverFits(who, v.Per, v.Max, window(v.Window))
 	case sharedLimit(v.Per):
-		return replySharedLimit(who, v.RetryAfter)
+		return replies.SharedLimit(who, v.RetryAfter)
 	}
-	return replyLimit(who, strings.ReplaceAll(v.Per, "_", " "), v.Unit.String(), v.Max, window(v.Window), v.RetryAfter)
+	return replies.Limit(who, strings.ReplaceAll(v.Per, "_", " "), v.Unit.String(), v.Max, window(v.Window), v.RetryAfter)
 }
 
 func sharedLimit(per string) bool {

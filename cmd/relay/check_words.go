@@ -12,7 +12,7 @@ import (
 	"postern/internal/config"
 	"postern/policy"
 	"postern/ratelimit"
-	"postern/relay"
+	"postern/relay/smtpd"
 	"postern/upstream"
 )
 
@@ -85,23 +85,23 @@ func first(i int, label string) string {
 	return label
 }
 
-func listenerWords(l relay.ListenerConfig) string {
+func listenerWords(l smtpd.ListenerConfig) string {
 	parts := []string{l.Address.String()}
 	loopback := l.Address.Addr().IsLoopback()
 	switch l.TLS {
-	case relay.TLSNone:
+	case smtpd.TLSNone:
 		parts = append(parts, "not encrypted")
-	case relay.TLSOptional:
+	case smtpd.TLSOptional:
 		parts = append(parts, "STARTTLS offered")
-	case relay.TLSRequired:
+	case smtpd.TLSRequired:
 		parts = append(parts, "STARTTLS required")
-	case relay.TLSImplicit:
+	case smtpd.TLSImplicit:
 		parts = append(parts, "TLS from the start")
 	}
 	switch {
-	case l.TLS == relay.TLSNone && loopback:
+	case l.TLS == smtpd.TLSNone && loopback:
 		parts = append(parts, "passwords taken in plain text, for it is loopback")
-	case l.TLS == relay.TLSNone:
+	case l.TLS == smtpd.TLSNone:
 		parts = append(parts, "no passwords")
 	default:
 		parts = append(parts, "passwords under TLS")

@@ -18,7 +18,7 @@ import (
 	"postern/dkimsign"
 	"postern/internal/config"
 	"postern/internal/phrase"
-	"postern/relay"
+	"postern/relay/smtpd"
 	"postern/reputation"
 )
 
@@ -29,10 +29,10 @@ const expiresSoon = 14 * 24 * time.Hour
 func tryCertificates(f *config.File, now time.Time) (all []reputation.Finding) {
 	for _, name := range slices.Sorted(maps.Keys(f.Listener)) {
 		l := f.Listener[name]
-		if l.TLS == relay.TLSNone {
+		if l.TLS == smtpd.TLSNone {
 			continue
 		}
-		pairs := append([]relay.CertificateConfig{{Certificate: l.Certificate, Key: l.Key}}, l.Certificates...)
+		pairs := append([]smtpd.CertificateConfig{{Certificate: l.Certificate, Key: l.Key}}, l.Certificates...)
 		for i, p := range pairs {
 			host := f.Hostname
 			if i > 0 {

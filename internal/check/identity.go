@@ -20,7 +20,7 @@ import (
 	"postern/dkimsign"
 	"postern/internal/config"
 	"postern/internal/syntax"
-	"postern/relay"
+	"postern/relay/smtpd"
 	"postern/reputation"
 	"postern/upstream"
 )
@@ -146,11 +146,11 @@ func Record(domain, selector, value string) reputation.KeyIdentity {
 	return out
 }
 
-func certificateIdentities(name string, l relay.ListenerConfig) (all []reputation.CertificateIdentity) {
-	if l.TLS == relay.TLSNone {
+func certificateIdentities(name string, l smtpd.ListenerConfig) (all []reputation.CertificateIdentity) {
+	if l.TLS == smtpd.TLSNone {
 		return nil
 	}
-	pairs := append([]relay.CertificateConfig{{Certificate: l.Certificate, Key: l.Key}}, l.Certificates...)
+	pairs := append([]smtpd.CertificateConfig{{Certificate: l.Certificate, Key: l.Key}}, l.Certificates...)
 	for _, p := range pairs {
 		c := reputation.CertificateIdentity{Where: "listener " + name + " " + p.Certificate}
 		pair, err := tls.LoadX509KeyPair(p.Certificate, p.Key)

@@ -18,7 +18,7 @@ import (
 
 	"postern/internal/config"
 	"postern/mail"
-	"postern/relay"
+	"postern/relay/smtpd"
 )
 
 // Forgery is one attempt to have mail relayed for nobody: the lines that are
@@ -143,7 +143,7 @@ type path struct {
 
 // strangers are the ways to a listener from addresses that are no client: at
 // most one loopback address, and all others of this machine.
-func strangers(f *config.File, name string, l relay.ListenerConfig) (paths []path) {
+func strangers(f *config.File, name string, l smtpd.ListenerConfig) (paths []path) {
 	loopback := false
 	for _, from := range OwnAddresses() {
 		if from.IsLoopback() && loopback || isTrusted(f, name, l, from) {
@@ -175,7 +175,7 @@ func reached(from netip.Addr) netip.Addr {
 
 // isTrusted reports whether connections from an address may count as a
 // client's, or begin with a header that names one.
-func isTrusted(f *config.File, name string, l relay.ListenerConfig, from netip.Addr) bool {
+func isTrusted(f *config.File, name string, l smtpd.ListenerConfig, from netip.Addr) bool {
 	within := func(p netip.Prefix) bool { return p.Contains(from) }
 	if slices.ContainsFunc(l.ProxyProtocolFrom, within) || slices.ContainsFunc(l.XClientFrom, within) {
 		return true
@@ -207,7 +207,7 @@ func OwnAddresses() []netip.Addr {
 }
 
 // try carries out one Forgery. It never gets to the data of a message.
-func (g *Forgery) try(ctx context.Context, hostname, listener string, l relay.ListenerConfig, p path) RelayAttempt {
+func (g *Forgery) try(ctx context.Context, hostname, listener string, l smtpd.ListenerConfig, p path) RelayAttempt {
 	a := RelayAttempt{Listener: listener, From: p.from.String(), Forgery: g.Name, Status: "pass"}
 	ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
 	defer cancel()
@@ -222,7 +222,7 @@ func (g *Forgery) try(ctx context.Context, hostname, listener string, l relay.Li
 	conn.SetDeadline(deadline)
 	s := &forger{attempt: &a}
 	s.use(conn)
-	if l.TLS == relay.TLSImplicit {
+	if l.TLS == smtpd.TLSImplicit {
 		s.use(tls.Client(conn, &tls.Config{ServerName: hostname, InsecureSkipVerify: true}))
 	}
 	if s.reply() != 0 && g.greet {

@@ -10,7 +10,7 @@ import (
 
 	"postern/internal/syntax"
 	"postern/policy"
-	"postern/relay"
+	"postern/relay/smtpd"
 )
 
 // maxSocket is the length up to which Linux takes the path of a Unix socket.
@@ -123,7 +123,7 @@ func (x *crossCheck) trusted(path string, networks []netip.Prefix, remedy string
 }
 
 // listenerTLS reads the certificates of a listener.
-func (x *crossCheck) listenerTLS(path string, l relay.ListenerConfig) {
+func (x *crossCheck) listenerTLS(path string, l smtpd.ListenerConfig) {
 	if l.Certificate != "" && l.Key != "" {
 		names := x.certificate(path, l.Certificate, l.Key)
 		for i, p := range l.Certificates {

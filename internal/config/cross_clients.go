@@ -13,7 +13,7 @@ import (
 	"postern/internal/syntax"
 	"postern/policy"
 	"postern/ratelimit"
-	"postern/relay"
+	"postern/relay/smtpd"
 )
 
 // clients holds each client against listeners, users and streams. What policy
@@ -95,7 +95,7 @@ func (x *crossCheck) policy() {
 
 // reachable warns of a client whose conditions no listener can meet.
 func (x *crossCheck) reachable(path string, c policy.ClientConfig) {
-	can := func(meets func(relay.ListenerConfig) bool) bool {
+	can := func(meets func(smtpd.ListenerConfig) bool) bool {
 		for name, l := range x.Listener {
 			if (len(c.Listeners) == 0 || slices.Contains(c.Listeners, name)) && meets(l) {
 				return true
@@ -103,12 +103,12 @@ func (x *crossCheck) reachable(path string, c policy.ClientConfig) {
 		}
 		return false
 	}
-	if len(c.Users) > 0 && !can(func(l relay.ListenerConfig) bool {
-		return l.TLS != relay.TLSNone || l.Address.Addr().IsLoopback()
+	if len(c.Users) > 0 && !can(func(l smtpd.ListenerConfig) bool {
+		return l.TLS != smtpd.TLSNone || l.Address.Addr().IsLoopback()
 	}) {
 		x.d.warn(join(path, "users"), `no listener of this client takes passwords, for none is encrypted; set tls on one`)
 	}
-	if len(c.Certificates) > 0 && !can(func(l relay.ListenerConfig) bool { return l.ClientCA != "" }) {
+	if len(c.Certificates) > 0 && !can(func(l smtpd.ListenerConfig) bool { return l.ClientCA != "" }) {
 		x.d.warn(join(path, "certificates"), "no listener of this client asks for certificates; set client_ca on one")
 	}
 }

@@ -15,7 +15,7 @@ import (
 	"postern/ratelimit"
 	"postern/ratelimit/embedded"
 	"postern/ratelimit/redisstore"
-	"postern/relay"
+	"postern/relay/smtpd"
 	"postern/reputation"
 	"postern/upstream"
 )
@@ -38,10 +38,10 @@ type File struct {
 	// UsersFile holds further [user.NAME] tables and nothing else. Blank: none.
 	UsersFile string `toml:"users_file" form:"path"`
 
-	Listener map[string]relay.ListenerConfig `toml:"listener"`
-	Timeouts relay.Timeouts                  `toml:"timeouts"`
-	Message  relay.MessageConfig             `toml:"message"`
-	Session  relay.SessionConfig             `toml:"session"`
+	Listener map[string]smtpd.ListenerConfig `toml:"listener"`
+	Timeouts smtpd.Timeouts                  `toml:"timeouts"`
+	Message  smtpd.MessageConfig             `toml:"message"`
+	Session  smtpd.SessionConfig             `toml:"session"`
 
 	Auth   auth.Config                    `toml:"auth"`
 	User   map[string]auth.UserConfig     `toml:"user"`

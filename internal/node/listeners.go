@@ -10,13 +10,13 @@ import (
 	"syscall"
 
 	"postern/internal/config"
-	"postern/relay"
+	"postern/relay/smtpd"
 )
 
 // listening is one listener at work.
 type listening struct {
-	*relay.Listener
-	cfg  relay.ListenerConfig
+	*smtpd.Listener
+	cfg  smtpd.ListenerConfig
 	stop context.CancelFunc // no more connections; those that are open go on
 }
 
@@ -32,8 +32,8 @@ func (n *Node) listen(file *config.File) error {
 	return nil
 }
 
-func (n *Node) open(name string, cfg relay.ListenerConfig) error {
-	l, err := relay.Listen(name, cfg)
+func (n *Node) open(name string, cfg smtpd.ListenerConfig) error {
+	l, err := smtpd.Listen(name, cfg)
 	if err != nil {
 		return explainListen(cfg.Address.String(), err)
 	}
@@ -68,7 +68,7 @@ func (n *Node) serve(name string) {
 	n.log.Info("listening", "listener", name, "address", l.Addr().String(), "tls", string(l.cfg.TLS))
 	n.serving.Go(func() {
 		defer cancel()
-		if err := n.server.Serve(ctx, l.Listener); !errors.Is(err, relay.ErrStopped) {
+		if err := n.server.Serve(ctx, l.Listener); !errors.Is(err, smtpd.ErrStopped) {
 			select {
 			case n.failed <- err:
 			default:
@@ -79,14 +79,14 @@ func (n *Node) serve(name string) {
 
 // relisten makes the listeners those of a new configuration. Ports that are new
 // or whose certificates cannot be read are found out before anything changes.
-func (n *Node) relisten(next map[string]relay.ListenerConfig) error {
+func (n *Node) relisten(next map[string]smtpd.ListenerConfig) error {
 	opened := map[string]*listening{}
 	for name, cfg := range next {
 		old := n.listeners[name]
 		if old != nil && old.cfg.Address == cfg.Address {
 			continue
 		}
-		l, err := relay.Listen(name, cfg)
+		l, err := smtpd.Listen(name, cfg)
 		if err != nil {
 			n.closeListeners(opened)
 			return explainListen(cfg.Address.String(), err)

@@ -19,6 +19,7 @@ import (
 	"postern/internal/config"
 	"postern/mail"
 	"postern/relay"
+	"postern/relay/smtpd"
 	"postern/upstream"
 )
 
@@ -61,8 +62,11 @@ func newRuleset(file *config.File, old *ruleset, rdb redis.UniversalClient, log 
 		return nil, err
 	}
 	r.snapshot = &relay.Snapshot{
-		Hostname: file.Hostname, Postmaster: postmaster, Rules: file.Policy(), Signers: signers, Auth: users,
-		Routes: r.routes(), Message: file.Message, Timeouts: file.Timeouts, Session: file.Session,
+		Settings: smtpd.Settings{
+			Hostname: file.Hostname, Rules: file.Policy(), Auth: users,
+			Message: file.Message, Timeouts: file.Timeouts, Session: file.Session,
+		},
+		Postmaster: postmaster, Signers: signers, Routes: r.routes(),
 	}
 	return r, nil
 }

@@ -281,3 +281,11 @@ func codePoint(s string) bool {
 	return ok && err == nil && strings.ToUpper(digits) == digits &&
 		(n >= ' ' && n < 0x7f || n >= 0xa0 && n < 0xd800 || n >= 0xe000 && n <= 0x10ffff)
 }
+
+// CutKeyword takes "FROM:" or "TO:" off the argument of MAIL or RCPT.
+func CutKeyword(arg, keyword string) (string, bool) {
+	if len(arg) < len(keyword) || !strings.EqualFold(arg[:len(keyword)], keyword) {
+		return "", false
+	}
+	return arg[len(keyword):], true
+}

@@ -1,4 +1,4 @@
-package relay
+package smtpd
 
 import (
 	"net/netip"
@@ -7,6 +7,7 @@ import (
 
 	"postern/internal/syntax"
 	"postern/mail"
+	"postern/relay/replies"
 )
 
 // xclient takes what a trusted front end (Postfix, nginx) says about the real
@@ -14,13 +15,13 @@ import (
 func (s *session) xclient(arg string) error {
 	switch {
 	case !s.trusted:
-		return s.fail(replyXClientRefused())
+		return s.fail(replies.XClientRefused())
 	case s.tx != nil:
-		return s.fail(replyInTransaction())
+		return s.fail(replies.InTransaction())
 	}
 	attrs := strings.Fields(arg)
 	if len(attrs) == 0 {
-		return s.fail(replySyntax("XCLIENT attribute=value ..."))
+		return s.fail(replies.Syntax("XCLIENT attribute=value ..."))
 	}
 	// A certificate is the front end's, not the client's.
 	next := s.peer
@@ -28,19 +29,19 @@ func (s *session) xclient(arg string) error {
 	for _, attr := range attrs {
 		name, value, ok := strings.Cut(attr, "=")
 		if !ok || !applyXClient(&next, strings.ToUpper(name), value) {
-			return s.fail(replySyntax("XCLIENT attribute=value ..."))
+			return s.fail(replies.Syntax("XCLIENT attribute=value ..."))
 		}
 	}
 	if !s.moveIP(next.Addr.Addr()) {
-		s.reply(replyTooManyConnections())
+		s.reply(replies.TooManyConnections())
 		return errQuit
 	}
 	s.peer, s.external, s.stamp, s.strangerMails, s.renamed = next, false, "", 0, true
-	if !s.recount(s.snap.Rules.InNetworks(&s.peer)) {
-		s.reply(replyTooManyConnections())
+	if !s.recount(s.cfg.Rules.InNetworks(&s.peer)) {
+		s.reply(replies.TooManyConnections())
 		return errQuit
 	}
-	s.reply(replyGreeting(s.snap.Hostname))
+	s.reply(replies.Greeting(s.cfg.Hostname))
 	return nil
 }
 

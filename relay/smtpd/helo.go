@@ -1,4 +1,4 @@
-package relay
+package smtpd
 
 import (
 	"strconv"
@@ -6,29 +6,30 @@ import (
 
 	"postern/internal/syntax"
 	"postern/mail"
+	"postern/relay/replies"
 )
 
 // helo answers HELO and EHLO (RFC 5321 s. 4.1.1.1). Both end a transaction.
 func (s *session) helo(verb, arg string) error {
 	arg = strings.TrimRight(arg, " ")
 	if syntax.Helo(arg) != nil {
-		return s.fail(replyHeloSyntax())
+		return s.fail(replies.HeloSyntax())
 	}
 	s.abort()
 	s.peer.Helo, s.peer.ESMTP = arg, verb == "EHLO"
 	if !s.peer.ESMTP {
-		return s.idled(replyHelo(s.snap.Hostname))
+		return s.idled(replies.Helo(s.cfg.Hostname))
 	}
-	return s.idled(&mail.Reply{Code: 250, Text: s.snap.Hostname + "\n" + strings.Join(s.extensions(), "\n")})
+	return s.idled(&mail.Reply{Code: 250, Text: s.cfg.Hostname + "\n" + strings.Join(s.extensions(), "\n")})
 }
 
 // extensions are the EHLO keywords of this session as it stands.
 func (s *session) extensions() []string {
 	ext := []string{
 		"PIPELINING",
-		"SIZE " + strconv.FormatInt(s.snap.Message.MaxSize, 10),
+		"SIZE " + strconv.FormatInt(s.cfg.Message.MaxSize, 10),
 		"8BITMIME", "SMTPUTF8", "DSN", "ENHANCEDSTATUSCODES", "CHUNKING",
-		"LIMITS RCPTMAX=" + strconv.Itoa(s.snap.Message.MaxRecipients), // RFC 9422
+		"LIMITS RCPTMAX=" + strconv.Itoa(s.cfg.Message.MaxRecipients), // RFC 9422
 	}
 	if s.set.tls != nil && !s.peer.TLS.On() {
 		ext = append(ext, "STARTTLS")

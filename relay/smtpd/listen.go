@@ -1,4 +1,4 @@
-package relay
+package smtpd
 
 import (
 	"bufio"
@@ -10,17 +10,17 @@ import (
 	"net"
 	"net/netip"
 	"runtime/debug"
-	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/pires/go-proxyproto"
 
 	"postern/mail"
+	"postern/relay/replies"
 )
 
-// listener is one [listener.NAME] at work.
-type listener struct {
+// Listener is one [listener.NAME] at work: an open port.
+type Listener struct {
 	name string
 	ln   net.Listener
 	set  atomic.Pointer[settings]
@@ -47,40 +47,36 @@ func Listen(name string, cfg ListenerConfig) (*Listener, error) {
 	if err != nil {
 		return nil, fmt.Errorf("listener.%s: %w", name, err)
 	}
-	l := &Listener{listener{name: name, ln: ln, caps: connCaps{by: map[netip.Prefix]int{}}}}
-	l.l.use(&settings{cfg, files})
+	l := &Listener{name: name, ln: ln, caps: connCaps{by: map[netip.Prefix]int{}}}
+	l.use(&settings{cfg, files})
 	return l, nil
 }
 
-func (l *listener) use(set *settings) {
+func (l *Listener) use(set *settings) {
 	l.set.Store(set)
 	l.caps.set(set.cfg.MaxConnections, set.cfg.MaxConnectionsPerIP)
 }
-
-// Listener is an open port.
-type Listener struct{ l listener }
 
 // Change puts other settings in force. What an open connection is no longer
 // allowed is refused from its next command on. The address stays. On an error everything is as before.
 func (l *Listener) Change(cfg ListenerConfig) error {
 	files, err := loadTLS(&cfg)
 	if err != nil {
-		return fmt.Errorf("listener.%s: %w", l.l.name, err)
+		return fmt.Errorf("listener.%s: %w", l.name, err)
 	}
-	l.l.use(&settings{cfg, files})
+	l.use(&settings{cfg, files})
 	return nil
 }
 
 // Addr is where it listens.
-func (l *Listener) Addr() net.Addr { return l.l.ln.Addr() }
+func (l *Listener) Addr() net.Addr { return l.ln.Addr() }
 
 // Close closes a listener that is not to be served.
-func (l *Listener) Close() error { return l.l.ln.Close() }
+func (l *Listener) Close() error { return l.ln.Close() }
 
 // Serve accepts connections until ctx ends or the server is shut down, and
 // returns ErrStopped then.
-func (s *Server) Serve(ctx context.Context, lis *Listener) error {
-	l := &lis.l
+func (s *Server) Serve(ctx context.Context, l *Listener) error {
 	s.mu.Lock()
 	if s.stopping {
 		s.mu.Unlock()
@@ -94,7 +90,7 @@ func (s *Server) Serve(ctx context.Context, lis *Listener) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	context.AfterFunc(ctx, func() { l.ln.Close() })
-	go l.watchFiles(ctx, s.log)
+	go l.watchFiles(ctx, s.opt.Log)
 	return s.accept(ctx, l)
 }
 
@@ -105,7 +101,7 @@ func (s *Server) forget(ln net.Listener) {
 }
 
 // watchFiles looks at the certificate files until ctx ends.
-func (l *listener) watchFiles(ctx context.Context, log *slog.Logger) {
+func (l *Listener) watchFiles(ctx context.Context, log *slog.Logger) {
 	tick := time.NewTicker(certificateCheck)
 	defer tick.Stop()
 	for {
@@ -113,21 +109,27 @@ func (l *listener) watchFiles(ctx context.Context, log *slog.Logger) {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
-			if files := l.set.Load().tls; files != nil {
-				files.refresh(log, l.name)
-			}
+			l.Refresh(log)
 		}
 	}
 }
 
-func (s *Server) accept(ctx context.Context, l *listener) error {
+// Refresh reads the certificate files again where one of them has changed, as
+// Serve does every five seconds.
+func (l *Listener) Refresh(log *slog.Logger) {
+	if files := l.set.Load().tls; files != nil {
+		files.refresh(log, l.name)
+	}
+}
+
+func (s *Server) accept(ctx context.Context, l *Listener) error {
 	for {
 		conn, err := l.ln.Accept()
 		switch {
 		case errors.Is(err, net.ErrClosed):
 			return ErrStopped
 		case err != nil: // out of file handles, say: what is open goes on
-			s.fault("accept", err, "listener", l.name)
+			s.opt.Fault("accept", err, "listener", l.name)
 			select {
 			case <-ctx.Done():
 				return ErrStopped
@@ -135,39 +137,54 @@ func (s *Server) accept(ctx context.Context, l *listener) error {
 			}
 			continue
 		}
-		known := s.isKnown(l, conn)
-		if !l.caps.enter(known, s.snapshot().Rules.HaveNetworks(l.name)) {
-			s.turnAway(l, conn, "max_connections", addrPort(conn.RemoteAddr()).Addr())
-			continue
+		if known, ok := s.enter(l, conn); ok {
+			go s.serveConn(l, conn, known)
 		}
-		go s.serveConn(l, conn, known)
 	}
+}
+
+// ServeConn serves a connection that was accepted elsewhere, to its end, as one
+// of l.
+func (s *Server) ServeConn(l *Listener, conn net.Conn) {
+	if known, ok := s.enter(l, conn); ok {
+		s.serveConn(l, conn, known)
+	}
+}
+
+// enter counts a connection in, or turns it away.
+func (s *Server) enter(l *Listener, conn net.Conn) (known, ok bool) {
+	known = s.isKnown(l, conn)
+	ok = l.caps.enter(known, s.opt.Settings().Rules.HaveNetworks(l.name))
+	if !ok {
+		s.turnAway(l, conn, "max_connections", addrPort(conn.RemoteAddr()).Addr())
+	}
+	return known, ok
 }
 
 // isKnown reports whether a connection comes from a client's networks, or from
 // somebody who speaks for others: part of max_connections is kept for these.
-func (s *Server) isKnown(l *listener, conn net.Conn) bool {
+func (s *Server) isKnown(l *Listener, conn net.Conn) bool {
 	peer := mail.Peer{Addr: addrPort(conn.RemoteAddr()), Listener: l.name}
 	cfg, ip := &l.set.Load().cfg, peer.Addr.Addr()
-	return contains(cfg.ProxyProtocolFrom, ip) || contains(cfg.XClientFrom, ip) || s.snapshot().Rules.InNetworks(&peer)
+	return contains(cfg.ProxyProtocolFrom, ip) || contains(cfg.XClientFrom, ip) || s.opt.Settings().Rules.InNetworks(&peer)
 }
 
 // turnAway closes a connection that is one too many. In plain text it can be
 // told why; the few octets fit into an empty socket, so that this never waits.
-func (s *Server) turnAway(l *listener, conn net.Conn, cap string, ip netip.Addr) {
+func (s *Server) turnAway(l *Listener, conn net.Conn, cap string, ip netip.Addr) {
 	if cap == "max_connections" {
-		s.fault("connection cap", fmt.Errorf("%s of listener %s reached", cap, l.name))
+		s.opt.Fault("connection cap", fmt.Errorf("%s of listener %s reached", cap, l.name))
 	}
-	s.observe(refusedConnection(l, ip, cap, replyTooManyConnections()))
+	s.opt.Observe(refusedConnection(l, ip, cap, replies.TooManyConnections()))
 	if l.set.Load().cfg.TLS != TLSImplicit {
 		conn.SetWriteDeadline(time.Now().Add(time.Second))
-		conn.Write(replyTooManyConnections().AppendTo(nil))
+		conn.Write(replies.TooManyConnections().AppendTo(nil))
 	}
 	conn.Close()
 }
 
 // serveConn runs one connection that has been counted in.
-func (s *Server) serveConn(l *listener, conn net.Conn, known bool) {
+func (s *Server) serveConn(l *Listener, conn net.Conn, known bool) {
 	defer conn.Close()
 	c := s.newSession(l, conn)
 	c.known = known
@@ -175,7 +192,7 @@ func (s *Server) serveConn(l *listener, conn net.Conn, known bool) {
 	defer c.cancel()
 	if !s.add(c) {
 		if c.set.cfg.TLS != TLSImplicit {
-			c.reply(replyShutdown(c.snap.Hostname))
+			c.reply(replies.Shutdown(c.cfg.Hostname))
 			c.flush()
 		}
 		return
@@ -183,12 +200,12 @@ func (s *Server) serveConn(l *listener, conn net.Conn, known bool) {
 	defer s.remove(c)
 	defer s.recovered(c)
 	if err := c.proxyHeader(); err != nil {
-		s.fault("proxy protocol", err, "proxy", conn.RemoteAddr().String())
+		s.opt.Fault("proxy protocol", err, "proxy", conn.RemoteAddr().String())
 		return
 	}
 	c.trusted = contains(c.set.cfg.XClientFrom, c.peer.Addr.Addr())
 	// A proxy's health check, which has no address, is no stranger's.
-	if !c.recount(c.trusted || !c.peer.Addr.IsValid() || c.snap.Rules.InNetworks(&c.peer)) {
+	if !c.recount(c.trusted || !c.peer.Addr.IsValid() || c.cfg.Rules.InNetworks(&c.peer)) {
 		s.turnAway(l, conn, "max_connections", c.peer.Addr.Addr())
 		return
 	}
@@ -209,11 +226,10 @@ func (s *Server) serveConn(l *listener, conn net.Conn, known bool) {
 	}
 }
 
-func (s *Server) newSession(l *listener, conn net.Conn) *session {
-	snap := s.snapshot()
+func (s *Server) newSession(l *Listener, conn net.Conn) *session {
+	cfg := s.opt.Settings()
 	c := &session{
-		wire: newWire(conn, snap.Timeouts.Write), raw: conn, srv: s, lis: l, set: l.set.Load(), snap: snap, log: s.log,
-		began: time.Now(),
+		wire: newWire(conn, cfg.Timeouts.Write), raw: conn, srv: s, lis: l, set: l.set.Load(), cfg: cfg, began: time.Now(),
 	}
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	c.peer.Listener = l.name
@@ -224,7 +240,7 @@ func (s *Server) newSession(l *listener, conn net.Conn) *session {
 // recovered keeps a fault of ours in one session from ending the others.
 func (s *Server) recovered(c *session) {
 	if p := recover(); p != nil {
-		s.log.Error("session failed", "err", fmt.Sprint(p), "stack", string(debug.Stack()))
+		s.opt.Log.Error("session failed", "err", fmt.Sprint(p), "stack", string(debug.Stack()))
 	}
 }
 
@@ -234,7 +250,7 @@ func (s *session) proxyHeader() error {
 	if !contains(s.set.cfg.ProxyProtocolFrom, s.peer.Addr.Addr()) {
 		return nil
 	}
-	if err := s.beginWait(time.Now().Add(s.snap.Timeouts.Greeting)); err != nil {
+	if err := s.beginWait(time.Now().Add(s.cfg.Timeouts.Greeting)); err != nil {
 		return err
 	}
 	defer s.endWait()
@@ -272,88 +288,6 @@ func (c *prefixConn) Read(p []byte) (int, error) {
 		return n, nil
 	}
 	return c.Conn.Read(p)
-}
-
-// connCaps counts the connections of one listener, in all and by address.
-type connCaps struct {
-	total, each int
-	mu          sync.Mutex
-	open        int
-	strangers   int // those of open that come from no client's network
-	by          map[netip.Prefix]int
-}
-
-func (c *connCaps) set(total, each int) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.total, c.each = total, each
-}
-
-// enter counts a connection in. Where clients have networks strangers may not
-// take all: a tenth, at least one, is kept for those who are known.
-func (c *connCaps) enter(known, networks bool) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.open >= c.total || !known && c.strangers >= c.forStrangers(networks) {
-		return false
-	}
-	c.open++
-	if !known {
-		c.strangers++
-	}
-	return true
-}
-
-func (c *connCaps) forStrangers(networks bool) int {
-	if !networks || c.total == 1 {
-		return c.total
-	}
-	return c.total - max(c.total/10, 1)
-}
-
-// change counts an open connection, once known, as that of a stranger, or the
-// other way; false when there are too many strangers.
-func (c *connCaps) change(known, networks bool) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	switch {
-	case known:
-		c.strangers--
-	case c.strangers >= c.forStrangers(networks):
-		return false
-	default:
-		c.strangers++
-	}
-	return true
-}
-
-func (c *connCaps) leave(known bool) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.open--
-	if !known {
-		c.strangers--
-	}
-}
-
-func (c *connCaps) enterIP(ip netip.Addr) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	p := mail.Site(ip)
-	if c.by[p] >= c.each {
-		return false
-	}
-	c.by[p]++
-	return true
-}
-
-func (c *connCaps) leaveIP(ip netip.Addr) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	p := mail.Site(ip)
-	if c.by[p]--; c.by[p] <= 0 {
-		delete(c.by, p)
-	}
 }
 
 func addrPort(a net.Addr) netip.AddrPort {

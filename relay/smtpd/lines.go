@@ -1,9 +1,8 @@
-package relay
+package smtpd
 
 import (
 	"bytes"
-
-	"postern/mail"
+	"postern/relay/replies"
 )
 
 // lineScanner checks the octets of a message as they come, by DATA or by BDAT,
@@ -11,18 +10,17 @@ import (
 // no NUL, the dots of transparency removed. It looks at whole runs with
 // vectorised searches and copies nothing.
 //
-// What it refuses it remembers in refusal and goes on looking for the end of
-// the data, so that the session can answer in step where that is safe.
+// What it refuses the message remembers, and it goes on looking for the end of the
+// data, so that the session can answer in step where that is safe.
 type lineScanner struct {
 	dots      bool // DATA: transparency and the final dot (RFC 5321 s. 4.5.2)
 	normalize bool // a bare LF becomes CR LF
 	maxLine   int64
-	emit      func(run []byte)
+	m         *Message // takes the runs and keeps the refusal
 
 	line    int64 // octets of the unfinished line that have been handed on
 	afterLF bool  // the line before ended in a bare LF: dots mean nothing on this one
 	heldCR  bool  // BDAT: the last octet of the chunk was a CR, not yet handed on
-	refusal *mail.Reply
 	// broken is set by a bare CR or LF that is refused: where the message ends
 	// is then in doubt, and nothing after it may be read as a command.
 	broken bool
@@ -126,20 +124,20 @@ func (s *lineScanner) end() {
 
 func (s *lineScanner) check(text []byte, nul bool) {
 	if s.line+int64(len(text)) > s.maxLine {
-		s.refuse(replyLineTooLong())
+		s.m.Refuse(replies.LineTooLong())
 	}
 	if bytes.IndexByte(text, '\r') >= 0 {
 		s.breakLine()
 	}
 	if nul && bytes.IndexByte(text, 0) >= 0 {
-		s.refuse(replyNUL())
+		s.m.Refuse(replies.NUL())
 	}
 }
 
 // hand gives a run on, as long as nothing has been refused.
 func (s *lineScanner) hand(run []byte) {
-	if len(run) > 0 && s.refusal == nil {
-		s.emit(run)
+	if len(run) > 0 && s.m.Refusal == nil {
+		s.m.Take(run)
 	}
 }
 
@@ -153,11 +151,5 @@ func (s *lineScanner) bareLF() {
 
 func (s *lineScanner) breakLine() {
 	s.broken = true
-	s.refuse(replyBareNewline())
-}
-
-func (s *lineScanner) refuse(r *mail.Reply) {
-	if s.refusal == nil {
-		s.refusal = r
-	}
+	s.m.Refuse(replies.BareNewline())
 }

@@ -1,10 +1,11 @@
-package relay
+package smtpd
 
 import (
 	"crypto/tls"
 	"time"
 
 	"postern/mail"
+	"postern/relay/replies"
 )
 
 // startTLS upgrades the connection (RFC 3207). What the client sent behind the
@@ -13,15 +14,15 @@ import (
 func (s *session) startTLS() error {
 	switch {
 	case s.peer.TLS.On():
-		return s.fail(replyTLSActive())
+		return s.fail(replies.TLSActive())
 	case s.set.tls == nil:
-		return s.fail(replyTLSNotOffered())
+		return s.fail(replies.TLSNotOffered())
 	case s.tx != nil:
-		return s.fail(replyInTransaction())
+		return s.fail(replies.InTransaction())
 	case s.peer.Helo == "" || !s.peer.ESMTP:
-		return s.fail(replyHeloFirst())
+		return s.fail(replies.HeloFirst())
 	}
-	s.reply(replyStartTLS())
+	s.reply(replies.StartTLS())
 	if err := s.flush(); err != nil {
 		return err
 	}
@@ -35,7 +36,7 @@ func (s *session) startTLS() error {
 
 // handshake makes the connection a TLS one and notes what was agreed on.
 func (s *session) handshake() error {
-	deadline := time.Now().Add(s.snap.Timeouts.Greeting)
+	deadline := time.Now().Add(s.cfg.Timeouts.Greeting)
 	if err := s.beginWait(deadline); err != nil {
 		return err
 	}

@@ -1,4 +1,4 @@
-package relay
+package smtpd
 
 import (
 	"context"
@@ -6,8 +6,6 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
-
-	"postern/upstream"
 )
 
 // deadlineCounter counts how often a deadline is set.
@@ -21,6 +19,11 @@ func (c *deadlineCounter) SetReadDeadline(at time.Time) error {
 	return c.Conn.SetReadDeadline(at)
 }
 
+// watchful is a transaction that wants to be told of each quarter of a second.
+type watchful struct{ Transaction }
+
+func (watchful) Idle(now time.Time) time.Time { return now.Add(250 * time.Millisecond) }
+
 // A message needs short deadlines while it holds an upstream connection and a
 // long one behind it. A quick dialog sets one, and a client that then falls
 // silent still has the whole of the long one.
@@ -32,11 +35,9 @@ func TestAwaitKeepsAnEarlierDeadline(t *testing.T) {
 		s := &session{wire: newWire(conn, time.Minute), raw: server}
 		s.ctx, s.cancel = context.WithCancel(t.Context())
 		defer s.cancel()
-		snap := &Snapshot{}
-		snap.Timeouts.Park = time.Minute
 		const command = 5 * time.Minute
 		for range 10 {
-			s.tx = &transaction{s: s, snap: snap, up: &upstream.Transaction{}, holds: true, heldSince: time.Now()}
+			s.tx = &open{Transaction: watchful{}}
 			for range 2 {
 				go client.Write([]byte("x"))
 				if err := s.await(time.Now(), time.Now().Add(command)); err != nil {

@@ -1,32 +1,30 @@
-package relay
+package smtpd
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"io"
-	"log/slog"
 	"net"
 	"net/netip"
 	"sync"
 	"time"
 
 	"postern/mail"
+	"postern/relay/replies"
 )
 
 // session is one connection, from its greeting to its end. One goroutine runs
 // it; only the fields under mu are touched by others.
 type session struct {
 	wire
-	raw  net.Conn // below TLS: for deadlines set by other goroutines
-	srv  *Server
-	lis  *listener
-	set  *settings
-	snap *Snapshot // of the present command; a transaction keeps its own
-	log  *slog.Logger
-	ctx  context.Context // ends when the connection is cut off
+	raw net.Conn // below TLS: for deadlines set by other goroutines
+	srv *Server
+	lis *Listener
+	ctx context.Context // ends when the connection is cut off
 
 	cancel    context.CancelFunc
+	set       *settings // of the listener
+	cfg       *Settings // of the present command; a transaction keeps its own
 	peer      mail.Peer
 	front     netip.Addr // of the peer before XCLIENT
 	proxied   bool       // a PROXY header told the client's address
@@ -37,7 +35,7 @@ type session struct {
 	stamp     string     // of the password that the user was let in by; "" for none
 	countedIP netip.Addr // on which the cap per address counts this connection
 	known     bool       // the caps count it as no stranger's
-	tx        *transaction
+	tx        *open      // nil outside of a transaction
 	began     time.Time
 	messages  int // transactions that MAIL has begun
 
@@ -73,26 +71,26 @@ func (s *session) run() {
 	switch {
 	case errors.Is(err, errQuit), errors.Is(err, io.EOF):
 	case errors.Is(err, errStopping), isTimeout(err) && s.isStopping():
-		s.reply(replyShutdown(s.snap.Hostname))
+		s.reply(replies.Shutdown(s.cfg.Hostname))
 	case isTimeout(err) && s.tx == nil && s.outworn():
-		s.reply(replySessionOver())
+		s.reply(replies.SessionOver())
 	case isTimeout(err):
-		s.reply(replyTimeout(s.snap.Hostname))
+		s.reply(replies.Timeout(s.cfg.Hostname))
 	}
 	s.flush()
 }
 
 func (s *session) commands() error {
 	for {
-		s.snap = s.srv.snapshot()
+		s.cfg = s.srv.opt.Settings()
 		line, err := s.line()
-		s.snap = s.srv.snapshot() // a reload may have come while we waited
+		s.cfg = s.srv.opt.Settings() // a reload may have come while we waited
 		s.adopt()
 		switch {
 		case errors.Is(err, errLineTooLong):
-			err = s.malformed(line, replyCommandTooLong())
+			err = s.malformed(line, replies.CommandTooLong())
 		case errors.Is(err, errBareLF):
-			err = s.malformed(line, replyCommandNewline())
+			err = s.malformed(line, replies.CommandNewline())
 		case errors.Is(err, errLineEndless), errors.Is(err, errHiddenChunk):
 			err = s.lingerAndQuit() // the line has had its reply
 		case err == nil:
@@ -115,7 +113,7 @@ func (s *session) between() error {
 	case s.outworn():
 		// What the client has pipelined behind is dropped: closing at once would
 		// cost it the replies that it has not read yet.
-		s.reply(replySessionOver())
+		s.reply(replies.SessionOver())
 		return s.lingerAndQuit()
 	}
 	return nil
@@ -125,17 +123,17 @@ func (s *session) between() error {
 // age, its messages, or because its listener or its front end is no longer what
 // it was.
 func (s *session) outworn() bool {
-	c := &s.snap.Session
+	c := &s.cfg.Session
 	return s.messages >= c.MaxMessages || !time.Now().Before(s.began.Add(c.MaxAge)) || s.lis.gone.Load() || s.hearsay()
 }
 
 // deadline is by when the next command must have come.
 func (s *session) deadline(now time.Time) time.Time {
-	timeout := s.snap.Timeouts.Command
+	timeout := s.cfg.Timeouts.Command
 	if s.peer.Helo == "" {
-		timeout = s.snap.Timeouts.Greeting
+		timeout = s.cfg.Timeouts.Greeting
 	}
-	end := s.began.Add(s.snap.Session.MaxAge)
+	end := s.began.Add(s.cfg.Session.MaxAge)
 	if s.tx != nil {
 		end = s.tx.expires()
 	}
@@ -167,13 +165,14 @@ func (s *session) line() ([]byte, error) {
 }
 
 // await reads more octets until deadline; now is the present. While the client
-// dawdles within a transaction its upstream connection is given back.
+// dawdles within a transaction, that is told of it.
 func (s *session) await(now, deadline time.Time) error {
 	for {
-		at, park := deadline, false
+		at := deadline
 		if s.tx != nil {
-			s.tx.yield(now)
-			at, park = s.tx.parkBefore(now, deadline)
+			if look := s.tx.Idle(now); !look.IsZero() && look.Before(at) {
+				at = look
+			}
 		}
 		if err := s.beginRead(now, at); err != nil {
 			return err
@@ -182,13 +181,10 @@ func (s *session) await(now, deadline time.Time) error {
 		if err == nil || !isTimeout(err) {
 			return err
 		}
-		now = time.Now()
-		switch {
-		case now.Before(at): // an earlier deadline was left in place
-		case !park:
+		// Else it was time to tell the transaction, or an earlier deadline that was
+		// left in place.
+		if now = time.Now(); !now.Before(deadline) {
 			return err
-		case s.tx.heldTooLong(now):
-			s.tx.park()
 		}
 	}
 }
@@ -266,205 +262,4 @@ func isTimeout(err error) bool {
 	return errors.As(err, &n) && n.Timeout()
 }
 
-// clientIP is the client's address for events.
-func (s *session) clientIP() string { return mail.AddrText(s.peer.Addr.Addr()) }
-
 func (s *session) reply(r *mail.Reply) { s.out = r.AppendTo(s.out) }
-
-// fail answers a command that was wrong in itself and counts it.
-func (s *session) fail(r *mail.Reply) error {
-	s.errors++
-	if s.errors > s.snap.Session.Errors {
-		s.reply(replyTooManyErrors())
-		return errQuit
-	}
-	s.reply(r)
-	return nil
-}
-
-// idled answers a command that leads to no mail and counts it.
-func (s *session) idled(r *mail.Reply) error {
-	s.idle++
-	if s.idle > s.snap.Session.IdleCommands {
-		s.reply(replyTooManyIdle())
-		return errQuit
-	}
-	s.reply(r)
-	return nil
-}
-
-// malformed answers a line that is no command. Behind a BDAT octets follow at
-// once whose number cannot be told, so that nothing more is read as commands.
-func (s *session) malformed(line []byte, r *mail.Reply) error {
-	if startsChunk(line) || hidesChunk(line) {
-		s.reply(r)
-		return s.lingerAndQuit()
-	}
-	return s.fail(r)
-}
-
-// outOfPlace answers a command that needs a transaction where there is none.
-func (s *session) outOfPlace() error {
-	if s.orphans > 0 {
-		s.orphans--
-		s.reply(replyMailFirst())
-		return nil
-	}
-	return s.fail(replyMailFirst())
-}
-
-// command carries out one command line.
-func (s *session) command(line []byte) error {
-	if hasControl(line) {
-		return s.malformed(line, replyCommandBytes())
-	}
-	verb, arg, spaced := bytes.Cut(line, []byte{' '})
-	name := verbName(verb)
-	switch name {
-	case "BDAT": // whatever the state, its octets must be read
-		return s.bdat(string(arg))
-	case "DATA":
-		s.dataBegan = false
-		err := s.dispatch(name, arg, spaced)
-		if err == nil && !s.dataBegan && s.buffered() > 0 {
-			// No command may stand behind DATA in a group (RFC 2920 s. 3.1), so
-			// that this is a message whose sender did not wait for 354.
-			return s.lingerAndQuit()
-		}
-		return err
-	}
-	return s.dispatch(name, arg, spaced)
-}
-
-// verbName is a verb in upper case, "" for one that is longer than any of ours.
-func verbName(verb []byte) string {
-	var upper [8]byte
-	if len(verb) > len(upper) {
-		return ""
-	}
-	for i, c := range verb {
-		if c >= 'a' && c <= 'z' {
-			c -= 'a' - 'A'
-		}
-		upper[i] = c
-	}
-	name := upper[:len(verb)]
-	switch string(name) { // without an allocation
-	case "MAIL":
-		return "MAIL"
-	case "RCPT":
-		return "RCPT"
-	case "DATA":
-		return "DATA"
-	case "BDAT":
-		return "BDAT"
-	}
-	return string(name)
-}
-
-// dispatch carries out every command but BDAT.
-func (s *session) dispatch(name string, arg []byte, spaced bool) error {
-	if s.tx != nil && s.tx.chunked != nil {
-		if r := s.betweenChunks(name); r != nil {
-			return s.fail(r)
-		}
-	}
-	if s.set.cfg.needsTLS() && !s.peer.TLS.On() && !allowedBeforeTLS[name] {
-		if t := s.tx; t != nil { // begun before a reload
-			return s.endTransaction(t.failed(t.stage, "listener", replyTLSFirst()))
-		}
-		return s.fail(replyTLSFirst())
-	}
-	if spaced && isBare(name) && len(bytes.TrimSpace(arg)) > 0 {
-		return s.fail(replySyntax(name))
-	}
-	switch name {
-	case "HELO", "EHLO":
-		return s.helo(name, string(arg))
-	case "MAIL":
-		return s.mail(string(arg))
-	case "RCPT":
-		return s.rcpt(string(arg))
-	case "DATA":
-		return s.data()
-	case "RSET":
-		return s.rset()
-	case "NOOP":
-		return s.idled(replyOK())
-	case "QUIT":
-		return s.quit()
-	case "STARTTLS":
-		return s.startTLS()
-	case "AUTH":
-		return s.auth(string(arg))
-	case "VRFY":
-		return s.idled(replyVrfy())
-	case "HELP":
-		return s.idled(replyHelp())
-	case "EXPN", "ETRN", "TURN", "ATRN", "SEND", "SOML", "SAML":
-		return s.fail(replyNotImplemented())
-	case "XCLIENT":
-		return s.xclient(string(arg))
-	}
-	if isHTTP(name) {
-		s.reply(replyNotSMTP())
-		return errQuit
-	}
-	return s.fail(replyUnknownCommand())
-}
-
-// allowedBeforeTLS are the commands that RFC 3207 s. 4 leaves to a server that
-// requires TLS.
-var allowedBeforeTLS = map[string]bool{"EHLO": true, "HELO": true, "STARTTLS": true, "NOOP": true, "QUIT": true, "XCLIENT": true}
-
-// isBare reports whether a command takes no argument.
-func isBare(verb string) bool {
-	switch verb {
-	case "DATA", "RSET", "QUIT", "STARTTLS":
-		return true
-	}
-	return false
-}
-
-func isHTTP(verb string) bool {
-	switch verb {
-	case "GET", "POST", "PUT", "HEAD", "DELETE", "OPTIONS", "CONNECT", "TRACE", "PATCH", "PRI":
-		return true
-	}
-	return false
-}
-
-func hasControl(line []byte) bool {
-	for _, c := range line {
-		if c < ' ' && c != '\t' || c == 0x7f {
-			return true
-		}
-	}
-	return false
-}
-
-func (s *session) rset() error {
-	s.abort()
-	s.chunksFailed = false
-	if s.excused {
-		s.excused = false
-		s.reply(replyOK())
-		return nil
-	}
-	return s.idled(replyOK())
-}
-
-func (s *session) quit() error {
-	s.abort()
-	s.reply(replyBye())
-	return errQuit
-}
-
-// abort ends a transaction that the client leaves unfinished.
-func (s *session) abort() {
-	if s.tx != nil {
-		s.excused = s.tx.allRefused()
-		s.tx.abort()
-		s.tx = nil
-	}
-}

@@ -1,4 +1,4 @@
-package relay
+package smtpd
 
 import (
 	"net/netip"
@@ -7,11 +7,12 @@ import (
 	"postern/internal/plain"
 	"postern/mail"
 	"postern/policy"
+	"postern/relay/replies"
 )
 
 // What never became a client has little to say here: it is told at the greeting
 // where it can become none, three refused MAIL commands end its session, and
-// Strangers bounds the lines that it causes.
+// eventlog.Strangers bounds the lines that it causes.
 
 // strangerMails is how many MAIL commands of a stranger are refused in one
 // session.
@@ -20,11 +21,11 @@ const strangerMails = 3
 // greet gives the greeting, or the refusal in its place.
 func (s *session) greet() error {
 	if r := s.unwelcome(); r != nil {
-		s.srv.observe(refusedConnection(s.lis, s.peer.Addr.Addr(), "client", r))
+		s.srv.opt.Observe(refusedConnection(s.lis, s.peer.Addr.Addr(), "client", r))
 		s.reply(r)
 		return errQuit
 	}
-	s.reply(replyGreeting(s.snap.Hostname))
+	s.reply(replies.Greeting(s.cfg.Hostname))
 	return nil
 }
 
@@ -32,7 +33,7 @@ func (s *session) greet() error {
 func (s *session) refuseStranger(r *mail.Reply) error {
 	s.reply(r)
 	if s.strangerMails++; s.strangerMails >= strangerMails {
-		s.reply(replyTooManyRefusedMails())
+		s.reply(replies.TooManyRefusedMails())
 		return errQuit
 	}
 	return nil
@@ -42,7 +43,7 @@ func (s *session) refuseStranger(r *mail.Reply) error {
 // whatever it will say (RFC 5321 s. 3.1); nil for others. Who may speak for
 // others is not refused, nor a proxy's health check, which has no address.
 func (s *session) unwelcome() *mail.Reply {
-	if s.trusted || !s.peer.Addr.IsValid() || s.snap.Rules.MayBecome(&s.peer, s.ways()) {
+	if s.trusted || !s.peer.Addr.IsValid() || s.cfg.Rules.MayBecome(&s.peer, s.ways()) {
 		return nil
 	}
 	return policy.RefusePeer(&s.peer)
@@ -52,7 +53,7 @@ func (s *session) unwelcome() *mail.Reply {
 func (s *session) ways() policy.Ways {
 	files := s.set.tls
 	return policy.Ways{
-		Password: s.snap.Auth != nil && (files != nil || s.passwordsSafe()),
+		Password: s.cfg.Auth != nil && (files != nil || s.passwordsSafe()),
 		TLS:      files != nil, Certificate: files != nil && files.clientCA != "",
 	}
 }
@@ -63,7 +64,7 @@ func (s *session) recount(known bool) bool {
 	if known == s.known {
 		return true
 	}
-	if !s.lis.caps.change(known, s.snap.Rules.HaveNetworks(s.lis.name)) {
+	if !s.lis.caps.change(known, s.cfg.Rules.HaveNetworks(s.lis.name)) {
 		return false
 	}
 	s.known = known
@@ -72,13 +73,13 @@ func (s *session) recount(known bool) bool {
 
 // refusedConnection is the event of a peer that is refused before it has said
 // anything.
-func refusedConnection(l *listener, ip netip.Addr, rule string, r *mail.Reply) *mail.Event {
+func refusedConnection(l *Listener, ip netip.Addr, rule string, r *mail.Reply) *mail.Event {
 	e := connectEvent(l, ip, rule)
-	e.Outcome, e.Code, e.Status, e.Reply = outcomeOf(r), r.Code, r.Status, r.String()
+	e.Outcome, e.Code, e.Status, e.Reply = mail.OutcomeOf(r), r.Code, r.Status, r.String()
 	return e
 }
 
-func connectEvent(l *listener, ip netip.Addr, rule string) *mail.Event {
+func connectEvent(l *Listener, ip netip.Addr, rule string) *mail.Event {
 	now := time.Now()
 	return &mail.Event{
 		Time: now, ID: mail.NewID(now), Listener: l.name, ClientIP: mail.AddrText(ip), Stage: mail.StageConnect, Rule: rule,
@@ -90,5 +91,5 @@ func connectEvent(l *listener, ip netip.Addr, rule string) *mail.Event {
 func (s *session) handshakeFailed(err error) {
 	e := connectEvent(s.lis, s.peer.Addr.Addr(), "tls")
 	e.Helo, e.Outcome, e.Err = s.peer.Helo, mail.Aborted, plain.Quote(err.Error())
-	s.srv.observe(e)
+	s.srv.opt.Observe(e)
 }

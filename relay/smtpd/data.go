@@ -1,4 +1,4 @@
-package relay
+package smtpd
 
 import (
 	"errors"
@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"postern/mail"
+	"postern/relay/replies"
 )
 
 const (
@@ -31,80 +32,59 @@ func (s *session) data() error {
 	if s.tx == nil {
 		return s.outOfPlace()
 	}
-	t := s.tx
-	if r := t.ready(); r != nil {
-		return s.notReady(t, r)
+	m, refuse := s.message(true)
+	if m == nil {
+		return refuse()
 	}
 	s.dataBegan = true
-	s.reply(replyStartData())
-	now := time.Now()
-	in := t.intake(now, true)
-	defer in.close()
-	err := s.readMessage(now, in, func() (bool, error) {
-		n, done := in.scan.feed(s.buf[s.r:s.w])
+	s.reply(replies.StartData())
+	err := s.readMessage(m.pace.began, m, func() (bool, error) {
+		n, done := m.lines.feed(s.buf[s.r:s.w])
 		s.r += n
 		return done, nil
 	})
-	return s.endData(t, in, err)
+	return s.endData(m, err)
 }
 
-// notReady answers DATA where no data can be taken.
-func (s *session) notReady(t *transaction, r *mail.Reply) error {
-	if !t.over {
-		return s.fail(r)
+// message asks whether the message may come now; where it may not, refuse gives
+// the answer.
+func (s *session) message(dots bool) (m *Message, refuse func() error) {
+	t := s.tx
+	if t.rcpts == 0 {
+		return nil, func() error { return s.fail(replies.RcptFirst()) }
 	}
-	return s.endTransaction(r)
+	m = newMessage(t.cfg, s.srv.opt.RateGrace, dots, time.Now())
+	if r := t.Data(m); r != nil {
+		return nil, func() error { return s.endTransaction(r) }
+	}
+	return m, nil
 }
 
 // endData answers after the last octet, or closes where that cannot be told.
-func (s *session) endData(t *transaction, in *intake, err error) error {
+func (s *session) endData(m *Message, err error) error {
+	t := s.tx
 	switch {
-	case errors.Is(err, errBroken):
-		s.endTransaction(t.failed(mail.StageData, "newlines", in.scan.refusal))
-		return s.lingerAndQuit()
 	case errors.Is(err, errTooMuch):
-		s.endTransaction(t.failed(mail.StageData, "size", replyTooLarge(t.snap.Message.MaxSize)))
+		s.endTransaction(t.Break("size", replies.TooLarge(t.cfg.Message.MaxSize)))
 		return s.lingerAndQuit()
 	case errors.Is(err, errTooSlow):
-		s.endTransaction(t.failed(mail.StageData, "min_rate", replyTooSlow()))
+		s.endTransaction(t.Break("min_rate", replies.TooSlow()))
 		return errQuit
-	case err != nil:
+	case err != nil && !errors.Is(err, errBroken):
 		return err // the transaction is aborted with the session
+	case err == nil:
+		m.lines.end()
 	}
-	in.end()
-	if in.scan.broken {
-		s.endTransaction(t.failed(mail.StageData, "newlines", in.scan.refusal))
+	if m.lines.broken {
+		s.endTransaction(t.Break("newlines", m.Refusal))
 		return s.lingerAndQuit()
 	}
-	return s.endTransaction(t.complete(in))
-}
-
-// endTransaction gives the last reply of a transaction that has been accounted
-// for.
-func (s *session) endTransaction(r *mail.Reply) error {
-	t := s.tx
-	s.tx, s.excused = nil, !r.Positive()
-	if r.Positive() {
-		s.idle = 0
-		// An MTA that keeps its connection for long and has a few bad addresses
-		// is not one that looks for addresses.
-		s.refused = max(0, s.refused-len(t.accepted))
-		s.errors = max(0, s.errors-1)
-	}
-	if r.Code == 421 {
-		s.reply(r)
-		return errQuit
-	}
-	if r.Positive() {
-		s.reply(r)
-		return nil
-	}
-	return s.refuse(r)
+	return s.endTransaction(t.Deliver(m))
 }
 
 // readMessage reads into a large buffer until step says that the end is there;
 // now is the present.
-func (s *session) readMessage(now time.Time, in *intake, step func() (bool, error)) error {
+func (s *session) readMessage(now time.Time, m *Message, step func() (bool, error)) error {
 	if err := s.flushAt(now); err != nil {
 		return err
 	}
@@ -113,56 +93,25 @@ func (s *session) readMessage(now time.Time, in *intake, step func() (bool, erro
 	for first := true; ; first = false {
 		before := s.buffered()
 		done, err := step()
-		in.pace.octets += int64(before - s.buffered())
+		m.pace.octets += int64(before - s.buffered())
 		switch {
 		case err != nil || done:
 			return err
-		case in.scan.broken:
+		case m.lines.broken:
 			return errBroken
-		case in.pace.octets > in.cfg.MaxSize+excess:
+		case m.pace.octets > s.tx.cfg.Message.MaxSize+excess:
 			return errTooMuch
 		}
 		if !first {
 			now = time.Now()
 		}
-		if err := s.await(now, in.pace.next(now)); err != nil {
-			if isTimeout(err) && in.pace.tooSlow() && s.ctx.Err() == nil {
+		if err := s.await(now, m.pace.next(now)); err != nil {
+			if isTimeout(err) && m.pace.tooSlow() && s.ctx.Err() == nil {
 				return errTooSlow
 			}
 			return err
 		}
 	}
-}
-
-// pace tells how long the next read of a message may take.
-type pace struct {
-	began   time.Time
-	octets  int64
-	timeout time.Duration // of one read
-	grace   time.Duration
-	rate    int64 // least octets a second after the grace; 0: none
-}
-
-// next is the deadline of the next read.
-func (p *pace) next(now time.Time) time.Time {
-	deadline := now.Add(p.timeout)
-	if slow := p.slowest(); !slow.IsZero() && slow.Before(deadline) {
-		return slow
-	}
-	return deadline
-}
-
-// slowest is when the octets so far are too few for the time they took.
-func (p *pace) slowest() time.Time {
-	if p.rate <= 0 {
-		return time.Time{}
-	}
-	return p.began.Add(p.grace + time.Duration(float64(p.octets)/float64(p.rate)*float64(time.Second)))
-}
-
-func (p *pace) tooSlow() bool {
-	slow := p.slowest()
-	return !slow.IsZero() && !time.Now().Before(slow)
 }
 
 // lingerAndQuit sends the last reply and then reads and drops what the client
@@ -188,7 +137,7 @@ func (s *session) lingerAndQuit() error {
 func (s *session) bdat(arg string) error {
 	size, last, ok := parseBDAT(arg)
 	if !ok {
-		s.reply(replySyntax("BDAT size [LAST]"))
+		s.reply(replies.Syntax("BDAT size [LAST]"))
 		return s.lingerAndQuit() // how many octets follow cannot be told
 	}
 	t := s.tx
@@ -198,62 +147,60 @@ func (s *session) bdat(arg string) error {
 	case t == nil:
 		return s.discard(size, s.outOfPlace)
 	case t.chunked != nil:
-		return s.takeChunk(t, size, last)
+		return s.takeChunk(size, last)
 	}
-	if r := t.ready(); r != nil {
+	m, refuse := s.message(false)
+	if m == nil {
 		s.chunksFailed = !last
-		return s.discard(size, func() error { return s.notReady(t, r) })
+		return s.discard(size, refuse)
 	}
-	t.chunked = t.intake(time.Now(), false)
-	return s.takeChunk(t, size, last)
+	t.chunked = m
+	return s.takeChunk(size, last)
 }
 
 // laterChunk refuses a chunk behind one that failed. Chunks with octets are what
 // an honest client had pipelined, and no errors.
 func (s *session) laterChunk(size int64) error {
 	if size == 0 {
-		return s.fail(replyChunksFailed())
+		return s.fail(replies.ChunksFailed())
 	}
-	s.reply(replyChunksFailed())
+	s.reply(replies.ChunksFailed())
 	return nil
 }
 
-func (s *session) takeChunk(t *transaction, size int64, last bool) error {
-	in := t.chunked
+func (s *session) takeChunk(size int64, last bool) error {
+	t, m := s.tx, s.tx.chunked
 	left := size
-	before := in.pace.octets
-	err := s.readMessage(time.Now(), in, func() (bool, error) {
+	before := m.pace.octets
+	err := s.readMessage(time.Now(), m, func() (bool, error) {
 		p := s.buf[s.r:s.w]
 		p = p[:min(int64(len(p)), left)]
-		n, _ := in.scan.feed(p)
+		n, _ := m.lines.feed(p)
 		if int64(n) < int64(len(p)) && int64(len(p)) == left {
-			in.scan.endChunk(p[n:])
+			m.lines.endChunk(p[n:])
 			n = len(p)
 		}
 		s.r += n
 		left -= int64(n)
 		return left == 0, nil
 	})
-	if in.pace.octets > before {
+	if m.pace.octets > before {
 		t.touched = time.Now()
 	}
-	refusal, fault := in.verdict()
-	if err == nil && !last && !in.scan.broken && refusal == nil && fault == nil {
-		if size == 0 {
-			return s.idled(replyChunk(0))
-		}
-		s.reply(replyChunk(size))
+	middle := err == nil && !last && !m.lines.broken
+	switch {
+	case middle && m.Refusal == nil && m.Fault == nil && size == 0:
+		return s.idled(replies.Chunk(0))
+	case middle && m.Refusal == nil && m.Fault == nil:
+		s.reply(replies.Chunk(size))
 		return nil
-	}
-	defer in.close()
-	t.chunked = nil
-	if err == nil && !last && !in.scan.broken {
+	case middle:
 		// A chunk in the middle failed: the transaction ends here, later chunks
 		// are read and refused.
 		s.chunksFailed = true
-		return s.endTransaction(t.complete(in))
+		return s.endTransaction(t.Deliver(m))
 	}
-	return s.endData(t, in, err)
+	return s.endData(m, err)
 }
 
 // betweenChunks says which commands may stand between chunks (RFC 3030 s. 2).
@@ -262,13 +209,13 @@ func (s *session) betweenChunks(verb string) *mail.Reply {
 	case "BDAT", "RSET", "NOOP", "QUIT", "EHLO", "HELO", "VRFY", "HELP":
 		return nil
 	}
-	return replyChunksBegun()
+	return replies.ChunksBegun()
 }
 
 // discard reads and drops the octets of a refused chunk and then answers.
 func (s *session) discard(n int64, answer func() error) error {
-	if n > s.snap.Message.MaxSize+excess {
-		s.reply(replyTooLarge(s.snap.Message.MaxSize))
+	if n > s.cfg.Message.MaxSize+excess {
+		s.reply(replies.TooLarge(s.cfg.Message.MaxSize))
 		return s.lingerAndQuit()
 	}
 	for deadline := (time.Time{}); ; {
@@ -282,7 +229,7 @@ func (s *session) discard(n int64, answer func() error) error {
 			if err := s.flushAt(now); err != nil {
 				return err
 			}
-			deadline = now.Add(s.snap.Timeouts.Command)
+			deadline = now.Add(s.cfg.Timeouts.Command)
 		}
 		if err := s.await(now, deadline); err != nil {
 			return err

@@ -1,9 +1,11 @@
-package relay
+package smtpd
 
 import (
 	"bytes"
 	"strings"
 	"testing"
+
+	"postern/relay/replies"
 )
 
 // scanned is what came of a whole input.
@@ -19,7 +21,7 @@ type scanned struct {
 // a session does: what is left unused is fed again with more behind it.
 func scanAll(s *lineScanner, in []byte, sizes ...int) (r scanned) {
 	var out bytes.Buffer
-	s.emit = func(run []byte) { out.Write(run) }
+	s.m = &Message{Take: func(run []byte) { out.Write(run) }}
 	if s.maxLine == 0 {
 		s.maxLine = 1 << 20
 	}
@@ -37,8 +39,8 @@ func scanAll(s *lineScanner, in []byte, sizes ...int) (r scanned) {
 		s.end()
 	}
 	r.out, r.rest = out.String(), string(pending)+string(in)
-	if s.refusal != nil {
-		r.refusal = s.refusal.Text
+	if s.m.Refusal != nil {
+		r.refusal = s.m.Refusal.Text
 	}
 	r.broken = s.broken
 	return r
@@ -75,7 +77,7 @@ func TestScannerRefusesDoubtfulNewlines(t *testing.T) {
 	} {
 		for _, sizes := range [][]int{{1000}, {1}, {2}, {3}} {
 			got := scanAll(&lineScanner{dots: true}, []byte(in), sizes...)
-			if !got.broken || got.refusal != replyBareNewline().Text {
+			if !got.broken || got.refusal != replies.BareNewline().Text {
 				t.Errorf("%q in pieces of %v: %+v, want it refused as broken", in, sizes, got)
 			}
 		}
@@ -90,8 +92,8 @@ func TestScannerRefusesDoubtfulNewlines(t *testing.T) {
 func TestScannerRefusesNULAndLongLinesInStep(t *testing.T) {
 	long := strings.Repeat("x", 100)
 	for _, c := range []struct{ name, in, refusal string }{
-		{"NUL", "a\x00b\r\n.\r\nQUIT", replyNUL().Text},
-		{"line over the limit", long + "y\r\n.\r\nQUIT", replyLineTooLong().Text},
+		{"NUL", "a\x00b\r\n.\r\nQUIT", replies.NUL().Text},
+		{"line over the limit", long + "y\r\n.\r\nQUIT", replies.LineTooLong().Text},
 		{"line at the limit", long + "\r\n.\r\nQUIT", ""},
 		{"line at the limit behind a dot", "." + long + "\r\n.\r\nQUIT", ""},
 	} {
@@ -123,14 +125,14 @@ func TestScannerTakesChunksAsTheyAre(t *testing.T) {
 // A CR at the end of one chunk and LF at the start of the next are one newline.
 func TestScannerJoinsNewlinesAcrossChunks(t *testing.T) {
 	var out bytes.Buffer
-	s := &lineScanner{maxLine: 100, emit: func(run []byte) { out.Write(run) }}
+	s := &lineScanner{maxLine: 100, m: &Message{Take: func(run []byte) { out.Write(run) }}}
 	for _, chunk := range []string{"a\r", "\nb\r", "\n", "\r", "\nc"} {
 		n, _ := s.feed([]byte(chunk))
 		s.endChunk([]byte(chunk)[n:])
 	}
 	s.end()
-	if out.String() != "a\r\nb\r\n\r\nc" || s.refusal != nil {
-		t.Errorf("got %q, refusal %v", out.String(), s.refusal)
+	if out.String() != "a\r\nb\r\n\r\nc" || s.m.Refusal != nil {
+		t.Errorf("got %q, refusal %v", out.String(), s.m.Refusal)
 	}
 }
 

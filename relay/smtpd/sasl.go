@@ -1,4 +1,4 @@
-package relay
+package smtpd
 
 import (
 	"bytes"
@@ -10,13 +10,14 @@ import (
 
 	"postern/internal/syntax"
 	"postern/mail"
+	"postern/relay/replies"
 )
 
 // mechanisms lists what AUTH takes in this session as it stands. Passwords
 // travel only under TLS, or on a listener that the network does not reach and
 // whose tls is not required.
 func (s *session) mechanisms() (m []string) {
-	if s.snap.Auth != nil && s.passwordsSafe() && s.snap.Rules.MayAuth(&s.peer) {
+	if s.cfg.Auth != nil && s.passwordsSafe() && s.cfg.Rules.MayAuth(&s.peer) {
 		m = append(m, "PLAIN", "LOGIN")
 	}
 	if len(s.peer.Certificates) > 0 {
@@ -34,24 +35,24 @@ func (s *session) auth(arg string) error {
 	f := strings.Fields(arg)
 	switch {
 	case s.peer.Helo == "" || !s.peer.ESMTP:
-		return s.fail(replyHeloFirst())
+		return s.fail(replies.HeloFirst())
 	case s.tx != nil:
-		return s.fail(replyInTransaction())
+		return s.fail(replies.InTransaction())
 	case s.peer.User != "" || s.external:
-		return s.fail(replyAuthDone())
+		return s.fail(replies.AuthDone())
 	case len(f) == 0 || len(f) > 2:
-		return s.fail(replySyntax("AUTH mechanism [initial-response]"))
+		return s.fail(replies.Syntax("AUTH mechanism [initial-response]"))
 	}
 	offered := s.mechanisms()
 	name := strings.ToUpper(f[0])
 	if !slices.Contains(offered, name) {
 		switch {
-		case s.snap.Auth != nil && !s.passwordsSafe():
-			return s.fail(replyAuthTLS())
+		case s.cfg.Auth != nil && !s.passwordsSafe():
+			return s.fail(replies.AuthTLS())
 		case len(offered) == 0:
-			return s.fail(replyAuthNotOffered())
+			return s.fail(replies.AuthNotOffered())
 		}
-		return s.fail(replyAuthMechanism())
+		return s.fail(replies.AuthMechanism())
 	}
 	var initial []byte
 	if len(f) == 2 {
@@ -71,16 +72,16 @@ func (s *session) auth(arg string) error {
 func (s *session) respond(initial []byte, challenge string) ([]byte, error) {
 	line := initial
 	if line == nil {
-		s.reply(reply(334, "", base64.StdEncoding.EncodeToString([]byte(challenge))))
+		s.reply(replies.Challenge(base64.StdEncoding.EncodeToString([]byte(challenge))))
 		var err error
 		line, err = s.line()
 		switch {
 		case errors.Is(err, errLineTooLong), errors.Is(err, errBareLF):
-			return nil, s.malformed(line, replyAuthDecode())
+			return nil, s.malformed(line, replies.AuthDecode())
 		case err != nil:
 			return nil, err
 		case string(line) == "*":
-			return nil, s.fail(replyAuthCancelled())
+			return nil, s.fail(replies.AuthCancelled())
 		}
 	} else if string(line) == "=" {
 		line = []byte{}
@@ -88,7 +89,7 @@ func (s *session) respond(initial []byte, challenge string) ([]byte, error) {
 	out := make([]byte, base64.StdEncoding.DecodedLen(len(line)))
 	n, err := base64.StdEncoding.Decode(out, line)
 	if err != nil {
-		return nil, s.fail(replyAuthDecode())
+		return nil, s.fail(replies.AuthDecode())
 	}
 	return out[:n], nil
 }
@@ -101,7 +102,7 @@ func (s *session) authPlain(initial []byte) error {
 	}
 	parts := bytes.Split(r, []byte{0})
 	if len(parts) != 3 {
-		return s.fail(replyAuthDecode())
+		return s.fail(replies.AuthDecode())
 	}
 	if len(parts[0]) > 0 && syntax.User(string(parts[0])) != syntax.User(string(parts[1])) {
 		return s.authFailed(0) // acting for others is nobody's right here
@@ -133,53 +134,41 @@ func (s *session) authExternal(initial []byte) error {
 		return s.authFailed(0)
 	}
 	s.external = true
-	s.reply(replyAuthOK())
+	s.reply(replies.AuthOK())
 	return nil
 }
 
 func (s *session) password(user, password string) error {
 	user = syntax.User(user)
-	v, err := s.snap.Auth.Verify(s.ctx, s.peer.Addr.Addr(), user, password)
+	v, err := s.cfg.Auth.Verify(s.ctx, s.peer.Addr.Addr(), user, password)
 	if v.Fault != nil {
-		s.srv.fault("auth", v.Fault)
+		s.srv.opt.Fault("auth", v.Fault)
 	}
 	switch {
 	case err != nil:
-		s.srv.fault("auth", err)
-		s.reply(replyAuthUnavailable())
+		s.srv.opt.Fault("auth", err)
+		s.reply(replies.AuthUnavailable())
 		return nil
 	case v.Suspended > 0:
 		return s.authSuspended(v.Suspended)
 	case !v.OK:
 		return s.authFailed(v.Wait)
 	}
-	if rule, r := s.userSuspended(user); r != nil {
+	if rule, r := s.srv.opt.Suspended(user); r != nil {
 		s.authEvent(user, mail.Deferred, rule, r)
 		return s.fail(r)
 	}
-	s.peer.User, s.stamp = user, s.snap.Auth.Stamp(user)
-	s.reply(replyAuthOK())
+	s.peer.User, s.stamp = user, s.cfg.Auth.Stamp(user)
+	s.reply(replies.AuthOK())
 	return nil
-}
-
-// userSuspended tells a user whose password was right that its mail waits.
-func (s *session) userSuspended(user string) (rule string, r *mail.Reply) {
-	if s.srv.hooks.Suspended == nil {
-		return "", nil
-	}
-	v := s.srv.hooks.Suspended("", user, "")
-	if v.Scope == "" || v.Pace {
-		return "", nil
-	}
-	return "outlier " + v.Scope, replyUserSuspended(v.Left)
 }
 
 // authEvent records a failed authentication. A name that was merely tried stays
 // out of it, user is "" then: people type passwords there.
 func (s *session) authEvent(user, outcome, rule string, r *mail.Reply) {
 	now := time.Now()
-	s.srv.observe(&mail.Event{
-		Time: now, ID: mail.NewID(now), Listener: s.lis.name, ClientIP: s.clientIP(), Helo: s.peer.Helo, User: user,
+	s.srv.opt.Observe(&mail.Event{
+		Time: now, ID: mail.NewID(now), Listener: s.lis.name, ClientIP: mail.AddrText(s.peer.Addr.Addr()), Helo: s.peer.Helo, User: user,
 		TLS: s.peer.TLS.Version, Stage: mail.StageAuth, Outcome: outcome, Code: r.Code, Status: r.Status, Rule: rule,
 		Reply: r.String(), To: []mail.RecipientEvent{},
 	})
@@ -188,7 +177,7 @@ func (s *session) authEvent(user, outcome, rule string, r *mail.Reply) {
 // authSuspended ends a session from an address that has guessed too often,
 // whatever it has sent.
 func (s *session) authSuspended(left time.Duration) error {
-	r := replyAuthSuspended(left)
+	r := replies.AuthSuspended(left)
 	s.authEvent("", mail.Deferred, "auth suspend_after", r)
 	s.reply(r)
 	return errQuit
@@ -200,7 +189,7 @@ const certificateFailures = 3
 
 // authFailed makes the peer wait and closes after a few failures.
 func (s *session) authFailed(wait time.Duration) error {
-	s.authEvent("", mail.Rejected, "password", replyAuthFailed())
+	s.authEvent("", mail.Rejected, "password", replies.AuthFailed())
 	timer := time.NewTimer(wait)
 	defer timer.Stop()
 	select {
@@ -208,14 +197,14 @@ func (s *session) authFailed(wait time.Duration) error {
 	case <-s.ctx.Done():
 		return errQuit
 	}
-	s.reply(replyAuthFailed())
+	s.reply(replies.AuthFailed())
 	s.authFailures++
 	most := certificateFailures
-	if s.snap.Auth != nil {
-		most = s.snap.Auth.Failures()
+	if s.cfg.Auth != nil {
+		most = s.cfg.Auth.Failures()
 	}
 	if s.authFailures >= most {
-		s.reply(replyTooManyAuth())
+		s.reply(replies.TooManyAuth())
 		return errQuit
 	}
 	return nil

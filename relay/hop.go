@@ -1,0 +1,118 @@
+package relay
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"postern/mail"
+	"postern/relay/replies"
+	"postern/upstream"
+)
+
+// ask puts all open attempts to the upstream.
+func (t *transaction) ask(batch []attempt) {
+	var rs []mail.Recipient
+	var which []int // of batch
+	for i := range batch {
+		if batch[i].reply == nil {
+			rs = append(rs, batch[i].rcpt)
+			which = append(which, i)
+		}
+	}
+	if len(rs) == 0 {
+		return
+	}
+	if t.up == nil {
+		t.up = t.route.Upstream.Begin(t.route.Via, &t.env)
+	}
+	ctx, cancel := context.WithTimeout(t.conn.Context(), t.snap.Timeouts.Upstream)
+	defer cancel()
+	replies, err := t.up.Recipients(ctx, rs, nil)
+	if err == nil {
+		err = ourFault(replies...)
+	}
+	if err != nil {
+		t.lose(err)
+	}
+	t.hold = hold{on: err == nil}
+	for i, w := range which {
+		if err != nil {
+			batch[w].ending = t.lost
+		} else {
+			batch[w].ending = t.passOn(&replies[i])
+			if aboutCommand(replies[i].Code) {
+				batch[w].reply.Code, batch[w].reply.Status = 451, "4.5.1"
+			}
+		}
+	}
+}
+
+// ourFault is non-nil where the upstream does not know us. That is for our
+// operator to mend, so clients are told to try again.
+func ourFault(replies ...mail.Reply) error {
+	for i := range replies {
+		switch replies[i].Code {
+		case 530, 534, 535, 538:
+			return fmt.Errorf("%w: %q", upstream.ErrCredentials, replies[i].String())
+		}
+	}
+	return nil
+}
+
+// aboutCommand reports whether the upstream's code says that it does not know
+// MAIL or RCPT, or not now, such as "503 AUTH first". That is no verdict on the
+// address.
+func aboutCommand(code int) bool { return code == 500 || code == 502 || code == 503 }
+
+// lose notes that the upstream is lost to this transaction.
+func (t *transaction) lose(err error) {
+	t.lost = t.upstreamFault(err)
+	t.lost.reply = replies.UpstreamDown()
+	t.up.Close()
+}
+
+// upstreamFault logs a fault behind us and returns the end that it makes, still
+// without a reply.
+func (t *transaction) upstreamFault(err error) ending {
+	t.ev.Err, t.ev.Said = err.Error(), upstream.Said(err)
+	e, cause := ending{stage: mail.StageRcpt, rule: "upstream"}, "upstream"
+	if errors.Is(err, upstream.ErrCredentials) {
+		e.class, cause = string(upstream.Credentials), "upstream credentials"
+	}
+	t.srv.fault(cause, err, "upstream", t.route.Name, "id", t.ev.ID)
+	return e
+}
+
+// passOn is the end that the upstream's reply makes. The client gets it as it is,
+// status and text kept; but a 421 ends the upstream's connection, not the
+// client's.
+func (t *transaction) passOn(r *mail.Reply) ending {
+	t.last = *r
+	out := *r
+	if out.Code == 421 {
+		out.Code = 451
+	}
+	if out.Status == "" {
+		out.Status = [...]string{2: "2.0.0", 4: "4.0.0", 5: "5.0.0"}[out.Code/100]
+	}
+	e := ending{stage: mail.StageRcpt, rule: "upstream", reply: &out, said: r}
+	if r.Said != nil {
+		e.class = r.Said.Class
+	}
+	return e
+}
+
+func (t *transaction) failedForward(err error) *mail.Reply {
+	e := t.upstreamFault(err)
+	e.stage = mail.StageForward
+	switch {
+	case errors.Is(err, upstream.ErrUnknownOutcome):
+		e.reply, e.unknown = replies.UpstreamLost(), true
+		t.rememberUnknown()
+	case errors.Is(err, upstream.ErrVerdictChanged):
+		e.reply = replies.VerdictChanged()
+	default:
+		e.reply = replies.UpstreamDown()
+	}
+	return t.ended(e)
+}

@@ -1,0 +1,185 @@
+package relay
+
+import (
+	"context"
+	"postern/internal/plain"
+	"postern/internal/syntax"
+	"postern/mail"
+	"postern/ratelimit"
+	"postern/relay/replies"
+	"slices"
+	"strings"
+)
+
+// taken is a recipient that the upstream took.
+type taken struct {
+	index  int // in ev.To
+	charge int // in the account
+}
+
+// attempt is one RCPT command on its way through the stages.
+type attempt struct {
+	rcpt  mail.Recipient
+	shown string // for the event, when rcpt did not parse
+	ending
+	index int // in ev.To
+	// charge numbers the recipient in the account; -1: nothing was charged.
+	charge int
+	trial  bool // it would have to wait for the receiver, and is tried
+}
+
+// attempt judges one RCPT by syntax, count and policy.
+func (t *transaction) attempt(arg string) (a attempt) {
+	path, ok := syntax.CutKeyword(arg, "TO:")
+	var err error
+	if ok {
+		a.rcpt, err = syntax.RcptCommand(path, t.env.UTF8, t.client.AddressLiterals())
+	}
+	a.index, a.charge = len(t.ev.To), -1
+	switch {
+	case !ok:
+		a.shown, a.rule, a.reply = plain.Quote(arg), "syntax", replies.Syntax("RCPT TO:<address>")
+	case err != nil:
+		a.shown, a.rule, a.reply = plain.Quote(strings.TrimSpace(path)), "syntax", replyRcptSyntax(err)
+	case a.index >= t.snap.Message.MaxRecipients:
+		a.rule, a.reply = "max_recipients", replies.TooManyRecipients()
+	case t.lost.reply != nil:
+		a.ending = t.lost
+	default:
+		t.judgeRecipient(&a)
+	}
+	if a.shown == "" {
+		a.shown = a.rcpt.Key()
+	}
+	if a.index < t.snap.Message.MaxRecipients {
+		t.ev.To = append(t.ev.To, mail.RecipientEvent{Address: a.shown, Trial: a.trial})
+	}
+	return a
+}
+
+func (t *transaction) judgeRecipient(a *attempt) {
+	if a.rcpt.Address == mail.Postmaster {
+		if t.snap.Postmaster.IsNull() {
+			a.rule, a.reply = "postmaster", replies.NoPostmaster()
+			return
+		}
+		a.rcpt.Address = t.snap.Postmaster
+	}
+	a.shown = a.rcpt.Key()
+	rules, client := t.rulesNow()
+	if r := rules.Recipient(client, a.rcpt.Address); r != nil {
+		a.rule, a.reply = "recipients", r
+		return
+	}
+	a.rule, a.reply = t.judgeOutside(a)
+}
+
+// bar refuses the attempts that are still open where the gate is closed.
+func (t *transaction) bar(batch []attempt) {
+	rule, r := t.barred()
+	if r == nil {
+		return
+	}
+	for i := range batch {
+		if a := &batch[i]; a.reply == nil {
+			a.rule, a.reply = rule, r
+		}
+	}
+}
+
+// charge takes quota for all open attempts in one step of the store.
+func (t *transaction) charge(batch []attempt) {
+	var open []ratelimit.Recipient
+	var which []int // of batch
+	for i := range batch {
+		if a := &batch[i]; a.reply == nil {
+			open = append(open, ratelimit.Recipient{Address: mail.RecipientOf(a.shown), Domain: a.rcpt.Domain})
+			which = append(which, i)
+		}
+	}
+	if len(open) == 0 {
+		return
+	}
+	ctx, cancel := context.WithTimeout(t.conn.Context(), t.snap.Timeouts.Limiter)
+	defer cancel()
+	verdicts := t.account.Recipients(ctx, open, nil)
+	for i := range verdicts {
+		a, v := &batch[which[i]], &verdicts[i]
+		if v.OK {
+			a.charge = t.charged + i
+		} else {
+			a.rule, a.reply = t.limitRefusal(v)
+		}
+	}
+	t.charged += len(open)
+}
+
+// record writes what came of each attempt into the event, gives back the quota of
+// those that ended in a 4yz, and returns the replies.
+func (t *transaction) record(batch []attempt) (all []*mail.Reply) {
+	var back []int
+	for i := range batch {
+		a := &batch[i]
+		t.note(a)
+		if a.reply.Temporary() && a.charge >= 0 {
+			back = append(back, a.charge)
+		}
+		all = append(all, a.reply)
+	}
+	if len(back) > 0 {
+		t.account.Refund(t.conn.Context(), back...)
+	}
+	return all
+}
+
+// note writes an attempt's end into the event.
+func (t *transaction) note(a *attempt) {
+	if a.index >= len(t.ev.To) {
+		return
+	}
+	e := &t.ev.To[a.index]
+	a.stage = mail.StageRcpt
+	a.writeTo(e)
+	if a.reply.Positive() {
+		t.accepted = append(t.accepted, taken{a.index, a.charge})
+		t.env.To = append(t.env.To, a.rcpt)
+		return
+	}
+	e.Outcome = mail.OutcomeOf(a.reply)
+	if t.refused.reply == nil || t.refused.reply.Permanent() && a.reply.Temporary() {
+		t.refused = a.ending
+	}
+}
+
+// noRecipients answers DATA where every recipient was refused. What the client
+// hears now says nothing more; what decided is in the event.
+func (t *transaction) noRecipients() *mail.Reply {
+	t.ended(t.refused)
+	switch {
+	case t.refused.reply.Temporary():
+		return replies.NoRecipientsNow()
+	case t.onlyAsked():
+		return t.refused.reply
+	}
+	return replies.NoRecipients()
+}
+
+// onlyAsked reports whether every recipient was answered 530: AUTH or TLS, which
+// a reload has come to ask for, mends that, and 554 would have the client drop
+// the message.
+func (t *transaction) onlyAsked() bool {
+	return !slices.ContainsFunc(t.ev.To, func(r mail.RecipientEvent) bool { return r.Code != 530 })
+}
+
+// chargeBody takes what depends on the message itself: its octets.
+func (t *transaction) chargeBody() (rule string, r *mail.Reply) {
+	if !t.account.CountsBytes() {
+		return "", nil
+	}
+	ctx, cancel := context.WithTimeout(t.conn.Context(), t.snap.Timeouts.Limiter)
+	defer cancel()
+	if v := t.account.Body(ctx, t.in.size); !v.OK {
+		return t.limitRefusal(&v)
+	}
+	return "", nil
+}

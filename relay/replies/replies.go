@@ -1,0 +1,252 @@
+// Package replies holds the text of every reply that the relay itself gives, one
+// function for each.
+//
+// A reply is a three-digit code (RFC 5321 s. 4.2), an enhanced status code of the
+// same class (RFC 3463) and text for people. 4yz says "not now": the client keeps
+// the message and comes again. 5yz says "never like this": the client gives up
+// and tells its sender. So trouble of ours is always 4yz. A text is plain and
+// stable, since operators search for it, and it names no host, key or rule that
+// the client may not know of; the log has the rest.
+//
+// docs/replies.md lists each of them with its remedy. Replies of policy stand in
+// package policy; those of the upstream are passed on.
+package replies
+
+import (
+	"fmt"
+	"time"
+
+	"postern/mail"
+)
+
+func reply(code int, status, text string) *mail.Reply {
+	return &mail.Reply{Code: code, Status: status, Text: text}
+}
+
+// Positive and intermediate replies.
+func Greeting(host string) *mail.Reply { return reply(220, "", host+" ESMTP Postern") }
+func Helo(host string) *mail.Reply     { return reply(250, "", host) }
+func OK() *mail.Reply                  { return reply(250, "2.0.0", "OK") }
+func SenderOK() *mail.Reply            { return reply(250, "2.1.0", "sender OK") }
+func StartData() *mail.Reply           { return reply(354, "", "end data with <CR><LF>.<CR><LF>") }
+func Bye() *mail.Reply                 { return reply(221, "2.0.0", "goodbye") }
+func StartTLS() *mail.Reply            { return reply(220, "2.0.0", "ready to start TLS") }
+
+// Challenge asks for the next response within AUTH (RFC 4954 s. 4).
+func Challenge(base64 string) *mail.Reply { return reply(334, "", base64) }
+func AuthOK() *mail.Reply                 { return reply(235, "2.7.0", "authentication succeeded") }
+func Vrfy() *mail.Reply {
+	return reply(252, "2.5.0", "cannot verify, but will take mail and try to deliver it")
+}
+func Help() *mail.Reply {
+	return reply(214, "2.0.0", "RFC 5321; see the operator of this relay")
+}
+func Chunk(n int64) *mail.Reply {
+	return reply(250, "2.0.0", fmt.Sprintf("%d octets received", n))
+}
+
+// Connections.
+func TooManyConnections() *mail.Reply {
+	return reply(421, "4.7.0", "too many connections, try again later")
+}
+func Shutdown(host string) *mail.Reply {
+	return reply(421, "4.3.2", host+" is shutting down, try again in a moment")
+}
+func Timeout(host string) *mail.Reply {
+	return reply(421, "4.4.2", host+" waited too long for you, closing the connection")
+}
+func TooSlow() *mail.Reply {
+	return reply(421, "4.4.2", "message data comes in too slowly, closing the connection")
+}
+func TooManyErrors() *mail.Reply {
+	return reply(421, "4.7.0", "too many errors, closing the connection")
+}
+func TooManyRefused() *mail.Reply {
+	return reply(421, "4.7.0", "too many refused recipients, closing the connection")
+}
+func TooManyRefusedMails() *mail.Reply {
+	return reply(421, "4.7.0", "too many refused MAIL commands, closing the connection")
+}
+func SessionOver() *mail.Reply {
+	return reply(421, "4.7.0", "this session has lasted long enough, open a new connection")
+}
+func TooManyIdle() *mail.Reply {
+	return reply(421, "4.7.0", "too many commands without mail, closing the connection")
+}
+func NotSMTP() *mail.Reply { return reply(554, "5.5.0", "this is an SMTP port") }
+
+// Commands.
+func UnknownCommand() *mail.Reply { return reply(500, "5.5.1", "command not recognized") }
+func NotImplemented() *mail.Reply { return reply(502, "5.5.1", "command not implemented") }
+func CommandTooLong() *mail.Reply {
+	return reply(500, "5.5.2", "command line over 2,048 octets")
+}
+func CommandNewline() *mail.Reply {
+	return reply(500, "5.5.2", "command line must end in CR LF and hold no other CR or LF")
+}
+func CommandBytes() *mail.Reply {
+	return reply(500, "5.5.2", "control character in the command line")
+}
+func Syntax(usage string) *mail.Reply { return reply(501, "5.5.4", "syntax: "+usage) }
+func HeloSyntax() *mail.Reply {
+	return reply(501, "5.5.2", "argument must be your host name or address literal")
+}
+func HeloFirst() *mail.Reply     { return reply(503, "5.5.1", "send EHLO first") }
+func InTransaction() *mail.Reply { return reply(503, "5.5.1", "not within a mail transaction") }
+func MailFirst() *mail.Reply     { return reply(503, "5.5.1", "send MAIL first") }
+func RcptFirst() *mail.Reply     { return reply(503, "5.5.1", "send RCPT first") }
+func ChunksBegun() *mail.Reply {
+	return reply(503, "5.5.1", "BDAT has begun, go on with BDAT or RSET")
+}
+func ChunksFailed() *mail.Reply { return reply(503, "5.5.1", "an earlier BDAT failed, send RSET") }
+func NoRecipients() *mail.Reply { return reply(554, "5.5.1", "no valid recipients") }
+func NoRecipientsNow() *mail.Reply {
+	return reply(450, "4.5.1", "no recipient can be taken now, try again later")
+}
+func UnknownParam() *mail.Reply    { return reply(555, "5.5.4", "parameter not recognized") }
+func BadParam() *mail.Reply        { return reply(501, "5.5.4", "parameter value not valid") }
+func SenderSyntax() *mail.Reply    { return reply(501, "5.1.7", "bad sender address syntax") }
+func RecipientSyntax() *mail.Reply { return reply(501, "5.1.3", "bad recipient address syntax") }
+func SourceRoute() *mail.Reply {
+	return reply(550, "5.7.1", "source routes are not followed, send the plain address")
+}
+func Literal() *mail.Reply {
+	return reply(501, "5.1.3", "address literals are not accepted, send a domain name")
+}
+func TooManyRecipients() *mail.Reply {
+	return reply(452, "4.5.3", "too many recipients, send the rest in another transaction")
+}
+func NoPostmaster() *mail.Reply {
+	return reply(550, "5.1.1", "<postmaster>: no postmaster address is configured here")
+}
+
+func XClientRefused() *mail.Reply { return reply(550, "5.7.1", "XCLIENT is not for you") }
+
+// TLS and authentication.
+func TLSNotOffered() *mail.Reply { return reply(502, "5.5.1", "TLS is not offered here") }
+func TLSActive() *mail.Reply     { return reply(503, "5.5.1", "TLS is active already") }
+func TLSFirst() *mail.Reply      { return reply(530, "5.7.0", "must issue a STARTTLS command first") }
+func AuthTLS() *mail.Reply {
+	return reply(538, "5.7.11", "encryption required, send STARTTLS first")
+}
+func AuthNotOffered() *mail.Reply {
+	return reply(503, "5.5.1", "authentication is not offered here")
+}
+func AuthDone() *mail.Reply { return reply(503, "5.5.1", "already authenticated") }
+func AuthMechanism() *mail.Reply {
+	return reply(504, "5.5.4", "authentication mechanism not offered")
+}
+func AuthDecode() *mail.Reply    { return reply(501, "5.5.2", "cannot decode the response") }
+func AuthCancelled() *mail.Reply { return reply(501, "5.7.0", "authentication cancelled") }
+func AuthFailed() *mail.Reply    { return reply(535, "5.7.8", "authentication failed") }
+func AuthUnavailable() *mail.Reply {
+	return reply(454, "4.7.0", "authentication not available, try again later")
+}
+func UserSuspended(left time.Duration) *mail.Reply {
+	if left <= 0 {
+		return reply(454, "4.7.0", "your user is suspended for unusual sending, ask the operator of this relay")
+	}
+	return reply(454, "4.7.0", fmt.Sprintf("your user is suspended for unusual sending, retry in %d seconds", seconds(left)))
+}
+func AuthSuspended(left time.Duration) *mail.Reply {
+	return reply(421, "4.7.0", fmt.Sprintf("too many failed authentications from your address, retry in %d seconds", seconds(left)))
+}
+func TooManyAuth() *mail.Reply {
+	return reply(421, "4.7.0", "too many failed authentications, closing the connection")
+}
+
+// Messages.
+func BareNewline() *mail.Reply {
+	return reply(550, "5.5.2", "message holds a bare CR or LF; lines must end in CR LF")
+}
+func NUL() *mail.Reply { return reply(550, "5.5.2", "message holds a NUL octet") }
+func LineTooLong() *mail.Reply {
+	return reply(550, "5.5.2", "message holds a line that is too long")
+}
+func TooLarge(max int64) *mail.Reply {
+	return reply(552, "5.3.4", fmt.Sprintf("message is larger than %d octets", max))
+}
+func HeaderTooLarge() *mail.Reply { return reply(552, "5.3.4", "message header is too large") }
+func FieldTooLarge() *mail.Reply {
+	return reply(552, "5.3.4", "header field is too large")
+}
+func HeaderControl() *mail.Reply {
+	return reply(550, "5.6.0", "message header holds a control character")
+}
+func HeaderSyntax() *mail.Reply {
+	return reply(550, "5.6.0", "message header holds a line that is no header field")
+}
+func AuthorUTF8() *mail.Reply {
+	return reply(550, "5.6.7", "an address in header From is not ASCII, send SMTPUTF8")
+}
+func Loop() *mail.Reply { return reply(554, "5.4.6", "too many hops, this message is in a loop") }
+
+// Limits and suspensions.
+func Pace(who string, left time.Duration) *mail.Reply {
+	return reply(450, "4.7.1", fmt.Sprintf("%s: far over its usual volume, retry in %d seconds", who, seconds(left)))
+}
+func Suppressed(to mail.Address) *mail.Reply {
+	return reply(550, "5.1.1", to.Shown()+": mailbox does not exist, its server has said so before")
+}
+func Backoff(to mail.Address, left time.Duration) *mail.Reply {
+	return reply(450, "4.7.1", fmt.Sprintf("%s: receiver takes no more mail for now, retry in %d seconds", to.Shown(), seconds(left)))
+}
+func NoMail(to mail.Address, nullMX bool) *mail.Reply {
+	if nullMX {
+		return reply(556, "5.1.10", to.Shown()+": domain takes no mail (null MX)")
+	}
+	return reply(550, "5.1.2", to.Shown()+": domain does not exist")
+}
+func Limit(who, per, unit string, max int64, window string, retry time.Duration) *mail.Reply {
+	return reply(450, "4.7.1", fmt.Sprintf("%s: %s limit of %d %s in %s reached, retry in %d seconds",
+		who, per, max, unit, window, seconds(retry)))
+}
+func SharedLimit(who string, retry time.Duration) *mail.Reply {
+	return reply(450, "4.7.1", fmt.Sprintf("%s: relay limit reached, retry in %d seconds", who, seconds(retry)))
+}
+func Stopped(who, per, unit string) *mail.Reply {
+	return reply(450, "4.7.1", fmt.Sprintf("%s: %s limit allows no %s at present", who, per, unit))
+}
+func NeverFits(who, per string, max int64, window string) *mail.Reply {
+	return reply(552, "5.3.4", fmt.Sprintf("%s: message is larger than the whole %s limit of %d octets in %s", who, per, max, window))
+}
+func Suspended(who string, left time.Duration) *mail.Reply {
+	if left <= 0 {
+		return reply(450, "4.7.1", fmt.Sprintf("%s: suspended for unusual sending, ask the operator of this relay", who))
+	}
+	return reply(450, "4.7.1", fmt.Sprintf("%s: suspended for unusual sending, retry in %d seconds", who, seconds(left)))
+}
+
+func NoLongerClient() *mail.Reply {
+	return reply(450, "4.7.1", "what you may send has changed, send the message again")
+}
+func NoLongerOwned(who string) *mail.Reply {
+	return reply(450, "4.7.1", who+": who may send as this sender has changed, send the message again")
+}
+
+// seconds rounds up, so that a client that waits that long gets in.
+func seconds(d time.Duration) int64 {
+	return max(1, int64((d+time.Second-1)/time.Second))
+}
+
+// Faults: trouble of ours or behind us, always temporary, never explained to
+// the client beyond its kind.
+func Fault() *mail.Reply { return reply(451, "4.3.0", "temporary fault, try again later") }
+func StoreFault() *mail.Reply {
+	return reply(451, "4.3.2", "limits cannot be checked now, try again later")
+}
+func Storage() *mail.Reply {
+	return reply(452, "4.3.1", "no room for the message now, try again later")
+}
+func UpstreamDown() *mail.Reply {
+	return reply(451, "4.4.1", "upstream cannot be reached now, try again later")
+}
+func UpstreamLost() *mail.Reply {
+	return reply(451, "4.4.2", "upstream connection was lost, try again later")
+}
+func VerdictChanged() *mail.Reply {
+	return reply(451, "4.4.2", "upstream changed its verdict on a recipient, try again later")
+}
+func CannotSign() *mail.Reply {
+	return reply(451, "4.3.0", "message cannot be signed now, try again later")
+}
