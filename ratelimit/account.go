@@ -33,7 +33,7 @@ type Account struct {
 	returns []Return
 }
 
-// concern is a rule that looks at this transaction.
+// concern is a rule that applies to this transaction.
 type concern struct {
 	rule   *rule
 	sender mail.Identity // as the rule knows it
@@ -63,7 +63,8 @@ type charged struct {
 	back     bool // given back
 }
 
-// Look is one window that the transaction was held against.
+// Look is what one window that the transaction was checked against said, for the
+// event.
 type Look struct {
 	Limit, Key string
 	Unit       Unit
@@ -87,7 +88,7 @@ func (l *Limiter) Begin(f Facts) *Account {
 	return a
 }
 
-// findConcerns lists the rules that look at the transaction.
+// findConcerns lists the rules that apply to the transaction.
 func (a *Account) findConcerns() {
 	for _, r := range a.rules.of(a.facts.Client) {
 		sender := r.sender(a.facts.Sender)
@@ -124,7 +125,7 @@ func (a *Account) Err() error { return a.err }
 // Recipients appends one verdict for each of rs to out, in order, by the rules in
 // force now. Each recipient takes all that it costs or nothing; the first that a
 // budget counts takes the message there too. It is one call of the store.
-func (a *Account) Recipients(ctx context.Context, rs []Recipient, out []Verdict) []Verdict {
+func (a *Account) Recipients(ctx context.Context, rs []Recipient, out []Decision) []Decision {
 	a.renew()
 	a.startBatch()
 	for i := range rs {
@@ -145,7 +146,7 @@ func (a *Account) Recipients(ctx context.Context, rs []Recipient, out []Verdict)
 
 // Declared answers the SIZE of MAIL: nil unless so many bytes can never fit,
 // whoever the recipients are. It charges nothing and does not ask the store.
-func (a *Account) Declared(bytes int64) *Verdict {
+func (a *Account) Declared(bytes int64) *Decision {
 	for i := range a.concern {
 		c := &a.concern[i]
 		if c.rule.cfg.Mode == Shadow || c.rule.at != nil || c.rule.notAt != nil || c.rule.perDomain {
@@ -200,7 +201,7 @@ func (st *account) takesBytes() bool { return !st.past && st.rcpts > 0 && st.cou
 
 // Body charges the octets of the message to every budget that counts one of
 // its recipients; call it once, after the data and after Recheck.
-func (a *Account) Body(ctx context.Context, bytes int64) Verdict {
+func (a *Account) Body(ctx context.Context, bytes int64) Decision {
 	a.startBatch()
 	from := len(a.refs)
 	for i := range a.budgets {
@@ -454,7 +455,7 @@ func (a *Account) giveBack(ctx context.Context) {
 	a.returns = a.returns[:0]
 }
 
-// Looks appends every window that the transaction was held against to looks, in
+// Looks appends every window that the transaction was checked against to looks, in
 // the order of the limits. It allocates; call it once, for the event.
 func (a *Account) Looks(looks []Look) []Look {
 	for i := range a.budgets {

@@ -268,7 +268,7 @@ func testBody(t *testing.T, bed storetest.Bed) {
 		"bytes": {Per: ratelimit.Per{ratelimit.PerSender}, Bytes: storetest.Numbers(t, "1000/1h"), RecipientsNotAt: []string{"internal"}},
 	})
 	f := storetest.FactsOf("news@example.org", "example.org")
-	body := func(n int64, to string) ratelimit.Verdict {
+	body := func(n int64, to string) ratelimit.Decision {
 		a := l.Begin(f)
 		defer a.End()
 		if v := a.Recipients(t.Context(), []ratelimit.Recipient{storetest.At(to)}, nil)[0]; !v.OK {

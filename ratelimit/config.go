@@ -10,7 +10,7 @@ import (
 
 // RuleConfig is a table [limit.NAME]: what it counts on, how much is allowed,
 // and whom it concerns. A limit without a number, or without per, is an error:
-// it would look like protection and be none.
+// it would look like protection without being any.
 type RuleConfig struct {
 	// Per names what is counted on: "client", "user", "client_ip", "sender",
 	// "sender_domain", "recipient_domain", "stream", "upstream", "source_ip"
@@ -21,13 +21,13 @@ type RuleConfig struct {
 	// say): "client" (default) counts on the client instead, "skip" not at all.
 	Absent Absent `toml:"absent"`
 
-	// Messages caps messages, as "500/1h": at most 500 in any rolling hour.
+	// Messages caps messages, such as "500/1h": at most 500 in any rolling hour.
 	// Windows are whole seconds, "1s" to "31d"; several may be given. A message
 	// counts once per key, with its first recipient that counts. Blank: no cap.
 	Messages Numbers `toml:"messages"`
 	// Recipients caps recipients, each RCPT counting 1. Blank: no cap.
 	Recipients Numbers `toml:"recipients"`
-	// Bytes caps octets as the client sent them, as "1GiB/24h". Blank: no cap.
+	// Bytes caps octets as the client sent them, such as "1GiB/24h". Blank: no cap.
 	Bytes Numbers `toml:"bytes"`
 	// DistinctRecipients caps how many different addresses are written to;
 	// exact up to 1024, with a standard error of 3 to 5 % above. Blank: no cap.

@@ -30,7 +30,7 @@ type Limiter struct {
 type budgetName struct{ limit, key string }
 
 // NewLimiter makes a limiter; now nil is time.Now, and serves only for who
-// contributed to a shared budget and for when a raise ends: counts keep the
+// contributed to a shared budget and for when a temporary override ends: counts keep the
 // store's own time.
 func NewLimiter(store Store, rules *Rules, now func() time.Time) *Limiter {
 	if now == nil {
@@ -57,7 +57,7 @@ func (l *Limiter) SetRules(rules *Rules) { l.rules.Store(rules) }
 // Rules is the rules in force.
 func (l *Limiter) Rules() *Rules { return l.rules.Load() }
 
-// Run learns of raises that other nodes made, and of messages whose outcome is
+// Run learns of temporary overrides that other nodes made, and of messages whose outcome is
 // unknown to them, until ctx ends.
 func (l *Limiter) Run(ctx context.Context) {
 	tick := time.NewTicker(10 * time.Second)
@@ -73,7 +73,7 @@ func (l *Limiter) Run(ctx context.Context) {
 	}
 }
 
-// Refresh reads the raises from the store, which only Declared needs here (every
+// Refresh reads the temporary overrides from the store, which only Declared needs here (every
 // other decision adds them in the store), and whether other nodes have messages
 // of unknown outcome, see ExpectsRetries.
 func (l *Limiter) Refresh(ctx context.Context) error {

@@ -25,7 +25,7 @@ func BenchmarkDecision(b *testing.B) {
 	l := benchLimits(b)
 	f := storetest.FactsOf("news@example.org", "example.org")
 	rs := []ratelimit.Recipient{{"a@x.example", "x.example"}}
-	out := make([]ratelimit.Verdict, 0, 1)
+	out := make([]ratelimit.Decision, 0, 1)
 	ctx := b.Context()
 	b.ReportAllocs()
 	for b.Loop() {
@@ -46,7 +46,7 @@ func BenchmarkDecisionParallel(b *testing.B) {
 		f := storetest.FactsOf(fmt.Sprintf("s%p@example.org", pb), "example.org")
 		f.Client = string(f.Sender)
 		rs := []ratelimit.Recipient{{"a@x.example", "x.example"}}
-		out := make([]ratelimit.Verdict, 0, 1)
+		out := make([]ratelimit.Decision, 0, 1)
 		for pb.Next() {
 			a := l.Begin(f)
 			out = a.Recipients(b.Context(), rs, out[:0])
@@ -62,7 +62,7 @@ func BenchmarkRefusal(b *testing.B) {
 	}), time.Now)
 	f := storetest.FactsOf("news@example.org", "example.org")
 	rs := []ratelimit.Recipient{{"a@x.example", "x.example"}}
-	out := make([]ratelimit.Verdict, 0, 1)
+	out := make([]ratelimit.Decision, 0, 1)
 	b.ReportAllocs()
 	for b.Loop() {
 		a := l.Begin(f)
@@ -80,7 +80,7 @@ func BenchmarkHundredRecipients(b *testing.B) {
 		domain := fmt.Sprintf("d%d.example", i%30)
 		rs = append(rs, ratelimit.Recipient{Address: mail.RecipientID("a@" + domain), Domain: domain})
 	}
-	out := make([]ratelimit.Verdict, 0, 100)
+	out := make([]ratelimit.Decision, 0, 100)
 	b.ReportAllocs()
 	for b.Loop() {
 		a := l.Begin(f)
@@ -102,7 +102,7 @@ func BenchmarkDistinct(b *testing.B) {
 			for i := range n {
 				rs = append(rs, ratelimit.Recipient{Address: mail.RecipientID(fmt.Sprintf("u%d@x.example", i)), Domain: "x.example"})
 			}
-			out := make([]ratelimit.Verdict, 0, 1)
+			out := make([]ratelimit.Decision, 0, 1)
 			b.ReportAllocs()
 			for i := 0; b.Loop(); i++ {
 				a := l.Begin(f)

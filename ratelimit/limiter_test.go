@@ -15,7 +15,7 @@ func TestLimiterChargesAndRefusesAndRefunds(t *testing.T) {
 	l := ratelimit.NewLimiter(store, storetest.Compile(t, map[string]ratelimit.RuleConfig{
 		"sender": {Per: ratelimit.Per{ratelimit.PerSender}, Messages: storetest.Numbers(t, "2/1h")},
 	}), clock.Now)
-	send := func() (*ratelimit.Account, ratelimit.Verdict) {
+	send := func() (*ratelimit.Account, ratelimit.Decision) {
 		a := l.Begin(storetest.FactsOf("news@example.org", "example.org"))
 		return a, a.Recipients(t.Context(), []ratelimit.Recipient{{"a@x.example", "x.example"}}, nil)[0]
 	}
@@ -30,7 +30,7 @@ func TestLimiterChargesAndRefusesAndRefunds(t *testing.T) {
 	}
 	second.End()
 	third, v := send()
-	want := ratelimit.Verdict{
+	want := ratelimit.Decision{
 		Limit: "sender", Per: "sender", Key: "sender=news@example.org", Unit: ratelimit.Messages,
 		Max: 2, Window: time.Hour, RetryAfter: 50 * time.Minute,
 	}

@@ -11,7 +11,7 @@ import (
 const onceLimit = "once:automatic_replies"
 
 // Once claims the one automatic reply that author may send to a recipient (an identity or
-// a name that is no address) within a period of at most
+// a name that is not an address) within a period of at most
 // MaxPeriod, whoever submits it (RFC 3834 s. 2). A nil release means that one was
 // sent already; release gives the claim back, for a message that did not leave;
 // its error is lost, and the claim then stays. It is the memory behind

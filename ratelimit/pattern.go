@@ -57,7 +57,7 @@ func (e *Env) domainName(text string) string {
 
 // CanonicalKey puts the identity of senders and the one form of users in the
 // place of other spellings, which an older version has in its keys and an
-// operator may write. What is no key stays.
+// operator may write. A text that is not a key stays as it is.
 func CanonicalKey(key string) string {
 	if !strings.Contains(key, "sender=") && !strings.Contains(key, "user=") {
 		return key
@@ -104,7 +104,7 @@ func (rs *Rules) canonicalKey(limit, key string) string {
 	return string(b)
 }
 
-// CanonicalRaises are raises under the keys that are counted on now; of two that
+// CanonicalRaises are temporary overrides under the keys that are counted on now; of two that
 // thereby are for one window the larger stays.
 func CanonicalRaises(raises []Raise) []Raise {
 	type window struct {

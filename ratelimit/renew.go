@@ -57,10 +57,10 @@ func (a *Account) NewRules() bool { return a.changed || a.limiter.rules.Load() !
 // reload it is refused where a number that was lowered is exceeded, by whomever;
 // what now counts and did not before is charged, in one step. A refusal gives
 // nothing back.
-func (a *Account) Recheck(ctx context.Context, rs []Recipient, is []int) Verdict {
+func (a *Account) Recheck(ctx context.Context, rs []Recipient, is []int) Decision {
 	a.renew()
 	if !a.changed {
-		return Verdict{OK: true}
+		return Decision{OK: true}
 	}
 	missing := a.missing(rs, is)
 	if v := a.over(ctx); !v.OK {
@@ -70,7 +70,7 @@ func (a *Account) Recheck(ctx context.Context, rs []Recipient, is []int) Verdict
 		return v
 	}
 	a.changed = false
-	return Verdict{OK: true}
+	return Decision{OK: true}
 }
 
 // missing lists, for each of rs, the budgets in force that have not been charged
@@ -97,7 +97,7 @@ func (a *Account) has(i, budget int) bool {
 
 // over peeks at the budgets that have been charged: OK unless one of them holds
 // more than its present number.
-func (a *Account) over(ctx context.Context) Verdict {
+func (a *Account) over(ctx context.Context) Decision {
 	a.startBatch()
 	for i := range a.budgets {
 		if st := &a.budgets[i]; !st.past && st.rcpts > 0 {
@@ -119,11 +119,11 @@ func (a *Account) over(ctx context.Context) Verdict {
 			}
 		}
 	}
-	return Verdict{OK: true}
+	return Decision{OK: true}
 }
 
 // tooMuch is the verdict when window j holds more than its number.
-func (st *account) tooMuch(j int) Verdict {
+func (st *account) tooMuch(j int) Decision {
 	r, w := &st.Results[j], &st.Windows[j]
 	v := st.refusal(w)
 	v.Max, v.Never = r.Max, r.Max <= 0
@@ -135,7 +135,7 @@ func (st *account) tooMuch(j int) Verdict {
 }
 
 // chargeMissing takes what each of rs has not paid yet.
-func (a *Account) chargeMissing(ctx context.Context, rs []Recipient, is []int, missing [][]int) Verdict {
+func (a *Account) chargeMissing(ctx context.Context, rs []Recipient, is []int, missing [][]int) Decision {
 	a.startBatch()
 	var which []int // of is, for each request
 	for i, budgets := range missing {
@@ -152,7 +152,7 @@ func (a *Account) chargeMissing(ctx context.Context, rs []Recipient, is []int, m
 		which = append(which, is[i])
 	}
 	err := a.take(ctx)
-	refused := Verdict{OK: true}
+	refused := Decision{OK: true}
 	for i := range a.batch.Requests {
 		q := &a.batch.Requests[i]
 		if err != nil || !q.OK {

@@ -6,7 +6,7 @@ import "context"
 // Reports that do not concern its sender; those that do have had it with the
 // recipients. Call it once, after the recipients. i is what Refund gives back
 // as it does a recipient.
-func (a *Account) Report(ctx context.Context) (i int, v Verdict) {
+func (a *Account) Report(ctx context.Context) (i int, v Decision) {
 	a.startBatch()
 	from := len(a.refs)
 	for _, r := range a.rules.of(a.facts.Client) {

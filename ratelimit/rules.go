@@ -24,7 +24,7 @@ type Env struct {
 	// InternalDomains are what "internal" stands for: domains and "*.domain".
 	InternalDomains []string
 	// Clients and Streams are all that exist; a limit that names another one is
-	// an error. Nil: names are not held against anything.
+	// an error. Nil: names are not checked.
 	Clients []EnvClient
 	Streams []string
 	// Parse reads "local@domain", its domain into lower-case A-labels. Nil: ASCII
@@ -302,7 +302,7 @@ func (r *rule) counts(domain string) bool {
 	return r.notAt == nil || !r.notAt.MatchDomain(domain)
 }
 
-// concerns reports whether the limit looks at a transaction at all; sender is
+// concerns reports whether the limit applies to a transaction at all; sender is
 // as the limit knows it.
 func (r *rule) concerns(f *Facts, sender mail.Identity) bool {
 	if r.streams != nil && !r.streams[f.Stream] {

@@ -63,15 +63,15 @@ type Store interface {
 	// Budgets that come or go meanwhile may be missed.
 	Scan(ctx context.Context, limit string, f func(limit, key string) bool) error
 
-	// Reset forgets the counts of one budget, not its raises.
+	// Reset forgets the counts of one budget, not its temporary overrides.
 	Reset(ctx context.Context, limit, key string) error
 
 	// SetRaise keeps r until r.Until and adds it to Max in every Take and Peek
-	// from now on; it replaces a raise of the same limit, key, unit and window.
-	// A raise whose Add is 0 is removed.
+	// from now on; it replaces one of the same limit, key, unit and window. One
+	// whose Add is 0 is removed.
 	SetRaise(ctx context.Context, r Raise) error
 
-	// Raises returns the raises that have not ended, in no order.
+	// Raises returns the temporary overrides that have not ended, in no order.
 	Raises(ctx context.Context) ([]Raise, error)
 
 	// Nodes is the number of nodes, this one included, that used the store in
@@ -109,7 +109,7 @@ type Window struct {
 // a charge n of share "" fits when taken+n <= Open and the sum of all u plus n
 // is at most Max. A charge n of share s fits when the sum of all u plus n is at
 // most Max and max(0, u(s)+n-Min(s)) - max(0, u(s)-Min(s)) is at most
-// max(0, Open-taken); so within its Min it always fits. A raise adds to Max and
+// max(0, Open-taken); so within its Min it always fits. A temporary override adds to Max and
 // Open, not to Min. All shares that have state in the window are summed, also
 // those that no longer have a reserve: these count as "".
 type Reserve struct {
@@ -121,7 +121,7 @@ type Reserve struct {
 type Budget struct {
 	// Limit is the name of the limit.
 	Limit string
-	// Key is the text of the key, as "client=shop recipient_domain=x.example";
+	// Key is the text of the key, such as "client=shop recipient_domain=x.example";
 	// see appendKey for why it is unambiguous. Never empty, at most about 1 KiB,
 	// no space or control octet inside a value. It belongs to the caller and
 	// may change after the call: a store that keeps it copies it.
@@ -152,21 +152,26 @@ func (b *Budget) Slot() []byte {
 	return b.Key
 }
 
-// WindowResult is a window after the batch.
+// WindowResult is a window after the batch. The examples are of 500 messages in an
+// hour, of which 399 were charged before; the batch charges one more.
 type WindowResult struct {
-	// Max is the number with live raises, MaxNumber at most; for a share without reserve, less
-	// what is reserved (Open).
+	// Max is the number, and what live temporary overrides add: 500, or 5500 under
+	// an override of +5000; MaxNumber at most. For a share without a reserve it is
+	// less what is reserved: 400 where 100 are kept for another stream.
 	Max int64
-	// Used is Max less the room that is left for the budget's share; it is over
-	// Max when the number was lowered.
+	// Used is Max less the room that is left for the budget's share: 400. It is
+	// over Max when the number was lowered: 400 of 300.
 	Used int64
-	// Refused: at least one request of the batch had no room here.
+	// Refused says that at least one request of the batch had no room here: with 499
+	// used, the second of two messages.
 	Refused bool
-	// Near: a charge of this batch brought Used to 80 % of Max or more, and none
-	// had done so within the last Length.
+	// Near says that a charge of this batch brought Used to 80 % of Max, and that
+	// none had done so within the last Length: true for the 400th message, false for
+	// the 401st.
 	Near bool
-	// Free is the time until one more of the unit fits here; 0 when it does
-	// now, -1 when it never will. Only filled in by a peek.
+	// Free is the time until one more of the unit fits here: 20 minutes when 500 are
+	// used, the first of them 40 minutes ago; 0 when one fits now, -1 when none ever
+	// will (0/1h). Only a peek fills it in.
 	Free time.Duration
 }
 
@@ -207,29 +212,35 @@ type Request struct {
 	// OK and the fields below are out. RetryAfter and what follows are only
 	// meaningful when OK is false.
 	OK bool
-	// Down: the store was away and a limit chose FailDefer. Only set by Failover;
-	// Budget then names that limit.
+	// Down says that the store was away and a limit chose FailDefer. Only a
+	// Failover sets it; Budget then names that limit.
 	Down bool
 	// RetryAfter is the time until the request fits everywhere if nobody else
 	// takes the room: the longest wait of all windows without room, rounded up
-	// to the store's resolution. For a request that can never fit, its Length.
+	// to the store's resolution. 20 minutes where one window has room in 5 seconds
+	// and another in 20 minutes. For a request that can never fit it is the Length
+	// of that window.
 	RetryAfter time.Duration
-	// Budget and Window are the indexes of the window with that wait; of
-	// several, the first. One that can never be met comes before all.
+	// Budget and Window are the indexes of the window with that wait: 1 and 0 for
+	// the first window of the second budget. Of several it is the first. One that
+	// can never be met comes before all.
 	Budget, Window int
-	// Never: the request is greater than what the window ever has for its share.
+	// Never says that the request is greater than what the window ever has for its
+	// share: 2 MiB under 1MiB/1h, or anything under 0/1h.
 	Never bool
 }
 
 // Ref says that a request touches Batch.Budgets[Budget].
 type Ref struct {
 	Budget int
-	// Charged: the request was charged to the budget. Out. False for a request
-	// that is not OK, and for a Shadow budget without room.
+	// Charged says that the request was charged to the budget. Out. False for a
+	// request that is not OK, and for a Shadow budget without room.
 	Charged bool
-	// Message: this charge included the message. Out.
+	// Message says that this charge included the message: of three recipients, true
+	// for the first that was charged. Out.
 	Message bool
-	// At stamps the charge; what it means is the store's own business. Out.
+	// At stamps the charge, for Return. Redis puts the millisecond there, embedded
+	// its own time; nobody else reads it. Out.
 	At int64
 }
 
@@ -261,7 +272,7 @@ type Record struct {
 	Plain bool
 }
 
-// Raise adds room to one budget for a time.
+// Raise is a temporary override: it adds room to one budget until a time.
 type Raise struct {
 	Limit  string        `json:"limit"`
 	Key    string        `json:"key"`

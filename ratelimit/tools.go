@@ -12,8 +12,8 @@ import (
 	"postern/mail"
 )
 
-// State is a budget as it stands, for operators.
-type State struct {
+// Usage is a budget as it stands, for operators.
+type Usage struct {
 	Limit string `json:"limit"`
 	Key   string `json:"key"` // "client=shop recipient_domain=x.example"
 	// Stream is the stream whose view of a divided budget this is; "" is that of
@@ -21,7 +21,7 @@ type State struct {
 	Stream   string        `json:"stream,omitempty"`
 	Mode     Mode          `json:"mode"`
 	Override string        `json:"override,omitempty"` // where the numbers come from; blank: the limit's own
-	Windows  []WindowState `json:"windows"`
+	Windows  []WindowUsage `json:"windows"`
 	Use      float64       `json:"use"` // of the fullest window, 1 is full
 	// Top names the largest senders in a budget that several share, each with
 	// its share of all that is used: "news@example.org 62%". What this process
@@ -29,8 +29,8 @@ type State struct {
 	Top []string `json:"top,omitempty"`
 }
 
-// WindowState is one window of a budget as it stands.
-type WindowState struct {
+// WindowUsage is one window of a budget as it stands.
+type WindowUsage struct {
 	Unit   Unit   `json:"unit"`
 	Window string `json:"window"` // "1h"
 	Max    int64  `json:"max"`    // with raises
@@ -46,7 +46,7 @@ const MaxStates = 10_000
 
 // Show lists the budgets in use that the filter chooses, the fullest first,
 // n at most (0: MaxStates). It charges nothing.
-func (l *Limiter) Show(ctx context.Context, f Filter, n int) ([]State, error) {
+func (l *Limiter) Show(ctx context.Context, f Filter, n int) ([]Usage, error) {
 	if n <= 0 || n > MaxStates {
 		n = MaxStates
 	}
@@ -68,7 +68,7 @@ func (l *Limiter) Show(ctx context.Context, f Filter, n int) ([]State, error) {
 }
 
 // Top lists the n budgets that are nearest to a limit.
-func (l *Limiter) Top(ctx context.Context, n int) ([]State, error) { return l.Show(ctx, Filter{}, n) }
+func (l *Limiter) Top(ctx context.Context, n int) ([]Usage, error) { return l.Show(ctx, Filter{}, n) }
 
 func (rs *Rules) unknown(limit string) error {
 	return fmt.Errorf("no limit %q; there are: %s", limit, strings.Join(rs.Names(), ", "))
@@ -82,9 +82,9 @@ type shower struct {
 	filter Filter
 	n      int
 	batch  Batch
-	about  []State
+	about  []Usage
 	seen   map[budgetName]bool // of the batch; a scan may name a key twice
-	states []State
+	states []Usage
 	err    error
 }
 
@@ -126,7 +126,7 @@ func (s *shower) peek(r *rule, n *numbers, key, share string) {
 	i := len(s.batch.Budgets)
 	s.batch.Budgets = append(s.batch.Budgets, r.peekBudget(n, key, share))
 	s.batch.Requests = append(s.batch.Requests, Request{Refs: []Ref{{Budget: i}}})
-	s.about = append(s.about, State{Limit: r.name, Key: key, Stream: share, Mode: r.cfg.Mode, Override: n.override})
+	s.about = append(s.about, Usage{Limit: r.name, Key: key, Stream: share, Mode: r.cfg.Mode, Override: n.override})
 }
 
 func (r *rule) peekBudget(n *numbers, key, share string) Budget {
@@ -158,19 +158,19 @@ func (s *shower) flush() {
 
 // trim sorts, and keeps the n fullest.
 func (s *shower) trim(n int) {
-	slices.SortFunc(s.states, func(a, b State) int {
+	slices.SortFunc(s.states, func(a, b Usage) int {
 		return cmp.Or(cmp.Compare(b.Use, a.Use), cmp.Compare(a.Limit, b.Limit), cmp.Compare(a.Key, b.Key), cmp.Compare(a.Stream, b.Stream))
 	})
 	s.states = s.states[:min(n, len(s.states))]
 }
 
 // fill turns what the store said of a budget into words.
-func (st *State) fill(g *Budget) {
-	st.Windows = make([]WindowState, len(g.Windows))
+func (st *Usage) fill(g *Budget) {
+	st.Windows = make([]WindowUsage, len(g.Windows))
 	st.Use = 0
 	for i := range g.Windows {
 		w, r := &g.Windows[i], &g.Results[i]
-		st.Windows[i] = WindowState{
+		st.Windows[i] = WindowUsage{
 			Unit: w.Unit, Window: FormatWindow(w.Length), Max: r.Max, Used: r.Used,
 			Room: max(0, r.Max-r.Used), Raised: max(0, r.Max-w.view(g.Share)), Wait: seconds(r.Free),
 		}
@@ -319,7 +319,7 @@ func (r *rule) key(parts []part, n *numbers) (key []byte) {
 }
 
 // Reset forgets the counts of one key, and returns what they were. Raises stay.
-func (l *Limiter) Reset(ctx context.Context, limit, key string) (State, error) {
+func (l *Limiter) Reset(ctx context.Context, limit, key string) (Usage, error) {
 	key = l.Rules().canonicalKey(limit, key)
 	st, err := l.state(ctx, limit, key)
 	if err != nil {
@@ -330,27 +330,27 @@ func (l *Limiter) Reset(ctx context.Context, limit, key string) (State, error) {
 }
 
 // state peeks at one key.
-func (l *Limiter) state(ctx context.Context, limit, key string) (State, error) {
+func (l *Limiter) state(ctx context.Context, limit, key string) (Usage, error) {
 	s := shower{ctx: ctx, l: l, rules: l.Rules(), n: MaxStates}
 	r := s.rules.rule(limit)
 	if r == nil {
-		return State{}, s.rules.unknown(limit)
+		return Usage{}, s.rules.unknown(limit)
 	}
 	parts, ok := parseKey(key)
 	if !ok {
-		return State{}, fmt.Errorf(`%q is no key; write it as limits show does, as "sender=news@example.org"`, key)
+		return Usage{}, fmt.Errorf(`%q is no key; write it as limits show does, as "sender=news@example.org"`, key)
 	}
 	s.peek(r, r.find(parts), key, "")
 	s.flush()
 	if s.err != nil || len(s.states) == 0 {
-		return State{Limit: limit, Key: key}, s.err
+		return Usage{Limit: limit, Key: key}, s.err
 	}
 	return s.states[0], nil
 }
 
 var errReason = errors.New("no reason is given; say why, for those who find the allowance later")
 
-// Allow gives a key more room until r.Until, or takes a raise back when r.Add is
+// Allow gives a key more room until r.Until, or takes a temporary override back when r.Add is
 // 0. It is kept in the store, replaces an earlier one of the same limit, key,
 // unit and window, and ends by itself. Made is filled in.
 func (l *Limiter) Allow(ctx context.Context, r Raise) (Raise, error) {
@@ -394,7 +394,7 @@ func (l *Limiter) checkRaise(r *Raise) error {
 	return nil
 }
 
-// Raises lists the raises that have not ended, by limit and key.
+// Raises lists the temporary overrides that have not ended, by limit and key.
 func (l *Limiter) Raises(ctx context.Context) ([]Raise, error) {
 	raises, err := l.store.Raises(ctx)
 	slices.SortFunc(raises, func(a, b Raise) int {

@@ -8,7 +8,7 @@ import (
 
 // Explanation says what one limit makes of a transaction.
 type Explanation struct {
-	State
+	Usage
 	// Applies: the limit counts this mail. Why says why not.
 	Applies bool   `json:"applies"`
 	Why     string `json:"why,omitempty"`
@@ -16,7 +16,7 @@ type Explanation struct {
 	// OnStoreFailure is what holds while the store is away.
 	OnStoreFailure OnFailure `json:"on_store_failure"`
 	// Fits: a message to one recipient would pass this limit now. Refused is by
-	// which windows it would not, as "messages in 1h".
+	// which windows it would not, such as "messages in 1h".
 	Fits    bool     `json:"fits"`
 	Refused []string `json:"refused,omitempty"`
 }
@@ -36,7 +36,7 @@ func (l *Limiter) Explain(ctx context.Context, f Facts, to Recipient) ([]Explana
 	var which []int
 	for _, r := range rs.rules {
 		x := Explanation{
-			State: State{Limit: r.name, Mode: r.cfg.Mode}, Per: r.cfg.Per.String(), OnStoreFailure: r.cfg.OnStoreFailure,
+			Usage: Usage{Limit: r.name, Mode: r.cfg.Mode}, Per: r.cfg.Per.String(), OnStoreFailure: r.cfg.OnStoreFailure,
 		}
 		if x.Why = r.whyNot(&f, to); x.Why == "" {
 			i := a.explained(r, to)
@@ -90,7 +90,7 @@ func (x *Explanation) judge(g *Budget) {
 	}
 }
 
-// whyNot says why a limit does not look at such mail; "" when it does.
+// whyNot says why a limit does not apply to such mail; "" when it does.
 func (r *rule) whyNot(f *Facts, to Recipient) string {
 	switch {
 	case r.clients != nil && !r.clients[f.Client]:
@@ -107,7 +107,7 @@ func (r *rule) whyNot(f *Facts, to Recipient) string {
 	return ""
 }
 
-// whyNoKey says why a limit that looks at the mail has no number for it.
+// whyNoKey says why a limit that applies to the mail has no number for it.
 func (r *rule) whyNoKey(f *Facts) string {
 	for _, d := range r.dims {
 		if d != PerRecipientDomain && d != PerSender && f.value(d) == "" && r.cfg.Absent == AbsentSkip {

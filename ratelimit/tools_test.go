@@ -147,7 +147,7 @@ func TestStateOfAWindow(t *testing.T) {
 	if err != nil || len(states) != 1 {
 		t.Fatal(states, err)
 	}
-	want := ratelimit.WindowState{Unit: ratelimit.Messages, Window: "1h", Max: 15, Used: 15, Raised: 5, Wait: 52 * 60}
+	want := ratelimit.WindowUsage{Unit: ratelimit.Messages, Window: "1h", Max: 15, Used: 15, Raised: 5, Wait: 52 * 60}
 	if states[0].Windows[0] != want {
 		t.Errorf("got %+v, want %+v", states[0].Windows[0], want)
 	}

@@ -44,7 +44,7 @@ func replyParams(err error) *mail.Reply {
 
 // limitRefusal is the refusal that goes with a verdict. That the store of a limit
 // is away is the store's doing and not the limit's.
-func (t *transaction) limitRefusal(v *ratelimit.Verdict) (rule string, r *mail.Reply) {
+func (t *transaction) limitRefusal(v *ratelimit.Decision) (rule string, r *mail.Reply) {
 	if !v.StoreDown {
 		return "limit " + v.Limit, t.limitReply(v)
 	}
@@ -60,7 +60,7 @@ const ruleStore = "store"
 
 // limitReply tells a client which limit it has reached, as far as it is the
 // client's own; of a budget that others share it learns only when to come back.
-func (t *transaction) limitReply(v *ratelimit.Verdict) *mail.Reply {
+func (t *transaction) limitReply(v *ratelimit.Decision) *mail.Reply {
 	who := t.env.From.Shown()
 	switch {
 	case v.Never && v.Unit != ratelimit.Bytes, v.Max == 0:

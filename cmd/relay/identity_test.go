@@ -71,7 +71,7 @@ func TestOneSenderIsOneSender(t *testing.T) {
 	}
 	for i, block := range blocks {
 		last := block[len(block)-1]
-		var states []ratelimit.State
+		var states []ratelimit.Usage
 		if err := json.Unmarshal([]byte(p.verb(0, "limits", "show", "-sender", last, "-json")), &states); err != nil || len(states) != 1 || states[0].Windows[0].Used != int64(2+i%2) {
 			t.Errorf("%s: %v %+v", last, err, states)
 		}

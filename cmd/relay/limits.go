@@ -100,7 +100,7 @@ func topLimits(io stdio, args []string) int {
 
 func (v *controlVerb) listStates(values url.Values, n int) int {
 	values.Set("n", fmt.Sprint(n))
-	var states []ratelimit.State
+	var states []ratelimit.Usage
 	if err := v.get("/limits", values, &states); err != nil {
 		return v.fail(err)
 	}
@@ -113,7 +113,7 @@ func (v *controlVerb) listStates(values url.Values, n int) int {
 }
 
 // writeState writes a budget, a line for each window.
-func writeState(w writer, s *ratelimit.State) {
+func writeState(w writer, s *ratelimit.Usage) {
 	limit := s.Limit
 	if s.Mode == ratelimit.Shadow {
 		limit += " (shadow)"
@@ -210,7 +210,7 @@ func resetLimit(io stdio, args []string) int {
 	case *reason == "":
 		return v.misuse("-reason is missing; say why, for the log")
 	}
-	var was ratelimit.State
+	var was ratelimit.Usage
 	if err := v.act("/limits/reset", admin.ResetOrder{Budget: k.budget(), Reason: *reason}, &was); err != nil {
 		return v.fail(err)
 	}

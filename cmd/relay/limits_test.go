@@ -75,7 +75,7 @@ mode = "shadow"
 	if strings.Contains(one, "a@example.org") {
 		t.Errorf("shows another sender:\n%s", one)
 	}
-	var states []ratelimit.State
+	var states []ratelimit.Usage
 	if err := json.Unmarshal([]byte(p.verb(0, "limits", "show", "--limit", "sender", "--json")), &states); err != nil || len(states) != 2 {
 		t.Errorf("%v, %v", states, err)
 	}

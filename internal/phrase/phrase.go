@@ -55,7 +55,7 @@ func State(r *outlier.Row) string {
 }
 
 // Used says how much of a window is used, and by how much an override raises it.
-func Used(w *ratelimit.WindowState) string {
+func Used(w *ratelimit.WindowUsage) string {
 	s := fmt.Sprintf("%d of %d %s in %s", w.Used, w.Max, w.Unit.Words(), w.Window)
 	if w.Raised > 0 {
 		s += fmt.Sprintf(" (%d raised)", w.Raised)

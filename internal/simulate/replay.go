@@ -37,7 +37,7 @@ type Replay struct {
 	// Of one transaction.
 	open     []ratelimit.Recipient
 	about    []int // of each open one: its index in the transaction
-	verdicts []ratelimit.Verdict
+	verdicts []ratelimit.Decision
 	back     []int
 	shadows  []string
 	looks    []ratelimit.Look

@@ -215,7 +215,7 @@ func (n *Limit) moment(t *Transaction, key string, unit ratelimit.Unit, window t
 
 // refused counts a recipient that a limit refuses now; then is the limit that
 // refused it then.
-func (y *tally) refused(t *Transaction, v *ratelimit.Verdict, then string) {
+func (y *tally) refused(t *Transaction, v *ratelimit.Decision, then string) {
 	y.RefusedNow++
 	n := y.limits[v.Limit]
 	n.Refused++

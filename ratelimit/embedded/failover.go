@@ -391,7 +391,7 @@ func (f *Failover) SetRaise(ctx context.Context, r ratelimit.Raise) error {
 	return f.local.SetRaise(ctx, shareOf(r, f.local.nodeCount()))
 }
 
-// shareOf is the raise as one of several nodes has it.
+// shareOf is the temporary override as one of several nodes has it.
 func shareOf(r ratelimit.Raise, nodes int64) ratelimit.Raise {
 	if r.Add > 0 {
 		r.Add = max(1, r.Add/nodes)

@@ -12,7 +12,7 @@ import (
 )
 
 // A shared store that comes back empty would give every key its number anew. To
-// notice at once, even where no call has failed, each node keeps a mark in it, as a raise of a limit that does not
+// notice at once, even where no call has failed, each node keeps a mark in it, as a temporary override of a limit that does not
 // exist. When a mark that was seen there is gone, the node adds its part of
 // what it knows of every key: of n nodes each knows an nth, and together that
 // is what was lost, as far as it was ever told.
@@ -40,7 +40,7 @@ func newMark() mark {
 	return mark{key: "node=" + hex.EncodeToString(node[:])}
 }
 
-// withoutMarks are the raises but for the marks of nodes.
+// withoutMarks are the temporary overrides but for the marks of nodes.
 func withoutMarks(raises []ratelimit.Raise) []ratelimit.Raise {
 	return slices.DeleteFunc(slices.Clone(raises), func(r ratelimit.Raise) bool { return r.Limit == markLimit })
 }
@@ -69,7 +69,7 @@ func (f *Failover) emptied(ctx context.Context) bool {
 	return f.checkMark(raises)
 }
 
-// checkMark looks for the mark among the raises of the store, and has it given
+// checkMark looks for the mark among the temporary overrides of the store, and has it given
 // back what it lost.
 func (f *Failover) checkMark(raises []ratelimit.Raise) (emptied bool) {
 	there := f.mark.in(raises)
@@ -84,7 +84,7 @@ func (f *Failover) checkMark(raises []ratelimit.Raise) (emptied bool) {
 }
 
 // renewMark puts the mark in place and reads it back: one that the store's
-// clock ends at once is no sign of anything.
+// clock ends at once does not show anything.
 func (f *Failover) renewMark(ctx context.Context) error {
 	m, now := &f.mark, time.Now()
 	if m.seen && now.Sub(m.made) < markEvery {

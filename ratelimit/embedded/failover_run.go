@@ -142,7 +142,7 @@ func (f *Failover) stillAway(ctx context.Context, err error) {
 }
 
 // refresh asks whether the store can decide, agrees on the secret, and learns of
-// nodes, raises and whether the store has lost its counts.
+// nodes, temporary overrides and whether the store has lost its counts.
 func (f *Failover) refresh(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 4*decideWithin)
 	defer cancel()

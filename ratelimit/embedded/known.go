@@ -42,7 +42,7 @@ func (o *owed) record(now int64) ratelimit.Record {
 // nodeCount is the nodes among which numbers are divided, one at least.
 func (e *Store) nodeCount() int64 { return max(1, e.nodes.Load()) }
 
-// setRaises takes over the raises of the shared store.
+// setRaises takes over the temporary overrides of the shared store.
 func (e *Store) setRaises(raises []ratelimit.Raise) {
 	kept := make([]ratelimit.Raise, len(raises))
 	for i, r := range raises {

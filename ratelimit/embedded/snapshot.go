@@ -55,7 +55,7 @@ var crcTable = crc64.MakeTable(crc64.ECMA)
 const snapshotEvery = 8 * time.Second
 
 // Run saves a snapshot at path every few seconds in which counts have changed,
-// or the last Save failed, at once after a raise or a reset, and a last one when
+// or the last Save failed, at once after a temporary override or a reset, and a last one when
 // ctx ends; then it returns. report is told how each Save went.
 func (e *Store) Run(ctx context.Context, path string, report func(error)) {
 	tick := time.NewTicker(snapshotEvery)
@@ -94,7 +94,7 @@ func (e *Store) hasChanged() bool {
 	return false
 }
 
-// Save writes all counts and raises to path, in place of what is there: a
+// Save writes all counts and temporary overrides to path, in place of what is there: a
 // reader, or a crash, finds the old file or the new one. Decisions wait for the
 // copying of one shard at a time. Only one Save may run at a time.
 func (e *Store) Save(path string) error {
@@ -177,7 +177,7 @@ func (sh *shard) appendRecords(b []byte) []byte {
 }
 
 // Load takes over the counts of a snapshot, before the store's first use. No
-// file at path is no error. One that cannot be read as a whole is set aside
+// file at path is not an error. One that cannot be read as a whole is set aside
 // under another name, which the error tells, and the store stays empty: that
 // is for the operator to know, and no reason not to start. The error also says
 // when the counts did not all fit.

@@ -27,7 +27,7 @@ type Store struct {
 	names  atomic.Pointer[names]
 	raises atomic.Pointer[[]ratelimit.Raise]
 	nodes  atomic.Int64 // last seen by Failover; 0: never
-	mu     sync.Mutex   // to change names or raises
+	mu     sync.Mutex   // to change names or temporary overrides
 	dirty  chan struct{}
 	file   *statefile.File // that the snapshot was last in
 	shards [shardCount]shard
@@ -328,7 +328,7 @@ func (e *Store) Reset(_ context.Context, limit, key string) error {
 	return nil
 }
 
-// SetRaise keeps a raise, and has a snapshot written soon.
+// SetRaise keeps a temporary override, and has a snapshot written soon.
 func (e *Store) SetRaise(_ context.Context, r ratelimit.Raise) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -365,7 +365,7 @@ func (e *Store) liveRaises() []ratelimit.Raise {
 	return live
 }
 
-// Raises lists the raises that have not ended.
+// Raises lists the temporary overrides that have not ended.
 func (e *Store) Raises(context.Context) ([]ratelimit.Raise, error) { return e.liveRaises(), nil }
 
 // Nodes is 1.

@@ -41,7 +41,7 @@ func (t *take) run() error {
 
 // load finds or makes a budget's record, cleans it and sums its windows up.
 // From here to report, Results hold the plain sum in Used and the number with
-// raises in Max.
+// temporary overrides in Max.
 func (t *take) load(g *held) error {
 	sh := t.store.shard(g.hash)
 	i, ok := sh.lookup(uint32(g.hash), g.limitID, g.Key)

@@ -116,7 +116,7 @@ func (r *Store) Reset(ctx context.Context, limit, key string) error {
 	return err
 }
 
-// SetRaise keeps a raise in the state of the budget, where decisions find it,
+// SetRaise keeps a temporary override in the state of the budget, where decisions find it,
 // and in the list of all.
 func (r *Store) SetRaise(ctx context.Context, raise ratelimit.Raise) error {
 	ctx, cancel := r.bounded(ctx)
@@ -140,13 +140,13 @@ func (r *Store) SetRaise(ctx context.Context, raise ratelimit.Raise) error {
 	return err
 }
 
-// Raises lists the raises that have not ended.
+// Raises lists the temporary overrides that have not ended.
 func (r *Store) Raises(ctx context.Context) ([]ratelimit.Raise, error) {
 	raises, err := r.listed(ctx)
 	return ratelimit.CanonicalRaises(raises), err
 }
 
-// listed is the list of raises as it stands there.
+// listed is the list of temporary overrides as it stands there.
 func (r *Store) listed(ctx context.Context) ([]ratelimit.Raise, error) {
 	ctx, cancel := r.bounded(ctx)
 	defer cancel()

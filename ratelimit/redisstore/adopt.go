@@ -11,7 +11,7 @@ import (
 
 // Adopt joins what an older relay has counted under spellings of senders and
 // users that are one now: of each window the larger count holds, and of two
-// raises the larger one. It is for the start; until it is done what came before
+// temporary overrides the larger one. It is for the start; until it is done what came before
 // does not count, and doing it twice changes nothing. It reads the name of every
 // budget.
 func (r *Store) Adopt(ctx context.Context) error {
@@ -51,7 +51,7 @@ func (r *Store) adopt(outer context.Context, limit, key string) error {
 	return r.client.Del(ctx, old).Err()
 }
 
-// adoptRaises lists raises under the keys that are counted on now.
+// adoptRaises lists temporary overrides under the keys that are counted on now.
 func (r *Store) adoptRaises(ctx context.Context) error {
 	listed, err := r.listed(ctx)
 	if err != nil {

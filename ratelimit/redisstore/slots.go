@@ -9,6 +9,11 @@ import (
 	"postern/ratelimit"
 )
 
+// A key's hash tag is the first part of the budget's key, such as {client=shop}. One
+// tag for all keys would make this file needless, but give every budget another
+// name: an upgrade would forget all counts, and a Cluster would decide on one
+// server alone.
+
 // slotOf is the part of a key that decides where a Cluster keeps it.
 func slotOf(key []byte) []byte {
 	b := ratelimit.Budget{Key: key}

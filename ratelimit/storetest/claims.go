@@ -56,7 +56,7 @@ func testOnce(t *testing.T, bed Bed) {
 func testReport(t *testing.T, bed Bed) {
 	cfg := ratelimit.RuleConfig{Per: ratelimit.Per{ratelimit.PerClient}, Clients: []string{"shop"}, Senders: []string{"<>"}, Messages: Numbers(t, "3/1h"), Reports: true}
 	l := bed.Limiter(t, map[string]ratelimit.RuleConfig{"null": cfg, "all": {Per: ratelimit.Per{ratelimit.PerClient}, Messages: Numbers(t, "100/1h")}})
-	report := func(client, from string) (v ratelimit.Verdict, back func()) {
+	report := func(client, from string) (v ratelimit.Decision, back func()) {
 		f := FactsOf(from, "example.org")
 		f.Client = client
 		a := l.Begin(f)
