@@ -145,8 +145,11 @@ func (t *Transaction) confirmed(ctx context.Context) (mail.Reply, error) {
 		return mail.Reply{}, t.unknown(ctx, err)
 	case hello.Code != 250 || !parseCaps(hello.Text).chunking:
 		return mail.Reply{}, t.unknown(ctx, c.unasked("in the place of the reply to EHLO"))
-	default:
-		c.reset = resetNone
+	}
+	c.reset = resetNone
+	if c.messages > 1 && r.Temporary() && t.ofSession(atDot, r) {
+		c.messages-- // the one that did not fit
+		return r, errFull
 	}
 	return r, nil
 }

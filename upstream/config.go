@@ -64,7 +64,8 @@ type Config struct {
 
 	// MaxConnections to each host at one time, of all streams. Default: 50.
 	MaxConnections int `toml:"max_connections"`
-	// MessagesPerConnection after which a connection is closed. Default: 1,000.
+	// MessagesPerConnection after which a connection is closed. A host that
+	// shows to take fewer gets fewer for a day. Default: 1,000.
 	MessagesPerConnection int `toml:"messages_per_connection"`
 	// IdleTimeout after which an unused connection is closed. Default: 30s.
 	IdleTimeout time.Duration `toml:"idle_timeout"`

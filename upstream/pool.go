@@ -31,6 +31,7 @@ type host struct {
 
 	failed      time.Time // the last failure; zero: none since the last success
 	noBDAT      bdatRefusal
+	learned     learned
 	lockedUntil time.Time
 	lockedBy    error
 
@@ -45,6 +46,7 @@ type host struct {
 // or nil and with it the right to open one.
 type waiter struct {
 	route route
+	fresh bool       // it wants the right to open one
 	got   chan *conn // of capacity 1; closed when the host is closed
 }
 
@@ -107,7 +109,7 @@ func (h *host) claim(rt route, fresh bool) (c *conn, w *waiter, dead []*conn, er
 		delete(h.all, d)
 		return nil, nil, append(dead, d), nil
 	}
-	w = &waiter{route: rt, got: make(chan *conn, 1)}
+	w = &waiter{route: rt, fresh: fresh, got: make(chan *conn, 1)}
 	h.waiting = append(h.waiting, w)
 	return nil, w, dead, nil
 }
@@ -156,7 +158,7 @@ func (h *host) put(c *conn) {
 }
 
 // keep hands c to who waits for one of its route, or lets it be idle. Where the
-// first in the queue wants another route, c is to be closed in its favour.
+// first in the queue wants another route or a new connection, c is to be closed in its favour.
 func (h *host) keep(c *conn) bool {
 	now := time.Now()
 	h.mu.Lock()
@@ -164,7 +166,7 @@ func (h *host) keep(c *conn) bool {
 	if c.heard.After(h.health.success) {
 		h.health.success = c.heard
 	}
-	if h.draining || !c.usable(h.cfg, now) || len(h.waiting) > 0 && h.waiting[0].route != c.route {
+	if h.draining || !c.usable(h.cfg, now) || len(h.waiting) > 0 && (h.waiting[0].fresh || h.waiting[0].route != c.route) {
 		delete(h.all, c)
 		return false
 	}

@@ -37,14 +37,20 @@ func (t *Transaction) Send(ctx context.Context, body Content) (mail.Reply, error
 		return mail.Reply{}, err
 	}
 	r, err := t.transfer(ctx, &body)
-	if errors.Is(err, errAnew) {
+	switch {
+	case errors.Is(err, errFull):
+		r, err = t.beyond(ctx, &body, r)
+	case errors.Is(err, errAnew):
 		t.dropConn()
 		if err := t.reopen(ctx, true); err != nil {
 			return mail.Reply{}, err
 		}
 		r, err = t.transfer(ctx, &body)
 	}
-	if errors.Is(err, errAnew) {
+	switch {
+	case errors.Is(err, errFull):
+		err = nil
+	case errors.Is(err, errAnew):
 		err = t.faultIf(ctx, "content", err)
 	}
 	t.give()
@@ -148,6 +154,9 @@ func (t *Transaction) refusedBefore(ctx context.Context, what string, r mail.Rep
 	}
 	if !r.Permanent() {
 		c.broken = r.Code == 421
+		if c.messages > 0 {
+			return r, errFull
+		}
 		return r, nil
 	}
 	bye, err := c.do(ctx, c.h.cfg.CommandTimeout, "QUIT")
@@ -195,6 +204,7 @@ func (t *Transaction) final(ctx context.Context, more bool) (mail.Reply, error) 
 	if err != nil {
 		return mail.Reply{}, t.unknown(ctx, err)
 	}
+	c.leave = c.leave || r.Temporary() && c.messages > 0
 	c.messages++
 	if r.Positive() {
 		c.reset = resetNone

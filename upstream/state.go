@@ -34,6 +34,9 @@ type HostState struct {
 	// Surplus counts the connections that were ended because of a reply that
 	// nobody had asked for, or that stood in another one's place.
 	Surplus uint64
+	// PerConnection is how many messages the host has shown to take on one
+	// connection; 0: nothing is known of that.
+	PerConnection int
 }
 
 // health is what a host keeps of its tries, under its mu.
@@ -63,10 +66,13 @@ func (u *Upstream) Hosts() []HostState {
 func (h *host) state() HostState {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	s := &h.health
+	s, per := &h.health, 0
+	if time.Now().Before(h.learned.until) {
+		per = h.learned.messages
+	}
 	return HostState{
 		Host: h.addr, Up: !s.down, Since: s.since, LastError: s.cause,
-		LastFailure: s.failure, LastSuccess: s.success, Surplus: s.surplus,
+		LastFailure: s.failure, LastSuccess: s.success, Surplus: s.surplus, PerConnection: per,
 	}
 }
 

@@ -82,15 +82,21 @@ func fill(out []mail.Reply, r *mail.Reply, n int) []mail.Reply {
 
 // ask sends the envelope as far as it is not yet sent. When a kept connection
 // turns out to be closed, or any connection to be out of step before all of rs
-// are answered, a new one is tried, once: nothing of the mail has been sent. With
-// fresh the first one tried is new, too.
+// are answered, or one that has carried mail is told 4yz to MAIL, a new one is
+// tried, once: nothing of the mail has been sent. With fresh the first one tried
+// is new, too.
 func (t *Transaction) ask(ctx context.Context, rs []mail.Recipient, out []mail.Reply, fresh bool) ([]mail.Reply, error) {
 	if t.c != nil {
 		x := exchange{t: t, ctx: ctx, rs: rs, out: out, base: len(out), answered: true}
 		return x.finish(x.run())
 	}
+	var f *full
 	for retried := false; ; retried = true {
 		c, err := t.u.take(ctx, t.route, retried || fresh)
+		if err != nil && f != nil && ctx.Err() == nil {
+			t.refused = &f.reply
+			return fill(out, t.refused, len(rs)), nil
+		}
 		if err != nil {
 			t.err = fmt.Errorf("upstream %s: %w", t.u.name, err)
 			return out, t.err
@@ -103,11 +109,18 @@ func (t *Transaction) ask(ctx context.Context, rs []mail.Recipient, out []mail.R
 		}
 		x := exchange{t: t, ctx: ctx, rs: rs, out: out, base: len(out), first: true}
 		err = x.run()
-		if retried || !x.stale(err) {
+		switch {
+		case !retried && x.stale(err):
+			t.dropConn()
+		case !retried && err == nil && x.refused != nil && x.refused.Temporary() && c.messages > 0:
+			f = c.full(*x.refused)
+			c.leave, c.reset = true, resetDue
+			t.give()
+		default:
+			f.tookOn(c, err == nil && x.refused == nil && x.closing == nil)
 			return x.finish(err)
 		}
 		t.accepted = t.accepted[:0]
-		t.dropConn()
 	}
 }
 

@@ -28,6 +28,11 @@ type wild struct {
 	// knowsBDAT says of a connection whether BDAT is carried out, or refused by
 	// 502 and what follows read as commands. Nil: it is.
 	knowsBDAT func(conn int) bool
+	// takes is how many messages are taken on one connection; all further ones are
+	// refused by overfull to the command at fullAt (mail, data; a chunk is read
+	// first). 0: any number.
+	takes  int
+	fullAt string
 	// say is called for each reply in place of writing it. Nil: it is written.
 	say func(c *wildConn, stage, reply string) error
 
@@ -114,6 +119,7 @@ type wildConn struct {
 	mail string // reverse-path
 	to   []string
 	id   string // of the message, once it has come
+	done int    // verdicts given
 	body bool   // from 354 or the first BDAT to the verdict
 
 	shifted atomic.Bool // a reply has been added that nobody asked for
@@ -174,6 +180,9 @@ func (c *wildConn) do(line string) error {
 		c.reset()
 		return w.say(c, "ehlo", "250-wild.example\n250-"+strings.Join(w.offer[:len(w.offer)-1], "\n250-")+"\n250 "+w.offer[len(w.offer)-1])
 	case "MAIL":
+		if c.overfull("mail") {
+			return w.say(c, "mail", overfull)
+		}
 		if strings.Contains(arg, "<bad") {
 			return w.say(c, "mail", "550 5.7.1 bad sender")
 		}
@@ -202,6 +211,13 @@ func (c *wildConn) do(line string) error {
 	return w.say(c, "unknown", "500 5.5.2 what?")
 }
 
+// overfull is what a well-known server says, which does not hang up.
+const overfull = "452 4.4.5 Maximum number of messages per session exceeded."
+
+func (c *wildConn) overfull(at string) bool {
+	return c.w.takes > 0 && c.done >= c.w.takes && c.w.fullAt == at
+}
+
 func (c *wildConn) reset() { c.mail, c.to, c.id, c.body = "", nil, "", false }
 
 func (c *wildConn) data() error {
@@ -209,6 +225,8 @@ func (c *wildConn) data() error {
 	switch {
 	case len(c.to) == 0:
 		return c.w.say(c, "data", "554 5.5.1 no valid recipients")
+	case c.overfull("data"):
+		return c.w.say(c, "data", overfull)
 	case strings.Contains(all, "nodata"):
 		return c.w.say(c, "data", "554 5.7.1 not from you")
 	}
@@ -249,6 +267,9 @@ func (c *wildConn) bdat(arg string) error {
 		return c.w.say(c, "bdat", "554 5.5.1 no valid recipients")
 	case !last:
 		return c.w.say(c, "bdat", fmt.Sprintf("250 2.0.0 %d octets", n))
+	case c.overfull("data"):
+		c.reset()
+		return c.w.say(c, "verdict", overfull)
 	}
 	return c.verdict(c.id)
 }
@@ -268,6 +289,7 @@ func (c *wildConn) verdict(text string) error {
 		c.w.mu.Unlock()
 	}
 	err := c.w.say(c, "verdict", reply)
+	c.done++
 	c.reset()
 	return err
 }

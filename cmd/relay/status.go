@@ -85,6 +85,9 @@ func hostWords(h *admin.UpstreamHost) string {
 	if h.LastError != "" {
 		text += fmt.Sprintf(", last error %s: %s", phrase.Time(h.LastFailure), h.LastError)
 	}
+	if h.PerConnection > 0 {
+		text += fmt.Sprintf(", takes %d messages a connection", h.PerConnection)
+	}
 	return text
 }
 

@@ -17,6 +17,9 @@ type UpstreamHost struct {
 	LastFailure time.Time `json:"last_failure,omitzero"`
 	LastError   string    `json:"last_error,omitempty"` // of the last failure; stays when the host is up again
 	Surplus     uint64    `json:"surplus_replies"`      // connections ended because of a reply that nobody had asked for
+	// PerConnection is how many messages the host has shown to take on one
+	// connection; 0: nothing is known of that.
+	PerConnection int `json:"messages_per_connection,omitempty"`
 }
 
 // upstreams reads the states of hosts when it is asked for them, so that each

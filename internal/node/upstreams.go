@@ -14,6 +14,7 @@ func (r *ruleset) hosts() (all []admin.UpstreamHost) {
 			all = append(all, admin.UpstreamHost{
 				Upstream: name, Host: h.Host, Up: h.Up, Since: h.Since, LastSuccess: h.LastSuccess,
 				LastFailure: h.LastFailure, LastError: h.LastError, Surplus: h.Surplus,
+				PerConnection: h.PerConnection,
 			})
 		}
 	}

@@ -1,0 +1,109 @@
+package upstream
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+)
+
+// TestHostThatTakesTenMessagesAConnection is a case from public reports: 40
+// mails, one after the other, all pass, and the number is learned.
+func TestHostThatTakesTenMessagesAConnection(t *testing.T) {
+	for _, at := range []string{"mail", "data"} {
+		t.Run(at, func(t *testing.T) {
+			eachWay(t, func(t *testing.T, w *wild, bdat bool) {
+				w.takes, w.fullAt = 10, at
+				newWild(t, w)
+				u := w.front(t, bdat)
+				for i := range 40 {
+					id := fmt.Sprint(i)
+					to := fmt.Sprintf("r%d@d%d.example.net", i, i)
+					if r := numbered(t, u, id, "a@a.example", to); r.codes() != "250 final 250" || w.takenAs(id) != 250 {
+						t.Fatalf("message %d: %v", i, r)
+					}
+				}
+				if n := u.Hosts()[0].PerConnection; n != 10 || w.accepted != 4 {
+					t.Errorf("learned %d over %d connections, want 10 over 4", n, w.accepted)
+				}
+			})
+		})
+	}
+}
+
+// TestTemporaryRefusalGoesOnceMoreOnly: one that holds on a new connection, too,
+// is the verdict; nothing is learned from it, and a connection that has carried
+// no mail is kept.
+func TestTemporaryRefusalGoesOnceMoreOnly(t *testing.T) {
+	for _, stage := range []string{"mail", "rcpt"} {
+		t.Run(stage, func(t *testing.T) {
+			w := &wild{keep: true, takes: 1 << 30}
+			w.say = func(c *wildConn, at, reply string) error {
+				if at == stage && strings.Contains(c.mail, "slow") {
+					c.mail = ""
+					return c.write("450 4.7.1 not so fast")
+				}
+				return c.write(reply)
+			}
+			newWild(t, w)
+			u := w.front(t, false)
+			numbered(t, u, "1", "a@a.example", "good@b.example")
+			for range 2 {
+				if r := numbered(t, u, "2", "slow@a.example", "good@b.example"); r.codes() != "450" {
+					t.Errorf("got %v", r)
+				}
+			}
+			want := map[string]int{"mail": 2, "rcpt": 1}[stage]
+			if w.accepted != want || u.Hosts()[0].PerConnection != 0 {
+				t.Errorf("%d connections, want %d; learned %d; commands %q", w.accepted, want, u.Hosts()[0].PerConnection, w.seen())
+			}
+		})
+	}
+}
+
+// TestFirstRefusalStandsWithoutAnotherConnection: where no new connection can be
+// had, the client hears what the host said.
+func TestFirstRefusalStandsWithoutAnotherConnection(t *testing.T) {
+	for _, at := range []string{"mail", "data"} {
+		t.Run(at, func(t *testing.T) {
+			w := &wild{takes: 1, fullAt: at}
+			newWild(t, w)
+			u := w.front(t, false)
+			numbered(t, u, "1", "a@a.example", "good@b.example")
+			w.ln.Close()
+			r := numbered(t, u, "2", "a@a.example", "good@b.example")
+			if r.err != nil || !strings.Contains(r.String(), overfull) {
+				t.Errorf("got %v", r)
+			}
+		})
+	}
+}
+
+// TestLearnedNumberIsForgotten: after a day the host is tried with more.
+func TestLearnedNumberIsForgotten(t *testing.T) {
+	u := newUpstream(t, testConfig("127.0.0.1:1"))
+	h, now := u.hosts[0], time.Now()
+	h.learn(10, now)
+	for after, want := range map[time.Duration]int{time.Hour: 10, 25 * time.Hour: 1000} {
+		if n := h.perConnection(now.Add(after)); n != want {
+			t.Errorf("after %v: %d, want %d", after, n, want)
+		}
+	}
+}
+
+// TestWordsOfTheSessionAreOfNoReceiver: a refusal for what one connection has
+// carried does not slow the mail to its destination down.
+func TestWordsOfTheSessionAreOfNoReceiver(t *testing.T) {
+	for reply, want := range map[string]Class{
+		overfull: TemporaryFault,
+		"451 4.4.5 Maximum number of messages per session exceeded": TemporaryFault,
+		"450 4.5.3 Too many messages in this connection":            TemporaryFault,
+		"452 4.5.3 too many mails on one SMTP session":              TemporaryFault,
+		"450 4.7.1 Too many messages per hour":                      RateLimited,
+		"421 4.7.0 Too many concurrent sessions":                    RateLimited,
+	} {
+		if v := Classify("dot", reply); v.Class != want {
+			t.Errorf("%s: %s by rule %s, want %s", reply, v.Class, v.Rule, want)
+		}
+	}
+}
