@@ -14,7 +14,7 @@ import (
 // Two addresses are the same sender or recipient when their Keys are equal.
 type Address struct {
 	// Local is the local-part without quotes and without escapes, its case
-	// kept; at most 64 octets. UTF-8 beyond ASCII occurs only under SMTPUTF8.
+	// kept; with Domain at most 254 octets. UTF-8 beyond ASCII occurs only under SMTPUTF8.
 	Local string
 	// Domain is the domain in lower-case A-labels, or an address literal with
 	// its brackets; at most 255 octets. Empty in the null address and in the

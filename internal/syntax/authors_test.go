@@ -230,7 +230,7 @@ func TestAuthorsRefusesWhatIsNotCertain(t *testing.T) {
 		"literal that does not end":    "a@[192.0.2.1",
 		"encoded domain":               "a@=?utf-8?q?example.org?=",
 		"Latin-1 in the address":       "J <jd\xf6e@example.org>",
-		"local part too long":          strings.Repeat("a", 65) + "@example.org",
+		"address longer than a path":   strings.Repeat("a", 243) + "@example.org",
 		"domain too long":              "a@" + domain255 + "x",
 		"101 authors":                  "a@example.org" + strings.Repeat(",a@example.org", MaxAuthors),
 

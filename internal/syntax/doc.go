@@ -18,8 +18,9 @@ var (
 	ErrLiteral = errors.New("bad address literal")
 	// ErrNonASCII: an octet above 0x7F without SMTPUTF8.
 	ErrNonASCII = errors.New("address beyond ASCII needs SMTPUTF8")
-	// ErrLength: local-part over 64, domain over 255 or label over 63 octets
-	// (RFC 5321 s. 4.5.3.1, RFC 1035 s. 2.3.4).
+	// ErrLength: a local-part over 64 octets in an address that does not fit into a
+	// path of 256, a domain over 255 (RFC 5321 s. 4.5.3.1), or a label over 63 (RFC
+	// 1035 s. 2.3.4).
 	ErrLength = errors.New("address too long")
 	// ErrDomain: a domain that is not letters, digits and hyphens in labels, or
 	// whose A-label or U-label is not valid (RFC 5890).
@@ -27,7 +28,11 @@ var (
 )
 
 const (
-	maxLocal  = 64  // RFC 5321 s. 4.5.3.1.1, as written, with quotes
-	maxDomain = 255 // RFC 5321 s. 4.5.3.1.2
-	maxLabel  = 63  // RFC 1035 s. 2.3.4
+	// leastLocal is the local-part that everybody takes (RFC 5321 s. 4.5.3.1.1), as
+	// written, with quotes. It is the least and not the most: SRS and VERP need more.
+	leastLocal = 64
+	// maxAddress is what a path holds between its brackets (RFC 5321 s. 4.5.3.1.3).
+	maxAddress = 254
+	maxDomain  = 255 // RFC 5321 s. 4.5.3.1.2
+	maxLabel   = 63  // RFC 1035 s. 2.3.4
 )

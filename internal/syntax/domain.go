@@ -141,10 +141,18 @@ func domainOrLiteral(a *mail.Address, s string, utf8, literals bool) (err error)
 	default:
 		a.Domain, err = Domain(s)
 	}
-	if err == nil && a.Domain != s {
+	if err != nil {
+		return err
+	}
+	if a.Domain != s {
 		a.Written = s
 	}
-	return err
+	// Both forms must fit: one goes to the upstream, by the other it is counted.
+	local := len(mail.QuoteLocal(a.Local))
+	if local > leastLocal && local+len("@")+max(len(a.Domain), len(a.Written)) > maxAddress {
+		return ErrLength
+	}
+	return nil
 }
 
 // literal returns an address literal (RFC 5321 s. 4.1.3) in the one form that

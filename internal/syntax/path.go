@@ -99,7 +99,7 @@ func localPart(s string, utf8 bool) (local string, n int, err error) {
 	switch {
 	case err != nil:
 		return "", 0, err
-	case n > maxLocal:
+	case n > maxAddress-len("@d"):
 		return "", 0, ErrLength
 	}
 	if err := checkLocal(local, utf8); err != nil {

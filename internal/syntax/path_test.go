@@ -9,7 +9,7 @@ import (
 )
 
 var (
-	local64   = strings.Repeat("l", 64)
+	local242  = strings.Repeat("l", 242)
 	label63   = strings.Repeat("d", 63)
 	domain255 = label63 + "." + label63 + "." + label63 + "." + label63
 )
@@ -38,7 +38,7 @@ func TestReversePath(t *testing.T) {
 		{name: "IPv4 literal", in: "<a@[192.0.2.1]>", want: mail.Address{Local: "a", Domain: "[192.0.2.1]"}},
 		{name: "IPv6 literal in its one form", in: "<a@[ipv6:2001:DB8:0::1]>", want: mail.Address{Local: "a", Domain: "[IPv6:2001:db8::1]", Written: "[ipv6:2001:DB8:0::1]"}},
 		{name: "IPv4 mapped into an IPv6 literal is IPv4", in: "<a@[IPv6:::ffff:192.0.2.1]>", want: mail.Address{Local: "a", Domain: "[192.0.2.1]", Written: "[IPv6:::ffff:192.0.2.1]"}},
-		{name: "longest local part", in: "<" + local64 + "@example.org>", want: mail.Address{Local: local64, Domain: "example.org"}},
+		{name: "local part of 242 octets, which fills the path", in: "<" + local242 + "@example.org>", want: mail.Address{Local: local242, Domain: "example.org"}},
 		{name: "longest domain", in: "<a@" + domain255 + ">", want: mail.Address{Local: "a", Domain: domain255}},
 		{name: "A-label", in: "<a@XN--Mchine-bua.example>", want: mail.Address{Local: "a", Domain: "xn--mchine-bua.example", Written: "XN--Mchine-bua.example"}},
 		{name: "U-label", in: "<jdöe@Mächine.example>", utf8: true, want: mail.Address{Local: "jdöe", Domain: "xn--mchine-bua.example", Written: "Mächine.example"}},
@@ -76,8 +76,9 @@ func TestReversePath(t *testing.T) {
 		{name: "DEL in quotes", in: "<\"a\x7fb\"@example.org>", err: ErrSyntax},
 		{name: "DEL in an atom", in: "<a\x7fb@example.org>", err: ErrSyntax},
 		{name: "NUL in the domain", in: "<a@exam\x00ple.org>", err: ErrDomain},
-		{name: "local part too long", in: "<" + local64 + "l@example.org>", err: ErrLength},
-		{name: "local part too long by its quotes", in: `<"` + local64[:63] + `"@example.org>`, err: ErrLength},
+		{name: "path too long", in: "<" + local242 + "l@example.org>", err: ErrLength},
+		{name: "path too long by the quotes that it needs", in: `<"` + local242[:240] + ` "@example.org>`, err: ErrLength},
+		{name: "path too long by the A-labels that it is counted by", in: "<" + local242 + "@bücher.org>", utf8: true, err: ErrLength},
 		{name: "label too long", in: "<a@" + label63 + "d.example>", err: ErrLength},
 		{name: "domain too long", in: "<a@" + domain255 + ".e>", err: ErrLength},
 		{name: "A-label too long", in: "<a@" + strings.Repeat("ä", 31) + "abcdefghij.example>", utf8: true, err: ErrLength},
