@@ -53,6 +53,9 @@ type ClientConfig struct {
 	// HideClient leaves the client's address and HELO name out of Received.
 	// Default false.
 	HideClient bool `toml:"hide_client"`
+	// KeepBcc lets the fields Bcc and Resent-Bcc leave as they came, for MTAs that
+	// have done with them what they want; else they are taken out. Default false.
+	KeepBcc bool `toml:"keep_bcc"`
 
 	// RefuseRecipients are patterns of recipients, as in senders, that are
 	// refused; empty: none. Default empty.

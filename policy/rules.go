@@ -57,6 +57,9 @@ func (c *Client) Stream() string { return c.stream.name }
 // HideClient says that Received must not tell the client's address.
 func (c *Client) HideClient() bool { return c.cfg.HideClient }
 
+// KeepBcc says that Bcc and Resent-Bcc leave as they came.
+func (c *Client) KeepBcc() bool { return c.cfg.KeepBcc }
+
 // AddressLiterals says that recipients may be at address literals.
 func (c *Client) AddressLiterals() bool { return c.cfg.AddressLiterals }
 

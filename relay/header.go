@@ -108,7 +108,7 @@ const traceRoom = 1 << 10
 // the header, then the body.
 func (t *transaction) seal(now time.Time) (content upstream.Content, err error) {
 	in := t.in
-	head := t.message.appendHeader(t.trace(make([]byte, 0, len(in.header)+traceRoom), now), in.header)
+	head := t.appendHeader(t.trace(make([]byte, 0, len(in.header)+traceRoom), now))
 	prefix, err := t.sign(head, now)
 	return upstream.Content{
 		Prefix: prefix, Chunks: append([][]byte{head}, in.body.chunks...),

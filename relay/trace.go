@@ -1,10 +1,14 @@
 package relay
 
 import (
+	"slices"
 	"time"
 
 	"postern/mail"
 )
+
+// hidden are the fields that name recipients whom the others must not learn of.
+var hidden = []string{"Bcc", "Resent-Bcc"}
 
 const dateFormat = "Mon, 2 Jan 2006 15:04:05 -0700"
 
@@ -24,12 +28,22 @@ func (t *transaction) trace(b []byte, now time.Time) []byte {
 }
 
 // appendHeader appends the header as it leaves: octet for octet, but for a From
-// that readers could take differently, which is written anew.
-func (m *message) appendHeader(b, header []byte) []byte {
-	if m.facts.Plain {
+// that readers could take differently, which is written anew, and for the hidden
+// recipients, who are in the envelope (RFC 5322 s. 3.6.3).
+func (t *transaction) appendHeader(b []byte) []byte {
+	m, header := &t.message, t.in.header
+	var authors []mail.Author
+	if !m.facts.Plain {
+		authors = m.facts.Authors
+	}
+	var without []string
+	if !t.client.KeepBcc() {
+		without = hidden
+	}
+	if authors == nil && !slices.ContainsFunc(without, func(name string) bool { return m.header.Count(name) > 0 }) {
 		return append(b, header...)
 	}
-	b, rest := m.header.AppendWith(b, m.facts.Authors), header[m.header.Size():]
+	b, rest := m.header.AppendWith(b, authors, without...), header[m.header.Size():]
 	return append(b, rest...)
 }
 

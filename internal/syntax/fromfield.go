@@ -2,6 +2,7 @@ package syntax
 
 import (
 	"encoding/base64"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -34,12 +35,14 @@ func AppendFrom(b []byte, authors []Author) []byte {
 	return append(b, "\r\n"...)
 }
 
-// AppendWith appends the fields of h, with From as AppendFrom writes it.
-func (h Header) AppendWith(b []byte, authors []Author) []byte {
+// AppendWith appends the fields of h but for those named in without; From is as
+// AppendFrom writes it, or with no authors as it came.
+func (h Header) AppendWith(b []byte, authors []Author, without ...string) []byte {
 	for i := range h {
-		if h[i].Is("From") {
+		switch {
+		case len(authors) > 0 && h[i].Is("From"):
 			b = AppendFrom(b, authors)
-		} else {
+		case !slices.ContainsFunc(without, h[i].Is):
 			b = append(b, h[i].Raw...)
 		}
 	}
