@@ -74,9 +74,9 @@ type Event struct {
 	// Reply is the reply that decided, as the upstream gave it, else ours; of a
 	// message that its client has left the upstream's last one.
 	Reply string `json:"reply"`
-	// Class is that of the upstream's refusal that decided, see upstream.Class;
+	// Class is that of the upstream's refusal that decided, see Class;
 	// "" where that was not the upstream's.
-	Class  string       `json:"class,omitempty"`
+	Class  Class        `json:"class,omitempty"`
 	Signed []string     `json:"signed,omitempty"`
 	Limits []LimitEvent `json:"limits,omitempty"`
 	// Shadow lists the rules that would have refused the message but are only
@@ -99,7 +99,7 @@ type RecipientEvent struct {
 	Status  string `json:"status"`
 	Rule    string `json:"rule"`
 	Reply   string `json:"reply,omitempty"` // text of the upstream's reply, where it gave one
-	Class   string `json:"class,omitempty"` // of the upstream's refusal, see upstream.Class
+	Class   Class  `json:"class,omitempty"` // of the upstream's refusal
 	// Said is what the upstream's refusal is worth; nil for all else.
 	Said *Evidence `json:"said,omitempty"`
 	// Trial: it was let through although mail of its kind waits, to see whether
@@ -112,7 +112,7 @@ type Refusal struct {
 	Code   int
 	Status string
 	Rule   string
-	Class  string
+	Class  Class
 	Count  int
 }
 
@@ -138,7 +138,7 @@ func (e *Event) Refusals() (kinds []Refusal) {
 func (k Refusal) String() string {
 	s := strconv.Itoa(k.Count) + " by " + k.Rule
 	if k.Class != "" {
-		s += "/" + k.Class
+		s += "/" + string(k.Class)
 	}
 	s += " " + strconv.Itoa(k.Code)
 	if k.Status != "" {

@@ -16,7 +16,7 @@ type Evidence struct {
 	About About  `json:"about,omitempty"`
 	// Several: the message was for recipients of several domains.
 	Several bool          `json:"several,omitempty"`
-	Class   string        `json:"class"`          // see upstream.Class
+	Class   Class         `json:"class"`          // ""
 	List    string        `json:"list,omitempty"` // that the reply names
 	Wait    time.Duration `json:"wait,omitempty"` // nanoseconds that the reply asks for; 0 when it names no time
 	// Reply is the whole reply. Blank where the event has it beside the evidence.

@@ -100,7 +100,7 @@ func (n *note) take(r *mail.RecipientEvent, s seed, rules *rules) {
 // the receiver's own limits.
 func canHelp(r *mail.RecipientEvent) bool {
 	switch r.Class {
-	case "no-such-user", "mailbox-disabled", "content-spam", "content-virus", "listed-content":
+	case mail.ClassNoSuchUser, mail.ClassMailboxDisabled, mail.ClassContentSpam, mail.ClassContentVirus, mail.ClassListedContent:
 		return true
 	case "", "other":
 		return strings.HasPrefix(r.Status, "5.1.") || strings.HasPrefix(r.Status, "5.7.1") || r.Status == "5.0.0"

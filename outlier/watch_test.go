@@ -229,7 +229,7 @@ func TestGreylistingAndReputationAreNotTheSendersFault(t *testing.T) {
 		{"rate-limited-by-receiver", "5.7.1", false}, {"mailbox-full", "5.2.2", false}, {"other", "5.1.1", true}, {"ptr", "5.7.25", false},
 	} {
 		f.rcpts = nil
-		f.take(&mail.RecipientEvent{Outcome: mail.Rejected, Rule: "upstream", Code: 550, Class: row.class, Status: row.status}, seed{}, &rules{})
+		f.take(&mail.RecipientEvent{Outcome: mail.Rejected, Rule: "upstream", Code: 550, Class: mail.Class(row.class), Status: row.status}, seed{}, &rules{})
 		if len(f.rcpts) != 1 || f.rcpts[0].refused != row.help {
 			t.Errorf("%s counts as refused: %v", row.class, f.rcpts)
 		}

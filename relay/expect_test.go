@@ -37,7 +37,7 @@ func saidWords(s *mail.Evidence) string {
 	if s == nil {
 		return ""
 	}
-	words := s.At + ":" + string(s.About) + ":" + s.Class
+	words := s.At + ":" + string(s.About) + ":" + string(s.Class)
 	if s.Remote {
 		words += ":remote"
 	}
@@ -81,11 +81,11 @@ func eventField(e *mail.Event, key string) (string, bool) {
 	case "classes":
 		var all []string
 		for _, r := range e.To {
-			all = append(all, r.Class)
+			all = append(all, string(r.Class))
 		}
 		return strings.Join(all, ","), true
 	case "class":
-		return e.Class, true
+		return string(e.Class), true
 	case "said": // of each recipient; of a fault that of its host
 		all := []string{saidWords(e.Said)}
 		for _, r := range e.To {

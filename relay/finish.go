@@ -11,7 +11,7 @@ type ending struct {
 	stage, rule string
 	reply       *mail.Reply // as the client gets it; nil: the client has left
 	said        *mail.Reply // as the upstream gave it; nil: reply is ours
-	class       string      // of the upstream's refusal
+	class       mail.Class  // of the upstream's refusal
 	ours        bool        // we refuse, and nobody's fault is in the way
 	unknown     bool        // the message may have been taken
 }

@@ -77,7 +77,7 @@ func (t *transaction) upstreamFault(err error) ending {
 	t.ev.Err, t.ev.Said = err.Error(), upstream.Said(err)
 	e, cause := ending{stage: mail.StageRcpt, rule: "upstream"}, "upstream"
 	if errors.Is(err, upstream.ErrCredentials) {
-		e.class, cause = string(upstream.Credentials), "upstream credentials"
+		e.class, cause = mail.ClassCredentials, "upstream credentials"
 	}
 	t.srv.fault(cause, err, "upstream", t.route.Name, "id", t.ev.ID)
 	return e

@@ -6,6 +6,8 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+
+	"postern/mail"
 )
 
 // runJobs looks at what refusals asked for.
@@ -108,9 +110,9 @@ func (m *Monitor) explain(ctx context.Context, j job) {
 
 // cause is the finding that a class of refusals is most likely about: the worst
 // of those checks, else the worst of all. Findings come worst first.
-func cause(fs []Finding, class string) *Finding {
+func cause(fs []Finding, class mail.Class) *Finding {
 	about := []string{"spf", "dkim", "dmarc"}
-	if class == "ptr" {
+	if class == mail.ClassPTR {
 		about = []string{"ptr", "ehlo"}
 	}
 	var other *Finding

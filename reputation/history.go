@@ -33,8 +33,8 @@ type Recipient struct {
 	Domain  string
 	Relayed bool
 	Trial   bool // it went through although its stream or domain waits
-	// Class of the upstream's refusal as upstream.Classify says it; "" for none.
-	Class string
+	// Class of the upstream's refusal as package upstream/replies finds it; "" for none.
+	Class mail.Class
 	Reply string // of the refusal, with its code
 	Code  int
 	// Said is what the refusal is worth; nil where that is not known, as in
@@ -159,7 +159,7 @@ func (h *History) Add(t *Transaction) {
 		if !h.known.add(t.Client, string(r.Address)) {
 			c.Strangers++
 		}
-		if r.refused() || r.Class == "content-spam" || r.Class == "content-virus" || r.Class == "listed-ip" {
+		if r.refused() || r.Class == mail.ClassContentSpam || r.Class == mail.ClassContentVirus || r.Class == mail.ClassListedIP {
 			c.Refused++
 		}
 	}

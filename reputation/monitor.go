@@ -14,6 +14,7 @@ import (
 
 	"postern/internal/shell"
 	"postern/internal/statefile"
+	"postern/mail"
 )
 
 // Kinds of events.
@@ -109,7 +110,7 @@ type job struct {
 	witness     string // registered domain whose networks are to be found, with domain
 	domain      string // to check with an address
 	address     netip.Addr
-	class       string // of the refusal
+	class       mail.Class // of the refusal
 	reply       string
 }
 

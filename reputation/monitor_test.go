@@ -97,12 +97,12 @@ func relayed(address string) Recipient {
 
 func refused(address, class, list, reply string) Recipient {
 	r := relayed(address)
-	r.Relayed, r.Class, r.Reply, r.Code = false, class, reply, 550
+	r.Relayed, r.Class, r.Reply, r.Code = false, mail.Class(class), reply, 550
 	about := mail.AboutUs
 	if class == "no-such-user" {
 		about = mail.AboutRecipient
 	}
-	r.Said = &mail.Evidence{At: "rcpt", About: about, Class: class, List: list}
+	r.Said = &mail.Evidence{At: "rcpt", About: about, Class: mail.Class(class), List: list}
 	return r
 }
 

@@ -51,19 +51,13 @@ func (m *Monitor) take(t *Transaction) {
 func (m *Monitor) heardLocked(t *Transaction, r *Recipient) *Listing {
 	switch {
 	case r.Said.About != mail.AboutUs:
-	case r.Said.Class == listedIP || r.Said.Class == listedDomain:
+	case r.Said.Class == mail.ClassListedIP || r.Said.Class == mail.ClassListedDomain:
 		return m.refusedLocked(t, r)
-	case r.Said.Class == "policy-auth" || r.Said.Class == "ptr":
+	case r.Said.Class == mail.ClassPolicyAuth || r.Said.Class == mail.ClassPTR:
 		m.askIdentityLocked(t, r)
 	}
 	return nil
 }
-
-// Classes of package upstream that speak of listings.
-const (
-	listedIP     = "listed-ip"
-	listedDomain = "listed-domain"
-)
 
 // refusedLocked takes a refusal for a listing as evidence.
 func (m *Monitor) refusedLocked(t *Transaction, r *Recipient) *Listing {
@@ -122,7 +116,7 @@ func (m *Monitor) firstAskLocked(key string) bool {
 // names, else that by which the mail left. ours is false where it names an
 // address, and none of ours: it may be that of somebody in between.
 func (m *Monitor) targetOfLocked(t *Transaction, r *Recipient) (_ Target, ours bool) {
-	if r.Said.Class == listedDomain {
+	if r.Said.Class == mail.ClassListedDomain {
 		return m.domainOfLocked(t, strings.ToLower(r.Reply)), true
 	}
 	all := m.addressesLocked(t.Stream)

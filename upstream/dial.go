@@ -292,7 +292,7 @@ func (c *conn) login(ctx context.Context) error {
 // refusedLogin is the error of a refusal of our credentials.
 func (c *conn) refusedLogin(r *mail.Reply, kind error) error {
 	reply := c.h.cfg.quoteLogin(r)
-	said := &mail.Evidence{At: atAuth, About: mail.AboutUs, Class: string(Credentials), Reply: reply}
+	said := &mail.Evidence{At: atAuth, About: mail.AboutUs, Class: mail.ClassCredentials, Reply: reply}
 	return &hostError{err: kind, reply: mail.Reply{Code: r.Code, Said: said},
 		text: fmt.Sprintf("AUTH as %q: %v: %s", c.h.cfg.Username, kind, strconv.QuoteToASCII(reply))}
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"postern/mail"
+	"postern/upstream/replies"
 )
 
 // Commands that a refusal answers, as rules and mail.Evidence name them.
@@ -28,7 +29,7 @@ func (t *Transaction) say(at string, r mail.Reply, rs []mail.Recipient) mail.Rep
 	w := wording{at: at, code: r.Code, text: withoutAddresses(r.String(), t.env.From, rs), one: len(rs) == 1 && r.Code != 421,
 		several: severalDomains(rs)}
 	w.namesSender = !t.env.From.IsNull() && strings.Contains(strings.ToLower(r.Text), strings.ToLower(t.env.From.Key()))
-	r.Said = t.u.rules.Load().weigh(w)
+	r.Said = w.weigh(t.u.rules.Load())
 	return r
 }
 
@@ -65,7 +66,7 @@ func withoutAddress(reply string, a mail.Address) string {
 
 func plainWord(s string) bool {
 	for i := range len(s) {
-		if !isAlnum(s[i]) {
+		if c := s[i]; (c|0x20 < 'a' || c|0x20 > 'z') && (c < '0' || c > '9') {
 			return false
 		}
 	}
@@ -102,9 +103,9 @@ type wording struct {
 }
 
 // weigh says what a refusal is worth.
-func (r *Rules) weigh(w wording) *mail.Evidence {
+func (w *wording) weigh(r *replies.Rules) *mail.Evidence {
 	v := r.Classify(ruleStage(w.at), w.text)
-	e := &mail.Evidence{Remote: quotes(w.text), At: w.at, Several: w.several, Class: string(v.Class), List: v.List, Wait: v.Wait}
+	e := &mail.Evidence{Remote: replies.Quotes(w.text), At: w.at, Several: w.several, Class: v.Class, List: v.List, Wait: v.Wait}
 	e.About = w.about(v.Class)
 	return e
 }
@@ -118,11 +119,11 @@ func ruleStage(at string) string {
 }
 
 // about says whom a refusal of a class is about. In doubt it is nobody.
-func (w *wording) about(class Class) mail.About {
+func (w *wording) about(class mail.Class) mail.About {
 	switch class {
-	case ListedIP, ListedDomain, PolicyAuth, PTR, TLSRequired, RelayDenied:
+	case mail.ClassListedIP, mail.ClassListedDomain, mail.ClassPolicyAuth, mail.ClassPTR, mail.ClassTLSRequired, mail.ClassRelayDenied:
 		return mail.AboutUs
-	case SenderRejected:
+	case mail.ClassSenderRejected:
 		return mail.AboutSender
 	}
 	switch {
@@ -130,9 +131,9 @@ func (w *wording) about(class Class) mail.About {
 		return mail.AboutUs
 	case w.at == atMail || w.namesSender:
 		return mail.AboutSender
-	case class == RateLimited:
+	case class == mail.ClassRateLimited:
 		return w.tooMuchOf()
-	case w.one && (w.at == atRcpt || class == NoSuchUser || class == MailboxFull || class == MailboxDisabled):
+	case w.one && (w.at == atRcpt || class == mail.ClassNoSuchUser || class == mail.ClassMailboxFull || class == mail.ClassMailboxDisabled):
 		return mail.AboutRecipient
 	}
 	return mail.AboutNobody
@@ -161,26 +162,6 @@ func (w *wording) tooMuchOf() mail.About {
 	return mail.AboutNobody
 }
 
-// quoted finds the reply of another host within a reply: Postfix (verify), Exim
-// (callout), Sendmail, Exchange, and whoever writes a second code.
-var quoted = regexp.MustCompile(`(?i)\bsaid\b|\brefused to talk to me\b|\bin reply to\b|\bresponse to\b|\bcall-?(?:out|back|ahead|forward)|\bwhile (?:talking|connected) to\b|<<<|>>>` +
-	`|\b(?:remote|destination|foreign|target|next.?hop|recipient'?s|receiving|upstream|downstream|backend|other) (?:mail |smtp |e-?mail )*(?:server|host|mta|system|side|end|mx|domain)\b` +
-	`|\blastattemptedservername\b|\bverif(?:y|ication|ied)\b.*\b[245]\d\d\b|[^0-9.][245]\d\d[ -]+[245]\.\d{1,3}\.\d{1,3}\b|[:"'(\[>=,;] *[45]\d\d[ -]`)
-
-// quotes reports whether a reply passes on what another host has said. The code
-// at its front is its own.
-func quotes(reply string) bool {
-	text := strings.ReplaceAll(reply, "\n", " / ")
-	if len(text) > 4 {
-		text = text[4:]
-	}
-	text = strings.TrimLeft(text, " ")
-	if word, rest, ok := strings.Cut(text, " "); ok && isStatus(word) {
-		text = rest
-	}
-	return quoted.MatchString(" " + text[:min(len(text), maxReply)])
-}
-
 // hostError is what a host said so that no mail transaction could begin.
 type hostError struct {
 	what  string // for people
@@ -203,7 +184,7 @@ func (e *hostError) Unwrap() error { return e.err }
 func (c *conn) refusedAt(at, what string, r mail.Reply) *hostError {
 	e := &hostError{what: what, reply: r}
 	if r.Code >= 400 {
-		e.reply.Said = c.h.u.rules.Load().weigh(wording{at: at, code: r.Code, text: r.String()})
+		e.reply.Said = (&wording{at: at, code: r.Code, text: r.String()}).weigh(c.h.u.rules.Load())
 		e.reply.Said.Reply = r.String()
 	}
 	return e

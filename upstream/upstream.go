@@ -1,6 +1,6 @@
 // Package upstream carries mail transactions to an upstream over kept,
-// pipelined connections from given source addresses, and says what the replies
-// of upstreams mean.
+// pipelined connections from given source addresses, and keeps what its replies
+// are evidence of.
 package upstream
 
 import (
@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"postern/mail"
+	"postern/upstream/replies"
 )
 
 // What a caller may want to know of a fault.
@@ -118,7 +119,7 @@ type Options struct {
 	// nobody is told.
 	Log *slog.Logger
 	// Rules say what refusals mean. Nil: the built-in ones.
-	Rules *Rules
+	Rules *replies.Rules
 }
 
 // Upstream forwards mail to one configured upstream. It owns the connections;
@@ -130,7 +131,7 @@ type Upstream struct {
 	capture *capture // non-nil: nothing is sent
 	cfg     Config
 	turn    atomic.Uint32
-	rules   atomic.Pointer[Rules] // by which refusals are weighed
+	rules   atomic.Pointer[replies.Rules] // by which refusals are weighed
 }
 
 // New makes the upstream called name; cfg has been checked. It reads the CA
@@ -208,9 +209,9 @@ func (u *Upstream) newHost(text string, roots *x509.CertPool) (*host, error) {
 
 // SetRules takes other rules for the refusals that come from now on; nil are the
 // built-in ones.
-func (u *Upstream) SetRules(r *Rules) {
+func (u *Upstream) SetRules(r *replies.Rules) {
 	if r == nil {
-		r = &Rules{plain: true}
+		r = replies.BuiltIn()
 	}
 	u.rules.Store(r)
 }

@@ -149,9 +149,9 @@ func explainEvent(e *mail.Event) string {
 	}
 	for i := range e.To {
 		r := &e.To[i]
-		line("to", "<%s> %s", r.Address, verdictWords(r.Outcome, r.Code, r.Status, r.Rule, r.Reply)+phrase.Prefixed(", class ", r.Class)+saidWords(r.Said)+trialWords(r))
+		line("to", "<%s> %s", r.Address, verdictWords(r.Outcome, r.Code, r.Status, r.Rule, r.Reply)+phrase.Prefixed(", class ", string(r.Class))+saidWords(r.Said)+trialWords(r))
 	}
-	line("end", "%s at stage %s", verdictWords(e.Outcome, e.Code, e.Status, e.Rule, e.Reply)+phrase.Prefixed(", class ", e.Class), e.Stage)
+	line("end", "%s at stage %s", verdictWords(e.Outcome, e.Code, e.Status, e.Rule, e.Reply)+phrase.Prefixed(", class ", string(e.Class)), e.Stage)
 	if e.Times > 0 {
 		line("times", "%d of this kind, told by this one; this was the last", e.Times)
 	}

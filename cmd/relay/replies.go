@@ -15,7 +15,7 @@ import (
 	"postern/internal/config"
 	"postern/internal/eventlog"
 	"postern/mail"
-	"postern/upstream"
+	"postern/upstream/replies"
 )
 
 const repliesUsage = `usage: relay replies classify [-stage S] [-rules FILE] [-json] [REPLY]
@@ -31,7 +31,7 @@ func runReplies(io stdio, args []string) int {
 		case "top":
 			return runTop(io, args[1:])
 		case "rules":
-			fmt.Fprint(io.out, upstream.BuiltInRules())
+			fmt.Fprint(io.out, replies.BuiltInRules())
 			return exitOK
 		case "-h", "-help", "--help", "help":
 			fmt.Fprint(io.out, repliesUsage)
@@ -61,7 +61,7 @@ func runClassify(io stdio, args []string) int {
 	if status, ok := parseOpenFlags(f, args); !ok {
 		return status
 	}
-	rules, err := upstream.LoadRules(file)
+	rules, err := replies.LoadRules(file)
 	if err != nil {
 		fmt.Fprintf(io.err, "relay replies: %v\n", err)
 		return exitUsage
@@ -87,7 +87,7 @@ func replyLines(s string) string {
 	return strings.NewReplacer(`\r\n`, "\n", `\n`, "\n", "\r\n", "\n").Replace(s)
 }
 
-func printVerdict(io stdio, v upstream.Verdict, asJSON bool) {
+func printVerdict(io stdio, v replies.Verdict, asJSON bool) {
 	if asJSON {
 		printJSON(io, map[string]any{"class": v.Class, "list": v.List, "rule": v.Rule, "remedy": v.Remedy,
 			"wait_seconds": v.Wait.Seconds(), "sign": v.Sign})
@@ -167,7 +167,7 @@ func runTop(io stdio, args []string) int {
 
 // replyRules are those of a file, else of a configuration, else the built-in
 // ones.
-func replyRules(file, named string) (*upstream.Rules, error) {
+func replyRules(file, named string) (*replies.Rules, error) {
 	if path := ownConfig(named); file == "" && path != "" {
 		c, err := config.LoadRules(path)
 		if err != nil {
@@ -175,12 +175,12 @@ func replyRules(file, named string) (*upstream.Rules, error) {
 		}
 		file = c.Reputation.ReplyRules
 	}
-	return upstream.LoadRules(file)
+	return replies.LoadRules(file)
 }
 
 // replyTop counts refusals of upstreams.
 type replyTop struct {
-	rules   *upstream.Rules
+	rules   *replies.Rules
 	columns []string
 	from    time.Time
 	rows    map[string]*topRow
@@ -208,15 +208,15 @@ func (t *replyTop) add(e *mail.Event) error {
 }
 
 // verdict says what a refusal means, and its text.
-func (t *replyTop) verdict(e *mail.Event, r *mail.RecipientEvent) (upstream.Verdict, string) {
+func (t *replyTop) verdict(e *mail.Event, r *mail.RecipientEvent) (replies.Verdict, string) {
 	reply := mail.Reply{Code: r.Code, Status: r.Status, Text: r.Reply}
 	switch {
-	case r.Class == string(upstream.Credentials):
-		return upstream.Verdict{Class: upstream.Credentials}, cmp.Or(e.Err, reply.String())
+	case r.Class == mail.ClassCredentials:
+		return replies.Verdict{Class: mail.ClassCredentials}, cmp.Or(e.Err, reply.String())
 	case r.Reply == "" && e.Said != nil: // the host took no transaction
 		return t.rules.Classify(e.Said.At, e.Said.Reply), e.Said.Reply
 	case r.Reply == "" && r.Class == "" && e.Err != "": // a fault of which nobody has said anything
-		return upstream.Verdict{}, e.Err
+		return replies.Verdict{}, e.Err
 	case r.Reply == "" && e.Code == r.Code && e.Status == r.Status:
 		return t.rules.Classify("", e.Reply), e.Reply
 	case r.Reply == "" && e.Err != "":
@@ -225,7 +225,7 @@ func (t *replyTop) verdict(e *mail.Event, r *mail.RecipientEvent) (upstream.Verd
 	return t.rules.Classify("", reply.String()), reply.String()
 }
 
-func (t *replyTop) count(e *mail.Event, r *mail.RecipientEvent, v upstream.Verdict, reply string) {
+func (t *replyTop) count(e *mail.Event, r *mail.RecipientEvent, v replies.Verdict, reply string) {
 	_, destination, _ := cutLast(r.Address, '@')
 	all := map[string]string{"class": string(v.Class), "stream": e.Stream, "destination": destination, "sender": string(mail.IdentityOf(e.From)),
 		"list": v.List, "rule": v.Rule, "upstream": e.Upstream, "client": e.Client}

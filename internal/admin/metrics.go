@@ -95,7 +95,7 @@ func (m *Metrics) Observe(e *mail.Event) {
 			m.recipients.WithLabelValues(e.Client, e.Stream, outcome).Inc()
 		}
 		if c := e.To[i].Class; c != "" {
-			m.classes.WithLabelValues(e.Upstream, c).Inc()
+			m.classes.WithLabelValues(e.Upstream, string(c)).Inc()
 		}
 	}
 	if same > 0 {

@@ -23,7 +23,7 @@ const (
 	sasl    = "github.com/emersion/go-sasl"
 )
 
-var leaves = []string{"mail", "internal/syntax", "internal/auth", "policy", "ratelimit", "dkimsign", "upstream", "outlier", "scan"}
+var leaves = []string{"mail", "internal/syntax", "internal/auth", "policy", "ratelimit", "dkimsign", "upstream", "upstream/replies", "outlier", "scan"}
 
 // table says what each package may import. A package that is missing here may
 // not exist.
@@ -45,7 +45,8 @@ var table = map[string]rule{
 	"ratelimit/limitimport": {ours: []string{"mail", "ratelimit"}},
 
 	"dkimsign":          {ours: []string{"internal/secret", "internal/shell", "internal/statefile"}},
-	"upstream":          {ours: []string{"mail"}, outside: []string{sasl, dns, "golang.org/x/sys"}},
+	"upstream/replies":  {ours: []string{"mail"}},
+	"upstream":          {ours: []string{"mail", "upstream/replies"}, outside: []string{sasl, dns, "golang.org/x/sys"}},
 	"outlier":           {ours: []string{"internal/statefile", "mail"}, outside: []string{goRedis}},
 	"reputation":        {ours: []string{"internal/secret", "internal/shell", "internal/statefile", "mail"}, outside: []string{dns, "blitiri.com.ar/go/spf", "golang.org/x/net"}},
 	"scan":              {ours: []string{"mail"}, outside: []string{"github.com/emersion/go-milter"}},

@@ -51,7 +51,7 @@ func (o logObserver) Observe(e *mail.Event) {
 // was refused.
 func appendRefusal(attrs []slog.Attr, e *mail.Event) []slog.Attr {
 	if e.Class != "" {
-		attrs = append(attrs, slog.String("class", e.Class))
+		attrs = append(attrs, slog.String("class", string(e.Class)))
 	}
 	if e.Times > 0 {
 		attrs = append(attrs, slog.Int("times", e.Times))

@@ -12,7 +12,6 @@ import (
 	"postern/mail"
 	"postern/relay"
 	"postern/reputation"
-	"postern/upstream"
 )
 
 // judges are what decides about single recipients from memory: mailboxes that
@@ -140,13 +139,13 @@ func (j *judges) Observe(e *mail.Event) {
 // noSuchUser reports whether a refusal says of exactly this recipient that there
 // is none.
 func noSuchUser(r *mail.RecipientEvent) bool {
-	return r.Said.Class == string(upstream.NoSuchUser) && r.Said.About == mail.AboutRecipient && r.Code/100 == 5
+	return r.Said.Class == mail.ClassNoSuchUser && r.Said.About == mail.AboutRecipient && r.Code/100 == 5
 }
 
 // tooMuch reports whether the recipient's receiver wants less mail of us: not
 // less for this recipient, nor less of this sender.
 func tooMuch(r *mail.RecipientEvent) bool {
-	return r.Said.Class == string(upstream.RateLimited) && r.Said.About == mail.AboutUs && (r.Said.At == "rcpt" || r.Said.At == "dot")
+	return r.Said.Class == mail.ClassRateLimited && r.Said.About == mail.AboutUs && (r.Said.At == "rcpt" || r.Said.At == "dot")
 }
 
 // upstreamReply is the upstream's reply on one line.

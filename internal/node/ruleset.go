@@ -21,6 +21,7 @@ import (
 	"postern/relay"
 	"postern/relay/smtpd"
 	"postern/upstream"
+	"postern/upstream/replies"
 )
 
 // ruleset is one configuration with what is made from it.
@@ -28,7 +29,7 @@ type ruleset struct {
 	file      *config.File
 	snapshot  *relay.Snapshot
 	upstreams map[string]*upstream.Upstream
-	replies   *upstream.Rules // that say what refusals mean
+	replies   *replies.Rules // that say what refusals mean
 	guessers  auth.Guessers
 }
 
@@ -46,7 +47,7 @@ func newRuleset(file *config.File, old *ruleset, rdb redis.UniversalClient, log 
 			log.Error("a DKIM key cannot be made, its domain's mail is not signed; reload when the disk can be written", "err", unmade)
 		}
 	}
-	if r.replies, err = upstream.LoadRules(file.Reputation.ReplyRules); err != nil {
+	if r.replies, err = replies.LoadRules(file.Reputation.ReplyRules); err != nil {
 		errs = append(errs, fmt.Errorf("reputation.reply_rules: %w", err))
 	}
 	errs = append(errs, r.makeUpstreams(old, log))

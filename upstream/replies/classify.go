@@ -1,50 +1,26 @@
-package upstream
+// Package replies says what the words of receivers mean to an operator.
+//
+// A refusal is a code, perhaps an enhanced status code (RFC 3463), and free text
+// that each operator of a mail server words anew: "550 5.1.1 user unknown" and
+// "550 mailbox unavailable, see https://..." may mean the same, and "blocked" may
+// speak of our address, our domain, a link in the message or a full mailbox. The
+// text is masked (addresses, host names and links become words for their kind), and
+// rules that name codes, stages and phrases are tried in order; the first that
+// matches gives the class. What no rule knows is mail.ClassOther.
+package replies
 
 import (
 	_ "embed"
 	"strings"
 	"sync"
 	"time"
+
+	"postern/mail"
 )
-
-// Class says what a reply of an upstream or receiver means to an operator.
-type Class string
-
-// Classes in the order in which a reply is tried against them.
-const (
-	ListedIP        Class = "listed-ip"                // our address or network is on a list, or its reputation is called bad
-	ListedDomain    Class = "listed-domain"            // the same for a domain of ours
-	ListedContent   Class = "listed-content"           // a URL or attachment in the message is on a list
-	PolicyAuth      Class = "policy-auth"              // SPF, DKIM or DMARC failed, is missing or not aligned
-	PTR             Class = "ptr"                      // reverse DNS or EHLO name
-	RateLimited     Class = "rate-limited-by-receiver" // too much, too fast, or too many complaints
-	Greylisted      Class = "greylisted"               // come back later, nothing is wrong
-	NoSuchUser      Class = "no-such-user"             // mailbox or domain does not exist
-	MailboxFull     Class = "mailbox-full"             // over quota
-	MailboxDisabled Class = "mailbox-disabled"         // exists or existed, takes no mail now
-	SenderRejected  Class = "sender-rejected"          // this sender is not wanted or cannot exist
-	RelayDenied     Class = "relay-denied"             // not responsible, or authentication is asked for
-	ContentSpam     Class = "content-spam"             // judged to be spam
-	ContentVirus    Class = "content-virus"            // malware, or a forbidden attachment type
-	TooLarge        Class = "size"                     // message, header or attachment too large
-	TLSRequired     Class = "tls-required"             // TLS or better TLS is needed
-	TemporaryFault  Class = "temporary-fault"          // their trouble
-	Other           Class = "other"                    // everything else, and what no rule knows
-)
-
-// Credentials is the class of a fault, not of a reply to the mail: the upstream
-// does not take our user name and password.
-const Credentials Class = "credentials"
-
-// Listed reports whether a reply of this class says that we, or a part of the
-// message, are on a list.
-func (c Class) Listed() bool {
-	return c == ListedIP || c == ListedDomain || c == ListedContent
-}
 
 // Verdict is what the rules say about one reply.
 type Verdict struct {
-	Class  Class
+	Class  mail.Class
 	List   string        // which list or whose, for the listed classes; "" when the reply names none
 	Rule   string        // name of the rule that matched; "" when none did
 	Remedy string        // what an operator does about it, one sentence
@@ -84,10 +60,10 @@ func (r *Rules) Classify(stage, reply string) Verdict {
 	}
 	t := readReply(reply, r.lists)
 	if t.code >= 200 && t.code < 400 {
-		return Verdict{Class: Other, Remedy: r.remedies[Other]}
+		return Verdict{Class: mail.ClassOther, Remedy: r.remedies[mail.ClassOther]}
 	}
 	v := r.match(stage, &t)
-	if t.code < 500 || v.Class == RateLimited {
+	if t.code < 500 || v.Class == mail.ClassRateLimited {
 		v.Wait = waitIn(t.text)
 	}
 	v.Sign = v.Sign || v.Class.Listed()
@@ -113,7 +89,7 @@ func (r *Rules) match(stage string, t *replyText) Verdict {
 		}
 		return v
 	}
-	return Verdict{Class: Other, Remedy: r.remedies[Other]}
+	return Verdict{Class: mail.ClassOther, Remedy: r.remedies[mail.ClassOther]}
 }
 
 // matches reports whether every condition of the rule holds; the cheap ones

@@ -1,4 +1,4 @@
-package upstream
+package replies
 
 import (
 	"errors"
@@ -6,6 +6,8 @@ import (
 	"os"
 	"regexp"
 	"strings"
+
+	"postern/mail"
 )
 
 // Rules classify replies. They are compiled once and never change; the text
@@ -16,14 +18,14 @@ type Rules struct {
 	plain     bool
 	rules     []replyRule
 	lists     *listNames
-	remedies  map[Class]string
+	remedies  map[mail.Class]string
 	prefilter prefilter
 }
 
 // replyRule is one rule; conditions that are not given always hold.
 type replyRule struct {
 	name     string
-	class    Class
+	class    mail.Class
 	stages   []string
 	codes    []string  // "550", "5xx"
 	statuses []string  // "5.7.26", "x.2.2"
@@ -35,10 +37,13 @@ type replyRule struct {
 	sign     bool
 }
 
+// BuiltIn are the built-in rules.
+func BuiltIn() *Rules { return &Rules{plain: true} }
+
 // NewRules compiles the operator's rules in front of the built-in ones. extra
 // is their text; empty adds none. The error names every bad line.
 func NewRules(extra string) (*Rules, error) {
-	p := &rulesParser{lets: map[string]string{}, remedies: map[Class]string{}, names: map[string]bool{}}
+	p := &rulesParser{lets: map[string]string{}, remedies: map[mail.Class]string{}, names: map[string]bool{}}
 	// The built-in file is read first, so that the operator's may use and
 	// replace its definitions, but its rules are tried last.
 	p.read("built-in rules", rulesText)
@@ -84,7 +89,7 @@ var errTooLong = errors.New("the expression is longer than 16 KiB")
 // rulesParser reads the text form line by line.
 type rulesParser struct {
 	lets     map[string]string
-	remedies map[Class]string
+	remedies map[mail.Class]string
 	names    map[string]bool
 	rules    []replyRule
 	lists    []listEntry
@@ -129,10 +134,10 @@ func (p *rulesParser) line(key, value string) error {
 		return err
 	case "class":
 		class, remedy, _ := strings.Cut(value, " ")
-		if !knownClass(Class(class)) {
+		if !knownClass(mail.Class(class)) {
 			return fmt.Errorf("unknown class %q", class)
 		}
-		p.remedies[Class(class)] = strings.TrimSpace(remedy)
+		p.remedies[mail.Class(class)] = strings.TrimSpace(remedy)
 		return nil
 	}
 	if p.current == nil {
@@ -174,14 +179,14 @@ func (p *rulesParser) condition(key, value string) error {
 func (p *rulesParser) beginRule(value string) error {
 	name, class, _ := strings.Cut(value, " ")
 	class = strings.TrimSpace(class)
-	if !knownClass(Class(class)) {
+	if !knownClass(mail.Class(class)) {
 		return fmt.Errorf("unknown class %q", class)
 	}
 	if p.names[name] {
 		return fmt.Errorf("the name %q is used twice", name)
 	}
 	p.names[name] = true
-	p.current = &replyRule{name: name, class: Class(class)}
+	p.current = &replyRule{name: name, class: mail.Class(class)}
 	return nil
 }
 
@@ -289,10 +294,10 @@ func strangeCapital(pattern string) string {
 	return ""
 }
 
-func knownClass(c Class) bool {
+func knownClass(c mail.Class) bool {
 	switch c {
-	case ListedIP, ListedDomain, ListedContent, PolicyAuth, PTR, RateLimited, Greylisted, NoSuchUser, MailboxFull,
-		MailboxDisabled, SenderRejected, RelayDenied, ContentSpam, ContentVirus, TooLarge, TLSRequired, TemporaryFault, Other:
+	case mail.ClassListedIP, mail.ClassListedDomain, mail.ClassListedContent, mail.ClassPolicyAuth, mail.ClassPTR, mail.ClassRateLimited, mail.ClassGreylisted, mail.ClassNoSuchUser, mail.ClassMailboxFull,
+		mail.ClassMailboxDisabled, mail.ClassSenderRejected, mail.ClassRelayDenied, mail.ClassContentSpam, mail.ClassContentVirus, mail.ClassTooLarge, mail.ClassTLSRequired, mail.ClassTemporaryFault, mail.ClassOther:
 		return true
 	}
 	return false

@@ -1,4 +1,4 @@
-package upstream
+package replies
 
 import (
 	"bufio"
@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"postern/mail"
 )
 
 // sample is one line of testdata/replies.tsv.
@@ -37,7 +39,7 @@ func samples(t testing.TB, path string) []sample {
 	return out
 }
 
-func (s sample) right(c Class) bool {
+func (s sample) right(c mail.Class) bool {
 	return string(c) == s.class || hasWord(s.also, string(c))
 }
 
@@ -74,7 +76,7 @@ func TestClassifyRealReplies(t *testing.T) {
 		if heldOut(s) {
 			add(&held, ok)
 		}
-		if Class(s.class).Listed() {
+		if mail.Class(s.class).Listed() {
 			add(&listed, v.Class.Listed() || ok)
 		} else {
 			add(&rest, !v.Class.Listed() || ok)
@@ -145,20 +147,20 @@ func TestClassifyNamesTheList(t *testing.T) {
 func TestClassifyLeavesNamesOut(t *testing.T) {
 	for _, row := range []struct {
 		name, reply string
-		want        Class
+		want        mail.Class
 	}{
-		{"a list's name in a mailbox", "550 5.1.1 <spamhaus-blacklist@partner.example>: User unknown", NoSuchUser},
-		{"words in a host name", "451 4.3.0 mx.spam-virus-quota.example: temporary failure", TemporaryFault},
-		{"words in a link", "450 4.2.0 come back later, https://partner.example/virus/spam/blacklisted/dmarc", TemporaryFault},
-		{"words in a link without scheme", "451 try later, see www.partner.example/spam?listed=blacklist", TemporaryFault},
-		{"an address without brackets", "550 no such user dmarc-blocked-spf@partner.example", NoSuchUser},
-		{"a quoted line of another receiver", "550 5.1.1 host mx.spf-fail.example[192.0.2.1] said: 550 5.1.1 User unknown", NoSuchUser},
-		{"a positive reply that speaks of spam", "250 2.0.0 queued, spam score 3, listed by zen.spamhaus.org", Other},
-		{"text that no rule knows", "550 5.9.9 Zorp quux frobnicated", Other},
-		{"a bare code", "550", Other},
-		{"nothing", "", Other},
-		{"no code", "user unknown", Other},
-		{"capitals that imitate a mask", "550 LISTURL", Other},
+		{"a list's name in a mailbox", "550 5.1.1 <spamhaus-blacklist@partner.example>: User unknown", mail.ClassNoSuchUser},
+		{"words in a host name", "451 4.3.0 mx.spam-virus-quota.example: temporary failure", mail.ClassTemporaryFault},
+		{"words in a link", "450 4.2.0 come back later, https://partner.example/virus/spam/blacklisted/dmarc", mail.ClassTemporaryFault},
+		{"words in a link without scheme", "451 try later, see www.partner.example/spam?listed=blacklist", mail.ClassTemporaryFault},
+		{"an address without brackets", "550 no such user dmarc-blocked-spf@partner.example", mail.ClassNoSuchUser},
+		{"a quoted line of another receiver", "550 5.1.1 host mx.spf-fail.example[192.0.2.1] said: 550 5.1.1 User unknown", mail.ClassNoSuchUser},
+		{"a positive reply that speaks of spam", "250 2.0.0 queued, spam score 3, listed by zen.spamhaus.org", mail.ClassOther},
+		{"text that no rule knows", "550 5.9.9 Zorp quux frobnicated", mail.ClassOther},
+		{"a bare code", "550", mail.ClassOther},
+		{"nothing", "", mail.ClassOther},
+		{"no code", "user unknown", mail.ClassOther},
+		{"capitals that imitate a mask", "550 LISTURL", mail.ClassOther},
 	} {
 		if v := Classify("rcpt", row.reply); v.Class != row.want {
 			t.Errorf("%s: %s by rule %q, want %s", row.name, v.Class, v.Rule, row.want)
@@ -243,10 +245,10 @@ class other Ask Anna.
 		t.Fatal(err)
 	}
 	v := r.Classify("rcpt", "550 Frobnicated by bl.frob.example")
-	if v != (Verdict{Class: ListedIP, List: "frobzilla", Rule: "our-frob", Remedy: "Ask frob.", Sign: true}) {
+	if v != (Verdict{Class: mail.ClassListedIP, List: "frobzilla", Rule: "our-frob", Remedy: "Ask frob.", Sign: true}) {
 		t.Errorf("%+v", v)
 	}
-	if v := r.Classify("dot", "550 Frobnicated by bl.frob.example"); v.Class != Other || v.Remedy != "Ask Anna." {
+	if v := r.Classify("dot", "550 Frobnicated by bl.frob.example"); v.Class != mail.ClassOther || v.Remedy != "Ask Anna." {
 		t.Errorf("at another stage: %+v", v)
 	}
 	if v := r.Classify("rcpt", "450 zen says no"); v.List != "our-zen" {
@@ -283,7 +285,7 @@ func TestLoadRulesReadsAFile(t *testing.T) {
 	if _, err := LoadRules(path + "x"); err == nil {
 		t.Error("a missing file is no fault")
 	}
-	if r, err := LoadRules(""); err != nil || r.Classify("", "550 5.1.1 user unknown").Class != NoSuchUser {
+	if r, err := LoadRules(""); err != nil || r.Classify("", "550 5.1.1 user unknown").Class != mail.ClassNoSuchUser {
 		t.Error("without a file the built-in rules hold:", err)
 	}
 }
