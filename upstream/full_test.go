@@ -2,6 +2,8 @@ package upstream
 
 import (
 	"fmt"
+	"postern/mail"
+	"postern/upstream/replies"
 	"strings"
 	"testing"
 	"time"
@@ -94,15 +96,15 @@ func TestLearnedNumberIsForgotten(t *testing.T) {
 // TestWordsOfTheSessionAreOfNoReceiver: a refusal for what one connection has
 // carried does not slow the mail to its destination down.
 func TestWordsOfTheSessionAreOfNoReceiver(t *testing.T) {
-	for reply, want := range map[string]Class{
-		overfull: TemporaryFault,
-		"451 4.4.5 Maximum number of messages per session exceeded": TemporaryFault,
-		"450 4.5.3 Too many messages in this connection":            TemporaryFault,
-		"452 4.5.3 too many mails on one SMTP session":              TemporaryFault,
-		"450 4.7.1 Too many messages per hour":                      RateLimited,
-		"421 4.7.0 Too many concurrent sessions":                    RateLimited,
+	for reply, want := range map[string]mail.Class{
+		overfull: mail.ClassTemporaryFault,
+		"451 4.4.5 Maximum number of messages per session exceeded": mail.ClassTemporaryFault,
+		"450 4.5.3 Too many messages in this connection":            mail.ClassTemporaryFault,
+		"452 4.5.3 too many mails on one SMTP session":              mail.ClassTemporaryFault,
+		"450 4.7.1 Too many messages per hour":                      mail.ClassRateLimited,
+		"421 4.7.0 Too many concurrent sessions":                    mail.ClassRateLimited,
 	} {
-		if v := Classify("dot", reply); v.Class != want {
+		if v := replies.Classify("dot", reply); v.Class != want {
 			t.Errorf("%s: %s by rule %s, want %s", reply, v.Class, v.Rule, want)
 		}
 	}

@@ -24,6 +24,7 @@ const (
 	maxArgonLanes  = 16
 	maxBcryptCost  = 14
 	maxSHARounds   = 500_000
+	maxSHAPassword = 512 // octets; each round reads the whole password
 	maxHashText    = 512 // octets
 )
 
@@ -166,7 +167,8 @@ func argonCosts(s string) (m, t, p uint64, ok bool) {
 // matches spends the whole cost of h, whatever the answer.
 func (h *hash) matches(password string) bool {
 	if h.sha != nil {
-		return h.sha.Match(password)
+		long := len(password) > maxSHAPassword
+		return h.sha.Match(password[:min(len(password), maxSHAPassword)]) && !long
 	}
 	if h.lanes == 0 {
 		return bcrypt.CompareHashAndPassword(h.bcrypt, []byte(password)) == nil

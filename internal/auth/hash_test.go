@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/go-crypt/crypt/algorithm/shacrypt"
 )
 
 // Hashes of "open sesame" by openssl passwd and by crypt(3).
@@ -79,6 +81,27 @@ func TestHashesVerify(t *testing.T) {
 	}
 	if one, two := HashArgon2id("a"), HashArgon2id("a"); one == two {
 		t.Error("two hashes share a salt")
+	}
+}
+
+// TestSHACryptReadsNoMoreThanItsBound: each of its rounds reads the whole
+// password, so that a long wrong one would cost seconds.
+func TestSHACryptReadsNoMoreThanItsBound(t *testing.T) {
+	password := strings.Repeat("x", maxSHAPassword)
+	d, err := shacrypt.New(shacrypt.WithIterations(1000))
+	if err != nil {
+		t.Fatal(err)
+	}
+	digest, err := d.Hash(password)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h, err := parseHash(digest.Encode())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !h.matches(password) || h.matches(password+"x") {
+		t.Error("wrong verdict at the bound")
 	}
 }
 
