@@ -56,6 +56,9 @@ type Event struct {
 	Authors []string `json:"authors,omitempty"`
 	// FromRewritten: header From was not in plain form and left as we wrote it.
 	FromRewritten bool `json:"from_rewritten,omitempty"`
+	// Forwarded is the entry of the client's forwards, "srs" or "list:LIST-ID", by
+	// which an author whom the client does not own passed; "" for other mail.
+	Forwarded string `json:"forwarded,omitempty"`
 
 	MessageID string           `json:"message_id,omitempty"`
 	To        []RecipientEvent `json:"to"`

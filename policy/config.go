@@ -72,6 +72,12 @@ type ClientConfig struct {
 	// a signature, unless the domain of an author must be signed. A From that
 	// cannot be read for certain is refused in both. Default "reject".
 	FromMismatch Mismatch `toml:"from_mismatch"`
+	// Forwards says which mail may pass with an author whom the client does not own,
+	// since it is forwarded: "srs", a reverse-path in the form of SRS, and
+	// "list:LIST-ID", one field List-Id with that identifier. The reverse-path must
+	// be in senders. Such mail is not signed, and it is refused where the domain of
+	// an author must be signed. Empty: none. Default empty.
+	Forwards []string `toml:"forwards"`
 	// DisplayNameAddress says what happens to a display name in From that holds
 	// another address, or is encoded so that it may: "allow" or "reject". Default
 	// "allow".

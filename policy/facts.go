@@ -11,6 +11,8 @@ import (
 // field in order and End gather it; facts may be used again for another header
 // and then need no new room.
 type HeaderFacts struct {
+	// ReversePath is that of the envelope; who gathers the facts sets it behind Begin.
+	ReversePath mail.Address
 	// From is the number of From fields.
 	From int
 	// Authors are the addresses of the first From; none when it could not be read
@@ -35,6 +37,8 @@ type HeaderFacts struct {
 	twice   uint32
 	auto    automaticMarks
 	out     unsubscribeFields
+	lists   int    // fields List-Id
+	list    []byte // body of the last
 }
 
 // Other is a field beside From that names a sender.
@@ -130,6 +134,7 @@ var fieldRules = func() (t ruleTable) {
 		"in-reply-to":              (*HeaderFacts).answers,
 		"references":               (*HeaderFacts).answers,
 		"x-auto-response-suppress": (*HeaderFacts).answers,
+		"list-id":                  (*HeaderFacts).listField,
 		"list-unsubscribe":         func(h *HeaderFacts, body []byte) { h.out.links(body) },
 		"list-unsubscribe-post":    func(h *HeaderFacts, body []byte) { h.out.oneClick(body) },
 	}

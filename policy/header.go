@@ -23,7 +23,8 @@ func (c *Client) checks(field string) bool {
 
 // Header judges a message by its header: 550 5.7.1, and the key of the setting
 // that decided ("from" where none is: there must be one From that can be read).
-// With shadow the message may pass, and the refusal is for the log alone.
+// With shadow the message may pass without our signature: the refusal is for the
+// log alone, or none at all where Client.Forwarded says why.
 func (r *Rules) Header(c *Client, h *HeaderFacts) (rule string, reply *mail.Reply, shadow bool) {
 	switch {
 	case h.From != 1:
@@ -33,7 +34,7 @@ func (r *Rules) Header(c *Client, h *HeaderFacts) (rule string, reply *mail.Repl
 	}
 	mismatch := c.foreign("From", h.Authors)
 	switch {
-	case mismatch != nil && c.cfg.FromMismatch != ShadowMismatch:
+	case mismatch != nil && c.cfg.FromMismatch != ShadowMismatch && c.Forwarded(h) == "":
 		return "from_mismatch", mismatch, false
 	case !c.readable(h.Authors):
 		return "from", replyUnreadable("From"), false

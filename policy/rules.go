@@ -142,6 +142,7 @@ func (b *builder) client(name string, cfg ClientConfig) *Client {
 	}
 	b.conditions(path, c)
 	b.senders(path, c)
+	b.forwards(path+".forwards", cfg.Forwards)
 	if cfg.NullSender == LimitNull && len(cfg.NullSenderLimit) == 0 {
 		b.problem(path+".null_sender_limit", `blank, so null_sender = "limit" has no limit; write as ["20/1h"]`)
 	}

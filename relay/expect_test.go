@@ -104,6 +104,8 @@ func eventField(e *mail.Event, key string) (string, bool) {
 		return eventlog.Refused(e), true
 	case "authors":
 		return strings.Join(e.Authors, ","), true
+	case "forwarded":
+		return e.Forwarded, true
 	case "signed":
 		return strings.Join(e.Signed, ","), true
 	case "upstream":

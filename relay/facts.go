@@ -14,6 +14,7 @@ import (
 func (t *transaction) readFacts() {
 	m := &t.message
 	m.facts.Begin(syntax.AppendAuthors)
+	m.facts.ReversePath = t.env.From
 	for i := range m.header {
 		m.facts.Field(m.header[i].Name(), m.header[i].Body())
 	}

@@ -48,7 +48,7 @@ func (t *transaction) judgeHeader() (rule string, r *mail.Reply) {
 	if r != nil && (!shadow || t.mustSign()) {
 		return rule, r
 	}
-	if r != nil {
+	if t.ev.Forwarded = t.client.Forwarded(&m.facts); r != nil && t.ev.Forwarded == "" {
 		t.ev.Shadow = append(t.ev.Shadow, rule)
 	}
 	if !t.env.UTF8 && slices.ContainsFunc(m.facts.Authors, func(a mail.Author) bool { return a.UTF8() }) {

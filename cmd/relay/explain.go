@@ -132,6 +132,9 @@ func explainEvent(e *mail.Event) string {
 	if e.FromRewritten {
 		author += " (written anew in plain form)"
 	}
+	if e.Forwarded != "" {
+		author += " (forwarded: " + e.Forwarded + ")"
+	}
 	if e.From != "" {
 		line("from", "<%s>%s", strings.Trim(e.From, "<>"), author)
 	}

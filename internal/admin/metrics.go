@@ -26,6 +26,7 @@ type Metrics struct {
 	octets       *prometheus.CounterVec
 	refused      *prometheus.CounterVec
 	limits       *prometheus.CounterVec
+	forwarded    *prometheus.CounterVec
 	classes      *prometheus.CounterVec
 	seconds      *prometheus.HistogramVec
 	changes      *prometheus.CounterVec
@@ -59,6 +60,7 @@ func NewMetrics(connections func() int64) *Metrics {
 		octets:       counter("relay_relayed_bytes_total", "Octets of relayed messages as the clients sent them.", "client", "stream"),
 		refused:      counter("relay_refusals_total", "Transactions that ended in a refusal, by reply code and kind of rule.", "code", "rule"),
 		limits:       counter("relay_limit_refusals_total", "Windows of limits that had no room.", "limit", "mode"),
+		forwarded:    counter("relay_forwarded_total", "Relayed messages with an author who is not the client's own, by what let them pass.", "client", "kind"),
 		classes:      counter("relay_upstream_refusals_total", "Recipients that the upstream refused or deferred, by class of its reply.", "upstream", "class"),
 		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "relay_transaction_seconds", Help: "Time from MAIL to the last reply.",
@@ -70,7 +72,7 @@ func NewMetrics(connections func() int64) *Metrics {
 		}, []string{"part", "state"}),
 	}
 	m.known.Store(&map[kind]*series{})
-	m.registry.MustRegister(m.transactions, m.recipients, m.octets, m.refused, m.limits, m.classes, m.seconds, m.changes, m.state,
+	m.registry.MustRegister(m.transactions, m.recipients, m.octets, m.refused, m.limits, m.forwarded, m.classes, m.seconds, m.changes, m.state,
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "relay_connections", Help: "Open SMTP connections."},
 			func() float64 { return float64(connections()) }),
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
@@ -84,6 +86,10 @@ func (m *Metrics) Observe(e *mail.Event) {
 	s.seconds.Observe(e.Duration.Seconds())
 	if e.Outcome == mail.Relayed {
 		s.octets.Add(float64(e.Size))
+		if e.Forwarded != "" {
+			kind, _, _ := strings.Cut(e.Forwarded, ":")
+			m.forwarded.WithLabelValues(e.Client, kind).Inc()
+		}
 	} else if e.Outcome != mail.Aborted {
 		m.refused.WithLabelValues(strconv.Itoa(e.Code), kindOf(e.Rule)).Inc()
 	}
