@@ -73,16 +73,25 @@ type Config struct {
 	// ends. Default: 10m.
 	MaxLifetime time.Duration `toml:"max_lifetime"`
 
-	// ConnectTimeout bounds the making of a connection to one address: TCP,
-	// greeting, EHLO, TLS and AUTH together. Default: 20s.
+	// ConnectTimeout bounds the making of a TCP connection to one address, and
+	// the resolution of the host's name. Default: 20s.
 	ConnectTimeout time.Duration `toml:"connect_timeout"`
-	// CommandTimeout bounds the wait for the replies to MAIL, RCPT, DATA and
-	// RSET. Default: 60s.
+	// GreetingTimeout bounds the wait for the greeting. Some hosts let everybody
+	// wait for half a minute; RFC 5321 s. 4.5.3.2.1 has 5 minutes, for which
+	// [timeouts] upstream must be longer, too. Default: 60s.
+	GreetingTimeout time.Duration `toml:"greeting_timeout"`
+	// TLSTimeout bounds the TLS handshake. Default: 30s.
+	TLSTimeout time.Duration `toml:"tls_timeout"`
+	// AuthTimeout bounds the wait for each reply to AUTH. Default: 60s.
+	AuthTimeout time.Duration `toml:"auth_timeout"`
+	// CommandTimeout bounds the wait for the replies to EHLO, STARTTLS, MAIL,
+	// RCPT, DATA and RSET. Default: 60s.
 	CommandTimeout time.Duration `toml:"command_timeout"`
 	// DataTimeout bounds the sending of each 256 KiB of a body. Default: 60s.
 	DataTimeout time.Duration `toml:"data_timeout"`
 	// FinalTimeout bounds the wait for the reply to the final dot; when it
-	// passes, nobody knows whether the mail was taken. Default: 5m.
+	// passes, nobody knows whether the mail was taken, and it may be sent twice.
+	// Default: 10m (RFC 5321 s. 4.5.3.2.6).
 	FinalTimeout time.Duration `toml:"final_timeout"`
 	// WaitTimeout is how long a transaction waits for one of the MaxConnections
 	// to become free, before the next host is asked. Default: 10s.
@@ -109,7 +118,8 @@ func (c *Config) SetDefaults() {
 	*c = Config{
 		TLS: EncryptVerified, MaxConnections: 50, MessagesPerConnection: 1000,
 		IdleTimeout: 30 * time.Second, MaxLifetime: 10 * time.Minute, ConnectTimeout: 20 * time.Second,
-		CommandTimeout: time.Minute, DataTimeout: time.Minute, FinalTimeout: 5 * time.Minute,
+		GreetingTimeout: time.Minute, TLSTimeout: 30 * time.Second, AuthTimeout: time.Minute,
+		CommandTimeout: time.Minute, DataTimeout: time.Minute, FinalTimeout: 10 * time.Minute,
 		WaitTimeout: 10 * time.Second, RetryAfter: 30 * time.Second, Pipelining: true,
 	}
 }
@@ -188,6 +198,7 @@ func (c *Config) checkNumbers(report func(key, problem string)) {
 	}
 	for key, d := range map[string]time.Duration{
 		"idle_timeout": c.IdleTimeout, "max_lifetime": c.MaxLifetime, "connect_timeout": c.ConnectTimeout,
+		"greeting_timeout": c.GreetingTimeout, "tls_timeout": c.TLSTimeout, "auth_timeout": c.AuthTimeout,
 		"command_timeout": c.CommandTimeout, "data_timeout": c.DataTimeout, "final_timeout": c.FinalTimeout,
 		"wait_timeout": c.WaitTimeout, "retry_after": c.RetryAfter,
 	} {

@@ -84,9 +84,9 @@ func (u *Upstream) addresses(ctx context.Context, h *host) ([]netip.Addr, error)
 
 // open makes one connection ready for MAIL. With plain it stays in plain text.
 func (u *Upstream) open(ctx context.Context, h *host, rt route, to, source netip.Addr, plain bool) (*conn, error) {
-	ctx, cancel := context.WithTimeout(ctx, h.cfg.ConnectTimeout)
+	tcp, cancel := context.WithTimeout(ctx, h.cfg.ConnectTimeout)
 	defer cancel()
-	raw, source, err := dial(ctx, source, netip.AddrPortFrom(to, h.port))
+	raw, source, err := dial(tcp, source, netip.AddrPortFrom(to, h.port))
 	if err != nil {
 		return nil, err
 	}
@@ -137,7 +137,7 @@ func (c *conn) setUp(ctx context.Context, plain bool) error {
 			return err
 		}
 	}
-	r, err := c.reply(ctx, c.h.cfg.ConnectTimeout)
+	r, err := c.reply(ctx, c.h.cfg.GreetingTimeout)
 	if err := c.expect(atConnect, "greeting", 220, r, err); err != nil {
 		return err
 	}
@@ -167,9 +167,9 @@ func (c *conn) hello(ctx context.Context, plain bool) error {
 	if !clean(name) {
 		return fmt.Errorf("EHLO name %q holds a control character or space", name)
 	}
-	r, err := c.do(ctx, c.h.cfg.ConnectTimeout, "EHLO "+name)
+	r, err := c.do(ctx, c.h.cfg.CommandTimeout, "EHLO "+name)
 	if err == nil && r.Permanent() && (plain || c.h.cfg.TLS == EncryptOpportunistic) {
-		r, err = c.do(ctx, c.h.cfg.ConnectTimeout, "HELO "+name)
+		r, err = c.do(ctx, c.h.cfg.CommandTimeout, "HELO "+name)
 		r.Text = ""
 	}
 	if err := c.expect(atEHLO, "EHLO", 250, r, err); err != nil {
@@ -218,7 +218,7 @@ func (c *conn) encrypt(ctx context.Context, plain bool) error {
 		}
 		return nil
 	}
-	r, err := c.do(ctx, c.h.cfg.ConnectTimeout, "STARTTLS")
+	r, err := c.do(ctx, c.h.cfg.CommandTimeout, "STARTTLS")
 	if err == nil && r.Code != 220 && r.Code != 421 && !must {
 		return nil
 	}
@@ -241,7 +241,7 @@ func (c *conn) handshake(ctx context.Context) error {
 		under = c.sock
 	}
 	tc := tls.Client(under, c.h.tls)
-	if err := c.arm(ctx, c.h.cfg.ConnectTimeout, reads|writes); err != nil {
+	if err := c.arm(ctx, c.h.cfg.TLSTimeout, reads|writes); err != nil {
 		return err
 	}
 	if err := tc.HandshakeContext(ctx); err != nil {
@@ -267,7 +267,7 @@ func (c *conn) login(ctx context.Context) error {
 	var err error
 	switch {
 	case c.caps.plain:
-		r, err = c.do(ctx, cfg.ConnectTimeout, "AUTH PLAIN "+b64("\x00"+cfg.Username+"\x00"+cfg.Password))
+		r, err = c.do(ctx, cfg.AuthTimeout, "AUTH PLAIN "+b64("\x00"+cfg.Username+"\x00"+cfg.Password))
 	case c.caps.login:
 		r, err = c.loginSteps(ctx, "AUTH LOGIN", b64(cfg.Username), b64(cfg.Password))
 	default:
@@ -329,7 +329,7 @@ func sharesText(text, secret string) bool {
 
 func (c *conn) loginSteps(ctx context.Context, steps ...string) (r mail.Reply, err error) {
 	for i, s := range steps {
-		r, err = c.do(ctx, c.h.cfg.ConnectTimeout, s)
+		r, err = c.do(ctx, c.h.cfg.AuthTimeout, s)
 		if err != nil || i < len(steps)-1 && r.Code != 334 {
 			return r, err
 		}

@@ -143,17 +143,26 @@ func TestStallEndsInAFault(t *testing.T) {
 		unknown bool
 		taken   int
 	}{
-		"greeting": {smtptest.Greeting, func(c *Config) { c.ConnectTimeout = short }, false, 0},
-		"EHLO":     {smtptest.Hello, func(c *Config) { c.ConnectTimeout = short }, false, 0},
-		"MAIL":     {smtptest.Mail, func(c *Config) { c.CommandTimeout = short }, false, 0},
-		"RCPT":     {smtptest.Rcpt, func(c *Config) { c.CommandTimeout = short }, false, 0},
-		"body":     {smtptest.Body, func(c *Config) { c.DataTimeout = short }, false, 0},
-		"final":    {smtptest.Dot, func(c *Config) { c.FinalTimeout = short }, true, 1},
+		"greeting": {smtptest.Greeting, func(c *Config) { c.GreetingTimeout = short }, false, 0},
+		"EHLO":     {smtptest.Hello, func(c *Config) { c.CommandTimeout = short }, false, 0},
+		"TLS":      {smtptest.Handshake, func(c *Config) { c.TLS, c.ImplicitTLS, c.TLSTimeout = EncryptRequired, true, short }, false, 0},
+		"AUTH": {smtptest.Auth, func(c *Config) {
+			c.TLS, c.ImplicitTLS, c.AuthTimeout = EncryptRequired, true, short
+			withCredentials(c)
+		}, false, 0},
+		"MAIL":  {smtptest.Mail, func(c *Config) { c.CommandTimeout = short }, false, 0},
+		"RCPT":  {smtptest.Rcpt, func(c *Config) { c.CommandTimeout = short }, false, 0},
+		"body":  {smtptest.Body, func(c *Config) { c.DataTimeout = short }, false, 0},
+		"final": {smtptest.Dot, func(c *Config) { c.FinalTimeout = short }, true, 1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			gate := smtptest.NewGate()
-			u, s := start(t, smtptest.Options{Offer: modes["pipelined"], Faults: []smtptest.Fault{{Stage: tc.stage, Gate: gate}}}, tc.set)
+			opt := smtptest.Options{Offer: modes["pipelined"], Faults: []smtptest.Fault{{Stage: tc.stage, Gate: gate}}}
+			if tc.stage == smtptest.Handshake || tc.stage == smtptest.Auth {
+				opt.ImplicitTLS, opt.Offer = true, []string{"AUTH PLAIN"}
+			}
+			u, s := start(t, opt, tc.set)
 			body := Content{Chunks: [][]byte{[]byte(plainText)}}
 			if tc.stage == smtptest.Body {
 				body = big
@@ -169,6 +178,15 @@ func TestStallEndsInAFault(t *testing.T) {
 				t.Errorf("server took %d, want %d", s.Taken(), tc.taken)
 			}
 		})
+	}
+}
+
+// TestGreetingHasItsOwnWait: a host that lets everybody wait longer than a
+// connection may take is waited for.
+func TestGreetingHasItsOwnWait(t *testing.T) {
+	u, _ := start(t, smtptest.Options{Faults: []smtptest.Fault{{Stage: smtptest.Greeting, Delay: 2 * short}}}, func(c *Config) { c.ConnectTimeout = short })
+	if r := deliver(t, u, "b@b.example"); r.codes() != "250 final 250" {
+		t.Errorf("got %v", r)
 	}
 }
 

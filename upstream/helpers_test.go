@@ -25,6 +25,7 @@ func testConfig(hosts ...string) Config {
 	c.SetDefaults()
 	c.Hosts, c.TLS, c.Chunking = hosts, EncryptOff, true
 	c.ConnectTimeout, c.CommandTimeout, c.DataTimeout, c.FinalTimeout, c.WaitTimeout = long, long, long, long, long
+	c.GreetingTimeout, c.TLSTimeout, c.AuthTimeout = long, long, long
 	return c
 }
 

@@ -39,7 +39,7 @@ func TestDrippingRepliesEndInTime(t *testing.T) {
 					})
 					newWild(t, w)
 					cfg := w.config()
-					cfg.Chunking, cfg.ConnectTimeout, cfg.CommandTimeout, cfg.FinalTimeout = bdat, short, short, short
+					cfg.Chunking, cfg.GreetingTimeout, cfg.CommandTimeout, cfg.FinalTimeout = bdat, short, short, short
 					u := newUpstream(t, cfg)
 					begun := time.Now()
 					r := numbered(t, u, "1", "a@a.example", "good@b.example")

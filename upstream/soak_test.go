@@ -180,7 +180,7 @@ func TestSoak(t *testing.T) {
 		newWild(t, w)
 		cfg := w.config()
 		cfg.Chunking, cfg.MaxConnections, cfg.RetryAfter = bdat, 4, time.Nanosecond
-		cfg.CommandTimeout, cfg.FinalTimeout, cfg.ConnectTimeout = 300*time.Millisecond, 300*time.Millisecond, time.Second
+		cfg.CommandTimeout, cfg.FinalTimeout, cfg.GreetingTimeout = 300*time.Millisecond, 300*time.Millisecond, time.Second
 		u := newUpstream(t, cfg)
 		told := map[string]int{}
 		var mu sync.Mutex

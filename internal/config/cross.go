@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"postern/internal/syntax"
 	"postern/policy"
@@ -44,6 +45,7 @@ func (x *crossCheck) all() {
 	x.clients()
 	x.streams()
 	x.loops()
+	x.waits()
 	x.limits()
 	x.dkim()
 	x.outliers()
@@ -78,6 +80,29 @@ func (x *crossCheck) top() {
 		x.d.warn("admin.address", "whoever reaches this address can read the metrics; use a loopback address, or let a firewall guard it")
 	}
 }
+
+// waits warns of waits for an upstream that something else ends before, and of
+// one that makes duplicates.
+func (x *crossCheck) waits() {
+	for _, name := range x.names["upstream"] {
+		u, path := x.Upstream[name], join("upstream", name)
+		if u.Capture != "" {
+			continue
+		}
+		if x.Timeouts.Forward <= u.FinalTimeout {
+			x.d.warn(join(path, "final_timeout"), fmt.Sprintf("[timeouts] forward = %v ends the wait for the final reply first; make it longer than this", x.Timeouts.Forward))
+		}
+		if u.FinalTimeout < finalWait {
+			x.d.warn(join(path, "final_timeout"), "mail that the upstream takes later than this is sent twice; RFC 5321 s. 4.5.3.2.6 has 10m")
+		}
+		if x.Timeouts.Upstream <= u.ConnectTimeout+u.GreetingTimeout {
+			x.d.warn(join(path, "greeting_timeout"), fmt.Sprintf("[timeouts] upstream = %v ends the wait for the greeting first; make it longer than this and connect_timeout", x.Timeouts.Upstream))
+		}
+	}
+}
+
+// finalWait is how long the reply to a message may take (RFC 5321 s. 4.5.3.2.6).
+const finalWait = 10 * time.Minute
 
 // tableNames checks the names that operators choose for tables.
 func (x *crossCheck) tableNames() {

@@ -122,6 +122,9 @@ func TestLoadTakesAGoodFile(t *testing.T) {
 func TestLoadHoldsTablesAgainstOneAnother(t *testing.T) {
 	const hash = `"$2b$04$kZTjLiLGBhmP1wzTLDOnE.7jc.9fhrGShEYYJf7OO6Fvn1D1ANAjy"`
 	for _, tt := range []struct{ name, old, new, problem, warning string }{
+		{"a wait for the final reply that makes duplicates", `[dkim."example.org"]`, "final_timeout = \"5m\"\n[dkim.\"example.org\"]", ``, `sent twice`},
+		{"a wait for the final reply that something else ends", `[dkim."example.org"]`, "final_timeout = \"11m\"\n[dkim.\"example.org\"]", ``, `[timeouts] forward = 11m0s`},
+		{"a wait for the greeting that something else ends", `[dkim."example.org"]`, "greeting_timeout = \"5m\"\n[dkim.\"example.org\"]", ``, `[timeouts] upstream = 2m0s`},
 		{"a missing hostname", `hostname = "relay.example.org"`, ``, `relay.toml:1:1: hostname: missing; write the full name of this host`, ``},
 		{"a short hostname", `"relay.example.org"`, `"relay"`, `relay.toml:1:1: hostname: "relay" is not a full host name`, ``},
 		{"a bad internal domain", `[listener.a]`, "internal_domains = [\"x y\"]\n[listener.a]", `relay.toml:2:21: internal_domains.0: "x y" is not a domain`, ``},

@@ -138,7 +138,8 @@ type Timeouts struct {
 	// Upstream bounds the wait for the upstream's verdict on MAIL and RCPT. Default: 2m.
 	Upstream time.Duration `toml:"upstream"`
 	// Forward bounds the handing over of the body, to the upstream's final
-	// reply. Default: 10m.
+	// reply; a little longer than final_timeout of the upstream. A client that
+	// leaves meanwhile does not end it. Default: 11m.
 	Forward time.Duration `toml:"forward"`
 	// Park is how long a body may take before its upstream connection is given
 	// back; the envelope is then repeated before the data is sent. Where others
@@ -152,7 +153,7 @@ type Timeouts struct {
 func (t *Timeouts) SetDefaults() {
 	*t = Timeouts{
 		Greeting: time.Minute, Command: 5 * time.Minute, Data: 3 * time.Minute, Write: time.Minute,
-		Limiter: 250 * time.Millisecond, DNS: 3 * time.Second, Upstream: 2 * time.Minute, Forward: 10 * time.Minute,
+		Limiter: 250 * time.Millisecond, DNS: 3 * time.Second, Upstream: 2 * time.Minute, Forward: 11 * time.Minute,
 		Park: 20 * time.Second, Shutdown: 30 * time.Second, Transaction: 10 * time.Minute,
 	}
 }
