@@ -5,6 +5,7 @@ import (
 	"errors"
 	"iter"
 	"math"
+	"math/bits"
 )
 
 var errCut = errors.New("data is cut off or damaged")
@@ -93,21 +94,44 @@ func (r *reader) err() error {
 	return nil
 }
 
+// packed is a number of recipients, or of 64ths, as it is stored: exact up to
+// 2,047, beyond that with eleven significant bits, rounded.
+func packed(f float32) uint16 {
+	n := uint64(math.Round(float64(min(max(f, 0), 1<<40))))
+	if n < 2048 {
+		return uint16(n)
+	}
+	e := bits.Len64(n) - 12 // n is in [2^(11+e), 2^(12+e))
+	m := (n + (1<<e)/2) >> e
+	if m >= 4096 {
+		m, e = m/2, e+1
+	}
+	return uint16(e+1)<<11 | uint16(m&0x7FF)
+}
+
+func unpacked(c uint16) float32 {
+	e := c >> 11
+	if e == 0 {
+		return float32(c)
+	}
+	return float32(uint64(c&0x7FF|0x800) << (e - 1))
+}
+
 // encode appends the meter.
 func (m *meter) encode(w *writer) {
 	w.u32(m.last)
 	for i := range m.ring {
 		for j := range m.ring[i] {
 			for k := range kinds {
-				w.u16(uint16(m.ring[i][j][k]))
+				w.u16(packed(m.ring[i][j][k]))
 			}
 		}
 	}
 	for k := range kinds {
 		w.f32(m.leak[k])
 		for i := range windows {
-			w.u16(uint16(m.record[k][i]))
-			w.u16(uint16(m.today[k][i]))
+			w.u16(packed(64 * m.record[k][i]))
+			w.u16(packed(64 * m.today[k][i]))
 		}
 	}
 	w.u16(m.day)
@@ -122,15 +146,15 @@ func (m *meter) decode(r *reader) {
 	for i := range m.ring {
 		for j := range m.ring[i] {
 			for k := range kinds {
-				m.ring[i][j][k] = count(r.u16())
+				m.ring[i][j][k] = unpacked(r.u16())
 			}
 		}
 	}
 	for k := range kinds {
 		m.leak[k] = r.f32()
 		for i := range windows {
-			m.record[k][i] = level(r.u16())
-			m.today[k][i] = level(r.u16())
+			m.record[k][i] = unpacked(r.u16()) / 64
+			m.today[k][i] = unpacked(r.u16()) / 64
 		}
 	}
 	m.day = r.u16()

@@ -391,7 +391,7 @@ func (m *meter) refusedOfDay() float32 {
 // recent is about how many recipients there were within the hour.
 func (m *meter) recent() float32 {
 	r := &m.ring[hour]
-	return r[0][sent].float() + r[1][sent].float() + r[2][sent].float()/2
+	return r[0][sent] + r[1][sent] + r[2][sent]/2
 }
 
 // look scores an entry as it is; blamed is the meter of what is others' fault.

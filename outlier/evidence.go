@@ -105,7 +105,7 @@ func (s *scale) limit(k int, v float32) float32 {
 // usual is the record that a window is judged against. floor is what an
 // operator expects; nil: nothing.
 func (m *meter) usual(k, w int, floor *table, s *scale) float32 {
-	r := m.record[k][w].float()
+	r := m.record[k][w]
 	if r < s.least[k][w] {
 		r = s.least[k][w]
 	}

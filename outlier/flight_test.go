@@ -115,7 +115,7 @@ func TestUsualMailAtOnceDoesNotWait(t *testing.T) {
 		r.ordinary("shop", row.user, "a@x.example", 70, 20)
 		if n := row.record; n > 0 {
 			for _, e := range r.entriesOf("shop", row.user, "a@x.example") {
-				e.record[sent] = [windows]level{toLevel(n), toLevel(n), toLevel(6 * n)}
+				e.record[sent] = [windows]float32{n, n, 6 * n}
 			}
 		}
 		if out := r.atOnce(20, row.user, "", oneName); out != 2000 {

@@ -303,7 +303,7 @@ func TestPaceIsKeptInRecipients(t *testing.T) {
 	s := r.throttled("a@x.example")
 	r.at = s.Since.Add(70 * time.Minute)
 	r.engine.roster.find(ofSender, "a@x.example").forgive()
-	r.engine.roster.find(ofSender, "a@x.example").record[sent] = [windows]level{toLevel(20), toLevel(20), toLevel(100)}
+	r.engine.roster.find(ofSender, "a@x.example").record[sent] = [windows]float32{20, 20, 100}
 	admit := func(id string, n int) bool {
 		return !r.Judge("shop", "", "a@x.example").Refuse() && !r.Admit(id, "shop", "", "", "a@x.example", n).Refuse()
 	}

@@ -47,11 +47,11 @@ type meter struct {
 	last uint32 // time of the latest addition
 	// ring holds each rolling window as three halves: the present one, the one
 	// before, and the one before that, of which a part still counts.
-	ring [2][3][kinds]count
+	ring [2][3][kinds]float32
 	leak amount // leaky sums
 	// record is what earlier days have left, today the most of this one: it goes
 	// into the record at the first addition of a later day.
-	record, today [kinds][windows]level
+	record, today table
 	day           uint16 // of today
 	born          uint16 // day of the first addition
 	messages      uint32
@@ -99,11 +99,11 @@ func (m *meter) roll(now int64) {
 		switch is[w] - was[w] {
 		case 0:
 		case 1:
-			r[2], r[1], r[0] = r[1], r[0], [kinds]count{}
+			r[2], r[1], r[0] = r[1], r[0], [kinds]float32{}
 		case 2:
-			r[2], r[1], r[0] = r[0], [kinds]count{}, [kinds]count{}
+			r[2], r[1], r[0] = r[0], [kinds]float32{}, [kinds]float32{}
 		default:
-			*r = [3][kinds]count{}
+			*r = [3][kinds]float32{}
 		}
 	}
 	decay := decayOver(now-last, leakTime)
@@ -145,7 +145,8 @@ func (m *meter) add(at int64, a *amount) {
 		}
 		r := &m.ring[w][ago[w]]
 		for k, n := range a {
-			r[k] = r[k].plus(n, m.messages)
+			// Counts are whole: a score that rises by less than a half is no rise.
+			r[k] = float32(math.Floor(float64(r[k]+n) + 0.5))
 		}
 	}
 	for k, n := range a {
@@ -162,7 +163,7 @@ func (m *meter) sums(s *table) {
 	for w := range m.ring {
 		r := &m.ring[w]
 		for k := range kinds {
-			s[k][w] = r[0][k].float() + r[1][k].float() + r[2][k].float()*part[w]
+			s[k][w] = r[0][k] + r[1][k] + r[2][k]*part[w]
 		}
 	}
 	for k := range kinds {
@@ -181,9 +182,9 @@ func (m *meter) turn(t *tuning, s *scale, client uint16) {
 	forget, grown := t.forget(days), t.grown(days, int(now)-int(m.born), int(now)-int(client))
 	for k := range kinds {
 		for w := range windows {
-			r := m.record[k][w].float()
-			r = max(r, min(m.today[k][w].float(), max(r, s.least[k][w])*grown[k]))
-			m.record[k][w] = toLevel(r * forget)
+			r := m.record[k][w]
+			r = max(r, min(m.today[k][w], max(r, s.least[k][w])*grown[k]))
+			m.record[k][w] = r * forget
 			m.today[k][w] = 0
 		}
 	}
@@ -200,8 +201,8 @@ func (m *meter) learn(s *table, apart bool) {
 			if apart && k != refused {
 				n -= s[refused][w]
 			}
-			if n > 0 && n > m.today[k][w].float() {
-				m.today[k][w] = toLevel(n)
+			if n > 0 && n > m.today[k][w] {
+				m.today[k][w] = n
 			}
 		}
 	}
@@ -223,7 +224,7 @@ func (m *meter) approve() {
 // forgive empties the windows and leaves the record, so that only what comes
 // now is held against it.
 func (m *meter) forgive() {
-	m.ring, m.leak = [2][3][kinds]count{}, amount{}
+	m.ring, m.leak = [2][3][kinds]float32{}, amount{}
 }
 
 // shiftHistory begins a new day of the history.

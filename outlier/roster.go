@@ -59,7 +59,7 @@ type entry struct {
 	client uint16 // number of the client that it was first seen with
 	scope  scope
 	used   bool
-	hash   uint64 // of scope and name: stands for them: of 200,000 two have the same keyed 64 bits once in a billion
+	hash   uint64 // of scope and name, as which it is known; two of 200,000 have the same keyed 64 bits once in a billion
 	name   string
 }
 
@@ -74,17 +74,17 @@ type roster struct {
 	seed  seed
 	max   int
 	slabs [][]entry
-	index index
-	count int    // of entries
-	next  uint32 // first place that was never used
-	held  []int  // places by client
-	draw  uint64 // state of the draw of places to give up
+	index map[uint64]uint32 // place by hash
+	count int               // of entries
+	next  uint32            // first place that was never used
+	held  []int             // places by client
+	draw  uint64            // state of the draw of places to give up
 	// regular are the runs of those that have any, by the hash of their entry.
 	regular map[uint64]*runs
 }
 
 func newRoster(s seed, max int) *roster {
-	return &roster{seed: s, max: max, index: newIndex(max), regular: map[uint64]*runs{}}
+	return &roster{seed: s, max: max, index: map[uint64]uint32{}, regular: map[uint64]*runs{}}
 }
 
 func (r *roster) at(i uint32) *entry { return &r.slabs[i/slabSize][i%slabSize] }
@@ -98,14 +98,8 @@ func (sc scope) hash(name uint64) uint64 { return name ^ uint64(sc+1)*0x9E3779B9
 func (r *roster) find(sc scope, name string) *entry { return r.search(r.hash(sc, name)) }
 
 func (r *roster) search(hash uint64) *entry {
-	for i := r.index.home(hash); r.index[i] != 0; i = r.index.next(i) {
-		place := uint32(r.index[i]&(1<<placeBits-1)) - 1
-		if r.index[i] != slotOf(hash, place) {
-			continue
-		}
-		if e := r.at(place); e.hash == hash {
-			return e
-		}
+	if i, ok := r.index[hash]; ok {
+		return r.at(i)
 	}
 	return nil
 }
@@ -120,7 +114,7 @@ func (r *roster) get(sc scope, name string, client uint16, now int64) (e *entry,
 	i := r.place(client, now)
 	e = r.at(i)
 	*e = entry{meter: newMeter(now), name: name, hash: h, client: client, scope: sc, used: true}
-	r.index.add(slotOf(h, i))
+	r.index[h] = i
 	r.count++
 	r.heldBy(client, 1)
 	return e, true
@@ -184,7 +178,7 @@ func (r *roster) forget(i uint32) {
 	if !e.used {
 		return
 	}
-	r.index.remove(slotOf(e.hash, i))
+	delete(r.index, e.hash)
 	if e.has(isRegular) {
 		delete(r.regular, e.hash)
 	}

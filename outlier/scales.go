@@ -108,5 +108,5 @@ func (g *engine) scale(e *entry) *scale {
 // the hour, as far as the record knows.
 func (g *engine) alone(e *entry) bool {
 	c := g.byNum[e.client]
-	return c.names.is(ofClientNames.hash(c.hash)) && c.names.record[refused][hour].float() < aloneNames
+	return c.names.is(ofClientNames.hash(c.hash)) && c.names.record[refused][hour] < aloneNames
 }

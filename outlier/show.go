@@ -110,8 +110,8 @@ func (w *Watch) row(now time.Time, k stateKey, e *entry) Row {
 		f := w.present(now, e)
 		r.Client = w.engine.byNum[e.client].name
 		r.Score = float64(f.score)
-		r.Hour, r.UsualHr = whole(f.all[sent][hour]), whole(f.e.record[sent][hour].float())
-		r.Day, r.UsualDay = whole(f.all[sent][day]), whole(f.e.record[sent][day].float())
+		r.Hour, r.UsualHr = whole(f.all[sent][hour]), whole(f.e.record[sent][hour])
+		r.Day, r.UsualDay = whole(f.all[sent][day]), whole(f.e.record[sent][day])
 		r.Away, r.Last = whole(f.e.away), time.Unix(int64(e.last), 0)
 	}
 	if s := w.holding(k, now); s != nil {
@@ -238,7 +238,7 @@ func (w *Watch) Show(scope, name string) (*Detail, error) {
 	d.First, d.Messages = time.Unix(int64(e.born)*daySeconds, 0).UTC(), int(e.messages)
 	for k := range kinds {
 		for i := range windows {
-			d.Windows = append(d.Windows, Window{kindNames[k], windowNames[i], float64(f.all[k][i]), float64(f.e.record[k][i].float())})
+			d.Windows = append(d.Windows, Window{kindNames[k], windowNames[i], float64(f.all[k][i]), float64(f.e.record[k][i])})
 		}
 	}
 	for i := historyDays - 1; i >= 0; i-- {
@@ -295,8 +295,8 @@ func (w *Watch) namesNow(now time.Time, k stateKey) *NamesNow {
 	f := w.present(now, all[1])
 	return &NamesNow{
 		Score: float64(f.score), InUse: float64(f.sums[refused][hour]),
-		New: float64(f.sums[fresh][day]), UsualNew: float64(f.e.record[fresh][day].float()),
-		Together: float64(f.sums[sent][day]), UsualRise: float64(f.e.record[sent][day].float()),
+		New: float64(f.sums[fresh][day]), UsualNew: float64(f.e.record[fresh][day]),
+		Together: float64(f.sums[sent][day]), UsualRise: float64(f.e.record[sent][day]),
 	}
 }
 
@@ -362,7 +362,7 @@ func (w *Watch) arguments(f *finding) *Arguments {
 		i := f.evidence[k].window
 		p := Argument{
 			Kind: kindNames[k], Window: windowNames[i], Now: float64(f.sums[k][i]),
-			Usual: float64(f.e.usual(k, i, f.floor, s)), Record: float64(f.e.record[k][i].float()),
+			Usual: float64(f.e.usual(k, i, f.floor, s)), Record: float64(f.e.record[k][i]),
 			Width: float64(s.width[k][i]), Slope: float64(s.slope[k][i]), Bend: float64(s.bend[k]), Most: float64(s.most[k]),
 			Value: float64(f.evidence[k].value),
 		}

@@ -451,17 +451,17 @@ func TestRecordGrowsAtMostByItsShare(t *testing.T) {
 		for range d + 1 {
 			limit *= 1.1
 		}
-		if got := float64(e.record[sent][day].float()); got > limit+0.1 {
+		if got := float64(e.record[sent][day]); got > limit+0.1 {
 			t.Fatalf("day %d: record %v, more than %v", d, got, limit)
 		}
 	}
-	if e.record[sent][day].float() < usual {
+	if e.record[sent][day] < usual {
 		t.Error("the record does not grow at all")
 	}
 	// With an operator's word it is taken as it is.
 	r.send("shop", "", "a@x.example", 300, time.Hour, 0)
 	r.Release(Order{Scope: Sender, Name: "a@x.example", Learn: true, By: "ops"})
-	if got := e.record[sent][hour].float(); got < 290 {
+	if got := e.record[sent][hour]; got < 290 {
 		t.Errorf("record %v after release with learn", got)
 	}
 	if r.changes = nil; r.send("shop", "", "a@x.example", 300, time.Hour, 0) != 300 || len(r.changes) > 0 {

@@ -63,7 +63,7 @@ func (f *finding) nameWords() string {
 	}
 	win := f.evidence[sent].window
 	return fmt.Sprintf("many senders beyond their usual at once: their scores rose by %.1f together %s, usually by %.1f at most; %.0f sender names in use",
-		f.sums[sent][win], windowWords[win], f.e.record[sent][win].float(), f.sums[refused][hour])
+		f.sums[sent][win], windowWords[win], f.e.record[sent][win], f.sums[refused][hour])
 }
 
 // alarmWords is as "3 of its senders under alarm in 24 h, 2 of them never seen
@@ -77,7 +77,7 @@ func (f *finding) alarmWords() string {
 }
 
 func (f *finding) usualMost(k, w int) string {
-	r := f.e.record[k][w].float()
+	r := f.e.record[k][w]
 	if r < 0.5 {
 		return "no record before"
 	}
