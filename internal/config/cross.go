@@ -136,6 +136,7 @@ func (x *crossCheck) listeners() {
 		x.trusted(join(path, "proxy_protocol_from"), l.ProxyProtocolFrom, "everybody could claim to be any client; name the proxies only")
 		x.trusted(join(path, "xclient_from"), l.XClientFrom, "everybody could claim to be any client; name the front ends only")
 		x.listenerTLS(path, l)
+		x.oldTLS(path, name, l)
 	}
 }
 
@@ -161,6 +162,41 @@ func (x *crossCheck) listenerTLS(path string, l smtpd.ListenerConfig) {
 	if l.ClientCA != "" {
 		x.authorities(join(path, "client_ca"), l.ClientCA)
 	}
+}
+
+// oldTLS warns of a listener that speaks what RFC 8996 has retired, and refuses
+// one where passwords could come that way from outside: who reads along on the
+// Internet can break it.
+func (x *crossCheck) oldTLS(path, name string, l smtpd.ListenerConfig) {
+	if !l.TLSMin.IsOld() {
+		return
+	}
+	path = join(path, "tls_min")
+	x.d.warn(path, fmt.Sprintf("%q lets in encryption that can be broken; keep it for devices that cannot be mended, on a listener of their own", l.TLSMin))
+	if l.Address.Addr().IsLoopback() {
+		return
+	}
+	for _, client := range sortedKeys(x.Client) {
+		c := x.Client[client]
+		here := len(c.Listeners) == 0 || slices.Contains(c.Listeners, name)
+		if here && len(c.Users) > 0 && (len(c.Networks) == 0 || slices.ContainsFunc(c.Networks, isOutside)) {
+			x.d.problem(path, fmt.Sprintf("[client.%s] takes passwords on this listener from outside of private networks; give its listeners or private networks", client))
+		}
+	}
+}
+
+// private are the networks that the Internet does not reach.
+var private = []netip.Prefix{
+	netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("172.16.0.0/12"), netip.MustParsePrefix("192.168.0.0/16"),
+	netip.MustParsePrefix("169.254.0.0/16"), netip.MustParsePrefix("::1/128"), netip.MustParsePrefix("fc00::/7"), netip.MustParsePrefix("fe80::/10"),
+}
+
+// isOutside reports whether a network is not wholly within a private one.
+func isOutside(n netip.Prefix) bool {
+	if addr := n.Addr(); addr.Is4In6() && n.Bits() >= 96 {
+		n = netip.PrefixFrom(addr.Unmap(), n.Bits()-96)
+	}
+	return !slices.ContainsFunc(private, func(p netip.Prefix) bool { return p.Bits() <= n.Bits() && p.Contains(n.Addr()) })
 }
 
 // listenerAddresses finds two that want one port.
