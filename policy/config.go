@@ -29,7 +29,7 @@ type ClientConfig struct {
 	// must hold one; empty: no condition. Default empty.
 	Certificates []string `toml:"certificates"`
 	// Listeners by name on which the client may connect; empty: all. It narrows
-	// and is no condition of its own. Default empty.
+	// and is not a condition of its own. Default empty.
 	Listeners []string `toml:"listeners"`
 	// RequireTLS asks for TLS on the connection whatever the listener says.
 	// Default false.

@@ -76,7 +76,7 @@ func (x *index) need(p *mail.Peer, ip netip.Addr) (all need) {
 	return all
 }
 
-// noClient is the reply to a peer that is no client. It tells of AUTH and TLS
+// noClient is the reply to a peer that is not a client. It tells of AUTH and TLS
 // only where that would help.
 func (r *Rules) noClient(p *mail.Peer, ip netip.Addr) *mail.Reply {
 	all, encrypted := r.index.need(p, ip), p.TLS.On()

@@ -120,7 +120,7 @@ func TestCompileReportsEveryProblem(t *testing.T) {
 		{"a blank certificate", func(c *ClientConfig) { c.Certificates = []string{"a.example", " "} }, "client.one.certificates.1: is blank"},
 		{"a blank listener", func(c *ClientConfig) { c.Listeners = []string{""} }, "client.one.listeners.0: is blank"},
 		{"a pattern of certificates", func(c *ClientConfig) { c.Certificates = []string{"*.example.org"} }, `client.one.certificates.0: "*.example.org" is a pattern; write each name in full`},
-		{"a zero network", func(c *ClientConfig) { c.Networks = append(c.Networks, netip.Prefix{}) }, `client.one.networks.1: is no network; write as "192.0.2.0/24"`},
+		{"a zero network", func(c *ClientConfig) { c.Networks = append(c.Networks, netip.Prefix{}) }, `client.one.networks.1: is not a network; write as "192.0.2.0/24"`},
 		{"bits beyond the length", func(c *ClientConfig) { c.Networks = networksOf("10.1.2.3/8") }, "client.one.networks.0: 10.1.2.3/8 has bits set beyond its length; write 10.0.0.0/8, or 10.1.2.3 for the one address"},
 		{"no stream", func(c *ClientConfig) { c.Stream = "" }, "client.one.stream: missing; name the table [stream.NAME] by which its mail leaves"},
 		{"a stream that is not there", func(c *ClientConfig) { c.Stream = "news" }, "client.one.stream: there is no [stream.news]; write that table or correct the name"},

@@ -213,7 +213,7 @@ func (b *builder) notBlank(path string, names []string) {
 func (b *builder) network(path string, n netip.Prefix) netip.Prefix {
 	switch {
 	case !n.IsValid():
-		b.problem(path, `is no network; write as "192.0.2.0/24"`)
+		b.problem(path, `is not a network; write as "192.0.2.0/24"`)
 		return n
 	case n != n.Masked():
 		b.problem(path, fmt.Sprintf("%s has bits set beyond its length; write %s, or %s for the one address", n, n.Masked(), n.Addr()))

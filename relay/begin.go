@@ -20,7 +20,7 @@ func (s *Server) begin(conn *smtpd.Conn) *transaction {
 	}}
 }
 
-// malformed refuses a MAIL that is no command of ours: by the error of its parser,
+// malformed refuses a MAIL that is not well formed: by the error of its parser,
 // or for parameters that the reply to EHLO did not name.
 func (t *transaction) malformed(env *mail.Envelope, err error) *mail.Reply {
 	switch {
@@ -34,8 +34,8 @@ func (t *transaction) malformed(env *mail.Envelope, err error) *mail.Reply {
 	return nil
 }
 
-// nameClient writes into the event whose MAIL it is that is no MAIL command, so
-// that no client's refusals are lost among those of strangers.
+// nameClient writes into the event which client sent a malformed MAIL, so that no
+// client's refusals are lost among those of strangers.
 func (t *transaction) nameClient() {
 	if c, r := t.snap.Rules.Client(t.peer); r == nil {
 		t.ev.Client, t.ev.Stream = c.Name(), c.Stream()

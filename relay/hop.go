@@ -60,8 +60,8 @@ func ourFault(replies ...mail.Reply) error {
 }
 
 // aboutCommand reports whether the upstream's code says that it does not know
-// MAIL or RCPT, or not now, such as "503 AUTH first". That is no verdict on the
-// address.
+// MAIL or RCPT, or not now, such as "503 AUTH first". That is not a
+// verdict on the address.
 func aboutCommand(code int) bool { return code == 500 || code == 502 || code == 503 }
 
 // lose notes that the upstream is lost to this transaction.

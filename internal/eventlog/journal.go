@@ -95,7 +95,7 @@ type Options struct {
 	// is for the caller to tell an operator once. Nil: nobody.
 	Report func(part string, err error)
 	Now    func() time.Time // nil: time.Now
-	// NoLink: a file that is a symbolic or a hard link, or no regular file, is not
+	// NoLink: a file that is a symbolic or a hard link, or not a regular file, is not
 	// written to, as fits the state folder.
 	NoLink bool
 }
@@ -124,7 +124,7 @@ type Writer struct {
 }
 
 // Open begins to append to the journal. A file that cannot be opened is
-// reported, and tried again: it is no reason not to relay. A last line cut off
+// reported, and tried again: mail goes on without it. A last line cut off
 // by a crash is ended, so that the next one stands by itself.
 func Open(cfg Config, opt Options) *Writer {
 	if opt.Now == nil {

@@ -20,7 +20,7 @@ const maxLine = 4 << 20
 
 // Read calls f for each event of the files in their order; "-" is standard
 // input and names that end in .gz are unpacked. The event is used again for
-// the next line: f keeps nothing of it. A line that is no event is an error
+// the next line: f keeps nothing of it. A line that is not an event is an error
 // with its place, except for one whose end is missing, which a crash or a full
 // disk has cut off, and for the last one of a file.
 func Read(files []string, stdin io.Reader, f func(*mail.Event) error) error {

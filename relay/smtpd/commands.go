@@ -28,7 +28,7 @@ func (s *session) idled(r *mail.Reply) error {
 	return nil
 }
 
-// malformed answers a line that is no command. Behind a BDAT octets follow at
+// malformed answers a line that is not a command. Behind a BDAT octets follow at
 // once whose number cannot be told, so that nothing more is read as commands.
 func (s *session) malformed(line []byte, r *mail.Reply) error {
 	if startsChunk(line) || hidesChunk(line) {

@@ -35,7 +35,7 @@ type Begun struct {
 	Transaction Transaction // nil: it was refused
 	Refusal     *mail.Reply // nil: it was not
 	Malformed   bool        // the command was wrong in itself
-	Stranger    bool        // the peer is no client
+	Stranger    bool        // the peer is not a client
 }
 
 // open is the transaction of a session, with what the engine counts in it.

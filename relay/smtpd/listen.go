@@ -204,7 +204,8 @@ func (s *Server) serveConn(l *Listener, conn net.Conn, known bool) {
 		return
 	}
 	c.trusted = contains(c.set.cfg.XClientFrom, c.peer.Addr.Addr())
-	// A proxy's health check, which has no address, is no stranger's.
+	// A proxy's health check, which has no address, is not a
+	// stranger's.
 	if !c.recount(c.trusted || !c.peer.Addr.IsValid() || c.cfg.Rules.InNetworks(&c.peer)) {
 		s.turnAway(l, conn, "max_connections", c.peer.Addr.Addr())
 		return

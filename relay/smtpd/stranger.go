@@ -29,7 +29,7 @@ func (s *session) greet() error {
 	return nil
 }
 
-// refuseStranger answers a MAIL of a peer that is no client.
+// refuseStranger answers a MAIL of a peer that is not a client.
 func (s *session) refuseStranger(r *mail.Reply) error {
 	s.reply(r)
 	if s.strangerMails++; s.strangerMails >= strangerMails {

@@ -37,7 +37,7 @@ type wire struct {
 	r, w int
 	out  []byte
 
-	skipping bool // up to the next CR LF there is no command
+	skipping bool // what comes up to the next CR LF is not a command
 	skipped  int  // octets of that
 
 	// While a message is read buf is a large one from the pool, and small keeps
@@ -108,7 +108,7 @@ func (w *wire) fill() error {
 // nextLine returns the next command line without its CR LF when the whole of
 // it has been read already; ok is false when more octets are needed. The line
 // is valid until the next fill. Beside an error it is the beginning of a line
-// that is no command up to its CR LF, wherever an LF stands before that.
+// that is not a command up to its CR LF, wherever an LF stands before that.
 func (w *wire) nextLine() (line []byte, ok bool, err error) {
 	have := w.buf[w.r:w.w]
 	i := bytes.IndexByte(have, '\n')
