@@ -2,8 +2,8 @@
 # them all. The other targets install nothing.
 
 # Debian packages that the tests use: peers that are not ours.
-PACKAGES = ca-certificates curl gcc git knot libc6-dev libnet-ssleay-perl libsasl2-modules libssl-dev \
-	msmtp nmap openssl postfix procps python3 python3-dkim rbldnsd redis-server redis-tools swaks unbound
+PACKAGES = c-icap ca-certificates clamav-daemon curl gcc git knot libc-icap-mod-virus-scan libc6-dev libnet-ssleay-perl libsasl2-modules libssl-dev \
+	msmtp nmap opendkim openssl postfix procps python3 python3-dkim rbldnsd redis-server redis-tools rspamd swaks unbound
 
 # How long make fuzz gives each target.
 FUZZTIME = 60s

@@ -1,0 +1,151 @@
+package scan
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+)
+
+// clamd speaks INSTREAM over a socket of clamd, a connection for each message.
+type clamd struct{ target target }
+
+// chunkSize is how much is sent in one piece.
+const chunkSize = 64 << 10
+
+func (c *clamd) ask(ctx context.Context, m *Message) (Verdict, error) {
+	conn, err := c.target.open(ctx)
+	if err != nil {
+		return Verdict{}, err
+	}
+	defer conn.Close()
+	// A server that has had enough says why and closes: what it said is read
+	// even when writing failed.
+	wrote := sendChunks(conn, m.Content.Reader())
+	answer, err := readLine(conn)
+	switch {
+	case err != nil && wrote != nil:
+		return Verdict{}, wrote
+	case err != nil:
+		return Verdict{}, err
+	}
+	v, err := parseClamd(answer)
+	if wrote != nil && v.Class == Clean {
+		return Verdict{}, fmt.Errorf("clean before it had all: %w", wrote)
+	}
+	return v, err
+}
+
+func sendChunks(w io.Writer, r io.Reader) error {
+	if _, err := io.WriteString(w, "zINSTREAM\x00"); err != nil {
+		return err
+	}
+	buf := make([]byte, 4+chunkSize)
+	for {
+		n, err := io.ReadFull(r, buf[4:])
+		if n > 0 {
+			binary.BigEndian.PutUint32(buf, uint32(n))
+			if _, err := w.Write(buf[:4+n]); err != nil {
+				return err
+			}
+		}
+		switch {
+		case err == io.EOF || err == io.ErrUnexpectedEOF:
+			_, err = w.Write([]byte{0, 0, 0, 0})
+			return err
+		case err != nil:
+			return fmt.Errorf("read the message: %w", err)
+		}
+	}
+}
+
+// maxLine is how long an answer of clamd may be.
+const maxLine = 4 << 10
+
+// readLine reads to the NUL behind an answer. One without it is not whole.
+func readLine(r io.Reader) (string, error) {
+	buf := make([]byte, 0, 256)
+	for len(buf) < maxLine {
+		if len(buf) == cap(buf) {
+			buf = append(buf, 0)[:len(buf)]
+		}
+		n, err := r.Read(buf[len(buf):cap(buf)])
+		buf = buf[:len(buf)+n]
+		if end := bytes.IndexByte(buf, 0); end >= 0 {
+			return string(buf[:end]), nil
+		}
+		if err == io.EOF {
+			return "", io.ErrUnexpectedEOF
+		}
+		if err != nil {
+			return "", err
+		}
+	}
+	return "", errors.New("answer without an end")
+}
+
+// parseClamd reads the answer to INSTREAM. Heuristics are policies, not viruses.
+func parseClamd(s string) (Verdict, error) {
+	said, ok := strings.CutPrefix(s, "stream: ")
+	if ok && said == "OK" {
+		return Verdict{Class: Clean}, nil
+	}
+	if name, found := strings.CutSuffix(said, " FOUND"); ok && found && name != "" && clean(name, maxLine) == name {
+		return Verdict{Class: signatureClass(name), Text: reason(name)}, nil
+	}
+	if s == "INSTREAM size limit exceeded. ERROR" {
+		return Verdict{Class: Unscannable, Text: "over the size limit of the scanner"}, nil
+	}
+	return Verdict{}, fmt.Errorf("answer %q", clean(s, 200))
+}
+
+func signatureClass(name string) Class {
+	switch {
+	case strings.HasPrefix(name, "Heuristics.Encrypted."):
+		return Encrypted
+	case strings.HasPrefix(name, "Heuristics.OLE2.ContainsMacros"):
+		return Macros
+	case strings.HasPrefix(name, "Heuristics.Limits.Exceeded"):
+		return Unscannable
+	}
+	return Virus
+}
+
+// version is the answer to VERSION, such as "ClamAV 1.4.6/27000/Mon Nov 30
+// 08:00:00 2026": engine, database and its date.
+func (c *clamd) version(ctx context.Context) (Version, error) {
+	conn, err := c.target.open(ctx)
+	if err != nil {
+		return Version{}, err
+	}
+	defer conn.Close()
+	if _, err := io.WriteString(conn, "zVERSION\x00"); err != nil {
+		return Version{}, err
+	}
+	s, err := readLine(conn)
+	if err != nil {
+		return Version{}, err
+	}
+	return parseVersion(s)
+}
+
+func parseVersion(s string) (Version, error) {
+	if !strings.HasPrefix(s, "ClamAV ") {
+		return Version{}, fmt.Errorf("answer %q to VERSION", clean(s, 200))
+	}
+	v := Version{Name: clean(s, 200)}
+	if part := strings.SplitN(s, "/", 3); len(part) == 3 {
+		v.Database, _ = time.Parse("Mon Jan _2 15:04:05 2006", part[2])
+	}
+	return v, nil
+}
+
+// Version of a scanner and its database.
+type Version struct {
+	Name     string
+	Database time.Time // when it was made; zero when it does not say
+}
