@@ -56,6 +56,9 @@ type Event struct {
 	Authors []string `json:"authors,omitempty"`
 	// FromRewritten: header From was not in plain form and left as we wrote it.
 	FromRewritten bool `json:"from_rewritten,omitempty"`
+	// LongLines counts the lines that left over 998 octets, which a next hop may
+	// cut: signatures over them then no longer fit.
+	LongLines int `json:"long_lines,omitempty"`
 	// Forwarded is the entry of the client's forwards, "srs" or "list:LIST-ID", by
 	// which an author whom the client does not own passed; "" for other mail.
 	Forwarded string `json:"forwarded,omitempty"`

@@ -57,6 +57,11 @@ type ClientConfig struct {
 	// have done with them what they want; else they are taken out. Default false.
 	KeepBcc bool `toml:"keep_bcc"`
 
+	// LongLines says what happens to a message with a line over 998 octets that
+	// cannot be folded, as all of the body: "pass", and the event counts them, or
+	// "refuse". Default "pass".
+	LongLines LongLines `toml:"long_lines"`
+
 	// RefuseRecipients are patterns of recipients, as in senders, that are
 	// refused; empty: none. Default empty.
 	RefuseRecipients []string `toml:"refuse_recipients"`
@@ -116,6 +121,7 @@ func (c *ClientConfig) SetDefaults() {
 		DuplicateFields:    Reject,
 		AutomaticReplies:   AutomaticReplies{Mode: OncePerRecipient, Period: 7 * day},
 		AutomaticNotices:   AutomaticReplies{Mode: AllowReplies},
+		LongLines:          PassLong,
 	}
 }
 
@@ -162,6 +168,18 @@ const (
 func (v *Mismatch) UnmarshalText(b []byte) error {
 	return oneOf(v, string(b), RejectMismatch, ShadowMismatch)
 }
+
+// LongLines says what happens to lines that a next hop may cut.
+type LongLines string
+
+// The values of long_lines. The zero value counts as PassLong.
+const (
+	PassLong   LongLines = "pass"
+	RefuseLong LongLines = "refuse"
+)
+
+// UnmarshalText takes one of the values and nothing else.
+func (v *LongLines) UnmarshalText(b []byte) error { return oneOf(v, string(b), PassLong, RefuseLong) }
 
 // Switch lets something pass or not.
 type Switch string

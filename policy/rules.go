@@ -60,6 +60,9 @@ func (c *Client) HideClient() bool { return c.cfg.HideClient }
 // KeepBcc says that Bcc and Resent-Bcc leave as they came.
 func (c *Client) KeepBcc() bool { return c.cfg.KeepBcc }
 
+// RefusesLongLines says that a message with lines over 998 octets is refused.
+func (c *Client) RefusesLongLines() bool { return c.cfg.LongLines == RefuseLong }
+
 // AddressLiterals says that recipients may be at address literals.
 func (c *Client) AddressLiterals() bool { return c.cfg.AddressLiterals }
 

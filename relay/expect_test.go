@@ -104,6 +104,8 @@ func eventField(e *mail.Event, key string) (string, bool) {
 		return eventlog.Refused(e), true
 	case "authors":
 		return strings.Join(e.Authors, ","), true
+	case "long_lines":
+		return strconv.Itoa(e.LongLines), true
 	case "forwarded":
 		return e.Forwarded, true
 	case "signed":

@@ -20,6 +20,7 @@ type message struct {
 	header  syntax.Header
 	facts   policy.HeaderFacts
 	rule    string             // what refused it
+	folds   bool               // lines of the header are folded before it leaves
 	domains []*dkimsign.Domain // that sign it
 	hash    *dkimsign.BodyHash // nil when none does
 }

@@ -4,7 +4,9 @@ import (
 	"slices"
 	"time"
 
+	"postern/internal/syntax"
 	"postern/mail"
+	"postern/relay/smtpd"
 )
 
 // hidden are the fields that name recipients whom the others must not learn of.
@@ -28,9 +30,32 @@ func (t *transaction) trace(b []byte, now time.Time) []byte {
 }
 
 // appendHeader appends the header as it leaves: octet for octet, but for a From
-// that readers could take differently, which is written anew, and for the hidden
-// recipients, who are in the envelope (RFC 5322 s. 3.6.3).
+// that readers could take differently, which is written anew, for the hidden
+// recipients, who are in the envelope (RFC 5322 s. 3.6.3), and for lines that a
+// next hop would have to fold.
 func (t *transaction) appendHeader(b []byte) []byte {
+	start := len(b)
+	b = t.appendFields(b)
+	if !t.message.folds {
+		return b
+	}
+	folded, _ := syntax.FoldLong(b[start:])
+	return append(b[:start], folded...)
+}
+
+// longLines counts the lines that leave over syntax.MaxLine: those of the body, and
+// those of the header that cannot be folded. It notes whether there are any to fold.
+func (t *transaction) longLines(m *smtpd.Message) int {
+	n := m.LongLines()
+	if n == 0 {
+		return 0
+	}
+	t.message.folds = true
+	_, left := syntax.FoldLong(t.in.header)
+	return n - syntax.LongLines(t.in.header) + left
+}
+
+func (t *transaction) appendFields(b []byte) []byte {
 	m, header := &t.message, t.in.header
 	var authors []mail.Author
 	if !m.facts.Plain {

@@ -173,6 +173,10 @@ func (t *transaction) Deliver(m *smtpd.Message) *mail.Reply {
 	case m.Refusal != nil:
 		return t.failed(mail.StageData, "message", m.Refusal)
 	}
+	t.ev.LongLines = t.longLines(m)
+	if t.ev.LongLines > 0 && t.client.RefusesLongLines() {
+		return t.failed(mail.StageData, "long_lines", replies.LongLines())
+	}
 	if rule, r := t.gate(); r != nil {
 		return t.failed(mail.StageForward, rule, r)
 	}

@@ -141,6 +141,9 @@ func explainEvent(e *mail.Event) string {
 	if e.MessageID != "" || e.Size > 0 {
 		line("message", "%d octets%s", e.Size, phrase.Prefixed(", Message-ID ", e.MessageID))
 	}
+	if e.LongLines > 0 {
+		line("long lines", "%d over 998 octets, which a next hop may cut; signatures then no longer fit", e.LongLines)
+	}
 	if e.Upstream != "" {
 		line("way", "stream %s, upstream %s%s%s", e.Stream, e.Upstream, phrase.Prefixed(" at ", e.Host), phrase.Prefixed(" from ", e.SourceIP))
 	}

@@ -163,6 +163,9 @@ func NUL() *mail.Reply { return reply(550, "5.5.2", "message holds a NUL octet")
 func LineTooLong() *mail.Reply {
 	return reply(550, "5.5.2", "message holds a line that is too long")
 }
+func LongLines() *mail.Reply {
+	return reply(550, "5.5.2", "message holds a line over 998 octets")
+}
 func TooLarge(max int64) *mail.Reply {
 	return reply(552, "5.3.4", fmt.Sprintf("message is larger than %d octets", max))
 }

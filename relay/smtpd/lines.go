@@ -2,6 +2,8 @@ package smtpd
 
 import (
 	"bytes"
+
+	"postern/internal/syntax"
 	"postern/relay/replies"
 )
 
@@ -19,6 +21,7 @@ type lineScanner struct {
 	m         *Message // takes the runs and keeps the refusal
 
 	line    int64 // octets of the unfinished line that have been handed on
+	long    int   // lines over syntax.MaxLine
 	afterLF bool  // the line before ended in a bare LF: dots mean nothing on this one
 	heldCR  bool  // BDAT: the last octet of the chunk was a CR, not yet handed on
 	// broken is set by a bare CR or LF that is refused: where the message ends
@@ -123,14 +126,24 @@ func (s *lineScanner) end() {
 }
 
 func (s *lineScanner) check(text []byte, nul bool) {
-	if s.line+int64(len(text)) > s.maxLine {
-		s.m.Refuse(replies.LineTooLong())
+	if n := s.line + int64(len(text)); n > min(s.maxLine, syntax.MaxLine) {
+		s.checkLong(n)
 	}
 	if bytes.IndexByte(text, '\r') >= 0 {
 		s.breakLine()
 	}
 	if nul && bytes.IndexByte(text, 0) >= 0 {
 		s.m.Refuse(replies.NUL())
+	}
+}
+
+// checkLong looks at a line that has n octets now.
+func (s *lineScanner) checkLong(n int64) {
+	if s.line <= syntax.MaxLine && n > syntax.MaxLine { // once for each line
+		s.long++
+	}
+	if n > s.maxLine {
+		s.m.Refuse(replies.LineTooLong())
 	}
 }
 

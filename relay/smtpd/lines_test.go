@@ -106,6 +106,19 @@ func TestScannerRefusesNULAndLongLinesInStep(t *testing.T) {
 	}
 }
 
+// TestScannerCountsLongLines however they come.
+func TestScannerCountsLongLines(t *testing.T) {
+	for n, want := range map[int]int{998: 0, 999: 2, 5000: 2} {
+		in := strings.Repeat(strings.Repeat("x", n)+"\r\nshort\r\n", 2) + ".\r\n"
+		for _, sizes := range [][]int{{1 << 20}, {1}, {7}, {998, 2}} {
+			s := &lineScanner{dots: true}
+			if scanAll(s, []byte(in), sizes...); s.long != want {
+				t.Errorf("lines of %d in pieces of %v: %d counted, want %d", n, sizes, s.long, want)
+			}
+		}
+	}
+}
+
 func TestScannerTakesChunksAsTheyAre(t *testing.T) {
 	for _, in := range []string{".\r\n", "..a\r\n.\r\nb", "no end", "a\r\n\r\n", ""} {
 		for _, sizes := range [][]int{{1000}, {1}, {2}} {

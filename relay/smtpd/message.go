@@ -41,6 +41,10 @@ func (m *Message) Refuse(r *mail.Reply) {
 	}
 }
 
+// LongLines counts the lines over syntax.MaxLine that have come, without the dot
+// of transparency, also those of the header.
+func (m *Message) LongLines() int { return m.lines.long }
+
 // pace tells how long the next read of a message may take.
 type pace struct {
 	began   time.Time
