@@ -102,7 +102,7 @@ func canHelp(r *mail.RecipientEvent) bool {
 	switch r.Class {
 	case mail.ClassNoSuchUser, mail.ClassMailboxDisabled, mail.ClassContentSpam, mail.ClassContentVirus, mail.ClassListedContent:
 		return true
-	case "", "other":
+	case "", mail.ClassOther:
 		return strings.HasPrefix(r.Status, "5.1.") || strings.HasPrefix(r.Status, "5.7.1") || r.Status == "5.0.0"
 	}
 	return false

@@ -91,7 +91,7 @@ func transactionOf(e *event) *reputation.Transaction {
 	for i, r := range e.rcpts {
 		x := reputation.Recipient{Address: mail.RecipientID(strconv.Itoa(int(r))), Relayed: int32(i) >= e.refused}
 		if !x.Relayed {
-			x.Code, x.Class = 550, "no-such-user"
+			x.Code, x.Class = 550, mail.ClassNoSuchUser
 		}
 		t.Recipients = append(t.Recipients, x)
 	}

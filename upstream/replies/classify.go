@@ -47,7 +47,7 @@ func BuiltInRules() string { return rulesText }
 var builtIn = sync.OnceValue(func() *Rules {
 	r, err := NewRules("")
 	if err != nil {
-		panic("upstream: built-in reply rules: " + err.Error())
+		panic("replies: built-in reply rules: " + err.Error())
 	}
 	return r
 })
