@@ -33,6 +33,7 @@ const (
 	StageRcpt    = "rcpt"
 	StageData    = "data"    // from DATA or the first BDAT to the last octet
 	StageHeader  = "header"  // what the header says
+	StageScan    = "scan"    // what scanners say
 	StageSign    = "sign"    // DKIM
 	StageForward = "forward" // from the gate behind the message to the upstream's reply
 )
@@ -85,6 +86,8 @@ type Event struct {
 	Class  Class        `json:"class,omitempty"`
 	Signed []string     `json:"signed,omitempty"`
 	Limits []LimitEvent `json:"limits,omitempty"`
+	// Scans are the verdicts of the scanners that were asked.
+	Scans []ScanEvent `json:"scans,omitempty"`
 	// Shadow lists the rules that would have refused the message but are only
 	// being watched.
 	Shadow []string `json:"shadow,omitempty"`
@@ -151,6 +154,24 @@ func (k Refusal) String() string {
 		s += " " + k.Status
 	}
 	return s
+}
+
+// ScanEvent is what one scanner said of a message.
+type ScanEvent struct {
+	Scanner string `json:"scanner"`
+	// Verdict is clean, spam, virus, policy, suspicious, encrypted, macros,
+	// unscannable, later, too_large, fault, or cut where it was not waited for.
+	Verdict string        `json:"verdict"`
+	Text    string        `json:"text,omitempty"` // in its own words, clean
+	Score   float64       `json:"score,omitempty"`
+	Symbols []string      `json:"symbols,omitempty"`
+	Took    time.Duration `json:"took"` // nanoseconds
+	Err     string        `json:"err,omitempty"`
+	// Shadow: it is only watched. Cached: it had said so of the same message before.
+	Shadow bool `json:"shadow,omitempty"`
+	Cached bool `json:"cached,omitempty"`
+	// Unscanned: the message went on without a verdict of this scanner.
+	Unscanned bool `json:"unscanned,omitempty"`
 }
 
 // LimitEvent is one window of one limit as a transaction saw it.

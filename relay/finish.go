@@ -125,6 +125,7 @@ func (t *transaction) finish(e ending, outcome string) {
 			release()
 		}
 	}
+	t.endScan()
 	if t.in != nil {
 		t.in.drop()
 	}

@@ -109,7 +109,7 @@ const traceRoom = 1 << 10
 // the header, then the body.
 func (t *transaction) seal(now time.Time) (content upstream.Content, err error) {
 	in := t.in
-	head := t.appendHeader(t.trace(make([]byte, 0, len(in.header)+traceRoom), now))
+	head := t.appendHeader(t.appendScanned(t.trace(make([]byte, 0, len(in.header)+traceRoom), now)))
 	prefix, err := t.sign(head, now)
 	return upstream.Content{
 		Prefix: prefix, Chunks: append([][]byte{head}, in.body.chunks...),

@@ -10,6 +10,7 @@ import (
 	"postern/mail"
 	"postern/ratelimit"
 	"postern/relay/smtpd"
+	"postern/scan"
 	"postern/upstream"
 )
 
@@ -20,6 +21,7 @@ type Snapshot struct {
 	Postmaster mail.Address // where mail to <postmaster> goes; null: refused
 	Signers    *dkimsign.Signers
 	Routes     map[string]*Route // by stream
+	Scanners   *scan.Set         // nil: none
 }
 
 // Route is how the mail of one stream leaves.

@@ -12,6 +12,7 @@ import (
 	"postern/ratelimit"
 	"postern/relay/replies"
 	"postern/relay/smtpd"
+	"postern/scan"
 	"postern/upstream"
 )
 
@@ -49,8 +50,9 @@ type transaction struct {
 	// From DATA or the first BDAT.
 	in      *intake // nil before
 	message message
-	claims  []func() // give back what this message has claimed elsewhere
-	reports []int    // charges of the account for a message that is a report
+	scanned *scan.Result // nil: no scanner was asked
+	claims  []func()     // give back what this message has claimed elsewhere
+	reports []int        // charges of the account for a message that is a report
 
 	last  mail.Reply // of the upstream's, code 0 before
 	stage string     // that has been reached, for an abort
@@ -103,6 +105,9 @@ func (t *transaction) start() (rule string, r *mail.Reply) {
 		return "stream", replies.Fault()
 	}
 	t.ev.Upstream = t.route.Name
+	if rule, r = t.scannersUp(); r != nil {
+		return rule, r
+	}
 	t.account = t.srv.limiter.Begin(t.facts())
 	if v := t.account.Declared(t.env.Size); v != nil {
 		return t.limitRefusal(v)
@@ -182,6 +187,9 @@ func (t *transaction) Deliver(m *smtpd.Message) *mail.Reply {
 	}
 	if rule, r := t.chargeBody(); r != nil {
 		return t.failed(mail.StageData, rule, r)
+	}
+	if r := t.scan(); r != nil {
+		return r
 	}
 	return t.forward()
 }

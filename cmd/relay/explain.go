@@ -153,6 +153,9 @@ func explainEvent(e *mail.Event) string {
 	for _, l := range e.Limits {
 		line("limit", "%s", explainLook(&l))
 	}
+	for i := range e.Scans {
+		line("scanner", "%s", scanWords(&e.Scans[i]))
+	}
 	for i := range e.To {
 		r := &e.To[i]
 		line("to", "<%s> %s", r.Address, verdictWords(r.Outcome, r.Code, r.Status, r.Rule, r.Reply)+phrase.Prefixed(", class ", string(r.Class))+saidWords(r.Said)+trialWords(r))
@@ -188,6 +191,25 @@ func explainLook(l *mail.LimitEvent) string {
 		s += ", now over 80 %"
 	}
 	return s + phrase.Prefixed("; most of it by ", strings.Join(l.Top, ", "))
+}
+
+// scanWords says what a scanner made of a message.
+func scanWords(s *mail.ScanEvent) string {
+	words := fmt.Sprintf("%s: %s", s.Scanner, s.Verdict) + phrase.Prefixed(" ", s.Text)
+	if s.Score != 0 {
+		words += fmt.Sprintf(", score %.1f", s.Score)
+	}
+	words += phrase.Prefixed(", symbols ", strings.Join(s.Symbols, " ")) + fmt.Sprintf(", %d ms", s.Took.Milliseconds())
+	if s.Cached {
+		words += ", known from an earlier scan"
+	}
+	if s.Shadow {
+		words += "; only watched"
+	}
+	if s.Unscanned {
+		words += "; the message went on unscanned"
+	}
+	return words + phrase.Prefixed("; ", s.Err)
 }
 
 func verdictWords(outcome string, code int, status, rule, reply string) string {

@@ -28,6 +28,9 @@ type Metrics struct {
 	limits       *prometheus.CounterVec
 	forwarded    *prometheus.CounterVec
 	classes      *prometheus.CounterVec
+	scans        *prometheus.CounterVec
+	unscanned    *prometheus.CounterVec
+	scanSeconds  *prometheus.HistogramVec
 	seconds      *prometheus.HistogramVec
 	changes      *prometheus.CounterVec
 	state        *prometheus.GaugeVec
@@ -62,6 +65,12 @@ func NewMetrics(connections func() int64) *Metrics {
 		limits:       counter("relay_limit_refusals_total", "Windows of limits that had no room.", "limit", "mode"),
 		forwarded:    counter("relay_forwarded_total", "Relayed messages with an author who is not the client's own, by what let them pass.", "client", "kind"),
 		classes:      counter("relay_upstream_refusals_total", "Recipients that the upstream refused or deferred, by class of its reply.", "upstream", "class"),
+		scans:        counter("relay_scan_total", "Verdicts of scanners.", "scanner", "verdict"),
+		unscanned:    counter("relay_scan_unscanned_total", "Messages that went on without a verdict of the scanner.", "scanner"),
+		scanSeconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "relay_scan_seconds", Help: "Time to the verdict of a scanner.",
+			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 120},
+		}, []string{"scanner"}),
 		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "relay_transaction_seconds", Help: "Time from MAIL to the last reply.",
 			Buckets: []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300},
@@ -72,7 +81,7 @@ func NewMetrics(connections func() int64) *Metrics {
 		}, []string{"part", "state"}),
 	}
 	m.known.Store(&map[kind]*series{})
-	m.registry.MustRegister(m.transactions, m.recipients, m.octets, m.refused, m.limits, m.forwarded, m.classes, m.seconds, m.changes, m.state,
+	m.registry.MustRegister(m.transactions, m.recipients, m.octets, m.refused, m.limits, m.forwarded, m.classes, m.scans, m.unscanned, m.scanSeconds, m.seconds, m.changes, m.state,
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "relay_connections", Help: "Open SMTP connections."},
 			func() float64 { return float64(connections()) }),
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
@@ -107,6 +116,7 @@ func (m *Metrics) Observe(e *mail.Event) {
 	if same > 0 {
 		s.recipients().Add(float64(same))
 	}
+	m.countScans(e.Scans)
 	for i := range e.Limits {
 		if l := &e.Limits[i]; l.Refused {
 			mode := "enforce"

@@ -35,6 +35,7 @@ func (x *crossCheck) all() {
 	x.names = map[string][]string{
 		"listener": sortedKeys(x.Listener), "client": sortedKeys(x.Client), "stream": sortedKeys(x.Stream),
 		"upstream": sortedKeys(x.Upstream), "limit": sortedKeys(x.Limit), "user": sortedKeys(x.User),
+		"scanner": sortedKeys(x.Scanner),
 	}
 	x.top()
 	x.trusted("auth.trusted", x.Auth.Trusted, "every address there could guess passwords unhindered; name your own networks only")
@@ -47,6 +48,7 @@ func (x *crossCheck) all() {
 	x.loops()
 	x.waits()
 	x.limits()
+	x.scanners()
 	x.dkim()
 	x.outliers()
 	x.files()

@@ -17,6 +17,7 @@ import (
 	"postern/ratelimit/redisstore"
 	"postern/relay/smtpd"
 	"postern/reputation"
+	"postern/scan"
 	"postern/upstream"
 )
 
@@ -50,6 +51,9 @@ type File struct {
 	Stream   map[string]StreamConfig          `toml:"stream"`
 	Upstream map[string]upstream.Config       `toml:"upstream"`
 	DKIM     map[string]dkimsign.DomainConfig `toml:"dkim"`
+
+	// Scanner is whom to ask about the content of mail. Blank: nobody is asked.
+	Scanner map[string]scan.Config `toml:"scanner"`
 
 	Limit map[string]ratelimit.RuleConfig `toml:"limit"`
 	Store embedded.Config                 `toml:"store"`

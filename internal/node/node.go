@@ -151,7 +151,9 @@ func (n *Node) prepare(file *config.File) error {
 	}
 	n.opened.add(func(ctx context.Context) { n.rules.close(ctx) })
 	n.inForce.Store(n.rules)
+	n.rules.scanners.Start(canaryWait)
 	n.metrics.WatchUpstreams(func() []admin.UpstreamHost { return n.inForce.Load().hosts() })
+	n.metrics.WatchScanners(func() map[string]bool { return n.inForce.Load().scannersUp() })
 	n.tellMade(n.rules)
 	if n.judges, err = n.openJudges(file); err != nil {
 		return err
@@ -272,6 +274,7 @@ func (n *Node) reload(file *config.File) error {
 	for _, what := range fixedAtStart(n.rules.file, file) {
 		n.log.Warn("a change waits for the next start", "key", what)
 	}
+	next.scanners.Start(canaryWait)
 	old := n.rules
 	n.rules = next
 	n.inForce.Store(next)

@@ -20,6 +20,7 @@ import (
 	"postern/mail"
 	"postern/relay"
 	"postern/relay/smtpd"
+	"postern/scan"
 	"postern/upstream"
 	"postern/upstream/replies"
 )
@@ -31,6 +32,7 @@ type ruleset struct {
 	upstreams map[string]*upstream.Upstream
 	replies   *replies.Rules // that say what refusals mean
 	guessers  auth.Guessers
+	scanners  *scan.Set
 }
 
 // newRuleset makes everything that file describes. Upstreams that old has
@@ -50,7 +52,7 @@ func newRuleset(file *config.File, old *ruleset, rdb redis.UniversalClient, log 
 	if r.replies, err = replies.LoadRules(file.Reputation.ReplyRules); err != nil {
 		errs = append(errs, fmt.Errorf("reputation.reply_rules: %w", err))
 	}
-	errs = append(errs, r.makeUpstreams(old, log))
+	errs = append(errs, r.makeUpstreams(old, log), r.makeScanners(old, log))
 	users, err := r.makeAuth(old, rdb)
 	errs = append(errs, err)
 	var postmaster mail.Address
@@ -67,7 +69,7 @@ func newRuleset(file *config.File, old *ruleset, rdb redis.UniversalClient, log 
 			Hostname: file.Hostname, Rules: file.Policy(), Auth: users,
 			Message: file.Message, Timeouts: file.Timeouts, Session: file.Session,
 		},
-		Postmaster: postmaster, Signers: signers, Routes: r.routes(),
+		Postmaster: postmaster, Signers: signers, Routes: r.routes(), Scanners: r.scanners,
 	}
 	return r, nil
 }
@@ -88,6 +90,35 @@ func (r *ruleset) makeUpstreams(old *ruleset, log *slog.Logger) error {
 	}
 	return errors.Join(errs...)
 }
+
+// makeScanners takes over those of old that have not changed, with what is known
+// of them.
+func (r *ruleset) makeScanners(old *ruleset, log *slog.Logger) (err error) {
+	o := scan.Options{Hostname: r.file.Hostname, Configs: r.file.Scanner, Changed: func(s scan.State) {
+		if s.Up {
+			log.Info("scanner is up", "scanner", s.Name, "version", s.Version.Name)
+			return
+		}
+		log.Error("scanner is down", "scanner", s.Name, "err", s.Why)
+	}}
+	if old != nil {
+		o.Old = old.scanners
+	}
+	r.scanners, err = scan.New(o)
+	return err
+}
+
+// scannersUp says of each scanner whether it is up.
+func (r *ruleset) scannersUp() map[string]bool {
+	up := map[string]bool{}
+	for _, s := range r.scanners.States() {
+		up[s.Name] = s.Up
+	}
+	return up
+}
+
+// canaryWait is how long a start or a reload waits for the first canaries.
+const canaryWait = 3 * time.Second
 
 func (r *ruleset) makeAuth(old *ruleset, rdb redis.UniversalClient) (*auth.Authenticator, error) {
 	if len(r.file.User) == 0 {
@@ -142,9 +173,14 @@ func (n *Node) tellMade(r *ruleset) {
 	}
 }
 
-// retire closes the upstreams that next has not taken over, once their
+// retire ends the scanners and closes the upstreams that next has not taken over, once their
 // transactions have ended or ctx has.
 func (r *ruleset) retire(ctx context.Context, next *ruleset) {
+	if next == nil {
+		r.scanners.Stop(nil)
+	} else {
+		r.scanners.Stop(next.scanners)
+	}
 	for name, u := range r.upstreams {
 		if next == nil || next.upstreams[name] != u {
 			u.Close(ctx)

@@ -184,6 +184,32 @@ func AuthorUTF8() *mail.Reply {
 }
 func Loop() *mail.Reply { return reply(554, "5.4.6", "too many hops, this message is in a loop") }
 
+// Scanners. text is the scanner's own, clean; "" where it gave none.
+func Scanned(scanner, text string) *mail.Reply {
+	return reply(550, "5.7.1", scannedText("message refused by "+scanner, text))
+}
+func ScannedLater(scanner, text string) *mail.Reply {
+	return reply(451, "4.7.1", scannedText("message refused for now by "+scanner, text))
+}
+func scannedText(who, text string) string {
+	if text == "" {
+		return who
+	}
+	return who + ": " + text
+}
+func Encrypted() *mail.Reply { return reply(550, "5.7.1", "message holds an encrypted archive") }
+func Macros() *mail.Reply {
+	return reply(550, "5.7.1", "message holds a document with macros")
+}
+func Unscannable() *mail.Reply { return reply(550, "5.7.1", "message cannot be scanned") }
+func Hopeless() *mail.Reply    { return reply(554, "5.7.1", "message cannot be scanned") }
+func ScanTooLarge() *mail.Reply {
+	return reply(552, "5.3.4", "message is too large to be scanned")
+}
+func CannotScan() *mail.Reply {
+	return reply(451, "4.7.1", "message cannot be scanned now, try again later")
+}
+
 // Limits and suspensions.
 func Pace(who string, left time.Duration) *mail.Reply {
 	return reply(450, "4.7.1", fmt.Sprintf("%s: far over its usual volume, retry in %d seconds", who, seconds(left)))

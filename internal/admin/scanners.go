@@ -1,0 +1,47 @@
+package admin
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+
+	"postern/mail"
+)
+
+// countScans counts the verdicts of one message.
+func (m *Metrics) countScans(scans []mail.ScanEvent) {
+	for i := range scans {
+		s := &scans[i]
+		m.scans.WithLabelValues(s.Scanner, s.Verdict).Inc()
+		m.scanSeconds.WithLabelValues(s.Scanner).Observe(s.Took.Seconds())
+		if s.Unscanned {
+			m.unscanned.WithLabelValues(s.Scanner).Inc()
+		}
+	}
+}
+
+// WatchScanners adds the metric of scanners that are up; states returns those of
+// the configuration in force, by name. It is called once, and states from several
+// goroutines.
+func (m *Metrics) WatchScanners(states func() map[string]bool) {
+	m.registry.MustRegister(&scanners{states: states, up: prometheus.NewDesc("relay_scanner_up",
+		"1 while the scanner answers and finds its canary, else 0.", []string{"scanner"}, nil)})
+}
+
+// scanners collects the states at each scrape.
+type scanners struct {
+	states func() map[string]bool
+	up     *prometheus.Desc
+}
+
+// Describe implements prometheus.Collector.
+func (s *scanners) Describe(to chan<- *prometheus.Desc) { to <- s.up }
+
+// Collect implements prometheus.Collector.
+func (s *scanners) Collect(to chan<- prometheus.Metric) {
+	for name, up := range s.states() {
+		value := 0.0
+		if up {
+			value = 1
+		}
+		to <- prometheus.MustNewConstMetric(s.up, prometheus.GaugeValue, value, name)
+	}
+}
