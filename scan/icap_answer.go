@@ -51,7 +51,7 @@ func noEOF(err error) error {
 // statusOf reads "VERSION 200 text".
 func statusOf(line, version string) (int, error) {
 	f := strings.Fields(line)
-	if len(f) < 2 || !strings.HasPrefix(f[0], version) || len(f[1]) != 3 {
+	if len(f) < 2 || f[0] != version+"0" && f[0] != version+"1" || len(f[1]) != 3 {
 		return 0, fmt.Errorf("status line %q", clean(line, 100))
 	}
 	n, err := strconv.ParseUint(f[1], 10, 16)
