@@ -8,11 +8,15 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"postern/internal/resolve"
+	"postern/reputation/dnsbl"
+	"postern/reputation/identity"
 )
 
-// targets are all that blocklists are asked about.
-func (id *Identity) targets() (ts []Target) {
-	add := func(t Target) {
+// targetsOf are all that blocklists are asked about.
+func targetsOf(id *identity.Identity) (ts []dnsbl.Target) {
+	add := func(t dnsbl.Target) {
 		if !slices.Contains(ts, t) {
 			ts = append(ts, t)
 		}
@@ -22,17 +26,17 @@ func (id *Identity) targets() (ts []Target) {
 			continue
 		}
 		for _, ip := range s.Addresses {
-			add(AddressTarget(ip))
+			add(dnsbl.AddressTarget(ip))
 		}
-		if isHostName(s.EHLO) {
-			add(DomainTarget(s.EHLO))
+		if resolve.IsHostName(s.EHLO) {
+			add(dnsbl.DomainTarget(s.EHLO))
 		}
 	}
 	for _, d := range id.Domains {
-		add(DomainTarget(d.Name))
+		add(dnsbl.DomainTarget(d.Name))
 	}
 	for _, k := range id.Keys {
-		add(DomainTarget(k.Domain))
+		add(dnsbl.DomainTarget(k.Domain))
 	}
 	return ts
 }
@@ -40,7 +44,7 @@ func (id *Identity) targets() (ts []Target) {
 // expire ends listings that nothing was heard of for long, and renews pauses.
 func (m *Monitor) expire() {
 	m.mu.Lock()
-	events := m.settleLocked(m.book.expire(m.poller.zones)...)
+	events := m.settleLocked(m.book.expire(m.poller)...)
 	m.mu.Unlock()
 	m.carryOut(events)
 }
@@ -98,7 +102,7 @@ func (m *Monitor) reportLocked(l *Listing) {
 			l.Suspects = append(l.Suspects, s)
 		}
 	}
-	l.advise(m.poller.zones, m.command)
+	l.advise(m.poller, m.command)
 }
 
 func (m *Monitor) suspectsLocked(l *Listing) []Suspect {
@@ -115,12 +119,12 @@ func (m *Monitor) streamsOfLocked(l *Listing) (streams []string) {
 	id := &m.setup.Identity
 	ip, _ := netip.ParseAddr(l.Target.Name)
 	for _, s := range id.Streams {
-		if l.Target.Kind == Addresses && slices.Contains(s.Addresses, ip) || l.Target == DomainTarget(s.EHLO) || l.Target.Name == "stream "+s.Name {
+		if l.Target.Kind == dnsbl.Addresses && slices.Contains(s.Addresses, ip) || l.Target == dnsbl.DomainTarget(s.EHLO) || l.Target.Name == "stream "+s.Name {
 			add(s.Name)
 		}
 	}
 	for _, d := range id.Domains {
-		if l.Target == DomainTarget(d.Name) || d.SignedBy != "" && l.Target == DomainTarget(d.SignedBy) {
+		if l.Target == dnsbl.DomainTarget(d.Name) || d.SignedBy != "" && l.Target == dnsbl.DomainTarget(d.SignedBy) {
 			for _, s := range d.Streams {
 				add(s)
 			}
@@ -139,7 +143,7 @@ func (m *Monitor) streamsOfLocked(l *Listing) (streams []string) {
 // actLocked pauses and resumes streams, and picks the suspect to suspend.
 func (m *Monitor) actLocked(l *Listing, o *outcome) {
 	for _, name := range l.Streams {
-		pause := m.stream(name).OnListing == PauseStream && m.mayPauseLocked(l, name)
+		pause := m.stream(name).OnListing == identity.PauseStream && m.mayPauseLocked(l, name)
 		switch paused := slices.Contains(l.Paused, name); {
 		case pause:
 			m.backoff.Pause(name, m.now().Add(pauseFor))
@@ -150,7 +154,7 @@ func (m *Monitor) actLocked(l *Listing, o *outcome) {
 		case paused:
 			m.resumeLocked(l, name, o, "nothing that may pause it speaks for the listing any longer")
 		}
-		if m.stream(name).OnListing == SuspendSuspect && m.maySuspendLocked(l, name) {
+		if m.stream(name).OnListing == identity.SuspendSuspect && m.maySuspendLocked(l, name) {
 			l.Suspended = true
 			o.suspend = m.pickLocked(l, name)
 		}
@@ -204,14 +208,14 @@ func (m *Monitor) provenLocked(l *Listing, stream string) bool {
 
 // concernsAllLocked reports whether a target is that of a whole stream, and not
 // the domain of some of its clients only.
-func (m *Monitor) concernsAllLocked(t Target, stream string) bool {
+func (m *Monitor) concernsAllLocked(t dnsbl.Target, stream string) bool {
 	s := m.stream(stream)
-	if t.Kind == Addresses || t == DomainTarget(s.EHLO) {
+	if t.Kind == dnsbl.Addresses || t == dnsbl.DomainTarget(s.EHLO) {
 		return true
 	}
 	for _, c := range s.Clients {
-		if !slices.ContainsFunc(m.setup.Identity.Domains, func(d DomainIdentity) bool {
-			return (DomainTarget(d.Name) == t || d.SignedBy != "" && DomainTarget(d.SignedBy) == t) && slices.Contains(d.Clients, c)
+		if !slices.ContainsFunc(m.setup.Identity.Domains, func(d identity.DomainIdentity) bool {
+			return (dnsbl.DomainTarget(d.Name) == t || d.SignedBy != "" && dnsbl.DomainTarget(d.SignedBy) == t) && slices.Contains(d.Clients, c)
 		}) {
 			return false
 		}
@@ -295,24 +299,24 @@ func (m *Monitor) tellOutcome(o *outcome) {
 		m.tellSuspect(&l)
 	}
 	for _, s := range o.paused {
-		m.tell(Event{Kind: EventPaused, Status: Fail, Subject: s, Listing: &l,
+		m.tell(Event{Kind: EventPaused, Status: identity.Fail, Subject: s, Listing: &l,
 			Text: fmt.Sprintf("stream %s is paused by listing %d; to let it go on: %s", s, l.ID, m.command("listings", "resume", s))})
 	}
 	if o.ended {
-		m.tell(Event{Kind: EventDelisted, Status: Pass, Subject: l.Target.Name, Listing: &l,
+		m.tell(Event{Kind: EventDelisted, Status: identity.Pass, Subject: l.Target.Name, Listing: &l,
 			Text: fmt.Sprintf("%s is no longer listed, after %s", l.Target.Name, l.Ended.Sub(l.Opened).Round(time.Second))})
 	}
 	for _, s := range o.resumed {
-		m.tell(Event{Kind: EventResumed, Status: Pass, Subject: s, Listing: &l, Text: "stream " + s + " goes on: " + o.why})
+		m.tell(Event{Kind: EventResumed, Status: identity.Pass, Subject: s, Listing: &l, Text: "stream " + s + " goes on: " + o.why})
 	}
 }
 
 // status is how bad the news of a listing is: hearsay is a warning.
-func (l *Listing) status() Status {
+func (l *Listing) status() identity.Status {
 	if !slices.ContainsFunc(l.Evidence, func(e Evidence) bool { return !e.Hearsay }) {
-		return Warn
+		return identity.Warn
 	}
-	return Fail
+	return identity.Fail
 }
 
 func (m *Monitor) tellListed(l *Listing) {
@@ -328,7 +332,7 @@ func (m *Monitor) tellListed(l *Listing) {
 
 func (m *Monitor) tellSuspect(l *Listing) {
 	if len(l.Suspects) == 0 {
-		m.tell(Event{Kind: EventSuspect, Status: Warn, Subject: l.Target.Name, Text: "no suspect", Listing: l})
+		m.tell(Event{Kind: EventSuspect, Status: identity.Warn, Subject: l.Target.Name, Text: "no suspect", Listing: l})
 		return
 	}
 	s := l.Suspects[0]

@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"postern/internal/resolve"
 	"postern/mail"
 )
 
@@ -102,7 +103,7 @@ func (b *Backoff) Refused(m Mail, named time.Duration, reply string) {
 	defer b.mu.Unlock()
 	now := b.now()
 	p := b.pairLocked(pair{m.Stream, m.Domain}, now)
-	p.reply = clip(printable(reply), 200)
+	p.reply = resolve.Clip(resolve.Printable(reply), 200)
 	w := p.waits[m.Client]
 	if w == nil || now.Sub(w.until) > forgetWait {
 		w = &wait{sender: m.Sender}

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"postern/internal/dnstest"
 	"postern/mail"
 )
 
@@ -24,14 +25,14 @@ func (b *Backoff) waits(m Mail) time.Duration {
 }
 
 func TestBackoffDoublesUpToHalfAnHour(t *testing.T) {
-	c := newClock()
-	b := NewBackoff(c.now)
+	c := dnstest.NewClock()
+	b := NewBackoff(c.Now)
 	var got []time.Duration
 	for range 8 {
 		b.Refused(mine, 0, "450 slow down")
 		left := b.waits(mine)
 		got = append(got, left)
-		c.add(left)
+		c.Add(left)
 		if b.waits(mine) != 0 {
 			t.Fatal("it waits beyond its time")
 		}
@@ -42,7 +43,7 @@ func TestBackoffDoublesUpToHalfAnHour(t *testing.T) {
 	if b.waits(mailOf("side", "shop", "a@shop.example", "mx.example")) != 0 || b.waits(mailOf("main", "shop", "a@shop.example", "other.example")) != 0 {
 		t.Error("another stream or destination waits")
 	}
-	c.add(3 * time.Hour)
+	c.Add(3 * time.Hour)
 	b.Refused(mine, 0, "450 slow down")
 	if d := b.waits(mine); d != time.Minute {
 		t.Errorf("after hours without a refusal: %v", d)
@@ -51,8 +52,8 @@ func TestBackoffDoublesUpToHalfAnHour(t *testing.T) {
 
 // TestBackoffBindsWhomItWasSaidTo: one sender, then its client, then the stream.
 func TestBackoffBindsWhomItWasSaidTo(t *testing.T) {
-	c := newClock()
-	b := NewBackoff(c.now)
+	c := dnstest.NewClock()
+	b := NewBackoff(c.Now)
 	second := mailOf("main", "shop", "b@shop.example", "mx.example")
 	third := mailOf("main", "shop", "c@shop.example", "mx.example")
 	bank := mailOf("main", "bank", "pay@bank.example", "mx.example")
@@ -84,17 +85,17 @@ func TestBackoffBindsWhomItWasSaidTo(t *testing.T) {
 
 // TestBackoffEndsByTrial: of each client one message now and then goes through.
 func TestBackoffEndsByTrial(t *testing.T) {
-	c := newClock()
-	b := NewBackoff(c.now)
+	c := dnstest.NewClock()
+	b := NewBackoff(c.Now)
 	bank := mailOf("main", "bank", "pay@bank.example", "mx.example")
 	for _, m := range []Mail{mine, bank} {
 		b.Refused(m, 20*time.Minute, "450 later")
 	}
-	c.add(trialEvery - time.Second)
+	c.Add(trialEvery - time.Second)
 	if b.waits(mine) <= 0 {
 		t.Fatal("tried too early")
 	}
-	c.add(time.Second)
+	c.Add(time.Second)
 	if got := fmt.Sprint(b.waits(mine), b.waits(mine) > 0, b.waits(bank), b.waits(bank) > 0); got != "-1ns true -1ns true" {
 		t.Fatalf("trials: %s", got) // who takes all of his own has taken none of others
 	}
@@ -113,10 +114,10 @@ func TestBackoffEndsByTrial(t *testing.T) {
 }
 
 func TestBackoffStartsAnewWhenMailIsTaken(t *testing.T) {
-	c := newClock()
-	b := NewBackoff(c.now)
+	c := dnstest.NewClock()
+	b := NewBackoff(c.Now)
 	b.Refused(mine, 0, "450 later")
-	c.add(time.Minute)
+	c.Add(time.Minute)
 	b.Relayed(mine, false)
 	b.Refused(mine, 0, "450 later")
 	if d := b.waits(mine); d != time.Minute {
@@ -125,9 +126,9 @@ func TestBackoffStartsAnewWhenMailIsTaken(t *testing.T) {
 }
 
 func TestBackoffPausesWholeStreams(t *testing.T) {
-	c := newClock()
-	b := NewBackoff(c.now)
-	b.Pause("main", c.now().Add(time.Hour))
+	c := dnstest.NewClock()
+	b := NewBackoff(c.Now)
+	b.Pause("main", c.Now().Add(time.Hour))
 	b.Refused(mine, 0, "450 later")
 	other := mailOf("main", "bank", "pay@bank.example", "any.example")
 	if b.waits(other) != trialEvery || b.waits(mine) != trialEvery { // then it is worth a trial
@@ -136,8 +137,8 @@ func TestBackoffPausesWholeStreams(t *testing.T) {
 	if n := len(b.List()); n != 2 {
 		t.Errorf("%d entries", n)
 	}
-	c.add(trialEvery)
-	b.Pause("main", c.now().Add(time.Hour)) // renewed
+	c.Add(trialEvery)
+	b.Pause("main", c.Now().Add(time.Hour)) // renewed
 	if got := fmt.Sprint(b.waits(other), b.waits(other) > 0, b.waits(mine)); got != "-1ns true -1ns" {
 		t.Errorf("trials of a paused stream: %s", got)
 	}
@@ -150,8 +151,8 @@ func TestBackoffPausesWholeStreams(t *testing.T) {
 }
 
 func TestBackoffEndsByCommand(t *testing.T) {
-	c := newClock()
-	b := NewBackoff(c.now)
+	c := dnstest.NewClock()
+	b := NewBackoff(c.Now)
 	for _, d := range []string{"a.example", "b.example"} {
 		for _, s := range []string{"main", "side"} {
 			b.Refused(mailOf(s, "shop", "a@shop.example", d), 0, "450 later")
@@ -169,8 +170,8 @@ func TestBackoffEndsByCommand(t *testing.T) {
 }
 
 func TestBackoffStaysBounded(t *testing.T) {
-	c := newClock()
-	b := NewBackoff(c.now)
+	c := dnstest.NewClock()
+	b := NewBackoff(c.Now)
 	for i := range maxBackoff + 1000 {
 		b.Refused(mailOf("main", "shop", "a@shop.example", fmt.Sprintf("d%d.example", i)), 0, "450 later")
 	}

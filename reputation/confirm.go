@@ -7,7 +7,10 @@ import (
 	"slices"
 	"strings"
 
+	"postern/internal/resolve"
 	"postern/mail"
+	"postern/reputation/dnsbl"
+	"postern/reputation/identity"
 )
 
 // runJobs looks at what refusals asked for.
@@ -40,12 +43,12 @@ func (m *Monitor) runJobs(ctx context.Context) {
 func (m *Monitor) findNetworks(ctx context.Context, j job) {
 	ctx, cancel := context.WithTimeout(ctx, networksBound)
 	defer cancel()
-	if networks := m.resolver.Load().networks(ctx, j.domain); len(networks) > 0 {
+	if networks := networks(ctx, m.resolver.Load(), j.domain); len(networks) > 0 {
 		m.noteNetworks(j.target, j.witness, networks)
 	}
 }
 
-func (m *Monitor) noteNetworks(target Target, witness string, networks []string) {
+func (m *Monitor) noteNetworks(target dnsbl.Target, witness string, networks []string) {
 	m.mu.Lock()
 	for _, e := range m.book.pending[target] {
 		e.learn(witness, networks)
@@ -72,20 +75,20 @@ func (e *Evidence) learn(domain string, networks []string) {
 // is enough for a listing.
 func (m *Monitor) confirm(ctx context.Context, j job) {
 	m.mu.Lock()
-	z := zoneNamed(m.poller.zones, j.zone)
+	z := m.poller.ZoneNamed(j.zone)
 	r := m.resolver.Load()
 	m.mu.Unlock()
-	if z == nil || z.believed(ctx, r, familyOf(j.target)) != nil {
+	if z == nil || z.Believed(ctx, r, dnsbl.FamilyOf(j.target)) != nil {
 		return
 	}
-	a := z.look(ctx, r, j.target)
-	if a.state != listListed {
+	a := z.Look(ctx, r, j.target)
+	if a.State != dnsbl.Listed {
 		return
 	}
-	text := z.reason(ctx, r, j.target)
+	text := z.Reason(ctx, r, j.target)
 	m.mu.Lock()
-	z.states[j.target] = &polledTarget{listed: true, since: m.now(), codes: a.codes, text: text}
-	events := m.settleLocked(m.noteZoneLocked(&z.zone, j.target, a.codes, text, true))
+	z.Mark(j.target, m.now(), a.Codes, text)
+	events := m.settleLocked(m.noteZoneLocked(&z.Zone, j.target, a.Codes, text, true))
 	m.mu.Unlock()
 	m.carryOut(events)
 }
@@ -98,28 +101,28 @@ func (m *Monitor) explain(ctx context.Context, j job) {
 	m.mu.Unlock()
 	ctx, cancel := context.WithTimeout(ctx, checkBound)
 	defer cancel()
-	e := Event{Kind: EventRefusal, Status: Warn, Subject: strings.TrimSpace(j.domain + " " + addressText(j.address)),
-		Text: "a receiver refused (" + clip(printable(j.reply), 200) + "), but our checks find nothing wrong"}
-	findings := CheckAddress(ctx, m.resolver.Load(), id, j.domain, j.address, m.now)
+	e := Event{Kind: EventRefusal, Status: identity.Warn, Subject: strings.TrimSpace(j.domain + " " + addressText(j.address)),
+		Text: "a receiver refused (" + resolve.Clip(resolve.Printable(j.reply), 200) + "), but our checks find nothing wrong"}
+	findings := identity.CheckAddress(ctx, m.resolver.Load(), id, j.domain, j.address, m.now)
 	if f := cause(findings, j.class); f != nil {
 		e.Status, e.Finding = f.Status, f
-		e.Text = fmt.Sprintf("a receiver refused (%s): %s %s: %s; %s", clip(printable(j.reply), 200), f.Check, f.Subject, f.Seen, f.Change)
+		e.Text = fmt.Sprintf("a receiver refused (%s): %s %s: %s; %s", resolve.Clip(resolve.Printable(j.reply), 200), f.Check, f.Subject, f.Seen, f.Change)
 	}
 	m.tell(e)
 }
 
 // cause is the finding that a class of refusals is most likely about: the worst
 // of those checks, else the worst of all. Findings come worst first.
-func cause(fs []Finding, class mail.Class) *Finding {
+func cause(fs []identity.Finding, class mail.Class) *identity.Finding {
 	about := []string{"spf", "dkim", "dmarc"}
 	if class == mail.ClassPTR {
 		about = []string{"ptr", "ehlo"}
 	}
-	var other *Finding
+	var other *identity.Finding
 	for i := range fs {
 		f := &fs[i]
 		switch {
-		case f.Status != Fail && f.Status != Warn:
+		case f.Status != identity.Fail && f.Status != identity.Warn:
 		case slices.Contains(about, f.Check):
 			return f
 		case other == nil:
@@ -139,9 +142,9 @@ func addressText(ip netip.Addr) string {
 // poll asks the blocklists that are due.
 func (m *Monitor) poll(ctx context.Context) {
 	m.mu.Lock()
-	p, targets := m.poller, m.setup.Identity.targets()
+	p, targets := m.poller, targetsOf(&m.setup.Identity)
 	m.mu.Unlock()
-	due := p.ask(ctx, targets)
+	due := p.Ask(ctx, targets)
 	if ctx.Err() != nil || len(due) == 0 {
 		return
 	}
@@ -150,47 +153,47 @@ func (m *Monitor) poll(ctx context.Context) {
 		m.mu.Unlock()
 		return
 	}
-	changes := p.settle(due, targets)
+	changes := p.Settle(due, targets)
 	m.mu.Unlock()
 	for i := range changes {
-		if c := &changes[i]; c.listed {
-			c.text = clip(c.zone.reason(ctx, m.resolver.Load(), c.target), maxReasonSize)
+		if c := &changes[i]; c.Listed {
+			c.Text = resolve.Clip(c.Zone.Reason(ctx, m.resolver.Load(), c.Target), dnsbl.MaxReasonSize)
 		}
 	}
 	m.carryOut(m.changedZones(changes))
 	for _, c := range changes {
-		if (c.target == Target{}) && !c.zone.config.Mute {
+		if (c.Target == dnsbl.Target{}) && !c.Zone.Config.Mute {
 			m.tell(zoneEvent(c))
 		}
 	}
 }
 
 // changedZones takes what a poll has changed into the book.
-func (m *Monitor) changedZones(changes []zoneChange) []outcome {
+func (m *Monitor) changedZones(changes []dnsbl.Change) []outcome {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	var touched []*Listing
 	for _, c := range changes {
 		switch {
-		case c.target == Target{} || c.zone.config.Mute:
-		case c.listed:
-			touched = append(touched, m.noteZoneLocked(c.zone, c.target, c.codes, c.text, false))
+		case c.Target == dnsbl.Target{} || c.Zone.Config.Mute:
+		case c.Listed:
+			touched = append(touched, m.noteZoneLocked(c.Zone, c.Target, c.Codes, c.Text, false))
 		default:
-			touched = append(touched, m.book.zoneEnds(c.target, c.zone.name))
+			touched = append(touched, m.book.zoneEnds(c.Target, c.Zone.Name))
 		}
 	}
 	return m.settleLocked(touched...)
 }
 
-func zoneEvent(c zoneChange) Event {
-	of := [...]string{"IPv4 addresses", "IPv6 addresses", "domains"}[c.family]
-	if c.believed {
-		return Event{Kind: EventZone, Status: Pass, Subject: c.zone.name, Text: "its answers about " + of + " are believed again"}
+func zoneEvent(c dnsbl.Change) Event {
+	of := [...]string{"IPv4 addresses", "IPv6 addresses", "domains"}[c.Family]
+	if c.Believed {
+		return Event{Kind: EventZone, Status: identity.Pass, Subject: c.Zone.Name, Text: "its answers about " + of + " are believed again"}
 	}
-	return Event{Kind: EventZone, Status: Unknown, Subject: c.zone.name, Text: "its answers about " + of + " are not believed: " + c.problem}
+	return Event{Kind: EventZone, Status: identity.Unknown, Subject: c.Zone.Name, Text: "its answers about " + of + " are not believed: " + c.Problem}
 }
 
-func (m *Monitor) noteZoneLocked(z *zone, t Target, codes []string, text string, sure bool) *Listing {
-	return m.book.note(t, Evidence{Source: "zone " + z.name, List: z.name, Zone: z.name, Time: m.now(), Codes: codes,
-		Text: text, Weight: z.config.Weight}, sure)
+func (m *Monitor) noteZoneLocked(z *dnsbl.Zone, t dnsbl.Target, codes []string, text string, sure bool) *Listing {
+	return m.book.note(t, Evidence{Source: "zone " + z.Name, List: z.Name, Zone: z.Name, Time: m.now(), Codes: codes,
+		Text: text, Weight: z.Config.Weight}, sure)
 }

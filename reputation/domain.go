@@ -5,6 +5,8 @@ import (
 	"strings"
 
 	"github.com/miekg/dns"
+
+	"postern/internal/resolve"
 )
 
 // DomainVerdict says whether a domain can take mail.
@@ -18,27 +20,27 @@ const (
 )
 
 // Checker judges the domains of recipients. It is safe for concurrent use.
-type Checker struct{ resolver *Resolver }
+type Checker struct{ resolver *resolve.Resolver }
 
 // NewChecker makes a checker over a resolver, whose cache it uses.
-func NewChecker(r *Resolver) *Checker { return &Checker{r} }
+func NewChecker(r *resolve.Resolver) *Checker { return &Checker{r} }
 
 // Look judges a domain in A-labels. An address literal takes mail.
 func (c *Checker) Look(ctx context.Context, domain string) DomainVerdict {
 	if domain == "" || strings.HasPrefix(domain, "[") {
 		return TakesMail
 	}
-	a := c.resolver.ask(ctx, domain, dns.TypeMX)
-	switch a.state {
-	case noName:
+	a := c.resolver.Ask(ctx, domain, dns.TypeMX)
+	switch a.State {
+	case resolve.NoName:
 		return NoDomain
-	case found:
-		if isNullMX(exchangers(a.rrs)) {
+	case resolve.Found:
+		if resolve.IsNullMX(resolve.Exchangers(a.RRs)) {
 			return NullMX
 		}
 		return TakesMail
-	case noData: // RFC 5321 s. 5.1: its address takes the mail, if there is one
-		if s := c.resolver.hosts(ctx, domain).state; s == noData || s == noName {
+	case resolve.NoData: // RFC 5321 s. 5.1: its address takes the mail, if there is one
+		if s := c.resolver.Hosts(ctx, domain).State; s == resolve.NoData || s == resolve.NoName {
 			return NoDomain
 		}
 	}

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"postern/reputation/dnsbl"
 )
 
 // Evidence is one reason to believe that a target is listed.
@@ -40,12 +42,12 @@ type Evidence struct {
 // Listing is the report on one listing: where, by what evidence, who may have
 // caused it, and what to do.
 type Listing struct {
-	ID       int        `json:"id"`
-	Target   Target     `json:"target"`
-	Streams  []string   `json:"streams"`
-	Opened   time.Time  `json:"opened"`
-	Ended    time.Time  `json:"ended,omitzero"`
-	Evidence []Evidence `json:"evidence"`
+	ID       int          `json:"id"`
+	Target   dnsbl.Target `json:"target"`
+	Streams  []string     `json:"streams"`
+	Opened   time.Time    `json:"opened"`
+	Ended    time.Time    `json:"ended,omitzero"`
+	Evidence []Evidence   `json:"evidence"`
 	// Suspects are ranked; empty: nobody changed enough to be one.
 	Suspects []Suspect `json:"suspects"`
 	Delist   []string  `json:"delist"`    // steps
@@ -71,7 +73,7 @@ func (l *Listing) Open() bool { return l.Ended.IsZero() }
 type book struct {
 	now      func() time.Time
 	listings []*Listing // oldest first
-	pending  map[Target][]*Evidence
+	pending  map[dnsbl.Target][]*Evidence
 	last     int // ID
 }
 
@@ -87,9 +89,11 @@ const (
 	acceptedEnds = 2
 )
 
-func newBook(now func() time.Time) *book { return &book{now: now, pending: map[Target][]*Evidence{}} }
+func newBook(now func() time.Time) *book {
+	return &book{now: now, pending: map[dnsbl.Target][]*Evidence{}}
+}
 
-func (b *book) open(t Target) *Listing {
+func (b *book) open(t dnsbl.Target) *Listing {
 	for _, l := range b.listings {
 		if l.Target == t && l.Open() {
 			return l
@@ -100,7 +104,7 @@ func (b *book) open(t Target) *Listing {
 
 // note takes evidence in. It returns the open listing that it is of, or nil. sure:
 // the evidence stands for itself, whatever its weight.
-func (b *book) note(t Target, e Evidence, sure bool) *Listing {
+func (b *book) note(t dnsbl.Target, e Evidence, sure bool) *Listing {
 	e.Last = e.Time
 	l := b.open(t)
 	if l != nil {
@@ -117,7 +121,7 @@ func (b *book) note(t Target, e Evidence, sure bool) *Listing {
 
 // begin opens a listing. One of replies alone that ended within a day goes on:
 // who writes such replies shall not fill the book.
-func (b *book) begin(t Target, list []*Evidence) *Listing {
+func (b *book) begin(t dnsbl.Target, list []*Evidence) *Listing {
 	l := b.lately(t)
 	if l == nil {
 		b.last++
@@ -134,7 +138,7 @@ func (b *book) begin(t Target, list []*Evidence) *Listing {
 
 // lately is the last listing of a target, if it was one of replies alone and ended
 // within a day.
-func (b *book) lately(t Target) *Listing {
+func (b *book) lately(t dnsbl.Target) *Listing {
 	for _, l := range slices.Backward(b.listings) {
 		if l.Target == t {
 			if !l.Confirmed && b.now().Sub(l.Ended) < replyFor {
@@ -170,7 +174,7 @@ func twoTransactions(list []*Evidence) bool {
 }
 
 // joinPending keeps evidence that does not open a listing by itself.
-func (b *book) joinPending(t Target, e Evidence) []*Evidence {
+func (b *book) joinPending(t dnsbl.Target, e Evidence) []*Evidence {
 	now := b.now()
 	list := slices.DeleteFunc(b.pending[t], func(p *Evidence) bool { return p.Zone == "" && now.Sub(p.Last) > replyFor })
 	if i := slices.IndexFunc(list, e.same); i >= 0 {
@@ -255,7 +259,7 @@ func (l *Listing) witnesses(after time.Time) []*Evidence {
 
 // zoneEnds notes that a zone lists a target no longer. It returns the listing
 // that is open for it, or was.
-func (b *book) zoneEnds(t Target, zone string) *Listing {
+func (b *book) zoneEnds(t dnsbl.Target, zone string) *Listing {
 	b.pending[t] = slices.DeleteFunc(b.pending[t], func(e *Evidence) bool { return e.Zone == zone })
 	if len(b.pending[t]) == 0 {
 		delete(b.pending, t)
@@ -275,7 +279,7 @@ func (b *book) zoneEnds(t Target, zone string) *Listing {
 
 // accepted notes that a destination took mail from a target. It returns the
 // listing where that has changed.
-func (b *book) accepted(t Target, destination string) *Listing {
+func (b *book) accepted(t dnsbl.Target, destination string) *Listing {
 	l := b.open(t)
 	if l == nil {
 		return nil
@@ -299,7 +303,7 @@ func (b *book) accepted(t Target, destination string) *Listing {
 
 // expire ends what was heard of for the last time long ago, and what zones say
 // that are asked no longer. It returns the listings that were open.
-func (b *book) expire(zones []*polledZone) (open []*Listing) {
+func (b *book) expire(p *dnsbl.Poller) (open []*Listing) {
 	now := b.now()
 	for _, l := range b.listings {
 		if !l.Open() {
@@ -308,7 +312,7 @@ func (b *book) expire(zones []*polledZone) (open []*Listing) {
 		for i := range l.Evidence {
 			e := &l.Evidence[i]
 			old := e.Zone == "" && now.Sub(e.Last) >= replyFor
-			if e.Ended.IsZero() && (old || e.Zone != "" && zoneNamed(zones, e.Zone) == nil) {
+			if e.Ended.IsZero() && (old || e.Zone != "" && p.ZoneNamed(e.Zone) == nil) {
 				e.Ended = now
 			}
 		}
@@ -341,12 +345,12 @@ func (b *book) trim() {
 
 // advise writes what to do about a listing; command writes a command of an
 // operator.
-func (l *Listing) advise(zones []*polledZone, command func(words ...string) string) {
+func (l *Listing) advise(p *dnsbl.Poller, command func(words ...string) string) {
 	l.Delist = nil
 	for i := range l.Evidence {
 		e := &l.Evidence[i]
-		if z := zoneNamed(zones, e.Zone); z != nil && z.config.Delist != "" {
-			l.Delist = append(l.Delist, fmt.Sprintf("%s: ask for removal at %s", e.Zone, strings.ReplaceAll(z.config.Delist, "{}", l.Target.Name)))
+		if z := p.ZoneNamed(e.Zone); z != nil && z.Config.Delist != "" {
+			l.Delist = append(l.Delist, fmt.Sprintf("%s: ask for removal at %s", e.Zone, strings.ReplaceAll(z.Config.Delist, "{}", l.Target.Name)))
 		} else if link := firstLink(e.Text); link != "" {
 			l.Delist = append(l.Delist, fmt.Sprintf("%s: see %s", cmp.Or(e.List, e.Source), link))
 		}
@@ -384,15 +388,6 @@ func (s *Suspect) Remedy(id int, command func(words ...string) string) string {
 	}
 	return fmt.Sprintf("%s: %s (%s); until then: %s", name, first, s.Explain(),
 		command("suspend", who, "-reason", fmt.Sprintf("listing %d", id)))
-}
-
-func zoneNamed(zones []*polledZone, name string) *polledZone {
-	for _, z := range zones {
-		if name != "" && z.name == name {
-			return z
-		}
-	}
-	return nil
 }
 
 // firstLink finds an https or http link in a reply or a zone's text.

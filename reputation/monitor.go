@@ -12,9 +12,12 @@ import (
 	"sync/atomic"
 	"time"
 
+	"postern/internal/resolve"
 	"postern/internal/shell"
 	"postern/internal/statefile"
 	"postern/mail"
+	"postern/reputation/dnsbl"
+	"postern/reputation/identity"
 )
 
 // Kinds of events.
@@ -32,20 +35,20 @@ const (
 
 // Event is one change that an operator should hear of.
 type Event struct {
-	Time    time.Time `json:"time"`
-	Kind    string    `json:"kind"`
-	Status  Status    `json:"status"` // how bad it is
-	Subject string    `json:"subject"`
-	Text    string    `json:"text"`
-	Finding *Finding  `json:"finding,omitempty"`
-	Listing *Listing  `json:"listing,omitempty"` // a copy
-	Suspect *Suspect  `json:"suspect,omitempty"`
+	Time    time.Time         `json:"time"`
+	Kind    string            `json:"kind"`
+	Status  identity.Status   `json:"status"` // how bad it is
+	Subject string            `json:"subject"`
+	Text    string            `json:"text"`
+	Finding *identity.Finding `json:"finding,omitempty"`
+	Listing *Listing          `json:"listing,omitempty"` // a copy
+	Suspect *Suspect          `json:"suspect,omitempty"`
 }
 
 // Setup is what a configuration says; Reload takes a new one.
 type Setup struct {
 	Config   Config
-	Identity Identity
+	Identity identity.Identity
 }
 
 // Options are what a Monitor is made of.
@@ -63,7 +66,7 @@ type Options struct {
 	OnEvent func(Event)
 	// OnKeys is told what DNS says about the DKIM keys, by "domain/selector",
 	// after each run of the checks. nil: nobody.
-	OnKeys func(map[string]KeyState)
+	OnKeys func(map[string]identity.KeyState)
 	// Outlier is the score of the outlier watch for a sender, user or client; at
 	// least 1 is an alarm. nil: none.
 	Outlier func(kind, name, client string) float64
@@ -84,7 +87,7 @@ type Monitor struct {
 	backoff  *Backoff
 	opts     Options
 	now      func() time.Time
-	resolver atomic.Pointer[Resolver]
+	resolver atomic.Pointer[resolve.Resolver]
 	intake   intake
 	wake     chan struct{}
 	saving   sync.Mutex
@@ -92,10 +95,10 @@ type Monitor struct {
 	mu        sync.Mutex
 	setup     Setup
 	reloaded  bool // and not yet checked
-	poller    *poller
+	poller    *dnsbl.Poller
 	book      *book
 	history   *History
-	findings  []Finding
+	findings  []identity.Finding
 	checked   time.Time
 	nextCheck time.Time
 	asked     map[string]time.Time // identity checks that refusals asked for
@@ -105,7 +108,7 @@ type Monitor struct {
 // job is a look at DNS that a refusal asks for.
 type job struct {
 	transaction string
-	target      Target // to confirm, with the zone that the refusal names
+	target      dnsbl.Target // to confirm, with the zone that the refusal names
 	zone        string
 	witness     string // registered domain whose networks are to be found, with domain
 	domain      string // to check with an address
@@ -163,30 +166,30 @@ func (m *Monitor) Reload(s Setup) error {
 	r := m.resolver.Load()
 	if r == nil || m.setup.Config.Timeout != s.Config.Timeout || !slices.Equal(m.setup.Config.Resolvers, s.Config.Resolvers) {
 		var err error
-		r, err = NewResolver(ResolverOptions{Servers: s.Config.Resolvers, Timeout: s.Config.Timeout, Now: m.now})
+		r, err = resolve.New(resolve.Options{Servers: s.Config.Resolvers, Timeout: s.Config.Timeout, Now: m.now})
 		if err != nil {
 			return err
 		}
 	}
-	var zones []*zone
+	var zones []*dnsbl.Zone
 	for _, name := range sortedZones(s.Config.DNSBL) {
-		z, err := newZone(name, s.Config.DNSBL[name])
+		z, err := dnsbl.NewZone(name, s.Config.DNSBL[name])
 		if err != nil {
 			return fmt.Errorf("reputation.dnsbl.%q: %w", name, err)
 		}
 		zones = append(zones, z)
 	}
 	if old := m.resolver.Swap(r); old != nil && old != r {
-		old.end()
+		old.Stop()
 	}
 	m.setup, m.reloaded = s, true
-	m.poller = newPoller(r, zones, m.now).inherit(m.poller)
-	m.poller.restore(m.book.listings)
+	m.poller = dnsbl.NewPoller(r, zones, m.now).Inherit(m.poller)
+	restore(m.poller, m.book.listings)
 	m.signal()
 	return nil
 }
 
-func sortedZones(zones map[string]ZoneConfig) []string {
+func sortedZones(zones map[string]dnsbl.ZoneConfig) []string {
 	names := make([]string, 0, len(zones))
 	for name := range zones {
 		names = append(names, name)
@@ -301,7 +304,7 @@ func (m *Monitor) step(ctx context.Context) time.Time {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	next := m.nextCheck
-	if at, ok := m.poller.due(); ok && at.Before(next) {
+	if at, ok := m.poller.Due(); ok && at.Before(next) {
 		next = at
 	}
 	if soon := now.Add(expireEvery); soon.Before(next) {
@@ -314,12 +317,12 @@ func (m *Monitor) step(ctx context.Context) time.Time {
 func (m *Monitor) check(ctx context.Context, setup Setup) {
 	ctx, cancel := context.WithTimeout(ctx, checkBound)
 	defer cancel()
-	report := Check(ctx, m.resolver.Load(), setup.Identity, m.now)
+	report := identity.Check(ctx, m.resolver.Load(), setup.Identity, m.now)
 	if ctx.Err() != nil {
 		report.Keys = nil // half a run says nothing
 	}
 	m.mu.Lock()
-	news := changed(m.findings, report.Findings)
+	news := identity.Changes(m.findings, report.Findings)
 	first := m.checked.IsZero()
 	m.findings, m.checked = report.Findings, m.now()
 	every := cmp.Or(setup.Config.CheckEvery, time.Hour)
@@ -328,43 +331,13 @@ func (m *Monitor) check(ctx context.Context, setup Setup) {
 	if m.opts.OnKeys != nil && report.Keys != nil {
 		m.opts.OnKeys(report.Keys)
 	}
-	if n := Summarize(report.Findings).Unknown; first && n > 0 {
-		m.tell(Event{Kind: EventFinding, Status: Unknown, Subject: "checks", Text: fmt.Sprintf("%d checks of our identity had no answer; see: %s", n, m.command("listings", "findings"))})
+	if n := identity.Summarize(report.Findings).Unknown; first && n > 0 {
+		m.tell(Event{Kind: EventFinding, Status: identity.Unknown, Subject: "checks", Text: fmt.Sprintf("%d checks of our identity had no answer; see: %s", n, m.command("listings", "findings"))})
 	}
 	for _, f := range news {
 		m.tell(Event{Kind: EventFinding, Status: f.Status, Subject: f.Check + " " + f.Subject,
 			Text: fmt.Sprintf("%s: %s", f.Seen, cmp.Or(f.Change, "good again")), Finding: &f})
 	}
-}
-
-// changed returns the findings that differ in status from those of the run
-// before. What passes for the first time, and what becomes or was unknown for a
-// while, is no news; an end that stays the same across an unknown one neither.
-func changed(before, now []Finding) (news []Finding) {
-	old := make(map[string]Status, len(before))
-	for i := range before {
-		old[before[i].Key()] = before[i].lasting()
-	}
-	for i := range now {
-		f := &now[i]
-		was := old[f.Key()]
-		switch {
-		case f.Status == Unknown:
-			f.last = was
-		case f.Status == was, was == "" && f.Status == Pass:
-		default:
-			news = append(news, *f)
-		}
-	}
-	return news
-}
-
-// lasting is the status, or the one before it became unknown.
-func (f *Finding) lasting() Status {
-	if f.Status == Unknown {
-		return f.last
-	}
-	return f.Status
 }
 
 // tell passes an event on.
@@ -375,14 +348,14 @@ func (m *Monitor) tell(e Event) {
 
 func (m *Monitor) tellDropped() {
 	if n := m.intake.lost(); n > 0 {
-		m.tell(Event{Kind: EventDropped, Status: Warn, Subject: "transactions",
+		m.tell(Event{Kind: EventDropped, Status: identity.Warn, Subject: "transactions",
 			Text: fmt.Sprintf("%d transactions came faster than they could be counted; reports leave them out", n)})
 	}
 }
 
 // Findings returns those of the last run, and when that was; the zero time
 // before the first.
-func (m *Monitor) Findings() ([]Finding, time.Time) {
+func (m *Monitor) Findings() ([]identity.Finding, time.Time) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return slices.Clone(m.findings), m.checked
@@ -400,10 +373,10 @@ func (m *Monitor) Listings() []Listing {
 }
 
 // Zones returns what is known of each blocklist.
-func (m *Monitor) Zones() []ZoneStatus {
+func (m *Monitor) Zones() []dnsbl.ZoneStatus {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.poller.status()
+	return m.poller.Status()
 }
 
 func (l *Listing) copy() Listing {

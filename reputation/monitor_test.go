@@ -13,26 +13,29 @@ import (
 	"testing"
 	"time"
 
+	"postern/internal/dnstest"
 	"postern/internal/statefile"
 	"postern/mail"
+	"postern/reputation/dnsbl"
+	"postern/reputation/identity"
 )
 
 // rig is a monitor with a clock, whose events are kept.
 type rig struct {
 	*Monitor
-	clock     *clock
+	clock     *dnstest.Clock
 	held      *Backoff
 	mu        sync.Mutex
 	events    []Event
 	suspended []string
-	keys      map[string]KeyState
+	keys      map[string]identity.KeyState
 	next      int // transaction
 }
 
 func newRig(t *testing.T, dir string, setup Setup) *rig {
 	t.Helper()
-	r := &rig{clock: newClock()}
-	r.held = NewBackoff(r.clock.now)
+	r := &rig{clock: dnstest.NewClock()}
+	r.held = NewBackoff(r.clock.Now)
 	r.open(t, dir, setup)
 	return r
 }
@@ -40,9 +43,9 @@ func newRig(t *testing.T, dir string, setup Setup) *rig {
 func (r *rig) open(t *testing.T, dir string, setup Setup) {
 	t.Helper()
 	m, err := NewMonitor(Options{
-		Setup: setup, StateDir: dir, Now: r.clock.now, Backoff: r.held,
+		Setup: setup, StateDir: dir, Now: r.clock.Now, Backoff: r.held,
 		OnEvent: func(e Event) { r.mu.Lock(); defer r.mu.Unlock(); r.events = append(r.events, e) },
-		OnKeys:  func(k map[string]KeyState) { r.keys = k },
+		OnKeys:  func(k map[string]identity.KeyState) { r.keys = k },
 		Suspend: func(s Suspect, reason string) error {
 			r.suspended = append(r.suspended, s.Kind+" "+s.Name+": "+reason)
 			return nil
@@ -84,7 +87,7 @@ func (r *rig) event(t *testing.T, kind string) Event {
 func (r *rig) send(from, user string, rs ...Recipient) string {
 	r.next++
 	t := Transaction{
-		Time: r.clock.now(), ID: fmt.Sprintf("t%d", r.next), Client: "shop", User: user, Sender: mail.Identity(from), Stream: "main", Upstream: "provider",
+		Time: r.clock.Now(), ID: fmt.Sprintf("t%d", r.next), Client: "shop", User: user, Sender: mail.Identity(from), Stream: "main", Upstream: "provider",
 		SourceIP: netip.MustParseAddr("192.0.2.1"), Domains: []string{"shop.example"}, Recipients: rs,
 	}
 	r.take(&t)
@@ -124,8 +127,8 @@ func testSetup(change func(*Setup)) Setup {
 	s.Config.Resolvers = []string{"127.0.0.1:9"}
 	s.Config.Timeout = 100 * time.Millisecond
 	s.Identity = oneStream("mail.pass.example", "192.0.2.1")
-	s.Identity.Streams[0].OnListing = Alert
-	s.Identity.Domains = []DomainIdentity{{Name: "shop.example", Streams: []string{"main"}}}
+	s.Identity.Streams[0].OnListing = identity.Alert
+	s.Identity.Domains = []identity.DomainIdentity{{Name: "shop.example", Streams: []string{"main"}}}
 	if change != nil {
 		change(&s)
 	}
@@ -140,7 +143,7 @@ func (r *rig) usual() {
 				r.send(who+"@shop.example", who, relayed(fmt.Sprintf("%s%d@customer.example", who, (day+i)%9)))
 			}
 		}
-		r.clock.add(24 * time.Hour)
+		r.clock.Add(24 * time.Hour)
 	}
 }
 
@@ -151,7 +154,7 @@ func (r *rig) burst(user string) (ids []string) {
 			c = refused(string(c.Address), "no-such-user", "", "550 5.1.1 no such user")
 		}
 		ids = append(ids, r.send(user+"@shop.example", user, c))
-		r.clock.add(10 * time.Second)
+		r.clock.Add(10 * time.Second)
 	}
 	return ids
 }
@@ -224,14 +227,14 @@ func TestListingByRefusalsEndsWhenMailIsTaken(t *testing.T) {
 func TestListingByRefusalsEndsAfterADay(t *testing.T) {
 	r := newRig(t, "", testSetup(nil))
 	r.refuseListed("a@mx.example")
-	r.clock.add(25 * time.Hour)
+	r.clock.Add(25 * time.Hour)
 	r.refuseListed("b@mx.example")
 	if k := r.kinds(); len(k) != 0 {
 		t.Fatalf("two refusals a day apart made %v", k)
 	}
 	r.refuseListed("c@mx.example")
 	r.kinds()
-	r.clock.add(25 * time.Hour)
+	r.clock.Add(25 * time.Hour)
 	r.expire()
 	if k := r.kinds(); !slices.Equal(k, []string{EventDelisted}) {
 		t.Errorf("after a day: %v", k)
@@ -240,7 +243,7 @@ func TestListingByRefusalsEndsAfterADay(t *testing.T) {
 
 func TestListedDomainIsTheOneThatTheReplyNames(t *testing.T) {
 	r := newRig(t, "", testSetup(func(s *Setup) {
-		s.Identity.Domains = append(s.Identity.Domains, DomainIdentity{Name: "other.example", Streams: []string{"side"}})
+		s.Identity.Domains = append(s.Identity.Domains, identity.DomainIdentity{Name: "other.example", Streams: []string{"side"}})
 	}))
 	for range 2 {
 		r.send("a@shop.example", "", refused("x@mx.example", "listed-domain", "dbl", "550 domain mail.pass.example is listed"))
@@ -266,10 +269,10 @@ func TestNoSuspectWhenNothingChanged(t *testing.T) {
 }
 
 func TestPollAndRefusalConfirmEachOther(t *testing.T) {
-	lists := testLists(t)
+	lists := dnstest.Lists(t)
 	setup := testSetup(func(s *Setup) {
-		s.Config.Resolvers, s.Config.Timeout = []string{lists.server}, 20*time.Second
-		s.Config.DNSBL = map[string]ZoneConfig{"bl.example": zoneConfig(func(z *ZoneConfig) { z.Delist = "https://bl.example/{}" })}
+		s.Config.Resolvers, s.Config.Timeout = []string{lists.Server}, 20*time.Second
+		s.Config.DNSBL = map[string]dnsbl.ZoneConfig{"bl.example": zoneConfig(func(z *dnsbl.ZoneConfig) { z.Delist = "https://bl.example/{}" })}
 		s.Identity.Streams[0].Addresses = []netip.Addr{netip.MustParseAddr("192.0.2.66")}
 	})
 	r := newRig(t, "", setup)
@@ -289,17 +292,17 @@ func TestPollAndRefusalConfirmEachOther(t *testing.T) {
 		t.Errorf("de-listing %q", l.Delist)
 	}
 	// A poll tells of it no second time, and two clean ones end that half.
-	r.clock.add(time.Hour)
+	r.clock.Add(time.Hour)
 	r.poll(t.Context())
-	lists.change(t, "bl.example", ip4List[:strings.Index(ip4List, "192.0.2.66")], "66.2.0.192", false)
+	lists.Change(t, "bl.example", dnstest.Ip4List[:strings.Index(dnstest.Ip4List, "192.0.2.66")], "66.2.0.192", false)
 	for range 2 {
-		r.clock.add(time.Hour)
+		r.clock.Add(time.Hour)
 		r.poll(t.Context())
 	}
 	if k := r.kinds(); len(k) != 0 {
 		t.Fatalf("the refusal still counts, yet %v", k)
 	}
-	r.clock.add(24 * time.Hour)
+	r.clock.Add(24 * time.Hour)
 	r.expire()
 	if k := r.kinds(); !slices.Equal(k, []string{EventDelisted}) {
 		t.Errorf("events %v", k)
@@ -307,16 +310,16 @@ func TestPollAndRefusalConfirmEachOther(t *testing.T) {
 }
 
 func TestWeightsOfZonesAddUp(t *testing.T) {
-	lists := startRbldnsd(t, map[string]string{"one.example": "ip4set " + ip4List, "two.example": "ip4set " + ip4List, "mute.example": "ip4set " + ip4List})
-	half := func(z *ZoneConfig) { z.Weight = 0.5 }
+	lists := dnstest.Rbldnsd(t, map[string]string{"one.example": "ip4set " + dnstest.Ip4List, "two.example": "ip4set " + dnstest.Ip4List, "mute.example": "ip4set " + dnstest.Ip4List})
+	half := func(z *dnsbl.ZoneConfig) { z.Weight = 0.5 }
 	setup := testSetup(func(s *Setup) {
-		s.Config.Resolvers, s.Config.Timeout = []string{lists.server}, 20*time.Second
-		s.Config.DNSBL = map[string]ZoneConfig{"one.example": zoneConfig(half), "mute.example": zoneConfig(func(z *ZoneConfig) { z.Mute = true })}
+		s.Config.Resolvers, s.Config.Timeout = []string{lists.Server}, 20*time.Second
+		s.Config.DNSBL = map[string]dnsbl.ZoneConfig{"one.example": zoneConfig(half), "mute.example": zoneConfig(func(z *dnsbl.ZoneConfig) { z.Mute = true })}
 		s.Identity.Streams[0].Addresses = []netip.Addr{netip.MustParseAddr("192.0.2.66")}
 	})
 	r := newRig(t, t.TempDir(), setup)
 	poll := func() {
-		r.clock.add(time.Hour)
+		r.clock.Add(time.Hour)
 		r.poll(t.Context())
 	}
 	poll()
@@ -346,23 +349,23 @@ func TestWeightsOfZonesAddUp(t *testing.T) {
 }
 
 func TestRestartTellsNothingTwice(t *testing.T) {
-	lists, dir := testLists(t), t.TempDir()
+	lists, dir := dnstest.Lists(t), t.TempDir()
 	setup := testSetup(func(s *Setup) {
-		s.Config.Resolvers, s.Config.Timeout = []string{lists.server}, 20*time.Second
-		s.Config.DNSBL = map[string]ZoneConfig{"bl.example": zoneConfig(nil)}
+		s.Config.Resolvers, s.Config.Timeout = []string{lists.Server}, 20*time.Second
+		s.Config.DNSBL = map[string]dnsbl.ZoneConfig{"bl.example": zoneConfig(nil)}
 		s.Identity.Streams[0].Addresses = []netip.Addr{netip.MustParseAddr("192.0.2.66")}
 	})
 	r := newRig(t, dir, setup)
 	r.usual()
 	for range 2 {
-		r.clock.add(time.Hour)
+		r.clock.Add(time.Hour)
 		r.poll(t.Context())
 	}
 	r.save()
 	r.kinds()
 	r.open(t, dir, setup)
 	for range 3 {
-		r.clock.add(time.Hour)
+		r.clock.Add(time.Hour)
 		r.poll(t.Context())
 	}
 	if k := r.kinds(); len(k) != 0 || len(r.Listings()) != 1 {
@@ -400,35 +403,34 @@ func TestBrokenStateFilesAreLeftOut(t *testing.T) {
 
 // TestChecksTellOnlyChanges runs the background checks on knot.
 func TestChecksTellOnlyChanges(t *testing.T) {
-	k := newTestKeys(t)
-	server := startKnot(t, identityZones(k))
-	key := k.rsa
-	key.Domain, key.Selector = "signed.example", "s1"
-	gone := k.rsa
-	gone.Domain, gone.Selector = "signed.example", "s2"
+	key := testKey(t, "s1")
+	server := dnstest.Knot(t, map[string]string{"example": "signed MX 10 mail.signed\nmail.signed A 192.0.2.1\ns1._domainkey.signed TXT \"" + key.Record + "\"\n",
+		"2.0.192.in-addr.arpa": "1 PTR mail.signed.example.\n"})
+	gone := testKey(t, "s2")
 	setup := testSetup(func(s *Setup) {
 		s.Config.Resolvers, s.Config.Timeout = []string{server}, 20*time.Second
-		s.Identity = signedDomain("signed.example", "signed.example", "192.0.2.1", k.rsa)
-		s.Identity.Keys = []KeyIdentity{key, gone}
+		s.Identity = oneStream("mail.signed.example", "192.0.2.1")
+		s.Identity.Domains = []identity.DomainIdentity{{Name: "signed.example", Open: true, Streams: []string{"main"}, SignedBy: "signed.example"}}
+		s.Identity.Keys = []identity.KeyIdentity{key, gone}
 	})
 	r := newRig(t, "", setup)
 	next := r.step(t.Context())
-	if !slices.ContainsFunc(r.events, func(e Event) bool { return e.Subject == "dkim signed.example/s2" && e.Status == Fail }) {
+	if !slices.ContainsFunc(r.events, func(e Event) bool { return e.Subject == "dkim signed.example/s2" && e.Status == identity.Fail }) {
 		t.Errorf("first run: %+v", r.events)
 	}
 	r.kinds()
-	if r.keys["signed.example/s1"] != KeyPublished || r.keys["signed.example/s2"] != KeyUnpublished {
+	if r.keys["signed.example/s1"] != identity.KeyPublished || r.keys["signed.example/s2"] != identity.KeyUnpublished {
 		t.Errorf("keys %v", r.keys)
 	}
-	if d := next.Sub(r.clock.now()); d > time.Minute {
+	if d := next.Sub(r.clock.Now()); d > time.Minute {
 		t.Errorf("next step in %v", d)
 	}
-	r.clock.add(2 * time.Hour)
+	r.clock.Add(2 * time.Hour)
 	r.step(t.Context())
 	if k := r.kinds(); len(k) != 0 {
 		t.Errorf("nothing changed, yet %v", k)
 	}
-	setup.Identity.Keys = []KeyIdentity{key}
+	setup.Identity.Keys = []identity.KeyIdentity{key}
 	setup.Identity.Streams[0].EHLO = "gone.example"
 	if err := r.Reload(setup); err != nil {
 		t.Fatal(err)
@@ -437,42 +439,44 @@ func TestChecksTellOnlyChanges(t *testing.T) {
 	if e := r.event(t, EventFinding); !strings.Contains(e.Subject, "gone.example") && !strings.Contains(e.Subject, "192.0.2.1") {
 		t.Errorf("after a reload: %+v", e)
 	}
-	if fs, at := r.Findings(); len(fs) == 0 || at != r.clock.now() {
+	if fs, at := r.Findings(); len(fs) == 0 || at != r.clock.Now() {
 		t.Errorf("%d findings of %v", len(fs), at)
 	}
 }
 
 func TestUnknownIsNoChange(t *testing.T) {
-	f := func(s Status) []Finding { return []Finding{{Check: "ptr", Subject: "192.0.2.1", Status: s}} }
+	f := func(s identity.Status) []identity.Finding {
+		return []identity.Finding{{Check: "ptr", Subject: "192.0.2.1", Status: s}}
+	}
 	steps := []struct {
-		status Status
+		status identity.Status
 		news   int
-	}{{Pass, 0}, {Unknown, 0}, {Pass, 0}, {Fail, 1}, {Unknown, 0}, {Fail, 0}, {Pass, 1}, {Warn, 1}, {Warn, 0}}
-	var before []Finding
+	}{{identity.Pass, 0}, {identity.Unknown, 0}, {identity.Pass, 0}, {identity.Fail, 1}, {identity.Unknown, 0}, {identity.Fail, 0}, {identity.Pass, 1}, {identity.Warn, 1}, {identity.Warn, 0}}
+	var before []identity.Finding
 	for i, s := range steps {
 		now := f(s.status)
-		if news := changed(before, now); len(news) != s.news {
+		if news := identity.Changes(before, now); len(news) != s.news {
 			t.Errorf("step %d to %s: %d events, want %d", i, s.status, len(news), s.news)
 		}
 		before = now
 	}
 	r := newRig(t, "", testSetup(nil)) // its resolver does not answer
 	r.step(t.Context())
-	if e := r.event(t, EventFinding); e.Status != Unknown || e.Subject != "checks" || len(r.kinds()) != 1 {
+	if e := r.event(t, EventFinding); e.Status != identity.Unknown || e.Subject != "checks" || len(r.kinds()) != 1 {
 		t.Errorf("unknown at the start: %+v, want one event for all", e)
 	}
 }
 
 func TestRefusalForIdentityNamesTheFinding(t *testing.T) {
-	k := newTestKeys(t)
-	server := startKnot(t, identityZones(k))
+	server := dnstest.Knot(t, map[string]string{"example": "spf-fail TXT \"v=spf1 -all\"\nmail.pass A 192.0.2.1\n"})
 	setup := testSetup(func(s *Setup) {
 		s.Config.Resolvers, s.Config.Timeout = []string{server}, 20*time.Second
-		s.Identity = oneDomain("spf-fail.example", "192.0.2.1")
+		s.Identity = oneStream("mail.pass.example", "192.0.2.1")
+		s.Identity.Domains = []identity.DomainIdentity{{Name: "spf-fail.example", Open: true, Streams: []string{"main"}}}
 	})
 	r := newRig(t, "", setup)
 	send := func() {
-		tr := Transaction{Time: r.clock.now(), ID: "t", Client: "c", Sender: "a@spf-fail.example", Stream: "main", Domains: []string{"spf-fail.example"},
+		tr := Transaction{Time: r.clock.Now(), ID: "t", Client: "c", Sender: "a@spf-fail.example", Stream: "main", Domains: []string{"spf-fail.example"},
 			Recipients: []Recipient{refused("x@mx.example", "policy-auth", "", "550 5.7.23 SPF validation failed")}}
 		r.take(&tr)
 	}
@@ -497,7 +501,7 @@ func TestFloodStaysBounded(t *testing.T) {
 	go func() { defer close(done); r.Run(ctx) }()
 	reply := "550 5.7.1 listed " + strings.Repeat("x", 200)
 	for i := range flood {
-		r.Note(&Transaction{Time: r.clock.now(), ID: fmt.Sprint(i), Client: "c", Sender: mail.Identity(fmt.Sprintf("s%d@x.example", i)), Stream: "main"},
+		r.Note(&Transaction{Time: r.clock.Now(), ID: fmt.Sprint(i), Client: "c", Sender: mail.Identity(fmt.Sprintf("s%d@x.example", i)), Stream: "main"},
 			[]Recipient{refused(fmt.Sprintf("r%d@d%d.example", i, i), "listed-ip", "l", reply)})
 	}
 	cancel()
@@ -523,7 +527,7 @@ func TestFloodStaysBounded(t *testing.T) {
 func TestReloadRefusesWhatCannotBeRead(t *testing.T) {
 	r := newRig(t, "", testSetup(nil))
 	bad := testSetup(func(s *Setup) {
-		s.Config.DNSBL = map[string]ZoneConfig{"bl.example": zoneConfig(func(z *ZoneConfig) { z.KeyFile = "/nowhere/key" })}
+		s.Config.DNSBL = map[string]dnsbl.ZoneConfig{"bl.example": zoneConfig(func(z *dnsbl.ZoneConfig) { z.KeyFile = "/nowhere/key" })}
 	})
 	if err := r.Reload(bad); err == nil || !strings.Contains(err.Error(), "bl.example") {
 		t.Errorf("error %v", err)

@@ -12,6 +12,7 @@ import (
 
 	"postern/internal/statefile"
 	"postern/mail"
+	"postern/reputation/dnsbl"
 )
 
 // Names of the files in the state folder.
@@ -22,10 +23,10 @@ const (
 
 // savedListings is the file of a book.
 type savedListings struct {
-	Saved    time.Time    `json:"saved"`
-	Last     int          `json:"last"` // ID
-	Listings []Listing    `json:"listings"`
-	Zones    []ZoneStatus `json:"zones"`
+	Saved    time.Time          `json:"saved"`
+	Last     int                `json:"last"` // ID
+	Listings []Listing          `json:"listings"`
+	Zones    []dnsbl.ZoneStatus `json:"zones"`
 }
 
 // readListings reads the reports from a state folder; none where there is no
@@ -106,31 +107,18 @@ func (m *Monitor) note(what string, err error) {
 	}
 }
 
-// inherit takes over what the poller before knew of the zones that stay.
-func (p *poller) inherit(before *poller) *poller {
-	if before == nil {
-		return p
-	}
-	for _, z := range p.zones {
-		if old := zoneNamed(before.zones, z.name); old != nil {
-			z.states, z.problem, z.polls = old.states, old.problem, old.polls
-		}
-	}
-	return p
-}
-
 // restore takes what open listings say about zones, so that a new start tells of
 // no listing twice.
-func (p *poller) restore(ls []*Listing) {
+func restore(p *dnsbl.Poller, ls []*Listing) {
 	for _, l := range ls {
 		if !l.Open() {
 			continue
 		}
 		for i := range l.Evidence {
 			e := &l.Evidence[i]
-			z := zoneNamed(p.zones, e.Zone)
-			if z != nil && e.Ended.IsZero() && z.states[l.Target] == nil {
-				z.states[l.Target] = &polledTarget{listed: true, since: e.Time, codes: e.Codes, text: e.Text}
+			z := p.ZoneNamed(e.Zone)
+			if z != nil && e.Ended.IsZero() && !z.Knows(l.Target) {
+				z.Mark(l.Target, e.Time, e.Codes, e.Text)
 			}
 		}
 	}

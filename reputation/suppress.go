@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"postern/internal/resolve"
 	"postern/internal/statefile"
 	"postern/mail"
 )
@@ -75,7 +76,7 @@ func (s *Suppressions) Add(stream string, recipient mail.RecipientID, reason str
 		s.makeRoom(now)
 	}
 	s.entries[k] = Suppression{Stream: stream, Recipient: recipient, Since: now, Until: now.Add(cmp.Or(keep, s.keep)),
-		Reason: clip(printable(reason), 200)}
+		Reason: resolve.Clip(resolve.Printable(reason), 200)}
 	s.changed = true
 }
 

@@ -7,12 +7,13 @@ import (
 	"testing"
 	"time"
 
+	"postern/internal/dnstest"
 	"postern/mail"
 )
 
 func TestSuppressionHoldsForItsStreamAndTime(t *testing.T) {
-	c := newClock()
-	s := NewSuppressions(0, 0, c.now)
+	c := dnstest.NewClock()
+	s := NewSuppressions(0, 0, c.Now)
 	s.Add("main", "a@x.example", "550 5.1.1 no such user\r\n", 0)
 	if !s.Suppressed("main", "a@x.example") || s.Suppressed("side", "a@x.example") || s.Suppressed("main", "b@x.example") {
 		t.Error("the wrong recipients are suppressed")
@@ -25,18 +26,18 @@ func TestSuppressionHoldsForItsStreamAndTime(t *testing.T) {
 	if len(list) != 2 || list[1].Reason != "550 5.1.1 no such user??" {
 		t.Errorf("list %+v", list)
 	}
-	c.add(2 * time.Hour)
+	c.Add(2 * time.Hour)
 	if s.Suppressed("side", "c@x.example") || !s.Suppressed("main", "a@x.example") {
 		t.Error("the wrong entry has ended")
 	}
-	c.add(7 * 24 * time.Hour)
+	c.Add(7 * 24 * time.Hour)
 	if s.Suppressed("main", "a@x.example") || len(s.List()) != 0 {
 		t.Error("still suppressed after 7 days")
 	}
 }
 
 func TestSuppressionIsRemoved(t *testing.T) {
-	s := NewSuppressions(0, 0, newClock().now)
+	s := NewSuppressions(0, 0, dnstest.NewClock().Now)
 	for _, stream := range []string{"a", "b", "c"} {
 		s.Add(stream, "x@x.example", "", 0)
 	}
@@ -52,8 +53,8 @@ func TestSuppressionIsRemoved(t *testing.T) {
 }
 
 func TestSuppressionsSurviveARestart(t *testing.T) {
-	c, file := newClock(), filepath.Join(t.TempDir(), "s.json")
-	s := NewSuppressions(0, 0, c.now)
+	c, file := dnstest.NewClock(), filepath.Join(t.TempDir(), "s.json")
+	s := NewSuppressions(0, 0, c.Now)
 	if err := s.Save(file); err != nil {
 		t.Fatal(err)
 	}
@@ -65,21 +66,21 @@ func TestSuppressionsSurviveARestart(t *testing.T) {
 	if err := s.Save(file); err != nil {
 		t.Fatal(err)
 	}
-	c.add(time.Hour)
-	again := NewSuppressions(0, 0, c.now)
+	c.Add(time.Hour)
+	again := NewSuppressions(0, 0, c.Now)
 	if err := again.Load(file); err != nil {
 		t.Fatal(err)
 	}
 	if l := again.List(); len(l) != 1 || l[0].Recipient != "a@x.example" {
 		t.Errorf("read back %+v", l)
 	}
-	if err := NewSuppressions(0, 0, c.now).Load(file + ".missing"); err != nil {
+	if err := NewSuppressions(0, 0, c.Now).Load(file + ".missing"); err != nil {
 		t.Errorf("a missing file: %v", err)
 	}
 	if err := os.WriteFile(file, []byte("{"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := NewSuppressions(0, 0, c.now).Load(file); err == nil {
+	if err := NewSuppressions(0, 0, c.Now).Load(file); err == nil {
 		t.Error("a broken file was read")
 	}
 	if err := again.Save(filepath.Join(file, "no", "folder")); err != nil {
@@ -92,11 +93,11 @@ func TestSuppressionsSurviveARestart(t *testing.T) {
 }
 
 func TestSuppressionsStayBounded(t *testing.T) {
-	c := newClock()
-	s := NewSuppressions(time.Hour, 100, c.now)
+	c := dnstest.NewClock()
+	s := NewSuppressions(time.Hour, 100, c.Now)
 	for i := range 1000 {
 		s.Add("main", mail.RecipientID(fmt.Sprintf("u%d@x.example", i)), "r", 0)
-		c.add(time.Second)
+		c.Add(time.Second)
 	}
 	if n := len(s.entries); n > 100 {
 		t.Errorf("%d entries", n)
@@ -109,8 +110,8 @@ func TestSuppressionsStayBounded(t *testing.T) {
 // TestCheckerRefusesOnlyWhatIsSure asks knot and a server that misbehaves about
 // recipient domains.
 func TestCheckerRefusesOnlyWhatIsSure(t *testing.T) {
-	server := startKnot(t, map[string]string{"example": "ns A 127.0.0.1\ngood MX 10 ns\nnull MX 0 .\nmixed MX 0 .\nmixed MX 10 ns\na A 192.0.2.1\nsix AAAA 2001:db8::1\ntext TXT x\nalias CNAME good\n"})
-	bad := startFaulty(t)
+	server := dnstest.Knot(t, map[string]string{"example": "ns A 127.0.0.1\ngood MX 10 ns\nnull MX 0 .\nmixed MX 0 .\nmixed MX 10 ns\na A 192.0.2.1\nsix AAAA 2001:db8::1\ntext TXT x\nalias CNAME good\n"})
+	bad := dnstest.StartFaulty(t)
 	cases := []struct {
 		server, domain string
 		want           DomainVerdict
@@ -127,19 +128,19 @@ func TestCheckerRefusesOnlyWhatIsSure(t *testing.T) {
 		{server, "not-ours.test", TakesMail}, // REFUSED
 		{server, "[192.0.2.1]", TakesMail},
 		{server, "", TakesMail},
-		{bad.address, "x-servfail.example", TakesMail},
-		{bad.address, "x-refused.example", TakesMail},
-		{bad.address, "x-lame.example", TakesMail},
-		{bad.address, "x-lame-nxdomain.example", TakesMail},
-		{bad.address, "x-garbage.example", TakesMail},
-		{bad.address, "x-other-question.example", TakesMail},
-		{bad.address, "x-truncated-hangup.example", TakesMail},
-		{bad.address, "x-silent.example", TakesMail},
-		{bad.address, "x-nxdomain.example", NoDomain},
+		{bad.Address, "x-servfail.example", TakesMail},
+		{bad.Address, "x-refused.example", TakesMail},
+		{bad.Address, "x-lame.example", TakesMail},
+		{bad.Address, "x-lame-nxdomain.example", TakesMail},
+		{bad.Address, "x-garbage.example", TakesMail},
+		{bad.Address, "x-other-question.example", TakesMail},
+		{bad.Address, "x-truncated-hangup.example", TakesMail},
+		{bad.Address, "x-silent.example", TakesMail},
+		{bad.Address, "x-nxdomain.example", NoDomain},
 	}
 	for _, c := range cases {
 		timeout := 20 * time.Second
-		if c.server == bad.address {
+		if c.server == bad.Address {
 			timeout = time.Second
 		}
 		r := newTestResolver(t, timeout, c.server)
@@ -147,11 +148,11 @@ func TestCheckerRefusesOnlyWhatIsSure(t *testing.T) {
 			t.Errorf("%s: %d, want %d", c.domain, got, c.want)
 		}
 	}
-	r := newTestResolver(t, time.Second, bad.address)
+	r := newTestResolver(t, time.Second, bad.Address)
 	for range 20 {
 		NewChecker(r).Look(t.Context(), "x-nxdomain.cached.example")
 	}
-	if n := bad.count("x-nxdomain.cached.example."); n != 1 {
+	if n := bad.Count("x-nxdomain.cached.example."); n != 1 {
 		t.Errorf("asked %d times for one domain", n)
 	}
 }

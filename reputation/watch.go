@@ -6,7 +6,10 @@ import (
 	"slices"
 	"strings"
 
+	"postern/internal/resolve"
 	"postern/mail"
+	"postern/reputation/dnsbl"
+	"postern/reputation/identity"
 )
 
 // take counts one transaction and reads what its refusals say.
@@ -62,7 +65,7 @@ func (m *Monitor) heardLocked(t *Transaction, r *Recipient) *Listing {
 // refusedLocked takes a refusal for a listing as evidence.
 func (m *Monitor) refusedLocked(t *Transaction, r *Recipient) *Listing {
 	target, ours := m.targetOfLocked(t, r)
-	e := Evidence{List: r.Said.List, Time: t.Time, Text: printable(r.Reply), Weight: 1, Transactions: []string{t.ID},
+	e := Evidence{List: r.Said.List, Time: t.Time, Text: resolve.Printable(r.Reply), Weight: 1, Transactions: []string{t.ID},
 		Clients: []string{t.Client}, Hearsay: r.Said.Remote || !ours}
 	// What answers no single recipient is the upstream's word, and no receiver's.
 	if (r.Said.At == "rcpt" || r.Said.At == "dot") && !r.Said.Several && r.Domain != "" {
@@ -84,7 +87,7 @@ func (m *Monitor) refusedLocked(t *Transaction, r *Recipient) *Listing {
 
 // askNetworksLocked has the networks of a witness looked up, unless they are
 // known or were just asked for.
-func (m *Monitor) askNetworksLocked(target Target, witness, domain string) {
+func (m *Monitor) askNetworksLocked(target dnsbl.Target, witness, domain string) {
 	known := func(e *Evidence) bool { return e.Domain == witness && len(e.Networks) > 0 }
 	if l := m.book.open(target); l != nil {
 		for i := range l.Evidence {
@@ -115,7 +118,7 @@ func (m *Monitor) firstAskLocked(key string) bool {
 // targetOfLocked is what a refusal says is listed: one of ours that its text
 // names, else that by which the mail left. ours is false where it names an
 // address, and none of ours: it may be that of somebody in between.
-func (m *Monitor) targetOfLocked(t *Transaction, r *Recipient) (_ Target, ours bool) {
+func (m *Monitor) targetOfLocked(t *Transaction, r *Recipient) (_ dnsbl.Target, ours bool) {
 	if r.Said.Class == mail.ClassListedDomain {
 		return m.domainOfLocked(t, strings.ToLower(r.Reply)), true
 	}
@@ -123,24 +126,24 @@ func (m *Monitor) targetOfLocked(t *Transaction, r *Recipient) (_ Target, ours b
 	said := addressesIn(r.Reply)
 	for _, ip := range said {
 		if slices.Contains(all, ip) || len(all) == 0 && ip == t.SourceIP {
-			return AddressTarget(ip), true
+			return dnsbl.AddressTarget(ip), true
 		}
 	}
 	ours = len(said) == 0
 	switch {
 	case slices.Contains(all, t.SourceIP):
-		return AddressTarget(t.SourceIP), ours
+		return dnsbl.AddressTarget(t.SourceIP), ours
 	case len(all) > 0:
-		return AddressTarget(all[0]), ours
+		return dnsbl.AddressTarget(all[0]), ours
 	case t.SourceIP.IsValid():
-		return AddressTarget(t.SourceIP), ours
+		return dnsbl.AddressTarget(t.SourceIP), ours
 	}
-	return Target{Addresses, "stream " + t.Stream}, ours
+	return dnsbl.Target{Kind: dnsbl.Addresses, Name: "stream " + t.Stream}, ours
 }
 
 // domainOfLocked is the domain of ours that a text names, else the first of the
 // message, else the EHLO name.
-func (m *Monitor) domainOfLocked(t *Transaction, text string) Target {
+func (m *Monitor) domainOfLocked(t *Transaction, text string) dnsbl.Target {
 	var names []string
 	for _, d := range append(slices.Clone(t.Domains), m.ehloLocked(t.Stream)) {
 		if d = strings.ToLower(d); d != "" && (m.ownsLocked(d) || d == strings.ToLower(m.ehloLocked(t.Stream))) {
@@ -149,27 +152,27 @@ func (m *Monitor) domainOfLocked(t *Transaction, text string) Target {
 	}
 	for _, d := range names {
 		if containsName(text, d) {
-			return DomainTarget(d)
+			return dnsbl.DomainTarget(d)
 		}
 	}
-	return DomainTarget(cmp.Or(append(names, t.Stream)...))
+	return dnsbl.DomainTarget(cmp.Or(append(names, t.Stream)...))
 }
 
 // ownsLocked reports whether a domain is one that clients send as, or that signs.
 func (m *Monitor) ownsLocked(domain string) bool {
 	id := &m.setup.Identity
-	return slices.ContainsFunc(id.Domains, func(d DomainIdentity) bool {
+	return slices.ContainsFunc(id.Domains, func(d identity.DomainIdentity) bool {
 		return !d.Below && d.Name == domain || d.Below && strings.HasSuffix(domain, "."+d.Name)
-	}) || slices.ContainsFunc(id.Keys, func(k KeyIdentity) bool { return k.Domain == domain })
+	}) || slices.ContainsFunc(id.Keys, func(k identity.KeyIdentity) bool { return k.Domain == domain })
 }
 
-func (m *Monitor) stream(name string) *StreamIdentity {
+func (m *Monitor) stream(name string) *identity.StreamIdentity {
 	for i := range m.setup.Identity.Streams {
 		if s := &m.setup.Identity.Streams[i]; s.Name == name {
 			return s
 		}
 	}
-	return &StreamIdentity{}
+	return &identity.StreamIdentity{}
 }
 
 func (m *Monitor) ehloLocked(stream string) string            { return m.stream(stream).EHLO }
@@ -184,7 +187,7 @@ func containsName(text, name string) bool {
 		}
 		i += from
 		end := i + len(name)
-		if (i == 0 || !isNameByte(text[i-1]) && text[i-1] != '.') && (end == len(text) || !isNameByte(text[end])) {
+		if (i == 0 || !resolve.IsNameByte(text[i-1]) && text[i-1] != '.') && (end == len(text) || !resolve.IsNameByte(text[end])) {
 			return true
 		}
 		from = i + 1
@@ -196,7 +199,7 @@ func addressesIn(text string) (as []netip.Addr) {
 	isPart := func(c rune) bool {
 		return c >= '0' && c <= '9' || c >= 'a' && c <= 'f' || c >= 'A' && c <= 'F' || c == ':' || c == '.'
 	}
-	for word := range strings.FieldsFuncSeq(clip(text, 4096), func(c rune) bool { return !isPart(c) }) {
+	for word := range strings.FieldsFuncSeq(resolve.Clip(text, 4096), func(c rune) bool { return !isPart(c) }) {
 		if len(as) == 10 {
 			break
 		}
@@ -208,15 +211,15 @@ func addressesIn(text string) (as []netip.Addr) {
 }
 
 // zoneOfLocked is the configured zone that a refusal names, or "".
-func (m *Monitor) zoneOfLocked(t Target, r *Recipient) string {
+func (m *Monitor) zoneOfLocked(t dnsbl.Target, r *Recipient) string {
 	text := strings.ToLower(r.Reply)
 	family, _, _ := strings.Cut(r.Said.List, "-")
-	for _, z := range m.poller.zones {
-		if !z.asks(t.Kind) {
+	for _, z := range m.poller.Zones {
+		if !z.Asks(t.Kind) {
 			continue
 		}
-		if containsName(text, z.name) || family != "" && slices.Contains(strings.Split(z.name, "."), family) {
-			return z.name
+		if containsName(text, z.Name) || family != "" && slices.Contains(strings.Split(z.Name, "."), family) {
+			return z.Name
 		}
 	}
 	return ""

@@ -8,6 +8,9 @@ import (
 	"strings"
 
 	"github.com/miekg/dns"
+
+	"postern/internal/resolve"
+	"postern/reputation/identity"
 )
 
 // manyWitnesses is how many unrelated receivers must say the same before it
@@ -16,7 +19,7 @@ const manyWitnesses = 3
 
 // ownedDomain is the registered domain of a name: who owns it owns all below.
 func ownedDomain(name string) string {
-	_, domain := registered(name)
+	_, domain := identity.RegisteredDomain(name)
 	return domain
 }
 
@@ -30,21 +33,21 @@ const (
 // networks says by which networks a domain takes its mail: the registered
 // domains of its MX hosts, and their addresses to the /16 or /32. It is empty
 // where DNS does not say.
-func (r *Resolver) networks(ctx context.Context, domain string) (all []string) {
+func networks(ctx context.Context, r *resolve.Resolver, domain string) (all []string) {
 	add := func(s string) {
 		if len(all) < maxNetworks && !slices.Contains(all, s) {
 			all = append(all, s)
 		}
 	}
 	hosts := []string{domain}
-	if mxs := exchangers(r.ask(ctx, domain, dns.TypeMX).rrs); len(mxs) > 0 && !isNullMX(mxs) {
+	if mxs := resolve.Exchangers(r.Ask(ctx, domain, dns.TypeMX).RRs); len(mxs) > 0 && !resolve.IsNullMX(mxs) {
 		hosts = hosts[:0]
 		for _, mx := range mxs[:min(len(mxs), maxExchangers)] {
 			hosts = append(hosts, strings.TrimSuffix(strings.ToLower(mx.Mx), "."))
 		}
 	}
 	for _, h := range hosts {
-		as := addresses(r.hosts(ctx, h).rrs)
+		as := resolve.Addresses(r.Hosts(ctx, h).RRs)
 		for _, ip := range as {
 			add(networkOf(ip))
 		}

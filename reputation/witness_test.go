@@ -10,16 +10,20 @@ import (
 	"testing"
 	"time"
 
+	"postern/internal/dnstest"
+	"postern/internal/resolve"
 	"postern/mail"
+	"postern/reputation/dnsbl"
+	"postern/reputation/identity"
 )
 
 // sharedSetup is a stream that two clients share, with a blocklist that is asked.
-func sharedSetup(action Action, change func(*Setup)) Setup {
+func sharedSetup(action identity.Action, change func(*Setup)) Setup {
 	return testSetup(func(s *Setup) {
-		s.Config.DNSBL = map[string]ZoneConfig{"bl.example": zoneConfig(func(*ZoneConfig) {})}
+		s.Config.DNSBL = map[string]dnsbl.ZoneConfig{"bl.example": zoneConfig(func(*dnsbl.ZoneConfig) {})}
 		s.Identity.Streams[0].OnListing = action
 		s.Identity.Streams[0].Clients = []string{"shop", "tenant"}
-		s.Identity.Domains = []DomainIdentity{{Name: "shop.example", Streams: []string{"main"}, Clients: []string{"shop"}},
+		s.Identity.Domains = []identity.DomainIdentity{{Name: "shop.example", Streams: []string{"main"}, Clients: []string{"shop"}},
 			{Name: "tenant.example", Streams: []string{"main"}, Clients: []string{"tenant"}}}
 		if change != nil {
 			change(s)
@@ -27,13 +31,13 @@ func sharedSetup(action Action, change func(*Setup)) Setup {
 	})
 }
 
-var ourTarget = Target{Addresses, "192.0.2.1"}
+var ourTarget = dnsbl.Target{Kind: dnsbl.Addresses, Name: "192.0.2.1"}
 
 // zoneSays has the blocklist that is asked say of our address.
 func (r *rig) zoneSays(weight float64) {
 	r.mu2(func() []outcome {
 		return r.settleLocked(r.book.note(ourTarget, Evidence{Source: "zone bl.example", Zone: "bl.example", List: "bl.example",
-			Time: r.clock.now(), Codes: []string{"127.0.0.2"}, Weight: weight}, false))
+			Time: r.clock.Now(), Codes: []string{"127.0.0.2"}, Weight: weight}, false))
 	})
 }
 
@@ -52,7 +56,7 @@ func (r *rig) mu2(f func() []outcome) {
 // are those of the domain, as DNS would tell.
 func (r *rig) refuse(client, domain string, networks ...string) {
 	r.next++
-	t := Transaction{Time: r.clock.now(), ID: fmt.Sprintf("t%d", r.next), Client: client, Sender: mail.Identity("a@" + client + ".example"),
+	t := Transaction{Time: r.clock.Now(), ID: fmt.Sprintf("t%d", r.next), Client: client, Sender: mail.Identity("a@" + client + ".example"),
 		Stream: "main", Upstream: "provider", Domains: []string{client + ".example"}, Recipients: []Recipient{refused("x@"+domain, "listed-ip", "bl", listedReply)}}
 	r.take(&t)
 	r.jobs = nil
@@ -78,7 +82,7 @@ func (r *rig) trial(to string) {
 // TestReceiversAloneOnlyMakeAReport: R1. Whoever owns domains can have them say
 // anything; so it stays a warning, whatever on_listing says.
 func TestReceiversAloneOnlyMakeAReport(t *testing.T) {
-	for _, action := range []Action{Alert, PauseStream, SuspendSuspect} {
+	for _, action := range []identity.Action{identity.Alert, identity.PauseStream, identity.SuspendSuspect} {
 		for name, attack := range map[string]func(*rig){
 			"two recipients at one's own domain": func(r *rig) { r.refuse("tenant", "evil.example"); r.refuse("tenant", "evil.example") },
 			"three domains of one's own":         func(r *rig) { r.threeReceivers("tenant") },
@@ -109,24 +113,24 @@ func TestReceiversAloneOnlyMakeAReport(t *testing.T) {
 // TestReportSaysWhoSaysSo: an operator sees at once that no blocklist has, and
 // hearsay is no more than a warning.
 func TestReportSaysWhoSaysSo(t *testing.T) {
-	heard := newRig(t, "", sharedSetup(PauseStream, nil))
+	heard := newRig(t, "", sharedSetup(identity.PauseStream, nil))
 	for range 2 {
 		x := refused("x@evil.example", "listed-ip", "bl", listedReply)
 		x.Said.Remote = true
 		heard.send("x@tenant.example", "", x)
 	}
-	if e := heard.event(t, EventListed); e.Status != Warn || heard.paused("main") {
+	if e := heard.event(t, EventListed); e.Status != identity.Warn || heard.paused("main") {
 		t.Errorf("hearsay: %+v", e)
 	}
-	r := newRig(t, "", sharedSetup(PauseStream, nil))
+	r := newRig(t, "", sharedSetup(identity.PauseStream, nil))
 	r.refuse("tenant", "evil.example")
 	r.refuse("tenant", "evil.example")
-	if e := r.event(t, EventListed); e.Status != Fail || !strings.Contains(e.Text, "is said to be listed (reply of evil.example") || !strings.Contains(e.Text, "nothing is done by itself") {
+	if e := r.event(t, EventListed); e.Status != identity.Fail || !strings.Contains(e.Text, "is said to be listed (reply of evil.example") || !strings.Contains(e.Text, "nothing is done by itself") {
 		t.Errorf("event %+v", e)
 	}
 	r.kinds()
 	r.zoneSays(0.5)
-	if e := r.event(t, EventListed); e.Status != Fail || !strings.Contains(e.Text, "is listed (zone bl.example 127.0.0.2)") {
+	if e := r.event(t, EventListed); e.Status != identity.Fail || !strings.Contains(e.Text, "is listed (zone bl.example 127.0.0.2)") {
 		t.Errorf("event %+v", e)
 	}
 }
@@ -162,12 +166,12 @@ func TestSuspensionNeedsBlocklistAndUnrelatedReceivers(t *testing.T) {
 			for i, client := range []string{"tenant", "shop", "tenant"} {
 				x := refused(fmt.Sprintf("x@mx%d.example", i), "listed-ip", "bl", listedReply)
 				x.Said.Remote = true
-				r.take(&Transaction{Time: r.clock.now(), ID: fmt.Sprint(i), Client: client, Stream: "main", Upstream: "provider", Recipients: []Recipient{x}})
+				r.take(&Transaction{Time: r.clock.Now(), ID: fmt.Sprint(i), Client: client, Stream: "main", Upstream: "provider", Recipients: []Recipient{x}})
 				r.noteNetworks(ourTarget, fmt.Sprintf("mx%d.example", i), []string{fmt.Sprintf("198.%d.0.0/16", i)})
 			}
 		}, false, nil},
 	} {
-		r := newRig(t, "", sharedSetup(SuspendSuspect, func(s *Setup) {
+		r := newRig(t, "", sharedSetup(identity.SuspendSuspect, func(s *Setup) {
 			if c.clients != nil {
 				s.Identity.Streams[0].Clients = c.clients
 			}
@@ -186,7 +190,7 @@ func TestSuspensionNeedsBlocklistAndUnrelatedReceivers(t *testing.T) {
 }
 
 func TestNobodyIsSuspendedWhereNobodyStandsOut(t *testing.T) {
-	r := newRig(t, "", sharedSetup(SuspendSuspect, nil))
+	r := newRig(t, "", sharedSetup(identity.SuspendSuspect, nil))
 	r.usual()
 	r.burst("news")
 	r.burst("support")
@@ -213,7 +217,7 @@ func TestPauseNeedsABlocklist(t *testing.T) {
 		"a light one and three receivers":  {func(r *rig) { r.threeReceivers("tenant", "shop"); r.zoneSays(0.5) }, true},
 		"three receivers and no blocklist": {func(r *rig) { r.threeReceivers("tenant", "shop") }, false},
 	} {
-		r := newRig(t, "", sharedSetup(PauseStream, nil))
+		r := newRig(t, "", sharedSetup(identity.PauseStream, nil))
 		c.attack(r)
 		if r.paused("main") != c.want || r.paused("side") {
 			t.Errorf("%s: paused %v", name, r.paused("main"))
@@ -224,11 +228,11 @@ func TestPauseNeedsABlocklist(t *testing.T) {
 // TestDomainOfOneClientPausesNobodyElse: a tenant can have its own domain listed.
 func TestDomainOfOneClientPausesNobodyElse(t *testing.T) {
 	for domain, want := range map[string]bool{"tenant.example": false, "mail.pass.example": true, "both.example": true} {
-		r := newRig(t, "", sharedSetup(PauseStream, func(s *Setup) {
-			s.Identity.Domains = append(s.Identity.Domains, DomainIdentity{Name: "both.example", Streams: []string{"main"}, Clients: []string{"shop", "tenant"}})
+		r := newRig(t, "", sharedSetup(identity.PauseStream, func(s *Setup) {
+			s.Identity.Domains = append(s.Identity.Domains, identity.DomainIdentity{Name: "both.example", Streams: []string{"main"}, Clients: []string{"shop", "tenant"}})
 		}))
 		r.mu2(func() []outcome {
-			return r.settleLocked(r.book.note(DomainTarget(domain), Evidence{Source: "zone bl.example", Zone: "bl.example", Time: r.clock.now(), Weight: 1}, false))
+			return r.settleLocked(r.book.note(dnsbl.DomainTarget(domain), Evidence{Source: "zone bl.example", Zone: "bl.example", Time: r.clock.Now(), Weight: 1}, false))
 		})
 		if r.paused("main") != want || len(r.Listings()) != 1 {
 			t.Errorf("%s: paused %v", domain, r.paused("main"))
@@ -239,7 +243,7 @@ func TestDomainOfOneClientPausesNobodyElse(t *testing.T) {
 // TestPauseEndsByTrialOrWithTheBlocklist: and a restart keeps it so.
 func TestPauseEndsByTrialOrWithTheBlocklist(t *testing.T) {
 	dir := t.TempDir()
-	setup := sharedSetup(PauseStream, nil)
+	setup := sharedSetup(identity.PauseStream, nil)
 	r := newRig(t, dir, setup)
 	r.refuse("tenant", "evil.example")
 	r.refuse("tenant", "evil.example")
@@ -248,7 +252,7 @@ func TestPauseEndsByTrialOrWithTheBlocklist(t *testing.T) {
 		t.Fatalf("events %v", k)
 	}
 	r.save()
-	r.held = NewBackoff(r.clock.now)
+	r.held = NewBackoff(r.clock.Now)
 	r.open(t, dir, setup)
 	if !r.paused("main") {
 		t.Error("after a restart the stream goes on")
@@ -261,7 +265,7 @@ func TestPauseEndsByTrialOrWithTheBlocklist(t *testing.T) {
 	if k := r.kinds(); !slices.Equal(k, []string{EventResumed}) || r.paused("main") {
 		t.Fatalf("after a trial: events %v, paused %v", k, r.paused("main"))
 	}
-	r.clock.add(time.Minute)
+	r.clock.Add(time.Minute)
 	r.expire()
 	r.refuse("tenant", "evil.example")
 	if r.paused("main") {
@@ -280,7 +284,7 @@ func TestPauseEndsByTrialOrWithTheBlocklist(t *testing.T) {
 }
 
 func TestResumeHoldsAgainstThePausingListing(t *testing.T) {
-	r := newRig(t, "", sharedSetup(PauseStream, nil))
+	r := newRig(t, "", sharedSetup(identity.PauseStream, nil))
 	r.zoneSays(1)
 	if !r.Resume("main") || r.Resume("main") {
 		t.Error("Resume did not say what it did")
@@ -295,15 +299,15 @@ func TestResumeHoldsAgainstThePausingListing(t *testing.T) {
 // TestPauseOfAnEarlierReleaseEnds: it needed two refusals and nothing else.
 func TestPauseOfAnEarlierReleaseEnds(t *testing.T) {
 	dir := t.TempDir()
-	clock := newClock()
+	clock := dnstest.NewClock()
 	old := fmt.Sprintf(`{"saved":%[1]q,"last":7,"listings":[{"id":7,"target":{"kind":"addresses","name":"192.0.2.1"},"streams":["main"],"opened":%[1]q,
 		"evidence":[{"source":"reply of evil.example","list":"spamhaus-zen","time":%[1]q,"last":%[1]q,"text":"550 blocked","weight":1,"transactions":["a","b"],
 		"destination":"provider evil.example"}],"suspects":null,"delist":[],"fix_first":[],"action":"stream main is paused","paused":["main"]}],"zones":null}`,
-		clock.now().Format(time.RFC3339))
+		clock.Now().Format(time.RFC3339))
 	if err := os.WriteFile(filepath.Join(dir, listingsFile), []byte(old), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	r := newRig(t, dir, sharedSetup(PauseStream, nil))
+	r := newRig(t, dir, sharedSetup(identity.PauseStream, nil))
 	r.expire()
 	if l := r.Listings(); r.paused("main") || len(l) != 1 || !l[0].Open() || l[0].ID != 7 {
 		t.Errorf("paused %v, listings %+v", r.paused("main"), l)
@@ -325,13 +329,13 @@ func TestForeignAddressIsNoListing(t *testing.T) {
 		"many, none is ours":   {nil, "550 [203.0.113.9] [203.0.113.10] [2001:db8::1] blocked using zen.spamhaus.org", "192.0.2.1 hearsay"},
 		"a domain of somebody": {nil, "listed-domain", "mail.pass.example"},
 	} {
-		r := newRig(t, "", sharedSetup(PauseStream, c.change))
+		r := newRig(t, "", sharedSetup(identity.PauseStream, c.change))
 		for range 3 {
 			x := refused("x@evil.example", "listed-ip", "spamhaus-zen", c.reply)
 			if c.reply == "listed-domain" {
 				x = refused("x@evil.example", c.reply, "spamhaus-dbl", "550 domain victim.example is listed in dbl.spamhaus.org")
 			}
-			r.take(&Transaction{Time: r.clock.now(), ID: fmt.Sprint(r.next), Client: "tenant", Stream: "main", Upstream: "provider", Domains: []string{"victim.example"}, Recipients: []Recipient{x}})
+			r.take(&Transaction{Time: r.clock.Now(), ID: fmt.Sprint(r.next), Client: "tenant", Stream: "main", Upstream: "provider", Domains: []string{"victim.example"}, Recipients: []Recipient{x}})
 			r.next++
 		}
 		var got []string
@@ -351,11 +355,11 @@ func TestForeignAddressIsNoListing(t *testing.T) {
 // TestVerdictsOnOthersSayNothingOfUs: also a refused connection is the upstream's
 // word and no receiver's.
 func TestVerdictsOnOthersSayNothingOfUs(t *testing.T) {
-	r := newRig(t, "", sharedSetup(PauseStream, nil))
+	r := newRig(t, "", sharedSetup(identity.PauseStream, nil))
 	for i := range 3 {
 		x := refused("x@evil.example", "listed-ip", "bl", listedReply)
 		x.Said.About = mail.AboutSender
-		r.take(&Transaction{Time: r.clock.now(), ID: fmt.Sprint(i), Client: "tenant", Stream: "main", Upstream: "provider", Recipients: []Recipient{x}})
+		r.take(&Transaction{Time: r.clock.Now(), ID: fmt.Sprint(i), Client: "tenant", Stream: "main", Upstream: "provider", Recipients: []Recipient{x}})
 	}
 	if k := r.kinds(); len(k) > 0 {
 		t.Errorf("what is about the sender made %v", k)
@@ -364,7 +368,7 @@ func TestVerdictsOnOthersSayNothingOfUs(t *testing.T) {
 		said := &mail.Evidence{At: "connect", About: mail.AboutUs, Class: "listed-ip", List: "bl", Reply: listedReply}
 		x := relayed(fmt.Sprintf("x@mx%d.example", i))
 		x.Relayed, x.Code = false, 451
-		r.take(&Transaction{Time: r.clock.now(), ID: fmt.Sprint(10 + i), Client: "tenant", Stream: "main", Upstream: "provider", Said: said, Recipients: []Recipient{x}})
+		r.take(&Transaction{Time: r.clock.Now(), ID: fmt.Sprint(10 + i), Client: "tenant", Stream: "main", Upstream: "provider", Said: said, Recipients: []Recipient{x}})
 	}
 	l := r.Listings()
 	if len(l) != 1 || len(l[0].Evidence) != 1 || l[0].Evidence[0].Domain != "" || l[0].Evidence[0].Source != "reply of upstream provider" {
@@ -381,14 +385,14 @@ func TestVerdictsOnOthersSayNothingOfUs(t *testing.T) {
 // TestReportsOfReceiversDoNotFillTheBook: to open and end a listing without end
 // would push real ones out, and fill the log.
 func TestReportsOfReceiversDoNotFillTheBook(t *testing.T) {
-	r := newRig(t, "", sharedSetup(Alert, nil))
+	r := newRig(t, "", sharedSetup(identity.Alert, nil))
 	for range 50 {
 		r.refuse("tenant", "evil.example")
 		r.refuse("tenant", "evil.example")
 		for range 2 {
 			r.send("x@tenant.example", "x", relayed("c@evil.example"))
 		}
-		r.clock.add(time.Minute)
+		r.clock.Add(time.Minute)
 	}
 	listed := 0
 	for _, k := range r.kinds() {
@@ -412,10 +416,10 @@ func TestReportsOfReceiversDoNotFillTheBook(t *testing.T) {
 // TestNetworksComeFromDNS: the MX hosts of a domain, their addresses and the
 // domains that they are registered under.
 func TestNetworksComeFromDNS(t *testing.T) {
-	server := startKnot(t, map[string]string{"example": "$ORIGIN example.\n$TTL 60\n@ SOA ns.example. h.example. 1 60 60 60 60\n" +
+	server := dnstest.Knot(t, map[string]string{"example": "$ORIGIN example.\n$TTL 60\n@ SOA ns.example. h.example. 1 60 60 60 60\n" +
 		"a MX 10 mx1.host\na MX 20 mx2.host\nmx1.host A 198.51.100.1\nmx2.host AAAA 2001:db8::1\n" +
 		"b A 203.0.113.5\nc MX 0 .\nd MX 10 nowhere.host\n"})
-	res, err := NewResolver(ResolverOptions{Servers: []string{server}, Timeout: 10 * time.Second})
+	res, err := resolve.New(resolve.Options{Servers: []string{server}, Timeout: 10 * time.Second})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -423,7 +427,7 @@ func TestNetworksComeFromDNS(t *testing.T) {
 	for domain, want := range map[string]string{
 		"a.example": "198.51.0.0/16 host.example 2001:db8::/32", "b.example": "203.0.0.0/16 b.example", "c.example": "", "d.example": "", "none.example": "",
 	} {
-		if got := strings.Join(res.networks(t.Context(), domain), " "); got != want {
+		if got := strings.Join(networks(t.Context(), res, domain), " "); got != want {
 			t.Errorf("%s: %q, want %q", domain, got, want)
 		}
 	}

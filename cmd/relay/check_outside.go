@@ -8,7 +8,8 @@ import (
 	"postern/dkimsign"
 	"postern/internal/check"
 	"postern/internal/config"
-	"postern/reputation"
+	"postern/internal/resolve"
+	"postern/reputation/identity"
 )
 
 // exitUnknown: no check failed, but some could not be carried out.
@@ -37,19 +38,19 @@ func checkDNS(io stdio, f *config.File, asJSON bool) int {
 	for _, file := range missing {
 		fmt.Fprintf(io.err, "relay check: key file %s is not there yet, so its record is not checked; relay serve makes it\n", file)
 	}
-	r, err := reputation.NewResolver(reputation.ResolverOptions{Servers: f.Reputation.Resolvers, Timeout: f.Reputation.Timeout})
+	r, err := resolve.New(resolve.Options{Servers: f.Reputation.Resolvers, Timeout: f.Reputation.Timeout})
 	if err != nil {
 		fmt.Fprintf(io.err, "relay check: %v\n", err)
 		return exitFault
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), checkBound)
 	defer cancel()
-	report := reputation.Check(ctx, r, check.Identity(f, signers), time.Now)
-	summary := reputation.Summarize(report.Findings)
+	report := identity.Check(ctx, r, check.Identity(f, signers), time.Now)
+	summary := identity.Summarize(report.Findings)
 	if asJSON {
 		printJSON(io, map[string]any{"findings": report.Findings, "summary": summary})
 	} else {
-		reputation.WriteTable(io.out, report.Findings)
+		identity.WriteTable(io.out, report.Findings)
 	}
 	return summary.ExitStatus()
 }
@@ -57,11 +58,11 @@ func checkDNS(io stdio, f *config.File, asJSON bool) int {
 // checkConnect is relay check -connect: what mail will need is tried now.
 func checkConnect(io stdio, f *config.File, dns, asJSON bool) int {
 	all := check.Connect(context.Background(), f, dns)
-	summary := reputation.Summarize(all)
+	summary := identity.Summarize(all)
 	if asJSON {
 		printJSON(io, map[string]any{"findings": all, "summary": summary})
 	} else {
-		reputation.WriteTable(io.out, all)
+		identity.WriteTable(io.out, all)
 	}
 	return summary.ExitStatus()
 }

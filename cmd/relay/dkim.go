@@ -9,7 +9,7 @@ import (
 
 	"postern/dkimsign"
 	"postern/internal/check"
-	"postern/reputation"
+	"postern/reputation/identity"
 )
 
 const dkimUsage = `usage: relay dkim keygen -domain D -selector S [-type rsa|ed25519] [-bits 2048] -out FILE
@@ -123,7 +123,7 @@ func printValue(io stdio, domain, selector string, key crypto.Signer) int {
 func printPublishable(io stdio, domain, selector string, key crypto.Signer, form func(name, value string) string) int {
 	name, value := dkimsign.Record(domain, selector, key)
 	line := dkimsign.ZoneLine(name, value)
-	if !reputation.IsPublishable(line, check.Record(domain, selector, value)) {
+	if !identity.IsPublishable(line, check.Record(domain, selector, value)) {
 		fmt.Fprintf(io.err, "relay dkim: the record of %s cannot be published: receivers would not read it as this key\n", name)
 		return exitFault
 	}

@@ -13,7 +13,7 @@ import (
 	"github.com/miekg/dns"
 
 	"postern/internal/smtptest"
-	"postern/reputation"
+	"postern/reputation/identity"
 )
 
 // nameServer is a DNS server whose records tests set.
@@ -134,8 +134,8 @@ func TestCheckDNSPassesAndFails(t *testing.T) {
 	names.set("TXT example.org", "fail")
 	status, out, _ = runVerb("", "check", "--dns", "--json", "--config", file)
 	var answer struct {
-		Findings []reputation.Finding
-		Summary  reputation.Summary
+		Findings []identity.Finding
+		Summary  identity.Summary
 	}
 	if err := json.Unmarshal([]byte(out), &answer); err != nil {
 		t.Fatalf("%v in %s", err, out)

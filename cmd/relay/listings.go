@@ -16,6 +16,8 @@ import (
 	"postern/internal/phrase"
 	"postern/mail"
 	"postern/reputation"
+	"postern/reputation/dnsbl"
+	"postern/reputation/identity"
 )
 
 const listingsUsage = `usage: relay listings [-json] [-config FILE]
@@ -166,7 +168,7 @@ func runZones(io stdio, args []string) int {
 	if _, status, ok := v.parse(args, 0); !ok {
 		return status
 	}
-	var zones []reputation.ZoneStatus
+	var zones []dnsbl.ZoneStatus
 	if err := v.get("/listings/zones", nil, &zones); err != nil {
 		return v.fail(err)
 	}
@@ -211,7 +213,7 @@ func runFindings(io stdio, args []string) int {
 	}
 	return v.print(a, func(w writer) {
 		fmt.Fprintf(w, "checked %s\n\n", phrase.Time(a.Checked))
-		reputation.WriteTable(w, a.Findings)
+		identity.WriteTable(w, a.Findings)
 	})
 }
 

@@ -9,9 +9,10 @@ import (
 
 	"postern/dkimsign"
 	"postern/internal/config"
+	"postern/internal/resolve"
 	"postern/internal/rotation"
 	"postern/internal/shell"
-	"postern/reputation"
+	"postern/reputation/identity"
 )
 
 // rotating is a rotation with the configuration that it is for.
@@ -46,7 +47,7 @@ func runRotate(io stdio, args []string) int {
 	if !ok {
 		return dkimMisuse(io, fmt.Sprintf("there is no table [dkim.%q]; write it with a first key, as in: %s", domain, firstKey(file, domain)))
 	}
-	resolver, err := reputation.NewResolver(reputation.ResolverOptions{Servers: file.Reputation.Resolvers, Timeout: file.Reputation.Timeout})
+	resolver, err := resolve.New(resolve.Options{Servers: file.Reputation.Resolvers, Timeout: file.Reputation.Timeout})
 	if err != nil {
 		return dkimFault(io, err)
 	}
@@ -74,7 +75,7 @@ func dkimFault(io stdio, err error) int {
 const askEvery = 15 * time.Second
 
 // follow prints the record and what is to be done, and waits for the record.
-func (r *rotating) follow(io stdio, resolver *reputation.Resolver, wait time.Duration, file *config.File) int {
+func (r *rotating) follow(io stdio, resolver *resolve.Resolver, wait time.Duration, file *config.File) int {
 	switch {
 	case r.Made:
 		fmt.Fprintf(io.out, "made %s\n", r.File)
@@ -92,19 +93,19 @@ func (r *rotating) follow(io stdio, resolver *reputation.Resolver, wait time.Dur
 		return status
 	}
 	state := r.LookUp(resolver)
-	for end := time.Now().Add(wait); state != reputation.KeyPublished && time.Now().Before(end); {
+	for end := time.Now().Add(wait); state != identity.KeyPublished && time.Now().Before(end); {
 		time.Sleep(min(askEvery, time.Until(end)))
 		state = r.LookUp(resolver)
 	}
 	return r.sayState(io, state)
 }
 
-func (r *rotating) sayState(io stdio, state reputation.KeyState) int {
+func (r *rotating) sayState(io stdio, state identity.KeyState) int {
 	switch state {
-	case reputation.KeyPublished:
+	case identity.KeyPublished:
 		fmt.Fprintf(io.out, "live: DNS has the key; take the older keys out of [dkim.%q] when mail signed with them has been delivered, after a week\n", r.Domain)
 		return exitOK
-	case reputation.KeyUnpublished:
+	case identity.KeyUnpublished:
 		fmt.Fprintf(io.out, "not live yet: DNS does not have the record; to wait for it: %s\n", config.Command(r.config, "dkim", "rotate", "-wait", "1h", r.Domain))
 		return exitOK
 	}

@@ -44,11 +44,16 @@ var table = map[string]rule{
 	"ratelimit/redisstore":  {ours: []string{"internal/secret", "ratelimit"}, outside: []string{goRedis}},
 	"ratelimit/limitimport": {ours: []string{"mail", "ratelimit"}},
 
-	"dkimsign":          {ours: []string{"internal/secret", "internal/shell", "internal/statefile"}},
-	"upstream/replies":  {ours: []string{"mail"}},
-	"upstream":          {ours: []string{"mail", "upstream/replies"}, outside: []string{sasl, dns, "golang.org/x/sys"}},
-	"outlier":           {ours: []string{"internal/statefile", "mail"}, outside: []string{goRedis}},
-	"reputation":        {ours: []string{"internal/secret", "internal/shell", "internal/statefile", "mail"}, outside: []string{dns, "blitiri.com.ar/go/spf", "golang.org/x/net"}},
+	"dkimsign":         {ours: []string{"internal/secret", "internal/shell", "internal/statefile"}},
+	"upstream/replies": {ours: []string{"mail"}},
+	"upstream":         {ours: []string{"mail", "upstream/replies"}, outside: []string{sasl, dns, "golang.org/x/sys"}},
+	"outlier":          {ours: []string{"internal/statefile", "mail"}, outside: []string{goRedis}},
+	"internal/resolve": {outside: []string{dns}},
+	"reputation":       {ours: []string{"internal/resolve", "internal/shell", "internal/statefile", "mail", "reputation/dnsbl", "reputation/identity"}, outside: []string{dns}},
+
+	"reputation/dnsbl":    {ours: []string{"internal/resolve", "internal/secret"}, outside: []string{dns}},
+	"reputation/identity": {ours: []string{"internal/resolve", "internal/shell"}, outside: []string{dns, "blitiri.com.ar/go/spf", "golang.org/x/net"}},
+
 	"scan":              {ours: []string{"mail"}, outside: []string{"github.com/emersion/go-milter"}},
 	"internal/eventlog": {ours: []string{"internal/plain", "mail"}},
 	"internal/simulate": {ours: []string{"mail", "ratelimit", "ratelimit/embedded", "internal/eventlog"}},
@@ -57,22 +62,22 @@ var table = map[string]rule{
 	"relay/smtpd":   {ours: []string{"internal/auth", "internal/plain", "internal/secret", "internal/syntax", "mail", "policy", "relay/replies"}, outside: []string{"github.com/pires/go-proxyproto"}},
 	"relay/replies": {ours: []string{"mail"}},
 	"relay":         {ours: append([]string{"internal/plain", "relay/replies", "relay/smtpd"}, leaves...), outside: []string{xtime}},
-	"internal/admin": {ours: []string{"mail", "outlier", "ratelimit", "reputation"},
+	"internal/admin": {ours: []string{"mail", "outlier", "ratelimit", "reputation", "reputation/identity"},
 		outside: []string{"github.com/prometheus/client_golang"}},
-	"internal/config": {ours: append([]string{"internal/secret", "internal/shell", "internal/eventlog", "ratelimit/embedded", "ratelimit/redisstore", "relay/smtpd", "reputation"}, leaves...),
+	"internal/config": {ours: append([]string{"internal/secret", "internal/shell", "internal/eventlog", "ratelimit/embedded", "ratelimit/redisstore", "relay/smtpd", "reputation", "reputation/dnsbl", "reputation/identity"}, leaves...),
 		outside: []string{"github.com/pelletier/go-toml/v2", "golang.org/x/net"}},
 	"internal/bruteforce": {ours: []string{"internal/auth"}, outside: []string{goRedis}},
 	"internal/phrase":     {ours: []string{"outlier", "ratelimit", "reputation"}},
-	"internal/check": {ours: append([]string{"internal/config", "internal/phrase", "internal/shell", "ratelimit/redisstore", "relay/smtpd", "reputation"}, leaves...),
+	"internal/check": {ours: append([]string{"internal/config", "internal/phrase", "internal/shell", "ratelimit/redisstore", "relay/smtpd", "reputation", "reputation/dnsbl", "reputation/identity"}, leaves...),
 		outside: []string{goRedis, "github.com/emersion/go-msgauth"}},
-	"internal/rotation": {ours: []string{"dkimsign", "internal/check", "reputation"}},
+	"internal/rotation": {ours: []string{"dkimsign", "internal/check", "internal/resolve", "reputation", "reputation/identity"}},
 	"internal/node":     {ours: []string{"*"}, outside: []string{goRedis, xtime}},
 	"cmd/relay":         {ours: []string{"*"}, outside: []string{"golang.org/x/term"}},
 }
 
 // support is for tests and benchmarks: it imports what it needs, but nothing of
 // the product imports it.
-var support = []string{"bench", "internal/redistest", "internal/smtptest", "ratelimit/storetest"}
+var support = []string{"bench", "internal/dnstest", "internal/redistest", "internal/smtptest", "ratelimit/storetest"}
 
 type pkg struct {
 	ImportPath  string

@@ -19,14 +19,14 @@ import (
 	"postern/internal/config"
 	"postern/internal/phrase"
 	"postern/relay/smtpd"
-	"postern/reputation"
+	"postern/reputation/identity"
 )
 
 // expiresSoon is how long before its end a certificate is worth a warning.
 const expiresSoon = 14 * 24 * time.Hour
 
 // tryCertificates looks at each certificate that listeners and Redis show.
-func tryCertificates(f *config.File, now time.Time) (all []reputation.Finding) {
+func tryCertificates(f *config.File, now time.Time) (all []identity.Finding) {
 	for _, name := range slices.Sorted(maps.Keys(f.Listener)) {
 		l := f.Listener[name]
 		if l.TLS == smtpd.TLSNone {
@@ -49,8 +49,8 @@ func tryCertificates(f *config.File, now time.Time) (all []reputation.Finding) {
 
 // certificateFinding judges a pair as clients that verify will: chain, name and
 // end. A blank host is any name of it.
-func certificateFinding(subject, certificate, key, host string, now time.Time) reputation.Finding {
-	f := reputation.Finding{Check: "certificate", Subject: subject, Status: reputation.Fail, Asked: "chain, name and end"}
+func certificateFinding(subject, certificate, key, host string, now time.Time) identity.Finding {
+	f := identity.Finding{Check: "certificate", Subject: subject, Status: identity.Fail, Asked: "chain, name and end"}
 	pair, err := tls.LoadX509KeyPair(certificate, key)
 	if err != nil {
 		f.Seen, f.Change = err.Error(), "name a chain in PEM, leaf first, and the key that belongs to it"
@@ -71,32 +71,32 @@ func certificateFinding(subject, certificate, key, host string, now time.Time) r
 	case now.Before(leaf.NotBefore):
 		f.Seen, f.Change = "begins "+leaf.NotBefore.Format(time.DateOnly), "mend the clock, or use one that is valid now"
 	case host != "" && leaf.VerifyHostname(host) != nil:
-		f.Status, f.Seen, f.Change = reputation.Warn, fmt.Sprintf("is for %s and not for %s", cmp.Or(names, "no name"), host), "use one for the name by which clients know this host"
+		f.Status, f.Seen, f.Change = identity.Warn, fmt.Sprintf("is for %s and not for %s", cmp.Or(names, "no name"), host), "use one for the name by which clients know this host"
 	case left < expiresSoon:
-		f.Status, f.Seen, f.Change = reputation.Warn, "ends in "+phrase.Span(left), "renew it"
+		f.Status, f.Seen, f.Change = identity.Warn, "ends in "+phrase.Span(left), "renew it"
 	case err != nil:
-		f.Status, f.Seen = reputation.Warn, "no authority of this machine vouches for it: "+err.Error()
+		f.Status, f.Seen = identity.Warn, "no authority of this machine vouches for it: "+err.Error()
 		f.Change = "put the intermediate certificates behind the leaf, unless clients know its authority otherwise"
 	default:
-		f.Status, f.Seen = reputation.Pass, fmt.Sprintf("for %s, until %s", names, leaf.NotAfter.Format(time.DateOnly))
+		f.Status, f.Seen = identity.Pass, fmt.Sprintf("for %s, until %s", names, leaf.NotAfter.Format(time.DateOnly))
 	}
 	return f
 }
 
 // tryKeys makes one signature with each DKIM key and has go-msgauth verify it:
 // against the record that is to be published or, with dns, the one that is.
-func tryKeys(ctx context.Context, f *config.File, dns bool, now time.Time) (all []reputation.Finding) {
+func tryKeys(ctx context.Context, f *config.File, dns bool, now time.Time) (all []identity.Finding) {
 	for _, domain := range slices.Sorted(maps.Keys(f.DKIM)) {
 		for _, k := range f.DKIM[domain].Keys {
 			cfg := f.DKIM[domain]
 			cfg.Keys, cfg.RequirePublished = []dkimsign.KeyConfig{k}, dkimsign.Warn
-			found := reputation.Finding{Check: "dkim key", Subject: domain + "/" + k.Selector, Status: reputation.Fail, Asked: "a signature, verified"}
+			found := identity.Finding{Check: "dkim key", Subject: domain + "/" + k.Selector, Status: identity.Fail, Asked: "a signature, verified"}
 			signers, missing, err := dkimsign.Check(map[string]dkimsign.DomainConfig{domain: cfg})
 			switch {
 			case err != nil:
 				found.Seen, found.Change = err.Error(), "mend the key file"
 			case len(missing) > 0:
-				found.Status, found.Seen, found.Change = reputation.Warn, k.File+" is not there yet", "start the relay once, which makes it, and publish its record"
+				found.Status, found.Seen, found.Change = identity.Warn, k.File+" is not there yet", "start the relay once, which makes it, and publish its record"
 			default:
 				tryKey(ctx, f, signers, domain, dns, now, &found)
 			}
@@ -108,7 +108,7 @@ func tryKeys(ctx context.Context, f *config.File, dns bool, now time.Time) (all 
 
 const trialBody = "A trial.\r\n"
 
-func tryKey(ctx context.Context, f *config.File, signers *dkimsign.Signers, domain string, dns bool, now time.Time, found *reputation.Finding) {
+func tryKey(ctx context.Context, f *config.File, signers *dkimsign.Signers, domain string, dns bool, now time.Time, found *identity.Finding) {
 	header := fmt.Sprintf("From: <postmaster@%s>\r\nSubject: a trial of the key\r\nDate: %s\r\nMessage-ID: <trial@%s>\r\n\r\n", domain, now.Format(time.RFC1123Z), domain)
 	body := dkimsign.NewBodyHash()
 	body.Write([]byte(trialBody))
@@ -137,11 +137,11 @@ func tryKey(ctx context.Context, f *config.File, signers *dkimsign.Signers, doma
 		found.Change = "publish: " + dkimsign.ZoneLine(name, value)
 		var dnsErr *net.DNSError
 		if errors.As(err, &dnsErr) && !dnsErr.IsNotFound {
-			found.Status = reputation.Unknown
+			found.Status = identity.Unknown
 		}
 		return
 	}
-	found.Status, found.Seen = reputation.Pass, "signed, and verified by go-msgauth against "+where
+	found.Status, found.Seen = identity.Pass, "signed, and verified by go-msgauth against "+where
 }
 
 // netResolver asks the first of servers, or the system's when there is none.

@@ -21,14 +21,14 @@ import (
 	"postern/internal/config"
 	"postern/internal/syntax"
 	"postern/relay/smtpd"
-	"postern/reputation"
+	"postern/reputation/identity"
 	"postern/upstream"
 )
 
 // Identity collects what the world sees of a configuration. What is only
 // captured is left out.
-func Identity(f *config.File, signers *dkimsign.Signers) reputation.Identity {
-	id := reputation.Identity{Hostname: f.Hostname}
+func Identity(f *config.File, signers *dkimsign.Signers) identity.Identity {
+	id := identity.Identity{Hostname: f.Hostname}
 	used := map[string]bool{}
 	for _, name := range slices.Sorted(maps.Keys(f.Stream)) {
 		s := streamIdentity(f, name)
@@ -57,7 +57,7 @@ func Identity(f *config.File, signers *dkimsign.Signers) reputation.Identity {
 	return id
 }
 
-func streamIdentity(f *config.File, name string) reputation.StreamIdentity {
+func streamIdentity(f *config.File, name string) identity.StreamIdentity {
 	s := f.Stream[name]
 	ips := s.PublicIPs
 	if len(ips) == 0 {
@@ -66,7 +66,7 @@ func streamIdentity(f *config.File, name string) reputation.StreamIdentity {
 	if len(ips) == 0 {
 		ips = s.SourceIP
 	}
-	out := reputation.StreamIdentity{
+	out := identity.StreamIdentity{
 		Name: name, EHLO: cmp.Or(s.EHLO, f.Hostname), Silent: f.Upstream[s.Upstream].Capture != "", OnListing: s.OnListing,
 	}
 	for _, ip := range ips {
@@ -82,7 +82,7 @@ func streamIdentity(f *config.File, name string) reputation.StreamIdentity {
 
 // domainIdentities are the domains of all patterns of senders, each with the
 // streams of the clients that own it.
-func domainIdentities(f *config.File) (domains []reputation.DomainIdentity) {
+func domainIdentities(f *config.File) (domains []identity.DomainIdentity) {
 	for _, name := range slices.Sorted(maps.Keys(f.Client)) {
 		c := f.Client[name]
 		for _, pattern := range f.Widest(c) {
@@ -91,10 +91,10 @@ func domainIdentities(f *config.File) (domains []reputation.DomainIdentity) {
 			if err != nil {
 				continue // reported when the file was read
 			}
-			i := slices.IndexFunc(domains, func(d reputation.DomainIdentity) bool { return d.Name == domain && d.Below == below })
+			i := slices.IndexFunc(domains, func(d identity.DomainIdentity) bool { return d.Name == domain && d.Below == below })
 			if i < 0 {
 				i = len(domains)
-				domains = append(domains, reputation.DomainIdentity{Name: domain, Below: below, SignedBy: f.SigningDomain("@" + domain)})
+				domains = append(domains, identity.DomainIdentity{Name: domain, Below: below, SignedBy: f.SigningDomain("@" + domain)})
 			}
 			d := &domains[i]
 			if !slices.Contains(d.Streams, c.Stream) {
@@ -110,13 +110,13 @@ func domainIdentities(f *config.File) (domains []reputation.DomainIdentity) {
 }
 
 // addSender notes whom a pattern of senders names in its domain.
-func addSender(d *reputation.DomainIdentity, pattern string) {
+func addSender(d *identity.DomainIdentity, pattern string) {
 	if strings.HasPrefix(pattern, "@") {
 		d.Open = true
 		return
 	}
 	a, err := config.ParseAddress(pattern)
-	if err != nil || len(d.Senders) > reputation.MaxSPFSenders {
+	if err != nil || len(d.Senders) > identity.MaxSPFSenders {
 		return // reported when the file was read; one too many says that there are more
 	}
 	if local := strings.ToLower(a.Local); !slices.Contains(d.Senders, local) {
@@ -124,7 +124,7 @@ func addSender(d *reputation.DomainIdentity, pattern string) {
 	}
 }
 
-func keyIdentity(f *config.File, k *dkimsign.Key) reputation.KeyIdentity {
+func keyIdentity(f *config.File, k *dkimsign.Key) identity.KeyIdentity {
 	_, value := k.Record()
 	out := Record(k.Domain, k.Selector, value)
 	out.RequirePublished = string(f.DKIM[k.Domain].RequirePublished)
@@ -133,8 +133,8 @@ func keyIdentity(f *config.File, k *dkimsign.Key) reputation.KeyIdentity {
 }
 
 // Record reads the record that is to be published for a key.
-func Record(domain, selector, value string) reputation.KeyIdentity {
-	out := reputation.KeyIdentity{Domain: domain, Selector: selector, Type: "rsa", Record: value}
+func Record(domain, selector, value string) identity.KeyIdentity {
+	out := identity.KeyIdentity{Domain: domain, Selector: selector, Type: "rsa", Record: value}
 	for tag := range strings.SplitSeq(value, ";") {
 		switch name, v, _ := strings.Cut(strings.TrimSpace(tag), "="); name {
 		case "k":
@@ -146,13 +146,13 @@ func Record(domain, selector, value string) reputation.KeyIdentity {
 	return out
 }
 
-func certificateIdentities(name string, l smtpd.ListenerConfig) (all []reputation.CertificateIdentity) {
+func certificateIdentities(name string, l smtpd.ListenerConfig) (all []identity.CertificateIdentity) {
 	if l.TLS == smtpd.TLSNone {
 		return nil
 	}
 	pairs := append([]smtpd.CertificateConfig{{Certificate: l.Certificate, Key: l.Key}}, l.Certificates...)
 	for _, p := range pairs {
-		c := reputation.CertificateIdentity{Where: "listener " + name + " " + p.Certificate}
+		c := identity.CertificateIdentity{Where: "listener " + name + " " + p.Certificate}
 		pair, err := tls.LoadX509KeyPair(p.Certificate, p.Key)
 		if err != nil {
 			c.Err = err
@@ -164,12 +164,12 @@ func certificateIdentities(name string, l smtpd.ListenerConfig) (all []reputatio
 	return all
 }
 
-func upstreamIdentities(name string, cfg upstream.Config, hostname string) (all []reputation.UpstreamIdentity) {
+func upstreamIdentities(name string, cfg upstream.Config, hostname string) (all []identity.UpstreamIdentity) {
 	for _, text := range cfg.Hosts {
 		host, port := hostAndPort(text)
-		u := reputation.UpstreamIdentity{Name: name, Host: host, Port: port, System: systemHosts}
+		u := identity.UpstreamIdentity{Name: name, Host: host, Port: port, System: systemHosts}
 		if cfg.TLS != upstream.EncryptOff || cfg.ImplicitTLS {
-			u.Probe = func(ctx context.Context, addresses []netip.Addr) (reputation.CertificateView, error) {
+			u.Probe = func(ctx context.Context, addresses []netip.Addr) (identity.CertificateView, error) {
 				return probeCertificate(ctx, cfg, host, port, addresses, hostname)
 			}
 		}
@@ -198,12 +198,12 @@ const probeTimeout = 15 * time.Second
 
 // probeCertificate connects to an upstream as the relay would, up to the end of
 // the TLS handshake.
-func probeCertificate(ctx context.Context, cfg upstream.Config, host string, port int, addresses []netip.Addr, hostname string) (reputation.CertificateView, error) {
+func probeCertificate(ctx context.Context, cfg upstream.Config, host string, port int, addresses []netip.Addr, hostname string) (identity.CertificateView, error) {
 	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
 	conn, err := dialAny(ctx, addresses, port)
 	if err != nil {
-		return reputation.CertificateView{}, err
+		return identity.CertificateView{}, err
 	}
 	defer conn.Close()
 	deadline, _ := ctx.Deadline()
@@ -214,18 +214,18 @@ func probeCertificate(ctx context.Context, cfg upstream.Config, host string, por
 	if cfg.ImplicitTLS {
 		c := tls.Client(conn, settings)
 		if err := c.HandshakeContext(ctx); err != nil {
-			return reputation.CertificateView{Problem: "TLS: " + err.Error()}, nil
+			return identity.CertificateView{Problem: "TLS: " + err.Error()}, nil
 		}
 		state = c.ConnectionState()
 	} else {
 		var offered bool
 		if state, offered, err = startTLS(conn, settings, hostname); err != nil {
-			return reputation.CertificateView{}, err
+			return identity.CertificateView{}, err
 		} else if !offered {
 			return withoutTLS(cfg.TLS), nil
 		}
 	}
-	view := reputation.CertificateView{Leaf: state.PeerCertificates[0]}
+	view := identity.CertificateView{Leaf: state.PeerCertificates[0]}
 	if cfg.TLS == upstream.EncryptVerified {
 		view.Problem = verifyChain(state.PeerCertificates, name, cfg.CA)
 	}
@@ -263,11 +263,11 @@ func startTLS(conn net.Conn, settings *tls.Config, hostname string) (state tls.C
 	return state, true, nil
 }
 
-func withoutTLS(policy upstream.TLSPolicy) reputation.CertificateView {
+func withoutTLS(policy upstream.TLSPolicy) identity.CertificateView {
 	if policy == upstream.EncryptOpportunistic {
-		return reputation.CertificateView{}
+		return identity.CertificateView{}
 	}
-	return reputation.CertificateView{Problem: fmt.Sprintf("the host offers no STARTTLS, and tls = %q asks for it", policy)}
+	return identity.CertificateView{Problem: fmt.Sprintf("the host offers no STARTTLS, and tls = %q asks for it", policy)}
 }
 
 // verifyChain says why a chain would not be accepted; "" when it would. That it

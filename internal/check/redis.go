@@ -14,7 +14,7 @@ import (
 	"postern/internal/phrase"
 	"postern/internal/shell"
 	"postern/ratelimit/redisstore"
-	"postern/reputation"
+	"postern/reputation/identity"
 )
 
 // redisCommand is one that a relay uses, with arguments that do no harm. KEY
@@ -57,11 +57,11 @@ const redisPatience = 5 * time.Second
 
 // tryRedis logs in and runs each command that the relay will run, on each master
 // of a Cluster.
-func tryRedis(ctx context.Context, f *config.File) []reputation.Finding {
+func tryRedis(ctx context.Context, f *config.File) []identity.Finding {
 	if !f.Redis.Enabled() {
 		return nil
 	}
-	found := reputation.Finding{Check: "redis", Subject: strings.Join(f.Redis.Addresses, ", "), Status: reputation.Fail, Asked: "each command of its ACL"}
+	found := identity.Finding{Check: "redis", Subject: strings.Join(f.Redis.Addresses, ", "), Status: identity.Fail, Asked: "each command of its ACL"}
 	cfg := f.Redis
 	cfg.Timeout = redisPatience // what is slow is told, and not taken for away
 	client, err := redisstore.NewClient(cfg)
@@ -71,11 +71,11 @@ func tryRedis(ctx context.Context, f *config.File) []reputation.Finding {
 	}
 	if err != nil && !isNoPerm(err) {
 		found.Seen, found.Change = phrase.Printable(err.Error()), "see that the server answers from here, and correct address, username, password or TLS in [redis]"
-		return []reputation.Finding{found}
+		return []identity.Finding{found}
 	}
 	cluster, ok := client.(*redis.ClusterClient)
 	commands := redisCommands(ok, len(f.User) > 0)
-	var all []reputation.Finding
+	var all []identity.Finding
 	try := func(ctx context.Context, c redis.UniversalClient, address string) {
 		found := found
 		found.Subject = address
@@ -95,7 +95,7 @@ func tryRedis(ctx context.Context, f *config.File) []reputation.Finding {
 	}
 	if err != nil || len(masters) == 0 {
 		found.Seen, found.Change = fmt.Sprintf("the nodes of the Cluster cannot be told: %v", err), "see that its nodes answer from here"
-		return []reputation.Finding{found}
+		return []identity.Finding{found}
 	}
 	for _, c := range masters {
 		try(ctx, c, c.Options().Addr)
@@ -103,7 +103,7 @@ func tryRedis(ctx context.Context, f *config.File) []reputation.Finding {
 	return all
 }
 
-func tryCommands(ctx context.Context, c redis.UniversalClient, key string, found reputation.Finding, f *config.File, commands []redisCommand) reputation.Finding {
+func tryCommands(ctx context.Context, c redis.UniversalClient, key string, found identity.Finding, f *config.File, commands []redisCommand) identity.Finding {
 	var rights, lacks []string
 	var slowest time.Duration
 	for i := range commands {
@@ -129,10 +129,10 @@ func tryCommands(ctx context.Context, c redis.UniversalClient, key string, found
 		found.Change = "let it, as an administrator: " + aclCommand(found.Subject, f.Redis.Username, rights)
 		return found
 	}
-	found.Status = reputation.Pass
+	found.Status = identity.Pass
 	found.Seen = fmt.Sprintf("answers, and takes all %d commands that the relay uses, the slowest in %v", len(commands), slowest.Round(time.Millisecond/10))
 	if slowest > f.Redis.Timeout {
-		found.Status, found.Change = reputation.Warn, fmt.Sprintf("look for what makes it slow: after %v a decision goes on without it", f.Redis.Timeout)
+		found.Status, found.Change = identity.Warn, fmt.Sprintf("look for what makes it slow: after %v a decision goes on without it", f.Redis.Timeout)
 	}
 	return found
 }

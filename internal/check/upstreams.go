@@ -13,7 +13,7 @@ import (
 
 	"postern/internal/config"
 	"postern/internal/phrase"
-	"postern/reputation"
+	"postern/reputation/identity"
 	"postern/upstream"
 )
 
@@ -24,10 +24,10 @@ const connectBound = 3 * time.Minute
 // host, each command that Redis has to run, certificates, and a signature by each
 // DKIM key; with dns these are held against the record in DNS. It ends within
 // three minutes.
-func Connect(ctx context.Context, f *config.File, dns bool) []reputation.Finding {
+func Connect(ctx context.Context, f *config.File, dns bool) []identity.Finding {
 	ctx, cancel := context.WithTimeout(ctx, connectBound)
 	defer cancel()
-	var all []reputation.Finding
+	var all []identity.Finding
 	all = append(all, tryUpstreams(ctx, f)...)
 	all = append(all, tryRedis(ctx, f)...)
 	all = append(all, tryCertificates(f, time.Now())...)
@@ -35,7 +35,7 @@ func Connect(ctx context.Context, f *config.File, dns bool) []reputation.Finding
 }
 
 // tryUpstreams makes a session with each host on each way that a stream takes.
-func tryUpstreams(ctx context.Context, f *config.File) (all []reputation.Finding) {
+func tryUpstreams(ctx context.Context, f *config.File) (all []identity.Finding) {
 	tried := map[string]bool{}
 	for _, name := range slices.Sorted(maps.Keys(f.Stream)) {
 		s := f.Stream[name]
@@ -47,7 +47,7 @@ func tryUpstreams(ctx context.Context, f *config.File) (all []reputation.Finding
 		cfg := f.Upstream[s.Upstream]
 		u, err := upstream.New(s.Upstream, cfg, upstream.Options{Hostname: f.Hostname})
 		if err != nil {
-			all = append(all, reputation.Finding{Check: "upstream", Subject: s.Upstream, Status: reputation.Fail, Seen: err.Error(), Change: "mend the table"})
+			all = append(all, identity.Finding{Check: "upstream", Subject: s.Upstream, Status: identity.Fail, Seen: err.Error(), Change: "mend the table"})
 			continue
 		}
 		for _, t := range u.Try(ctx, upstream.Route{SourceIPs: s.SourceIP, EHLO: s.EHLO}) {
@@ -58,10 +58,10 @@ func tryUpstreams(ctx context.Context, f *config.File) (all []reputation.Finding
 	return all
 }
 
-func triedFinding(t *upstream.Tried, name, stream string, cfg *upstream.Config) reputation.Finding {
-	f := reputation.Finding{Check: "upstream", Subject: name + " " + t.Host, Stream: stream, Status: reputation.Pass, Asked: "a session up to where MAIL may come"}
+func triedFinding(t *upstream.Tried, name, stream string, cfg *upstream.Config) identity.Finding {
+	f := identity.Finding{Check: "upstream", Subject: name + " " + t.Host, Stream: stream, Status: identity.Pass, Asked: "a session up to where MAIL may come"}
 	if t.Err != nil {
-		f.Status, f.Seen = reputation.Fail, phrase.Printable(t.Err.Error())
+		f.Status, f.Seen = identity.Fail, phrase.Printable(t.Err.Error())
 		switch {
 		case t.OfLogin:
 			f.Change = fmt.Sprintf("correct username and password of [upstream.%s]", name)
@@ -79,7 +79,7 @@ func triedFinding(t *upstream.Tried, name, stream string, cfg *upstream.Config) 
 		case cfg.TLS != upstream.EncryptVerified:
 			words = append(words, "certificate not looked at")
 		case left < expiresSoon:
-			f.Status, f.Change = reputation.Warn, "ask the owner of the host to renew it"
+			f.Status, f.Change = identity.Warn, "ask the owner of the host to renew it"
 			words = append(words, "certificate ends in "+phrase.Span(left))
 		default:
 			words = append(words, "certificate verified, until "+t.TLS.PeerCertificates[0].NotAfter.Format(time.DateOnly))

@@ -17,6 +17,7 @@ import (
 	"postern/ratelimit/redisstore"
 	"postern/relay/smtpd"
 	"postern/reputation"
+	"postern/reputation/identity"
 	"postern/scan"
 	"postern/upstream"
 )
@@ -102,13 +103,13 @@ type StreamConfig struct {
 	// OnListing is what a listing of its addresses or domains does: "alert",
 	// "suspend_suspect" or "pause_stream"; without a [reputation.dnsbl] table all
 	// are "alert". Default: "alert".
-	OnListing reputation.Action `toml:"on_listing"`
+	OnListing identity.Action `toml:"on_listing"`
 }
 
 // SetDefaults fills in what the documentation promises.
 func (s *StreamConfig) SetDefaults() {
 	s.StreamConfig.SetDefaults()
-	s.OnListing = reputation.Alert
+	s.OnListing = identity.Alert
 }
 
 // Check reports what is wrong with the way out.

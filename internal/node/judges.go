@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"postern/internal/config"
+	"postern/internal/resolve"
 	"postern/mail"
 	"postern/relay"
 	"postern/reputation"
@@ -21,7 +22,7 @@ type judges struct {
 	backoff      *reputation.Backoff
 	// resolver answers questions about recipients' domains; a reload may put
 	// another in its place.
-	resolver atomic.Pointer[reputation.Resolver]
+	resolver atomic.Pointer[resolve.Resolver]
 }
 
 // saveEvery is how often changed state goes to its file.
@@ -51,7 +52,7 @@ func (n *Node) openJudges(file *config.File) (*judges, error) {
 // setResolver makes the resolver that a configuration asks for. The one before
 // is closed: what is asked of it then is a fault of DNS, and tried again.
 func (j *judges) setResolver(file *config.File) error {
-	r, err := reputation.NewResolver(reputation.ResolverOptions{
+	r, err := resolve.New(resolve.Options{
 		Servers: file.Reputation.Resolvers, Timeout: file.Reputation.Timeout,
 	})
 	if err != nil {

@@ -15,6 +15,7 @@ import (
 	"postern/mail"
 	"postern/outlier"
 	"postern/reputation"
+	"postern/reputation/identity"
 )
 
 // reputationWatch joins the monitor of package reputation to a node: it takes
@@ -99,14 +100,14 @@ func (w *reputationWatch) reload(f *config.File, signers *dkimsign.Signers) erro
 }
 
 // noteKeys passes on to the signers what DNS says about their keys.
-func (w *reputationWatch) noteKeys(states map[string]reputation.KeyState) {
+func (w *reputationWatch) noteKeys(states map[string]identity.KeyState) {
 	for key, state := range states {
-		if state == reputation.KeyUnknown {
+		if state == identity.KeyUnknown {
 			continue // what was seen last still holds
 		}
 		domain, selector, _ := strings.Cut(key, "/")
-		w.signers.Load().SetPublished(domain, selector, map[reputation.KeyState]dkimsign.State{
-			reputation.KeyPublished: dkimsign.Matches, reputation.KeyUnpublished: dkimsign.Unpublished,
+		w.signers.Load().SetPublished(domain, selector, map[identity.KeyState]dkimsign.State{
+			identity.KeyPublished: dkimsign.Matches, identity.KeyUnpublished: dkimsign.Unpublished,
 		}[state])
 	}
 }
@@ -115,9 +116,9 @@ func (w *reputationWatch) noteKeys(states map[string]reputation.KeyState) {
 func (w *reputationWatch) tell(e reputation.Event, changed func(kind, to string)) {
 	level := slog.LevelInfo
 	switch e.Status {
-	case reputation.Fail:
+	case identity.Fail:
 		level = slog.LevelError
-	case reputation.Warn, reputation.Unknown:
+	case identity.Warn, identity.Unknown:
 		level = slog.LevelWarn
 	}
 	attrs := []any{"event", e.Kind, "status", string(e.Status), "subject", e.Subject, "text", e.Text}

@@ -16,7 +16,8 @@ import (
 
 	"postern/dkimsign"
 	"postern/internal/check"
-	"postern/reputation"
+	"postern/internal/resolve"
+	"postern/reputation/identity"
 )
 
 // Rotation is the next key of a domain on its way into use.
@@ -35,14 +36,14 @@ type Rotation struct {
 const lookUpBound = 2 * time.Minute
 
 // Next is the key of a rotation under way, or a new one.
-func Next(resolver *reputation.Resolver, domain string, cfg dkimsign.DomainConfig, kind dkimsign.KeyType) (*Rotation, error) {
+func Next(resolver *resolve.Resolver, domain string, cfg dkimsign.DomainConfig, kind dkimsign.KeyType) (*Rotation, error) {
 	last := cfg.Keys[len(cfg.Keys)-1]
 	r := &Rotation{Domain: domain, Selector: last.Selector, File: last.File}
 	var err error
 	if r.Key, err = dkimsign.ReadKey(last.File); err != nil {
 		return nil, err
 	}
-	if len(cfg.Keys) > 1 && r.LookUp(resolver) == reputation.KeyUnpublished {
+	if len(cfg.Keys) > 1 && r.LookUp(resolver) == identity.KeyUnpublished {
 		r.Configured = true
 		return r, nil
 	}
@@ -79,15 +80,15 @@ func nextSelector(keys []dkimsign.KeyConfig) string {
 	}
 }
 
-func (r *Rotation) identity() reputation.KeyIdentity {
+func (r *Rotation) identity() identity.KeyIdentity {
 	_, value := dkimsign.Record(r.Domain, r.Selector, r.Key)
 	return check.Record(r.Domain, r.Selector, value)
 }
 
 // LookUp asks DNS once.
-func (r *Rotation) LookUp(resolver *reputation.Resolver) reputation.KeyState {
+func (r *Rotation) LookUp(resolver *resolve.Resolver) identity.KeyState {
 	ctx, cancel := context.WithTimeout(context.Background(), lookUpBound)
 	defer cancel()
-	_, state := resolver.LookUpKey(ctx, r.identity())
+	_, state := identity.LookUpKey(ctx, resolver, r.identity())
 	return state
 }

@@ -1,0 +1,333 @@
+package resolve
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/miekg/dns"
+)
+
+// State is what an answer says about a name.
+type State int
+
+const (
+	Fault  State = iota // nothing is known
+	Found               // there are such records
+	NoData              // the name exists without such records
+	NoName              // the name does not exist (NXDOMAIN)
+)
+
+// Answer is the end of one DNS question.
+type Answer struct {
+	State   State
+	Name    string   // where the records stand, behind all CNAMEs; with its final dot
+	Aliases []string // the CNAMEs on the way there
+	RRs     []dns.RR
+	TTL     time.Duration
+	Err     error // of a fault
+}
+
+// Options are what a Resolver is made of.
+type Options struct {
+	// Servers as in Config.Resolvers. Blank: those of /etc/resolv.conf, which is
+	// read again when it has changed, else the one on this machine.
+	Servers []string
+	Timeout time.Duration    // of one question, all retries included; 0: 4s
+	Now     func() time.Time // nil: time.Now
+}
+
+// Resolver asks DNS. It keeps answers as long as they say (RFC 2181 s. 8, RFC
+// 2308), asks again over TCP what did not fit, and takes whatever is no plain
+// answer for a fault. It is safe for concurrent use, and bounded: at most
+// maxQuestions are under way, at most maxCached answers are kept.
+type Resolver struct {
+	servers serverList
+	timeout time.Duration
+	now     func() time.Time
+	slots   chan struct{}
+	tasks   sync.WaitGroup
+	base    context.Context // of all questions
+	end     context.CancelFunc
+
+	mu      sync.Mutex
+	cache   map[question]kept
+	flights map[question]*flight
+	forged  map[netip.Addr]bool // addresses put in place of NXDOMAIN
+	probed  time.Time
+	// probedOf is the version of the servers that were probed.
+	probedOf int
+}
+
+type question struct {
+	name  string
+	qtype uint16
+}
+
+type kept struct {
+	answer Answer
+	until  time.Time
+}
+
+type flight struct {
+	done   chan struct{}
+	answer Answer
+}
+
+const (
+	maxQuestions = 128
+	maxCached    = 20_000
+	maxTTL       = 24 * time.Hour
+	maxNegative  = 3 * time.Hour   // RFC 2308 s. 5
+	faultTTL     = 5 * time.Second // RFC 2308 s. 7 allows minutes
+	maxAliases   = 8
+	probeEvery   = 10 * time.Minute
+)
+
+// New makes a resolver; it asks nothing yet.
+func New(o Options) (*Resolver, error) {
+	r := &Resolver{
+		timeout: o.Timeout, now: o.Now, slots: make(chan struct{}, maxQuestions),
+		cache: map[question]kept{}, flights: map[question]*flight{}, forged: map[netip.Addr]bool{},
+	}
+	r.base, r.end = context.WithCancel(context.Background())
+	if r.timeout <= 0 {
+		r.timeout = 4 * time.Second
+	}
+	if r.now == nil {
+		r.now = time.Now
+	}
+	r.servers = serverList{file: resolvConf, now: r.now}
+	if len(o.Servers) > 0 {
+		r.servers.file = ""
+	}
+	for _, s := range o.Servers {
+		a, err := ServerAddress(s)
+		if err != nil {
+			r.end()
+			return nil, fmt.Errorf("resolver %q %w", s, err)
+		}
+		r.servers.addrs = append(r.servers.addrs, a)
+	}
+	return r, nil
+}
+
+// Stop breaks off all questions without waiting for their ends; every answer
+// from now on is a fault.
+func (r *Resolver) Stop() { r.end() }
+
+// Close breaks off all questions; every answer from now on is a fault.
+func (r *Resolver) Close() {
+	r.end()
+	r.tasks.Wait()
+}
+
+// Ask answers from the cache or asks.
+func (r *Resolver) Ask(ctx context.Context, name string, qtype uint16) Answer {
+	q := question{dns.CanonicalName(name), qtype}
+	if a, ok := r.cached(q); ok {
+		return a
+	}
+	return r.askAnew(ctx, q)
+}
+
+// AskNow asks whatever the cache holds.
+func (r *Resolver) AskNow(ctx context.Context, name string, qtype uint16) Answer {
+	return r.askAnew(ctx, question{dns.CanonicalName(name), qtype})
+}
+
+func (r *Resolver) cached(q question) (Answer, bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	k, ok := r.cache[q]
+	if !ok || !r.now().Before(k.until) {
+		return Answer{}, false
+	}
+	return k.answer, true
+}
+
+// askAnew joins the same question under way, or starts it. The question goes on
+// when ctx ends, for those who have joined.
+func (r *Resolver) askAnew(ctx context.Context, q question) Answer {
+	if err := checkName(q.name); err != nil {
+		return Answer{Name: q.name, Err: err}
+	}
+	r.mu.Lock()
+	f := r.flights[q]
+	if f == nil {
+		f = &flight{done: make(chan struct{})}
+		r.flights[q] = f
+		r.tasks.Add(1)
+		go r.fly(q, f)
+	}
+	r.mu.Unlock()
+	select {
+	case <-f.done:
+		return f.answer
+	case <-ctx.Done():
+		return Answer{Name: q.name, Err: fmt.Errorf("no answer in time: %w", ctx.Err())}
+	}
+}
+
+func checkName(name string) error {
+	if _, ok := dns.IsDomainName(name); !ok || len(name) > 254 {
+		return errors.New("not a domain name")
+	}
+	return nil
+}
+
+func (r *Resolver) fly(q question, f *flight) {
+	defer r.tasks.Done()
+	ctx, cancel := context.WithTimeout(r.base, r.timeout)
+	defer cancel()
+	f.answer = r.follow(ctx, q)
+	r.keep(q, f.answer)
+	close(f.done)
+}
+
+// keep files an answer for its time and ends the flight.
+func (r *Resolver) keep(q question, a Answer) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.flights, q)
+	if a.TTL <= 0 {
+		delete(r.cache, q)
+		return
+	}
+	now := r.now()
+	if len(r.cache) >= maxCached {
+		r.makeRoom(now)
+	}
+	r.cache[q] = kept{a, now.Add(a.TTL)}
+}
+
+// makeRoom drops what has expired, and a tenth of the rest where that is not
+// enough.
+func (r *Resolver) makeRoom(now time.Time) {
+	for q, k := range r.cache {
+		if !now.Before(k.until) {
+			delete(r.cache, q)
+		}
+	}
+	for q := range r.cache {
+		if len(r.cache) < maxCached*9/10 {
+			return
+		}
+		delete(r.cache, q)
+	}
+}
+
+// follow asks, and asks on where an answer ends in a CNAME whose target the
+// server did not resolve.
+func (r *Resolver) follow(ctx context.Context, q question) Answer {
+	a := r.attempt(ctx, q)
+	for len(a.Aliases) > 0 && a.State == NoData && a.Name != q.name {
+		if len(a.Aliases) > maxAliases {
+			return Answer{Name: q.name, Err: fmt.Errorf("more than %d CNAMEs in a row", maxAliases), TTL: faultTTL}
+		}
+		next := r.attempt(ctx, question{a.Name, q.qtype})
+		next.Aliases = append(a.Aliases, next.Aliases...)
+		next.TTL = min(next.TTL, a.TTL)
+		if next.Name == a.Name {
+			a = next
+			break
+		}
+		a = next
+	}
+	if a.State == Found && r.isForged(a.RRs) {
+		return Answer{Name: q.name, Err: errForged, TTL: faultTTL}
+	}
+	return a
+}
+
+var errForged = errors.New("the resolver puts an address of its own in place of NXDOMAIN")
+
+// isForged reports whether all records are addresses that the resolver gives
+// for names that do not exist.
+func (r *Resolver) isForged(rrs []dns.RR) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.forged) == 0 {
+		return false
+	}
+	for _, a := range Addresses(rrs) {
+		if !r.forged[a] {
+			return false
+		}
+	}
+	return len(Addresses(rrs)) > 0
+}
+
+// Probe finds out whether the resolver answers for names that cannot exist (RFC
+// 6761 s. 6.4), unless that was done a short while ago.
+func (r *Resolver) Probe(ctx context.Context) {
+	_, version := r.servers.get()
+	r.mu.Lock()
+	now := r.now()
+	due := r.probed.IsZero() || now.Sub(r.probed) >= probeEvery || r.probedOf != version
+	if due {
+		r.probed, r.probedOf = now, version
+	}
+	r.mu.Unlock()
+	if !due {
+		return
+	}
+	var b [12]byte
+	rand.Read(b[:])
+	name := hex.EncodeToString(b[:]) + ".invalid."
+	forged := map[netip.Addr]bool{}
+	for _, qtype := range []uint16{dns.TypeA, dns.TypeAAAA} {
+		probe, cancel := context.WithTimeout(ctx, r.timeout)
+		a := r.attempt(probe, question{name, qtype})
+		cancel()
+		for _, ip := range Addresses(a.RRs) {
+			forged[ip] = true
+		}
+	}
+	r.mu.Lock()
+	r.forged = forged
+	r.mu.Unlock()
+}
+
+// Rewrites reports whether the last probe saw NXDOMAIN rewritten.
+func (r *Resolver) Rewrites() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.forged) > 0
+}
+
+// Hosts looks up both families of addresses. The state is found where either
+// has one, and a fault where none has and either was one.
+func (r *Resolver) Hosts(ctx context.Context, name string) Answer {
+	second := make(chan Answer, 1)
+	go func() { second <- r.Ask(ctx, name, dns.TypeAAAA) }()
+	a := r.Ask(ctx, name, dns.TypeA)
+	b := <-second
+	switch {
+	case a.State == Found && b.State == Found:
+		a.RRs = append(append([]dns.RR(nil), a.RRs...), b.RRs...)
+		return a
+	case a.State == Found || a.State == Fault && b.State != Found:
+		return a
+	case b.State == Found || b.State == Fault:
+		return b
+	}
+	return a
+}
+
+// LookupHost returns the addresses of a host; an error where there are none.
+func (r *Resolver) LookupHost(ctx context.Context, name string) ([]netip.Addr, error) {
+	a := r.Hosts(ctx, name)
+	switch a.State {
+	case Found:
+		return Addresses(a.RRs), nil
+	case Fault:
+		return nil, fmt.Errorf("look up %s: %w", name, a.Err)
+	}
+	return nil, fmt.Errorf("look up %s: no address", name)
+}

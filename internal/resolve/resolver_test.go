@@ -1,0 +1,215 @@
+package resolve
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/miekg/dns"
+
+	"postern/internal/dnstest"
+)
+
+func TestResolverTakesOnlyPlainAnswers(t *testing.T) {
+	f := dnstest.StartFaulty(t)
+	cases := []struct {
+		how  string
+		want State
+		say  string // part of the error
+	}{
+		{"x-good", Found, ""},
+		{"x-nxdomain", NoName, ""},
+		{"x-empty", NoData, ""},
+		{"x-truncated", Found, ""},
+		{"x-truncated-nxdomain", NoName, ""},
+		{"x-noedns", Found, ""},
+		{"x-second", Found, ""},
+		{"x-servfail", Fault, "SERVFAIL"},
+		{"x-refused", Fault, "REFUSED"},
+		{"x-lame", Fault, "lame"},
+		{"x-lame-nxdomain", Fault, "lame"},
+		{"x-truncated-always", Fault, "truncated"},
+		{"x-truncated-hangup", Fault, "truncated"},
+		{"x-other-question", Fault, "another question"},
+		{"x-circle", Fault, "circle"},
+		{"x-chain", Fault, "CNAMEs"},
+		{"x-garbage", Fault, ""},
+		{"x-half", Fault, ""},
+	}
+	for _, c := range cases {
+		t.Run(c.how, func(t *testing.T) {
+			r := newTestResolver(t, 10*time.Second, f.Address)
+			a := r.Ask(t.Context(), c.how+".example", dns.TypeA)
+			if a.State != c.want {
+				t.Fatalf("state %d (%v), want %d", a.State, a.Err, c.want)
+			}
+			if (a.Err != nil) != (c.want == Fault) || a.Err != nil && !strings.Contains(a.Err.Error(), c.say) {
+				t.Errorf("error %v, want one with %q", a.Err, c.say)
+			}
+		})
+	}
+}
+
+func TestResolverGivesUpInTime(t *testing.T) {
+	f := dnstest.StartFaulty(t)
+	for _, how := range []string{"x-silent", "x-other-id"} {
+		r := newTestResolver(t, 300*time.Millisecond, f.Address)
+		began := time.Now()
+		if a := r.Ask(t.Context(), how+".example", dns.TypeA); a.State != Fault {
+			t.Errorf("%s: state %d, want a fault", how, a.State)
+		}
+		if d := time.Since(began); d > 10*time.Second {
+			t.Errorf("%s: gave up after %v", how, d)
+		}
+	}
+}
+
+func TestResolverAsksTheNextServer(t *testing.T) {
+	f := dnstest.StartFaulty(t)
+	dead := fmt.Sprintf("127.0.0.1:%d", dnstest.FreePort(t))
+	r := newTestResolver(t, 8*time.Second, dead, f.Address)
+	if a := r.Ask(t.Context(), "x-good.example", dns.TypeA); a.State != Found {
+		t.Errorf("state %d (%v), want an answer of the second server", a.State, a.Err)
+	}
+}
+
+func TestResolverKeepsAnswersAsLongAsTheySay(t *testing.T) {
+	f := dnstest.StartFaulty(t)
+	var mu sync.Mutex
+	now := time.Unix(1_700_000_000, 0)
+	clock := func() time.Time { mu.Lock(); defer mu.Unlock(); return now }
+	r, err := New(Options{Servers: []string{f.Address}, Timeout: 10 * time.Second, Now: clock})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	ask := func(name string) { r.Ask(t.Context(), name, dns.TypeA) }
+	for range 3 {
+		ask("x-good.example")
+		ask("X-GOOD.example.")
+	}
+	if n := f.Count("x-good.example."); n != 1 {
+		t.Errorf("asked %d times within the TTL, want once", n)
+	}
+	mu.Lock()
+	now = now.Add(61 * time.Second)
+	mu.Unlock()
+	ask("x-good.example")
+	if n := f.Count("x-good.example."); n != 2 {
+		t.Errorf("asked %d times after the TTL, want twice", n)
+	}
+	r.AskNow(t.Context(), "x-good.example", dns.TypeA)
+	if n := f.Count("x-good.example."); n != 3 {
+		t.Errorf("askNow did not pass the cache: %d questions", n)
+	}
+}
+
+func TestResolverAsksOnceForManyAtATime(t *testing.T) {
+	f := dnstest.StartFaulty(t)
+	r := newTestResolver(t, time.Second, f.Address)
+	var wg sync.WaitGroup
+	for range 200 {
+		wg.Go(func() { r.Ask(t.Context(), "x-silent.example", dns.TypeA) })
+	}
+	wg.Wait()
+	if n := f.Count("x-silent.example."); n > 4 {
+		t.Errorf("%d questions on the wire, want at most the retries of one", n)
+	}
+}
+
+func TestResolverStaysBounded(t *testing.T) {
+	f := dnstest.StartFaulty(t)
+	r := newTestResolver(t, 20*time.Second, f.Address)
+	for i := range maxCached + 500 {
+		r.keep(question{fmt.Sprintf("n%d.example.", i), dns.TypeA}, Answer{State: NoName, TTL: time.Hour})
+	}
+	if n := len(r.cache); n > maxCached {
+		t.Errorf("%d answers kept, want at most %d", n, maxCached)
+	}
+	for _, name := range []string{strings.Repeat("a", 64) + ".example", strings.Repeat("a.", 130), "a..b", ""} {
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		if a := r.Ask(ctx, name, dns.TypeA); name != "" && a.State != Fault {
+			t.Errorf("name %.20q was asked for: state %d", name, a.State)
+		}
+		cancel()
+	}
+}
+
+func TestResolverSeesRewrittenNXDOMAIN(t *testing.T) {
+	// A resolver that sells names that do not exist.
+	address := dnstest.Serve(t, func(w dns.ResponseWriter, q *dns.Msg) {
+		m := new(dns.Msg).SetReply(q)
+		m.RecursionAvailable = true
+		ip := "198.51.100.99"
+		if strings.HasPrefix(q.Question[0].Name, "real.") {
+			ip = "192.0.2.1"
+		}
+		if q.Question[0].Qtype == dns.TypeA {
+			m.Answer = append(m.Answer, dnstest.Record(q.Question[0].Name, dns.TypeA, 60, ip))
+		}
+		w.WriteMsg(m)
+	})
+	r := newTestResolver(t, 10*time.Second, address)
+	r.Probe(t.Context())
+	if !r.Rewrites() {
+		t.Fatal("the rewriting was not seen")
+	}
+	if a := r.Ask(t.Context(), "gone.example", dns.TypeA); a.State != Fault {
+		t.Errorf("a rewritten answer has state %d, want a fault", a.State)
+	}
+	if a := r.Ask(t.Context(), "real.example", dns.TypeA); a.State != Found {
+		t.Errorf("a real answer has state %d (%v)", a.State, a.Err)
+	}
+}
+
+func TestSystemServersComeFromResolvConf(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "resolv.conf")
+	if err := os.WriteFile(file, []byte("search x\nnameserver 192.0.2.53\nnameserver here\nnameserver 2001:db8::53\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got := systemServers(file); !slices.Equal(got, []string{"192.0.2.53:53", "[2001:db8::53]:53"}) {
+		t.Errorf("got %v", got)
+	}
+	none := serverList{file: file + ".missing", now: time.Now}
+	if got, _ := none.get(); !slices.Equal(got, []string{"127.0.0.1:53"}) {
+		t.Errorf("without a file: %v", got)
+	}
+	if _, err := New(Options{Servers: []string{"dns.example"}}); err == nil {
+		t.Error("a resolver by name was taken")
+	}
+}
+
+func TestLookupHostGivesBothFamilies(t *testing.T) {
+	server := dnstest.Knot(t, map[string]string{"example": "a A 192.0.2.1\na AAAA 2001:db8::1\nb CNAME a\nt TXT x\n"})
+	r := newTestResolver(t, 10*time.Second, server)
+	for _, name := range []string{"a.example", "b.example"} {
+		got, err := r.LookupHost(t.Context(), name)
+		slices.SortFunc(got, netip.Addr.Compare)
+		if fmt.Sprint(got) != "[192.0.2.1 2001:db8::1]" || err != nil {
+			t.Errorf("%s: %v, %v", name, got, err)
+		}
+	}
+	for _, name := range []string{"t.example", "gone.example"} {
+		if got, err := r.LookupHost(t.Context(), name); err == nil {
+			t.Errorf("%s: %v without an error", name, got)
+		}
+	}
+}
+
+func FuzzUnescape(f *testing.F) {
+	for _, s := range []string{"", `\`, `\1`, `\12`, `\123x`, `\"`, `a\\b`, `\999`} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		if got := unescape(s); len(got) > len(s) {
+			t.Errorf("%q became longer: %q", s, got)
+		}
+	})
+}
