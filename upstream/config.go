@@ -45,6 +45,10 @@ type Config struct {
 	// ImplicitTLS speaks TLS from the first octet (RFC 8314, port 465) instead
 	// of STARTTLS. Default: false.
 	ImplicitTLS bool `toml:"implicit_tls"`
+	// TLSMin is the oldest TLS that is spoken: "1.0" and "1.1" also let in cipher
+	// suites without forward secrecy and 3DES, never RC4. Not with a password.
+	// Default: "1.2".
+	TLSMin TLSVersion `toml:"tls_min"`
 	// CA is a PEM file of the authorities that the certificate is verified
 	// against, in place of the system's. Blank: the system's.
 	CA string `toml:"ca" form:"path"`
@@ -116,7 +120,7 @@ type Config struct {
 // SetDefaults fills in what the documentation promises.
 func (c *Config) SetDefaults() {
 	*c = Config{
-		TLS: EncryptVerified, MaxConnections: 50, MessagesPerConnection: 1000,
+		TLS: EncryptVerified, TLSMin: TLS12, MaxConnections: 50, MessagesPerConnection: 1000,
 		IdleTimeout: 30 * time.Second, MaxLifetime: 10 * time.Minute, ConnectTimeout: 20 * time.Second,
 		GreetingTimeout: time.Minute, TLSTimeout: 30 * time.Second, AuthTimeout: time.Minute,
 		CommandTimeout: time.Minute, DataTimeout: time.Minute, FinalTimeout: 10 * time.Minute,
@@ -144,6 +148,12 @@ func (c *Config) Check(report func(key, problem string)) {
 	}
 	if c.ImplicitTLS && c.TLS == EncryptOpportunistic {
 		report("implicit_tls", `cannot be opportunistic; set tls = "required" or "verified"`)
+	}
+	if c.TLS == EncryptOff && c.TLSMin != "" && c.TLSMin != TLS12 {
+		report("tls_min", `does nothing with tls = "off"; remove it or choose "verified"`)
+	}
+	if c.TLSMin.IsOld() && c.Username != "" {
+		report("tls_min", fmt.Sprintf("%q would send the password under encryption that can be broken; use 1.2 or newer", c.TLSMin))
 	}
 	if strings.ContainsAny(c.ServerName, " \t\r\n:/") {
 		report("server_name", fmt.Sprintf("%q is not a host name; write the name alone", c.ServerName))

@@ -46,7 +46,7 @@ func (x *crossCheck) all() {
 	x.clients()
 	x.streams()
 	x.loops()
-	x.waits()
+	x.upstreams()
 	x.limits()
 	x.scanners()
 	x.dkim()
@@ -83,13 +83,16 @@ func (x *crossCheck) top() {
 	}
 }
 
-// waits warns of waits for an upstream that something else ends before, and of
-// one that makes duplicates.
-func (x *crossCheck) waits() {
+// upstreams warns of old TLS, of waits for an upstream that something else ends
+// before, and of one that makes duplicates.
+func (x *crossCheck) upstreams() {
 	for _, name := range x.names["upstream"] {
 		u, path := x.Upstream[name], join("upstream", name)
 		if u.Capture != "" {
 			continue
+		}
+		if u.TLSMin.IsOld() {
+			x.d.warn(join(path, "tls_min"), fmt.Sprintf("%q lets in encryption that can be broken; keep it for hosts that cannot be mended, in an upstream of their own", u.TLSMin))
 		}
 		if x.Timeouts.Forward <= u.FinalTimeout {
 			x.d.warn(join(path, "final_timeout"), fmt.Sprintf("[timeouts] forward = %v ends the wait for the final reply first; make it longer than this", x.Timeouts.Forward))

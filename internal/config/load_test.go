@@ -124,6 +124,9 @@ func TestLoadHoldsTablesAgainstOneAnother(t *testing.T) {
 	for _, tt := range []struct{ name, old, new, problem, warning string }{
 		{"a wait for the final reply that makes duplicates", `[dkim."example.org"]`, "final_timeout = \"5m\"\n[dkim.\"example.org\"]", ``, `sent twice`},
 		{"a wait for the final reply that something else ends", `[dkim."example.org"]`, "final_timeout = \"11m\"\n[dkim.\"example.org\"]", ``, `[timeouts] forward = 11m0s`},
+		{"old TLS towards an upstream", `[dkim."example.org"]`, "tls_min = \"1.0\"\n[dkim.\"example.org\"]", ``, `can be broken`},
+		{"old TLS towards an upstream with a password", `[dkim."example.org"]`, "tls_min = \"1.1\"\nusername = \"u\"\npassword = \"p\"\n[dkim.\"example.org\"]", `would send the password under encryption that can be broken`, ``},
+		{"old TLS without TLS", `[dkim."example.org"]`, "tls_min = \"1.3\"\ntls = \"off\"\n[dkim.\"example.org\"]", `does nothing with tls = "off"`, ``},
 		{"a wait for the greeting that something else ends", `[dkim."example.org"]`, "greeting_timeout = \"5m\"\n[dkim.\"example.org\"]", ``, `[timeouts] upstream = 2m0s`},
 		{"a missing hostname", `hostname = "relay.example.org"`, ``, `relay.toml:1:1: hostname: missing; write the full name of this host`, ``},
 		{"a short hostname", `"relay.example.org"`, `"relay"`, `relay.toml:1:1: hostname: "relay" is not a full host name`, ``},
