@@ -30,6 +30,10 @@ const (
 // does not take our user name and password.
 const ClassCredentials Class = "credentials"
 
+// ClassToken is the class of a fault: the provider gave us no access token for
+// the upstream (OAuth 2.0).
+const ClassToken Class = "token"
+
 // Listed reports whether a reply of this class says that we, or a part of the
 // message, are on a list.
 func (c Class) Listed() bool {

@@ -79,6 +79,9 @@ func (t *transaction) upstreamFault(err error) ending {
 	if errors.Is(err, upstream.ErrCredentials) {
 		e.class, cause = mail.ClassCredentials, "upstream credentials"
 	}
+	if errors.Is(err, upstream.ErrToken) {
+		e.class, cause = mail.ClassToken, "upstream token"
+	}
 	t.srv.fault(cause, err, "upstream", t.route.Name, "id", t.ev.ID)
 	return e
 }

@@ -8,7 +8,7 @@ import (
 // caps is what a host offered in its last reply to EHLO.
 type caps struct {
 	pipelining, eight, utf8, dsn, chunking, binary, startTLS, requireTLS bool
-	plain, login                                                         bool // of AUTH
+	plain, login, bearer, xoauth2                                        bool // of AUTH
 	hasSize                                                              bool
 	size                                                                 int64 // largest message in octets; 0: not said
 }
@@ -51,5 +51,7 @@ func (c *caps) mechanisms(params string) {
 	for m := range strings.FieldsSeq(strings.ToUpper(params)) {
 		c.plain = c.plain || m == "PLAIN"
 		c.login = c.login || m == "LOGIN"
+		c.bearer = c.bearer || m == "OAUTHBEARER"
+		c.xoauth2 = c.xoauth2 || m == "XOAUTH2"
 	}
 }

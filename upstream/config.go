@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"postern/internal/oauth"
 )
 
 // TLSPolicy says how much encryption an upstream must give.
@@ -63,6 +65,9 @@ type Config struct {
 	// line ends do not count. Nobody else may be able to read it. Blank: see
 	// Password.
 	PasswordFile string `toml:"password_file" form:"path"`
+	// OAuth logs in as Username with access tokens of the provider in place of a
+	// password (OAUTHBEARER, XOAUTH2). Nil: with the password.
+	OAuth *oauth.Config `toml:"oauth"`
 	// PasswordEnv names the environment variable with the password. Blank: see Password.
 	PasswordEnv string `toml:"password_env"`
 
@@ -185,8 +190,13 @@ func (c *Config) checkHosts(report func(key, problem string)) {
 
 func (c *Config) checkCredentials(report func(key, problem string)) {
 	switch {
-	case c.Username == "" && c.Password == "":
+	case c.Username == "" && c.Password == "" && c.OAuth == nil:
 		return
+	case c.OAuth != nil && c.Username == "":
+		report("username", "missing; name the mailbox in whose name mail is submitted")
+	case c.OAuth != nil && c.Password != "":
+		report("password", "stands beside oauth; remove one of them")
+	case c.OAuth != nil:
 	case c.Username == "":
 		report("username", "missing although a password is given; set it or remove the password")
 	case c.Password == "":

@@ -263,6 +263,9 @@ func (c *conn) login(ctx context.Context) error {
 	if c.tls == "" {
 		return errors.New("AUTH: not without TLS")
 	}
+	if c.h.u.tokens != nil {
+		return c.loginByToken(ctx)
+	}
 	var r mail.Reply
 	var err error
 	switch {
@@ -273,6 +276,12 @@ func (c *conn) login(ctx context.Context) error {
 	default:
 		return errors.New("AUTH: host offers neither PLAIN nor LOGIN")
 	}
+	return c.loggedIn(&r, err, cfg.Password, b64(cfg.Password), b64("\x00"+cfg.Username+"\x00"+cfg.Password))
+}
+
+// loggedIn is the error that the last reply to AUTH makes, nil for 235. None of
+// the secrets that were sent stands in it.
+func (c *conn) loggedIn(r *mail.Reply, err error, secrets ...string) error {
 	clear(c.out[:cap(c.out)])
 	switch {
 	case errors.Is(err, errGarbage):
@@ -280,18 +289,18 @@ func (c *conn) login(ctx context.Context) error {
 	case err != nil:
 		return fmt.Errorf("AUTH: %w", err)
 	case r.Permanent():
-		return c.refusedLogin(&r, errLogin)
+		return c.refusedLogin(r, errLogin, secrets)
 	case r.Temporary() && r.Code != 421:
-		return c.refusedLogin(&r, ErrCredentials)
+		return c.refusedLogin(r, ErrCredentials, secrets)
 	case r.Code != 235:
-		return fmt.Errorf("AUTH as %q: host replied %d %s", cfg.Username, r.Code, r.Status)
+		return fmt.Errorf("AUTH as %q: host replied %d %s", c.h.cfg.Username, r.Code, r.Status)
 	}
 	return nil
 }
 
 // refusedLogin is the error of a refusal of our credentials.
-func (c *conn) refusedLogin(r *mail.Reply, kind error) error {
-	reply := c.h.cfg.quoteLogin(r)
+func (c *conn) refusedLogin(r *mail.Reply, kind error, secrets []string) error {
+	reply := quoteLogin(r, secrets)
 	said := &mail.Evidence{At: atAuth, About: mail.AboutUs, Class: mail.ClassCredentials, Reply: reply}
 	return &hostError{err: kind, reply: mail.Reply{Code: r.Code, Said: said},
 		text: fmt.Sprintf("AUTH as %q: %v: %s", c.h.cfg.Username, kind, strconv.QuoteToASCII(reply))}
@@ -299,10 +308,10 @@ func (c *conn) refusedLogin(r *mail.Reply, kind error) error {
 
 // quoteLogin is a reply to AUTH on one line, without its text where that holds a
 // part of the secret that AUTH has sent, as it stands or encoded.
-func (c *Config) quoteLogin(r *mail.Reply) string {
+func quoteLogin(r *mail.Reply, secrets []string) string {
 	const maxQuoted = 300
 	quoted := *r
-	for _, secret := range []string{c.Password, b64(c.Password), b64("\x00" + c.Username + "\x00" + c.Password)} {
+	for _, secret := range secrets {
 		if sharesText(r.Text, secret) {
 			quoted.Text = "(text left out: it repeats what was sent)"
 		}

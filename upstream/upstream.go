@@ -18,6 +18,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"postern/internal/oauth"
 	"postern/mail"
 	"postern/upstream/replies"
 )
@@ -118,6 +119,9 @@ type Options struct {
 	// Log gets one line when a host goes down and one when it is up again. Nil:
 	// nobody is told.
 	Log *slog.Logger
+	// TokenFile is where access tokens of the provider are kept, for an upstream
+	// with oauth. Blank: in memory only.
+	TokenFile string
 	// Rules say what refusals mean. Nil: the built-in ones.
 	Rules *replies.Rules
 }
@@ -130,6 +134,7 @@ type Upstream struct {
 	hosts   []*host
 	capture *capture // non-nil: nothing is sent
 	cfg     Config
+	tokens  *oauth.Source // nil: the password is used
 	turn    atomic.Uint32
 	rules   atomic.Pointer[replies.Rules] // by which refusals are weighed
 }
@@ -165,6 +170,11 @@ func New(name string, cfg Config, opt Options) (*Upstream, error) {
 	}
 	if len(u.hosts) == 0 {
 		return nil, fmt.Errorf("upstream %s: no hosts", name)
+	}
+	if cfg.OAuth != nil {
+		if u.tokens, err = oauth.New(*cfg.OAuth, oauth.Options{File: opt.TokenFile, Log: opt.Log.With("upstream", name)}); err != nil {
+			return nil, fmt.Errorf("upstream %s: %w", name, err)
+		}
 	}
 	return u, nil
 }
@@ -225,6 +235,9 @@ func (u *Upstream) Name() string { return u.name }
 // off, and the error is that of ctx. Transactions that begin meanwhile are
 // still served, those that begin afterwards get ErrClosed.
 func (u *Upstream) Close(ctx context.Context) error {
+	if u.tokens != nil {
+		defer u.tokens.Close()
+	}
 	var done []<-chan struct{}
 	for _, h := range u.hosts {
 		done = append(done, h.drain())

@@ -41,6 +41,7 @@ var verbs = []verb{
 	{"listings", "show where we are listed, since when, and who may have caused it", runListings},
 	{"outliers", "try the detector of unusual senders on a journal or on other traffic", runOutliers},
 	{"backoff", "list and end back-offs that receivers asked for", runBackoff},
+	{"oauth", "log a mailbox in at the provider of an upstream", runOAuth},
 	{"suppressions", "list, add and remove recipients to whom no mail is sent", runSuppressions},
 	{"limits", "show, explain and reset limits, and allow more for a while", runLimits},
 	{"senders", "list senders with their numbers of today and their usual ones, or show one", runSenders},

@@ -45,8 +45,9 @@ var table = map[string]rule{
 	"ratelimit/limitimport": {ours: []string{"mail", "ratelimit"}},
 
 	"dkimsign":         {ours: []string{"internal/secret", "internal/shell", "internal/statefile"}},
+	"internal/oauth":   {ours: []string{"internal/statefile"}, outside: []string{"golang.org/x/oauth2"}},
 	"upstream/replies": {ours: []string{"mail"}},
-	"upstream":         {ours: []string{"mail", "upstream/replies"}, outside: []string{sasl, dns, "golang.org/x/sys"}},
+	"upstream":         {ours: []string{"internal/oauth", "mail", "upstream/replies"}, outside: []string{sasl, dns, "golang.org/x/sys"}},
 	"outlier":          {ours: []string{"internal/statefile", "mail"}, outside: []string{goRedis}},
 	"internal/resolve": {outside: []string{dns}},
 	"reputation":       {ours: []string{"internal/resolve", "internal/shell", "internal/statefile", "mail", "reputation/dnsbl", "reputation/identity"}, outside: []string{dns}},

@@ -47,6 +47,7 @@ func (x *crossCheck) all() {
 	x.streams()
 	x.loops()
 	x.upstreams()
+	x.oauth()
 	x.limits()
 	x.scanners()
 	x.dkim()

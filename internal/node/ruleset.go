@@ -81,7 +81,7 @@ func (r *ruleset) makeUpstreams(old *ruleset, log *slog.Logger) error {
 			r.upstreams[name] = old.upstreams[name]
 			continue
 		}
-		u, err := upstream.New(name, cfg, upstream.Options{Hostname: r.file.Hostname, Log: log, Rules: r.replies})
+		u, err := upstream.New(name, cfg, upstream.Options{Hostname: r.file.Hostname, Log: log, Rules: r.replies, TokenFile: r.file.TokenFile(name)})
 		if err != nil {
 			errs = append(errs, err)
 			continue

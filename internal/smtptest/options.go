@@ -109,8 +109,11 @@ type Options struct {
 	TLS         *tls.Config
 	ImplicitTLS bool
 
-	Users       map[string]string // passwords for AUTH PLAIN and LOGIN
-	RequireAuth bool              // MAIL without AUTH is 530
+	Users map[string]string // passwords for AUTH PLAIN and LOGIN
+	// Token judges the access token that a user sends by AUTH XOAUTH2 or
+	// OAUTHBEARER; nil takes none. What is not taken is told behind 334.
+	Token       func(user, token string) bool
+	RequireAuth bool // MAIL without AUTH is 530
 
 	// Lenient makes the server end a body at LF . LF too, as the victims of
 	// smuggling do.

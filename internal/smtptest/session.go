@@ -199,6 +199,8 @@ func (c *session) auth(arg string) error {
 		user, password, err = c.plain(initial)
 	case "LOGIN":
 		user, password, err = c.login(initial)
+	case "XOAUTH2", "OAUTHBEARER":
+		return c.bearer(mech, initial)
 	default:
 		return c.send("504 5.5.4 not known")
 	}
@@ -209,6 +211,41 @@ func (c *session) auth(arg string) error {
 		return c.reply(Auth, "", "535 5.7.8 wrong credentials")
 	}
 	ok, err = c.answer(Auth, "", "235 2.7.0 welcome")
+	if ok {
+		c.user = user
+	}
+	return err
+}
+
+// bearer is AUTH by an access token. The client answers the reason of a refusal
+// before it hears the reply (RFC 7628 s. 3.2.3).
+func (c *session) bearer(mech, initial string) error {
+	b, _ := base64.StdEncoding.DecodeString(initial)
+	part := strings.Split(string(b), "\x01")
+	user, _, _ := strings.Cut(part[0], ",\x00")
+	wantAnswer := ""
+	if mech == "OAUTHBEARER" {
+		user = strings.TrimSuffix(strings.TrimPrefix(user, "n,a="), ",")
+		wantAnswer = "AQ=="
+	}
+	user = strings.TrimPrefix(user, "user=")
+	token := ""
+	for _, p := range part {
+		if t, ok := strings.CutPrefix(p, "auth=Bearer "); ok {
+			token = t
+		}
+	}
+	if c.s.opt.Token == nil || !c.s.opt.Token(user, token) {
+		answer, err := c.ask(base64.StdEncoding.EncodeToString([]byte(`{"status":"invalid_token"}`)))
+		if err != nil {
+			return err
+		}
+		if answer != wantAnswer {
+			return c.send("501 5.5.2 that is no answer")
+		}
+		return c.reply(Auth, "", "535 5.7.3 token "+token+" is not valid")
+	}
+	ok, err := c.answer(Auth, "", "235 2.7.0 welcome")
 	if ok {
 		c.user = user
 	}
