@@ -9,6 +9,7 @@ import (
 
 	"postern/internal/admin"
 	"postern/internal/phrase"
+	"postern/internal/volume"
 	"postern/outlier"
 )
 
@@ -70,7 +71,7 @@ func showSender(io stdio, args []string) int {
 	if err != nil {
 		return v.fail(err)
 	}
-	shown := shownSender{d, volumeOf(d.Journal, d.Scope, d.Name, time.Now())}
+	shown := shownSender{d, volumeOf(d)}
 	return v.print(shown, func(w writer) { writeDetail(w, &shown) })
 }
 
@@ -78,7 +79,7 @@ func showSender(io stdio, args []string) int {
 // the journal counts.
 type shownSender struct {
 	admin.SenderDetail
-	Volume *volume `json:"volume"`
+	Volume *volume.Volume `json:"volume"`
 }
 
 func writeDetail(w writer, d *shownSender) {
@@ -201,4 +202,15 @@ func writeStill(w writer, still []admin.Hindrance) {
 			fmt.Fprintf(w, "      %s\n", h.Command)
 		}
 	}
+}
+
+func volumeOf(d admin.SenderDetail) *volume.Volume {
+	var files []string
+	if d.Journal != "" {
+		var err error
+		if files, err = journalFiles("", d.Journal); err != nil {
+			return &volume.Volume{Journal: d.Journal, Problem: err.Error()}
+		}
+	}
+	return volume.Of(d.Journal, files, d.Scope, d.Name, time.Now())
 }

@@ -44,7 +44,9 @@ var table = map[string]rule{
 	"ratelimit/redisstore":  {ours: []string{"internal/secret", "ratelimit"}, outside: []string{goRedis}},
 	"ratelimit/limitimport": {ours: []string{"mail", "ratelimit"}},
 
+	"internal/volume":  {ours: []string{"internal/config", "internal/simulate", "mail", "outlier"}},
 	"dkimsign":         {ours: []string{"internal/secret", "internal/shell", "internal/statefile"}},
+	"internal/oauth":   {ours: []string{"internal/statefile"}, outside: []string{"golang.org/x/oauth2"}},
 	"internal/oauth":   {ours: []string{"internal/statefile"}, outside: []string{"golang.org/x/oauth2"}},
 	"upstream/replies": {ours: []string{"mail"}},
 	"upstream":         {ours: []string{"internal/oauth", "mail", "upstream/replies"}, outside: []string{sasl, dns, "golang.org/x/sys"}},

@@ -1,4 +1,6 @@
-package main
+// Package volume counts what the journal holds of one sender, user or client:
+// what really went through, whoever decided, beside what the watch has counted.
+package volume
 
 import (
 	"errors"
@@ -13,18 +15,18 @@ import (
 	"postern/outlier"
 )
 
-// volume is what the journal holds of one sender, user or client.
-type volume struct {
-	Journal string       `json:"journal"`
-	Hour    volumeOfTime `json:"hour"` // the last one
-	Day     volumeOfTime `json:"day"`  // the last 24 hours
+// Volume is what the journal holds of one sender, user or client.
+type Volume struct {
+	Journal string `json:"journal"`
+	Hour    Count  `json:"hour"` // the last one
+	Day     Count  `json:"day"`  // the last 24 hours
 	// Problem says why nothing could be counted; "": it could.
 	Problem string `json:"problem,omitempty"`
 }
 
-// volumeOfTime counts what ended in a time, whoever decided: transactions, and
+// Count is of what ended in a time, whoever decided: transactions, and
 // recipients by how they ended.
-type volumeOfTime struct {
+type Count struct {
 	Messages int `json:"messages"` // relayed, to one recipient at least
 	Relayed  int `json:"relayed"`
 	Deferred int `json:"deferred"`
@@ -32,22 +34,19 @@ type volumeOfTime struct {
 	Aborted  int `json:"aborted"` // transactions
 }
 
-// volumeOf counts in a journal with the files that were rotated; "" is none.
-func volumeOf(journal, scope, name string, now time.Time) *volume {
-	v := &volume{Journal: journal}
-	if err := v.count(scope, name, now); err != nil {
+// Of counts in a journal; files are its own with those that were rotated. A blank
+// journal is none.
+func Of(journal string, files []string, scope, name string, now time.Time) *Volume {
+	v := &Volume{Journal: journal}
+	if err := v.count(files, scope, name, now); err != nil {
 		v.Problem = err.Error()
 	}
 	return v
 }
 
-func (v *volume) count(scope, name string, now time.Time) error {
+func (v *Volume) count(files []string, scope, name string, now time.Time) error {
 	if v.Journal == "" {
 		return errors.New("the relay keeps no journal; set journal.file")
-	}
-	files, err := journalFiles("", v.Journal)
-	if err != nil {
-		return err
 	}
 	files = slices.DeleteFunc(files, func(file string) bool {
 		info, err := os.Stat(file)
@@ -81,7 +80,7 @@ func isOf(t *simulate.Transaction, scope, name string) bool {
 	return string(mail.IdentityOf(t.From)) == name
 }
 
-func (v *volumeOfTime) add(t *simulate.Transaction) {
+func (v *Count) add(t *simulate.Transaction) {
 	if t.Outcome == mail.Aborted {
 		v.Aborted++
 	}
@@ -101,7 +100,7 @@ func (v *volumeOfTime) add(t *simulate.Transaction) {
 	}
 }
 
-func (v *volumeOfTime) String() string {
+func (v *Count) String() string {
 	s := fmt.Sprintf("%d messages relayed to %d recipients; %d recipients deferred, %d rejected", v.Messages, v.Relayed, v.Deferred, v.Rejected)
 	if v.Aborted > 0 {
 		s += fmt.Sprintf("; %d transactions aborted", v.Aborted)
