@@ -47,7 +47,6 @@ var table = map[string]rule{
 	"internal/volume":  {ours: []string{"internal/config", "internal/simulate", "mail", "outlier"}},
 	"dkimsign":         {ours: []string{"internal/secret", "internal/shell", "internal/statefile"}},
 	"internal/oauth":   {ours: []string{"internal/statefile"}, outside: []string{"golang.org/x/oauth2"}},
-	"internal/oauth":   {ours: []string{"internal/statefile"}, outside: []string{"golang.org/x/oauth2"}},
 	"upstream/replies": {ours: []string{"mail"}},
 	"upstream":         {ours: []string{"internal/oauth", "mail", "upstream/replies"}, outside: []string{sasl, dns, "golang.org/x/sys"}},
 	"outlier":          {ours: []string{"internal/statefile", "mail"}, outside: []string{goRedis}},
