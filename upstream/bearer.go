@@ -24,7 +24,10 @@ func (c *conn) loginByToken(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("AUTH: %w", err)
 		}
-		first := c.bearerResponse(token)
+		first := oauth.XOAUTH2(c.h.cfg.Username, token)
+		if c.caps.bearer {
+			first = oauth.Bearer(c.h.cfg.Username, c.h.name, c.h.port, token)
+		}
 		r, err := c.sendToken(ctx, first)
 		if err == nil && r.Permanent() && !notTheCommand(r.Code) {
 			c.h.u.tokens.Refused(token)
@@ -34,30 +37,6 @@ func (c *conn) loginByToken(ctx context.Context) error {
 		}
 		return c.loggedIn(&r, err, token, b64(token), b64(first))
 	}
-}
-
-// bearerResponse is the initial response of the mechanism (RFC 7628 s. 3.1).
-func (c *conn) bearerResponse(token string) string {
-	if c.caps.bearer {
-		return fmt.Sprintf("n,a=%s,\x01host=%s\x01port=%d\x01auth=Bearer %s\x01\x01", saslName(c.h.cfg.Username), c.h.name, c.h.port, token)
-	}
-	return fmt.Sprintf("user=%s\x01auth=Bearer %s\x01\x01", c.h.cfg.Username, token)
-}
-
-// saslName writes the name of a user as GS2 headers want it (RFC 5801 s. 4).
-func saslName(name string) string {
-	var out []byte
-	for i := range len(name) {
-		switch name[i] {
-		case '=':
-			out = append(out, "=3D"...)
-		case ',':
-			out = append(out, "=2C"...)
-		default:
-			out = append(out, name[i])
-		}
-	}
-	return string(out)
 }
 
 // sendToken is AUTH with all that belongs to it. A host that does not take the

@@ -124,7 +124,4 @@ func TestConfigOfTokens(t *testing.T) {
 			t.Errorf("%q, want %q", got, row.want)
 		}
 	}
-	if got := saslName("a=b,c"); got != "a=3Db=2Cc" {
-		t.Errorf("name %q", got)
-	}
 }

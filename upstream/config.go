@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"postern/internal/oauth"
+	"postern/internal/tlsmin"
 )
 
 // TLSPolicy says how much encryption an upstream must give.
@@ -50,7 +51,7 @@ type Config struct {
 	// TLSMin is the oldest TLS that is spoken: "1.0" and "1.1" also let in cipher
 	// suites without forward secrecy and 3DES, never RC4. Not with a password.
 	// Default: "1.2".
-	TLSMin TLSVersion `toml:"tls_min"`
+	TLSMin tlsmin.Version `toml:"tls_min"`
 	// CA is a PEM file of the authorities that the certificate is verified
 	// against, in place of the system's. Blank: the system's.
 	CA string `toml:"ca" form:"path"`
@@ -125,7 +126,7 @@ type Config struct {
 // SetDefaults fills in what the documentation promises.
 func (c *Config) SetDefaults() {
 	*c = Config{
-		TLS: EncryptVerified, TLSMin: TLS12, MaxConnections: 50, MessagesPerConnection: 1000,
+		TLS: EncryptVerified, TLSMin: tlsmin.V12, MaxConnections: 50, MessagesPerConnection: 1000,
 		IdleTimeout: 30 * time.Second, MaxLifetime: 10 * time.Minute, ConnectTimeout: 20 * time.Second,
 		GreetingTimeout: time.Minute, TLSTimeout: 30 * time.Second, AuthTimeout: time.Minute,
 		CommandTimeout: time.Minute, DataTimeout: time.Minute, FinalTimeout: 10 * time.Minute,
@@ -154,7 +155,7 @@ func (c *Config) Check(report func(key, problem string)) {
 	if c.ImplicitTLS && c.TLS == EncryptOpportunistic {
 		report("implicit_tls", `cannot be opportunistic; set tls = "required" or "verified"`)
 	}
-	if c.TLS == EncryptOff && c.TLSMin != "" && c.TLSMin != TLS12 {
+	if c.TLS == EncryptOff && c.TLSMin != "" && c.TLSMin != tlsmin.V12 {
 		report("tls_min", `does nothing with tls = "off"; remove it or choose "verified"`)
 	}
 	if c.TLSMin.IsOld() && c.Username != "" {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"postern/internal/smtptest"
+	"postern/internal/tlsmin"
 )
 
 // TestOldHostsAreReachedOnPurposeOnly: old TLS and RSA key exchange only where
@@ -18,16 +19,16 @@ func TestOldHostsAreReachedOnPurposeOnly(t *testing.T) {
 	for name, tt := range map[string]struct {
 		version uint16
 		suites  []uint16
-		min     TLSVersion
+		min     tlsmin.Version
 		reached bool
 	}{
 		"1.0 by default":       {tls.VersionTLS10, nil, "", false},
-		"1.0 on purpose":       {tls.VersionTLS10, nil, TLS10, true},
-		"1.0 where 1.1 is set": {tls.VersionTLS10, nil, TLS11, false},
-		"RSA by default":       {tls.VersionTLS12, []uint16{tls.TLS_RSA_WITH_AES_128_CBC_SHA}, TLS12, false},
-		"RSA on purpose":       {tls.VersionTLS12, []uint16{tls.TLS_RSA_WITH_AES_128_CBC_SHA}, TLS10, true},
-		"RC4":                  {tls.VersionTLS10, []uint16{tls.TLS_RSA_WITH_RC4_128_SHA}, TLS10, false},
-		"1.2 where 1.3 is set": {tls.VersionTLS12, nil, TLS13, false},
+		"1.0 on purpose":       {tls.VersionTLS10, nil, tlsmin.V10, true},
+		"1.0 where 1.1 is set": {tls.VersionTLS10, nil, tlsmin.V11, false},
+		"RSA by default":       {tls.VersionTLS12, []uint16{tls.TLS_RSA_WITH_AES_128_CBC_SHA}, tlsmin.V12, false},
+		"RSA on purpose":       {tls.VersionTLS12, []uint16{tls.TLS_RSA_WITH_AES_128_CBC_SHA}, tlsmin.V10, true},
+		"RC4":                  {tls.VersionTLS10, []uint16{tls.TLS_RSA_WITH_RC4_128_SHA}, tlsmin.V10, false},
+		"1.2 where 1.3 is set": {tls.VersionTLS12, nil, tlsmin.V13, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			server := rsaServer(t)

@@ -210,7 +210,7 @@ func (u *Upstream) newHost(text string, roots *x509.CertPool) (*host, error) {
 			DynamicRecordSizingDisabled: true,
 		},
 	}
-	u.cfg.TLSMin.limit(h.tls)
+	u.cfg.TLSMin.Limit(h.tls)
 	if u.cfg.ServerName != "" {
 		h.tls.ServerName = u.cfg.ServerName
 	}

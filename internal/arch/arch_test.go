@@ -46,9 +46,10 @@ var table = map[string]rule{
 
 	"internal/volume":  {ours: []string{"internal/config", "internal/simulate", "mail", "outlier"}},
 	"dkimsign":         {ours: []string{"internal/secret", "internal/shell", "internal/statefile"}},
+	"internal/tlsmin":  {},
 	"internal/oauth":   {ours: []string{"internal/statefile"}, outside: []string{"golang.org/x/oauth2"}},
 	"upstream/replies": {ours: []string{"mail"}},
-	"upstream":         {ours: []string{"internal/oauth", "mail", "upstream/replies"}, outside: []string{sasl, dns, "golang.org/x/sys"}},
+	"upstream":         {ours: []string{"internal/oauth", "internal/tlsmin", "mail", "upstream/replies"}, outside: []string{sasl, dns, "golang.org/x/sys"}},
 	"outlier":          {ours: []string{"internal/statefile", "mail"}, outside: []string{goRedis}},
 	"internal/resolve": {outside: []string{dns}},
 	"reputation":       {ours: []string{"internal/resolve", "internal/shell", "internal/statefile", "mail", "reputation/dnsbl", "reputation/identity"}, outside: []string{dns}},
@@ -61,7 +62,7 @@ var table = map[string]rule{
 	"internal/simulate": {ours: []string{"mail", "ratelimit", "ratelimit/embedded", "internal/eventlog"}},
 	// The engine asks policy who can become a client on a listener, and auth for
 	// passwords; what a message means is not its business.
-	"relay/smtpd":   {ours: []string{"internal/auth", "internal/plain", "internal/secret", "internal/syntax", "mail", "policy", "relay/replies"}, outside: []string{"github.com/pires/go-proxyproto"}},
+	"relay/smtpd":   {ours: []string{"internal/auth", "internal/plain", "internal/secret", "internal/syntax", "internal/tlsmin", "mail", "policy", "relay/replies"}, outside: []string{"github.com/pires/go-proxyproto"}},
 	"relay/replies": {ours: []string{"mail"}},
 	"relay":         {ours: append([]string{"internal/plain", "relay/replies", "relay/smtpd"}, leaves...), outside: []string{xtime}},
 	"internal/admin": {ours: []string{"mail", "outlier", "ratelimit", "reputation", "reputation/identity"},

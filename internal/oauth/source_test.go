@@ -280,3 +280,12 @@ func TestConfigCheck(t *testing.T) {
 		}
 	}
 }
+
+func TestResponses(t *testing.T) {
+	if got := Bearer("a=b,c@example.org", "smtp.example", 587, "t"); got != "n,a=a=3Db=2Cc@example.org,\x01host=smtp.example\x01port=587\x01auth=Bearer t\x01\x01" {
+		t.Errorf("%q", got)
+	}
+	if got := XOAUTH2("a@example.org", "t"); got != "user=a@example.org\x01auth=Bearer t\x01\x01" {
+		t.Errorf("%q", got)
+	}
+}

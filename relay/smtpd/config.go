@@ -3,6 +3,7 @@ package smtpd
 import (
 	"fmt"
 	"net/netip"
+	"postern/internal/tlsmin"
 	"slices"
 	"strings"
 	"time"
@@ -22,24 +23,6 @@ const (
 func (m *TLSMode) UnmarshalText(b []byte) error {
 	return oneOf(m, string(b), TLSNone, TLSOptional, TLSRequired, TLSImplicit)
 }
-
-// TLSVersion is the oldest version of TLS that is spoken; blank is 1.2.
-type TLSVersion string
-
-const (
-	TLS10 TLSVersion = "1.0" // and old cipher suites, for devices that cannot be mended
-	TLS11 TLSVersion = "1.1" // likewise
-	TLS12 TLSVersion = "1.2"
-	TLS13 TLSVersion = "1.3"
-)
-
-// UnmarshalText accepts the four versions; blank is an error.
-func (v *TLSVersion) UnmarshalText(b []byte) error {
-	return oneOf(v, string(b), TLS10, TLS11, TLS12, TLS13)
-}
-
-// IsOld reports whether v lets in what RFC 8996 has retired.
-func (v TLSVersion) IsOld() bool { return v == TLS10 || v == TLS11 }
 
 // Newlines says what becomes of bare LF in a body; bare CR and NUL are always
 // refused, and only CR LF . CR LF ever ends a message.
@@ -86,7 +69,7 @@ type ListenerConfig struct {
 	// TLSMin is the oldest TLS that is spoken: "1.0" and "1.1" also let in cipher suites
 	// without forward secrecy and 3DES, never RC4. Never on a listener that takes
 	// passwords from outside of loopback and private networks. Default: "1.2".
-	TLSMin TLSVersion `toml:"tls_min"`
+	TLSMin tlsmin.Version `toml:"tls_min"`
 	// MaxConnections at one time; over it: 421 4.7.0. Where clients have networks a
 	// tenth, at least one, is kept for them. Default: 1000.
 	MaxConnections int `toml:"max_connections"`
@@ -111,7 +94,7 @@ func (c *ListenerConfig) needsTLS() bool { return c.TLS == TLSRequired || c.TLS 
 // SetDefaults fills in what the documentation promises.
 func (c *ListenerConfig) SetDefaults() {
 	c.TLS = TLSNone
-	c.TLSMin = TLS12
+	c.TLSMin = tlsmin.V12
 	c.MaxConnections = 1000
 	c.MaxConnectionsPerIP = 50
 }
@@ -127,7 +110,7 @@ func (c *ListenerConfig) Check(report func(key, problem string)) {
 	if c.TLS == TLSNone && (c.Certificate != "" || len(c.Certificates) > 0 || c.ClientCA != "") {
 		report("tls", `"none" although certificates are named; choose "optional", "required" or "implicit"`)
 	}
-	if c.TLS == TLSNone && c.TLSMin != "" && c.TLSMin != TLS12 {
+	if c.TLS == TLSNone && c.TLSMin != "" && c.TLSMin != tlsmin.V12 {
 		report("tls_min", `does nothing with tls = "none"; choose "optional", "required" or "implicit"`)
 	}
 	for i, p := range c.Certificates {

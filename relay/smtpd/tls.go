@@ -6,10 +6,10 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"strings"
 	"sync/atomic"
 
 	"postern/internal/secret"
+	"postern/internal/tlsmin"
 )
 
 // tlsFiles is the TLS side of one listener. Its files are read at start and
@@ -17,7 +17,7 @@ import (
 // the old ones in use.
 type tlsFiles struct {
 	pairs    []CertificateConfig
-	min      TLSVersion
+	min      tlsmin.Version
 	clientCA string
 	current  atomic.Pointer[tls.Config]
 	stamp    string
@@ -39,7 +39,8 @@ func (f *tlsFiles) config() *tls.Config { return f.current.Load() }
 
 func (f *tlsFiles) load() error {
 	f.stamp = f.stampNow() // also when it fails: say so once, try again after the next change
-	c := baseTLS(f.min)
+	c := &tls.Config{}
+	f.min.Limit(c)
 	for _, p := range f.pairs {
 		pair, err := secret.KeyPair(p.Certificate, p.Key)
 		if err != nil {
@@ -60,29 +61,6 @@ func (f *tlsFiles) load() error {
 	}
 	f.current.Store(c)
 	return nil
-}
-
-// baseTLS is the configuration for clients that speak min or newer. With an old
-// one come the cipher suites of its time; RC4 stays out (RFC 7465).
-func baseTLS(min TLSVersion) *tls.Config {
-	c := &tls.Config{MinVersion: tls.VersionTLS12}
-	switch min {
-	case TLS10:
-		c.MinVersion = tls.VersionTLS10
-	case TLS11:
-		c.MinVersion = tls.VersionTLS11
-	case TLS13:
-		c.MinVersion = tls.VersionTLS13
-	}
-	if !min.IsOld() {
-		return c
-	}
-	for _, suite := range append(tls.CipherSuites(), tls.InsecureCipherSuites()...) {
-		if !strings.Contains(suite.Name, "RC4") {
-			c.CipherSuites = append(c.CipherSuites, suite.ID)
-		}
-	}
-	return c
 }
 
 // stampNow tells the files' state apart from any other.

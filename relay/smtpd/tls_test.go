@@ -7,6 +7,7 @@ import (
 	"crypto/x509"
 	"math/big"
 	"net"
+	"postern/internal/tlsmin"
 	"testing"
 	"time"
 )
@@ -33,18 +34,19 @@ func TestOldClientsAreLetInOnPurposeOnly(t *testing.T) {
 		client  string
 		version uint16
 		suite   uint16 // 0: any
-		want    map[TLSVersion]bool
+		want    map[tlsmin.Version]bool
 	}{
-		{"TLS 1.0", tls.VersionTLS10, 0, map[TLSVersion]bool{TLS10: true}},
-		{"TLS 1.1", tls.VersionTLS11, 0, map[TLSVersion]bool{TLS10: true, TLS11: true}},
-		{"TLS 1.0 with 3DES alone", tls.VersionTLS10, tls.TLS_RSA_WITH_3DES_EDE_CBC_SHA, map[TLSVersion]bool{TLS10: true}},
-		{"TLS 1.2 without forward secrecy", tls.VersionTLS12, tls.TLS_RSA_WITH_AES_128_CBC_SHA256, map[TLSVersion]bool{TLS10: true, TLS11: true}},
+		{"TLS 1.0", tls.VersionTLS10, 0, map[tlsmin.Version]bool{tlsmin.V10: true}},
+		{"TLS 1.1", tls.VersionTLS11, 0, map[tlsmin.Version]bool{tlsmin.V10: true, tlsmin.V11: true}},
+		{"TLS 1.0 with 3DES alone", tls.VersionTLS10, tls.TLS_RSA_WITH_3DES_EDE_CBC_SHA, map[tlsmin.Version]bool{tlsmin.V10: true}},
+		{"TLS 1.2 without forward secrecy", tls.VersionTLS12, tls.TLS_RSA_WITH_AES_128_CBC_SHA256, map[tlsmin.Version]bool{tlsmin.V10: true, tlsmin.V11: true}},
 		{"TLS 1.2 with RC4 alone", tls.VersionTLS12, tls.TLS_ECDHE_RSA_WITH_RC4_128_SHA, nil},
-		{"TLS 1.2", tls.VersionTLS12, 0, map[TLSVersion]bool{TLS10: true, TLS11: true, "": true, TLS12: true}},
-		{"TLS 1.3", tls.VersionTLS13, 0, map[TLSVersion]bool{TLS10: true, TLS11: true, "": true, TLS12: true, TLS13: true}},
+		{"TLS 1.2", tls.VersionTLS12, 0, map[tlsmin.Version]bool{tlsmin.V10: true, tlsmin.V11: true, "": true, tlsmin.V12: true}},
+		{"TLS 1.3", tls.VersionTLS13, 0, map[tlsmin.Version]bool{tlsmin.V10: true, tlsmin.V11: true, "": true, tlsmin.V12: true, tlsmin.V13: true}},
 	} {
-		for _, min := range []TLSVersion{"", TLS10, TLS11, TLS12, TLS13} {
-			server := baseTLS(min)
+		for _, min := range []tlsmin.Version{"", tlsmin.V10, tlsmin.V11, tlsmin.V12, tlsmin.V13} {
+			server := &tls.Config{}
+			min.Limit(server)
 			server.Certificates = []tls.Certificate{pair}
 			client := &tls.Config{InsecureSkipVerify: true, MinVersion: row.version, MaxVersion: row.version}
 			if row.suite != 0 {
