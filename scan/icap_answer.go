@@ -92,12 +92,12 @@ func parseEncapsulated(s string) (header bool, length int64, body bool, err erro
 		name, value, ok := strings.Cut(strings.TrimSpace(part), "=")
 		at, perr := strconv.ParseInt(value, 10, 64)
 		if !ok || perr != nil || at < 0 || at > maxPage || at < before || body {
-			return false, 0, false, fmt.Errorf("Encapsulated: %q", clean(s, 100))
+			return false, 0, false, fmt.Errorf("field Encapsulated: %q", clean(s, 100))
 		}
 		switch strings.ToLower(name) {
 		case "res-hdr":
 			if header || at != 0 {
-				return false, 0, false, fmt.Errorf("Encapsulated: %q", clean(s, 100))
+				return false, 0, false, fmt.Errorf("field Encapsulated: %q", clean(s, 100))
 			}
 			header = true
 		case "res-body", "opt-body":
@@ -105,12 +105,12 @@ func parseEncapsulated(s string) (header bool, length int64, body bool, err erro
 		case "null-body":
 			length = at
 		default:
-			return false, 0, false, fmt.Errorf("Encapsulated: %q", clean(s, 100))
+			return false, 0, false, fmt.Errorf("field Encapsulated: %q", clean(s, 100))
 		}
 		before = at
 	}
 	if header && length == 0 {
-		return false, 0, false, fmt.Errorf("Encapsulated: %q", clean(s, 100))
+		return false, 0, false, fmt.Errorf("field Encapsulated: %q", clean(s, 100))
 	}
 	return header, length, body, nil
 }

@@ -9,9 +9,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
-	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -24,7 +22,6 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 type server struct {
 	l     net.Listener
 	tasks sync.WaitGroup
-	asked atomic.Int64
 	mu    sync.Mutex
 	conns []net.Conn
 }
@@ -178,37 +175,6 @@ func askRaw(t *testing.T, c Config, m *Message) (Verdict, error) {
 		s.cfg.choose(&v)
 	}
 	return v, err
-}
-
-// httpServer answers a request of rspamd.
-func httpServer(t *testing.T, answer string) *server {
-	return serve(t, func(c net.Conn) {
-		r := bufio.NewReader(c)
-		length, ping := 0, false
-		for {
-			line, err := r.ReadString('\n')
-			if err != nil {
-				return
-			}
-			ping = ping || strings.HasPrefix(line, "GET ")
-			fmt.Sscanf(line, "Content-Length: %d", &length)
-			if line == "\r\n" {
-				break
-			}
-		}
-		body := make([]byte, length)
-		if _, err := io.ReadFull(r, body); err != nil {
-			return
-		}
-		out := answer
-		switch {
-		case ping:
-			out = "HTTP/1.1 200 OK\r\nServer: rspamd/3.4\r\nContent-Length: 6\r\n\r\npong\r\n"
-		case bytes.Contains(body, []byte("X-Postern-Canary")):
-			out = okJSON(`{"action":"reject","is_skipped":false}`)
-		}
-		io.WriteString(c, out)
-	})
 }
 
 func okJSON(s string) string {
