@@ -64,6 +64,8 @@ func (f *filler) fill(t testing.TB, v reflect.Value) {
 		for i := range n {
 			f.fill(t, v.Index(i))
 		}
+	case v.CanFloat():
+		v.SetFloat(float64(f.next()) / 16)
 	default:
 		t.Fatalf("the test cannot fill a %s", v.Type())
 	}
