@@ -37,9 +37,9 @@ func Login(ctx context.Context, cfg Config, file string, show func(address, code
 		return errors.New("the provider gave no refresh token; ask for it in scope, often by offline_access")
 	}
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.takeLocked(t)
-	if err := s.write(); err != nil {
+	keep := s.takeLocked(t)
+	s.mu.Unlock()
+	if err := s.write(keep); err != nil {
 		return err
 	}
 	return giveToFolder(file)

@@ -169,31 +169,51 @@ func (s *Source) askLocked() {
 	}
 }
 
-// renew asks the provider once.
+// renew asks the provider once. Those who want a token wait for no disk.
 func (s *Source) renew() {
 	ctx, cancel := context.WithTimeout(s.life, askTimeout)
 	defer cancel()
 	t, err := s.ask(ctx)
+	tell, keep := s.asked(t, err)
+	tell()
+	if keep != nil {
+		if err := s.write(keep); err != nil {
+			s.opt.Log.Error("access token cannot be kept", "file", s.opt.File, "err", err)
+		}
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	defer close(s.busy)
-	defer func() { s.busy = nil }()
+	close(s.busy)
+	s.busy = nil
+}
+
+// asked takes the answer to a question: tell says what is to be logged, and keep
+// is what is to be written, nil for nothing.
+func (s *Source) asked(t *oauth2.Token, err error) (tell func(), keep *kept) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	log := s.opt.Log.With("token_url", s.cfg.TokenURL, "client_id", s.cfg.ClientID)
 	if err != nil {
 		s.wait = min(max(2*s.wait, firstWait), longestWait)
 		s.err, s.until = err, s.opt.Now().Add(s.wait)
-		if s.life.Err() == nil {
-			s.opt.Log.Error("no access token from the provider of an upstream", "token_url", s.cfg.TokenURL, "client_id", s.cfg.ClientID, "again_in", s.wait.String(), "err", err)
-		}
-		return
+		wait, stopping := s.wait, s.life.Err() != nil
+		return func() {
+			if !stopping {
+				log.Error("no access token from the provider of an upstream", "again_in", wait.String(), "err", err)
+			}
+		}, nil
 	}
-	if s.err != nil {
-		s.opt.Log.Info("access token from the provider of an upstream again", "token_url", s.cfg.TokenURL, "client_id", s.cfg.ClientID)
-	}
+	again := s.err != nil
 	s.err, s.wait, s.until = nil, 0, time.Time{}
-	s.takeLocked(t)
+	return func() {
+		if again {
+			log.Info("access token from the provider of an upstream again")
+		}
+	}, s.takeLocked(t)
 }
 
-func (s *Source) takeLocked(t *oauth2.Token) {
+// takeLocked takes a token and returns what is to be written.
+func (s *Source) takeLocked(t *oauth2.Token) *kept {
 	now := s.opt.Now()
 	s.kept.For, s.kept.Access, s.kept.Got, s.kept.Expiry = s.key(), t.AccessToken, now, t.Expiry
 	if t.Expiry.IsZero() {
@@ -202,9 +222,8 @@ func (s *Source) takeLocked(t *oauth2.Token) {
 	if t.RefreshToken != "" {
 		s.kept.Refresh = t.RefreshToken
 	}
-	if err := s.write(); err != nil {
-		s.opt.Log.Error("access token cannot be kept", "file", s.opt.File, "err", err)
-	}
+	k := s.kept
+	return &k
 }
 
 // ask gets a token. Its errors hold nothing of a secret.
@@ -325,11 +344,11 @@ func (s *Source) read() {
 	}
 }
 
-func (s *Source) write() error {
+func (s *Source) write(k *kept) error {
 	if s.file == nil {
 		return nil
 	}
-	b, err := json.Marshal(s.kept)
+	b, err := json.Marshal(k)
 	if err != nil {
 		return err
 	}
