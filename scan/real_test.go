@@ -38,7 +38,7 @@ func start(t *testing.T, name string, args ...string) {
 	})
 }
 
-// program finds a server; without it the test cannot run.
+// program finds a server; make test installs it.
 func program(t *testing.T, name, debian string) string {
 	t.Helper()
 	for _, folder := range []string{"/usr/sbin/", "/usr/bin/"} {
@@ -46,7 +46,7 @@ func program(t *testing.T, name, debian string) string {
 			return folder + name
 		}
 	}
-	t.Skipf("%s is missing; install the Debian package %s", name, debian)
+	t.Fatalf("%s is missing; install the Debian package %s", name, debian)
 	return ""
 }
 
