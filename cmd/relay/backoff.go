@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 
 	"postern/internal/admin"
@@ -26,8 +27,8 @@ func listBackoff(io stdio, args []string) int {
 		fmt.Fprintln(w, "STREAM\tDESTINATION\tWHOSE\tUNTIL\tREPLY")
 		for i := range list {
 			e := &list[i]
-			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", e.Stream, orElse(e.Domain, "all, paused by a listing"), orElse(trimmed(phrase.Whose(e)), "all"),
-				phrase.Time(e.Until), orElse(e.Reply, "-"))
+			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", e.Stream, cmp.Or(e.Domain, "all, paused by a listing"), cmp.Or(trimmed(phrase.Whose(e)), "all"),
+				phrase.Time(e.Until), cmp.Or(e.Reply, "-"))
 		}
 	})
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"postern/internal/config"
+	"postern/internal/describe"
 )
 
 // runCheck says whether a configuration is good and what it means: problems
@@ -44,7 +45,7 @@ func runCheck(io stdio, args []string) int {
 		return exitOK
 	}
 	w := bufio.NewWriter(io.out)
-	explain(w, file)
+	describe.Config(w, file)
 	if err := w.Flush(); err != nil {
 		fmt.Fprintf(io.err, "relay check: print: %v\n", err)
 		return exitFault

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"postern/internal/explain"
 	"postern/internal/plain"
 	"postern/mail"
 )
@@ -46,7 +47,7 @@ func TestExplainTellsATransaction(t *testing.T) {
 	}
 	e.Class, e.To = "no-such-user", append(e.To, e.To[0], mail.RecipientEvent{Address: "c@dest.example", Outcome: mail.Rejected, Code: 550, Status: "5.1.1", Rule: "upstream", Class: "no-such-user"})
 	for _, want := range []string{"450 4.7.1 no, class no-such-user at stage rcpt", "refused     2 by limit sender 450 4.7.1, 1 by upstream/no-such-user 550 5.1.1\n"} {
-		if text := explainEvent(&e); !strings.Contains(text, want) {
+		if text := explain.Event(&e); !strings.Contains(text, want) {
 			t.Errorf("lacks %q:\n%s", want, text)
 		}
 	}

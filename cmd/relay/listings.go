@@ -142,7 +142,7 @@ func writeEvidence(w io.Writer, e *reputation.Evidence) {
 	case e.Hearsay:
 		fmt.Fprintln(w, "    hearsay: passed on, or not about an address of ours; it counts for nothing")
 	case e.Domain != "":
-		fmt.Fprintf(w, "    said to clients %s; its mail is taken by %s\n", strings.Join(e.Clients, ", "), orElse(strings.Join(e.Networks, ", "), "unknown networks"))
+		fmt.Fprintf(w, "    said to clients %s; its mail is taken by %s\n", strings.Join(e.Clients, ", "), cmp.Or(strings.Join(e.Networks, ", "), "unknown networks"))
 	}
 	if len(e.Transactions) > 0 {
 		fmt.Fprintf(w, "    transactions %s\n", strings.Join(e.Transactions, " "))
@@ -180,7 +180,7 @@ func runZones(io stdio, args []string) int {
 			for _, t := range z.Listed {
 				names = append(names, t.Name)
 			}
-			fmt.Fprintf(w, "%s\t%d\t%s\t%s\t%s\n", z.Zone, z.Polls, phrase.Time(z.Next), orElse(strings.Join(names, ","), "-"), orElse(z.Problem, "-"))
+			fmt.Fprintf(w, "%s\t%d\t%s\t%s\t%s\n", z.Zone, z.Polls, phrase.Time(z.Next), cmp.Or(strings.Join(names, ","), "-"), cmp.Or(z.Problem, "-"))
 		}
 	})
 }

@@ -121,3 +121,11 @@ func reloadWords(r *admin.ReloadStatus) string {
 	}
 	return fmt.Sprintf("the reload of %s FAILED, what was before is in force:", phrase.Time(r.Time))
 }
+
+// first is the label of row i of several: those after the first have none.
+func first(i int, label string) string {
+	if i > 0 {
+		return ""
+	}
+	return label
+}

@@ -1,6 +1,7 @@
-package main
+package describe
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -27,7 +28,7 @@ func (x *explainer) limitWords(client string, c policy.ClientConfig) []string {
 }
 
 func oneLimit(l ratelimit.RuleConfig, c policy.ClientConfig, sourceIP bool) string {
-	parts := []string{orElse(numberWords(l.Messages, l.Recipients, l.Bytes, l.DistinctRecipients), "as its overrides say") + " " + perWords(l.Per)}
+	parts := []string{cmp.Or(numberWords(l.Messages, l.Recipients, l.Bytes, l.DistinctRecipients), "as its overrides say") + " " + perWords(l.Per)}
 	if l.Reports {
 		parts = append(parts, "mail from <>, and reports and receipts from others")
 	} else if len(l.Senders) > 0 {

@@ -1,6 +1,9 @@
-package main
+// Package describe says in plain words what a configuration means: who may send
+// what, as whom, by which way and how much.
+package describe
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"maps"
@@ -16,9 +19,9 @@ import (
 	"postern/upstream"
 )
 
-// explain writes in plain words what a configuration does. The form may
+// Config writes in plain words what a configuration does. The form may
 // change; errors of w show at its end.
-func explain(w io.Writer, f *config.File) {
+func Config(w io.Writer, f *config.File) {
 	fmt.Fprintf(w, "%s is good; it means:\n\n", f.Path())
 	line(w, "hostname", f.Hostname)
 	for _, name := range sorted(f.Listener) {
@@ -36,7 +39,7 @@ func explain(w io.Writer, f *config.File) {
 	fmt.Fprintln(w)
 	line(w, "limits", storeWords(f))
 	line(w, "outlier", fmt.Sprintf("senders that behave unlike themselves: mode %s", f.Outlier.Mode))
-	line(w, "journal", orElse(f.Journal.File, "none"))
+	line(w, "journal", cmp.Or(f.Journal.File, "none"))
 	line(w, "control", f.Control.Socket)
 	line(w, "admin", addrWords(f.Admin.Address))
 }
@@ -57,7 +60,7 @@ func (x *explainer) client(w io.Writer, c *policy.Client) {
 	s := f.Stream[c.Stream()]
 	detail(w, "upstream", upstreamWords(s.Upstream, f.Upstream[s.Upstream]))
 	detail(w, "from IP", sourceWords(s))
-	detail(w, "EHLO", orElse(s.EHLO, f.Hostname))
+	detail(w, "EHLO", cmp.Or(s.EHLO, f.Hostname))
 	for i, text := range signingWords(f, f.Client[c.Name()]) {
 		detail(w, first(i, "signed"), text)
 	}
@@ -197,13 +200,6 @@ func addrWords(a netip.AddrPort) string {
 		return "none"
 	}
 	return "http://" + a.String()
-}
-
-func orElse(s, other string) string {
-	if s == "" {
-		return other
-	}
-	return s
 }
 
 func joinNetworks(networks []netip.Prefix) string {

@@ -1,0 +1,134 @@
+// Package explain tells in words what happened to one transaction: who sent
+// it, what limits and scanners said, what became of each recipient, and why.
+package explain
+
+import (
+	"cmp"
+	"fmt"
+	"strings"
+	"time"
+
+	"postern/internal/phrase"
+	"postern/mail"
+	"postern/ratelimit"
+)
+
+// Event writes an event for people, a line for each subject. What others chose
+// (addresses, names, replies) stands in it as the event has it: a terminal
+// needs it cleaned, as package plain does.
+func Event(e *mail.Event) string {
+	var b strings.Builder
+	line := func(key, format string, args ...any) { fmt.Fprintf(&b, "%-12s%s\n", key, fmt.Sprintf(format, args...)) }
+	line("transaction", "%s, begun %s, %s long", e.ID, e.Time.Local().Format(time.DateTime+".000"), e.Duration.Round(time.Millisecond))
+	line("client", "%s from [%s] on listener %s, as %q%s%s", cmp.Or(e.Client, "none"), e.ClientIP, e.Listener, e.Helo,
+		phrase.Prefixed(", user ", e.User), phrase.Prefixed(", ", e.TLS))
+	author := phrase.Prefixed(", header From ", strings.Join(e.Authors, ", "))
+	if e.FromRewritten {
+		author += " (written anew in plain form)"
+	}
+	if e.Forwarded != "" {
+		author += " (forwarded: " + e.Forwarded + ")"
+	}
+	if e.From != "" {
+		line("from", "<%s>%s", strings.Trim(e.From, "<>"), author)
+	}
+	if e.MessageID != "" || e.Size > 0 {
+		line("message", "%d octets%s", e.Size, phrase.Prefixed(", Message-ID ", e.MessageID))
+	}
+	if e.LongLines > 0 {
+		line("long lines", "%d over 998 octets, which a next hop may cut; signatures then no longer fit", e.LongLines)
+	}
+	if e.Upstream != "" {
+		line("way", "stream %s, upstream %s%s%s", e.Stream, e.Upstream, phrase.Prefixed(" at ", e.Host), phrase.Prefixed(" from ", e.SourceIP))
+	}
+	if len(e.Signed) > 0 {
+		line("signed", "%s", strings.Join(e.Signed, ", "))
+	}
+	for _, l := range e.Limits {
+		line("limit", "%s", limitWords(&l))
+	}
+	for i := range e.Scans {
+		line("scanner", "%s", scanWords(&e.Scans[i]))
+	}
+	for i := range e.To {
+		r := &e.To[i]
+		line("to", "<%s> %s", r.Address, verdictWords(r.Outcome, r.Code, r.Status, r.Rule, r.Reply)+phrase.Prefixed(", class ", string(r.Class))+saidWords(r.Said)+trialWords(r))
+	}
+	line("end", "%s at stage %s", verdictWords(e.Outcome, e.Code, e.Status, e.Rule, e.Reply)+phrase.Prefixed(", class ", string(e.Class)), e.Stage)
+	if e.Times > 0 {
+		line("times", "%d of this kind, told by this one; this was the last", e.Times)
+	}
+	if kinds := e.Refusals(); len(e.To) > 1 && len(kinds) > 0 {
+		words := make([]string, len(kinds))
+		for i, k := range kinds {
+			words[i] = k.String()
+		}
+		line("refused", "%s", strings.Join(words, ", "))
+	}
+	if len(e.Shadow) > 0 {
+		line("shadow", "would have been refused by %s", strings.Join(e.Shadow, ", "))
+	}
+	if e.Err != "" {
+		line("fault", "%s", e.Err)
+	}
+	return b.String()
+}
+
+func limitWords(l *mail.LimitEvent) string {
+	s := fmt.Sprintf("%s on %s: %d of %d %s in %s", l.Limit, l.Key, l.Used, l.Max, strings.ReplaceAll(l.Unit, "_", " "), ratelimit.FormatWindow(l.Window))
+	switch {
+	case l.Refused && l.Shadow:
+		s += ", no room; a shadow limit, not enforced"
+	case l.Refused:
+		s += ", no room"
+	case l.Near:
+		s += ", now over 80 %"
+	}
+	return s + phrase.Prefixed("; most of it by ", strings.Join(l.Top, ", "))
+}
+
+// scanWords says what a scanner made of a message.
+func scanWords(s *mail.ScanEvent) string {
+	words := fmt.Sprintf("%s: %s", s.Scanner, s.Verdict) + phrase.Prefixed(" ", s.Text)
+	if s.Score != 0 {
+		words += fmt.Sprintf(", score %.1f", s.Score)
+	}
+	words += phrase.Prefixed(", symbols ", strings.Join(s.Symbols, " ")) + fmt.Sprintf(", %d ms", s.Took.Milliseconds())
+	if s.Cached {
+		words += ", known from an earlier scan"
+	}
+	if s.Shadow {
+		words += "; only watched"
+	}
+	if s.Unscanned {
+		words += "; the message went on unscanned"
+	}
+	return words + phrase.Prefixed("; ", s.Err)
+}
+
+func verdictWords(outcome string, code int, status, rule, reply string) string {
+	s := outcome
+	if code > 0 {
+		s += fmt.Sprintf(" with %d%s", code, phrase.Prefixed(" ", status))
+	}
+	return s + phrase.Prefixed(" by ", rule) + phrase.Prefixed(": ", reply)
+}
+
+// saidWords says what a refusal is worth.
+func saidWords(s *mail.Evidence) string {
+	switch {
+	case s == nil:
+		return ""
+	case s.Remote:
+		return ", passed on from another host, so that it changes nothing"
+	}
+	return phrase.Prefixed(", about ", string(s.About))
+}
+
+// trialWords says that a recipient went through to see whether mail is taken.
+func trialWords(r *mail.RecipientEvent) string {
+	if !r.Trial {
+		return ""
+	}
+	return ", a trial: its stream or domain waits"
+}
