@@ -16,7 +16,7 @@ var ErrToken = oauth.ErrToken
 // the host offers it, else XOAUTH2. A host may end a token before its time, so
 // that one which is refused is followed by a fresh one, once.
 func (c *conn) loginByToken(ctx context.Context) error {
-	if !c.caps.bearer && !c.caps.xoauth2 {
+	if !c.caps.Bearer && !c.caps.XOAuth2 {
 		return errors.New("AUTH: host offers neither OAUTHBEARER nor XOAUTH2")
 	}
 	for try := 0; ; try++ {
@@ -25,7 +25,7 @@ func (c *conn) loginByToken(ctx context.Context) error {
 			return fmt.Errorf("AUTH: %w", err)
 		}
 		first := oauth.XOAUTH2(c.h.cfg.Username, token)
-		if c.caps.bearer {
+		if c.caps.Bearer {
 			first = oauth.Bearer(c.h.cfg.Username, c.h.name, c.h.port, token)
 		}
 		r, err := c.sendToken(ctx, first)
@@ -44,7 +44,7 @@ func (c *conn) loginByToken(ctx context.Context) error {
 // octet of 0x01 (RFC 7628 s. 3.2.3), with XOAUTH2 by an empty line.
 func (c *conn) sendToken(ctx context.Context, response string) (mail.Reply, error) {
 	mechanism, answer := "XOAUTH2", ""
-	if c.caps.bearer {
+	if c.caps.Bearer {
 		mechanism, answer = "OAUTHBEARER", b64("\x01")
 	}
 	r, err := c.do(ctx, c.h.cfg.AuthTimeout, "AUTH "+mechanism+" "+b64(response))

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"postern/mail"
+	"postern/upstream/wire"
 )
 
 // bdatRefusal is that a host offers CHUNKING and does not know BDAT.
@@ -21,7 +22,7 @@ const forgetBDAT = time.Hour
 // takesBDAT reports whether messages go out by BDAT: the operator wants it, the
 // host offers it, and has not refused it within an hour under the same offer.
 func (c *conn) takesBDAT() bool {
-	if !c.caps.chunking || !c.h.cfg.Chunking {
+	if !c.caps.Chunking || !c.h.cfg.Chunking {
 		return false
 	}
 	c.h.mu.Lock()
@@ -75,7 +76,7 @@ func (t *Transaction) chunks(ctx context.Context, body *Content) (mail.Reply, er
 
 // chunk writes the rest of the message and, where the host pipelines, EHLO.
 func (t *Transaction) chunk(w *bodyWriter, body *Content) error {
-	if t.c.caps.pipelining {
+	if t.c.caps.Pipelining {
 		return w.chunk(body, t.c.ehlo())
 	}
 	return w.chunk(body, "")
@@ -121,16 +122,16 @@ func (t *Transaction) firstChunk(ctx context.Context, first byte) (mail.Reply, e
 // sure that it is that.
 func (t *Transaction) confirmed(ctx context.Context) (mail.Reply, error) {
 	c := t.c
-	r, err := t.final(ctx, c.caps.pipelining)
+	r, err := t.final(ctx, c.caps.Pipelining)
 	switch {
 	case err != nil || r.Code == 421:
 		return r, err
-	case parseCaps(r.Text).chunking:
+	case wire.ParseOffers(r.Text).Chunking:
 		return mail.Reply{}, t.unknown(ctx, c.unasked("in the place of the reply to the message"))
 	case notTheCommand(r.Code):
 		c.refuseBDAT(r)
 		return mail.Reply{}, t.faultIf(ctx, "BDAT", noVerdict(r))
-	case !c.caps.pipelining:
+	case !c.caps.Pipelining:
 		c.out = append(c.out[:0], c.ehlo()...)
 		err = c.flush(ctx, c.h.cfg.FinalTimeout)
 	}
@@ -143,7 +144,7 @@ func (t *Transaction) confirmed(ctx context.Context) (mail.Reply, error) {
 		return mail.Reply{}, t.unknown(ctx, errLeaving)
 	case err != nil:
 		return mail.Reply{}, t.unknown(ctx, err)
-	case hello.Code != 250 || !parseCaps(hello.Text).chunking:
+	case hello.Code != 250 || !wire.ParseOffers(hello.Text).Chunking:
 		return mail.Reply{}, t.unknown(ctx, c.unasked("in the place of the reply to EHLO"))
 	}
 	c.reset = resetNone

@@ -24,20 +24,20 @@ var (
 // 3030, 6531, 8689), nil when it can.
 func (c *conn) unfit(env *mail.Envelope) *mail.Reply {
 	switch {
-	case env.RequireTLS && !(c.verified && c.caps.requireTLS):
+	case env.RequireTLS && !(c.verified && c.caps.RequireTLS):
 		return &replyRequireTLS
-	case env.Body == mail.BodyBinary && !(c.takesBDAT() && c.caps.binary):
+	case env.Body == mail.BodyBinary && !(c.takesBDAT() && c.caps.Binary):
 		return &replyNeedsBin
 	case !mail.ASCII(env.From.Local) && !c.utf8(env):
 		return &replyUTF8From
-	case c.caps.size > 0 && env.Size > c.caps.size:
+	case c.caps.Size > 0 && env.Size > c.caps.Size:
 		return &replyTooLarge
 	}
 	return nil
 }
 
 // utf8 reports whether MAIL goes out with SMTPUTF8.
-func (c *conn) utf8(env *mail.Envelope) bool { return env.UTF8 && c.caps.utf8 }
+func (c *conn) utf8(env *mail.Envelope) bool { return env.UTF8 && c.caps.UTF8 }
 
 // wire appends the address as it goes out. Without SMTPUTF8 a domain is written
 // in A-labels, which name the same host; a local part has no such form.
@@ -55,16 +55,16 @@ func (c *conn) mail(env *mail.Envelope, size int64) error {
 	c.out = append(c.out, "MAIL FROM:<"...)
 	c.wire(env.From, c.utf8(env))
 	c.out = append(c.out, '>')
-	if c.caps.hasSize && size > 0 {
+	if c.caps.HasSize && size > 0 {
 		c.out = strconv.AppendInt(append(c.out, " SIZE="...), size, 10)
 	}
-	if c.caps.eight || env.Body == mail.BodyBinary {
+	if c.caps.EightBit || env.Body == mail.BodyBinary {
 		c.param(" BODY=", env.Body)
 	}
 	if c.utf8(env) {
 		c.out = append(c.out, " SMTPUTF8"...)
 	}
-	if c.caps.dsn {
+	if c.caps.DSN {
 		c.param(" RET=", env.Ret)
 		c.param(" ENVID=", env.EnvID)
 	}
@@ -80,7 +80,7 @@ func (c *conn) rcpt(r *mail.Recipient, utf8 bool) error {
 	c.out = append(c.out, "RCPT TO:<"...)
 	c.wire(r.Address, utf8)
 	c.out = append(c.out, '>')
-	if c.caps.dsn {
+	if c.caps.DSN {
 		c.param(" NOTIFY=", r.Notify)
 		c.param(" ORCPT=", r.ORcpt)
 	}

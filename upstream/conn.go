@@ -1,7 +1,6 @@
 package upstream
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"io"
@@ -10,19 +9,20 @@ import (
 	"time"
 
 	"postern/mail"
+	"postern/upstream/wire"
 )
 
 // conn is one connection to a host. One goroutine at a time uses it.
 type conn struct {
 	h     *host
 	route route
-	raw   net.Conn // TCP
-	net   net.Conn // raw, or TLS on sock
-	sock  *sock    // reads raw
-	r     replyReader
+	raw   net.Conn     // TCP
+	net   net.Conn     // raw, or TLS on sock
+	sock  *wire.Socket // reads raw
+	r     *wire.Reader
 	out   []byte // the command group that is being put together
 
-	caps     caps
+	caps     wire.Offers
 	offer    string // the lines of the reply to EHLO behind the first
 	tls      string // version, "" in plain text
 	verified bool   // the certificate was
@@ -56,11 +56,11 @@ func newConn(h *host, rt route, c net.Conn, source netip.Addr) *conn {
 	n := &conn{h: h, route: rt, raw: c, net: c, source: source, born: time.Now()}
 	reader := io.Reader(c)
 	if tcp, ok := c.(*net.TCPConn); ok {
-		if n.sock = newSock(tcp); n.sock != nil {
+		if n.sock = wire.NewSocket(tcp); n.sock != nil {
 			reader = n.sock
 		}
 	}
-	n.r.Reader = bufio.NewReaderSize(reader, maxReplyLine)
+	n.r = wire.NewReader(reader)
 	return n
 }
 
@@ -135,12 +135,12 @@ func (c *conn) flush(ctx context.Context, d time.Duration) error {
 
 // reply reads one reply within d, which begins with the command if that had d too.
 func (c *conn) reply(ctx context.Context, d time.Duration) (mail.Reply, error) {
-	return c.replyBy(ctx, d, c.r.read)
+	return c.replyBy(ctx, d, c.r.Reply)
 }
 
 // verdict reads the reply to a message within d.
 func (c *conn) verdict(ctx context.Context, d time.Duration) (mail.Reply, error) {
-	return c.replyBy(ctx, d, c.r.verdict)
+	return c.replyBy(ctx, d, c.r.Verdict)
 }
 
 func (c *conn) replyBy(ctx context.Context, d time.Duration, read func() (mail.Reply, error)) (mail.Reply, error) {
@@ -151,7 +151,7 @@ func (c *conn) replyBy(ctx context.Context, d time.Duration, read func() (mail.R
 	}
 	c.granted = 0
 	r, err := read()
-	c.leave = c.leave || c.r.untidy
+	c.leave = c.leave || c.r.Untidy()
 	return r, err
 }
 

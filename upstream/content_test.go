@@ -144,30 +144,6 @@ func FuzzDotStuffing(f *testing.F) {
 	})
 }
 
-func FuzzReply(f *testing.F) {
-	for _, s := range []string{"250 ok\r\n", "250-2.1.5 a\r\n250 2.1.5 b\r\n", "550\r\n", "250-a\r\n251 b\r\n", "999 x\r\n", "220 a\n", "\r\n"} {
-		f.Add([]byte(s))
-	}
-	f.Fuzz(func(t *testing.T, b []byte) {
-		r := replyReader{Reader: bufio.NewReaderSize(bytes.NewReader(b), maxReplyLine)}
-		for {
-			reply, err := r.read()
-			if err != nil {
-				return
-			}
-			if reply.Code < 200 || reply.Code > 599 || len(reply.Text) > maxReplyText || strings.ContainsAny(reply.Text, "\r\x00") || !mail.ASCII(reply.Text) {
-				t.Fatalf("reply %+v", reply)
-			}
-			if reply.Status != "" && int(reply.Status[0]-'0') != reply.Code/100 || reply.Status == "" && reply.Code/100 != 3 {
-				t.Fatalf("reply %+v", reply)
-			}
-			if wire := reply.AppendTo(nil); bytes.Count(wire, []byte("\r\n")) != strings.Count(reply.Text, "\n")+1 {
-				t.Fatalf("wire %q", wire)
-			}
-		}
-	})
-}
-
 func TestContentArrivesOctetByOctet(t *testing.T) {
 	dir := t.TempDir()
 	r := rand.New(rand.NewPCG(3, 4))

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"postern/mail"
+	"postern/upstream/wire"
 )
 
 // maxAddresses of one host that are tried.
@@ -175,8 +176,8 @@ func (c *conn) hello(ctx context.Context, plain bool) error {
 	if err := c.expect(atEHLO, "EHLO", 250, r, err); err != nil {
 		return err
 	}
-	c.caps = parseCaps(r.Text)
-	c.caps.pipelining = c.caps.pipelining && c.h.cfg.Pipelining
+	c.caps = wire.ParseOffers(r.Text)
+	c.caps.Pipelining = c.caps.Pipelining && c.h.cfg.Pipelining
 	_, c.offer, _ = strings.Cut(r.Text, "\n")
 	return nil
 }
@@ -212,7 +213,7 @@ func (c *conn) encrypt(ctx context.Context, plain bool) error {
 		return nil
 	}
 	must := c.h.cfg.TLS != EncryptOpportunistic
-	if !c.caps.startTLS {
+	if !c.caps.StartTLS {
 		if must {
 			return errors.New("host does not offer STARTTLS")
 		}
@@ -227,7 +228,7 @@ func (c *conn) encrypt(ctx context.Context, plain bool) error {
 	}
 	// Whatever came with the 220 came from somebody on the way.
 	if c.r.Buffered() > 0 {
-		return fmt.Errorf("%w: plain text after the reply to STARTTLS", errGarbage)
+		return fmt.Errorf("%w: plain text after the reply to STARTTLS", wire.ErrGarbage)
 	}
 	if err := c.handshake(ctx); err != nil {
 		return err
@@ -269,9 +270,9 @@ func (c *conn) login(ctx context.Context) error {
 	var r mail.Reply
 	var err error
 	switch {
-	case c.caps.plain:
+	case c.caps.Plain:
 		r, err = c.do(ctx, cfg.AuthTimeout, "AUTH PLAIN "+b64("\x00"+cfg.Username+"\x00"+cfg.Password))
-	case c.caps.login:
+	case c.caps.Login:
 		r, err = c.loginSteps(ctx, "AUTH LOGIN", b64(cfg.Username), b64(cfg.Password))
 	default:
 		return errors.New("AUTH: host offers neither PLAIN nor LOGIN")
@@ -284,8 +285,8 @@ func (c *conn) login(ctx context.Context) error {
 func (c *conn) loggedIn(r *mail.Reply, err error, secrets ...string) error {
 	clear(c.out[:cap(c.out)])
 	switch {
-	case errors.Is(err, errGarbage):
-		return fmt.Errorf("AUTH: %w", errGarbage)
+	case errors.Is(err, wire.ErrGarbage):
+		return fmt.Errorf("AUTH: %w", wire.ErrGarbage)
 	case err != nil:
 		return fmt.Errorf("AUTH: %w", err)
 	case r.Permanent():

@@ -12,6 +12,7 @@ import (
 
 	"postern/internal/smtptest"
 	"postern/mail"
+	"postern/upstream/wire"
 )
 
 // modes are the ways to talk to a host.
@@ -25,7 +26,7 @@ var modes = map[string][]string{
 // one without: nothing is lost, nothing comes twice, nothing sticks.
 func TestEveryFaultAtEveryStage(t *testing.T) {
 	overlong := "250 " + strings.Repeat("x", 2000) + "\r\n"
-	endless := strings.Repeat("250-x\r\n", maxReplyOctets/7+1)
+	endless := strings.Repeat("250-x\r\n", wire.MaxOctets/7+1)
 	type fault = smtptest.Fault
 	for _, tc := range []struct {
 		name  string

@@ -2,11 +2,12 @@ package upstream
 
 import (
 	"fmt"
-	"postern/mail"
-	"postern/upstream/replies"
 	"strings"
 	"testing"
 	"time"
+
+	"postern/mail"
+	"postern/upstream/replies"
 )
 
 // TestHostThatTakesTenMessagesAConnection is a case from public reports: 40

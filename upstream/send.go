@@ -86,17 +86,17 @@ func deref(r *mail.Reply) mail.Reply {
 // refuseContent returns the reply to content that the host cannot take.
 func (t *Transaction) refuseContent(body *Content) (*mail.Reply, error) {
 	c := t.c
-	if c.caps.size > 0 && t.size > c.caps.size {
+	if c.caps.Size > 0 && t.size > c.caps.Size {
 		return &replyTooLarge, nil
 	}
 	// Without a declaration by the client nothing is asked: much mail of this
 	// kind is wrong in form and harmless, and passes everywhere.
-	if t.env.UTF8 && !c.caps.utf8 {
+	if t.env.UTF8 && !c.caps.UTF8 {
 		if eight, err := body.eightBit(true); eight || err != nil {
 			return &replyUTF8Header, err
 		}
 	}
-	if t.env.Body == mail.Body8Bit && !c.caps.eight {
+	if t.env.Body == mail.Body8Bit && !c.caps.EightBit {
 		if eight, err := body.eightBit(false); eight || err != nil {
 			return &replyNeeds8Bit, err
 		}

@@ -161,7 +161,7 @@ func (x *exchange) run() (err error) {
 	case x.first:
 		lo = -1
 	}
-	if c.caps.pipelining {
+	if c.caps.Pipelining {
 		group = maxGroup
 	}
 	for lo < len(x.rs) && x.refused == nil && x.closing == nil && err == nil {

@@ -1,30 +1,30 @@
-package upstream
+// Package wire reads what an SMTP server says to its client: its replies,
+// however untidily they are written, what it offers, and, without waiting,
+// whether it has said anything that nobody asked for.
+package wire
 
 import (
 	"bufio"
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 
 	"postern/mail"
 )
 
-// Bounds of a reply. RFC 5321 s. 4.5.3.1.5 asks for 512 octets a line; real
+// Bounds of a reply, in octets. RFC 5321 s. 4.5.3.1.5 asks for 512 octets a line; real
 // servers write longer ones.
 const (
-	maxReplyLine   = 1024     // octets kept of a line; the read buffer's size
-	maxReplyText   = 8 << 10  // octets kept of one reply
-	maxReplyOctets = 64 << 10 // octets read of one reply
+	MaxLine   = 1024     // octets kept of a line; the read buffer's size
+	MaxText   = 8 << 10  // octets kept of one reply
+	MaxOctets = 64 << 10 // octets read of one reply
 )
 
-var (
-	errGarbage = errors.New("not an SMTP reply")
-	// errUnasked: a reply that answers nothing that was asked. What the next
-	// replies would answer is not known either, so that the connection is over.
-	errUnasked = errors.New("a reply that nobody asked for")
-)
+// ErrGarbage: what came is no reply.
+var ErrGarbage = errors.New("not an SMTP reply")
 
-// replyReader reads replies (RFC 5321 s. 4.2). A verdict that is clear counts
+// Reader reads replies (RFC 5321 s. 4.2). A verdict that is clear counts
 // however untidily it is written: a wrong guess about a 250 behind the message
 // is one more copy with each retry.
 //
@@ -37,10 +37,10 @@ var (
 //	250-a, 251 b                  one class: the last code; connection as above
 //	450-a, 550 b                  both refuse: the temporary one; as above
 //	250-a, a line without a code  the latter is left out; as above
-//	250-a, 550 b                  no verdict: errGarbage
-//	2500 a, 25 a, 199 a, 600 a    errGarbage
-//	250- without end              errGarbage after 64 KiB
-type replyReader struct {
+//	250-a, 550 b                  no verdict: ErrGarbage
+//	2500 a, 25 a, 199 a, 600 a    ErrGarbage
+//	250- without end              ErrGarbage after 64 KiB
+type Reader struct {
 	*bufio.Reader
 	multi  []byte // text of a reply of several lines
 	cut    []byte // the first octets of a line longer than the buffer
@@ -56,25 +56,25 @@ type replyLine struct {
 	more bool // another line follows
 }
 
-// read returns the next reply. Its Status is X.0.0 where the server gave none,
+// Reply reads the next reply. Its Status is X.0.0 where the server gave none,
 // or one of another class than the code.
-func (r *replyReader) read() (mail.Reply, error) {
+func (r *Reader) Reply() (mail.Reply, error) {
 	r.octets, r.untidy = 0, false
 	l, err := r.line()
 	if err != nil {
 		return mail.Reply{}, err
 	}
 	if l.code == 0 {
-		return mail.Reply{}, fmt.Errorf("%w: %.40q", errGarbage, l.text)
+		return mail.Reply{}, fmt.Errorf("%w: %.40q", ErrGarbage, l.text)
 	}
 	return r.complete(l)
 }
 
-// verdict is read for the reply to a message, behind which nothing else has
+// Verdict is Reply for the reply to a message, behind which nothing else has
 // been asked: lines that are no reply are left out.
-func (r *replyReader) verdict() (mail.Reply, error) {
+func (r *Reader) Verdict() (mail.Reply, error) {
 	r.octets, r.untidy = 0, false
-	for r.octets < maxReplyOctets {
+	for r.octets < MaxOctets {
 		l, err := r.line()
 		if err != nil {
 			return mail.Reply{}, err
@@ -84,11 +84,11 @@ func (r *replyReader) verdict() (mail.Reply, error) {
 		}
 		r.untidy = true
 	}
-	return mail.Reply{}, errGarbage
+	return mail.Reply{}, ErrGarbage
 }
 
 // complete returns the reply that begins with l.
-func (r *replyReader) complete(l replyLine) (mail.Reply, error) {
+func (r *Reader) complete(l replyLine) (mail.Reply, error) {
 	n := statusLen(l.text, l.code)
 	reply := mail.Reply{Code: l.code, Status: internStatus(l.text[:n], l.code)}
 	text := bytes.TrimPrefix(l.text[n:], []byte(" "))
@@ -110,10 +110,10 @@ func (r *replyReader) complete(l replyLine) (mail.Reply, error) {
 }
 
 // rest appends the further lines to text, each without the status it repeats.
-func (r *replyReader) rest(code int, text, status []byte) (int, []byte, error) {
+func (r *Reader) rest(code int, text, status []byte) (int, []byte, error) {
 	for {
-		if r.octets > maxReplyOctets {
-			return code, text, fmt.Errorf("%w: no end within %d octets", errGarbage, maxReplyOctets)
+		if r.octets > MaxOctets {
+			return code, text, fmt.Errorf("%w: no end within %d octets", ErrGarbage, MaxOctets)
 		}
 		l, err := r.line()
 		if err != nil {
@@ -132,7 +132,7 @@ func (r *replyReader) rest(code int, text, status []byte) (int, []byte, error) {
 		if len(status) > 0 && bytes.HasPrefix(l.text, status) {
 			l.text = bytes.TrimPrefix(l.text[len(status):], []byte(" "))
 		}
-		if len(text)+len(l.text) < maxReplyText {
+		if len(text)+len(l.text) < MaxText {
 			text = append(append(text, '\n'), l.text...)
 		}
 		if !l.more {
@@ -149,12 +149,19 @@ func oneCode(a, b int) (int, error) {
 	case a >= 400 && b >= 400:
 		return min(a, b), nil
 	}
-	return a, fmt.Errorf("%w: code %d follows %d in one reply", errGarbage, b, a)
+	return a, fmt.Errorf("%w: code %d follows %d in one reply", ErrGarbage, b, a)
 }
+
+// NewReader returns a Reader of what r reads.
+func NewReader(r io.Reader) *Reader { return &Reader{Reader: bufio.NewReaderSize(r, MaxLine)} }
+
+// Untidy reports whether it is not certain where the newest reply ended, so that
+// nothing more should be read.
+func (r *Reader) Untidy() bool { return r.untidy }
 
 // line reads one line. Of one that is too long it keeps the beginning; should
 // that not end at all, it is the last line of the connection.
-func (r *replyReader) line() (replyLine, error) {
+func (r *Reader) line() (replyLine, error) {
 	b, err := r.ReadSlice('\n')
 	r.octets += len(b)
 	if errors.Is(err, bufio.ErrBufferFull) {
@@ -170,8 +177,8 @@ func (r *replyReader) line() (replyLine, error) {
 }
 
 // skipLine reads the rest of a line.
-func (r *replyReader) skipLine() error {
-	for r.octets <= maxReplyOctets {
+func (r *Reader) skipLine() error {
+	for r.octets <= MaxOctets {
 		b, err := r.ReadSlice('\n')
 		r.octets += len(b)
 		if !errors.Is(err, bufio.ErrBufferFull) {
@@ -183,7 +190,7 @@ func (r *replyReader) skipLine() error {
 }
 
 // parse takes a line without its end apart.
-func (r *replyReader) parse(b []byte) replyLine {
+func (r *Reader) parse(b []byte) replyLine {
 	for i, c := range b {
 		// Who gets this text may not take more than ASCII.
 		if c < ' ' && c != '\t' || c >= 0x7f {

@@ -3,60 +3,12 @@ package upstream
 import (
 	"bytes"
 	"errors"
-	"io"
-	"net"
-	"syscall"
 	"time"
 )
 
-// sock is a TCP connection that can be asked what has come without waiting for
-// it, also by TLS, which reads through it.
-type sock struct {
-	*net.TCPConn
-	rc   syscall.RawConn
-	look bool // Read returns errNothing in place of waiting
-}
-
-// newSock is for a connection that is open, the only kind that has a RawConn.
-func newSock(c *net.TCPConn) *sock {
-	rc, err := c.SyscallConn()
-	if err != nil {
-		return nil
-	}
-	return &sock{TCPConn: c, rc: rc}
-}
-
-// Read implements io.Reader.
-func (s *sock) Read(p []byte) (n int, err error) {
-	if !s.look {
-		return s.TCPConn.Read(p)
-	}
-	// Not by RawConn.Read, which fails once an earlier deadline has passed.
-	control := s.rc.Control(func(fd uintptr) {
-		for n, err = syscall.Read(int(fd), p); err == syscall.EINTR; {
-			n, err = syscall.Read(int(fd), p)
-		}
-	})
-	switch {
-	case control != nil:
-		return 0, control
-	case err == syscall.EAGAIN:
-		return 0, errNothing{}
-	case err != nil:
-		return 0, err
-	case n == 0 && len(p) > 0:
-		return 0, io.EOF
-	}
-	return n, nil
-}
-
-// errNothing says that nothing has come. To TLS it is a passed deadline, after
-// which it can be read on.
-type errNothing struct{}
-
-func (errNothing) Error() string   { return "nothing to read" }
-func (errNothing) Timeout() bool   { return true }
-func (errNothing) Temporary() bool { return true }
+// errUnasked: a reply that answers nothing that was asked. What the next
+// replies would answer is not known either, so that the connection is over.
+var errUnasked = errors.New("a reply that nobody asked for")
 
 // unread says what has come on c and was not read: nil when that is nothing, be
 // it in our buffer, in that of TLS or in the system's; errUnasked for octets;
@@ -68,13 +20,14 @@ func (c *conn) unread() error {
 	if c.sock == nil {
 		return nil // not TCP: in tests
 	}
-	c.sock.look = true
-	_, err := c.r.Peek(1)
-	c.sock.look = false
+	nothing, err := c.sock.Look(func() error {
+		_, err := c.r.Peek(1)
+		return err
+	})
 	switch {
 	case err == nil:
 		return errUnasked
-	case errors.As(err, new(errNothing)):
+	case nothing:
 		return nil
 	}
 	return err

@@ -1,7 +1,7 @@
-package upstream
+package wire
 
 import (
-	"bufio"
+	"bytes"
 	"errors"
 	"io"
 	"strings"
@@ -36,9 +36,9 @@ func TestUntidyReplies(t *testing.T) {
 		"no blank behind the code":  {"250ok\r\n", mail.Reply{Code: 250, Status: "2.0.0", Text: "ok"}, true},
 		"tab behind the code":       {"250\tok\r\n", mail.Reply{Code: 250, Status: "2.0.0", Text: "ok"}, true},
 		"stars of a firewall":       {"220****\r\n", mail.Reply{Code: 220, Status: "2.0.0", Text: "****"}, true},
-		"line over 1,024 octets":    {"550 5.1.1 " + long + "\r\n", mail.Reply{Code: 550, Status: "5.1.1", Text: long[:maxReplyLine-10]}, false},
-		"long line in the middle":   {"250-" + long + "\r\n250 b\r\n", mail.Reply{Code: 250, Status: "2.0.0", Text: long[:maxReplyLine-4] + "\nb"}, false},
-		"long line without an end":  {"250 " + strings.Repeat("x", maxReplyOctets+10*maxReplyLine), mail.Reply{Code: 250, Status: "2.0.0", Text: long[:maxReplyLine-4]}, true},
+		"line over 1,024 octets":    {"550 5.1.1 " + long + "\r\n", mail.Reply{Code: 550, Status: "5.1.1", Text: long[:MaxLine-10]}, false},
+		"long line in the middle":   {"250-" + long + "\r\n250 b\r\n", mail.Reply{Code: 250, Status: "2.0.0", Text: long[:MaxLine-4] + "\nb"}, false},
+		"long line without an end":  {"250 " + strings.Repeat("x", MaxOctets+10*MaxLine), mail.Reply{Code: 250, Status: "2.0.0", Text: long[:MaxLine-4]}, true},
 		"a thousand lines":          {lines + "250 2.6.0 end\r\n", mail.Reply{Code: 250, Status: "2.6.0", Text: cutText(lines)}, false},
 		"another code of the class": {"250-a\r\n251 b\r\n", mail.Reply{Code: 251, Status: "2.0.0", Text: "a\nb"}, true},
 		"temporary, then permanent": {"450-4.2.0 a\r\n550 5.1.1 b\r\n", mail.Reply{Code: 450, Status: "4.2.0", Text: "a\n5.1.1 b"}, true},
@@ -48,7 +48,7 @@ func TestUntidyReplies(t *testing.T) {
 		"yes, then no":              {"250-a\r\n550 b\r\n", mail.Reply{}, false},
 		"no, then yes":              {"550-a\r\n250 b\r\n", mail.Reply{}, false},
 		"go on, then yes":           {"354-a\r\n250 b\r\n", mail.Reply{}, false},
-		"no last line":              {strings.Repeat("250-a\r\n", maxReplyOctets), mail.Reply{}, false},
+		"no last line":              {strings.Repeat("250-a\r\n", MaxOctets), mail.Reply{}, false},
 		"long lines without a last": {strings.Repeat("250-"+long+"\r\n", 100), mail.Reply{}, false},
 		"cut off":                   {"250 2.0.0 o", mail.Reply{}, false},
 		"cut off behind the code":   {"250", mail.Reply{}, false},
@@ -62,15 +62,15 @@ func TestUntidyReplies(t *testing.T) {
 		"NUL in the code":           {"2\x0050 ok\r\n", mail.Reply{}, false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			r := replyReader{Reader: bufio.NewReaderSize(io.MultiReader(strings.NewReader(tc.raw)), maxReplyLine)}
-			got, err := r.read()
+			r := NewReader(io.MultiReader(strings.NewReader(tc.raw)))
+			got, err := r.Reply()
 			if got != tc.want || (err != nil) != (tc.want.Code == 0) {
 				t.Errorf("got %+v, %v, want %+v", got, err, tc.want)
 			}
 			if err == nil && r.untidy != tc.untidy {
 				t.Errorf("untidy %v", r.untidy)
 			}
-			if read := len(tc.raw) - r.Buffered(); r.octets > maxReplyOctets+2*maxReplyLine || r.octets > read {
+			if read := len(tc.raw) - r.Buffered(); r.octets > MaxOctets+2*MaxLine || r.octets > read {
 				t.Errorf("%d octets read", r.octets)
 			}
 		})
@@ -80,10 +80,10 @@ func TestUntidyReplies(t *testing.T) {
 // cutText is the text that is kept of many lines.
 func cutText(lines string) string {
 	text := "line"
-	for n := strings.Count(lines, "\n") - 1; n > 0 && len(text)+4 < maxReplyText; n-- {
+	for n := strings.Count(lines, "\n") - 1; n > 0 && len(text)+4 < MaxText; n-- {
 		text += "\nline"
 	}
-	if len(text)+3 < maxReplyText {
+	if len(text)+3 < MaxText {
 		text += "\nend"
 	}
 	return text
@@ -93,15 +93,39 @@ func cutText(lines string) string {
 // so that the first reply is the verdict.
 func TestVerdictStandsBehindOtherLines(t *testing.T) {
 	for raw, want := range map[string]int{
-		"oops\r\n\r\n250 2.0.0 ok\r\n": 250, "25\n550 no\r\n": 550, "oops\r\n": 0, strings.Repeat("\n", 2*maxReplyOctets): 0,
+		"oops\r\n\r\n250 2.0.0 ok\r\n": 250, "25\n550 no\r\n": 550, "oops\r\n": 0, strings.Repeat("\n", 2*MaxOctets): 0,
 	} {
-		r := replyReader{Reader: bufio.NewReaderSize(strings.NewReader(raw), maxReplyLine)}
-		if got, err := r.verdict(); got.Code != want || want != 0 && !r.untidy || want == 0 && err == nil {
+		r := NewReader(strings.NewReader(raw))
+		if got, err := r.Verdict(); got.Code != want || want != 0 && !r.untidy || want == 0 && err == nil {
 			t.Errorf("%.20q: got %v, %v", raw, got, err)
 		}
 	}
-	r := replyReader{Reader: bufio.NewReaderSize(strings.NewReader("oops\r\n250 ok\r\n"), maxReplyLine)}
-	if got, err := r.read(); !errors.Is(err, errGarbage) {
+	r := NewReader(strings.NewReader("oops\r\n250 ok\r\n"))
+	if got, err := r.Reply(); !errors.Is(err, ErrGarbage) {
 		t.Errorf("elsewhere: got %v, %v", got, err)
 	}
+}
+
+func FuzzReply(f *testing.F) {
+	for _, s := range []string{"250 ok\r\n", "250-2.1.5 a\r\n250 2.1.5 b\r\n", "550\r\n", "250-a\r\n251 b\r\n", "999 x\r\n", "220 a\n", "\r\n"} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		r := NewReader(bytes.NewReader(b))
+		for {
+			reply, err := r.Reply()
+			if err != nil {
+				return
+			}
+			if reply.Code < 200 || reply.Code > 599 || len(reply.Text) > MaxText || strings.ContainsAny(reply.Text, "\r\x00") || !mail.ASCII(reply.Text) {
+				t.Fatalf("reply %+v", reply)
+			}
+			if reply.Status != "" && int(reply.Status[0]-'0') != reply.Code/100 || reply.Status == "" && reply.Code/100 != 3 {
+				t.Fatalf("reply %+v", reply)
+			}
+			if wire := reply.AppendTo(nil); bytes.Count(wire, []byte("\r\n")) != strings.Count(reply.Text, "\n")+1 {
+				t.Fatalf("wire %q", wire)
+			}
+		}
+	})
 }
