@@ -174,6 +174,19 @@ type ScanEvent struct {
 	Unscanned bool `json:"unscanned,omitempty"`
 }
 
+// Harmful reports whether a scanner that counts has refused the message as spam or
+// for a virus. What is refused by a rule of a scanner or of ours, for its size,
+// or since nobody could look into it, is not called harmful.
+func (e *Event) Harmful() bool {
+	if e.Stage != StageScan || e.Outcome != Rejected {
+		return false
+	}
+	return slices.ContainsFunc(e.Scans, func(s ScanEvent) bool {
+		found := s.Verdict == "spam" || s.Verdict == "virus" || s.Verdict == "suspicious"
+		return found && !s.Shadow && e.Rule == "scanner "+s.Scanner
+	})
+}
+
 // LimitEvent is one window of one limit as a transaction saw it.
 type LimitEvent struct {
 	Limit  string        `json:"limit"`

@@ -26,8 +26,10 @@ func (w *Watch) observe(ev *mail.Event) (shadowed bool) {
 	from := mail.IdentityOf(ev.From)
 	n := note{at: now.Unix(), client: ev.Client, user: ev.User, sender: senderName(from), rcpts: w.rcpts[:0]}
 	n.alone = w.rules.bulkStreams[ev.Stream] || w.rules.exempt.Match(from)
+	harmful := ev.Harmful()
 	for i := range ev.To {
-		n.take(&ev.To[i], w.engine.seed, w.rules)
+		r := &ev.To[i]
+		n.take(r, harmful && r.Rule == ev.Rule, w.engine.seed, w.rules)
 	}
 	w.rcpts = n.rcpts[:0]
 	if len(w.states) > 0 {
@@ -83,9 +85,13 @@ type note struct {
 }
 
 // take sorts a recipient into what the upstream was asked for and the rest.
-// What was deferred will be tried again, and is counted then.
-func (n *note) take(r *mail.RecipientEvent, s seed, rules *rules) {
+// What was deferred will be tried again, and is counted then. A recipient of mail
+// in which a scanner found harm counts as refused by the upstream, which was asked
+// for it at RCPT and would have been next.
+func (n *note) take(r *mail.RecipientEvent, harmful bool, s seed, rules *rules) {
 	switch {
+	case harmful:
+		n.rcpts = append(n.rcpts, recipient{hash: s.hash(string(mail.RecipientOf(r.Address))), refused: true})
 	case r.Outcome == mail.Relayed:
 		n.rcpts = append(n.rcpts, recipient{hash: s.hash(string(mail.RecipientOf(r.Address))), took: true, inside: rules.isInternal(r.Address)})
 	case r.Outcome == mail.Rejected && (r.Rule == "upstream" || r.Class != ""):

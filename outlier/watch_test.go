@@ -229,7 +229,7 @@ func TestGreylistingAndReputationAreNotTheSendersFault(t *testing.T) {
 		{"rate-limited-by-receiver", "5.7.1", false}, {"mailbox-full", "5.2.2", false}, {"other", "5.1.1", true}, {"ptr", "5.7.25", false},
 	} {
 		f.rcpts = nil
-		f.take(&mail.RecipientEvent{Outcome: mail.Rejected, Rule: "upstream", Code: 550, Class: mail.Class(row.class), Status: row.status}, seed{}, &rules{})
+		f.take(&mail.RecipientEvent{Outcome: mail.Rejected, Rule: "upstream", Code: 550, Class: mail.Class(row.class), Status: row.status}, false, seed{}, &rules{})
 		if len(f.rcpts) != 1 || f.rcpts[0].refused != row.help {
 			t.Errorf("%s counts as refused: %v", row.class, f.rcpts)
 		}
@@ -701,5 +701,47 @@ func TestAlertEndsAfterItsCause(t *testing.T) {
 	r.Tick()
 	if r.state(Sender, "a@x.example") != Normal {
 		t.Error("the alert stands after its time")
+	}
+}
+
+// found is mail to a new recipient in which a scanner found something.
+func (r *rig) found(user, from, verdict string, shadow bool) *mail.Event {
+	r.next++
+	ev := event("shop", user, from)
+	ev.Stage, ev.Outcome, ev.Rule = mail.StageScan, mail.Rejected, "scanner av"
+	ev.Scans = []mail.ScanEvent{{Scanner: "av", Verdict: verdict, Shadow: shadow}}
+	ev.To = []mail.RecipientEvent{{Address: fmt.Sprintf("new%d@y.example", r.next), Outcome: mail.Rejected, Code: 550, Status: "5.7.1", Rule: "scanner av"}}
+	if shadow {
+		ev.Stage, ev.Outcome, ev.Rule = mail.StageForward, mail.Relayed, "upstream"
+		ev.To[0] = mail.RecipientEvent{Address: ev.To[0].Address, Outcome: mail.Relayed, Rule: "upstream", Code: 250}
+	}
+	return ev
+}
+
+func TestWhatScannersFindCountsAsRefused(t *testing.T) {
+	for _, c := range []struct {
+		verdict string
+		shadow  bool
+		counts  bool
+	}{{"virus", false, true}, {"spam", false, true}, {"policy", false, false}, {"unscannable", false, false}, {"virus", true, false}} {
+		r := newRig(t, nil)
+		r.ordinary("shop", "anna", "a@x.example", 70, 5)
+		n := 0
+		for ; n < 10; n++ {
+			r.at = r.at.Add(time.Minute)
+			r.Observe(r.found("anna", "a@x.example", c.verdict, c.shadow))
+		}
+		var sums table
+		r.engine.roster.find(ofUser, "anna").sums(&sums)
+		if got := sums[refused][day]; got > 0 != c.counts || c.counts && got != 10 {
+			t.Errorf("%s, shadow %v: %v of 10 count as refused", c.verdict, c.shadow, got)
+		}
+		for ; n < 60 && !r.Judge("shop", "anna", "a@x.example").Refuse(); n++ {
+			r.Observe(r.found("anna", "a@x.example", c.verdict, c.shadow))
+		}
+		t.Logf("%s, shadow %v: %d let out, %v", c.verdict, c.shadow, n, r.states)
+		if c.counts && r.state(UserSender, "anna a@x.example") < Throttled {
+			t.Errorf("%s: nobody is held behind %d of them", c.verdict, n)
+		}
 	}
 }

@@ -131,6 +131,9 @@ func TestScannersDecideWhatLeaves(t *testing.T) {
 					verdict += " unscanned"
 				}
 			}
+			if harm := c.verdict == "virus"; ev.Harmful() != harm {
+				t.Errorf("harmful %v, want %v: %+v", !harm, harm, ev)
+			}
 			if !strings.HasPrefix(reply, c.reply) || ev.Stage != c.stage || verdict != c.verdict || sent != c.sent {
 				t.Errorf("%q at stage %s, verdict %q, %d sent; want %q, %s, %q, %d (%s)", reply, ev.Stage, verdict, sent, c.reply, c.stage, c.verdict, c.sent, ev.Err)
 			}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/url"
 	"strings"
 	"sync/atomic"
 )
@@ -136,7 +137,8 @@ func (x *exchange) head(preview int64) []byte {
 	if host == "" {
 		host = "localhost"
 	}
-	req := "GET http://" + host + "/message.eml HTTP/1.1\r\nHost: " + host + "\r\n\r\n"
+	// The page is named by the transaction, so that a sandbox's late report is, too.
+	req := "GET http://" + host + "/" + url.PathEscape(x.m.ID) + ".eml HTTP/1.1\r\nHost: " + host + "\r\n\r\n"
 	res := fmt.Sprintf("HTTP/1.1 200 OK\r\nContent-Type: message/rfc822\r\nContent-Length: %d\r\n\r\n", x.m.Content.Size())
 	b := new(bytes.Buffer)
 	x.c.start(b, "RESPMOD")

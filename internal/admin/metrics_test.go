@@ -186,3 +186,35 @@ func TestMetricsOfUpstreamHosts(t *testing.T) {
 }
 
 func alwaysReady() Readiness { return Readiness{Ready: true} }
+
+func TestMetricsCountVerdictsOfScanners(t *testing.T) {
+	m := NewMetrics(func() int64 { return 0 })
+	m.WatchScanners(func() map[string]bool { return map[string]bool{"av": true, "spam": false} })
+	m.Observe(&mail.Event{Client: "shop", Stage: "scan", Outcome: mail.Rejected, Code: 550, Rule: "scanner av", Scans: []mail.ScanEvent{
+		{Scanner: "av", Verdict: "virus", Took: 2 * time.Millisecond},
+		{Scanner: "dlp", Verdict: "cut", Took: time.Millisecond},
+		{Scanner: "spam", Verdict: "fault", Took: time.Second, Unscanned: true},
+	}})
+	m.Observe(&mail.Event{Client: "shop", Stage: "forward", Outcome: mail.Relayed, Scans: []mail.ScanEvent{
+		{Scanner: "av", Verdict: "clean", Cached: true}, {Scanner: "dlp", Verdict: "too_large", Unscanned: true},
+	}})
+	_, body := get(t, Handler(m, alwaysReady, ourNames), "GET", "/metrics")
+	for _, want := range []string{
+		`relay_scan_total{scanner="av",verdict="virus"} 1`,
+		`relay_scan_total{scanner="av",verdict="clean"} 1`,
+		`relay_scan_total{scanner="dlp",verdict="cut"} 1`,
+		`relay_scan_seconds_count{scanner="av"} 1`,
+		`relay_scan_unscanned_total{scanner="spam"} 1`,
+		`relay_scan_unscanned_total{scanner="dlp"} 1`,
+		`relay_scanner_up{scanner="av"} 1`,
+		`relay_scanner_up{scanner="spam"} 0`,
+		`relay_refusals_total{code="550",rule="scanner"} 1`,
+	} {
+		if !strings.Contains(body, want+"\n") {
+			t.Errorf("has no %s", want)
+		}
+	}
+	if strings.Contains(body, `relay_scan_seconds_count{scanner="dlp"}`) {
+		t.Error("a scanner that was not waited for has a time to its verdict")
+	}
+}

@@ -11,7 +11,9 @@ func (m *Metrics) countScans(scans []mail.ScanEvent) {
 	for i := range scans {
 		s := &scans[i]
 		m.scans.WithLabelValues(s.Scanner, s.Verdict).Inc()
-		m.scanSeconds.WithLabelValues(s.Scanner).Observe(s.Took.Seconds())
+		if s.Verdict != "cut" && s.Verdict != "too_large" && !s.Cached {
+			m.scanSeconds.WithLabelValues(s.Scanner).Observe(s.Took.Seconds())
+		}
 		if s.Unscanned {
 			m.unscanned.WithLabelValues(s.Scanner).Inc()
 		}

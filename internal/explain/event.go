@@ -50,6 +50,9 @@ func Event(e *mail.Event) string {
 	for i := range e.Scans {
 		line("scanner", "%s", scanWords(&e.Scans[i]))
 	}
+	if e.Harmful() {
+		line("watch", "counts as refused against its sender, user and client")
+	}
 	for i := range e.To {
 		r := &e.To[i]
 		line("to", "<%s> %s", r.Address, verdictWords(r.Outcome, r.Code, r.Status, r.Rule, r.Reply)+phrase.Prefixed(", class ", string(r.Class))+saidWords(r.Said)+trialWords(r))
