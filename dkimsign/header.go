@@ -93,6 +93,7 @@ type picked struct {
 	list  []instance
 	last  []int // by index in signedFields: the lowest instance, or -1
 	count []int
+	way   *Way // whose unsigned fields are left out
 }
 
 func (p *picked) reset() {
@@ -109,15 +110,16 @@ func (p *picked) reset() {
 // pick finds the fields to sign in header, in one pass. It ends at the blank
 // line. What is not a field (no colon, white space first) is passed over, as
 // verifiers do.
-func (p *picked) pick(header []byte) {
+func (p *picked) pick(header []byte, way *Way) {
 	p.reset()
+	p.way = way
 	for at := 0; at < len(header); {
 		end, first := fieldEnd(header, at)
 		if first == at+2 && header[at] == '\r' {
 			return
 		}
 		if colon := bytes.IndexByte(header[at:first], ':'); colon > 0 {
-			if i, ok := nameIndex(header[at : at+colon]); ok {
+			if i, ok := nameIndex(header[at : at+colon]); ok && !way.leaves(i) {
 				p.list = append(p.list, instance{at, end, at + colon, p.last[i]})
 				p.last[i] = len(p.list) - 1
 				p.count[i]++
@@ -183,6 +185,9 @@ func (p *picked) appendSigned(dst, header []byte) []byte {
 
 // times is how often the name of signedFields[i] stands in h=.
 func (p *picked) times(i int) int {
+	if p.way.leaves(i) {
+		return 0
+	}
 	n := p.count[i]
 	if signedFields[i].mode == sealed || signedFields[i].mode == guarded && n > 0 {
 		n++

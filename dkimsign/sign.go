@@ -28,36 +28,37 @@ var (
 // if Required. Without an error fields may still be empty: every key was left
 // out for require_published = "skip" in a domain that does not require them.
 func (d *Domain) Sign(header []byte, body *BodyHash, now time.Time) (fields []byte, names []string, err error) {
-	keys, names, err := d.usable()
-	if err != nil || len(keys) == 0 {
-		return nil, nil, err
-	}
+	return (*Way)(nil).Sign(d, header, body, now)
+}
+
+// signBy makes the field of each key on a way out.
+func (d *Domain) signBy(keys []*Key, way *Way, header []byte, body *BodyHash, now time.Time) (fields []byte, err error) {
 	w := workPool.Get().(*work)
 	defer w.free()
-	w.picked.pick(header)
+	w.picked.pick(header, way)
 	if w.picked.count[0] == 0 {
-		return nil, nil, ErrNoFrom
+		return nil, ErrNoFrom
 	}
 	w.canon = w.picked.appendSigned(w.canon[:0], header)
 	w.appendCommon(body.Sum())
 	fields = make([]byte, 0, len(keys)*(len(keys[0].start)+len(w.common)+600))
 	for _, k := range keys {
 		if fields, err = k.appendField(fields, w, now, d.expiry(now)); err != nil {
-			return nil, nil, fmt.Errorf("sign with DKIM key %s: %w", k.Name(), err)
+			return nil, fmt.Errorf("sign with DKIM key %s: %w", k.Name(), err)
 		}
 	}
-	return fields, names, nil
+	return fields, nil
 }
 
-// usable returns the keys to sign with, after require_published: a key that is
-// missing from DNS is left out while another one is known to be there, so that a
-// new key can be configured before its record is.
-func (d *Domain) usable() ([]*Key, []string, error) {
-	if len(d.keys) == 0 && d.unmade != nil {
+// usable returns those of the keys to sign with, after require_published: a key
+// that is missing from DNS is left out while another one is known to be there, so
+// that a new key can be configured before its record is.
+func (d *Domain) usable(all []*Key, allNames []string) ([]*Key, []string, error) {
+	if len(all) == 0 && d.unmade != nil {
 		return nil, nil, d.unmade
 	}
 	good, unpublished := 0, 0
-	for _, k := range d.keys {
+	for _, k := range all {
 		switch k.Published() {
 		case Matches:
 			good++
@@ -68,13 +69,13 @@ func (d *Domain) usable() ([]*Key, []string, error) {
 	lenient := d.config.RequirePublished != Skip && d.config.RequirePublished != Defer
 	switch {
 	case unpublished == 0, lenient && good == 0:
-		return d.keys, d.names, nil
-	case unpublished == len(d.keys) && (d.config.RequirePublished == Defer || d.config.Require):
+		return all, allNames, nil
+	case unpublished == len(all) && (d.config.RequirePublished == Defer || d.config.Require):
 		return nil, nil, ErrUnpublished
 	}
-	keys := make([]*Key, 0, len(d.keys))
-	names := make([]string, 0, len(d.keys))
-	for _, k := range d.keys {
+	keys := make([]*Key, 0, len(all))
+	names := make([]string, 0, len(all))
+	for _, k := range all {
 		if k.Published() != Unpublished {
 			keys, names = append(keys, k), append(names, k.Name())
 		}

@@ -22,6 +22,7 @@ type message struct {
 	rule    string             // what refused it
 	folds   bool               // lines of the header are folded before it leaves
 	domains []*dkimsign.Domain // that sign it
+	own     []int              // places in header of signatures by the client, which are taken out
 	hash    *dkimsign.BodyHash // nil when none does
 }
 
@@ -58,6 +59,9 @@ func (t *transaction) judgeHeader() (rule string, r *mail.Reply) {
 	if rule, r = t.judgeAutomatic(); r != nil {
 		return rule, r
 	}
+	if rule, r = t.judgeSignatures(); r != nil {
+		return rule, r
+	}
 	m.domains = t.signing()
 	t.ev.FromRewritten = !m.facts.Plain
 	return "", nil
@@ -80,6 +84,9 @@ func shortened(s string) string { return s[:min(len(s), 250)] }
 // none signs, for our key would vouch for that one, too.
 func (t *transaction) signing() (ds []*dkimsign.Domain) {
 	authors := t.message.facts.Authors
+	if !t.route.Sign.Signs() {
+		return nil
+	}
 	for i := range authors {
 		if !t.client.Owns(authors[i].Address) {
 			return nil
@@ -122,7 +129,7 @@ func (t *transaction) seal(now time.Time) (content upstream.Content, err error) 
 // domain that requires its signature fails the message.
 func (t *transaction) sign(head []byte, now time.Time) (fields []byte, err error) {
 	for _, d := range t.message.domains {
-		f, names, err := d.Sign(head, t.message.hash, now)
+		f, names, err := t.signFor(d, head, now)
 		if err != nil && d.Required() {
 			return nil, fmt.Errorf("sign for %s: %w", d.Name(), err)
 		}
@@ -134,4 +141,13 @@ func (t *transaction) sign(head []byte, now time.Time) (fields []byte, err error
 		t.ev.Signed = append(t.ev.Signed, names...)
 	}
 	return fields, nil
+}
+
+// signFor makes the fields of one domain, as far as the way out lets them.
+func (t *transaction) signFor(d *dkimsign.Domain, head []byte, now time.Time) (fields []byte, names []string, err error) {
+	way := t.route.Sign
+	if way.One() && len(t.ev.Signed) > 0 {
+		return nil, nil, dkimsign.ErrOneSignature
+	}
+	return way.Sign(d, head, t.message.hash, now)
 }

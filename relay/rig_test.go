@@ -47,6 +47,8 @@ type rig struct {
 	limits   map[string]ratelimit.RuleConfig
 	upConfig upstream.Config
 	dkim     map[string]dkimsign.DomainConfig
+	way      dkimsign.WayConfig
+	provider string // scripted, of smtptest
 	internal []string
 	master   string
 	offer    []string
@@ -174,9 +176,13 @@ func (r *rig) set(at, line string) {
 			err = assign(&c, key, value)
 		}
 		r.limits[name] = c
-	case "dkim": // DOMAIN [optional]
+	case "sign":
+		err = assign(&r.way, key, value)
+	case "provider":
+		r.provider = key
+	case "dkim": // as dkim.SELECTORS, s1 where none is named: DOMAIN [optional]
 		domain, optional, _ := strings.Cut(value, " ")
-		r.sign(domain)
+		r.sign(domain, strings.Split(cmp.Or(key, "s1"), ",")...)
 		c := r.dkim[domain]
 		c.Require = optional == ""
 		r.dkim[domain] = c
@@ -277,12 +283,17 @@ func (d downStore) Take(ctx context.Context, _ *ratelimit.Batch) error {
 
 var errStoreDown = errors.New("store is down")
 
-// sign makes a key for a domain.
-func (r *rig) sign(domain string) {
+// sign makes keys for a domain; one, s1, where no selector is given.
+func (r *rig) sign(domain string, selectors ...string) {
+	if len(selectors) == 0 {
+		selectors = []string{"s1"}
+	}
 	var c dkimsign.DomainConfig
 	c.SetDefaults()
 	c.Generate = true
-	c.Keys = []dkimsign.KeyConfig{{Selector: "s1", File: filepath.Join(r.t.TempDir(), "s1.pem"), Type: "ed25519"}}
+	for _, s := range selectors {
+		c.Keys = append(c.Keys, dkimsign.KeyConfig{Selector: s, File: filepath.Join(r.t.TempDir(), s+".pem"), Type: "ed25519"})
+	}
 	r.dkim[domain] = c
 }
 
@@ -385,7 +396,7 @@ func (r *rig) start() string {
 	}
 	dir := t.TempDir()
 	r.files(dir)
-	r.up = smtptest.Start(t, smtptest.Options{Offer: r.offer, Faults: r.faults})
+	r.up = smtptest.Start(t, r.upOptions())
 	r.upConfig.Hosts = []string{r.up.Addr()}
 	lis, err := smtpd.Listen("test", r.listener)
 	if err != nil {
@@ -421,6 +432,17 @@ func (r *rig) start() string {
 	r.addr, r.cancel = lis.Addr().String(), cancel
 	t.Cleanup(r.stop)
 	return r.addr
+}
+
+func (r *rig) upOptions() (o smtptest.Options) {
+	if r.provider != "" {
+		o = smtptest.Providers[r.provider]()
+	}
+	if r.offer != nil {
+		o.Offer = r.offer
+	}
+	o.Faults = r.faults
+	return o
 }
 
 func (r *rig) limiterOf(store ratelimit.Store) *ratelimit.Limiter {
@@ -512,7 +534,7 @@ func (r *rig) snapshot() *Snapshot {
 			Hostname: "relay.test", Rules: rules, Auth: users, Message: r.message, Timeouts: r.timeouts, Session: r.session,
 		},
 		Postmaster: master, Signers: signers,
-		Routes: map[string]*Route{"main": {Name: "up", Upstream: up, Via: upstream.Route{SourceIPs: r.sources}}},
+		Routes: map[string]*Route{"main": {Name: "up", Upstream: up, Via: upstream.Route{SourceIPs: r.sources}, Sign: dkimsign.NewWay(r.way)}},
 	}
 }
 

@@ -30,6 +30,9 @@ type Route struct {
 	Upstream  *upstream.Upstream
 	Via       upstream.Route
 	SourceKey string // what limits per source_ip count on
+	// Sign is how its mail is signed: chosen with the route, so that a message is
+	// signed for the upstream that gets it. Nil: by all keys.
+	Sign *dkimsign.Way
 }
 
 // Server runs the listeners and their sessions.

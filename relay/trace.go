@@ -31,8 +31,9 @@ func (t *transaction) trace(b []byte, now time.Time) []byte {
 
 // appendHeader appends the header as it leaves: octet for octet, but for a From
 // that readers could take differently, which is written anew, for the hidden
-// recipients, who are in the envelope (RFC 5322 s. 3.6.3), and for lines that a
-// next hop would have to fold.
+// recipients, who are in the envelope (RFC 5322 s. 3.6.3), for signatures of the
+// client's own where the way out wants none, and for lines that a next hop would
+// have to fold.
 func (t *transaction) appendHeader(b []byte) []byte {
 	start := len(b)
 	b = t.appendFields(b)
@@ -65,10 +66,10 @@ func (t *transaction) appendFields(b []byte) []byte {
 	if !t.client.KeepBcc() {
 		without = hidden
 	}
-	if authors == nil && !slices.ContainsFunc(without, func(name string) bool { return m.header.Count(name) > 0 }) {
+	if authors == nil && len(m.own) == 0 && !slices.ContainsFunc(without, func(name string) bool { return m.header.Count(name) > 0 }) {
 		return append(b, header...)
 	}
-	b, rest := m.header.AppendWith(b, authors, without...), header[m.header.Size():]
+	b, rest := m.left().AppendWith(b, authors, without...), header[m.header.Size():]
 	return append(b, rest...)
 }
 

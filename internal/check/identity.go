@@ -48,7 +48,7 @@ func Identity(f *config.File, signers *dkimsign.Signers) identity.Identity {
 	}
 	for _, name := range slices.Sorted(maps.Keys(f.Upstream)) {
 		if used[name] {
-			id.Upstreams = append(id.Upstreams, upstreamIdentities(name, f.Upstream[name], f.Hostname)...)
+			id.Upstreams = append(id.Upstreams, upstreamIdentities(name, f.Upstream[name].Config, f.Hostname)...)
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(f.Listener)) {

@@ -44,7 +44,7 @@ func tryUpstreams(ctx context.Context, f *config.File) (all []identity.Finding) 
 			continue
 		}
 		tried[way] = true
-		cfg := f.Upstream[s.Upstream]
+		cfg := f.Upstream[s.Upstream].Config
 		u, err := upstream.New(s.Upstream, cfg, upstream.Options{Hostname: f.Hostname, TokenFile: f.TokenFile(s.Upstream)})
 		if err != nil {
 			all = append(all, identity.Finding{Check: "upstream", Subject: s.Upstream, Status: identity.Fail, Seen: err.Error(), Change: "mend the table"})

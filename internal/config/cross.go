@@ -51,6 +51,7 @@ func (x *crossCheck) all() {
 	x.limits()
 	x.scanners()
 	x.dkim()
+	x.ways()
 	x.outliers()
 	x.files()
 	x.unused()

@@ -19,7 +19,6 @@ import (
 	"postern/reputation"
 	"postern/reputation/identity"
 	"postern/scan"
-	"postern/upstream"
 )
 
 // File is the whole configuration. Load fills it; nothing changes it after.
@@ -50,7 +49,7 @@ type File struct {
 	Client map[string]policy.ClientConfig `toml:"client"`
 
 	Stream   map[string]StreamConfig          `toml:"stream"`
-	Upstream map[string]upstream.Config       `toml:"upstream"`
+	Upstream map[string]UpstreamConfig        `toml:"upstream"`
 	DKIM     map[string]dkimsign.DomainConfig `toml:"dkim"`
 
 	// Scanner is whom to ask about the content of mail. Blank: nobody is asked.
@@ -87,6 +86,7 @@ func (f *File) Path() string { return f.path }
 // leaves.
 type StreamConfig struct {
 	policy.StreamConfig
+	dkimsign.WayConfig
 
 	// Upstream by name, as in [upstream.NAME]. No default.
 	Upstream string `toml:"upstream"`

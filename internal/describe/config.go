@@ -58,10 +58,10 @@ func (x *explainer) client(w io.Writer, c *policy.Client) {
 	f := x.file
 	f.Policy().ExplainClient(w, c)
 	s := f.Stream[c.Stream()]
-	detail(w, "upstream", upstreamWords(s.Upstream, f.Upstream[s.Upstream]))
+	detail(w, "upstream", upstreamWords(s.Upstream, f.Upstream[s.Upstream].Config))
 	detail(w, "from IP", sourceWords(s))
 	detail(w, "EHLO", cmp.Or(s.EHLO, f.Hostname))
-	for i, text := range signingWords(f, f.Client[c.Name()]) {
+	for i, text := range signingWords(f, f.Client[c.Name()], f.Way(c.Stream())) {
 		detail(w, first(i, "signed"), text)
 	}
 	limits := x.limitWords(c.Name(), f.Client[c.Name()])
@@ -153,27 +153,44 @@ func sourceWords(s config.StreamConfig) string {
 	return strings.Join(all, " and ") + ", never another"
 }
 
-// signingWords says for each domain that a client owns how it is signed.
-func signingWords(f *config.File, c policy.ClientConfig) []string {
+// signingWords says for each domain that a client owns how it is signed on its way.
+func signingWords(f *config.File, c policy.ClientConfig, way dkimsign.WayConfig) []string {
 	var all []string
 	seen := map[string]bool{}
 	for _, pattern := range f.Widest(c) {
 		text := pattern[strings.LastIndexByte(pattern, '@')+1:] + " is not signed"
 		if domain := f.SigningDomain(pattern); domain != "" {
-			text = strings.TrimSuffix(text, "is not signed") + "as " + domain + " " + keyWords(f.DKIM[domain])
+			text = strings.TrimSuffix(text, "is not signed") + "as " + domain + " " + keyWords(domain, f.DKIM[domain], way)
 		}
 		if !seen[text] {
 			seen[text] = true
 			all = append(all, text)
 		}
 	}
+	if len(way.UnsignedFields) > 0 && !way.SignKeys.Is(dkimsign.SignNone) {
+		all = append(all, "leaving out "+strings.Join(way.UnsignedFields, ", "))
+	}
+	switch way.ClientSignatures {
+	case dkimsign.RemoveSignatures:
+		all = append(all, "its own signatures are taken out")
+	case dkimsign.RefuseSignatures:
+		all = append(all, "its own signatures are refused")
+	}
 	return all
 }
 
-func keyWords(d dkimsign.DomainConfig) string {
+func keyWords(domain string, d dkimsign.DomainConfig, way dkimsign.WayConfig) string {
 	var selectors []string
 	for _, k := range d.Keys {
-		selectors = append(selectors, k.Selector)
+		if !way.SignKeys.Named() || way.SignKeys.Holds(domain, k.Selector) {
+			selectors = append(selectors, k.Selector)
+		}
+	}
+	switch {
+	case way.SignKeys.Is(dkimsign.SignNone), len(selectors) == 0 && !d.Require:
+		return "by nobody on this way: it leaves unsigned"
+	case way.SignKeys.Is(dkimsign.SignFirst) && len(selectors) > 1:
+		selectors = []string{selectors[0] + " alone, or the next one that is published"}
 	}
 	text := "with key " + strings.Join(selectors, " and ")
 	if d.Require {

@@ -77,11 +77,11 @@ func newRuleset(file *config.File, old *ruleset, rdb redis.UniversalClient, log 
 func (r *ruleset) makeUpstreams(old *ruleset, log *slog.Logger) error {
 	var errs []error
 	for name, cfg := range r.file.Upstream {
-		if old != nil && old.file.Hostname == r.file.Hostname && reflect.DeepEqual(old.file.Upstream[name], cfg) {
+		if old != nil && old.file.Hostname == r.file.Hostname && reflect.DeepEqual(old.file.Upstream[name].Config, cfg.Config) {
 			r.upstreams[name] = old.upstreams[name]
 			continue
 		}
-		u, err := upstream.New(name, cfg, upstream.Options{Hostname: r.file.Hostname, Log: log, Rules: r.replies, TokenFile: r.file.TokenFile(name)})
+		u, err := upstream.New(name, cfg.Config, upstream.Options{Hostname: r.file.Hostname, Log: log, Rules: r.replies, TokenFile: r.file.TokenFile(name)})
 		if err != nil {
 			errs = append(errs, err)
 			continue
@@ -141,6 +141,7 @@ func (r *ruleset) routes() map[string]*relay.Route {
 		routes[name] = &relay.Route{
 			Name: s.Upstream, Upstream: r.upstreams[s.Upstream],
 			Via: upstream.Route{SourceIPs: s.SourceIP, EHLO: s.EHLO}, SourceKey: SourceKey(s.SourceIP),
+			Sign: dkimsign.NewWay(r.file.Way(name)),
 		}
 	}
 	return routes

@@ -153,7 +153,7 @@ func (c *session) finish(m *Message) error {
 			usual = "552 5.3.4 too big"
 		}
 	}
-	f := c.s.fault(c.n, Dot, "")
+	f := c.strike(Dot, "", m)
 	text := usual
 	if f.Reply != "" {
 		text = f.Reply

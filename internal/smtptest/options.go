@@ -65,6 +65,17 @@ type Fault struct {
 	Read int64
 }
 
+// Step is what a Judge knows of one step of a session.
+type Step struct {
+	Stage   Stage
+	EHLO    string
+	User    string   // of AUTH
+	Address string   // of MAIL and RCPT, as written between < and >
+	To      int      // recipients that were taken before
+	Taken   int      // messages of the connection that were taken before
+	Message *Message // at Dot; what the Judge changes in it is what the server keeps
+}
+
 // Gate holds sessions at a fault. It may be used by one or many.
 type Gate struct {
 	reached, released chan struct{}
@@ -120,6 +131,9 @@ type Options struct {
 	Lenient bool
 
 	Faults []Fault
+	// Judge, where no Fault strikes, gives the reply of a step in place of the
+	// usual one; "" is the usual one. See providers.go for whole ones.
+	Judge func(Step) string
 
 	// OnMessage is called for each accepted message before the final reply, from
 	// the session's goroutine.

@@ -23,7 +23,20 @@ func (c *session) reply(stage Stage, to, usual string) error {
 // answer sends the reply to a command, as a fault has it. ok: the command is
 // to be carried out. The error ends the session.
 func (c *session) answer(stage Stage, to, usual string) (ok bool, err error) {
-	return c.misbehave(c.s.fault(c.n, stage, to), usual)
+	return c.misbehave(c.strike(stage, to, nil), usual)
+}
+
+// strike is what goes wrong at a step, or otherwise than usual.
+func (c *session) strike(stage Stage, to string, m *Message) Fault {
+	f := c.s.fault(c.n, stage, to)
+	if f.Stage != "" || c.s.opt.Judge == nil {
+		return f
+	}
+	step := Step{Stage: stage, EHLO: c.ehlo, User: c.user, Address: to, To: len(c.to), Taken: c.count, Message: m}
+	if text := c.s.opt.Judge(step); text != "" {
+		return Fault{Stage: stage, Reply: text}
+	}
+	return Fault{}
 }
 
 func (c *session) misbehave(f Fault, usual string) (ok bool, err error) {

@@ -179,6 +179,9 @@ func HeaderControl() *mail.Reply {
 func HeaderSyntax() *mail.Reply {
 	return reply(550, "5.6.0", "message header holds a line that is no header field")
 }
+func ClientSigned() *mail.Reply {
+	return reply(550, "5.7.1", "message holds a DKIM-Signature of its own domain, send it unsigned")
+}
 func AuthorUTF8() *mail.Reply {
 	return reply(550, "5.6.7", "an address in header From is not ASCII, send SMTPUTF8")
 }
