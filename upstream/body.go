@@ -29,6 +29,7 @@ type bodyWriter struct {
 	arena  []byte      // octets of the gathered pieces among all
 	joined int         // where in arena the last of all begins; -1: it is not there
 	size   int         // octets in all
+	unseen int         // octets written since the host was last looked at
 	begun  bool        // a write has begun
 	last   bool        // the write that completes the message has begun
 }
@@ -37,7 +38,7 @@ var bodyWriters = sync.Pool{New: func() any { return new(bodyWriter) }}
 
 func newBodyWriter(ctx context.Context, c *conn) *bodyWriter {
 	w := bodyWriters.Get().(*bodyWriter)
-	w.ctx, w.c, w.begun, w.last = ctx, c, false, false
+	w.ctx, w.c, w.unseen, w.begun, w.last = ctx, c, 0, false, false
 	w.empty()
 	return w
 }
@@ -101,6 +102,7 @@ func (w *bodyWriter) write(last bool) (err error) {
 		_, err = w.bufs.WriteTo(w.c.net)
 		w.bufs = nil
 	}
+	w.unseen += w.size
 	w.empty()
 	return err
 }
@@ -111,20 +113,29 @@ func (w *bodyWriter) begin(last bool) error {
 	if err := w.c.arm(w.ctx, w.c.h.cfg.DataTimeout, writes); err != nil {
 		return err
 	}
-	if err := w.heard(); err != nil {
+	if err := w.heard(last); err != nil {
 		return err
 	}
 	w.begun, w.last = true, last
 	return nil
 }
 
-// heard is the error of a host that has said something, or has gone.
-func (w *bodyWriter) heard() error {
-	if w.begun {
+// lookEvery is how many octets of a body are written, about, from one look at
+// the host to the next. A look sooner would spare little of a body that has been
+// refused in its middle; the one that counts is that before the last write.
+const lookEvery = 1 << 20
+
+// heard is the error of a host that has said something, or has gone. The first
+// write stands directly behind the reply to DATA or to the first chunk.
+func (w *bodyWriter) heard(last bool) error {
+	switch {
+	case !w.begun:
+		if err := w.c.judge(w.c.behind(), "before the message"); err != nil {
+			return fmt.Errorf("%w: %w", errAnew, err)
+		}
+	case last || w.unseen >= lookEvery:
+		w.unseen = 0
 		return w.c.unread()
-	}
-	if err := w.c.silent([]byte(w.c.verb())); err != nil {
-		return fmt.Errorf("%w: %w", errAnew, err)
 	}
 	return nil
 }
@@ -237,6 +248,7 @@ func (w *bodyWriter) copy(tcp *net.TCPConn, f *os.File, n int64, last bool) (int
 		return 0, err
 	}
 	got, err := tcp.ReadFrom(&io.LimitedReader{R: f, N: n})
+	w.unseen += int(got)
 	if err == nil && got < n {
 		w.last = false
 		err = fmt.Errorf("%w: %w", errContent, io.ErrUnexpectedEOF)

@@ -82,14 +82,6 @@ func (t *Transaction) chunk(w *bodyWriter, body *Content) error {
 	return w.chunk(body, "")
 }
 
-// verb is the command by which a message is handed over.
-func (c *conn) verb() string {
-	if c.takesBDAT() {
-		return "BDAT"
-	}
-	return "DATA"
-}
-
 func (c *conn) ehlo() string { return "EHLO " + c.ehloName() + "\r\n" }
 
 // firstChunk hands over one octet. The reply is that of a refusal, or positive.

@@ -198,7 +198,7 @@ func (t *Transaction) final(ctx context.Context, more bool) (mail.Reply, error) 
 	case err != nil:
 	case foreign(r.Code):
 		err = c.unasked("in the place of the reply to the message")
-	case !more && errors.Is(c.silent(nil), errUnasked) && c.contradicts(r.Code/100):
+	case !more && errors.Is(c.judge(c.behind(), "behind a verdict"), errUnasked) && c.contradicts(r.Code/100):
 		err = fmt.Errorf("%w: two replies to the message", errUnasked)
 	}
 	if err != nil {

@@ -173,7 +173,7 @@ func (x *exchange) run() (err error) {
 	}
 	// A refusal beside which one reply is too many may be that one.
 	if err == nil && x.closing == nil && x.refuses {
-		if e := c.silent(nil); errors.Is(e, errUnasked) {
+		if e := c.judge(c.behind(), "behind a refusal"); errors.Is(e, errUnasked) {
 			err = e
 		}
 	}

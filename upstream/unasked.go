@@ -33,6 +33,16 @@ func (c *conn) unread() error {
 	return err
 }
 
+// behind is unread for the moment at which a reply has just been read: what came
+// with it lies in our buffer already, so that the system is not asked. TLS may
+// hold a record back.
+func (c *conn) behind() error {
+	if c.tls != "" || c.r.Buffered() > 0 {
+		return c.unread()
+	}
+	return nil
+}
+
 // alive reports whether the host has not ended an idle c, as far as can be seen
 // without a round trip.
 func (c *conn) alive() bool {
@@ -40,22 +50,21 @@ func (c *conn) alive() bool {
 	return err == nil || errors.Is(err, errUnasked) && c.reset == resetSent
 }
 
-// silent is unread at the moment before group is written, or, with nil, after all
-// that was asked has been answered. Octets that have come then answer nothing
-// that was asked, and are counted.
-func (c *conn) silent(group []byte) error {
-	err := c.unread()
-	if !errors.Is(err, errUnasked) {
-		return err
+// silent is unread at the moment before group is written. Octets that have come
+// then answer nothing that was asked, and are counted.
+func (c *conn) silent(group []byte) error { return c.judge(c.unread(), "before "+verb(group)) }
+
+// judge takes what unread or behind said; octets are counted as a reply that
+// nobody asked for, come where it says.
+func (c *conn) judge(unread error, where string) error {
+	if !errors.Is(unread, errUnasked) {
+		return unread
 	}
 	// A host may say so at any time (RFC 5321 s. 3.8).
 	if b, _ := c.r.Peek(min(3, c.r.Buffered())); string(b) == "421" {
 		return errLeaving
 	}
-	if group == nil {
-		return c.unasked("behind a refusal or verdict")
-	}
-	return c.unasked("before " + verb(group))
+	return c.unasked(where)
 }
 
 // verb is the command that group begins with; what is none is a step of AUTH,
