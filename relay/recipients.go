@@ -74,6 +74,24 @@ func (t *transaction) judgeRecipient(a *attempt) {
 	a.rule, a.reply = t.judgeOutside(a)
 }
 
+// crowd refuses the attempts that are still open beyond what the upstream takes
+// with one message. The client sends them in another (RFC 5321 s. 4.5.3.1.10).
+func (t *transaction) crowd(batch []attempt) {
+	most := t.route.MaxRecipients
+	if most == 0 {
+		return
+	}
+	n := len(t.accepted)
+	for i := range batch {
+		if batch[i].reply != nil {
+			continue
+		}
+		if n++; n > most {
+			batch[i].rule, batch[i].reply = "max_recipients", replies.TooManyRecipients()
+		}
+	}
+}
+
 // bar refuses the attempts that are still open where the gate is closed.
 func (t *transaction) bar(batch []attempt) {
 	rule, r := t.barred()

@@ -49,6 +49,7 @@ type rig struct {
 	dkim     map[string]dkimsign.DomainConfig
 	way      dkimsign.WayConfig
 	provider string // scripted, of smtptest
+	upMost   int    // recipients of a message
 	internal []string
 	master   string
 	offer    []string
@@ -178,6 +179,8 @@ func (r *rig) set(at, line string) {
 		r.limits[name] = c
 	case "sign":
 		err = assign(&r.way, key, value)
+	case "route": // max_recipients
+		r.upMost, err = strconv.Atoi(value)
 	case "provider":
 		r.provider = key
 	case "dkim": // as dkim.SELECTORS, s1 where none is named: DOMAIN [optional]
@@ -534,7 +537,7 @@ func (r *rig) snapshot() *Snapshot {
 			Hostname: "relay.test", Rules: rules, Auth: users, Message: r.message, Timeouts: r.timeouts, Session: r.session,
 		},
 		Postmaster: master, Signers: signers,
-		Routes: map[string]*Route{"main": {Name: "up", Upstream: up, Via: upstream.Route{SourceIPs: r.sources}, Sign: dkimsign.NewWay(r.way)}},
+		Routes: map[string]*Route{"main": {Name: "up", Upstream: up, Via: upstream.Route{SourceIPs: r.sources}, Sign: dkimsign.NewWay(r.way), MaxRecipients: r.upMost}},
 	}
 }
 

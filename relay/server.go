@@ -33,6 +33,8 @@ type Route struct {
 	// Sign is how its mail is signed: chosen with the route, so that a message is
 	// signed for the upstream that gets it. Nil: by all keys.
 	Sign *dkimsign.Way
+	// MaxRecipients of one message that the upstream takes; 0: as many as may come.
+	MaxRecipients int
 }
 
 // Server runs the listeners and their sessions.

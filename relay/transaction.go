@@ -124,6 +124,7 @@ func (t *transaction) Rcpt(args []string) []*mail.Reply {
 		batch[i] = t.attempt(arg)
 	}
 	t.bar(batch)
+	t.crowd(batch)
 	t.charge(batch)
 	t.ask(batch)
 	return t.record(batch)

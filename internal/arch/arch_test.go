@@ -46,7 +46,8 @@ var table = map[string]rule{
 
 	"internal/volume":   {ours: []string{"internal/config", "internal/simulate", "mail", "outlier"}},
 	"internal/explain":  {ours: []string{"internal/phrase", "mail", "ratelimit"}},
-	"internal/describe": {ours: []string{"dkimsign", "internal/config", "policy", "ratelimit", "relay/smtpd", "upstream"}},
+	"upstream/profile":  {},
+	"internal/describe": {ours: []string{"upstream/profile", "dkimsign", "internal/config", "policy", "ratelimit", "relay/smtpd", "upstream"}},
 	"dkimsign":          {ours: []string{"internal/secret", "internal/shell", "internal/statefile"}},
 	"internal/tlsmin":   {},
 	"internal/oauth":    {ours: []string{"internal/statefile"}, outside: []string{"golang.org/x/oauth2"}},
@@ -70,7 +71,7 @@ var table = map[string]rule{
 	"relay":         {ours: append([]string{"internal/plain", "relay/replies", "relay/smtpd"}, leaves...), outside: []string{xtime}},
 	"internal/admin": {ours: []string{"mail", "outlier", "ratelimit", "reputation", "reputation/identity"},
 		outside: []string{"github.com/prometheus/client_golang"}},
-	"internal/config": {ours: append([]string{"internal/secret", "internal/shell", "internal/eventlog", "ratelimit/embedded", "ratelimit/redisstore", "relay/smtpd", "reputation", "reputation/dnsbl", "reputation/identity"}, leaves...),
+	"internal/config": {ours: append([]string{"upstream/profile", "internal/secret", "internal/shell", "internal/eventlog", "ratelimit/embedded", "ratelimit/redisstore", "relay/smtpd", "reputation", "reputation/dnsbl", "reputation/identity"}, leaves...),
 		outside: []string{"github.com/pelletier/go-toml/v2", "golang.org/x/net"}},
 	"internal/bruteforce": {ours: []string{"internal/auth"}, outside: []string{goRedis}},
 	"internal/phrase":     {ours: []string{"outlier", "ratelimit", "reputation"}},

@@ -20,6 +20,9 @@ type checker interface {
 	Check(report func(key, problem string))
 }
 
+// profiled is a table whose key profile changes its defaults.
+type profiled interface{ UseProfile(name string) error }
+
 // check is a table that has been decoded and not yet been checked.
 type check struct {
 	path string
@@ -184,6 +187,7 @@ func (d *decoder) table(t *node, v reflect.Value, path string) {
 	fields := d.fieldsOf(v.Type())
 	if t != nil {
 		d.unknown(t, fields, v.Type(), path)
+		d.profile(t.items["profile"], v, path)
 	}
 	for _, f := range fields {
 		var n *node
@@ -203,6 +207,17 @@ func (d *decoder) table(t *node, v reflect.Value, path string) {
 	}
 	d.secret(v, fields, path)
 	d.remember(v, path)
+}
+
+// profile changes the defaults of v by the profile that n names; nil names none.
+func (d *decoder) profile(n *node, v reflect.Value, path string) {
+	p, ok := v.Addr().Interface().(profiled)
+	if !ok || n == nil || n.kind != isText {
+		return
+	}
+	if err := p.UseProfile(n.text); err != nil {
+		d.fault(n.at, join(path, "profile"), "%v", err)
+	}
 }
 
 // remember notes the checks of v and of the structs embedded in it.

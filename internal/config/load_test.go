@@ -12,6 +12,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -133,6 +134,15 @@ func TestLoadHoldsTablesAgainstOneAnother(t *testing.T) {
 		{"a field that is never signed", `[dkim."example.org"]`, "unsigned_fields = [\"Date\", \"Return-Path\"]\n[dkim.\"example.org\"]", ``, `upstream.out.unsigned_fields.1: "Return-Path" is never signed anyway`},
 		{"an unsigned List-Unsubscribe", `[dkim."example.org"]`, "unsigned_fields = [\"List-Unsubscribe\"]\n[dkim.\"example.org\"]", ``, `RFC 8058 s. 4`},
 		{"a word for signatures of clients that is none", `[dkim."example.org"]`, "client_signatures = \"drop\"\n[dkim.\"example.org\"]", `upstream.out.client_signatures: "drop" is none of "keep", "remove", "refuse"`, ``},
+		{"an unknown profile", `hosts = ["smtp.example.net:587"]`, `profile = "sendmail"`, `relay.toml:11:11: upstream.out.profile: "sendmail" is not a provider that is known; write one of google-workspace, mailgun, microsoft365, postmark, sendgrid, ses, stalwart`, ``},
+		{"a profile whose hosts depend on the region", `hosts = ["smtp.example.net:587"]`, `profile = "ses"`, `upstream.out.profile: ses has no hosts that are the same for all: each region has its own`, ``},
+		{"a profile that needs a password", `hosts = ["smtp.example.net:587"]`, `profile = "sendgrid"`, `upstream.out.password: missing or empty; set password_file`, ``},
+		{"a profile with its hosts", `hosts = ["smtp.example.net:587"]`, `profile = "google-workspace"`, ``, ``},
+		{"a profile with other hosts", `hosts = ["smtp.example.net:587"]`, "profile = \"google-workspace\"\nhosts = [\"smtp.example.net:587\"]", ``, ``},
+		{"a profile with hosts of another", `hosts = ["smtp.example.net:587"]`, "profile = \"google-workspace\"\nhosts = [\"smtp-relay.gmail.com:587\", \"smtp.mailgun.org:587\"]", `upstream.out.hosts.1: is a host of mailgun beside google-workspace`, ``},
+		{"hosts of two providers", `hosts = ["smtp.example.net:587"]`, `hosts = ["email-smtp.eu-west-1.amazonaws.com:587", "smtp.example.net:587", "smtp.mailgun.org:587"]`, `upstream.out.hosts.2: is a host of mailgun beside ses`, ``},
+		{"a profile that is no text", `hosts = ["smtp.example.net:587"]`, `profile = 1`, `upstream.out.profile: is a whole number, not text`, ``},
+		{"too few recipients of a message", `hosts = ["smtp.example.net:587"]`, "hosts = [\"smtp.example.net:587\"]\nmax_recipients = -1", `upstream.out.max_recipients: -1 is negative`, ``},
 		{"old TLS towards an upstream", `[dkim."example.org"]`, "tls_min = \"1.0\"\n[dkim.\"example.org\"]", ``, `can be broken`},
 		{"old TLS towards an upstream with a password", `[dkim."example.org"]`, "tls_min = \"1.1\"\nusername = \"u\"\npassword = \"p\"\n[dkim.\"example.org\"]", `would send the password under encryption that can be broken`, ``},
 		{"old TLS without TLS", `[dkim."example.org"]`, "tls_min = \"1.3\"\ntls = \"off\"\n[dkim.\"example.org\"]", `does nothing with tls = "off"`, ``},
@@ -322,5 +332,45 @@ expected = ["5/1h"]
 	got := fmt.Sprint(sortedKeys(f.User), f.Client["one"].Users, f.Outlier.ExemptSenders, sortedKeys(f.Outlier.Sender))
 	if want := "[shop@example.org] [shop@example.org] [boss@xn--bcher-kva.example @xn--bcher-kva.example] [news@xn--bcher-kva.example]"; got != want {
 		t.Errorf("got %s, want %s", got, want)
+	}
+}
+
+// TestProfileIsOverriddenByWhatIsWritten: a profile sets defaults, of the upstream
+// and of its signatures; every key that is written holds in its place.
+func TestProfileIsOverriddenByWhatIsWritten(t *testing.T) {
+	const host = `hosts = ["email-smtp.eu-west-1.amazonaws.com:587"]`
+	text := func(lines string) string {
+		return strings.Replace(good, `hosts = ["smtp.example.net:587"]`, lines, 1)
+	}
+	f, problems, _ := loadText(t, text(host+"\nprofile = \"ses\""))
+	if problems != "" {
+		t.Fatal(problems)
+	}
+	u := f.Upstream["out"]
+	if u.MaxRecipients != 50 || !u.SignKeys.Is("first") || !slices.Equal(u.UnsignedFields, []string{"Message-ID", "Date"}) || u.ClientSignatures != "remove" ||
+		u.TLS != "verified" || u.MaxConnections != 50 {
+		t.Errorf("by the profile: %+v", u)
+	}
+	if w := f.Way("main"); !w.SignKeys.Is("first") {
+		t.Errorf("the stream's way: %+v", w)
+	}
+	f, problems, _ = loadText(t, text(host+`
+sign_keys = "all"
+unsigned_fields = []
+client_signatures = "keep"
+max_recipients = 10
+max_connections = 4
+tls = "required"
+profile = "ses"`))
+	if problems != "" {
+		t.Fatal(problems)
+	}
+	u = f.Upstream["out"]
+	if u.MaxRecipients != 10 || !u.SignKeys.Is("all") || len(u.UnsignedFields) != 0 || u.ClientSignatures != "keep" || u.TLS != "required" || u.MaxConnections != 4 {
+		t.Errorf("as written: %+v", u)
+	}
+	f, problems, _ = loadText(t, text("profile = \"sendgrid\"\npassword = \"x\""))
+	if problems != "" || !slices.Equal(f.Upstream["out"].Hosts, []string{"smtp.sendgrid.net:587"}) || f.Upstream["out"].Username != "apikey" {
+		t.Errorf("%s, %+v", problems, f)
 	}
 }

@@ -17,6 +17,7 @@ import (
 	"postern/ratelimit"
 	"postern/relay/smtpd"
 	"postern/upstream"
+	"postern/upstream/profile"
 )
 
 // Config writes in plain words what a configuration does. The form may
@@ -26,6 +27,11 @@ func Config(w io.Writer, f *config.File) {
 	line(w, "hostname", f.Hostname)
 	for _, name := range sorted(f.Listener) {
 		line(w, "listener "+name, listenerWords(f.Listener[name]))
+	}
+	for _, name := range sorted(f.Upstream) {
+		for i, text := range providerWords(f.Upstream[name]) {
+			line(w, first(i, "upstream "+name), text)
+		}
 	}
 	x := explainer{file: f, limits: f.Limits()}
 	x.byClient = config.LimitsByClient(x.limits)
@@ -44,7 +50,12 @@ func Config(w io.Writer, f *config.File) {
 	line(w, "admin", addrWords(f.Admin.Address))
 }
 
-func line(w io.Writer, label, text string) { fmt.Fprintf(w, "%-14s %s\n", label+":", text) }
+func line(w io.Writer, label, text string) {
+	if label != "" {
+		label += ":"
+	}
+	fmt.Fprintf(w, "%-14s %s\n", label, text)
+}
 
 // explainer has what the words about each client are taken from.
 type explainer struct {
@@ -140,6 +151,26 @@ func upstreamWords(name string, u upstream.Config) string {
 		text += fmt.Sprintf(", authenticated as %q", u.Username)
 	}
 	return text
+}
+
+// providerWords says what the provider behind an upstream wants, as far as its
+// profile, or the one that it could have, knows.
+func providerWords(u config.UpstreamConfig) []string {
+	p, err := profile.Find(u.Profile)
+	if u.Profile == "" || err != nil {
+		for _, host := range u.Hosts {
+			if of := profile.OfHost(host); of != nil {
+				return []string{fmt.Sprintf("%s is a host of %s; profile = %q would set what that wants", host, of.Title, of.Name)}
+			}
+		}
+		return nil
+	}
+	words := fmt.Sprintf("by the profile %s, %s", p.Name, p.Title)
+	if u.MaxRecipients > 0 {
+		words += fmt.Sprintf("; %d recipients a message", u.MaxRecipients)
+	}
+	words += fmt.Sprintf("; %d connections with %d messages each", u.MaxConnections, u.MessagesPerConnection)
+	return append([]string{words}, p.Quirks...)
 }
 
 func sourceWords(s config.StreamConfig) string {

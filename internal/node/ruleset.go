@@ -141,7 +141,7 @@ func (r *ruleset) routes() map[string]*relay.Route {
 		routes[name] = &relay.Route{
 			Name: s.Upstream, Upstream: r.upstreams[s.Upstream],
 			Via: upstream.Route{SourceIPs: s.SourceIP, EHLO: s.EHLO}, SourceKey: SourceKey(s.SourceIP),
-			Sign: dkimsign.NewWay(r.file.Way(name)),
+			Sign: dkimsign.NewWay(r.file.Way(name)), MaxRecipients: r.file.Upstream[s.Upstream].MaxRecipients,
 		}
 	}
 	return routes

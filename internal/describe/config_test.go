@@ -1,0 +1,64 @@
+package describe
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"postern/internal/config"
+)
+
+// TestConfigShowsProvidersAndSignatures: what a profile sets, and what was written
+// over it, stands in the words of relay check.
+func TestConfigShowsProvidersAndSignatures(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "relay.toml")
+	text := `hostname = "relay.example.org"
+[listener.a]
+address = "127.0.0.1:2525"
+[client.one]
+networks = ["10.1.2.0/24"]
+senders = ["@example.org"]
+stream = "main"
+[client.two]
+networks = ["10.1.3.0/24"]
+senders = ["@example.org"]
+stream = "other"
+[stream.main]
+upstream = "out"
+[stream.other]
+upstream = "out"
+sign_keys = "none"
+[upstream.out]
+profile = "ses"
+hosts = ["email-smtp.eu-west-1.amazonaws.com:587"]
+max_recipients = 20
+[upstream.plain]
+hosts = ["smtp.mailgun.org:587"]
+[dkim."example.org"]
+generate = true
+keys = [{ selector = "s1", file = "s1.pem" }, { selector = "s2", file = "s2.pem" }]
+`
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	f, _, err := config.LoadHere(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var b strings.Builder
+	Config(&b, f)
+	for _, want := range []string{
+		"upstream out:  by the profile ses, Amazon SES; 20 recipients a message; 50 connections with 1000 messages each\n",
+		"               It puts Message-ID and Date of its own in place of those that it gets",
+		`upstream plain: smtp.mailgun.org:587 is a host of Mailgun; profile = "mailgun" would set what that wants`,
+		"example.org as example.org with key s1 alone, or the next one that is published, or it waits\n",
+		"leaving out Message-ID, Date\n",
+		"its own signatures are taken out\n",
+		"example.org as example.org by nobody on this way: it leaves unsigned\n",
+	} {
+		if !strings.Contains(b.String(), want) {
+			t.Errorf("no %q in\n%s", want, b.String())
+		}
+	}
+}

@@ -1,0 +1,122 @@
+package profile
+
+// all is the table. docs/providers.md has the same rows for people, which a test
+// holds together.
+var all = []Profile{
+	{
+		Name: "ses", Title: "Amazon SES",
+		WhichHost: `each region has its own; write as hosts = ["email-smtp.eu-west-1.amazonaws.com:587"]`,
+		Under:     []string{"email-smtp.*.amazonaws.com", "email-smtp-fips.*.amazonaws.com"},
+		TLS:       "verified", TLSMin: "1.2",
+		MaxRecipients: 50,
+		SignKeys:      []string{"first"}, UnsignedFields: []string{"Message-ID", "Date"}, ClientSignatures: "remove",
+		Quirks: []string{
+			"It refuses a second DKIM-Signature field, and others that occur twice, by 554 behind the message.",
+			"It puts Message-ID and Date of its own in place of those that it gets; its last reply has the new id.",
+			`It signs by itself where Easy DKIM is switched on for the domain; then set sign_keys = "none".`,
+			"It takes mail of verified senders only, by From, Sender and Return-Path.",
+		},
+		Sources: []string{
+			"https://docs.aws.amazon.com/ses/latest/dg/header-fields.html",
+			"https://docs.aws.amazon.com/ses/latest/dg/send-email-authentication-dkim-manual.html",
+			"https://docs.aws.amazon.com/ses/latest/dg/smtp-connect.html",
+			"https://docs.aws.amazon.com/ses/latest/dg/quotas.html",
+			"https://github.com/axllent/mailpit/issues/642",
+		},
+	},
+	{
+		Name: "microsoft365", Title: "Microsoft 365, SMTP AUTH of a mailbox",
+		Hosts: []string{"smtp.office365.com:587"},
+		Under: []string{"smtp.office365.com", "smtp-legacy.office365.com"},
+		TLS:   "verified", TLSMin: "1.2",
+		MaxConnections: 3, MaxRecipients: 500,
+		Quirks: []string{
+			"Username is a mailbox, and a message whose From is another's is refused by 554 5.2.252 unless that mailbox has the right to send as it.",
+			"Basic authentication ends: log in by oauth, else 535 5.7.139.",
+			`It takes 30 messages a minute and 10,000 recipients a day of a mailbox: limit them, as by per = "upstream", messages = ["30/1m"], recipients = ["10000/24h"].`,
+			"Each message is kept in the folder Sent Items of the mailbox, which may be full in the end: 554 5.2.2.",
+		},
+		Sources: []string{
+			"https://learn.microsoft.com/en-us/exchange/troubleshoot/send-emails/smtp-submission-improvements",
+			"https://learn.microsoft.com/en-us/exchange/mail-flow-best-practices/how-to-set-up-a-multifunction-device-or-application-to-send-email-using-microsoft-365-or-office-365",
+			"https://learn.microsoft.com/en-us/office365/servicedescriptions/exchange-online-service-description/exchange-online-limits",
+			"https://learn.microsoft.com/en-us/exchange/clients-and-mobile-in-exchange-online/deprecation-of-basic-authentication-exchange-online",
+		},
+	},
+	{
+		Name: "google-workspace", Title: "Google Workspace, SMTP relay service",
+		Hosts: []string{"smtp-relay.gmail.com:587"},
+		Under: []string{"smtp-relay.gmail.com"},
+		TLS:   "verified", TLSMin: "1.2",
+		MaxRecipients: 100,
+		Quirks: []string{
+			"It knows its customer by the address that mail comes from and the domain of the name in EHLO, or by a login: give the stream an ehlo of your domain and a source_ip that is registered there, else 550 5.7.1.",
+			"It takes 10,000 recipients a day of each user: 550 5.4.5 beyond, for that user's mail.",
+		},
+		Sources: []string{
+			"https://support.google.com/a/answer/2956491",
+			"https://support.google.com/a/answer/6140680",
+		},
+	},
+	{
+		Name: "sendgrid", Title: "Twilio SendGrid",
+		Hosts: []string{"smtp.sendgrid.net:587"},
+		Under: []string{"smtp.sendgrid.net", "smtp.eu.sendgrid.net"},
+		TLS:   "verified", TLSMin: "1.2",
+		Username: "apikey", MessagesPerConnection: 1000,
+		Quirks: []string{
+			"The user name is the word apikey, the password an API key.",
+			"It ends a connection after 5,000 messages.",
+			`Where it counts clicks or opens it changes the text, and our signature no longer fits; then set sign_keys = "none" and have it sign for your domain.`,
+			"Of several X-SMTPAPI fields it reads the first.",
+		},
+		Sources: []string{
+			"https://www.twilio.com/docs/sendgrid/for-developers/sending-email/integrating-with-the-smtp-api",
+			"https://www.twilio.com/docs/sendgrid/for-developers/sending-email/building-an-x-smtpapi-header",
+		},
+	},
+	{
+		Name: "mailgun", Title: "Mailgun",
+		Hosts: []string{"smtp.mailgun.org:587"},
+		Under: []string{"smtp.mailgun.org", "smtp.eu.mailgun.org"},
+		TLS:   "verified", TLSMin: "1.2",
+		Quirks: []string{
+			`Domains in the EU have smtp.eu.mailgun.org; write hosts = ["smtp.eu.mailgun.org:587"]. At the wrong one the login fails.`,
+			"User name and password are those of the sending domain, not the key of the API.",
+			`Where it counts clicks or opens it changes the text, and our signature no longer fits; then set sign_keys = "none". It signs for the domain unless X-Mailgun-Dkim says no.`,
+		},
+		Sources: []string{
+			"https://documentation.mailgun.com/docs/mailgun/user-manual/sending-messages/send-smtp",
+			"https://www.mailgun.com/blog/email/which-smtp-port-understanding-ports-25-465-587/",
+		},
+	},
+	{
+		Name: "postmark", Title: "Postmark",
+		Hosts: []string{"smtp.postmarkapp.com:587"},
+		Under: []string{"smtp.postmarkapp.com", "smtp-broadcasts.postmarkapp.com"},
+		TLS:   "verified", TLSMin: "1.2",
+		MaxRecipients: 50,
+		SignKeys:      []string{"none"}, ClientSignatures: "remove",
+		Quirks: []string{
+			"It takes each message apart and puts it together anew, so that no signature made before fits; it signs for domains that are set up there.",
+			"Bulk mail goes by smtp-broadcasts.postmarkapp.com, or by a field X-PM-Message-Stream.",
+			"It puts a Message-ID of its own in the message unless a field X-PM-KeepID says true.",
+		},
+		Sources: []string{
+			"https://postmarkapp.com/developer/user-guide/send-email-with-smtp",
+			"http://developer.postmarkapp.com/developer-smtp.html",
+		},
+	},
+	{
+		Name: "stalwart", Title: "Stalwart, with the limits that it comes with",
+		WhichHost: "it is software of your own; name your server",
+		TLS:       "verified", TLSMin: "1.2",
+		MessagesPerConnection: 10,
+		Quirks: []string{
+			"It takes ten messages on a connection and says 452 4.4.5 to the next, without closing it.",
+		},
+		Sources: []string{
+			"https://github.com/stalwartlabs/stalwart/issues/1384",
+		},
+	},
+}
