@@ -88,13 +88,13 @@ func (t *transaction) refuseScanned(v *scan.Verdict) *mail.Reply {
 	if v.Err != nil {
 		t.ev.Err = rule + ": " + v.Err.Error()
 		t.srv.fault(rule, v.Err, "id", t.ev.ID)
-		return t.faulted(mail.StageScan, rule, scanReply(v))
+		return t.faulted(mail.StageScan, rule, ScanReply(v))
 	}
-	return t.failed(mail.StageScan, rule, scanReply(v))
+	return t.failed(mail.StageScan, rule, ScanReply(v))
 }
 
-// scanReply is what the client hears of a verdict that ends its message.
-func scanReply(v *scan.Verdict) *mail.Reply {
+// ScanReply is what the client hears of a verdict that ends its message.
+func ScanReply(v *scan.Verdict) *mail.Reply {
 	switch {
 	case v.Hopeless:
 		return replies.Hopeless()
@@ -137,14 +137,6 @@ func (t *transaction) endScan() {
 	}
 	t.scanned.Finish()
 	for i := range t.scanned.Verdicts {
-		v := &t.scanned.Verdicts[i]
-		e := mail.ScanEvent{
-			Scanner: v.Scanner, Verdict: string(v.Class), Text: v.Text, Score: v.Score, Symbols: v.Symbols, Took: v.Took,
-			Shadow: v.Shadow, Cached: v.Cached, Unscanned: v.Unscanned,
-		}
-		if v.Err != nil {
-			e.Err = v.Err.Error()
-		}
-		t.ev.Scans = append(t.ev.Scans, e)
+		t.ev.Scans = append(t.ev.Scans, t.scanned.Verdicts[i].Event())
 	}
 }

@@ -79,9 +79,9 @@ func (c *Config) SetDefaults() {
 	}
 }
 
-// maxTimeout is how long a client is kept waiting at most: RFC 5321 s.
+// MaxTimeout is how long a client is kept waiting at most: RFC 5321 s.
 // 4.5.3.2.6 lets it wait 10 minutes for the reply to the final dot.
-const maxTimeout = 120 * time.Second
+const MaxTimeout = 120 * time.Second
 
 // Check reports what is wrong.
 func (c *Config) Check(report func(key, problem string)) {
@@ -94,7 +94,7 @@ func (c *Config) Check(report func(key, problem string)) {
 	default:
 		c.checkAddress(report, key)
 	}
-	if c.Timeout <= 0 || c.Timeout > maxTimeout {
+	if c.Timeout <= 0 || c.Timeout > MaxTimeout {
 		report("timeout", fmt.Sprintf("%s is out of range; write more than 0s and at most 120s", c.Timeout))
 	}
 	if c.MaxSize < 1 {

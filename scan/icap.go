@@ -162,6 +162,8 @@ type icapOptions struct {
 	tag     string
 	name    string
 	preview int64 // octets; -1 where none is to be sent
+	// connections at one time; 0: it does not say
+	connections int
 }
 
 // options asks what the service offers, and keeps it.

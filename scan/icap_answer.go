@@ -129,6 +129,9 @@ func (a *icapAnswer) options() (*icapOptions, error) {
 	if err == nil && preview > 0 && !strings.Contains(a.header.Get("Allow"), "204") {
 		o.preview = min(preview, chunkSize)
 	}
+	if n, err := strconv.ParseUint(a.header.Get("Max-Connections"), 10, 31); err == nil {
+		o.connections = int(n)
+	}
 	return o, nil
 }
 

@@ -136,6 +136,24 @@ func zipped(t *testing.T, name string, content []byte, depth int) []byte {
 	return content
 }
 
+// trials are what an examination of the only scanner of a set found, by test
+// message; "" is all well.
+func trials(t *testing.T, set *Set) map[string]string {
+	t.Helper()
+	x := set.Examine(t.Context())[0]
+	if x.Err != nil {
+		t.Fatal(x.Err)
+	}
+	found := map[string]string{}
+	for _, trial := range x.Trials {
+		found[trial.What] = ""
+		if trial.Err != nil {
+			found[trial.What] = trial.Err.Error()
+		}
+	}
+	return found
+}
+
 func TestRealClamd(t *testing.T) {
 	for _, c := range []struct {
 		name, settings string
@@ -147,6 +165,10 @@ func TestRealClamd(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			socket := startClamd(t, c.settings)
 			set := await(t, map[string]Config{"av": config(func(k *Config) { k.Clamd, k.Timeout = "unix:"+socket, 10*time.Second })})
+			got := trials(t, set)
+			if nested := got["nested"] == ""; nested != (c.deep == Unscannable) || got["eicar"]+got["clean"] != "" || got["largest"] != "it is called unscannable" {
+				t.Errorf("examination: %q", got)
+			}
 			for _, m := range []struct {
 				name string
 				m    *Message
@@ -267,6 +289,9 @@ rspamd_config:register_symbol({ name = 'LOOKED', type = 'normal', callback = fun
 	set := await(t, map[string]Config{"spam": config(func(k *Config) {
 		k.Rspamd, k.RequireSymbols, k.Timeout = "http://127.0.0.1:"+normal, []string{"LOOKED"}, 10*time.Second
 	})})
+	if got := trials(t, set); got["gtube"]+got["clean"] != "" || got["largest"] == "" {
+		t.Errorf("examination: %q", got)
+	}
 	marked := func(word string) *Message {
 		m := message("hello\r\n")
 		m.Content.Head = []byte("From: a@example.org\r\nSubject: x\r\nX-Test: " + word + "\r\n\r\n")

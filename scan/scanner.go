@@ -219,7 +219,7 @@ const blameWait = 50 * time.Millisecond
 
 // blame reports whether this was the last fault that a content may cause.
 func (s *Scanner) blame(ctx context.Context, about digest, before proof) bool {
-	if !s.check(ctx) || !before.found || s.now().Sub(before.at) > s.cfg.Canary+maxTimeout {
+	if !s.check(ctx) || !before.found || s.now().Sub(before.at) > s.cfg.Canary+MaxTimeout {
 		return false
 	}
 	if before.version != s.proof().version {

@@ -1,6 +1,10 @@
 package scan
 
-import "time"
+import (
+	"time"
+
+	"postern/mail"
+)
 
 // Class is what a scanner says of a message.
 type Class string
@@ -59,6 +63,18 @@ type Result struct {
 	Fields []Field
 
 	shadows *shadows
+}
+
+// Event is what log and journal keep of v.
+func (v *Verdict) Event() mail.ScanEvent {
+	e := mail.ScanEvent{
+		Scanner: v.Scanner, Verdict: string(v.Class), Text: v.Text, Score: v.Score, Symbols: v.Symbols, Took: v.Took,
+		Shadow: v.Shadow, Cached: v.Cached, Unscanned: v.Unscanned,
+	}
+	if v.Err != nil {
+		e.Err = v.Err.Error()
+	}
+	return e
 }
 
 // choose fills in what the settings make of a class.

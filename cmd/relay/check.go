@@ -19,7 +19,7 @@ func runCheck(io stdio, args []string) int {
 	quiet := f.Bool("quiet", false, "print only problems and warnings")
 	identity := f.Bool("dns", false, "check what DNS and upstreams say of us instead: PTR, EHLO, SPF, DKIM, DMARC, MX, certificates;\nthe status is 1 when a check fails and 3 when some could not be made")
 	forged := f.Bool("open-relay", false, "try forged envelopes on the running relay instead; the status is as with -dns")
-	connect := f.Bool("connect", false, "try instead what mail will need: TLS and login at each upstream host, Redis with each command, certificates,\na signature by each DKIM key (with -dns held against the record in DNS); the status is as with -dns")
+	connect := f.Bool("connect", false, "try instead what mail will need: TLS and login at each upstream host, Redis with each command, test messages to each\nscanner, certificates, a signature by each DKIM key (with -dns held against the record in DNS); the status is as with -dns")
 	strict := f.Bool("strict", false, "passwords, keys, certificates and other files that relay serve needs and cannot be read here are problems,\nnot warnings: for a check before a start or reload, as the user of the relay")
 	asJSON := f.Bool("json", false, "print JSON, with -dns, -open-relay and -connect")
 	path, status, ok := parseConfig(f, named, args)

@@ -48,6 +48,7 @@ var verbs = []verb{
 	{"suspend", "defer all mail of a sender, user or client", runSuspend},
 	{"release", "end a suspension, throttle or alarm", runRelease},
 	{"simulate", "show what the limits of a configuration would have refused of past mail", runSimulate},
+	{"scan", "show a message in a file to each scanner, and say what would become of it", runScan},
 	{"suggest", "find limits that past mail would have kept, with headroom", runSuggest},
 	{"import", "read the limits of another program", runImport},
 	{"version", "print the version", runVersion},

@@ -23,10 +23,18 @@ func runSimulate(io stdio, args []string) int {
 	path := configFlag(f, " with the limits to try")
 	named := journalFlag(f)
 	asJSON := f.Bool("json", false, "print JSON")
-	top := f.Int("top", 20, "print at most `n` senders; with -json all")
+	top := f.Int("top", 20, "print at most `n` senders, or messages that would be held; with -json all")
+	folder := f.String("messages", "", "show the messages below a `folder`, a file each, to the scanners of the configuration instead")
 	words, status, ok := parseWords(f, args, maxJournals)
 	if !ok {
 		return status
+	}
+	if *folder != "" {
+		if len(words)+len(*named) > 0 {
+			fmt.Fprintln(io.err, "relay simulate: -messages takes no journal")
+			return exitUsage
+		}
+		return simulateScanners(io, *path, *folder, *top, *asJSON)
 	}
 	file, err := config.LoadRules(configPath(*path))
 	if err != nil {

@@ -45,6 +45,8 @@ var table = map[string]rule{
 	"ratelimit/limitimport": {ours: []string{"mail", "ratelimit"}},
 
 	"internal/volume":   {ours: []string{"internal/config", "internal/simulate", "mail", "outlier"}},
+	"internal/scanfile": {ours: []string{"scan"}},
+	"internal/scantest": {},
 	"internal/explain":  {ours: []string{"internal/phrase", "mail", "ratelimit"}},
 	"upstream/profile":  {},
 	"internal/describe": {ours: []string{"upstream/profile", "dkimsign", "internal/config", "policy", "ratelimit", "relay/smtpd", "upstream"}},

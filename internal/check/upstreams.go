@@ -21,8 +21,8 @@ import (
 const connectBound = 3 * time.Minute
 
 // Connect tries what mail will need, as of now: a session with each upstream
-// host, each command that Redis has to run, certificates, and a signature by each
-// DKIM key; with dns these are held against the record in DNS. It ends within
+// host, each command that Redis has to run, test messages to each scanner,
+// certificates, and a signature by each DKIM key; with dns these are held against the record in DNS. It ends within
 // three minutes.
 func Connect(ctx context.Context, f *config.File, dns bool) []identity.Finding {
 	ctx, cancel := context.WithTimeout(ctx, connectBound)
@@ -30,6 +30,7 @@ func Connect(ctx context.Context, f *config.File, dns bool) []identity.Finding {
 	var all []identity.Finding
 	all = append(all, tryUpstreams(ctx, f)...)
 	all = append(all, tryRedis(ctx, f)...)
+	all = append(all, tryScanners(ctx, f, time.Now())...)
 	all = append(all, tryCertificates(f, time.Now())...)
 	return append(all, tryKeys(ctx, f, dns, time.Now())...)
 }

@@ -48,7 +48,7 @@ func Event(e *mail.Event) string {
 		line("limit", "%s", limitWords(&l))
 	}
 	for i := range e.Scans {
-		line("scanner", "%s", scanWords(&e.Scans[i]))
+		line("scanner", "%s", Scan(&e.Scans[i]))
 	}
 	if e.Harmful() {
 		line("watch", "counts as refused against its sender, user and client")
@@ -90,8 +90,8 @@ func limitWords(l *mail.LimitEvent) string {
 	return s + phrase.Prefixed("; most of it by ", strings.Join(l.Top, ", "))
 }
 
-// scanWords says what a scanner made of a message.
-func scanWords(s *mail.ScanEvent) string {
+// Scan says what a scanner made of a message.
+func Scan(s *mail.ScanEvent) string {
 	words := fmt.Sprintf("%s: %s", s.Scanner, s.Verdict) + phrase.Prefixed(" ", s.Text)
 	if s.Score != 0 {
 		words += fmt.Sprintf(", score %.1f", s.Score)

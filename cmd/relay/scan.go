@@ -1,0 +1,151 @@
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+
+	"postern/internal/config"
+	"postern/internal/explain"
+	"postern/internal/scanfile"
+	"postern/mail"
+	"postern/relay"
+	"postern/scan"
+)
+
+// runScan shows the message in a file to each scanner.
+func runScan(std stdio, args []string) int {
+	f := flag.NewFlagSet("relay scan", flag.ContinueOnError)
+	f.SetOutput(std.err)
+	path := configFlag(f, " with the scanners to ask")
+	envelope := envelopeFlags(f)
+	asJSON := f.Bool("json", false, "print JSON")
+	words, status, ok := parseWords(f, args, 1)
+	if !ok {
+		return status
+	}
+	if len(words) == 0 {
+		fmt.Fprintln(std.err, "relay scan: name one file that holds a message; - is standard input")
+		return exitUsage
+	}
+	file, set, err := openScanners(*path, envelope)
+	if err != nil {
+		fmt.Fprintf(std.err, "relay scan: %v\n", err)
+		return exitUsage
+	}
+	defer set.Stop(nil)
+	m, err := readMessage(std, words[0], file, envelope)
+	if err != nil {
+		fmt.Fprintf(std.err, "relay scan: %s: %v\n", words[0], err)
+		return exitUsage
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	return printScans(std, set.Each(ctx, m), *asJSON)
+}
+
+// envelopeFlags adds the flags that say whose a message is taken for.
+func envelopeFlags(f *flag.FlagSet) *scanfile.Envelope {
+	e := &scanfile.Envelope{}
+	f.StringVar(&e.Client, "client", "", "take the message for one of the `client`, and ask only the scanners that see its mail; otherwise all")
+	f.StringVar(&e.User, "user", "", "take it for one of the SASL `user`")
+	f.StringVar(&e.From, "from", "", "its reverse-path, an `address`; otherwise that of header From")
+	f.Func("to", "a forward-path, an `address`; several flags for several; otherwise those of To and Cc", func(s string) error {
+		e.To = append(e.To, s)
+		return nil
+	})
+	return e
+}
+
+// openScanners starts the scanners of a configuration for an envelope, whose
+// stream it fills in.
+func openScanners(path string, e *scanfile.Envelope) (*config.File, *scan.Set, error) {
+	file, err := config.LoadRules(configPath(path))
+	if err != nil {
+		return nil, nil, err
+	}
+	if e.Client != "" {
+		client, ok := file.Client[e.Client]
+		if !ok {
+			return nil, nil, fmt.Errorf("the configuration has no client %q", e.Client)
+		}
+		e.Stream = client.Stream
+	}
+	set, err := scanfile.Open(scanfile.Options{Hostname: file.Hostname, Configs: file.Scanner, Client: e.Client, Stream: e.Stream})
+	return file, set, err
+}
+
+func readMessage(std stdio, name string, file *config.File, e *scanfile.Envelope) (*scan.Message, error) {
+	in := std.in
+	if name != "-" {
+		f, err := os.Open(name)
+		if err != nil {
+			return nil, err
+		}
+		defer f.Close()
+		in = f
+	}
+	return scanfile.Read(io.Reader(in), file.Message.MaxSize, file.Hostname, e)
+}
+
+// printScans says what each scanner answered and what would become of the
+// message. The status is 0 where it would go on, 1 where it would be refused and 3
+// where it would be deferred.
+func printScans(std stdio, list []scan.Verdict, asJSON bool) int {
+	events := make([]mail.ScanEvent, len(list))
+	for i := range list {
+		events[i] = list[i].Event()
+	}
+	status, end := exitOK, "goes on"
+	var reply *mail.Reply
+	if v := scan.Deciding(list); v != nil {
+		reply = relay.ScanReply(v)
+		status, end = exitFault, "refused by "+v.Scanner+": "+reply.String()
+		if v.Choice == scan.Defer {
+			status, end = exitUnknown, "deferred by "+v.Scanner+": "+reply.String()
+		}
+	}
+	if asJSON {
+		words := ""
+		if reply != nil {
+			words = strings.TrimSpace(reply.String())
+		}
+		printJSON(std, map[string]any{"scans": events, "status": status, "reply": words})
+		return status
+	}
+	for i := range events {
+		fmt.Fprintf(std.out, "scanner     %s\n", explain.Scan(&events[i]))
+	}
+	fmt.Fprintf(std.out, "end         %s\n", end)
+	return status
+}
+
+// simulateScanners shows the messages of a folder to the scanners of a
+// configuration.
+func simulateScanners(std stdio, path, dir string, top int, asJSON bool) int {
+	e := &scanfile.Envelope{}
+	file, set, err := openScanners(path, e)
+	if err != nil {
+		fmt.Fprintf(std.err, "relay simulate: %v\n", err)
+		return exitUsage
+	}
+	defer set.Stop(nil)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	p := scanfile.Replayer{Set: set, MaxSize: file.Message.MaxSize, Hostname: file.Hostname, Envelope: *e}
+	report, err := p.Folder(ctx, dir)
+	switch {
+	case err != nil:
+		fmt.Fprintf(std.err, "relay simulate: %v\n", err)
+		return exitFault
+	case asJSON:
+		printJSON(std, report)
+	default:
+		report.Write(std.out, max(0, top))
+	}
+	return exitOK
+}
