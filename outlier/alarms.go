@@ -22,11 +22,11 @@ const (
 // For a client it is an alert and no more, unless the names are new or its own
 // counts say more: among many senders three may be honest. A sender that a user has
 // taken from somebody else is the user's alarm by itself.
-func (g *engine) alarms(now int64, m *tally, sc scope, name string, f *finding, p *party, out *scores) {
-	e, _ := g.roster.get(sc.alarms(), name, m.c.num, now)
+func (d *Detector) alarms(now int64, m *tally, sc scope, name string, f *Finding, p *party, out *findings) {
+	e, _ := d.meters.get(sc.alarms(), name, m.c.num, now)
 	e.roll(now)
 	s := m.sender
-	severe := s.severity(&g.tuning)
+	severe := s.severity(&d.tuning)
 	foreign := s.e.has(isForeign) && s.e.age() < easeDays
 	if s.e.countsAsAlarm(now) {
 		names := amount{sent: 1, fresh: severe}
@@ -39,36 +39,36 @@ func (g *engine) alarms(now int64, m *tally, sc scope, name string, f *finding, 
 		e.add(now, &names)
 	}
 	af := out.next()
-	*af = finding{e: e, scale: &clientNamesScale, alarms: true, names: true}
+	*af = Finding{e: e, scale: &clientNamesScale, alarms: true, Names: true}
 	e.sums(&af.sums)
 	af.all = af.sums
 	n, scores, unseen := af.sums[sent][day], af.sums[fresh][day], af.sums[refused][day]
 	if n >= alarmNames-0.1 {
-		af.score = max(1, scores/alarmNames)
+		af.Score = max(1, scores/alarmNames)
 	}
 	switch {
 	case foreign:
-		af.score, af.foreign = max(af.score, severe), true
-	case sc == ofUser || af.score == 0:
+		af.Score, af.foreign = max(af.Score, severe), true
+	case sc == ofUser || af.Score == 0:
 	case unseen >= alarmNames-0.1:
 	default:
-		own := f.withBlame(&g.tuning, p)
-		af.mild = own < 1
-		af.score = max(1, own)
+		own := f.withBlame(&d.tuning, p)
+		af.Mild = own < 1
+		af.Score = max(1, own)
 	}
-	af.score *= g.tuning.sensitivity
+	af.Score *= d.tuning.sensitivity
 }
 
 // counts reports whether a sender is a name under alarm. Some refused recipients
 // alone are not enough for that, nor is a burst to known recipients in our own
 // domains.
-func (f *finding) counts(t *tuning) bool {
-	return f.plain >= Suspended || f.score >= 1 && f.outside(t) >= 1
+func (f *Finding) counts(t *tuning) bool {
+	return f.Refusals == Excessive || f.Score >= 1 && f.outside(t) >= 1
 }
 
 // severity is how hard a sender's alarm is, from 1 to mostSevere.
-func (f *finding) severity(t *tuning) float32 {
-	if f.plain >= Suspended {
+func (f *Finding) severity(t *tuning) float32 {
+	if f.Refusals == Excessive {
 		return mostSevere
 	}
 	return max(1, min(f.outside(t), mostSevere))
@@ -76,14 +76,14 @@ func (f *finding) severity(t *tuning) float32 {
 
 // withBlame is the score of a user or client with what is the fault of others,
 // apart from its largest sender.
-func (f *finding) withBlame(t *tuning, p *party) float32 {
-	all := finding{e: f.e, scale: f.scale, floor: f.floor, runs: f.runs}
+func (f *Finding) withBlame(t *tuning, p *party) float32 {
+	all := Finding{e: f.e, scale: f.scale, floor: f.floor, runs: f.runs}
 	sums := f.all
 	if p.top.e != nil {
 		sums = sums.without(&p.top.e.meter)
 	}
 	all.judge(t, &sums)
-	return all.score
+	return all.Score
 }
 
 // countsAsAlarm reports whether the name has not been counted for a day, and notes

@@ -37,21 +37,3 @@ func benchmarkMessage(b *testing.B, senders int) {
 		r.Message(start+100+int64(i/100*100_000/senders), names[i*7919%senders], "client", rcpts[i%1000], 0)
 	}
 }
-
-// BenchmarkCount is one message of one of 100,000 senders.
-func BenchmarkCount(b *testing.B) {
-	var cfg Config
-	cfg.SetDefaults()
-	g := newEngine(&cfg, seed{1, 2})
-	names := make([]string, 100_000)
-	for i := range names {
-		names[i] = fmt.Sprintf("sender%06d@example.org", i)
-	}
-	rcpts := []recipient{{took: true}}
-	var out scores
-	b.ReportAllocs()
-	for i := 0; b.Loop(); i++ {
-		rcpts[0].hash = uint64(i) * 0x9E3779B97F4A7C15
-		g.count(1_700_000_000+int64(i/100), &message{client: "client", sender: names[i*7919%100_000], rcpts: rcpts}, &out)
-	}
-}

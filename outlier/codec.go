@@ -236,61 +236,65 @@ func (p *run) decode(r *reader) {
 	}
 }
 
-// encode appends the note. It is done for each transaction, and by hand costs
-// half as much as through the methods of writer.
-func (n *note) encode(w *writer) {
-	b := binary.LittleEndian.AppendUint64(*w, uint64(n.at))
+// Append appends the event in the form in which it stands in files and in Redis, and
+// which Read reads. It is done for each transaction, and by hand costs half as
+// much as through the methods of writer.
+func (ev *Event) Append(b []byte) []byte {
+	b = binary.LittleEndian.AppendUint64(b, uint64(ev.At))
 	var flags uint8
-	if n.alone {
+	if ev.Alone {
 		flags |= 1
 	}
-	if n.shadowed {
+	if ev.Shadowed {
 		flags |= 2
 	}
 	b = append(b, flags)
-	for _, s := range [...]string{n.client, n.user, n.sender} {
+	for _, s := range [...]string{ev.Client, ev.User, ev.Sender} {
 		b = append(binary.AppendUvarint(b, uint64(len(s))), s...)
 	}
-	b = binary.AppendUvarint(b, uint64(n.away))
-	b = binary.AppendUvarint(b, uint64(len(n.rcpts)))
-	for i := range n.rcpts {
-		c := &n.rcpts[i]
+	b = binary.AppendUvarint(b, uint64(ev.Away))
+	b = binary.AppendUvarint(b, uint64(len(ev.Recipients)))
+	for i := range ev.Recipients {
+		c := &ev.Recipients[i]
 		var f uint8
-		if c.refused {
+		if c.Refused {
 			f |= 1
 		}
-		if c.took {
+		if c.Took {
 			f |= 2
 		}
-		if c.inside {
+		if c.Inside {
 			f |= 4
 		}
-		b = append(binary.LittleEndian.AppendUint64(b, c.hash), f)
+		b = append(binary.LittleEndian.AppendUint64(b, c.Hash), f)
 	}
-	*w = b
+	return b
 }
 
-// room is what encode appends at most.
-func (n *note) room() int {
-	return 8 + 1 + 5*binary.MaxVarintLen64 + len(n.client) + len(n.user) + len(n.sender) + 9*len(n.rcpts)
+// Size is what Append appends at most, in octets.
+func (ev *Event) Size() int {
+	return 8 + 1 + 5*binary.MaxVarintLen64 + len(ev.Client) + len(ev.User) + len(ev.Sender) + 9*len(ev.Recipients)
 }
 
-// maxNoted bounds the recipients of a note that is read.
-const maxNoted = 100_000
+// maxRecipients bounds the recipients of an event that is read.
+const maxRecipients = 100_000
 
-func (n *note) decode(r *reader) error {
-	*n = note{at: int64(r.u64()), rcpts: n.rcpts[:0]}
+// Read takes an event off b and gives what is left of it. Recipients are read into
+// the slice that ev has.
+func (ev *Event) Read(b []byte) (rest []byte, err error) {
+	r := &reader{rest: b}
+	*ev = Event{At: int64(r.u64()), Recipients: ev.Recipients[:0]}
 	flags := r.u8()
-	n.alone, n.shadowed = flags&1 != 0, flags&2 != 0
-	n.client, n.user, n.sender = r.str(), r.str(), r.str()
-	n.away = r.num()
+	ev.Alone, ev.Shadowed = flags&1 != 0, flags&2 != 0
+	ev.Client, ev.User, ev.Sender = r.str(), r.str(), r.str()
+	ev.Away = r.num()
 	count := r.num()
-	if r.bad || count > maxNoted || n.away > maxNoted || n.client == "" || n.at < 0 || n.at > math.MaxUint32 {
-		return errCut
+	if r.bad || count > maxRecipients || ev.Away > maxRecipients || ev.Client == "" || ev.At < 0 || ev.At > math.MaxUint32 {
+		return nil, errCut
 	}
 	for range count {
 		h, f := r.u64(), r.u8()
-		n.rcpts = append(n.rcpts, recipient{hash: h, refused: f&1 != 0, took: f&2 != 0, inside: f&4 != 0})
+		ev.Recipients = append(ev.Recipients, Recipient{Hash: h, Refused: f&1 != 0, Took: f&2 != 0, Inside: f&4 != 0})
 	}
-	return r.err()
+	return r.rest, r.err()
 }

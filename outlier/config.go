@@ -145,6 +145,14 @@ func (l *Ladder) Check(report func(key, problem string)) {
 	}
 }
 
+// settings are the numbers that the detector takes from c.
+func (c *Config) settings() Settings {
+	return Settings{
+		Sensitivity: c.Sensitivity, Growth: c.Growth, HalfLife: c.HalfLife, MaxSenders: c.MaxSenders, MaxKnown: c.MaxKnown,
+		Refused: Shares{MinRecipients: c.Refused.MinRecipients, Alarming: c.Refused.Alert, Excessive: c.Refused.Suspend},
+	}
+}
+
 // RefusedRule is the table [outlier.refused]: shares of the recipients of the
 // last day that the upstream refused for reasons that the sender can help.
 type RefusedRule struct {

@@ -1,8 +1,10 @@
 package outlier
 
 import (
+	"fmt"
 	"math"
 	"testing"
+	"time"
 	"unsafe"
 )
 
@@ -49,5 +51,30 @@ func TestSenderTakesFewOctets(t *testing.T) {
 func TestRunsTakeFewOctets(t *testing.T) {
 	if got := unsafe.Sizeof(runs{}); got > 340 {
 		t.Errorf("runs take %d octets, at most 340 wanted", got)
+	}
+}
+
+// usual are the documented defaults, with less room.
+func usual() Settings {
+	return Settings{
+		Sensitivity: 1, Growth: 0.1, HalfLife: 120 * 24 * time.Hour, MaxSenders: 1000, MaxKnown: 20_000,
+		Refused: Shares{MinRecipients: 50, Alarming: 0.05, Excessive: 0.10},
+	}
+}
+
+// BenchmarkCount is one message of one of 100,000 senders.
+func BenchmarkCount(b *testing.B) {
+	s := usual()
+	s.MaxSenders, s.MaxKnown = 200_000, 4_000_000
+	d := NewDetector(s, Seed{1, 2})
+	names := make([]string, 100_000)
+	for i := range names {
+		names[i] = fmt.Sprintf("sender%06d@example.org", i)
+	}
+	rcpts := []Recipient{{Took: true}}
+	b.ReportAllocs()
+	for i := 0; b.Loop(); i++ {
+		rcpts[0].Hash = uint64(i) * 0x9E3779B97F4A7C15
+		d.Count(&Event{At: 1_700_000_000 + int64(i/100), Client: "client", Sender: names[i*7919%100_000], Recipients: rcpts}, nil)
 	}
 }

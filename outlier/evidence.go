@@ -27,11 +27,10 @@ type tuning struct {
 	growth      float64 // of a record in a day
 	halfLife    float64 // of a record, in days
 	sensitivity float32
-	refused     RefusedRule
 }
 
-func newTuning(c *Config) tuning {
-	return tuning{growth: c.Growth, halfLife: c.HalfLife.Hours() / 24, sensitivity: float32(c.Sensitivity), refused: c.Refused}
+func newTuning(s *Settings) tuning {
+	return tuning{growth: s.Growth, halfLife: s.HalfLife.Hours() / 24, sensitivity: float32(s.Sensitivity)}
 }
 
 // forget is what remains of a record after so many days.

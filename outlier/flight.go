@@ -18,7 +18,7 @@ const flightWait = 2 * time.Second
 // flights are the recipients on their way.
 type flights struct {
 	of map[string]flight  // by the id of the transaction
-	by map[uint64]traffic // by the submitter, see keysOf
+	by map[uint64]traffic // by the submitter, see detector.Keys
 }
 
 // flight is a transaction on its way.
@@ -35,24 +35,6 @@ type traffic struct {
 	shared int
 	// top is the key of the sender of a user or client that has the most of them.
 	top uint64
-}
-
-// keysOf gives the keys of a sender and of the user, or without one the client.
-func (w *Watch) keysOf(client, user, sender string) (narrow, wide uint64) {
-	hash := w.engine.seed.hash
-	if user != "" {
-		wide = ofUser.hash(hash(user))
-	} else {
-		wide = ofClient.hash(hash(client))
-	}
-	switch {
-	case sender == "":
-	case user != "":
-		narrow = mix(wide, hash(sender)|1)
-	default:
-		narrow = ofSender.hash(hash(sender))
-	}
-	return narrow, wide
 }
 
 // set puts a transaction on its way, or changes how many recipients it has there.
@@ -106,16 +88,13 @@ func (w *Watch) takeOff(id, client, user, stream string, from mail.Identity, n i
 	}
 	sender := senderName(from)
 	was := t
-	t.sender, t.wide = w.keysOf(client, user, sender)
+	t.sender, t.wide = w.detector.Keys(client, user, sender)
 	explained := w.rules.bulkStreams[stream] || w.rules.exempt.Match(from)
 	if t.sender != 0 {
 		others := w.flights.by[t.sender].n - was.n
-		if others > 0 || n > least { // few recipients by themselves are no run
-			k := stateKey{Sender, sender}
-			if user != "" {
-				k = stateKey{UserSender, pairName(user, sender)}
-			}
-			p := w.project(k, client, user, others+n)
+		if others > 0 || n > SmallMessage {
+			k := Submitter(user, sender)
+			p := w.project(k, client, others+n)
 			if p.holds && others > 0 {
 				return w.crowded(k)
 			}
@@ -126,11 +105,11 @@ func (w *Watch) takeOff(id, client, user, stream string, from mail.Identity, n i
 	if !explained {
 		t.shared = n
 		if more := w.flights.around(&t, &was); more > 0 {
-			k := stateKey{User, user}
+			k := Who{User, user}
 			if user == "" {
-				k = stateKey{Client, client}
+				k = Who{Client, client}
 			}
-			if w.project(k, client, user, more).holds {
+			if w.project(k, client, more).holds {
 				return w.crowded(k)
 			}
 		}
@@ -156,12 +135,9 @@ func (f *flights) around(t, was *flight) int {
 }
 
 // crowded is the answer to a message that waits for others of k.
-func (w *Watch) crowded(k stateKey) Verdict {
-	v := Verdict{Scope: k.scope, Name: k.name, Level: Throttled, Until: w.clock.read().Add(flightWait), left: flightWait}
-	if k.scope == UserSender {
-		_, v.Name = pairOf(k.name)
-		v.Scope = Sender
-	}
+func (w *Watch) crowded(k Who) Verdict {
+	v := verdictOn(k)
+	v.Level, v.Until, v.left = Throttled, w.clock.read().Add(flightWait), flightWait
 	return v
 }
 
@@ -173,41 +149,20 @@ type projection struct {
 
 // project looks at k as if so many more recipients had been sent, all of them known
 // and none refused.
-func (w *Watch) project(k stateKey, client, user string, more int) (p projection) {
+func (w *Watch) project(k Who, client string, more int) (p projection) {
 	now := w.clock.read()
-	g, at := &w.engine, now.Unix()
-	c := g.client(client, at)
-	e := g.roster.find(k.meterScope(), k.name)
-	if e == nil {
-		e = &entry{meter: newMeter(at), client: c.num, scope: k.meterScope(), name: k.name}
-	}
-	e.roll(at)
-	if rs := g.roster.runsOf(e); rs != nil {
-		e.turn(&g.tuning, g.scale(e), g.byNum[e.client].born)
-		rs.turn(e.day, g.tuning.growth)
-	}
-	f := g.look(e, w.blamed(e, now), w.rules.floorOf(k, now), g.scale(e))
-	for i := range windows {
-		f.sums[sent][i] += float32(more)
-	}
-	f.judge(&g.tuning, &f.sums)
-	p.explained = f.floor != nil || f.spared && f.raw(&g.tuning, &f.sums) >= stirFrom
+	f := w.detector.Project(now.Unix(), k, client, more, w.rules.expect(now))
+	p.explained = w.detector.Explained(&f)
 	if s := w.states[k]; s != nil && s.Level >= Throttled {
 		return p // judge has said what holds for it
 	}
-	if f.score >= 1 && !e.scope.isSender() {
-		party := &c.party
-		if k.scope == User {
-			party = g.user(c, user)
-		}
-		if top := party.top.at(at); top != nil {
-			f.without(&g.tuning, top)
-		}
+	if f.Score >= 1 && (k.Scope == User || k.Scope == Client) {
+		w.detector.WithoutLargest(now.Unix(), &f, client)
 	}
-	to := w.rules.Volume.level(float64(f.score))
+	to := w.rules.Volume.level(float64(f.Score))
 	if len(w.rules.InternalDomains) > 0 {
 		to = w.rules.Volume.soften(to) // all of them may be there
 	}
-	p.holds = to >= Throttled && w.rules.mode(k.scope, k.name, client) == Enforce
+	p.holds = to >= Throttled && w.rules.mode(k, client) == Enforce
 	return p
 }

@@ -101,9 +101,9 @@ func olderNote(w *Watch, sender string, n int) {
 	defer w.mu.Unlock()
 	now := w.clock.read()
 	for i := range n {
-		one := note{at: now.Unix(), client: "shop", user: "U@x.example", sender: sender,
-			rcpts: []recipient{{hash: w.engine.seed.hash(fmt.Sprint(i)), took: true}}}
-		w.apply(now, &one, false)
+		one := Event{At: now.Unix(), Client: "shop", User: "U@x.example", Sender: sender,
+			Recipients: []Recipient{{Hash: w.detector.Hash(fmt.Sprint(i)), Took: true}}}
+		w.detector.Count(&one, nil)
 		if w.keep != nil {
 			w.keep.note(&one)
 		}
@@ -171,7 +171,7 @@ func TestStatesOfAnOlderVersionAreJoined(t *testing.T) {
 	for range 2 { // the second time from the file that the first has written
 		got := map[string]string{}
 		for k, s := range r.states {
-			got[k.name] = fmt.Sprintf("%s %s", s.Level, s.Until.Format(time.TimeOnly))
+			got[k.Name] = fmt.Sprintf("%s %s", s.Level, s.Until.Format(time.TimeOnly))
 		}
 		for name, want := range map[string]string{
 			"hard@x.example": "suspend 00:00:00", "long@x.example": "suspend 11:00:00", "over@x.example": "throttle 10:00:00", "freed@x.example": "normal 00:00:00",

@@ -70,19 +70,19 @@ func olderID(a, b string) bool {
 func (s *share) adoptSeed(ctx context.Context) error {
 	w := s.w
 	w.mu.Lock()
-	mine := w.engine.seed
+	mine := w.detector.Seed()
 	w.mu.Unlock()
-	if err := s.rdb.SetNX(ctx, s.prefix+"seed", mine.bytes(), 0).Err(); err != nil {
+	if err := s.rdb.SetNX(ctx, s.prefix+"seed", mine.Bytes(), 0).Err(); err != nil {
 		return err
 	}
 	b, err := s.rdb.Get(ctx, s.prefix+"seed").Bytes()
 	if err != nil {
 		return err
 	}
-	if len(b) != seedSize {
+	if len(b) != SeedSize {
 		return errors.New("seed in Redis is damaged")
 	}
-	if common := readSeed(b); common != mine {
+	if common := ReadSeed(b); common != mine {
 		w.mu.Lock()
 		w.reseed(common)
 		w.mu.Unlock()
@@ -90,23 +90,13 @@ func (s *share) adoptSeed(ctx context.Context) error {
 	return nil
 }
 
-// reseed takes another seed. Meters move; recipients known under the old seed
-// are lost, the other nodes' come in their place.
-func (w *Watch) reseed(common seed) {
-	old := w.engine
+// reseed takes another seed, under which nobody is known; whom the other nodes know
+// comes in their place.
+func (w *Watch) reseed(common Seed) {
 	if w.keep != nil {
 		w.keep.reseeded = true
 	}
-	w.engine = newEngine(&w.rules.Config, common)
-	for _, c := range old.byNum {
-		w.engine.client(c.name, 0).born = c.born
-	}
-	old.roster.all(func(e *entry) bool {
-		n, _ := w.engine.roster.get(e.scope, e.name, e.client, int64(e.last))
-		n.meter = e.meter
-		w.engine.roster.setRuns(n, old.roster.runsOf(e))
-		return true
-	})
+	w.detector.Reseed(common)
 }
 
 func (s *share) readStates(ctx context.Context) error {
@@ -122,7 +112,7 @@ func (s *share) readStates(ctx context.Context) error {
 		if json.Unmarshal([]byte(text), &st) != nil {
 			continue
 		}
-		if st.Name == w.nameOf(st.Scope, st.Name) {
+		if st.Name == w.nameOf(st.who()) {
 			w.merge(&st)
 		} else {
 			spelled = append(spelled, &st)
@@ -132,7 +122,7 @@ func (s *share) readStates(ctx context.Context) error {
 		s.adopt(st)
 	}
 	for k, st := range w.states {
-		if theirs, ok := all[k.scope+" "+k.name]; ok {
+		if theirs, ok := all[k.Scope+" "+k.Name]; ok {
 			var t State
 			if json.Unmarshal([]byte(theirs), &t) == nil && !st.over(&t) {
 				continue
@@ -145,49 +135,25 @@ func (s *share) readStates(ctx context.Context) error {
 	return nil
 }
 
-// meterKey is where an entry is stored.
-func (s *share) meterKey(sc scope, name string) string {
-	return s.loose + "m:" + strconv.Itoa(int(sc)) + ":" + name
-}
-
 // store writes the meters that have changed here.
 func (s *share) store(ctx context.Context) {
-	type item struct {
-		key   string
-		value []byte
-		keep  time.Duration
-	}
-	s.mu.Lock()
-	changed := s.changed
-	s.changed = map[*entry]string{}
-	s.mu.Unlock()
-	w := s.w
-	items := make([]item, 0, len(changed))
-	w.mu.Lock()
-	for e, name := range changed {
-		if e.used && e.name == name {
-			var b writer
-			b.str(w.engine.byNum[e.client].name)
-			e.encode(&b)
-			keep, rs := idleExpiry, w.engine.roster.runsOf(e)
-			if rs != nil {
-				keep = keepDays * 24 * time.Hour // it may come again
-			}
-			e.encodeTail(&b, rs)
-			items = append(items, item{s.meterKey(e.scope, e.name), b, keep})
-		}
-	}
-	w.mu.Unlock()
-	for len(items) > 0 && ctx.Err() == nil {
-		n := min(len(items), maxPipelined)
+	s.w.mu.Lock()
+	meters := s.w.detector.Touched()
+	s.w.mu.Unlock()
+	for len(meters) > 0 && ctx.Err() == nil {
+		n := min(len(meters), maxPipelined)
 		p := s.rdb.Pipeline()
-		for _, i := range items[:n] {
-			p.Set(ctx, i.key, i.value, i.keep)
+		for _, m := range meters[:n] {
+			keep := idleExpiry
+			if m.Regular {
+				keep = RegularDays * 24 * time.Hour // it may come again
+			}
+			p.Set(ctx, s.loose+"m:"+m.Key, m.Value, keep)
 		}
 		if _, err := p.Exec(ctx); err != nil {
 			return // the next change writes it again
 		}
-		items = items[n:]
+		meters = meters[n:]
 	}
 }
 
@@ -196,21 +162,19 @@ func (s *share) storeKnown(ctx context.Context) {
 	w := s.w
 	for chunk := 0; ctx.Err() == nil; chunk++ {
 		w.mu.Lock()
-		k := w.engine.known
-		if chunk*chunkBuckets >= len(k.buckets) {
+		k := w.detector.Known()
+		if chunk >= k.Chunks() {
 			w.mu.Unlock()
 			return
 		}
-		if k.dirty[chunk/64]&(1<<(chunk%64)) == 0 {
-			w.mu.Unlock()
+		b, changed := k.Changed(chunk)
+		w.mu.Unlock()
+		if !changed {
 			continue
 		}
-		k.dirty[chunk/64] &^= 1 << (chunk % 64)
-		b := k.chunk(chunk)
-		w.mu.Unlock()
-		if err := s.rdb.Set(ctx, s.knownKey(len(k.buckets), chunk), b, idleExpiry).Err(); err != nil {
+		if err := s.rdb.Set(ctx, s.knownKey(k.Size(), chunk), b, idleExpiry).Err(); err != nil {
 			w.mu.Lock()
-			k.dirty[chunk/64] |= 1 << (chunk % 64)
+			k.Again(chunk)
 			w.mu.Unlock()
 			return
 		}
@@ -225,18 +189,17 @@ func (s *share) knownKey(buckets, chunk int) string {
 func (s *share) readKnown(ctx context.Context) error {
 	w := s.w
 	w.mu.Lock()
-	k := w.engine.known
-	n := len(k.buckets)
+	k := w.detector.Known()
 	w.mu.Unlock()
-	for chunk := range n / chunkBuckets {
-		b, err := s.rdb.Get(ctx, s.knownKey(n, chunk)).Bytes()
+	for chunk := range k.Chunks() {
+		b, err := s.rdb.Get(ctx, s.knownKey(k.Size(), chunk)).Bytes()
 		if err == redis.Nil {
 			continue
 		} else if err != nil {
 			return err
 		}
 		w.mu.Lock()
-		k.merge(chunk, b)
+		k.Merge(chunk, b)
 		w.mu.Unlock()
 	}
 	return nil
@@ -278,59 +241,10 @@ func (s *share) scan(ctx context.Context, node redis.Cmdable) error {
 	}
 }
 
-// takeMeter merges a stored meter: the one that counted last holds, with the
-// higher of both records.
+// takeMeter merges a meter that another node has stored; what is damaged is left out.
 func (s *share) takeMeter(key string, b []byte) {
-	number, name, _ := strings.Cut(key, ":")
-	sc, err := strconv.Atoi(number)
-	if err != nil || sc < 0 || sc >= int(scopes) || name == "" {
-		return
-	}
-	r := &reader{rest: b}
-	client := r.str()
-	var m meter
-	m.decode(r)
-	var rs *runs
-	if len(r.rest) > 0 { // what earlier releases stored ends here
-		rs = m.decodeTail(r)
-	} else {
-		m.put(isOld, true)
-	}
-	if r.bad || client == "" {
-		return
-	}
 	w := s.w
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if now := w.clock.read().Unix(); int64(m.last) > now {
-		m.last = uint32(now)
-	}
-	own := w.meterName(scope(sc), name)
-	e, isNew := w.engine.roster.get(scope(sc), own, w.engine.client(client, int64(m.born)*daySeconds).num, int64(m.last))
-	rs = later(rs, w.engine.roster.runsOf(e))
-	switch {
-	case isNew:
-	case own != name:
-		m.join(e.meter)
-	default:
-		m.mergeRecords(&e.meter)
-		if e.last > m.last {
-			m, e.meter = e.meter, m
-			m.mergeRecords(&e.meter)
-		}
-	}
-	e.meter = m
-	w.engine.roster.setRuns(e, rs)
-	if c := w.engine.byNum[e.client]; scope(sc) == ofClient {
-		c.born = min(c.born, m.born)
-	}
-}
-
-func (m *meter) mergeRecords(o *meter) {
-	for k := range kinds {
-		for w := range windows {
-			m.record[k][w] = max(m.record[k][w], o.record[k][w])
-		}
-	}
-	m.born = min(m.born, o.born)
+	_ = w.detector.Merge(w.clock.read().Unix(), key, b, w.nameOf)
 }

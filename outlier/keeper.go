@@ -109,19 +109,32 @@ func (k *keeper) load(w *Watch) error {
 		}
 		k.log.Error("outlier counts not read", "err", statefile.New(k.path(gens[i], "snap"), 0).SetAside(err))
 	}
-	restored := len(w.engine.byNum) > 0
+	restored := !w.detector.Empty()
 	for _, g := range gens {
 		k.gen = max(k.gen, g)
-		if err := k.replay(w, k.path(g, "log"), restored || len(w.engine.byNum) > 0); err != nil {
+		if err := k.replay(w, k.path(g, "log"), restored || !w.detector.Empty()); err != nil {
 			k.log.Error("outlier counts not read in full", "err", statefile.KeepCopy(k.path(g, "log"), err))
 		}
 	}
 	k.loadStates(w)
-	_, err = k.rotate(w.engine.seed)
+	_, err = k.rotate(w.detector.Seed())
 	if err != nil && !statefile.IsDiskTrouble(err) && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
 	k.report(err)
+	return nil
+}
+
+// restore reads a snapshot.
+func (w *Watch) restore(b []byte) error {
+	found, err := w.detector.Restore(b, w.nameOf)
+	if err != nil {
+		return err
+	}
+	if found.Forgotten > 0 {
+		w.log.Warn(fmt.Sprintf("known recipients forgotten: max_known has changed, %d places instead of %d", w.detector.Places(), found.Forgotten))
+	}
+	w.clock.notBefore(found.At)
 	return nil
 }
 
@@ -155,17 +168,17 @@ func (k *keeper) replay(w *Watch, file string, restored bool) error {
 	} else if err != nil {
 		return err
 	}
-	if len(b) < seedSize {
+	if len(b) < SeedSize {
 		return nil
 	}
-	if s := readSeed(b); s != w.engine.seed {
+	if s := ReadSeed(b); s != w.detector.Seed() {
 		if restored {
 			return errors.New("its hashes have another seed than the snapshot")
 		}
-		w.engine = newEngine(&w.rules.Config, s)
+		w.detector.Reset(s)
 	}
-	b = b[seedSize:]
-	var n note
+	b = b[SeedSize:]
+	var n Event
 	var last int64
 	var damage error
 	for len(b) >= recordHead {
@@ -180,14 +193,12 @@ func (k *keeper) replay(w *Watch, file string, restored bool) error {
 			}
 			break
 		}
-		r := reader{rest: b[:size]}
-		for len(r.rest) > 0 {
-			if err := n.decode(&r); err != nil {
+		for notes := b[:size]; len(notes) > 0; {
+			if notes, err = n.Read(notes); err != nil {
 				return err
 			}
-			w.fold(&n)
-			w.apply(time.Unix(n.at, 0), &n, false)
-			last = max(last, n.at)
+			w.count(&n)
+			last = max(last, n.At)
 		}
 		b = b[size:]
 	}
@@ -196,14 +207,14 @@ func (k *keeper) replay(w *Watch, file string, restored bool) error {
 }
 
 // note adds a transaction to the log of counts; Watch.mu is held.
-func (k *keeper) note(n *note) {
+func (k *keeper) note(n *Event) {
 	if len(k.pending) > maxPending {
 		return // the disk has failed for long; note logged it
 	}
 	if len(k.pending) == 0 {
 		k.pending = append(k.pending, make([]byte, recordHead)...)
 	}
-	n.encode((*writer)(&k.pending))
+	k.pending = n.Append(k.pending)
 }
 
 // seal makes a record of what is pending; one checksum for the notes of a second
@@ -244,7 +255,7 @@ func (k *keeper) reopen(w *Watch) bool {
 	err := os.MkdirAll(k.dir, 0o700)
 	if err == nil {
 		w.mu.Lock()
-		_, err = k.rotate(w.engine.seed)
+		_, err = k.rotate(w.detector.Seed())
 		w.mu.Unlock()
 	}
 	k.report(err)
@@ -301,16 +312,16 @@ func (k *keeper) write(notes []byte) error {
 }
 
 // rotate begins a new log of counts and gives the old one back.
-func (k *keeper) rotate(s seed) (old *os.File, err error) {
+func (k *keeper) rotate(s Seed) (old *os.File, err error) {
 	f, err := statefile.Open(k.path(k.gen+1, "log"), os.O_CREATE|os.O_WRONLY|os.O_APPEND|os.O_TRUNC)
 	if err != nil {
 		return nil, err
 	}
-	if _, err := f.Write(s.bytes()); err != nil {
+	if _, err := f.Write(s.Bytes()); err != nil {
 		f.Close()
 		return nil, err
 	}
-	old, k.counts, k.size = k.counts, f, seedSize
+	old, k.counts, k.size = k.counts, f, SeedSize
 	k.gen++
 	return old, nil
 }
@@ -318,19 +329,19 @@ func (k *keeper) rotate(s seed) (old *os.File, err error) {
 // snapshot writes all counts and removes the logs that are in it; disk is held.
 func (k *keeper) snapshot(w *Watch) {
 	w.mu.Lock()
-	old, err := k.rotate(w.engine.seed)
+	old, err := k.rotate(w.detector.Seed())
 	if err != nil { // the present log goes on
 		w.mu.Unlock()
 		k.report(err)
 		return
 	}
-	state := w.copyState()
+	state := w.detector.Snapshot(w.clock.read())
 	notes := k.pending
 	k.pending, k.reseeded = nil, false
 	w.mu.Unlock()
 	old.Write(seal(notes)) // for a crash before the snapshot is in place
 	old.Close()
-	err = statefile.New(k.path(k.gen, "snap"), 0).Write(state.encode())
+	err = statefile.New(k.path(k.gen, "snap"), 0).Write(state.Encode())
 	k.report(err)
 	if err != nil {
 		return

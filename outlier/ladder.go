@@ -5,30 +5,30 @@ import (
 )
 
 // step takes what a message has found to the ladder. w.mu is held.
-func (w *Watch) step(now time.Time, client string, f *finding) {
+func (w *Watch) step(now time.Time, client string, f *Finding) {
 	rule, ladder := RuleVolume, &w.rules.Volume
-	if f.names {
+	if f.Names {
 		rule, ladder = RuleNames, &w.rules.Names
 	}
-	to := ladder.level(float64(f.score))
-	if f.mild {
+	to := ladder.level(float64(f.Score))
+	if f.Mild {
 		to = min(to, Alerted)
 	}
-	if f.plain > to {
-		to, rule = f.plain, RuleRefused
+	if l := levelOf(f.Refusals); l > to {
+		to, rule = l, RuleRefused
 	}
 	if to == Normal {
 		return
 	}
-	k := f.key()
-	mode := w.rules.mode(k.scope, k.name, client)
+	k := f.Who()
+	mode := w.rules.mode(k, client)
 	if mode == Exempt {
 		return
 	}
 	s := w.current(k, now)
 	if to >= Throttled && rule == RuleVolume && w.isInside(ladder, f) {
 		to = ladder.soften(to)
-	} else if to == Throttled && ladder.Suspend > 0 && (w.repeated(s, now) || w.rules.Refused.signal(&f.sums)) {
+	} else if to == Throttled && ladder.Suspend > 0 && (w.repeated(s, now) || w.detector.RefusedToo(f)) {
 		to = Suspended
 	}
 	if s != nil && s.stands(now) && s.Level >= to {
@@ -38,11 +38,21 @@ func (w *Watch) step(now time.Time, client string, f *finding) {
 	w.enter(now, k, client, to, rule, f, mode == Shadow)
 }
 
+// levelOf is the action that the plain rule on refused recipients leads to.
+func levelOf(s Share) Level {
+	switch s {
+	case Excessive:
+		return Suspended
+	case Alarming:
+		return Alerted
+	}
+	return Normal
+}
+
 // isInside reports whether a score comes from mail to known recipients in our own
 // domains, without which nothing would be held.
-func (w *Watch) isInside(l *Ladder, f *finding) bool {
-	return len(w.rules.InternalDomains) > 0 && !w.rules.Refused.signal(&f.sums) &&
-		l.level(float64(f.outside(&w.engine.tuning))) < Throttled
+func (w *Watch) isInside(l *Ladder, f *Finding) bool {
+	return len(w.rules.InternalDomains) > 0 && !w.detector.RefusedToo(f) && l.level(float64(w.detector.Outside(f))) < Throttled
 }
 
 // soften is the hardest action up to to that does not hold all mail.
@@ -51,38 +61,6 @@ func (l *Ladder) soften(to Level) Level {
 		return Alerted
 	}
 	return min(to, Throttled)
-}
-
-func (f *finding) key() stateKey {
-	switch f.e.scope {
-	case ofUser, ofUserNames, ofUserAlarms:
-		return stateKey{User, f.e.name}
-	case ofClient, ofClientNames, ofClientAlarms:
-		return stateKey{Client, f.e.name}
-	case ofUserSender:
-		return stateKey{UserSender, f.e.name}
-	}
-	return stateKey{Sender, f.e.name}
-}
-
-// level is the action where of n recipients of the last day so many were refused.
-func (r *RefusedRule) level(n, bad float32) Level {
-	if n < float32(r.MinRecipients) {
-		return Normal
-	}
-	switch share := float64(bad / n); {
-	case r.Suspend > 0 && share >= r.Suspend:
-		return Suspended
-	case r.Alert > 0 && share >= r.Alert:
-		return Alerted
-	}
-	return Normal
-}
-
-// signal reports whether refused recipients, too few for the plain rule, go
-// together with unusual volume.
-func (r *RefusedRule) signal(sums *table) bool {
-	return r.Suspend > 0 && sums[refused][day] >= 3 && float64(sums[refused][day]/sums[sent][day]) >= r.Suspend
 }
 
 // repeated reports whether s was throttled or suspended a short while ago.
@@ -98,15 +76,18 @@ func (w *Watch) prolong(s *State, to Level, now time.Time) {
 }
 
 // enter puts k into a harder state than its present one.
-func (w *Watch) enter(now time.Time, k stateKey, client string, to Level, rule string, f *finding, shadow bool) {
+func (w *Watch) enter(now time.Time, k Who, client string, to Level, rule string, f *Finding, shadow bool) {
 	s := w.states[k]
 	if s == nil {
-		s = &State{Scope: k.scope, Name: k.name}
+		s = &State{Scope: k.Scope, Name: k.Name}
 		w.states[k] = s
 	}
 	from := s.Level
-	s.Client, s.Level, s.Rule, s.Score, s.Since, s.By, s.Shadow = client, to, rule, float64(f.score), s.after(now), "", shadow
-	s.Reason = w.words(f, rule)
+	s.Client, s.Level, s.Rule, s.Score, s.Since, s.By, s.Shadow = client, to, rule, float64(f.Score), s.after(now), "", shadow
+	s.Reason = w.detector.Reason(f)
+	if rule == RuleRefused {
+		s.Reason = w.detector.ReasonOfShare(f)
+	}
 	switch to {
 	case Suspended:
 		if s.Suspensions > 0 && now.Sub(s.Held) >= w.rules.Expiry.Repeat {
@@ -128,7 +109,7 @@ func (w *Watch) enter(now time.Time, k stateKey, client string, to Level, rule s
 }
 
 // current is the state of k after what has expired is gone; nil for none.
-func (w *Watch) current(k stateKey, now time.Time) *State {
+func (w *Watch) current(k Who, now time.Time) *State {
 	s := w.states[k]
 	if s != nil {
 		w.lapse(s, now)
@@ -154,39 +135,9 @@ func (w *Watch) end(s *State, now time.Time, cause, by, reason string) {
 	s.Level, s.Rule, s.Score, s.Until, s.By, s.Shadow = Normal, "", 0, time.Time{}, by, false
 	s.Reason = reason
 	if from >= Throttled {
-		w.forgive(stateKey{s.Scope, s.Name})
+		w.detector.Forgive(s.who())
 	}
 	w.changed(Change{State: *s, Time: now, From: from, Cause: cause})
-}
-
-// forgive empties the windows of k.
-func (w *Watch) forgive(k stateKey) {
-	for _, e := range w.entries(k) {
-		if rs := w.engine.roster.runsOf(e); rs != nil {
-			var sums table
-			e.sums(&sums)
-			rs.forgiven(&sums)
-		}
-		e.forgive()
-	}
-}
-
-// entries are the meters of k: its volume, its sender names, those under alarm,
-// and what is the fault of others, as far as there are such.
-func (w *Watch) entries(k stateKey) (all []*entry) {
-	scopes := []scope{k.meterScope()}
-	switch k.scope {
-	case User:
-		scopes = append(scopes, ofUserNames, ofUserAlarms, ofUserOthers)
-	case Client:
-		scopes = append(scopes, ofClientNames, ofClientAlarms, ofClientOthers)
-	}
-	for _, sc := range scopes {
-		if e := w.engine.roster.find(sc, k.name); e != nil {
-			all = append(all, e)
-		}
-	}
-	return all
 }
 
 const (

@@ -20,8 +20,6 @@ const (
 
 const daySeconds = 86400
 
-var windowSeconds = [2]int64{hour: 3600, day: daySeconds}
-
 // halves are the numbers of the half windows that a time falls into. It stands
 // apart so that the divisors are constants, which spares the division.
 func halves(at int64) [2]int64 {

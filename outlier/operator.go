@@ -24,10 +24,10 @@ func (w *Watch) Suspend(o Order) (State, error) {
 	if err := o.check(); err != nil {
 		return State{}, err
 	}
-	o.Name = w.nameOf(o.Scope, o.Name)
+	o.Name = w.nameOf(Who{o.Scope, o.Name})
 	w.mu.Lock()
 	now := w.clock.read()
-	k := stateKey{o.Scope, o.Name}
+	k := Who{o.Scope, o.Name}
 	s := w.current(k, now)
 	if s == nil {
 		s = &State{Scope: o.Scope, Name: o.Name}
@@ -54,24 +54,24 @@ func (w *Watch) Release(o Order) (State, error) {
 	if err := o.check(); err != nil {
 		return State{}, err
 	}
-	o.Name = w.nameOf(o.Scope, o.Name)
+	o.Name = w.nameOf(Who{o.Scope, o.Name})
 	defer w.tell()
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	now := w.clock.read()
 	released := State{Scope: o.Scope, Name: o.Name}
 	any := false
-	for _, k := range w.withUsers(stateKey{o.Scope, o.Name}) {
+	for _, k := range w.withUsers(Who{o.Scope, o.Name}) {
 		if o.Learn {
-			w.approve(k, now)
+			w.detector.Approve(now.Unix(), k)
 		}
 		s := w.current(k, now)
 		if s == nil || s.Level == Normal {
 			continue
 		}
 		s.Held, s.Suspensions = time.Time{}, 0 // no repetition: the operator has looked at it
-		w.forgive(k)
-		w.forgiveName(s)
+		w.detector.Forgive(k)
+		w.detector.ForgiveAlarm(k, s.Client)
 		w.end(s, now, CauseOperator, o.By, o.Reason)
 		if !any {
 			released, any = *s, true
@@ -83,59 +83,28 @@ func (w *Watch) Release(o Order) (State, error) {
 	return released, nil
 }
 
-// forgiveName lets a sender that an operator has looked at no longer count among the
-// names under alarm of its user or client; the others do not count either.
-func (w *Watch) forgiveName(s *State) {
-	sc, name := ofClientAlarms, s.Client
-	switch s.Scope {
-	case UserSender:
-		sc = ofUserAlarms
-		name, _ = pairOf(s.Name)
-	case Sender:
-	default:
-		return
-	}
-	if e := w.engine.roster.find(sc, name); e != nil {
-		e.forgive()
-	}
-}
-
-// approve takes what k has sent into its record.
-func (w *Watch) approve(k stateKey, now time.Time) {
-	for _, e := range w.entries(k) {
-		e.roll(now.Unix())
-		e.turn(&w.engine.tuning, scaleOf(e.scope), w.engine.byNum[e.client].born)
-		e.approve()
-		if rs := w.engine.roster.runsOf(e); rs != nil {
-			rs.approve()
-		}
-	}
-}
-
 // withUsers is k, and for a sender also each user's part of it.
-func (w *Watch) withUsers(k stateKey) []stateKey {
-	keys := []stateKey{k}
-	if k.scope != Sender {
+func (w *Watch) withUsers(k Who) []Who {
+	keys := []Who{k}
+	if k.Scope != Sender {
 		return keys
 	}
 	seen := map[string]bool{}
-	add := func(name string) {
-		if _, sender := pairOf(name); sender == k.name && !seen[name] {
-			seen[name] = true
-			keys = append(keys, stateKey{UserSender, name})
+	add := func(who Who) {
+		if who.Scope != UserSender || seen[who.Name] {
+			return
+		}
+		if _, sender := SplitNames(who.Name); sender == k.Name {
+			seen[who.Name] = true
+			keys = append(keys, who)
 		}
 	}
-	for s := range w.states {
-		if s.scope == UserSender {
-			add(s.name)
-		}
+	for who := range w.states {
+		add(who)
 	}
-	w.engine.roster.all(func(e *entry) bool {
-		if e.scope == ofUserSender {
-			add(e.name)
-		}
-		return true
-	})
+	for who := range w.detector.All() {
+		add(who)
+	}
 	return keys
 }
 

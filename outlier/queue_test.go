@@ -18,7 +18,7 @@ func TestFullQueueLosesOnlyWhatWasNotSent(t *testing.T) {
 		at := int64(0)
 		add := func(n int) {
 			for range n {
-				s.note(&note{at: at}, false)
+				s.note(&Event{At: at}, false)
 				at++
 			}
 		}
@@ -26,8 +26,7 @@ func TestFullQueueLosesOnlyWhatWasNotSent(t *testing.T) {
 		pushed := s.pushed
 		add(c.come)
 		s.sent(c.sending, s.pushed-pushed)
-		var first writer
-		(&note{at: int64(c.firstAge)}).encode(&first)
+		first := (&Event{At: int64(c.firstAge)}).Append(nil)
 		if len(s.queue) != c.left || s.lost != c.lost || string(s.queue[0]) != string(first) {
 			t.Errorf("%s: %d notes left and %d lost, want %d and %d; first %x, want %x",
 				c.name, len(s.queue), s.lost, c.left, c.lost, s.queue[0], first)

@@ -9,14 +9,10 @@ import (
 )
 
 // counted is how many messages of the sender a new node reads in dir.
-func counted(t *testing.T, dir string) uint32 {
+func counted(t *testing.T, dir string) int {
 	t.Helper()
 	r := newRigIn(t, dir, nil, nil)
-	e := r.engine.roster.find(ofSender, "a@x.example")
-	if e == nil {
-		return 0
-	}
-	return e.messages
+	return r.detector.Messages(Who{Sender, "a@x.example"})
 }
 
 // logged makes a folder whose log of counts holds those records, behind the
@@ -24,7 +20,7 @@ func counted(t *testing.T, dir string) uint32 {
 func logged(t *testing.T, records ...[]byte) string {
 	t.Helper()
 	dir := t.TempDir()
-	b := seed{1, 2}.bytes()
+	b := Seed{1, 2}.Bytes()
 	for _, r := range records {
 		b = append(b, r...)
 	}
@@ -35,9 +31,9 @@ func logged(t *testing.T, records ...[]byte) string {
 }
 
 func record(notes int) []byte {
-	b := make(writer, recordHead)
+	b := make([]byte, recordHead)
 	for range notes {
-		(&note{at: 1_700_000_000, client: "shop", sender: "a@x.example", rcpts: []recipient{{hash: 1, took: true}}}).encode(&b)
+		b = (&Event{At: 1_700_000_000, Client: "shop", Sender: "a@x.example", Recipients: []Recipient{{Hash: 1, Took: true}}}).Append(b)
 	}
 	return seal(b)
 }
@@ -121,7 +117,7 @@ func TestLogGoesOnWhereNoneCanBeMade(t *testing.T) {
 	}
 
 	r.open(dir, nil, nil)
-	common := seed{3, 4}
+	common := Seed{3, 4}
 	r.mu.Lock()
 	r.reseed(common)
 	r.mu.Unlock()
@@ -131,7 +127,7 @@ func TestLogGoesOnWhereNoneCanBeMade(t *testing.T) {
 	r.Tick()
 	r.kill()
 	r.open(dir, nil, nil)
-	if r.engine.seed != common {
+	if r.detector.Seed() != common {
 		t.Error("hashes of another seed were never followed by a snapshot")
 	}
 }

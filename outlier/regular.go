@@ -56,7 +56,7 @@ type runs struct {
 }
 
 // runsOf gives the runs of an entry, nil when it has none.
-func (r *roster) runsOf(e *entry) *runs {
+func (r *meters) runsOf(e *entry) *runs {
 	if !e.has(isRegular) {
 		return nil
 	}
@@ -64,7 +64,7 @@ func (r *roster) runsOf(e *entry) *runs {
 }
 
 // setRuns gives an entry its runs; nil takes them.
-func (r *roster) setRuns(e *entry, rs *runs) {
+func (r *meters) setRuns(e *entry, rs *runs) {
 	e.put(isRegular, rs != nil)
 	if rs == nil {
 		delete(r.regular, e.hash)
@@ -109,7 +109,7 @@ func (p *run) more() float32 {
 }
 
 // raw is how unusual an hour or a day with these sums is, whatever came before.
-func (f *finding) raw(t *tuning, sums *table) float32 {
+func (f *Finding) raw(t *tuning, sums *table) float32 {
 	var sum float32
 	for _, k := range [...]int{sent, fresh} {
 		var worst float32
@@ -122,7 +122,7 @@ func (f *finding) raw(t *tuning, sums *table) float32 {
 }
 
 // note takes what a message has led to into the run under way, or begins one.
-func (r *runs) note(today uint16, t *tuning, f *finding) {
+func (r *runs) note(today uint16, t *tuning, f *Finding) {
 	w := &r.way
 	if w.times == 0 {
 		*w, r.carry = run{day: today, times: 1}, 0

@@ -1,16 +1,9 @@
 package outlier
 
 import (
-	"bytes"
-	"compress/gzip"
 	"fmt"
-	"io"
-	"os"
-	"strings"
 	"testing"
 	"time"
-
-	"postern/mail"
 )
 
 // calendar gives the days of runs in the three years from start on.
@@ -83,7 +76,7 @@ var calendars = map[string]calendar{
 
 // ledger plays a sender with its daily mail and its runs to a replay.
 type ledger struct {
-	*Replay
+	*Detector
 	t      *testing.T
 	each   int // of a message
 	span   time.Duration
@@ -96,14 +89,35 @@ type ledger struct {
 }
 
 func newLedger(t *testing.T) *ledger {
-	var cfg Config
-	cfg.SetDefaults()
-	cfg.MaxKnown, cfg.MaxSenders = 20_000, 1000
-	r, err := NewReplay(cfg)
-	if err != nil {
-		t.Fatal(err)
+	return &ledger{Detector: NewDetector(usual(), Seed{3, 4}), t: t, each: 1, span: 20 * time.Minute, begin: 10 * time.Hour, daily: 1, shown: map[int]float64{}}
+}
+
+// Message counts a message and gives the scores of its sender and client.
+func (l *ledger) Message(at int64, from, client string, to []string, refused int) (sender, ofClient float64) {
+	s := l.UserMessage(at, "", from, client, to, refused)
+	return s.sender, s.client
+}
+
+// scores are those of one message.
+type scores struct{ sender, user, client float64 }
+
+// UserMessage is Message with a SASL user.
+func (l *ledger) UserMessage(at int64, user, from, client string, to []string, refused int) (s scores) {
+	ev := Event{At: at, Client: client, User: user, Sender: from}
+	for i, name := range to {
+		ev.Recipients = append(ev.Recipients, Recipient{Hash: l.Hash(name), Refused: i < refused, Took: refused < len(to)})
 	}
-	return &ledger{Replay: r, t: t, each: 1, span: 20 * time.Minute, begin: 10 * time.Hour, daily: 1, shown: map[int]float64{}}
+	for _, f := range l.Count(&ev, nil) {
+		switch f.Who().Scope {
+		case Client:
+			s.client = max(s.client, float64(f.Score))
+		case User:
+			s.user = max(s.user, float64(f.Score))
+		default:
+			s.sender = float64(f.Score)
+		}
+	}
+	return s
 }
 
 func people(first, n int) (all []string) {
@@ -175,85 +189,6 @@ func (l *ledger) alarms(first int) (bad []int) {
 		}
 	}
 	return bad
-}
-
-// monthlyRuns lets a sender write to one customer a day and to the same 400 on
-// each 30th day, in a relay that holds it up where its watch says so; held is asked
-// when only an operator ends that. It gives the alarms of each run.
-func (r *rig) monthlyRuns(n int, held func()) (alarms []int) {
-	deliver := func(to string) {
-		for r.Judge("shop", "", "billing@x.example").Refuse() {
-			if s := r.states[stateKey{Sender, "billing@x.example"}]; s != nil && s.Level == Suspended && s.Until.IsZero() {
-				held()
-				continue
-			}
-			r.at = r.at.Add(10 * time.Minute) // the client tries again
-			r.Tick()
-		}
-		ev := event("shop", "", "billing@x.example")
-		ev.To = append(ev.To, recipientOf(to))
-		r.Observe(ev)
-	}
-	start := r.at
-	to := people(0, 400)
-	for run := range n {
-		for d := range 30 {
-			if at := start.AddDate(0, 0, 30*run+d); at.After(r.at) {
-				r.at = at
-			}
-			r.Tick()
-			deliver(people(1000+d%3, 1)[0])
-		}
-		before := len(r.changes)
-		for _, t := range to {
-			r.at = r.at.Add(3 * time.Second)
-			deliver(t)
-		}
-		bad := 0
-		for _, c := range r.changes[before:] {
-			if c.Level >= Alerted && c.Level > c.From {
-				bad++
-			}
-		}
-		alarms = append(alarms, bad)
-	}
-	return alarms
-}
-
-func recipientOf(address string) mail.RecipientEvent {
-	return mail.RecipientEvent{Address: address, Outcome: mail.Relayed, Rule: "upstream", Code: 250}
-}
-
-// TestRegularMailIsLearnedInShadowAndWhileItIsHeld: what a state in shadow kept out
-// of the windows counts for the run, and so does what was held up and went later.
-func TestRegularMailIsLearnedInShadowAndWhileItIsHeld(t *testing.T) {
-	for name, row := range map[string]struct {
-		mode  Mode
-		learn bool
-	}{"shadow": {Shadow, false}, "enforce, released": {Enforce, false}, "enforce, released as legitimate": {Enforce, true}} {
-		r := newRig(t, func(c *Config) { c.Mode = row.mode })
-		alarms := r.monthlyRuns(6, func() {
-			if _, err := r.Release(Order{Scope: Sender, Name: "billing@x.example", Learn: row.learn}); err != nil {
-				t.Fatal(err)
-			}
-		})
-		t.Log(name, alarms)
-		if alarms[0] == 0 {
-			t.Errorf("%s: the first run was no alarm", name)
-		}
-		for i, n := range alarms[2:] {
-			if n > 0 {
-				t.Errorf("%s: run %d led to %d alarms", name, i+3, n)
-			}
-		}
-		a, err := r.Explain(Sender, "billing@x.example")
-		if err != nil {
-			t.Fatal(err)
-		}
-		if said := "regular  401 recipients in 24h, "; !strings.Contains(a.String(), said) {
-			t.Errorf("%s: explained as\n%s", name, a)
-		}
-	}
 }
 
 // patient sends as many messages to known recipients each gap days as bring no
@@ -371,7 +306,7 @@ func TestRegularMailOfSeveralSendersIsTheirUsersToo(t *testing.T) {
 	for _, user := range []string{"", "erp"} {
 		l := newLedger(t)
 		for run := range 8 {
-			var most Scores
+			var most scores
 			for d := range 30 {
 				at := regularStart.AddDate(0, 0, 30*run+d).Unix()
 				for i, from := range []string{"billing@x.example", "orders@x.example", "dunning@x.example"} {
@@ -381,11 +316,11 @@ func TestRegularMailOfSeveralSendersIsTheirUsersToo(t *testing.T) {
 							break
 						}
 						s := l.UserMessage(at+10*3600+int64(2*j), user, from, "shop", people(1000*i+j, 1), 0)
-						most = Scores{max(most.Sender, s.Sender), max(most.User, s.User), max(most.Client, s.Client)}
+						most = scores{max(most.sender, s.sender), max(most.user, s.user), max(most.client, s.client)}
 					}
 				}
 			}
-			if run >= 2 && max(most.Sender, most.User, most.Client) >= 1 {
+			if run >= 2 && max(most.sender, most.user, most.client) >= 1 {
 				t.Errorf("user %q, run %d: %+v", user, run+1, most)
 			}
 		}
@@ -433,169 +368,5 @@ func setRegular(t *testing.T, on bool) {
 	t.Helper()
 	for _, s := range []*scale{&senderScale, &newScale, &aloneScale, &clientScale} {
 		s.regular = on
-	}
-}
-
-// TestBurstToKnownColleaguesIsThrottledAtMost: alerts to the people on call must not
-// end because there are many of them.
-func TestBurstToKnownColleaguesIsThrottledAtMost(t *testing.T) {
-	onCall := []string{"anna@x.example", "bert@ops.x.example", "carl@x.example"}
-	for name, row := range map[string]struct {
-		internal []string
-		to       func(i int) string
-		most     Level
-	}{
-		"to the three on call": {[]string{"x.example", "*.x.example"}, func(i int) string { return onCall[i%3] }, Throttled},
-		"of another domain":    {[]string{"y.example"}, func(i int) string { return onCall[i%3] }, Suspended},
-		"one of two goes out": {[]string{"x.example", "*.x.example"}, func(i int) string {
-			if i%2 == 0 {
-				return people(i%400, 1)[0]
-			}
-			return onCall[i/2%3]
-		}, Suspended},
-		"to colleagues never written to": {[]string{"x.example"}, func(i int) string { return fmt.Sprintf("new%d@x.example", i) }, Suspended},
-	} {
-		for burst := range 2 { // a second one within the week is answered no harder
-			r := newRig(t, func(c *Config) { c.InternalDomains, c.Mode = row.internal, Shadow })
-			for d := range 70 {
-				for i := range 10 {
-					r.at = r.at.Add(2 * time.Hour)
-					ev := event("shop", "", "monitor@x.example")
-					ev.To = append(ev.To, recipientOf(onCall[i%3]), recipientOf(people((d*10+i)%400, 1)[0]))
-					r.Observe(ev)
-				}
-				r.at = r.at.Add(4 * time.Hour)
-			}
-			most := Normal
-			r.rules.Mode = Enforce // but nothing is held back: the harder test
-			for range burst + 1 {
-				for i := range 400 {
-					r.at = r.at.Add(10 * time.Second)
-					ev := event("shop", "", "monitor@x.example")
-					ev.To = append(ev.To, recipientOf(row.to(i)))
-					r.Observe(ev)
-					most = max(most, r.state(Sender, "monitor@x.example"), r.state(Client, "shop"))
-				}
-				r.at = r.at.Add(48 * time.Hour)
-				r.Tick()
-			}
-			if most != row.most {
-				t.Errorf("%s, %d bursts: %v, want %v", name, burst+1, most, row.most)
-			}
-		}
-	}
-}
-
-// TestAlertsOfSeveralSendersAreThrottledAtMost: in an incident four monitors write to
-// the people on call; neither they nor who runs them is suspended.
-func TestAlertsOfSeveralSendersAreThrottledAtMost(t *testing.T) {
-	onCall := []string{"anna@x.example", "bert@x.example", "carl@x.example"}
-	monitors := []string{"nagios@x.example", "cron@x.example", "backup@x.example", "disks@x.example"}
-	for _, user := range []string{"", "monitor"} {
-		r := newRig(t, func(c *Config) { c.InternalDomains = []string{"x.example"} })
-		for range 70 {
-			for i := range 10 {
-				for _, from := range monitors {
-					ev := event("ops", user, from)
-					ev.To = append(ev.To, recipientOf(onCall[i%3]))
-					r.Observe(ev)
-				}
-				r.at = r.at.Add(144 * time.Minute)
-			}
-		}
-		for i := range 400 {
-			for _, from := range monitors {
-				r.at = r.at.Add(3 * time.Second)
-				ev := event("ops", user, from)
-				ev.To = append(ev.To, recipientOf(onCall[i%3]))
-				r.Observe(ev)
-			}
-		}
-		for k, s := range r.states {
-			if s.Level > Throttled || s.Rule == RuleNames {
-				t.Errorf("user %q: %v is %+v", user, k, s)
-			}
-		}
-	}
-}
-
-// TestRunsSurviveRestartAndNodes: what is known of regular mail is kept, by a
-// snapshot and by what nodes store for each other, also under another seed.
-func TestRunsSurviveRestartAndNodes(t *testing.T) {
-	r := newRigIn(t, t.TempDir(), nil, nil)
-	rs := &runs{last: 20_001, carry: 3, way: run{day: 20_000, times: 1, loud: true, top: sizes{{1, 2, 3}, {4, 5, 6}}}}
-	rs.past[1] = run{day: 19_000, gap: 30, times: 2, top: sizes{{400, 400, 500}, {1, 1, 1}}}
-	rs.inside = newMeter(r.at.Unix())
-	rs.inside.add(r.at.Unix(), &amount{sent: 7})
-	r.engine.client("shop", r.at.Unix())
-	e, _ := r.engine.roster.get(ofSender, "a@x.example", 0, r.at.Unix())
-	r.engine.roster.setRuns(e, rs)
-	same := func(how string) {
-		t.Helper()
-		e := r.engine.roster.find(ofSender, "a@x.example")
-		if e == nil {
-			t.Fatalf("%s: sender is forgotten", how)
-		}
-		got := r.engine.roster.runsOf(e)
-		if got == nil || *got != *rs {
-			t.Errorf("%s: %+v, want %+v", how, got, rs)
-		}
-	}
-	r.reseed(seed{5, 6})
-	same("another seed")
-	b := r.copyState().encode()
-	if err := r.restore(b); err != nil {
-		t.Fatal(err)
-	}
-	same("snapshot")
-	var w writer
-	w.str("shop")
-	e = r.engine.roster.find(ofSender, "a@x.example")
-	e.encode(&w)
-	e.encodeTail(&w, rs)
-	if len(w) > 480 {
-		t.Errorf("stored it takes %d octets", len(w))
-	}
-	r.engine.roster.setRuns(e, nil)
-	(&share{w: r.Watch}).takeMeter("0:a@x.example", w)
-	same("another node")
-	r.engine.roster.forget(0)
-	if len(r.engine.roster.regular) > 0 {
-		t.Error("a sender is forgotten, its runs are not")
-	}
-}
-
-// TestCountsOfAnEarlierReleaseAreRead reads a snapshot and a stored meter as they
-// were before anything regular was learned.
-func TestCountsOfAnEarlierReleaseAreRead(t *testing.T) {
-	r := newRig(t, nil)
-	r.message()
-	b, err := os.ReadFile("testdata/counts-1.snap.gz")
-	if err != nil {
-		t.Fatal(err)
-	}
-	z, err := gzip.NewReader(bytes.NewReader(b))
-	if err != nil {
-		t.Fatal(err)
-	}
-	old, err := io.ReadAll(z)
-	if err != nil {
-		t.Fatal(err)
-	}
-	r = newRig(t, func(c *Config) { c.MaxKnown = 10_000 })
-	if err := r.restore(old); err != nil {
-		t.Fatal(err)
-	}
-	e := r.engine.roster.find(ofSender, "a@x.example")
-	if e == nil || e.messages != 1 {
-		t.Fatalf("sender %+v", e)
-	}
-	var w writer
-	w.str("shop")
-	e.encode(&w)
-	r = newRig(t, nil)
-	(&share{w: r.Watch}).takeMeter("0:a@x.example", w)
-	if e := r.engine.roster.find(ofSender, "a@x.example"); e == nil || e.messages != 1 {
-		t.Errorf("stored sender %+v", e)
 	}
 }

@@ -10,10 +10,9 @@ import (
 // Replay is the detector alone, on traffic that brings its own time: no clock,
 // no stored state, nothing is deferred.
 type Replay struct {
-	engine engine
-	rules  *rules
-	rcpts  []recipient
-	found  scores // of one message
+	detector *Detector
+	rules    *rules
+	rcpts    []Recipient // room for those of one message
 }
 
 // NewReplay makes a detector that has seen nothing.
@@ -22,7 +21,7 @@ func NewReplay(cfg Config) (*Replay, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Replay{engine: newEngine(&cfg, seed{0x243F6A8885A308D3, 0x13198A2E03707344}), rules: r}, nil
+	return &Replay{detector: NewDetector(cfg.settings(), Seed{0x243F6A8885A308D3, 0x13198A2E03707344}), rules: r}, nil
 }
 
 // Message counts one message, of which the upstream refused so many recipients
@@ -45,27 +44,25 @@ func (r *Replay) UserMessage(at int64, user, sender, client string, rcpts []stri
 	for i, name := range rcpts {
 		// Which ones were refused is not said. That a message with one refused
 		// recipient makes the others known matters more than who it was.
-		r.rcpts = append(r.rcpts, recipient{hash: r.engine.seed.hash(string(mail.RecipientOf(name))), refused: i < refused, took: refused < len(rcpts)})
+		r.rcpts = append(r.rcpts, Recipient{Hash: r.detector.Hash(string(mail.RecipientOf(name))), Refused: i < refused, Took: refused < len(rcpts)})
 	}
-	found := &r.found
-	r.engine.count(at, &message{
-		client: client, user: user, sender: sender, rcpts: r.rcpts, alone: r.rules.exempt.Match(from),
-		floor: r.rules.floors(time.Unix(at, 0)),
-	}, found)
-	for i := range found.n {
-		f := &found.found[i]
-		if f.score == 0 {
+	found := r.detector.Count(&Event{
+		At: at, Client: client, User: user, Sender: sender, Recipients: r.rcpts, Alone: r.rules.exempt.Match(from),
+	}, r.rules.expect(time.Unix(at, 0)))
+	for i := range found {
+		f := &found[i]
+		if f.Score == 0 {
 			continue
 		}
-		k, ladder := f.key(), &r.rules.Volume
-		if f.names {
+		k, ladder := f.Who(), &r.rules.Volume
+		if f.Names {
 			ladder = &r.rules.Names
 		}
-		if r.rules.mode(k.scope, k.name, client) == Exempt {
+		if r.rules.mode(k, client) == Exempt {
 			continue
 		}
-		score := float64(f.score) / ladder.lowest()
-		switch k.scope {
+		score := float64(f.Score) / ladder.lowest()
+		switch k.Scope {
 		case Client:
 			s.Client = max(s.Client, score)
 		case User:

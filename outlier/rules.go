@@ -52,12 +52,13 @@ func set(names []string) map[string]bool {
 }
 
 // mode says what a state of this scope does to mail. client is "" when unknown.
-func (r *rules) mode(scope, name, client string) Mode {
+func (r *rules) mode(who Who, client string) Mode {
 	if r.exemptClients[client] {
 		return Exempt
 	}
+	scope, name := who.Scope, who.Name
 	if scope == UserSender {
-		_, name = pairOf(name)
+		_, name = SplitNames(name)
 		scope = Sender
 	}
 	if scope == Sender {
@@ -84,50 +85,51 @@ func (r *rules) isInternal(recipient string) bool {
 	return !r.internal.Empty() && r.internal.MatchDomain(mail.Identity(recipient).Domain())
 }
 
-// floors gives what an operator expects of each at a time; nil when nothing of
+// expect gives what an operator expects of each at a time; nil when nothing of
 // anybody.
-func (r *rules) floors(now time.Time) func(sc scope, name string) *table {
+func (r *rules) expect(now time.Time) Expect {
 	if len(r.senders) == 0 && len(r.Client) == 0 {
 		return nil
 	}
-	return func(sc scope, name string) *table { return r.floor(sc, name, now) }
+	return func(who Who) Expected { return r.expected(who, now) }
 }
 
-// floorOf is floor for what a state is of.
-func (r *rules) floorOf(k stateKey, now time.Time) *table {
-	sc, name := k.meterScope(), k.name
-	if k.scope == UserSender {
-		sc = ofSender
-		_, name = pairOf(name)
-	}
-	return r.floor(sc, name, now)
-}
-
-// floor is what an operator expects of a sender or client at a time; nil when
-// nothing.
-func (r *rules) floor(sc scope, name string, now time.Time) *table {
+// expected is what an operator expects of a sender or client at a time.
+func (r *rules) expected(who Who, now time.Time) (x Expected) {
 	var e Expectation
-	switch sc {
-	case ofSender:
-		e = r.senders[mail.Identity(name)]
-	case ofClient:
-		e = r.Client[name]
+	switch who.Scope {
+	case Sender:
+		e = r.senders[mail.Identity(who.Name)]
+	case Client:
+		e = r.Client[who.Name]
 	}
 	if len(e.Expected) == 0 || !e.holds(now.In(r.place)) {
-		return nil
+		return Expected{}
 	}
-	var hourly, daily float32
 	for _, p := range e.Expected {
 		if p.Window == time.Hour {
-			hourly = max(hourly, float32(p.Recipients))
+			x.Hour = max(x.Hour, float32(p.Recipients))
 		}
-		daily = max(daily, float32(p.Recipients))
+		x.Day = max(x.Day, float32(p.Recipients))
 	}
-	if hourly == 0 {
-		hourly = daily // nothing said that it would be spread over the day
+	if x.Hour == 0 {
+		x.Hour = x.Day // nothing said that it would be spread over the day
 	}
-	expected := [windows]float32{hour: hourly, day: daily, leaky: daily * leakTime / daySeconds}
-	return &table{sent: expected, fresh: expected}
+	return x
+}
+
+// declared are the volumes that an operator expects of who at times.
+func (r *rules) declared(who Who) []Pace {
+	switch who.Scope {
+	case UserSender:
+		_, sender := SplitNames(who.Name)
+		return r.senders[mail.Identity(sender)].Expected
+	case Sender:
+		return r.senders[mail.Identity(who.Name)].Expected
+	case Client:
+		return r.Client[who.Name].Expected
+	}
+	return nil
 }
 
 func (e *Expectation) holds(at time.Time) bool {

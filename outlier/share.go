@@ -57,18 +57,17 @@ type share struct {
 	node   string
 	gather time.Duration // gatherFor, in tests another
 
-	mu      sync.Mutex
-	queue   [][]byte // notes in order
-	lost    int      // notes that found no room in the queue
-	pushed  int      // notes that others have pushed out of it, ever
-	states  map[stateKey]*State
-	gone    []stateKey
-	wake    chan struct{}
-	urgent  chan struct{}
-	changed map[*entry]string // entries to store, with their names
-	last    string            // id of the last entry of the stream that was read
-	away    bool
-	joined  bool // once at least
+	mu     sync.Mutex
+	queue  [][]byte // notes in order
+	lost   int      // notes that found no room in the queue
+	pushed int      // notes that others have pushed out of it, ever
+	states map[Who]*State
+	gone   []Who
+	wake   chan struct{}
+	urgent chan struct{}
+	last   string // id of the last entry of the stream that was read
+	away   bool
+	joined bool // once at least
 }
 
 func newShare(w *Watch, s *Shared) *share {
@@ -76,15 +75,13 @@ func newShare(w *Watch, s *Shared) *share {
 	rand.Read(id[:]) // never fails since Go 1.24
 	return &share{
 		w: w, rdb: s.Client, prefix: s.Prefix + ":{outlier}:", loose: s.Prefix + ":outlier:", node: hex.EncodeToString(id[:]), gather: gatherFor,
-		states: map[stateKey]*State{}, wake: make(chan struct{}, 1), urgent: make(chan struct{}, 1),
-		changed: map[*entry]string{},
+		states: map[Who]*State{}, wake: make(chan struct{}, 1), urgent: make(chan struct{}, 1),
 	}
 }
 
 // note puts a transaction in the queue; Watch.mu is held.
-func (s *share) note(n *note, urgent bool) {
-	b := make(writer, 0, n.room())
-	n.encode(&b)
+func (s *share) note(n *Event, urgent bool) {
+	b := n.Append(make([]byte, 0, n.Size()))
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if len(s.queue) >= maxQueued {
@@ -104,23 +101,13 @@ func (s *share) state(st *State) {
 	c := *st
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.states[stateKey{c.Scope, c.Name}] = &c
+	s.states[c.who()] = &c
 	nudge(s.wake)
 	nudge(s.urgent)
 }
 
-// mark has an entry stored some time.
-func (s *share) mark(e *entry) {
-	if e == nil {
-		return
-	}
-	s.mu.Lock()
-	s.changed[e] = e.name
-	s.mu.Unlock()
-}
-
 // forget has a state removed that is of no more use.
-func (s *share) forget(k stateKey) {
+func (s *share) forget(k Who) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.gone = append(s.gone, k)
@@ -252,7 +239,7 @@ func (s *share) send(ctx context.Context) error {
 		s.append(ctx, p, "n", entry)
 	}
 	for _, k := range gone {
-		p.HDel(ctx, s.prefix+"states", k.scope+" "+k.name)
+		p.HDel(ctx, s.prefix+"states", k.Scope+" "+k.Name)
 	}
 	if _, err := p.Exec(ctx); err != nil {
 		return err
@@ -262,7 +249,7 @@ func (s *share) send(ctx context.Context) error {
 	s.sent(len(notes), s.pushed-pushed)
 	s.gone = s.gone[len(gone):]
 	for _, st := range states {
-		k := stateKey{st.Scope, st.Name}
+		k := st.who()
 		if s.states[k] == st {
 			delete(s.states, k)
 		}
@@ -347,14 +334,16 @@ func (s *share) take(values map[string]any) {
 
 // takeNotes counts the notes of another node.
 func (w *Watch) takeNotes(entry []byte) {
-	r := reader{rest: entry}
-	var n note
+	var n Event
+	var err error
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for len(r.rest) > 0 && n.decode(&r) == nil {
-		n.at = min(n.at, w.clock.read().Unix()+maxAhead)
-		w.fold(&n)
-		w.apply(time.Unix(n.at, 0), &n, false)
+	for len(entry) > 0 {
+		if entry, err = n.Read(entry); err != nil {
+			return
+		}
+		n.At = min(n.At, w.clock.read().Unix()+maxAhead)
+		w.count(&n)
 		if w.keep != nil {
 			w.keep.note(&n)
 		}
@@ -364,8 +353,8 @@ func (w *Watch) takeNotes(entry []byte) {
 // merge takes a state of another node. Of two the later one holds, of two of
 // the same moment the harder: so the order in which they come does not matter.
 func (w *Watch) merge(st *State) {
-	st.Name = w.nameOf(st.Scope, st.Name)
-	k := stateKey{st.Scope, st.Name}
+	st.Name = w.nameOf(st.who())
+	k := st.who()
 	now := w.clock.read()
 	if st.Level > Normal && !st.stands(now) {
 		st.Level = Normal
@@ -381,7 +370,7 @@ func (w *Watch) merge(st *State) {
 	}
 	w.states[k] = st
 	if from >= Throttled && st.Level == Normal {
-		w.forgive(k)
+		w.detector.Forgive(k)
 	}
 	if w.keep != nil {
 		w.keep.state(st)

@@ -169,21 +169,20 @@ func TestNotesShareEntries(t *testing.T) {
 	long := strings.Repeat("n", maxEntry)
 	var queue [][]byte
 	for i, sender := range []string{"a", "b", long, "c"} {
-		var b writer
-		n := note{at: int64(i), client: "shop", sender: sender, rcpts: []recipient{{hash: 1, took: true}}}
-		n.encode(&b)
-		queue = append(queue, b)
+		n := Event{At: int64(i), Client: "shop", Sender: sender, Recipients: []Recipient{{Hash: 1, Took: true}}}
+		queue = append(queue, n.Append(nil))
 	}
 	var read []string
 	var sizes []int
 	for entry := range joined(queue) {
-		r, had := reader{rest: entry}, len(read)
-		var n note
-		for len(r.rest) > 0 {
-			if err := n.decode(&r); err != nil {
+		had := len(read)
+		var n Event
+		for len(entry) > 0 {
+			var err error
+			if entry, err = n.Read(entry); err != nil {
 				t.Fatal(err)
 			}
-			read = append(read, n.sender)
+			read = append(read, n.Sender)
 		}
 		sizes = append(sizes, len(read)-had)
 	}
@@ -249,7 +248,7 @@ func TestJoiningNodeKnowsWhatTheOthersKnow(t *testing.T) {
 	before, _ := b.Explain(Sender, "a@x.example")
 	b.Observe(attack(0, "a@x.example"))
 	after, _ := b.Explain(Sender, "a@x.example")
-	if before.Parts[fresh].Now != after.Parts[fresh].Now {
+	if before.Parts[1].Now != after.Parts[1].Now {
 		t.Error("a recipient that another node knows counts as new")
 	}
 }

@@ -3,7 +3,6 @@ package outlier
 import (
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"hash/crc32"
 	"slices"
 	"time"
@@ -15,33 +14,42 @@ const (
 	snapshotHead1 = "postern outlier counts 1\n"
 )
 
-// snapshot is a copy of all counts at one moment.
-type snapshot struct {
-	seed    seed
+// Snapshot is a copy of all that a detector knows at one moment. Unlike the detector
+// it may be used while that goes on counting.
+type Snapshot struct {
+	seed    Seed
 	at      time.Time
-	clients []*clientInfo
+	clients []firstSeen
 	slabs   [][]entry
 	used    uint32
 	buckets []bucket
 	regular map[uint64]runs
 }
 
-// copyState copies the counts; w.mu is held.
-func (w *Watch) copyState() *snapshot {
-	g := &w.engine
-	s := &snapshot{seed: g.seed, at: w.clock.read(), used: g.roster.next, buckets: slices.Clone(g.known.buckets)}
-	s.clients = slices.Clone(g.byNum)
-	s.regular = make(map[uint64]runs, len(g.roster.regular))
-	for hash, rs := range g.roster.regular {
+// firstSeen is a client with the day of its first message.
+type firstSeen struct {
+	name string
+	born uint16
+}
+
+// Snapshot copies what is known at a time.
+func (d *Detector) Snapshot(at time.Time) *Snapshot {
+	s := &Snapshot{seed: d.seed, at: at, used: d.meters.next, buckets: slices.Clone(d.known.buckets)}
+	for _, c := range d.byNum { // not the pointers: Merge changes what is behind them
+		s.clients = append(s.clients, firstSeen{c.name, c.born})
+	}
+	s.regular = make(map[uint64]runs, len(d.meters.regular))
+	for hash, rs := range d.meters.regular {
 		s.regular[hash] = *rs
 	}
-	for _, slab := range g.roster.slabs {
+	for _, slab := range d.meters.slabs {
 		s.slabs = append(s.slabs, slices.Clone(slab))
 	}
 	return s
 }
 
-func (s *snapshot) encode() []byte {
+// Encode writes the snapshot in the form that Restore reads.
+func (s *Snapshot) Encode() []byte {
 	w := writer(snapshotHead)
 	w.u64(s.seed[0])
 	w.u64(s.seed[1])
@@ -77,68 +85,90 @@ func (s *snapshot) encode() []byte {
 	return w
 }
 
-// restore puts the counts of a snapshot in the place of the present ones.
-func (w *Watch) restore(b []byte) error {
+// Restored is what Restore has found.
+type Restored struct {
+	At time.Time // of the snapshot
+	// Forgotten is for how many recipients the sketch of the snapshot had places,
+	// where it was of another size than Settings.MaxKnown asks for; then nobody is
+	// known. Else 0.
+	Forgotten int
+}
+
+// Fold gives the one name of a sender, user or client: an older release kept them by
+// the letters as they were sent.
+type Fold func(Who) string
+
+// Restore puts the counts of a snapshot in the place of the present ones, under the
+// names that fold gives; of several with one name the larger count holds. After an
+// error the present ones are as they were.
+func (d *Detector) Restore(b []byte, fold Fold) (Restored, error) {
 	if len(b) < len(snapshotHead)+4 {
-		return errCut
+		return Restored{}, errCut
 	}
 	head := string(b[:len(snapshotHead)])
 	if head != snapshotHead && head != snapshotHead1 {
-		return errors.New("is not a file of counts of this version")
+		return Restored{}, errors.New("is not a file of counts of this version")
 	}
 	body := b[:len(b)-4]
 	if crc32.ChecksumIEEE(body) != binary.LittleEndian.Uint32(b[len(b)-4:]) {
-		return errCut
+		return Restored{}, errCut
 	}
 	r := &reader{rest: body[len(snapshotHead):]}
-	g := newEngine(&w.rules.Config, seed{r.u64(), r.u64()})
-	at := time.Unix(0, int64(r.u64()))
+	g := NewDetector(d.settings, Seed{r.u64(), r.u64()})
+	found := Restored{At: time.Unix(0, int64(r.u64()))}
 	for range r.num() {
 		if r.bad {
-			return errCut
+			return Restored{}, errCut
 		}
 		g.client(r.str(), 0).born = r.u16()
 	}
-	for {
-		sc := r.u8()
-		if sc == 0 || r.bad {
-			break
-		}
-		num, name := r.u16(), r.str()
-		var m meter
-		m.decode(r)
-		var rs *runs
-		if head == snapshotHead {
-			rs = m.decodeTail(r)
-		} else {
-			m.put(isOld, true)
-		}
-		if r.bad || int(num) >= len(g.byNum) || scope(sc-1) >= scopes {
-			return errCut
-		}
-		e, isNew := g.roster.get(scope(sc-1), w.meterName(scope(sc-1), name), num, int64(m.last))
-		if !isNew {
-			m.join(e.meter)
-			rs = later(rs, g.roster.runsOf(e))
-		}
-		e.meter = m
-		g.roster.setRuns(e, rs)
+	if err := g.readEntries(r, head != snapshotHead1, fold); err != nil {
+		return Restored{}, err
 	}
 	buckets := r.num()
 	raw := r.take(buckets * 16)
 	if r.bad {
-		return errCut
+		return Restored{}, errCut
 	}
 	if buckets == len(g.known.buckets) {
-		for i := range g.known.buckets {
-			for j := range g.known.buckets[i] {
-				g.known.buckets[i][j] = binary.LittleEndian.Uint16(raw[16*i+2*j:])
-			}
-		}
+		g.known.fill(raw)
 	} else {
-		w.log.Warn(fmt.Sprintf("known recipients forgotten: max_known has changed, %d places instead of %d", 8*len(g.known.buckets), 8*buckets))
+		found.Forgotten = 8 * buckets
 	}
-	w.engine = g
-	w.clock.notBefore(at)
-	return nil
+	*d = *g
+	return found, nil
 }
+
+// readEntries reads the meters of a snapshot, with what earlier releases did not know
+// of them where tail is set.
+func (d *Detector) readEntries(r *reader, tail bool, fold Fold) error {
+	for {
+		n := r.u8()
+		if n == 0 || r.bad {
+			return nil
+		}
+		sc := scope(n - 1)
+		num, name := r.u16(), r.str()
+		var m meter
+		m.decode(r)
+		var rs *runs
+		if tail {
+			rs = m.decodeTail(r)
+		} else {
+			m.put(isOld, true)
+		}
+		if r.bad || int(num) >= len(d.byNum) || sc >= scopes {
+			return errCut
+		}
+		e, isNew := d.meters.get(sc, fold(Who{sc.whose(), name}), num, int64(m.last))
+		if !isNew {
+			m.join(e.meter)
+			rs = later(rs, d.meters.runsOf(e))
+		}
+		e.meter = m
+		d.meters.setRuns(e, rs)
+	}
+}
+
+// Places is for how many known recipients there is room.
+func (d *Detector) Places() int { return 8 * len(d.known.buckets) }

@@ -81,6 +81,9 @@ type Alarm struct {
 // maxAlarms is how many a state remembers.
 const maxAlarms = 6
 
+// who says whose state it is.
+func (s *State) who() Who { return Who{s.Scope, s.Name} }
+
 // remember adds the present level to the alarms.
 func (s *State) remember() {
 	a := Alarm{s.Since, s.Level, s.Rule, s.Score, s.Reason, s.By}
@@ -118,19 +121,4 @@ type Change struct {
 	Time  time.Time `json:"time"`
 	From  Level     `json:"from"`
 	Cause string    `json:"cause"`
-}
-
-// stateKey names a sender, user or client.
-type stateKey struct{ scope, name string }
-
-func (k stateKey) meterScope() scope {
-	switch k.scope {
-	case User:
-		return ofUser
-	case Client:
-		return ofClient
-	case UserSender:
-		return ofUserSender
-	}
-	return ofSender
 }

@@ -2,21 +2,9 @@ package outlier
 
 import "time"
 
-// Scopes of a state, the narrowest first.
-const (
-	// UserSender is a reverse-path as one SASL user sends with it. Its name is that
-	// of the user, a space, and the reverse-path. What the watch finds in the mail of
-	// a user is of this scope, so that nobody is suspended for what another sends in
-	// his name; what an operator suspends is a Sender, whoever sends with it.
-	UserSender = "user+sender"
-	Sender     = "sender" // a reverse-path
-	User       = "user"   // a SASL user
-	Client     = "client" // a configured client
-)
-
 // Names gives the user and the reverse-path that a name of scope UserSender stands
 // for.
-func Names(userSender string) (user, sender string) { return pairOf(userSender) }
+func Names(userSender string) (user, sender string) { return SplitNames(userSender) }
 
 // Verdict says whether mail may go on at AUTH or MAIL. The zero value lets it.
 type Verdict struct {

@@ -20,18 +20,17 @@ type Watch struct {
 	keep    *keeper                            // nil: nothing is kept on disk
 	share   *share                             // nil: nothing is shared
 
-	mu     sync.Mutex
-	rules  *rules
-	clock  clock
-	engine engine
-	states map[stateKey]*State
+	mu       sync.Mutex
+	rules    *rules
+	clock    clock
+	detector *Detector
+	states   map[Who]*State
 	// admitted are the recipients of transactions under way that Admit has let
 	// through, by the id of the transaction.
 	admitted map[string]int
 	flights  flights
-	queue    []Change // to be told once mu is free
-	rcpts    []recipient
-	found    scores // of one message
+	queue    []Change    // to be told once mu is free
+	rcpts    []Recipient // room for those of one message
 
 	telling sync.Mutex // so that changes are told in order
 }
@@ -64,9 +63,9 @@ func New(cfg Config, o Options) (*Watch, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &Watch{log: o.Log, changes: o.Changes, parse: o.Parse, rules: r, clock: newClock(o.Now), states: map[stateKey]*State{}, admitted: map[string]int{},
+	w := &Watch{log: o.Log, changes: o.Changes, parse: o.Parse, rules: r, clock: newClock(o.Now), states: map[Who]*State{}, admitted: map[string]int{},
 		flights: flights{of: map[string]flight{}, by: map[uint64]traffic{}}}
-	w.engine = newEngine(&cfg, randomSeed())
+	w.detector = NewDetector(cfg.settings(), randomSeed())
 	if o.Dir != "" {
 		if w.keep, err = openKeeper(o.Dir, o.Log, o.Report); err != nil {
 			return nil, fmt.Errorf("outlier: %w", err)
@@ -81,10 +80,10 @@ func New(cfg Config, o Options) (*Watch, error) {
 	return w, nil
 }
 
-func randomSeed() seed {
-	var random [seedSize]byte
+func randomSeed() Seed {
+	var random [SeedSize]byte
 	rand.Read(random[:]) // never fails since Go 1.24
-	return readSeed(random[:])
+	return ReadSeed(random[:])
 }
 
 // SetConfig puts other settings in force. Counts, records and states stay;
@@ -96,7 +95,8 @@ func (w *Watch) SetConfig(cfg Config) error {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.rules, w.engine.tuning = r, newTuning(&cfg)
+	w.rules = r
+	w.detector.Set(cfg.settings())
 	return nil
 }
 
@@ -142,7 +142,7 @@ func (w *Watch) Judge(client, user string, from mail.Identity) Verdict {
 	if len(w.states) == 0 {
 		return Verdict{}
 	}
-	keys := stateKeys(client, user, senderName(from))
+	keys := Parties(client, user, senderName(from))
 	states, any := w.statesOf(&keys)
 	if !any {
 		return Verdict{}
@@ -163,16 +163,6 @@ func (w *Watch) unlock() {
 	}
 }
 
-// stateKeys are those that a message belongs to, the widest first; those
-// without a name are not used.
-func stateKeys(client, user, sender string) (keys [4]stateKey) {
-	keys = [...]stateKey{{Client, client}, {User, user}, {scope: UserSender}, {Sender, sender}}
-	if user != "" && sender != "" {
-		keys[2].name = pairName(user, sender)
-	}
-	return keys
-}
-
 // senderName is the name under which a sender is kept; "" for the null
 // reverse-path, which belongs to no sender.
 func senderName(from mail.Identity) string {
@@ -184,9 +174,9 @@ func senderName(from mail.Identity) string {
 
 // statesOf are the states of those that a message belongs to, nil where one has
 // none; any says whether one has.
-func (w *Watch) statesOf(keys *[4]stateKey) (states [4]*State, any bool) {
+func (w *Watch) statesOf(keys *[4]Who) (states [4]*State, any bool) {
 	for i := range keys {
-		if keys[i].name != "" {
+		if keys[i].Name != "" {
 			states[i] = w.states[keys[i]]
 			any = any || states[i] != nil
 		}
@@ -196,7 +186,7 @@ func (w *Watch) statesOf(keys *[4]stateKey) (states [4]*State, any bool) {
 
 // judge looks at the states that are in shadow, or at those that are not. n is how
 // many recipients are to go, of which was have been let through before.
-func (w *Watch) judge(now time.Time, keys *[4]stateKey, states *[4]*State, shadow bool, n, was int) Verdict {
+func (w *Watch) judge(now time.Time, keys *[4]Who, states *[4]*State, shadow bool, n, was int) Verdict {
 	for i, s := range states {
 		if s == nil {
 			continue
@@ -206,13 +196,10 @@ func (w *Watch) judge(now time.Time, keys *[4]stateKey, states *[4]*State, shado
 			continue
 		}
 		k := keys[i]
-		v := Verdict{Scope: k.scope, Name: k.name, Level: s.Level, Until: s.Until}
-		if k.scope == UserSender {
-			_, v.Name = pairOf(k.name)
-			v.Scope = Sender
-		}
+		v := verdictOn(k)
+		v.Level, v.Until = s.Level, s.Until
 		if s.Level == Throttled {
-			wait := w.pace(k, s, now, !shadow, n, was)
+			wait := w.detector.Pace(now.Unix(), k, n, max(0, s.pending-was), !shadow, w.rules.expect(now))
 			if wait == 0 {
 				continue
 			}
@@ -227,6 +214,16 @@ func (w *Watch) judge(now time.Time, keys *[4]stateKey, states *[4]*State, shado
 		return v
 	}
 	return Verdict{}
+}
+
+// verdictOn is a verdict because of k; that of a sender as a user uses it names the
+// sender.
+func verdictOn(k Who) Verdict {
+	if k.Scope == UserSender {
+		_, sender := SplitNames(k.Name)
+		return Verdict{Scope: Sender, Name: sender}
+	}
+	return Verdict{Scope: k.Scope, Name: k.Name}
 }
 
 // admit notes recipients of throttled submitters that are on their way, beside
@@ -261,7 +258,7 @@ func (w *Watch) Admit(id, client, user, stream string, from mail.Identity, recip
 
 // admitHeld is Admit for those with a state.
 func (w *Watch) admitHeld(id, client, user string, from mail.Identity, recipients int) Verdict {
-	keys := stateKeys(client, user, senderName(from))
+	keys := Parties(client, user, senderName(from))
 	states, any := w.statesOf(&keys)
 	if !any {
 		return Verdict{}
@@ -282,78 +279,6 @@ func (w *Watch) underWay(id string) int {
 		return n
 	}
 	return 1
-}
-
-// least is how many recipients a throttled submitter may have in one message when
-// it has sent nothing of late.
-const least = 10
-
-// pace is how long a throttled submitter must wait until n more recipients are
-// within its usual pace; 0 when they may go now. Unless it will be told, any other
-// wait is as good.
-func (w *Watch) pace(k stateKey, s *State, now time.Time, told bool, n, was int) time.Duration {
-	e := w.engine.roster.find(k.meterScope(), k.name)
-	if e == nil {
-		return 0
-	}
-	sc := scaleOf(e.scope)
-	floor := w.rules.floorOf(k, now)
-	p := paced{own: e.meter}
-	p.own.roll(now.Unix())
-	if k.scope == Client { // its senders are held by themselves for what is their fault
-		p.blamed = w.blamed(e, now)
-	}
-	others := max(0, s.pending-was)
-	if n <= least && others == 0 && p.sent(day) == 0 {
-		return 0
-	}
-	var wait time.Duration
-	for _, win := range [...]int{hour, day} {
-		limit := p.own.usual(sent, win, floor, sc) - float32(others+n-1)
-		if p.sent(win) < limit {
-			continue
-		}
-		if !told {
-			return time.Second
-		}
-		wait = max(wait, p.wait(win, limit))
-	}
-	return wait
-}
-
-// paced is what a throttled submitter has sent.
-type paced struct {
-	own    meter
-	blamed *meter // what is the fault of others; nil: nothing
-}
-
-// sent is how many recipients window w holds.
-func (p *paced) sent(w int) float32 {
-	var s table
-	p.own.sums(&s)
-	return s.without(p.blamed)[sent][w]
-}
-
-// wait is how long it takes until window w holds less than limit if nothing is
-// added, in steps of a thirtieth of the window.
-func (p *paced) wait(w int, limit float32) time.Duration {
-	later := paced{own: p.own}
-	if p.blamed != nil {
-		b := *p.blamed
-		later.blamed = &b
-	}
-	step := windowSeconds[w] / 30
-	for i := int64(0); i < 45; i++ {
-		if later.sent(w) < limit {
-			return time.Duration(i*step) * time.Second
-		}
-		at := int64(later.own.last) + step
-		later.own.roll(at)
-		if later.blamed != nil {
-			later.blamed.roll(at)
-		}
-	}
-	return time.Duration(windowSeconds[w]) * time.Second
 }
 
 func (w *Watch) changed(c Change) {

@@ -97,7 +97,7 @@ func (r *rig) ordinary(client, user, from string, days, each int, others ...stri
 func (r *rig) state(scope, name string) Level {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if s := r.current(stateKey{scope, name}, r.at); s != nil {
+	if s := r.current(Who{scope, name}, r.at); s != nil {
 		return s.Level
 	}
 	return Normal
@@ -220,7 +220,7 @@ func TestGreylistingAndReputationAreNotTheSendersFault(t *testing.T) {
 	if got := r.state(Sender, "a@x.example"); got != Normal {
 		t.Errorf("deferred mail: %v", got)
 	}
-	var f note
+	var n Event
 	for _, row := range []struct {
 		class, status string
 		help          bool
@@ -228,10 +228,10 @@ func TestGreylistingAndReputationAreNotTheSendersFault(t *testing.T) {
 		{"no-such-user", "5.1.1", true}, {"content-spam", "5.7.1", true}, {"listed-ip", "5.7.1", false},
 		{"rate-limited-by-receiver", "5.7.1", false}, {"mailbox-full", "5.2.2", false}, {"other", "5.1.1", true}, {"ptr", "5.7.25", false},
 	} {
-		f.rcpts = nil
-		f.take(&mail.RecipientEvent{Outcome: mail.Rejected, Rule: "upstream", Code: 550, Class: mail.Class(row.class), Status: row.status}, false, seed{}, &rules{})
-		if len(f.rcpts) != 1 || f.rcpts[0].refused != row.help {
-			t.Errorf("%s counts as refused: %v", row.class, f.rcpts)
+		n.Recipients = nil
+		r.sort(&n, &mail.RecipientEvent{Outcome: mail.Rejected, Rule: "upstream", Code: 550, Class: mail.Class(row.class), Status: row.status}, false)
+		if len(n.Recipients) != 1 || n.Recipients[0].Refused != row.help {
+			t.Errorf("%s counts as refused: %v", row.class, n.Recipients)
 		}
 	}
 }
@@ -385,10 +385,14 @@ func TestInventedNamesAreTheClientsAndBounded(t *testing.T) {
 		to(ev, "same@y.example", false)
 		r.Observe(ev)
 	}
-	if n := r.engine.roster.len(); n > 2000 {
+	n := 0
+	for range r.detector.All() {
+		n++
+	}
+	if n > 2000 {
 		t.Errorf("%d names remembered, at most 2,000 wanted", n)
 	}
-	if r.engine.roster.find(ofSender, "a@x.example") == nil {
+	if !r.detector.Has(Who{Sender, "a@x.example"}) {
 		t.Error("an old sender of another client has been forgotten for invented ones")
 	}
 	c, ok := r.said(Client, "bad", Alerted)
@@ -435,6 +439,22 @@ func TestMonotonicClockIgnoresSteps(t *testing.T) {
 	}
 }
 
+// record is the record of recipients of a sender in a window.
+func (r *rig) record(sender, window string) float64 {
+	r.t.Helper()
+	d, err := r.Show(Sender, sender)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	for _, w := range d.Windows {
+		if w.Kind == "sent" && w.Window == window {
+			return w.Record
+		}
+	}
+	r.t.Fatalf("no window %s", window)
+	return 0
+}
+
 func TestRecordGrowsAtMostByItsShare(t *testing.T) {
 	r := newRig(t, func(c *Config) {
 		c.Mode = Shadow
@@ -442,26 +462,25 @@ func TestRecordGrowsAtMostByItsShare(t *testing.T) {
 		c.Refused = RefusedRule{MinRecipients: 50}
 	})
 	r.ordinary("shop", "", "a@x.example", 90, 5)
-	e := r.engine.roster.find(ofSender, "a@x.example")
-	usual := e.usual(sent, day, nil, &senderScale)
+	usual := max(r.record("a@x.example", "24h"), 13.1) // which is granted to everybody
 	for d := 1; d <= 10; d++ {
 		r.send("shop", "", "a@x.example", 300, time.Hour, 0)
 		r.at = r.at.Truncate(24 * time.Hour).Add(33 * time.Hour)
-		limit := float64(usual)
+		limit := usual
 		for range d + 1 {
 			limit *= 1.1
 		}
-		if got := float64(e.record[sent][day]); got > limit+0.1 {
+		if got := r.record("a@x.example", "24h"); got > limit+0.1 {
 			t.Fatalf("day %d: record %v, more than %v", d, got, limit)
 		}
 	}
-	if e.record[sent][day] < usual {
+	if r.record("a@x.example", "24h") < usual {
 		t.Error("the record does not grow at all")
 	}
 	// With an operator's word it is taken as it is.
 	r.send("shop", "", "a@x.example", 300, time.Hour, 0)
 	r.Release(Order{Scope: Sender, Name: "a@x.example", Learn: true, By: "ops"})
-	if got := e.record[sent][hour]; got < 290 {
+	if got := r.record("a@x.example", "1h"); got < 290 {
 		t.Errorf("record %v after release with learn", got)
 	}
 	if r.changes = nil; r.send("shop", "", "a@x.example", 300, time.Hour, 0) != 300 || len(r.changes) > 0 {
@@ -472,15 +491,14 @@ func TestRecordGrowsAtMostByItsShare(t *testing.T) {
 func TestRefusedFloodDoesNotRaiseTheRecord(t *testing.T) {
 	r := newRig(t, func(c *Config) { c.Mode = Shadow })
 	r.ordinary("shop", "", "a@x.example", 40, 5)
-	e := r.engine.roster.find(ofSender, "a@x.example")
-	before := e.usual(sent, day, nil, &senderScale)
+	before := max(r.record("a@x.example", "24h"), 13.1)
 	r.send("shop", "", "a@x.example", 500, time.Hour, 100)
 	if r.state(Sender, "a@x.example") < Alerted {
 		t.Error("a refused flood raises no alarm")
 	}
 	r.at = r.at.Add(48 * time.Hour)
 	r.ordinary("shop", "", "a@x.example", 1, 5)
-	if got := e.usual(sent, day, nil, &senderScale); got > before {
+	if got := r.record("a@x.example", "24h"); got > before {
 		t.Errorf("record %v, was %v", got, before)
 	}
 }
@@ -494,7 +512,7 @@ func (r *rig) throttled(from string) *State {
 			r.send("shop", "", from, 1, time.Minute, 0)
 		}
 	}
-	s := r.states[stateKey{Sender, from}]
+	s := r.states[Who{Sender, from}]
 	if s == nil || s.Level != Throttled {
 		r.t.Fatalf("%+v", r.changes)
 	}
@@ -731,9 +749,17 @@ func TestWhatScannersFindCountsAsRefused(t *testing.T) {
 			r.at = r.at.Add(time.Minute)
 			r.Observe(r.found("anna", "a@x.example", c.verdict, c.shadow))
 		}
-		var sums table
-		r.engine.roster.find(ofUser, "anna").sums(&sums)
-		if got := sums[refused][day]; got > 0 != c.counts || c.counts && got != 10 {
+		d, err := r.Show(User, "anna")
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := -1.0
+		for _, w := range d.Windows {
+			if w.Kind == "refused" && w.Window == "24h" {
+				got = w.Now
+			}
+		}
+		if got > 0 != c.counts || c.counts && got != 10 {
 			t.Errorf("%s, shadow %v: %v of 10 count as refused", c.verdict, c.shadow, got)
 		}
 		for ; n < 60 && !r.Judge("shop", "anna", "a@x.example").Refuse(); n++ {

@@ -40,3 +40,26 @@ func TestRefusalsAloneAreNoAlarmOfAClient(t *testing.T) {
 		t.Errorf("a thousand refused recipients are evidence of %v, want below 1", e[refused].value)
 	}
 }
+
+// TestSomeRefusalsAreGranted: whoever writes to many is refused by some.
+func TestSomeRefusalsAreGranted(t *testing.T) {
+	for _, row := range []struct {
+		name          string
+		s             *scale
+		sent, refused float32
+		want          bool
+	}{
+		{"a newsletter's 500", &senderScale, 500, 10, false},
+		{"a newsletter's 500, and nobody else sends", &aloneScale, 500, 10, false},
+		{"twice the grant", &senderScale, 500, 40, true},
+		{"few recipients", &senderScale, 20, 3, true},
+		{"a client has its own numbers", &clientScale, 500, 19, true},
+	} {
+		var m meter
+		var e [kinds]evidence
+		m.judge(&table{sent: {day: row.sent}, refused: {day: row.refused}}, nil, row.s, nil, &e)
+		if got := e[refused].value > 0; got != row.want {
+			t.Errorf("%s: evidence %v", row.name, e[refused].value)
+		}
+	}
+}

@@ -1,10 +1,12 @@
 package outlier
 
-// known is a sketch of the pairs of client and recipient that have been seen.
+import "encoding/binary"
+
+// Sketch remembers the pairs of client and recipient that have been seen.
 // Each pair leaves 16 bits in one of the buckets; the eight of a bucket are
 // kept in the order of their last use, so that the oldest go first. It mistakes
 // a new pair for a known one about once in 8,000 times.
-type known struct {
+type Sketch struct {
 	buckets []bucket
 	dirty   []uint64 // one bit for each chunk of buckets changed since it was saved
 }
@@ -14,13 +16,13 @@ type bucket [8]uint16
 const chunkBuckets = 4096 // 64 KiB
 
 // newKnown makes a sketch with room for at least n pairs.
-func newKnown(n int) *known {
+func newSketch(n int) *Sketch {
 	chunks := (n + 8*chunkBuckets - 1) / (8 * chunkBuckets)
-	return &known{buckets: make([]bucket, chunks*chunkBuckets), dirty: make([]uint64, (chunks+63)/64)}
+	return &Sketch{buckets: make([]bucket, chunks*chunkBuckets), dirty: make([]uint64, (chunks+63)/64)}
 }
 
 // place is where the pair belongs, and what stands for it there; never 0.
-func (k *known) place(client, rcpt uint64) (at int, mark uint16) {
+func (k *Sketch) place(client, rcpt uint64) (at int, mark uint16) {
 	h := mix(client^0x8EBC6AF09C88C6E3, rcpt^0x589965CC75374CC3)
 	mark = uint16(h)
 	if mark == 0 {
@@ -30,7 +32,7 @@ func (k *known) place(client, rcpt uint64) (at int, mark uint16) {
 }
 
 // has reports whether the pair is known, and makes it the last to be forgotten.
-func (k *known) has(client, rcpt uint64) bool {
+func (k *Sketch) has(client, rcpt uint64) bool {
 	at, mark := k.place(client, rcpt)
 	b := &k.buckets[at]
 	for i, m := range b {
@@ -44,7 +46,7 @@ func (k *known) has(client, rcpt uint64) bool {
 }
 
 // add makes the pair known.
-func (k *known) add(client, rcpt uint64) {
+func (k *Sketch) add(client, rcpt uint64) {
 	if k.has(client, rcpt) {
 		return
 	}
@@ -52,12 +54,30 @@ func (k *known) add(client, rcpt uint64) {
 	b := &k.buckets[at]
 	copy(b[1:], b[:])
 	b[0] = mark
-	chunk := at / chunkBuckets
-	k.dirty[chunk/64] |= 1 << (chunk % 64)
+	k.Again(at / chunkBuckets)
 }
 
+// Size names the size of the sketch: parts of another are not of this one.
+func (k *Sketch) Size() int { return len(k.buckets) }
+
+// Chunks is the number of the parts of 64 KiB in which the sketch is stored.
+func (k *Sketch) Chunks() int { return len(k.buckets) / chunkBuckets }
+
+// Changed gives a part, 0 to Chunks() - 1, that has changed since Changed gave it out
+// last; ok is false where it has not.
+func (k *Sketch) Changed(n int) (b []byte, ok bool) {
+	if k.dirty[n/64]&(1<<(n%64)) == 0 {
+		return nil, false
+	}
+	k.dirty[n/64] &^= 1 << (n % 64)
+	return k.chunk(n), true
+}
+
+// Again has Changed give a part out once more.
+func (k *Sketch) Again(n int) { k.dirty[n/64] |= 1 << (n % 64) }
+
 // chunk is a part of the sketch as octets.
-func (k *known) chunk(n int) []byte {
+func (k *Sketch) chunk(n int) []byte {
 	b := make([]byte, 0, chunkBuckets*16)
 	for _, bucket := range k.buckets[n*chunkBuckets : (n+1)*chunkBuckets] {
 		for _, m := range bucket {
@@ -67,8 +87,8 @@ func (k *known) chunk(n int) []byte {
 	return b
 }
 
-// merge adds the pairs of a part of another sketch behind those of this one.
-func (k *known) merge(n int, b []byte) {
+// Merge adds the pairs of a part of another sketch behind those of this one.
+func (k *Sketch) Merge(n int, b []byte) {
 	if len(b) != chunkBuckets*16 {
 		return
 	}
@@ -89,6 +109,15 @@ func (b *bucket) append(mark uint16) {
 		if m == 0 {
 			b[i] = mark
 			return
+		}
+	}
+}
+
+// fill takes the places of a sketch of the same size, sixteen octets for each bucket.
+func (k *Sketch) fill(raw []byte) {
+	for i := range k.buckets {
+		for j := range k.buckets[i] {
+			k.buckets[i][j] = binary.LittleEndian.Uint16(raw[16*i+2*j:])
 		}
 	}
 }

@@ -7,23 +7,25 @@ import (
 
 var windowWords = [windows]string{hour: "in 1 h", day: "in 24 h", leaky: "in the last days"}
 
-// words says what led to a state, with the numbers.
-func (w *Watch) words(f *finding, rule string) string {
-	switch rule {
-	case RuleRefused:
-		r := &w.rules.Refused
-		n, bad := f.day, f.dayRefused
-		return fmt.Sprintf("%.0f of %.0f recipients in 24 h refused, %s; alert from %.0f %%, suspend from %.0f %%",
-			bad, n, percent(bad, n), 100*r.Alert, 100*r.Suspend)
-	case RuleNames:
+// Reason says what led to the score of f, with the numbers.
+func (d *Detector) Reason(f *Finding) string {
+	if f.Names {
 		return f.nameWords()
 	}
 	return f.volumeWords()
 }
 
+// ReasonOfShare says what led to the answer of the plain rule.
+func (d *Detector) ReasonOfShare(f *Finding) string {
+	r := &d.settings.Refused
+	n, bad := f.day, f.dayRefused
+	return fmt.Sprintf("%.0f of %.0f recipients in 24 h refused, %s; alert from %.0f %%, suspend from %.0f %%",
+		bad, n, percent(bad, n), 100*r.Alarming, 100*r.Excessive)
+}
+
 // volumeWords is as "sent 212 recipients in 1 h, usual most 18; 96 % never seen
 // before, 14 % refused".
-func (f *finding) volumeWords() string {
+func (f *Finding) volumeWords() string {
 	win := f.evidence[sent].window
 	if f.evidence[fresh].value > f.evidence[sent].value {
 		win = f.evidence[fresh].window
@@ -52,7 +54,7 @@ func (f *finding) volumeWords() string {
 	return s
 }
 
-func (f *finding) nameWords() string {
+func (f *Finding) nameWords() string {
 	if f.alarms {
 		return f.alarmWords()
 	}
@@ -68,7 +70,7 @@ func (f *finding) nameWords() string {
 
 // alarmWords is as "3 of its senders under alarm in 24 h, 2 of them never seen
 // before".
-func (f *finding) alarmWords() string {
+func (f *Finding) alarmWords() string {
 	n, unseen := f.sums[sent][day], f.sums[refused][day]
 	if f.foreign {
 		return "a sender that others used before this user is under alarm"
@@ -76,7 +78,7 @@ func (f *finding) alarmWords() string {
 	return fmt.Sprintf("%.0f of its senders under alarm in 24 h, %.0f of them never seen before", n, unseen)
 }
 
-func (f *finding) usualMost(k, w int) string {
+func (f *Finding) usualMost(k, w int) string {
 	r := f.e.record[k][w]
 	if r < 0.5 {
 		return "no record before"

@@ -5,25 +5,26 @@ import (
 	"math/bits"
 )
 
-// seed keys the hashes of names, so that nobody outside can choose names that
+// Seed keys the hashes of names, so that nobody outside can choose names that
 // collide. All nodes of a shared state have the same one.
-type seed [2]uint64
+type Seed [2]uint64
 
-// seedSize is the number of octets of a seed.
-const seedSize = 16
+// SeedSize is the number of octets of a seed.
+const SeedSize = 16
 
-func (k seed) bytes() []byte {
+// Bytes is the form in which a seed is stored.
+func (k Seed) Bytes() []byte {
 	return binary.LittleEndian.AppendUint64(binary.LittleEndian.AppendUint64(nil, k[0]), k[1])
 }
 
-// readSeed reads what bytes gives.
-func readSeed(b []byte) seed {
-	return seed{binary.LittleEndian.Uint64(b), binary.LittleEndian.Uint64(b[8:])}
+// ReadSeed reads what Bytes gives, of which there are SeedSize.
+func ReadSeed(b []byte) Seed {
+	return Seed{binary.LittleEndian.Uint64(b), binary.LittleEndian.Uint64(b[8:])}
 }
 
 // hash is a keyed hash of s. It is not cryptographic: its values never leave
 // the process and its state.
-func (k seed) hash(s string) uint64 {
+func (k Seed) hash(s string) uint64 {
 	h := k[0] ^ uint64(len(s))*0x9E3779B97F4A7C15
 	for len(s) > 8 {
 		h = mix(h^le64(s), k[1]^0xD6E8FEB86659FD93)

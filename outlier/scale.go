@@ -92,13 +92,13 @@ func scaleOf(sc scope) *scale {
 }
 
 // scale gives the scale that an entry is judged by.
-func (g *engine) scale(e *entry) *scale {
+func (d *Detector) scale(e *entry) *scale {
 	switch {
 	case !e.scope.isSender() && e.scope != ofUser:
 		return scaleOf(e.scope)
 	case e.age() < easeDays:
 		return &newScale
-	case e.scope.isSender() && g.alone(e):
+	case e.scope.isSender() && d.alone(e):
 		return &aloneScale
 	}
 	return &senderScale
@@ -106,7 +106,7 @@ func (g *engine) scale(e *entry) *scale {
 
 // alone reports whether no second sender of the client was ever in use within
 // the hour, as far as the record knows.
-func (g *engine) alone(e *entry) bool {
-	c := g.byNum[e.client]
+func (d *Detector) alone(e *entry) bool {
+	c := d.byNum[e.client]
 	return c.names.is(ofClientNames.hash(c.hash)) && c.names.record[refused][hour] < aloneNames
 }

@@ -1,0 +1,122 @@
+package outlier
+
+import (
+	"errors"
+	"strconv"
+	"strings"
+)
+
+// Meter is what one node stores for the others about somebody.
+type Meter struct {
+	Key   string // tells it from the others
+	Value []byte
+	// Regular: it has regular mail, which may come again after RegularDays.
+	Regular bool
+}
+
+// RegularDays is for how many days a regular run is remembered that does not come
+// again.
+const RegularDays = keepDays
+
+// Touch has the meters of a finding given out by Touched.
+func (d *Detector) Touch(f *Finding) {
+	for _, e := range [...]*entry{f.e, f.blamed} {
+		if e != nil {
+			d.changed[e] = e.name
+		}
+	}
+}
+
+// Touched gives the meters that Touch has marked since the last call, as they are now.
+func (d *Detector) Touched() []Meter {
+	all := make([]Meter, 0, len(d.changed))
+	for e, name := range d.changed {
+		if !e.used || e.name != name {
+			continue // its place has been given to another
+		}
+		var b writer
+		b.str(d.byNum[e.client].name)
+		e.encode(&b)
+		rs := d.meters.runsOf(e)
+		e.encodeTail(&b, rs)
+		all = append(all, Meter{Key: strconv.Itoa(int(e.scope)) + ":" + e.name, Value: b, Regular: rs != nil})
+	}
+	clear(d.changed)
+	return all
+}
+
+// Merge takes a meter of another node, which counted what this one has not seen, under
+// the name that fold gives: of two the one that counted last holds, with the higher of
+// both records. An error says that it is damaged; nothing has changed then.
+func (d *Detector) Merge(now int64, key string, value []byte, fold Fold) error {
+	number, name, _ := strings.Cut(key, ":")
+	n, err := strconv.Atoi(number)
+	if err != nil || n < 0 || n >= int(scopes) || name == "" {
+		return errors.New("key of a meter is damaged")
+	}
+	sc := scope(n)
+	r := &reader{rest: value}
+	client := r.str()
+	var m meter
+	m.decode(r)
+	var rs *runs
+	if len(r.rest) > 0 { // what earlier releases stored ends here
+		rs = m.decodeTail(r)
+	} else {
+		m.put(isOld, true)
+	}
+	if r.bad || client == "" {
+		return errCut
+	}
+	m.last = uint32(min(int64(m.last), now))
+	own := fold(Who{sc.whose(), name})
+	e, isNew := d.meters.get(sc, own, d.client(client, int64(m.born)*daySeconds).num, int64(m.last))
+	rs = later(rs, d.meters.runsOf(e))
+	switch {
+	case isNew:
+	case own != name:
+		m.join(e.meter)
+	default:
+		m.mergeRecords(&e.meter)
+		if e.last > m.last {
+			m, e.meter = e.meter, m
+			m.mergeRecords(&e.meter)
+		}
+	}
+	e.meter = m
+	d.meters.setRuns(e, rs)
+	if c := d.byNum[e.client]; sc == ofClient {
+		c.born = min(c.born, m.born)
+	}
+	return nil
+}
+
+// join makes one meter of two that were kept for two spellings of one sender or
+// user: the larger count, with the higher of both records.
+func (m *meter) join(o meter) {
+	last := int64(max(m.last, o.last))
+	m.roll(last)
+	o.roll(last)
+	if o.recent() > m.recent() {
+		*m, o = o, *m
+	}
+	m.mergeRecords(&o)
+	m.away, m.messages = max(m.away, o.away), max(m.messages, o.messages)
+}
+
+func (m *meter) mergeRecords(o *meter) {
+	for k := range kinds {
+		for w := range windows {
+			m.record[k][w] = max(m.record[k][w], o.record[k][w])
+		}
+	}
+	m.born = min(m.born, o.born)
+}
+
+// later is the one of two that was added to last; nil is none.
+func later(a, b *runs) *runs {
+	if a == nil || b != nil && b.last > a.last {
+		return b
+	}
+	return a
+}
