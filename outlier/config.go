@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"postern/outlier/detector"
 )
 
 // Config is the table [outlier].
@@ -146,10 +148,10 @@ func (l *Ladder) Check(report func(key, problem string)) {
 }
 
 // settings are the numbers that the detector takes from c.
-func (c *Config) settings() Settings {
-	return Settings{
+func (c *Config) settings() detector.Settings {
+	return detector.Settings{
 		Sensitivity: c.Sensitivity, Growth: c.Growth, HalfLife: c.HalfLife, MaxSenders: c.MaxSenders, MaxKnown: c.MaxKnown,
-		Refused: Shares{MinRecipients: c.Refused.MinRecipients, Alarming: c.Refused.Alert, Excessive: c.Refused.Suspend},
+		Refused: detector.Shares{MinRecipients: c.Refused.MinRecipients, Alarming: c.Refused.Alert, Excessive: c.Refused.Suspend},
 	}
 }
 

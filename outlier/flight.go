@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"postern/mail"
+	"postern/outlier/detector"
 )
 
 // A message counts when it ends. Until then its recipients are on their way: many
@@ -92,8 +93,8 @@ func (w *Watch) takeOff(id, client, user, stream string, from mail.Identity, n i
 	explained := w.rules.bulkStreams[stream] || w.rules.exempt.Match(from)
 	if t.sender != 0 {
 		others := w.flights.by[t.sender].n - was.n
-		if others > 0 || n > SmallMessage {
-			k := Submitter(user, sender)
+		if others > 0 || n > detector.SmallMessage {
+			k := detector.Submitter(user, sender)
 			p := w.project(k, client, others+n)
 			if p.holds && others > 0 {
 				return w.crowded(k)
@@ -105,9 +106,9 @@ func (w *Watch) takeOff(id, client, user, stream string, from mail.Identity, n i
 	if !explained {
 		t.shared = n
 		if more := w.flights.around(&t, &was); more > 0 {
-			k := Who{User, user}
+			k := detector.Who{Scope: User, Name: user}
 			if user == "" {
-				k = Who{Client, client}
+				k = detector.Who{Scope: Client, Name: client}
 			}
 			if w.project(k, client, more).holds {
 				return w.crowded(k)
@@ -135,7 +136,7 @@ func (f *flights) around(t, was *flight) int {
 }
 
 // crowded is the answer to a message that waits for others of k.
-func (w *Watch) crowded(k Who) Verdict {
+func (w *Watch) crowded(k detector.Who) Verdict {
 	v := verdictOn(k)
 	v.Level, v.Until, v.left = Throttled, w.clock.read().Add(flightWait), flightWait
 	return v
@@ -149,7 +150,7 @@ type projection struct {
 
 // project looks at k as if so many more recipients had been sent, all of them known
 // and none refused.
-func (w *Watch) project(k Who, client string, more int) (p projection) {
+func (w *Watch) project(k detector.Who, client string, more int) (p projection) {
 	now := w.clock.read()
 	f := w.detector.Project(now.Unix(), k, client, more, w.rules.expect(now))
 	p.explained = w.detector.Explained(&f)

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"postern/mail"
+	"postern/outlier/detector"
 )
 
 // atOnce prepares so many transactions of 100 recipients, one recipient each at
@@ -138,7 +139,7 @@ func (r *rig) approve(user, from string, n int) {
 		to(ev, fmt.Sprintf("colleague%d@y.example", i), false)
 	}
 	r.Observe(ev)
-	for _, k := range Parties("shop", user, from) {
+	for _, k := range detector.Parties("shop", user, from) {
 		if k.Name == "" {
 			continue
 		}

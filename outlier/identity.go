@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"postern/mail"
+	"postern/outlier/detector"
 )
 
 // An older version kept senders and users by the letters as they were sent. What
@@ -11,15 +12,15 @@ import (
 // and where that makes several one, the larger count and the harder state hold.
 
 // nameOf is the one name of a sender or user.
-func (w *Watch) nameOf(who Who) string {
+func (w *Watch) nameOf(who detector.Who) string {
 	switch who.Scope {
 	case Sender:
 		return string(mail.IdentityOf(who.Name))
 	case User:
 		return mail.User(who.Name, w.parse)
 	case UserSender:
-		user, sender := SplitNames(who.Name)
-		return JoinNames(w.nameOf(Who{User, user}), w.nameOf(Who{Sender, sender}))
+		user, sender := detector.SplitNames(who.Name)
+		return detector.JoinNames(w.nameOf(detector.Who{Scope: User, Name: user}), w.nameOf(detector.Who{Scope: Sender, Name: sender}))
 	}
 	return who.Name
 }

@@ -12,6 +12,7 @@ import (
 	"postern/internal/redistest"
 	"postern/internal/syntax"
 	"postern/mail"
+	"postern/outlier/detector"
 )
 
 // spelledOut is the table of spellings: the identity first in each block.
@@ -101,8 +102,8 @@ func olderNote(w *Watch, sender string, n int) {
 	defer w.mu.Unlock()
 	now := w.clock.read()
 	for i := range n {
-		one := Event{At: now.Unix(), Client: "shop", User: "U@x.example", Sender: sender,
-			Recipients: []Recipient{{Hash: w.detector.Hash(fmt.Sprint(i)), Took: true}}}
+		one := detector.Event{At: now.Unix(), Client: "shop", User: "U@x.example", Sender: sender,
+			Recipients: []detector.Recipient{{Hash: w.detector.Hash(fmt.Sprint(i)), Took: true}}}
 		w.detector.Count(&one, nil)
 		if w.keep != nil {
 			w.keep.note(&one)

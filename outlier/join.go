@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"postern/outlier/detector"
 )
 
 // join brings the node to where the others are: the common seed, the states,
@@ -79,10 +81,10 @@ func (s *share) adoptSeed(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if len(b) != SeedSize {
+	if len(b) != detector.SeedSize {
 		return errors.New("seed in Redis is damaged")
 	}
-	if common := ReadSeed(b); common != mine {
+	if common := detector.ReadSeed(b); common != mine {
 		w.mu.Lock()
 		w.reseed(common)
 		w.mu.Unlock()
@@ -92,7 +94,7 @@ func (s *share) adoptSeed(ctx context.Context) error {
 
 // reseed takes another seed, under which nobody is known; whom the other nodes know
 // comes in their place.
-func (w *Watch) reseed(common Seed) {
+func (w *Watch) reseed(common detector.Seed) {
 	if w.keep != nil {
 		w.keep.reseeded = true
 	}
@@ -146,7 +148,7 @@ func (s *share) store(ctx context.Context) {
 		for _, m := range meters[:n] {
 			keep := idleExpiry
 			if m.Regular {
-				keep = RegularDays * 24 * time.Hour // it may come again
+				keep = detector.RegularDays * 24 * time.Hour // it may come again
 			}
 			p.Set(ctx, s.loose+"m:"+m.Key, m.Value, keep)
 		}

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"postern/internal/statefile"
+	"postern/outlier/detector"
 )
 
 // keeper holds counts and states on disk. Counts are a snapshot and the log of
@@ -168,17 +169,17 @@ func (k *keeper) replay(w *Watch, file string, restored bool) error {
 	} else if err != nil {
 		return err
 	}
-	if len(b) < SeedSize {
+	if len(b) < detector.SeedSize {
 		return nil
 	}
-	if s := ReadSeed(b); s != w.detector.Seed() {
+	if s := detector.ReadSeed(b); s != w.detector.Seed() {
 		if restored {
 			return errors.New("its hashes have another seed than the snapshot")
 		}
 		w.detector.Reset(s)
 	}
-	b = b[SeedSize:]
-	var n Event
+	b = b[detector.SeedSize:]
+	var n detector.Event
 	var last int64
 	var damage error
 	for len(b) >= recordHead {
@@ -207,7 +208,7 @@ func (k *keeper) replay(w *Watch, file string, restored bool) error {
 }
 
 // note adds a transaction to the log of counts; Watch.mu is held.
-func (k *keeper) note(n *Event) {
+func (k *keeper) note(n *detector.Event) {
 	if len(k.pending) > maxPending {
 		return // the disk has failed for long; note logged it
 	}
@@ -312,7 +313,7 @@ func (k *keeper) write(notes []byte) error {
 }
 
 // rotate begins a new log of counts and gives the old one back.
-func (k *keeper) rotate(s Seed) (old *os.File, err error) {
+func (k *keeper) rotate(s detector.Seed) (old *os.File, err error) {
 	f, err := statefile.Open(k.path(k.gen+1, "log"), os.O_CREATE|os.O_WRONLY|os.O_APPEND|os.O_TRUNC)
 	if err != nil {
 		return nil, err
@@ -321,7 +322,7 @@ func (k *keeper) rotate(s Seed) (old *os.File, err error) {
 		f.Close()
 		return nil, err
 	}
-	old, k.counts, k.size = k.counts, f, SeedSize
+	old, k.counts, k.size = k.counts, f, detector.SeedSize
 	k.gen++
 	return old, nil
 }

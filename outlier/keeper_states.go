@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"postern/internal/statefile"
+	"postern/outlier/detector"
 )
 
 const (
@@ -53,7 +54,7 @@ func (k *keeper) state(s *State) {
 // was suspended by hand comes from its copy where the file lacks it, whatever
 // has become of the file; one that is damaged is set aside.
 func (k *keeper) loadStates(w *Watch) {
-	last := map[Who]*State{}
+	last := map[detector.Who]*State{}
 	b, err := k.stateFile.Read()
 	missing := errors.Is(err, os.ErrNotExist)
 	if err == nil {
@@ -66,7 +67,7 @@ func (k *keeper) loadStates(w *Watch) {
 		}
 	}
 	copied := k.readCopy()
-	for _, states := range []map[Who]*State{last, copied} {
+	for _, states := range []map[detector.Who]*State{last, copied} {
 		for _, s := range states {
 			w.clock.notBefore(s.Since)
 		}
@@ -93,8 +94,8 @@ func (k *keeper) loadStates(w *Watch) {
 }
 
 // readCopy reads the copy of what was suspended by hand.
-func (k *keeper) readCopy() map[Who]*State {
-	copied := map[Who]*State{}
+func (k *keeper) readCopy() map[detector.Who]*State {
+	copied := map[detector.Who]*State{}
 	b, err := k.copyFile.Read()
 	if errors.Is(err, os.ErrNotExist) {
 		return copied
@@ -112,7 +113,7 @@ func (k *keeper) readCopy() map[Who]*State {
 
 // addMissing takes over what still stands in a copy and is neither there nor
 // newer there. It returns how many.
-func addMissing(to, copied map[Who]*State, now time.Time) (n int) {
+func addMissing(to, copied map[detector.Who]*State, now time.Time) (n int) {
 	for key, s := range copied {
 		if have := to[key]; have != nil && !s.Since.After(have.Since) || !s.stands(now) {
 			continue
@@ -125,7 +126,7 @@ func addMissing(to, copied map[Who]*State, now time.Time) (n int) {
 
 // addStates takes over the lines of b in their order. It returns how many are
 // damaged, apart from a last one without an end.
-func addStates(to map[Who]*State, b []byte) (bad int, cut bool) {
+func addStates(to map[detector.Who]*State, b []byte) (bad int, cut bool) {
 	for line := range bytes.Lines(b) {
 		var s State
 		switch err := json.Unmarshal(line, &s); {

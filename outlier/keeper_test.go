@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"postern/mail"
+	"postern/outlier/detector"
 )
 
 // kill leaves the watch as a killed process does: nothing is written any more.
@@ -153,7 +154,7 @@ func TestNoOrderOfEventsLosesASuspension(t *testing.T) {
 		rng := rand.New(rand.NewPCG(round, 7))
 		dir := t.TempDir()
 		r := newRigIn(t, dir, nil, nil)
-		k := Who{Sender, "a@x.example"}
+		k := detector.Who{Scope: Sender, Name: "a@x.example"}
 		var all []State
 		decide := func() {
 			switch r.at = r.at.Add(time.Duration(rng.IntN(900)) * time.Second); rng.IntN(5) {

@@ -2,10 +2,12 @@ package outlier
 
 import (
 	"time"
+
+	"postern/outlier/detector"
 )
 
 // step takes what a message has found to the ladder. w.mu is held.
-func (w *Watch) step(now time.Time, client string, f *Finding) {
+func (w *Watch) step(now time.Time, client string, f *detector.Finding) {
 	rule, ladder := RuleVolume, &w.rules.Volume
 	if f.Names {
 		rule, ladder = RuleNames, &w.rules.Names
@@ -39,11 +41,11 @@ func (w *Watch) step(now time.Time, client string, f *Finding) {
 }
 
 // levelOf is the action that the plain rule on refused recipients leads to.
-func levelOf(s Share) Level {
+func levelOf(s detector.Share) Level {
 	switch s {
-	case Excessive:
+	case detector.Excessive:
 		return Suspended
-	case Alarming:
+	case detector.Alarming:
 		return Alerted
 	}
 	return Normal
@@ -51,7 +53,7 @@ func levelOf(s Share) Level {
 
 // isInside reports whether a score comes from mail to known recipients in our own
 // domains, without which nothing would be held.
-func (w *Watch) isInside(l *Ladder, f *Finding) bool {
+func (w *Watch) isInside(l *Ladder, f *detector.Finding) bool {
 	return len(w.rules.InternalDomains) > 0 && !w.detector.RefusedToo(f) && l.level(float64(w.detector.Outside(f))) < Throttled
 }
 
@@ -76,7 +78,7 @@ func (w *Watch) prolong(s *State, to Level, now time.Time) {
 }
 
 // enter puts k into a harder state than its present one.
-func (w *Watch) enter(now time.Time, k Who, client string, to Level, rule string, f *Finding, shadow bool) {
+func (w *Watch) enter(now time.Time, k detector.Who, client string, to Level, rule string, f *detector.Finding, shadow bool) {
 	s := w.states[k]
 	if s == nil {
 		s = &State{Scope: k.Scope, Name: k.Name}
@@ -109,7 +111,7 @@ func (w *Watch) enter(now time.Time, k Who, client string, to Level, rule string
 }
 
 // current is the state of k after what has expired is gone; nil for none.
-func (w *Watch) current(k Who, now time.Time) *State {
+func (w *Watch) current(k detector.Who, now time.Time) *State {
 	s := w.states[k]
 	if s != nil {
 		w.lapse(s, now)

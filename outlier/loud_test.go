@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"postern/mail"
+	"postern/outlier/detector"
 )
 
 // loud sends messages of n recipients each, with a new name each, bad of them
@@ -54,9 +55,9 @@ func TestLoudNamesAreFound(t *testing.T) {
 			} else {
 				t.Logf("user %q, %d recipients of which %d are refused: %d out", user, row.n, row.bad, out)
 			}
-			wide := Who{Client, "shop"}
+			wide := detector.Who{Scope: Client, Name: "shop"}
 			if user != "" {
-				wide = Who{User, user}
+				wide = detector.Who{Scope: User, Name: user}
 			}
 			if s := r.states[wide]; s == nil || s.Level < Throttled {
 				t.Errorf("user %q, %d recipients of which %d are refused: %+v", user, row.n, row.bad, s)
@@ -99,7 +100,7 @@ func TestMessageInAColleaguesNameSuspendsItsAuthor(t *testing.T) {
 		t.Errorf("the colleague sent %d of 5", out)
 	}
 	for k, s := range r.states {
-		if k.Scope == Client || k.Scope == Sender || k == (Who{User, "ceo"}) {
+		if k.Scope == Client || k.Scope == Sender || k == (detector.Who{Scope: User, Name: "ceo"}) {
 			t.Errorf("%+v is blamed: %+v", k, s)
 		}
 	}
@@ -224,9 +225,9 @@ func TestPlainRuleNarrowsAsTheScoreDoes(t *testing.T) {
 				r.Observe(ev)
 			}
 		}
-		sender := Who{Sender, "bad@x.example"}
+		sender := detector.Who{Scope: Sender, Name: "bad@x.example"}
 		if user != "" {
-			sender = Who{UserSender, "crm bad@x.example"}
+			sender = detector.Who{Scope: UserSender, Name: "crm bad@x.example"}
 		}
 		if s := r.states[sender]; s == nil || s.Level != Suspended || s.Rule != RuleRefused {
 			t.Errorf("user %q: the sender is %+v", user, s)
@@ -291,7 +292,7 @@ func TestPaceIsKeptInRecipients(t *testing.T) {
 	r.ordinary("shop", "", "a@x.example", 70, 10)
 	s := r.throttled("a@x.example")
 	r.at = s.Since.Add(70 * time.Minute)
-	r.detector.Forgive(Who{Sender, "a@x.example"})
+	r.detector.Forgive(detector.Who{Scope: Sender, Name: "a@x.example"})
 	r.rules.senders["a@x.example"] = Expectation{Expected: []Pace{{Recipients: 20, Window: time.Hour}}}
 	admit := func(id string, n int) bool {
 		return !r.Judge("shop", "", "a@x.example").Refuse() && !r.Admit(id, "shop", "", "", "a@x.example", n).Refuse()
@@ -341,9 +342,9 @@ func TestReleasedNamesAreForgivenTheUser(t *testing.T) {
 		for _, released := range []bool{false, true} {
 			r := newRig(t, nil)
 			all := []string{"b@x.example", "c@x.example", "d@x.example"}
-			wide := Who{Client, "shop"}
+			wide := detector.Who{Scope: Client, Name: "shop"}
 			if user != "" {
-				wide = Who{User, user}
+				wide = detector.Who{Scope: User, Name: user}
 			}
 			r.ordinary("shop", user, "a@x.example", 70, 15, all...)
 			for _, from := range all {

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"postern/mail"
+	"postern/outlier/detector"
 )
 
 // Observe counts a finished transaction and takes the steps that follow from
@@ -23,7 +24,7 @@ func (w *Watch) Observe(ev *mail.Event) {
 func (w *Watch) observe(ev *mail.Event) (shadowed bool) {
 	now := w.clock.read()
 	from := mail.IdentityOf(ev.From)
-	n := Event{At: now.Unix(), Client: ev.Client, User: ev.User, Sender: senderName(from), Recipients: w.rcpts[:0]}
+	n := detector.Event{At: now.Unix(), Client: ev.Client, User: ev.User, Sender: senderName(from), Recipients: w.rcpts[:0]}
 	n.Alone = w.rules.bulkStreams[ev.Stream] || w.rules.exempt.Match(from)
 	harmful := ev.Harmful()
 	for i := range ev.To {
@@ -55,8 +56,8 @@ func (w *Watch) observe(ev *mail.Event) (shadowed bool) {
 
 // ended notes that a transaction is no longer under way, and reports whether it
 // would have been deferred, had a state not been a shadow.
-func (w *Watch) ended(now time.Time, ev *mail.Event, n *Event) (shadowed bool) {
-	keys := Parties(ev.Client, ev.User, n.Sender)
+func (w *Watch) ended(now time.Time, ev *mail.Event, n *detector.Event) (shadowed bool) {
+	keys := detector.Parties(ev.Client, ev.User, n.Sender)
 	if states, any := w.statesOf(&keys); any {
 		if wasUnderWay(ev) {
 			admit(&states, -w.underWay(ev.ID))
@@ -76,14 +77,14 @@ func wasUnderWay(ev *mail.Event) bool {
 // deferred will be tried again, and is counted then. A recipient of mail in which a
 // scanner found harm counts as refused by the upstream, which was asked for it at RCPT
 // and would have been next.
-func (w *Watch) sort(n *Event, r *mail.RecipientEvent, harmful bool) {
+func (w *Watch) sort(n *detector.Event, r *mail.RecipientEvent, harmful bool) {
 	switch {
 	case harmful:
-		n.Recipients = append(n.Recipients, Recipient{Hash: w.hashOf(r), Refused: true})
+		n.Recipients = append(n.Recipients, detector.Recipient{Hash: w.hashOf(r), Refused: true})
 	case r.Outcome == mail.Relayed:
-		n.Recipients = append(n.Recipients, Recipient{Hash: w.hashOf(r), Took: true, Inside: w.rules.isInternal(r.Address)})
+		n.Recipients = append(n.Recipients, detector.Recipient{Hash: w.hashOf(r), Took: true, Inside: w.rules.isInternal(r.Address)})
 	case r.Outcome == mail.Rejected && (r.Rule == "upstream" || r.Class != ""):
-		n.Recipients = append(n.Recipients, Recipient{Hash: w.hashOf(r), Refused: canHelp(r)})
+		n.Recipients = append(n.Recipients, detector.Recipient{Hash: w.hashOf(r), Refused: canHelp(r)})
 	default:
 		n.Away++
 	}
@@ -108,7 +109,7 @@ func canHelp(r *mail.RecipientEvent) bool {
 
 // apply counts what has happened here, follows the ladder, and returns the highest
 // score it led to.
-func (w *Watch) apply(now time.Time, n *Event) (score float32) {
+func (w *Watch) apply(now time.Time, n *detector.Event) (score float32) {
 	found := w.detector.Count(n, w.rules.expect(now))
 	for i := range found {
 		score = max(score, found[i].Score)
@@ -121,7 +122,7 @@ func (w *Watch) apply(now time.Time, n *Event) (score float32) {
 }
 
 // count counts what has happened somewhere else or in the past: nothing follows.
-func (w *Watch) count(n *Event) {
-	n.Sender, n.User = w.nameOf(Who{Sender, n.Sender}), w.nameOf(Who{User, n.User})
+func (w *Watch) count(n *detector.Event) {
+	n.Sender, n.User = w.nameOf(detector.Who{Scope: Sender, Name: n.Sender}), w.nameOf(detector.Who{Scope: User, Name: n.User})
 	w.detector.Count(n, w.rules.expect(time.Unix(n.At, 0)))
 }

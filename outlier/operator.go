@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"postern/outlier/detector"
 )
 
 // Order is what an operator wants done by hand.
@@ -24,10 +26,10 @@ func (w *Watch) Suspend(o Order) (State, error) {
 	if err := o.check(); err != nil {
 		return State{}, err
 	}
-	o.Name = w.nameOf(Who{o.Scope, o.Name})
+	o.Name = w.nameOf(detector.Who{Scope: o.Scope, Name: o.Name})
 	w.mu.Lock()
 	now := w.clock.read()
-	k := Who{o.Scope, o.Name}
+	k := detector.Who{Scope: o.Scope, Name: o.Name}
 	s := w.current(k, now)
 	if s == nil {
 		s = &State{Scope: o.Scope, Name: o.Name}
@@ -54,14 +56,14 @@ func (w *Watch) Release(o Order) (State, error) {
 	if err := o.check(); err != nil {
 		return State{}, err
 	}
-	o.Name = w.nameOf(Who{o.Scope, o.Name})
+	o.Name = w.nameOf(detector.Who{Scope: o.Scope, Name: o.Name})
 	defer w.tell()
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	now := w.clock.read()
 	released := State{Scope: o.Scope, Name: o.Name}
 	any := false
-	for _, k := range w.withUsers(Who{o.Scope, o.Name}) {
+	for _, k := range w.withUsers(detector.Who{Scope: o.Scope, Name: o.Name}) {
 		if o.Learn {
 			w.detector.Approve(now.Unix(), k)
 		}
@@ -84,17 +86,17 @@ func (w *Watch) Release(o Order) (State, error) {
 }
 
 // withUsers is k, and for a sender also each user's part of it.
-func (w *Watch) withUsers(k Who) []Who {
-	keys := []Who{k}
+func (w *Watch) withUsers(k detector.Who) []detector.Who {
+	keys := []detector.Who{k}
 	if k.Scope != Sender {
 		return keys
 	}
 	seen := map[string]bool{}
-	add := func(who Who) {
+	add := func(who detector.Who) {
 		if who.Scope != UserSender || seen[who.Name] {
 			return
 		}
-		if _, sender := SplitNames(who.Name); sender == k.Name {
+		if _, sender := detector.SplitNames(who.Name); sender == k.Name {
 			seen[who.Name] = true
 			keys = append(keys, who)
 		}

@@ -1,6 +1,10 @@
 package outlier
 
-import "testing"
+import (
+	"testing"
+
+	"postern/outlier/detector"
+)
 
 // Notes that come while others are being sent, with the queue full, push out
 // some of those; only what was never sent is lost.
@@ -18,7 +22,7 @@ func TestFullQueueLosesOnlyWhatWasNotSent(t *testing.T) {
 		at := int64(0)
 		add := func(n int) {
 			for range n {
-				s.note(&Event{At: at}, false)
+				s.note(&detector.Event{At: at}, false)
 				at++
 			}
 		}
@@ -26,7 +30,7 @@ func TestFullQueueLosesOnlyWhatWasNotSent(t *testing.T) {
 		pushed := s.pushed
 		add(c.come)
 		s.sent(c.sending, s.pushed-pushed)
-		first := (&Event{At: int64(c.firstAge)}).Append(nil)
+		first := (&detector.Event{At: int64(c.firstAge)}).Append(nil)
 		if len(s.queue) != c.left || s.lost != c.lost || string(s.queue[0]) != string(first) {
 			t.Errorf("%s: %d notes left and %d lost, want %d and %d; first %x, want %x",
 				c.name, len(s.queue), s.lost, c.left, c.lost, s.queue[0], first)

@@ -6,13 +6,15 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+
+	"postern/outlier/detector"
 )
 
 // counted is how many messages of the sender a new node reads in dir.
 func counted(t *testing.T, dir string) int {
 	t.Helper()
 	r := newRigIn(t, dir, nil, nil)
-	return r.detector.Messages(Who{Sender, "a@x.example"})
+	return r.detector.Messages(detector.Who{Scope: Sender, Name: "a@x.example"})
 }
 
 // logged makes a folder whose log of counts holds those records, behind the
@@ -20,7 +22,7 @@ func counted(t *testing.T, dir string) int {
 func logged(t *testing.T, records ...[]byte) string {
 	t.Helper()
 	dir := t.TempDir()
-	b := Seed{1, 2}.Bytes()
+	b := detector.Seed{1, 2}.Bytes()
 	for _, r := range records {
 		b = append(b, r...)
 	}
@@ -33,7 +35,7 @@ func logged(t *testing.T, records ...[]byte) string {
 func record(notes int) []byte {
 	b := make([]byte, recordHead)
 	for range notes {
-		b = (&Event{At: 1_700_000_000, Client: "shop", Sender: "a@x.example", Recipients: []Recipient{{Hash: 1, Took: true}}}).Append(b)
+		b = (&detector.Event{At: 1_700_000_000, Client: "shop", Sender: "a@x.example", Recipients: []detector.Recipient{{Hash: 1, Took: true}}}).Append(b)
 	}
 	return seal(b)
 }
@@ -117,7 +119,7 @@ func TestLogGoesOnWhereNoneCanBeMade(t *testing.T) {
 	}
 
 	r.open(dir, nil, nil)
-	common := Seed{3, 4}
+	common := detector.Seed{3, 4}
 	r.mu.Lock()
 	r.reseed(common)
 	r.mu.Unlock()

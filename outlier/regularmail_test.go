@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"postern/mail"
+	"postern/outlier/detector"
 )
 
 // monthlyRuns lets a sender write to one customer a day and to the same 400 on
@@ -15,7 +16,7 @@ import (
 func (r *rig) monthlyRuns(n int, held func()) (alarms []int) {
 	deliver := func(to string) {
 		for r.Judge("shop", "", "billing@x.example").Refuse() {
-			if s := r.states[Who{Sender, "billing@x.example"}]; s != nil && s.Level == Suspended && s.Until.IsZero() {
+			if s := r.states[detector.Who{Scope: Sender, Name: "billing@x.example"}]; s != nil && s.Level == Suspended && s.Until.IsZero() {
 				held()
 				continue
 			}
@@ -50,6 +51,13 @@ func (r *rig) monthlyRuns(n int, held func()) (alarms []int) {
 		alarms = append(alarms, bad)
 	}
 	return alarms
+}
+
+func people(first, n int) (all []string) {
+	for i := range n {
+		all = append(all, fmt.Sprintf("customer%d@dest.example", first+i))
+	}
+	return all
 }
 
 func recipientOf(address string) mail.RecipientEvent {

@@ -5,14 +5,15 @@ import (
 	"time"
 
 	"postern/mail"
+	"postern/outlier/detector"
 )
 
 // Replay is the detector alone, on traffic that brings its own time: no clock,
 // no stored state, nothing is deferred.
 type Replay struct {
-	detector *Detector
+	detector *detector.Detector
 	rules    *rules
-	rcpts    []Recipient // room for those of one message
+	rcpts    []detector.Recipient // room for those of one message
 }
 
 // NewReplay makes a detector that has seen nothing.
@@ -21,7 +22,7 @@ func NewReplay(cfg Config) (*Replay, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Replay{detector: NewDetector(cfg.settings(), Seed{0x243F6A8885A308D3, 0x13198A2E03707344}), rules: r}, nil
+	return &Replay{detector: detector.New(cfg.settings(), detector.Seed{0x243F6A8885A308D3, 0x13198A2E03707344}), rules: r}, nil
 }
 
 // Message counts one message, of which the upstream refused so many recipients
@@ -44,9 +45,9 @@ func (r *Replay) UserMessage(at int64, user, sender, client string, rcpts []stri
 	for i, name := range rcpts {
 		// Which ones were refused is not said. That a message with one refused
 		// recipient makes the others known matters more than who it was.
-		r.rcpts = append(r.rcpts, Recipient{Hash: r.detector.Hash(string(mail.RecipientOf(name))), Refused: i < refused, Took: refused < len(rcpts)})
+		r.rcpts = append(r.rcpts, detector.Recipient{Hash: r.detector.Hash(string(mail.RecipientOf(name))), Refused: i < refused, Took: refused < len(rcpts)})
 	}
-	found := r.detector.Count(&Event{
+	found := r.detector.Count(&detector.Event{
 		At: at, Client: client, User: user, Sender: sender, Recipients: r.rcpts, Alone: r.rules.exempt.Match(from),
 	}, r.rules.expect(time.Unix(at, 0)))
 	for i := range found {

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"postern/mail"
+	"postern/outlier/detector"
 )
 
 // rules is a Config made ready for use. It never changes.
@@ -52,13 +53,13 @@ func set(names []string) map[string]bool {
 }
 
 // mode says what a state of this scope does to mail. client is "" when unknown.
-func (r *rules) mode(who Who, client string) Mode {
+func (r *rules) mode(who detector.Who, client string) Mode {
 	if r.exemptClients[client] {
 		return Exempt
 	}
 	scope, name := who.Scope, who.Name
 	if scope == UserSender {
-		_, name = SplitNames(name)
+		_, name = detector.SplitNames(name)
 		scope = Sender
 	}
 	if scope == Sender {
@@ -87,15 +88,15 @@ func (r *rules) isInternal(recipient string) bool {
 
 // expect gives what an operator expects of each at a time; nil when nothing of
 // anybody.
-func (r *rules) expect(now time.Time) Expect {
+func (r *rules) expect(now time.Time) detector.Expect {
 	if len(r.senders) == 0 && len(r.Client) == 0 {
 		return nil
 	}
-	return func(who Who) Expected { return r.expected(who, now) }
+	return func(who detector.Who) detector.Expected { return r.expected(who, now) }
 }
 
 // expected is what an operator expects of a sender or client at a time.
-func (r *rules) expected(who Who, now time.Time) (x Expected) {
+func (r *rules) expected(who detector.Who, now time.Time) (x detector.Expected) {
 	var e Expectation
 	switch who.Scope {
 	case Sender:
@@ -104,7 +105,7 @@ func (r *rules) expected(who Who, now time.Time) (x Expected) {
 		e = r.Client[who.Name]
 	}
 	if len(e.Expected) == 0 || !e.holds(now.In(r.place)) {
-		return Expected{}
+		return detector.Expected{}
 	}
 	for _, p := range e.Expected {
 		if p.Window == time.Hour {
@@ -119,10 +120,10 @@ func (r *rules) expected(who Who, now time.Time) (x Expected) {
 }
 
 // declared are the volumes that an operator expects of who at times.
-func (r *rules) declared(who Who) []Pace {
+func (r *rules) declared(who detector.Who) []Pace {
 	switch who.Scope {
 	case UserSender:
-		_, sender := SplitNames(who.Name)
+		_, sender := detector.SplitNames(who.Name)
 		return r.senders[mail.Identity(sender)].Expected
 	case Sender:
 		return r.senders[mail.Identity(who.Name)].Expected

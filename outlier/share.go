@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"postern/outlier/detector"
 )
 
 // Shared is the Redis through which nodes are one.
@@ -61,8 +63,8 @@ type share struct {
 	queue  [][]byte // notes in order
 	lost   int      // notes that found no room in the queue
 	pushed int      // notes that others have pushed out of it, ever
-	states map[Who]*State
-	gone   []Who
+	states map[detector.Who]*State
+	gone   []detector.Who
 	wake   chan struct{}
 	urgent chan struct{}
 	last   string // id of the last entry of the stream that was read
@@ -75,12 +77,12 @@ func newShare(w *Watch, s *Shared) *share {
 	rand.Read(id[:]) // never fails since Go 1.24
 	return &share{
 		w: w, rdb: s.Client, prefix: s.Prefix + ":{outlier}:", loose: s.Prefix + ":outlier:", node: hex.EncodeToString(id[:]), gather: gatherFor,
-		states: map[Who]*State{}, wake: make(chan struct{}, 1), urgent: make(chan struct{}, 1),
+		states: map[detector.Who]*State{}, wake: make(chan struct{}, 1), urgent: make(chan struct{}, 1),
 	}
 }
 
 // note puts a transaction in the queue; Watch.mu is held.
-func (s *share) note(n *Event, urgent bool) {
+func (s *share) note(n *detector.Event, urgent bool) {
 	b := n.Append(make([]byte, 0, n.Size()))
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -107,7 +109,7 @@ func (s *share) state(st *State) {
 }
 
 // forget has a state removed that is of no more use.
-func (s *share) forget(k Who) {
+func (s *share) forget(k detector.Who) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.gone = append(s.gone, k)
@@ -334,7 +336,7 @@ func (s *share) take(values map[string]any) {
 
 // takeNotes counts the notes of another node.
 func (w *Watch) takeNotes(entry []byte) {
-	var n Event
+	var n detector.Event
 	var err error
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -13,6 +13,7 @@ import (
 
 	"postern/internal/redistest"
 	"postern/mail"
+	"postern/outlier/detector"
 )
 
 const patience = 60 * time.Second
@@ -169,14 +170,14 @@ func TestNotesShareEntries(t *testing.T) {
 	long := strings.Repeat("n", maxEntry)
 	var queue [][]byte
 	for i, sender := range []string{"a", "b", long, "c"} {
-		n := Event{At: int64(i), Client: "shop", Sender: sender, Recipients: []Recipient{{Hash: 1, Took: true}}}
+		n := detector.Event{At: int64(i), Client: "shop", Sender: sender, Recipients: []detector.Recipient{{Hash: 1, Took: true}}}
 		queue = append(queue, n.Append(nil))
 	}
 	var read []string
 	var sizes []int
 	for entry := range joined(queue) {
 		had := len(read)
-		var n Event
+		var n detector.Event
 		for len(entry) > 0 {
 			var err error
 			if entry, err = n.Read(entry); err != nil {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"postern/mail"
+	"postern/outlier/detector"
 )
 
 // Row is one sender, user or client in a list.
@@ -52,7 +53,7 @@ func (w *Watch) List(q Query) (rows []Row, all int) {
 	matches := func(name string) bool { return strings.Contains(name, q.Match) || strings.Contains(name, folded) }
 	w.mu.Lock()
 	now := w.clock.read()
-	seen, ofUsers := map[Who]bool{}, map[string]bool{}
+	seen, ofUsers := map[detector.Who]bool{}, map[string]bool{}
 	listed := func(scope string) bool {
 		return q.Scope == "" || scope == q.Scope || q.Scope == Sender && scope == UserSender
 	}
@@ -64,7 +65,7 @@ func (w *Watch) List(q Query) (rows []Row, all int) {
 		p, _ := w.detector.Profile(now.Unix(), k, w.rules.expect(now))
 		rows = append(rows, w.row(now, k, &p))
 		if k.Scope == UserSender {
-			_, sender := SplitNames(k.Name)
+			_, sender := detector.SplitNames(k.Name)
 			ofUsers[sender] = true
 		}
 	}
@@ -105,7 +106,7 @@ func (q *Query) compare(a, b *Row) int {
 }
 
 // row describes k; p is its profile, nil when it has none.
-func (w *Watch) row(now time.Time, k Who, p *Profile) Row {
+func (w *Watch) row(now time.Time, k detector.Who, p *detector.Profile) Row {
 	r := Row{Scope: k.Scope, Name: k.Name}
 	if p != nil {
 		r.Client, r.Score = p.Client, p.Score
@@ -127,15 +128,15 @@ func (w *Watch) row(now time.Time, k Who, p *Profile) Row {
 // Detail is all that is known about one sender, user or client.
 type Detail struct {
 	Row
-	First    time.Time    `json:"first"` // day of the first message
-	Messages int          `json:"messages"`
-	Windows  []Window     `json:"windows"`
-	History  []int        `json:"history"` // recipients of the last 14 days, give or take a fifth (addHistory), today last
-	Alarms   []Alarm      `json:"alarms"`
-	Names    *SenderNames `json:"names,omitempty"` // of a user or client
-	By       string       `json:"by,omitempty"`    // who made the present state by hand
-	Expected []Pace       `json:"expected,omitempty"`
-	Explain  *Arguments   `json:"explain,omitempty"`
+	First    time.Time             `json:"first"` // day of the first message
+	Messages int                   `json:"messages"`
+	Windows  []detector.Window     `json:"windows"`
+	History  []int                 `json:"history"` // recipients of the last 14 days, give or take a fifth (addHistory), today last
+	Alarms   []Alarm               `json:"alarms"`
+	Names    *detector.SenderNames `json:"names,omitempty"` // of a user or client
+	By       string                `json:"by,omitempty"`    // who made the present state by hand
+	Expected []Pace                `json:"expected,omitempty"`
+	Explain  *detector.Arguments   `json:"explain,omitempty"`
 }
 
 // ErrUnknown is returned for names that the watch has nothing about.
@@ -143,11 +144,11 @@ var ErrUnknown = errors.New("is unknown to the watch")
 
 // Show tells all about one sender, user or client.
 func (w *Watch) Show(scope, name string) (*Detail, error) {
-	name = w.nameOf(Who{scope, name})
+	name = w.nameOf(detector.Who{Scope: scope, Name: name})
 	defer w.tell()
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	k := w.shown(Who{scope, name})
+	k := w.shown(detector.Who{Scope: scope, Name: name})
 	now := w.clock.read()
 	p, counted := w.detector.Profile(now.Unix(), k, w.rules.expect(now))
 	s := w.holding(k, now)
@@ -174,13 +175,13 @@ func (w *Watch) Show(scope, name string) (*Detail, error) {
 
 // holding is the state of k, of a sender as a user sends with it that of the sender
 // whoever sends with it, where that is harder; nil for none.
-func (w *Watch) holding(k Who, now time.Time) *State {
+func (w *Watch) holding(k detector.Who, now time.Time) *State {
 	s := w.current(k, now)
 	if k.Scope != UserSender {
 		return s
 	}
-	_, sender := SplitNames(k.Name)
-	all := w.current(Who{Sender, sender}, now)
+	_, sender := detector.SplitNames(k.Name)
+	all := w.current(detector.Who{Scope: Sender, Name: sender}, now)
 	if all != nil && (s == nil || all.harder(s, now)) {
 		return all
 	}
@@ -189,7 +190,7 @@ func (w *Watch) holding(k Who, now time.Time) *State {
 
 // shown is k, or for a sender with which only users send the one of them that is
 // in the hardest state, or has sent most.
-func (w *Watch) shown(k Who) Who {
+func (w *Watch) shown(k detector.Who) detector.Who {
 	if k.Scope != Sender || w.detector.Has(k) {
 		return k
 	}
@@ -208,7 +209,7 @@ func (w *Watch) shown(k Who) Who {
 }
 
 // Explain gives the arithmetic of the present score.
-func (w *Watch) Explain(scope, name string) (*Arguments, error) {
+func (w *Watch) Explain(scope, name string) (*detector.Arguments, error) {
 	d, err := w.Show(scope, name)
 	if err != nil {
 		return nil, err
@@ -247,7 +248,7 @@ func (w *Watch) senderTarget(s string) string {
 // pairTarget is the name of the sender of a user that an operator calls s.
 func (w *Watch) pairTarget(s string) string {
 	user, sender, _ := strings.Cut(s, " ")
-	return JoinNames(w.nameOf(Who{User, user}), w.senderTarget(sender))
+	return detector.JoinNames(w.nameOf(detector.Who{Scope: User, Name: user}), w.senderTarget(sender))
 }
 
 // FindTarget reads what an operator calls somebody: "sender:a@x.example",
@@ -262,7 +263,7 @@ func (w *Watch) FindTarget(s string) (scope, name string, err error) {
 		case UserSender:
 			return UserSender, w.pairTarget(rest), nil
 		case User, Client:
-			return kind, w.nameOf(Who{kind, rest}), nil
+			return kind, w.nameOf(detector.Who{Scope: kind, Name: rest}), nil
 		}
 	}
 	if _, sender, ok := strings.Cut(s, " "); ok && strings.Contains(sender, "@") && s[0] != '"' {
@@ -274,7 +275,7 @@ func (w *Watch) FindTarget(s string) (scope, name string, err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, scope := range [...]string{User, Client} {
-		k := Who{scope, w.nameOf(Who{scope, s})}
+		k := detector.Who{Scope: scope, Name: w.nameOf(detector.Who{Scope: scope, Name: s})}
 		if w.states[k] != nil || w.detector.Has(k) {
 			return scope, k.Name, nil
 		}

@@ -3,6 +3,8 @@ package outlier
 import (
 	"fmt"
 	"time"
+
+	"postern/outlier/detector"
 )
 
 // Level is a step of the ladder.
@@ -82,7 +84,7 @@ type Alarm struct {
 const maxAlarms = 6
 
 // who says whose state it is.
-func (s *State) who() Who { return Who{s.Scope, s.Name} }
+func (s *State) who() detector.Who { return detector.Who{Scope: s.Scope, Name: s.Name} }
 
 // remember adds the present level to the alarms.
 func (s *State) remember() {

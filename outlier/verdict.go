@@ -1,10 +1,25 @@
 package outlier
 
-import "time"
+import (
+	"time"
+
+	"postern/outlier/detector"
+)
+
+// Scopes of a state, the narrowest first: those of the detector. What the watch finds
+// in the mail of a user is of scope UserSender, so that nobody is suspended for what
+// another sends in his name; what an operator suspends is a Sender, whoever sends with
+// it.
+const (
+	UserSender = detector.UserSender
+	Sender     = detector.Sender
+	User       = detector.User
+	Client     = detector.Client
+)
 
 // Names gives the user and the reverse-path that a name of scope UserSender stands
 // for.
-func Names(userSender string) (user, sender string) { return SplitNames(userSender) }
+func Names(userSender string) (user, sender string) { return detector.SplitNames(userSender) }
 
 // Verdict says whether mail may go on at AUTH or MAIL. The zero value lets it.
 type Verdict struct {

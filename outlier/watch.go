@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"postern/mail"
+	"postern/outlier/detector"
 )
 
 // Watch counts what senders, users and clients do and keeps their states. It is
@@ -23,14 +24,14 @@ type Watch struct {
 	mu       sync.Mutex
 	rules    *rules
 	clock    clock
-	detector *Detector
-	states   map[Who]*State
+	detector *detector.Detector
+	states   map[detector.Who]*State
 	// admitted are the recipients of transactions under way that Admit has let
 	// through, by the id of the transaction.
 	admitted map[string]int
 	flights  flights
-	queue    []Change    // to be told once mu is free
-	rcpts    []Recipient // room for those of one message
+	queue    []Change             // to be told once mu is free
+	rcpts    []detector.Recipient // room for those of one message
 
 	telling sync.Mutex // so that changes are told in order
 }
@@ -63,9 +64,9 @@ func New(cfg Config, o Options) (*Watch, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &Watch{log: o.Log, changes: o.Changes, parse: o.Parse, rules: r, clock: newClock(o.Now), states: map[Who]*State{}, admitted: map[string]int{},
+	w := &Watch{log: o.Log, changes: o.Changes, parse: o.Parse, rules: r, clock: newClock(o.Now), states: map[detector.Who]*State{}, admitted: map[string]int{},
 		flights: flights{of: map[string]flight{}, by: map[uint64]traffic{}}}
-	w.detector = NewDetector(cfg.settings(), randomSeed())
+	w.detector = detector.New(cfg.settings(), randomSeed())
 	if o.Dir != "" {
 		if w.keep, err = openKeeper(o.Dir, o.Log, o.Report); err != nil {
 			return nil, fmt.Errorf("outlier: %w", err)
@@ -80,10 +81,10 @@ func New(cfg Config, o Options) (*Watch, error) {
 	return w, nil
 }
 
-func randomSeed() Seed {
-	var random [SeedSize]byte
+func randomSeed() detector.Seed {
+	var random [detector.SeedSize]byte
 	rand.Read(random[:]) // never fails since Go 1.24
-	return ReadSeed(random[:])
+	return detector.ReadSeed(random[:])
 }
 
 // SetConfig puts other settings in force. Counts, records and states stay;
@@ -142,7 +143,7 @@ func (w *Watch) Judge(client, user string, from mail.Identity) Verdict {
 	if len(w.states) == 0 {
 		return Verdict{}
 	}
-	keys := Parties(client, user, senderName(from))
+	keys := detector.Parties(client, user, senderName(from))
 	states, any := w.statesOf(&keys)
 	if !any {
 		return Verdict{}
@@ -174,7 +175,7 @@ func senderName(from mail.Identity) string {
 
 // statesOf are the states of those that a message belongs to, nil where one has
 // none; any says whether one has.
-func (w *Watch) statesOf(keys *[4]Who) (states [4]*State, any bool) {
+func (w *Watch) statesOf(keys *[4]detector.Who) (states [4]*State, any bool) {
 	for i := range keys {
 		if keys[i].Name != "" {
 			states[i] = w.states[keys[i]]
@@ -186,7 +187,7 @@ func (w *Watch) statesOf(keys *[4]Who) (states [4]*State, any bool) {
 
 // judge looks at the states that are in shadow, or at those that are not. n is how
 // many recipients are to go, of which was have been let through before.
-func (w *Watch) judge(now time.Time, keys *[4]Who, states *[4]*State, shadow bool, n, was int) Verdict {
+func (w *Watch) judge(now time.Time, keys *[4]detector.Who, states *[4]*State, shadow bool, n, was int) Verdict {
 	for i, s := range states {
 		if s == nil {
 			continue
@@ -218,9 +219,9 @@ func (w *Watch) judge(now time.Time, keys *[4]Who, states *[4]*State, shadow boo
 
 // verdictOn is a verdict because of k; that of a sender as a user uses it names the
 // sender.
-func verdictOn(k Who) Verdict {
+func verdictOn(k detector.Who) Verdict {
 	if k.Scope == UserSender {
-		_, sender := SplitNames(k.Name)
+		_, sender := detector.SplitNames(k.Name)
 		return Verdict{Scope: Sender, Name: sender}
 	}
 	return Verdict{Scope: k.Scope, Name: k.Name}
@@ -258,7 +259,7 @@ func (w *Watch) Admit(id, client, user, stream string, from mail.Identity, recip
 
 // admitHeld is Admit for those with a state.
 func (w *Watch) admitHeld(id, client, user string, from mail.Identity, recipients int) Verdict {
-	keys := Parties(client, user, senderName(from))
+	keys := detector.Parties(client, user, senderName(from))
 	states, any := w.statesOf(&keys)
 	if !any {
 		return Verdict{}

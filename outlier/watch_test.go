@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"postern/mail"
+	"postern/outlier/detector"
 )
 
 // rig is a watch with its clock in the test's hand.
@@ -97,7 +98,7 @@ func (r *rig) ordinary(client, user, from string, days, each int, others ...stri
 func (r *rig) state(scope, name string) Level {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if s := r.current(Who{scope, name}, r.at); s != nil {
+	if s := r.current(detector.Who{Scope: scope, Name: name}, r.at); s != nil {
 		return s.Level
 	}
 	return Normal
@@ -220,7 +221,7 @@ func TestGreylistingAndReputationAreNotTheSendersFault(t *testing.T) {
 	if got := r.state(Sender, "a@x.example"); got != Normal {
 		t.Errorf("deferred mail: %v", got)
 	}
-	var n Event
+	var n detector.Event
 	for _, row := range []struct {
 		class, status string
 		help          bool
@@ -392,7 +393,7 @@ func TestInventedNamesAreTheClientsAndBounded(t *testing.T) {
 	if n > 2000 {
 		t.Errorf("%d names remembered, at most 2,000 wanted", n)
 	}
-	if !r.detector.Has(Who{Sender, "a@x.example"}) {
+	if !r.detector.Has(detector.Who{Scope: Sender, Name: "a@x.example"}) {
 		t.Error("an old sender of another client has been forgotten for invented ones")
 	}
 	c, ok := r.said(Client, "bad", Alerted)
@@ -512,7 +513,7 @@ func (r *rig) throttled(from string) *State {
 			r.send("shop", "", from, 1, time.Minute, 0)
 		}
 	}
-	s := r.states[Who{Sender, from}]
+	s := r.states[detector.Who{Scope: Sender, Name: from}]
 	if s == nil || s.Level != Throttled {
 		r.t.Fatalf("%+v", r.changes)
 	}

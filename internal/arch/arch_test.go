@@ -4,7 +4,10 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"os"
 	"os/exec"
+	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -56,7 +59,8 @@ var table = map[string]rule{
 	"upstream/replies":  {ours: []string{"mail"}},
 	"upstream/wire":     {ours: []string{"mail"}},
 	"upstream":          {ours: []string{"internal/oauth", "internal/tlsmin", "mail", "upstream/replies", "upstream/wire"}, outside: []string{sasl, dns, "golang.org/x/sys"}},
-	"outlier":           {ours: []string{"internal/statefile", "mail"}, outside: []string{goRedis}},
+	"outlier":           {ours: []string{"internal/statefile", "mail", "outlier/detector"}, outside: []string{goRedis}},
+	"outlier/detector":  {},
 	"internal/resolve":  {outside: []string{dns}},
 	"reputation":        {ours: []string{"internal/resolve", "internal/shell", "internal/statefile", "mail", "reputation/dnsbl", "reputation/identity"}, outside: []string{dns}},
 
@@ -176,12 +180,31 @@ func words(list []string) string {
 // TestPureRulesTouchNothing: what decides without looking at the world stays
 // so.
 func TestPureRulesTouchNothing(t *testing.T) {
-	for _, p := range list(t, "postern/mail", "postern/policy", "postern/internal/syntax") {
+	for _, p := range list(t, "postern/mail", "postern/policy", "postern/internal/syntax", "postern/outlier/detector") {
 		for _, imported := range p.Imports {
 			switch imported {
 			case "os", "net", "net/http", "io/ioutil", "os/exec", "database/sql", "crypto/tls":
 				t.Errorf("package %s imports %s; it decides on values alone, without files and network", p.ImportPath, imported)
 			}
+		}
+	}
+}
+
+// TestDetectorKnowsNoClock: what it finds follows from what it is told, so that the
+// past can be played to it, and it is under one lock with those who ask it.
+func TestDetectorKnowsNoClock(t *testing.T) {
+	files, err := filepath.Glob("../../outlier/detector/*.go")
+	if err != nil || len(files) == 0 {
+		t.Fatal(files, err)
+	}
+	clock := regexp.MustCompile(`\btime\.(Now|Since|Until|After|AfterFunc|Sleep|Tick|NewTimer|NewTicker)\(|"sync(/atomic)?"`)
+	for _, f := range files {
+		b, err := os.ReadFile(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if found := clock.Find(b); found != nil && !strings.HasSuffix(f, "_test.go") {
+			t.Errorf("%s has %s", f, found)
 		}
 	}
 }

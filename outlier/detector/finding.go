@@ -1,4 +1,4 @@
-package outlier
+package detector
 
 // Finding is a score of one sender, user or client with what led to it.
 type Finding struct {

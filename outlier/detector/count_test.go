@@ -1,4 +1,4 @@
-package outlier
+package detector
 
 import (
 	"fmt"
@@ -66,7 +66,7 @@ func usual() Settings {
 func BenchmarkCount(b *testing.B) {
 	s := usual()
 	s.MaxSenders, s.MaxKnown = 200_000, 4_000_000
-	d := NewDetector(s, Seed{1, 2})
+	d := New(s, Seed{1, 2})
 	names := make([]string, 100_000)
 	for i := range names {
 		names[i] = fmt.Sprintf("sender%06d@example.org", i)

@@ -1,4 +1,4 @@
-package outlier
+package detector
 
 import (
 	"testing"
@@ -7,7 +7,7 @@ import (
 
 // TestFirstUserInheritsWhatAnEarlierReleaseKept of a sender, and nobody after him.
 func TestFirstUserInheritsWhatAnEarlierReleaseKept(t *testing.T) {
-	d := NewDetector(usual(), Seed{1, 2})
+	d := New(usual(), Seed{1, 2})
 	at := time.Date(2026, 3, 2, 9, 0, 0, 0, time.UTC)
 	send := func(user string, days int) {
 		for i := range 5 * days {

@@ -1,4 +1,4 @@
-package outlier
+package detector
 
 import "time"
 
@@ -114,8 +114,8 @@ type Detector struct {
 	changed  map[*entry]string // meters that Touch has marked, with their names
 }
 
-// NewDetector makes a detector that has seen nothing.
-func NewDetector(s Settings, seed Seed) *Detector {
+// New makes a detector that has seen nothing.
+func New(s Settings, seed Seed) *Detector {
 	return &Detector{
 		settings: s, tuning: newTuning(&s), seed: seed, meters: newMeters(seed, s.MaxSenders), known: newSketch(s.MaxKnown),
 		clients: map[string]*clientInfo{}, changed: map[*entry]string{},
@@ -138,7 +138,7 @@ func (d *Detector) Known() *Sketch { return d.known }
 func (d *Detector) Empty() bool { return len(d.byNum) == 0 }
 
 // Reset forgets everything and takes another seed.
-func (d *Detector) Reset(seed Seed) { *d = *NewDetector(d.settings, seed) }
+func (d *Detector) Reset(seed Seed) { *d = *New(d.settings, seed) }
 
 // Reseed takes another seed. Meters are kept; recipients known under the old seed are
 // forgotten.

@@ -1,4 +1,4 @@
-package outlier
+package detector
 
 import (
 	"encoding/binary"
@@ -114,7 +114,7 @@ func (d *Detector) Restore(b []byte, fold Fold) (Restored, error) {
 		return Restored{}, errCut
 	}
 	r := &reader{rest: body[len(snapshotHead):]}
-	g := NewDetector(d.settings, Seed{r.u64(), r.u64()})
+	g := New(d.settings, Seed{r.u64(), r.u64()})
 	found := Restored{At: time.Unix(0, int64(r.u64()))}
 	for range r.num() {
 		if r.bad {

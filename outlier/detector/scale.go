@@ -1,4 +1,4 @@
-package outlier
+package detector
 
 // The numbers below were found by measuring on recorded mail with attacks and
 // honest changes added, see bench/outlier.

@@ -1,4 +1,4 @@
-package outlier
+package detector
 
 import (
 	"fmt"
@@ -89,7 +89,7 @@ type ledger struct {
 }
 
 func newLedger(t *testing.T) *ledger {
-	return &ledger{Detector: NewDetector(usual(), Seed{3, 4}), t: t, each: 1, span: 20 * time.Minute, begin: 10 * time.Hour, daily: 1, shown: map[int]float64{}}
+	return &ledger{Detector: New(usual(), Seed{3, 4}), t: t, each: 1, span: 20 * time.Minute, begin: 10 * time.Hour, daily: 1, shown: map[int]float64{}}
 }
 
 // Message counts a message and gives the scores of its sender and client.

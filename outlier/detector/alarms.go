@@ -1,4 +1,4 @@
-package outlier
+package detector
 
 // Who sends as one name after the other is unusual under each of them for one
 // message only. So the names of a user that come under alarm are counted, and

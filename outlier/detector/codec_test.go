@@ -1,4 +1,4 @@
-package outlier
+package detector
 
 import (
 	"bytes"
@@ -33,7 +33,7 @@ func asIs(w Who) string { return w.Name }
 
 // shop makes a detector to which a client has shown one message of a sender.
 func shop() *Detector {
-	d := NewDetector(usual(), Seed{1, 2})
+	d := New(usual(), Seed{1, 2})
 	d.Count(&Event{At: 1_700_000_000, Client: "shop", Sender: "a@x.example", Recipients: []Recipient{{Hash: 1, Took: true}}}, nil)
 	return d
 }
@@ -63,10 +63,10 @@ func FuzzMerge(f *testing.F) {
 	})
 }
 
-// stored is a file of testdata.
+// stored is a file that was packed.
 func stored(t *testing.T, name string) []byte {
 	t.Helper()
-	b, err := os.ReadFile("testdata/" + name)
+	b, err := os.ReadFile(name)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -86,8 +86,8 @@ func stored(t *testing.T, name string) []byte {
 func TestCountsOfAnEarlierReleaseAreRead(t *testing.T) {
 	s := usual()
 	s.MaxKnown = 10_000
-	d := NewDetector(s, Seed{1, 2})
-	if _, err := d.Restore(stored(t, "counts-1.snap.gz"), asIs); err != nil {
+	d := New(s, Seed{1, 2})
+	if _, err := d.Restore(stored(t, "testdata/counts-1.snap.gz"), asIs); err != nil {
 		t.Fatal(err)
 	}
 	e := d.meters.find(ofSender, "a@x.example")
@@ -97,7 +97,7 @@ func TestCountsOfAnEarlierReleaseAreRead(t *testing.T) {
 	var w writer
 	w.str("shop")
 	e.encode(&w) // and no tail
-	d = NewDetector(s, Seed{3, 4})
+	d = New(s, Seed{3, 4})
 	if err := d.Merge(int64(e.last), "0:a@x.example", w, asIs); err != nil {
 		t.Fatal(err)
 	}
@@ -108,10 +108,10 @@ func TestCountsOfAnEarlierReleaseAreRead(t *testing.T) {
 
 // TestSnapshotIsWrittenAsByAnEarlierRelease, so that this one can be taken back.
 func TestSnapshotIsWrittenAsByAnEarlierRelease(t *testing.T) {
-	old := stored(t, "release-1/counts-00000002.snap.gz")
+	old := stored(t, "../testdata/release-1/counts-00000002.snap.gz")
 	s := usual()
 	s.MaxKnown = 30_000
-	d := NewDetector(s, Seed{})
+	d := New(s, Seed{})
 	found, err := d.Restore(old, asIs)
 	if err != nil || found.Forgotten != 0 {
 		t.Fatal(found, err)

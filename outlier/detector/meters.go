@@ -1,4 +1,4 @@
-package outlier
+package detector
 
 // entry is one place among the meters.
 type entry struct {

@@ -1,4 +1,4 @@
-package outlier
+package detector
 
 // Regular mail is what comes again and again, days apart: invoices on each 30th,
 // a newsletter on Mondays. A record that grows by a tenth a day cannot learn it
