@@ -49,6 +49,10 @@ func writeStatus(w writer, s *admin.Status, now time.Time) {
 		h := &s.Upstreams[i]
 		line(first(i, "upstreams"), "%s %s is %s", h.Upstream, h.Host, hostWords(h))
 	}
+	for i := range s.Scanners {
+		sc := &s.Scanners[i]
+		line(first(i, "scanners"), "%s (%s) is %s", sc.Name, sc.Kind, scannerWords(sc))
+	}
 	line("store", "%s", storeStatusWords(&s.Store))
 	for i, st := range s.Streams {
 		line(first(i, "streams"), "%s by %s%s", st.Name, st.Upstream, streamWords(&st))
@@ -87,6 +91,24 @@ func hostWords(h *admin.UpstreamHost) string {
 	}
 	if h.PerConnection > 0 {
 		text += fmt.Sprintf(", takes %d messages a connection", h.PerConnection)
+	}
+	return text
+}
+
+func scannerWords(s *admin.ScannerStatus) string {
+	text := "up since " + phrase.Time(s.Since)
+	if !s.Up {
+		text = fmt.Sprintf("DOWN since %s: %s", phrase.Time(s.Since), s.Err)
+	}
+	text += phrase.Prefixed(", ", s.Version)
+	if !s.Database.IsZero() {
+		text += ", database of " + phrase.Time(s.Database)
+	}
+	switch {
+	case s.Shadow:
+		text += ", only watched"
+	case s.Up && !s.Proven:
+		text += ", its yes is not proven"
 	}
 	return text
 }

@@ -12,6 +12,7 @@ const (
 	Draining = "draining" // the relay is stopping
 	Store    = "store"    // the shared store of limits is away
 	Upstream = "upstream" // no host of it answers
+	Scanner  = "scanner"  // it does not answer, or does not find its canary
 	State    = "state"    // the state folder cannot be written
 	Reload   = "reload"   // the last reload failed
 )
@@ -19,7 +20,7 @@ const (
 // Reason is one thing that is not as it should be.
 type Reason struct {
 	What  string    `json:"what"`
-	Name  string    `json:"name,omitempty"` // of the upstream
+	Name  string    `json:"name,omitempty"` // of the upstream or scanner
 	Since time.Time `json:"since"`
 	Text  string    `json:"text"`
 }

@@ -16,6 +16,7 @@ type Status struct {
 	Listeners   []ListenerStatus `json:"listeners"`
 	Streams     []StreamStatus   `json:"streams"`
 	Upstreams   []UpstreamHost   `json:"upstreams"`
+	Scanners    []ScannerStatus  `json:"scanners,omitempty"` // by name
 	Store       StoreStatus      `json:"store"`
 	LastReload  *ReloadStatus    `json:"last_reload"` // null: none yet
 	Suspended   int              `json:"suspended"`
@@ -36,6 +37,20 @@ type StreamStatus struct {
 	Upstream string    `json:"upstream"`
 	Capture  bool      `json:"capture,omitempty"` // its mail is kept in a folder
 	Paused   time.Time `json:"paused_until,omitzero"`
+}
+
+// ScannerStatus is one scanner.
+type ScannerStatus struct {
+	Name   string    `json:"name"`
+	Kind   string    `json:"kind"` // rspamd, clamd, icap, milter
+	Up     bool      `json:"up"`
+	Since  time.Time `json:"since"`
+	Proven bool      `json:"proven"` // it has found a canary
+	Shadow bool      `json:"shadow,omitempty"`
+	// Version is its own name of itself; "" when it does not say.
+	Version  string    `json:"version,omitempty"`
+	Database time.Time `json:"database,omitzero"` // when it was made; zero when it does not say
+	Err      string    `json:"error,omitempty"`   // of one that is down
 }
 
 // StoreStatus is where limits are counted.

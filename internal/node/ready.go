@@ -57,6 +57,12 @@ func (n *Node) readiness() admin.Readiness {
 			}
 		}
 	}
+	for _, s := range rules.scanners.States() {
+		if !s.Up {
+			reason, ready := scannerReason(&s, rules.file.Scanner[s.Name], rules.file.Admin.ReadyAfter, time.Now())
+			add(ready, reason)
+		}
+	}
 	if l := n.condition.reloaded.Load(); l != nil && !l.OK {
 		add(true, admin.Reason{What: admin.Reload, Since: l.Time, Text: "the last reload failed; the configuration of before is in force"})
 	}

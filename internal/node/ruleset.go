@@ -108,15 +108,6 @@ func (r *ruleset) makeScanners(old *ruleset, log *slog.Logger) (err error) {
 	return err
 }
 
-// scannersUp says of each scanner whether it is up.
-func (r *ruleset) scannersUp() map[string]bool {
-	up := map[string]bool{}
-	for _, s := range r.scanners.States() {
-		up[s.Name] = s.Up
-	}
-	return up
-}
-
 // canaryWait is how long a start or a reload waits for the first canaries.
 const canaryWait = 3 * time.Second
 

@@ -17,7 +17,7 @@ func (n *Node) status() admin.Status {
 	f := rules.file
 	s := admin.Status{
 		Version: n.options.Version, Hostname: f.Hostname, Config: config.FullPath(f.Path()), PID: os.Getpid(), Started: n.condition.started,
-		Readiness: n.readiness(), Upstreams: rules.hosts(), Store: n.storeStatus(), LastReload: n.condition.reloaded.Load(),
+		Readiness: n.readiness(), Upstreams: rules.hosts(), Scanners: rules.scannerStatus(), Store: n.storeStatus(), LastReload: n.condition.reloaded.Load(),
 		Connections: n.server.Connections(),
 	}
 	n.condition.mu.Lock()
