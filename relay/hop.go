@@ -82,6 +82,9 @@ func (t *transaction) upstreamFault(err error) ending {
 	if errors.Is(err, upstream.ErrToken) {
 		e.class, cause = mail.ClassToken, "upstream token"
 	}
+	if errors.Is(err, errOwnField) {
+		cause = "upstream on our field"
+	}
 	t.srv.fault(cause, err, "upstream", t.route.Name, "id", t.ev.ID)
 	return e
 }
@@ -114,6 +117,8 @@ func (t *transaction) failedForward(err error) *mail.Reply {
 		t.rememberUnknown()
 	case errors.Is(err, upstream.ErrVerdictChanged):
 		e.reply = replies.VerdictChanged()
+	case errors.Is(err, errOwnField):
+		e.reply = replies.OwnField()
 	default:
 		e.reply = replies.UpstreamDown()
 	}

@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"cmp"
 	"context"
 	"strings"
 	"time"
@@ -217,7 +218,7 @@ func (t *transaction) forward() *mail.Reply {
 	}
 	r, err := t.up.Send(ctx, content)
 	if err == nil {
-		err = ourFault(r)
+		err = cmp.Or(ourFault(r), t.ownField(&r))
 	}
 	if err != nil {
 		return t.failedForward(err)

@@ -72,9 +72,10 @@ var table = map[string]rule{
 	"internal/simulate": {ours: []string{"mail", "ratelimit", "ratelimit/embedded", "internal/config", "internal/eventlog", "internal/phrase"}},
 	// The engine asks policy who can become a client on a listener, and auth for
 	// passwords; what a message means is not its business.
-	"relay/smtpd":   {ours: []string{"internal/auth", "internal/plain", "internal/secret", "internal/syntax", "internal/tlsmin", "mail", "policy", "relay/replies"}, outside: []string{"github.com/pires/go-proxyproto"}},
-	"relay/replies": {ours: []string{"mail"}},
-	"relay":         {ours: append([]string{"internal/plain", "relay/replies", "relay/smtpd"}, leaves...), outside: []string{xtime}},
+	"relay/smtpd":    {ours: []string{"internal/auth", "internal/plain", "internal/secret", "internal/syntax", "internal/tlsmin", "mail", "policy", "relay/replies"}, outside: []string{"github.com/pires/go-proxyproto"}},
+	"relay/replies":  {ours: []string{"mail"}},
+	"relay/ownfield": {},
+	"relay":          {ours: append([]string{"internal/plain", "relay/ownfield", "relay/replies", "relay/smtpd"}, leaves...), outside: []string{xtime}},
 	"internal/admin": {ours: []string{"mail", "outlier", "ratelimit", "reputation", "reputation/identity"},
 		outside: []string{"github.com/prometheus/client_golang"}},
 	"internal/config": {ours: append([]string{"upstream/profile", "internal/secret", "internal/shell", "internal/eventlog", "ratelimit/embedded", "ratelimit/redisstore", "relay/smtpd", "reputation", "reputation/dnsbl", "reputation/identity"}, leaves...),

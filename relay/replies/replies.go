@@ -276,6 +276,9 @@ func UpstreamDown() *mail.Reply {
 func UpstreamLost() *mail.Reply {
 	return reply(451, "4.4.2", "upstream connection was lost, try again later")
 }
+func OwnField() *mail.Reply {
+	return reply(451, "4.3.0", "upstream refuses a header field that this relay adds, try again later")
+}
 func VerdictChanged() *mail.Reply {
 	return reply(451, "4.4.2", "upstream changed its verdict on a recipient, try again later")
 }
