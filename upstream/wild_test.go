@@ -42,7 +42,7 @@ type wild struct {
 	commands []string // of all connections, if keep
 	keep     bool
 	smuggled int            // commands that came out of a message
-	shifted  int            // those where a reply had been added before: nobody can tell it from the true one
+	shifted  int            // those in whose transaction a reply had been added: nobody can tell it from the true one
 	truth    map[string]int // code of the verdict on each message that came whole
 	refused  map[string]int // messages whose DATA was refused, by recipient
 	wg       sync.WaitGroup
@@ -122,7 +122,8 @@ type wildConn struct {
 	done int    // verdicts given
 	body bool   // from 354 or the first BDAT to the verdict
 
-	shifted atomic.Bool // a reply has been added that nobody asked for
+	added  atomic.Int64 // replies that nobody asked for
+	before int64        // of those, added before the reply behind which this transaction began
 
 	mu  sync.Mutex
 	out net.Conn
@@ -167,7 +168,7 @@ func (c *wildConn) do(line string) error {
 		w.commands = append(w.commands, fmt.Sprintf("%d %s", c.n, line))
 	}
 	if strings.Contains(line, "victim") {
-		if c.shifted.Load() {
+		if c.added.Load() > c.before {
 			w.shifted++
 		} else {
 			w.smuggled++
@@ -218,7 +219,10 @@ func (c *wildConn) overfull(at string) bool {
 	return c.w.takes > 0 && c.done >= c.w.takes && c.w.fullAt == at
 }
 
-func (c *wildConn) reset() { c.mail, c.to, c.id, c.body = "", nil, "", false }
+// reset comes before the reply behind which another transaction may begin.
+func (c *wildConn) reset() {
+	c.mail, c.to, c.id, c.body, c.before = "", nil, "", false, c.added.Load()
+}
 
 func (c *wildConn) data() error {
 	all := strings.Join(c.to, " ")
@@ -288,9 +292,11 @@ func (c *wildConn) verdict(text string) error {
 		c.w.truth[c.id], _ = strconv.Atoi(reply[:3])
 		c.w.mu.Unlock()
 	}
+	before := c.added.Load()
 	err := c.w.say(c, "verdict", reply)
 	c.done++
 	c.reset()
+	c.before = before
 	return err
 }
 
