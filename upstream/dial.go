@@ -20,10 +20,15 @@ import (
 // maxAddresses of one host that are tried.
 const maxAddresses = 8
 
+// What can be wrong with the TLS of a host, among others.
 var (
-	errHandshake = errors.New("TLS handshake")
-	errLogin     = fmt.Errorf("%w for good", ErrCredentials)
-	errLocked    = errors.New("not asked again")
+	ErrNoSTARTTLS = errors.New("host does not offer STARTTLS")
+	ErrHandshake  = errors.New("TLS handshake")
+)
+
+var (
+	errLogin  = fmt.Errorf("%w for good", ErrCredentials)
+	errLocked = errors.New("not asked again")
 )
 
 // connect opens a connection to the first address of h that takes one.
@@ -42,7 +47,7 @@ func (u *Upstream) connect(ctx context.Context, h *host, rt route) (*conn, error
 			continue
 		}
 		c, err := u.open(ctx, h, rt, a, source, h.cfg.TLS == EncryptOff)
-		if errors.Is(err, errHandshake) && h.cfg.TLS == EncryptOpportunistic {
+		if errors.Is(err, ErrHandshake) && h.cfg.TLS == EncryptOpportunistic {
 			c, err = u.open(ctx, h, rt, a, source, true)
 		}
 		if err == nil {
@@ -215,7 +220,7 @@ func (c *conn) encrypt(ctx context.Context, plain bool) error {
 	must := c.h.cfg.TLS != EncryptOpportunistic
 	if !c.caps.StartTLS {
 		if must {
-			return errors.New("host does not offer STARTTLS")
+			return ErrNoSTARTTLS
 		}
 		return nil
 	}
@@ -246,7 +251,7 @@ func (c *conn) handshake(ctx context.Context) error {
 		return err
 	}
 	if err := tc.HandshakeContext(ctx); err != nil {
-		return fmt.Errorf("%w: %w", errHandshake, err)
+		return fmt.Errorf("%w: %w", ErrHandshake, err)
 	}
 	c.net, c.verified = tc, c.h.cfg.TLS == EncryptVerified
 	c.tls = strings.Replace(tls.VersionName(tc.ConnectionState().Version), " ", "v", 1)

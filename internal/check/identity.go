@@ -10,7 +10,6 @@ import (
 	"maps"
 	"net"
 	"net/netip"
-	"net/smtp"
 	"os"
 	"slices"
 	"strconv"
@@ -170,7 +169,9 @@ func upstreamIdentities(name string, cfg upstream.Config, hostname string) (all 
 		u := identity.UpstreamIdentity{Name: name, Host: host, Port: port, System: systemHosts}
 		if cfg.TLS != upstream.EncryptOff || cfg.ImplicitTLS {
 			u.Probe = func(ctx context.Context, addresses []netip.Addr) (identity.CertificateView, error) {
-				return probeCertificate(ctx, cfg, host, port, addresses, hostname)
+				cfg := cfg
+				cfg.Hosts = []string{text}
+				return probeCertificate(ctx, cfg, host, addresses, hostname)
 			}
 		}
 		all = append(all, u)
@@ -196,71 +197,35 @@ func systemHosts(ctx context.Context, host string) ([]netip.Addr, error) {
 // probeTimeout bounds the look at one upstream's certificate.
 const probeTimeout = 15 * time.Second
 
-// probeCertificate connects to an upstream as the relay would, up to the end of
-// the TLS handshake.
-func probeCertificate(ctx context.Context, cfg upstream.Config, host string, port int, addresses []netip.Addr, hostname string) (identity.CertificateView, error) {
+// probeCertificate makes a session with an upstream as the relay would, up to the
+// end of TLS: without the password, and whoever the certificate is of.
+func probeCertificate(ctx context.Context, cfg upstream.Config, host string, addresses []netip.Addr, hostname string) (identity.CertificateView, error) {
 	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
-	conn, err := dialAny(ctx, addresses, port)
+	policy, ca := cfg.TLS, cfg.CA
+	cfg.TLS, cfg.CA, cfg.Username, cfg.OAuth = upstream.EncryptRequired, "", "", nil
+	u, err := upstream.New("certificate", cfg, upstream.Options{
+		Hostname: hostname,
+		Lookup:   func(context.Context, string) ([]netip.Addr, error) { return addresses, nil },
+	})
 	if err != nil {
 		return identity.CertificateView{}, err
 	}
-	defer conn.Close()
-	deadline, _ := ctx.Deadline()
-	conn.SetDeadline(deadline)
-	name := cmp.Or(cfg.ServerName, host)
-	settings := &tls.Config{ServerName: name, InsecureSkipVerify: true} // looked at below
-	var state tls.ConnectionState
-	if cfg.ImplicitTLS {
-		c := tls.Client(conn, settings)
-		if err := c.HandshakeContext(ctx); err != nil {
-			return identity.CertificateView{Problem: "TLS: " + err.Error()}, nil
-		}
-		state = c.ConnectionState()
-	} else {
-		var offered bool
-		if state, offered, err = startTLS(conn, settings, hostname); err != nil {
-			return identity.CertificateView{}, err
-		} else if !offered {
-			return withoutTLS(cfg.TLS), nil
-		}
+	defer u.Close(ctx)
+	t := u.Try(ctx, upstream.Route{})[0]
+	switch {
+	case errors.Is(t.Err, upstream.ErrNoSTARTTLS):
+		return withoutTLS(policy), nil
+	case errors.Is(t.Err, upstream.ErrHandshake):
+		return identity.CertificateView{Problem: t.Err.Error()}, nil
+	case t.Err != nil:
+		return identity.CertificateView{}, t.Err
 	}
-	view := identity.CertificateView{Leaf: state.PeerCertificates[0]}
-	if cfg.TLS == upstream.EncryptVerified {
-		view.Problem = verifyChain(state.PeerCertificates, name, cfg.CA)
+	view := identity.CertificateView{Leaf: t.TLS.PeerCertificates[0]}
+	if policy == upstream.EncryptVerified {
+		view.Problem = verifyChain(t.TLS.PeerCertificates, cmp.Or(cfg.ServerName, host), ca)
 	}
 	return view, nil
-}
-
-func dialAny(ctx context.Context, addresses []netip.Addr, port int) (conn net.Conn, err error) {
-	err = errors.New("no address")
-	for _, a := range addresses[:min(len(addresses), 4)] {
-		conn, err = new(net.Dialer).DialContext(ctx, "tcp", netip.AddrPortFrom(a, uint16(port)).String())
-		if err == nil {
-			return conn, nil
-		}
-	}
-	return nil, err
-}
-
-func startTLS(conn net.Conn, settings *tls.Config, hostname string) (state tls.ConnectionState, offered bool, err error) {
-	c, err := smtp.NewClient(conn, settings.ServerName)
-	if err != nil {
-		return state, false, err
-	}
-	if err := c.Hello(hostname); err != nil {
-		return state, false, err
-	}
-	if ok, _ := c.Extension("STARTTLS"); !ok {
-		c.Quit()
-		return state, false, nil
-	}
-	if err := c.StartTLS(settings); err != nil {
-		return state, true, err
-	}
-	state, _ = c.TLSConnectionState()
-	c.Quit()
-	return state, true, nil
 }
 
 func withoutTLS(policy upstream.TLSPolicy) identity.CertificateView {
