@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"postern/internal/text"
 )
 
 // DomainConfig is a table [dkim."example.org"]. It holds for mail whose header
@@ -106,13 +108,8 @@ const (
 )
 
 // UnmarshalText takes the three values of Published.
-func (p *Published) UnmarshalText(text []byte) error {
-	switch v := Published(text); v {
-	case Warn, Skip, Defer:
-		*p = v
-		return nil
-	}
-	return fmt.Errorf(`%q is none of "warn", "skip", "defer"`, text)
+func (p *Published) UnmarshalText(b []byte) error {
+	return text.OneOf(p, b, Warn, Skip, Defer)
 }
 
 // MarshalText is the inverse of UnmarshalText.

@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"postern/internal/text"
 )
 
 // ClientConfig is one table [client.NAME]: who may submit, and as whom. Every
@@ -152,7 +154,7 @@ const (
 
 // UnmarshalText takes one of the values and nothing else.
 func (v *NullSender) UnmarshalText(b []byte) error {
-	return oneOf(v, string(b), RejectNull, LimitNull, AllowNull)
+	return text.OneOf(v, b, RejectNull, LimitNull, AllowNull)
 }
 
 // Mismatch says what happens to a header From that the client does not own.
@@ -166,7 +168,7 @@ const (
 
 // UnmarshalText takes one of the values and nothing else.
 func (v *Mismatch) UnmarshalText(b []byte) error {
-	return oneOf(v, string(b), RejectMismatch, ShadowMismatch)
+	return text.OneOf(v, b, RejectMismatch, ShadowMismatch)
 }
 
 // LongLines says what happens to lines that a next hop may cut.
@@ -179,7 +181,7 @@ const (
 )
 
 // UnmarshalText takes one of the values and nothing else.
-func (v *LongLines) UnmarshalText(b []byte) error { return oneOf(v, string(b), PassLong, RefuseLong) }
+func (v *LongLines) UnmarshalText(b []byte) error { return text.OneOf(v, b, PassLong, RefuseLong) }
 
 // Switch lets something pass or not.
 type Switch string
@@ -191,7 +193,7 @@ const (
 )
 
 // UnmarshalText takes one of the values and nothing else.
-func (v *Switch) UnmarshalText(b []byte) error { return oneOf(v, string(b), Reject, Allow) }
+func (v *Switch) UnmarshalText(b []byte) error { return text.OneOf(v, b, Reject, Allow) }
 
 // Unsubscribe is the way out that a stream's messages must offer.
 type Unsubscribe string
@@ -206,19 +208,7 @@ const (
 
 // UnmarshalText takes one of the values and nothing else.
 func (v *Unsubscribe) UnmarshalText(b []byte) error {
-	return oneOf(v, string(b), NoUnsubscribe, AnyUnsubscribe, OneClick)
-}
-
-func oneOf[T ~string](v *T, s string, values ...T) error {
-	var quoted []string
-	for _, want := range values {
-		if T(s) == want {
-			*v = want
-			return nil
-		}
-		quoted = append(quoted, strconv.Quote(string(want)))
-	}
-	return fmt.Errorf("unknown value %q; write one of %s", s, strings.Join(quoted, ", "))
+	return text.OneOf(v, b, NoUnsubscribe, AnyUnsubscribe, OneClick)
 }
 
 // ReplyMode is the word in an AutomaticReplies.

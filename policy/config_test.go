@@ -50,7 +50,7 @@ func TestWordsAreTakenExactly(t *testing.T) {
 		}
 	}
 	var s Switch
-	if err := s.UnmarshalText([]byte("never")); err == nil || err.Error() != `unknown value "never"; write one of "reject", "allow"` {
+	if err := s.UnmarshalText([]byte("never")); err == nil || err.Error() != `"never" is unknown; write one of "reject", "allow"` {
 		t.Error(err)
 	}
 	var n NullSender

@@ -5,6 +5,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"postern/internal/text"
 )
 
 // MaxNumber is the largest N of a limit. MinWindow and MaxWindow bound its
@@ -63,35 +65,23 @@ func (n Number) MarshalText() ([]byte, error) { return []byte(n.String()), nil }
 func (n Number) String() string {
 	count := strconv.FormatInt(n.N, 10)
 	if n.size {
-		count = FormatSize(n.N)
+		count = text.FormatSize(n.N)
 	}
 	return count + "/" + FormatWindow(n.Window)
 }
 
-var sizeUnits = []struct {
-	suffix string
-	factor int64
-}{
-	{"KiB", 1 << 10}, {"MiB", 1 << 20}, {"GiB", 1 << 30}, {"TiB", 1 << 40},
-	{"kB", 1e3}, {"KB", 1e3}, {"MB", 1e6}, {"GB", 1e9}, {"TB", 1e12}, {"B", 1},
-}
-
+// parseCount reads a whole number, or a size in octets.
 func parseCount(s string) (n int64, size bool, err error) {
-	factor := int64(1)
-	for _, u := range sizeUnits {
-		if digits, ok := strings.CutSuffix(s, u.suffix); ok {
-			s, factor, size = strings.TrimSpace(digits), u.factor, true
-			break
-		}
-	}
-	value, err := strconv.ParseUint(s, 10, 63)
+	digits, unit, size := text.CutUnit(s)
+	value, err := strconv.ParseUint(strings.TrimSpace(digits), 10, 63)
 	if err != nil {
-		return 0, false, fmt.Errorf("%q is not a whole number of 0 or more", s)
+		return 0, false, fmt.Errorf("%q is not a whole number of 0 or more", digits)
 	}
-	if int64(value) > MaxNumber/factor {
+	unit = max(unit, 1)
+	if int64(value) > MaxNumber/unit {
 		return 0, false, fmt.Errorf("the number is over %d", int64(MaxNumber))
 	}
-	return int64(value) * factor, size, nil
+	return int64(value) * unit, size, nil
 }
 
 // parseWindow reads "90s", "10m", "1h30m", "7d", "1d12h".
@@ -134,16 +124,6 @@ func FormatWindow(d time.Duration) string {
 		s = s[:len(s)-2]
 	}
 	return s
-}
-
-// FormatSize writes n octets in the largest binary unit that divides it.
-func FormatSize(n int64) string {
-	for i := 3; i >= 0; i-- {
-		if u := sizeUnits[i]; n >= u.factor && n%u.factor == 0 {
-			return strconv.FormatInt(n/u.factor, 10) + u.suffix
-		}
-	}
-	return strconv.FormatInt(n, 10) + "B"
 }
 
 // Percent is a share of a limit, 1 to 100, written "20%".

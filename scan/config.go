@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"postern/internal/text"
 )
 
 // Config is one [scanner.NAME]: whom to ask, about which mail, and what its
@@ -193,12 +195,7 @@ const (
 
 // UnmarshalText accepts the three names.
 func (c *Choice) UnmarshalText(b []byte) error {
-	switch v := Choice(b); v {
-	case Pass, Defer, Refuse:
-		*c = v
-		return nil
-	}
-	return fmt.Errorf("%q is not one of pass, defer, refuse", b)
+	return text.OneOf(c, b, Pass, Defer, Refuse)
 }
 
 // Mode says whether a scanner's word counts.
@@ -212,12 +209,7 @@ const (
 
 // UnmarshalText accepts the two names.
 func (m *Mode) UnmarshalText(b []byte) error {
-	switch v := Mode(b); v {
-	case Enforce, Shadow:
-		*m = v
-		return nil
-	}
-	return fmt.Errorf("%q is not one of enforce, shadow", b)
+	return text.OneOf(m, b, Enforce, Shadow)
 }
 
 func join(list []Choice) string {

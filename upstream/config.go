@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"postern/internal/oauth"
+	"postern/internal/text"
 	"postern/internal/tlsmin"
 )
 
@@ -25,12 +26,7 @@ const (
 
 // UnmarshalText accepts the four names; blank is an error.
 func (p *TLSPolicy) UnmarshalText(b []byte) error {
-	switch v := TLSPolicy(b); v {
-	case EncryptOff, EncryptOpportunistic, EncryptRequired, EncryptVerified:
-		*p = v
-		return nil
-	}
-	return fmt.Errorf("%q is not one of off, opportunistic, required, verified", b)
+	return text.OneOf(p, b, EncryptOff, EncryptOpportunistic, EncryptRequired, EncryptVerified)
 }
 
 // MarshalText returns the name.

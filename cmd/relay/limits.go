@@ -10,6 +10,7 @@ import (
 	"postern/internal/admin"
 	"postern/internal/config"
 	"postern/internal/phrase"
+	"postern/internal/text"
 	"postern/mail"
 	"postern/ratelimit"
 )
@@ -270,7 +271,7 @@ func allowLimit(io stdio, args []string) int {
 func parseMore(s string, unit ratelimit.Unit) (int64, error) {
 	s = strings.TrimPrefix(s, "+")
 	if unit == ratelimit.Bytes && s != "0" {
-		return config.ParseSize(s)
+		return text.ParseSize(s)
 	}
 	var n int64
 	if _, err := fmt.Sscanf(s+" ", "%d ", &n); err != nil || n < 0 || strings.TrimLeft(s, "0123456789") != "" {
@@ -296,7 +297,7 @@ func parseUntil(s string, now time.Time) (time.Time, error) {
 	if t, err := time.Parse(time.RFC3339, s); err == nil {
 		return t, nil
 	}
-	d, err := config.ParseDuration(strings.TrimPrefix(s, "+"))
+	d, err := text.ParseDuration(strings.TrimPrefix(s, "+"))
 	if err != nil {
 		return time.Time{}, fmt.Errorf("%q is not a time; write 18:00, 2026-12-24T18:00 or 3h", s)
 	}

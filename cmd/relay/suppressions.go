@@ -9,6 +9,7 @@ import (
 	"postern/internal/admin"
 	"postern/internal/config"
 	"postern/internal/phrase"
+	"postern/internal/text"
 	"postern/reputation"
 )
 
@@ -80,7 +81,7 @@ func suppressionAct(v *controlVerb, args []string, path string, o *admin.Suppres
 // durationFlag reads a duration as the configuration writes it.
 func durationFlag(d *time.Duration) func(string) error {
 	return func(s string) (err error) {
-		*d, err = config.ParseDuration(s)
+		*d, err = text.ParseDuration(s)
 		return err
 	}
 }

@@ -26,11 +26,16 @@ const (
 	sasl    = "github.com/emersion/go-sasl"
 )
 
+// plainest is the package that every other may import: it reads and writes the
+// small values of the configuration, and knows nothing else.
+const plainest = "internal/text"
+
 var leaves = []string{"mail", "internal/syntax", "internal/auth", "policy", "ratelimit", "dkimsign", "upstream", "upstream/replies", "outlier", "scan"}
 
 // table says what each package may import. A package that is missing here may
 // not exist.
 var table = map[string]rule{
+	"internal/text":      {},
 	"internal/health":    {},
 	"internal/plain":     {},
 	"internal/statefile": {},
@@ -159,7 +164,7 @@ func isSupport(name string) bool {
 func (r rule) judge(name, imported string, standard map[string]bool) string {
 	ours, isOurs := strings.CutPrefix(imported, "postern/")
 	switch {
-	case standard[imported] || imported == "C" && name == "dkimsign":
+	case standard[imported] || imported == "C" && name == "dkimsign" || ours == plainest && name != plainest:
 		return ""
 	case isOurs && isSupport(ours):
 		return "package " + name + " imports " + ours + ", which is for tests and benchmarks only"

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"postern/internal/text"
 	"postern/ratelimit"
 )
 
@@ -429,7 +430,7 @@ func (d *decoder) duration(n *node, v reflect.Value, path string) {
 	if !d.wants(n, isText, path, `a duration; write as "90s", "10m", "1h" or "7d"`) {
 		return
 	}
-	t, err := ParseDuration(n.text)
+	t, err := text.ParseDuration(n.text)
 	if err != nil {
 		d.fault(n.at, path, "%v", err)
 		return
@@ -480,7 +481,7 @@ func (d *decoder) size(n *node, v reflect.Value, path string) {
 	if !d.wants(n, isText, path, `a size; write as "25MiB", "10KB" or "512B"`) {
 		return
 	}
-	i, err := ParseSize(n.text)
+	i, err := text.ParseSize(n.text)
 	if err != nil {
 		d.fault(n.at, path, "%v", err)
 		return

@@ -10,6 +10,7 @@ import (
 	"postern/dkimsign"
 	"postern/internal/auth"
 	"postern/internal/eventlog"
+	"postern/internal/text"
 	"postern/outlier"
 	"postern/policy"
 	"postern/ratelimit"
@@ -155,26 +156,14 @@ func (l *LogConfig) SetDefaults() { *l = LogConfig{Format: "text", Level: "info"
 type LogFormat string
 
 // UnmarshalText takes the two names.
-func (f *LogFormat) UnmarshalText(b []byte) error { return oneOf(f, string(b), "text", "json") }
+func (f *LogFormat) UnmarshalText(b []byte) error { return text.OneOf(f, b, "text", "json") }
 
 // LogLevel is debug, info, warn or error.
 type LogLevel string
 
 // UnmarshalText takes the four names.
 func (l *LogLevel) UnmarshalText(b []byte) error {
-	return oneOf(l, string(b), "debug", "info", "warn", "error")
-}
-
-func oneOf[T ~string](v *T, s string, values ...T) error {
-	words := make([]string, len(values))
-	for i, want := range values {
-		if T(s) == want {
-			*v = want
-			return nil
-		}
-		words[i] = fmt.Sprintf("%q", want)
-	}
-	return fmt.Errorf("%q is unknown; write one of %s", s, strings.Join(words, ", "))
+	return text.OneOf(l, b, "debug", "info", "warn", "error")
 }
 
 // ControlConfig is [control]: the socket that relay limits, senders, suspend

@@ -10,6 +10,7 @@ import (
 	"slices"
 
 	"postern/internal/secret"
+	"postern/internal/text"
 )
 
 // absolute makes the path in v, or the paths, start at the file's folder.
@@ -99,12 +100,12 @@ func readBounded(name string, max int64) ([]byte, error) {
 		return nil, err
 	}
 	defer f.Close()
-	text, err := io.ReadAll(io.LimitReader(f, max+1))
+	all, err := io.ReadAll(io.LimitReader(f, max+1))
 	if err != nil {
 		return nil, err
 	}
-	if int64(len(text)) > max {
-		return nil, fmt.Errorf("%s is larger than %s", name, FormatSize(max))
+	if int64(len(all)) > max {
+		return nil, fmt.Errorf("%s is larger than %s", name, text.FormatSize(max))
 	}
-	return text, nil
+	return all, nil
 }

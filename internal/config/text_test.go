@@ -7,12 +7,14 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"postern/internal/text"
 )
 
 // written is a value as the file has it.
 func written(v reflect.Value, form string) string {
 	if v.Type() == durationType {
-		return strconv.Quote(FormatDuration(time.Duration(v.Int())))
+		return strconv.Quote(text.FormatDuration(time.Duration(v.Int())))
 	}
 	if isNetworkType(v.Type()) && v.IsZero() {
 		return `""`
@@ -37,7 +39,7 @@ func written(v reflect.Value, form string) string {
 		return "{}"
 	case reflect.Int64, reflect.Int:
 		if form == "size" {
-			return strconv.Quote(FormatSize(v.Int()))
+			return strconv.Quote(text.FormatSize(v.Int()))
 		}
 		return strconv.FormatInt(v.Int(), 10)
 	}

@@ -11,6 +11,7 @@ import (
 	"postern/internal/admin"
 	"postern/internal/config"
 	"postern/internal/phrase"
+	"postern/internal/text"
 	"postern/mail"
 	"postern/outlier"
 	"postern/ratelimit"
@@ -151,7 +152,7 @@ func (h *hinderer) full(x *ratelimit.Explanation) {
 		}
 		more := fmt.Sprintf("+%d", max(1, w.Max/10))
 		if w.Unit == ratelimit.Bytes {
-			more = "+" + ratelimit.FormatSize(max(1, w.Max/10>>20)<<20)
+			more = "+" + text.FormatSize(max(1, w.Max/10>>20)<<20)
 		}
 		command := h.command("limits", "allow", "-limit", x.Limit, "-key", x.Key, "-"+strings.ReplaceAll(w.Unit.String(), "_", "-"), more,
 			"-until", "1h", "-reason", "release of "+phrase.Target(h.scope, h.name))

@@ -10,6 +10,7 @@ import (
 
 	"postern/internal/config"
 	"postern/internal/phrase"
+	"postern/internal/text"
 	"postern/ratelimit"
 )
 
@@ -106,7 +107,7 @@ func (s *Suggestion) numbers(numbers []int64) (lines []string) {
 		}
 		n := fmt.Sprint(numbers[i])
 		if unit == ratelimit.Bytes {
-			n = ratelimit.FormatSize(roundSize(numbers[i]))
+			n = text.FormatSize(roundSize(numbers[i]))
 		}
 		texts = append(texts, fmt.Sprintf("%q", n+"/"+ratelimit.FormatWindow(w.Length)))
 	}

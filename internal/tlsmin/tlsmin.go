@@ -8,8 +8,9 @@ package tlsmin
 
 import (
 	"crypto/tls"
-	"fmt"
 	"strings"
+
+	"postern/internal/text"
 )
 
 // Version is the oldest version of TLS that a peer may speak; blank is 1.2.
@@ -25,12 +26,7 @@ const (
 
 // UnmarshalText accepts the four versions; blank is an error.
 func (v *Version) UnmarshalText(b []byte) error {
-	switch t := Version(b); t {
-	case V10, V11, V12, V13:
-		*v = t
-		return nil
-	}
-	return fmt.Errorf("%q is not one of 1.0, 1.1, 1.2, 1.3", b)
+	return text.OneOf(v, b, V10, V11, V12, V13)
 }
 
 // MarshalText returns the version.

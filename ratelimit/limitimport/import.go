@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"postern/internal/text"
 	"postern/mail"
 	"postern/ratelimit"
 )
@@ -35,15 +36,15 @@ func Import(format string, in io.Reader, out io.Writer) error {
 	if convert == nil {
 		return fmt.Errorf("format %q is unknown; write one of %s", format, strings.Join(Formats, ", "))
 	}
-	text, err := io.ReadAll(io.LimitReader(in, maxImport+1))
+	all, err := io.ReadAll(io.LimitReader(in, maxImport+1))
 	switch {
 	case err != nil:
 		return err
-	case len(text) > maxImport:
-		return fmt.Errorf("the file is over %s", ratelimit.FormatSize(maxImport))
+	case len(all) > maxImport:
+		return fmt.Errorf("the file is over %s", text.FormatSize(maxImport))
 	}
 	found := &imported{}
-	if err := convert(strings.ReplaceAll(string(text), "\r\n", "\n"), found); err != nil {
+	if err := convert(strings.ReplaceAll(string(all), "\r\n", "\n"), found); err != nil {
 		return err
 	}
 	return found.write(out)

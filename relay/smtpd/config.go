@@ -3,10 +3,10 @@ package smtpd
 import (
 	"fmt"
 	"net/netip"
-	"postern/internal/tlsmin"
-	"slices"
-	"strings"
 	"time"
+
+	"postern/internal/text"
+	"postern/internal/tlsmin"
 )
 
 // TLSMode says how a listener encrypts.
@@ -21,7 +21,7 @@ const (
 
 // UnmarshalText accepts the four names; blank is an error.
 func (m *TLSMode) UnmarshalText(b []byte) error {
-	return oneOf(m, string(b), TLSNone, TLSOptional, TLSRequired, TLSImplicit)
+	return text.OneOf(m, b, TLSNone, TLSOptional, TLSRequired, TLSImplicit)
 }
 
 // Newlines says what becomes of bare LF in a body; bare CR and NUL are always
@@ -35,19 +35,7 @@ const (
 
 // UnmarshalText accepts the two names; blank is an error.
 func (n *Newlines) UnmarshalText(b []byte) error {
-	return oneOf(n, string(b), NewlinesReject, NewlinesNormalize)
-}
-
-func oneOf[T ~string](dst *T, s string, allowed ...T) error {
-	if !slices.Contains(allowed, T(s)) {
-		names := make([]string, len(allowed))
-		for i, a := range allowed {
-			names[i] = string(a)
-		}
-		return fmt.Errorf("%q is not one of %s", s, strings.Join(names, ", "))
-	}
-	*dst = T(s)
-	return nil
+	return text.OneOf(n, b, NewlinesReject, NewlinesNormalize)
 }
 
 // ListenerConfig is one [listener.NAME].

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"postern/internal/resolve"
+	"postern/internal/text"
 )
 
 // ZoneConfig is a table [reputation.dnsbl."zone"].
@@ -103,12 +104,7 @@ const (
 
 // UnmarshalText takes "addresses" or "domains".
 func (k *Kind) UnmarshalText(b []byte) error {
-	switch v := Kind(b); v {
-	case Addresses, Domains:
-		*k = v
-		return nil
-	}
-	return fmt.Errorf("%q is neither \"addresses\" nor \"domains\"", b)
+	return text.OneOf(k, b, Addresses, Domains)
 }
 
 // MarshalText is the form in the file.

@@ -4,11 +4,11 @@ import (
 	"cmp"
 	"context"
 	"crypto/x509"
-	"fmt"
 	"net/netip"
 	"time"
 
 	"postern/internal/shell"
+	"postern/internal/text"
 )
 
 // Identity is what the preflight checks are held against: all that the world
@@ -130,12 +130,7 @@ const (
 
 // UnmarshalText takes one of the three words.
 func (a *Action) UnmarshalText(b []byte) error {
-	switch v := Action(b); v {
-	case Alert, SuspendSuspect, PauseStream:
-		*a = v
-		return nil
-	}
-	return fmt.Errorf("%q is none of \"alert\", \"suspend_suspect\", \"pause_stream\"", b)
+	return text.OneOf(a, b, Alert, SuspendSuspect, PauseStream)
 }
 
 // MarshalText is the form in the file.
