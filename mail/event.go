@@ -64,6 +64,10 @@ type Event struct {
 	// which an author whom the client does not own passed; "" for other mail.
 	Forwarded string `json:"forwarded,omitempty"`
 
+	// Rewritten names what a lenient client sent in another form than the standards
+	// have, and what was written anew: path, newlines, header, from.
+	Rewritten []string `json:"rewritten,omitempty"`
+
 	MessageID string           `json:"message_id,omitempty"`
 	To        []RecipientEvent `json:"to"`
 	Size      int64            `json:"size"`    // octets as the client sent them; declared when no body came

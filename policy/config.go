@@ -64,6 +64,13 @@ type ClientConfig struct {
 	// "refuse". Default "pass".
 	LongLines LongLines `toml:"long_lines"`
 
+	// Forms says which forms of commands and messages are taken: "strict", those of
+	// the standards, or "lenient", for devices that cannot be mended: what they send is
+	// written anew as it should be and then judged as all else. Before AUTH or a
+	// certificate tells the client, only addresses in Networks may use them. Default
+	// "strict".
+	Forms Forms `toml:"forms"`
+
 	// RefuseRecipients are patterns of recipients, as in senders, that are
 	// refused; empty: none. Default empty.
 	RefuseRecipients []string `toml:"refuse_recipients"`
@@ -124,6 +131,7 @@ func (c *ClientConfig) SetDefaults() {
 		AutomaticReplies:   AutomaticReplies{Mode: OncePerRecipient, Period: 7 * day},
 		AutomaticNotices:   AutomaticReplies{Mode: AllowReplies},
 		LongLines:          PassLong,
+		Forms:              StrictForms,
 	}
 }
 

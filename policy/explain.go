@@ -36,6 +36,9 @@ func (r *Rules) ExplainClient(w io.Writer, c *Client) error {
 		{"replies", r.automatic(c)},
 		{"through", "stream " + c.stream.name},
 	}
+	if c.Lenient() {
+		lines = append(lines, struct{ label, text string }{"forms", "those of devices that cannot be mended are written anew"})
+	}
 	if _, err := fmt.Fprintf(w, "client %s\n", c.name); err != nil {
 		return err
 	}

@@ -54,6 +54,9 @@ type index struct {
 	certs    map[string][]*Client // those with users are here, too
 	networks byNetwork[[]*Client]
 	needs    map[string]*needs // by listener; "" holds clients on all
+
+	lenient     byNetwork[[]*Client] // those that have networks
+	someLenient bool
 }
 
 func newIndex(clients []*Client) index {
@@ -71,6 +74,7 @@ func newIndex(clients []*Client) index {
 			}
 		}
 		x.addNeeds(c)
+		x.addLenient(c)
 	}
 	return x
 }

@@ -106,6 +106,8 @@ func eventField(e *mail.Event, key string) (string, bool) {
 		return strings.Join(e.Authors, ","), true
 	case "long_lines":
 		return strconv.Itoa(e.LongLines), true
+	case "rewritten":
+		return strings.Join(e.Rewritten, ","), true
 	case "forwarded":
 		return e.Forwarded, true
 	case "signed":

@@ -50,37 +50,43 @@ func FuzzSession(f *testing.F) {
 		if normalize {
 			h = mending
 		}
-		h.strict.t = t
-		before := h.counts.by["relayed"]
-		hung := time.AfterFunc(30*time.Second, func() { panic(fmt.Sprintf("no end of a session with %q", in)) })
-		heard, took := h.play(in, int(piece))
-		hung.Stop()
-		taken, ready := 0, 0
-		for _, line := range strings.SplitAfter(heard, "\r\n") {
-			text, ok := strings.CutSuffix(line, "\r\n")
-			if line == "" {
-				continue
-			}
-			if !ok || len(line) > 512 || !replyLine.MatchString(text) {
-				t.Fatalf("reply line %q", line)
-			}
-			switch {
-			case strings.HasPrefix(text, "354 "):
-				ready++
-			case text == "250 2.0.0 taken as strict":
-				taken++
-			}
-		}
-		if len(took) != taken || h.counts.by["relayed"]-before != taken {
-			t.Fatalf("client heard of %d messages, upstream has %d, events tell of %d", taken, len(took), h.counts.by["relayed"]-before)
-		}
-		if chunks := strings.Count(strings.ToUpper(string(in)), "BDAT"); taken > ready+chunks {
-			t.Fatalf("%d messages behind %d DATA and %d BDAT", taken, ready, chunks)
-		}
-		if n := h.rig.server.spool.used.Load(); n != 0 {
-			t.Fatalf("%d octets of bodies are left", n)
-		}
+		h.holdSession(t, in, int(piece))
 	})
+}
+
+// holdSession plays a session and returns what the upstream took of it.
+func (h *theatre) holdSession(t *testing.T, in []byte, piece int) (took []string) {
+	h.strict.t = t
+	before := h.counts.by["relayed"]
+	hung := time.AfterFunc(30*time.Second, func() { panic(fmt.Sprintf("no end of a session with %q", in)) })
+	heard, took := h.play(in, piece)
+	hung.Stop()
+	taken, ready := 0, 0
+	for _, line := range strings.SplitAfter(heard, "\r\n") {
+		text, ok := strings.CutSuffix(line, "\r\n")
+		if line == "" {
+			continue
+		}
+		if !ok || len(line) > 512 || !replyLine.MatchString(text) {
+			t.Fatalf("reply line %q", line)
+		}
+		switch {
+		case strings.HasPrefix(text, "354 "):
+			ready++
+		case text == "250 2.0.0 taken as strict":
+			taken++
+		}
+	}
+	if len(took) != taken || h.counts.by["relayed"]-before != taken {
+		t.Fatalf("client heard of %d messages, upstream has %d, events tell of %d", taken, len(took), h.counts.by["relayed"]-before)
+	}
+	if chunks := strings.Count(strings.ToUpper(string(in)), "BDAT"); taken > ready+chunks {
+		t.Fatalf("%d messages behind %d DATA and %d BDAT", taken, ready, chunks)
+	}
+	if n := h.rig.server.spool.used.Load(); n != 0 {
+		t.Fatalf("%d octets of bodies are left", n)
+	}
+	return took
 }
 
 // FuzzData: a message that is clean arrives as it was sent, another does not

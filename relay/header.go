@@ -30,6 +30,12 @@ func (t *transaction) judgeHeader() (rule string, r *mail.Reply) {
 	m := &t.message
 	var err error
 	m.header, err = syntax.ParseHeader(m.raw, t.snap.Message.MaxHeaderFields)
+	if err == nil {
+		if whole := t.completeFrom(); whole != nil {
+			m.raw, t.in.header = whole, whole
+			m.header, err = syntax.ParseHeader(whole, t.snap.Message.MaxHeaderFields)
+		}
+	}
 	switch {
 	case errors.Is(err, syntax.ErrManyFields):
 		return "max_header_fields", replies.HeaderTooLarge()

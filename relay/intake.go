@@ -17,6 +17,10 @@ type intake struct {
 	// headerEnds is called once, when the blank line has come; it returns the
 	// writer that the rest goes through besides the spool, or nil.
 	headerEnds func(header []byte) bodyWriter
+	// lines finds the end of a header that ends at the first line that is not a field;
+	// nil: only a blank line ends it.
+	lines *syntax.HeaderLines
+	ended bool // it did so
 
 	header []byte // up to and including the blank line
 	room   int64  // that header has, as counted in memory_total
@@ -43,9 +47,17 @@ func (in *intake) take(run []byte) {
 		in.refuse(replies.TooLarge(in.cfg.MaxSize))
 		return
 	}
-	if !in.inBody {
+	switch {
+	case in.inBody:
+	case in.lines != nil:
+		run = in.takeLines(run)
+	default:
 		run = in.takeHeader(run)
 	}
+	in.takeBody(run)
+}
+
+func (in *intake) takeBody(run []byte) {
 	if len(run) == 0 {
 		return
 	}
@@ -67,11 +79,58 @@ func (in *intake) takeHeader(run []byte) (rest []byte) {
 	if !in.keepHeader(run[:end]) || !in.inBody {
 		return nil
 	}
+	in.endHeader()
+	return run[end:]
+}
+
+func (in *intake) endHeader() {
+	in.inBody = true
 	if in.headerEnds != nil {
 		in.hash = in.headerEnds(in.header)
 	}
-	return run[end:]
 }
+
+// takeLines is takeHeader where a line that is not a field ends the header, too. Then
+// a blank line is put before it, so that for every reader the body begins there.
+func (in *intake) takeLines(run []byte) (rest []byte) {
+	body, blank, ok := in.lines.Next(run)
+	if !ok {
+		in.keepHeader(run)
+		return nil
+	}
+	have := len(in.header)
+	if body < have {
+		in.cutHeader(body)
+		return run
+	}
+	if !in.keepHeader(run[:body-have]) {
+		return nil
+	}
+	if !blank && !in.blankLine() {
+		return nil
+	}
+	in.endHeader()
+	return run[body-have:]
+}
+
+// cutHeader ends the header before its last line, which goes to the body.
+func (in *intake) cutHeader(at int) {
+	line := bytes.Clone(in.header[at:])
+	in.header = in.header[:at]
+	if in.blankLine() {
+		in.endHeader()
+		in.takeBody(line)
+	}
+}
+
+// blankLine puts one at the end of a header that the client has not ended; false
+// when there is no room.
+func (in *intake) blankLine() bool {
+	in.ended = true
+	return in.keepHeader(crlf)
+}
+
+var crlf = []byte("\r\n")
 
 // keepHeader appends to the header; false when it was refused.
 func (in *intake) keepHeader(part []byte) bool {
@@ -137,10 +196,14 @@ func (in *intake) drop() {
 // end is called when the last octet has come. A message that is all header has
 // its header judged now.
 func (in *intake) end() {
-	if !in.inBody && in.from.Refusal == nil {
-		in.inBody = true
-		if in.headerEnds != nil {
-			in.hash = in.headerEnds(in.header)
+	if in.inBody || in.from.Refusal != nil {
+		return
+	}
+	if in.lines != nil {
+		if at, ok := in.lines.End(); ok {
+			in.cutHeader(at)
+			return
 		}
 	}
+	in.endHeader()
 }

@@ -3,7 +3,6 @@ package relay
 import (
 	"context"
 	"postern/internal/plain"
-	"postern/internal/syntax"
 	"postern/mail"
 	"postern/ratelimit"
 	"postern/relay/replies"
@@ -30,11 +29,8 @@ type attempt struct {
 
 // attempt judges one RCPT by syntax, count and policy.
 func (t *transaction) attempt(arg string) (a attempt) {
-	path, ok := syntax.CutKeyword(arg, "TO:")
-	var err error
-	if ok {
-		a.rcpt, err = syntax.RcptCommand(path, t.env.UTF8, t.client.AddressLiterals())
-	}
+	rcpt, path, ok, err := t.rcptCommand(arg)
+	a.rcpt = rcpt
 	a.index, a.charge = len(t.ev.To), -1
 	switch {
 	case !ok:

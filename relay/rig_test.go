@@ -614,4 +614,4 @@ func (l *testLog) end() {
 	l.mu.Unlock()
 }
 
-func parseAddress(s string) (mail.Address, error) { return syntax.Mailbox(s, true) }
+func parseAddress(s string) (mail.Address, error) { return syntax.LenientMailbox(s, true) }

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"postern/internal/syntax"
 	"postern/mail"
 	"postern/relay/smtpd"
 )
@@ -207,6 +208,7 @@ func (s *strictSession) command(line string) bool {
 			s.u.fault("MAIL within a transaction")
 		}
 		s.mail = true
+		s.path(arg, "FROM:<")
 		s.say("250 2.1.0 ok")
 	case "RCPT":
 		return s.rcpt(arg)
@@ -230,7 +232,24 @@ func (s *strictSession) command(line string) bool {
 	return true
 }
 
+// path finds fault with an address that is not in its one form.
+func (s *strictSession) path(arg, before string) {
+	path, ok := strings.CutPrefix(arg, before)
+	end := strings.LastIndexByte(path, '>')
+	if !ok || end < 0 {
+		s.u.fault("path %q", arg)
+		return
+	}
+	if path = path[:end]; path == "" && before == "FROM:<" {
+		return
+	}
+	if a, err := syntax.LenientMailbox(path, true); err != nil || a.String() != path {
+		s.u.fault("path %q: %v", arg, err)
+	}
+}
+
 func (s *strictSession) rcpt(arg string) bool {
+	s.path(arg, "TO:<")
 	local := strings.TrimPrefix(arg, "TO:<")
 	switch {
 	case !s.mail:

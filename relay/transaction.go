@@ -66,7 +66,7 @@ type transaction struct {
 func (s *Server) mail(conn *smtpd.Conn, path string) smtpd.Begun {
 	rule, r := conn.Recheck()
 	t := s.begin(conn)
-	env, err := syntax.MailCommand(path)
+	env, err := t.mailCommand(path)
 	if bad := t.malformed(&env, err); bad != nil {
 		t.ev.From = plain.Quote(strings.TrimSpace(path))
 		t.nameClient()
@@ -83,7 +83,7 @@ func (s *Server) mail(conn *smtpd.Conn, path string) smtpd.Begun {
 		t.failed(mail.StageMail, rule, r)
 		return smtpd.Begun{Refusal: r, Stranger: t.client == nil}
 	}
-	return smtpd.Begun{Transaction: t}
+	return smtpd.Begun{Transaction: t, Lenient: t.client.Lenient()}
 }
 
 // start judges what is known at MAIL: who the client is, whether the sender is
@@ -144,6 +144,9 @@ func (t *transaction) Data(m *smtpd.Message) *mail.Reply {
 	}
 	t.stage = mail.StageData
 	t.in = newIntake(&t.snap.Message, t.srv.spool, m)
+	if t.client.Lenient() {
+		t.in.lines = &syntax.HeaderLines{}
+	}
 	t.in.headerEnds = t.header
 	return nil
 }
@@ -179,6 +182,12 @@ func (t *transaction) Deliver(m *smtpd.Message) *mail.Reply {
 		return t.failed(mail.StageHeader, t.message.rule, m.Refusal)
 	case m.Refusal != nil:
 		return t.failed(mail.StageData, "message", m.Refusal)
+	}
+	if t.in.ended {
+		t.writtenAnew(anewHeader)
+	}
+	if m.Mended() && t.client.Lenient() {
+		t.writtenAnew(anewNewlines)
 	}
 	t.ev.LongLines = t.longLines(m)
 	if t.ev.LongLines > 0 && t.client.RefusesLongLines() {

@@ -46,7 +46,7 @@ func endBackoff(io stdio, args []string) int {
 		return v.misuse("name a domain of recipients or a stream, as in relay backoff list")
 	}
 	o := admin.BackoffOrder{Stream: words[0]}
-	if domain, err := syntax.Domain(words[0]); err == nil {
+	if domain, err := syntax.LenientDomain(words[0]); err == nil {
 		o.Domain = domain
 	}
 	var ended admin.BackoffEnded

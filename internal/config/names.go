@@ -52,7 +52,7 @@ func isDomainPattern(s string) bool {
 func patternDomain(pattern string) (domain string, below bool) {
 	domain = pattern[strings.LastIndexByte(pattern, '@')+1:]
 	domain, below = strings.CutPrefix(domain, "*.")
-	if d, err := syntax.Domain(domain); err == nil {
+	if d, err := syntax.LenientDomain(domain); err == nil {
 		domain = d
 	}
 	return domain, below

@@ -110,5 +110,6 @@ func (f *File) Widest(c policy.ClientConfig) iter.Seq2[int, string] {
 	return c.Widest(func() []string { return sortedKeys(f.User) })
 }
 
-// ParseAddress reads "local@domain" for policy.
-func ParseAddress(s string) (mail.Address, error) { return syntax.Mailbox(s, true) }
+// ParseAddress reads "local@domain" for policy. Domains may hold underscores, since
+// lenient clients may.
+func ParseAddress(s string) (mail.Address, error) { return syntax.LenientMailbox(s, true) }

@@ -35,6 +35,9 @@ func Event(e *mail.Event) string {
 	if e.MessageID != "" || e.Size > 0 {
 		line("message", "%d octets%s", e.Size, phrase.Prefixed(", Message-ID ", e.MessageID))
 	}
+	if len(e.Rewritten) > 0 {
+		line("forms", "written anew for a lenient client: %s", strings.Join(e.Rewritten, ", "))
+	}
 	if e.LongLines > 0 {
 		line("long lines", "%d over 998 octets, which a next hop may cut; signatures then no longer fit", e.LongLines)
 	}

@@ -24,3 +24,10 @@ func TestExplainTellsWhatScannersSaid(t *testing.T) {
 		}
 	}
 }
+
+func TestExplainTellsWhatWasWrittenAnew(t *testing.T) {
+	words := Event(&mail.Event{Outcome: mail.Relayed, Rewritten: []string{"path", "from"}})
+	if want := "forms       written anew for a lenient client: path, from\n"; !strings.Contains(words, want) {
+		t.Errorf("no %q in\n%s", want, words)
+	}
+}

@@ -48,11 +48,15 @@ type Author = mail.Author
 // Octets above 0x7F in names and comments pass in any charset where the value is
 // plain; in an address they must be UTF-8, and the address then needs SMTPUTF8.
 func AppendAuthors(list []Author, value []byte) (authors []Author, plain bool, err error) {
+	return hosts{literals: true}.appendAuthors(list, value)
+}
+
+func (h hosts) appendAuthors(list []Author, value []byte) (authors []Author, plain bool, err error) {
 	l, err := newLexer(value)
 	if err != nil {
 		return nil, false, err
 	}
-	p := parser{lexer: l, authors: list[:0], plain: true}
+	p := parser{lexer: l, hosts: h, authors: list[:0], plain: true}
 	p.group = strings.HasSuffix(strings.TrimRight(p.s, " \t"), ";")
 	if err := p.list(); err != nil {
 		return nil, false, err
@@ -90,6 +94,7 @@ const atSigns = "@\uff20\ufe6b"
 // parser reads one list from left to right and never goes back.
 type parser struct {
 	lexer
+	hosts   hosts
 	authors []Author
 	plain   bool // so far
 	group   bool // the value ends as a group does
@@ -365,7 +370,7 @@ func (p *parser) address() (a mail.Address, err error) {
 		domain, _ = p.run()
 	}
 	a.Local = local
-	if err := domainOrLiteral(&a, domain, true, true); err != nil {
+	if err := p.hosts.fill(&a, domain, true); err != nil {
 		return mail.Address{}, err
 	}
 	p.plain = p.plain && strings.HasPrefix(p.s[start:], mail.QuoteLocal(local)+"@") // without quotes that it does not need

@@ -14,7 +14,15 @@ import (
 // U-labels. One label alone is a domain here: policy decides about it. A last
 // label of digits alone is refused, for "a@192.0.2.1" is neither a name nor an
 // address literal. Errors: ErrDomain, ErrLength.
-func Domain(s string) (string, error) {
+func Domain(s string) (string, error) { return hosts{}.domain(s) }
+
+// hosts says what may stand behind the at sign besides a domain as Domain has it.
+type hosts struct {
+	literals   bool // address literals
+	underscore bool // "_" as a letter, as in names of containers; see lenient.go
+}
+
+func (h hosts) domain(s string) (string, error) {
 	switch {
 	case s == "":
 		return "", ErrDomain
@@ -28,7 +36,7 @@ func Domain(s string) (string, error) {
 		if len(label) > maxLabel {
 			return "", ErrLength
 		}
-		switch kind := judgeLabel(label); {
+		switch kind := h.judgeLabel(label); {
 		case kind == badLabel, !more && digits(label):
 			return "", ErrDomain
 		case kind != plainLabel:
@@ -38,7 +46,7 @@ func Domain(s string) (string, error) {
 	if plain {
 		return s, nil
 	}
-	return canonical(s)
+	return h.canonical(s)
 }
 
 type labelKind int
@@ -50,14 +58,14 @@ const (
 	idnLabel             // A-label or U-label, its validity not yet known
 )
 
-func judgeLabel(l string) labelKind {
+func (h hosts) judgeLabel(l string) labelKind {
 	if l == "" || l[0] == '-' || l[len(l)-1] == '-' {
 		return badLabel
 	}
 	kind := plainLabel
 	for i := range len(l) {
 		switch c := l[i]; {
-		case c >= 'a' && c <= 'z', c >= '0' && c <= '9', c == '-':
+		case c >= 'a' && c <= 'z', c >= '0' && c <= '9', c == '-', c == '_' && h.underscore:
 		case c >= 'A' && c <= 'Z':
 			kind = max(kind, upperLabel)
 		case c >= 0x80:
@@ -74,11 +82,11 @@ func judgeLabel(l string) labelKind {
 
 func hasACEPrefix(l string) bool { return len(l) >= 4 && strings.EqualFold(l[:4], "xn--") }
 
-func canonical(s string) (string, error) {
+func (h hosts) canonical(s string) (string, error) {
 	labels := strings.Split(s, ".")
 	for i, l := range labels {
 		l = strings.ToLower(l)
-		if judgeLabel(l) == idnLabel {
+		if h.judgeLabel(l) == idnLabel {
 			var err error
 			if l, err = aLabel(l); err != nil {
 				return "", err
@@ -127,19 +135,19 @@ func digits(s string) bool {
 	return true
 }
 
-// domainOrLiteral fills a's Domain and Written from s.
-func domainOrLiteral(a *mail.Address, s string, utf8, literals bool) (err error) {
+// fill fills a's Domain and Written from s.
+func (h hosts) fill(a *mail.Address, s string, utf8 bool) (err error) {
 	switch {
 	case s == "":
 		return ErrSyntax
-	case s[0] == '[' && !literals:
+	case s[0] == '[' && !h.literals:
 		return ErrLiteral
 	case s[0] == '[':
 		a.Domain, err = literal(s)
 	case !utf8 && !mail.ASCII(s):
 		return ErrNonASCII
 	default:
-		a.Domain, err = Domain(s)
+		a.Domain, err = h.domain(s)
 	}
 	if err != nil {
 		return err

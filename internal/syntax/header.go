@@ -154,7 +154,7 @@ func ParseHeader(block []byte, maxFields int) (Header, error) {
 // cutField takes the field that b begins with. Its name is field-name of RFC
 // 5322 s. 3.6.8.
 func cutField(b []byte) (f Field, err error) {
-	for f.name < len(b) && b[f.name] > ' ' && b[f.name] < 0x7f && b[f.name] != ':' {
+	for f.name < len(b) && nameOctet(b[f.name]) {
 		f.name++
 	}
 	if f.name == 0 || f.name == len(b) || b[f.name] != ':' {

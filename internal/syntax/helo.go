@@ -21,7 +21,7 @@ func Helo(s string) error {
 	named := false
 	for i := range len(s) {
 		c := s[i]
-		if c <= ' ' || c >= 0x7f || strings.IndexByte(`()<>@,;"\`, c) >= 0 {
+		if !heloOctet(c) {
 			return ErrHelo
 		}
 		named = named || c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z'
@@ -31,6 +31,9 @@ func Helo(s string) error {
 	}
 	return nil
 }
+
+// heloOctet reports whether c is printable and means nothing in Received.
+func heloOctet(c byte) bool { return c > ' ' && c < 0x7f && strings.IndexByte(`()<>@,;"\`, c) < 0 }
 
 // looseLiteral takes an IPv6 address without its tag as well.
 func looseLiteral(s string) bool {

@@ -19,12 +19,19 @@ var (
 	ErrBadParam = errors.New("bad parameter")
 )
 
+const (
+	maxEnvID = 100 // RFC 3461 s. 4.4
+	maxAuth  = 500 // RFC 4954 s. 5
+)
+
 // MailCommand parses the argument of MAIL after "FROM:": the path, then its
 // parameters, so that SMTPUTF8 is known when the address is judged. Errors are
 // those of ReversePath and MailParams.
-func MailCommand(arg string) (mail.Envelope, error) {
+func MailCommand(arg string) (mail.Envelope, error) { return hosts{literals: true}.mailCommand(arg) }
+
+func (h hosts) mailCommand(arg string) (mail.Envelope, error) {
 	var env mail.Envelope
-	a, rest, err := ReversePath(arg, true)
+	a, rest, err := h.reversePath(arg, true)
 	if err != nil {
 		return mail.Envelope{}, err
 	}
@@ -42,7 +49,11 @@ func MailCommand(arg string) (mail.Envelope, error) {
 // SMTPUTF8, literals that an address literal may stand for the domain. Errors
 // are those of ForwardPath and RcptParams.
 func RcptCommand(arg string, utf8, literals bool) (mail.Recipient, error) {
-	a, rest, err := ForwardPath(arg, utf8, literals)
+	return hosts{literals: literals}.rcptCommand(arg, utf8)
+}
+
+func (h hosts) rcptCommand(arg string, utf8 bool) (mail.Recipient, error) {
+	a, rest, err := h.forwardPath(arg, utf8)
 	if err != nil {
 		return mail.Recipient{}, err
 	}
@@ -71,9 +82,9 @@ func MailParams(rest string, env *mail.Envelope) error {
 		case "RET":
 			env.Ret, err = oneOf(value, "FULL", "HDRS")
 		case "ENVID":
-			env.EnvID, err = value, checkXtext(value, 100) // RFC 3461 s. 4.4
+			env.EnvID, err = value, checkXtext(value, maxEnvID)
 		case "AUTH":
-			env.Auth, err = value, checkXtext(value, 500) // RFC 4954 s. 5
+			env.Auth, err = value, checkXtext(value, maxAuth)
 		default:
 			return ErrUnknownParam
 		}

@@ -13,6 +13,10 @@ import (
 // clients send one. rest is the text of the parameters without the spaces
 // around it. utf8 says that SMTPUTF8 was given. Address literals pass.
 func ReversePath(s string, utf8 bool) (a mail.Address, rest string, err error) {
+	return hosts{literals: true}.reversePath(s, utf8)
+}
+
+func (h hosts) reversePath(s string, utf8 bool) (a mail.Address, rest string, err error) {
 	inner, ok := openPath(s)
 	if !ok {
 		return mail.Address{}, "", ErrSyntax
@@ -20,23 +24,31 @@ func ReversePath(s string, utf8 bool) (a mail.Address, rest string, err error) {
 	if strings.HasPrefix(inner, ">") {
 		return closePath(mail.Address{}, inner)
 	}
-	return path(inner, utf8, true, false)
+	return h.path(inner, utf8, false)
 }
 
 // ForwardPath parses what follows "RCPT TO:" as ReversePath does. <postmaster>
 // in any case is mail.Postmaster (RFC 5321 s. 4.5.1); the null path is refused.
 // literals says whether an address literal may stand for the domain.
 func ForwardPath(s string, utf8, literals bool) (a mail.Address, rest string, err error) {
+	return hosts{literals: literals}.forwardPath(s, utf8)
+}
+
+func (h hosts) forwardPath(s string, utf8 bool) (a mail.Address, rest string, err error) {
 	inner, ok := openPath(s)
 	if !ok {
 		return mail.Address{}, "", ErrSyntax
 	}
-	return path(inner, utf8, literals, true)
+	return h.path(inner, utf8, true)
 }
 
 // Mailbox parses "local@domain" with nothing around it (RFC 5321 s. 4.1.2).
 // Address literals pass.
 func Mailbox(s string, utf8 bool) (mail.Address, error) {
+	return hosts{literals: true}.mailbox(s, utf8)
+}
+
+func (h hosts) mailbox(s string, utf8 bool) (mail.Address, error) {
 	local, n, err := localPart(s, utf8)
 	if err != nil {
 		return mail.Address{}, err
@@ -45,7 +57,7 @@ func Mailbox(s string, utf8 bool) (mail.Address, error) {
 		return mail.Address{}, ErrSyntax
 	}
 	a := mail.Address{Local: local}
-	if err := domainOrLiteral(&a, s[n+1:], utf8, true); err != nil {
+	if err := h.fill(&a, s[n+1:], utf8); err != nil {
 		return mail.Address{}, err
 	}
 	return a, nil
@@ -55,8 +67,8 @@ func openPath(s string) (string, bool) {
 	return strings.CutPrefix(strings.TrimLeft(s, " "), "<")
 }
 
-// path parses what follows "<".
-func path(s string, utf8, literals, bare bool) (mail.Address, string, error) {
+// path parses what follows "<". bare: the domain may be missing behind postmaster.
+func (h hosts) path(s string, utf8, bare bool) (mail.Address, string, error) {
 	if strings.HasPrefix(s, "@") {
 		return mail.Address{}, "", ErrSourceRoute
 	}
@@ -73,7 +85,7 @@ func path(s string, utf8, literals, bare bool) (mail.Address, string, error) {
 		return mail.Address{}, "", ErrSyntax
 	}
 	a := mail.Address{Local: local}
-	if err := domainOrLiteral(&a, s[1:end], utf8, literals); err != nil {
+	if err := h.fill(&a, s[1:end], utf8); err != nil {
 		return mail.Address{}, "", err
 	}
 	return closePath(a, s[end:])

@@ -29,9 +29,10 @@ func (s *session) idled(r *mail.Reply) error {
 }
 
 // malformed answers a line that is not a command. Behind a BDAT octets follow at
-// once whose number cannot be told, so that nothing more is read as commands.
+// once whose number cannot be told, so that nothing more is read as commands; nor
+// where lines end in LF alone, for then it is not known where the next one begins.
 func (s *session) malformed(line []byte, r *mail.Reply) error {
-	if startsChunk(line) || hidesChunk(line) {
+	if startsChunk(line) || hidesChunk(line) || s.ends == endsLF {
 		s.reply(r)
 		return s.lingerAndQuit()
 	}
@@ -50,11 +51,11 @@ func (s *session) outOfPlace() error {
 
 // command carries out one command line.
 func (s *session) command(line []byte) error {
-	if hasControl(line) {
-		return s.malformed(line, replies.CommandBytes())
-	}
 	verb, arg, spaced := bytes.Cut(line, []byte{' '})
 	name := verbName(verb)
+	if hasControl(line) && !(isHelo(name) && s.lenient()) {
+		return s.malformed(line, replies.CommandBytes())
+	}
 	switch name {
 	case "BDAT": // whatever the state, its octets must be read
 		return s.bdat(string(arg))
@@ -151,6 +152,8 @@ func (s *session) dispatch(name string, arg []byte, spaced bool) error {
 // allowedBeforeTLS are the commands that RFC 3207 s. 4 leaves to a server that
 // requires TLS.
 var allowedBeforeTLS = map[string]bool{"EHLO": true, "HELO": true, "STARTTLS": true, "NOOP": true, "QUIT": true, "XCLIENT": true}
+
+func isHelo(verb string) bool { return verb == "EHLO" || verb == "HELO" }
 
 // isBare reports whether a command takes no argument.
 func isBare(verb string) bool {

@@ -54,6 +54,8 @@ func (s *session) message(dots bool) (m *Message, refuse func() error) {
 		return nil, func() error { return s.fail(replies.RcptFirst()) }
 	}
 	m = newMessage(t.cfg, s.srv.opt.RateGrace, dots, time.Now())
+	m.lines.normalize = m.lines.normalize || t.lenient
+	m.lines.afterLF = s.ends == endsLF // a dot behind "DATA" LF ends nothing
 	if r := t.Data(m); r != nil {
 		return nil, func() error { return s.endTransaction(r) }
 	}

@@ -1,6 +1,7 @@
 package smtpd
 
 import (
+	"strings"
 	"time"
 
 	"postern/internal/syntax"
@@ -36,12 +37,14 @@ type Begun struct {
 	Refusal     *mail.Reply // nil: it was not
 	Malformed   bool        // the command was wrong in itself
 	Stranger    bool        // the peer is not a client
+	Lenient     bool        // bare LF in the message becomes CR LF, for this client
 }
 
 // open is the transaction of a session, with what the engine counts in it.
 type open struct {
 	Transaction
 	cfg           *Settings // that it began under
+	lenient       bool
 	began         time.Time
 	touched       time.Time // of the last RCPT or chunk, else of MAIL
 	rcpts         int       // commands
@@ -68,7 +71,13 @@ func (s *session) mail(arg string) error {
 		return s.fail(replies.InTransaction())
 	}
 	s.chunksFailed, s.orphans = false, 0
+	if r := s.unforgiven(); r != nil {
+		return s.fail(r)
+	}
 	path, ok := syntax.CutKeyword(arg, "FROM:")
+	if !ok && s.cfg.Rules.LenientAtMail(&s.peer) {
+		path, ok = syntax.CutKeyword(strings.TrimLeft(arg, " \t"), "FROM:")
+	}
 	if !ok {
 		return s.fail(replies.Syntax("MAIL FROM:<address>"))
 	}
@@ -77,7 +86,7 @@ func (s *session) mail(arg string) error {
 		return s.refuseMail(&b)
 	}
 	now := time.Now()
-	s.tx = &open{Transaction: b.Transaction, cfg: s.cfg, began: now, touched: now}
+	s.tx = &open{Transaction: b.Transaction, cfg: s.cfg, lenient: b.Lenient, began: now, touched: now}
 	s.messages++
 	s.reply(replies.SenderOK())
 	return nil

@@ -62,6 +62,65 @@ func FuzzCommandLines(f *testing.F) {
 	})
 }
 
+// FuzzLFCommandLines: where the client may end its lines in LF alone, and the first
+// one does, each LF ends one, and a CR anywhere is an error; where the first one does
+// not, no other may.
+func FuzzLFCommandLines(f *testing.F) {
+	for _, s := range []string{"EHLO x\nQUIT\n", "EHLO x\nNOOP\r\nQUIT\n", "EHLO x\r\nNOOP\nQUIT\r\n", "\n\r\n", "\r\n\n", "a\rb\n", "a\nb\rc\n", strings.Repeat("x", maxCommand) + "\nQUIT\n"} {
+		f.Add([]byte(s), uint8(0))
+		f.Add([]byte(s), uint8(3))
+	}
+	f.Fuzz(func(t *testing.T, in []byte, piece uint8) {
+		rest := in
+		w := wire{buf: make([]byte, commandBuffer), mayEndInLF: func() bool { return true }}
+		more := func() error {
+			if len(rest) == 0 {
+				return io.EOF
+			}
+			copy(w.buf, w.buf[w.r:w.w])
+			w.w -= w.r
+			w.r = 0
+			n := copy(w.buf[w.w:], rest[:min(len(rest), max(1, int(piece)))])
+			w.w += n
+			rest = rest[n:]
+			return nil
+		}
+		first, _, ended := bytes.Cut(in, []byte("\n"))
+		if !ended {
+			return
+		}
+		byLF := !bytes.HasSuffix(first, []byte("\r")) && len(first) < maxCommand
+		for i, want := range bytes.SplitAfter(in, []byte("\n")) {
+			if !bytes.HasSuffix(want, []byte("\n")) {
+				return
+			}
+			want = want[:len(want)-1]
+			line, err := w.readLine(more)
+			switch {
+			case !byLF && bytes.HasSuffix(want, []byte("\r")):
+				if err == nil && !bytes.Equal(line, want[:len(want)-1]) {
+					t.Fatalf("line %d is %.60q, want %.60q", i, line, want)
+				}
+				if err != nil {
+					return
+				}
+			case !byLF:
+				if err == nil {
+					t.Fatalf("line %d, %.60q, passes", i, want)
+				}
+				return
+			case err != nil:
+				if bytes.IndexByte(want, '\r') < 0 && len(want) < maxCommand {
+					t.Fatalf("line %d, %.60q: %v", i, want, err)
+				}
+				return // the session closes
+			case !bytes.Equal(line, want) || bytes.IndexByte(line, '\r') >= 0 || len(line) >= maxCommand:
+				t.Fatalf("line %d is %.60q, want %.60q", i, line, want)
+			}
+		}
+	})
+}
+
 // FuzzXClient: what a front end says makes a peer that can be logged, counted
 // and judged, or nothing.
 func FuzzXClient(f *testing.F) {

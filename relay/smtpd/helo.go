@@ -12,10 +12,16 @@ import (
 // helo answers HELO and EHLO (RFC 5321 s. 4.1.1.1). Both end a transaction.
 func (s *session) helo(verb, arg string) error {
 	arg = strings.TrimRight(arg, " ")
+	var odd *mail.Reply
 	if syntax.Helo(arg) != nil {
-		return s.fail(replies.HeloSyntax())
+		odd = replies.HeloSyntax()
+		var err error
+		if arg, err = syntax.LenientHelo(arg); err != nil || !s.lenient() {
+			return s.fail(odd)
+		}
 	}
 	s.abort()
+	s.spared = odd
 	s.peer.Helo, s.peer.ESMTP = arg, verb == "EHLO"
 	if !s.peer.ESMTP {
 		return s.idled(replies.Helo(s.cfg.Hostname))

@@ -22,6 +22,7 @@ type lineScanner struct {
 
 	line    int64 // octets of the unfinished line that have been handed on
 	long    int   // lines over syntax.MaxLine
+	mended  bool  // a bare LF has become CR LF
 	afterLF bool  // the line before ended in a bare LF: dots mean nothing on this one
 	heldCR  bool  // BDAT: the last octet of the chunk was a CR, not yet handed on
 	// broken is set by a bare CR or LF that is refused: where the message ends
@@ -159,6 +160,7 @@ func (s *lineScanner) bareLF() {
 		s.breakLine()
 		return
 	}
+	s.mended = true
 	s.hand(crlf)
 }
 

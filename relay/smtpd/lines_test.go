@@ -151,13 +151,14 @@ func TestScannerJoinsNewlinesAcrossChunks(t *testing.T) {
 
 func FuzzScanner(f *testing.F) {
 	for _, s := range []string{"a\r\n.\r\nb", "a\n.\nb\r\n.\r\n", "..\r\n.\r\r\n", "\x00\r\n.\r\n", ".\r\n"} {
-		f.Add([]byte(s), uint8(1), true, false)
-		f.Add([]byte(s), uint8(3), true, true)
-		f.Add([]byte(s), uint8(2), false, false)
+		f.Add([]byte(s), uint8(1), true, false, false)
+		f.Add([]byte(s), uint8(3), true, true, false)
+		f.Add([]byte(s), uint8(2), false, false, false)
+		f.Add([]byte(s), uint8(1), true, true, true)
 	}
-	f.Fuzz(func(t *testing.T, in []byte, size uint8, dots, normalize bool) {
-		whole := scanAll(&lineScanner{dots: dots, normalize: normalize, maxLine: 50}, in, len(in)+1)
-		pieces := scanAll(&lineScanner{dots: dots, normalize: normalize, maxLine: 50}, in, int(size))
+	f.Fuzz(func(t *testing.T, in []byte, size uint8, dots, normalize, behindLF bool) {
+		whole := scanAll(&lineScanner{dots: dots, normalize: normalize, maxLine: 50, afterLF: behindLF}, in, len(in)+1)
+		pieces := scanAll(&lineScanner{dots: dots, normalize: normalize, maxLine: 50, afterLF: behindLF}, in, int(size))
 		if whole.done != pieces.done || (whole.refusal == "") != (pieces.refusal == "") || whole.broken != pieces.broken || whole.rest != pieces.rest && whole.done {
 			t.Fatalf("whole %+v, pieces %+v", whole, pieces)
 		}
@@ -171,7 +172,11 @@ func FuzzScanner(f *testing.F) {
 		if !dots {
 			return
 		}
-		end := bytes.Index(append([]byte("\r\n"), in...), []byte("\r\n.\r\n"))
+		before := "\r\n"
+		if behindLF {
+			before = "x\n"
+		}
+		end := bytes.Index(append([]byte(before), in...), []byte("\r\n.\r\n"))
 		if whole.done != (end >= 0) {
 			t.Fatalf("final dot seen: %v, there: %v", whole.done, end >= 0)
 		}

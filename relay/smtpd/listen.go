@@ -232,6 +232,7 @@ func (s *Server) newSession(l *Listener, conn net.Conn) *session {
 	c := &session{
 		wire: newWire(conn, cfg.Timeouts.Write), raw: conn, srv: s, lis: l, set: l.set.Load(), cfg: cfg, began: time.Now(),
 	}
+	c.mayEndInLF = c.lenientNow
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	c.peer.Listener = l.name
 	c.peer.Addr, c.peer.Local = addrPort(conn.RemoteAddr()), addrPort(conn.LocalAddr())

@@ -41,6 +41,9 @@ func (m *Message) Refuse(r *mail.Reply) {
 	}
 }
 
+// Mended reports whether a bare LF was made CR LF.
+func (m *Message) Mended() bool { return m.lines.mended }
+
 // LongLines counts the lines over syntax.MaxLine that have come, without the dot
 // of transparency, also those of the header.
 func (m *Message) LongLines() int { return m.lines.long }

@@ -2,6 +2,7 @@ package smtpd
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/base64"
 	"errors"
 	"slices"
@@ -34,7 +35,7 @@ func (s *session) passwordsSafe() bool {
 func (s *session) auth(arg string) error {
 	f := strings.Fields(arg)
 	switch {
-	case s.peer.Helo == "" || !s.peer.ESMTP:
+	case s.peer.Helo == "", !s.peer.ESMTP && !s.lenient():
 		return s.fail(replies.HeloFirst())
 	case s.tx != nil:
 		return s.fail(replies.InTransaction())
@@ -42,6 +43,9 @@ func (s *session) auth(arg string) error {
 		return s.fail(replies.AuthDone())
 	case len(f) == 0 || len(f) > 2:
 		return s.fail(replies.Syntax("AUTH mechanism [initial-response]"))
+	}
+	if !s.peer.ESMTP {
+		s.spared = cmp.Or(s.spared, replies.HeloFirst())
 	}
 	offered := s.mechanisms()
 	name := strings.ToUpper(f[0])

@@ -39,6 +39,9 @@ type session struct {
 	began     time.Time
 	messages  int // transactions that MAIL has begun
 
+	// spared is what strict forms would have been answered to EHLO, HELO or AUTH; nil:
+	// they were strict. A client that is not lenient hears it at MAIL.
+	spared *mail.Reply
 	// excused: the last transaction was refused, so that the RSET behind it is no
 	// idle command.
 	excused bool

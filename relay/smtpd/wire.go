@@ -40,6 +40,11 @@ type wire struct {
 	skipping bool // what comes up to the next CR LF is not a command
 	skipped  int  // octets of that
 
+	ends lineEnds // as the first line has shown
+	// mayEndInLF says whether lines may end in LF alone, where the first one does; nil:
+	// never.
+	mayEndInLF func() bool
+
 	// While a message is read buf is a large one from the pool, and small keeps
 	// its place.
 	large *[]byte
@@ -48,6 +53,15 @@ type wire struct {
 	writeTimeout time.Duration
 	writeBy      time.Time // the deadline that writes have; zero: another
 }
+
+// lineEnds is what ends all command lines of a session.
+type lineEnds uint8
+
+const (
+	endsUnknown lineEnds = iota
+	endsCRLF
+	endsLF
+)
 
 // lateness is how much later than asked a deadline may be, so that one serves
 // several steps of a quick dialog: setting it costs as much as a short step.
@@ -108,7 +122,9 @@ func (w *wire) fill() error {
 // nextLine returns the next command line without its CR LF when the whole of
 // it has been read already; ok is false when more octets are needed. The line
 // is valid until the next fill. Beside an error it is the beginning of a line
-// that is not a command up to its CR LF, wherever an LF stands before that.
+// that is not a command up to its CR LF, wherever an LF stands before that. In a
+// session of lines that end in LF alone the line ends there, and one that holds a CR
+// is an error.
 func (w *wire) nextLine() (line []byte, ok bool, err error) {
 	have := w.buf[w.r:w.w]
 	i := bytes.IndexByte(have, '\n')
@@ -116,15 +132,24 @@ func (w *wire) nextLine() (line []byte, ok bool, err error) {
 	case i < 0 && len(have) < maxCommand:
 		return nil, false, nil
 	case i < 0:
+		w.ends = max(w.ends, endsCRLF)
 		w.skipping = true
 		return have, true, errLineTooLong
+	case (i == 0 || have[i-1] != '\r') && w.takesLF():
+		w.r += i + 1
+		line = have[:i]
 	case i == 0 || have[i-1] != '\r':
+		w.ends = max(w.ends, endsCRLF)
 		w.r += i // the LF belongs to what is skipped
 		w.skipping = true
 		return have[:i], true, errBareLF
+	default:
+		w.ends = max(w.ends, endsCRLF)
+		w.r += i + 1
+		if line = have[:i-1]; w.ends == endsLF {
+			line = have[:i] // with the CR, which has no place there
+		}
 	}
-	w.r += i + 1
-	line = have[:i-1]
 	switch {
 	case i+1 > maxCommand:
 		return line, true, errLineTooLong
@@ -132,6 +157,16 @@ func (w *wire) nextLine() (line []byte, ok bool, err error) {
 		return line, true, errBareLF
 	}
 	return line, true, nil
+}
+
+// takesLF reports whether a line may end in LF alone: all others of the session have
+// done so, and the client may.
+func (w *wire) takesLF() bool {
+	if w.ends == endsCRLF || w.mayEndInLF == nil || !w.mayEndInLF() {
+		return false
+	}
+	w.ends = endsLF
+	return true
 }
 
 // skip drops the rest of a line that nextLine found an error in, up to and

@@ -1,0 +1,60 @@
+package policy
+
+import "postern/mail"
+
+// Forms says which forms of commands and messages a client may use.
+type Forms string
+
+// The values of forms. The zero value counts as StrictForms.
+const (
+	StrictForms  Forms = "strict"
+	LenientForms Forms = "lenient"
+)
+
+// UnmarshalText takes one of the values and nothing else.
+func (v *Forms) UnmarshalText(b []byte) error { return oneOf(v, string(b), StrictForms, LenientForms) }
+
+// Lenient says that forms are mended which devices use that cannot be mended
+// themselves.
+func (c *Client) Lenient() bool { return c.cfg.Forms == LenientForms }
+
+// LenientTo reports whether a peer may use such forms before MAIL. Its client may
+// not be known then, since AUTH, a certificate or TLS tells it later: the address of
+// the peer must lie in the networks of a lenient client.
+func (r *Rules) LenientTo(p *mail.Peer) bool {
+	if !r.index.someLenient {
+		return false
+	}
+	now, refusal := r.Client(p)
+	if refusal == nil && (now.Lenient() || !now.byAddress()) {
+		return now.Lenient()
+	}
+	for _, here := range r.index.lenient.around(address(p)) {
+		for _, c := range here {
+			if c.onListener(p) && (refusal != nil || !c.byAddress() || c.cfg.RequireTLS && !p.TLS.On()) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// LenientAtMail is LenientTo at MAIL, when the client is what it will be: a peer that
+// is none yet is told so whatever forms it uses.
+func (r *Rules) LenientAtMail(p *mail.Peer) bool {
+	if c, refusal := r.Client(p); refusal == nil {
+		return c.Lenient()
+	}
+	return r.LenientTo(p)
+}
+
+// addLenient enters a lenient client under its networks.
+func (x *index) addLenient(c *Client) {
+	if !c.Lenient() {
+		return
+	}
+	x.someLenient = true
+	for _, n := range c.cfg.Networks {
+		x.lenient.change(n, func(here []*Client) []*Client { return append(here, c) })
+	}
+}
