@@ -72,6 +72,10 @@ var table = map[string]rule{
 	"reputation/dnsbl":    {ours: []string{"internal/resolve", "internal/secret"}, outside: []string{dns}},
 	"reputation/identity": {ours: []string{"internal/resolve", "internal/shell"}, outside: []string{dns, "blitiri.com.ar/go/spf", "golang.org/x/net"}},
 
+	"internal/alert":         {},
+	"internal/alert/deliver": {ours: []string{"internal/alert"}},
+	"internal/alert/watch":   {ours: []string{"internal/alert", "mail"}},
+
 	"scan":              {ours: []string{"mail"}, outside: []string{"github.com/emersion/go-milter"}},
 	"internal/eventlog": {ours: []string{"internal/plain", "mail"}},
 	"internal/simulate": {ours: []string{"mail", "ratelimit", "ratelimit/embedded", "internal/config", "internal/eventlog", "internal/phrase"}},
@@ -81,9 +85,9 @@ var table = map[string]rule{
 	"relay/replies":  {ours: []string{"mail"}},
 	"relay/ownfield": {},
 	"relay":          {ours: append([]string{"internal/plain", "relay/ownfield", "relay/replies", "relay/smtpd"}, leaves...), outside: []string{xtime}},
-	"internal/admin": {ours: []string{"mail", "outlier", "ratelimit", "reputation", "reputation/identity"},
+	"internal/admin": {ours: []string{"internal/alert", "mail", "outlier", "ratelimit", "reputation", "reputation/identity"},
 		outside: []string{"github.com/prometheus/client_golang"}},
-	"internal/config": {ours: append([]string{"upstream/profile", "internal/secret", "internal/shell", "internal/eventlog", "ratelimit/embedded", "ratelimit/redisstore", "relay/smtpd", "reputation", "reputation/dnsbl", "reputation/identity"}, leaves...),
+	"internal/config": {ours: append([]string{"internal/alert/deliver", "upstream/profile", "internal/secret", "internal/shell", "internal/eventlog", "ratelimit/embedded", "ratelimit/redisstore", "relay/smtpd", "reputation", "reputation/dnsbl", "reputation/identity"}, leaves...),
 		outside: []string{"github.com/pelletier/go-toml/v2", "golang.org/x/net"}},
 	"internal/bruteforce": {ours: []string{"internal/auth"}, outside: []string{goRedis}},
 	"internal/phrase":     {ours: []string{"outlier", "ratelimit", "reputation"}},
