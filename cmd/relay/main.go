@@ -37,6 +37,7 @@ var verbs = []verb{
 	{"check", "explain a configuration and list what is wrong with it", runCheck},
 	{"dkim", "make DKIM keys and print their DNS records", runDKIM},
 	{"explain", "describe one transaction in words, from the journal", runExplain},
+	{"alert", "list the conditions that hold, and try a channel of alerts", runAlert},
 	{"hash-password", "hash a password for [user.NAME]", runHashPassword},
 	{"listings", "show where we are listed, since when, and who may have caused it", runListings},
 	{"outliers", "try the detector of unusual senders on a journal or on other traffic", runOutliers},

@@ -33,6 +33,7 @@ type Metrics struct {
 	scanSeconds  *prometheus.HistogramVec
 	seconds      *prometheus.HistogramVec
 	changes      *prometheus.CounterVec
+	alerts       *prometheus.CounterVec
 	state        *prometheus.GaugeVec
 
 	mu    sync.Mutex                       // held to add to known
@@ -76,12 +77,13 @@ func NewMetrics(connections func() int64) *Metrics {
 			Buckets: []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300},
 		}, []string{"outcome"}),
 		changes: counter("relay_state_changes_total", "Changes of state of what the relay depends on.", "part", "state"),
+		alerts:  counter("relay_alerts_total", "Tries to deliver alerts, by how they ended.", "channel", "result"),
 		state: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "relay_state", Help: "1 for the state that a part is in.",
 		}, []string{"part", "state"}),
 	}
 	m.known.Store(&map[kind]*series{})
-	m.registry.MustRegister(m.transactions, m.recipients, m.octets, m.refused, m.limits, m.forwarded, m.classes, m.scans, m.unscanned, m.scanSeconds, m.seconds, m.changes, m.state,
+	m.registry.MustRegister(m.transactions, m.recipients, m.octets, m.refused, m.limits, m.forwarded, m.classes, m.scans, m.unscanned, m.scanSeconds, m.seconds, m.changes, m.alerts, m.state,
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "relay_connections", Help: "Open SMTP connections."},
 			func() float64 { return float64(connections()) }),
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
@@ -175,6 +177,9 @@ func (m *Metrics) SetState(part, from, to string) {
 // CountChange counts one of many things of a kind ("outlier sender", say) that
 // went into a state.
 func (m *Metrics) CountChange(kind, to string) { m.changes.WithLabelValues(kind, to).Inc() }
+
+// CountAlert counts a try to deliver an alert to a channel: "sent", "failed" or "given_up".
+func (m *Metrics) CountAlert(channel, result string) { m.alerts.WithLabelValues(channel, result).Inc() }
 
 func (m *Metrics) handler() http.Handler {
 	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{})

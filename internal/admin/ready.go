@@ -15,6 +15,7 @@ const (
 	Scanner  = "scanner"  // it does not answer, or does not find its canary
 	State    = "state"    // the state folder cannot be written
 	Reload   = "reload"   // the last reload failed
+	Alerting = "alert"    // a channel of alerts does not take them
 )
 
 // Reason is one thing that is not as it should be.
@@ -37,8 +38,9 @@ type Readiness struct {
 // Handler serves /metrics; /livez, which is 200 while the process answers, and
 // /healthz, its older name; and /readyz, which is 200 while mail is taken and 503
 // while it is not, with the Readiness as JSON. ready is called at each request
-// for it. names are those that the port is known by; see onlyKnownHosts.
-func Handler(m *Metrics, ready func() Readiness, names func() []string) http.Handler {
+// for it. names are those that the port is known by; see onlyKnownHosts. more add
+// further pages.
+func Handler(m *Metrics, ready func() Readiness, names func() []string, more ...func(*http.ServeMux)) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", m.handler())
 	live := func(w http.ResponseWriter, _ *http.Request) { w.Write([]byte("ok\n")) }
@@ -53,5 +55,8 @@ func Handler(m *Metrics, ready func() Readiness, names func() []string) http.Han
 		}
 		json.NewEncoder(w).Encode(r)
 	})
+	for _, add := range more {
+		add(mux)
+	}
 	return onlyKnownHosts(mux, names)
 }

@@ -35,7 +35,7 @@ func (x *crossCheck) all() {
 	x.names = map[string][]string{
 		"listener": sortedKeys(x.Listener), "client": sortedKeys(x.Client), "stream": sortedKeys(x.Stream),
 		"upstream": sortedKeys(x.Upstream), "limit": sortedKeys(x.Limit), "user": sortedKeys(x.User),
-		"scanner": sortedKeys(x.Scanner),
+		"scanner": sortedKeys(x.Scanner), "alert": sortedKeys(x.Alert),
 	}
 	x.top()
 	x.trusted("auth.trusted", x.Auth.Trusted, "every address there could guess passwords unhindered; name your own networks only")
@@ -50,6 +50,7 @@ func (x *crossCheck) all() {
 	x.oauth()
 	x.limits()
 	x.scanners()
+	x.alerts()
 	x.dkim()
 	x.ways()
 	x.outliers()

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"postern/dkimsign"
+	"postern/internal/alert/deliver"
 	"postern/internal/auth"
 	"postern/internal/eventlog"
 	"postern/internal/text"
@@ -62,6 +63,9 @@ type File struct {
 	// nobody has told to watch learns and reports, and holds no mail for it.
 	Outlier    outlier.Config    `toml:"outlier"`
 	Reputation reputation.Config `toml:"reputation"`
+
+	// Alert is whom to tell what is wrong. Blank: nobody.
+	Alert map[string]deliver.Config `toml:"alert"`
 
 	Redis   redisstore.Config `toml:"redis"`
 	Journal eventlog.Config   `toml:"journal"`

@@ -39,6 +39,7 @@ func (n *Node) openControl(file *config.File) error {
 	n.control.Backoff(n.judges.backoff, func(s string) bool { _, ok := n.file().Stream[s]; return ok }, n.reputation.monitor.Resume)
 	n.control.Watch(n.watch, n.guide())
 	n.control.Status(n.status)
+	n.control.Alerts(n.alerts.status, n.alerts.test)
 	n.control.Limits(n.limiter, n.completeFacts, n.limited)
 	n.reputation.serveListings(n.control, stream)
 	s := n.control.Server()

@@ -49,6 +49,7 @@ type Node struct {
 	metrics    *admin.Metrics
 	judges     *judges
 	watch      *outlier.Watch
+	alerts     *alerts
 	reputation *reputationWatch
 	self       *selfTest
 	redis      redis.UniversalClient // nil: everything is kept in process
@@ -115,6 +116,7 @@ func (n *Node) Start() (err error) {
 	}
 	n.noteListeners()
 	n.condition.serving.Store(true)
+	n.startAlerts()
 	n.probeState(file.StateDir)
 	n.run(func(ctx context.Context) { n.every(ctx, probeEvery, func() { n.probeState(file.StateDir) }) })
 	n.run(func(ctx context.Context) { n.self.report(ctx, file, n.log) })
@@ -158,6 +160,9 @@ func (n *Node) prepare(file *config.File) error {
 	if n.judges, err = n.openJudges(file); err != nil {
 		return err
 	}
+	if err := n.openAlerts(file); err != nil {
+		return err
+	}
 	if err := n.openWatch(file); err != nil {
 		return fmt.Errorf("outlier: %w", err)
 	}
@@ -170,7 +175,7 @@ func (n *Node) prepare(file *config.File) error {
 		return fmt.Errorf("reputation: %w", err)
 	}
 	n.run(n.reputation.monitor.Run)
-	observers := []mail.Observer{n.openRecords(file), n.judges, n.watch, n.metrics, n.reputation, newGatewayWatch(n.log, check.Gateways())}
+	observers := []mail.Observer{n.openRecords(file), n.judges, n.alerts, n.watch, n.metrics, n.reputation, newGatewayWatch(n.log, check.Gateways())}
 	n.self = &selfTest{next: observers}
 	hooks := n.judges.hooks()
 	hooks.Suspended, hooks.Admit, hooks.Once = n.suspended, n.admit, n.limiter.Once
@@ -241,7 +246,7 @@ func (n *Node) openAdmin(cfg config.AdminConfig) error {
 	n.serveHTTP(ln, admin.Handler(n.metrics, n.readiness, func() []string {
 		f := n.inForce.Load().file
 		return append([]string{f.Hostname}, f.Admin.Hosts...)
-	}))
+	}, n.alerts.links().Serve))
 	return nil
 }
 
@@ -263,6 +268,11 @@ func (n *Node) reload(file *config.File) error {
 	if err != nil {
 		return err
 	}
+	senders, err := n.alerts.senders(file)
+	if err != nil {
+		next.retire(n.background, n.rules)
+		return err
+	}
 	if err := n.apply(file, next); err != nil {
 		if err := n.apply(n.rules.file, n.rules); err != nil {
 			n.log.Error("the old configuration is in force in part only; start anew", "err", err)
@@ -282,6 +292,7 @@ func (n *Node) reload(file *config.File) error {
 	if err := n.judges.reload(old.file, file); err != nil {
 		n.log.Error("the resolvers of before are still asked", "err", err)
 	}
+	n.alerts.use(file, senders)
 	n.limiter.SetRules(file.LimitRules())
 	n.server.Reload(next.snapshot)
 	setLevel(n.level, file.Log.Level)

@@ -71,6 +71,7 @@ func (n *Node) readiness() admin.Readiness {
 			health.Control: "there is no control socket: "}[h.What] + h.Text
 		add(h.What != health.State, admin.Reason{What: h.What, Since: h.Since, Text: text})
 	}
+	r.Degraded = append(r.Degraded, n.alerts.failing()...)
 	r.Ready = len(r.Reasons) == 0
 	return r
 }

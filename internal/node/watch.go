@@ -16,6 +16,7 @@ func (n *Node) openWatch(file *config.File) error {
 	o := outlier.Options{Log: n.log, Parse: config.ParseAddress, Dir: filepath.Join(file.StateDir, "outlier"),
 		Report: func(err error) { n.stateWritten("outlier", err) }, Changes: func(c outlier.Change) {
 			n.metrics.CountChange("outlier "+c.Scope, c.Level.String())
+			n.alerts.changed(c)
 		}}
 	if n.redis != nil {
 		o.Shared = &outlier.Shared{Client: n.redis, Prefix: file.Redis.Prefix}

@@ -1,0 +1,155 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+
+	"postern/internal/alert"
+	"postern/internal/smtptest"
+)
+
+// receiver is a webhook that keeps what it is told; while down it answers 503.
+type receiver struct {
+	*httptest.Server
+	mu   sync.Mutex
+	told []alert.Alert
+	down bool
+}
+
+func startReceiver(t *testing.T) *receiver {
+	r := &receiver{}
+	r.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		var a alert.Alert
+		if err := json.NewDecoder(req.Body).Decode(&a); err != nil || a.ID != req.Header.Get("X-Postern-Id") {
+			t.Errorf("%v, %+v", err, a)
+		}
+		if r.down {
+			w.WriteHeader(http.StatusServiceUnavailable)
+			return
+		}
+		r.told = append(r.told, a)
+	}))
+	t.Cleanup(r.Close)
+	return r
+}
+
+func (r *receiver) setDown(down bool) { r.mu.Lock(); defer r.mu.Unlock(); r.down = down }
+
+// wait waits for a notice of a condition.
+func (r *receiver) wait(t *testing.T, status, condition string) (found alert.Alert) {
+	t.Helper()
+	eventually(t, status+" "+condition, func() bool {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		for _, a := range r.told {
+			if a.Status == status && a.Condition == condition {
+				found = a
+				return true
+			}
+		}
+		return false
+	})
+	return found
+}
+
+// TestAlertsOfASuspension: told within the second with all that a script needs, by
+// webhook and by mail of a sender who is suspended himself; released by the link, once;
+// told as over; nothing of it twice, over a restart in the middle.
+func TestAlertsOfASuspension(t *testing.T) {
+	hook, up := startReceiver(t), smtptest.Start(t, smtptest.Options{})
+	text, address := withAdmin(t, basic(up, "[limit.sender]\nper = \"sender\"\nmessages = [\"2/1h\"]\n"))
+	text = "postmaster = \"ops@example.org\"\n" + text + fmt.Sprintf("[alert.ops]\nwebhook = %q\nrules = [\"suspended\", \"reload\"]\nrelease_link = \"http://%s\"\n"+
+		"[alert.post]\nmail = \"night@example.net\"\nrules = [\"suspended\"]\n", hook.URL+"/T0KEN", address)
+	dir := t.TempDir()
+	writeFile(t, filepath.Join(dir, "relay.toml"), text)
+	p := startRelayIn(t, dir)
+	d := dialSMTP(t, p.address("mta"))
+	send := func(from, end string) {
+		d.say("MAIL FROM:<"+from+">", "250")
+		d.say("RCPT TO:<b@dest.example>", "250")
+		d.say("DATA", "354")
+		d.say(testMessage(from, "m1")+".", end)
+	}
+	send("a@example.org", "250")
+	wantText(t, p.verb(0, "alert", "test", "ops"), "has taken a test notice")
+	hook.wait(t, alert.Tried, "test of ops")
+	wantText(t, p.verb(2, "alert", "test", "nobody"), `the configuration has no \[alert.nobody\]`)
+
+	hook.setDown(true)
+	p.verb(0, "suspend", "a@example.org", "-reason", "phished")
+	p.verb(0, "suspend", "ops@example.org", "-reason", "he as well")
+	eventually(t, "the channel is said to fail", func() bool {
+		_, r := readyz(t, address)
+		return len(r.Degraded) == 1 && r.Degraded[0].What == "alert" && !strings.Contains(r.Degraded[0].Text, "T0KEN")
+	})
+	p.stop()
+	hook.setDown(false)
+	p = startRelayIn(t, dir)
+	d = dialSMTP(t, p.address("mta"))
+	open := hook.wait(t, alert.Open, "suspended sender a@example.org")
+	if open.Reason != "phished" || open.About.Transaction == "" || open.About.Envelope.To[0] != "b@dest.example" || open.About.MessageID == "" ||
+		open.About.Client == "" || len(open.Commands) != 3 || open.Docs != "docs/alerts.md#suspended" {
+		t.Errorf("%+v", open)
+	}
+	if res, err := http.Get(open.ReleaseLink); err != nil || res.StatusCode != 200 {
+		t.Fatal(err)
+	}
+	d.say("MAIL FROM:<a@example.org>", "450") // to look at the page releases nobody
+	for i, want := range []int{200, 404} {
+		res, err := http.Post(open.ReleaseLink, "application/x-www-form-urlencoded", nil)
+		if err != nil || res.StatusCode != want {
+			t.Fatalf("try %d: %v %v", i, res, err)
+		}
+		io.Copy(io.Discard, res.Body)
+		res.Body.Close()
+	}
+	d.say("MAIL FROM:<a@example.org>", "250")
+	d.say("RSET", "250")
+	end := hook.wait(t, alert.Resolved, "suspended sender a@example.org")
+	if end.Opened != open.ID || !strings.Contains(end.Reason, "link of alert ops") {
+		t.Errorf("%+v", end)
+	}
+	eventually(t, "mail of both suspensions and the end", func() bool { return len(up.Messages()) >= 4 })
+	subjects := ""
+	for _, m := range up.Messages()[1:] {
+		if m.From.Address != "ops@example.org" || m.To[0].Address != "night@example.net" {
+			t.Errorf("%+v", m)
+		}
+		subjects += string(m.Data)
+	}
+	for _, want := range []string{"CRITICAL: sender a@example.org is suspended", "CRITICAL: sender ops@example.org is suspended", "resolved: sender a@example.org"} {
+		if strings.Count(subjects, want) != 1 {
+			t.Errorf("%q %d times", want, strings.Count(subjects, want))
+		}
+	}
+	writeFile(t, filepath.Join(dir, "relay.toml"), "nonsense")
+	p.signal(syscall.SIGHUP)
+	hook.wait(t, alert.Open, "reload")
+	writeFile(t, filepath.Join(dir, "relay.toml"), text)
+	p.signal(syscall.SIGHUP)
+	hook.wait(t, alert.Resolved, "reload")
+	p.verb(0, "alert", "list")
+	hook.mu.Lock()
+	seen := map[string]bool{}
+	for _, a := range hook.told {
+		if seen[a.ID] {
+			t.Errorf("%s came twice", a.Condition)
+		}
+		seen[a.ID] = true
+	}
+	hook.mu.Unlock()
+	if strings.Contains(p.output(), "T0KEN") {
+		t.Error("the log holds the URL")
+	}
+	p.stop()
+}
