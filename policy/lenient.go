@@ -1,6 +1,9 @@
 package policy
 
-import "postern/mail"
+import (
+	"postern/internal/text"
+	"postern/mail"
+)
 
 // Forms says which forms of commands and messages a client may use.
 type Forms string
@@ -12,7 +15,7 @@ const (
 )
 
 // UnmarshalText takes one of the values and nothing else.
-func (v *Forms) UnmarshalText(b []byte) error { return oneOf(v, string(b), StrictForms, LenientForms) }
+func (v *Forms) UnmarshalText(b []byte) error { return text.OneOf(v, b, StrictForms, LenientForms) }
 
 // Lenient says that forms are mended which devices use that cannot be mended
 // themselves.
