@@ -31,7 +31,7 @@ func benchmarkWatch(b *testing.B, change func(*Config), other string) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	defer w.keep.close(w)
+	defer w.disk.Close()
 	if other != "" {
 		if _, err := w.Suspend(Order{Scope: Sender, Name: other, Reason: "test", By: "test"}); err != nil {
 			b.Fatal(err)

@@ -28,40 +28,55 @@ func (w *Watch) nameOf(who detector.Who) string {
 // joinState takes a state that an older version has left into those that are
 // there: of two of one sender or user the harder holds.
 func (w *Watch) joinState(s *State, now time.Time) {
-	s.Name = w.nameOf(s.who())
-	k := s.who()
-	if old := w.states[k]; old == nil || s.harder(old, now) {
+	s.Name = w.nameOf(s.Who())
+	k := s.Who()
+	if old := w.states[k]; old == nil || s.Harder(old, now) {
 		w.states[k] = s
 	}
 }
 
-// harder reports whether s stops more mail than o, or for longer.
-func (s *State) harder(o *State, now time.Time) bool {
-	switch {
-	case !s.stands(now) || !o.stands(now):
-		return s.stands(now) || !o.stands(now) && s.Since.After(o.Since)
-	case s.Level != o.Level:
-		return s.Level > o.Level
-	case s.Until.IsZero() || o.Until.IsZero():
-		return !o.Until.IsZero()
-	}
-	return s.Until.After(o.Until)
-}
-
 // adopt takes a state that an older version has left in Redis under another
-// spelling: it holds where it is harder than that of the one name, which takes
-// its place.
-func (s *share) adopt(st *State) {
-	w := s.w
-	s.forget(st.who())
-	st.Name = w.nameOf(st.who())
+// spelling, and reports whether it holds: it does where it is harder than that of the
+// one name, whose place it takes.
+func (w *Watch) adopt(st *State) bool {
+	st.Name = w.nameOf(st.Who())
 	now := w.clock.read()
-	if old := w.current(st.who(), now); old != nil {
-		if !st.harder(old, now) {
-			return
+	if old := w.current(st.Who(), now); old != nil {
+		if !st.Harder(old, now) {
+			return false
 		}
-		st.Since = st.after(old.after(now)) // of two states the later one holds
+		st.Since = st.After(old.After(now)) // of two states the later one holds
 	}
 	w.merge(st)
-	s.state(st)
+	return true
+}
+
+// merge takes a state of another node. Of two the later one holds, of two of
+// the same moment the harder: so the order in which they come does not matter.
+func (w *Watch) merge(st *State) {
+	st.Name = w.nameOf(st.Who())
+	k := st.Who()
+	now := w.clock.read()
+	if st.Level > Normal && !st.Stands(now) {
+		st.Level = Normal
+	}
+	old := w.current(k, now)
+	if old != nil && !st.Over(old) {
+		return
+	}
+	from := Normal
+	if old != nil {
+		from = old.Level
+		st.Pending = old.Pending
+	}
+	w.states[k] = st
+	if from >= Throttled && st.Level == Normal {
+		w.detector.Forgive(k)
+	}
+	if w.disk != nil {
+		w.disk.State(st)
+	}
+	if st.Level != from {
+		w.queue = append(w.queue, Change{State: *st, Time: now, From: from, Cause: CauseOtherNode})
+	}
 }

@@ -105,8 +105,8 @@ func olderNote(w *Watch, sender string, n int) {
 		one := detector.Event{At: now.Unix(), Client: "shop", User: "U@x.example", Sender: sender,
 			Recipients: []detector.Recipient{{Hash: w.detector.Hash(fmt.Sprint(i)), Took: true}}}
 		w.detector.Count(&one, nil)
-		if w.keep != nil {
-			w.keep.note(&one)
+		if w.disk != nil {
+			w.disk.Note(&one)
 		}
 	}
 }
@@ -122,7 +122,7 @@ func TestCountsOfAnOlderVersionAreJoined(t *testing.T) {
 		}
 		r.Tick()
 		if snapshot {
-			r.keep.close(r.Watch)
+			r.disk.Close()
 		}
 		r.kill()
 		r.open(dir, nil, nil)
@@ -165,7 +165,7 @@ func TestStatesOfAnOlderVersionAreJoined(t *testing.T) {
 		}
 		lines = append(append(lines, line...), '\n')
 	}
-	if err := os.WriteFile(filepath.Join(dir, statesName), lines, 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, "states.jsonl"), lines, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	r := newRigIn(t, dir, nil, nil)

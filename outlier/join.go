@@ -16,7 +16,7 @@ import (
 // join brings the node to where the others are: the common seed, the states,
 // the end of the stream, and where the node has missed a part of the stream,
 // all counts.
-func (s *share) join(ctx context.Context) error {
+func (s *Link) join(ctx context.Context) error {
 	if err := s.adoptSeed(ctx); err != nil {
 		return err
 	}
@@ -43,7 +43,7 @@ func (s *share) join(ctx context.Context) error {
 
 // missed reports whether the stream no longer holds all that came after what
 // was read last.
-func (s *share) missed(ctx context.Context) (bool, error) {
+func (s *Link) missed(ctx context.Context) (bool, error) {
 	if s.last == "" {
 		return true, nil
 	}
@@ -69,11 +69,10 @@ func olderID(a, b string) bool {
 }
 
 // adoptSeed agrees on one seed with the other nodes: the first one's holds.
-func (s *share) adoptSeed(ctx context.Context) error {
-	w := s.w
-	w.mu.Lock()
-	mine := w.detector.Seed()
-	w.mu.Unlock()
+func (s *Link) adoptSeed(ctx context.Context) error {
+	s.src.Lock.Lock()
+	mine := s.src.Detector.Seed()
+	s.src.Lock.Unlock()
 	if err := s.rdb.SetNX(ctx, s.prefix+"seed", mine.Bytes(), 0).Err(); err != nil {
 		return err
 	}
@@ -85,63 +84,63 @@ func (s *share) adoptSeed(ctx context.Context) error {
 		return errors.New("seed in Redis is damaged")
 	}
 	if common := detector.ReadSeed(b); common != mine {
-		w.mu.Lock()
-		w.reseed(common)
-		w.mu.Unlock()
+		// Nobody is known under it; whom the other nodes know comes in their place.
+		s.src.Lock.Lock()
+		s.src.Detector.Reseed(common)
+		s.src.Lock.Unlock()
 	}
 	return nil
 }
 
-// reseed takes another seed, under which nobody is known; whom the other nodes know
-// comes in their place.
-func (w *Watch) reseed(common detector.Seed) {
-	if w.keep != nil {
-		w.keep.reseeded = true
-	}
-	w.detector.Reseed(common)
-}
-
-func (s *share) readStates(ctx context.Context) error {
+func (s *Link) readStates(ctx context.Context) error {
 	all, err := s.rdb.HGetAll(ctx, s.prefix+"states").Result()
 	if err != nil {
 		return err
 	}
-	w := s.w
-	w.mu.Lock()
+	s.joinStates(all)
+	s.src.Tell()
+	return nil
+}
+
+// joinStates merges the states of the other nodes, by "scope name", with those of this
+// one.
+func (s *Link) joinStates(all map[string]string) {
+	s.src.Lock.Lock()
+	defer s.src.Lock.Unlock()
 	var spelled []*State
 	for _, text := range all {
 		var st State
 		if json.Unmarshal([]byte(text), &st) != nil {
 			continue
 		}
-		if st.Name == w.nameOf(st.who()) {
-			w.merge(&st)
+		if st.Name == s.src.Name(st.Who()) {
+			s.src.Merge(&st)
 		} else {
 			spelled = append(spelled, &st)
 		}
 	}
 	for _, st := range spelled {
-		s.adopt(st)
+		s.Forget(st.Who())
+		if s.src.Adopt(st) {
+			s.State(st)
+		}
 	}
-	for k, st := range w.states {
-		if theirs, ok := all[k.Scope+" "+k.Name]; ok {
+	for st := range s.src.States() {
+		if theirs, ok := all[st.Scope+" "+st.Name]; ok {
 			var t State
-			if json.Unmarshal([]byte(theirs), &t) == nil && !st.over(&t) {
+			if json.Unmarshal([]byte(theirs), &t) == nil && !st.Over(&t) {
 				continue
 			}
 		}
-		s.state(st) // came while Redis was away, or before it was there
+		s.State(st) // came while Redis was away, or before it was there
 	}
-	w.mu.Unlock()
-	w.tell()
-	return nil
 }
 
 // store writes the meters that have changed here.
-func (s *share) store(ctx context.Context) {
-	s.w.mu.Lock()
-	meters := s.w.detector.Touched()
-	s.w.mu.Unlock()
+func (s *Link) store(ctx context.Context) {
+	s.src.Lock.Lock()
+	meters := s.src.Detector.Touched()
+	s.src.Lock.Unlock()
 	for len(meters) > 0 && ctx.Err() == nil {
 		n := min(len(meters), maxPipelined)
 		p := s.rdb.Pipeline()
@@ -160,39 +159,37 @@ func (s *share) store(ctx context.Context) {
 }
 
 // storeKnown writes the parts of the sketch that have changed.
-func (s *share) storeKnown(ctx context.Context) {
-	w := s.w
+func (s *Link) storeKnown(ctx context.Context) {
 	for chunk := 0; ctx.Err() == nil; chunk++ {
-		w.mu.Lock()
-		k := w.detector.Known()
+		s.src.Lock.Lock()
+		k := s.src.Detector.Known()
 		if chunk >= k.Chunks() {
-			w.mu.Unlock()
+			s.src.Lock.Unlock()
 			return
 		}
 		b, changed := k.Changed(chunk)
-		w.mu.Unlock()
+		s.src.Lock.Unlock()
 		if !changed {
 			continue
 		}
 		if err := s.rdb.Set(ctx, s.knownKey(k.Size(), chunk), b, idleExpiry).Err(); err != nil {
-			w.mu.Lock()
+			s.src.Lock.Lock()
 			k.Again(chunk)
-			w.mu.Unlock()
+			s.src.Lock.Unlock()
 			return
 		}
 	}
 }
 
 // knownKey names the size too: nodes with another max_known do not read it.
-func (s *share) knownKey(buckets, chunk int) string {
+func (s *Link) knownKey(buckets, chunk int) string {
 	return s.loose + "known:" + strconv.Itoa(buckets) + ":" + strconv.Itoa(chunk)
 }
 
-func (s *share) readKnown(ctx context.Context) error {
-	w := s.w
-	w.mu.Lock()
-	k := w.detector.Known()
-	w.mu.Unlock()
+func (s *Link) readKnown(ctx context.Context) error {
+	s.src.Lock.Lock()
+	k := s.src.Detector.Known()
+	s.src.Lock.Unlock()
 	for chunk := range k.Chunks() {
 		b, err := s.rdb.Get(ctx, s.knownKey(k.Size(), chunk)).Bytes()
 		if err == redis.Nil {
@@ -200,22 +197,22 @@ func (s *share) readKnown(ctx context.Context) error {
 		} else if err != nil {
 			return err
 		}
-		w.mu.Lock()
+		s.src.Lock.Lock()
 		k.Merge(chunk, b)
-		w.mu.Unlock()
+		s.src.Lock.Unlock()
 	}
 	return nil
 }
 
 // readMeters reads what the nodes have stored about everybody.
-func (s *share) readMeters(ctx context.Context) error {
+func (s *Link) readMeters(ctx context.Context) error {
 	if c, ok := s.rdb.(*redis.ClusterClient); ok {
 		return c.ForEachMaster(ctx, func(ctx context.Context, node *redis.Client) error { return s.scan(ctx, node) })
 	}
 	return s.scan(ctx, s.rdb)
 }
 
-func (s *share) scan(ctx context.Context, node redis.Cmdable) error {
+func (s *Link) scan(ctx context.Context, node redis.Cmdable) error {
 	match := strings.NewReplacer("[", `\[`, "?", `\?`, "*", `\*`, `\`, `\\`).Replace(s.loose) + "m:*"
 	for cursor := uint64(0); ; {
 		keys, next, err := node.Scan(ctx, cursor, match, 500).Result()
@@ -244,9 +241,8 @@ func (s *share) scan(ctx context.Context, node redis.Cmdable) error {
 }
 
 // takeMeter merges a meter that another node has stored; what is damaged is left out.
-func (s *share) takeMeter(key string, b []byte) {
-	w := s.w
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	_ = w.detector.Merge(w.clock.read().Unix(), key, b, w.nameOf)
+func (s *Link) takeMeter(key string, b []byte) {
+	s.src.Lock.Lock()
+	defer s.src.Lock.Unlock()
+	_ = s.src.Detector.Merge(s.src.Now().Unix(), key, b, s.src.Name)
 }

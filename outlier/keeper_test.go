@@ -15,6 +15,13 @@ import (
 	"postern/outlier/detector"
 )
 
+// message is one of a sender to a recipient who is known from then on.
+func (r *rig) message() {
+	ev := event("shop", "", "a@x.example")
+	to(ev, "b@y.example", false)
+	r.Observe(ev)
+}
+
 // kill leaves the watch as a killed process does: nothing is written any more.
 func (r *rig) kill() { r.Watch = nil }
 
@@ -120,32 +127,6 @@ func TestDamagedFilesAreNoObstacle(t *testing.T) {
 	}
 }
 
-func TestSnapshotKeepsEverything(t *testing.T) {
-	r := newRig(t, nil)
-	rng := rand.New(rand.NewPCG(1, 2))
-	for i := range 3000 {
-		r.at = r.at.Add(time.Duration(rng.IntN(7200)) * time.Second)
-		ev := event(fmt.Sprint("c", rng.IntN(3)), fmt.Sprint("u", rng.IntN(9)), fmt.Sprintf("s%d@x.example", rng.IntN(50)))
-		for range 1 + rng.IntN(4) {
-			to(ev, fmt.Sprint("r", rng.IntN(i+1)), rng.IntN(20) == 0)
-		}
-		r.Observe(ev)
-	}
-	b := r.detector.Snapshot(r.at).Encode()
-	o := newRig(t, nil)
-	if err := o.restore(b); err != nil {
-		t.Fatal(err)
-	}
-	if string(o.detector.Snapshot(r.at).Encode()) != string(b) {
-		t.Error("what was restored differs")
-	}
-	for _, cut := range []int{0, 10, len(b) / 2, len(b) - 1} {
-		if newRig(t, nil).restore(b[:cut]) == nil {
-			t.Errorf("%d of %d octets were taken", cut, len(b))
-		}
-	}
-}
-
 // TestNoOrderOfEventsLosesASuspension: whatever happens on two nodes, in
 // whatever order it becomes known elsewhere, the latest decision holds on all
 // nodes, and after a restart.
@@ -202,43 +183,6 @@ func TestNoOrderOfEventsLosesASuspension(t *testing.T) {
 		r.open(dir, nil, nil)
 		if got := r.Judge("shop", "", mail.Identity(k.Name)); want.Level == Suspended && (got.Level != Suspended || !got.Until.Equal(want.Until)) {
 			t.Fatalf("round %d: after a restart %+v, want %+v", round, got, want)
-		}
-	}
-}
-
-// A full disk costs no state for longer than it is full: what could not be
-// written, or only in part, is written with all others.
-func TestFaultOfTheDiskForgetsNoSuspension(t *testing.T) {
-	suspend := func(r *rig, name string) {
-		r.t.Helper()
-		if _, err := r.Suspend(Order{Scope: Sender, Name: name, By: "ops"}); err != nil {
-			r.t.Fatal(err)
-		}
-	}
-	for _, end := range []struct {
-		name string
-		of   func(r *rig)
-	}{
-		{"a tick", func(r *rig) { r.Tick() }},
-		{"the end", func(r *rig) { r.keep.close(r.Watch) }},
-	} {
-		dir := t.TempDir()
-		r := newRigIn(t, dir, nil, nil)
-		file := filepath.Join(dir, statesName)
-		good := r.keep.states
-		r.keep.states, _ = os.Open(file) // which cannot be written to
-		suspend(r, "lost@x.example")
-		good.WriteString(`{"scope":"sen`) // as far as the disk had room
-		r.keep.states.Close()
-		r.keep.states = good
-		suspend(r, "next@x.example")
-		end.of(r)
-		r.kill()
-		r.open(dir, nil, nil)
-		for _, name := range []string{"lost@x.example", "next@x.example"} {
-			if !r.Judge("shop", "", mail.Identity(name)).Refuse() {
-				t.Errorf("after %s %s is no longer suspended", end.name, name)
-			}
 		}
 	}
 }

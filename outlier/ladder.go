@@ -33,7 +33,7 @@ func (w *Watch) step(now time.Time, client string, f *detector.Finding) {
 	} else if to == Throttled && ladder.Suspend > 0 && (w.repeated(s, now) || w.detector.RefusedToo(f)) {
 		to = Suspended
 	}
-	if s != nil && s.stands(now) && s.Level >= to {
+	if s != nil && s.Stands(now) && s.Level >= to {
 		w.prolong(s, to, now)
 		return
 	}
@@ -85,7 +85,7 @@ func (w *Watch) enter(now time.Time, k detector.Who, client string, to Level, ru
 		w.states[k] = s
 	}
 	from := s.Level
-	s.Client, s.Level, s.Rule, s.Score, s.Since, s.By, s.Shadow = client, to, rule, float64(f.Score), s.after(now), "", shadow
+	s.Client, s.Level, s.Rule, s.Score, s.Since, s.By, s.Shadow = client, to, rule, float64(f.Score), s.After(now), "", shadow
 	s.Reason = w.detector.Reason(f)
 	if rule == RuleRefused {
 		s.Reason = w.detector.ReasonOfShare(f)
@@ -102,11 +102,11 @@ func (w *Watch) enter(now time.Time, k detector.Who, client string, to Level, ru
 		}
 		s.Held = now
 	case Throttled:
-		s.Until, s.Held, s.pending = now.Add(w.rules.Expiry.Throttle), now, 0
+		s.Until, s.Held, s.Pending = now.Add(w.rules.Expiry.Throttle), now, 0
 	default:
 		s.Until = now.Add(w.rules.Expiry.Alert)
 	}
-	s.remember()
+	s.Remember()
 	w.changed(Change{State: *s, Time: now, From: from, Cause: CauseRule})
 }
 
@@ -121,7 +121,7 @@ func (w *Watch) current(k detector.Who, now time.Time) *State {
 
 // lapse ends a state whose time is over.
 func (w *Watch) lapse(s *State, now time.Time) {
-	if s.Level > Normal && !s.stands(now) {
+	if s.Level > Normal && !s.Stands(now) {
 		w.end(s, now, CauseExpired, "", "its time is over")
 	}
 }
@@ -132,12 +132,12 @@ func (w *Watch) lapse(s *State, now time.Time) {
 func (w *Watch) end(s *State, now time.Time, cause, by, reason string) {
 	from := s.Level
 	if cause != CauseExpired {
-		s.Since = s.after(now) // an end by itself is no decision, see merge
+		s.Since = s.After(now) // an end by itself is no decision, see merge
 	}
 	s.Level, s.Rule, s.Score, s.Until, s.By, s.Shadow = Normal, "", 0, time.Time{}, by, false
 	s.Reason = reason
 	if from >= Throttled {
-		w.detector.Forgive(s.who())
+		w.detector.Forgive(s.Who())
 	}
 	w.changed(Change{State: *s, Time: now, From: from, Cause: cause})
 }
@@ -159,8 +159,8 @@ func (w *Watch) expire(now time.Time) {
 		w.current(k, now)
 		if s.Level == Normal && now.Sub(s.Held) >= w.rules.Expiry.Repeat && now.Sub(s.Since) >= keep {
 			delete(w.states, k)
-			if w.share != nil {
-				w.share.forget(k)
+			if w.link != nil {
+				w.link.Forget(k)
 			}
 		}
 	}

@@ -194,7 +194,7 @@ func TestThirdNameUnderAlarmIsTheUsers(t *testing.T) {
 				r.Tick()
 			}
 			if row.restart {
-				r.keep.close(r.Watch)
+				r.disk.Close()
 				r.kill()
 				r.open(dir, nil, nil)
 			}
@@ -327,8 +327,8 @@ func TestPaceIsKeptInRecipients(t *testing.T) {
 	for i := range 3 {
 		ended(fmt.Sprint("m", i), 6)
 	}
-	if s.pending != 0 || len(r.admitted) != 0 {
-		t.Errorf("pending %d, admitted %v", s.pending, r.admitted)
+	if s.Pending != 0 || len(r.admitted) != 0 {
+		t.Errorf("pending %d, admitted %v", s.Pending, r.admitted)
 	}
 	if v := r.Admit("x", "shop", "", "", "a@x.example", 6); !v.Refuse() || v.Left(r.at) < time.Minute {
 		t.Errorf("beyond the pace: %+v", v)
@@ -357,7 +357,7 @@ func TestReleasedNamesAreForgivenTheUser(t *testing.T) {
 				}
 			}
 			blamed := slices.ContainsFunc(r.changes, func(c Change) bool {
-				return c.who() == wide && strings.Contains(c.Reason, "of its senders under alarm")
+				return c.Who() == wide && strings.Contains(c.Reason, "of its senders under alarm")
 			})
 			if blamed == released {
 				t.Errorf("%v is blamed for its senders: %v, released: %v", wide, blamed, released)

@@ -45,11 +45,11 @@ func (w *Watch) observe(ev *mail.Event) (shadowed bool) {
 		n.Sender = "" // not this sender's doing
 	}
 	score := w.apply(now, &n)
-	if w.keep != nil {
-		w.keep.note(&n)
+	if w.disk != nil {
+		w.disk.Note(&n)
 	}
-	if w.share != nil {
-		w.share.note(&n, score >= urgentScore)
+	if w.link != nil {
+		w.link.Note(&n, score)
 	}
 	return shadowed
 }
@@ -113,7 +113,7 @@ func (w *Watch) apply(now time.Time, n *detector.Event) (score float32) {
 	found := w.detector.Count(n, w.rules.expect(now))
 	for i := range found {
 		score = max(score, found[i].Score)
-		if w.share != nil {
+		if w.link != nil {
 			w.detector.Touch(&found[i])
 		}
 		w.step(now, n.Client, &found[i])
@@ -125,4 +125,12 @@ func (w *Watch) apply(now time.Time, n *detector.Event) (score float32) {
 func (w *Watch) count(n *detector.Event) {
 	n.Sender, n.User = w.nameOf(detector.Who{Scope: Sender, Name: n.Sender}), w.nameOf(detector.Who{Scope: User, Name: n.User})
 	w.detector.Count(n, w.rules.expect(time.Unix(n.At, 0)))
+}
+
+// take counts an event of another node.
+func (w *Watch) take(ev *detector.Event) {
+	w.count(ev)
+	if w.disk != nil {
+		w.disk.Note(ev)
+	}
 }

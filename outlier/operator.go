@@ -36,12 +36,12 @@ func (w *Watch) Suspend(o Order) (State, error) {
 		w.states[k] = s
 	}
 	from := s.Level
-	s.Level, s.Rule, s.Score, s.Reason, s.Since, s.Until = Suspended, RuleManual, 0, o.Reason, s.after(now), time.Time{}
+	s.Level, s.Rule, s.Score, s.Reason, s.Since, s.Until = Suspended, RuleManual, 0, o.Reason, s.After(now), time.Time{}
 	s.By, s.Shadow, s.Held = o.By, false, now
 	if o.For > 0 {
 		s.Until = now.Add(o.For)
 	}
-	s.remember()
+	s.Remember()
 	w.changed(Change{State: *s, Time: now, From: from, Cause: CauseOperator})
 	state := *s
 	w.mu.Unlock()

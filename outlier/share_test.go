@@ -3,7 +3,6 @@ package outlier
 import (
 	"context"
 	"fmt"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -13,7 +12,6 @@ import (
 
 	"postern/internal/redistest"
 	"postern/mail"
-	"postern/outlier/detector"
 )
 
 const patience = 60 * time.Second
@@ -38,11 +36,6 @@ func client(t *testing.T, addrs ...string) redis.UniversalClient {
 
 func startNode(t *testing.T, addrs ...string) *sharedNode {
 	t.Helper()
-	return startNodeWith(t, func(*share) {}, addrs...)
-}
-
-func startNodeWith(t *testing.T, tune func(*share), addrs ...string) *sharedNode {
-	t.Helper()
 	var cfg Config
 	cfg.SetDefaults()
 	cfg.MaxKnown = 100_000
@@ -56,7 +49,6 @@ func startNodeWith(t *testing.T, tune func(*share), addrs ...string) *sharedNode
 	if err != nil {
 		t.Fatal(err)
 	}
-	tune(n.share)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() {
@@ -68,11 +60,7 @@ func startNodeWith(t *testing.T, tune func(*share), addrs ...string) *sharedNode
 		<-done
 	})
 	t.Cleanup(n.stop)
-	eventually(t, "the node to join", func() bool {
-		n.share.mu.Lock()
-		defer n.share.mu.Unlock()
-		return n.share.joined
-	})
+	eventually(t, "the node to join", n.link.Joined)
 	return n
 }
 
@@ -144,54 +132,6 @@ func TestNodesFindTogetherWhatOneWouldFind(t *testing.T) {
 	}
 }
 
-// TestNotesOfAnAttackDoNotWait: notes gather for an hour here, but those of a
-// sender that becomes unusual go out at once, before any alarm, and take the
-// others along.
-func TestNotesOfAnAttackDoNotWait(t *testing.T) {
-	s := redistest.Start(t)
-	n := startNodeWith(t, func(s *share) { s.gather = time.Hour }, s.Addr)
-	sent := func() bool { return !n.share.waiting() }
-	n.Observe(attack(0, "a@x.example"))
-	eventually(t, "the first note to go out", sent)
-	for i := range 12 {
-		n.Observe(attack(1+i, "a@x.example"))
-	}
-	eventually(t, "all notes to go out", sent)
-	n.Watch.mu.Lock()
-	defer n.Watch.mu.Unlock()
-	if len(n.states) > 0 {
-		t.Errorf("there is an alarm already, which would have sent them: %v", n.states)
-	}
-}
-
-// TestNotesShareEntries: notes that go out together take few entries, are all
-// read by the other node, and one that is too long for an entry has its own.
-func TestNotesShareEntries(t *testing.T) {
-	long := strings.Repeat("n", maxEntry)
-	var queue [][]byte
-	for i, sender := range []string{"a", "b", long, "c"} {
-		n := detector.Event{At: int64(i), Client: "shop", Sender: sender, Recipients: []detector.Recipient{{Hash: 1, Took: true}}}
-		queue = append(queue, n.Append(nil))
-	}
-	var read []string
-	var sizes []int
-	for entry := range joined(queue) {
-		had := len(read)
-		var n detector.Event
-		for len(entry) > 0 {
-			var err error
-			if entry, err = n.Read(entry); err != nil {
-				t.Fatal(err)
-			}
-			read = append(read, n.Sender)
-		}
-		sizes = append(sizes, len(read)-had)
-	}
-	if !slices.Equal(read, []string{"a", "b", long, "c"}) || !slices.Equal(sizes, []int{2, 1, 1}) {
-		t.Errorf("read %d notes in entries of %v", len(read), sizes)
-	}
-}
-
 func TestTransactionCostsOneCommand(t *testing.T) {
 	s := redistest.Start(t)
 	n := startNode(t, s.Addr)
@@ -199,7 +139,7 @@ func TestTransactionCostsOneCommand(t *testing.T) {
 		ev := event("shop", "u", "a@x.example")
 		to(ev, "same@y.example", false)
 		n.Observe(ev)
-		eventually(t, "the queue to be empty", func() bool { return !n.share.waiting() })
+		eventually(t, "the queue to be empty", func() bool { return !n.link.Waiting() })
 	}
 	stats, err := s.Client().Info(t.Context(), "commandstats").Result()
 	if err != nil {

@@ -182,7 +182,7 @@ func (w *Watch) holding(k detector.Who, now time.Time) *State {
 	}
 	_, sender := detector.SplitNames(k.Name)
 	all := w.current(detector.Who{Scope: Sender, Name: sender}, now)
-	if all != nil && (s == nil || all.harder(s, now)) {
+	if all != nil && (s == nil || all.Harder(s, now)) {
 		return all
 	}
 	return s

@@ -37,14 +37,6 @@ func (l *Level) UnmarshalText(text []byte) error {
 	return fmt.Errorf("level %q is unknown", text)
 }
 
-// Rules that lead to a state.
-const (
-	RuleVolume  = "volume"
-	RuleNames   = "names"
-	RuleRefused = "refused"
-	RuleManual  = "manual"
-)
-
 // State is where a sender, user or client stands on the ladder.
 type State struct {
 	Scope  string    `json:"scope"`
@@ -56,7 +48,7 @@ type State struct {
 	Reason string    `json:"reason,omitempty"`
 	Since  time.Time `json:"since"`            // when it was decided; an end by itself does not change it
 	Until  time.Time `json:"until"`            // zero: until an operator releases it
-	By     string    `json:"by,omitempty"`     // who did it by hand; "" for the watch itself
+	By     string    `json:"by,omitempty"`     // Who did it by hand; "" for the watch itself
 	Shadow bool      `json:"shadow,omitempty"` // defers nothing
 	// Held is when it was last throttled or suspended, and Suspensions how often
 	// it was suspended without a longer pause than [outlier.expiry] repeat.
@@ -65,9 +57,9 @@ type State struct {
 	// Alarms are the last few, oldest first.
 	Alarms []Alarm `json:"alarms,omitempty"`
 
-	// pending are recipients let through since it was throttled, in messages whose
+	// Pending are recipients let through since it was throttled, in messages whose
 	// end is not known.
-	pending int
+	Pending int `json:"-"`
 }
 
 // Alarm is one step up the ladder.
@@ -83,44 +75,47 @@ type Alarm struct {
 // maxAlarms is how many a state remembers.
 const maxAlarms = 6
 
-// who says whose state it is.
-func (s *State) who() detector.Who { return detector.Who{Scope: s.Scope, Name: s.Name} }
+// Who says whose state it is.
+func (s *State) Who() detector.Who { return detector.Who{Scope: s.Scope, Name: s.Name} }
 
-// remember adds the present level to the alarms.
-func (s *State) remember() {
+// Remember adds the present level to the alarms.
+func (s *State) Remember() {
 	a := Alarm{s.Since, s.Level, s.Rule, s.Score, s.Reason, s.By}
 	first := max(0, len(s.Alarms)+1-maxAlarms)
 	s.Alarms = append(append(make([]Alarm, 0, maxAlarms), s.Alarms[first:]...), a)
 }
 
-// stands reports whether the state has not expired.
-func (s *State) stands(now time.Time) bool {
+// Stands reports whether the state has not expired.
+func (s *State) Stands(now time.Time) bool {
 	return s.Level > Normal && (s.Until.IsZero() || now.Before(s.Until))
 }
 
-// after is now, or where the clock of another node is ahead, just after what
+// After is now, or where the clock of another node is ahead, just after what
 // the state says: of two states the later one holds.
-func (s *State) after(now time.Time) time.Time {
+func (s *State) After(now time.Time) time.Time {
 	if !now.After(s.Since) {
 		return s.Since.Add(time.Millisecond)
 	}
 	return now
 }
 
-// Causes of a change.
-const (
-	CauseRule     = "rule"     // a rule of the ladder
-	CauseExpired  = "expired"  // its time was over
-	CauseOperator = "operator" // by hand
-	// CauseOtherNode: another node decided; it has told its own operator.
-	CauseOtherNode = "other node"
-)
+// Harder reports whether s stops more mail than o, or for longer.
+func (s *State) Harder(o *State, now time.Time) bool {
+	switch {
+	case !s.Stands(now) || !o.Stands(now):
+		return s.Stands(now) || !o.Stands(now) && s.Since.After(o.Since)
+	case s.Level != o.Level:
+		return s.Level > o.Level
+	case s.Until.IsZero() || o.Until.IsZero():
+		return !o.Until.IsZero()
+	}
+	return s.Until.After(o.Until)
+}
 
-// Change is a change of state with what led to it. State is the new one; where
-// that is normal, its reason says what ended the old one.
-type Change struct {
-	State
-	Time  time.Time `json:"time"`
-	From  Level     `json:"from"`
-	Cause string    `json:"cause"`
+// Over reports whether s holds against old.
+func (s *State) Over(old *State) bool {
+	if !s.Since.Equal(old.Since) {
+		return s.Since.After(old.Since)
+	}
+	return s.Level > old.Level
 }

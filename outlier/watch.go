@@ -4,7 +4,9 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
+	"iter"
 	"log/slog"
+	"maps"
 	"sync"
 	"time"
 
@@ -18,8 +20,8 @@ type Watch struct {
 	log     *slog.Logger
 	changes func(Change)
 	parse   func(string) (mail.Address, error) // nil: ASCII only
-	keep    *keeper                            // nil: nothing is kept on disk
-	share   *share                             // nil: nothing is shared
+	disk    *Disk                              // nil: nothing is kept on disk
+	link    *Link                              // nil: nothing is shared
 
 	mu       sync.Mutex
 	rules    *rules
@@ -67,18 +69,42 @@ func New(cfg Config, o Options) (*Watch, error) {
 	w := &Watch{log: o.Log, changes: o.Changes, parse: o.Parse, rules: r, clock: newClock(o.Now), states: map[detector.Who]*State{}, admitted: map[string]int{},
 		flights: flights{of: map[string]flight{}, by: map[uint64]traffic{}}}
 	w.detector = detector.New(cfg.settings(), randomSeed())
+	src := w.source()
 	if o.Dir != "" {
-		if w.keep, err = openKeeper(o.Dir, o.Log, o.Report); err != nil {
-			return nil, fmt.Errorf("outlier: %w", err)
-		}
-		if err := w.keep.load(w); err != nil {
+		if err := w.load(src, &o); err != nil {
 			return nil, fmt.Errorf("outlier: %w", err)
 		}
 	}
 	if o.Shared != nil {
-		w.share = newShare(w, o.Shared)
+		w.link = NewLink(src, o.Shared)
 	}
 	return w, nil
+}
+
+// source is what disk and Redis need of the watch.
+func (w *Watch) source() *Source {
+	return &Source{
+		Log: w.log, Detector: w.detector, Lock: &w.mu, Now: w.clock.read, Name: w.nameOf,
+		States: func() iter.Seq[*State] { return maps.Values(w.states) },
+		Count:  w.count, Take: w.take, Merge: w.merge, Adopt: w.adopt, Tell: w.tell,
+	}
+}
+
+// load reads what an earlier watch has left on disk.
+func (w *Watch) load(src *Source, o *Options) (err error) {
+	if w.disk, err = OpenDisk(src, o.Dir, o.Report); err != nil {
+		return err
+	}
+	found, err := w.disk.Load()
+	if err != nil {
+		return err
+	}
+	w.clock.notBefore(found.Latest)
+	now := w.clock.read()
+	for _, s := range found.States {
+		w.joinState(s, now)
+	}
+	return w.disk.Begin()
 }
 
 func randomSeed() detector.Seed {
@@ -105,8 +131,8 @@ func (w *Watch) SetConfig(cfg Config) error {
 // other nodes, until ctx ends; then it writes what is left.
 func (w *Watch) Run(ctx context.Context) {
 	var wait sync.WaitGroup
-	if w.share != nil {
-		wait.Go(func() { w.share.run(ctx) })
+	if w.link != nil {
+		wait.Go(func() { w.link.Run(ctx) })
 	}
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
@@ -116,8 +142,8 @@ func (w *Watch) Run(ctx context.Context) {
 			w.Tick()
 		case <-ctx.Done():
 			wait.Wait()
-			if w.keep != nil {
-				w.keep.close(w)
+			if w.disk != nil {
+				w.disk.Close()
 			}
 			return
 		}
@@ -130,8 +156,8 @@ func (w *Watch) Tick() {
 	w.expire(w.clock.read())
 	w.mu.Unlock()
 	w.tell()
-	if w.keep != nil {
-		w.keep.tick(w)
+	if w.disk != nil {
+		w.disk.Tick()
 	}
 }
 
@@ -200,7 +226,7 @@ func (w *Watch) judge(now time.Time, keys *[4]detector.Who, states *[4]*State, s
 		v := verdictOn(k)
 		v.Level, v.Until = s.Level, s.Until
 		if s.Level == Throttled {
-			wait := w.detector.Pace(now.Unix(), k, n, max(0, s.pending-was), !shadow, w.rules.expect(now))
+			wait := w.detector.Pace(now.Unix(), k, n, max(0, s.Pending-was), !shadow, w.rules.expect(now))
 			if wait == 0 {
 				continue
 			}
@@ -232,7 +258,7 @@ func verdictOn(k detector.Who) Verdict {
 func admit(states *[4]*State, more int) {
 	for _, s := range states {
 		if s != nil && s.Level == Throttled {
-			s.pending = max(0, s.pending+more)
+			s.Pending = max(0, s.Pending+more)
 		}
 	}
 }
@@ -284,11 +310,11 @@ func (w *Watch) underWay(id string) int {
 
 func (w *Watch) changed(c Change) {
 	w.queue = append(w.queue, c)
-	if w.keep != nil {
-		w.keep.state(&c.State)
+	if w.disk != nil {
+		w.disk.State(&c.State)
 	}
-	if w.share != nil && c.Cause != CauseExpired {
-		w.share.state(&c.State)
+	if w.link != nil && c.Cause != CauseExpired {
+		w.link.State(&c.State)
 	}
 }
 

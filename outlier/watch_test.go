@@ -548,8 +548,8 @@ func TestRefusedMessagesWereNotUnderWay(t *testing.T) {
 			ev.Stage, ev.Outcome, ev.Rule, ev.To = "mail", mail.Deferred, rule, []mail.RecipientEvent{}
 			r.Observe(ev)
 		}
-		if n < 5 || n > 100 || s.pending != n { // 100 are usual in a day
-			t.Errorf("%s: %d messages of 1,000 were let through, and %d are under way", rule, n, s.pending)
+		if n < 5 || n > 100 || s.Pending != n { // 100 are usual in a day
+			t.Errorf("%s: %d messages of 1,000 were let through, and %d are under way", rule, n, s.Pending)
 		}
 	}
 }
@@ -560,8 +560,8 @@ func TestThrottledMessagesThatEndedAreNotUnderWay(t *testing.T) {
 		r := newRig(t, func(c *Config) { c.Mode = mode })
 		s := r.throttled("a@x.example")
 		for i := range 10 {
-			if n := r.send("shop", "", "a@x.example", 1, time.Minute, 0); n != 1 || s.Level != Throttled || s.pending != 0 {
-				t.Fatalf("%s: message %d: %d went out, %d are under way, state %s", mode, i+1, n, s.pending, s.Level)
+			if n := r.send("shop", "", "a@x.example", 1, time.Minute, 0); n != 1 || s.Level != Throttled || s.Pending != 0 {
+				t.Fatalf("%s: message %d: %d went out, %d are under way, state %s", mode, i+1, n, s.Pending, s.Level)
 			}
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"compress/gzip"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"os"
 	"testing"
 	"time"
@@ -163,5 +164,34 @@ func TestRunsSurviveRestartAndNodes(t *testing.T) {
 	}
 	if len(d.meters.regular) > 0 {
 		t.Error("a sender is forgotten, its runs are not")
+	}
+}
+
+func TestSnapshotKeepsEverything(t *testing.T) {
+	d := New(usual(), Seed{1, 2})
+	rng := rand.New(rand.NewPCG(1, 2))
+	at := int64(1_700_000_000)
+	for i := range 3000 {
+		at += rng.Int64N(7200)
+		ev := Event{At: at, Client: fmt.Sprint("c", rng.IntN(3)), User: fmt.Sprint("u", rng.IntN(9)), Sender: fmt.Sprintf("s%d@x.example", rng.IntN(50))}
+		for range 1 + rng.IntN(4) {
+			bad := rng.IntN(20) == 0
+			ev.Recipients = append(ev.Recipients, Recipient{Hash: d.Hash(fmt.Sprint("r", rng.IntN(i+1))), Refused: bad, Took: !bad})
+		}
+		d.Count(&ev, nil)
+	}
+	b := d.Snapshot(time.Unix(at, 0)).Encode()
+	o := New(usual(), Seed{3, 4})
+	found, err := o.Restore(b, asIs)
+	if err != nil || !found.At.Equal(time.Unix(at, 0)) {
+		t.Fatal(found, err)
+	}
+	if string(o.Snapshot(found.At).Encode()) != string(b) {
+		t.Error("what was restored differs")
+	}
+	for _, cut := range []int{0, 10, len(b) / 2, len(b) - 1} {
+		if _, err := New(usual(), Seed{}).Restore(b[:cut], asIs); err == nil {
+			t.Errorf("%d of %d octets were taken", cut, len(b))
+		}
 	}
 }

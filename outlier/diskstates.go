@@ -23,12 +23,12 @@ const (
 	maxStatesRead = 64 << 20
 )
 
-// state appends a state to its file, so that a process that is killed at the
+// State appends a state to its file, so that a process that is killed at the
 // next moment does not forget it.
-func (k *keeper) state(s *State) {
+func (k *Disk) State(s *State) {
 	line, err := json.Marshal(s)
 	if err != nil {
-		k.log.Error("outlier state not written", "err", err)
+		k.src.Log.Error("outlier state not written", "err", err)
 		return
 	}
 	k.mu.Lock()
@@ -50,17 +50,17 @@ func (k *keeper) state(s *State) {
 	k.report(err)
 }
 
-// loadStates reads the last line of each state, and writes the file anew. What
+// loadStates reads the last line of each state. What
 // was suspended by hand comes from its copy where the file lacks it, whatever
 // has become of the file; one that is damaged is set aside.
-func (k *keeper) loadStates(w *Watch) {
+func (k *Disk) loadStates(l *Loaded) {
 	last := map[detector.Who]*State{}
 	b, err := k.stateFile.Read()
 	missing := errors.Is(err, os.ErrNotExist)
 	if err == nil {
 		bad, cut := addStates(last, b)
 		if cut { // by a crash; its change had not taken effect
-			k.log.Warn("outlier state not read", "file", k.stateFile.Name(), "line", "the last one was cut off")
+			k.src.Log.Warn("outlier state not read", "file", k.stateFile.Name(), "line", "the last one was cut off")
 		}
 		if bad > 0 {
 			err = fmt.Errorf("%d lines are damaged", bad)
@@ -69,10 +69,15 @@ func (k *keeper) loadStates(w *Watch) {
 	copied := k.readCopy()
 	for _, states := range []map[detector.Who]*State{last, copied} {
 		for _, s := range states {
-			w.clock.notBefore(s.Since)
+			if s.Since.After(l.Latest) {
+				l.Latest = s.Since
+			}
 		}
 	}
-	now := w.clock.read()
+	now := k.src.Now()
+	if l.Latest.After(now) {
+		now = l.Latest
+	}
 	back := addMissing(last, copied, now)
 	if err == nil && back > 0 {
 		err = errors.New("it lacks suspensions that its copy has")
@@ -81,20 +86,16 @@ func (k *keeper) loadStates(w *Watch) {
 		err = k.stateFile.SetAside(err)
 	}
 	if err != nil && (!missing || back > 0) {
-		k.log.Error("outlier states are damaged or missing, throttles and alarms may be lost", "suspensions_from_copy", back, "err", err)
+		k.src.Log.Error("outlier states are damaged or missing, throttles and alarms may be lost", "suspensions_from_copy", back, "err", err)
 	}
 	for _, s := range last {
-		w.joinState(s, now)
+		l.States = append(l.States, s)
 	}
 	k.byHand = true
-	if err := k.writeStates(w); err != nil {
-		k.written = maxStates + 1
-		k.report(err)
-	}
 }
 
 // readCopy reads the copy of what was suspended by hand.
-func (k *keeper) readCopy() map[detector.Who]*State {
+func (k *Disk) readCopy() map[detector.Who]*State {
 	copied := map[detector.Who]*State{}
 	b, err := k.copyFile.Read()
 	if errors.Is(err, os.ErrNotExist) {
@@ -106,7 +107,7 @@ func (k *keeper) readCopy() map[detector.Who]*State {
 		}
 	}
 	if err != nil {
-		k.log.Error("outlier copy of suspensions is damaged", "err", k.copyFile.SetAside(err))
+		k.src.Log.Error("outlier copy of suspensions is damaged", "err", k.copyFile.SetAside(err))
 	}
 	return copied
 }
@@ -115,7 +116,7 @@ func (k *keeper) readCopy() map[detector.Who]*State {
 // newer there. It returns how many.
 func addMissing(to, copied map[detector.Who]*State, now time.Time) (n int) {
 	for key, s := range copied {
-		if have := to[key]; have != nil && !s.Since.After(have.Since) || !s.stands(now) {
+		if have := to[key]; have != nil && !s.Since.After(have.Since) || !s.Stands(now) {
 			continue
 		}
 		to[key] = s
@@ -135,7 +136,7 @@ func addStates(to map[detector.Who]*State, b []byte) (bad int, cut bool) {
 		case err != nil || s.Scope == "":
 			bad++
 		default:
-			to[s.who()] = &s
+			to[s.Who()] = &s
 		}
 	}
 	return bad, cut
@@ -143,20 +144,20 @@ func addStates(to map[detector.Who]*State, b []byte) (bad int, cut bool) {
 
 // rewriteStates writes the file of states anew where that is due, and the copy
 // of what is suspended by hand.
-func (k *keeper) rewriteStates(w *Watch) {
-	w.mu.Lock()
+func (k *Disk) rewriteStates() {
+	k.src.Lock.Lock()
 	k.mu.Lock()
 	if k.written > maxStates {
-		k.report(k.writeStates(w))
+		k.report(k.writeStates())
 	}
 	due := k.byHand
 	k.byHand = false
 	var b []byte
 	if due {
-		b = w.linesOf(func(s *State) bool { return s.By != "" && s.Level == Suspended })
+		b = k.linesOf(func(s *State) bool { return s.By != "" && s.Level == Suspended })
 	}
 	k.mu.Unlock()
-	w.mu.Unlock()
+	k.src.Lock.Unlock()
 	if !due {
 		return
 	}
@@ -171,8 +172,8 @@ func (k *keeper) rewriteStates(w *Watch) {
 
 // writeStates puts a file with one line for each state in the place of the old
 // one.
-func (k *keeper) writeStates(w *Watch) error {
-	b := w.linesOf(func(*State) bool { return true })
+func (k *Disk) writeStates() error {
+	b := k.linesOf(func(*State) bool { return true })
 	if err := k.stateFile.Write(b); err != nil {
 		return err
 	}
@@ -188,8 +189,8 @@ func (k *keeper) writeStates(w *Watch) error {
 }
 
 // linesOf is a line for each state that is asked for.
-func (w *Watch) linesOf(which func(*State) bool) (b []byte) {
-	for _, s := range w.states {
+func (k *Disk) linesOf(which func(*State) bool) (b []byte) {
+	for s := range k.src.States() {
 		if !which(s) {
 			continue
 		}

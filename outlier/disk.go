@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io/fs"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
@@ -20,24 +19,24 @@ import (
 	"postern/outlier/detector"
 )
 
-// keeper holds counts and states on disk. Counts are a snapshot and the log of
+// Disk keeps counts and states in a folder. Counts are a snapshot and the log of
 // what came after it, which is written every second; states are lines of JSON,
-// each written before the change takes effect.
-type keeper struct {
+// each written before the change takes effect. It is safe for concurrent use.
+type Disk struct {
+	src *Source
 	dir string
-	log *slog.Logger
 
 	// disk is held while counts are written, which may take long. It comes
-	// before Watch.mu, and that before mu.
+	// before Source.Lock, and that before mu.
 	disk   sync.Mutex
 	gen    uint64 // number of the present log of counts
 	counts *os.File
 	size   int64
+	seed   detector.Seed // of the hashes in the log; events that come may have others
 
-	// Watch.mu protects these three.
-	reseeded bool   // the notes that come have other hashes than those in the log
-	pending  []byte // a record of notes that is not in the file yet; see seal
-	spare    []byte // room for the next ones, empty
+	// Source.Lock protects these two.
+	pending []byte // a record of events that is not in the file yet; see seal
+	spare   []byte // room for the next ones, empty
 
 	mu      sync.Mutex
 	states  *os.File
@@ -64,11 +63,12 @@ const (
 	maxSpare = 2 << 20
 )
 
-// openKeeper makes the folder. A disk that is full or read-only is reported, and
-// tried again at each tick; all is kept in memory until then.
-func openKeeper(dir string, log *slog.Logger, report func(error)) (*keeper, error) {
-	k := &keeper{
-		dir: dir, log: log, report: report,
+// OpenDisk makes the folder. A disk that is full or read-only is reported, and
+// tried again at each tick; all is kept in memory until then. report is told how each
+// try to write went; nil: nobody.
+func OpenDisk(src *Source, dir string, report func(error)) (*Disk, error) {
+	k := &Disk{
+		src: src, dir: dir, report: report,
 		stateFile: statefile.New(filepath.Join(dir, statesName), maxStatesRead),
 		copyFile:  statefile.New(filepath.Join(dir, copyName), maxStatesRead),
 	}
@@ -77,7 +77,7 @@ func openKeeper(dir string, log *slog.Logger, report func(error)) (*keeper, erro
 	}
 	err := os.MkdirAll(dir, 0o700)
 	if errors.Is(err, syscall.ENOTDIR) || errors.Is(err, fs.ErrExist) { // a file, or a link to nothing
-		log.Error("outlier state begins anew", "err", statefile.New(dir, 0).SetAside(err))
+		src.Log.Error("outlier state begins anew", "err", statefile.New(dir, 0).SetAside(err))
 		err = os.MkdirAll(dir, 0o700)
 	}
 	if err != nil && !statefile.IsDiskTrouble(err) {
@@ -86,39 +86,75 @@ func openKeeper(dir string, log *slog.Logger, report func(error)) (*keeper, erro
 	return k, nil
 }
 
-func (k *keeper) path(gen uint64, suffix string) string {
+func (k *Disk) path(gen uint64, suffix string) string {
 	return filepath.Join(k.dir, fmt.Sprintf("counts-%08d.%s", gen, suffix))
 }
 
-// load reads what is there and opens the files for writing.
-func (k *keeper) load(w *Watch) error {
+// Loaded is what Load has found beside the counts.
+type Loaded struct {
+	// Latest is the time of the latest that is there, before which the clock of the
+	// watch must not stand.
+	Latest time.Time
+	// States are those that were written last, one for each name as it was spelled.
+	States []*State
+}
+
+// Load reads what is there: the counts into the detector, and the states. Begin must
+// follow. The error is not about what lies on the disk: what is damaged is set aside,
+// and the log says so.
+func (k *Disk) Load() (l Loaded, err error) {
 	gens, err := k.generations()
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
-		return err
+		return l, err
 	}
 	for i := len(gens) - 1; i >= 0; i-- {
-		b, err := statefile.New(k.path(gens[i], "snap"), maxCountsRead).Read()
+		file := statefile.New(k.path(gens[i], "snap"), maxCountsRead)
+		b, err := file.Read()
 		if errors.Is(err, os.ErrNotExist) {
 			continue
 		}
 		if err == nil {
-			err = w.restore(b)
+			err = k.restore(b, &l)
 		}
 		if err == nil {
 			gens = gens[i:]
 			break
 		}
-		k.log.Error("outlier counts not read", "err", statefile.New(k.path(gens[i], "snap"), 0).SetAside(err))
+		k.src.Log.Error("outlier counts not read", "err", file.SetAside(err))
 	}
-	restored := !w.detector.Empty()
+	restored := !k.src.Detector.Empty()
 	for _, g := range gens {
 		k.gen = max(k.gen, g)
-		if err := k.replay(w, k.path(g, "log"), restored || !w.detector.Empty()); err != nil {
-			k.log.Error("outlier counts not read in full", "err", statefile.KeepCopy(k.path(g, "log"), err))
+		if err := k.replay(k.path(g, "log"), restored || !k.src.Detector.Empty(), &l); err != nil {
+			k.src.Log.Error("outlier counts not read in full", "err", statefile.KeepCopy(k.path(g, "log"), err))
 		}
 	}
-	k.loadStates(w)
-	_, err = k.rotate(w.detector.Seed())
+	k.loadStates(&l)
+	return l, nil
+}
+
+// restore reads a snapshot.
+func (k *Disk) restore(b []byte, l *Loaded) error {
+	d := k.src.Detector
+	found, err := d.Restore(b, k.src.Name)
+	if err != nil {
+		return err
+	}
+	if found.Forgotten > 0 {
+		k.src.Log.Warn(fmt.Sprintf("known recipients forgotten: max_known has changed, %d places instead of %d", d.Places(), found.Forgotten))
+	}
+	l.Latest = found.At
+	return nil
+}
+
+// Begin writes the states anew, as the watch has made them of those that were there,
+// and begins a log of counts.
+func (k *Disk) Begin() error {
+	if err := k.writeStates(); err != nil {
+		k.written = maxStates + 1
+		k.report(err)
+	}
+	_, err := k.rotate(k.src.Detector.Seed())
 	if err != nil && !statefile.IsDiskTrouble(err) && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
@@ -126,21 +162,8 @@ func (k *keeper) load(w *Watch) error {
 	return nil
 }
 
-// restore reads a snapshot.
-func (w *Watch) restore(b []byte) error {
-	found, err := w.detector.Restore(b, w.nameOf)
-	if err != nil {
-		return err
-	}
-	if found.Forgotten > 0 {
-		w.log.Warn(fmt.Sprintf("known recipients forgotten: max_known has changed, %d places instead of %d", w.detector.Places(), found.Forgotten))
-	}
-	w.clock.notBefore(found.At)
-	return nil
-}
-
 // generations are the numbers of all files of counts, in ascending order.
-func (k *keeper) generations() (gens []uint64, err error) {
+func (k *Disk) generations() (gens []uint64, err error) {
 	files, err := os.ReadDir(k.dir)
 	if err != nil {
 		return nil, err
@@ -159,10 +182,10 @@ func (k *keeper) generations() (gens []uint64, err error) {
 	return gens, nil
 }
 
-// replay counts the notes of a log. What a crash has cut off is left out; a
-// damaged record ends the log, and is an error where others follow. The log begins with the seed of the hashes in it, which holds when there was no
-// snapshot to restore.
-func (k *keeper) replay(w *Watch, file string, restored bool) error {
+// replay counts the events of a log. What a crash has cut off is left out; a
+// damaged record ends the log, and is an error where others follow. The log begins with
+// the seed of the hashes in it, which holds when there was no snapshot to restore.
+func (k *Disk) replay(file string, restored bool, l *Loaded) error {
 	b, err := statefile.New(file, maxCountsRead).Read()
 	if errors.Is(err, os.ErrNotExist) {
 		return nil
@@ -172,11 +195,11 @@ func (k *keeper) replay(w *Watch, file string, restored bool) error {
 	if len(b) < detector.SeedSize {
 		return nil
 	}
-	if s := detector.ReadSeed(b); s != w.detector.Seed() {
+	if s := detector.ReadSeed(b); s != k.src.Detector.Seed() {
 		if restored {
 			return errors.New("its hashes have another seed than the snapshot")
 		}
-		w.detector.Reset(s)
+		k.src.Detector.Reset(s)
 	}
 	b = b[detector.SeedSize:]
 	var n detector.Event
@@ -198,24 +221,26 @@ func (k *keeper) replay(w *Watch, file string, restored bool) error {
 			if notes, err = n.Read(notes); err != nil {
 				return err
 			}
-			w.count(&n)
+			k.src.Count(&n)
 			last = max(last, n.At)
 		}
 		b = b[size:]
 	}
-	w.clock.notBefore(time.Unix(last, 0))
+	if at := time.Unix(last, 0); at.After(l.Latest) {
+		l.Latest = at
+	}
 	return damage
 }
 
-// note adds a transaction to the log of counts; Watch.mu is held.
-func (k *keeper) note(n *detector.Event) {
+// Note adds an event to the log of counts.
+func (k *Disk) Note(ev *detector.Event) {
 	if len(k.pending) > maxPending {
-		return // the disk has failed for long; note logged it
+		return // the disk has failed for long, which was reported
 	}
 	if len(k.pending) == 0 {
 		k.pending = append(k.pending, make([]byte, recordHead)...)
 	}
-	k.pending = n.Append(k.pending)
+	k.pending = ev.Append(k.pending)
 }
 
 // seal makes a record of what is pending; one checksum for the notes of a second
@@ -230,47 +255,47 @@ func seal(pending []byte) []byte {
 	return pending
 }
 
-// tick writes what has come, and a snapshot where one is due.
-func (k *keeper) tick(w *Watch) {
+// Tick writes what has come, and a snapshot where one is due; it is called every second.
+func (k *Disk) Tick() {
 	k.disk.Lock()
 	defer k.disk.Unlock()
-	if !k.reopen(w) {
+	if !k.reopen() {
 		return
 	}
-	k.flush(w)
-	w.mu.Lock()
-	due := k.size > maxLog || k.reseeded
-	w.mu.Unlock()
+	k.flush()
+	k.src.Lock.Lock()
+	due := k.size > maxLog || k.seed != k.src.Detector.Seed()
+	k.src.Lock.Unlock()
 	if due {
-		k.snapshot(w)
+		k.snapshot()
 	}
-	k.rewriteStates(w)
+	k.rewriteStates()
 }
 
 // reopen begins a log of counts where there is none, since the disk was full or
 // read-only; false when there still is none.
-func (k *keeper) reopen(w *Watch) bool {
+func (k *Disk) reopen() bool {
 	if k.counts != nil {
 		return true
 	}
 	err := os.MkdirAll(k.dir, 0o700)
 	if err == nil {
-		w.mu.Lock()
-		_, err = k.rotate(w.detector.Seed())
-		w.mu.Unlock()
+		k.src.Lock.Lock()
+		_, err = k.rotate(k.src.Detector.Seed())
+		k.src.Lock.Unlock()
 	}
 	k.report(err)
 	return err == nil
 }
 
 // flush writes the notes that have come and syncs the states.
-func (k *keeper) flush(w *Watch) {
-	w.mu.Lock()
+func (k *Disk) flush() {
+	k.src.Lock.Lock()
 	notes := k.pending
 	k.pending, k.spare = k.spare, nil
-	w.mu.Unlock()
+	k.src.Lock.Unlock()
 	err := k.write(notes)
-	w.mu.Lock()
+	k.src.Lock.Lock()
 	if err != nil && len(k.pending) > 0 {
 		k.pending = append(notes, k.pending[recordHead:]...)
 	} else if err != nil {
@@ -278,7 +303,7 @@ func (k *keeper) flush(w *Watch) {
 	} else if room := cap(notes); room <= maxSpare && len(notes) > room/16 {
 		k.spare = notes[:0]
 	}
-	w.mu.Unlock()
+	k.src.Lock.Unlock()
 	k.mu.Lock()
 	states := k.states
 	if !k.dirty {
@@ -299,7 +324,7 @@ func (k *keeper) flush(w *Watch) {
 	}
 }
 
-func (k *keeper) write(notes []byte) error {
+func (k *Disk) write(notes []byte) error {
 	if len(notes) == 0 {
 		return nil
 	}
@@ -313,7 +338,7 @@ func (k *keeper) write(notes []byte) error {
 }
 
 // rotate begins a new log of counts and gives the old one back.
-func (k *keeper) rotate(s detector.Seed) (old *os.File, err error) {
+func (k *Disk) rotate(s detector.Seed) (old *os.File, err error) {
 	f, err := statefile.Open(k.path(k.gen+1, "log"), os.O_CREATE|os.O_WRONLY|os.O_APPEND|os.O_TRUNC)
 	if err != nil {
 		return nil, err
@@ -322,24 +347,24 @@ func (k *keeper) rotate(s detector.Seed) (old *os.File, err error) {
 		f.Close()
 		return nil, err
 	}
-	old, k.counts, k.size = k.counts, f, detector.SeedSize
+	old, k.counts, k.size, k.seed = k.counts, f, detector.SeedSize, s
 	k.gen++
 	return old, nil
 }
 
 // snapshot writes all counts and removes the logs that are in it; disk is held.
-func (k *keeper) snapshot(w *Watch) {
-	w.mu.Lock()
-	old, err := k.rotate(w.detector.Seed())
+func (k *Disk) snapshot() {
+	k.src.Lock.Lock()
+	old, err := k.rotate(k.src.Detector.Seed())
 	if err != nil { // the present log goes on
-		w.mu.Unlock()
+		k.src.Lock.Unlock()
 		k.report(err)
 		return
 	}
-	state := w.detector.Snapshot(w.clock.read())
+	state := k.src.Detector.Snapshot(k.src.Now())
 	notes := k.pending
-	k.pending, k.reseeded = nil, false
-	w.mu.Unlock()
+	k.pending = nil
+	k.src.Lock.Unlock()
 	old.Write(seal(notes)) // for a crash before the snapshot is in place
 	old.Close()
 	err = statefile.New(k.path(k.gen, "snap"), 0).Write(state.Encode())
@@ -356,15 +381,15 @@ func (k *keeper) snapshot(w *Watch) {
 	}
 }
 
-// close writes a last snapshot and closes the files.
-func (k *keeper) close(w *Watch) {
+// Close writes a last snapshot and closes the files.
+func (k *Disk) Close() {
 	k.disk.Lock()
 	defer k.disk.Unlock()
-	if k.reopen(w) {
-		k.flush(w)
-		k.snapshot(w)
+	if k.reopen() {
+		k.flush()
+		k.snapshot()
 	}
-	k.rewriteStates(w)
+	k.rewriteStates()
 	if k.counts != nil {
 		k.counts.Close()
 	}

@@ -50,9 +50,10 @@ const (
 	urgentScore = 0.3
 )
 
-// share is one node's part in a shared state.
-type share struct {
-	w      *Watch
+// Link is one node's part in a state that several share. It is safe for concurrent
+// use.
+type Link struct {
+	src    *Source
 	rdb    redis.UniversalClient
 	prefix string // of what stands together: stream, states, seed
 	loose  string // of what spreads over a Cluster: meters, known recipients
@@ -72,18 +73,20 @@ type share struct {
 	joined bool // once at least
 }
 
-func newShare(w *Watch, s *Shared) *share {
+// NewLink makes the part of the node with that source. Run must be called for anything
+// to be shared.
+func NewLink(src *Source, s *Shared) *Link {
 	var id [8]byte
 	rand.Read(id[:]) // never fails since Go 1.24
-	return &share{
-		w: w, rdb: s.Client, prefix: s.Prefix + ":{outlier}:", loose: s.Prefix + ":outlier:", node: hex.EncodeToString(id[:]), gather: gatherFor,
+	return &Link{
+		src: src, rdb: s.Client, prefix: s.Prefix + ":{outlier}:", loose: s.Prefix + ":outlier:", node: hex.EncodeToString(id[:]), gather: gatherFor,
 		states: map[detector.Who]*State{}, wake: make(chan struct{}, 1), urgent: make(chan struct{}, 1),
 	}
 }
 
-// note puts a transaction in the queue; Watch.mu is held.
-func (s *share) note(n *detector.Event, urgent bool) {
-	b := n.Append(make([]byte, 0, n.Size()))
+// Note tells the other nodes of an event that has led to that score.
+func (s *Link) Note(ev *detector.Event, score float32) {
+	b := ev.Append(make([]byte, 0, ev.Size()))
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if len(s.queue) >= maxQueued {
@@ -93,23 +96,23 @@ func (s *share) note(n *detector.Event, urgent bool) {
 	}
 	s.queue = append(s.queue, b)
 	nudge(s.wake)
-	if urgent || len(s.queue) >= maxPipelined {
+	if score >= urgentScore || len(s.queue) >= maxPipelined {
 		nudge(s.urgent)
 	}
 }
 
-// state puts a state in the queue, where only its latest counts.
-func (s *share) state(st *State) {
+// State tells the other nodes of a state, of which only the latest counts.
+func (s *Link) State(st *State) {
 	c := *st
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.states[c.who()] = &c
+	s.states[c.Who()] = &c
 	nudge(s.wake)
 	nudge(s.urgent)
 }
 
-// forget has a state removed that is of no more use.
-func (s *share) forget(k detector.Who) {
+// Forget has a state removed that is of no more use.
+func (s *Link) Forget(k detector.Who) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.gone = append(s.gone, k)
@@ -123,8 +126,9 @@ func nudge(c chan struct{}) {
 	}
 }
 
-// run joins the other nodes and keeps up with them until ctx ends.
-func (s *share) run(ctx context.Context) {
+// Run joins the other nodes and keeps up with them until ctx ends; then it sends what
+// is left.
+func (s *Link) Run(ctx context.Context) {
 	var wait sync.WaitGroup
 	defer wait.Wait()
 	wait.Go(func() { s.write(ctx) })
@@ -158,7 +162,7 @@ func pause(ctx context.Context, d time.Duration, until <-chan struct{}) {
 }
 
 // trouble logs the first of a row of faults, and their end.
-func (s *share) trouble(ctx context.Context, err error) {
+func (s *Link) trouble(ctx context.Context, err error) {
 	if ctx.Err() != nil {
 		return
 	}
@@ -166,16 +170,16 @@ func (s *share) trouble(ctx context.Context, err error) {
 	defer s.mu.Unlock()
 	switch {
 	case err != nil && !s.away:
-		s.w.log.Error("outlier state is not shared, each node watches by itself", "err", err)
+		s.src.Log.Error("outlier state is not shared, each node watches by itself", "err", err)
 	case err == nil && s.away:
-		s.w.log.Info("outlier state is shared again", "transactions_lost", s.lost)
+		s.src.Log.Info("outlier state is shared again", "transactions_lost", s.lost)
 		s.lost = 0
 	}
 	s.away = err != nil
 }
 
 // write sends what is queued, all that has come meanwhile in one round trip.
-func (s *share) write(ctx context.Context) {
+func (s *Link) write(ctx context.Context) {
 	store, known := time.Now(), time.Now()
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
@@ -185,14 +189,14 @@ func (s *share) write(ctx context.Context) {
 		case <-tick.C:
 		case <-ctx.Done():
 			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), redisTimeout)
-			for s.send(last) == nil && s.waiting() {
+			for s.send(last) == nil && s.Waiting() {
 			}
 			s.store(last)
 			s.storeKnown(last)
 			cancel()
 			return
 		}
-		for s.waiting() {
+		for s.Waiting() {
 			if err := s.send(ctx); err != nil {
 				pause(ctx, retryAfter, nil)
 				break
@@ -210,14 +214,22 @@ func (s *share) write(ctx context.Context) {
 	}
 }
 
-func (s *share) waiting() bool {
+// Joined reports whether the node has come to where the others are, once at least.
+func (s *Link) Joined() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.joined
+}
+
+// Waiting reports whether something is still to be sent.
+func (s *Link) Waiting() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return len(s.queue) > 0 || len(s.states) > 0 || len(s.gone) > 0
 }
 
 // send writes states first, then some of the notes. What fails stays queued.
-func (s *share) send(ctx context.Context) error {
+func (s *Link) send(ctx context.Context) error {
 	s.mu.Lock()
 	notes := s.queue[:min(len(s.queue), maxPipelined)]
 	states := make([]*State, 0, len(s.states))
@@ -251,7 +263,7 @@ func (s *share) send(ctx context.Context) error {
 	s.sent(len(notes), s.pushed-pushed)
 	s.gone = s.gone[len(gone):]
 	for _, st := range states {
-		k := st.who()
+		k := st.Who()
 		if s.states[k] == st {
 			delete(s.states, k)
 		}
@@ -261,7 +273,7 @@ func (s *share) send(ctx context.Context) error {
 
 // sent takes the first n notes out of the queue, of which some have been pushed
 // out meanwhile: those are not lost. s.mu is held.
-func (s *share) sent(n, pushed int) {
+func (s *Link) sent(n, pushed int) {
 	pushed = min(pushed, n)
 	s.lost = max(0, s.lost-pushed)
 	s.queue = s.queue[n-pushed:]
@@ -289,14 +301,14 @@ func joined(notes [][]byte) iter.Seq[[]byte] {
 	}
 }
 
-func (s *share) append(ctx context.Context, p redis.Pipeliner, kind string, value []byte) {
+func (s *Link) append(ctx context.Context, p redis.Pipeliner, kind string, value []byte) {
 	p.XAdd(ctx, &redis.XAddArgs{Stream: s.prefix + "stream", MaxLen: streamLength, Approx: true,
 		Values: []any{"node", s.node, kind, value}})
 }
 
 // read takes what other nodes have written, waiting for it up to a second, and
 // reports whether there was any.
-func (s *share) read(ctx context.Context) (others bool, err error) {
+func (s *Link) read(ctx context.Context) (others bool, err error) {
 	streams, err := s.rdb.XRead(ctx, &redis.XReadArgs{
 		Streams: []string{s.prefix + "stream", s.last}, Count: 1000, Block: time.Second,
 	}).Result()
@@ -314,78 +326,36 @@ func (s *share) read(ctx context.Context) (others bool, err error) {
 			others = true
 		}
 	}
-	s.w.tell()
+	s.src.Tell()
 	return others, nil
 }
 
 // take applies what another node has counted or decided.
-func (s *share) take(values map[string]any) {
-	w := s.w
+func (s *Link) take(values map[string]any) {
 	if text, ok := values["n"].(string); ok {
-		w.takeNotes([]byte(text))
+		s.takeNotes([]byte(text))
 	}
 	if text, ok := values["s"].(string); ok {
 		var st State
 		if json.Unmarshal([]byte(text), &st) == nil {
-			w.mu.Lock()
-			defer w.mu.Unlock()
-			w.merge(&st)
+			s.src.Lock.Lock()
+			defer s.src.Lock.Unlock()
+			s.src.Merge(&st)
 		}
 	}
 }
 
 // takeNotes counts the notes of another node.
-func (w *Watch) takeNotes(entry []byte) {
-	var n detector.Event
+func (s *Link) takeNotes(entry []byte) {
+	var ev detector.Event
 	var err error
-	w.mu.Lock()
-	defer w.mu.Unlock()
+	s.src.Lock.Lock()
+	defer s.src.Lock.Unlock()
 	for len(entry) > 0 {
-		if entry, err = n.Read(entry); err != nil {
+		if entry, err = ev.Read(entry); err != nil {
 			return
 		}
-		n.At = min(n.At, w.clock.read().Unix()+maxAhead)
-		w.count(&n)
-		if w.keep != nil {
-			w.keep.note(&n)
-		}
+		ev.At = min(ev.At, s.src.Now().Unix()+maxAhead)
+		s.src.Take(&ev)
 	}
-}
-
-// merge takes a state of another node. Of two the later one holds, of two of
-// the same moment the harder: so the order in which they come does not matter.
-func (w *Watch) merge(st *State) {
-	st.Name = w.nameOf(st.who())
-	k := st.who()
-	now := w.clock.read()
-	if st.Level > Normal && !st.stands(now) {
-		st.Level = Normal
-	}
-	old := w.current(k, now)
-	if old != nil && !st.over(old) {
-		return
-	}
-	from := Normal
-	if old != nil {
-		from = old.Level
-		st.pending = old.pending
-	}
-	w.states[k] = st
-	if from >= Throttled && st.Level == Normal {
-		w.detector.Forgive(k)
-	}
-	if w.keep != nil {
-		w.keep.state(st)
-	}
-	if st.Level != from {
-		w.queue = append(w.queue, Change{State: *st, Time: now, From: from, Cause: CauseOtherNode})
-	}
-}
-
-// over reports whether s holds against old.
-func (s *State) over(old *State) bool {
-	if !s.Since.Equal(old.Since) {
-		return s.Since.After(old.Since)
-	}
-	return s.Level > old.Level
 }
