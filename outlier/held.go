@@ -12,7 +12,7 @@ func (w *Watch) Held(level Level) []State {
 	now := w.clock.read()
 	var list []State
 	for _, s := range w.states {
-		if s.Level >= level && s.stands(now) {
+		if s.Level >= level && s.Stands(now) {
 			held := *s
 			held.Alarms = slices.Clone(s.Alarms)
 			list = append(list, held)

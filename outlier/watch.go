@@ -12,6 +12,7 @@ import (
 
 	"postern/mail"
 	"postern/outlier/detector"
+	"postern/outlier/store"
 )
 
 // Watch counts what senders, users and clients do and keeps their states. It is
@@ -20,8 +21,8 @@ type Watch struct {
 	log     *slog.Logger
 	changes func(Change)
 	parse   func(string) (mail.Address, error) // nil: ASCII only
-	disk    *Disk                              // nil: nothing is kept on disk
-	link    *Link                              // nil: nothing is shared
+	disk    *store.Disk                        // nil: nothing is kept on disk
+	link    *store.Link                        // nil: nothing is shared
 
 	mu       sync.Mutex
 	rules    *rules
@@ -76,14 +77,14 @@ func New(cfg Config, o Options) (*Watch, error) {
 		}
 	}
 	if o.Shared != nil {
-		w.link = NewLink(src, o.Shared)
+		w.link = store.NewLink(src, o.Shared)
 	}
 	return w, nil
 }
 
 // source is what disk and Redis need of the watch.
-func (w *Watch) source() *Source {
-	return &Source{
+func (w *Watch) source() *store.Source {
+	return &store.Source{
 		Log: w.log, Detector: w.detector, Lock: &w.mu, Now: w.clock.read, Name: w.nameOf,
 		States: func() iter.Seq[*State] { return maps.Values(w.states) },
 		Count:  w.count, Take: w.take, Merge: w.merge, Adopt: w.adopt, Tell: w.tell,
@@ -91,8 +92,8 @@ func (w *Watch) source() *Source {
 }
 
 // load reads what an earlier watch has left on disk.
-func (w *Watch) load(src *Source, o *Options) (err error) {
-	if w.disk, err = OpenDisk(src, o.Dir, o.Report); err != nil {
+func (w *Watch) load(src *store.Source, o *Options) (err error) {
+	if w.disk, err = store.OpenDisk(src, o.Dir, o.Report); err != nil {
 		return err
 	}
 	found, err := w.disk.Load()

@@ -64,8 +64,9 @@ var table = map[string]rule{
 	"upstream/replies":  {ours: []string{"mail"}},
 	"upstream/wire":     {ours: []string{"mail"}},
 	"upstream":          {ours: []string{"internal/oauth", "internal/tlsmin", "mail", "upstream/replies", "upstream/wire"}, outside: []string{sasl, dns, "golang.org/x/sys"}},
-	"outlier":           {ours: []string{"internal/statefile", "mail", "outlier/detector"}, outside: []string{goRedis}},
+	"outlier":           {ours: []string{"mail", "outlier/detector", "outlier/store"}},
 	"outlier/detector":  {},
+	"outlier/store":     {ours: []string{"internal/statefile", "outlier/detector"}, outside: []string{goRedis}},
 	"internal/resolve":  {outside: []string{dns}},
 	"reputation":        {ours: []string{"internal/resolve", "internal/shell", "internal/statefile", "mail", "reputation/dnsbl", "reputation/identity"}, outside: []string{dns}},
 
