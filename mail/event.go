@@ -90,6 +90,8 @@ type Event struct {
 	Class  Class        `json:"class,omitempty"`
 	Signed []string     `json:"signed,omitempty"`
 	Limits []LimitEvent `json:"limits,omitempty"`
+	// Attachments is what was found in the message; nil where nothing was looked for.
+	Attachments *AttachmentEvent `json:"attachments,omitempty"`
 	// Scans are the verdicts of the scanners that were asked.
 	Scans []ScanEvent `json:"scans,omitempty"`
 	// Shadow lists the rules that would have refused the message but are only
@@ -189,6 +191,21 @@ func (e *Event) Harmful() bool {
 		found := s.Verdict == "spam" || s.Verdict == "virus" || s.Verdict == "suspicious"
 		return found && !s.Shadow && e.Rule == "scanner "+s.Scanner
 	})
+}
+
+// AttachmentEvent is what was found in a message. At most one of Refused and
+// Encrypted is set, since that ends the search.
+type AttachmentEvent struct {
+	Parts int `json:"parts"`
+	// Refused is the entry of refuse_attachments that something matches, Name its
+	// name; "" where it was told by its first octets.
+	Refused string `json:"refused,omitempty"`
+	Name    string `json:"name,omitempty"`
+	// Encrypted is the kind of an encrypted archive or document, such as "zip".
+	Encrypted string `json:"encrypted,omitempty"`
+	// Ambiguous says why the message can be read in two ways.
+	Ambiguous string        `json:"ambiguous,omitempty"`
+	Took      time.Duration `json:"took"` // nanoseconds
 }
 
 // LimitEvent is one window of one limit as a transaction saw it.

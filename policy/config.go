@@ -3,6 +3,7 @@ package policy
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -71,6 +72,8 @@ type ClientConfig struct {
 	// "strict".
 	Forms Forms `toml:"forms"`
 
+	AttachmentConfig
+
 	// RefuseRecipients are patterns of recipients, as in senders, that are
 	// refused; empty: none. Default empty.
 	RefuseRecipients []string `toml:"refuse_recipients"`
@@ -132,6 +135,36 @@ func (c *ClientConfig) SetDefaults() {
 		AutomaticNotices:   AutomaticReplies{Mode: AllowReplies},
 		LongLines:          PassLong,
 		Forms:              StrictForms,
+		AttachmentConfig:   AttachmentConfig{RefuseAmbiguous: true},
+	}
+}
+
+// AttachmentConfig says what is refused of that which messages hold. It stands in
+// the tables of clients and of streams. With refuse_attachments empty and
+// refuse_encrypted false nothing is looked at.
+type AttachmentConfig struct {
+	// RefuseAttachments are extensions such as "exe", which are also told by the
+	// first octets of a file, and patterns of whole names such as "invoice*.zip"; by
+	// any name that a reader may show, and in ZIP, RAR and 7z archives, too. Empty:
+	// none. Default empty.
+	RefuseAttachments []string `toml:"refuse_attachments"`
+	// RefuseEncrypted refuses archives and documents that need a password: ZIP, RAR,
+	// 7z, Office and PDF. Default false.
+	RefuseEncrypted bool `toml:"refuse_encrypted"`
+	// RefuseAmbiguous refuses messages that can be read in two ways. It holds where
+	// one of the other two keys of its table is set. Default true.
+	RefuseAmbiguous bool `toml:"refuse_ambiguous"`
+}
+
+// looks reports whether anything is looked for.
+func (c *AttachmentConfig) looks() bool { return len(c.RefuseAttachments) > 0 || c.RefuseEncrypted }
+
+// and is what both refuse.
+func (c AttachmentConfig) and(d AttachmentConfig) AttachmentConfig {
+	return AttachmentConfig{
+		RefuseAttachments: slices.Concat(c.RefuseAttachments, d.RefuseAttachments),
+		RefuseEncrypted:   c.RefuseEncrypted || d.RefuseEncrypted,
+		RefuseAmbiguous:   c.looks() && c.RefuseAmbiguous || d.looks() && d.RefuseAmbiguous,
 	}
 }
 
@@ -141,6 +174,8 @@ type StreamConfig struct {
 	// every client of the stream. Default empty: none is refused.
 	RefuseRecipients []string `toml:"refuse_recipients"`
 	AllowRecipients  []string `toml:"allow_recipients"`
+	AttachmentConfig
+
 	// RequireListUnsubscribe asks for a way out in every message of the stream:
 	// "no", "yes" (List-Unsubscribe) or "one-click" (RFC 8058: an https link and
 	// List-Unsubscribe-Post). Default "no".
@@ -148,7 +183,9 @@ type StreamConfig struct {
 }
 
 // SetDefaults sets what a key that is not written means.
-func (c *StreamConfig) SetDefaults() { *c = StreamConfig{RequireListUnsubscribe: NoUnsubscribe} }
+func (c *StreamConfig) SetDefaults() {
+	*c = StreamConfig{RequireListUnsubscribe: NoUnsubscribe, AttachmentConfig: AttachmentConfig{RefuseAmbiguous: true}}
+}
 
 // NullSender says what a client may do with the null reverse-path.
 type NullSender string

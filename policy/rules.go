@@ -34,6 +34,8 @@ type Client struct {
 	cfg    ClientConfig // networks masked and unmapped, users as mail.User, names of certificates in lower case
 	stream *stream
 
+	attachments AttachmentConfig // with those of its stream
+
 	networks     byNetwork[struct{}]
 	certificates map[string]bool
 
@@ -46,6 +48,7 @@ type stream struct {
 	name          string
 	refuse, allow patterns
 	unsubscribe   Unsubscribe
+	attachments   AttachmentConfig
 }
 
 // Name is that of the table [client.NAME].
@@ -62,6 +65,10 @@ func (c *Client) KeepBcc() bool { return c.cfg.KeepBcc }
 
 // RefusesLongLines says that a message with lines over 998 octets is refused.
 func (c *Client) RefusesLongLines() bool { return c.cfg.LongLines == RefuseLong }
+
+// Attachments is what is refused of that which its messages hold, by itself or by
+// its stream; false where nothing is.
+func (c *Client) Attachments() (AttachmentConfig, bool) { return c.attachments, c.attachments.looks() }
 
 // AddressLiterals says that recipients may be at address literals.
 func (c *Client) AddressLiterals() bool { return c.cfg.AddressLiterals }
@@ -124,6 +131,7 @@ func (b *builder) stream(name string, cfg StreamConfig) {
 		refuse:      b.patterns(path+".refuse_recipients", cfg.RefuseRecipients),
 		allow:       b.patterns(path+".allow_recipients", cfg.AllowRecipients),
 		unsubscribe: cfg.RequireListUnsubscribe,
+		attachments: cfg.AttachmentConfig,
 	}
 }
 
@@ -142,6 +150,8 @@ func (b *builder) client(name string, cfg ClientConfig) *Client {
 		b.problem(path+".stream", "missing; name the table [stream.NAME] by which its mail leaves")
 	case c.stream == nil:
 		b.problem(path+".stream", fmt.Sprintf("there is no [stream.%s]; write that table or correct the name", cfg.Stream))
+	default:
+		c.attachments = cfg.AttachmentConfig.and(c.stream.attachments)
 	}
 	b.conditions(path, c)
 	b.senders(path, c)

@@ -304,9 +304,9 @@ func (r *rig) sign(domain string, selectors ...string) {
 // are parted by commas.
 func assign(table any, key, value string) error {
 	v := reflect.ValueOf(table).Elem()
-	for i := range v.NumField() {
-		if v.Type().Field(i).Tag.Get("toml") == key {
-			return assignValue(v.Field(i), value)
+	for _, f := range reflect.VisibleFields(v.Type()) {
+		if f.Tag.Get("toml") == key {
+			return assignValue(v.FieldByIndex(f.Index), value)
 		}
 	}
 	return fmt.Errorf("no key %q in %T", key, table)

@@ -19,17 +19,22 @@ func (t *transaction) scannersUp() (rule string, r *mail.Reply) {
 	return "scanner " + name, replies.CannotScan()
 }
 
-// scan shows the scanners what will leave, but for trace and signature, and then
-// asks the gate again, for that may have taken long. Nil: the message goes on.
+// scan looks at the attachments, shows the scanners what will leave, but for trace
+// and signature, and then asks the gate again, for that may have taken long. Nil: the
+// message goes on.
 func (t *transaction) scan() *mail.Reply {
+	switch rule, r, err := t.judgeAttachments(); {
+	case err != nil:
+		return t.unread(err)
+	case r != nil:
+		return t.failed(mail.StageScan, rule, r)
+	}
 	set := t.snap.Scanners
 	if !set.Wanted(t.client.Name(), t.client.Stream()) {
 		return nil
 	}
 	if err := t.judgeScans(set); err != nil {
-		t.srv.fault("spool", err, "id", t.ev.ID)
-		t.ev.Err = err.Error()
-		return t.faulted(mail.StageScan, "spool", replies.Storage())
+		return t.unread(err)
 	}
 	if v := t.scanned.Decided; v != nil {
 		return t.refuseScanned(v)
@@ -38,6 +43,22 @@ func (t *transaction) scan() *mail.Reply {
 		return t.failed(mail.StageForward, rule, r)
 	}
 	return nil
+}
+
+// unread ends a message that could not be read from its temporary file.
+func (t *transaction) unread(err error) *mail.Reply {
+	t.srv.fault("spool", err, "id", t.ev.ID)
+	t.ev.Err = err.Error()
+	return t.faulted(mail.StageScan, "spool", replies.Storage())
+}
+
+// content is the message as it will leave, but for trace and signature.
+func (t *transaction) content() scan.Content {
+	c := scan.Content{Head: t.appendHeader(nil), Chunks: t.in.body.chunks}
+	if f := t.in.body.file; f != nil {
+		c.File, c.FileSize = f, t.in.body.fileSize
+	}
+	return c
 }
 
 // judgeScans asks the scanners. Meanwhile the upstream connection is given back as
@@ -69,10 +90,7 @@ func (t *transaction) shown() *scan.Message {
 	m := &scan.Message{
 		ID: t.ev.ID, Client: t.client.Name(), Stream: t.client.Stream(), User: t.peer.User, IP: t.peer.Addr.Addr(),
 		Helo: t.peer.Helo, Hostname: t.snap.Hostname,
-		Content: scan.Content{Head: t.appendHeader(nil), Chunks: t.in.body.chunks},
-	}
-	if f := t.in.body.file; f != nil {
-		m.Content.File, m.Content.FileSize = f, t.in.body.fileSize
+		Content: t.content(),
 	}
 	if !t.env.From.IsNull() {
 		m.From = t.env.From.Key()

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"postern/dkimsign"
+	"postern/internal/parts"
 	"postern/mail"
 	"postern/ratelimit"
 	"postern/relay/smtpd"
@@ -22,6 +23,8 @@ type Snapshot struct {
 	Signers    *dkimsign.Signers
 	Routes     map[string]*Route // by stream
 	Scanners   *scan.Set         // nil: none
+
+	attachments map[string]*parts.Rules // that Rules refuse, by client
 }
 
 // Route is how the mail of one stream leaves.
@@ -45,6 +48,7 @@ type Server struct {
 	hooks     Hooks
 	observers []mail.Observer
 	spool     *spooler
+	walker    parts.Walker
 	faults    faultLog
 }
 
@@ -62,7 +66,7 @@ type Options struct {
 // New makes a server that does not listen yet.
 func New(o Options) *Server {
 	s := &Server{limiter: o.Limiter, hooks: o.Hooks, observers: o.Observers, spool: newSpooler(o.SpoolDir), faults: faultLog{log: o.Log}}
-	s.snap.Store(o.Snapshot)
+	s.Reload(o.Snapshot)
 	s.engine = smtpd.New(smtpd.Options{
 		Settings: func() *smtpd.Settings { return &s.snapshot().Settings }, Begin: s.mail, Suspended: s.userSuspended,
 		Observe: s.observe, Fault: s.fault, Log: o.Log, RateGrace: o.RateGrace,
@@ -72,7 +76,10 @@ func New(o Options) *Server {
 
 // Reload puts other rules in place. Transactions that have begun end under the
 // old ones.
-func (s *Server) Reload(n *Snapshot) { s.snap.Store(n) }
+func (s *Server) Reload(n *Snapshot) {
+	n.attachments = attachmentRules(n.Rules)
+	s.snap.Store(n)
+}
 
 func (s *Server) snapshot() *Snapshot { return s.snap.Load() }
 

@@ -30,6 +30,7 @@ type Metrics struct {
 	classes      *prometheus.CounterVec
 	scans        *prometheus.CounterVec
 	unscanned    *prometheus.CounterVec
+	attachments  *prometheus.CounterVec
 	scanSeconds  *prometheus.HistogramVec
 	seconds      *prometheus.HistogramVec
 	changes      *prometheus.CounterVec
@@ -68,6 +69,7 @@ func NewMetrics(connections func() int64) *Metrics {
 		classes:      counter("relay_upstream_refusals_total", "Recipients that the upstream refused or deferred, by class of its reply.", "upstream", "class"),
 		scans:        counter("relay_scan_total", "Verdicts of scanners.", "scanner", "verdict"),
 		unscanned:    counter("relay_scan_unscanned_total", "Messages that went on without a verdict of the scanner.", "scanner"),
+		attachments:  counter("relay_attachments_total", "Messages whose attachments were looked at.", "verdict"),
 		scanSeconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "relay_scan_seconds", Help: "Time to the verdict of a scanner.",
 			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 120},
@@ -83,7 +85,7 @@ func NewMetrics(connections func() int64) *Metrics {
 		}, []string{"part", "state"}),
 	}
 	m.known.Store(&map[kind]*series{})
-	m.registry.MustRegister(m.transactions, m.recipients, m.octets, m.refused, m.limits, m.forwarded, m.classes, m.scans, m.unscanned, m.scanSeconds, m.seconds, m.changes, m.alerts, m.state,
+	m.registry.MustRegister(m.transactions, m.recipients, m.octets, m.refused, m.limits, m.forwarded, m.classes, m.scans, m.unscanned, m.attachments, m.scanSeconds, m.seconds, m.changes, m.alerts, m.state,
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "relay_connections", Help: "Open SMTP connections."},
 			func() float64 { return float64(connections()) }),
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
@@ -119,6 +121,7 @@ func (m *Metrics) Observe(e *mail.Event) {
 		s.recipients().Add(float64(same))
 	}
 	m.countScans(e.Scans)
+	m.countAttachments(e.Attachments)
 	for i := range e.Limits {
 		if l := &e.Limits[i]; l.Refused {
 			mode := "enforce"

@@ -20,6 +20,23 @@ func (m *Metrics) countScans(scans []mail.ScanEvent) {
 	}
 }
 
+// countAttachments counts what was found in one message; nil counts nothing.
+func (m *Metrics) countAttachments(a *mail.AttachmentEvent) {
+	if a == nil {
+		return
+	}
+	verdict := "clean"
+	switch {
+	case a.Refused != "":
+		verdict = "refused"
+	case a.Encrypted != "":
+		verdict = "encrypted"
+	case a.Ambiguous != "":
+		verdict = "ambiguous"
+	}
+	m.attachments.WithLabelValues(verdict).Inc()
+}
+
 // WatchScanners adds the metric of scanners that are up; states returns those of
 // the configuration in force, by name. It is called once, and states from several
 // goroutines.

@@ -77,7 +77,7 @@ var table = map[string]rule{
 	"internal/alert/deliver": {ours: []string{"internal/alert"}},
 	"internal/alert/watch":   {ours: []string{"internal/alert", "mail"}},
 
-	"scan":              {ours: []string{"mail"}, outside: []string{"github.com/emersion/go-milter"}},
+	"scan": {ours: []string{"mail"}, outside: []string{"github.com/emersion/go-milter"}},
 	// What a message holds is read by the libraries for characters, and one for the
 	// packed directories of 7z.
 	"internal/parts":    {outside: []string{"golang.org/x/text", "github.com/ulikunitz/xz"}},

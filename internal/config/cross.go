@@ -51,6 +51,7 @@ func (x *crossCheck) all() {
 	x.limits()
 	x.scanners()
 	x.alerts()
+	x.attachments()
 	x.dkim()
 	x.ways()
 	x.outliers()

@@ -1,6 +1,29 @@
 package config
 
-import "postern/scan"
+import (
+	"strconv"
+
+	"postern/internal/parts"
+	"postern/scan"
+)
+
+// attachments checks what clients and streams refuse of them.
+func (x *crossCheck) attachments() {
+	for _, name := range x.names["client"] {
+		x.entries(join(join("client", name), "refuse_attachments"), x.Client[name].RefuseAttachments)
+	}
+	for _, name := range x.names["stream"] {
+		x.entries(join(join("stream", name), "refuse_attachments"), x.Stream[name].RefuseAttachments)
+	}
+}
+
+func (x *crossCheck) entries(path string, list []string) {
+	for i, entry := range list {
+		if err := parts.CheckEntry(entry); err != nil {
+			x.d.problem(join(path, strconv.Itoa(i)), strconv.Quote(entry)+" "+err.Error())
+		}
+	}
+}
 
 // scanners holds [scanner.NAME] against clients and streams, and warns of a yes
 // that nothing proves.

@@ -50,6 +50,9 @@ func Event(e *mail.Event) string {
 	for _, l := range e.Limits {
 		line("limit", "%s", limitWords(&l))
 	}
+	if e.Attachments != nil {
+		line("attachments", "%s", attachments(e.Attachments))
+	}
 	for i := range e.Scans {
 		line("scanner", "%s", Scan(&e.Scans[i]))
 	}
@@ -91,6 +94,20 @@ func limitWords(l *mail.LimitEvent) string {
 		s += ", now over 80 %"
 	}
 	return s + phrase.Prefixed("; most of it by ", strings.Join(l.Top, ", "))
+}
+
+// attachments says what was found in a message.
+func attachments(a *mail.AttachmentEvent) string {
+	words := fmt.Sprintf("%d parts", a.Parts)
+	switch {
+	case a.Refused != "" && a.Name != "":
+		words += fmt.Sprintf(": %s is refused as %s", a.Name, a.Refused)
+	case a.Refused != "":
+		words += fmt.Sprintf(": one is refused as %s by its first octets", a.Refused)
+	case a.Encrypted != "":
+		words += ", one encrypted: " + a.Encrypted
+	}
+	return words + phrase.Prefixed("; can be read in two ways: ", a.Ambiguous) + fmt.Sprintf("; %d ms", a.Took.Milliseconds())
 }
 
 // Scan says what a scanner made of a message.

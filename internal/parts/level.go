@@ -19,6 +19,8 @@ type level struct {
 	bounds  map[uint64]int // by hash of each boundary: the depth of its parts
 	lengths []int          // of the boundaries, each once
 
+	quoted bool // a multipart says that all of it is quoted-printable
+
 	inHeader bool
 	first    bool   // no line of this header has come
 	lenient  bool   // it is not certain that this is a message
@@ -157,7 +159,7 @@ func (l *level) boundary(p []byte, end bool) bool {
 		l.pseudo = true
 		return false
 	}
-	if l.part.quotedMultipart && hasFold(p, "=2d") {
+	if l.quoted && hasFold(p, "=2d") {
 		l.w.ambiguous("encoded boundary")
 	}
 	if len(p) < 2 || p[0] != '-' || p[1] != '-' || !end || len(p) > maxBoundary+8 {

@@ -107,7 +107,7 @@ func (l *level) values(key string, v []byte) {
 		l.value(key, l.w.joined)
 		// Or the first quote behind a backslash ends it.
 		if i := bytes.IndexByte(v[1:], v[0]); i >= 0 && i < len(inner) {
-			l.value(key, v[1:1+i])
+			l.value(key, bytes.TrimRight(v[1:1+i], `\`))
 		}
 	}
 	if len(v)-len(rest) < semicolon && len(bytes.TrimSpace(rest)) > 0 && rest[0] != ';' {

@@ -17,8 +17,6 @@ type part struct {
 	multipart bool   // its type says that it is one
 
 	base64, quoted, plain bool // the encodings that it may have
-	// quotedMultipart: it is a multipart and says that all of it is encoded.
-	quotedMultipart bool
 
 	open    bool // its header is read
 	line    bool // a line of it has begun
@@ -148,7 +146,7 @@ func (p *part) begin() {
 		if p.base64 {
 			p.w.ambiguous("encoded multipart")
 		}
-		p.quotedMultipart = p.quoted
+		p.level.quoted = p.level.quoted || p.quoted
 		p.base64, p.quoted, p.plain = false, false, true
 	}
 	text := p.kind == textKind || p.kind == htmlKind || p.w.html

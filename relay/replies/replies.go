@@ -163,6 +163,14 @@ func NUL() *mail.Reply { return reply(550, "5.5.2", "message holds a NUL octet")
 func LineTooLong() *mail.Reply {
 	return reply(550, "5.5.2", "message holds a line that is too long")
 }
+
+// Attachment refuses a kind of attachment, as the configuration names it.
+func Attachment(entry string) *mail.Reply {
+	return reply(550, "5.7.1", "attachments of type "+entry+" are not allowed for this client")
+}
+func Ambiguous() *mail.Reply {
+	return reply(550, "5.6.0", "structure of the message cannot be read for certain")
+}
 func LongLines() *mail.Reply {
 	return reply(550, "5.5.2", "message holds a line over 998 octets")
 }
