@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"runtime"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -73,7 +74,8 @@ func traps() map[string][]byte {
 }
 
 // TestTrapsCostNoMoreThanTheirSize: 25 MiB of anything take linear time and bounded
-// memory. The times are four times what is promised, for machines that are busy.
+// memory. The times are of the processor, and four times what is promised, for
+// machines that are busy.
 func TestTrapsCostNoMoreThanTheirSize(t *testing.T) {
 	for name, m := range traps() {
 		t.Run(name, func(t *testing.T) {
@@ -82,11 +84,11 @@ func TestTrapsCostNoMoreThanTheirSize(t *testing.T) {
 				var k Walker
 				var before, after runtime.MemStats
 				runtime.ReadMemStats(&before)
-				began := time.Now()
+				began := cpuTime(t)
 				if _, err := k.Walk(bytes.NewReader(m), Want{Refused: NewRules("scr", "inv*.zip"), Encrypted: true}); err != nil {
 					t.Fatal(err)
 				}
-				best = min(best, time.Since(began))
+				best = min(best, cpuTime(t)-began)
 				runtime.ReadMemStats(&after)
 				octets = after.TotalAlloc - before.TotalAlloc
 			}
@@ -96,4 +98,13 @@ func TestTrapsCostNoMoreThanTheirSize(t *testing.T) {
 			}
 		})
 	}
+}
+
+// cpuTime is what this process has taken of the processor.
+func cpuTime(t *testing.T) time.Duration {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		t.Fatal(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
