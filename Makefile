@@ -12,6 +12,7 @@ FUZZTIME = 60s
 VERSION := $(shell git describe --always --dirty 2>/dev/null || echo development)
 
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.7.0
+REVIVE = github.com/mgechev/revive@v1.15.0
 
 # In a clone of another owner git tells no version, and the build would fail.
 export GOFLAGS := $(GOFLAGS) -buildvcs=false
@@ -63,6 +64,7 @@ lint:
 	go vet ./...
 	@unformatted=$$(gofmt -l .); test -z "$$unformatted" || { echo "gofmt: run gofmt -w $$unformatted" >&2; exit 1; }
 	go run $(STATICCHECK) ./...
+	go run $(REVIVE) -config revive.toml -set_exit_status ./...
 
 # What the example configuration means, and whether it is good.
 check: lint

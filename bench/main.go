@@ -17,6 +17,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -79,7 +80,7 @@ func parse(args []string, out io.Writer) (options, error) {
 		return o, fmt.Errorf("unexpected argument %q", f.Arg(0))
 	}
 	if o.scaling && o.gobench != "" {
-		return o, fmt.Errorf("-gobench needs rounds, which -scale does not make")
+		return o, errors.New("-gobench needs rounds, which -scale does not make")
 	}
 	if quick {
 		o.keep = false
@@ -87,7 +88,7 @@ func parse(args []string, out io.Writer) (options, error) {
 	}
 	o.keep = o.keep && o.results != ""
 	if o.runner.rounds < 1 || o.runner.duration <= 0 {
-		return o, fmt.Errorf("-rounds and -time must be positive")
+		return o, errors.New("-rounds and -time must be positive")
 	}
 	var err error
 	o.run, err = regexp.Compile(pattern)

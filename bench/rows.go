@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 )
 
@@ -121,7 +120,7 @@ func (p pair) run(ctx context.Context, r *runner) (res result, err error) {
 			continue
 		}
 		if came := int(s.messages.Load() - before); i == r.rounds && came == 0 {
-			return res, fmt.Errorf("nothing came to the sink")
+			return res, errors.New("nothing came to the sink")
 		}
 	}
 	if res.Relay, err = relay.result(); err != nil {

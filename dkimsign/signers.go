@@ -115,7 +115,7 @@ func load(cfg map[string]DomainConfig, generate reader) (*Signers, error) {
 func loadKey(d *Domain, k KeyConfig, generate reader) (*Key, error) {
 	read := generate
 	if !d.config.Generate {
-		read = func(file string, _ KeyType) (crypto.Signer, bool, error) { return readExisting(d.name, k) }
+		read = func(string, KeyType) (crypto.Signer, bool, error) { return readExisting(d.name, k) }
 	}
 	signer, made, err := read(k.File, k.Type)
 	if err != nil || signer == nil {

@@ -136,17 +136,17 @@ type candidate struct {
 	bits   int
 }
 
-// or returns the more specific of b and c. That p has one of c's users, if it
+// or returns the more specific of a and c. That p has one of c's users, if it
 // names any, has been seen before.
-func (b candidate) or(c *Client, p *mail.Peer, ip netip.Addr) candidate {
+func (a candidate) or(c *Client, p *mail.Peer, ip netip.Addr) candidate {
 	bits, ok := c.from(ip)
 	if !ok || !c.onListener(p) || c.cfg.RequireTLS && !p.TLS.On() || !c.hasCertificate(p) {
-		return b
+		return a
 	}
-	if found := (candidate{c, bits}); found.before(b) {
+	if found := (candidate{c, bits}); found.before(a) {
 		return found
 	}
-	return b
+	return a
 }
 
 // from returns the length of the longest of c's networks that holds ip, or -1

@@ -158,10 +158,10 @@ func (c *RuleConfig) units() [4]unitNumbers {
 	}
 }
 
-func (o *Override) units() [4]unitNumbers {
+func (c *Override) units() [4]unitNumbers {
 	return [4]unitNumbers{
-		{Messages, o.Messages}, {Recipients, o.Recipients},
-		{Bytes, o.Bytes}, {DistinctRecipients, o.DistinctRecipients},
+		{Messages, c.Messages}, {Recipients, c.Recipients},
+		{Bytes, c.Bytes}, {DistinctRecipients, c.DistinctRecipients},
 	}
 }
 

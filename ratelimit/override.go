@@ -1,6 +1,7 @@
 package ratelimit
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"net/netip"
@@ -57,7 +58,7 @@ func (c *compiler) override(r *rule, key string, cfg Override) error {
 	if cfg.Shared {
 		p, err := c.env.sender(value, false)
 		if _, one := p.Identity(); d != PerSender || err != nil || one {
-			return fmt.Errorf("shared is for the senders of a domain; take it out")
+			return errors.New("shared is for the senders of a domain; take it out")
 		}
 		n.key, r.shared = p.String(), true
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -140,12 +141,12 @@ func (m *replayLine) parse(line string) error {
 	}
 	m.at, m.sender, m.client = int64(at), f[1], f[2]
 	if m.sender == "" || m.client == "" {
-		return fmt.Errorf("sender or client is empty")
+		return errors.New("sender or client is empty")
 	}
 	m.rcpts = m.rcpts[:0]
 	for r := range strings.SplitSeq(f[4], ",") {
 		if r == "" {
-			return fmt.Errorf("a recipient is empty")
+			return errors.New("a recipient is empty")
 		}
 		m.rcpts = append(m.rcpts, r)
 	}

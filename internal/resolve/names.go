@@ -1,7 +1,7 @@
 package resolve
 
 import (
-	"fmt"
+	"errors"
 	"net"
 	"net/netip"
 	"strings"
@@ -15,7 +15,7 @@ func ServerAddress(s string) (string, error) {
 	if a, err := netip.ParseAddrPort(s); err == nil && a.Port() != 0 {
 		return a.String(), nil
 	}
-	return "", fmt.Errorf("is not an address with or without a port; write it as 192.0.2.53 or [2001:db8::53]:53")
+	return "", errors.New("is not an address with or without a port; write it as 192.0.2.53 or [2001:db8::53]:53")
 }
 
 // IsHostName reports whether s is a domain name of letters, digits, hyphens and

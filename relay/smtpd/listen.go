@@ -198,7 +198,7 @@ func (s *Server) serveConn(l *Listener, conn net.Conn, known bool) {
 		return
 	}
 	defer s.remove(c)
-	defer s.recovered(c)
+	defer s.recovered()
 	if err := c.proxyHeader(); err != nil {
 		s.opt.Fault("proxy protocol", err, "proxy", conn.RemoteAddr().String())
 		return
@@ -240,7 +240,7 @@ func (s *Server) newSession(l *Listener, conn net.Conn) *session {
 }
 
 // recovered keeps a fault of ours in one session from ending the others.
-func (s *Server) recovered(c *session) {
+func (s *Server) recovered() {
 	if p := recover(); p != nil {
 		s.opt.Log.Error("session failed", "err", fmt.Sprint(p), "stack", string(debug.Stack()))
 	}
