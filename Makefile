@@ -20,7 +20,7 @@ export GOFLAGS := $(GOFLAGS) -buildvcs=false
 # An upstream that adds, drops and splits replies at random, against the true verdict on each message.
 SOAKTIME = 10m
 
-.PHONY: build test race fuzz soak bench bench-outlier bench-readers lint check packages
+.PHONY: build test race fuzz soak bench bench-outlier bench-replies bench-readers lint check packages
 
 build:
 	go build -trimpath -ldflags "-X main.version=$(VERSION)" -o bin/relay ./cmd/relay
@@ -52,6 +52,10 @@ bench:
 
 bench-outlier:
 	go run ./bench/outlier
+
+# How well replies of receivers are understood that the model has not seen.
+bench-replies:
+	go run ./bench/replies
 
 # What leaves, held against readers of other hands on a million values.
 bench-readers:

@@ -1,5 +1,7 @@
 package mail
 
+import "slices"
+
 // Class says what a reply of an upstream or receiver means to an operator; ""
 // where nothing was refused. Package upstream/replies finds it.
 type Class string
@@ -25,6 +27,16 @@ const (
 	ClassTemporaryFault  Class = "temporary-fault"          // their trouble
 	ClassOther           Class = "other"                    // everything else, and what no rule knows
 )
+
+// ReplyClasses are the classes of replies, in the order in which a reply gets the
+// first that fits.
+func ReplyClasses() []Class {
+	return []Class{ClassListedIP, ClassListedDomain, ClassListedContent, ClassPolicyAuth, ClassPTR, ClassRateLimited, ClassGreylisted, ClassNoSuchUser, ClassMailboxFull,
+		ClassMailboxDisabled, ClassSenderRejected, ClassRelayDenied, ClassContentSpam, ClassContentVirus, ClassTooLarge, ClassTLSRequired, ClassTemporaryFault, ClassOther}
+}
+
+// OfReply reports whether a reply can be of this class.
+func (c Class) OfReply() bool { return slices.Contains(ReplyClasses(), c) }
 
 // ClassCredentials is the class of a fault, not of a reply to the mail: the upstream
 // does not take our user name and password.

@@ -106,7 +106,10 @@ type wording struct {
 func (w *wording) weigh(r *replies.Rules) *mail.Evidence {
 	v := r.Classify(ruleStage(w.at), w.text)
 	e := &mail.Evidence{Remote: replies.Quotes(w.text), At: w.at, Several: w.several, Class: v.Class, List: v.List, Wait: v.Wait}
-	e.About = w.about(v.Class)
+	if v.Rule == sessionRule { // what one connection has carried slows no receiver down
+		e.Class = mail.ClassTemporaryFault
+	}
+	e.About = w.about(e.Class)
 	return e
 }
 

@@ -105,8 +105,9 @@ func TestWordsOfTheSessionAreOfNoReceiver(t *testing.T) {
 		"450 4.7.1 Too many messages per hour":                      mail.ClassRateLimited,
 		"421 4.7.0 Too many concurrent sessions":                    mail.ClassRateLimited,
 	} {
-		if v := replies.Classify("dot", reply); v.Class != want {
-			t.Errorf("%s: %s by rule %s, want %s", reply, v.Class, v.Rule, want)
+		w := wording{at: "dot", text: reply}
+		if e := w.weigh(replies.BuiltIn()); e.Class != want {
+			t.Errorf("%s: %s, want %s", reply, e.Class, want)
 		}
 	}
 }

@@ -90,10 +90,10 @@ func replyLines(s string) string {
 func printVerdict(io stdio, v replies.Verdict, asJSON bool) {
 	if asJSON {
 		printJSON(io, map[string]any{"class": v.Class, "list": v.List, "rule": v.Rule, "remedy": v.Remedy,
-			"wait_seconds": v.Wait.Seconds(), "sign": v.Sign})
+			"wait_seconds": v.Wait.Seconds(), "sign": v.Sign, "sure": v.Sure, "guess": v.Guess, "words": v.Words.List()})
 		return
 	}
-	fmt.Fprintf(io.out, "%s list=%s rule=%s", v.Class, cmp.Or(v.List, "-"), cmp.Or(v.Rule, "-"))
+	fmt.Fprintf(io.out, "%s list=%s rule=%s%s", v.Class, cmp.Or(v.List, "-"), cmp.Or(v.Rule, "-"), v.Reason())
 	if v.Wait > 0 {
 		fmt.Fprintf(io.out, " wait=%s", v.Wait)
 	}

@@ -61,7 +61,7 @@ var table = map[string]rule{
 	"dkimsign":          {ours: []string{"internal/secret", "internal/shell", "internal/statefile"}},
 	"internal/tlsmin":   {},
 	"internal/oauth":    {ours: []string{"internal/statefile"}, outside: []string{"golang.org/x/oauth2"}},
-	"upstream/replies":  {ours: []string{"mail"}},
+	"upstream/replies":  {ours: []string{"mail", "upstream/replies/vote"}},
 	"upstream/wire":     {ours: []string{"mail"}},
 	"upstream":          {ours: []string{"internal/oauth", "internal/tlsmin", "mail", "upstream/replies", "upstream/wire"}, outside: []string{sasl, dns, "golang.org/x/sys"}},
 	"outlier":           {ours: []string{"mail", "outlier/detector", "outlier/store"}},
@@ -69,6 +69,8 @@ var table = map[string]rule{
 	"outlier/store":     {ours: []string{"internal/statefile", "outlier/detector"}, outside: []string{goRedis}},
 	"internal/resolve":  {outside: []string{dns}},
 	"reputation":        {ours: []string{"internal/resolve", "internal/shell", "internal/statefile", "mail", "reputation/dnsbl", "reputation/identity"}, outside: []string{dns}},
+
+	"upstream/replies/vote": {ours: []string{"mail"}},
 
 	"reputation/dnsbl":    {ours: []string{"internal/resolve", "internal/secret"}, outside: []string{dns}},
 	"reputation/identity": {ours: []string{"internal/resolve", "internal/shell"}, outside: []string{dns, "blitiri.com.ar/go/spf", "golang.org/x/net"}},

@@ -6,16 +6,20 @@
 // speak of our address, our domain, a link in the message or a full mailbox. The
 // text is masked (addresses, host names and links become words for their kind), and
 // rules that name codes, stages and phrases are tried in order; the first that
-// matches gives the class. What no rule knows is mail.ClassOther.
+// matches gives the class. What no rule knows package vote weighs word by word; what
+// that is not sure of is mail.ClassOther.
 package replies
 
 import (
 	_ "embed"
+	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
 
 	"postern/mail"
+	"postern/upstream/replies/vote"
 )
 
 // Verdict is what the rules say about one reply.
@@ -23,11 +27,48 @@ type Verdict struct {
 	Class  mail.Class
 	List   string        // which list or whose, for the listed classes; "" when the reply names none
 	Rule   string        // name of the rule that matched; "" when none did
+	Sure   float64       // how likely Class is, from 0 to 1: 1 where a rule matched; of Guess where Class is other for lack of it
+	Guess  mail.Class    // likeliest class where that is not sure enough; "" otherwise
+	Words  Words         // what weighed most where no rule matched
 	Remedy string        // what an operator does about it, one sentence
 	Wait   time.Duration // how long the reply asks us to wait; 0 when it names no time
 	// Sign is true for the listed classes and for a refusal for volume that
 	// speaks of reputation or complaints: the step before a listing.
 	Sign bool
+}
+
+// Words are the tokens that weighed most, largest first; unused ones have no name.
+type Words [vote.Shown]vote.Token
+
+// String is "concept:list 1.20, word:blacklisted 0.80".
+func (w Words) String() string {
+	var parts []string
+	for _, t := range w.List() {
+		parts = append(parts, fmt.Sprintf("%s %.2f", t.Name, t.Weight))
+	}
+	return strings.Join(parts, ", ")
+}
+
+// List is the used tokens.
+func (w Words) List() []vote.Token {
+	n := 0
+	for n < len(w) && w[n].Name != "" {
+		n++
+	}
+	return w[:n]
+}
+
+// Reason says what decided where no rule did: " sure=0.97 words=\"...\"", with the
+// guess in front where it was not sure enough.
+func (v *Verdict) Reason() string {
+	if v.Rule != "" || v.Words == (Words{}) {
+		return ""
+	}
+	s := fmt.Sprintf(" sure=%.2f words=%q", v.Sure, v.Words)
+	if v.Guess != "" {
+		s = " guess=" + string(v.Guess) + s
+	}
+	return s
 }
 
 // Classify says by the built-in rules what a reply means. stage is the command
@@ -62,7 +103,19 @@ func (r *Rules) Classify(stage, reply string) Verdict {
 	if t.code >= 200 && t.code < 400 {
 		return Verdict{Class: mail.ClassOther, Remedy: r.remedies[mail.ClassOther]}
 	}
-	v := r.match(stage, &t)
+	v, ok := r.match(stage, &t)
+	if !ok && t.code != 0 {
+		v = r.weigh(stage, &t)
+	}
+	if v.Class == "" {
+		v.Class = mail.ClassOther
+	}
+	if v.Remedy == "" {
+		v.Remedy = r.remedies[v.Class]
+	}
+	if v.Class.Listed() && v.List == "" {
+		v.List = r.lists.name(&t)
+	}
 	if t.code < 500 || v.Class == mail.ClassRateLimited {
 		v.Wait = waitIn(t.text)
 	}
@@ -70,48 +123,49 @@ func (r *Rules) Classify(stage, reply string) Verdict {
 	return v
 }
 
-func (r *Rules) match(stage string, t *replyText) Verdict {
-	met := r.prefilter.find(t.text)
+// match returns what the first rule says that matches.
+func (r *Rules) match(stage string, t *replyText) (v Verdict, ok bool) {
 	for i := range r.rules {
-		rule := &r.rules[i]
-		if !rule.matches(stage, t, &met) {
-			continue
+		if rule := &r.rules[i]; rule.matches(stage, t) {
+			return Verdict{Class: rule.class, List: rule.list, Rule: rule.name, Remedy: rule.remedy, Sure: 1, Sign: rule.sign}, true
 		}
-		v := Verdict{Class: rule.class, Rule: rule.name, Remedy: rule.remedy, Sign: rule.sign}
-		if v.Remedy == "" {
-			v.Remedy = r.remedies[rule.class]
-		}
-		if v.Class.Listed() {
-			v.List = rule.list
-			if v.List == "" {
-				v.List = r.lists.name(t)
-			}
-		}
-		return v
 	}
-	return Verdict{Class: mail.ClassOther, Remedy: r.remedies[mail.ClassOther]}
+	return Verdict{}, false
+}
+
+// weigh says what the words of a reply mean that no rule knows.
+func (r *Rules) weigh(stage string, t *replyText) Verdict {
+	said := vote.BuiltIn().Weigh(t.forVote(stage))
+	v := Verdict{Class: said.Class, Sure: said.Sure, Words: said.Tokens, Sign: said.Sign && said.Class == mail.ClassRateLimited && t.code < 500}
+	if said.Class != said.Guess {
+		v.Guess = said.Guess
+	}
+	return v
 }
 
 // matches reports whether every condition of the rule holds; the cheap ones
 // come first.
-func (c *replyRule) matches(stage string, t *replyText, met *clauseSet) bool {
+func (c *replyRule) matches(stage string, t *replyText) bool {
 	if len(c.stages) > 0 && stage != "" && !hasWord(c.stages, stage) {
 		return false
 	}
 	if len(c.codes) > 0 && !anyPattern(c.codes, t.codeText) || len(c.statuses) > 0 && !anyPattern(c.statuses, t.status) {
 		return false
 	}
+	if len(c.zones) > 0 && !slices.ContainsFunc(c.zones, func(z string) bool { return hasWord(t.marks, z) }) {
+		return false
+	}
 	for _, p := range c.and {
-		if !p.matches(t.text, met) {
+		if !p.matches(t.text) {
 			return false
 		}
 	}
-	return (len(c.text) == 0 || anyMatches(c.text, t, met)) && !anyMatches(c.not, t, met)
+	return (len(c.text) == 0 || anyMatches(c.text, t)) && !anyMatches(c.not, t)
 }
 
-func anyMatches(set []pattern, t *replyText, met *clauseSet) bool {
+func anyMatches(set []pattern, t *replyText) bool {
 	for i := range set {
-		if set[i].matches(t.text, met) {
+		if set[i].matches(t.text) {
 			return true
 		}
 	}

@@ -29,6 +29,7 @@ type replyText struct {
 	text     string // a blank, then all on one line in lower case, addresses, hosts and links masked
 	hosts    []string
 	links    []string // hosts of links
+	marks    []string // what hosts and links say without their names
 }
 
 // readReply takes code and status from each line, joins the lines by a blank
@@ -245,6 +246,7 @@ func (t *replyText) link(out []byte, w string, lists *listNames) []byte {
 	}
 	host := strings.ToLower(strings.Trim(rest, "."))
 	t.links = append(t.links, host)
+	t.mark(linkMark(w))
 	if lists.byDomain(host) != "" {
 		return append(out, maskListURL...)
 	}
@@ -254,6 +256,7 @@ func (t *replyText) link(out []byte, w string, lists *listNames) []byte {
 func (t *replyText) host(out []byte, host string, lists *listNames) []byte {
 	host = strings.ToLower(host)
 	t.hosts = append(t.hosts, host)
+	t.mark(zoneMark(host, lists.byDomain(host)))
 	if lists.byDomain(host) != "" {
 		return append(out, maskList...)
 	}
@@ -352,4 +355,10 @@ func isASCII(s string) bool {
 		}
 	}
 	return true
+}
+
+func (t *replyText) mark(m string) {
+	if m != "" && !hasWord(t.marks, m) {
+		t.marks = append(t.marks, m)
+	}
 }

@@ -15,11 +15,10 @@ import (
 type Rules struct {
 	// plain stands for the built-in rules, which are compiled at their first use:
 	// a relay that is refused nothing needs none.
-	plain     bool
-	rules     []replyRule
-	lists     *listNames
-	remedies  map[mail.Class]string
-	prefilter prefilter
+	plain    bool
+	rules    []replyRule
+	lists    *listNames
+	remedies map[mail.Class]string
 }
 
 // replyRule is one rule; conditions that are not given always hold.
@@ -32,6 +31,7 @@ type replyRule struct {
 	text     []pattern // one of them
 	and      []pattern // each
 	not      []pattern // none
+	zones    []string  // the reply names a list of such things
 	list     string
 	remedy   string
 	sign     bool
@@ -53,15 +53,7 @@ func NewRules(extra string) (*Rules, error) {
 	if len(p.errs) > 0 {
 		return nil, errors.Join(p.errs...)
 	}
-	r := &Rules{rules: append(p.rules, rules...), lists: newListNames(append(p.lists, lists...)), remedies: p.remedies}
-	for i := range r.rules {
-		for _, set := range [][]pattern{r.rules[i].text, r.rules[i].and, r.rules[i].not} {
-			if err := r.prefilter.add(set); err != nil {
-				return nil, err
-			}
-		}
-	}
-	return r, nil
+	return &Rules{rules: append(p.rules, rules...), lists: newListNames(append(p.lists, lists...)), remedies: p.remedies}, nil
 }
 
 // LoadRules is NewRules with the text of a file; a blank path adds none, and is
@@ -134,7 +126,7 @@ func (p *rulesParser) line(key, value string) error {
 		return err
 	case "class":
 		class, remedy, _ := strings.Cut(value, " ")
-		if !knownClass(mail.Class(class)) {
+		if !mail.Class(class).OfReply() {
 			return fmt.Errorf("unknown class %q", class)
 		}
 		p.remedies[mail.Class(class)] = strings.TrimSpace(remedy)
@@ -158,6 +150,11 @@ func (p *rulesParser) condition(key, value string) error {
 	case "status":
 		c.statuses = strings.Fields(value)
 		return allMatch(c.statuses, statusPattern)
+	case "zone":
+		for _, w := range strings.Fields(value) {
+			c.zones = append(c.zones, "zone-of-"+w)
+		}
+		return allIn(c.zones, zoneOfAddresses, zoneOfDomains)
 	case "text":
 		p.texts = append(p.texts, value)
 	case "and":
@@ -179,7 +176,7 @@ func (p *rulesParser) condition(key, value string) error {
 func (p *rulesParser) beginRule(value string) error {
 	name, class, _ := strings.Cut(value, " ")
 	class = strings.TrimSpace(class)
-	if !knownClass(mail.Class(class)) {
+	if !mail.Class(class).OfReply() {
 		return fmt.Errorf("unknown class %q", class)
 	}
 	if p.names[name] {
@@ -292,15 +289,6 @@ func strangeCapital(pattern string) string {
 		}
 	}
 	return ""
-}
-
-func knownClass(c mail.Class) bool {
-	switch c {
-	case mail.ClassListedIP, mail.ClassListedDomain, mail.ClassListedContent, mail.ClassPolicyAuth, mail.ClassPTR, mail.ClassRateLimited, mail.ClassGreylisted, mail.ClassNoSuchUser, mail.ClassMailboxFull,
-		mail.ClassMailboxDisabled, mail.ClassSenderRejected, mail.ClassRelayDenied, mail.ClassContentSpam, mail.ClassContentVirus, mail.ClassTooLarge, mail.ClassTLSRequired, mail.ClassTemporaryFault, mail.ClassOther:
-		return true
-	}
-	return false
 }
 
 func allIn(words []string, allowed ...string) error {
