@@ -12,7 +12,7 @@ const (
 
 // Causes of a change.
 const (
-	CauseRule     = "rule"     // a rule of the ladder
+	CauseRule     = "rule"     // a rule of the watch
 	CauseExpired  = "expired"  // its time was over
 	CauseOperator = "operator" // by hand
 	// CauseOtherNode: another node decided; it has told its own operator.

@@ -56,10 +56,10 @@ type Config struct {
 	// TimeZone is the place whose days and hours the expectations mean, as
 	// "Europe/Berlin". Blank: UTC.
 	TimeZone string `toml:"time_zone"`
-	// Volume is the ladder on the score of volume, new and refused recipients.
-	Volume Ladder `toml:"volume"`
-	// Names is the ladder on the number of sender names of a client.
-	Names Ladder `toml:"names"`
+	// Volume holds the thresholds on the score of volume, new and refused recipients.
+	Volume Thresholds `toml:"volume"`
+	// Names holds the thresholds on the number of sender names of a client.
+	Names Thresholds `toml:"names"`
 	// Refused is the plain rule on the share of refused recipients.
 	Refused RefusedRule `toml:"refused"`
 	// Expiry says how long each state lasts.
@@ -109,9 +109,9 @@ func (c *Config) Check(report func(key, problem string)) {
 	}
 }
 
-// Ladder holds the scores from which each action is taken; a score of 1 is the
+// Thresholds holds the scores from which each action is taken; a score of 1 is the
 // first alarm. Zero switches an action off.
-type Ladder struct {
+type Thresholds struct {
 	// Observe makes an event and nothing else. Default: 0, off.
 	Observe float64 `toml:"observe"`
 	// Alert makes an event, a line in the log at level warn and a metric.
@@ -125,12 +125,12 @@ type Ladder struct {
 }
 
 // SetDefaults fills l with the documented defaults.
-func (l *Ladder) SetDefaults() {
-	*l = Ladder{Alert: 1, Throttle: 1.5, Suspend: 3}
+func (l *Thresholds) SetDefaults() {
+	*l = Thresholds{Alert: 1, Throttle: 1.5, Suspend: 3}
 }
 
 // Check reports thresholds that are out of range or not in ascending order.
-func (l *Ladder) Check(report func(key, problem string)) {
+func (l *Thresholds) Check(report func(key, problem string)) {
 	last, lastKey := 0.0, ""
 	for _, t := range []struct {
 		key   string
@@ -226,14 +226,14 @@ type Expectation struct {
 	// Mode replaces the mode for it: "exempt", "shadow" or "enforce". Blank:
 	// that of its client, else that of [outlier].
 	Mode Mode `toml:"mode"`
-	// Expected are volumes in recipients that are normal, as "500/1h"; the
+	// Expected are volumes in recipients that are normal, such as "500/1h"; the
 	// window is 1h or 24h. They stand in for the record where they are above
 	// it. Without one over 1h, what is expected over 24h may come within an
 	// hour. Blank: the record alone.
 	Expected []Pace `toml:"expected"`
 	// Days are those on which expected holds: "mon" ... "sun". Blank: all.
 	Days []Day `toml:"days"`
-	// Hours are the hours of the day in which expected holds, as "06-10": from
+	// Hours are the hours of the day in which expected holds, such as "06-10": from
 	// 06:00 until 10:00; "22-02" goes over midnight. Blank: all.
 	Hours Hours `toml:"hours"`
 }

@@ -48,7 +48,7 @@ func TestCheckReportsEachProblem(t *testing.T) {
 			t.Errorf("%s: %q", row.name, p)
 		}
 	}
-	if p := problems((&Ladder{Alert: 2, Throttle: 1}).Check); !strings.HasPrefix(p, "throttle: is below alert") {
+	if p := problems((&Thresholds{Alert: 2, Throttle: 1}).Check); !strings.HasPrefix(p, "throttle: is below alert") {
 		t.Errorf("%q", p)
 	}
 	if p := problems((&RefusedRule{MinRecipients: 50, Alert: 0.5, Suspend: 0.1}).Check); !strings.HasPrefix(p, "suspend: is below alert") {

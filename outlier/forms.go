@@ -42,7 +42,7 @@ func (p *Pace) UnmarshalText(text []byte) error {
 	n, window, found := strings.Cut(string(text), "/")
 	count, err := strconv.Atoi(n)
 	if !found || err != nil || count < 1 || count > 100_000_000 {
-		return fmt.Errorf(`%q is not a volume; write recipients and a window, as "500/1h"`, text)
+		return fmt.Errorf(`%q is not a volume; write recipients and a window, such as "500/1h"`, text)
 	}
 	switch window {
 	case "1h":
@@ -85,7 +85,7 @@ func (d Day) String() string { return strings.ToLower(time.Weekday(d).String()[:
 // To is not above From. The zero value is the whole day.
 type Hours struct{ From, To int }
 
-var errHours = errors.New(`is not a part of the day; write two hours, as "06-10"`)
+var errHours = errors.New(`is not a part of the day; write two hours, such as "06-10"`)
 
 // UnmarshalText reads "06-10"; hours go from 00 to 24.
 func (h *Hours) UnmarshalText(text []byte) error {

@@ -107,7 +107,7 @@ func canHelp(r *mail.RecipientEvent) bool {
 	return false
 }
 
-// apply counts what has happened here, follows the ladder, and returns the highest
+// apply counts what has happened here, takes the steps that follow, and returns the highest
 // score it led to.
 func (w *Watch) apply(now time.Time, n *detector.Event) (score float32) {
 	found := w.detector.Count(n, w.rules.expect(now))

@@ -27,7 +27,7 @@ func NewReplay(cfg Config) (*Replay, error) {
 
 // Message counts one message, of which the upstream refused so many recipients
 // with 5yz, and gives the scores of its sender and of its client; an alarm is a
-// score of 1 and more. Scores are in units of the lowest action of the ladder.
+// score of 1 and more. Scores are in units of the softest action.
 // at is in seconds since 1970.
 func (r *Replay) Message(at int64, sender, client string, rcpts []string, refused int) (ofThis, ofClient float64) {
 	s := r.UserMessage(at, "", sender, client, rcpts, refused)
@@ -55,14 +55,14 @@ func (r *Replay) UserMessage(at int64, user, sender, client string, rcpts []stri
 		if f.Score == 0 {
 			continue
 		}
-		k, ladder := f.Who(), &r.rules.Volume
+		k, thresholds := f.Who(), &r.rules.Volume
 		if f.Names {
-			ladder = &r.rules.Names
+			thresholds = &r.rules.Names
 		}
 		if r.rules.mode(k, client) == Exempt {
 			continue
 		}
-		score := float64(f.Score) / ladder.lowest()
+		score := float64(f.Score) / thresholds.lowest()
 		switch k.Scope {
 		case Client:
 			s.Client = max(s.Client, score)
@@ -76,7 +76,7 @@ func (r *Replay) UserMessage(at int64, user, sender, client string, rcpts []stri
 }
 
 // lowest is the score of the softest action.
-func (l *Ladder) lowest() float64 {
+func (l *Thresholds) lowest() float64 {
 	for _, t := range [...]float64{l.Observe, l.Alert, l.Throttle, l.Suspend} {
 		if t > 0 {
 			return t

@@ -146,7 +146,7 @@ func (e *Expectation) holds(at time.Time) bool {
 }
 
 // level is the hardest action that a score leads to.
-func (l *Ladder) level(score float64) Level {
+func (l *Thresholds) level(score float64) Level {
 	for _, t := range [...]struct {
 		from float64
 		to   Level

@@ -280,5 +280,5 @@ func (w *Watch) FindTarget(s string) (scope, name string, err error) {
 			return scope, k.Name, nil
 		}
 	}
-	return "", "", fmt.Errorf("%q is no sender, and no user or client that has sent; write an address, user:NAME or client:NAME", s)
+	return "", "", fmt.Errorf("%q is not a sender, nor a user or client that has sent; write an address, user:NAME or client:NAME", s)
 }

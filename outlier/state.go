@@ -2,13 +2,13 @@ package outlier
 
 import "postern/outlier/store"
 
-// State is where a sender, user or client stands on the ladder.
+// State is where a sender, user or client stands on the thresholds.
 type State = store.State
 
-// Alarm is one step up the ladder.
+// Alarm is one step up the thresholds.
 type Alarm = store.Alarm
 
-// Level is a step of the ladder.
+// Level is a step of the thresholds.
 type Level = store.Level
 
 // Levels, the softest first.

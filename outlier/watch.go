@@ -164,16 +164,16 @@ func (w *Watch) Tick() {
 
 // Judge says whether mail of this client, user and reverse-path may go on. At
 // AUTH, from is ""; user is "" without SASL, else a mail.User.
-func (w *Watch) Judge(client, user string, from mail.Identity) Verdict {
+func (w *Watch) Judge(client, user string, from mail.Identity) Judgment {
 	w.mu.Lock()
 	defer w.unlock()
 	if len(w.states) == 0 {
-		return Verdict{}
+		return Judgment{}
 	}
 	keys := detector.Parties(client, user, senderName(from))
 	states, any := w.statesOf(&keys)
 	if !any {
-		return Verdict{}
+		return Judgment{}
 	}
 	v := w.judge(w.clock.read(), &keys, &states, false, 1, 0)
 	if !v.Refuse() && from != "" {
@@ -214,7 +214,7 @@ func (w *Watch) statesOf(keys *[4]detector.Who) (states [4]*State, any bool) {
 
 // judge looks at the states that are in shadow, or at those that are not. n is how
 // many recipients are to go, of which was have been let through before.
-func (w *Watch) judge(now time.Time, keys *[4]detector.Who, states *[4]*State, shadow bool, n, was int) Verdict {
+func (w *Watch) judge(now time.Time, keys *[4]detector.Who, states *[4]*State, shadow bool, n, was int) Judgment {
 	for i, s := range states {
 		if s == nil {
 			continue
@@ -224,7 +224,7 @@ func (w *Watch) judge(now time.Time, keys *[4]detector.Who, states *[4]*State, s
 			continue
 		}
 		k := keys[i]
-		v := verdictOn(k)
+		v := judgmentOn(k)
 		v.Level, v.Until = s.Level, s.Until
 		if s.Level == Throttled {
 			wait := w.detector.Pace(now.Unix(), k, n, max(0, s.Pending-was), !shadow, w.rules.expect(now))
@@ -241,17 +241,17 @@ func (w *Watch) judge(now time.Time, keys *[4]detector.Who, states *[4]*State, s
 		}
 		return v
 	}
-	return Verdict{}
+	return Judgment{}
 }
 
 // verdictOn is a verdict because of k; that of a sender as a user uses it names the
 // sender.
-func verdictOn(k detector.Who) Verdict {
+func judgmentOn(k detector.Who) Judgment {
 	if k.Scope == UserSender {
 		_, sender := detector.SplitNames(k.Name)
-		return Verdict{Scope: Sender, Name: sender}
+		return Judgment{Scope: Sender, Name: sender}
 	}
-	return Verdict{Scope: k.Scope, Name: k.Name}
+	return Judgment{Scope: k.Scope, Name: k.Name}
 }
 
 // admit notes recipients of throttled submitters that are on their way, beside
@@ -273,7 +273,7 @@ const maxAdmitted = 100_000
 // throttled submitter is asked for its pace in recipients, in which those count
 // that are on their way; anybody else waits when what is on its way would hold it,
 // see takeOff. id is the one of the mail.Event with which Observe hears of the end.
-func (w *Watch) Admit(id, client, user, stream string, from mail.Identity, recipients int) Verdict {
+func (w *Watch) Admit(id, client, user, stream string, from mail.Identity, recipients int) Judgment {
 	w.mu.Lock()
 	defer w.unlock()
 	if len(w.states) > 0 {
@@ -285,11 +285,11 @@ func (w *Watch) Admit(id, client, user, stream string, from mail.Identity, recip
 }
 
 // admitHeld is Admit for those with a state.
-func (w *Watch) admitHeld(id, client, user string, from mail.Identity, recipients int) Verdict {
+func (w *Watch) admitHeld(id, client, user string, from mail.Identity, recipients int) Judgment {
 	keys := detector.Parties(client, user, senderName(from))
 	states, any := w.statesOf(&keys)
 	if !any {
-		return Verdict{}
+		return Judgment{}
 	}
 	was := w.underWay(id)
 	v := w.judge(w.clock.read(), &keys, &states, false, recipients, was)

@@ -195,7 +195,7 @@ func TestPlainRuleOnRefused(t *testing.T) {
 		bad  int
 		want Level
 	}{{"2 in a hundred", 2, Normal}, {"7 in a hundred", 7, Alerted}, {"14 in a hundred", 14, Suspended}} {
-		r := newRig(t, func(c *Config) { c.Volume = Ladder{} })
+		r := newRig(t, func(c *Config) { c.Volume = Thresholds{} })
 		r.send("shop", "", "a@x.example", 200, time.Hour, row.bad)
 		if got := r.state(Sender, "a@x.example"); got != row.want {
 			t.Errorf("%s: %v, want %v", row.name, got, row.want)
@@ -204,7 +204,7 @@ func TestPlainRuleOnRefused(t *testing.T) {
 			t.Errorf("%s: %+v", row.name, r.changes)
 		}
 	}
-	r := newRig(t, func(c *Config) { c.Volume = Ladder{} })
+	r := newRig(t, func(c *Config) { c.Volume = Thresholds{} })
 	if r.send("shop", "", "a@x.example", 49, time.Hour, 50); r.state(Sender, "a@x.example") != Normal {
 		t.Error("49 recipients were enough for the plain rule")
 	}
@@ -459,7 +459,7 @@ func (r *rig) record(sender, window string) float64 {
 func TestRecordGrowsAtMostByItsShare(t *testing.T) {
 	r := newRig(t, func(c *Config) {
 		c.Mode = Shadow
-		c.Volume = Ladder{Alert: 1}
+		c.Volume = Thresholds{Alert: 1}
 		c.Refused = RefusedRule{MinRecipients: 50}
 	})
 	r.ordinary("shop", "", "a@x.example", 90, 5)
@@ -681,17 +681,17 @@ func TestSetConfigKeepsCounts(t *testing.T) {
 func TestEachStepCanBeSwitchedOnAndOff(t *testing.T) {
 	for _, row := range []struct {
 		name string
-		l    Ladder
+		l    Thresholds
 		want []Level
 	}{
-		{"observe only", Ladder{Observe: 0.5}, []Level{Observed}},
-		{"observe, then alert", Ladder{Observe: 0.5, Alert: 1}, []Level{Observed, Alerted}},
-		{"no throttle", Ladder{Alert: 1, Suspend: 3}, []Level{Alerted, Suspended}},
-		{"suspend at once", Ladder{Suspend: 1}, []Level{Suspended}},
-		{"throttle without an end", Ladder{Throttle: 1.5}, []Level{Throttled}},
-		{"nothing", Ladder{}, nil},
+		{"observe only", Thresholds{Observe: 0.5}, []Level{Observed}},
+		{"observe, then alert", Thresholds{Observe: 0.5, Alert: 1}, []Level{Observed, Alerted}},
+		{"no throttle", Thresholds{Alert: 1, Suspend: 3}, []Level{Alerted, Suspended}},
+		{"suspend at once", Thresholds{Suspend: 1}, []Level{Suspended}},
+		{"throttle without an end", Thresholds{Throttle: 1.5}, []Level{Throttled}},
+		{"nothing", Thresholds{}, nil},
 	} {
-		r := newRig(t, func(c *Config) { c.Volume, c.Names, c.Refused = row.l, Ladder{}, RefusedRule{MinRecipients: 50} })
+		r := newRig(t, func(c *Config) { c.Volume, c.Names, c.Refused = row.l, Thresholds{}, RefusedRule{MinRecipients: 50} })
 		r.ordinary("shop", "", "a@x.example", 70, 5)
 		r.send("shop", "", "a@x.example", 400, time.Hour, 0)
 		var got []Level
@@ -707,7 +707,7 @@ func TestEachStepCanBeSwitchedOnAndOff(t *testing.T) {
 }
 
 func TestAlertEndsAfterItsCause(t *testing.T) {
-	r := newRig(t, func(c *Config) { c.Volume = Ladder{Alert: 1} })
+	r := newRig(t, func(c *Config) { c.Volume = Thresholds{Alert: 1} })
 	r.ordinary("shop", "", "a@x.example", 70, 5)
 	r.send("shop", "", "a@x.example", 100, time.Hour, 0)
 	last := r.at

@@ -25,7 +25,7 @@ func TestSuspendAndRelease(t *testing.T) {
 	mail("a@example.org", "250")
 	wantText(t, p.verb(2, "suspend", "a@example.org"), "-reason is missing")
 	wantText(t, p.verb(2, "release", "a@example.org"), "is neither suspended")
-	wantText(t, p.verb(2, "suspend", "nobody", "--reason", "x"), `"nobody" is no sender`)
+	wantText(t, p.verb(2, "suspend", "nobody", "--reason", "x"), `"nobody" is not a sender`)
 	wantText(t, p.verb(0, "suspend", "a@example.org", "--for", "24h", "--reason", "leaked"), `sender a@example\.org is now suspended until `)
 	p.expect(`msg=operator act=suspend by=\S+ .*leaked`)
 	mail("a@example.org", "450 4.7.1 <a@example.org>: suspended for unusual sending, retry in 86")

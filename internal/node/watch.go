@@ -39,7 +39,7 @@ func (n *Node) admit(id, client, user, stream string, from mail.Identity, recipi
 	return suspension(n.watch.Admit(id, client, user, stream, from, recipients))
 }
 
-func suspension(v outlier.Verdict) relay.Suspension {
+func suspension(v outlier.Judgment) relay.Suspension {
 	if !v.Refuse() {
 		return relay.Suspension{}
 	}

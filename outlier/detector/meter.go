@@ -63,7 +63,7 @@ type meter struct {
 type flags uint8
 
 const (
-	isRegular flags = 1 << iota // it has runs, see roster.regular
+	isRegular flags = 1 << iota // it has runs, see meters.regular
 	isForeign                   // somebody else had the name of this sender before this user
 	isOld                       // kept by a release that knew no users of senders
 )

@@ -23,7 +23,7 @@ func (d *Detector) ReasonOfShare(f *Finding) string {
 		bad, n, percent(bad, n), 100*r.Alarming, 100*r.Excessive)
 }
 
-// volumeWords is as "sent 212 recipients in 1 h, usual most 18; 96 % never seen
+// volumeWords says, for example, "sent 212 recipients in 1 h, usual most 18; 96 % never seen
 // before, 14 % refused".
 func (f *Finding) volumeWords() string {
 	win := f.evidence[sent].window
@@ -68,7 +68,7 @@ func (f *Finding) nameWords() string {
 		f.sums[sent][win], windowWords[win], f.e.record[sent][win], f.sums[refused][hour])
 }
 
-// alarmWords is as "3 of its senders under alarm in 24 h, 2 of them never seen
+// alarmWords says, for example, "3 of its senders under alarm in 24 h, 2 of them never seen
 // before".
 func (f *Finding) alarmWords() string {
 	n, unseen := f.sums[sent][day], f.sums[refused][day]

@@ -17,7 +17,7 @@ import (
 
 var start = time.Unix(1_700_000_000, 0)
 
-// node is a watch without a ladder: it counts, and has the states that it is given.
+// node is a watch that takes no steps: it counts, and has the states that it is given.
 type node struct {
 	*Disk
 	known map[detector.Who]*State

@@ -7,7 +7,7 @@ import (
 	"postern/outlier/detector"
 )
 
-// Level is a step of the ladder.
+// Level is a step of the thresholds.
 type Level uint8
 
 // Levels, the softest first.
@@ -37,7 +37,7 @@ func (l *Level) UnmarshalText(text []byte) error {
 	return fmt.Errorf("level %q is unknown", text)
 }
 
-// State is where a sender, user or client stands on the ladder.
+// State is where a sender, user or client stands on the thresholds.
 type State struct {
 	Scope  string    `json:"scope"`
 	Name   string    `json:"name"`
@@ -62,7 +62,7 @@ type State struct {
 	Pending int `json:"-"`
 }
 
-// Alarm is one step up the ladder.
+// Alarm is one step up the thresholds.
 type Alarm struct {
 	Time   time.Time `json:"time"`
 	Level  Level     `json:"level"`

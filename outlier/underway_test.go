@@ -16,7 +16,7 @@ import (
 // admitted.
 func (r *rig) atOnce(transactions int, user, stream string, from func(i int) string) (out int) {
 	r.t.Helper()
-	admit := func(i, n int) Verdict {
+	admit := func(i, n int) Judgment {
 		return r.Admit(fmt.Sprint("t", i), "shop", user, stream, mail.Identity(from(i)), n)
 	}
 	for i := range transactions {

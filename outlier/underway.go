@@ -10,7 +10,7 @@ import (
 // A message counts when it ends. Until then its recipients are on their way: many
 // prepared messages could otherwise end at one moment, before the first of them is
 // counted and raises the alarm. So what would hold its submitter if it were counted
-// now waits while other mail of that submitter is on its way. It is no alarm, and
+// now waits while other mail of that submitter is on its way. It is not an alarm, and
 // nothing is learned from it.
 
 // flightWait is what a message is told to wait for others that are on their way.
@@ -82,10 +82,10 @@ func (f *flights) add(key uint64, n, shared int) {
 
 // takeOff says whether a message of n recipients waits for others of its submitter,
 // and notes it as on its way if it does not.
-func (w *Watch) takeOff(id, client, user, stream string, from mail.Identity, n int) Verdict {
+func (w *Watch) takeOff(id, client, user, stream string, from mail.Identity, n int) Judgment {
 	t := w.flights.of[id]
 	if n <= t.n {
-		return Verdict{} // it is on its way
+		return Judgment{} // it is on its way
 	}
 	sender := senderName(from)
 	was := t
@@ -116,7 +116,7 @@ func (w *Watch) takeOff(id, client, user, stream string, from mail.Identity, n i
 		}
 	}
 	w.flights.set(id, t)
-	return Verdict{}
+	return Judgment{}
 }
 
 // around is how many recipients of a user or client would be on their way with t,
@@ -136,8 +136,8 @@ func (f *flights) around(t, was *flight) int {
 }
 
 // crowded is the answer to a message that waits for others of k.
-func (w *Watch) crowded(k detector.Who) Verdict {
-	v := verdictOn(k)
+func (w *Watch) crowded(k detector.Who) Judgment {
+	v := judgmentOn(k)
 	v.Level, v.Until, v.left = Throttled, w.clock.read().Add(flightWait), flightWait
 	return v
 }
@@ -155,7 +155,7 @@ func (w *Watch) project(k detector.Who, client string, more int) (p projection) 
 	f := w.detector.Project(now.Unix(), k, client, more, w.rules.expect(now))
 	p.explained = w.detector.Explained(&f)
 	if s := w.states[k]; s != nil && s.Level >= Throttled {
-		return p // judge has said what holds for it
+		return p // judge has said what is done about it
 	}
 	if f.Score >= 1 && (k.Scope == User || k.Scope == Client) {
 		w.detector.WithoutLargest(now.Unix(), &f, client)

@@ -6,13 +6,13 @@ import (
 	"postern/outlier/detector"
 )
 
-// step takes what a message has found to the ladder. w.mu is held.
+// step takes the step that a finding leads to. w.mu is held.
 func (w *Watch) step(now time.Time, client string, f *detector.Finding) {
-	rule, ladder := RuleVolume, &w.rules.Volume
+	rule, thresholds := RuleVolume, &w.rules.Volume
 	if f.Names {
-		rule, ladder = RuleNames, &w.rules.Names
+		rule, thresholds = RuleNames, &w.rules.Names
 	}
-	to := ladder.level(float64(f.Score))
+	to := thresholds.level(float64(f.Score))
 	if f.Mild {
 		to = min(to, Alerted)
 	}
@@ -28,9 +28,9 @@ func (w *Watch) step(now time.Time, client string, f *detector.Finding) {
 		return
 	}
 	s := w.current(k, now)
-	if to >= Throttled && rule == RuleVolume && w.isInside(ladder, f) {
-		to = ladder.soften(to)
-	} else if to == Throttled && ladder.Suspend > 0 && (w.repeated(s, now) || w.detector.RefusedToo(f)) {
+	if to >= Throttled && rule == RuleVolume && w.isInside(thresholds, f) {
+		to = thresholds.soften(to)
+	} else if to == Throttled && thresholds.Suspend > 0 && (w.repeated(s, now) || w.detector.RefusedToo(f)) {
 		to = Suspended
 	}
 	if s != nil && s.Stands(now) && s.Level >= to {
@@ -53,12 +53,12 @@ func levelOf(s detector.Share) Level {
 
 // isInside reports whether a score comes from mail to known recipients in our own
 // domains, without which nothing would be held.
-func (w *Watch) isInside(l *Ladder, f *detector.Finding) bool {
+func (w *Watch) isInside(l *Thresholds, f *detector.Finding) bool {
 	return len(w.rules.InternalDomains) > 0 && !w.detector.RefusedToo(f) && l.level(float64(w.detector.Outside(f))) < Throttled
 }
 
 // soften is the hardest action up to to that does not hold all mail.
-func (l *Ladder) soften(to Level) Level {
+func (l *Thresholds) soften(to Level) Level {
 	if to == Suspended && l.Throttle == 0 {
 		return Alerted
 	}

@@ -21,8 +21,8 @@ const (
 // for.
 func Names(userSender string) (user, sender string) { return detector.SplitNames(userSender) }
 
-// Verdict says whether mail may go on at AUTH or MAIL. The zero value lets it.
-type Verdict struct {
+// Judgment says whether mail may go on at AUTH or MAIL. The zero value lets it.
+type Judgment struct {
 	Scope string    // sender, user or client
 	Name  string    // which one
 	Level Level     // Throttled or Suspended when the mail is to be deferred
@@ -32,12 +32,12 @@ type Verdict struct {
 }
 
 // Refuse reports whether the mail is to be deferred with 450.
-func (v Verdict) Refuse() bool { return v.Level >= Throttled }
+func (v Judgment) Refuse() bool { return v.Level >= Throttled }
 
 // Pace reports that the mail is refused only because it is beyond the usual
 // pace of a throttled sender, user or client.
-func (v Verdict) Pace() bool { return v.Level == Throttled }
+func (v Judgment) Pace() bool { return v.Level == Throttled }
 
-// Left is how long the mail is refused from the time of the verdict on, at
+// Left is how long the mail is refused from the time of the judgment on, at
 // least a second; 0 when only an operator ends it.
-func (v Verdict) Left(time.Time) time.Duration { return v.left }
+func (v Judgment) Left(time.Time) time.Duration { return v.left }
