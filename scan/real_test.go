@@ -5,77 +5,13 @@ import (
 	"bytes"
 	"encoding/base64"
 	"fmt"
-	"net"
-	"os"
-	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
+
+	"postern/internal/scantest"
 )
-
-// start runs a server in the foreground and ends it with the test.
-func start(t *testing.T, name string, args ...string) {
-	t.Helper()
-	cmd := exec.Command(name, args...)
-	log := new(bytes.Buffer)
-	cmd.Stdout, cmd.Stderr = log, log
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM)
-		ended := time.AfterFunc(3*time.Second, func() { syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) })
-		cmd.Wait()
-		ended.Stop()
-		syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
-		if t.Failed() {
-			t.Logf("%s: %s", name, log)
-		}
-	})
-}
-
-// program finds a server; make test installs it.
-func program(t *testing.T, name, debian string) string {
-	t.Helper()
-	for _, folder := range []string{"/usr/sbin/", "/usr/bin/"} {
-		if _, err := os.Stat(folder + name); err == nil {
-			return folder + name
-		}
-	}
-	t.Fatalf("%s is missing; install the Debian package %s", name, debian)
-	return ""
-}
-
-// folder is short enough for a socket and open to the users that servers run as.
-func folder(t *testing.T) string {
-	t.Helper()
-	dir := t.TempDir()
-	for d := dir; d != "/" && d != "/tmp"; d = filepath.Dir(d) {
-		os.Chmod(d, 0o777)
-	}
-	return dir
-}
-
-func write(t *testing.T, path, text string) {
-	t.Helper()
-	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
-		t.Fatal(err)
-	}
-}
-
-func freePort(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return strconv.Itoa(l.Addr().(*net.TCPAddr).Port)
-}
 
 // await waits until the scanner of a set is up.
 func await(t *testing.T, configs map[string]Config) *Set {
@@ -97,18 +33,6 @@ func await(t *testing.T, configs map[string]Config) *Set {
 			t.Fatalf("scanners are down: %+v", set.States())
 		}
 	}
-}
-
-func startClamd(t *testing.T, more string) string {
-	clamd := program(t, "clamd", "clamav-daemon")
-	dir := folder(t)
-	db := filepath.Join(dir, "db")
-	os.Mkdir(db, 0o755)
-	write(t, filepath.Join(db, "own.hdb"), "44d88612fea8a8f36de82e1278abb02f:68:Own.Eicar\n")
-	socket := filepath.Join(dir, "s")
-	write(t, filepath.Join(dir, "clamd.conf"), fmt.Sprintf("LocalSocket %s\nDatabaseDirectory %s\nForeground yes\nUser root\nStreamMaxLength 1M\nMaxRecursion 5\n%s", socket, db, more))
-	start(t, clamd, "-c", filepath.Join(dir, "clamd.conf"))
-	return socket
 }
 
 // attach is a message with a file.
@@ -163,7 +87,7 @@ func TestRealClamd(t *testing.T) {
 		{"alerts", "AlertEncrypted yes\nAlertExceedsMax yes\n", Unscannable, Encrypted},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			socket := startClamd(t, c.settings)
+			socket := scantest.StartClamd(t, c.settings).Socket
 			set := await(t, map[string]Config{"av": config(func(k *Config) { k.Clamd, k.Timeout = "unix:"+socket, 10*time.Second })})
 			got := trials(t, set)
 			if nested := got["nested"] == ""; nested != (c.deep == Unscannable) || got["eicar"]+got["clean"] != "" || got["largest"] != "it is called unscannable" {
@@ -198,15 +122,15 @@ func TestRealClamd(t *testing.T) {
 }
 
 func TestRealICAP(t *testing.T) {
-	cicap := program(t, "c-icap", "c-icap and libc-icap-mod-virus-scan")
-	socket := startClamd(t, "")
+	cicap := scantest.Program(t, "c-icap", "c-icap and libc-icap-mod-virus-scan")
+	socket := scantest.StartClamd(t, "").Socket
 	// Where clamd is away when c-icap starts, c-icap calls everything clean.
 	await(t, map[string]Config{"av": config(func(k *Config) { k.Clamd = "unix:" + socket })})
-	dir, port := folder(t), freePort(t)
-	write(t, filepath.Join(dir, "clamd_mod.conf"), "Module common clamd_mod.so\nclamd_mod.ClamdSocket "+socket+"\n")
-	write(t, filepath.Join(dir, "virus_scan.conf"), "Service antivirus_module virus_scan.so\nServiceAlias avscan virus_scan?allow204=on&sizelimit=off&mode=simple\n"+
+	dir, port := scantest.Folder(t), scantest.FreePort(t)
+	scantest.Write(t, filepath.Join(dir, "clamd_mod.conf"), "Module common clamd_mod.so\nclamd_mod.ClamdSocket "+socket+"\n")
+	scantest.Write(t, filepath.Join(dir, "virus_scan.conf"), "Service antivirus_module virus_scan.so\nServiceAlias avscan virus_scan?allow204=on&sizelimit=off&mode=simple\n"+
 		"virus_scan.ScanFileTypes TEXT DATA EXECUTABLE ARCHIVE GIF JPEG MSOFFICE\nvirus_scan.MaxObjectSize 5M\nvirus_scan.DefaultEngine clamd\nvirus_scan.SendPercentData 5\nvirus_scan.StartSendPercentDataAfter 2M\nvirus_scan.Allow204Responces on\n")
-	write(t, filepath.Join(dir, "c-icap.conf"), fmt.Sprintf(`PidFile %[1]s/pid
+	scantest.Write(t, filepath.Join(dir, "c-icap.conf"), fmt.Sprintf(`PidFile %[1]s/pid
 CommandsSocket %[1]s/ctl
 Timeout 300
 MaxKeepAliveRequests 100
@@ -233,7 +157,7 @@ AccessLog %[1]s/access.log
 Include %[1]s/clamd_mod.conf
 Include %[1]s/virus_scan.conf
 `, dir, port))
-	start(t, cicap, "-N", "-f", filepath.Join(dir, "c-icap.conf"))
+	scantest.Run(t, cicap, "-N", "-f", filepath.Join(dir, "c-icap.conf"))
 	set := await(t, map[string]Config{"dlp": config(func(k *Config) { k.ICAP, k.Timeout = "icap://127.0.0.1:"+port+"/avscan", 10*time.Second })})
 	for _, m := range []struct {
 		name string
@@ -254,25 +178,7 @@ Include %[1]s/virus_scan.conf
 }
 
 func TestRealRspamd(t *testing.T) {
-	rspamd := program(t, "rspamd", "rspamd")
-	dir, normal, proxy := folder(t), freePort(t), freePort(t)
-	write(t, filepath.Join(dir, "rspamd.conf"), fmt.Sprintf(`
-options {
-  pidfile = "%[1]s/pid"; filters = ""; tempdir = "%[1]s"; local_addrs = "192.168.0.0/16";
-  dns { nameserver = ["127.0.0.1:9:1"]; timeout = 0.1s; retransmits = 0; }
-  url_tld = "/usr/share/rspamd/effective_tld_names.dat"; raw_mode = false;
-  control_socket = "%[1]s/c.sock mode=0600";
-  max_message = 1M; task_timeout = 2s;
-}
-logging { type = "file"; filename = "%[1]s/log"; level = "warning"; }
-worker "normal" { bind_socket = "127.0.0.1:%[2]s"; count = 1; }
-worker "rspamd_proxy" { bind_socket = "127.0.0.1:%[3]s"; milter = yes; count = 1; timeout = 5s;
-  upstream "local" { default = yes; self_scan = yes; } }
-metric "default" { actions { reject = 15; add_header = 6; greylist = 4; } group "own" {
-  symbol "SOFT" { weight = 1; } symbol "MARK" { weight = 7; } symbol "LOOKED" { weight = 0.1; } symbol "OWN_VIRUS" { weight = 1; } symbol "SWALLOW" { weight = 1; } } }
-lua = "%[1]s/rules.lua";
-`, dir, normal, proxy))
-	write(t, filepath.Join(dir, "rules.lua"), `
+	r := scantest.StartRspamd(t, `symbol "SOFT" { weight = 1; } symbol "MARK" { weight = 7; } symbol "LOOKED" { weight = 0.1; } symbol "OWN_VIRUS" { weight = 1; } symbol "SWALLOW" { weight = 1; }`, `
 local function on(name, word, f)
   rspamd_config:register_symbol({ name = name, type = 'normal', callback = function(task)
     if tostring(task:get_header('X-Test') or '') == word then if f then f(task) end return true, 1.0 end
@@ -285,7 +191,7 @@ on('MARK', 'mark')
 rspamd_config:register_symbol({ name = 'LOOKED', type = 'normal', callback = function(task)
   return tostring(task:get_header('X-Test') or '') ~= 'unlooked', 1.0 end })
 `)
-	start(t, rspamd, "-f", "-i", "-c", filepath.Join(dir, "rspamd.conf"))
+	normal, proxy := r.Normal, r.Proxy
 	set := await(t, map[string]Config{"spam": config(func(k *Config) {
 		k.Rspamd, k.RequireSymbols, k.Timeout = "http://127.0.0.1:"+normal, []string{"LOOKED"}, 10*time.Second
 	})})
@@ -332,11 +238,11 @@ rspamd_config:register_symbol({ name = 'LOOKED', type = 'normal', callback = fun
 }
 
 func TestRealOpenDKIM(t *testing.T) {
-	opendkim := program(t, "opendkim", "opendkim")
-	dir, port := folder(t), freePort(t)
-	write(t, filepath.Join(dir, "conf"), fmt.Sprintf("Socket inet:%s@127.0.0.1\nMode v\nSyslog no\nPidFile %s/pid\nUserID 0\nAlwaysAddARHeader yes\nAuthservID relay.example\nInternalHosts %[2]s/internal\nNameservers 127.0.0.1\nDNSTimeout 1\n", port, dir))
-	write(t, filepath.Join(dir, "internal"), "10.9.9.9\n")
-	start(t, opendkim, "-f", "-x", filepath.Join(dir, "conf"))
+	opendkim := scantest.Program(t, "opendkim", "opendkim")
+	dir, port := scantest.Folder(t), scantest.FreePort(t)
+	scantest.Write(t, filepath.Join(dir, "conf"), fmt.Sprintf("Socket inet:%s@127.0.0.1\nMode v\nSyslog no\nPidFile %s/pid\nUserID 0\nAlwaysAddARHeader yes\nAuthservID relay.example\nInternalHosts %[2]s/internal\nNameservers 127.0.0.1\nDNSTimeout 1\n", port, dir))
+	scantest.Write(t, filepath.Join(dir, "internal"), "10.9.9.9\n")
+	scantest.Run(t, opendkim, "-f", "-x", filepath.Join(dir, "conf"))
 	set := await(t, map[string]Config{"dkim": config(func(k *Config) {
 		k.Milter, k.AcceptHeaders, k.Timeout = "inet:127.0.0.1:"+port, []string{"X-Other"}, 10*time.Second
 	})})
