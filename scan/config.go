@@ -52,7 +52,8 @@ type Config struct {
 	// Mode is "enforce" or "shadow": ask, count, refuse nothing and wait for
 	// nothing. Default: "enforce".
 	Mode Mode `toml:"mode"`
-	// Concurrency is how many messages it is asked about at one time. Default: 8.
+	// Concurrency is how many messages it is asked about at one time, of one client
+	// three quarters of them. Default: 8.
 	Concurrency int `toml:"concurrency"`
 
 	// RequireSymbols must all stand in rspamd's answer for it to mean clean, such

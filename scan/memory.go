@@ -21,10 +21,10 @@ type memory struct {
 	turned   time.Time // when old was new
 }
 
+// remembered is a clean verdict; the event of its scan has the symbols.
 type remembered struct {
-	at      time.Time
-	score   float64
-	symbols []string
+	at    time.Time
+	score float64
 }
 
 func newMemory() *memory { return &memory{new: map[digest]remembered{}} }

@@ -25,7 +25,7 @@ type Scanner struct {
 	cfg      Config
 	hostname string
 	asker    asker
-	places   chan struct{}
+	places   *places
 	changed  func(State)
 	now      func() time.Time
 	life     *life
@@ -64,7 +64,7 @@ func newScanner(name, hostname string, cfg Config, changed func(State), now func
 	kind, _ := cfg.kind()
 	s := &Scanner{
 		name: name, cfg: cfg, hostname: hostname, changed: changed, now: now,
-		places: make(chan struct{}, cfg.Concurrency), proving: make(chan struct{}, 1),
+		places: newPlaces(cfg.Concurrency), proving: make(chan struct{}, 1),
 		clean: newMemory(), poison: newPoison(), life: newLife(),
 	}
 	switch kind {
@@ -114,12 +114,11 @@ const (
 // ask asks once. A canary needs no free place.
 func (s *Scanner) ask(ctx context.Context, m *Message) (Verdict, error) {
 	if !m.Canary {
-		select {
-		case s.places <- struct{}{}:
-			defer func() { <-s.places }()
-		case <-ctx.Done():
+		leave, ok := s.places.enter(ctx, m.Client)
+		if !ok {
 			return Verdict{}, errBusy
 		}
+		defer leave()
 	}
 	return s.asker.ask(ctx, m)
 }
@@ -149,7 +148,7 @@ func (s *Scanner) verdict(whole context.Context, m *Message, about digest) Verdi
 		return Verdict{Class: Fault, Err: errors.New("scanner is down: " + s.State().Why)}
 	}
 	if r, ok := s.clean.get(about, s.now()); ok && s.same(ctx) {
-		return Verdict{Class: Clean, Score: r.score, Symbols: r.symbols, Cached: true}
+		return Verdict{Class: Clean, Score: r.score, Cached: true}
 	}
 	if n := s.poison.faults(about, s.now()); n > 0 && s.cfg.Canary != 0 && s.same(ctx) {
 		if n >= attempts {
@@ -180,7 +179,7 @@ func (s *Scanner) verdict(whole context.Context, m *Message, about digest) Verdi
 // keep remembers a clean verdict, where a canary vouches for it.
 func (s *Scanner) keep(about digest, v *Verdict, before proof) {
 	if len(v.Fields) == 0 && (s.cfg.Canary == 0 || before.found) {
-		s.clean.put(about, remembered{at: s.now(), score: v.Score, symbols: v.Symbols})
+		s.clean.put(about, remembered{at: s.now(), score: v.Score})
 	}
 }
 
@@ -222,8 +221,11 @@ func (s *Scanner) blame(ctx context.Context, about digest, before proof) bool {
 	if !s.check(ctx) || !before.found || s.now().Sub(before.at) > s.cfg.Canary+MaxTimeout {
 		return false
 	}
-	if before.version != s.proof().version {
-		return false // it has reloaded in between
+	s.mu.Lock()
+	alone, same := s.failed == before.failed+1, before.version == s.state.Version
+	s.mu.Unlock()
+	if !alone || !same {
+		return false // it had trouble with other questions, too, or has reloaded
 	}
 	return s.poison.add(about, s.now())
 }
@@ -233,12 +235,13 @@ type proof struct {
 	at      time.Time
 	found   bool // and nothing has failed since
 	version Version
+	failed  int64 // faults so far, this one not among them
 }
 
 func (s *Scanner) proof() proof {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return proof{at: s.proofAt, found: s.state.Up && !s.proofAt.IsZero() && s.failed == s.faultsAt, version: s.state.Version}
+	return proof{at: s.proofAt, found: s.state.Up && !s.proofAt.IsZero() && s.failed == s.faultsAt, version: s.state.Version, failed: s.failed}
 }
 
 // worked notes an answer.

@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -96,6 +97,65 @@ func TestThirdFaultOnOneContentIsRefused(t *testing.T) {
 	if v := only(t, set, message("hello\r\n")); v.Class != Clean {
 		t.Errorf("other mail: %+v", v)
 	}
+}
+
+// TestOneOutageBlamesNobody: a scanner is silent for a while, as one that reads its
+// database, and several copies of one message wait for it. Its canary is found
+// before and behind, and still these are not three faults of the content.
+func TestOneOutageBlamesNobody(t *testing.T) {
+	var silent atomic.Pointer[sync.WaitGroup]
+	silent.Store(&sync.WaitGroup{})
+	s := clamdServer(t, always(fresh), func(c net.Conn, m []byte) {
+		silent.Load().Wait()
+		finds(always("stream: OK"))(c, m)
+	})
+	set := newSet(t, map[string]Config{"av": config(func(k *Config) { k.Clamd, k.Timeout = "tcp:"+s.address(), 300*time.Millisecond })})
+	for range 3 {
+		outage := &sync.WaitGroup{}
+		outage.Add(1)
+		silent.Store(outage)
+		time.AfterFunc(400*time.Millisecond, outage.Done) // the canary behind the fault waits for it, and is found
+		var tasks sync.WaitGroup
+		for range 4 {
+			tasks.Go(func() {
+				if v := only(t, set, message("hello\r\n")); v.Choice == Refuse {
+					t.Errorf("%+v", v)
+				}
+			})
+		}
+		tasks.Wait()
+		outage.Wait()
+		set.scanners[0].check(t.Context())
+	}
+	if v := only(t, set, message("hello\r\n")); v.Class != Clean {
+		t.Errorf("%+v", v)
+	}
+}
+
+// TestOneClientDoesNotKeepTheOthersWaiting: a client sends what the scanner does not
+// come to an end with, as much as it can.
+func TestOneClientDoesNotKeepTheOthersWaiting(t *testing.T) {
+	s := clamdServer(t, always(fresh), func(c net.Conn, m []byte) {
+		if bytes.Contains(m, []byte("poison")) {
+			c.Read(make([]byte, 1)) // until it is closed
+			return
+		}
+		finds(always("stream: OK"))(c, m)
+	})
+	set := newSet(t, map[string]Config{"av": config(func(k *Config) { k.Clamd, k.Timeout = "tcp:"+s.address(), time.Second })})
+	var tasks sync.WaitGroup
+	for i := range 40 {
+		tasks.Go(func() { only(t, set, message(fmt.Sprintf("poison %d\r\n", i))) })
+	}
+	time.Sleep(100 * time.Millisecond) // they have all the places that they get
+	for i := range 20 {
+		m := message(fmt.Sprintf("hello %d\r\n", i))
+		m.Client = "other"
+		if v := only(t, set, m); v.Class != Clean || v.Took > 500*time.Millisecond {
+			t.Errorf("%+v", v)
+		}
+	}
+	tasks.Wait()
 }
 
 func TestFaultsOfAScannerThatIsAwayBlameNobody(t *testing.T) {
