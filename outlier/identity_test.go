@@ -9,31 +9,13 @@ import (
 	"testing"
 	"time"
 
+	"postern/internal/spellings"
+
 	"postern/internal/redistest"
 	"postern/internal/syntax"
 	"postern/mail"
 	"postern/outlier/detector"
 )
-
-// spelledOut is the table of spellings: the identity first in each block.
-func spelledOut(t *testing.T) (blocks [][]string) {
-	text, err := os.ReadFile("../mail/testdata/spellings.txt")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for block := range strings.SplitSeq(string(text), "\n\n") {
-		var lines []string
-		for line := range strings.Lines(block) {
-			if line = strings.TrimSuffix(line, "\n"); line != "" && line[0] != '#' {
-				lines = append(lines, line)
-			}
-		}
-		if len(lines) > 0 {
-			blocks = append(blocks, lines)
-		}
-	}
-	return blocks
-}
 
 func parseMailbox(s string) (mail.Address, error) { return syntax.Mailbox(s, true) }
 
@@ -49,7 +31,7 @@ func spelledAddress(t *testing.T, s string) mail.Address {
 // TestWatchKnowsASenderInEverySpelling: counts, suspensions, releases, exemptions
 // and expectations of one sender are one, and nobody else's.
 func TestWatchKnowsASenderInEverySpelling(t *testing.T) {
-	blocks := spelledOut(t)
+	blocks := spellings.Blocks()
 	for i, block := range blocks {
 		r := newRig(t, func(c *Config) {
 			if i%2 == 0 { // as package config hands it over

@@ -2,10 +2,11 @@ package ratelimit_test
 
 import (
 	"fmt"
-	"os"
 	"strings"
 	"testing"
 	"time"
+
+	"postern/internal/spellings"
 
 	"postern/internal/syntax"
 	"postern/mail"
@@ -14,26 +15,6 @@ import (
 )
 
 func parseMailbox(s string) (mail.Address, error) { return syntax.Mailbox(s, true) }
-
-// spellings reads the table of spellings: the identity first in each block.
-func spellings(t *testing.T) (blocks [][]string) {
-	text, err := os.ReadFile("../mail/testdata/spellings.txt")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for block := range strings.SplitSeq(string(text), "\n\n") {
-		var lines []string
-		for line := range strings.Lines(block) {
-			if line = strings.TrimSuffix(line, "\n"); line != "" && line[0] != '#' {
-				lines = append(lines, line)
-			}
-		}
-		if len(lines) > 0 {
-			blocks = append(blocks, lines)
-		}
-	}
-	return blocks
-}
 
 // spelled is mail of a sender as a session tells of it.
 func spelled(t *testing.T, sender string) ratelimit.Facts {
@@ -46,7 +27,7 @@ func spelled(t *testing.T, sender string) ratelimit.Facts {
 
 // testSpellings holds one sender to one budget in all that has to do with it.
 func testSpellings(t *testing.T, bed storetest.Bed) {
-	for n, block := range spellings(t) {
+	for n, block := range spellings.Blocks() {
 		last := block[len(block)-1] // as an operator may write it
 		l := ratelimit.NewLimiter(bed.Store, storetest.CompileEnv(t, map[string]ratelimit.RuleConfig{
 			fmt.Sprintf("all%d", n):   {Per: ratelimit.Per{ratelimit.PerSender}, Messages: storetest.Numbers(t, "2/1h")},

@@ -4,11 +4,12 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
-	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
+
+	"postern/internal/spellings"
 
 	"golang.org/x/crypto/bcrypt"
 
@@ -16,32 +17,12 @@ import (
 	"postern/ratelimit"
 )
 
-// spelledSenders is the table of spellings: the identity first in each block.
-func spelledSenders(t *testing.T) (blocks [][]string) {
-	text, err := os.ReadFile("../../mail/testdata/spellings.txt")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for block := range strings.SplitSeq(string(text), "\n\n") {
-		var lines []string
-		for line := range strings.Lines(block) {
-			if line = strings.TrimSuffix(line, "\n"); line != "" && line[0] != '#' {
-				lines = append(lines, line)
-			}
-		}
-		if len(lines) > 0 {
-			blocks = append(blocks, lines)
-		}
-	}
-	return blocks
-}
-
 // TestOneSenderIsOneSender: whatever one entry of senders owns is one sender in
 // limits, overrides, raises, suspensions and lists, whoever spells it how, and a
 // suspension holds over a restart.
 func TestOneSenderIsOneSender(t *testing.T) {
 	up := smtptest.Start(t, smtptest.Options{})
-	blocks := spelledSenders(t)
+	blocks := spellings.Blocks()
 	var senders, overrides []string
 	for i, block := range blocks {
 		senders = append(senders, strconv.Quote(block[len(block)-1]))

@@ -106,7 +106,7 @@ var table = map[string]rule{
 
 // support is for tests and benchmarks: it imports what it needs, but nothing of
 // the product imports it.
-var support = []string{"bench", "internal/dnstest", "internal/redistest", "internal/smtptest", "ratelimit/storetest"}
+var support = []string{"bench", "internal/dnstest", "internal/redistest", "internal/smtptest", "internal/spellings", "ratelimit/storetest"}
 
 type pkg struct {
 	ImportPath  string

@@ -1,35 +1,16 @@
 package syntax
 
 import (
-	"os"
 	"strings"
 	"testing"
 	"unicode/utf8"
+
+	"postern/internal/spellings"
 
 	"golang.org/x/text/secure/precis"
 
 	"postern/mail"
 )
-
-// spellings reads the table of spellings: the identity first in each block.
-func spellings(t testing.TB) (blocks [][]string) {
-	text, err := os.ReadFile("../../mail/testdata/spellings.txt")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for block := range strings.SplitSeq(string(text), "\n\n") {
-		var lines []string
-		for line := range strings.Lines(block) {
-			if line = strings.TrimSuffix(line, "\n"); line != "" && line[0] != '#' {
-				lines = append(lines, line)
-			}
-		}
-		if len(lines) > 0 {
-			blocks = append(blocks, lines)
-		}
-	}
-	return blocks
-}
 
 func mailbox(t testing.TB, s string) mail.Address {
 	t.Helper()
@@ -42,7 +23,7 @@ func mailbox(t testing.TB, s string) mail.Address {
 
 func TestSpellingsOfASenderHaveOneIdentity(t *testing.T) {
 	seen := map[mail.Identity]bool{}
-	for _, block := range spellings(t) {
+	for _, block := range spellings.Blocks() {
 		want := mail.Identity(block[0])
 		if seen[want] {
 			t.Errorf("%s stands twice", want)
@@ -67,7 +48,7 @@ func TestSpellingsOfASenderHaveOneIdentity(t *testing.T) {
 }
 
 func TestOneEntryOwnsTheSpellingsOfItsSenderAlone(t *testing.T) {
-	blocks := spellings(t)
+	blocks := spellings.Blocks()
 	for _, entries := range blocks {
 		for _, entry := range entries {
 			p, err := mail.ParsePattern(entry, func(s string) (mail.Address, error) { return Mailbox(s, true) })
@@ -162,7 +143,7 @@ func TestIdentityOfHostileNamesIsCheap(t *testing.T) {
 }
 
 func FuzzIdentity(f *testing.F) {
-	for _, block := range spellings(f) {
+	for _, block := range spellings.Blocks() {
 		for _, text := range block {
 			f.Add(block[0], text)
 		}
