@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"iter"
 	"net/netip"
 	"slices"
 
@@ -20,10 +21,25 @@ const (
 	needsNothing                   // its address is enough
 )
 
+// way is one kind of client: what peers need to become one, and where its mail
+// goes.
+type way struct {
+	need   need
+	stream string
+}
+
 // needs tells by address what would help there.
 type needs struct {
-	anywhere need // of clients without networks
-	networks byNetwork[need]
+	anywhere []way // of clients without networks
+	networks byNetwork[[]way]
+}
+
+// addWay returns ways with w among them.
+func addWay(ways []way, w way) []way {
+	if slices.Contains(ways, w) {
+		return ways
+	}
+	return append(ways, w)
 }
 
 func (c *Client) need() need {
@@ -54,24 +70,44 @@ func (x *index) addNeeds(c *Client) {
 			l = &needs{}
 			x.needs[name] = l
 		}
+		w := way{c.need(), c.cfg.Stream}
 		if len(c.cfg.Networks) == 0 {
-			l.anywhere |= c.need()
+			l.anywhere = addWay(l.anywhere, w)
 		}
 		for _, n := range c.cfg.Networks {
-			l.networks.change(n, func(here need) need { return here | c.need() })
+			l.networks.change(n, func(here []way) []way { return addWay(here, w) })
+		}
+	}
+}
+
+// ways yields those that lead to a client on this listener at this address.
+func (x *index) ways(p *mail.Peer, ip netip.Addr) iter.Seq[way] {
+	return func(yield func(way) bool) {
+		for _, name := range [...]string{"", p.Listener} {
+			l := x.needs[name]
+			if l == nil {
+				continue
+			}
+			for _, w := range l.anywhere {
+				if !yield(w) {
+					return
+				}
+			}
+			for _, here := range l.networks.around(ip) {
+				for _, w := range here {
+					if !yield(w) {
+						return
+					}
+				}
+			}
 		}
 	}
 }
 
 // need gathers what would help on this listener at this address.
 func (x *index) need(p *mail.Peer, ip netip.Addr) (all need) {
-	for _, name := range [...]string{"", p.Listener} {
-		if l := x.needs[name]; l != nil {
-			all |= l.anywhere
-			for _, here := range l.networks.around(ip) {
-				all |= here
-			}
-		}
+	for w := range x.ways(p, ip) {
+		all |= w.need
 	}
 	return all
 }
@@ -133,23 +169,43 @@ type Ways struct {
 // on its listener: one that its address meets, by whatever else the client asks
 // for, as far as the listener takes it.
 func (r *Rules) MayBecome(p *mail.Peer, w Ways) bool {
-	able := needsNothing
-	if w.Password {
-		able |= needsUser
+	return r.index.need(p, address(p))&able(w.TLS, w.Certificate, w.Password) != 0
+}
+
+// Streams yields the streams of the clients that a peer is, or can become before it
+// says EHLO again; auth: AUTH is offered to it. Some may come more than once, and
+// some of clients that its certificate is not for.
+func (r *Rules) Streams(p *mail.Peer, auth bool) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		if p.User != "" {
+			if c, refused := r.Client(p); refused == nil {
+				yield(c.Stream())
+			}
+			return
+		}
+		able := able(p.TLS.On(), len(p.Certificates) > 0, auth)
+		for w := range r.index.ways(p, address(p)) {
+			if w.need&able != 0 && !yield(w.stream) {
+				return
+			}
+		}
 	}
-	if w.TLS {
-		able |= needsTLS
+}
+
+// able is what a peer has, or can show.
+func able(tls, certificate, password bool) need {
+	all := needsNothing
+	add := func(n need, has bool) {
+		if has {
+			all |= n
+		}
 	}
-	if w.TLS && w.Password {
-		able |= needsUserTLS
-	}
-	if w.Certificate {
-		able |= needsCert
-	}
-	if w.Certificate && w.Password {
-		able |= needsCertUser
-	}
-	return r.index.need(p, address(p))&able != 0
+	add(needsUser, password)
+	add(needsTLS, tls)
+	add(needsUserTLS, tls && password)
+	add(needsCert, tls && certificate)
+	add(needsCertUser, tls && certificate && password)
+	return all
 }
 
 // InNetworks reports whether the peer's address is in the networks of a client

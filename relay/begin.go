@@ -22,7 +22,11 @@ func (s *Server) begin(conn *smtpd.Conn) *transaction {
 
 // malformed refuses a MAIL that is not well formed: by the error of its parser,
 // or for parameters that the reply to EHLO did not name.
-func (t *transaction) malformed(env *mail.Envelope, err error) *mail.Reply {
+func (t *transaction) malformed(path string, env *mail.Envelope, err error) *mail.Reply {
+	t.dropDSN(t.snap.Rules.LenientAtMail(t.peer), &env.Ret, &env.EnvID)
+	if r := t.notOffered(path, err, env.Ret != "" || env.EnvID != ""); r != nil {
+		return r
+	}
 	switch {
 	case err != nil:
 		return replyMailSyntax(err)

@@ -7,6 +7,7 @@ import (
 	"postern/mail"
 	"postern/relay/replies"
 	"postern/upstream"
+	"strings"
 )
 
 // ask puts all open attempts to the upstream.
@@ -51,12 +52,19 @@ func (t *transaction) ask(batch []attempt) {
 // operator to mend, so clients are told to try again.
 func ourFault(replies ...mail.Reply) error {
 	for i := range replies {
-		switch replies[i].Code {
-		case 530, 534, 535, 538:
-			return fmt.Errorf("%w: %q", upstream.ErrCredentials, replies[i].String())
+		switch r := &replies[i]; {
+		case r.Code == 530, r.Code == 534, r.Code == 535, r.Code == 538, r.Code == 550 && unknownCustomer(r):
+			return fmt.Errorf("%w: %q", upstream.ErrCredentials, r.String())
 		}
 	}
 	return nil
+}
+
+// unknownCustomer reports whether a provider that knows its customers by address or
+// EHLO name does not know us: the SMTP relay of Google, a connector of Microsoft 365.
+func unknownCustomer(r *mail.Reply) bool {
+	text := strings.ToLower(r.Text)
+	return (r.Said == nil || !r.Said.Remote) && (strings.HasPrefix(text, "invalid credentials for relay") || strings.HasPrefix(text, "tenantattribution;"))
 }
 
 // aboutCommand reports whether the upstream's code says that it does not know

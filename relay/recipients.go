@@ -31,10 +31,14 @@ type attempt struct {
 func (t *transaction) attempt(arg string) (a attempt) {
 	rcpt, path, ok, err := t.rcptCommand(arg)
 	a.rcpt = rcpt
+	t.dropDSN(t.client.Lenient(), &a.rcpt.Notify, &a.rcpt.ORcpt)
 	a.index, a.charge = len(t.ev.To), -1
+	unknown := t.notOffered(path, err, a.rcpt.Notify != "" || a.rcpt.ORcpt != "")
 	switch {
 	case !ok:
 		a.shown, a.rule, a.reply = plain.Quote(arg), "syntax", replies.Syntax("RCPT TO:<address>")
+	case unknown != nil:
+		a.shown, a.rule, a.reply = plain.Quote(strings.TrimSpace(path)), "syntax", unknown
 	case err != nil:
 		a.shown, a.rule, a.reply = plain.Quote(strings.TrimSpace(path)), "syntax", replyRcptSyntax(err)
 	case a.index >= t.snap.Message.MaxRecipients:

@@ -50,6 +50,7 @@ type rig struct {
 	way      dkimsign.WayConfig
 	provider string // scripted, of smtptest
 	upMost   int    // recipients of a message
+	met      bool   // the upstream has been spoken with at start
 	internal []string
 	master   string
 	offer    []string
@@ -179,8 +180,12 @@ func (r *rig) set(at, line string) {
 		r.limits[name] = c
 	case "sign":
 		err = assign(&r.way, key, value)
-	case "route": // max_recipients
-		r.upMost, err = strconv.Atoi(value)
+	case "route": // max_recipients; met: the upstream has been spoken with
+		if key == "met" {
+			r.met = value == "true"
+		} else {
+			r.upMost, err = strconv.Atoi(value)
+		}
 	case "provider":
 		r.provider = key
 	case "dkim": // as dkim.SELECTORS, s1 where none is named: DOMAIN [optional]
@@ -428,6 +433,9 @@ func (r *rig) start() string {
 	})
 	if r.tune != nil {
 		r.tune(r.server)
+	}
+	if route := r.server.snapshot().Routes["main"]; r.met {
+		<-route.Upstream.Meet(route.Via)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	r.served = make(chan error, 1)

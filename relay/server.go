@@ -68,7 +68,7 @@ func New(o Options) *Server {
 	s := &Server{limiter: o.Limiter, hooks: o.Hooks, observers: o.Observers, spool: newSpooler(o.SpoolDir), faults: faultLog{log: o.Log}}
 	s.Reload(o.Snapshot)
 	s.engine = smtpd.New(smtpd.Options{
-		Settings: func() *smtpd.Settings { return &s.snapshot().Settings }, Begin: s.mail, Suspended: s.userSuspended,
+		Settings: func() *smtpd.Settings { return &s.snapshot().Settings }, Begin: s.mail, DSN: s.offersDSN, Suspended: s.userSuspended,
 		Observe: s.observe, Fault: s.fault, Log: o.Log, RateGrace: o.RateGrace,
 	})
 	return s

@@ -67,7 +67,7 @@ func (s *Server) mail(conn *smtpd.Conn, path string) smtpd.Begun {
 	rule, r := conn.Recheck()
 	t := s.begin(conn)
 	env, err := t.mailCommand(path)
-	if bad := t.malformed(&env, err); bad != nil {
+	if bad := t.malformed(path, &env, err); bad != nil {
 		t.ev.From = plain.Quote(strings.TrimSpace(path))
 		t.nameClient()
 		t.failed(mail.StageMail, "syntax", bad)

@@ -17,6 +17,7 @@ var (
 	replyUTF8To     = mail.Reply{Code: 553, Status: "5.6.7", Text: "upstream does not take non-ASCII recipient addresses"}
 	replyUTF8Header = mail.Reply{Code: 550, Status: "5.6.9", Text: "message header is not ASCII and the upstream does not offer SMTPUTF8"}
 	replyRequireTLS = mail.Reply{Code: 550, Status: "5.7.30", Text: "REQUIRETLS support required"}
+	replyNoDSN      = mail.Reply{Code: 451, Status: "4.3.3", Text: "upstream no longer offers DSN, send the message again in a new session"}
 	replyCapturedTo = mail.Reply{Code: 250, Status: "2.1.5", Text: "recipient ok, to be captured"}
 )
 
@@ -32,8 +33,17 @@ func (c *conn) unfit(env *mail.Envelope) *mail.Reply {
 		return &replyUTF8From
 	case c.caps.Size > 0 && env.Size > c.caps.Size:
 		return &replyTooLarge
+	case !c.caps.DSN && (env.Ret != "" || env.EnvID != ""):
+		return &replyNoDSN
 	}
 	return nil
+}
+
+// takesDSN is false for a recipient with parameters that the host does not offer. They
+// came while every host did; without them a report would not be made, or one be made
+// that was forbidden.
+func (c *conn) takesDSN(r *mail.Recipient) bool {
+	return c.caps.DSN || r.Notify == "" && r.ORcpt == ""
 }
 
 // utf8 reports whether MAIL goes out with SMTPUTF8.

@@ -153,6 +153,7 @@ func (c *conn) setUp(ctx context.Context, plain bool) error {
 	if err := c.encrypt(ctx, plain); err != nil {
 		return err
 	}
+	c.h.dsn.note(c.caps.DSN)
 	return c.login(ctx)
 }
 

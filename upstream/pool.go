@@ -30,6 +30,7 @@ type host struct {
 	empty    chan struct{}
 
 	failed      time.Time // the last failure; zero: none since the last success
+	dsn         offer     // in the last reply to EHLO
 	noBDAT      bdatRefusal
 	learned     learned
 	lockedUntil time.Time

@@ -37,6 +37,8 @@ type HostState struct {
 	// PerConnection is how many messages the host has shown to take on one
 	// connection; 0: nothing is known of that.
 	PerConnection int
+	// DSN: it offered DSN (RFC 3461) in its last reply to EHLO.
+	DSN bool
 }
 
 // health is what a host keeps of its tries, under its mu.
@@ -73,6 +75,7 @@ func (h *host) state() HostState {
 	return HostState{
 		Host: h.addr, Up: !s.down, Since: s.since, LastError: s.cause,
 		LastFailure: s.failure, LastSuccess: s.success, Surplus: s.surplus, PerConnection: per,
+		DSN: h.dsn.said.Load() == offered,
 	}
 }
 

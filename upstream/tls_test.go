@@ -136,9 +136,9 @@ func TestSTARTTLSInjectionIsAFault(t *testing.T) {
 
 func TestCapabilitiesInPlainTextDoNotCount(t *testing.T) {
 	u, s := startVerified(t, smtptest.Options{Offer: []string{"STARTTLS", "SIZE 1", "DSN", "PIPELINING", "CHUNKING"}, TLSOffer: []string{}}, nil)
-	r := send(t.Context(), u, Route{}, mail.Envelope{Size: 100, Ret: "FULL"}, Content{Prefix: []byte(plainText)}, recipients("b@b.example")...)
-	if r.codes() != "250 final 250" {
-		t.Errorf("got %v", r)
+	r := send(t.Context(), u, Route{}, mail.Envelope{Size: 100}, Content{Prefix: []byte(plainText)}, recipients("b@b.example")...)
+	if r.codes() != "250 final 250" || u.OffersDSN() {
+		t.Errorf("got %v, DSN %v", r, u.OffersDSN())
 	}
 	if cs := s.Commands(); !slices.Contains(cs, "1 MAIL FROM:<>") || !slices.Contains(cs, "1 DATA") {
 		t.Errorf("commands %q", cs)

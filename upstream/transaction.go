@@ -199,7 +199,7 @@ func (x *exchange) send(lo, hi int) error {
 			c.out = append(c.out, "RSET\r\n"...)
 		case i == -1:
 			err = c.mail(x.t.env, max(x.t.env.Size, x.t.size))
-		case !x.sendable(i):
+		case x.unsendable(i) != nil:
 		default:
 			err = c.rcpt(&x.rs[i], c.utf8(x.t.env))
 		}
@@ -213,16 +213,25 @@ func (x *exchange) send(lo, hi int) error {
 	return c.flush(x.ctx, c.h.cfg.CommandTimeout)
 }
 
-// sendable is false for an address that needs SMTPUTF8 where there is none.
-func (x *exchange) sendable(i int) bool {
-	return mail.ASCII(x.rs[i].Local) || x.t.c.utf8(x.t.env)
+// unsendable is the reply to a recipient whom the host cannot be told: an address
+// that needs SMTPUTF8, or parameters of DSN, where there is none.
+func (x *exchange) unsendable(i int) *mail.Reply {
+	switch c := x.t.c; {
+	case !mail.ASCII(x.rs[i].Local) && !c.utf8(x.t.env):
+		return &replyUTF8To
+	case !c.takesDSN(&x.rs[i]):
+		return &replyNoDSN
+	}
+	return nil
 }
 
 func (x *exchange) receive(lo, hi int) error {
 	for i := lo; i < hi && x.closing == nil; i++ {
-		if i >= 0 && !x.sendable(i) {
-			x.out = append(x.out, x.t.say(atRcpt, replyUTF8To, x.rs[i:i+1]))
-			continue
+		if i >= 0 {
+			if r := x.unsendable(i); r != nil {
+				x.out = append(x.out, x.t.say(atRcpt, *r, x.rs[i:i+1]))
+				continue
+			}
 		}
 		r, err := x.t.c.reply(x.ctx, x.t.c.h.cfg.CommandTimeout)
 		if err != nil {

@@ -149,6 +149,8 @@ func TestParametersFollowWhatIsOffered(t *testing.T) {
 	utf8 := mail.Address{Local: "grün", Domain: "xn--bcher-kva.example", Written: "bücher.example"}
 	ulabel := mail.Address{Local: "a", Domain: "xn--bcher-kva.example", Written: "bücher.example"}
 	rcpt := mail.Recipient{Address: addr("b@b.example"), Notify: "SUCCESS,FAILURE", ORcpt: "rfc822;b@b.example"}
+	simple := recipients("b@b.example")[0]
+	eightBit := mail.Envelope{From: addr("a@a.example"), Size: 100, Body: mail.Body8Bit}
 	full := mail.Envelope{From: addr("a@a.example"), Size: 100, Body: mail.Body8Bit, Ret: "HDRS", EnvID: "x+2By"}
 	eight := []byte("Subject: x\r\n\r\n\xe4\r\n")
 	for name, tc := range map[string]struct {
@@ -164,26 +166,29 @@ func TestParametersFollowWhatIsOffered(t *testing.T) {
 			[]string{"SIZE 1000", "8BITMIME", "DSN"}, full, rcpt, eight, "250 final 250",
 			"MAIL FROM:<a@a.example> SIZE=100 BODY=8BITMIME RET=HDRS ENVID=x+2By", "RCPT TO:<b@b.example> NOTIFY=SUCCESS,FAILURE ORCPT=rfc822;b@b.example",
 		},
-		"nothing offered, 7-bit content": {[]string{}, full, rcpt, []byte(plainText), "250 final 250", "MAIL FROM:<a@a.example>", "RCPT TO:<b@b.example>"},
-		"nothing offered, 8-bit content": {[]string{}, full, rcpt, eight, "250 final 554", "MAIL FROM:<a@a.example>", "RCPT TO:<b@b.example>"},
+		"DSN no longer offered, of the message": {[]string{}, full, simple, eight, "451", "", ""},
+		"DSN no longer offered, NOTIFY":         {[]string{}, eightBit, mail.Recipient{Address: addr("b@b.example"), Notify: "NEVER"}, eight, "451", "MAIL FROM:<a@a.example>", ""},
+		"DSN no longer offered, ORCPT":          {[]string{}, eightBit, mail.Recipient{Address: addr("b@b.example"), ORcpt: "rfc822;b@b.example"}, eight, "451", "MAIL FROM:<a@a.example>", ""},
+		"nothing offered, 7-bit content":        {[]string{}, eightBit, simple, []byte(plainText), "250 final 250", "MAIL FROM:<a@a.example>", "RCPT TO:<b@b.example>"},
+		"nothing offered, 8-bit content":        {[]string{}, eightBit, simple, eight, "250 final 554", "MAIL FROM:<a@a.example>", "RCPT TO:<b@b.example>"},
 		"8-bit content that is not declared passes": {
 			[]string{}, mail.Envelope{From: addr("a@a.example")}, recipients("b@b.example")[0], eight, "250 final 250",
 			"MAIL FROM:<a@a.example>", "RCPT TO:<b@b.example>",
 		},
-		"BINARYMIME not offered": {[]string{"CHUNKING", "8BITMIME"}, mail.Envelope{Body: mail.BodyBinary}, rcpt, eight, "554", "", ""},
+		"BINARYMIME not offered": {[]string{"CHUNKING", "8BITMIME"}, mail.Envelope{Body: mail.BodyBinary}, simple, eight, "554", "", ""},
 		"BINARYMIME without CHUNKING": {
-			[]string{"BINARYMIME", "8BITMIME"}, mail.Envelope{Body: mail.BodyBinary}, rcpt, eight, "554", "", "",
+			[]string{"BINARYMIME", "8BITMIME"}, mail.Envelope{Body: mail.BodyBinary}, simple, eight, "554", "", "",
 		},
 		"BINARYMIME offered": {
 			[]string{"CHUNKING", "8BITMIME", "BINARYMIME"}, mail.Envelope{Body: mail.BodyBinary}, recipients("b@b.example")[0], eight, "250 final 250",
 			"MAIL FROM:<> BODY=BINARYMIME", "RCPT TO:<b@b.example>",
 		},
-		"SIZE declared too large":              {[]string{"SIZE 99"}, full, rcpt, eight, "552", "", ""},
-		"SIZE found too large":                 {[]string{"SIZE 10"}, mail.Envelope{}, rcpt, eight, "250 final 552", "MAIL FROM:<>", "RCPT TO:<b@b.example>"},
-		"SIZE without a number":                {[]string{"SIZE"}, full, rcpt, []byte(plainText), "250 final 250", "MAIL FROM:<a@a.example> SIZE=100", "RCPT TO:<b@b.example>"},
-		"REQUIRETLS without TLS":               {[]string{"REQUIRETLS"}, mail.Envelope{RequireTLS: true}, rcpt, eight, "550", "", ""},
+		"SIZE declared too large":              {[]string{"SIZE 99"}, eightBit, simple, eight, "552", "", ""},
+		"SIZE found too large":                 {[]string{"SIZE 10"}, mail.Envelope{}, simple, eight, "250 final 552", "MAIL FROM:<>", "RCPT TO:<b@b.example>"},
+		"SIZE without a number":                {[]string{"SIZE"}, eightBit, simple, []byte(plainText), "250 final 250", "MAIL FROM:<a@a.example> SIZE=100", "RCPT TO:<b@b.example>"},
+		"REQUIRETLS without TLS":               {[]string{"REQUIRETLS"}, mail.Envelope{RequireTLS: true}, simple, eight, "550", "", ""},
 		"SMTPUTF8 offered":                     {[]string{"SMTPUTF8"}, mail.Envelope{From: utf8, UTF8: true}, mail.Recipient{Address: utf8}, eight, "250 final 250", "MAIL FROM:<grün@bücher.example> SMTPUTF8", "RCPT TO:<grün@bücher.example>"},
-		"SMTPUTF8 not offered for a sender":    {[]string{}, mail.Envelope{From: utf8, UTF8: true}, rcpt, eight, "550", "", ""},
+		"SMTPUTF8 not offered for a sender":    {[]string{}, mail.Envelope{From: utf8, UTF8: true}, simple, eight, "550", "", ""},
 		"SMTPUTF8 not offered for a recipient": {[]string{}, mail.Envelope{UTF8: true}, mail.Recipient{Address: utf8}, eight, "553", "MAIL FROM:<>", ""},
 		"SMTPUTF8 not offered, domains have A-labels": {
 			[]string{}, mail.Envelope{From: ulabel, UTF8: true}, mail.Recipient{Address: ulabel}, []byte(plainText), "250 final 250",

@@ -87,25 +87,22 @@ func TestReadyWhileTheStoreIsAway(t *testing.T) {
 	}
 }
 
-// TestReadyWhileUpstreamsAreDown: one of two hosts is said and no reason, both
-// are one, and so is that they come back.
+// TestReadyWhileUpstreamsAreDown: hosts that are down are known from the start,
+// without mail; one of two is said and no reason, both are one, and so is that
+// they come back.
 func TestReadyWhileUpstreamsAreDown(t *testing.T) {
-	one, two := freeAddress(t), freeAddress(t)
+	one, two, idle := freeAddress(t), freeAddress(t), freeAddress(t)
 	text, address := withAdmin(t, strings.Replace(basic(smtptest.Start(t, smtptest.Options{}), ""), "[upstream.up]\n",
 		fmt.Sprintf("[stream.other]\nupstream = \"down\"\n[upstream.down]\nhosts = [%q, %q]\ntls = \"off\"\n[upstream.idle]\nhosts = [%q]\ntls = \"off\"\n"+
-			"[upstream.kept]\ncapture = \"kept\"\n[stream.kept]\nupstream = \"kept\"\n[upstream.up]\n", one, two, freeAddress(t)), 1))
+			"[upstream.kept]\ncapture = \"kept\"\n[stream.kept]\nupstream = \"kept\"\n[upstream.up]\n", one, two, idle), 1))
 	text = strings.Replace(text, `stream = "main"`, `stream = "other"`, 1)
 	p := startRelay(t, text)
 	d := dialSMTP(t, p.address("mta"))
-	r := wantReady(t, address, 200, "") // nobody has used them
-	if !r.Ready {
-		t.Errorf("%+v", r)
-	}
-	wantText(t, p.verb(0, "status"), `(?m)down `+one+` is up, as far as is known: nobody has used it yet`)
+	r := wantReady(t, address, 503, admin.Upstream)
+	wantText(t, p.verb(1, "status"), `(?m)idle `+idle+` is up, as far as is known: nobody has used it yet`)
 	d.say("MAIL FROM:<a@example.org>", "250")
 	d.say("RCPT TO:<b@dest.example>", "451 4.4.1")
 	d.say("RSET", "250")
-	r = wantReady(t, address, 503, admin.Upstream)
 	if reason := r.Reasons[0]; reason.Name != "down" || !strings.Contains(reason.Text, one) || !strings.Contains(reason.Text, two) {
 		t.Errorf("%+v", r)
 	}

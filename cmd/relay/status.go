@@ -92,6 +92,9 @@ func hostWords(h *admin.UpstreamHost) string {
 	if h.PerConnection > 0 {
 		text += fmt.Sprintf(", takes %d messages a connection", h.PerConnection)
 	}
+	if h.DSN {
+		text += ", offers DSN"
+	}
 	return text
 }
 

@@ -20,6 +20,8 @@ type UpstreamHost struct {
 	// PerConnection is how many messages the host has shown to take on one
 	// connection; 0: nothing is known of that.
 	PerConnection int `json:"messages_per_connection,omitempty"`
+	// DSN: it offered DSN in its last reply to EHLO.
+	DSN bool `json:"dsn,omitempty"`
 }
 
 // upstreams reads the states of hosts when it is asked for them, so that each

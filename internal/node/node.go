@@ -111,6 +111,7 @@ func (n *Node) Start() (err error) {
 	if err := n.openControl(file); err != nil {
 		return err
 	}
+	n.rules.meet(meetWait)
 	for name := range n.listeners {
 		n.serve(name)
 	}
@@ -295,6 +296,7 @@ func (n *Node) reload(file *config.File) error {
 	n.alerts.use(file, senders)
 	n.limiter.SetRules(file.LimitRules())
 	n.server.Reload(next.snapshot)
+	next.meet(0)
 	setLevel(n.level, file.Log.Level)
 	n.serving.Go(func() { old.retire(n.background, next) })
 	return nil

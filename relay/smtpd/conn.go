@@ -21,6 +21,9 @@ func (c *Conn) Recheck() (rule string, r *mail.Reply) {
 	return c.s.misplaced()
 }
 
+// DSN reports whether the last EHLO was answered with DSN (RFC 3461).
+func (c *Conn) DSN() bool { return c.s.dsn }
+
 // Context ends when the connection is cut off.
 func (c *Conn) Context() context.Context { return c.s.ctx }
 

@@ -22,20 +22,25 @@ func (s *session) helo(verb, arg string) error {
 	}
 	s.abort()
 	s.spared = odd
-	s.peer.Helo, s.peer.ESMTP = arg, verb == "EHLO"
+	s.peer.Helo, s.peer.ESMTP, s.dsn = arg, verb == "EHLO", false
 	if !s.peer.ESMTP {
 		return s.idled(replies.Helo(s.cfg.Hostname))
 	}
 	return s.idled(&mail.Reply{Code: 250, Text: s.cfg.Hostname + "\n" + strings.Join(s.extensions(), "\n")})
 }
 
-// extensions are the EHLO keywords of this session as it stands.
+// extensions are the EHLO keywords of this session as it stands; it notes whether
+// DSN is among them.
 func (s *session) extensions() []string {
 	ext := []string{
 		"PIPELINING",
 		"SIZE " + strconv.FormatInt(s.cfg.Message.MaxSize, 10),
-		"8BITMIME", "SMTPUTF8", "DSN", "ENHANCEDSTATUSCODES", "CHUNKING",
+		"8BITMIME", "SMTPUTF8", "ENHANCEDSTATUSCODES", "CHUNKING",
 		"LIMITS RCPTMAX=" + strconv.Itoa(s.cfg.Message.MaxRecipients), // RFC 9422
+	}
+	mechanisms := s.mechanisms()
+	if s.dsn = s.srv.opt.DSN != nil && s.srv.opt.DSN(&s.peer, len(mechanisms) > 0); s.dsn {
+		ext = append(ext, "DSN")
 	}
 	if s.set.tls != nil && !s.peer.TLS.On() {
 		ext = append(ext, "STARTTLS")
@@ -43,8 +48,8 @@ func (s *session) extensions() []string {
 	if s.peer.TLS.On() {
 		ext = append(ext, "REQUIRETLS") // RFC 8689 s. 2: only under TLS
 	}
-	if m := s.mechanisms(); len(m) > 0 {
-		ext = append(ext, "AUTH "+strings.Join(m, " "))
+	if len(mechanisms) > 0 {
+		ext = append(ext, "AUTH "+strings.Join(mechanisms, " "))
 	}
 	if s.trusted {
 		ext = append(ext, "XCLIENT NAME ADDR PORT PROTO HELO LOGIN DESTADDR DESTPORT")

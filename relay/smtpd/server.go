@@ -25,12 +25,15 @@ type Settings struct {
 	Session  SessionConfig
 }
 
-// Options are what a Server is made of; all but RateGrace are needed.
+// Options are what a Server is made of; all but RateGrace and DSN are needed.
 type Options struct {
 	// Settings returns the present ones. It is asked at each command.
 	Settings func() *Settings
 	// Begin takes what stands behind "MAIL FROM:".
 	Begin func(c *Conn, path string) Begun
+	// DSN reports whether the extension DSN (RFC 3461) may be offered to a peer as it
+	// stands; auth: AUTH is offered to it. Nil: never.
+	DSN func(p *mail.Peer, auth bool) bool
 	// Suspended refuses a user whose password was right; nil lets it in.
 	Suspended func(user string) (rule string, r *mail.Reply)
 	// Observe takes the events of what happens outside of transactions.

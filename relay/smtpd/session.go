@@ -32,6 +32,7 @@ type session struct {
 	renamed   bool       // and has done so
 	vetted    vetted     // of the client certificate
 	external  bool       // AUTH EXTERNAL has been done
+	dsn       bool       // the last EHLO was answered with DSN
 	stamp     string     // of the password that the user was let in by; "" for none
 	countedIP netip.Addr // on which the cap per address counts this connection
 	known     bool       // the caps count it as no stranger's

@@ -30,7 +30,7 @@ func (s *session) startTLS() error {
 	if err := s.handshake(); err != nil {
 		return errQuit
 	}
-	s.peer.Helo, s.peer.ESMTP, s.peer.User = "", false, ""
+	s.peer.Helo, s.peer.ESMTP, s.peer.User, s.dsn = "", false, "", false
 	return nil
 }
 

@@ -41,6 +41,7 @@ func (s *session) xclient(arg string) error {
 		s.reply(replies.TooManyConnections())
 		return errQuit
 	}
+	s.dsn = false
 	s.reply(replies.Greeting(s.cfg.Hostname))
 	return nil
 }
