@@ -59,7 +59,7 @@ bench-replies:
 
 # What leaves, held against readers of other hands on a million values.
 bench-readers:
-	@.ci/packages python3 rspamd
+	@.ci/packages postfix python3 rspamd
 	@command -v npm >/dev/null || .ci/packages nodejs npm
 	cd bench/readers && npm ci --ignore-scripts --no-audit --no-fund
 	go run ./bench/readers

@@ -66,23 +66,14 @@ func (t *transaction) readAuthors(list []mail.Author, value []byte) ([]mail.Auth
 	return syntax.AppendAuthors(list, value)
 }
 
-// completeFrom returns a header that has no author with one: the reverse-path, which
-// is the client's. Without one, the null reverse-path, or for clients that are not
-// lenient, it returns nil.
+// completeFrom gives the header of a lenient client an author where it has none: the
+// reverse-path, which is the client's. It returns nil where it leaves the header.
 func (t *transaction) completeFrom() []byte {
 	m := &t.message
-	if !t.client.Lenient() || t.env.From.IsNull() {
-		return nil
-	}
-	var blank []string
-	switch f, ok := m.header.Get("From"); {
-	case !ok:
-	case m.header.Count("From") == 1 && f.Text() == "":
-		blank = []string{"From"}
-	default:
+	if !t.client.Lenient() || m.header.HasAuthor() || t.env.From.IsNull() {
 		return nil
 	}
 	t.writtenAnew(anewFrom)
-	b := syntax.AppendFrom(make([]byte, 0, len(m.raw)+1<<9), []mail.Author{{Address: t.env.From}})
-	return append(m.header.AppendWith(b, nil, blank...), m.raw[m.header.Size():]...)
+	b := m.header.AppendAuthor(make([]byte, 0, len(m.raw)+1<<9), t.env.From)
+	return append(b, m.raw[m.header.Size():]...)
 }

@@ -189,11 +189,23 @@ func smtpDots(text []byte) []byte {
 	return append(out, ".\r\n"...)
 }
 
+// writtenAnew are the values of From among the samples that leave in another form.
+var writtenAnew = map[string]string{
+	"Board:anna@example.org, ben@example.org;": "<anna@example.org>,\r\n <ben@example.org>",
+	"news@example.org <news@example.org>":      `"news@example.org" <news@example.org>`,
+	"[Alert] Monitoring <news@example.org>":    `"[Alert] Monitoring" <news@example.org>`,
+	"Example, Inc. <news@example.org>":         `"Example, Inc." <news@example.org>`,
+	"Alert: Disk <news@example.org>":           `"Alert: Disk" <news@example.org>`,
+}
+
 // checkArrived compares what the upstream got with what was sent; exact: its
 // last newline may be missing.
 func (r *rig) checkArrived(s *sample, m *smtptest.Message, exact bool) {
 	r.t.Helper()
-	want := bytes.Replace(s.text, []byte("From: Board:anna@example.org, ben@example.org;\r\n"), []byte("From: <anna@example.org>,\r\n <ben@example.org>\r\n"), 1)
+	want := s.text
+	for came, leaves := range writtenAnew {
+		want = bytes.Replace(want, []byte("From: "+came+"\r\n"), []byte("From: "+leaves+"\r\n"), 1)
+	}
 	if end := syntax.HeaderEnd(want, 0); end > 0 {
 		folded, _ := syntax.FoldLong(want[:end])
 		want = append(folded, want[end:]...)

@@ -28,7 +28,7 @@ var parts = []string{
 	"é", "ö", "\xfc", "\x83\\", "\x81@", "\u00a0", "\u0085", "\u200b", "\u202e", "\u2028", "＠", "＜", "＞", "，", "。", "\ufeff", "\x01", "\x0b", "\x0c", "\x1c", "\x7f",
 	"undisclosed:;", "Group:", ":;", "@a.example,@b.example:", "@bank.example:", own + ",", "," + own, "<>", "< ", " >", "a@[192.0.2.1]", `"news"@example.org`,
 	`"ceo@bank.example"@example.org`, `"ceo@bank.example "@example.org`, "ceo%bank.example@example.org", "ceo@bank.example@example.org", "bank.example!ceo@example.org",
-	"News@EXAMPLE.ORG", "news@sub.example.org", "news@example.org.", "news@example.org.bank.example", "a+b@example.org", "jörg@example.org", "news@xn--bcher-kva.example.org",
+	"News@EXAMPLE.ORG", "root@web_01.example.org", "ceo@bank_.example", "news@sub.example.org", "news@example.org.", "news@example.org.bank.example", "a+b@example.org", "jörg@example.org", "news@xn--bcher-kva.example.org",
 	"(x)", "(x (y))", `(\))`, "( )", `(")`, "(,)", `"x"`, `"a, b"`, `"a\"b"`, `"a` + "\r\n" + ` b"`, "\"\t\"", `"(x)"`, `"<x>"`, `"x`, `x"`,
 }
 
@@ -49,6 +49,7 @@ var shapes = []string{
 	"(%s) news@example.org", "<news@example.org>%s", "<news@example.org> (%s)", "%s", "<%s>", "%s@example.org", "<%s@example.org>", `"%s"@example.org`,
 	"news@example.org, %s <anna@example.org>", "%s <news@example.org>, anna@example.org", "%s: news@example.org;", "=?utf-8?q?%s?= <news@example.org>",
 	"=?utf-8?q?%s?= =?utf-8?q?%s?= <news@example.org>", `"%s" %s <news@example.org>`, `"%s" "%s" <news@example.org>`, "%s (%s) <news@example.org>",
+	"[%s] Monitoring <news@example.org>", "Example, %s <news@example.org>", "Alert: %s <news@example.org>", "%s, %s: [%s] <news@example.org>",
 	"Anna %s K <news@example.org>", "news@%s", "news@example.org%s <news@example.org>", `"=?utf-8?q?%s?=" <news@example.org>`, "%s\r\n %s\r\n <news@example.org>",
 }
 
@@ -59,6 +60,7 @@ var around = []string{
 	"X-From: ceo@bank.example", "From : ceo@bank.example", "FROM: ceo@bank.example", "From\u00a0: ceo@bank.example", "X-A: \x0bFrom: ceo@bank.example",
 	"X-A: \u0085From: ceo@bank.example", "X-A: \u2028From: ceo@bank.example", "Subject: =?utf-8?q?=0D=0AFrom:_ceo=40bank.example?=", "From ceo@bank.example", ": x",
 	"Content-Type: text/plain; charset=utf-7", "Content-Type: message/rfc822", "Content-Type: multipart/mixed; boundary=x", "\xff: y", "X_\"<: y", "Received: from x (y)",
+	"UPS on battery", " folded", "\tfolded: x", "From", "\r\nFrom: ceo@bank.example", "=?utf-8?q?From?=: ceo@bank.example",
 	"Content-Transfer-Encoding: base64", "MIME-Version: 1.0", "X-A: \x1cFrom: ceo@bank.example", "X-A: y\r\n\tFrom: ceo@bank.example", ">From ceo@bank.example",
 }
 

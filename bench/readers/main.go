@@ -5,12 +5,14 @@
 package main
 
 import (
+	"context"
 	"flag"
 	"fmt"
 	"os"
-	"os/exec"
+	"os/signal"
 	"slices"
 	"strings"
+	"syscall"
 )
 
 func main() {
@@ -20,7 +22,9 @@ func main() {
 	only := flag.String("only", "", "`names` of readers, with commas between; blank: all that are installed")
 	show := flag.Int("show", 5, "how many values that a reader takes otherwise to print")
 	flag.Parse()
-	ok, err := run(*n, *seed, *dir, *only, *show)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	ok, err := run(ctx, *n, *seed, *dir, *only, *show)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "readers:", err)
 	}
@@ -29,30 +33,24 @@ func main() {
 	}
 }
 
-func run(n int, seed uint64, dir, only string, show int) (ok bool, err error) {
+func run(ctx context.Context, n int, seed uint64, dir, only string, show int) (ok bool, err error) {
 	ok = true
-	for _, strict := range []bool{false, true} {
-		setting := "allow"
-		if strict {
-			setting = "reject"
-		}
-		passed, err := pass(n, seed, strict)
+	for _, with := range []setting{{}, {strictNames: true}, {lenientForms: true}} {
+		passed, err := pass(n, seed, with)
 		if err != nil {
 			return false, err
 		}
-		fmt.Printf("display_name_address = %q: of %d values %d pass, %d of them written anew\n", setting, n, len(passed), anew(passed))
+		fmt.Printf("%s: of %d values %d pass, %d of them written anew\n", with, n, len(passed), anew(passed))
 		for _, r := range readers(dir) {
-			if only != "" && !slices.Contains(strings.Split(only, ","), r.name) || r.strict && !strict {
+			if only != "" && !slices.Contains(strings.Split(only, ","), r.name) || r.strict && !with.strictNames {
 				continue
 			}
-			if r.command != nil {
-				if _, err := exec.LookPath(r.command[0]); err != nil {
-					fmt.Printf("  %-22s is not installed\n", r.name)
-					ok = false
-					continue
-				}
+			if !r.installed() {
+				fmt.Printf("  %-22s is not installed\n", r.name)
+				ok = false
+				continue
 			}
-			v, err := r.hold(passed)
+			v, err := r.hold(ctx, passed)
 			if err != nil {
 				return false, fmt.Errorf("%s: %w", r.name, err)
 			}

@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
@@ -18,10 +19,12 @@ import (
 type reader struct {
 	name string
 	// command reads messages in base64, one a line, and writes a JSON list of
-	// addresses for each, or null where it finds no From. Without one it is
-	// net/mail.
+	// addresses for each, or null where it finds no From. Without one own does so,
+	// by program where that is not "".
 	command []string
 	dir     string
+	own     func(context.Context, []message) ([][]string, error)
+	program string
 	// strict readers decode before they parse, so that a display name becomes an
 	// address; display_name_address = "reject" is for them.
 	strict bool
@@ -35,12 +38,13 @@ func readers(dir string) []reader {
 		return reader{name: name, command: []string{"node", "reader.mjs", name}, dir: dir}
 	}
 	return []reader{
-		{name: "net/mail"},
+		{name: "net/mail", own: netMail},
 		python("Python policy.default", "default", false),
 		python("Python compat32", "compat32", false),
 		python("Python decoded first", "decoded", true),
 		node("postal-mime"), node("nodemailer"), node("emailjs"),
 		{name: "rspamd", command: []string{"rspamadm", "lua", "-b", filepath.Join(dir, "reader.lua")}},
+		{name: "Postfix cleanup", own: readWithPostfix, program: "postfix"},
 	}
 }
 
@@ -53,8 +57,8 @@ type verdict struct {
 }
 
 // hold compares the reader with the relay.
-func (r *reader) hold(passed []message) (v verdict, err error) {
-	found, err := r.read(passed)
+func (r *reader) hold(ctx context.Context, passed []message) (v verdict, err error) {
+	found, err := r.read(ctx, passed)
 	if err != nil {
 		return v, err
 	}
@@ -140,11 +144,11 @@ func unquote(local string) string {
 }
 
 // read gives all messages to the reader.
-func (r *reader) read(passed []message) ([][]string, error) {
-	if r.command == nil {
-		return netMail(passed), nil
+func (r *reader) read(ctx context.Context, passed []message) ([][]string, error) {
+	if r.own != nil {
+		return r.own(ctx, passed)
 	}
-	cmd := exec.Command(r.command[0], r.command[1:]...)
+	cmd := exec.CommandContext(ctx, r.command[0], r.command[1:]...)
 	cmd.Dir = r.dir
 	cmd.Stderr = io.Discard
 	in, err := cmd.StdinPipe()
@@ -192,7 +196,20 @@ func feed(in io.WriteCloser, passed []message) {
 	}
 }
 
-func netMail(passed []message) (found [][]string) {
+// installed reports whether the reader's program is there.
+func (r *reader) installed() bool {
+	program := r.program
+	if len(r.command) > 0 {
+		program = r.command[0]
+	}
+	if program == "" {
+		return true
+	}
+	_, err := exec.LookPath(program)
+	return err == nil
+}
+
+func netMail(_ context.Context, passed []message) (found [][]string, err error) {
 	for i := range passed {
 		m, err := netmail.ReadMessage(bytes.NewReader(passed[i].text))
 		if err != nil || m.Header.Get("From") == "" {
@@ -206,5 +223,5 @@ func netMail(passed []message) (found [][]string) {
 		}
 		found = append(found, authors)
 	}
-	return found
+	return found, nil
 }

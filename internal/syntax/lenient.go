@@ -54,6 +54,19 @@ func LenientMailbox(s string, utf8 bool) (mail.Address, error) { return lenient.
 // LenientDomain is Domain with underscores, likewise.
 func LenientDomain(s string) (string, error) { return lenient.domain(s) }
 
+// HasAuthor reports whether a header names an author, or may for some reader: it has
+// a From field that is not blank, or more than one.
+func (h Header) HasAuthor() bool {
+	f, ok := h.Get("From")
+	return ok && (h.Count("From") > 1 || f.Text() != "")
+}
+
+// AppendAuthor appends the fields of a header that has no author with one before
+// them.
+func (h Header) AppendAuthor(b []byte, author mail.Address) []byte {
+	return h.AppendWith(AppendFrom(b, []Author{{Address: author}}), nil, "From")
+}
+
 // mend writes what stands behind the colon of MAIL or RCPT in the form of RFC 5321
 // s. 4.1.2, without the parameters that drop is true for; the key is in upper case.
 // What is not one path with parameters behind it stays as it is.
