@@ -19,6 +19,12 @@ type Evidence struct {
 	Class   Class         `json:"class"`          // ""
 	List    string        `json:"list,omitempty"` // that the reply names
 	Wait    time.Duration `json:"wait,omitempty"` // nanoseconds that the reply asks for; 0 when it names no time
+	// Doubt: the reply hints at trouble of the receiver (LDAP, a look-up, policy, "later",
+	// 5.4.1), or its class is not sure. Nothing lasting follows from one such reply.
+	Doubt bool `json:"doubt,omitempty"`
+	// By says what decided on the class: "rule NAME", or how sure it is and the words
+	// that weighed most, such as "0.97: pair:ip+list 0.74, word:blacklisted 0.61".
+	By string `json:"by,omitempty"`
 	// Reply is the whole reply. Blank where the event has it beside the evidence.
 	Reply string `json:"reply,omitempty"`
 }

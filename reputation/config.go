@@ -34,7 +34,8 @@ type Config struct {
 	LookBack time.Duration `toml:"look_back"`
 	// SuppressFor is how long a recipient whose server says that it does not
 	// exist is refused here (550 5.1.1) for the stream that wrote to it, without
-	// troubling the upstream; 0s to 365d, 0s never. Default: 7d.
+	// troubling the upstream, once a second refusal has confirmed the first, which
+	// holds for an hour; 0s to 365d, 0s never. Default: 7d.
 	SuppressFor time.Duration `toml:"suppress_for"`
 	// SuspectFactor is how far ahead of the next sender the first one must be
 	// before on_listing = "suspend_suspect" suspends it; at least 1. Default: 3.

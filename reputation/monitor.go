@@ -24,6 +24,7 @@ import (
 const (
 	EventFinding  = "finding"  // a check changed its end
 	EventListed   = "listed"   // a listing began
+	EventWave     = "wave"     // a receiver refuses most of its recipients as unknown (Suppressions.Heard)
 	EventSuspect  = "suspect"  // who may have caused it
 	EventDelisted = "delisted" // a listing ended
 	EventZone     = "zone"     // a blocklist is no longer believed, or again

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -16,8 +17,10 @@ import (
 )
 
 // Suppressions remembers recipients that do not exist, per stream, so that they
-// are refused without troubling the upstream again. It is safe for concurrent
-// use; beyond its bound, what ends soonest is forgotten first.
+// are refused without troubling the upstream again. One refusal may come from
+// trouble of the receiver: it holds for an hour, and only a second one for the whole
+// time. It is safe for concurrent use; beyond its bound, what ends soonest is
+// forgotten first.
 type Suppressions struct {
 	keep time.Duration
 	max  int
@@ -25,6 +28,7 @@ type Suppressions struct {
 
 	mu      sync.RWMutex
 	entries map[suppressed]Suppression
+	waves   waves
 	changed bool
 	file    *statefile.File // that it was last kept in
 }
@@ -41,7 +45,15 @@ type Suppression struct {
 	Since     time.Time        `json:"since"`
 	Until     time.Time        `json:"until"`
 	Reason    string           `json:"reason"` // the reply, or who added it
+	// Doubt: only one refusal was heard. It is remembered until keep after Since,
+	// longer than it holds.
+	Doubt bool `json:"doubt,omitempty"`
+	// Heard: a reply said so; otherwise somebody added it.
+	Heard bool `json:"heard,omitempty"`
 }
+
+// firstFor is how long one refusal alone holds.
+const firstFor = time.Hour
 
 // AllStreams stands for every stream in a suppression.
 const AllStreams = "*"
@@ -49,8 +61,75 @@ const AllStreams = "*"
 // NewSuppressions makes an empty store. keep is how long an entry holds, 0 for
 // 7 days; max how many there are, 0 for 200,000.
 func NewSuppressions(keep time.Duration, max int, now func() time.Time) *Suppressions {
-	return &Suppressions{keep: cmp.Or(keep, 7*24*time.Hour), max: cmp.Or(max, 200_000), now: now, entries: map[suppressed]Suppression{}}
+	return &Suppressions{keep: cmp.Or(keep, 7*24*time.Hour), max: cmp.Or(max, 200_000), now: now, entries: map[suppressed]Suppression{}, waves: waves{domains: map[string]*wave{}}}
 }
+
+// Verdict is what an upstream said of one recipient.
+type Verdict struct {
+	Stream    string
+	Recipient mail.RecipientID
+	Domain    string // of the recipient
+	Unknown   bool   // there is no such recipient
+	Taken     bool   // the message was taken for it
+	Doubt     bool   // the reply hints at trouble, or is not the receiver's own: it is counted, and suppresses nobody
+	Reply     string
+}
+
+// Heard takes a verdict in. A recipient that is unknown is suppressed for an hour,
+// and for the whole time when it is refused once more after that, so by another
+// message. Where a wave of such refusals comes from one domain nobody is suppressed,
+// nor who was since it began. The event is not nil when a wave begins.
+func (s *Suppressions) Heard(v *Verdict) *Event {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := s.now()
+	on, began := s.waves.note(v.Domain, v.Unknown, now)
+	if began {
+		s.forgetSince(v.Domain, now.Add(-waveMinutes*time.Minute))
+	}
+	switch k := (suppressed{v.Stream, v.Recipient}); {
+	case v.Unknown && !v.Doubt && !on:
+		s.refused(k, v.Reply, now)
+	case v.Taken && s.entries[k].Doubt:
+		delete(s.entries, k)
+		s.changed = true
+	}
+	if !began {
+		return nil
+	}
+	return waveEvent(v.Domain, now)
+}
+
+// refused suppresses a recipient; s.mu is held.
+func (s *Suppressions) refused(k suppressed, reply string, now time.Time) {
+	e := Suppression{Since: now, Until: now.Add(min(firstFor, s.keep)), Reason: reply, Doubt: true, Heard: true}
+	switch before, known := s.entries[k]; {
+	case known && now.Before(before.Until): // this message was on its way when the first was heard
+		return
+	case known && before.Doubt && now.Before(before.Since.Add(s.keep)):
+		e.Until, e.Doubt = now.Add(s.keep), false
+	}
+	s.put(k, e, now)
+}
+
+// forgetSince takes back what was heard of a domain since a time: first refusals
+// altogether, second ones so that they were first ones; s.mu is held.
+func (s *Suppressions) forgetSince(domain string, since time.Time) {
+	for k, e := range s.entries {
+		if !e.Heard || e.Since.Before(since) || domainOf(k.recipient) != domain {
+			continue
+		}
+		s.changed = true
+		if e.Doubt {
+			delete(s.entries, k)
+			continue
+		}
+		e.Doubt, e.Until = true, e.Since
+		s.entries[k] = e
+	}
+}
+
+func domainOf(r mail.RecipientID) string { return string(r[strings.LastIndexByte(string(r), '@')+1:]) }
 
 // SetKeep changes how long new entries hold, for a reload.
 func (s *Suppressions) SetKeep(keep time.Duration) {
@@ -71,13 +150,22 @@ func (s *Suppressions) Suppressed(stream string, recipient mail.RecipientID) boo
 func (s *Suppressions) Add(stream string, recipient mail.RecipientID, reason string, keep time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	k, now := suppressed{stream, recipient}, s.now()
+	now := s.now()
+	s.put(suppressed{stream, recipient}, Suppression{Since: now, Until: now.Add(cmp.Or(keep, s.keep)), Reason: reason}, now)
+}
+
+func (s *Suppressions) put(k suppressed, e Suppression, now time.Time) {
 	if _, known := s.entries[k]; !known && len(s.entries) >= s.max {
 		s.makeRoom(now)
 	}
-	s.entries[k] = Suppression{Stream: stream, Recipient: recipient, Since: now, Until: now.Add(cmp.Or(keep, s.keep)),
-		Reason: resolve.Clip(resolve.Printable(reason), 200)}
+	e.Stream, e.Recipient, e.Reason = k.stream, k.recipient, resolve.Clip(resolve.Printable(e.Reason), 200)
+	s.entries[k] = e
 	s.changed = true
+}
+
+// over reports whether an entry has ended and need not be remembered.
+func (s *Suppressions) over(e Suppression, now time.Time) bool {
+	return !now.Before(e.Until) && !(e.Doubt && now.Before(e.Since.Add(s.keep)))
 }
 
 // Remove forgets a recipient, and reports whether it was there. A stream of ""
@@ -97,12 +185,16 @@ func (s *Suppressions) Remove(stream string, recipient mail.RecipientID) bool {
 
 // List returns what holds now, by stream and recipient.
 func (s *Suppressions) List() []Suppression {
+	return s.list(func(e Suppression, now time.Time) bool { return now.Before(e.Until) })
+}
+
+func (s *Suppressions) list(keep func(Suppression, time.Time) bool) []Suppression {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	now := s.now()
 	list := make([]Suppression, 0, len(s.entries))
 	for _, e := range s.entries {
-		if now.Before(e.Until) {
+		if keep(e, now) {
 			list = append(list, e)
 		}
 	}
@@ -114,7 +206,7 @@ func (s *Suppressions) List() []Suppression {
 
 // makeRoom forgets what is over, or else the tenth that ends soonest.
 func (s *Suppressions) makeRoom(now time.Time) {
-	maps.DeleteFunc(s.entries, func(_ suppressed, e Suppression) bool { return !now.Before(e.Until) })
+	maps.DeleteFunc(s.entries, func(_ suppressed, e Suppression) bool { return s.over(e, now) })
 	if len(s.entries) < s.max {
 		return
 	}
@@ -146,7 +238,7 @@ func (s *Suppressions) Load(file string) error {
 		// An older version went by the letters as sent; of two the longer holds.
 		e.Recipient = mail.RecipientOf(string(e.Recipient))
 		k := suppressed{e.Stream, e.Recipient}
-		if now.Before(e.Until) && len(s.entries) < s.max && e.Until.After(s.entries[k].Until) {
+		if !s.over(e, now) && len(s.entries) < s.max && e.Until.After(s.entries[k].Until) {
 			s.entries[k] = e
 		}
 	}
@@ -172,7 +264,7 @@ func (s *Suppressions) Save(file string) error {
 	if !changed {
 		return nil
 	}
-	err := writeState(s.at(file), s.List())
+	err := writeState(s.at(file), s.list(func(e Suppression, now time.Time) bool { return !s.over(e, now) }))
 	if err != nil {
 		s.mu.Lock()
 		s.changed = true

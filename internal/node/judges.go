@@ -23,6 +23,7 @@ type judges struct {
 	// resolver answers questions about recipients' domains; a reload may put
 	// another in its place.
 	resolver atomic.Pointer[resolve.Resolver]
+	tell     func(reputation.Event) // nil: nobody
 }
 
 // saveEvery is how often changed state goes to its file.
@@ -47,6 +48,11 @@ func (n *Node) openJudges(file *config.File) (*judges, error) {
 		n.every(ctx, saveEvery, func() { n.stateWritten("suppressions", j.suppressions.Save(path)) })
 	})
 	return j, nil
+}
+
+// tellBy has events written as those of w are.
+func (j *judges) tellBy(w *reputationWatch, changed func(kind, to string)) {
+	j.tell = func(e reputation.Event) { w.tell(e, changed) }
 }
 
 // setResolver makes the resolver that a configuration asks for. The one before
@@ -125,22 +131,35 @@ func (j *judges) Observe(e *mail.Event) {
 			m.Sender = mail.IdentityOf(e.From)
 		}
 		m.Domain = domainOf(r.Address)
+		j.heard(e.Stream, r, m.Domain)
 		switch {
 		case r.Code/100 == 2:
 			j.backoff.Relayed(m, r.Trial)
 		case r.Said == nil || r.Said.Remote:
-		case noSuchUser(r) && j.suppressions != nil:
-			j.suppressions.Add(e.Stream, mail.RecipientOf(r.Address), upstreamReply(r), 0)
 		case tooMuch(r):
 			j.backoff.Refused(m, r.Said.Wait, upstreamReply(r))
 		}
 	}
 }
 
+// heard passes what was said of a recipient on to those who remember unknown ones.
+func (j *judges) heard(stream string, r *mail.RecipientEvent, domain string) {
+	if j.suppressions == nil || r.Code == 0 {
+		return
+	}
+	v := reputation.Verdict{Stream: stream, Recipient: mail.RecipientOf(r.Address), Domain: domain, Taken: r.Code/100 == 2}
+	if noSuchUser(r) {
+		v.Unknown, v.Doubt, v.Reply = true, r.Said.Remote || r.Said.Doubt, upstreamReply(r)
+	}
+	if e := j.suppressions.Heard(&v); e != nil && j.tell != nil {
+		j.tell(*e)
+	}
+}
+
 // noSuchUser reports whether a refusal says of exactly this recipient that there
 // is none.
 func noSuchUser(r *mail.RecipientEvent) bool {
-	return r.Said.Class == mail.ClassNoSuchUser && r.Said.About == mail.AboutRecipient && r.Code/100 == 5
+	return r.Said != nil && r.Said.Class == mail.ClassNoSuchUser && r.Said.About == mail.AboutRecipient && r.Code/100 == 5
 }
 
 // tooMuch reports whether the recipient's receiver wants less mail of us: not

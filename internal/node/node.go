@@ -175,6 +175,7 @@ func (n *Node) prepare(file *config.File) error {
 	if err != nil {
 		return fmt.Errorf("reputation: %w", err)
 	}
+	n.judges.tellBy(n.reputation, n.metrics.CountChange)
 	n.run(n.reputation.monitor.Run)
 	observers := []mail.Observer{n.openRecords(file), n.judges, n.alerts, n.watch, n.metrics, n.reputation, newGatewayWatch(n.log, check.Gateways())}
 	n.self = &selfTest{next: observers}

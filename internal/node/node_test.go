@@ -2,6 +2,7 @@ package node
 
 import (
 	"bytes"
+	"fmt"
 	"log/slog"
 	"net/netip"
 	"os"
@@ -125,6 +126,7 @@ func TestWhatChangesAnythingIsSaidByTheHostOfTheRecipient(t *testing.T) {
 		{"a message for two refused", []mail.RecipientEvent{gone("a@x", mail.Evidence{At: "dot"}), gone("b@x", mail.Evidence{At: "dot"})}, ""},
 		{"the sender refused", []mail.RecipientEvent{gone("a@x", mail.Evidence{At: "mail", About: mail.AboutSender})}, ""},
 		{"hearsay", []mail.RecipientEvent{gone("a@x", mail.Evidence{At: "rcpt", About: mail.AboutRecipient, Remote: true})}, ""},
+		{"a hint of trouble", []mail.RecipientEvent{gone("a@x", mail.Evidence{At: "rcpt", About: mail.AboutRecipient, Doubt: true})}, ""},
 		{"of an earlier release", []mail.RecipientEvent{{Address: "a@x", Rule: "upstream", Code: 550, Class: "no-such-user"}}, ""},
 		{"too much at RCPT", []mail.RecipientEvent{slow("a@x", mail.Evidence{At: "rcpt", About: mail.AboutUs})}, "x waits"},
 		{"too much of the sender", []mail.RecipientEvent{slow("a@x", mail.Evidence{At: "rcpt", About: mail.AboutSender})}, ""},
@@ -145,6 +147,19 @@ func TestWhatChangesAnythingIsSaidByTheHostOfTheRecipient(t *testing.T) {
 		if strings.Join(got, " ") != c.want {
 			t.Errorf("%s: %q, want %q", c.name, got, c.want)
 		}
+	}
+}
+
+// TestWaveOfUnknownRecipientsIsTold once, and suppresses nobody.
+func TestWaveOfUnknownRecipientsIsTold(t *testing.T) {
+	told := 0
+	j := &judges{backoff: reputation.NewBackoff(time.Now), suppressions: reputation.NewSuppressions(0, 0, time.Now), tell: func(reputation.Event) { told++ }}
+	for i := range 30 {
+		j.Observe(&mail.Event{Stream: "main", Client: "a", From: "a@example.org", To: []mail.RecipientEvent{{Address: fmt.Sprintf("u%d@x", i), Rule: "upstream",
+			Code: 550, Class: "no-such-user", Said: &mail.Evidence{At: "rcpt", About: mail.AboutRecipient, Class: "no-such-user"}}}})
+	}
+	if l := j.suppressions.List(); told != 1 || len(l) != 0 {
+		t.Errorf("told %d times, suppressed %+v", told, l)
 	}
 }
 

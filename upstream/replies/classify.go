@@ -32,6 +32,9 @@ type Verdict struct {
 	Words  Words         // what weighed most where no rule matched
 	Remedy string        // what an operator does about it, one sentence
 	Wait   time.Duration // how long the reply asks us to wait; 0 when it names no time
+	// Doubt is true for ClassNoSuchUser where the reply hints at trouble of the
+	// receiver (LDAP, a look-up, "temporarily", policy, 5.4.1), or is not sure.
+	Doubt bool
 	// Sign is true for the listed classes and for a refusal for volume that
 	// speaks of reputation or complaints: the step before a listing.
 	Sign bool
@@ -56,6 +59,20 @@ func (w Words) List() []vote.Token {
 		n++
 	}
 	return w[:n]
+}
+
+// By says what decided: "rule NAME", or how sure the class is and what weighed most;
+// "" where nothing did.
+func (v *Verdict) By() string {
+	switch {
+	case v.Rule != "":
+		return "rule " + v.Rule
+	case v.Words == (Words{}):
+		return ""
+	case v.Guess != "":
+		return fmt.Sprintf("perhaps %s %.2f: %s", v.Guess, v.Sure, v.Words)
+	}
+	return fmt.Sprintf("%.2f: %s", v.Sure, v.Words)
 }
 
 // Reason says what decided where no rule did: " sure=0.97 words=\"...\"", with the
@@ -120,7 +137,20 @@ func (r *Rules) Classify(stage, reply string) Verdict {
 		v.Wait = waitIn(t.text)
 	}
 	v.Sign = v.Sign || v.Class.Listed()
+	v.Doubt = v.Class == mail.ClassNoSuchUser && (v.Sure < sureUnknown || strings.HasPrefix(t.status[min(1, len(t.status)):], ".4.") ||
+		containsAny(t.text, troubleWords) || vote.BuiltIn().Weigh(t.forVote(stage)).Fault)
 	return v
+}
+
+// sureUnknown is how sure it must be that a recipient does not exist: above it 97 %
+// are right (make bench-replies).
+const sureUnknown = 0.7
+
+// troubleWords are parts of words that the lexicon may know under another meaning.
+var troubleWords = []string{"ldap", "lookup", "look-up", "look up", "temporar", "polic", "timeout", "timed out", "database", "5.4.1"}
+
+func containsAny(text string, parts []string) bool {
+	return slices.ContainsFunc(parts, func(p string) bool { return strings.Contains(text, p) })
 }
 
 // match returns what the first rule says that matches.

@@ -226,6 +226,30 @@ func TestClassifySeesSignsOfListing(t *testing.T) {
 	}
 }
 
+// TestDoubtIsSeen: what may be trouble of the receiver says of no recipient for good
+// that there is none.
+func TestDoubtIsSeen(t *testing.T) {
+	for reply, want := range map[string]bool{
+		"550 5.1.1 user unknown": false,
+		"550-5.1.1 The email account that you tried to reach does not exist": false,
+		"550 No such user here":                                      false,
+		"550 5.1.1 Mailbox unavailable: no such recipient":           false,
+		"550 Empf\u00e4nger unbekannt":                               false,
+		"550 5.1.1 LDAP: user unknown":                               true,
+		"550 5.1.1 User unknown (lookup failed)":                     true,
+		"550 5.1.1 user unknown, temporarily":                        true,
+		"550 5.1.1 User unknown for policy reasons":                  true,
+		"550 5.4.1 Recipient address rejected: Access denied":        true,
+		"550 5.1.1 No such user, try again later":                    true,
+		"550 Utilisateur inconnu, veuillez r\u00e9essayer plus tard": true,
+		"450 4.7.1 slow down":                                        false,
+	} {
+		if v := Classify("rcpt", reply); v.Doubt != want {
+			t.Errorf("%s: %+v", reply, v)
+		}
+	}
+}
+
 func TestOperatorRulesComeFirst(t *testing.T) {
 	r, err := NewRules(`
 # ours

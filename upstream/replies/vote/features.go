@@ -1,5 +1,7 @@
 package vote
 
+import "slices"
+
 // Reply is what is known of a refusal.
 type Reply struct {
 	Stage  string   // command that it answers (connect, ehlo, mail, rcpt, data, dot), "" when unknown
@@ -44,6 +46,7 @@ type reader struct {
 	names  map[token]string // nil: not wanted
 	speaks bool             // of anything, in words or by its status code
 	sign   bool             // of reputation or complaints
+	fault  bool             // of trouble of the receiver
 	seen   []uint64         // rows of a model, a bit for each
 }
 
@@ -64,7 +67,7 @@ func (r *reader) emit(kind, a, b string) {
 }
 
 func (r *reader) read(m *Reply) {
-	r.tokens, r.speaks, r.sign = r.tokens[:0], false, false
+	r.tokens, r.speaks, r.sign, r.fault = r.tokens[:0], false, false, false
 	r.plain = appendPlain(r.plain[:0], m.Text)
 	class := "?"
 	if m.Code != "" {
@@ -196,7 +199,11 @@ func (r *reader) concept(l *lexicon, c uint8, stage, class string) {
 	r.emit("concept", name, stage)
 	r.speaks = r.speaks || name != "negation"
 	r.sign = r.sign || name == "reputation" || name == "complaint"
+	r.fault = r.fault || slices.Contains(trouble[:], name)
 }
+
+// trouble are concepts of a receiver that cannot look, or looks at something else.
+var trouble = [...]string{"lookup", "timeout", "temporary", "later", "busy", "policy", "network"}
 
 // wordLength is how many octets belong to the first word of text.
 func wordLength(text []byte) int {

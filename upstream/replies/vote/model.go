@@ -51,6 +51,7 @@ type Verdict struct {
 	Sure   float64      // how likely Guess is, from 0 to 1
 	Tokens [Shown]Token // what weighed most, largest first; unused ones have no name
 	Sign   bool         // speaks of reputation or complaints
+	Fault  bool         // speaks of look-ups, time-outs, policy or "later": the receiver may be in trouble
 }
 
 // Below SureEnough the likeliest class is right in a third of all cases, measured
@@ -72,7 +73,7 @@ func (m *Model) Weigh(reply *Reply) Verdict {
 	var p [maxClasses]float64
 	rows := m.sum(r, p[:len(m.classes)])
 	best, second := m.best(p[:len(m.classes)])
-	v := Verdict{Class: m.classes[best], Guess: m.classes[best], Sure: p[best], Sign: r.sign}
+	v := Verdict{Class: m.classes[best], Guess: m.classes[best], Sure: p[best], Sign: r.sign, Fault: r.fault}
 	if !r.speaks {
 		v.Sure = 0 // code and stage alone decide nothing
 	}
