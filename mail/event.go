@@ -92,6 +92,9 @@ type Event struct {
 	Limits []LimitEvent `json:"limits,omitempty"`
 	// Attachments is what was found in the message; nil where nothing was looked for.
 	Attachments *AttachmentEvent `json:"attachments,omitempty"`
+	// Links is what lists said of the hosts that the message links to; nil where none
+	// was asked.
+	Links *LinkEvent `json:"links,omitempty"`
 	// Scans are the verdicts of the scanners that were asked.
 	Scans []ScanEvent `json:"scans,omitempty"`
 	// Shadow lists the rules that would have refused the message but are only
@@ -206,6 +209,38 @@ type AttachmentEvent struct {
 	// Ambiguous says why the message can be read in two ways.
 	Ambiguous string        `json:"ambiguous,omitempty"`
 	Took      time.Duration `json:"took"` // nanoseconds
+}
+
+// LinkEvent is what lists said of the hosts that a message links to.
+type LinkEvent struct {
+	// Hosts are those that were told apart, without our own and those to be left out;
+	// More: there were more.
+	Hosts int  `json:"hosts"`
+	More  bool `json:"more,omitempty"`
+	// Left is how many of them zones were not asked about; TextLeft: not all of the
+	// text was looked at.
+	Left     int           `json:"left,omitempty"`
+	TextLeft bool          `json:"text_left,omitempty"`
+	Listed   []LinkListing `json:"listed,omitempty"`
+	Lists    []LinkList    `json:"lists,omitempty"`
+	Took     time.Duration `json:"took"` // nanoseconds
+	// Shadow: a listing refuses nothing.
+	Shadow bool `json:"shadow,omitempty"`
+}
+
+// LinkListing is a host that a list holds.
+type LinkListing struct {
+	Host string `json:"host"`
+	List string `json:"list"`
+	Text string `json:"text,omitempty"`
+}
+
+// LinkList is what one list said of all hosts of a message.
+type LinkList struct {
+	List string `json:"list"`
+	// Verdict is listed, clean, or fault where nothing is known of one of them.
+	Verdict string `json:"verdict"`
+	Err     string `json:"err,omitempty"`
 }
 
 // LimitEvent is one window of one limit as a transaction saw it.

@@ -126,6 +126,7 @@ func (t *transaction) finish(e ending, outcome string) {
 		}
 	}
 	t.endScan()
+	t.endLinks()
 	if t.in != nil {
 		t.in.drop()
 	}

@@ -19,11 +19,11 @@ func (t *transaction) scannersUp() (rule string, r *mail.Reply) {
 	return "scanner " + name, replies.CannotScan()
 }
 
-// scan looks at the attachments, shows the scanners what will leave, but for trace
-// and signature, and then asks the gate again, for that may have taken long. Nil: the
-// message goes on.
+// scan looks at attachments and links, shows the scanners what will leave, but for
+// trace and signature, and then asks the gate again, for that may have taken long.
+// Nil: the message goes on.
 func (t *transaction) scan() *mail.Reply {
-	switch rule, r, err := t.judgeAttachments(); {
+	switch rule, r, err := t.look(); {
 	case err != nil:
 		return t.unread(err)
 	case r != nil:
@@ -31,13 +31,19 @@ func (t *transaction) scan() *mail.Reply {
 	}
 	set := t.snap.Scanners
 	if !set.Wanted(t.client.Name(), t.client.Stream()) {
+		set = nil
+	}
+	if set == nil && !t.linksCount() {
 		return nil
 	}
 	if err := t.judgeScans(set); err != nil {
 		return t.unread(err)
 	}
-	if v := t.scanned.Decided; v != nil {
-		return t.refuseScanned(v)
+	if t.scanned != nil && t.scanned.Decided != nil {
+		return t.refuseScanned(t.scanned.Decided)
+	}
+	if rule, r := t.judgeLinks(); r != nil {
+		return t.failed(mail.StageScan, rule, r)
 	}
 	if rule, r := t.gate(); r != nil {
 		return t.failed(mail.StageForward, rule, r)
@@ -61,14 +67,19 @@ func (t *transaction) content() scan.Content {
 	return c
 }
 
-// judgeScans asks the scanners. Meanwhile the upstream connection is given back as
-// for a client that dawdles.
+// judgeScans asks the scanners, nil for none, and waits for the lists of links where
+// they count. Meanwhile the upstream connection is given back as for a client that
+// dawdles.
 func (t *transaction) judgeScans(set *scan.Set) (err error) {
-	m := t.shown()
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		t.scanned, err = set.Judge(t.conn.Context(), m)
+		if set != nil {
+			t.scanned, err = set.Judge(t.conn.Context(), t.shown())
+		}
+		if t.linksCount() {
+			t.links.Wait()
+		}
 	}()
 	t.hold.since = time.Time{}
 	look := time.NewTimer(yieldAfter)

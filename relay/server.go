@@ -12,6 +12,7 @@ import (
 	"postern/ratelimit"
 	"postern/relay/smtpd"
 	"postern/scan"
+	"postern/scan/links"
 	"postern/upstream"
 )
 
@@ -23,6 +24,7 @@ type Snapshot struct {
 	Signers    *dkimsign.Signers
 	Routes     map[string]*Route // by stream
 	Scanners   *scan.Set         // nil: none
+	Links      *links.Lists      // nil: none
 
 	attachments map[string]*parts.Rules // that Rules refuse, by client
 }

@@ -14,6 +14,7 @@ import (
 	"postern/relay/replies"
 	"postern/relay/smtpd"
 	"postern/scan"
+	"postern/scan/links"
 	"postern/upstream"
 )
 
@@ -52,8 +53,12 @@ type transaction struct {
 	in      *intake // nil before
 	message message
 	scanned *scan.Result // nil: no scanner was asked
+	links   *links.Look  // nil: no list was asked
 	claims  []func()     // give back what this message has claimed elsewhere
 	reports []int        // charges of the account for a message that is a report
+
+	// textLeft: not all text of the message was looked through for links.
+	textLeft bool
 
 	last  mail.Reply // of the upstream's, code 0 before
 	stage string     // that has been reached, for an abort

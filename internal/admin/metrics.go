@@ -31,6 +31,9 @@ type Metrics struct {
 	scans        *prometheus.CounterVec
 	unscanned    *prometheus.CounterVec
 	attachments  *prometheus.CounterVec
+	links        *prometheus.CounterVec
+	linksLeft    prometheus.Counter
+	linkSeconds  prometheus.Histogram
 	scanSeconds  *prometheus.HistogramVec
 	seconds      *prometheus.HistogramVec
 	changes      *prometheus.CounterVec
@@ -70,6 +73,12 @@ func NewMetrics(connections func() int64) *Metrics {
 		scans:        counter("relay_scan_total", "Verdicts of scanners.", "scanner", "verdict"),
 		unscanned:    counter("relay_scan_unscanned_total", "Messages that went on without a verdict of the scanner.", "scanner"),
 		attachments:  counter("relay_attachments_total", "Messages whose attachments were looked at.", "verdict"),
+		links:        counter("relay_links_total", "Messages whose links were looked up.", "list", "verdict"),
+		linksLeft:    prometheus.NewCounter(prometheus.CounterOpts{Name: "relay_links_left_total", Help: "Hosts that lists were not asked about."}),
+		linkSeconds: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "relay_links_seconds", Help: "Time to look up the links of a message.",
+			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 10},
+		}),
 		scanSeconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "relay_scan_seconds", Help: "Time to the verdict of a scanner.",
 			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 120},
@@ -85,7 +94,7 @@ func NewMetrics(connections func() int64) *Metrics {
 		}, []string{"part", "state"}),
 	}
 	m.known.Store(&map[kind]*series{})
-	m.registry.MustRegister(m.transactions, m.recipients, m.octets, m.refused, m.limits, m.forwarded, m.classes, m.scans, m.unscanned, m.attachments, m.scanSeconds, m.seconds, m.changes, m.alerts, m.state,
+	m.registry.MustRegister(m.transactions, m.recipients, m.octets, m.refused, m.limits, m.forwarded, m.classes, m.scans, m.unscanned, m.attachments, m.links, m.linksLeft, m.linkSeconds, m.scanSeconds, m.seconds, m.changes, m.alerts, m.state,
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "relay_connections", Help: "Open SMTP connections."},
 			func() float64 { return float64(connections()) }),
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
@@ -122,6 +131,7 @@ func (m *Metrics) Observe(e *mail.Event) {
 	}
 	m.countScans(e.Scans)
 	m.countAttachments(e.Attachments)
+	m.countLinks(e.Links)
 	for i := range e.Limits {
 		if l := &e.Limits[i]; l.Refused {
 			mode := "enforce"

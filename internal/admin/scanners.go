@@ -37,6 +37,18 @@ func (m *Metrics) countAttachments(a *mail.AttachmentEvent) {
 	m.attachments.WithLabelValues(verdict).Inc()
 }
 
+// countLinks counts what lists said of one message; nil counts nothing.
+func (m *Metrics) countLinks(l *mail.LinkEvent) {
+	if l == nil {
+		return
+	}
+	for i := range l.Lists {
+		m.links.WithLabelValues(l.Lists[i].List, l.Lists[i].Verdict).Inc()
+	}
+	m.linksLeft.Add(float64(l.Left))
+	m.linkSeconds.Observe(l.Took.Seconds())
+}
+
 // WatchScanners adds the metric of scanners that are up; states returns those of
 // the configuration in force, by name. It is called once, and states from several
 // goroutines.

@@ -52,6 +52,7 @@ func (x *crossCheck) all() {
 	x.scanners()
 	x.alerts()
 	x.attachments()
+	x.links()
 	x.dkim()
 	x.ways()
 	x.outliers()

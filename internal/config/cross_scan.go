@@ -1,10 +1,14 @@
 package config
 
 import (
+	"maps"
+	"slices"
 	"strconv"
+	"strings"
 
 	"postern/internal/parts"
 	"postern/scan"
+	"postern/scan/links"
 )
 
 // attachments checks what clients and streams refuse of them.
@@ -14,6 +18,38 @@ func (x *crossCheck) attachments() {
 	}
 	for _, name := range x.names["stream"] {
 		x.entries(join(join("stream", name), "refuse_attachments"), x.Stream[name].RefuseAttachments)
+	}
+}
+
+// OwnDomains are those whose links need no look: internal_domains, those that we
+// sign for, and those of which a client owns all senders; sorted.
+func (f *File) OwnDomains() []string {
+	own := map[string]bool{}
+	for _, d := range f.InternalDomains {
+		own[strings.TrimPrefix(d, "*.")] = true
+	}
+	for d := range f.DKIM {
+		own[d] = true
+	}
+	for _, c := range f.Client {
+		for _, pattern := range c.Senders {
+			if domain, ok := strings.CutPrefix(pattern, "@"); ok {
+				own[strings.TrimPrefix(domain, "*.")] = true
+			}
+		}
+	}
+	return slices.Sorted(maps.Keys(own))
+}
+
+// links warns of lists that say nothing.
+func (x *crossCheck) links() {
+	for i, path := range x.Links.Files {
+		if x.d.beside == leftAlone {
+			continue
+		}
+		if err := links.CheckFile(path); err != nil {
+			x.d.warn(join("links.files", strconv.Itoa(i)), err.Error()+"; mail passes without it until it can be read")
+		}
 	}
 }
 

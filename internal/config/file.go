@@ -21,6 +21,7 @@ import (
 	"postern/reputation"
 	"postern/reputation/identity"
 	"postern/scan"
+	"postern/scan/links"
 )
 
 // File is the whole configuration. Load fills it; nothing changes it after.
@@ -56,6 +57,9 @@ type File struct {
 
 	// Scanner is whom to ask about the content of mail. Blank: nobody is asked.
 	Scanner map[string]scan.Config `toml:"scanner"`
+
+	// Links is whom to ask about the hosts that mail links to. Blank: nobody is asked.
+	Links links.Config `toml:"links"`
 
 	Limit map[string]ratelimit.RuleConfig `toml:"limit"`
 	Store embedded.Config                 `toml:"store"`

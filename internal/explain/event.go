@@ -53,6 +53,11 @@ func Event(e *mail.Event) string {
 	if e.Attachments != nil {
 		line("attachments", "%s", attachments(e.Attachments))
 	}
+	if e.Links != nil {
+		for _, words := range linkLines(e.Links) {
+			line("links", "%s", words)
+		}
+	}
 	for i := range e.Scans {
 		line("scanner", "%s", Scan(&e.Scans[i]))
 	}
@@ -94,6 +99,34 @@ func limitWords(l *mail.LimitEvent) string {
 		s += ", now over 80 %"
 	}
 	return s + phrase.Prefixed("; most of it by ", strings.Join(l.Top, ", "))
+}
+
+// linkLines say what lists said of the hosts that a message links to.
+func linkLines(l *mail.LinkEvent) []string {
+	first := fmt.Sprintf("%d hosts", l.Hosts)
+	if l.More {
+		first += " and more"
+	}
+	if l.Left > 0 {
+		first += fmt.Sprintf(", %d of which were not asked about by DNS", l.Left)
+	}
+	if l.TextLeft {
+		first += ", in the part of the text that was looked at"
+	}
+	first += fmt.Sprintf("; %d ms", l.Took.Milliseconds())
+	if l.Shadow {
+		first += "; only watched"
+	}
+	lines := []string{first}
+	for _, x := range l.Listed {
+		lines = append(lines, fmt.Sprintf("%s is listed by %s%s", x.Host, x.List, phrase.Prefixed(": ", x.Text)))
+	}
+	for _, x := range l.Lists {
+		if x.Err != "" {
+			lines = append(lines, fmt.Sprintf("nothing certain is known from %s: %s", x.List, x.Err))
+		}
+	}
+	return lines
 }
 
 // attachments says what was found in a message.

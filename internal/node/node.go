@@ -155,6 +155,7 @@ func (n *Node) prepare(file *config.File) error {
 	n.opened.add(func(ctx context.Context) { n.rules.close(ctx) })
 	n.inForce.Store(n.rules)
 	n.rules.scanners.Start(canaryWait)
+	n.rules.links.Start()
 	n.metrics.WatchUpstreams(func() []admin.UpstreamHost { return n.inForce.Load().hosts() })
 	n.metrics.WatchScanners(func() map[string]bool { return n.inForce.Load().scannersUp() })
 	n.tellMade(n.rules)
@@ -287,6 +288,7 @@ func (n *Node) reload(file *config.File) error {
 		n.log.Warn("a change waits for the next start", "key", what)
 	}
 	next.scanners.Start(canaryWait)
+	next.links.Start()
 	old := n.rules
 	n.rules = next
 	n.inForce.Store(next)

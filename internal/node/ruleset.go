@@ -21,6 +21,7 @@ import (
 	"postern/relay"
 	"postern/relay/smtpd"
 	"postern/scan"
+	"postern/scan/links"
 	"postern/upstream"
 	"postern/upstream/replies"
 )
@@ -33,6 +34,7 @@ type ruleset struct {
 	replies   *replies.Rules // that say what refusals mean
 	guessers  auth.Guessers
 	scanners  *scan.Set
+	links     *links.Lists
 }
 
 // newRuleset makes everything that file describes. Upstreams that old has
@@ -52,7 +54,7 @@ func newRuleset(file *config.File, old *ruleset, rdb redis.UniversalClient, log 
 	if r.replies, err = replies.LoadRules(file.Reputation.ReplyRules); err != nil {
 		errs = append(errs, fmt.Errorf("reputation.reply_rules: %w", err))
 	}
-	errs = append(errs, r.makeUpstreams(old, log), r.makeScanners(old, log))
+	errs = append(errs, r.makeUpstreams(old, log), r.makeScanners(old, log), r.makeLinks(old, log))
 	users, err := r.makeAuth(old, rdb)
 	errs = append(errs, err)
 	var postmaster mail.Address
@@ -69,7 +71,7 @@ func newRuleset(file *config.File, old *ruleset, rdb redis.UniversalClient, log 
 			Hostname: file.Hostname, Rules: file.Policy(), Auth: users,
 			Message: file.Message, Timeouts: file.Timeouts, Session: file.Session,
 		},
-		Postmaster: postmaster, Signers: signers, Routes: r.routes(), Scanners: r.scanners,
+		Postmaster: postmaster, Signers: signers, Routes: r.routes(), Scanners: r.scanners, Links: r.links,
 	}
 	return r, nil
 }
@@ -105,6 +107,25 @@ func (r *ruleset) makeScanners(old *ruleset, log *slog.Logger) (err error) {
 		o.Old = old.scanners
 	}
 	r.scanners, err = scan.New(o)
+	return err
+}
+
+// makeLinks takes over the lists of old if nothing changes for them.
+func (r *ruleset) makeLinks(old *ruleset, log *slog.Logger) (err error) {
+	o := links.Options{
+		Config: r.file.Links, Zones: r.file.Reputation.DNSBL, Own: r.file.OwnDomains(), Servers: r.file.Reputation.Resolvers,
+		Changed: func(list string, why error) {
+			if why == nil {
+				log.Info("list of links is believed", "list", list)
+				return
+			}
+			log.Error("list of links is not believed, mail passes without it", "list", list, "err", why)
+		},
+	}
+	if old != nil {
+		o.Old = old.links
+	}
+	r.links, err = links.New(o)
 	return err
 }
 
@@ -170,8 +191,10 @@ func (n *Node) tellMade(r *ruleset) {
 func (r *ruleset) retire(ctx context.Context, next *ruleset) {
 	if next == nil {
 		r.scanners.Stop(nil)
+		r.links.Stop(nil)
 	} else {
 		r.scanners.Stop(next.scanners)
+		r.links.Stop(next.links)
 	}
 	for name, u := range r.upstreams {
 		if next == nil || next.upstreams[name] != u {

@@ -168,6 +168,11 @@ func LineTooLong() *mail.Reply {
 func Attachment(entry string) *mail.Reply {
 	return reply(550, "5.7.1", "attachments of type "+entry+" are not allowed for this client")
 }
+
+// ListedLink refuses a message that links to a host, which is its own.
+func ListedLink(host string) *mail.Reply {
+	return reply(550, "5.7.1", "message links to a listed host: "+host)
+}
 func Ambiguous() *mail.Reply {
 	return reply(550, "5.6.0", "structure of the message cannot be read for certain")
 }

@@ -116,6 +116,23 @@ func (z *Zone) Look(ctx context.Context, r *resolve.Resolver, t Target) Answer {
 	return z.judge(r.AskNow(ctx, name, dns.TypeA))
 }
 
+// Recall is Look with our own cache, for who asks about the same targets often.
+func (z *Zone) Recall(ctx context.Context, r *resolve.Resolver, t Target) Answer {
+	name, err := z.question(t)
+	if err != nil {
+		return Answer{why: err}
+	}
+	return z.judge(r.Ask(ctx, name, dns.TypeA))
+}
+
+// Why says why nothing is known; nil where the state is another.
+func (a *Answer) Why() error {
+	if a.State != Unknown {
+		return nil
+	}
+	return a.why
+}
+
 // judge says what an answer means: NXDOMAIN is clean, addresses in 127.0.0.0/8
 // are a listing, and all else says nothing.
 func (z *Zone) judge(a resolve.Answer) Answer {
