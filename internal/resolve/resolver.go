@@ -1,6 +1,7 @@
 package resolve
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
@@ -40,16 +41,25 @@ type Options struct {
 	Servers []string
 	Timeout time.Duration    // of one question, all retries included; 0: 4s
 	Now     func() time.Time // nil: time.Now
+	// Questions is how many are under way at most; 0: 128.
+	Questions int
+	// Cached is how many answers are kept at most; 0: 20,000. They take at most
+	// 512 octets each of what came over the wire, on the average.
+	Cached int
+	// MinTTL and MaxTTL bound how long an answer is kept, MaxNegative how long one
+	// without records; 0: none, 24h and 3h. A fault is kept for 5s.
+	MinTTL, MaxTTL, MaxNegative time.Duration
 }
 
 // Resolver asks DNS. It keeps answers as long as they say (RFC 2181 s. 8, RFC
 // 2308), asks again over TCP what did not fit, and takes whatever is no plain
 // answer for a fault. It is safe for concurrent use, and bounded: at most
-// maxQuestions are under way, at most maxCached answers are kept.
+// Options.Questions are under way, at most Options.Cached answers are kept.
 type Resolver struct {
 	servers serverList
 	timeout time.Duration
 	now     func() time.Time
+	limits  Options
 	slots   chan struct{}
 	tasks   sync.WaitGroup
 	base    context.Context // of all questions
@@ -57,6 +67,7 @@ type Resolver struct {
 
 	mu      sync.Mutex
 	cache   map[question]kept
+	octets  int // of all answers in cache, see size
 	flights map[question]*flight
 	forged  map[netip.Addr]bool // addresses put in place of NXDOMAIN
 	probed  time.Time
@@ -72,6 +83,7 @@ type question struct {
 type kept struct {
 	answer Answer
 	until  time.Time
+	size   int
 }
 
 type flight struct {
@@ -92,7 +104,7 @@ const (
 // New makes a resolver; it asks nothing yet.
 func New(o Options) (*Resolver, error) {
 	r := &Resolver{
-		timeout: o.Timeout, now: o.Now, slots: make(chan struct{}, maxQuestions),
+		timeout: o.Timeout, now: o.Now, slots: make(chan struct{}, cmp.Or(o.Questions, maxQuestions)),
 		cache: map[question]kept{}, flights: map[question]*flight{}, forged: map[netip.Addr]bool{},
 	}
 	r.base, r.end = context.WithCancel(context.Background())
@@ -102,6 +114,9 @@ func New(o Options) (*Resolver, error) {
 	if r.now == nil {
 		r.now = time.Now
 	}
+	o.Cached = cmp.Or(o.Cached, maxCached)
+	o.MaxTTL, o.MaxNegative = cmp.Or(o.MaxTTL, maxTTL), cmp.Or(o.MaxNegative, maxNegative)
+	r.limits = o
 	r.servers = serverList{file: resolvConf, now: r.now}
 	if len(o.Servers) > 0 {
 		r.servers.file = ""
@@ -195,15 +210,51 @@ func (r *Resolver) keep(q question, a Answer) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	delete(r.flights, q)
-	if a.TTL <= 0 {
-		delete(r.cache, q)
+	r.forget(q)
+	ttl, size := r.keepFor(&a), a.size()
+	if ttl <= 0 || size > maxKept {
 		return
 	}
 	now := r.now()
-	if len(r.cache) >= maxCached {
+	if len(r.cache) >= r.limits.Cached || r.octets+size > octetsEach*r.limits.Cached {
 		r.makeRoom(now)
 	}
-	r.cache[q] = kept{a, now.Add(a.TTL)}
+	r.cache[q] = kept{a, now.Add(ttl), size}
+	r.octets += size
+}
+
+const (
+	octetsEach = 512      // of an answer, on the average
+	maxKept    = 16 << 10 // octets of an answer that is kept at all
+)
+
+// size is about what the answer took on the wire. Whoever owns a domain chooses it.
+func (a *Answer) size() int {
+	n := len(a.Name)
+	for _, rr := range a.RRs {
+		n += dns.Len(rr)
+	}
+	for _, alias := range a.Aliases {
+		n += len(alias)
+	}
+	return n
+}
+
+// keepFor is how long an answer is kept.
+func (r *Resolver) keepFor(a *Answer) time.Duration {
+	switch a.State {
+	case Fault:
+		return a.TTL
+	case Found:
+		return min(max(a.TTL, r.limits.MinTTL), r.limits.MaxTTL)
+	}
+	return min(max(a.TTL, r.limits.MinTTL), r.limits.MaxNegative)
+}
+
+// forget takes an answer out of the cache; r.mu is held.
+func (r *Resolver) forget(q question) {
+	r.octets -= r.cache[q].size
+	delete(r.cache, q)
 }
 
 // makeRoom drops what has expired, and a tenth of the rest where that is not
@@ -211,14 +262,14 @@ func (r *Resolver) keep(q question, a Answer) {
 func (r *Resolver) makeRoom(now time.Time) {
 	for q, k := range r.cache {
 		if !now.Before(k.until) {
-			delete(r.cache, q)
+			r.forget(q)
 		}
 	}
 	for q := range r.cache {
-		if len(r.cache) < maxCached*9/10 {
+		if len(r.cache) < r.limits.Cached*9/10 && r.octets < octetsEach*r.limits.Cached*9/10 {
 			return
 		}
-		delete(r.cache, q)
+		r.forget(q)
 	}
 }
 

@@ -124,6 +124,59 @@ func TestResolverAsksOnceForManyAtATime(t *testing.T) {
 	}
 }
 
+// TestAnswersStayWithinTheirOctets: who owns a domain chooses how large its answers
+// are.
+func TestAnswersStayWithinTheirOctets(t *testing.T) {
+	r, err := New(Options{Servers: []string{"127.0.0.1"}, Cached: 1000})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	answer := func(records int) (a Answer) {
+		for range records {
+			a.RRs = append(a.RRs, dnstest.Record("x.example.", dns.TypeTXT, 60, `"`+strings.Repeat("x", 200)+`"`))
+		}
+		a.State, a.TTL = Found, time.Hour
+		return a
+	}
+	for i := range 5000 {
+		r.keep(question{fmt.Sprintf("n%d.example.", i), dns.TypeTXT}, answer(20))
+	}
+	octets := 0
+	for _, k := range r.cache {
+		octets += k.size
+	}
+	if octets != r.octets || octets > 512*1000 {
+		t.Errorf("%d answers of %d octets, counted as %d", len(r.cache), octets, r.octets)
+	}
+	r.keep(question{"n1.example.", dns.TypeMX}, answer(300))
+	if _, ok := r.cache[question{"n1.example.", dns.TypeMX}]; ok {
+		t.Error("an answer of 60 KiB is kept")
+	}
+}
+
+// TestTTLHasBounds: a name with TTL 0 is not asked for each time, and none is kept
+// for years.
+func TestTTLHasBounds(t *testing.T) {
+	r, err := New(Options{Servers: []string{"127.0.0.1"}, MinTTL: 30 * time.Second, MaxTTL: time.Hour, MaxNegative: 5 * time.Minute})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	for _, row := range []struct {
+		answer Answer
+		want   time.Duration
+	}{
+		{Answer{State: Found}, 30 * time.Second},
+		{Answer{State: Found, TTL: 68 * 365 * 24 * time.Hour}, time.Hour}, {Answer{State: Found, TTL: 5 * time.Minute}, 5 * time.Minute},
+		{Answer{State: NoName}, 30 * time.Second}, {Answer{State: NoData, TTL: 3 * time.Hour}, 5 * time.Minute}, {Answer{TTL: faultTTL}, faultTTL},
+	} {
+		if got := r.keepFor(&row.answer); got != row.want {
+			t.Errorf("%+v: kept for %s, want %s", row.answer, got, row.want)
+		}
+	}
+}
+
 func TestResolverStaysBounded(t *testing.T) {
 	f := dnstest.StartFaulty(t)
 	r := newTestResolver(t, 20*time.Second, f.Address)

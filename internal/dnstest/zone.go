@@ -1,0 +1,102 @@
+package dnstest
+
+import (
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/miekg/dns"
+)
+
+// Zone is what a name server of our own answers. A test may change it.
+type Zone struct {
+	// Address of the server, as host:port.
+	Address string
+
+	mu      sync.Mutex
+	records map[string][]dns.RR // by name
+	broken  map[string]int      // names with the RCODE to answer
+	asked   map[string]int
+}
+
+// StartZone serves records in the form of a zone file, with full names. Names that
+// it does not hold do not exist.
+func StartZone(t *testing.T, records ...string) *Zone {
+	t.Helper()
+	z := &Zone{records: map[string][]dns.RR{}, broken: map[string]int{}, asked: map[string]int{}}
+	z.Add(records...)
+	z.Address = Serve(t, z.answer)
+	return z
+}
+
+// Add puts records into the zone; it panics where one is none.
+func (z *Zone) Add(records ...string) {
+	z.mu.Lock()
+	defer z.mu.Unlock()
+	for _, text := range records {
+		rr, err := dns.NewRR(text)
+		if err != nil || rr == nil {
+			panic(fmt.Sprintf("record %q: %v", text, err))
+		}
+		name := dns.CanonicalName(rr.Header().Name)
+		z.records[name] = append(z.records[name], rr)
+	}
+}
+
+// Break has questions for a name answered by an RCODE, such as SERVFAIL.
+func (z *Zone) Break(name string, rcode int) {
+	z.mu.Lock()
+	defer z.mu.Unlock()
+	z.broken[dns.CanonicalName(name)] = rcode
+}
+
+// Asked is how many questions for a name have come.
+func (z *Zone) Asked(name string) int {
+	z.mu.Lock()
+	defer z.mu.Unlock()
+	return z.asked[dns.CanonicalName(name)]
+}
+
+func (z *Zone) answer(w dns.ResponseWriter, q *dns.Msg) {
+	z.mu.Lock()
+	defer z.mu.Unlock()
+	m := new(dns.Msg).SetReply(q)
+	m.RecursionAvailable = true
+	name, qtype := dns.CanonicalName(q.Question[0].Name), q.Question[0].Qtype
+	z.asked[name]++
+	if rcode, ok := z.broken[name]; ok {
+		m.Rcode = rcode
+		w.WriteMsg(m)
+		return
+	}
+	if !z.holds(name) {
+		m.Rcode = dns.RcodeNameError
+	}
+	for range 10 {
+		target := ""
+		for _, rr := range z.records[name] {
+			if c, ok := rr.(*dns.CNAME); ok && qtype != dns.TypeCNAME {
+				target = dns.CanonicalName(c.Target)
+			} else if rr.Header().Rrtype != qtype {
+				continue
+			}
+			m.Answer = append(m.Answer, rr)
+		}
+		if target == "" {
+			break
+		}
+		name = target
+	}
+	w.WriteMsg(m)
+}
+
+// holds reports whether a name or one below it is in the zone.
+func (z *Zone) holds(name string) bool {
+	for n := range z.records {
+		if n == name || strings.HasSuffix(n, "."+name) {
+			return true
+		}
+	}
+	return false
+}
