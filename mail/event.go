@@ -82,6 +82,8 @@ type Event struct {
 	Upstream string `json:"upstream"` // name in the configuration; "" when none was asked
 	Host     string `json:"host,omitempty"`
 	SourceIP string `json:"source_ip,omitempty"`
+	// HostTLS is the version of TLS that was spoken with Host; "" in plain text.
+	HostTLS string `json:"host_tls,omitempty"`
 	// Reply is the reply that decided, as the upstream gave it, else ours; of a
 	// message that its client has left the upstream's last one.
 	Reply string `json:"reply"`

@@ -14,6 +14,10 @@ type Evidence struct {
 	// (DATA and all behind it).
 	At    string `json:"at"`
 	About About  `json:"about,omitempty"`
+	// Domain is that of the recipients, where the host is one of its own exchangers:
+	// whatever it says is that domain's word, and of no other receiver. Blank where
+	// mail goes to a configured upstream.
+	Domain string `json:"domain,omitempty"`
 	// Several: the message was for recipients of several domains.
 	Several bool          `json:"several,omitempty"`
 	Class   Class         `json:"class"`          // ""

@@ -16,6 +16,17 @@ type Reply struct {
 	Text string
 	// Said is what an upstream's refusal is worth; nil for other replies.
 	Said *Evidence
+	// Own is of a reply that we give in place of a receiver's host, since there is
+	// none to ask; nil for other replies.
+	Own *Own
+}
+
+// Own is why there is no host to ask.
+type Own struct {
+	Rule  string // that decided, for the event
+	Class Class
+	Err   error     // the fault; nil: DNS says so
+	Said  *Evidence // what a host said instead of beginning a transaction; nil: nothing
 }
 
 // Positive reports whether the command was carried out (2yz or 3yz).

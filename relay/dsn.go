@@ -16,7 +16,7 @@ func (s *Server) offersDSN(p *mail.Peer, auth bool) bool {
 	snap, all := s.snapshot(), false
 	for stream := range snap.Rules.Streams(p, auth) {
 		route := snap.Routes[stream]
-		if route == nil || !route.Upstream.OffersDSN() {
+		if route == nil || route.Direct != nil || !route.Upstream.OffersDSN() {
 			return false
 		}
 		all = true

@@ -113,7 +113,7 @@ func (t *transaction) finish(e ending, outcome string) {
 	}
 	t.finishRecipients(e, outcome)
 	if t.up != nil {
-		ev.Host, ev.SourceIP = t.up.Host(), mail.AddrText(t.up.SourceIP())
+		ev.Host, ev.SourceIP, ev.HostTLS = t.up.Host(), mail.AddrText(t.up.SourceIP()), t.up.TLS()
 		t.up.Close()
 	}
 	if t.account != nil {

@@ -24,13 +24,13 @@ func (t *transaction) ask(batch []attempt) {
 		return
 	}
 	if t.up == nil {
-		t.up = t.route.Upstream.Begin(t.route.Via, &t.env)
+		t.up = t.route.begin(&t.env)
 	}
 	ctx, cancel := context.WithTimeout(t.conn.Context(), t.snap.Timeouts.Upstream)
 	defer cancel()
 	replies, err := t.up.Recipients(ctx, rs, nil)
 	if err == nil {
-		err = ourFault(replies...)
+		err = t.ourFault(replies...)
 	}
 	if err != nil {
 		t.lose(err)
@@ -49,16 +49,18 @@ func (t *transaction) ask(batch []attempt) {
 }
 
 // ourFault is non-nil where the upstream does not know us. That is for our
-// operator to mend, so clients are told to try again.
-func ourFault(replies ...mail.Reply) error {
+// operator to mend, so clients are told to try again. What a receiver's own host
+// says so is a refusal: with it we have no account.
+func (t *transaction) ourFault(replies ...mail.Reply) error {
 	for i := range replies {
-		switch r := &replies[i]; {
-		case r.Code == 530, r.Code == 534, r.Code == 535, r.Code == 538, r.Code == 550 && unknownCustomer(r):
+		if r := &replies[i]; t.route.Direct == nil && (asksForLogin(r.Code) || r.Code == 550 && unknownCustomer(r)) {
 			return fmt.Errorf("%w: %q", upstream.ErrCredentials, r.String())
 		}
 	}
 	return nil
 }
+
+func asksForLogin(code int) bool { return code == 530 || code == 534 || code == 535 || code == 538 }
 
 // unknownCustomer reports whether a provider that knows its customers by address or
 // EHLO name does not know us: the SMTP relay of Google, a connector of Microsoft 365.
@@ -93,7 +95,10 @@ func (t *transaction) upstreamFault(err error) ending {
 	if errors.Is(err, errOwnField) {
 		cause = "upstream on our field"
 	}
-	t.srv.fault(cause, err, "upstream", t.route.Name, "id", t.ev.ID)
+	// Trouble of a receiver is in its event, and no fault of this relay.
+	if t.route.Direct == nil || errors.Is(err, upstream.ErrSource) || errors.Is(err, errOwnField) {
+		t.srv.fault(cause, err, "upstream", t.route.Name, "id", t.ev.ID)
+	}
 	return e
 }
 
@@ -101,10 +106,16 @@ func (t *transaction) upstreamFault(err error) ending {
 // status and text kept; but a 421 ends the upstream's connection, not the
 // client's.
 func (t *transaction) passOn(r *mail.Reply) ending {
+	if r.Own != nil {
+		return t.ownReply(r)
+	}
 	t.last = *r
 	out := *r
-	if out.Code == 421 {
+	switch {
+	case out.Code == 421:
 		out.Code = 451
+	case asksForLogin(out.Code): // of a receiver; the client would take it for ours
+		out.Code, out.Status = 550, "5.7.1"
 	}
 	if out.Status == "" {
 		out.Status = [...]string{2: "2.0.0", 4: "4.0.0", 5: "5.0.0"}[out.Code/100]
@@ -114,6 +125,21 @@ func (t *transaction) passOn(r *mail.Reply) ending {
 		e.class = r.Said.Class
 	}
 	return e
+}
+
+// ownReply is the end that a reply makes which stands for hosts that could not be
+// asked.
+func (t *transaction) ownReply(r *mail.Reply) ending {
+	if r.Own.Err != nil {
+		t.ev.Err = r.Own.Err.Error()
+		if errors.Is(r.Own.Err, upstream.ErrSource) {
+			t.srv.fault("source address", r.Own.Err, "upstream", t.route.Name, "id", t.ev.ID)
+		}
+	}
+	if r.Own.Said != nil {
+		t.ev.Said = r.Own.Said
+	}
+	return ending{stage: mail.StageRcpt, rule: r.Own.Rule, class: r.Own.Class, reply: r}
 }
 
 func (t *transaction) failedForward(err error) *mail.Reply {

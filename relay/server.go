@@ -3,6 +3,7 @@ package relay
 import (
 	"context"
 	"log/slog"
+	"net/netip"
 	"sync/atomic"
 	"time"
 
@@ -14,6 +15,7 @@ import (
 	"postern/scan"
 	"postern/scan/links"
 	"postern/upstream"
+	"postern/upstream/direct"
 )
 
 // Snapshot is the rules of one moment. It never changes; a reload puts another
@@ -31,8 +33,9 @@ type Snapshot struct {
 
 // Route is how the mail of one stream leaves.
 type Route struct {
-	Name      string // of the upstream in the configuration
-	Upstream  *upstream.Upstream
+	Name      string             // of the upstream in the configuration
+	Upstream  *upstream.Upstream // nil where Direct is not
+	Direct    *direct.Upstream   // to the recipients' own exchangers
 	Via       upstream.Route
 	SourceKey string // what limits per source_ip count on
 	// Sign is how its mail is signed: chosen with the route, so that a message is
@@ -40,6 +43,27 @@ type Route struct {
 	Sign *dkimsign.Way
 	// MaxRecipients of one message that the upstream takes; 0: as many as may come.
 	MaxRecipients int
+}
+
+// hop is a mail transaction with what is behind us: with a configured upstream or
+// with an exchanger of the recipients' domain.
+type hop interface {
+	Recipients(ctx context.Context, rs []mail.Recipient, out []mail.Reply) ([]mail.Reply, error)
+	Resume(ctx context.Context, size int64) (parked bool, err error)
+	Send(ctx context.Context, body upstream.Content) (mail.Reply, error)
+	Park() error
+	Wanted() bool
+	Host() string
+	SourceIP() netip.Addr
+	TLS() string
+	Close()
+}
+
+func (r *Route) begin(env *mail.Envelope) hop {
+	if r.Direct != nil {
+		return r.Direct.Begin(r.Via, env)
+	}
+	return r.Upstream.Begin(r.Via, env)
 }
 
 // Server runs the listeners and their sessions.

@@ -15,7 +15,6 @@ import (
 	"postern/relay/smtpd"
 	"postern/scan"
 	"postern/scan/links"
-	"postern/upstream"
 )
 
 // This file is the path of one message, from MAIL to the last reply, in the order
@@ -38,10 +37,10 @@ type transaction struct {
 	account *ratelimit.Account
 
 	// From RCPT.
-	up       *upstream.Transaction // nil before the first recipient is put to it
-	hold     hold                  // on a connection of the upstream's
-	accepted []taken               // recipients that the upstream took
-	charged  int                   // recipients that the account has been asked about
+	up       hop     // nil before the first recipient is put to it
+	hold     hold    // on a connection of the upstream's
+	accepted []taken // recipients that the upstream took
+	charged  int     // recipients that the account has been asked about
 	// refused is what decided while no recipient is accepted: the first 4yz, else
 	// the first 5yz; its reply is nil while there was none.
 	refused ending
@@ -232,7 +231,7 @@ func (t *transaction) forward() *mail.Reply {
 	}
 	r, err := t.up.Send(ctx, content)
 	if err == nil {
-		err = cmp.Or(ourFault(r), t.ownField(&r))
+		err = cmp.Or(t.ourFault(r), t.ownField(&r))
 	}
 	if err != nil {
 		return t.failedForward(err)

@@ -67,15 +67,18 @@ func (m *Monitor) refusedLocked(t *Transaction, r *Recipient) *Listing {
 	target, ours := m.targetOfLocked(t, r)
 	e := Evidence{List: r.Said.List, Time: t.Time, Text: resolve.Printable(r.Reply), Weight: 1, Transactions: []string{t.ID},
 		Clients: []string{t.Client}, Hearsay: r.Said.Remote || !ours}
-	// What answers no single recipient is the upstream's word, and no receiver's.
-	if (r.Said.At == "rcpt" || r.Said.At == "dot") && !r.Said.Several && r.Domain != "" {
+	// What answers no single recipient is the upstream's word, and no receiver's,
+	// except where the host is the receiver's own.
+	if r.Said.Domain != "" {
+		e.Domain = ownedDomain(r.Said.Domain)
+	} else if (r.Said.At == "rcpt" || r.Said.At == "dot") && !r.Said.Several && r.Domain != "" {
 		e.Domain = ownedDomain(r.Domain)
 	}
 	e.Source, e.Destination = "reply of "+cmp.Or(e.Domain, "upstream "+t.Upstream), t.Upstream+" "+e.Domain
 	open := m.book.open(target) != nil
 	l := m.book.note(target, e, false)
 	if e.Domain != "" && !e.Hearsay {
-		m.askNetworksLocked(target, e.Domain, r.Domain)
+		m.askNetworksLocked(target, e.Domain, cmp.Or(r.Said.Domain, r.Domain))
 	}
 	if !open {
 		if z := m.zoneOfLocked(target, r); z != "" {

@@ -454,3 +454,33 @@ func TestUnrelatedSharesNothing(t *testing.T) {
 		}
 	}
 }
+
+// TestWordOfAReceiversHostIsOfItsDomain: where mail goes to exchangers, a greeting
+// is no word of an upstream that we chose. Three of one owner are one witness.
+func TestWordOfAReceiversHostIsOfItsDomain(t *testing.T) {
+	r := newRig(t, "", sharedSetup(identity.PauseStream, nil))
+	r.zoneSays(0.5)
+	greeted := func(client, domain string, networks ...string) {
+		x := refused("x@"+domain, "listed-ip", "bl", listedReply)
+		x.Said.At, x.Said.Domain, x.Said.Reply = "connect", domain, listedReply
+		r.next++
+		r.take(&Transaction{Time: r.clock.Now(), ID: fmt.Sprintf("t%d", r.next), Client: client, Sender: "a@shop.example", Stream: "main", Upstream: "world", Said: x.Said})
+		r.jobs = nil
+		r.noteNetworks(ourTarget, ownedDomain(domain), networks)
+	}
+	for i := range 6 {
+		greeted([]string{"shop", "tenant"}[i%2], fmt.Sprintf("n%d.evil.example", i), fmt.Sprintf("198.%d.0.0/16", i))
+	}
+	if r.paused("main") {
+		t.Fatal("one owner's domains have paused the stream")
+	}
+	l := r.Listings()[0]
+	if n := len(l.witnesses(time.Time{})); n != 1 || l.Evidence[len(l.Evidence)-1].Domain != "evil.example" {
+		t.Errorf("%d witnesses: %+v", n, l.Evidence)
+	}
+	greeted("shop", "one.example", "199.1.0.0/16")
+	greeted("tenant", "two.example", "199.2.0.0/16")
+	if !r.paused("main") {
+		t.Error("a blocklist and three unrelated receivers have not")
+	}
+}

@@ -11,6 +11,7 @@ import (
 	"postern/internal/oauth"
 	"postern/internal/text"
 	"postern/internal/tlsmin"
+	"postern/mx"
 )
 
 // TLSPolicy says how much encryption an upstream must give.
@@ -34,6 +35,8 @@ func (p TLSPolicy) MarshalText() ([]byte, error) { return []byte(p), nil }
 
 // Config is one [upstream.NAME]: where mail goes, and over what.
 type Config struct {
+	// Config has the keys of mx = true.
+	mx.Config
 	// Hosts are "host:port" in order of preference; without a port it is 25. A
 	// host that fails is asked last for RetryAfter. Names are resolved to A and
 	// AAAA, never to MX. Required, unless Capture is set.
@@ -122,7 +125,8 @@ type Config struct {
 // SetDefaults fills in what the documentation promises.
 func (c *Config) SetDefaults() {
 	*c = Config{
-		TLS: EncryptVerified, TLSMin: tlsmin.V12, MaxConnections: 50, MessagesPerConnection: 1000,
+		Config: c.Config, // its defaults have been set
+		TLS:    EncryptVerified, TLSMin: tlsmin.V12, MaxConnections: 50, MessagesPerConnection: 1000,
 		IdleTimeout: 30 * time.Second, MaxLifetime: 10 * time.Minute, ConnectTimeout: 20 * time.Second,
 		GreetingTimeout: time.Minute, TLSTimeout: 30 * time.Second, AuthTimeout: time.Minute,
 		CommandTimeout: time.Minute, DataTimeout: time.Minute, FinalTimeout: 10 * time.Minute,
@@ -139,7 +143,9 @@ func (c *Config) Check(report func(key, problem string)) {
 		}
 		return
 	}
-	c.checkHosts(report)
+	if !c.MX {
+		c.checkHosts(report)
+	}
 	c.checkCredentials(report)
 	c.checkNumbers(report)
 	if c.TLS == EncryptOff && (c.ImplicitTLS || c.CA != "" || c.ServerName != "") {

@@ -23,9 +23,11 @@ type conn struct {
 	out   []byte // the command group that is being put together
 
 	caps     wire.Offers
+	greeting string // its text
 	offer    string // the lines of the reply to EHLO behind the first
 	tls      string // version, "" in plain text
 	verified bool   // the certificate was
+	fellBack bool   // it is in plain text since TLS failed
 	source   netip.Addr
 
 	born     time.Time

@@ -48,7 +48,9 @@ func (u *Upstream) connect(ctx context.Context, h *host, rt route) (*conn, error
 		}
 		c, err := u.open(ctx, h, rt, a, source, h.cfg.TLS == EncryptOff)
 		if errors.Is(err, ErrHandshake) && h.cfg.TLS == EncryptOpportunistic {
-			c, err = u.open(ctx, h, rt, a, source, true)
+			if c, err = u.open(ctx, h, rt, a, source, true); err == nil {
+				c.fellBack = true
+			}
 		}
 		if err == nil {
 			return c, nil
@@ -147,6 +149,7 @@ func (c *conn) setUp(ctx context.Context, plain bool) error {
 	if err := c.expect(atConnect, "greeting", 220, r, err); err != nil {
 		return err
 	}
+	c.greeting = r.Text
 	if err := c.hello(ctx, plain); err != nil {
 		return err
 	}

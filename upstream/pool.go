@@ -76,7 +76,7 @@ func (h *host) acquire(ctx context.Context, rt route, fresh bool) (c *conn, err 
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	return nil, errBusy
+	return nil, ErrBusy
 }
 
 // claim does what acquire can do at once; dead are connections to close.

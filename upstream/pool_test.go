@@ -175,7 +175,7 @@ func TestWaitForAConnectionIsBounded(t *testing.T) {
 	if _, err := holder.Recipients(t.Context(), recipients("b@b.example"), nil); err != nil {
 		t.Fatal(err)
 	}
-	if r := deliver(t, u, "b@b.example"); !errors.Is(r.err, errBusy) {
+	if r := deliver(t, u, "b@b.example"); !errors.Is(r.err, ErrBusy) {
 		t.Errorf("got %v", r)
 	}
 	ctx, cancel := context.WithCancel(t.Context())

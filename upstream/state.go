@@ -159,7 +159,7 @@ const (
 // scheduleProbe sets the time of the next probe, unless one is due; h.mu is held.
 func (h *host) scheduleProbe(credentials bool) {
 	s := &h.health
-	if s.probe != nil || h.draining || h.closed {
+	if s.probe != nil || h.draining || h.closed || h.u.opt.Strangers {
 		return
 	}
 	s.wait = max(s.wait, h.probeEvery)

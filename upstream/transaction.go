@@ -33,9 +33,10 @@ type Transaction struct {
 	refused  *mail.Reply // the reply to MAIL, or a 421: it holds for all that follows
 	err      error
 
-	host   string
-	source netip.Addr
-	tls    string
+	host     string
+	source   netip.Addr
+	tls      string
+	fellBack bool
 }
 
 // Host is the host that the transaction talks to, as "name:port"; "" before
@@ -47,6 +48,9 @@ func (t *Transaction) SourceIP() netip.Addr { return t.source }
 
 // TLS is the version in use, such as "TLSv1.3"; "" in plain text.
 func (t *Transaction) TLS() string { return t.tls }
+
+// FellBack reports whether it is in plain text since TLS with the host failed.
+func (t *Transaction) FellBack() bool { return t.fellBack }
 
 // Recipients asks the upstream for its verdict on each of rs and appends one
 // reply for each to out. The first call takes a connection and sends MAIL with
@@ -101,7 +105,7 @@ func (t *Transaction) ask(ctx context.Context, rs []mail.Recipient, out []mail.R
 			t.err = fmt.Errorf("upstream %s: %w", t.u.name, err)
 			return out, t.err
 		}
-		t.c, t.host, t.source, t.tls = c, c.h.addr, c.source, c.tls
+		t.c, t.host, t.source, t.tls, t.fellBack = c, c.h.addr, c.source, c.tls, c.fellBack
 		if r := c.unfit(t.env); r != nil {
 			said := t.say(atMail, *r, nil)
 			t.refuse(&said)

@@ -14,7 +14,9 @@ type Tried struct {
 	Host   string // "name:port"
 	Err    error  // nil: MAIL could have come
 	Source netip.Addr
-	TLS    *tls.ConnectionState // nil: not encrypted
+	// Greeting is the text of the host's greeting behind the code.
+	Greeting string
+	TLS      *tls.ConnectionState // nil: not encrypted
 	// OfSource: Err is about the route's source address, of which this machine
 	// has none that will do. OfLogin: it is about the credentials.
 	OfSource, OfLogin bool
@@ -41,7 +43,7 @@ func (u *Upstream) try(ctx context.Context, h *host, rt route) Tried {
 		t.Err, t.OfSource, t.OfLogin = err, errors.Is(err, ErrSource), errors.Is(err, errLogin)
 		return t
 	}
-	t.Source = c.source
+	t.Source, t.Greeting = c.source, c.greeting
 	if s, ok := c.net.(*tls.Conn); ok {
 		state := s.ConnectionState()
 		t.TLS = &state

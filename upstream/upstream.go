@@ -40,7 +40,9 @@ var (
 	// ErrClosed: the upstream is closed.
 	ErrClosed = errors.New("upstream is closed")
 
-	errBusy = errors.New("all connections are in use")
+	// ErrBusy: all connections that the host may have are in use, and none became
+	// free in time.
+	ErrBusy = errors.New("all connections are in use")
 )
 
 // Route is how a stream's mail leaves.
@@ -124,6 +126,9 @@ type Options struct {
 	TokenFile string
 	// Rules say what refusals mean. Nil: the built-in ones.
 	Rules *replies.Rules
+	// Strangers: the hosts are those of receivers, and nobody connects to them to
+	// see whether they are up again.
+	Strangers bool
 }
 
 // Upstream forwards mail to one configured upstream. It owns the connections;
@@ -229,6 +234,17 @@ func (u *Upstream) SetRules(r *replies.Rules) {
 
 // Name is the upstream's name in the configuration.
 func (u *Upstream) Name() string { return u.name }
+
+// Connections is how many it has with all hosts, those that are idle or in the
+// making included.
+func (u *Upstream) Connections() (n int) {
+	for _, h := range u.hosts {
+		h.mu.Lock()
+		n += h.open
+		h.mu.Unlock()
+	}
+	return n
+}
 
 // Close closes idle connections at once and the others as their transactions
 // end; it returns when there are none. When ctx ends first, what is left is cut

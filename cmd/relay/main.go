@@ -42,6 +42,7 @@ var verbs = []verb{
 	{"listings", "show where we are listed, since when, and who may have caused it", runListings},
 	{"outliers", "try the detector of unusual senders on a journal or on other traffic", runOutliers},
 	{"backoff", "list and end back-offs that receivers asked for", runBackoff},
+	{"mx", "show who takes mail for a domain, and in which order they would be tried", runMX},
 	{"oauth", "log a mailbox in at the provider of an upstream", runOAuth},
 	{"suppressions", "list, add and remove recipients to whom no mail is sent", runSuppressions},
 	{"limits", "show, explain and reset limits, and allow more for a while", runLimits},

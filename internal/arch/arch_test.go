@@ -30,7 +30,7 @@ const (
 // small values of the configuration, and knows nothing else.
 const plainest = "internal/text"
 
-var leaves = []string{"mail", "internal/syntax", "internal/auth", "policy", "ratelimit", "dkimsign", "upstream", "upstream/replies", "outlier", "scan", "scan/links", "internal/parts"}
+var leaves = []string{"mail", "internal/syntax", "internal/auth", "policy", "ratelimit", "dkimsign", "mx", "upstream", "upstream/direct", "upstream/replies", "outlier", "scan", "scan/links", "internal/parts"}
 
 // table says what each package may import. A package that is missing here may
 // not exist.
@@ -41,6 +41,9 @@ var table = map[string]rule{
 	"internal/statefile": {},
 	"internal/secret":    {ours: []string{"internal/shell"}, outside: []string{"golang.org/x/sys"}},
 	"internal/shell":     {},
+
+	"mx":              {ours: []string{"internal/resolve"}, outside: []string{dns}},
+	"upstream/direct": {ours: []string{"internal/tlsmin", "mail", "mx", "upstream", "upstream/replies"}},
 
 	"mail":            {outside: []string{"golang.org/x/text"}},
 	"internal/syntax": {ours: []string{"mail"}, outside: []string{"golang.org/x/net", "golang.org/x/text"}},
@@ -63,7 +66,7 @@ var table = map[string]rule{
 	"internal/oauth":    {ours: []string{"internal/statefile"}, outside: []string{"golang.org/x/oauth2"}},
 	"upstream/replies":  {ours: []string{"mail", "upstream/replies/vote"}},
 	"upstream/wire":     {ours: []string{"mail"}},
-	"upstream":          {ours: []string{"internal/oauth", "internal/tlsmin", "mail", "upstream/replies", "upstream/wire"}, outside: []string{sasl, dns, "golang.org/x/sys"}},
+	"upstream":          {ours: []string{"internal/oauth", "internal/tlsmin", "mail", "mx", "upstream/replies", "upstream/wire"}, outside: []string{sasl, dns, "golang.org/x/sys"}},
 	"outlier":           {ours: []string{"mail", "outlier/detector", "outlier/store"}},
 	"outlier/detector":  {},
 	"outlier/store":     {ours: []string{"internal/statefile", "outlier/detector"}, outside: []string{goRedis}},
@@ -98,7 +101,7 @@ var table = map[string]rule{
 		outside: []string{"github.com/pelletier/go-toml/v2", "golang.org/x/net"}},
 	"internal/bruteforce": {ours: []string{"internal/auth"}, outside: []string{goRedis}},
 	"internal/phrase":     {ours: []string{"outlier", "ratelimit", "reputation"}},
-	"internal/check": {ours: append([]string{"internal/config", "internal/phrase", "internal/shell", "ratelimit/redisstore", "relay/smtpd", "reputation", "reputation/dnsbl", "reputation/identity"}, leaves...),
+	"internal/check": {ours: append([]string{"internal/config", "internal/phrase", "mx", "internal/shell", "ratelimit/redisstore", "relay/smtpd", "reputation", "reputation/dnsbl", "reputation/identity"}, leaves...),
 		outside: []string{goRedis, "github.com/emersion/go-msgauth"}},
 	"internal/rotation": {ours: []string{"dkimsign", "internal/check", "internal/resolve", "reputation", "reputation/identity"}},
 	"internal/node":     {ours: []string{"*"}, outside: []string{goRedis, xtime}},

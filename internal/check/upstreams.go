@@ -46,6 +46,10 @@ func tryUpstreams(ctx context.Context, f *config.File) (all []identity.Finding) 
 		}
 		tried[way] = true
 		cfg := f.Upstream[s.Upstream].Config
+		if cfg.MX {
+			all = append(all, tryDNS(ctx, f, name))
+			continue
+		}
 		u, err := upstream.New(s.Upstream, cfg, upstream.Options{Hostname: f.Hostname, TokenFile: f.TokenFile(s.Upstream)})
 		if err != nil {
 			all = append(all, identity.Finding{Check: "upstream", Subject: s.Upstream, Status: identity.Fail, Seen: err.Error(), Change: "mend the table"})

@@ -47,6 +47,8 @@ func (x *crossCheck) all() {
 	x.streams()
 	x.loops()
 	x.upstreams()
+	x.direct()
+	x.sourceFamilies()
 	x.oauth()
 	x.limits()
 	x.scanners()

@@ -100,8 +100,9 @@ type StreamConfig struct {
 	// Upstream by name, as in [upstream.NAME]. No default.
 	Upstream string `toml:"upstream"`
 	// SourceIP are the addresses that mail leaves from, at most one of IPv4 and
-	// one of IPv6. When none can be used, mail waits (451); never is another
-	// one taken. Blank: the system chooses.
+	// one of IPv6; with an upstream that has mx = true several, of which each
+	// recipient's domain always sees the same one. When none can be used, mail
+	// waits (451); never is another one taken. Blank: the system chooses.
 	SourceIP []netip.Addr `toml:"source_ip"`
 	// EHLO is the name that upstreams are greeted with. Blank: hostname.
 	EHLO string `toml:"ehlo"`
@@ -129,21 +130,10 @@ func (s *StreamConfig) Check(report func(key, problem string)) {
 	if s.EHLO != "" && !isHostName(s.EHLO) {
 		report("ehlo", fmt.Sprintf("%q is not a full host name; write as %q", s.EHLO, "news.example.org"))
 	}
-	var four, six int
 	for i, a := range s.SourceIP {
 		key := fmt.Sprintf("source_ip.%d", i)
-		switch {
-		case !a.IsValid():
-		case a.IsUnspecified() || a.IsMulticast():
+		if a.IsValid() && (a.IsUnspecified() || a.IsMulticast()) {
 			report(key, fmt.Sprintf("%s is no address to send from; write one of this machine's own", a))
-		case a.Is4():
-			four++
-		default:
-			six++
-		}
-		if four > 1 || six > 1 {
-			report(key, "is a second address of one family; make a stream for each")
-			return
 		}
 	}
 }

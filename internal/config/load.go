@@ -44,6 +44,7 @@ func (l *loader) load(path string) (*File, []Problem, error) {
 		f.Outlier.Mode = outlier.Shadow // see File.Outlier
 	}
 	f.Outlier.InternalDomains = f.InternalDomains
+	f.directDefaults(d)
 	users := l.users(f, d)
 	d.check()
 	f.inState()

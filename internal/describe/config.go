@@ -137,6 +137,9 @@ func upstreamWords(name string, u upstream.Config) string {
 		return name + ", which keeps mail in " + u.Capture + " and sends nothing"
 	}
 	text := name + ", " + strings.Join(u.Hosts, ", then ")
+	if u.MX {
+		text = name + ", the mail exchangers of each recipient's domain"
+	}
 	switch {
 	case u.TLS == upstream.EncryptOff:
 		text += ", not encrypted"

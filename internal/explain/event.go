@@ -42,7 +42,7 @@ func Event(e *mail.Event) string {
 		line("long lines", "%d over 998 octets, which a next hop may cut; signatures then no longer fit", e.LongLines)
 	}
 	if e.Upstream != "" {
-		line("way", "stream %s, upstream %s%s%s", e.Stream, e.Upstream, phrase.Prefixed(" at ", e.Host), phrase.Prefixed(" from ", e.SourceIP))
+		line("way", "stream %s, upstream %s%s%s", e.Stream, e.Upstream, phrase.Prefixed(" at ", e.Host), phrase.Prefixed(" from ", e.SourceIP)+phrase.Prefixed(" over ", e.HostTLS))
 	}
 	if len(e.Signed) > 0 {
 		line("signed", "%s", strings.Join(e.Signed, ", "))

@@ -122,6 +122,7 @@ func (j *judges) hooks() relay.Hooks {
 // passes on of others, and what it said of the sender, changes nothing here.
 func (j *judges) Observe(e *mail.Event) {
 	m := reputation.Mail{Stream: e.Stream, Client: e.Client}
+	j.observeHost(e, m)
 	for i := range e.To {
 		r := &e.To[i]
 		if r.Rule != "upstream" {
@@ -154,6 +155,18 @@ func (j *judges) heard(stream string, r *mail.RecipientEvent, domain string) {
 	if e := j.suppressions.Heard(&v); e != nil && j.tell != nil {
 		j.tell(*e)
 	}
+}
+
+// observeHost learns from what a receiver's own host said instead of beginning a
+// transaction. It concerns the mail to that receiver, as if each recipient had
+// heard it.
+func (j *judges) observeHost(e *mail.Event, m reputation.Mail) {
+	s := e.Said
+	if s == nil || s.Domain == "" || s.Remote || s.About != mail.AboutUs || s.Class != mail.ClassRateLimited {
+		return
+	}
+	m.Sender, m.Domain = mail.IdentityOf(e.From), s.Domain
+	j.backoff.Refused(m, s.Wait, s.Reply)
 }
 
 // noSuchUser reports whether a refusal says of exactly this recipient that there

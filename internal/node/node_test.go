@@ -101,6 +101,28 @@ func TestSelfTestLeavesNoTrace(t *testing.T) {
 	}
 }
 
+func TestHostThatWantsLessHoldsItsDomainOnly(t *testing.T) {
+	for name, c := range map[string]struct {
+		said mail.Evidence
+		want string
+	}{
+		"instead of a session":    {mail.Evidence{At: "connect", About: mail.AboutUs, Class: mail.ClassRateLimited, Domain: "x.example", Reply: "421 too many connections"}, "x.example waits"},
+		"of a next hop we chose":  {mail.Evidence{At: "connect", About: mail.AboutUs, Class: mail.ClassRateLimited, Reply: "421 too many connections"}, ""},
+		"hearsay":                 {mail.Evidence{At: "connect", About: mail.AboutUs, Class: mail.ClassRateLimited, Domain: "x.example", Remote: true}, ""},
+		"something else about us": {mail.Evidence{At: "connect", About: mail.AboutUs, Class: mail.ClassListedIP, Domain: "x.example"}, ""},
+	} {
+		j := &judges{backoff: reputation.NewBackoff(time.Now)}
+		j.Observe(&mail.Event{Stream: "main", Client: "a", From: "a@example.org", Said: &c.said, To: []mail.RecipientEvent{{Address: "b@x.example", Rule: "mx", Code: 451}}})
+		got := ""
+		for _, e := range j.backoff.List() {
+			got += e.Domain + " waits"
+		}
+		if got != c.want {
+			t.Errorf("%s: %q, want %q", name, got, c.want)
+		}
+	}
+}
+
 // TestWhatChangesAnythingIsSaidByTheHostOfTheRecipient: what each verdict
 // suppresses and whose mail waits for it.
 func TestWhatChangesAnythingIsSaidByTheHostOfTheRecipient(t *testing.T) {

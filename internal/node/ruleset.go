@@ -23,6 +23,7 @@ import (
 	"postern/scan"
 	"postern/scan/links"
 	"postern/upstream"
+	"postern/upstream/direct"
 	"postern/upstream/replies"
 )
 
@@ -31,7 +32,8 @@ type ruleset struct {
 	file      *config.File
 	snapshot  *relay.Snapshot
 	upstreams map[string]*upstream.Upstream
-	replies   *replies.Rules // that say what refusals mean
+	direct    map[string]*direct.Upstream // those with mx = true
+	replies   *replies.Rules              // that say what refusals mean
 	guessers  auth.Guessers
 	scanners  *scan.Set
 	links     *links.Lists
@@ -42,7 +44,7 @@ type ruleset struct {
 // passwords stay counted; old nil is none, and so is a Redis of nil. What
 // changes later in its parts goes to log.
 func newRuleset(file *config.File, old *ruleset, rdb redis.UniversalClient, log *slog.Logger) (*ruleset, error) {
-	r := &ruleset{file: file, upstreams: map[string]*upstream.Upstream{}}
+	r := &ruleset{file: file, upstreams: map[string]*upstream.Upstream{}, direct: map[string]*direct.Upstream{}}
 	var errs []error
 	signers, err := dkimsign.Load(file.DKIM)
 	errs = append(errs, err)
@@ -54,7 +56,7 @@ func newRuleset(file *config.File, old *ruleset, rdb redis.UniversalClient, log 
 	if r.replies, err = replies.LoadRules(file.Reputation.ReplyRules); err != nil {
 		errs = append(errs, fmt.Errorf("reputation.reply_rules: %w", err))
 	}
-	errs = append(errs, r.makeUpstreams(old, log), r.makeScanners(old, log), r.makeLinks(old, log))
+	errs = append(errs, r.makeUpstreams(old, log), r.makeDirect(old, log), r.makeScanners(old, log), r.makeLinks(old, log))
 	users, err := r.makeAuth(old, rdb)
 	errs = append(errs, err)
 	var postmaster mail.Address
@@ -79,6 +81,9 @@ func newRuleset(file *config.File, old *ruleset, rdb redis.UniversalClient, log 
 func (r *ruleset) makeUpstreams(old *ruleset, log *slog.Logger) error {
 	var errs []error
 	for name, cfg := range r.file.Upstream {
+		if cfg.MX {
+			continue
+		}
 		if old != nil && old.file.Hostname == r.file.Hostname && reflect.DeepEqual(old.file.Upstream[name].Config, cfg.Config) {
 			r.upstreams[name] = old.upstreams[name]
 			continue
@@ -151,7 +156,7 @@ func (r *ruleset) routes() map[string]*relay.Route {
 	routes := make(map[string]*relay.Route, len(r.file.Stream))
 	for name, s := range r.file.Stream {
 		routes[name] = &relay.Route{
-			Name: s.Upstream, Upstream: r.upstreams[s.Upstream],
+			Name: s.Upstream, Upstream: r.upstreams[s.Upstream], Direct: r.direct[s.Upstream],
 			Via: upstream.Route{SourceIPs: s.SourceIP, EHLO: s.EHLO}, SourceKey: SourceKey(s.SourceIP),
 			Sign: dkimsign.NewWay(r.file.Way(name)), MaxRecipients: r.file.Upstream[s.Upstream].MaxRecipients,
 		}
@@ -173,6 +178,9 @@ func SourceKey(ips []netip.Addr) string {
 // useReplyRules has upstreams that were taken over weigh refusals by these rules.
 func (r *ruleset) useReplyRules() {
 	for _, u := range r.upstreams {
+		u.SetRules(r.replies)
+	}
+	for _, u := range r.direct {
 		u.SetRules(r.replies)
 	}
 }
@@ -201,6 +209,7 @@ func (r *ruleset) retire(ctx context.Context, next *ruleset) {
 			u.Close(ctx)
 		}
 	}
+	r.retireDirect(ctx, next)
 }
 
 func (r *ruleset) close(ctx context.Context) { r.retire(ctx, nil) }

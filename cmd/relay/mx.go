@@ -1,0 +1,74 @@
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"maps"
+	"os"
+	"os/signal"
+	"slices"
+
+	"postern/internal/check"
+	"postern/internal/config"
+	"postern/internal/syntax"
+)
+
+// runMX shows who takes mail for a domain.
+func runMX(io stdio, args []string) int {
+	f := flag.NewFlagSet("relay mx", flag.ContinueOnError)
+	f.SetOutput(io.err)
+	path := configFlag(f, "")
+	stream := f.String("stream", "", "as the mail of this stream leaves; without it the first one whose upstream has mx = true, else the first")
+	connect := f.Bool("connect", false, "make a session with each host, up to where MAIL may come")
+	words, status, ok := parseWords(f, args, 1)
+	if !ok {
+		return status
+	}
+	if len(words) != 1 {
+		fmt.Fprintln(io.err, "relay mx: name one domain")
+		return exitUsage
+	}
+	domain, err := syntax.Domain(words[0])
+	if err != nil {
+		fmt.Fprintf(io.err, "relay mx: %q is not a domain\n", words[0])
+		return exitUsage
+	}
+	file, _, err := config.Load(*path)
+	if err != nil {
+		fmt.Fprintln(io.err, err)
+		return exitUsage
+	}
+	if *stream == "" {
+		*stream = directStream(file)
+	}
+	if _, ok := file.Stream[*stream]; !ok {
+		fmt.Fprintf(io.err, "relay mx: the configuration has no stream %q\n", *stream)
+		return exitUsage
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	good, err := check.Exchangers(ctx, io.out, file, *stream, domain, *connect)
+	if err != nil {
+		fmt.Fprintf(io.err, "relay mx: %v\n", err)
+		return exitFault
+	}
+	if !good {
+		return exitFault
+	}
+	return exitOK
+}
+
+// directStream is the first stream that delivers to exchangers, else the first.
+func directStream(file *config.File) string {
+	names := slices.Sorted(maps.Keys(file.Stream))
+	for _, name := range names {
+		if file.Upstream[file.Stream[name].Upstream].MX {
+			return name
+		}
+	}
+	if len(names) > 0 {
+		return names[0]
+	}
+	return ""
+}

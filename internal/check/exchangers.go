@@ -1,0 +1,167 @@
+package check
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net/netip"
+	"strings"
+
+	"postern/internal/config"
+	"postern/internal/phrase"
+	"postern/mx"
+	"postern/reputation/identity"
+	"postern/upstream"
+	"postern/upstream/direct"
+)
+
+// tryDNS asks for the exchangers of our own domain, as with mx = true every mail
+// needs an answer of DNS.
+func tryDNS(ctx context.Context, f *config.File, stream string) identity.Finding {
+	s := f.Stream[stream]
+	finding := identity.Finding{Check: "upstream", Subject: s.Upstream, Stream: stream, Status: identity.Pass, Asked: "MX " + f.Hostname, Seen: "DNS answers"}
+	finder, err := finderOf(f, stream)
+	if err == nil {
+		defer finder.Close()
+		_, err = finder.Find(ctx, f.Hostname, mx.Families{IPv4: true, IPv6: true})
+	}
+	if err != nil && !errors.Is(err, mx.ErrFamily) {
+		finding.Status, finding.Seen = identity.Fail, phrase.Printable(err.Error())
+		finding.Change = fmt.Sprintf("see that the DNS servers answer, or name others as resolvers in [upstream.%s]", s.Upstream)
+	}
+	return finding
+}
+
+// finderOf finds exchangers as the mail of a stream does.
+func finderOf(f *config.File, stream string) (*mx.Finder, error) {
+	cfg := f.Upstream[f.Stream[stream].Upstream].Config.Config
+	return mx.New(mx.Options{Config: cfg, Self: f.Self(), DNSTimeout: f.Reputation.Timeout})
+}
+
+// Exchangers writes who takes mail for a domain, in A-labels, and in which order a
+// stream would try them; with connect also what each of them answers to a session
+// up to where MAIL may come. ok is false where no mail could be delivered now.
+func Exchangers(ctx context.Context, w io.Writer, f *config.File, stream, domain string, connect bool) (ok bool, err error) {
+	s := f.Stream[stream]
+	cfg := f.Upstream[s.Upstream].Config
+	families := cfg.Families(s.SourceIP)
+	finder, err := finderOf(f, stream)
+	if err != nil {
+		return false, err
+	}
+	defer finder.Close()
+	find, cancel := context.WithTimeout(ctx, cfg.FindTimeout)
+	a, findErr := finder.Find(find, domain, families)
+	cancel()
+	fmt.Fprintf(w, "%s, as stream %s delivers by upstream %s over %s\n", domain, stream, s.Upstream, families)
+	if !cfg.MX {
+		fmt.Fprintf(w, "note: upstream %s has no mx = true; its mail goes elsewhere\n", s.Upstream)
+	}
+	writeExchangers(w, &a)
+	switch {
+	case findErr != nil:
+		fmt.Fprintf(w, "mail waits (451): %s\n", phrase.Printable(findErr.Error()))
+		return false, nil
+	case a.Problem != mx.None:
+		fmt.Fprintf(w, "mail is refused: %s\n", problemWords[a.Problem])
+		return false, nil
+	}
+	fmt.Fprintln(w, "to be tried in this order:")
+	for i, t := range a.Targets {
+		from, has := direct.Source(s.SourceIP, domain, t.Address.Addr())
+		fmt.Fprintf(w, "  %d  %s%s\n", i+1, t, fromWords(from, has))
+		if connect && has {
+			ok = tryTarget(ctx, w, f, stream, t, from) || ok
+		}
+	}
+	return ok || !connect, nil
+}
+
+var problemWords = map[mx.Problem]string{
+	mx.NoDomain:  "the domain does not exist (550 5.1.2)",
+	mx.NullMX:    "the domain says that it takes no mail (null MX, 556 5.1.10)",
+	mx.NoAddress: "none of its hosts has an address that mail may be sent to (550 5.4.4)",
+	mx.Loop:      "the best of its hosts is this relay (554 5.4.6)",
+}
+
+func writeExchangers(w io.Writer, a *mx.Answer) {
+	if a.Implicit {
+		fmt.Fprintln(w, "no MX record, so that the domain is its own host")
+	}
+	for i := range a.Exchangers {
+		e := &a.Exchangers[i]
+		note := ""
+		switch {
+		case e.Ours:
+			note = ", which is this relay"
+		case e.Skipped:
+			note = ", left out: this relay is a host of this preference or a better one"
+		case e.Err != nil:
+			note = ", address not known: " + phrase.Printable(e.Err.Error())
+		case len(e.Addresses) == 0:
+			note = ", without an address"
+		}
+		fmt.Fprintf(w, "host %s, preference %d%s\n", e.Name, e.Preference, note)
+		for _, ip := range e.Addresses {
+			fmt.Fprintf(w, "  %s%s\n", ip.IP, addressWords(ip))
+		}
+	}
+	if a.Left > 0 {
+		fmt.Fprintf(w, "%d further hosts were not looked at\n", a.Left)
+	}
+}
+
+func addressWords(a mx.Address) string {
+	switch {
+	case a.Refused != "":
+		return ", no mail goes there: " + a.Refused
+	case a.Ours:
+		return ", which is this relay"
+	}
+	return ""
+}
+
+func fromWords(from netip.Addr, has bool) string {
+	switch {
+	case !has:
+		return ", but source_ip has no address of its family"
+	case from.IsValid():
+		return " from " + from.String()
+	}
+	return ""
+}
+
+// tryTarget makes a session with one address and writes what came of it.
+func tryTarget(ctx context.Context, w io.Writer, f *config.File, stream string, t mx.Target, from netip.Addr) bool {
+	s := f.Stream[stream]
+	cfg := f.Upstream[s.Upstream].Config
+	cfg.MX, cfg.Hosts = false, []string{t.Address.String()}
+	if cfg.TLS == upstream.EncryptVerified {
+		cfg.ServerName = t.Host
+	}
+	u, err := upstream.New(s.Upstream, cfg, upstream.Options{Hostname: f.Hostname, Strangers: true})
+	if err != nil {
+		fmt.Fprintf(w, "     %s\n", phrase.Printable(err.Error()))
+		return false
+	}
+	defer u.Close(ctx)
+	via := upstream.Route{EHLO: s.EHLO}
+	if from.IsValid() {
+		via.SourceIPs = []netip.Addr{from}
+	}
+	for _, got := range u.Try(ctx, via) {
+		if got.Err != nil {
+			fmt.Fprintf(w, "     %s\n", phrase.Printable(got.Err.Error()))
+			return false
+		}
+		greeting, _, _ := strings.Cut(got.Greeting, "\n")
+		words := "in plain text"
+		if got.TLS != nil {
+			words = strings.Replace(tls.VersionName(got.TLS.Version), " ", "v", 1)
+		}
+		fmt.Fprintf(w, "     220 %s; takes mail %s, from %s\n", phrase.Printable(greeting), words, got.Source)
+	}
+	return true
+}

@@ -1,0 +1,102 @@
+package config
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strconv"
+	"time"
+
+	"postern/mx"
+	"postern/upstream"
+)
+
+// directDefaults gives an upstream with mx = true the values that suit receivers'
+// hosts, where the file has no others: they let nobody hold as many connections as
+// a provider does, and a third of them have no certificate that can be verified.
+func (f *File) directDefaults(d *decoder) {
+	for name, u := range f.Upstream {
+		if !u.MX {
+			continue
+		}
+		path := join("upstream", name)
+		for key, set := range map[string]func(){
+			"tls":                     func() { u.TLS = upstream.EncryptOpportunistic },
+			"max_connections":         func() { u.MaxConnections = 10 },
+			"messages_per_connection": func() { u.MessagesPerConnection = 20 },
+			"idle_timeout":            func() { u.IdleTimeout = 10 * time.Second },
+			"connect_timeout":         func() { u.ConnectTimeout = 10 * time.Second },
+		} {
+			if !d.src.has(join(path, key)) {
+				set()
+			}
+		}
+		f.Upstream[name] = u
+	}
+}
+
+// direct reports keys that an upstream with mx = true cannot have.
+func (x *crossCheck) direct() {
+	for _, name := range x.names["upstream"] {
+		u := x.Upstream[name]
+		if !u.MX {
+			continue
+		}
+		for key, set := range map[string]bool{
+			"hosts": len(u.Hosts) > 0, "capture": u.Capture != "", "username": u.Username != "", "password": u.Password != "", "oauth": u.OAuth != nil,
+			"implicit_tls": u.ImplicitTLS, "server_name": u.ServerName != "", "tls_min": u.TLSMin.IsOld(),
+		} {
+			if set {
+				x.d.problem(join(join("upstream", name), key), "means nothing with mx = true, for mail goes to hosts that DNS names; remove one of them")
+			}
+		}
+	}
+}
+
+// sourceFamilies checks how many addresses of one family a stream may leave from.
+// To one configured host they would be taken in turn; to many receivers each has
+// its own, which a greylist needs.
+func (x *crossCheck) sourceFamilies() {
+	const most = 32
+	for _, name := range sortedKeys(x.Stream) {
+		s := x.Stream[name]
+		var n [2]int
+		for i, a := range s.SourceIP {
+			family := 0
+			if a.Is6() {
+				family = 1
+			}
+			n[family]++
+			at := join(join(join("stream", name), "source_ip"), strconv.Itoa(i))
+			switch direct := x.Upstream[s.Upstream].MX; {
+			case !direct && n[family] > 1:
+				x.d.problem(at, "is a second address of one family; make a stream for each, or use an upstream with mx = true")
+			case n[family] > most:
+				x.d.problem(at, fmt.Sprintf("is one of more than %d addresses of one family; make further streams", most))
+			default:
+				continue
+			}
+			break
+		}
+	}
+}
+
+// Self is who we are, so that mail to the exchangers of recipients never comes back
+// to us.
+func (f *File) Self() (s mx.Self) {
+	s.Names = append(s.Names, f.Hostname)
+	s.Addresses = append(s.Addresses, f.Reputation.PublicIPs...)
+	for _, stream := range f.Stream {
+		if stream.EHLO != "" {
+			s.Names = append(s.Names, stream.EHLO)
+		}
+		s.Addresses = append(s.Addresses, stream.PublicIPs...)
+	}
+	for _, l := range f.Listener {
+		s.Listeners = append(s.Listeners, l.Address)
+	}
+	slices.Sort(s.Names)
+	slices.SortFunc(s.Addresses, netip.Addr.Compare)
+	slices.SortFunc(s.Listeners, netip.AddrPort.Compare)
+	return s
+}

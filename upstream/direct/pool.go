@@ -1,0 +1,241 @@
+package direct
+
+import (
+	"container/list"
+	"context"
+	"errors"
+	"net/netip"
+	"sync"
+	"time"
+
+	"postern/internal/tlsmin"
+	"postern/upstream"
+	"postern/upstream/replies"
+)
+
+// Bounds of what is kept of hosts.
+const (
+	// maxHosts is of how many hosts something is kept.
+	maxHosts = 20_000
+	// maxConnections is how many there are with all hosts together, those that are
+	// idle included, as long as no more are in use.
+	maxConnections = 2000
+	// plainFor is how long a host whose TLS has failed gets plain text at once.
+	plainFor   = 3 * 24 * time.Hour
+	maxPlain   = 10_000
+	countEvery = time.Second
+)
+
+// errFull: as many transactions are under way as may be at one time.
+var errFull = errors.New("as many connections to receivers are in use as may be")
+
+// key is what connections are shared within.
+type key struct {
+	to     netip.AddrPort
+	source netip.Addr // zero: whichever the system chooses
+	name   string     // that the certificate must be valid for; "": it is not looked at
+	plain  bool       // STARTTLS is not used
+}
+
+// host is one address of somebody's exchangers with its connections.
+type host struct {
+	key   key
+	up    *upstream.Upstream
+	inUse int // transactions
+	open  int // connections when the last transaction ended
+	place *list.Element
+}
+
+// pool keeps the hosts that were asked last.
+type pool struct {
+	name string
+	cfg  upstream.Config
+	opt  upstream.Options
+
+	mu      sync.Mutex
+	hosts   map[key]*host
+	order   *list.List // of hosts, the one that was used last in front
+	inUse   int        // transactions with all hosts
+	open    int        // of all hosts
+	counted time.Time  // when open was last counted
+	plain   map[netip.AddrPort]time.Time
+	closed  bool
+	most    int // connections with all hosts
+}
+
+func newPool(name string, cfg upstream.Config, o Options) *pool {
+	if cfg.TLS == upstream.EncryptOpportunistic {
+		// Old TLS is better than the plain text that is left otherwise.
+		cfg.TLSMin = tlsmin.V10
+	}
+	return &pool{
+		name: name, cfg: cfg, opt: upstream.Options{Hostname: o.Hostname, Rules: o.Rules, Strangers: true},
+		hosts: map[key]*host{}, order: list.New(), most: maxConnections, plain: map[netip.AddrPort]time.Time{},
+	}
+}
+
+// keyFor says within what connections for a target are shared.
+func (p *pool) keyFor(to netip.AddrPort, source netip.Addr, name string, now time.Time) key {
+	k := key{to: to, source: source}
+	switch p.cfg.TLS {
+	case upstream.EncryptVerified:
+		k.name = name
+	case upstream.EncryptOpportunistic:
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		k.plain = now.Before(p.plain[to])
+	}
+	return k
+}
+
+// take returns the host of a key, for one transaction; release ends its use.
+func (p *pool) take(k key) (*host, error) {
+	h, old, err := p.claim(k)
+	closeAll(old)
+	return h, err
+}
+
+// claim is take; old are hosts that have to go for it.
+func (p *pool) claim(k key) (h *host, old []*host, err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	switch h = p.hosts[k]; {
+	case p.closed:
+		return nil, nil, upstream.ErrClosed
+	case p.inUse >= p.most:
+		return nil, nil, errFull
+	case h == nil:
+		up, err := upstream.New(p.name, p.config(k), p.opt)
+		if err != nil {
+			return nil, nil, err
+		}
+		h = &host{key: k, up: up}
+		h.place = p.order.PushFront(h)
+		p.hosts[k] = h
+	}
+	p.order.MoveToFront(h.place)
+	h.inUse++
+	p.inUse++
+	return h, p.surplus(), nil
+}
+
+// config is that of one host. It is known by its address, so that no name is
+// looked up again and what is dialled is what has been judged.
+func (p *pool) config(k key) upstream.Config {
+	cfg := p.cfg
+	cfg.MX, cfg.Hosts, cfg.ServerName = false, []string{k.to.String()}, k.name
+	if k.plain {
+		cfg.TLS = upstream.EncryptOff
+	}
+	return cfg
+}
+
+// release ends the use of a host by a transaction.
+func (p *pool) release(h *host) {
+	n := h.up.Connections()
+	p.mu.Lock()
+	h.inUse--
+	p.inUse--
+	p.open += n - h.open
+	h.open = n
+	old := p.surplus()
+	p.mu.Unlock()
+	closeAll(old)
+}
+
+// surplus takes out the hosts that nobody has used for the longest time, as long
+// as there are too many of them or of connections; p.mu is held.
+func (p *pool) surplus() (old []*host) {
+	if p.open+p.inUse > p.most {
+		p.count(time.Now())
+	}
+	for e := p.order.Back(); e != nil && (len(p.hosts) > maxHosts || p.open+p.inUse > p.most); {
+		h := e.Value.(*host)
+		e = e.Prev()
+		if h.inUse > 0 || len(p.hosts) <= maxHosts && h.open == 0 {
+			continue
+		}
+		p.order.Remove(h.place)
+		delete(p.hosts, h.key)
+		p.open -= h.open
+		old = append(old, h)
+	}
+	return old
+}
+
+// count takes account of the connections that have ended since by themselves, at
+// most once in a while; p.mu is held.
+func (p *pool) count(now time.Time) {
+	if now.Sub(p.counted) < countEvery {
+		return
+	}
+	p.counted, p.open = now, 0
+	for _, h := range p.hosts {
+		h.open = h.up.Connections()
+		p.open += h.open
+	}
+}
+
+// closeAll closes hosts that nobody uses.
+func closeAll(old []*host) {
+	for _, h := range old {
+		h.up.Close(context.Background())
+	}
+}
+
+// fellBack notes that TLS with a host has failed.
+func (p *pool) fellBack(to netip.AddrPort, now time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.plain) >= maxPlain {
+		for a, until := range p.plain {
+			if !now.Before(until) || len(p.plain) > maxPlain*9/10 {
+				delete(p.plain, a)
+			}
+		}
+	}
+	p.plain[to] = now.Add(plainFor)
+}
+
+func (p *pool) setRules(r *replies.Rules) {
+	if r == nil {
+		r = replies.BuiltIn()
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.opt.Rules = r
+	for _, h := range p.hosts {
+		h.up.SetRules(r)
+	}
+}
+
+func (p *pool) connections() (n int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, h := range p.hosts {
+		n += h.up.Connections()
+	}
+	return n
+}
+
+// close closes all hosts at once, until ctx ends.
+func (p *pool) close(ctx context.Context) error {
+	p.mu.Lock()
+	p.closed = true
+	var all []*host
+	for _, h := range p.hosts {
+		all = append(all, h)
+	}
+	p.mu.Unlock()
+	var wait sync.WaitGroup
+	errs := make([]error, len(all))
+	for i, h := range all {
+		if h.up.Connections() == 0 {
+			errs[i] = h.up.Close(ctx)
+			continue
+		}
+		wait.Go(func() { errs[i] = h.up.Close(ctx) })
+	}
+	wait.Wait()
+	return errors.Join(errs...)
+}

@@ -1,0 +1,96 @@
+package direct
+
+import (
+	"fmt"
+	"net/netip"
+	"runtime"
+	"testing"
+	"time"
+
+	"postern/internal/smtptest"
+	"postern/upstream"
+)
+
+// TestHostsAreForgotten: of however many hosts, only so many are kept, and these
+// take at most 64 MiB.
+func TestHostsAreForgotten(t *testing.T) {
+	w := newWorld(t, nil)
+	p := w.up.pool
+	var before, after runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	for i := range 2*maxHosts + 100 {
+		h, err := p.take(key{to: netip.AddrPortFrom(netip.AddrFrom4([4]byte{11, byte(i >> 16), byte(i >> 8), byte(i)}), 25)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		p.release(h)
+	}
+	runtime.GC()
+	runtime.ReadMemStats(&after)
+	if n := len(p.hosts); n != maxHosts || p.order.Len() != n || p.inUse != 0 {
+		t.Errorf("%d hosts are kept, %d in order, %d in use", n, p.order.Len(), p.inUse)
+	}
+	if mib := float64(after.HeapAlloc-before.HeapAlloc) / (1 << 20); mib > 64 {
+		t.Errorf("%d hosts take %.1f MiB", maxHosts, mib)
+	} else {
+		t.Logf("%d hosts take %.1f MiB", maxHosts, mib)
+	}
+}
+
+// TestConnectionsInAllAreBounded: idle ones go, that of the host which was used
+// the longest time ago first, and where all are in use nobody gets one.
+func TestConnectionsInAllAreBounded(t *testing.T) {
+	w := newWorld(t, nil)
+	p := w.up.pool
+	p.most = 5
+	for i := range 20 {
+		w.receiver(fmt.Sprintf("127.0.2.%d", i+1), smtptest.Options{})
+		w.domain(fmt.Sprintf("d%d.example", i), fmt.Sprintf("mx%d.example 127.0.2.%d", i, i+1))
+		if s := w.send(fmt.Sprintf("x@d%d.example", i)); s.codes() != "250 final 250" {
+			t.Fatalf("%s", s)
+		}
+		if n := w.up.Connections(); n > 5 {
+			t.Fatalf("%d connections", n)
+		}
+	}
+	var held []*host
+	for i := range 5 {
+		h, err := p.take(key{to: netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 2, byte(i + 1)}), uint16(w.port))})
+		if err != nil {
+			t.Fatal(err)
+		}
+		held = append(held, h)
+	}
+	if s := w.send("x@d9.example"); s.codes() != "451" {
+		t.Errorf("%s", s)
+	}
+	for _, h := range held {
+		p.release(h)
+	}
+	if s := w.send("x@d9.example"); s.codes() != "250 final 250" {
+		t.Errorf("%s", s)
+	}
+}
+
+func TestBrokenTLSIsForgottenInTime(t *testing.T) {
+	w := newWorld(t, nil)
+	p, now := w.up.pool, time.Now()
+	to := netip.MustParseAddrPort("127.0.0.2:25")
+	p.fellBack(to, now)
+	for after, want := range map[time.Duration]bool{0: true, plainFor - time.Second: true, plainFor: false} {
+		if k := p.keyFor(to, netip.Addr{}, "mx.example", now.Add(after)); k.plain != want {
+			t.Errorf("after %s: plain %v", after, k.plain)
+		}
+	}
+	for i := range 3 * maxPlain {
+		p.fellBack(netip.AddrPortFrom(netip.AddrFrom4([4]byte{12, byte(i >> 16), byte(i >> 8), byte(i)}), 25), now)
+	}
+	if n := len(p.plain); n > maxPlain {
+		t.Errorf("%d hosts are remembered", n)
+	}
+	p.cfg.TLS = upstream.EncryptRequired
+	if p.keyFor(to, netip.Addr{}, "mx.example", now).plain {
+		t.Error("plain text where it is not allowed")
+	}
+}

@@ -1,0 +1,342 @@
+package direct
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"postern/mail"
+	"postern/mx"
+	"postern/upstream"
+)
+
+// maxSessions is how many hosts are asked that answer at all, before the client
+// is told to come again.
+const maxSessions = 2
+
+// rule is what decides where there is no host to ask, in events.
+const rule = "mx"
+
+// Transaction is one mail transaction with an exchanger of one domain. One
+// goroutine at a time uses it. After a fault every call returns that fault.
+type Transaction struct {
+	u     *Upstream
+	route upstream.Route
+	env   *mail.Envelope
+
+	domain string
+	host   *host                 // nil before the first session and after the end
+	in     *upstream.Transaction // with host; nil before
+	target mx.Target
+	taken  int // recipients that were accepted
+	ended  bool
+	err    error
+}
+
+// Host is the host that the transaction talks to, such as
+// "mx1.example.net[192.0.2.25]:25"; "" before that.
+func (t *Transaction) Host() string {
+	if t.in == nil {
+		return ""
+	}
+	return t.target.String()
+}
+
+// SourceIP is our address on that connection.
+func (t *Transaction) SourceIP() netip.Addr {
+	if t.in == nil {
+		return netip.Addr{}
+	}
+	return t.in.SourceIP()
+}
+
+// TLS is the version in use, such as "TLSv1.3"; "" in plain text.
+func (t *Transaction) TLS() string {
+	if t.in == nil {
+		return ""
+	}
+	return t.in.TLS()
+}
+
+// Recipients asks for a verdict on each of rs and appends one reply for each to
+// out. The first recipient that is taken settles the domain: those of others are
+// told 452 4.5.3, so that the client sends them in a transaction of their own.
+// Where a domain has no host that takes a session, its recipients get a reply of
+// ours, which says so in Own.
+//
+// The error is a fault on a session that had taken recipients, or the end of ctx:
+// nobody then knows a verdict, and the transaction is over.
+func (t *Transaction) Recipients(ctx context.Context, rs []mail.Recipient, out []mail.Reply) ([]mail.Reply, error) {
+	if t.ended {
+		t.err = errors.Join(t.err, upstream.ErrClosed)
+	}
+	if t.err != nil {
+		return out, t.err
+	}
+	base := len(out)
+	out = append(out, make([]mail.Reply, len(rs))...)
+	for i := range rs {
+		if out[base+i].Code != 0 {
+			continue
+		}
+		group, which := ofDomain(rs, rs[i].Domain)
+		got, err := t.ask(ctx, rs[i].Domain, group)
+		if err != nil {
+			t.err = err
+			return out[:base], err
+		}
+		for j, w := range which {
+			out[base+w] = got[j]
+		}
+	}
+	return out, nil
+}
+
+// ofDomain are the recipients of a domain, and where they stand.
+func ofDomain(rs []mail.Recipient, domain string) (group []mail.Recipient, which []int) {
+	for i := range rs {
+		if rs[i].Domain == domain {
+			group, which = append(group, rs[i]), append(which, i)
+		}
+	}
+	return group, which
+}
+
+// ask puts recipients of one domain to a host of it.
+func (t *Transaction) ask(ctx context.Context, domain string, rs []mail.Recipient) ([]mail.Reply, error) {
+	switch {
+	case t.in != nil && t.domain == domain:
+		got, err := t.in.Recipients(ctx, rs, nil)
+		t.note(got)
+		return got, t.said(err)
+	case t.taken > 0:
+		return slices.Repeat([]mail.Reply{replySeveral()}, len(rs)), nil
+	}
+	t.leave()
+	t.domain = domain
+	return t.begin(ctx, rs)
+}
+
+// begin finds a host of the domain that takes a session, and asks it.
+func (t *Transaction) begin(ctx context.Context, rs []mail.Recipient) ([]mail.Reply, error) {
+	began := time.Now()
+	find, cancel := context.WithTimeout(ctx, t.u.cfg.FindTimeout)
+	answer, err := t.u.finder.Find(find, t.domain, t.u.cfg.Families(t.route.SourceIPs))
+	cancel()
+	switch {
+	case ctx.Err() != nil:
+		return nil, fmt.Errorf("upstream %s: %w", t.u.name, ctx.Err())
+	case err != nil:
+		return t.fault(rs, err, nil), nil
+	case answer.Problem != mx.None:
+		t.u.tellRefused(&answer)
+		return problem(rs, answer.Problem), nil
+	}
+	s := search{t: t, began: began}
+	for _, target := range answer.Targets {
+		got, done, err := s.try(ctx, target, rs)
+		if done || err != nil {
+			return got, err
+		}
+	}
+	return t.fault(rs, s.fault(), s.said), nil
+}
+
+// problem is the reply for each recipient of a domain without a host.
+func problem(rs []mail.Recipient, p mx.Problem) []mail.Reply {
+	made := map[mx.Problem]func(mail.Address) mail.Reply{mx.NoDomain: replyNoDomain, mx.NullMX: replyNullMX, mx.NoAddress: replyNoAddress, mx.Loop: replyLoop}[p]
+	own := &mail.Own{Rule: rule, Class: mail.ClassNoSuchUser}
+	if p == mx.Loop {
+		own.Class = mail.ClassOther
+	}
+	return each(rs, made, own)
+}
+
+// fault is the reply for each recipient of a domain whose hosts could not be
+// found or reached.
+func (t *Transaction) fault(rs []mail.Recipient, err error, said *mail.Evidence) []mail.Reply {
+	own := &mail.Own{Rule: rule, Class: mail.ClassTemporaryFault, Err: fmt.Errorf("upstream %s: %s: %w", t.u.name, t.domain, err), Said: said}
+	made := replyUnreachable
+	switch {
+	case errors.Is(err, mx.ErrDNS):
+		made = replyDNS
+	case errors.Is(err, mx.ErrFamily):
+		made = replyFamily
+	case said != nil:
+		own.Class = said.Class
+	}
+	return each(rs, made, own)
+}
+
+func each(rs []mail.Recipient, made func(mail.Address) mail.Reply, own *mail.Own) []mail.Reply {
+	all := make([]mail.Reply, len(rs))
+	for i := range rs {
+		all[i] = made(rs[i].Address)
+		all[i].Own = own
+	}
+	return all
+}
+
+// search goes through the addresses of a domain.
+type search struct {
+	t        *Transaction
+	began    time.Time
+	sessions int // hosts that answered and took no transaction
+	errs     []error
+	said     *mail.Evidence // by the last of them
+}
+
+// try asks the host at one address; done is false where the next one may be tried.
+func (s *search) try(ctx context.Context, target mx.Target, rs []mail.Recipient) (got []mail.Reply, done bool, err error) {
+	t := s.t
+	if s.sessions >= maxSessions || len(s.errs) > 0 && time.Since(s.began) >= t.u.cfg.FindTimeout {
+		return nil, false, nil
+	}
+	from, ok := Source(t.route.SourceIPs, t.domain, target.Address.Addr())
+	if !ok {
+		s.errs = append(s.errs, fmt.Errorf("%s: %w: none of the stream's is of its family", target, upstream.ErrSource))
+		return nil, false, nil
+	}
+	h, err := t.u.pool.take(t.u.pool.keyFor(target.Address, from, target.Host, time.Now()))
+	if err != nil {
+		s.errs = append(s.errs, fmt.Errorf("%s: %w", target, err))
+		return nil, false, nil
+	}
+	via := upstream.Route{EHLO: ehlo(t.route, t.u.opt.Hostname)}
+	if from.IsValid() {
+		via.SourceIPs = []netip.Addr{from}
+	}
+	in := h.up.Begin(via, t.env)
+	got, err = in.Recipients(ctx, rs, nil)
+	if err == nil {
+		t.u.finder.Worked(target.Address.Addr())
+		if in.FellBack() {
+			t.u.pool.fellBack(target.Address, time.Now())
+		}
+		t.host, t.in, t.target = h, in, target
+		t.note(got)
+		return got, true, nil
+	}
+	in.Close()
+	t.u.pool.release(h)
+	if ctx.Err() != nil {
+		return nil, true, fmt.Errorf("upstream %s: %s: %w", t.u.name, target, ctx.Err())
+	}
+	s.failed(target, err)
+	return nil, false, nil
+}
+
+// failed notes why an address took no transaction.
+func (s *search) failed(target mx.Target, err error) {
+	s.errs = append(s.errs, fmt.Errorf("%s: %w", target.Host, err))
+	if said := upstream.Said(s.t.said(err)); said != nil {
+		s.said = said
+	}
+	if errors.Is(err, upstream.ErrSource) || errors.Is(err, upstream.ErrBusy) {
+		return // says nothing about the host
+	}
+	if op := (*net.OpError)(nil); !errors.As(err, &op) || op.Op != "dial" {
+		s.sessions++
+	}
+	s.t.u.finder.Failed(target.Address.Addr())
+}
+
+// fault is why no address took a transaction.
+func (s *search) fault() error {
+	return fmt.Errorf("no host takes mail: %w", faults(s.errs))
+}
+
+// faults are errors of one after another try, told on one line.
+type faults []error
+
+func (f faults) Error() string {
+	texts := make([]string, len(f))
+	for i, err := range f {
+		texts[i] = err.Error()
+	}
+	return strings.Join(texts, "; ")
+}
+
+func (f faults) Unwrap() []error { return f }
+
+// note counts who was taken, and says whose word the refusals are.
+func (t *Transaction) note(got []mail.Reply) {
+	for i := range got {
+		if got[i].Positive() {
+			t.taken++
+		} else if got[i].Said != nil {
+			got[i].Said.Domain = t.domain
+		}
+	}
+}
+
+// said notes in what a host said instead of a transaction whose word it is.
+func (t *Transaction) said(err error) error {
+	if s := upstream.Said(err); s != nil {
+		s.Domain = t.domain
+	}
+	return err
+}
+
+// Send hands over the content, as that of upstream.Transaction does.
+func (t *Transaction) Send(ctx context.Context, body upstream.Content) (mail.Reply, error) {
+	switch {
+	case t.err != nil:
+		return mail.Reply{}, t.err
+	case t.in == nil:
+		return mail.Reply{}, errors.New("no recipient was accepted")
+	}
+	r, err := t.in.Send(ctx, body)
+	if r.Said != nil {
+		r.Said.Domain = t.domain
+	}
+	return r, t.said(err)
+}
+
+// Resume takes a connection again after Park, as that of upstream.Transaction does.
+func (t *Transaction) Resume(ctx context.Context, size int64) (parked bool, err error) {
+	if t.err != nil || t.in == nil {
+		return false, t.err
+	}
+	parked, err = t.in.Resume(ctx, size)
+	return parked, t.said(err)
+}
+
+// Park gives the connection back for a while, as that of upstream.Transaction does.
+func (t *Transaction) Park() error {
+	if t.err != nil || t.in == nil {
+		return t.err
+	}
+	return t.in.Park()
+}
+
+// Wanted reports whether other transactions wait for a connection such as the one
+// that this one holds.
+func (t *Transaction) Wanted() bool { return t.in != nil && t.in.Wanted() }
+
+// Close ends the transaction. What Host, SourceIP and TLS say stays.
+func (t *Transaction) Close() {
+	t.ended = true
+	if t.in != nil {
+		t.in.Close()
+	}
+	if t.host != nil {
+		t.u.pool.release(t.host)
+		t.host = nil
+	}
+}
+
+// leave ends the session with a domain of which no recipient was taken.
+func (t *Transaction) leave() {
+	if t.in == nil {
+		return
+	}
+	t.in.Close()
+	t.u.pool.release(t.host)
+	t.host, t.in = nil, nil
+}
