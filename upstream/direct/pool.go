@@ -59,8 +59,10 @@ type pool struct {
 	open    int        // of all hosts
 	counted time.Time  // when open was last counted
 	plain   map[netip.AddrPort]time.Time
-	closed  bool
-	most    int // connections with all hosts
+	// draining: nothing is kept any more. closed: nothing is given out any more.
+	draining, closed bool
+	ended            chan struct{} // while draining, closed and made anew when nothing is in use
+	most             int           // connections with all hosts
 }
 
 func newPool(name string, cfg upstream.Config, o Options) *pool {
@@ -70,7 +72,7 @@ func newPool(name string, cfg upstream.Config, o Options) *pool {
 	}
 	return &pool{
 		name: name, cfg: cfg, opt: upstream.Options{Hostname: o.Hostname, Rules: o.Rules, Strangers: true},
-		hosts: map[key]*host{}, order: list.New(), most: maxConnections, plain: map[netip.AddrPort]time.Time{},
+		hosts: map[key]*host{}, order: list.New(), most: maxConnections, ended: make(chan struct{}), plain: map[netip.AddrPort]time.Time{},
 	}
 }
 
@@ -139,6 +141,13 @@ func (p *pool) release(h *host) {
 	p.open += n - h.open
 	h.open = n
 	old := p.surplus()
+	if p.draining {
+		old = append(old, p.unused()...)
+		if p.inUse == 0 {
+			close(p.ended)
+			p.ended = make(chan struct{})
+		}
+	}
 	p.mu.Unlock()
 	closeAll(old)
 }
@@ -218,8 +227,29 @@ func (p *pool) connections() (n int) {
 	return n
 }
 
-// close closes all hosts at once, until ctx ends.
+// close closes idle connections at once and the others as their transactions end.
+// Transactions that begin meanwhile are still served, until ctx ends.
 func (p *pool) close(ctx context.Context) error {
+	p.mu.Lock()
+	p.draining = true
+	old := p.unused()
+	p.mu.Unlock()
+	closeAll(old)
+	var err error
+	for err == nil {
+		p.mu.Lock()
+		if p.closed = p.inUse == 0; p.closed {
+			p.mu.Unlock()
+			return nil
+		}
+		ended := p.ended
+		p.mu.Unlock()
+		select {
+		case <-ended:
+		case <-ctx.Done():
+			err = ctx.Err()
+		}
+	}
 	p.mu.Lock()
 	p.closed = true
 	var all []*host
@@ -227,15 +257,20 @@ func (p *pool) close(ctx context.Context) error {
 		all = append(all, h)
 	}
 	p.mu.Unlock()
-	var wait sync.WaitGroup
-	errs := make([]error, len(all))
-	for i, h := range all {
-		if h.up.Connections() == 0 {
-			errs[i] = h.up.Close(ctx)
-			continue
-		}
-		wait.Go(func() { errs[i] = h.up.Close(ctx) })
+	for _, h := range all {
+		h.up.Close(ctx)
 	}
-	wait.Wait()
-	return errors.Join(errs...)
+	return err
+}
+
+// unused takes out all hosts that no transaction uses; p.mu is held.
+func (p *pool) unused() (old []*host) {
+	for _, h := range p.hosts {
+		if h.inUse == 0 {
+			p.order.Remove(h.place)
+			delete(p.hosts, h.key)
+			old = append(old, h)
+		}
+	}
+	return old
 }

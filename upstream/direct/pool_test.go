@@ -1,6 +1,8 @@
 package direct
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 	"runtime"
@@ -8,6 +10,7 @@ import (
 	"time"
 
 	"postern/internal/smtptest"
+	"postern/mail"
 	"postern/upstream"
 )
 
@@ -92,5 +95,66 @@ func TestBrokenTLSIsForgottenInTime(t *testing.T) {
 	p.cfg.TLS = upstream.EncryptRequired
 	if p.keyFor(to, netip.Addr{}, "mx.example", now).plain {
 		t.Error("plain text where it is not allowed")
+	}
+}
+
+// TestReloadLetsTransactionsEnd, also those that have not yet asked anybody.
+func TestReloadLetsTransactionsEnd(t *testing.T) {
+	w := newWorld(t, nil)
+	b := w.receiver("127.0.0.2", smtptest.Options{})
+	w.domain("b.example", "mx.b.example 127.0.0.2")
+	w.send("x@b.example") // leaves an idle connection
+	env := &mail.Envelope{From: rcpt("a@a.example").Address}
+	first, second := w.up.Begin(upstream.Route{}, env), w.up.Begin(upstream.Route{}, env)
+	if r, err := first.Recipients(t.Context(), []mail.Recipient{rcpt("x@b.example")}, nil); err != nil || r[0].Code != 250 {
+		t.Fatal(r, err)
+	}
+	done := make(chan error)
+	go func() { done <- w.up.Close(t.Context()) }()
+	for {
+		w.up.pool.mu.Lock()
+		draining := w.up.pool.draining
+		w.up.pool.mu.Unlock()
+		if draining {
+			break
+		}
+		runtime.Gosched()
+	}
+	for i, tx := range []*Transaction{second, first} {
+		if i == 0 {
+			if r, err := tx.Recipients(t.Context(), []mail.Recipient{rcpt("y@b.example")}, nil); err != nil || r[0].Code != 250 {
+				t.Fatalf("after the begin of the end: %v %v", r, err)
+			}
+		}
+		if r, err := tx.Send(t.Context(), upstream.Content{Chunks: [][]byte{[]byte(message)}}); err != nil || r.Code != 250 {
+			t.Errorf("%v, %v", r, err)
+		}
+		tx.Close()
+	}
+	if err := <-done; err != nil || w.up.Connections() != 0 || len(b.Messages()) != 3 {
+		t.Errorf("%v, %d connections, %d messages", err, w.up.Connections(), len(b.Messages()))
+	}
+	if s := w.send("x@b.example"); s.codes() != "451" {
+		t.Errorf("afterwards: %s", s)
+	}
+}
+
+// TestEndOfPatienceCutsOff what is still under way.
+func TestEndOfPatienceCutsOff(t *testing.T) {
+	w := newWorld(t, nil)
+	w.receiver("127.0.0.2", smtptest.Options{})
+	w.domain("b.example", "mx.b.example 127.0.0.2")
+	tx := w.up.Begin(upstream.Route{}, &mail.Envelope{From: rcpt("a@a.example").Address})
+	defer tx.Close()
+	if r, err := tx.Recipients(t.Context(), []mail.Recipient{rcpt("x@b.example")}, nil); err != nil || r[0].Code != 250 {
+		t.Fatal(r, err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := w.up.Close(ctx); !errors.Is(err, context.Canceled) {
+		t.Errorf("%v", err)
+	}
+	if _, err := tx.Send(t.Context(), upstream.Content{Chunks: [][]byte{[]byte(message)}}); err == nil {
+		t.Error("sent over what was cut off")
 	}
 }
