@@ -72,3 +72,22 @@ func TestRefusedFieldOfOursIsToldOnce(t *testing.T) {
 		t.Errorf("%d lines: %s", n, log.String())
 	}
 }
+
+// TestFortyMessagesThroughStalwart: ten messages a session, told by 452 at DATA, are
+// nobody's concern but ours.
+func TestFortyMessagesThroughStalwart(t *testing.T) {
+	r := newRig(t)
+	r.set("", "provider.stalwart")
+	messages := make([]string, 40)
+	for i := range messages {
+		messages[i] = "From: a@example.org\r\n\r\nx"
+	}
+	for i, reply := range r.submit(messages...) {
+		if !strings.HasPrefix(reply, "250 2.0.0 Message queued") {
+			t.Errorf("message %d: %q", i, reply)
+		}
+	}
+	if n := r.up.Taken(); n != len(messages) {
+		t.Errorf("%d of %d arrived", n, len(messages))
+	}
+}
