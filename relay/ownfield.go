@@ -25,7 +25,7 @@ func (t *transaction) ownField(r *mail.Reply) error {
 	left := t.message.left()
 	field := ownfield.Blamed(r.String(), ownfield.Message{
 		Added: t.addedFields(),
-		Has:   func(name string) bool { return left.Count(name) > 0 },
+		Count: left.Count,
 		Wrote: t.wroteInHeader,
 	})
 	if field == "" {

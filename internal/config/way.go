@@ -87,7 +87,44 @@ func (x *crossCheck) ways() {
 	for _, name := range x.names["stream"] {
 		x.way(join("stream", name), x.Stream[name].WayConfig)
 		x.covered(name)
+		x.doubled(name)
 	}
+}
+
+// doubled warns of several signatures on a way that takes one: none of that mail
+// would be delivered.
+func (x *crossCheck) doubled(stream string) {
+	u, c := x.Upstream[x.Stream[stream].Upstream], x.Way(stream)
+	p := u.provider()
+	if p == nil || !p.OneSignature || c.SignKeys.Is(dkimsign.SignFirst) || c.SignKeys.Is(dkimsign.SignNone) {
+		return
+	}
+	for _, domain := range sortedKeys(x.DKIM) {
+		n := 0
+		for _, k := range x.DKIM[domain].Keys {
+			if !c.SignKeys.Named() || c.SignKeys.Holds(domain, k.Selector) {
+				n++
+			}
+		}
+		if n > 1 {
+			x.d.warn(join("stream", stream), fmt.Sprintf("its mail from %s would have %d signatures, of which %s takes one, and wait; set sign_keys = \"first\" there, or profile = %q in [upstream.%s]",
+				domain, n, p.Title, p.Name, x.Stream[stream].Upstream))
+		}
+	}
+}
+
+// provider is that of the profile, else of the first host that is known; nil for
+// none.
+func (u *UpstreamConfig) provider() *profile.Profile {
+	if p, err := profile.Find(u.Profile); err == nil {
+		return p
+	}
+	for _, host := range u.Hosts {
+		if p := profile.OfHost(host); p != nil {
+			return p
+		}
+	}
+	return nil
 }
 
 // way looks for the keys and fields that c names.

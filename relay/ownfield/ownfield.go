@@ -18,9 +18,8 @@ import (
 type Message struct {
 	// Added are the names of fields that we have put there.
 	Added []string
-	// Has reports whether the client's own fields that left include one of that
-	// name.
-	Has func(name string) bool
+	// Count is how many of the client's own fields that left have that name.
+	Count func(name string) int
 	// Wrote reports whether the client wrote a text, in lower case, where a reply
 	// may repeat it from: into its envelope, or the value of a header field.
 	Wrote func(text string) bool
@@ -52,9 +51,10 @@ func Blamed(reply string, m Message) string {
 		if form == "" || m.Wrote(form) {
 			continue
 		}
-		// There can be too many of a field only since we have added one. What is
-		// wrong with one must not be wrong with the client's.
-		if many && !strings.EqualFold(name, "Received") || bad && !m.Has(name) {
+		// Were there too many of a field without ours, or is there another that may
+		// be the wrong one, it is the client's.
+		n := m.Count(name)
+		if many && n <= 1 && !strings.EqualFold(name, "Received") || bad && n == 0 {
 			return name
 		}
 	}

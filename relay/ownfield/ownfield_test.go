@@ -11,8 +11,8 @@ var ours = []string{"Received", "DKIM-Signature", "Date", "Message-ID"}
 func message(client ...string) Message {
 	return Message{
 		Added: ours,
-		Has: func(name string) bool {
-			return slices.ContainsFunc(client, func(f string) bool { return strings.EqualFold(f, name) })
+		Count: func(name string) int {
+			return len(slices.DeleteFunc(slices.Clone(client), func(f string) bool { return !strings.EqualFold(f, name) }))
 		},
 		Wrote: func(string) bool { return false },
 	}
@@ -39,6 +39,8 @@ func TestReplyAboutOurField(t *testing.T) {
 		// Ours or the client's: what is wrong with one need not be ours.
 		{"550 5.6.0 Invalid Received header", []string{"Received"}, ""},
 		{"550 5.7.0 bad DKIM-Signature data", []string{"DKIM-Signature"}, ""},
+		// Too many without ours.
+		{"554 5.0.0 Transaction failed: Duplicate header 'DKIM-Signature'.", []string{"DKIM-Signature", "dkim-signature"}, ""},
 		// A field that we have not added.
 		{"554 5.0.0 Transaction failed: Duplicate header 'Subject'.", []string{"Subject"}, ""},
 		{"554 5.0.0 Transaction failed: Duplicate header 'Content-Type'.", nil, ""},

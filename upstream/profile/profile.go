@@ -35,6 +35,7 @@ type Profile struct {
 	MaxRecipients         int // of a message
 
 	SignKeys         []string // as the key sign_keys
+	OneSignature     bool     // it refuses a second DKIM-Signature field
 	UnsignedFields   []string // header fields that it replaces
 	ClientSignatures string   // as the key client_signatures
 

@@ -9,7 +9,7 @@ var all = []Profile{
 		Under:     []string{"email-smtp.*.amazonaws.com", "email-smtp-fips.*.amazonaws.com"},
 		TLS:       "verified", TLSMin: "1.2",
 		MaxRecipients: 50,
-		SignKeys:      []string{"first"}, UnsignedFields: []string{"Message-ID", "Date"}, ClientSignatures: "remove",
+		SignKeys:      []string{"first"}, OneSignature: true, UnsignedFields: []string{"Message-ID", "Date"}, ClientSignatures: "remove",
 		Quirks: []string{
 			"It refuses a second DKIM-Signature field, and others that occur twice, by 554 behind the message.",
 			"It puts Message-ID and Date of its own in place of those that it gets; its last reply has the new id.",
