@@ -3,7 +3,7 @@
 
 # Debian packages that the tests use: peers that are not ours.
 PACKAGES = c-icap ca-certificates clamav-daemon curl gcc git knot libc-icap-mod-virus-scan libc6-dev libnet-ssleay-perl libsasl2-modules libssl-dev \
-	msmtp nmap opendkim openssl postfix procps python3 python3-dkim rbldnsd redis-server redis-tools rspamd swaks unbound
+	libphp-phpmailer msmtp nmap node-nodemailer opendkim openssl php-cli postfix procps python3 python3-dkim rbldnsd redis-server redis-tools rspamd swaks unbound
 
 # How long make fuzz gives each target.
 FUZZTIME = 60s

@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -225,12 +226,17 @@ func readFile(t *testing.T, path string) []byte {
 	return b
 }
 
-// need finds a program that "make test" installs.
-func need(t *testing.T, program, debianPackage string) string {
+// need finds a program that "make test" installs, with the files that it is of use
+// with.
+func need(t *testing.T, program, debianPackage string, files ...string) string {
 	t.Helper()
 	path := os.Getenv("PATH")
 	t.Setenv("PATH", path+":/usr/sbin:/usr/local/sbin:/sbin")
 	full, err := exec.LookPath(program)
+	for _, file := range files {
+		_, missing := os.Stat(file)
+		err = errors.Join(err, missing)
+	}
 	if err != nil {
 		t.Skipf("%s is not installed; Debian package %s (make test installs it)", program, debianPackage)
 	}
