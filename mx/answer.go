@@ -3,6 +3,7 @@ package mx
 import (
 	"errors"
 	"net/netip"
+	"strings"
 )
 
 // Problem says why no mail for a domain can be delivered. It is final: what DNS
@@ -39,6 +40,9 @@ type Answer struct {
 	Targets []Target
 	Problem Problem
 }
+
+// Literal reports whether the domain is an address literal.
+func (a *Answer) Literal() bool { return strings.HasPrefix(a.Domain, "[") }
 
 // Exchanger is one host of a domain.
 type Exchanger struct {

@@ -50,6 +50,9 @@ type Config struct {
 	// RefuseNetworks are networks to which no mail goes, whatever DNS says. Blank:
 	// only those that are private, of this machine or reserved.
 	RefuseNetworks []netip.Prefix `toml:"refuse_networks"`
+	// MTASTS heeds policies of MTA-STS (RFC 8461): mail to a domain that enforces one
+	// goes over verified TLS to the hosts that it names, or waits. Default: true.
+	MTASTS bool `toml:"mta_sts"`
 	// FindTimeout bounds the search for the exchangers of a domain and for one among
 	// them that takes a session, all tries together. Default: 30s.
 	FindTimeout time.Duration `toml:"find_timeout"`
@@ -57,7 +60,7 @@ type Config struct {
 
 // SetDefaults fills in what the documentation promises.
 func (c *Config) SetDefaults() {
-	*c = Config{Family: FamilySource, Port: 25, FindTimeout: 30 * time.Second}
+	*c = Config{Family: FamilySource, Port: 25, MTASTS: true, FindTimeout: 30 * time.Second}
 }
 
 // Check reports every problem of these keys.
@@ -79,6 +82,7 @@ func (c *Config) Check(report func(key, problem string)) {
 	for key, set := range map[string]bool{
 		"resolvers": len(c.Resolvers) > 0, "family": c.Family != FamilySource, "port": c.Port != 25,
 		"allow_networks": len(c.AllowNetworks) > 0, "refuse_networks": len(c.RefuseNetworks) > 0, "find_timeout": c.FindTimeout != 30*time.Second,
+		"mta_sts": !c.MTASTS,
 	} {
 		if set {
 			report(key, "does something with mx = true only; remove it")

@@ -88,6 +88,22 @@ func New(o Options) (*Finder, error) {
 	return &Finder{cfg: o.Config, self: o.Self, resolver: r, now: o.Now, interfaces: interfaces{list: o.Interfaces}}, nil
 }
 
+// Resolver is what it asks.
+func (f *Finder) Resolver() *resolve.Resolver { return f.resolver }
+
+// Refused says why no mail may go to an address, such as "private"; "" where it may.
+func (f *Finder) Refused(a netip.Addr) string {
+	if is := f.cfg.refusal(a); is != "" || !f.self.listens(netip.AddrPortFrom(a, uint16(f.cfg.Port)), false) {
+		return is
+	}
+	return "this relay"
+}
+
+// Only leaves the addresses of some hosts in an answer.
+func (f *Finder) Only(a *Answer, keep func(host string) bool) {
+	a.Targets = f.targets(slices.DeleteFunc(slices.Clone(a.Exchangers), func(e Exchanger) bool { return !keep(e.Name) }))
+}
+
 // Close breaks off all questions; every answer from now on is ErrDNS.
 func (f *Finder) Close() { f.resolver.Close() }
 

@@ -151,7 +151,7 @@ func (c *Config) Check(report func(key, problem string)) {
 	if c.TLS == EncryptOff && (c.ImplicitTLS || c.CA != "" || c.ServerName != "") {
 		report("tls", `"off" although implicit_tls, ca or server_name is set; choose "verified" or remove them`)
 	}
-	if c.TLS != EncryptOff && c.TLS != EncryptVerified && c.CA != "" {
+	if c.TLS != EncryptOff && c.TLS != EncryptVerified && c.CA != "" && !(c.MX && c.MTASTS) {
 		report("ca", fmt.Sprintf(`tls = %q does not look at certificates; set tls = "verified" or remove ca`, c.TLS))
 	}
 	if c.ImplicitTLS && c.TLS == EncryptOpportunistic {

@@ -22,7 +22,7 @@ const maxAddresses = 8
 
 // What can be wrong with the TLS of a host, among others.
 var (
-	ErrNoSTARTTLS = errors.New("host does not offer STARTTLS")
+	ErrNoSTARTTLS = ErrNoTLS
 	ErrHandshake  = errors.New("TLS handshake")
 )
 

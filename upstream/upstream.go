@@ -37,6 +37,8 @@ var (
 	// ErrCredentials: the host does not take our user name and password. The
 	// error's text quotes its reply.
 	ErrCredentials = errors.New("credentials refused")
+	// ErrNoTLS: the host does not offer STARTTLS, and mail may not leave without it.
+	ErrNoTLS = errors.New("host does not offer STARTTLS")
 	// ErrClosed: the upstream is closed.
 	ErrClosed = errors.New("upstream is closed")
 
@@ -126,6 +128,9 @@ type Options struct {
 	TokenFile string
 	// Rules say what refusals mean. Nil: the built-in ones.
 	Rules *replies.Rules
+	// Roots are the authorities that certificates are verified against. Nil: those of
+	// Config.CA.
+	Roots *x509.CertPool
 	// Strangers: the hosts are those of receivers, and nobody connects to them to
 	// see whether they are up again.
 	Strangers bool
@@ -162,7 +167,10 @@ func New(name string, cfg Config, opt Options) (*Upstream, error) {
 		u.capture = c
 		return u, err
 	}
-	roots, err := loadRoots(cfg.CA)
+	roots, err := opt.Roots, error(nil)
+	if roots == nil {
+		roots, err = LoadRoots(cfg.CA)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -184,7 +192,9 @@ func New(name string, cfg Config, opt Options) (*Upstream, error) {
 	return u, nil
 }
 
-func loadRoots(path string) (*x509.CertPool, error) {
+// LoadRoots reads a PEM file of authorities; nil, which stands for those of the
+// system, for a blank path.
+func LoadRoots(path string) (*x509.CertPool, error) {
 	if path == "" {
 		return nil, nil
 	}

@@ -12,6 +12,7 @@ import (
 	"postern/internal/config"
 	"postern/internal/phrase"
 	"postern/mx"
+	"postern/mx/sts"
 	"postern/reputation/identity"
 	"postern/upstream"
 	"postern/upstream/direct"
@@ -53,16 +54,22 @@ func Exchangers(ctx context.Context, w io.Writer, f *config.File, stream, domain
 	}
 	defer finder.Close()
 	find, cancel := context.WithTimeout(ctx, cfg.FindTimeout)
+	defer cancel()
 	a, findErr := finder.Find(find, domain, families)
-	cancel()
 	fmt.Fprintf(w, "%s, as stream %s delivers by upstream %s over %s\n", domain, stream, s.Upstream, families)
 	if !cfg.MX {
 		fmt.Fprintf(w, "note: upstream %s has no mx = true; its mail goes elsewhere\n", s.Upstream)
 	}
 	writeExchangers(w, &a)
+	if cfg.MX && cfg.MTASTS {
+		writePolicy(find, w, finder, &cfg, &a)
+	}
 	switch {
 	case findErr != nil:
 		fmt.Fprintf(w, "mail waits (451): %s\n", phrase.Printable(findErr.Error()))
+		return false, nil
+	case a.Problem == mx.None && len(a.Targets) == 0:
+		fmt.Fprintln(w, "mail waits (451 4.7.5): the policy names none of these hosts")
 		return false, nil
 	case a.Problem != mx.None:
 		fmt.Fprintf(w, "mail is refused: %s\n", problemWords[a.Problem])
@@ -73,10 +80,32 @@ func Exchangers(ctx context.Context, w io.Writer, f *config.File, stream, domain
 		from, has := direct.Source(s.SourceIP, domain, t.Address.Addr())
 		fmt.Fprintf(w, "  %d  %s%s\n", i+1, t, fromWords(from, has))
 		if connect && has {
-			ok = tryTarget(ctx, w, f, stream, t, from) || ok
+			ok = tryTarget(ctx, w, f, &cfg, stream, t, from) || ok
 		}
 	}
 	return ok || !connect, nil
+}
+
+// writePolicy writes the policy of MTA-STS that a domain has, and leaves only the
+// hosts that it allows.
+func writePolicy(ctx context.Context, w io.Writer, finder *mx.Finder, cfg *upstream.Config, a *mx.Answer) {
+	roots, err := upstream.LoadRoots(cfg.CA)
+	if err != nil {
+		fmt.Fprintf(w, "MTA-STS: %s\n", phrase.Printable(err.Error()))
+		return
+	}
+	store := sts.New(sts.Options{Resolver: finder.Resolver(), Refused: finder.Refused, Roots: roots})
+	defer store.Close()
+	p, ok := store.Policy(ctx, a.Domain)
+	if !ok {
+		fmt.Fprintln(w, "MTA-STS: no policy")
+		return
+	}
+	fmt.Fprintf(w, "MTA-STS: mode %s, mx %s, max_age %s\n", p.Mode, strings.Join(p.MX, " "), p.MaxAge)
+	if p.Mode == sts.Enforce {
+		finder.Only(a, p.Matches)
+		cfg.TLS = upstream.EncryptVerified
+	}
 }
 
 var problemWords = map[mx.Problem]string{
@@ -134,9 +163,8 @@ func fromWords(from netip.Addr, has bool) string {
 }
 
 // tryTarget makes a session with one address and writes what came of it.
-func tryTarget(ctx context.Context, w io.Writer, f *config.File, stream string, t mx.Target, from netip.Addr) bool {
-	s := f.Stream[stream]
-	cfg := f.Upstream[s.Upstream].Config
+func tryTarget(ctx context.Context, w io.Writer, f *config.File, of *upstream.Config, stream string, t mx.Target, from netip.Addr) bool {
+	s, cfg := f.Stream[stream], *of
 	cfg.MX, cfg.Hosts = false, []string{t.Address.String()}
 	if cfg.TLS == upstream.EncryptVerified {
 		cfg.ServerName = t.Host

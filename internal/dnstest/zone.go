@@ -44,11 +44,23 @@ func (z *Zone) Add(records ...string) {
 	}
 }
 
-// Break has questions for a name answered by an RCODE, such as SERVFAIL.
+// Set puts records in the place of all that the zone has for a name.
+func (z *Zone) Set(name string, records ...string) {
+	z.mu.Lock()
+	delete(z.records, dns.CanonicalName(name))
+	z.mu.Unlock()
+	z.Add(records...)
+}
+
+// Break has questions for a name answered by an RCODE, such as SERVFAIL; -1 ends
+// that.
 func (z *Zone) Break(name string, rcode int) {
 	z.mu.Lock()
 	defer z.mu.Unlock()
 	z.broken[dns.CanonicalName(name)] = rcode
+	if rcode < 0 {
+		delete(z.broken, dns.CanonicalName(name))
+	}
 }
 
 // Asked is how many questions for a name have come.

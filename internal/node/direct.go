@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"path/filepath"
 	"reflect"
 
 	"postern/upstream/direct"
@@ -23,7 +24,7 @@ func (r *ruleset) makeDirect(old *ruleset, log *slog.Logger) error {
 			r.direct[name] = old.direct[name]
 			continue
 		}
-		u, err := direct.New(name, cfg.Config, direct.Options{Hostname: r.file.Hostname, Self: self, DNSTimeout: r.file.Reputation.Timeout, Log: log, Rules: r.replies})
+		u, err := direct.New(name, cfg.Config, direct.Options{Hostname: r.file.Hostname, Self: self, STSFile: filepath.Join(r.file.StateDir, "mta-sts-"+name+".json"), DNSTimeout: r.file.Reputation.Timeout, Log: log, Rules: r.replies})
 		if err != nil {
 			errs = append(errs, err)
 			continue

@@ -12,6 +12,7 @@ import (
 
 	"postern/mail"
 	"postern/mx"
+	"postern/mx/sts"
 	"postern/upstream"
 	"postern/upstream/replies"
 )
@@ -24,6 +25,10 @@ type Options struct {
 	Self mx.Self
 	// DNSTimeout bounds one question; 0: 4s.
 	DNSTimeout time.Duration
+	// STSFile keeps policies of MTA-STS; blank: in memory only.
+	STSFile string
+	// STSPort is the port of policy hosts; 0: 443. Another one is for tests.
+	STSPort int
 	// Log is told when a domain has addresses in DNS to which no mail may go. Nil:
 	// nobody is told.
 	Log *slog.Logger
@@ -38,6 +43,7 @@ type Upstream struct {
 	cfg    upstream.Config
 	opt    Options
 	finder *mx.Finder
+	sts    *sts.Store // nil: policies are not heeded
 	pool   *pool
 
 	mu   sync.Mutex
@@ -57,8 +63,16 @@ func New(name string, cfg upstream.Config, o Options) (*Upstream, error) {
 	if err != nil {
 		return nil, err
 	}
+	roots, err := upstream.LoadRoots(cfg.CA)
+	if err != nil {
+		finder.Close()
+		return nil, err
+	}
 	u := &Upstream{name: name, cfg: cfg, opt: o, finder: finder, told: map[string]time.Time{}}
-	u.pool = newPool(name, cfg, o)
+	u.pool = newPool(name, cfg, o, roots)
+	if cfg.MTASTS {
+		u.sts = sts.New(sts.Options{Resolver: finder.Resolver(), Refused: finder.Refused, File: o.STSFile, Roots: roots, Port: o.STSPort, Log: o.Log})
+	}
 	return u, nil
 }
 
@@ -76,6 +90,9 @@ func (u *Upstream) Connections() int { return u.pool.connections() }
 // as that of upstream.Upstream does.
 func (u *Upstream) Close(ctx context.Context) error {
 	defer u.finder.Close()
+	if u.sts != nil {
+		defer u.sts.Close()
+	}
 	return u.pool.close(ctx)
 }
 

@@ -30,7 +30,7 @@ func newWorld(t *testing.T, set func(*upstream.Config, *Options), records ...str
 	var cfg upstream.Config
 	cfg.Config.SetDefaults()
 	cfg.SetDefaults()
-	cfg.MX, cfg.Port, cfg.Resolvers = true, w.port, []string{w.zone.Address}
+	cfg.MX, cfg.MTASTS, cfg.Port, cfg.Resolvers = true, false, w.port, []string{w.zone.Address}
 	cfg.AllowNetworks = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")}
 	cfg.TLS, cfg.MaxConnections, cfg.MessagesPerConnection, cfg.IdleTimeout, cfg.ConnectTimeout = upstream.EncryptOpportunistic, 10, 20, 10*time.Second, 10*time.Second
 	o := Options{Hostname: "relay.example", DNSTimeout: time.Second}

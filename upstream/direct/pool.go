@@ -3,6 +3,7 @@ package direct
 import (
 	"container/list"
 	"context"
+	"crypto/x509"
 	"errors"
 	"net/netip"
 	"sync"
@@ -33,7 +34,7 @@ var errFull = errors.New("as many connections to receivers are in use as may be"
 type key struct {
 	to     netip.AddrPort
 	source netip.Addr // zero: whichever the system chooses
-	name   string     // that the certificate must be valid for; "": it is not looked at
+	name   string     // that the certificate must be valid for, with TLS that must be; "": as the configuration has it
 	plain  bool       // STARTTLS is not used
 }
 
@@ -51,6 +52,8 @@ type pool struct {
 	name string
 	cfg  upstream.Config
 	opt  upstream.Options
+	// strict is the oldest TLS where the certificate counts.
+	strict tlsmin.Version
 
 	mu      sync.Mutex
 	hosts   map[key]*host
@@ -65,24 +68,27 @@ type pool struct {
 	most             int           // connections with all hosts
 }
 
-func newPool(name string, cfg upstream.Config, o Options) *pool {
+func newPool(name string, cfg upstream.Config, o Options, roots *x509.CertPool) *pool {
+	strict := cfg.TLSMin
 	if cfg.TLS == upstream.EncryptOpportunistic {
 		// Old TLS is better than the plain text that is left otherwise.
 		cfg.TLSMin = tlsmin.V10
 	}
 	return &pool{
-		name: name, cfg: cfg, opt: upstream.Options{Hostname: o.Hostname, Rules: o.Rules, Strangers: true},
-		hosts: map[key]*host{}, order: list.New(), most: maxConnections, ended: make(chan struct{}), plain: map[netip.AddrPort]time.Time{},
+		name: name, cfg: cfg, opt: upstream.Options{Hostname: o.Hostname, Rules: o.Rules, Strangers: true, Roots: roots},
+		strict: strict,
+		hosts:  map[key]*host{}, order: list.New(), most: maxConnections, ended: make(chan struct{}), plain: map[netip.AddrPort]time.Time{},
 	}
 }
 
-// keyFor says within what connections for a target are shared.
-func (p *pool) keyFor(to netip.AddrPort, source netip.Addr, name string, now time.Time) key {
+// keyFor says within what connections for a target are shared. verified: its
+// certificate must be valid, whatever the configuration says.
+func (p *pool) keyFor(to netip.AddrPort, source netip.Addr, name string, verified bool, now time.Time) key {
 	k := key{to: to, source: source}
-	switch p.cfg.TLS {
-	case upstream.EncryptVerified:
+	switch {
+	case verified || p.cfg.TLS == upstream.EncryptVerified:
 		k.name = name
-	case upstream.EncryptOpportunistic:
+	case p.cfg.TLS == upstream.EncryptOpportunistic:
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		k.plain = now.Before(p.plain[to])
@@ -126,7 +132,10 @@ func (p *pool) claim(k key) (h *host, old []*host, err error) {
 func (p *pool) config(k key) upstream.Config {
 	cfg := p.cfg
 	cfg.MX, cfg.Hosts, cfg.ServerName = false, []string{k.to.String()}, k.name
-	if k.plain {
+	switch {
+	case k.name != "":
+		cfg.TLS, cfg.TLSMin = upstream.EncryptVerified, p.strict
+	case k.plain:
 		cfg.TLS = upstream.EncryptOff
 	}
 	return cfg

@@ -82,7 +82,7 @@ func TestBrokenTLSIsForgottenInTime(t *testing.T) {
 	to := netip.MustParseAddrPort("127.0.0.2:25")
 	p.fellBack(to, now)
 	for after, want := range map[time.Duration]bool{0: true, plainFor - time.Second: true, plainFor: false} {
-		if k := p.keyFor(to, netip.Addr{}, "mx.example", now.Add(after)); k.plain != want {
+		if k := p.keyFor(to, netip.Addr{}, "mx.example", false, now.Add(after)); k.plain != want {
 			t.Errorf("after %s: plain %v", after, k.plain)
 		}
 	}
@@ -93,7 +93,7 @@ func TestBrokenTLSIsForgottenInTime(t *testing.T) {
 		t.Errorf("%d hosts are remembered", n)
 	}
 	p.cfg.TLS = upstream.EncryptRequired
-	if p.keyFor(to, netip.Addr{}, "mx.example", now).plain {
+	if p.keyFor(to, netip.Addr{}, "mx.example", false, now).plain {
 		t.Error("plain text where it is not allowed")
 	}
 }

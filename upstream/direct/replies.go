@@ -32,6 +32,10 @@ func replyUnreachable(to mail.Address) mail.Reply {
 	return mail.Reply{Code: 451, Status: "4.4.1", Text: to.Shown() + ": no mail host of this domain takes a connection now, try again later"}
 }
 
+func replyPolicy(to mail.Address) mail.Reply {
+	return mail.Reply{Code: 451, Status: "4.7.5", Text: to.Shown() + ": TLS that this domain asks for by MTA-STS cannot be had now, try again later"}
+}
+
 func replySeveral() mail.Reply {
 	return mail.Reply{Code: 452, Status: "4.5.3", Text: "too many recipient domains, send the rest in another transaction"}
 }

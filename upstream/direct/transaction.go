@@ -12,6 +12,7 @@ import (
 
 	"postern/mail"
 	"postern/mx"
+	"postern/mx/sts"
 	"postern/upstream"
 )
 
@@ -33,9 +34,11 @@ type Transaction struct {
 	host   *host                 // nil before the first session and after the end
 	in     *upstream.Transaction // with host; nil before
 	target mx.Target
-	taken  int // recipients that were accepted
-	ended  bool
-	err    error
+	// verified: a policy of the domain asks for the TLS that there is.
+	verified bool
+	taken    int // recipients that were accepted
+	ended    bool
+	err      error
 }
 
 // Host is the host that the transaction talks to, such as
@@ -55,10 +58,14 @@ func (t *Transaction) SourceIP() netip.Addr {
 	return t.in.SourceIP()
 }
 
-// TLS is the version in use, such as "TLSv1.3"; "" in plain text.
+// TLS is the version in use, such as "TLSv1.3", and the policy that asks for it, as in
+// "TLSv1.3 (MTA-STS)"; "" in plain text.
 func (t *Transaction) TLS() string {
 	if t.in == nil {
 		return ""
+	}
+	if t.verified {
+		return t.in.TLS() + " (MTA-STS)"
 	}
 	return t.in.TLS()
 }
@@ -137,7 +144,10 @@ func (t *Transaction) begin(ctx context.Context, rs []mail.Recipient) ([]mail.Re
 		t.u.tellRefused(&answer)
 		return problem(rs, answer.Problem), nil
 	}
-	s := search{t: t, began: began}
+	s := search{t: t, began: began, verified: t.policy(ctx, &answer)}
+	if len(answer.Targets) == 0 {
+		return t.fault(rs, fmt.Errorf("%w: it names none of the domain's hosts", errPolicy), nil), nil
+	}
 	for _, target := range answer.Targets {
 		got, done, err := s.try(ctx, target, rs)
 		if done || err != nil {
@@ -145,6 +155,34 @@ func (t *Transaction) begin(ctx context.Context, rs []mail.Recipient) ([]mail.Re
 		}
 	}
 	return t.fault(rs, s.fault(), s.said), nil
+}
+
+// errPolicy: what a domain asks for by MTA-STS cannot be had.
+var errPolicy = errors.New("policy of MTA-STS")
+
+// policy leaves only the hosts that a policy of the domain names, if it enforces
+// one; verified: with them TLS must be, and their certificates valid.
+func (t *Transaction) policy(ctx context.Context, a *mx.Answer) (verified bool) {
+	if t.u.sts == nil || a.Literal() {
+		return false
+	}
+	find, cancel := context.WithTimeout(ctx, t.u.cfg.FindTimeout)
+	defer cancel()
+	p, ok := t.u.sts.Policy(find, t.domain)
+	if !ok || p.Mode != sts.Enforce {
+		return false
+	}
+	all := a.Targets
+	if t.u.finder.Only(a, p.Matches); len(a.Targets) > 0 {
+		return true
+	}
+	// It may have changed together with the hosts.
+	if p, ok = t.u.sts.Refresh(find, t.domain); !ok || p.Mode != sts.Enforce {
+		a.Targets = all
+		return false
+	}
+	t.u.finder.Only(a, p.Matches)
+	return true
 }
 
 // problem is the reply for each recipient of a domain without a host.
@@ -163,6 +201,8 @@ func (t *Transaction) fault(rs []mail.Recipient, err error, said *mail.Evidence)
 	own := &mail.Own{Rule: rule, Class: mail.ClassTemporaryFault, Err: fmt.Errorf("upstream %s: %s: %w", t.u.name, t.domain, err), Said: said}
 	made := replyUnreachable
 	switch {
+	case errors.Is(err, errPolicy):
+		made, own.Class = replyPolicy, mail.ClassTLSRequired
 	case errors.Is(err, mx.ErrDNS):
 		made = replyDNS
 	case errors.Is(err, mx.ErrFamily):
@@ -186,7 +226,8 @@ func each(rs []mail.Recipient, made func(mail.Address) mail.Reply, own *mail.Own
 type search struct {
 	t        *Transaction
 	began    time.Time
-	sessions int // hosts that answered and took no transaction
+	verified bool // a policy asks for it
+	sessions int  // hosts that answered and took no transaction
 	errs     []error
 	said     *mail.Evidence // by the last of them
 }
@@ -202,7 +243,7 @@ func (s *search) try(ctx context.Context, target mx.Target, rs []mail.Recipient)
 		s.errs = append(s.errs, fmt.Errorf("%s: %w: none of the stream's is of its family", target, upstream.ErrSource))
 		return nil, false, nil
 	}
-	h, err := t.u.pool.take(t.u.pool.keyFor(target.Address, from, target.Host, time.Now()))
+	h, err := t.u.pool.take(t.u.pool.keyFor(target.Address, from, target.Host, s.verified, time.Now()))
 	if err != nil {
 		s.errs = append(s.errs, fmt.Errorf("%s: %w", target, err))
 		return nil, false, nil
@@ -218,7 +259,7 @@ func (s *search) try(ctx context.Context, target mx.Target, rs []mail.Recipient)
 		if in.FellBack() {
 			t.u.pool.fellBack(target.Address, time.Now())
 		}
-		t.host, t.in, t.target = h, in, target
+		t.host, t.in, t.target, t.verified = h, in, target, s.verified
 		t.note(got)
 		return got, true, nil
 	}
@@ -248,7 +289,11 @@ func (s *search) failed(target mx.Target, err error) {
 
 // fault is why no address took a transaction.
 func (s *search) fault() error {
-	return fmt.Errorf("no host takes mail: %w", faults(s.errs))
+	err := fmt.Errorf("no host takes mail: %w", faults(s.errs))
+	if s.verified && (errors.Is(err, upstream.ErrHandshake) || errors.Is(err, upstream.ErrNoTLS)) {
+		return fmt.Errorf("%w: %w", errPolicy, err)
+	}
+	return err
 }
 
 // faults are errors of one after another try, told on one line.

@@ -1,0 +1,311 @@
+package sts
+
+import (
+	"cmp"
+	"context"
+	"crypto/x509"
+	"encoding/json"
+	"errors"
+	"io/fs"
+	"log/slog"
+	"net/netip"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/miekg/dns"
+
+	"postern/internal/resolve"
+	"postern/internal/statefile"
+)
+
+// Bounds of what is asked and kept.
+const (
+	maxKept = 10_000 // domains
+	// maxFetches is how many policies are fetched at a time.
+	maxFetches = 64
+	// firstWait is how long the first mail to a domain waits for its policy. The
+	// fetch goes on, for the mail that follows.
+	firstWait = 5 * time.Second
+	// againAfter is when a fetch that failed is tried again (RFC 8461 s. 3.3 asks for
+	// five minutes at least).
+	againAfter = 5 * time.Minute
+	// refreshAfter is when a policy is fetched again although its id is the same.
+	refreshAfter = 24 * time.Hour
+	saveAfter    = 10 * time.Second
+	tellEvery    = 10 * time.Second
+)
+
+// Options are what a Store is made of.
+type Options struct {
+	Resolver *resolve.Resolver
+	// Refused says why no connection may be made to an address; "" where it may.
+	Refused func(netip.Addr) string
+	// File keeps the policies over a restart; blank: in memory only.
+	File string
+	// Roots verify policy hosts; nil: those of the system.
+	Roots *x509.CertPool
+	// Port of policy hosts; 0: 443. Another one is for tests.
+	Port int
+	Log  *slog.Logger     // nil: nobody is told
+	Now  func() time.Time // nil: time.Now
+}
+
+// Store knows the policies of domains. It is safe for concurrent use, and bounded.
+type Store struct {
+	fetcher  *fetcher
+	resolver *resolve.Resolver
+	file     *statefile.File // nil: nothing is kept
+	log      *slog.Logger
+	now      func() time.Time
+	slots    chan struct{}
+	life     context.Context
+	end      context.CancelFunc
+	tasks    sync.WaitGroup
+
+	mu      sync.Mutex
+	known   map[string]*entry
+	flights map[string]*flight
+	failed  map[string]time.Time // until when a domain is not asked again
+	save    *time.Timer          // nil: nothing is to be saved
+	told    time.Time            // when the last fetch that failed was logged
+}
+
+// entry is a policy as it is kept.
+type entry struct {
+	Policy
+	ID      string    `json:"id"`
+	Fetched time.Time `json:"fetched"`
+}
+
+func (e *entry) valid(now time.Time) bool {
+	return e != nil && now.Before(e.Fetched.Add(e.MaxAge))
+}
+
+type flight struct{ done chan struct{} }
+
+// New makes a store and reads its file.
+func New(o Options) *Store {
+	o.Port = cmp.Or(o.Port, 443)
+	s := &Store{fetcher: newFetcher(&o), resolver: o.Resolver, log: o.Log, now: o.Now, slots: make(chan struct{}, maxFetches),
+		known: map[string]*entry{}, flights: map[string]*flight{}, failed: map[string]time.Time{}}
+	if s.log == nil {
+		s.log = slog.New(slog.DiscardHandler)
+	}
+	if s.now == nil {
+		s.now = time.Now
+	}
+	s.life, s.end = context.WithCancel(context.Background())
+	if o.File != "" {
+		s.file = statefile.New(o.File, 64<<20)
+		if err := s.load(); err != nil {
+			s.log.Error("policies of MTA-STS begin anew", "err", err)
+		}
+	}
+	return s
+}
+
+// Close ends all fetches and writes what has not yet been written.
+func (s *Store) Close() {
+	s.end()
+	s.tasks.Wait()
+	s.mu.Lock()
+	due := s.save != nil && s.save.Stop()
+	s.save = nil
+	s.mu.Unlock()
+	if due {
+		s.write()
+	}
+}
+
+// Policy is that of a domain in A-labels; ok is false where it has none, or none
+// could be had yet. The first mail to a domain with a policy waits for it a while.
+func (s *Store) Policy(ctx context.Context, domain string) (p Policy, ok bool) {
+	if domain == "" || strings.HasPrefix(domain, "[") {
+		return p, false
+	}
+	id, faulty := s.announced(ctx, domain)
+	now := s.now()
+	s.mu.Lock()
+	e := s.known[domain]
+	s.mu.Unlock()
+	switch valid := e.valid(now); {
+	case valid && (id == "" || id == e.ID):
+		// A record that is gone, or that DNS does not give now, ends no policy.
+		if id != "" && now.Sub(e.Fetched) > refreshAfter {
+			s.start(domain, id)
+		}
+		return e.Policy, true
+	case id == "" || faulty:
+		return p, false
+	}
+	s.await(ctx, s.start(domain, id))
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if e = s.known[domain]; e.valid(now) {
+		return e.Policy, true
+	}
+	return p, false
+}
+
+// Refresh fetches the policy of a domain again, where it is another one now or was
+// not fetched just now: before mail is refused for a policy (RFC 8461 s. 5.1).
+func (s *Store) Refresh(ctx context.Context, domain string) (p Policy, ok bool) {
+	s.mu.Lock()
+	e := s.known[domain]
+	s.mu.Unlock()
+	if e != nil && s.now().Sub(e.Fetched) > againAfter {
+		s.await(ctx, s.start(domain, e.ID))
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if e = s.known[domain]; e.valid(s.now()) {
+		return e.Policy, true
+	}
+	return p, false
+}
+
+// announced is the id that DNS has; "" for none. faulty: DNS did not say.
+func (s *Store) announced(ctx context.Context, domain string) (id string, faulty bool) {
+	a := s.resolver.Ask(ctx, "_mta-sts."+domain, dns.TypeTXT)
+	return recordID(resolve.Texts(a.RRs)), a.State == resolve.Fault
+}
+
+// start fetches a policy, unless that is under way or has just failed; nil then.
+func (s *Store) start(domain, id string) *flight {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if f := s.flights[domain]; f != nil {
+		return f
+	}
+	if s.now().Before(s.failed[domain]) || s.life.Err() != nil {
+		return nil
+	}
+	select {
+	case s.slots <- struct{}{}:
+	default:
+		return nil // others fetch; the next mail asks again
+	}
+	f := &flight{done: make(chan struct{})}
+	s.flights[domain] = f
+	s.tasks.Add(1)
+	go func() {
+		defer s.tasks.Done()
+		p, err := s.fetcher.fetch(s.life, domain)
+		s.took(domain, id, p, err)
+		<-s.slots
+		close(f.done)
+	}()
+	return f
+}
+
+// await waits for a fetch, for as long as a mail may wait.
+func (s *Store) await(ctx context.Context, f *flight) {
+	if f == nil {
+		return
+	}
+	timer := time.NewTimer(firstWait)
+	defer timer.Stop()
+	select {
+	case <-f.done:
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+}
+
+// took notes what came of a fetch.
+func (s *Store) took(domain, id string, p Policy, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := s.now()
+	delete(s.flights, domain)
+	if err != nil {
+		s.failLocked(domain, now)
+		// Clients can name any number of domains.
+		if s.life.Err() == nil && now.Sub(s.told) >= tellEvery {
+			s.told = now
+			s.log.Info("a policy of MTA-STS cannot be had", "domain", domain, "err", resolve.Printable(err.Error()))
+		}
+		return
+	}
+	delete(s.failed, domain)
+	if len(s.known) >= maxKept {
+		s.makeRoomLocked(now)
+	}
+	s.known[domain] = &entry{p, id, now}
+	if s.file != nil && s.save == nil {
+		s.save = time.AfterFunc(saveAfter, func() {
+			s.mu.Lock()
+			s.save = nil
+			s.mu.Unlock()
+			s.write()
+		})
+	}
+}
+
+func (s *Store) failLocked(domain string, now time.Time) {
+	if len(s.failed) >= maxKept {
+		for d, until := range s.failed {
+			if !now.Before(until) {
+				delete(s.failed, d)
+			}
+		}
+		if len(s.failed) >= maxKept {
+			clear(s.failed)
+		}
+	}
+	s.failed[domain] = now.Add(againAfter)
+}
+
+// makeRoomLocked forgets what has ended; where that is not enough, some that do
+// not enforce anything, and then any.
+func (s *Store) makeRoomLocked(now time.Time) {
+	for _, drop := range []func(*entry) bool{
+		func(e *entry) bool { return !e.valid(now) },
+		func(e *entry) bool { return e.Mode != Enforce && len(s.known) >= maxKept*9/10 },
+		func(*entry) bool { return len(s.known) >= maxKept*9/10 },
+	} {
+		for domain, e := range s.known {
+			if drop(e) {
+				delete(s.known, domain)
+			}
+		}
+		if len(s.known) < maxKept {
+			return
+		}
+	}
+}
+
+// load reads the file.
+func (s *Store) load() error {
+	text, err := s.file.Read()
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return s.file.SetAside(err)
+	}
+	all := map[string]*entry{}
+	if err := json.Unmarshal(text, &all); err != nil {
+		return s.file.SetAside(err)
+	}
+	for domain, e := range all {
+		if e != nil && len(s.known) < maxKept && e.valid(s.now()) && e.MaxAge <= longestAge && !e.Fetched.After(s.now()) {
+			s.known[domain] = e
+		}
+	}
+	return nil
+}
+
+// write writes the file.
+func (s *Store) write() {
+	s.mu.Lock()
+	text, err := json.Marshal(s.known)
+	s.mu.Unlock()
+	if err == nil {
+		err = s.file.Write(text)
+	}
+	if err != nil {
+		s.log.Error("policies of MTA-STS cannot be kept", "err", err)
+	}
+}

@@ -1,0 +1,165 @@
+package direct
+
+import (
+	"crypto/tls"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+
+	"postern/internal/smtptest"
+	"postern/mail"
+	"postern/upstream"
+)
+
+// stsWorld is a world with a host of policies for all domains; policy is what it
+// says.
+func stsWorld(t *testing.T, policy func(domain string) string) (*world, *smtptest.CA) {
+	t.Helper()
+	ca, err := smtptest.NewCA()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert, err := ca.Issue(smtptest.Cert{Names: []string{"mta-sts.b.example", "mta-sts.c.example"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{Certificates: []tls.Certificate{cert}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "text/plain")
+		w.Write([]byte(policy(strings.TrimPrefix(r.Host, "mta-sts."))))
+	})}
+	done := make(chan struct{})
+	go func() { defer close(done); srv.Serve(l) }()
+	t.Cleanup(func() { srv.Close(); <-done })
+	w := newWorld(t, func(c *upstream.Config, o *Options) {
+		c.MTASTS, c.CA = true, ca.WriteFile(t, t.TempDir())
+		o.STSPort = l.Addr().(*net.TCPAddr).Port
+	}, "mta-sts.b.example. 60 A 127.0.0.1", "mta-sts.c.example. 60 A 127.0.0.1", `_mta-sts.b.example. 60 TXT "v=STSv1; id=1;"`, `_mta-sts.c.example. 60 TXT "v=STSv1; id=1;"`)
+	return w, ca
+}
+
+// encrypted is a receiver with a certificate for a name.
+func (w *world) encrypted(ip string, ca *smtptest.CA, name string, offer ...string) *smtptest.Server {
+	w.t.Helper()
+	cert, err := ca.Issue(smtptest.Cert{Names: []string{name}})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return w.receiver(ip, smtptest.Options{TLS: &tls.Config{Certificates: []tls.Certificate{cert}}, Offer: append([]string{"STARTTLS"}, smtptest.Common...),
+		TLSOffer: append(offer, smtptest.Common...)})
+}
+
+func enforce(mx string) string {
+	return "version: STSv1\nmode: enforce\nmx: " + mx + "\nmax_age: 86400\n"
+}
+
+func TestPolicyOfMTASTSIsKept(t *testing.T) {
+	for _, row := range []struct {
+		name, policy, want string
+		start              func(w *world, ca *smtptest.CA)
+	}{
+		{"a valid certificate", enforce("mx1.b.example"), "250 final 250", func(w *world, ca *smtptest.CA) { w.encrypted("127.0.0.2", ca, "mx1.b.example") }},
+		{"by a wildcard", enforce("*.b.example"), "250 final 250", func(w *world, ca *smtptest.CA) { w.encrypted("127.0.0.2", ca, "mx1.b.example") }},
+		{"a certificate for another name", enforce("mx1.b.example"), "451", func(w *world, ca *smtptest.CA) { w.encrypted("127.0.0.2", ca, "x.b.example") }},
+		{"a certificate of another authority", enforce("mx1.b.example"), "451", func(w *world, _ *smtptest.CA) {
+			other, _ := smtptest.NewCA()
+			w.encrypted("127.0.0.2", other, "mx1.b.example")
+		}},
+		{"no STARTTLS", enforce("mx1.b.example"), "451", func(w *world, _ *smtptest.CA) { w.receiver("127.0.0.2", smtptest.Options{}) }},
+		{"none of its hosts", enforce("mx9.b.example"), "451", func(w *world, ca *smtptest.CA) { w.encrypted("127.0.0.2", ca, "mx1.b.example") }},
+		{"the second host alone", enforce("mx2.b.example"), "250 final 250", func(w *world, ca *smtptest.CA) {
+			w.encrypted("127.0.0.2", ca, "mx1.b.example")
+			w.encrypted("127.0.0.3", ca, "mx2.b.example")
+		}},
+		{"testing", "version: STSv1\nmode: testing\nmx: mx9.b.example\nmax_age: 86400\n", "250 final 250", func(w *world, _ *smtptest.CA) { w.receiver("127.0.0.2", smtptest.Options{}) }},
+		{"none", "version: STSv1\nmode: none\nmax_age: 86400\n", "250 final 250", func(w *world, _ *smtptest.CA) { w.receiver("127.0.0.2", smtptest.Options{}) }},
+		{"a policy that cannot be read", "<html>", "250 final 250", func(w *world, _ *smtptest.CA) { w.receiver("127.0.0.2", smtptest.Options{}) }},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			w, ca := stsWorld(t, func(string) string { return row.policy })
+			row.start(w, ca)
+			w.domain("b.example", "mx1.b.example 127.0.0.2", "mx2.b.example 127.0.0.3")
+			s := w.send("x@b.example")
+			if s.codes() != row.want {
+				t.Fatalf("%s", s)
+			}
+			enforced := strings.Contains(row.policy, "enforce")
+			switch {
+			case s.codes() == "451":
+				if s.to[0].Status != "4.7.5" || s.to[0].Own.Class != mail.ClassTLSRequired {
+					t.Errorf("%s, %+v", s, s.to[0].Own)
+				}
+			case enforced != (s.tls == "TLSv1.3 (MTA-STS)"):
+				t.Errorf("over %q", s.tls)
+			}
+		})
+	}
+}
+
+// TestWeakerConnectionIsNotUsed for a domain that asks for more, although both have
+// one host and a connection is kept.
+func TestWeakerConnectionIsNotUsed(t *testing.T) {
+	w, ca := stsWorld(t, func(domain string) string {
+		if domain == "b.example" {
+			return enforce("mx1.b.example")
+		}
+		return "version: STSv1\nmode: none\nmax_age: 86400\n"
+	})
+	r := w.encrypted("127.0.0.2", ca, "mx1.b.example")
+	w.domain("b.example", "mx1.b.example 127.0.0.2")
+	w.domain("c.example", "mx1.c.example 127.0.0.2")
+	for i, row := range []struct{ to, tls string }{{"x@c.example", "TLSv1.3"}, {"x@b.example", "TLSv1.3 (MTA-STS)"}, {"x@c.example", "TLSv1.3"}} {
+		if s := w.send(row.to); s.codes() != "250 final 250" || s.tls != row.tls {
+			t.Errorf("message %d: %s over %q", i, s, s.tls)
+		}
+	}
+	if n := r.Accepted(); n != 2 {
+		t.Errorf("%d connections, want one for each level", n)
+	}
+}
+
+// TestPolicyAfterAFallBack: a host that is remembered for broken TLS gets nothing in
+// plain text where a policy asks for TLS.
+func TestPolicyAfterAFallBack(t *testing.T) {
+	w, _ := stsWorld(t, func(domain string) string {
+		if domain == "b.example" {
+			return enforce("mx1.b.example")
+		}
+		return "version: STSv1\nmode: none\nmax_age: 86400\n"
+	})
+	r := w.receiver("127.0.0.2", smtptest.Options{Offer: append([]string{"STARTTLS"}, smtptest.Common...), Faults: []smtptest.Fault{{Stage: smtptest.Handshake, Drop: smtptest.DropBefore}}})
+	w.domain("b.example", "mx1.b.example 127.0.0.2")
+	w.domain("c.example", "mx1.c.example 127.0.0.2")
+	if s := w.send("x@c.example"); s.codes() != "250 final 250" || s.tls != "" {
+		t.Fatalf("%s over %q", s, s.tls)
+	}
+	if s := w.send("x@b.example"); s.codes() != "451" || s.to[0].Status != "4.7.5" || len(r.Messages()) != 1 {
+		t.Errorf("%s", s)
+	}
+}
+
+// TestREQUIRETLSNeedsAPolicyThatIsMet (RFC 8689): a certificate that nobody has looked
+// at is not enough.
+func TestREQUIRETLSNeedsAPolicyThatIsMet(t *testing.T) {
+	w, ca := stsWorld(t, func(domain string) string {
+		if domain == "b.example" {
+			return enforce("mx1.b.example")
+		}
+		return "version: STSv1\nmode: none\nmax_age: 86400\n"
+	})
+	w.encrypted("127.0.0.2", ca, "mx1.b.example", "REQUIRETLS")
+	w.domain("b.example", "mx1.b.example 127.0.0.2")
+	w.domain("c.example", "mx1.c.example 127.0.0.2")
+	for to, want := range map[string]int{"x@b.example": 250, "x@c.example": 550} {
+		tx := w.up.Begin(upstream.Route{}, &mail.Envelope{From: rcpt("a@a.example").Address, RequireTLS: true})
+		r, err := tx.Recipients(t.Context(), []mail.Recipient{rcpt(to)}, nil)
+		if err != nil || r[0].Code != want {
+			t.Errorf("%s: %v, %v", to, r, err)
+		}
+		tx.Close()
+	}
+}
