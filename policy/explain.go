@@ -37,7 +37,11 @@ func (r *Rules) ExplainClient(w io.Writer, c *Client) error {
 		{"through", "stream " + c.stream.name},
 	}
 	if c.Lenient() {
-		lines = append(lines, struct{ label, text string }{"forms", "those of devices that cannot be mended are written anew"})
+		text := "those of devices that cannot be mended are written anew"
+		if len(c.cfg.Networks) == 0 {
+			text += ", behind AUTH or a certificate only, for it has no networks"
+		}
+		lines = append(lines, struct{ label, text string }{"forms", text})
 	}
 	if _, err := fmt.Fprintf(w, "client %s\n", c.name); err != nil {
 		return err

@@ -2,6 +2,7 @@ package policy
 
 import (
 	"net/netip"
+	"strings"
 	"testing"
 
 	"postern/mail"
@@ -62,6 +63,23 @@ func TestLenientTo(t *testing.T) {
 		}
 		if got := rules.LenientAtMail(&p); got != tt.atMail {
 			t.Errorf("%s: LenientAtMail is %v", tt.name, got)
+		}
+	}
+}
+
+func TestExplainTellsOfForms(t *testing.T) {
+	c := ClientConfig{Networks: []netip.Prefix{netip.MustParsePrefix("192.0.2.1/32")}, Senders: []string{"@example.org"}, Stream: "main", Forms: LenientForms}
+	d := ClientConfig{Users: []string{"cam"}, Senders: []string{"@example.org"}, Stream: "main", Forms: LenientForms}
+	e := ClientConfig{Users: []string{"shop"}, Senders: []string{"@example.org"}, Stream: "main"}
+	rules := Compile(Config{Streams: map[string]StreamConfig{"main": {}}, Clients: map[string]ClientConfig{"a": c, "b": d, "c": e}},
+		parse, func(path, text string) { t.Errorf("%s: %s", path, text) }, func(string, string) {})
+	for i, want := range []string{"are written anew\n", "for it has no networks\n", ""} {
+		var b strings.Builder
+		if err := rules.ExplainClient(&b, rules.Clients()[i]); err != nil {
+			t.Fatal(err)
+		}
+		if strings.Contains(b.String(), "forms:") != (want != "") || !strings.Contains(b.String(), want) {
+			t.Errorf("%s", b.String())
 		}
 	}
 }

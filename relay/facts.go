@@ -12,7 +12,7 @@ import (
 // readFacts gathers what policy wants to know of the header.
 func (t *transaction) readFacts() {
 	m := &t.message
-	m.facts.Begin(t.readAuthors)
+	m.facts.Begin(t.readAuthors())
 	m.facts.ReversePath = t.env.From
 	for i := range m.header {
 		m.facts.Field(m.header[i].Name(), m.header[i].Body())

@@ -6,6 +6,7 @@ import (
 
 	"postern/internal/syntax"
 	"postern/mail"
+	"postern/policy"
 )
 
 // Clients with forms = "lenient" are devices that cannot be mended. What they send
@@ -59,11 +60,11 @@ func (t *transaction) rcptCommand(arg string) (r mail.Recipient, path string, ok
 }
 
 // readAuthors is how the authors of From are read.
-func (t *transaction) readAuthors(list []mail.Author, value []byte) ([]mail.Author, bool, error) {
+func (t *transaction) readAuthors() policy.ReadAuthors {
 	if t.client.Lenient() {
-		return syntax.LenientAuthors(list, value)
+		return syntax.LenientAuthors
 	}
-	return syntax.AppendAuthors(list, value)
+	return syntax.AppendAuthors
 }
 
 // completeFrom gives the header of a lenient client an author where it has none: the

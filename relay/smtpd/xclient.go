@@ -32,6 +32,13 @@ func (s *session) xclient(arg string) error {
 			return s.fail(replies.Syntax("XCLIENT attribute=value ..."))
 		}
 	}
+	if next.Helo != "" && syntax.Helo(next.Helo) != nil {
+		name, err := syntax.LenientHelo(next.Helo)
+		if err != nil || !s.cfg.Rules.LenientTo(&next) {
+			return s.fail(replies.Syntax("XCLIENT attribute=value ..."))
+		}
+		next.Helo = name
+	}
 	if !s.moveIP(next.Addr.Addr()) {
 		s.reply(replies.TooManyConnections())
 		return errQuit
@@ -92,10 +99,9 @@ func applyXClient(p *mail.Peer, name, value string) bool {
 		if unknown {
 			break
 		}
-		if syntax.Helo(value) != nil {
+		if p.Helo = value; value == "" {
 			return false
 		}
-		p.Helo = value
 	case "PROTO":
 		p.ESMTP = strings.EqualFold(value, "ESMTP")
 	case "LOGIN":
