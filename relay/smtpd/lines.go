@@ -10,7 +10,7 @@ import (
 // lineScanner checks the octets of a message as they come, by DATA or by BDAT,
 // and hands on clean runs of them: every line ends in CR LF, no other CR or LF,
 // no NUL, the dots of transparency removed. It looks at whole runs with
-// vectorised searches and copies nothing.
+// vectorised searches and copies nothing but what holds a bare LF.
 //
 // What it refuses the message remembers, and it goes on looking for the end of the
 // data, so that the session can answer in step where that is safe.
@@ -25,6 +25,10 @@ type lineScanner struct {
 	mended  bool  // a bare LF has become CR LF
 	afterLF bool  // the line before ended in a bare LF: dots mean nothing on this one
 	heldCR  bool  // BDAT: the last octet of the chunk was a CR, not yet handed on
+	// mending holds clean octets while those of one call are put together again, so
+	// that lines with a bare LF cause no more calls of Take than others; nil else.
+	mending *[]byte
+	held    int // octets of mending in use
 	// broken is set by a bare CR or LF that is refused: where the message ends
 	// is then in doubt, and nothing after it may be read as a command.
 	broken bool
@@ -37,6 +41,16 @@ var crlf = []byte("\r\n")
 // meaning depends on the next one, the last one or two; the caller feeds those
 // again with what follows.
 func (s *lineScanner) feed(p []byte) (n int, done bool) {
+	n, done = s.scan(p)
+	if s.mending != nil {
+		s.handHeld()
+		bodyBuffers.Put(s.mending)
+		s.mending = nil
+	}
+	return n, done
+}
+
+func (s *lineScanner) scan(p []byte) (n int, done bool) {
 	nul := bytes.IndexByte(p, 0) >= 0
 	run, i := 0, 0 // p[run:i] is clean and not yet handed on
 	if s.heldCR && len(p) > 0 {
@@ -150,9 +164,28 @@ func (s *lineScanner) checkLong(n int64) {
 
 // hand gives a run on, as long as nothing has been refused.
 func (s *lineScanner) hand(run []byte) {
-	if len(run) > 0 && s.m.Refusal == nil {
-		s.m.Take(run)
+	if len(run) == 0 || s.m.Refusal != nil {
+		return
 	}
+	if s.mending == nil {
+		s.m.Take(run)
+		return
+	}
+	for len(run) > 0 {
+		n := copy((*s.mending)[s.held:], run)
+		s.held += n
+		if run = run[n:]; len(run) > 0 {
+			s.handHeld()
+		}
+	}
+}
+
+// handHeld gives on what mending holds.
+func (s *lineScanner) handHeld() {
+	if s.held > 0 && s.m.Refusal == nil {
+		s.m.Take((*s.mending)[:s.held])
+	}
+	s.held = 0
 }
 
 func (s *lineScanner) bareLF() {
@@ -161,6 +194,9 @@ func (s *lineScanner) bareLF() {
 		return
 	}
 	s.mended = true
+	if s.mending == nil {
+		s.mending = bodyBuffers.Get().(*[]byte)
+	}
 	s.hand(crlf)
 }
 

@@ -149,6 +149,20 @@ func TestScannerJoinsNewlinesAcrossChunks(t *testing.T) {
 	}
 }
 
+// TestScannerMendsInLargeRuns: bare LF costs no call for each line, which would be a
+// write to the file of the body.
+func TestScannerMendsInLargeRuns(t *testing.T) {
+	calls, octets := 0, 0
+	s := &lineScanner{dots: true, normalize: true, maxLine: 1000, m: &Message{Take: func(run []byte) { calls, octets = calls+1, octets+len(run) }}}
+	piece := bytes.Repeat([]byte("\n"), bodyBuffer)
+	for range 10 {
+		s.feed(piece)
+	}
+	if octets != 20*bodyBuffer || calls > 40 || s.mending != nil {
+		t.Errorf("%d octets in %d calls", octets, calls)
+	}
+}
+
 func FuzzScanner(f *testing.F) {
 	for _, s := range []string{"a\r\n.\r\nb", "a\n.\nb\r\n.\r\n", "..\r\n.\r\r\n", "\x00\r\n.\r\n", ".\r\n"} {
 		f.Add([]byte(s), uint8(1), true, false, false)
