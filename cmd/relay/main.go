@@ -37,6 +37,7 @@ var verbs = []verb{
 	{"check", "explain a configuration and list what is wrong with it", runCheck},
 	{"dkim", "make DKIM keys and print their DNS records", runDKIM},
 	{"explain", "describe one transaction in words, from the journal", runExplain},
+	{"find", "look a message up in the journal, by sender, recipient, ids, code, class or time", runFind},
 	{"alert", "list the conditions that hold, and try a channel of alerts", runAlert},
 	{"hash-password", "hash a password for [user.NAME]", runHashPassword},
 	{"listings", "show where we are listed, since when, and who may have caused it", runListings},
@@ -58,6 +59,9 @@ var verbs = []verb{
 }
 
 func main() {
+	if len(os.Args) > 1 && os.Args[1] == "find" {
+		yieldToMail()
+	}
 	os.Exit(run(stdio{os.Stdin, os.Stdout, os.Stderr}, os.Args[1:]))
 }
 

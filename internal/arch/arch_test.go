@@ -79,6 +79,7 @@ var table = map[string]rule{
 	"reputation/dnsbl":    {ours: []string{"internal/resolve", "internal/secret"}, outside: []string{dns}},
 	"reputation/identity": {ours: []string{"internal/resolve", "internal/shell"}, outside: []string{dns, "blitiri.com.ar/go/spf", "golang.org/x/net"}},
 
+	"internal/find":          {ours: []string{"internal/syntax", "mail"}},
 	"internal/alert":         {},
 	"internal/alert/deliver": {ours: []string{"internal/alert"}},
 	"internal/alert/watch":   {ours: []string{"internal/alert", "mail"}},

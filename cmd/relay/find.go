@@ -1,0 +1,138 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"runtime"
+	"syscall"
+	"time"
+
+	"postern/internal/find"
+	"postern/mail"
+)
+
+// runFind prints the transactions of the journal that the flags ask for, newest first,
+// each as soon as it is found.
+func runFind(io stdio, args []string) int {
+	f := flag.NewFlagSet("relay find", flag.ContinueOnError)
+	f.SetOutput(io.err)
+	path := configFlag(f, " that names the journal")
+	file := f.String("journal", "", "journal `file`; what was set aside of it, also packed, is read, too")
+	var q find.Query
+	f.Func("from", "reverse-path, an `address` in any spelling; @example.org is all of a domain, <> the null one", addressFlag(&q.From))
+	f.Func("to", "recipient, an `address` or @domain", addressFlag(&q.To))
+	f.StringVar(&q.MessageID, "message-id", "", "Message-ID, a `text` with or without angle brackets")
+	f.StringVar(&q.QueueID, "queue-id", "", "`id` that the upstream gave it in its reply, or ours")
+	f.StringVar(&q.Code, "code", "", "`code` of the reply: 550, 5.7.1 or 4xx")
+	f.StringVar((*string)(&q.Class), "class", "", "`class` of the upstream's refusal, such as no-such-user")
+	now := time.Now()
+	f.Func("since", "of this last `time`, such as 2d, or from a time such as 2026-11-28T23:08 on", momentFlag(&q.Since, now))
+	f.Func("until", "until a `time`, likewise", momentFlag(&q.Until, now))
+	n := f.Int("n", 100, "at most so many; 0: all")
+	asJSON := f.Bool("json", false, "print the lines of the journal")
+	if status, ok := parseFlags(f, args); !ok {
+		return status
+	}
+	journals, err := journalsToSearch(*path, *file)
+	if wrong := q.Check(); wrong != nil {
+		err = wrong
+	}
+	if err != nil {
+		fmt.Fprintf(io.err, "relay find: %v\n", err)
+		return exitUsage
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	found := 0
+	stats, err := searchAll(ctx, journals, q, func(line []byte, e *mail.Event) error {
+		if found++; *asJSON {
+			fmt.Fprintf(io.out, "%s\n", line)
+		} else {
+			fmt.Fprintln(io.out, find.Words(e, q.To))
+		}
+		if found == *n {
+			return find.Enough
+		}
+		return nil
+	})
+	for _, name := range stats.Cut {
+		fmt.Fprintf(io.err, "relay find: %s has more than fit; its oldest are left out; -until asks for those before a time\n", name)
+	}
+	switch {
+	case err != nil:
+		fmt.Fprintf(io.err, "relay find: %v\n", err)
+		return exitFault
+	case found == 0:
+		fmt.Fprintf(io.err, "relay find: nothing in %d files of %v\n", stats.Files, journals)
+		return exitFault
+	case found == *n:
+		fmt.Fprintf(io.err, "%d shown; there may be more: -n 0 shows all; relay explain ID tells one in words\n", found)
+	}
+	return exitOK
+}
+
+// yieldToMail keeps this process to one core, and to what of it nobody else wants.
+func yieldToMail() {
+	runtime.GOMAXPROCS(1)
+	syscall.Setpriority(syscall.PRIO_PROCESS, 0, 10)
+}
+
+// journalsToSearch are the journal that is named, or those of a configuration: that of
+// clients, and that of peers that never became one.
+func journalsToSearch(path, file string) ([]string, error) {
+	if file != "" {
+		return []string{file}, nil
+	}
+	c, err := journalConfig(path)
+	return []string{c.File, c.Strangers().File}, err
+}
+
+// searchAll searches one journal after the other.
+func searchAll(ctx context.Context, journals []string, q find.Query, hit func([]byte, *mail.Event) error) (all find.Stats, err error) {
+	ended := false
+	for _, journal := range journals {
+		files, err := find.Files(journal)
+		if err != nil {
+			return all, err
+		}
+		one, err := find.Search(ctx, files, q, func(line []byte, e *mail.Event) error {
+			err := hit(line, e)
+			ended = ended || err != nil
+			return err
+		})
+		all.Files, all.Cut = all.Files+one.Files, append(all.Cut, one.Cut...)
+		if err != nil || ended {
+			return all, err
+		}
+	}
+	return all, nil
+}
+
+// addressFlag takes an address, whose domain may have U-labels, or "@domain".
+func addressFlag(to *string) func(string) error {
+	return func(s string) (err error) {
+		*to, err = find.Address(s)
+		return err
+	}
+}
+
+// momentFlag takes a time, or how long ago it was.
+func momentFlag(to *time.Time, now time.Time) func(string) error {
+	return func(s string) (err error) {
+		var ago time.Duration
+		if err := durationFlag(&ago)(s); err == nil {
+			*to = now.Add(-ago)
+			return nil
+		}
+		for _, form := range []string{time.RFC3339, "2006-01-02T15:04:05", "2006-01-02T15:04", time.DateTime, time.DateOnly} {
+			if *to, err = time.ParseInLocation(form, s, time.Local); err == nil {
+				return nil
+			}
+		}
+		return errors.New("write it as 2d or 2026-11-28T23:08")
+	}
+}

@@ -1,0 +1,78 @@
+package find
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"postern/internal/syntax"
+	"postern/mail"
+)
+
+// Address reads what a user writes for a sender or recipient: an address in any spelling,
+// "@domain" or "<>". It returns it as a Query has it.
+func Address(text string) (string, error) {
+	if text == "<>" {
+		return text, nil
+	}
+	if strings.HasPrefix(text, "@") {
+		domain, err := syntax.Domain(text[1:])
+		return "@" + domain, err
+	}
+	a, err := syntax.Mailbox(strings.Trim(text, "<>"), true)
+	if err != nil {
+		return "", err
+	}
+	return a.Key(), nil
+}
+
+// maxReply is how much of a reply a line shows.
+const maxReply = 120
+
+// Words tells an event on one line: when, its id, the client, from whom to whom, and how it
+// ended for the recipient that was asked for, else for all.
+func Words(e *mail.Event, to string) string {
+	first, outcome, code, status, rule, class, reply := 0, e.Outcome, e.Code, e.Status, e.Rule, e.Class, e.Reply
+	asked := address{}
+	if to != "" {
+		asked = (&matcher{}).address(to)
+	}
+	for i := range e.To {
+		if r := &e.To[i]; asked.asked() && asked.is(r.Address) {
+			first, outcome, code, status, rule, class, reply = i, r.Outcome, r.Code, r.Status, r.Rule, r.Class, r.Reply
+			break
+		}
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s  %s  %s  <%s>", e.Time.Local().Format(time.DateTime), e.ID, orNone(e.Client), strings.Trim(e.From, "<>"))
+	if len(e.To) > 0 {
+		fmt.Fprintf(&b, " to <%s>", e.To[first].Address)
+	}
+	if len(e.To) > 1 {
+		fmt.Fprintf(&b, " and %d more", len(e.To)-1)
+	}
+	fmt.Fprintf(&b, "  %s", outcome)
+	if code > 0 {
+		fmt.Fprintf(&b, " %d", code)
+	}
+	for _, word := range []string{status, rule, string(class)} {
+		if word != "" {
+			b.WriteString(" " + word)
+		}
+	}
+	reply = strings.TrimPrefix(strings.TrimPrefix(reply, fmt.Sprintf("%d ", code)), status+" ")
+	if reply != "" {
+		if len(reply) > maxReply {
+			reply = strings.ToValidUTF8(reply[:maxReply], "") + "..."
+		}
+		b.WriteString(": " + strings.ReplaceAll(reply, "\n", " "))
+	}
+	return b.String()
+}
+
+func orNone(client string) string {
+	if client == "" {
+		return "(no client)"
+	}
+	return client
+}
