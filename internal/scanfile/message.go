@@ -41,6 +41,9 @@ func Read(r io.Reader, limit int64, hostname string, e *Envelope) (*scan.Message
 		ID: "scan", Client: e.Client, Stream: e.Stream, User: e.User, IP: netip.AddrFrom4([4]byte{127, 0, 0, 1}),
 		Helo: hostname, Hostname: hostname, From: e.From, To: e.To,
 	}
+	if m.User == "" && m.Client == "" {
+		m.User = "scan" // without one rspamd takes it for mail from outside
+	}
 	head, body, found := bytes.Cut(raw, []byte("\r\n\r\n"))
 	if found {
 		head = raw[:len(head)+4]
