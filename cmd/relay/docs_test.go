@@ -18,7 +18,7 @@ func TestDocsNameOnlyCommandsThatExist(t *testing.T) {
 	if err != nil || len(files) == 0 {
 		t.Fatalf("%d files, %v", len(files), err)
 	}
-	examples, err := filepath.Glob("../../examples/*")
+	examples, err := filepath.Glob("../../examples/*.*")
 	if err != nil {
 		t.Fatal(err)
 	}
