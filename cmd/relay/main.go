@@ -55,7 +55,7 @@ var verbs = []verb{
 	{"suggest", "find limits that past mail would have kept, with headroom", runSuggest},
 	{"import", "read the limits of another program", runImport},
 	{"version", "print the version", runVersion},
-	{"replies", "classify replies of receivers, and count them", runReplies},
+	{"replies", "classify replies of receivers, count them, and teach those that are unknown", runReplies},
 }
 
 func main() {

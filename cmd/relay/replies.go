@@ -20,6 +20,8 @@ import (
 
 const repliesUsage = `usage: relay replies classify [-stage S] [-rules FILE] [-json] [REPLY]
        relay replies top [-by class,stream,destination,sender] [-n 20] [-since 24h] [-rules FILE] [-json] [-config FILE | -journal FILE [FILE...]]
+       relay replies unknown [-n 20] [-json] [-config FILE]
+       relay replies teach [-stage S] [-words TEXT] [-rules FILE] [-config FILE] ID|REPLY CLASS
        relay replies rules
 `
 
@@ -30,6 +32,10 @@ func runReplies(io stdio, args []string) int {
 			return runClassify(io, args[1:])
 		case "top":
 			return runTop(io, args[1:])
+		case "unknown":
+			return runUnknown(io, args[1:])
+		case "teach":
+			return runTeach(io, args[1:])
 		case "rules":
 			fmt.Fprint(io.out, replies.BuiltInRules())
 			return exitOK

@@ -178,7 +178,7 @@ func saidWords(s *mail.Evidence) string {
 	case s.Remote:
 		return ", passed on from another host, so that it changes nothing"
 	}
-	return phrase.Prefixed(", about ", string(s.About))
+	return phrase.Prefixed(", about ", string(s.About)) + phrase.Prefixed(", by ", s.By)
 }
 
 // trialWords says that a recipient went through to see whether mail is taken.

@@ -178,7 +178,7 @@ func (n *Node) prepare(file *config.File) error {
 	}
 	n.judges.tellBy(n.reputation, n.metrics.CountChange)
 	n.run(n.reputation.monitor.Run)
-	observers := []mail.Observer{n.openRecords(file), n.judges, n.alerts, n.watch, n.metrics, n.reputation, newGatewayWatch(n.log, check.Gateways())}
+	observers := []mail.Observer{n.openRecords(file), n.judges, n.openUnknown(file), n.alerts, n.watch, n.metrics, n.reputation, newGatewayWatch(n.log, check.Gateways())}
 	n.self = &selfTest{next: observers}
 	hooks := n.judges.hooks()
 	hooks.Suspended, hooks.Admit, hooks.Once = n.suspended, n.admit, n.limiter.Once

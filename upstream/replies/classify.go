@@ -33,7 +33,8 @@ type Verdict struct {
 	Remedy string        // what an operator does about it, one sentence
 	Wait   time.Duration // how long the reply asks us to wait; 0 when it names no time
 	// Doubt is true for ClassNoSuchUser where the reply hints at trouble of the
-	// receiver (LDAP, a look-up, "temporarily", policy, 5.4.1), or is not sure.
+	// receiver (LDAP, a look-up, "temporarily", policy, 5.4.1) or is not sure, and for
+	// ClassOther where nothing sure is known.
 	Doubt bool
 	// Sign is true for the listed classes and for a refusal for volume that
 	// speaks of reputation or complaints: the step before a listing.
@@ -137,8 +138,12 @@ func (r *Rules) Classify(stage, reply string) Verdict {
 		v.Wait = waitIn(t.text)
 	}
 	v.Sign = v.Sign || v.Class.Listed()
-	v.Doubt = v.Class == mail.ClassNoSuchUser && (v.Sure < sureUnknown || strings.HasPrefix(t.status[min(1, len(t.status)):], ".4.") ||
-		containsAny(t.text, troubleWords) || vote.BuiltIn().Weigh(t.forVote(stage)).Fault)
+	switch v.Class {
+	case mail.ClassNoSuchUser:
+		v.Doubt = v.Sure < sureUnknown || t.speaksOfTrouble(stage)
+	case mail.ClassOther:
+		v.Doubt = v.Rule == "" && v.Sure < vote.SureEnough
+	}
 	return v
 }
 
@@ -149,8 +154,9 @@ const sureUnknown = 0.7
 // troubleWords are parts of words that the lexicon may know under another meaning.
 var troubleWords = []string{"ldap", "lookup", "look-up", "look up", "temporar", "polic", "timeout", "timed out", "database", "5.4.1"}
 
-func containsAny(text string, parts []string) bool {
-	return slices.ContainsFunc(parts, func(p string) bool { return strings.Contains(text, p) })
+func (t *replyText) speaksOfTrouble(stage string) bool {
+	return strings.HasPrefix(t.status[min(1, len(t.status)):], ".4.") || vote.BuiltIn().Weigh(t.forVote(stage)).Fault ||
+		slices.ContainsFunc(troubleWords, func(p string) bool { return strings.Contains(t.text, p) })
 }
 
 // match returns what the first rule says that matches.
