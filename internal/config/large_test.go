@@ -130,7 +130,7 @@ func TestTheBoundOfAFileHoldsManyUsers(t *testing.T) {
 // TestManyProblemsAreToldSoon: a configuration that a script has made wrong in
 // each of its lines.
 func TestManyProblemsAreToldSoon(t *testing.T) {
-	const n = 100_000
+	const n = 20_000
 	repeat := func(format string) string {
 		var b strings.Builder
 		for i := range n {
@@ -168,7 +168,7 @@ func TestManyProblemsAreToldSoon(t *testing.T) {
 				t.Errorf("%d problems, %d warnings", len(problems), len(warnings))
 			}
 			t.Logf("%v, %d problems, the first %v", took, len(problems), problems[0])
-			if took > 15*time.Second {
+			if took > 3*time.Second {
 				t.Errorf("took %v of processor time", took)
 			}
 		})
