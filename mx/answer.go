@@ -3,7 +3,6 @@ package mx
 import (
 	"errors"
 	"net/netip"
-	"strings"
 )
 
 // Problem says why no mail for a domain can be delivered. It is final: what DNS
@@ -41,9 +40,6 @@ type Answer struct {
 	Problem Problem
 }
 
-// Literal reports whether the domain is an address literal.
-func (a *Answer) Literal() bool { return strings.HasPrefix(a.Domain, "[") }
-
 // Exchanger is one host of a domain.
 type Exchanger struct {
 	Name       string // without its final dot; an address literal in brackets
@@ -54,7 +50,10 @@ type Exchanger struct {
 	// Skipped: we are one of the hosts of this preference, or of a better one.
 	Skipped bool
 	Err     error // why its addresses are not known; nil: they are, or there are none
-	aliases []string
+	// Secure: DNSSEC vouches for the MX record and for the addresses that were found.
+	Secure    bool
+	aliases   []string
+	canonical string // its name behind all aliases
 }
 
 // Address is one of an exchanger.
@@ -72,6 +71,9 @@ type Address struct {
 type Target struct {
 	Host    string // name of the exchanger
 	Address netip.AddrPort
+	// Secure is that of the Exchanger: TLSA records count.
+	Secure    bool
+	canonical string
 }
 
 // String is such as "mx1.example.net[192.0.2.25]:25".

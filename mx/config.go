@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"postern/internal/resolve"
+	"postern/internal/text"
 )
 
 // Family says over which version of IP mail leaves.
@@ -21,16 +22,41 @@ const (
 
 // UnmarshalText accepts the four names; blank is an error.
 func (f *Family) UnmarshalText(b []byte) error {
-	switch v := Family(b); v {
-	case FamilySource, FamilyAny, FamilyIPv4, FamilyIPv6:
-		*f = v
-		return nil
-	}
-	return fmt.Errorf("%q is not one of source, any, ipv4, ipv6", b)
+	return text.OneOf(f, b, FamilySource, FamilyAny, FamilyIPv4, FamilyIPv6)
 }
 
 // MarshalText returns the name.
 func (f Family) MarshalText() ([]byte, error) { return []byte(f), nil }
+
+// DANE says whether TLSA records are heeded.
+type DANE string
+
+// The values of dane.
+const (
+	DANEAuto DANE = "auto"
+	DANEOff  DANE = "off"
+)
+
+// UnmarshalText accepts the two words; blank is an error.
+func (d *DANE) UnmarshalText(b []byte) error { return text.OneOf(d, b, DANEAuto, DANEOff) }
+
+// MarshalText returns the word.
+func (d DANE) MarshalText() ([]byte, error) { return []byte(d), nil }
+
+// DNSSEC says which DNS servers are believed.
+type DNSSEC string
+
+// The values of dnssec.
+const (
+	DNSSECLocal DNSSEC = "local"
+	DNSSECTrust DNSSEC = "trust"
+)
+
+// UnmarshalText accepts the two words; blank is an error.
+func (d *DNSSEC) UnmarshalText(b []byte) error { return text.OneOf(d, b, DNSSECLocal, DNSSECTrust) }
+
+// MarshalText returns the word.
+func (d DNSSEC) MarshalText() ([]byte, error) { return []byte(d), nil }
 
 // Config is the part of [upstream.NAME] that holds with mx = true.
 type Config struct {
@@ -53,6 +79,13 @@ type Config struct {
 	// MTASTS heeds policies of MTA-STS (RFC 8461): mail to a domain that enforces one
 	// goes over verified TLS to the hosts that it names, or waits. Default: true.
 	MTASTS bool `toml:"mta_sts"`
+	// DANE heeds TLSA records of exchangers (RFC 7672): "auto" where DNS servers say
+	// that answers are signed and can be believed, see DNSSEC, or "off". Default: auto.
+	DANE DANE `toml:"dane"`
+	// DNSSEC says which DNS servers are believed that an answer is signed: "local",
+	// those on this machine, or "trust", all: then nobody may be on the way to them.
+	// Default: local.
+	DNSSEC DNSSEC `toml:"dnssec"`
 	// FindTimeout bounds the search for the exchangers of a domain and for one among
 	// them that takes a session, all tries together. Default: 30s.
 	FindTimeout time.Duration `toml:"find_timeout"`
@@ -60,7 +93,7 @@ type Config struct {
 
 // SetDefaults fills in what the documentation promises.
 func (c *Config) SetDefaults() {
-	*c = Config{Family: FamilySource, Port: 25, MTASTS: true, FindTimeout: 30 * time.Second}
+	*c = Config{Family: FamilySource, Port: 25, MTASTS: true, DANE: DANEAuto, DNSSEC: DNSSECLocal, FindTimeout: 30 * time.Second}
 }
 
 // Check reports every problem of these keys.
@@ -82,7 +115,7 @@ func (c *Config) Check(report func(key, problem string)) {
 	for key, set := range map[string]bool{
 		"resolvers": len(c.Resolvers) > 0, "family": c.Family != FamilySource, "port": c.Port != 25,
 		"allow_networks": len(c.AllowNetworks) > 0, "refuse_networks": len(c.RefuseNetworks) > 0, "find_timeout": c.FindTimeout != 30*time.Second,
-		"mta_sts": !c.MTASTS,
+		"mta_sts": !c.MTASTS, "dane": c.DANE != DANEAuto, "dnssec": c.DNSSEC != DNSSECLocal,
 	} {
 		if set {
 			report(key, "does something with mx = true only; remove it")

@@ -77,6 +77,7 @@ func New(o Options) (*Finder, error) {
 	}
 	r, err := resolve.New(resolve.Options{
 		Servers: o.Config.Resolvers, Timeout: o.DNSTimeout, Now: o.Now, Questions: questions,
+		DNSSEC: o.Config.DANE != DANEOff, Trust: o.Config.DNSSEC == DNSSECTrust,
 		Cached: cached, MinTTL: minTTL, MaxTTL: maxTTL, MaxNegative: maxNegative,
 	})
 	if err != nil {
@@ -164,7 +165,7 @@ func (f *Finder) exchangers(ctx context.Context, a *Answer) error {
 		return nil
 	case resolve.NoData:
 		a.Implicit = true
-		a.Exchangers = []Exchanger{{Name: a.Domain, Ours: f.self.hasName(a.Domain)}}
+		a.Exchangers = []Exchanger{{Name: a.Domain, Ours: f.self.hasName(a.Domain), Secure: reply.Secure}}
 		return nil
 	}
 	mxs := resolve.Exchangers(reply.RRs)
@@ -175,7 +176,7 @@ func (f *Finder) exchangers(ctx context.Context, a *Answer) error {
 	for _, m := range mxs {
 		// RFC 7505 s. 4.1: beside others it means nothing.
 		if name, ok := hostName(m.Mx); ok && !slices.ContainsFunc(a.Exchangers, func(e Exchanger) bool { return e.Name == name }) {
-			a.Exchangers = append(a.Exchangers, Exchanger{Name: name, Preference: m.Preference, Ours: f.self.hasName(name)})
+			a.Exchangers = append(a.Exchangers, Exchanger{Name: name, Preference: m.Preference, Ours: f.self.hasName(name), Secure: reply.Secure})
 		}
 	}
 	shuffle(a.Exchangers)
@@ -240,6 +241,10 @@ func (f *Finder) addresses(ctx context.Context, e *Exchanger, families Families)
 	<-done
 	for _, a := range []resolve.Answer{four, six} {
 		e.aliases = append(e.aliases, a.Aliases...)
+		if a.State == resolve.Found {
+			e.Secure = e.Secure && a.Secure
+			e.canonical = strings.TrimSuffix(a.Name, ".")
+		}
 		if e.Err == nil {
 			e.Err = a.Err
 		}
@@ -296,7 +301,7 @@ func (f *Finder) targets(all []Exchanger) (ts []Target) {
 		}
 		n := 0
 		for _, a := range e.Addresses {
-			t := Target{e.Name, netip.AddrPortFrom(a.IP, uint16(f.cfg.Port))}
+			t := Target{Host: e.Name, Address: netip.AddrPortFrom(a.IP, uint16(f.cfg.Port)), Secure: e.Secure, canonical: e.canonical}
 			switch {
 			case a.Refused != "" || a.Ours:
 				continue

@@ -400,10 +400,9 @@ func TestWhatAnOwnerOfADomainCanHaveUsDo(t *testing.T) {
 	if d := time.Since(began); d > 2500*time.Millisecond {
 		t.Errorf("it took %s", d)
 	}
-	close(asked)
 	hosts := map[string]bool{}
-	for name := range asked {
-		hosts[name] = true
+	for len(asked) > 0 {
+		hosts[<-asked] = true
 	}
 	if n := len(hosts); n > maxExchangers+2 { // the domain, and the probe for a resolver that rewrites
 		t.Errorf("asked for %d names: %v", n, hosts)

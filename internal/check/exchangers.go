@@ -76,11 +76,17 @@ func Exchangers(ctx context.Context, w io.Writer, f *config.File, stream, domain
 		return false, nil
 	}
 	fmt.Fprintln(w, "to be tried in this order:")
+	base := cfg
 	for i, t := range a.Targets {
+		cfg := base
 		from, has := direct.Source(s.SourceIP, domain, t.Address.Addr())
-		fmt.Fprintf(w, "  %d  %s%s\n", i+1, t, fromWords(from, has))
-		if connect && has {
-			ok = tryTarget(ctx, w, f, &cfg, stream, t, from) || ok
+		tlsa, err := finder.TLSA(ctx, domain, t)
+		fmt.Fprintf(w, "  %d  %s%s%s\n", i+1, t, fromWords(from, has), daneWords(t, tlsa, err))
+		if tlsa != nil {
+			cfg.TLS = upstream.EncryptRequired
+		}
+		if connect && has && err == nil {
+			ok = tryTarget(ctx, w, f, &cfg, stream, t, from, tlsa) || ok
 		}
 	}
 	return ok || !connect, nil
@@ -152,6 +158,18 @@ func addressWords(a mx.Address) string {
 	return ""
 }
 
+func daneWords(t mx.Target, tlsa *mx.TLSA, err error) string {
+	switch {
+	case err != nil:
+		return ", left out: " + phrase.Printable(err.Error())
+	case tlsa != nil:
+		return fmt.Sprintf(", DANE with %d usable records", len(tlsa.Records))
+	case t.Secure:
+		return ", signed by DNSSEC"
+	}
+	return ""
+}
+
 func fromWords(from netip.Addr, has bool) string {
 	switch {
 	case !has:
@@ -163,13 +181,16 @@ func fromWords(from netip.Addr, has bool) string {
 }
 
 // tryTarget makes a session with one address and writes what came of it.
-func tryTarget(ctx context.Context, w io.Writer, f *config.File, of *upstream.Config, stream string, t mx.Target, from netip.Addr) bool {
-	s, cfg := f.Stream[stream], *of
+func tryTarget(ctx context.Context, w io.Writer, f *config.File, of *upstream.Config, stream string, t mx.Target, from netip.Addr, tlsa *mx.TLSA) bool {
+	s, cfg, o := f.Stream[stream], *of, upstream.Options{Hostname: f.Hostname, Strangers: true}
+	if tlsa != nil && len(tlsa.Records) > 0 {
+		cfg.TLS, o.Verify = upstream.EncryptVerified, tlsa.Verify
+	}
 	cfg.MX, cfg.Hosts = false, []string{t.Address.String()}
 	if cfg.TLS == upstream.EncryptVerified {
 		cfg.ServerName = t.Host
 	}
-	u, err := upstream.New(s.Upstream, cfg, upstream.Options{Hostname: f.Hostname, Strangers: true})
+	u, err := upstream.New(s.Upstream, cfg, o)
 	if err != nil {
 		fmt.Fprintf(w, "     %s\n", phrase.Printable(err.Error()))
 		return false

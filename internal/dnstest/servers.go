@@ -128,13 +128,49 @@ func Knot(t *testing.T, zones map[string]string) string {
 	return server
 }
 
+// SignedKnot serves one zone with DNSSEC and returns its address and the key that
+// vouches for it, as a record.
+func SignedKnot(t *testing.T, name, records string) (server, key string) {
+	t.Helper()
+	dir, port := publicDir(t), FreePort(t)
+	write(t, filepath.Join(dir, name+".zone"), "$ORIGIN "+name+".\n$TTL 300\n@ SOA ns host 1 3600 600 86400 60\n@ NS ns\nns A 127.0.0.1\n"+records)
+	write(t, filepath.Join(dir, "knot.conf"), fmt.Sprintf("server:\n    rundir: %q\n    listen: 127.0.0.1@%d\n    udp-workers: 1\n    tcp-workers: 1\n    background-workers: 1\n"+
+		"log:\n  - target: stderr\n    any: warning\ndatabase:\n    storage: %q\npolicy:\n  - id: one\n    single-type-signing: on\n    algorithm: ecdsap256sha256\n"+
+		"zone:\n  - domain: %s\n    storage: %q\n    file: %s.zone\n    zonefile-load: difference\n    zonefile-sync: -1\n    journal-content: changes\n    dnssec-signing: on\n    dnssec-policy: one\n", dir, port, dir, name, dir, name))
+	start(t, "knot", "knotd", "-c", filepath.Join(dir, "knot.conf"))
+	server = fmt.Sprintf("127.0.0.1:%d", port)
+	answers(t, server, name+".", dns.TypeSOA)
+	c := dns.Client{Timeout: time.Second}
+	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); {
+		r, _, err := c.Exchange(new(dns.Msg).SetQuestion(name+".", dns.TypeDNSKEY), server)
+		if err == nil && len(r.Answer) > 0 {
+			return server, r.Answer[0].String()
+		}
+		<-time.After(20 * time.Millisecond)
+	}
+	t.Fatal("Knot has no key for the zone")
+	return "", ""
+}
+
+// ValidatingUnbound is Unbound with DNSSEC: key vouches for its zone, the others are
+// not signed.
+func ValidatingUnbound(t *testing.T, stubs map[string]string, key string) string {
+	t.Helper()
+	return unbound(t, stubs, "  module-config: \"validator iterator\"\n  trust-anchor: '"+strings.ReplaceAll(key, "\t", " ")+"'\n")
+}
+
 // Unbound runs a resolver that asks the given server for each zone.
 func Unbound(t *testing.T, stubs map[string]string) string {
 	t.Helper()
+	return unbound(t, stubs, "  module-config: \"iterator\"\n")
+}
+
+func unbound(t *testing.T, stubs map[string]string, more string) string {
+	t.Helper()
 	dir, port := publicDir(t), FreePort(t)
 	conf := fmt.Sprintf("server:\n  interface: 127.0.0.1@%d\n  do-daemonize: no\n  username: \"\"\n  chroot: \"\"\n  directory: %q\n  pidfile: \"\"\n"+
-		"  use-syslog: no\n  logfile: \"\"\n  verbosity: 0\n  num-threads: 1\n  do-not-query-localhost: no\n  module-config: \"iterator\"\n"+
-		"  access-control: 127.0.0.0/8 allow\n  minimal-responses: yes\n  qname-minimisation: no\n  cache-max-ttl: 1\n  cache-max-negative-ttl: 1\n  infra-host-ttl: 1\n", port, dir)
+		"  use-syslog: no\n  logfile: \"\"\n  verbosity: 0\n  num-threads: 1\n  do-not-query-localhost: no\n"+
+		"  access-control: 127.0.0.0/8 allow\n  minimal-responses: yes\n  qname-minimisation: no\n  cache-max-ttl: 1\n  cache-max-negative-ttl: 1\n  infra-host-ttl: 1\n", port, dir) + more
 	for zone := range stubs {
 		conf += fmt.Sprintf("  local-zone: \"%s.\" nodefault\n", zone)
 	}

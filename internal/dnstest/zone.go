@@ -18,6 +18,20 @@ type Zone struct {
 	records map[string][]dns.RR // by name
 	broken  map[string]int      // names with the RCODE to answer
 	asked   map[string]int
+	// signed: answers are said to be validated where the question asks for that,
+	// except for those of names in unsigned.
+	signed   bool
+	unsigned map[string]bool
+}
+
+// Sign has answers said to be validated, except for those of some names.
+func (z *Zone) Sign(except ...string) {
+	z.mu.Lock()
+	defer z.mu.Unlock()
+	z.signed, z.unsigned = true, map[string]bool{}
+	for _, name := range except {
+		z.unsigned[dns.CanonicalName(name)] = true
+	}
 }
 
 // StartZone serves records in the form of a zone file, with full names. Names that
@@ -75,6 +89,7 @@ func (z *Zone) answer(w dns.ResponseWriter, q *dns.Msg) {
 	defer z.mu.Unlock()
 	m := new(dns.Msg).SetReply(q)
 	m.RecursionAvailable = true
+	m.AuthenticatedData = z.signed && q.AuthenticatedData
 	name, qtype := dns.CanonicalName(q.Question[0].Name), q.Question[0].Qtype
 	z.asked[name]++
 	if rcode, ok := z.broken[name]; ok {
@@ -87,6 +102,7 @@ func (z *Zone) answer(w dns.ResponseWriter, q *dns.Msg) {
 	}
 	for range 10 {
 		target := ""
+		m.AuthenticatedData = m.AuthenticatedData && !z.unsigned[name]
 		for _, rr := range z.records[name] {
 			if c, ok := rr.(*dns.CNAME); ok && qtype != dns.TypeCNAME {
 				target = dns.CanonicalName(c.Target)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"slices"
 	"time"
 
@@ -44,11 +45,12 @@ func (r *Resolver) put(ctx context.Context, server string, q question, attempts 
 		ctx, cancel = context.WithTimeout(ctx, time.Until(deadline)/time.Duration(attempts))
 		defer cancel()
 	}
-	m, err := exchange(ctx, server, q)
+	m, err := exchange(ctx, server, q, r.limits.DNSSEC)
 	if err != nil {
 		return Answer{Name: q.name, Err: fmt.Errorf("%s: %w", server, err), TTL: faultTTL}
 	}
 	a := read(q, m)
+	a.Secure = a.State != Fault && m.AuthenticatedData && r.limits.DNSSEC && (r.limits.Trust || isLocal(server))
 	if a.State == Fault {
 		a.Err = fmt.Errorf("%s: %w", server, a.Err)
 	}
@@ -57,9 +59,10 @@ func (r *Resolver) put(ctx context.Context, server string, q question, attempts 
 
 // exchange sends one question over UDP, over TCP where the answer does not fit,
 // and without EDNS where the server does not know it (RFC 6891 s. 6.2.2).
-func exchange(ctx context.Context, server string, q question) (*dns.Msg, error) {
+func exchange(ctx context.Context, server string, q question, dnssec bool) (*dns.Msg, error) {
 	m := new(dns.Msg)
 	m.SetQuestion(q.name, q.qtype)
+	m.AuthenticatedData = dnssec // RFC 6840 s. 5.7: says that we want to know
 	m.SetEdns0(udpSize, false)
 	reply, err := send(ctx, "udp", server, m)
 	if err == nil && (reply.Rcode == dns.RcodeFormatError || reply.Rcode == dns.RcodeNotImplemented) {
@@ -81,6 +84,13 @@ func exchange(ctx context.Context, server string, q question) (*dns.Msg, error) 
 		return nil, errors.New("answer to another question")
 	}
 	return reply, nil
+}
+
+// isLocal reports whether a server, with its port, is on this machine: nobody is on
+// the way to it.
+func isLocal(server string) bool {
+	a, err := netip.ParseAddrPort(server)
+	return err == nil && a.Addr().IsLoopback()
 }
 
 func send(ctx context.Context, network, server string, m *dns.Msg) (*dns.Msg, error) {

@@ -32,6 +32,9 @@ type Answer struct {
 	RRs     []dns.RR
 	TTL     time.Duration
 	Err     error // of a fault
+	// Secure: a validating server on a way that is trusted says that all of it is
+	// signed (DNSSEC), see Options.DNSSEC. Also of NoData and NoName.
+	Secure bool
 }
 
 // Options are what a Resolver is made of.
@@ -41,6 +44,9 @@ type Options struct {
 	Servers []string
 	Timeout time.Duration    // of one question, all retries included; 0: 4s
 	Now     func() time.Time // nil: time.Now
+	// DNSSEC asks whether answers were validated, for Answer.Secure. Only servers on
+	// this machine are believed, all of them with Trust.
+	DNSSEC, Trust bool
 	// Questions is how many are under way at most; 0: 128.
 	Questions int
 	// Cached is how many answers are kept at most; 0: 20,000. They take at most
@@ -283,7 +289,7 @@ func (r *Resolver) follow(ctx context.Context, q question) Answer {
 		}
 		next := r.attempt(ctx, question{a.Name, q.qtype})
 		next.Aliases = append(a.Aliases, next.Aliases...)
-		next.TTL = min(next.TTL, a.TTL)
+		next.TTL, next.Secure = min(next.TTL, a.TTL), next.Secure && a.Secure
 		if next.Name == a.Name {
 			a = next
 			break

@@ -266,3 +266,33 @@ func FuzzUnescape(f *testing.F) {
 		}
 	})
 }
+
+// TestOnlyLocalServersAreBelieved that an answer is signed, and only where that was
+// asked for.
+func TestOnlyLocalServersAreBelieved(t *testing.T) {
+	z := dnstest.StartZone(t, "a.example. 60 A 192.0.2.1", "c.example. 60 CNAME open.example.", "open.example. 60 A 192.0.2.2")
+	z.Sign("open.example")
+	for _, row := range []struct {
+		o    Options
+		name string
+		want bool
+	}{
+		{Options{DNSSEC: true}, "a.example", true}, {Options{}, "a.example", false}, {Options{DNSSEC: true}, "c.example", false},
+		{Options{DNSSEC: true}, "nowhere.test", true}, // that it does not exist is signed, too
+	} {
+		row.o.Servers = []string{z.Address}
+		r, err := New(row.o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if a := r.Ask(t.Context(), row.name, dns.TypeA); a.Secure != row.want {
+			t.Errorf("%s, DNSSEC %v: secure %v", row.name, row.o.DNSSEC, a.Secure)
+		}
+		r.Close()
+	}
+	for server, want := range map[string]bool{"127.0.0.1:53": true, "[::1]:53": true, "192.0.2.53:53": false, "[2001:db8::53]:53": false} {
+		if isLocal(server) != want {
+			t.Errorf("%s is local: %v", server, !want)
+		}
+	}
+}

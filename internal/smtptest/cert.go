@@ -101,6 +101,9 @@ func (ca *CA) Pool() *x509.CertPool {
 	return p
 }
 
+// Certificate is the CA's in DER.
+func (ca *CA) Certificate() []byte { return ca.cert.Raw }
+
 // PEM is the CA's certificate.
 func (ca *CA) PEM() []byte {
 	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: ca.cert.Raw})

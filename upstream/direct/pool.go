@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"postern/internal/tlsmin"
+	"postern/mx"
 	"postern/upstream"
 	"postern/upstream/replies"
 )
@@ -35,6 +36,8 @@ type key struct {
 	to     netip.AddrPort
 	source netip.Addr // zero: whichever the system chooses
 	name   string     // that the certificate must be valid for, with TLS that must be; "": as the configuration has it
+	tlsa   string     // of mx.TLSA, with the name for SNI; "": as name says
+	must   bool       // TLS must be, the certificate is not looked at
 	plain  bool       // STARTTLS is not used
 }
 
@@ -81,12 +84,32 @@ func newPool(name string, cfg upstream.Config, o Options, roots *x509.CertPool) 
 	}
 }
 
-// keyFor says within what connections for a target are shared. verified: its
-// certificate must be valid, whatever the configuration says.
-func (p *pool) keyFor(to netip.AddrPort, source netip.Addr, name string, verified bool, now time.Time) key {
-	k := key{to: to, source: source}
+// level is what a receiver asks for of TLS.
+type level struct {
+	verified bool     // a certificate that is valid for the name of its host
+	tlsa     *mx.TLSA // DANE; nil: nothing
+}
+
+func (l level) String() string {
 	switch {
-	case verified || p.cfg.TLS == upstream.EncryptVerified:
+	case l.tlsa != nil:
+		return " (DANE)"
+	case l.verified:
+		return " (MTA-STS)"
+	}
+	return ""
+}
+
+// keyFor says within what connections for a target are shared.
+func (p *pool) keyFor(to netip.AddrPort, source netip.Addr, name string, l level, now time.Time) key {
+	k := key{to: to, source: source}
+	verified := l.verified || p.cfg.TLS == upstream.EncryptVerified
+	switch {
+	case l.tlsa != nil && len(l.tlsa.Records) > 0:
+		k.name, k.tlsa = l.tlsa.Base, l.tlsa.Key()
+	case l.tlsa != nil && !verified:
+		k.name, k.must = l.tlsa.Base, true
+	case verified:
 		k.name = name
 	case p.cfg.TLS == upstream.EncryptOpportunistic:
 		p.mu.Lock()
@@ -97,14 +120,14 @@ func (p *pool) keyFor(to netip.AddrPort, source netip.Addr, name string, verifie
 }
 
 // take returns the host of a key, for one transaction; release ends its use.
-func (p *pool) take(k key) (*host, error) {
-	h, old, err := p.claim(k)
+func (p *pool) take(k key, l level) (*host, error) {
+	h, old, err := p.claim(k, l)
 	closeAll(old)
 	return h, err
 }
 
 // claim is take; old are hosts that have to go for it.
-func (p *pool) claim(k key) (h *host, old []*host, err error) {
+func (p *pool) claim(k key, l level) (h *host, old []*host, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	switch h = p.hosts[k]; {
@@ -113,7 +136,11 @@ func (p *pool) claim(k key) (h *host, old []*host, err error) {
 	case p.inUse >= p.most:
 		return nil, nil, errFull
 	case h == nil:
-		up, err := upstream.New(p.name, p.config(k), p.opt)
+		opt := p.opt
+		if k.tlsa != "" {
+			opt.Verify = l.tlsa.Verify
+		}
+		up, err := upstream.New(p.name, p.config(k), opt)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -133,6 +160,8 @@ func (p *pool) config(k key) upstream.Config {
 	cfg := p.cfg
 	cfg.MX, cfg.Hosts, cfg.ServerName = false, []string{k.to.String()}, k.name
 	switch {
+	case k.must:
+		cfg.TLS, cfg.TLSMin = upstream.EncryptRequired, p.strict
 	case k.name != "":
 		cfg.TLS, cfg.TLSMin = upstream.EncryptVerified, p.strict
 	case k.plain:

@@ -23,7 +23,7 @@ func TestHostsAreForgotten(t *testing.T) {
 	runtime.GC()
 	runtime.ReadMemStats(&before)
 	for i := range 2*maxHosts + 100 {
-		h, err := p.take(key{to: netip.AddrPortFrom(netip.AddrFrom4([4]byte{11, byte(i >> 16), byte(i >> 8), byte(i)}), 25)})
+		h, err := p.take(key{to: netip.AddrPortFrom(netip.AddrFrom4([4]byte{11, byte(i >> 16), byte(i >> 8), byte(i)}), 25)}, level{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -59,7 +59,7 @@ func TestConnectionsInAllAreBounded(t *testing.T) {
 	}
 	var held []*host
 	for i := range 5 {
-		h, err := p.take(key{to: netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 2, byte(i + 1)}), uint16(w.port))})
+		h, err := p.take(key{to: netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 2, byte(i + 1)}), uint16(w.port))}, level{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -82,7 +82,7 @@ func TestBrokenTLSIsForgottenInTime(t *testing.T) {
 	to := netip.MustParseAddrPort("127.0.0.2:25")
 	p.fellBack(to, now)
 	for after, want := range map[time.Duration]bool{0: true, plainFor - time.Second: true, plainFor: false} {
-		if k := p.keyFor(to, netip.Addr{}, "mx.example", false, now.Add(after)); k.plain != want {
+		if k := p.keyFor(to, netip.Addr{}, "mx.example", level{}, now.Add(after)); k.plain != want {
 			t.Errorf("after %s: plain %v", after, k.plain)
 		}
 	}
@@ -93,7 +93,7 @@ func TestBrokenTLSIsForgottenInTime(t *testing.T) {
 		t.Errorf("%d hosts are remembered", n)
 	}
 	p.cfg.TLS = upstream.EncryptRequired
-	if p.keyFor(to, netip.Addr{}, "mx.example", false, now).plain {
+	if p.keyFor(to, netip.Addr{}, "mx.example", level{}, now).plain {
 		t.Error("plain text where it is not allowed")
 	}
 }

@@ -33,7 +33,7 @@ func replyUnreachable(to mail.Address) mail.Reply {
 }
 
 func replyPolicy(to mail.Address) mail.Reply {
-	return mail.Reply{Code: 451, Status: "4.7.5", Text: to.Shown() + ": TLS that this domain asks for by MTA-STS cannot be had now, try again later"}
+	return mail.Reply{Code: 451, Status: "4.7.5", Text: to.Shown() + ": TLS that this domain asks for (MTA-STS, DANE) cannot be had now, try again later"}
 }
 
 func replySeveral() mail.Reply {

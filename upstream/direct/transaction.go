@@ -34,11 +34,10 @@ type Transaction struct {
 	host   *host                 // nil before the first session and after the end
 	in     *upstream.Transaction // with host; nil before
 	target mx.Target
-	// verified: a policy of the domain asks for the TLS that there is.
-	verified bool
-	taken    int // recipients that were accepted
-	ended    bool
-	err      error
+	level  level // what the domain asks for of TLS
+	taken  int   // recipients that were accepted
+	ended  bool
+	err    error
 }
 
 // Host is the host that the transaction talks to, such as
@@ -61,13 +60,10 @@ func (t *Transaction) SourceIP() netip.Addr {
 // TLS is the version in use, such as "TLSv1.3", and the policy that asks for it, as in
 // "TLSv1.3 (MTA-STS)"; "" in plain text.
 func (t *Transaction) TLS() string {
-	if t.in == nil {
+	if t.in == nil || t.in.TLS() == "" {
 		return ""
 	}
-	if t.verified {
-		return t.in.TLS() + " (MTA-STS)"
-	}
-	return t.in.TLS()
+	return t.in.TLS() + t.level.String()
 }
 
 // Recipients asks for a verdict on each of rs and appends one reply for each to
@@ -144,12 +140,13 @@ func (t *Transaction) begin(ctx context.Context, rs []mail.Recipient) ([]mail.Re
 		t.u.tellRefused(&answer)
 		return problem(rs, answer.Problem), nil
 	}
-	s := search{t: t, began: began, verified: t.policy(ctx, &answer)}
-	if len(answer.Targets) == 0 {
-		return t.fault(rs, fmt.Errorf("%w: it names none of the domain's hosts", errPolicy), nil), nil
+	s := search{t: t, began: began}
+	ways := t.ways(ctx, &answer)
+	if len(ways) == 0 {
+		return t.fault(rs, fmt.Errorf("%w: MTA-STS names none of the domain's hosts", errPolicy), nil), nil
 	}
-	for _, target := range answer.Targets {
-		got, done, err := s.try(ctx, target, rs)
+	for _, w := range ways {
+		got, done, err := s.try(ctx, w, rs)
 		if done || err != nil {
 			return got, err
 		}
@@ -157,19 +154,56 @@ func (t *Transaction) begin(ctx context.Context, rs []mail.Recipient) ([]mail.Re
 	return t.fault(rs, s.fault(), s.said), nil
 }
 
-// errPolicy: what a domain asks for by MTA-STS cannot be had.
-var errPolicy = errors.New("policy of MTA-STS")
+// errPolicy: the TLS that a domain asks for cannot be had.
+var errPolicy = errors.New("policy of TLS")
+
+// way is a target with what its domain asks for there.
+type way struct {
+	mx.Target
+	level level
+	err   error // why it must not be used
+}
+
+// ways are those that may be tried. Where a host has TLSA records these count, else
+// a policy of MTA-STS does (RFC 8461 s. 2).
+func (t *Transaction) ways(ctx context.Context, a *mx.Answer) (ways []way) {
+	ctx, cancel := context.WithTimeout(ctx, t.u.cfg.FindTimeout)
+	defer cancel()
+	dane := false
+	for _, target := range a.Targets {
+		tlsa, err := t.u.finder.TLSA(ctx, t.domain, target)
+		dane = dane || tlsa != nil || err != nil
+		ways = append(ways, way{target, level{tlsa: tlsa}, err})
+	}
+	if !dane {
+		verified := t.policy(ctx, a)
+		ways = nil
+		for _, target := range a.Targets {
+			ways = append(ways, way{Target: target, level: level{verified: verified}})
+		}
+		return ways
+	}
+	p, ok := t.sts(ctx)
+	for i := range ways {
+		ways[i].level.verified = ok && ways[i].level.tlsa == nil
+	}
+	return slices.DeleteFunc(ways, func(w way) bool { return w.level.verified && w.err == nil && !p.Matches(w.Host) })
+}
+
+// sts is the policy of the domain, if it enforces one.
+func (t *Transaction) sts(ctx context.Context) (p sts.Policy, ok bool) {
+	if t.u.sts == nil || strings.HasPrefix(t.domain, "[") {
+		return p, false
+	}
+	p, ok = t.u.sts.Policy(ctx, t.domain)
+	return p, ok && p.Mode == sts.Enforce
+}
 
 // policy leaves only the hosts that a policy of the domain names, if it enforces
 // one; verified: with them TLS must be, and their certificates valid.
 func (t *Transaction) policy(ctx context.Context, a *mx.Answer) (verified bool) {
-	if t.u.sts == nil || a.Literal() {
-		return false
-	}
-	find, cancel := context.WithTimeout(ctx, t.u.cfg.FindTimeout)
-	defer cancel()
-	p, ok := t.u.sts.Policy(find, t.domain)
-	if !ok || p.Mode != sts.Enforce {
+	p, ok := t.sts(ctx)
+	if !ok {
 		return false
 	}
 	all := a.Targets
@@ -177,7 +211,7 @@ func (t *Transaction) policy(ctx context.Context, a *mx.Answer) (verified bool) 
 		return true
 	}
 	// It may have changed together with the hosts.
-	if p, ok = t.u.sts.Refresh(find, t.domain); !ok || p.Mode != sts.Enforce {
+	if p, ok = t.u.sts.Refresh(ctx, t.domain); !ok || p.Mode != sts.Enforce {
 		a.Targets = all
 		return false
 	}
@@ -226,16 +260,21 @@ func each(rs []mail.Recipient, made func(mail.Address) mail.Reply, own *mail.Own
 type search struct {
 	t        *Transaction
 	began    time.Time
-	verified bool // a policy asks for it
-	sessions int  // hosts that answered and took no transaction
+	policy   error // why TLS that is asked for could not be had; nil: it could, or nothing is asked for
+	sessions int   // hosts that answered and took no transaction
 	errs     []error
 	said     *mail.Evidence // by the last of them
 }
 
 // try asks the host at one address; done is false where the next one may be tried.
-func (s *search) try(ctx context.Context, target mx.Target, rs []mail.Recipient) (got []mail.Reply, done bool, err error) {
-	t := s.t
+func (s *search) try(ctx context.Context, w way, rs []mail.Recipient) (got []mail.Reply, done bool, err error) {
+	t, target := s.t, w.Target
 	if s.sessions >= maxSessions || len(s.errs) > 0 && time.Since(s.began) >= t.u.cfg.FindTimeout {
+		return nil, false, nil
+	}
+	if w.err != nil {
+		s.errs = append(s.errs, fmt.Errorf("%s: %w", target, w.err))
+		s.policy = w.err
 		return nil, false, nil
 	}
 	from, ok := Source(t.route.SourceIPs, t.domain, target.Address.Addr())
@@ -243,7 +282,7 @@ func (s *search) try(ctx context.Context, target mx.Target, rs []mail.Recipient)
 		s.errs = append(s.errs, fmt.Errorf("%s: %w: none of the stream's is of its family", target, upstream.ErrSource))
 		return nil, false, nil
 	}
-	h, err := t.u.pool.take(t.u.pool.keyFor(target.Address, from, target.Host, s.verified, time.Now()))
+	h, err := t.u.pool.take(t.u.pool.keyFor(target.Address, from, target.Host, w.level, time.Now()), w.level)
 	if err != nil {
 		s.errs = append(s.errs, fmt.Errorf("%s: %w", target, err))
 		return nil, false, nil
@@ -259,7 +298,7 @@ func (s *search) try(ctx context.Context, target mx.Target, rs []mail.Recipient)
 		if in.FellBack() {
 			t.u.pool.fellBack(target.Address, time.Now())
 		}
-		t.host, t.in, t.target, t.verified = h, in, target, s.verified
+		t.host, t.in, t.target, t.level = h, in, target, w.level
 		t.note(got)
 		return got, true, nil
 	}
@@ -267,6 +306,9 @@ func (s *search) try(ctx context.Context, target mx.Target, rs []mail.Recipient)
 	t.u.pool.release(h)
 	if ctx.Err() != nil {
 		return nil, true, fmt.Errorf("upstream %s: %s: %w", t.u.name, target, ctx.Err())
+	}
+	if w.level != (level{}) && (errors.Is(err, upstream.ErrHandshake) || errors.Is(err, upstream.ErrNoTLS)) {
+		s.policy = err
 	}
 	s.failed(target, err)
 	return nil, false, nil
@@ -290,7 +332,7 @@ func (s *search) failed(target mx.Target, err error) {
 // fault is why no address took a transaction.
 func (s *search) fault() error {
 	err := fmt.Errorf("no host takes mail: %w", faults(s.errs))
-	if s.verified && (errors.Is(err, upstream.ErrHandshake) || errors.Is(err, upstream.ErrNoTLS)) {
+	if s.policy != nil {
 		return fmt.Errorf("%w: %w", errPolicy, err)
 	}
 	return err
