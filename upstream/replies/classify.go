@@ -122,8 +122,12 @@ func (r *Rules) Classify(stage, reply string) Verdict {
 		return Verdict{Class: mail.ClassOther, Remedy: r.remedies[mail.ClassOther]}
 	}
 	v, ok := r.match(stage, &t)
+	var said vote.Verdict
+	if t.code != 0 && (!ok || v.Class == mail.ClassNoSuchUser) {
+		said = vote.BuiltIn().Weigh(t.forVote(stage))
+	}
 	if !ok && t.code != 0 {
-		v = r.weigh(stage, &t)
+		v = verdictOf(&said, t.code)
 	}
 	if v.Class == "" {
 		v.Class = mail.ClassOther
@@ -140,7 +144,7 @@ func (r *Rules) Classify(stage, reply string) Verdict {
 	v.Sign = v.Sign || v.Class.Listed()
 	switch v.Class {
 	case mail.ClassNoSuchUser:
-		v.Doubt = v.Sure < sureUnknown || t.speaksOfTrouble(stage)
+		v.Doubt = v.Sure < sureUnknown || said.Fault || t.speaksOfTrouble()
 	case mail.ClassOther:
 		v.Doubt = v.Rule == "" && v.Sure < vote.SureEnough
 	}
@@ -154,8 +158,8 @@ const sureUnknown = 0.7
 // troubleWords are parts of words that the lexicon may know under another meaning.
 var troubleWords = []string{"ldap", "lookup", "look-up", "look up", "temporar", "polic", "timeout", "timed out", "database", "5.4.1"}
 
-func (t *replyText) speaksOfTrouble(stage string) bool {
-	return strings.HasPrefix(t.status[min(1, len(t.status)):], ".4.") || vote.BuiltIn().Weigh(t.forVote(stage)).Fault ||
+func (t *replyText) speaksOfTrouble() bool {
+	return strings.HasPrefix(t.status[min(1, len(t.status)):], ".4.") ||
 		slices.ContainsFunc(troubleWords, func(p string) bool { return strings.Contains(t.text, p) })
 }
 
@@ -169,10 +173,9 @@ func (r *Rules) match(stage string, t *replyText) (v Verdict, ok bool) {
 	return Verdict{}, false
 }
 
-// weigh says what the words of a reply mean that no rule knows.
-func (r *Rules) weigh(stage string, t *replyText) Verdict {
-	said := vote.BuiltIn().Weigh(t.forVote(stage))
-	v := Verdict{Class: said.Class, Sure: said.Sure, Words: said.Tokens, Sign: said.Sign && said.Class == mail.ClassRateLimited && t.code < 500}
+// verdictOf is what the words of a reply mean that no rule knows.
+func verdictOf(said *vote.Verdict, code int) Verdict {
+	v := Verdict{Class: said.Class, Sure: said.Sure, Words: said.Tokens, Sign: said.Sign && said.Class == mail.ClassRateLimited && code < 500}
 	if said.Class != said.Guess {
 		v.Guess = said.Guess
 	}

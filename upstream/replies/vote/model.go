@@ -54,8 +54,9 @@ type Verdict struct {
 	Fault  bool         // speaks of look-ups, time-outs, policy or "later": the receiver may be in trouble
 }
 
-// Below SureEnough the likeliest class is right in a third of all cases, measured
-// on receivers that the model had not seen (make bench-replies).
+// SureEnough is how likely a class must be. Below it 10 of 31 were right, on sources
+// that neither the model nor the writer of its lexicon had seen then; from there to
+// 0.3 14 of 23.
 const SureEnough = 0.25
 
 // sureListed is how likely it must be that an address is listed: to hear of a
