@@ -47,7 +47,7 @@ func (t *transaction) look() (rule string, r *mail.Reply, err error) {
 		return "", nil, err
 	}
 	if wanted {
-		t.noteAttachments(&report, time.Since(began))
+		t.ev.Attachments = attachmentEvent(&report, time.Since(began))
 		if rule, r = judgeAttachments(&report, &refused); r != nil {
 			return rule, r, nil
 		}
@@ -59,8 +59,8 @@ func (t *transaction) look() (rule string, r *mail.Reply, err error) {
 	return "", nil, nil
 }
 
-func (t *transaction) noteAttachments(r *parts.Report, took time.Duration) {
-	t.ev.Attachments = &mail.AttachmentEvent{
+func attachmentEvent(r *parts.Report, took time.Duration) *mail.AttachmentEvent {
+	return &mail.AttachmentEvent{
 		Parts: r.Parts, Refused: r.Refused, Name: plain.QuoteControls(r.Name), Encrypted: r.Encrypted, Ambiguous: r.Ambiguous, Took: took,
 	}
 }
@@ -100,7 +100,14 @@ func (t *transaction) endLinks() {
 	if r == nil {
 		return
 	}
-	ev := &mail.LinkEvent{Hosts: r.Hosts, More: r.More, Left: r.Left, TextLeft: t.textLeft, Took: r.Took, Shadow: !r.Enforce}
+	t.ev.Links = linkEvent(r, t.textLeft)
+	if t.ev.Links.Shadow && len(r.Listed) > 0 {
+		t.ev.Shadow = append(t.ev.Shadow, ruleLinks)
+	}
+}
+
+func linkEvent(r *links.Result, textLeft bool) *mail.LinkEvent {
+	ev := &mail.LinkEvent{Hosts: r.Hosts, More: r.More, Left: r.Left, TextLeft: textLeft, Took: r.Took, Shadow: !r.Enforce}
 	for _, l := range r.Listed {
 		ev.Listed = append(ev.Listed, mail.LinkListing(l))
 	}
@@ -114,8 +121,5 @@ func (t *transaction) endLinks() {
 		}
 		ev.Lists = append(ev.Lists, list)
 	}
-	if ev.Shadow && len(ev.Listed) > 0 {
-		t.ev.Shadow = append(t.ev.Shadow, ruleLinks)
-	}
-	t.ev.Links = ev
+	return ev
 }

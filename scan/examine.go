@@ -16,6 +16,9 @@ import (
 // ends the others, those in shadow are waited for, too, and nothing is remembered
 // or known from before. The verdicts are in the order of the names.
 func (set *Set) Each(ctx context.Context, m *Message) []Verdict {
+	if set == nil {
+		return nil
+	}
 	var needed []*Scanner
 	for _, s := range set.scanners {
 		if s.cfg.needs(m.Client, m.Stream) {

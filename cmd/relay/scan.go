@@ -2,19 +2,21 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"os"
 	"os/signal"
-	"strings"
 
 	"postern/internal/config"
 	"postern/internal/explain"
 	"postern/internal/scanfile"
 	"postern/mail"
+	"postern/policy"
 	"postern/relay"
 	"postern/scan"
+	"postern/scan/links"
 )
 
 // runScan shows the message in a file to each scanner.
@@ -33,6 +35,9 @@ func runScan(std stdio, args []string) int {
 		return exitUsage
 	}
 	file, set, err := openScanners(*path, envelope)
+	if errors.Is(err, scanfile.ErrNone) && looksItself(file, envelope.Client) {
+		err = nil
+	}
 	if err != nil {
 		fmt.Fprintf(std.err, "relay scan: %v\n", err)
 		return exitUsage
@@ -45,7 +50,43 @@ func runScan(std stdio, args []string) int {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	return printScans(std, set.Each(ctx, m), *asJSON)
+	looked, err := lookAt(ctx, file, m)
+	if err != nil {
+		fmt.Fprintf(std.err, "relay scan: %v\n", err)
+		return exitUsage
+	}
+	return printScans(std, &looked, set.Each(ctx, m), *asJSON)
+}
+
+// looksItself reports whether the relay without a scanner would look at mail of a
+// client.
+func looksItself(file *config.File, client string) bool {
+	if c := clientNamed(file, client); c != nil {
+		if _, ok := c.Attachments(); ok {
+			return true
+		}
+	}
+	return len(file.Links.Zones)+len(file.Links.Files) > 0
+}
+
+func clientNamed(file *config.File, name string) *policy.Client {
+	for _, c := range file.Policy().Clients() {
+		if c.Name() == name {
+			return c
+		}
+	}
+	return nil
+}
+
+// lookAt is what the rules for attachments and the lists of links say.
+func lookAt(ctx context.Context, file *config.File, m *scan.Message) (relay.Looked, error) {
+	lists, err := links.New(links.Options{Config: file.Links, Zones: file.Reputation.DNSBL, Own: file.OwnDomains(), Servers: file.Reputation.Resolvers})
+	if err != nil {
+		return relay.Looked{}, err
+	}
+	defer lists.Stop(nil)
+	lists.Prove()
+	return relay.LookAt(ctx, &m.Content, clientNamed(file, m.Client), lists)
 }
 
 // envelopeFlags adds the flags that say whose a message is taken for.
@@ -92,35 +133,34 @@ func readMessage(std stdio, name string, file *config.File, e *scanfile.Envelope
 	return scanfile.Read(io.Reader(in), file.Message.MaxSize, file.Hostname, e)
 }
 
-// printScans says what each scanner answered and what would become of the
-// message. The status is 0 where it would go on, 1 where it would be refused and 3
-// where it would be deferred.
-func printScans(std stdio, list []scan.Verdict, asJSON bool) int {
-	events := make([]mail.ScanEvent, len(list))
+// printScans says what each answered and what would become of the message. The
+// status is 0 where it would go on, 1 where it would be refused and 3 where it would
+// be deferred.
+func printScans(std stdio, looked *relay.Looked, list []scan.Verdict, asJSON bool) int {
+	e := mail.Event{Attachments: looked.Attachments, Links: looked.Links}
 	for i := range list {
-		events[i] = list[i].Event()
+		e.Scans = append(e.Scans, list[i].Event())
+	}
+	rule, reply := looked.Rule, looked.Reply
+	if v := scan.Deciding(list); v != nil && (reply == nil || looked.Links != nil) { // as in the relay: attachments, scanners, links
+		rule, reply = "scanner "+v.Scanner, relay.ScanReply(v)
 	}
 	status, end := exitOK, "goes on"
-	var reply *mail.Reply
-	if v := scan.Deciding(list); v != nil {
-		reply = relay.ScanReply(v)
-		status, end = exitFault, "refused by "+v.Scanner+": "+reply.String()
-		if v.Choice == scan.Defer {
-			status, end = exitUnknown, "deferred by "+v.Scanner+": "+reply.String()
-		}
+	switch {
+	case reply != nil && reply.Temporary():
+		status, end = exitUnknown, "deferred by "+rule+": "+reply.String()
+	case reply != nil:
+		status, end = exitFault, "refused by "+rule+": "+reply.String()
 	}
 	if asJSON {
 		words := ""
 		if reply != nil {
-			words = strings.TrimSpace(reply.String())
+			words = reply.String()
 		}
-		printJSON(std, map[string]any{"scans": events, "status": status, "reply": words})
+		printJSON(std, map[string]any{"attachments": e.Attachments, "links": e.Links, "scans": e.Scans, "status": status, "rule": rule, "reply": words})
 		return status
 	}
-	for i := range events {
-		fmt.Fprintf(std.out, "scanner     %s\n", explain.Scan(&events[i]))
-	}
-	fmt.Fprintf(std.out, "end         %s\n", end)
+	fmt.Fprintf(std.out, "%send         %s\n", explain.Content(&e), end)
 	return status
 }
 

@@ -35,8 +35,8 @@ func TestScanSaysWhatBecomesOfAMessage(t *testing.T) {
 	}{
 		{"hello", exitOK, "scanner     av: clean, "},
 		{"hello", exitOK, "end         goes on\n"},
-		{"a virus", exitFault, "end         refused by av: 550 5.7.1 message refused by av: Own.Virus\n"},
-		{"poison", exitUnknown, "end         deferred by av: 451 4.7.1 message cannot be scanned now, try again later\n"},
+		{"a virus", exitFault, "end         refused by scanner av: 550 5.7.1 message refused by av: Own.Virus\n"},
+		{"poison", exitUnknown, "end         deferred by scanner av: 451 4.7.1 message cannot be scanned now, try again later\n"},
 	} {
 		writeFile(t, filepath.Join(dir, "m.eml"), "From: a@example.org\n\n"+c.body+"\n")
 		status, out, errs := runVerb("", "scan", filepath.Join(dir, "m.eml"))
@@ -75,5 +75,37 @@ func TestSimulateShowsAFolderToTheScanners(t *testing.T) {
 	}
 	if status, _, _ = runVerb("", "simulate", "-messages", filepath.Join(dir, "none")); status != exitFault {
 		t.Errorf("without the folder: status %d", status)
+	}
+}
+
+// TestScanLooksAsTheRelayDoes: what the relay finds without a scanner is shown, too.
+func TestScanLooksAsTheRelayDoes(t *testing.T) {
+	dir := scanConfig(t, `
+[client.office]
+networks = ["127.0.0.2/32"]
+senders = ["@office.example"]
+stream = "main"
+refuse_attachments = ["exe"]
+[links]
+files = ["bad.txt"]
+mode = "enforce"
+`)
+	writeFile(t, filepath.Join(dir, "bad.txt"), "evil.example\n")
+	exe := "From: a@office.example\nContent-Type: application/octet-stream; name=a.exe\n\nx\n"
+	for _, c := range []struct {
+		name, message string
+		args          []string
+		status        int
+		says          string
+	}{
+		{"of no client", exe, nil, exitOK, "links       0 hosts"},
+		{"of a client that refuses it", exe, []string{"-client", "office"}, exitFault, "end         refused by refuse_attachments: 550 5.7.1 attachments of type exe"},
+		{"a listed link", "From: a@office.example\n\nsee http://www.evil.example/x or http://evil.example\n", nil, exitFault, "end         refused by links: 550 5.7.1"},
+		{"a virus beside a listed link", "From: a@office.example\n\na virus, see http://evil.example\n", nil, exitFault, "end         refused by scanner av: 550 5.7.1"},
+	} {
+		status, out, errs := runVerb(c.message, append([]string{"scan", "-"}, c.args...)...)
+		if status != c.status || !strings.Contains(out, c.says) {
+			t.Errorf("%s: status %d, want %d, %q\n%s%s", c.name, status, c.status, c.says, out, errs)
+		}
 	}
 }

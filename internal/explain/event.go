@@ -50,17 +50,7 @@ func Event(e *mail.Event) string {
 	for _, l := range e.Limits {
 		line("limit", "%s", limitWords(&l))
 	}
-	if e.Attachments != nil {
-		line("attachments", "%s", attachments(e.Attachments))
-	}
-	if e.Links != nil {
-		for _, words := range linkLines(e.Links) {
-			line("links", "%s", words)
-		}
-	}
-	for i := range e.Scans {
-		line("scanner", "%s", Scan(&e.Scans[i]))
-	}
+	b.WriteString(Content(e))
 	if e.Harmful() {
 		line("watch", "counts as refused against its sender, user and client")
 	}
@@ -99,6 +89,25 @@ func limitWords(l *mail.LimitEvent) string {
 		s += ", now over 80 %"
 	}
 	return s + phrase.Prefixed("; most of it by ", strings.Join(l.Top, ", "))
+}
+
+// Content tells what was said of what a message holds: by the rules for attachments,
+// the lists of links and the scanners, a line for each.
+func Content(e *mail.Event) string {
+	var b strings.Builder
+	line := func(key, words string) { fmt.Fprintf(&b, "%-12s%s\n", key, words) }
+	if e.Attachments != nil {
+		line("attachments", attachments(e.Attachments))
+	}
+	if e.Links != nil {
+		for _, words := range linkLines(e.Links) {
+			line("links", words)
+		}
+	}
+	for i := range e.Scans {
+		line("scanner", scanWords(&e.Scans[i]))
+	}
+	return b.String()
 }
 
 // linkLines say what lists said of the hosts that a message links to.
@@ -143,8 +152,8 @@ func attachments(a *mail.AttachmentEvent) string {
 	return words + phrase.Prefixed("; can be read in two ways: ", a.Ambiguous) + fmt.Sprintf("; %d ms", a.Took.Milliseconds())
 }
 
-// Scan says what a scanner made of a message.
-func Scan(s *mail.ScanEvent) string {
+// scanWords says what a scanner made of a message.
+func scanWords(s *mail.ScanEvent) string {
 	words := fmt.Sprintf("%s: %s", s.Scanner, s.Verdict) + phrase.Prefixed(" ", s.Text)
 	if s.Score != 0 {
 		words += fmt.Sprintf(", score %.1f", s.Score)

@@ -5,7 +5,6 @@ package scanfile
 import (
 	"bytes"
 	"errors"
-	"fmt"
 	"io"
 	"net/mail"
 	"net/netip"
@@ -98,11 +97,14 @@ type Options struct {
 	Client, Stream string
 }
 
+// ErrNone is the error of Open where no scanner would see the mail.
+var ErrNone = errors.New("the configuration has no [scanner.NAME] for this mail")
+
 // Open starts the scanners and returns when each has answered its canaries or
 // cannot. The caller stops them.
 func Open(o Options) (*scan.Set, error) {
 	if len(o.Configs) == 0 {
-		return nil, errors.New("the configuration has no [scanner.NAME]")
+		return nil, ErrNone
 	}
 	configs := make(map[string]scan.Config, len(o.Configs))
 	for name, c := range o.Configs {
@@ -116,7 +118,7 @@ func Open(o Options) (*scan.Set, error) {
 		return nil, err
 	}
 	if !set.Wanted(o.Client, o.Stream) {
-		return nil, fmt.Errorf("no scanner sees mail of client %q, stream %q", o.Client, o.Stream)
+		return nil, ErrNone
 	}
 	set.Start(proofWait)
 	return set, nil
