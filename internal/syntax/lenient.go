@@ -55,16 +55,21 @@ func LenientMailbox(s string, utf8 bool) (mail.Address, error) { return lenient.
 func LenientDomain(s string) (string, error) { return lenient.domain(s) }
 
 // HasAuthor reports whether a header names an author, or may for some reader: it has
-// a From field that is not blank, or more than one.
+// a From field with anything that could be taken for an address, or more than one
+// such field.
 func (h Header) HasAuthor() bool {
 	f, ok := h.Get("From")
-	return ok && (h.Count("From") > 1 || f.Text() != "")
+	return ok && (h.Count("From") > 1 || hidesAddress(f.Text()))
 }
 
 // AppendAuthor appends the fields of a header that has no author with one before
-// them.
+// them; what From holds, as "root (Cron Daemon)", becomes his name.
 func (h Header) AppendAuthor(b []byte, author mail.Address) []byte {
-	return h.AppendWith(AppendFrom(b, []Author{{Address: author}}), nil, "From")
+	a := Author{Address: author}
+	if f, ok := h.Get("From"); ok && len(f.Text()) <= longName {
+		a.Name = strings.ReplaceAll(f.Text(), "\t", " ")
+	}
+	return h.AppendWith(AppendFrom(b, []Author{a}), nil, "From")
 }
 
 // mend writes what stands behind the colon of MAIL or RCPT in the form of RFC 5321

@@ -254,6 +254,39 @@ func TestHeaderEndsAtTheFirstLineThatIsNotAField(t *testing.T) {
 	}
 }
 
+func TestHeaderGetsAnAuthor(t *testing.T) {
+	own := mail.Address{Local: "root", Domain: "example.org"}
+	for in, want := range map[string]string{
+		"":                                   "From: <root@example.org>\r\n",
+		"Subject: x\r\n":                     "From: <root@example.org>\r\nSubject: x\r\n",
+		"A: b\r\nfrom:\r\n \t\r\nC: d\r\n":   "From: <root@example.org>\r\nA: b\r\nC: d\r\n",
+		"From: root (Cron Daemon)\r\n":       "From: \"root (Cron Daemon)\" <root@example.org>\r\n",
+		"From: ro\"ot\r\n":                   "From: =?utf-8?b?cm8ib3Q=?=\r\n <root@example.org>\r\n",
+		"From: Ger\xe4t\r\n":                 "From: <root@example.org>\r\n",
+		"From: a,\r\n\tb: c;\r\nTo: x@y\r\n": "From: \"a, b: c;\" <root@example.org>\r\nTo: x@y\r\n",
+		"From: " + strings.Repeat("x", 201) + "\r\n": "From: <root@example.org>\r\n",
+	} {
+		h, err := ParseHeader([]byte(in), 10)
+		if err != nil || h.HasAuthor() {
+			t.Errorf("%q has an author, or %v", in, err)
+		}
+		got := string(h.AppendAuthor(nil, own))
+		if got != want {
+			t.Errorf("%q: %q, want %q", in, got, want)
+		}
+		back, err := ParseHeader([]byte(got), 10)
+		from, _ := back.Get("From")
+		if authors, plain, readErr := AppendAuthors(nil, from.Body()); err != nil || readErr != nil || !plain || len(authors) != 1 || authors[0].Address != own {
+			t.Errorf("%q is read as %+v, %v, %v", got, authors, err, readErr)
+		}
+	}
+	for _, in := range []string{"From: a@b.example\r\n", "From:\r\nFrom:\r\n", "From: =?utf-8?q?x?=\r\n", "From: <>\r\n", "From: a\uff20b\r\n", "From: root@\r\n"} {
+		if h, err := ParseHeader([]byte(in), 10); err != nil || !h.HasAuthor() {
+			t.Errorf("%q has no author, %v", in, err)
+		}
+	}
+}
+
 // FuzzHeaderLines: no octet is lost; what is found is a header for the strict
 // parser unless it holds controls or is too long; and where the strict parser reads
 // the message as it stands, it ends where that ends it.
