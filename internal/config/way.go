@@ -82,7 +82,11 @@ func (f *File) Way(stream string) dkimsign.WayConfig {
 // keys that there are.
 func (x *crossCheck) ways() {
 	for _, name := range x.names["upstream"] {
-		x.way(join("upstream", name), x.Upstream[name].WayConfig)
+		u := x.Upstream[name]
+		x.way(join("upstream", name), u.WayConfig)
+		if p, err := profile.Find(u.Profile); err == nil && p.Login && u.Username == "" && u.Capture == "" {
+			x.d.warn(join(join("upstream", name), "profile"), "this provider takes mail only of customers who log in; write username with password_file, or with oauth")
+		}
 	}
 	for _, name := range x.names["stream"] {
 		x.way(join("stream", name), x.Stream[name].WayConfig)

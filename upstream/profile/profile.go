@@ -29,6 +29,7 @@ type Profile struct {
 	TLS      string // policy
 	TLSMin   string
 	Username string // where it is the same for everybody
+	Login    bool   // it takes mail only of who logs in
 
 	MaxConnections        int // at one time
 	MessagesPerConnection int

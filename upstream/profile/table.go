@@ -8,6 +8,7 @@ var all = []Profile{
 		WhichHost: `each region has its own; write as hosts = ["email-smtp.eu-west-1.amazonaws.com:587"]`,
 		Under:     []string{"email-smtp.*.amazonaws.com", "email-smtp-fips.*.amazonaws.com"},
 		TLS:       "verified", TLSMin: "1.2",
+		Login:         true,
 		MaxRecipients: 50,
 		SignKeys:      []string{"first"}, OneSignature: true, UnsignedFields: []string{"Message-ID", "Date"}, ClientSignatures: "remove",
 		Quirks: []string{
@@ -29,6 +30,7 @@ var all = []Profile{
 		Hosts: []string{"smtp.office365.com:587"},
 		Under: []string{"smtp.office365.com", "smtp-legacy.office365.com"},
 		TLS:   "verified", TLSMin: "1.2",
+		Login:          true,
 		MaxConnections: 3, MaxRecipients: 500,
 		Quirks: []string{
 			"Username is a mailbox, and a message whose From is another's is refused by 554 5.2.252 unless that mailbox has the right to send as it.",
@@ -63,6 +65,7 @@ var all = []Profile{
 		Hosts: []string{"smtp.sendgrid.net:587"},
 		Under: []string{"smtp.sendgrid.net", "smtp.eu.sendgrid.net"},
 		TLS:   "verified", TLSMin: "1.2",
+		Login:    true,
 		Username: "apikey", MessagesPerConnection: 1000,
 		Quirks: []string{
 			"The user name is the word apikey, the password an API key.",
@@ -80,6 +83,7 @@ var all = []Profile{
 		Hosts: []string{"smtp.mailgun.org:587"},
 		Under: []string{"smtp.mailgun.org", "smtp.eu.mailgun.org"},
 		TLS:   "verified", TLSMin: "1.2",
+		Login: true,
 		Quirks: []string{
 			`Domains in the EU have smtp.eu.mailgun.org; write hosts = ["smtp.eu.mailgun.org:587"]. At the wrong one the login fails.`,
 			"User name and password are those of the sending domain, not the key of the API.",
@@ -95,6 +99,7 @@ var all = []Profile{
 		Hosts: []string{"smtp.postmarkapp.com:587"},
 		Under: []string{"smtp.postmarkapp.com", "smtp-broadcasts.postmarkapp.com"},
 		TLS:   "verified", TLSMin: "1.2",
+		Login:         true,
 		MaxRecipients: 50,
 		SignKeys:      []string{"none"}, ClientSignatures: "remove",
 		Quirks: []string{
