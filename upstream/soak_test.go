@@ -110,13 +110,13 @@ func (m *mess) say(c *wildConn, stage, reply string) error {
 }
 
 // judged ends a message. What was added since its body began may have been taken
-// for the verdict; so may the second of two lines before it, of which the first
-// was taken for 354, and, by BDAT, a line of which a dropped one makes up the count.
+// for the verdict; so may, where two lines were added before that and one of them
+// is 354, the reply that stands behind it then, and, by BDAT, a line of which a dropped one makes up the count.
 func (m *mess) judged(c *wildConn, id string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	r := m.conns[c]
-	m.added[id] = r.inBody || r.goOn && r.lines > 1 || r.lines+r.early > 0 && m.lost[id]
+	m.added[id] = r.inBody || r.goOn && r.lines+r.early > 1 || r.lines+r.early > 0 && m.lost[id]
 	m.byID[id] = r
 	m.conns[c] = &recent{last: id}
 }
