@@ -94,9 +94,9 @@ func TestTLSAIsKept(t *testing.T) {
 	}
 }
 
-// TestRecordsThatChangeNeedANewConnection: one that fitted the records of before is
-// not used under others.
-func TestRecordsThatChangeNeedANewConnection(t *testing.T) {
+// TestHostIsJudgedByTheRecordsOfItsName: one that fits the records of one name is
+// no host of another.
+func TestHostIsJudgedByTheRecordsOfItsName(t *testing.T) {
 	ca, err := smtptest.NewCA()
 	if err != nil {
 		t.Fatal(err)

@@ -9,8 +9,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/miekg/dns"
+
 	"postern/internal/smtptest"
 	"postern/mail"
+	"postern/mx"
 	"postern/upstream"
 )
 
@@ -156,5 +159,25 @@ func TestEndOfPatienceCutsOff(t *testing.T) {
 	}
 	if _, err := tx.Send(t.Context(), upstream.Content{Chunks: [][]byte{[]byte(message)}}); err == nil {
 		t.Error("sent over what was cut off")
+	}
+}
+
+// TestLevelsShareNoConnections: what a domain asks for of TLS is part of what
+// connections are shared within.
+func TestLevelsShareNoConnections(t *testing.T) {
+	p, to := newWorld(t, nil).up.pool, netip.MustParseAddrPort("127.0.0.2:25")
+	tlsa := func(digest string) *mx.TLSA {
+		return &mx.TLSA{Base: "mx.example", Names: []string{"mx.example"}, Records: []*dns.TLSA{{Usage: 3, Selector: 1, MatchingType: 1, Certificate: digest}}}
+	}
+	seen := map[key]int{}
+	for i, l := range []level{{}, {verified: true}, {tlsa: &mx.TLSA{Base: "mx.example"}}, {tlsa: tlsa("aa")}, {tlsa: tlsa("bb")}} {
+		k := p.keyFor(to, netip.Addr{}, "mx.example", l, time.Now())
+		if j, ok := seen[k]; ok {
+			t.Errorf("levels %d and %d share connections", i, j)
+		}
+		seen[k] = i
+	}
+	if a, b := p.keyFor(to, netip.Addr{}, "mx.example", level{tlsa: tlsa("aa")}, time.Now()), p.keyFor(to, netip.Addr{}, "mx.example", level{tlsa: tlsa("aa")}, time.Now()); a != b {
+		t.Error("the same records share none")
 	}
 }
