@@ -77,8 +77,45 @@ func (f *file) rar4(b []byte) int64 {
 		total += int64(binary.LittleEndian.Uint32(b[32:])) << 32
 		at = 40
 	}
-	f.name(cut(b[at:size], int64(binary.LittleEndian.Uint16(b[26:]))))
+	name := cut(b[at:size], int64(binary.LittleEndian.Uint16(b[26:])))
+	if old, wide, ok := bytes.Cut(name, []byte{0}); ok && flags&0x200 != 0 {
+		f.rar4Wide(old, wide)
+		name = old
+	}
+	f.name(name)
 	return total
+}
+
+// rar4Wide takes a name in Unicode, which is packed and refers to the other name.
+func (f *file) rar4Wide(old, packed []byte) {
+	n := numbers{b: packed}
+	high := n.octet()
+	out := f.w.name.data[:0]
+	put := func(lo, hi byte) { out = append(out, lo, hi) }
+	for flags, bits := byte(0), 0; len(n.b) > 0 && len(out) < maxValue; bits -= 2 {
+		if bits == 0 {
+			flags, bits = n.octet(), 8
+		}
+		switch flags >> (bits - 2) & 3 {
+		case 0:
+			put(n.octet(), 0)
+		case 1:
+			put(n.octet(), high)
+		case 2:
+			lo := n.octet()
+			put(lo, n.octet())
+		case 3:
+			count, add, hi := n.octet(), byte(0), byte(0)
+			if count&0x80 != 0 {
+				add, hi = n.octet(), high
+			}
+			for i := 0; i < int(count&0x7f)+2 && len(out)/2 < len(old); i++ {
+				put(old[len(out)/2]+add, hi)
+			}
+		}
+	}
+	f.w.name.data = out
+	f.w.match(f.w.narrow(out))
 }
 
 // rar5 is rar4 for version 5.
@@ -156,6 +193,13 @@ func (n *numbers) next() (v int64) {
 		}
 	}
 	return v
+}
+
+func (n *numbers) octet() (c byte) {
+	if len(n.b) > 0 {
+		c, n.b = n.b[0], n.b[1:]
+	}
+	return c
 }
 
 func (n *numbers) skip(k int64) { n.b = n.b[min(k, int64(len(n.b))):] }

@@ -130,6 +130,7 @@ func TestWhatCanBeReadInTwoWays(t *testing.T) {
 		"a name that is a class":                 multipart("Content-Type: a/b; name=\"a.{3050f4d8-98B5-11CF-BB82-00AA00BDCE0B}\"\n\nx"),
 		"an encoded message that is not encoded": multipart("Content-Type: message/rfc822\nContent-Transfer-Encoding: base64\n\nFrom: b@example.org\n\nx"),
 		"a header that a blank line may end":     multipart("X-A: b\n \nContent-Type: a/b\n\nx"),
+		"a name that readers cut":                multipart("Content-Type: a/b; name=\"evil.exe" + strings.Repeat(" ", 300) + ".txt\"\n\nx"),
 		"BinHex":                                 "From: a@example.org\n\n(This file must be converted with BinHex 4.0)\n\n:x:\n",
 		"yEnc":                                   "From: a@example.org\n\n=ybegin line=128 size=3 name=x.txt\n",
 		"a field with a control":                 multipart("Content-\x01Type: a/b\n\nx"),

@@ -23,6 +23,8 @@ type file struct {
 	zip   zipFile
 	rar   rarFile
 	seven sevenFile
+
+	letter letterFile
 }
 
 // fileSort is what the first octets say.
@@ -69,6 +71,7 @@ func (f *file) end() {
 	}
 	f.finishZip()
 	f.finishSeven()
+	f.finishLetter()
 	f.w.files = append(f.w.files, f)
 }
 

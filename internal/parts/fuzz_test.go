@@ -12,12 +12,13 @@ import (
 // FuzzWalk: nothing that a message holds makes the walk panic, take long, or depend
 // on how the octets come.
 func FuzzWalk(f *testing.F) {
-	for _, pattern := range []string{"../syntax/testdata/messages/*", "testdata/files/*"} {
+	for _, pattern := range []string{"../syntax/testdata/messages/*", "testdata/files/*", "testdata/smime/*"} {
 		files, _ := filepath.Glob(pattern)
 		for _, file := range files {
 			if b, err := os.ReadFile(file); err == nil && len(b) < 10_000 {
 				f.Add(b)
 				f.Add(append([]byte("Content-Type: a/b\r\n\r\n"), b...))
+			f.Add(append([]byte("Content-Type: application/pkcs7-mime\r\n\r\n"), b...))
 			}
 		}
 	}

@@ -56,7 +56,7 @@ func (l *level) header() {
 // beginPart begins a part, whose header comes next.
 func (l *level) beginPart(depth int) {
 	l.part.reset(l.w, l, depth)
-	l.w.mail, l.w.html = false, false
+	l.w.mail, l.w.html, l.w.signed = false, false, false
 	if l.w.report.Parts++; l.w.report.Parts > maxParts {
 		l.w.stop("more than 1000 parts")
 	}

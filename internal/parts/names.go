@@ -60,6 +60,8 @@ func (w *walk) refuse(form []byte) bool {
 	switch {
 	case bytes.HasSuffix(form, []byte(".eml")), bytes.HasSuffix(form, []byte(".mht")), bytes.HasSuffix(form, []byte(".mhtml")):
 		w.mail = true
+	case bytes.HasSuffix(form, []byte(".p7m")):
+		w.mail, w.signed = true, true
 	case bytes.HasSuffix(form, []byte("htm")), bytes.HasSuffix(form, []byte("html")), bytes.HasSuffix(form, []byte(".svg")):
 		w.html = true
 	}
@@ -94,7 +96,7 @@ func (w *walk) normal(v []byte) []byte {
 		}
 		form = append(form, c)
 	}
-	if !ascii {
+	if !ascii && w.may(4*len(v)) {
 		w.name.folded = norm.NFKC.Append(w.name.folded[:0], form...)
 		form = form[:0]
 		for rest := w.name.folded; len(rest) > 0; {

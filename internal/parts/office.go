@@ -11,6 +11,7 @@ var (
 	olePackage  = wide("EncryptedPackage")
 	oleSummary  = wide("EncryptedSummary")
 	oleMSI      = []byte("\x84\x10\x0c\x00\x00\x00\x00\x00\xc0\x00\x00\x00\x00\x00\x00\x46")
+	oleMessage  = wide("__substg1.0_3707") // the name of an attachment of Outlook
 	oleWorkbook = []byte("\x09\x08\x10\x00\x00\x06")
 )
 
@@ -33,16 +34,66 @@ func (f *file) ole(until int) {
 	if bytes.Contains(b, oleMSI) {
 		f.w.kind("msi")
 	}
+	f.outlook(until)
 	// Streams begin with a sector.
 	const sector = 512
 	for i := f.looked + int((sector-(f.at+int64(f.looked))%sector)%sector); i < until && i+64 <= len(f.window); i += sector {
 		s := f.window[i:]
 		switch {
+		case isMZ(s):
+			f.letter.program = true
 		case s[0] == 0xec && s[1] == 0xa5 && s[3] == 0 && binary.LittleEndian.Uint16(s[10:])&0x100 != 0:
 			f.w.encrypted("office") // fEncrypted of a document's FIB
 		case bytes.HasPrefix(s, oleWorkbook) && filePass(s[20:64]):
 			f.w.encrypted("office")
 		}
+	}
+}
+
+// letterFile is what was seen of a message that Outlook has written into a compound
+// file (.msg). Which of it is an attachment shows only once all of it has passed.
+type letterFile struct {
+	attached    bool   // it has attachments
+	program     bool   // a stream in it begins like a program
+	entry, name string // the first text in it that the rules refuse as a name
+}
+
+// outlook looks for names in UTF-16, in which Outlook writes those of attachments.
+func (f *file) outlook(until int) {
+	l, b := &f.letter, f.window
+	l.attached = l.attached || bytes.Contains(b[f.looked:], oleMessage)
+	for i := f.looked; i < until && l.entry == ""; {
+		j := bytes.Index(b[i:until], []byte(".\x00"))
+		if j < 0 {
+			return
+		}
+		begun := i
+		if i += j; (f.at+int64(i))%2 != 0 {
+			i++
+			continue
+		}
+		start, end := i, i
+		for start-2 >= begun && i-start < 128 && b[start-1] == 0 && b[start-2] >= ' ' {
+			start -= 2
+		}
+		for end+1 < len(b) && end-i < 128 && b[end+1] == 0 && b[end] >= ' ' {
+			end += 2
+		}
+		if entry, ok := f.w.want.Refused.match(trimName(f.w.normal(f.w.narrow(b[start:end])))); ok {
+			l.entry, l.name = entry, string(f.w.name.form)
+		}
+		i = end
+	}
+}
+
+func (f *file) finishLetter() {
+	l := &f.letter
+	switch {
+	case !l.attached || f.w.over():
+	case l.entry != "":
+		f.w.report.Refused, f.w.report.Name = l.entry, l.name
+	case l.program:
+		f.w.kind("exe")
 	}
 }
 

@@ -1,6 +1,12 @@
 package parts
 
-import "bytes"
+import (
+	"bytes"
+	"unicode/utf8"
+)
+
+// maxFileName is how many characters the name of a file may have on Windows.
+const maxFileName = 255
 
 // maxParams is how many parameters of one field are looked at.
 const maxParams = 64
@@ -146,6 +152,9 @@ func (l *level) value(key string, v []byte) {
 		v = v[len(v)-maxValue:]
 	}
 	if key != "boundary" {
+		if len(v) > maxFileName && utf8.RuneCount(v) > maxFileName && !bytes.ContainsAny(v, "%?") {
+			l.w.ambiguous("name over 255 characters, which readers cut")
+		}
 		l.w.candidate(v)
 		return
 	}

@@ -11,6 +11,7 @@ type part struct {
 	fields int
 
 	kind      kind
+	signed    bool // it is S/MIME, which may hold a message that is not encrypted
 	charset   string
 	typed     uint64 // hash of its Content-Type; 0: none yet
 	encoded   uint64 // likewise of its encoding
@@ -57,6 +58,10 @@ func (p *part) setType(w *walk, v []byte) {
 		w.ambiguous("part of a message that others go on with")
 	case bytes.Contains(t, []byte("message/rfc822")), bytes.Contains(t, []byte("message/global")), bytes.Contains(t, []byte("message/news")):
 		kind = messageKind
+	case bytes.Contains(t, []byte("pkcs7-mime")):
+		p.signed = true
+	case bytes.Contains(t, []byte("mimearchive")):
+		w.mail = true
 	case bytes.Contains(t, []byte("html")):
 		kind = htmlKind
 	case bytes.Contains(t, []byte("text/")), len(bytes.Trim(t, ` "`)) == 0:
@@ -150,7 +155,7 @@ func (p *part) begin() {
 		p.base64, p.quoted, p.plain = false, false, true
 	}
 	text := p.kind == textKind || p.kind == htmlKind || p.w.html
-	inner := (p.w.mail || p.kind == messageKind) && !p.multipart
+	inner := (p.w.mail || p.kind == messageKind || p.signed) && !p.multipart
 	encodings := 0
 	for i, has := range [...]bool{p.plain, p.base64, p.quoted} {
 		if !has {
@@ -160,9 +165,7 @@ func (p *part) begin() {
 		if inner && encodings == 2 {
 			p.w.ambiguous("message in an unknown encoding")
 		}
-		// Only what is certainly base64 of another kind holds no files as text.
-		seek := i != 1 || p.kind != otherKind || p.plain
-		p.streams[i].begin(p, seek, text && encodings == 1, inner && encodings == 1)
+		p.streams[i].begin(p, text && encodings == 1, inner && encodings == 1)
 	}
 }
 

@@ -7,19 +7,20 @@ type stream struct {
 	w      *walk
 	file   *file
 	nested *level
-	uu     uuFinder
-	seek   bool // for uuencoded files
-	text   bool
-	html   bool
+	// envelope takes the S/MIME around nested away; nil: there is none.
+	envelope *envelope
+	uu       uuFinder
+	text     bool
+	html     bool
 
 	charset string
 }
 
-// begin makes ready. seek: it may be text with uuencoded files in it; text: it is
-// what readers show or open as text.
-func (s *stream) begin(p *part, seek, text, inner bool) {
+// begin makes ready. text: it is what readers show or open as text; inner: it is, or
+// holds, a message.
+func (s *stream) begin(p *part, text, inner bool) {
 	w := p.w
-	*s = stream{w: w, file: w.newFile(), seek: seek, html: p.kind == htmlKind || w.html, charset: p.charset}
+	*s = stream{w: w, file: w.newFile(), html: p.kind == htmlKind || w.html, charset: p.charset}
 	s.uu = uuFinder{w: w, start: true}
 	switch {
 	case !inner:
@@ -29,6 +30,9 @@ func (s *stream) begin(p *part, seek, text, inner bool) {
 	default:
 		s.nested = w.newLevel(p.depth+1, p.level.nested+1)
 		s.nested.lenient = p.kind != messageKind
+		if p.signed || w.signed {
+			s.envelope = &envelope{}
+		}
 		s.nested.message()
 	}
 	if s.text {
@@ -37,14 +41,16 @@ func (s *stream) begin(p *part, seek, text, inner bool) {
 }
 
 func (s *stream) write(b []byte) {
-	if s.w == nil || len(b) == 0 || s.w.over() {
+	w := s.w
+	if w == nil || len(b) == 0 || w.over() {
 		return
 	}
 	s.file.write(b)
-	if s.seek {
-		s.uu.write(b)
-	}
-	if s.nested != nil {
+	s.uu.write(b)
+	switch {
+	case s.envelope != nil:
+		s.envelope.open(w, b, s.nested)
+	case s.nested != nil:
 		s.nested.write(b)
 	}
 	if s.text {
@@ -69,9 +75,7 @@ func (s *stream) end() {
 		return
 	}
 	w := s.w
-	if s.seek {
-		s.uu.end()
-	}
+	s.uu.end()
 	if s.nested != nil {
 		s.nested.end()
 	}

@@ -101,7 +101,7 @@ type walk struct {
 	seed   maphash.Seed
 
 	stopped                  bool
-	mail, html               bool // a name of the part that begins says so
+	mail, html, signed       bool // a name of the part that begins says so
 	work, charsets, prefixes int
 	held                     int // octets of fields that have not ended
 	textUsed                 int

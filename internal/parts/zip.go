@@ -22,6 +22,7 @@ const (
 	zipLocal   = 30 // octets of a header without what has no fixed length
 	zipCentral = 46
 	zipEnd     = 22
+	maxZipName = 1024
 )
 
 // zips looks for headers of ZIP files.
@@ -58,11 +59,15 @@ func (f *file) zipHeader(b []byte, fixed int) {
 	}
 	flags, method := binary.LittleEndian.Uint16(v[2:]), binary.LittleEndian.Uint16(v[4:])
 	nameLength, extraLength := int(binary.LittleEndian.Uint16(v[22:])), int(binary.LittleEndian.Uint16(v[24:]))
-	if !zipMethod(method) {
-		return // nobody can unpack it, or these are octets that look like a header
-	}
 	name := b[fixed:min(len(b), fixed+nameLength)]
-	if len(name) < nameLength || nameLength > 1024 {
+	if !zipMethod(method) {
+		// Nobody can unpack it, or these are octets that look like a header.
+		if nameLength <= maxZipName {
+			f.zipName(name)
+		}
+		return
+	}
+	if len(name) < nameLength || nameLength > maxZipName {
 		f.w.ambiguous("name over 1 KiB in a ZIP file")
 	}
 	extra := b[min(len(b), fixed+nameLength):min(len(b), fixed+nameLength+extraLength)]
