@@ -18,7 +18,7 @@ func FuzzWalk(f *testing.F) {
 			if b, err := os.ReadFile(file); err == nil && len(b) < 10_000 {
 				f.Add(b)
 				f.Add(append([]byte("Content-Type: a/b\r\n\r\n"), b...))
-			f.Add(append([]byte("Content-Type: application/pkcs7-mime\r\n\r\n"), b...))
+				f.Add(append([]byte("Content-Type: application/pkcs7-mime\r\n\r\n"), b...))
 			}
 		}
 	}

@@ -83,7 +83,7 @@ func (l *level) write(p []byte) {
 			i = j
 		}
 		if i == len(p) {
-			l.piece(p)
+			l.feed(p, false)
 			return
 		}
 		n := i + 1
@@ -97,39 +97,41 @@ func (l *level) write(p []byte) {
 	}
 }
 
-// piece takes octets of a line that has not ended.
-func (l *level) piece(p []byte) {
-	if l.atStart && len(l.line)+len(p) < maxHeldLine {
-		l.line = append(l.line, p...)
-		return
-	}
-	l.flushLine()
-	l.take(p, false)
-}
-
-// flushLine takes what was held of a line that will be longer.
-func (l *level) flushLine() {
-	if len(l.line) > 0 {
-		l.take(l.line, false)
-		l.line = l.line[:0]
-	}
-}
-
 // ended takes the end of a line.
 func (l *level) ended(p, newline []byte) {
-	switch {
-	case len(l.line) == 0:
-		l.take(p, true)
-	case len(l.line)+len(p) < 2*maxHeldLine:
-		l.line = append(l.line, p...)
-		l.take(l.line, true)
-		l.line = l.line[:0]
-	default:
-		l.flushLine()
-		l.take(p, true)
-	}
+	l.feed(p, true)
 	l.fed = l.part.newline(newline)
 	l.atStart = true
+}
+
+// feed takes octets of a line. Its first maxHeldLine octets are taken together, in
+// whatever pieces they come.
+func (l *level) feed(p []byte, end bool) {
+	if !l.atStart {
+		l.take(p, end)
+		return
+	}
+	room := maxHeldLine - len(l.line)
+	switch {
+	case len(p) <= room && !end:
+		l.line = append(l.line, p...)
+		return
+	case len(p) <= room && len(l.line) == 0:
+		l.take(p, true)
+		return
+	case len(l.line) == 0:
+		l.take(p[:room], false)
+		l.take(p[room:], end)
+		return
+	}
+	first := min(room, len(p))
+	l.line = append(l.line, p[:first]...)
+	whole := end && first == len(p)
+	l.take(l.line, whole)
+	l.line = l.line[:0]
+	if !whole {
+		l.take(p[first:], end)
+	}
 }
 
 // take takes a line, or a piece of a long one.
