@@ -283,6 +283,10 @@ func (f *file) finishSeven() {
 func (f *file) sevenPacked(header []byte) {
 	const unread = "7z file that cannot be read"
 	s := &f.seven
+	if len(header) < 2 {
+		f.w.ambiguous(unread)
+		return
+	}
 	n := sevenNumbers{header[2:]}
 	position, streams := n.next(), n.next()
 	sizes := n.octet()
