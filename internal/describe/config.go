@@ -45,6 +45,9 @@ func Config(w io.Writer, f *config.File) {
 	fmt.Fprintln(w)
 	line(w, "limits", storeWords(f))
 	line(w, "outlier", fmt.Sprintf("senders that behave unlike themselves: mode %s", f.Outlier.Mode))
+	if words := linkWords(f); words != "" {
+		line(w, "links", words)
+	}
 	line(w, "journal", cmp.Or(f.Journal.File, "none"))
 	line(w, "control", f.Control.Socket)
 	line(w, "admin", addrWords(f.Admin.Address))
@@ -75,6 +78,9 @@ func (x *explainer) client(w io.Writer, c *policy.Client) {
 	for i, text := range signingWords(f, f.Client[c.Name()], f.Way(c.Stream())) {
 		detail(w, first(i, "signed"), text)
 	}
+	if words := attachmentWords(c); words != "" {
+		detail(w, "attachments", words)
+	}
 	limits := x.limitWords(c.Name(), f.Client[c.Name()])
 	if len(limits) == 0 {
 		limits = []string{"none: it may send as much as it likes"}
@@ -82,6 +88,35 @@ func (x *explainer) client(w io.Writer, c *policy.Client) {
 	for i, text := range limits {
 		detail(w, first(i, "limits"), text)
 	}
+}
+
+// attachmentWords says what is refused of that which messages hold; "" where nothing
+// is looked at.
+func attachmentWords(c *policy.Client) string {
+	a, ok := c.Attachments()
+	if !ok {
+		return ""
+	}
+	var refused []string
+	if len(a.RefuseAttachments) > 0 {
+		refused = append(refused, strings.Join(a.RefuseAttachments, ", "))
+	}
+	if a.RefuseEncrypted {
+		refused = append(refused, "encrypted archives and documents")
+	}
+	if a.RefuseAmbiguous {
+		refused = append(refused, "what can be read in two ways")
+	}
+	return strings.Join(refused, "; ") + " refused"
+}
+
+// linkWords says what links are held against; "" where they are not.
+func linkWords(f *config.File) string {
+	lists := slices.Concat(f.Links.Zones, f.Links.Files)
+	if len(lists) == 0 {
+		return ""
+	}
+	return fmt.Sprintf("held against %s: mode %s", strings.Join(lists, ", "), f.Links.Mode)
 }
 
 // detail writes one line below a client, in the form that policy has.

@@ -62,3 +62,39 @@ keys = [{ selector = "s1", file = "s1.pem" }, { selector = "s2", file = "s2.pem"
 		}
 	}
 }
+
+func TestConfigSaysWhatIsRefusedInMessages(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "relay.toml")
+	text := `
+hostname = "relay.example.org"
+[listener.a]
+address = "127.0.0.1:2525"
+tls = "none"
+[client.a]
+networks = ["127.0.0.1/32"]
+senders = ["@example.org"]
+stream = "main"
+refuse_attachments = ["exe"]
+[stream.main]
+upstream = "capture"
+refuse_encrypted = true
+[upstream.capture]
+capture = "outbox"
+[links]
+zones = ["dbl.example"]
+`
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	f, _, err := config.LoadHere(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var b strings.Builder
+	Config(&b, f)
+	for _, want := range []string{"attachments: exe; encrypted archives and documents; what can be read in two ways refused\n", "held against dbl.example: mode shadow\n"} {
+		if !strings.Contains(b.String(), want) {
+			t.Errorf("no %q in\n%s", want, b.String())
+		}
+	}
+}
