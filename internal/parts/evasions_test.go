@@ -37,6 +37,7 @@ func TestNamesInEveryReading(t *testing.T) {
 		"pieces in another order":                  `Content-Disposition: attachment; filename*1=".exe"; filename*0="evil"`,
 		"pieces from one":                          `Content-Disposition: attachment; filename*1="evil"; filename*2=".exe"`,
 		"pieces with a gap":                        `Content-Disposition: attachment; filename*0="evil.exe"; filename*2=".txt"`,
+		"pieces up to a gap":                       `Content-Disposition: attachment; filename*0="evil."; filename*1="exe"; filename*3=".txt"`,
 		"pieces beyond a gap":                      `Content-Disposition: attachment; filename*0="evil"; filename*5=".exe"`,
 		"pieces with leading zeros":                `Content-Disposition: attachment; filename*00="evil"; filename*01=".exe"`,
 		"pieces of name":                           `Content-Type: x/y; name*0*=utf-8''evil; name*1*=%2eexe`,
@@ -87,6 +88,7 @@ func TestContentInEveryReading(t *testing.T) {
 		"8bit":                               multipart("Content-Type: a/b\nContent-Transfer-Encoding: binary\n\n" + program[:60]),
 		"an unknown encoding that is base64": multipart("Content-Transfer-Encoding: x-own\n\n" + b64),
 		"uuencoded":                          "From: a@example.org\n\nhello\nbegin 644 x.txt\n" + uuencoded(program[:45]) + "\n`\nend\n",
+		"uuencoded behind two blanks":        "From: a@example.org\n\nhello\nbegin  x.txt\n" + uuencoded(program[:45]) + "\n`\nend\n",
 		"uuencoded in base64 text":           multipart("Content-Type: text/plain\nContent-Transfer-Encoding: base64\n\n" + encoded("begin 644 x.txt\n"+uuencoded(program[:45])+"\n`\nend\n")),
 		"in an encoded message":              multipart("Content-Type: message/rfc822\nContent-Transfer-Encoding: base64\n\n" + encoded(crlf(multipart("Content-Transfer-Encoding: base64\n\n"+b64)))),
 		"in a message as a file":             multipart("Content-Type: application/octet-stream; name=fwd.eml\nContent-Transfer-Encoding: base64\n\n" + encoded(crlf(multipart("Content-Transfer-Encoding: base64\n\n"+b64)))),
@@ -209,4 +211,15 @@ func zipOf(local, central string, localMethod, centralMethod, flags byte) string
 	l := "PK\x03\x04\x14\x00\x00\x00" + string(rune(localMethod)) + zeros(17) + string(rune(len(local))) + zeros(3) + local
 	c := "PK\x01\x02\x14\x00\x14\x00" + string(rune(flags)) + "\x00" + string(rune(centralMethod)) + zeros(17) + string(rune(len(central))) + zeros(17) + central
 	return l + c + "PK\x05\x06" + zeros(4) + "\x01\x00\x01\x00" + zeros(10)
+}
+
+// TestNameInTheExtraFieldOfAZIPFile: readers show it in place of the other one.
+func TestNameInTheExtraFieldOfAZIPFile(t *testing.T) {
+	extra := "\x75\x70\x0d\x00\x01\x00\x00\x00\x00evil.exe"
+	octets := zipOf("good.txt", "good.txt", 8, 8, 0)
+	local, rest := octets[:30+8], octets[30+8:]
+	octets = local[:28] + string(rune(len(extra))) + local[29:] + extra + rest
+	if r := walked(t, asFile(octets), "exe"); r.Refused != "exe" || r.Ambiguous != "" {
+		t.Errorf("%+v", r)
+	}
 }
