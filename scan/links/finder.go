@@ -114,7 +114,7 @@ func (f *Finder) attribute(key string, value []byte) {
 }
 
 func dropControls(v []byte) []byte {
-	if bytes.IndexAny(v, "\t\r\n\x00") < 0 {
+	if !bytes.ContainsAny(v, "\t\r\n\x00") {
 		return v
 	}
 	return bytes.Map(func(r rune) rune {
