@@ -106,9 +106,33 @@ type Event struct {
 	// Times is how many events of peers that are no client this one stands for;
 	// 0 is one. See eventlog.Strangers.
 	Times int `json:"times,omitempty"`
+	// Took says where the time went.
+	Took StageTimes `json:"took,omitzero"`
 	// Said is, of a fault, what the upstream's host said instead of beginning a
 	// mail transaction: in place of its greeting, or to EHLO or AUTH.
 	Said *Evidence `json:"said,omitempty"`
+}
+
+// StageTimes are the times that stages of a transaction took, each in nanoseconds and 0
+// where it was not reached: ours, the client's and the upstream's.
+type StageTimes struct {
+	Limit        time.Duration `json:"limit,omitempty"`         // in the store of limits
+	UpstreamRcpt time.Duration `json:"upstream_rcpt,omitempty"` // until the upstream's verdicts on recipients, connecting included
+	Body         time.Duration `json:"body,omitempty"`          // from DATA to the last octet: the client's
+	Scan         time.Duration `json:"scan,omitempty"`          // attachments and scanners
+	Sign         time.Duration `json:"sign,omitempty"`
+	UpstreamData time.Duration `json:"upstream_data,omitempty"` // until the upstream's reply to the message
+}
+
+// Stages of StageTimes, as metrics name them.
+var stageNames = [...]string{"limit", "upstream_rcpt", "body", "scan", "sign", "upstream_data"}
+
+// StageNames are the names of the stages, in their order.
+func StageNames() []string { return stageNames[:] }
+
+// All are the times in the order of StageNames.
+func (t *StageTimes) All() [len(stageNames)]time.Duration {
+	return [...]time.Duration{t.Limit, t.UpstreamRcpt, t.Body, t.Scan, t.Sign, t.UpstreamData}
 }
 
 // RecipientEvent is one RCPT command with the verdict it ended with.

@@ -99,6 +99,7 @@ func (t *transaction) finish(e ending, outcome string) {
 		return
 	}
 	t.over = true
+	t.unclock()
 	ev := &t.ev
 	ev.Stage, ev.Rule, ev.Outcome, ev.Class = e.stage, e.rule, outcome, e.class
 	ev.Duration = time.Since(t.began)

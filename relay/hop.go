@@ -28,7 +28,9 @@ func (t *transaction) ask(batch []attempt) {
 	}
 	ctx, cancel := context.WithTimeout(t.conn.Context(), t.snap.Timeouts.Upstream)
 	defer cancel()
+	t.clock(&t.ev.Took.UpstreamRcpt)
 	replies, err := t.up.Recipients(ctx, rs, nil)
+	t.unclock()
 	if err == nil {
 		err = t.ourFault(replies...)
 	}

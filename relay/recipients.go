@@ -120,7 +120,9 @@ func (t *transaction) charge(batch []attempt) {
 	}
 	ctx, cancel := context.WithTimeout(t.conn.Context(), t.snap.Timeouts.Limiter)
 	defer cancel()
+	t.clock(&t.ev.Took.Limit)
 	verdicts := t.account.Recipients(ctx, open, nil)
+	t.unclock()
 	for i := range verdicts {
 		a, v := &batch[which[i]], &verdicts[i]
 		if v.OK {
@@ -196,6 +198,8 @@ func (t *transaction) chargeBody() (rule string, r *mail.Reply) {
 	}
 	ctx, cancel := context.WithTimeout(t.conn.Context(), t.snap.Timeouts.Limiter)
 	defer cancel()
+	t.clock(&t.ev.Took.Limit)
+	defer t.unclock()
 	if v := t.account.Body(ctx, t.in.size); !v.OK {
 		return t.limitRefusal(&v)
 	}

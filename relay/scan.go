@@ -23,6 +23,7 @@ func (t *transaction) scannersUp() (rule string, r *mail.Reply) {
 // trace and signature, and then asks the gate again, for that may have taken long.
 // Nil: the message goes on.
 func (t *transaction) scan() *mail.Reply {
+	t.clock(&t.ev.Took.Scan)
 	switch rule, r, err := t.look(); {
 	case err != nil:
 		return t.unread(err)
@@ -45,6 +46,7 @@ func (t *transaction) scan() *mail.Reply {
 	if rule, r := t.judgeLinks(); r != nil {
 		return t.failed(mail.StageScan, rule, r)
 	}
+	t.unclock()
 	if rule, r := t.gate(); r != nil {
 		return t.failed(mail.StageForward, rule, r)
 	}

@@ -63,6 +63,7 @@ type transaction struct {
 	stage string     // that has been reached, for an abort
 	over  bool       // accounted for
 	began time.Time
+	watch stopwatch
 	ev    mail.Event
 }
 
@@ -147,6 +148,7 @@ func (t *transaction) Data(m *smtpd.Message) *mail.Reply {
 		return t.failed(mail.StageData, rule, r)
 	}
 	t.stage = mail.StageData
+	t.clock(&t.ev.Took.Body)
 	t.in = newIntake(&t.snap.Message, t.srv.spool, m)
 	if t.client.Lenient() {
 		t.in.lines = &syntax.HeaderLines{}
@@ -175,6 +177,7 @@ func (t *transaction) header(raw []byte) bodyWriter {
 // Deliver takes a message whose last octet has come through the remaining stages
 // and returns the last reply.
 func (t *transaction) Deliver(m *smtpd.Message) *mail.Reply {
+	t.unclock()
 	t.in.end()
 	t.ev.Size = t.in.size
 	switch {
@@ -212,12 +215,14 @@ func (t *transaction) Deliver(m *smtpd.Message) *mail.Reply {
 // forward adds the trace fields, signs what will leave and hands it over. The
 // upstream's reply is the client's.
 func (t *transaction) forward() *mail.Reply {
+	t.clock(&t.ev.Took.Sign)
 	content, err := t.seal(time.Now())
 	if err != nil {
 		t.ev.Err = err.Error()
 		t.srv.fault("sign", err, "id", t.ev.ID)
 		return t.faulted(mail.StageSign, "dkim", replies.CannotSign())
 	}
+	t.clock(&t.ev.Took.UpstreamData)
 	t.hold.release()
 	ctx, cancel := context.WithTimeout(t.conn.Context(), t.snap.Timeouts.Forward)
 	defer cancel()

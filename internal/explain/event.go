@@ -59,6 +59,9 @@ func Event(e *mail.Event) string {
 		line("to", "<%s> %s", r.Address, verdictWords(r.Outcome, r.Code, r.Status, r.Rule, r.Reply)+phrase.Prefixed(", class ", string(r.Class))+saidWords(r.Said)+trialWords(r))
 	}
 	line("end", "%s at stage %s", verdictWords(e.Outcome, e.Code, e.Status, e.Rule, e.Reply)+phrase.Prefixed(", class ", string(e.Class)), e.Stage)
+	if words := took(&e.Took); words != "" {
+		line("took", "%s", words)
+	}
 	if e.Times > 0 {
 		line("times", "%d of this kind, told by this one; this was the last", e.Times)
 	}
@@ -196,4 +199,15 @@ func trialWords(r *mail.RecipientEvent) string {
 		return ""
 	}
 	return ", a trial: its stream or domain waits"
+}
+
+// took says where the time of a transaction went.
+func took(t *mail.StageTimes) string {
+	var words []string
+	for i, d := range t.All() {
+		if d >= 10*time.Microsecond {
+			words = append(words, fmt.Sprintf("%s %s", strings.ReplaceAll(mail.StageNames()[i], "_", " "), d.Round(10*time.Microsecond)))
+		}
+	}
+	return strings.Join(words, ", ")
 }
