@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -151,5 +152,31 @@ func TestAlertsOfASuspension(t *testing.T) {
 	if strings.Contains(p.output(), "T0KEN") {
 		t.Error("the log holds the URL")
 	}
+	p.stop()
+}
+
+// TestAlertMailIsSigned as mail of its domain is, and does not leave unsigned where the
+// domain must be signed.
+func TestAlertMailIsSigned(t *testing.T) {
+	up := smtptest.Start(t, smtptest.Options{})
+	p := startRelay(t, basic(up, `
+[alert.post]
+mail = "night@example.net"
+from = "alerts@example.org"
+[dkim."example.org"]
+generate = true
+keys = [{ selector = "s1", file = "s1.pem" }]
+`))
+	p.address("mta")
+	wantText(t, p.verb(0, "alert", "test", "post"), "has taken a test notice")
+	messages := up.Messages()
+	if len(messages) != 1 {
+		t.Fatalf("%d messages", len(messages))
+	}
+	var out bytes.Buffer
+	if run(stdio{strings.NewReader(""), &out, &out}, []string{"dkim", "record", "-domain", "example.org", "-selector", "s1", "-key", filepath.Join(p.dir, "s1.pem")}) != exitOK {
+		t.Fatal(out.String())
+	}
+	verifyDKIM(t, messages[0].Data, map[string]string{"s1": joinTXT(out.String())})
 	p.stop()
 }
