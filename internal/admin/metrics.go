@@ -39,6 +39,10 @@ type Metrics struct {
 	changes      *prometheus.CounterVec
 	alerts       *prometheus.CounterVec
 	state        *prometheus.GaugeVec
+	decisions    *prometheus.CounterVec
+	replies      *prometheus.CounterVec
+	stages       *prometheus.HistogramVec
+	stage        []prometheus.Observer // in the order of mail.StageNames
 
 	mu    sync.Mutex                       // held to add to known
 	known atomic.Pointer[map[kind]*series] // never changed, but replaced
@@ -87,14 +91,23 @@ func NewMetrics(connections func() int64) *Metrics {
 			Name: "relay_transaction_seconds", Help: "Time from MAIL to the last reply.",
 			Buckets: []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300},
 		}, []string{"outcome"}),
-		changes: counter("relay_state_changes_total", "Changes of state of what the relay depends on.", "part", "state"),
-		alerts:  counter("relay_alerts_total", "Tries to deliver alerts, by how they ended.", "channel", "result"),
+		changes:   counter("relay_state_changes_total", "Changes of state of what the relay depends on.", "part", "state"),
+		decisions: counter("relay_limit_decisions_total", "Windows of limits by what they decided.", "limit", "result"),
+		replies:   counter("relay_upstream_replies_total", "Recipients by the upstream's last reply about them: class of the code, and enhanced status code where it is a common one.", "upstream", "class", "status"),
+		stages: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "relay_stage_seconds", Help: "Time that transactions spent in a stage: ours, the client's (body) or the upstream's.",
+			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60},
+		}, []string{"stage"}),
+		alerts: counter("relay_alerts_total", "Tries to deliver alerts, by how they ended.", "channel", "result"),
 		state: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "relay_state", Help: "1 for the state that a part is in.",
 		}, []string{"part", "state"}),
 	}
 	m.known.Store(&map[kind]*series{})
-	m.registry.MustRegister(m.transactions, m.recipients, m.octets, m.refused, m.limits, m.forwarded, m.classes, m.scans, m.unscanned, m.attachments, m.links, m.linksLeft, m.linkSeconds, m.scanSeconds, m.seconds, m.changes, m.alerts, m.state,
+	for _, name := range mail.StageNames() {
+		m.stage = append(m.stage, m.stages.WithLabelValues(name))
+	}
+	m.registry.MustRegister(m.transactions, m.recipients, m.octets, m.refused, m.limits, m.forwarded, m.classes, m.scans, m.unscanned, m.attachments, m.links, m.linksLeft, m.linkSeconds, m.scanSeconds, m.seconds, m.changes, m.alerts, m.state, m.decisions, m.replies, m.stages,
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "relay_connections", Help: "Open SMTP connections."},
 			func() float64 { return float64(connections()) }),
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
@@ -122,6 +135,9 @@ func (m *Metrics) Observe(e *mail.Event) {
 		} else {
 			m.recipients.WithLabelValues(e.Client, e.Stream, outcome).Inc()
 		}
+		if e.To[i].Rule == "upstream" {
+			m.countReply(e.Upstream, &e.To[i])
+		}
 		if c := e.To[i].Class; c != "" {
 			m.classes.WithLabelValues(e.Upstream, string(c)).Inc()
 		}
@@ -132,7 +148,13 @@ func (m *Metrics) Observe(e *mail.Event) {
 	m.countScans(e.Scans)
 	m.countAttachments(e.Attachments)
 	m.countLinks(e.Links)
+	for i, took := range e.Took.All() {
+		if took > 0 {
+			m.stage[i].Observe(took.Seconds())
+		}
+	}
 	for i := range e.Limits {
+		m.decisions.WithLabelValues(e.Limits[i].Limit, decision(&e.Limits[i])).Inc()
 		if l := &e.Limits[i]; l.Refused {
 			mode := "enforce"
 			if l.Shadow {

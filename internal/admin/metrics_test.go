@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
+
 	"postern/mail"
 )
 
@@ -216,5 +218,69 @@ func TestMetricsCountVerdictsOfScanners(t *testing.T) {
 	}
 	if strings.Contains(body, `relay_scan_seconds_count{scanner="dlp"}`) {
 		t.Error("a scanner that was not waited for has a time to its verdict")
+	}
+}
+
+// TestSeriesAreThereFromTheStartAndBounded: with 0 before the first event, and no more of
+// them after ten thousand senders, domains, replies and codes of others.
+func TestSeriesAreThereFromTheStartAndBounded(t *testing.T) {
+	m := NewMetrics(func() int64 { return 0 })
+	m.WatchState("v1", func() Measured {
+		return Measured{Suspensions: map[string]int{"sender": 0}, Listings: map[string]int{"addresses": 0}, Identity: map[string]bool{"spf": true},
+			Conditions: map[string]int{"store": 0}, Certificates: map[string]time.Time{"mta": time.Unix(1e9, 0)}, ReloadOK: true, Reloaded: time.Unix(1e9, 0)}
+	})
+	m.Expect(Names{Clients: map[string]string{"shop": "news"}, Upstreams: []string{"out"}, Limits: []string{"sender"}, Scanners: []string{"av"}, Channels: []string{"ops"}})
+	h := Handler(m, alwaysReady, ourNames)
+	_, body := get(t, h, "GET", "/metrics")
+	for _, want := range []string{
+		`relay_transactions_total{client="shop",outcome="deferred",stage="rcpt",stream="news"} 0`,
+		`relay_recipients_total{client="shop",outcome="relayed",stream="news"} 0`,
+		`relay_relayed_bytes_total{client="shop",stream="news"} 0`,
+		`relay_limit_decisions_total{limit="sender",result="would_refuse"} 0`,
+		`relay_upstream_replies_total{class="4xx",status="other",upstream="out"} 0`,
+		`relay_upstream_refusals_total{class="listed-ip",upstream="out"} 0`,
+		`relay_scan_total{scanner="av",verdict="fault"} 0`,
+		`relay_stage_seconds_count{stage="limit"} 0`, `relay_stage_seconds_count{stage="upstream_data"} 0`,
+		`relay_alerts_total{channel="ops",result="failed"} 0`,
+		`relay_suspensions{kind="sender"} 0`, `relay_listings{kind="addresses"} 0`, `relay_identity_ok{check="spf"} 1`, `relay_alert_conditions{kind="store"} 0`,
+		`relay_certificate_expiry_timestamp_seconds{listener="mta"} 1e+09`, `relay_config_last_reload_successful 1`, `relay_build_info{version="v1"} 1`,
+	} {
+		if !strings.Contains(body, want+"\n") {
+			t.Errorf("no %s", want)
+		}
+	}
+	send := func(n int) {
+		for i := range n {
+			code := []int{250, 450, 550, 221, 999}[i%5]
+			m.Observe(&mail.Event{
+				Client: "shop", Stream: "news", Stage: "forward", Outcome: mail.Relayed, Upstream: "out", From: fmt.Sprintf("s%d@d%d.example", i, i),
+				Took:   mail.StageTimes{Limit: time.Millisecond},
+				To:     []mail.RecipientEvent{{Address: fmt.Sprintf("r@d%d.example", i), Outcome: mail.Relayed, Rule: "upstream", Code: code, Status: fmt.Sprintf("%d.%d.%d", code/100, i%97, i)}},
+				Limits: []mail.LimitEvent{{Limit: "sender", Key: fmt.Sprint(i), Refused: i%2 == 0, Shadow: i%4 == 0}},
+			})
+		}
+	}
+	count := func() int {
+		_, body := get(t, h, "GET", "/metrics")
+		n := 0
+		for line := range strings.Lines(body) {
+			if strings.HasPrefix(line, "relay_") {
+				n++
+			}
+		}
+		return n
+	}
+	send(500)
+	few := count()
+	send(10_000)
+	if many := count(); many > few+len(statuses)*3 {
+		t.Errorf("%d series became %d", few, many)
+	}
+	problems, err := promlint.New(strings.NewReader(body)).Lint()
+	if err != nil || len(problems) > 0 {
+		t.Errorf("%v %v", err, problems)
+	}
+	if got := statuses; len(got) != 40 {
+		t.Errorf("%d status codes", len(got))
 	}
 }

@@ -157,6 +157,7 @@ func (n *Node) prepare(file *config.File) error {
 	n.rules.scanners.Start(canaryWait)
 	n.rules.links.Start()
 	n.metrics.WatchUpstreams(func() []admin.UpstreamHost { return n.inForce.Load().hosts() })
+	n.metrics.Expect(labels(file))
 	n.metrics.WatchScanners(func() map[string]bool { return n.inForce.Load().scannersUp() })
 	n.tellMade(n.rules)
 	if n.judges, err = n.openJudges(file); err != nil {
@@ -177,6 +178,7 @@ func (n *Node) prepare(file *config.File) error {
 		return fmt.Errorf("reputation: %w", err)
 	}
 	n.judges.tellBy(n.reputation, n.metrics.CountChange)
+	n.metrics.WatchState(n.options.Version, n.measured)
 	n.run(n.reputation.monitor.Run)
 	observers := []mail.Observer{n.openRecords(file), n.judges, n.openUnknown(file), n.alerts, n.watch, n.metrics, n.reputation, newGatewayWatch(n.log, check.Gateways())}
 	n.self = &selfTest{next: observers}
@@ -297,6 +299,7 @@ func (n *Node) reload(file *config.File) error {
 		n.log.Error("the resolvers of before are still asked", "err", err)
 	}
 	n.alerts.use(file, senders)
+	n.metrics.Expect(labels(file))
 	n.limiter.SetRules(file.LimitRules())
 	n.server.Reload(next.snapshot)
 	next.meet(0)
