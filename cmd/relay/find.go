@@ -55,7 +55,7 @@ func runFind(io stdio, args []string) int {
 			fmt.Fprintln(io.out, find.Words(e, q.To))
 		}
 		if found == *n {
-			return find.Enough
+			return find.ErrEnough
 		}
 		return nil
 	})

@@ -60,7 +60,7 @@ func (b *Board) signal() {
 
 // SetChannels puts other channels in force. Those that stay, by name, keep their
 // queues; a new one is told what holds.
-func (b *Board) SetChannels(list []Channel, now time.Time) {
+func (b *Board) SetChannels(list []Channel) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	next := map[string]*channel{}

@@ -2,6 +2,7 @@ package alert
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -19,7 +20,7 @@ type rig struct {
 func newRig(channels ...Channel) *rig {
 	r := &rig{now: time.Date(2026, 11, 30, 8, 0, 0, 0, time.UTC)}
 	r.Board = New(Options{Relay: "relay.example.org", NewID: r.newID})
-	r.SetChannels(channels, r.now)
+	r.SetChannels(channels)
 	return r
 }
 
@@ -180,7 +181,7 @@ func TestAReceiverThatIsAwayForAnHourMissesNothing(t *testing.T) {
 			}
 			id = b.ID
 			tries++
-			if n := r.Done("ops", b.ID, Result{Err: fmt.Errorf("connection refused")}, r.now); n != "" {
+			if n := r.Done("ops", b.ID, Result{Err: errors.New("connection refused")}, r.now); n != "" {
 				news = append(news, n)
 			}
 		}
@@ -220,7 +221,7 @@ func TestALostAnswerGetsTheSameNoticeAgain(t *testing.T) {
 	for range Hourly {
 		first, _ := r.Next("ops", r.now)
 		text, _ := json.Marshal(first)
-		r.Done("ops", first.ID, Result{Err: fmt.Errorf("lost")}, r.now)
+		r.Done("ops", first.ID, Result{Err: errors.New("lost")}, r.now)
 		if b, wait := r.Next("ops", r.now); b != nil || wait != firstRetry {
 			t.Fatalf("no pause: %v", wait)
 		}
@@ -234,7 +235,7 @@ func TestALostAnswerGetsTheSameNoticeAgain(t *testing.T) {
 	}
 	r.now = r.now.Add(gather)
 	first, _ := r.Next("ops", r.now)
-	r.Done("ops", first.ID, Result{Err: fmt.Errorf("lost")}, r.now)
+	r.Done("ops", first.ID, Result{Err: errors.New("lost")}, r.now)
 	r.Open(suspended("later"), r.now)
 	r.now = r.now.Add(firstRetry)
 	if again, _ := r.Next("ops", r.now); !first.Digest || again.ID != first.ID || len(again.Alerts) != 71 {
@@ -298,7 +299,7 @@ func TestARestartInTheMiddle(t *testing.T) {
 	if err := next.Load(text); err != nil {
 		t.Fatal(err)
 	}
-	next.SetChannels([]Channel{ops, {Name: "am", Form: Active, Kinds: Kinds()}, {Name: "new", Kinds: Kinds()}}, r.now)
+	next.SetChannels([]Channel{ops, {Name: "am", Form: Active, Kinds: Kinds()}, {Name: "new", Kinds: Kinds()}})
 	r.Board = next
 	var still []Alert
 	for i := range 39 {
@@ -359,7 +360,7 @@ func TestActiveIsToldAgainAndAgain(t *testing.T) {
 	for end := r.now.Add(time.Hour); r.now.Before(end); r.now = r.now.Add(time.Second) {
 		if b, _ := r.Next("am", r.now); b != nil {
 			fails++
-			r.Done("am", b.ID, Result{Err: fmt.Errorf("away"), Refused: true}, r.now)
+			r.Done("am", b.ID, Result{Err: errors.New("away"), Refused: true}, r.now)
 		}
 	}
 	if fails < 55 || fails > 75 {
@@ -386,7 +387,7 @@ func TestWhatAReceiverRefusesForGoodIsGivenUp(t *testing.T) {
 	for range 3600 {
 		b, _ := r.Next("ops", r.now)
 		if b != nil && b.Alerts[0].Condition == "suspended sender poison" {
-			gaveUp = r.Done("ops", b.ID, Result{Err: fmt.Errorf("400"), Refused: true}, r.now) == "gave up" || gaveUp
+			gaveUp = r.Done("ops", b.ID, Result{Err: errors.New("400"), Refused: true}, r.now) == "gave up" || gaveUp
 		} else if b != nil {
 			if took := r.now.Sub(start); !gaveUp || took < 5*time.Minute {
 				t.Errorf("after %v, given up %v", took, gaveUp)
@@ -425,7 +426,7 @@ func FuzzLoad(f *testing.F) {
 		if r.Load(text) != nil {
 			return
 		}
-		r.SetChannels([]Channel{ops, {Name: "am", Form: Active, Kinds: Kinds()}}, r.now)
+		r.SetChannels([]Channel{ops, {Name: "am", Form: Active, Kinds: Kinds()}})
 		r.Open(suspended("new"), r.now)
 		for _, name := range []string{"ops", "am"} {
 			for range 5 {

@@ -203,7 +203,7 @@ func TestASearchEndsWhenItIsToldTo(t *testing.T) {
 	n := 0
 	if _, err := Search(context.Background(), []string{name}, Query{Code: "250"}, func([]byte, *mail.Event) error {
 		if n++; n == 5 {
-			return Enough
+			return ErrEnough
 		}
 		return nil
 	}); err != nil || n != 5 {

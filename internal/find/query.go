@@ -7,6 +7,7 @@ package find
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -59,7 +60,7 @@ type address struct {
 func newMatcher(q Query) (*matcher, error) {
 	m := &matcher{q: q}
 	if q == (Query{}) || q == (Query{Since: q.Since, Until: q.Until}) && q.Since.IsZero() && q.Until.IsZero() {
-		return nil, fmt.Errorf("say what to look for: a sender, a recipient, a Message-ID, a queue id, a code, a class or a time")
+		return nil, errors.New("say what to look for: a sender, a recipient, a Message-ID, a queue id, a code, a class or a time")
 	}
 	if err := m.readCode(); err != nil {
 		return nil, err

@@ -30,8 +30,8 @@ const (
 	longest = 2 * time.Hour
 )
 
-// Enough ends a search, from within its hit, without an error.
-var Enough = errors.New("enough")
+// ErrEnough ends a search, from within its hit, without an error.
+var ErrEnough = errors.New("enough")
 
 // Stats say what a search has looked at.
 type Stats struct {
@@ -108,7 +108,7 @@ func Search(ctx context.Context, files []string, q Query, hit func(line []byte, 
 	for _, name := range files {
 		err := s.file(name, &seen)
 		switch {
-		case errors.Is(err, Enough):
+		case errors.Is(err, ErrEnough):
 			return s.stats, nil
 		case err != nil:
 			return s.stats, fmt.Errorf("%s: %w", name, err)

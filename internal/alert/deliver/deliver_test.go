@@ -388,7 +388,7 @@ func TestRunnerSurvivesLostAnswersAndARestart(t *testing.T) {
 			}
 			clock.step()
 			board.Sync(alert.Disk, nil, clock.read())
-			board.SetChannels([]alert.Channel{c.Channel("ops")}, clock.read()) // wakes
+			board.SetChannels([]alert.Channel{c.Channel("ops")}) // wakes
 		}
 	}
 	wait(8)

@@ -101,7 +101,7 @@ func (r *Runner) Use(tables map[string]Config, senders map[string]Sender) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.senders = senders
-	r.opt.Board.SetChannels(channels, r.opt.Now())
+	r.opt.Board.SetChannels(channels)
 	for name := range senders {
 		if !r.running[name] {
 			r.running[name] = true
