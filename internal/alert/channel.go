@@ -152,7 +152,7 @@ func (c *channel) digestDue(now time.Time) time.Time {
 		c.Digest = time.Time{}
 	}
 	due := c.Digest.Add(DigestEvery)
-	if n := len(c.Sent); n > 0 && c.Lost == 0 && c.Sent[n-1].Add(gather).After(due) {
+	if n := len(c.Sent); n > 0 && c.Sent[n-1].Add(gather).After(due) {
 		due = c.Sent[n-1].Add(gather)
 	}
 	return due
