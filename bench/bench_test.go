@@ -255,7 +255,7 @@ func TestWatcherComparesSpans(t *testing.T) {
 
 func TestFlags(t *testing.T) {
 	var out bytes.Buffer
-	if err := bench(t.Context(), []string{"-list", "-run", "KiB, 20 conn"}, &out); err != nil || strings.Count(out.String(), "\n") != 4 {
+	if err := bench(t.Context(), []string{"-list", "-run", "KiB, 20 conn"}, &out); err != nil || strings.Count(out.String(), "\n") != 5 {
 		t.Errorf("%v, %s", err, out.String())
 	}
 	for _, args := range [][]string{{"-run", "("}, {"-rounds", "0"}, {"x"}, {"-no"}} {

@@ -26,6 +26,7 @@ type floor struct {
 	upstream string
 	redis    string          // "": no limit
 	key      *rsa.PrivateKey // nil: no signature
+	scanners *scanners       // nil: nobody is shown the mail
 
 	mu    sync.Mutex
 	spare []link
@@ -54,12 +55,15 @@ func (f *floor) keep(l link) {
 }
 
 // floorMain is the floor as a process of its own: bench floor UPSTREAM REDIS KEY
-// with "-" for what is not wanted. It prints its address.
+// [CLAMD RSPAMD] with "-" for what is not wanted. It prints its address.
 func floorMain(args []string, out io.Writer) error {
-	if len(args) != 3 {
-		return errors.New("usage: bench floor UPSTREAM REDIS KEYFILE")
+	if len(args) != 3 && len(args) != 5 {
+		return errors.New("usage: bench floor UPSTREAM REDIS KEYFILE [CLAMD RSPAMD]")
 	}
 	f := floor{upstream: args[0]}
+	if len(args) == 5 {
+		f.scanners = &scanners{clamd: args[3], rspamd: args[4]}
+	}
 	if args[1] != "-" {
 		f.redis = args[1]
 	}
@@ -153,6 +157,11 @@ func (s *floorSession) data() error {
 	}
 	if err := s.readBody(); err != nil {
 		return err
+	}
+	if s.f.scanners != nil {
+		if err := s.f.scanners.ask(s.body); err != nil {
+			return err
+		}
 	}
 	s.head = append(s.head[:0], "Received: from client by floor.example; "...)
 	s.head = append(time.Now().UTC().AppendFormat(s.head, time.RFC1123Z), "\r\n"...)

@@ -32,6 +32,7 @@ type setup struct {
 	// sink offers it only then: the floor would save a round trip that the relay
 	// does not save by default.
 	chunking bool
+	scanners *scanners // nil: none
 }
 
 // lab is what all rows share.
@@ -100,7 +101,11 @@ func (l *lab) startFloor(ctx context.Context, s setup, upstream string) (*subjec
 	if s.keys != "" {
 		key = filepath.Join(l.dir, "rsa.pem")
 	}
-	p, err := start(ctx, l.dir, "floor.log", self, "floor", upstream, redis, key)
+	args := []string{"floor", upstream, redis, key}
+	if s.scanners != nil {
+		args = append(args, s.scanners.clamd, s.scanners.rspamd)
+	}
+	p, err := start(ctx, l.dir, "floor.log", self, args...)
 	if err != nil {
 		return nil, err
 	}
@@ -192,6 +197,9 @@ func (l *lab) config(s setup, addr, upstream string) string {
 	}
 	if s.journal {
 		p("\n[journal]\nfile = \"state/journal.jsonl\"")
+	}
+	if s.scanners != nil {
+		p("\n[scanner.av]\nclamd = %q\nconcurrency = 24\n[scanner.spam]\nrspamd = %q\nconcurrency = 24", "unix:"+s.scanners.clamd, "http://"+s.scanners.rspamd)
 	}
 	// Senders that begin at full speed are what the watch is there to stop; in
 	// shadow it does all its work but lets them go on.

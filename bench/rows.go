@@ -22,6 +22,7 @@ type pair struct {
 	redial     bool
 	relay      setup
 	redis      bool   // both count in Redis
+	scanned    bool   // both show each message to rspamd and clamd
 	base       *setup // nil: the floor
 	tags       string // build tags of the relay
 	bars       []bar
@@ -68,6 +69,15 @@ func rows() []row {
 		pair{name: "2 KiB, signed by OpenSSL beside Go", size: 2 * kib, conns: 20, redis: true,
 			relay: full, base: &full, tags: "openssl",
 			bars: []bar{throughput(1.4, 1.4)}},
+		pair{name: "2 KiB, 20 connections, signed, embedded limits, rspamd and clamd", size: 2 * kib, conns: 20, scanned: true,
+			relay: setup{keys: "rsa", windows: 3},
+			bars:  []bar{throughput(0.8, 0.9)}},
+		pair{name: "2 KiB, 4 connections, signed, embedded limits, rspamd and clamd beside none", size: 2 * kib, conns: 4, scanned: true,
+			relay: setup{keys: "rsa", windows: 3}, base: &setup{keys: "rsa", windows: 3},
+			bars: []bar{{"CPU beyond base in ms", false, 0.1, 0.1, func(relay, base measure) float64 { return relay.CPU - base.CPU }}}},
+		pair{name: "100 KiB, 4 connections, signed, embedded limits, rspamd and clamd", size: 100 * kib, conns: 4, scanned: true,
+			relay: setup{keys: "rsa", windows: 3},
+			bars:  []bar{{"p99 in ms", false, 200, 100, alone(p99)}}},
 		idle{},
 		rest{},
 		soak{},
@@ -82,6 +92,12 @@ func (p pair) run(ctx context.Context, r *runner) (res result, err error) {
 		return res, err
 	}
 	defer s.close()
+	if p.scanned {
+		if p.relay.scanners, err = r.lab.startScanners(ctx); err != nil {
+			return res, err
+		}
+		defer p.relay.scanners.stop()
+	}
 	relay, base, err := p.subjects(ctx, r, s)
 	for _, m := range []*meter{relay, base} {
 		if m != nil {
@@ -102,6 +118,10 @@ func (p pair) run(ctx context.Context, r *runner) (res result, err error) {
 	}
 	if err := p.verify(ctx, r, s, []*meter{relay, base}, []plan{secure, load}); err != nil {
 		return res, err
+	}
+	if p.scanned {
+		load.manyMessages(p.size)
+		secure = load
 	}
 	for i := range r.rounds + 1 {
 		d := r.duration
