@@ -110,3 +110,25 @@ func TestNewSenderMayWriteToAllItsColleagues(t *testing.T) {
 		}
 	}
 }
+
+// TestNewSenderToStrangersIsThrottledAtMost: what is found by strangers alone ends by
+// itself, and the new sender may be a shop on its first day.
+func TestNewSenderToStrangersIsThrottledAtMost(t *testing.T) {
+	r := newRig(t, nil)
+	r.ordinary("shop", "", "a@x.example", 20, 5)
+	for i := range 40 {
+		r.at = r.at.Add(10 * time.Second)
+		ev := event("shop", "", "new@x.example")
+		to(ev, fmt.Sprintf("stranger%d@y.example", i), false)
+		r.Observe(ev)
+		if want := map[int]Level{9: Normal, 10: Alerted, 15: Alerted, 16: Throttled, 39: Throttled}; i == 39 || want[i] != 0 {
+			if got := r.state(Sender, "new@x.example"); got != want[i] {
+				t.Errorf("%d strangers: %v, want %v", i+1, got, want[i])
+			}
+		}
+	}
+	c, ok := r.said(Sender, "new@x.example", Throttled)
+	if !ok || c.Reason != "a new sender wrote to 17 recipients never seen before in 1 h" {
+		t.Errorf("told as %+v", c)
+	}
+}

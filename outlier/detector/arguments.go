@@ -16,7 +16,10 @@ type Arguments struct {
 	Ease        float64    `json:"ease"`            // divides the score of who is new; else 1
 	Alone       bool       `json:"alone,omitempty"` // the only sender of its client
 	Parts       []Argument `json:"parts"`           // of sent, new and refused recipients
-	Regular     []Regular  `json:"regular,omitempty"`
+	// Newcomer are the recipients never seen before in 1 h of a new sender whose score
+	// they alone make, 1 for each eleven; 0 of others, and where Parts give more.
+	Newcomer float64   `json:"newcomer,omitempty"`
+	Regular  []Regular `json:"regular,omitempty"`
 }
 
 // Regular is mail that comes again and again, and is no evidence while it is as
@@ -67,6 +70,9 @@ func (d *Detector) arguments(f *Finding) *Arguments {
 		Score: float64(f.Score), Sensitivity: float64(d.tuning.sensitivity), Ease: float64(f.e.ease(s)), Alone: s == &aloneScale,
 		Regular: f.regular(),
 	}
+	if f.byNewcomer {
+		a.Newcomer = float64(f.sums[fresh][hour])
+	}
 	for k := range kinds {
 		i := f.evidence[k].window
 		p := Argument{
@@ -83,14 +89,30 @@ func (d *Detector) arguments(f *Finding) *Arguments {
 	return a
 }
 
+// sum is the score by all evidence.
+func (a *Arguments) sum() float64 {
+	if a.Newcomer == 0 {
+		return a.Score
+	}
+	sum := 0.0
+	for _, p := range a.Parts {
+		sum += p.Value
+	}
+	return sum * a.Sensitivity / a.Ease
+}
+
 // String writes the arithmetic in lines.
 func (a *Arguments) String() string {
 	var b strings.Builder
+	if a.Newcomer > 0 {
+		fmt.Fprintf(&b, "score %.2f: a new sender wrote to %.1f recipients never seen before in 1h, and %d are an alarm; it counts %d at most, and\nmore than the ",
+			a.Score, a.Newcomer, newcomerStrangers, newcomerMost)
+	}
 	values := make([]string, len(a.Parts))
 	for i, p := range a.Parts {
 		values[i] = fmt.Sprintf("%s %.2f", p.Kind, p.Value)
 	}
-	fmt.Fprintf(&b, "score %.2f = (%s) x sensitivity %g", a.Score, strings.Join(values, " + "), a.Sensitivity)
+	fmt.Fprintf(&b, "score %.2f = (%s) x sensitivity %g", a.sum(), strings.Join(values, " + "), a.Sensitivity)
 	if a.Ease > 1 {
 		fmt.Fprintf(&b, " / %.2f, as it is new", a.Ease)
 	}

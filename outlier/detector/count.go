@@ -86,6 +86,9 @@ func (d *Detector) sender(now int64, m *tally, out *findings) {
 	if isNew && e.scope == ofUserSender {
 		isNew = !d.inherit(e, m.ev.Sender)
 	}
+	if isNew {
+		e.put(isNewcomer, d.isNewcomer(now, m))
+	}
 	e.roll(now)
 	f := out.next()
 	d.take(f, now, e, &m.add, nil, m.expect.of(Who{Sender, m.ev.Sender}), d.scale(e))
@@ -113,7 +116,7 @@ func (d *Detector) meet(m *tally, e *entry, isNew bool) bool {
 	if m.ev.User == "" && !isNew {
 		return false
 	}
-	name := d.seed.hash(m.ev.Sender) ^ 0x9E3779B97F4A7C15 // not the recipient of that name
+	name := d.nameHash(m)
 	if d.known.has(m.c.hash, name) {
 		if isNew && m.ev.User != "" {
 			e.put(isForeign, true)
@@ -123,6 +126,10 @@ func (d *Detector) meet(m *tally, e *entry, isNew bool) bool {
 	d.known.add(m.c.hash, name)
 	return isNew
 }
+
+// nameHash stands for the name of the sender among the recipients that the client
+// knows, and not for the recipient of that name.
+func (d *Detector) nameHash(m *tally) uint64 { return d.seed.hash(m.ev.Sender) ^ 0x9E3779B97F4A7C15 }
 
 // inherit gives the sender of a user the past that an earlier release has kept
 // under the sender's name alone; the first user of the name takes it.

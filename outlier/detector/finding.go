@@ -27,6 +27,8 @@ type Finding struct {
 	day, dayRefused float32
 	// alarms: not volume, but the senders of a user or client that are under alarm.
 	alarms bool
+	// byNewcomer: the score is that of a newcomer.
+	byNewcomer bool
 	// foreign: for a sender that others used before.
 	foreign bool
 }
@@ -113,6 +115,9 @@ func (f *Finding) judge(t *tuning, sums *table) {
 	}
 	f.e.judge(sums, f.floor, f.scale, spare, &f.evidence)
 	f.Score = t.score(&f.e.meter, &f.evidence, f.scale)
+	by := t.sensitivity * f.newcomer(sums)
+	f.byNewcomer = by > f.Score
+	f.Score = max(f.Score, by)
 }
 
 // without scores anew as if the sender were not there.

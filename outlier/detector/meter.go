@@ -63,9 +63,10 @@ type meter struct {
 type flags uint8
 
 const (
-	isRegular flags = 1 << iota // it has runs, see meters.regular
-	isForeign                   // somebody else had the name of this sender before this user
-	isOld                       // kept by a release that knew no users of senders
+	isRegular  flags = 1 << iota // it has runs, see meters.regular
+	isForeign                    // somebody else had the name of this sender before this user
+	isOld                        // kept by a release that knew no users of senders
+	isNewcomer                   // its name was new to a client that was known, see newcomer
 )
 
 func (f flags) has(bit flags) bool { return f&bit != 0 }

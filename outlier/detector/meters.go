@@ -25,7 +25,6 @@ type meters struct {
 	max   int
 	slabs [][]entry
 	index map[uint64]uint32 // place by hash
-	count int               // of entries
 	next  uint32            // first place that was never used
 	held  []int             // places by client
 	draw  uint64            // state of the draw of places to give up
@@ -65,7 +64,6 @@ func (r *meters) get(sc scope, name string, client uint16, now int64) (e *entry,
 	e = r.at(i)
 	*e = entry{meter: newMeter(now), name: name, hash: h, client: client, scope: sc, used: true}
 	r.index[h] = i
-	r.count++
 	r.heldBy(client, 1)
 	return e, true
 }
@@ -132,7 +130,6 @@ func (r *meters) forget(i uint32) {
 	if e.has(isRegular) {
 		delete(r.regular, e.hash)
 	}
-	r.count--
 	r.heldBy(e.client, -1)
 	*e = entry{}
 }
@@ -145,6 +142,3 @@ func (r *meters) all(f func(*entry) bool) {
 		}
 	}
 }
-
-// len is how many entries there are.
-func (r *meters) len() int { return r.count }
