@@ -154,9 +154,9 @@ func SignedKnot(t *testing.T, name, records string) (server, key string) {
 
 // ValidatingUnbound is Unbound with DNSSEC: key vouches for its zone, the others are
 // not signed.
-func ValidatingUnbound(t *testing.T, stubs map[string]string, key string) string {
+func ValidatingUnbound(t *testing.T, zones map[string]string, key string) string {
 	t.Helper()
-	return unbound(t, stubs, "  module-config: \"validator iterator\"\n  trust-anchor: '"+strings.ReplaceAll(key, "\t", " ")+"'\n")
+	return unbound(t, zones, "  module-config: \"validator iterator\"\n  trust-anchor: '"+strings.ReplaceAll(key, "\t", " ")+"'\n")
 }
 
 // Unbound runs a resolver that asks the given server for each zone.
@@ -165,22 +165,22 @@ func Unbound(t *testing.T, stubs map[string]string) string {
 	return unbound(t, stubs, "  module-config: \"iterator\"\n")
 }
 
-func unbound(t *testing.T, stubs map[string]string, more string) string {
+func unbound(t *testing.T, zones map[string]string, more string) string {
 	t.Helper()
 	dir, port := publicDir(t), FreePort(t)
 	conf := fmt.Sprintf("server:\n  interface: 127.0.0.1@%d\n  do-daemonize: no\n  username: \"\"\n  chroot: \"\"\n  directory: %q\n  pidfile: \"\"\n"+
 		"  use-syslog: no\n  logfile: \"\"\n  verbosity: 0\n  num-threads: 1\n  do-not-query-localhost: no\n"+
 		"  access-control: 127.0.0.0/8 allow\n  minimal-responses: yes\n  qname-minimisation: no\n  cache-max-ttl: 1\n  cache-max-negative-ttl: 1\n  infra-host-ttl: 1\n", port, dir) + more
-	for zone := range stubs {
+	for zone := range zones {
 		conf += fmt.Sprintf("  local-zone: \"%s.\" nodefault\n", zone)
 	}
-	for zone, server := range stubs {
+	for zone, server := range zones {
 		conf += fmt.Sprintf("stub-zone:\n  name: \"%s.\"\n  stub-addr: %s\n", zone, strings.Replace(server, ":", "@", 1))
 	}
 	write(t, filepath.Join(dir, "unbound.conf"), conf)
 	start(t, "unbound", "unbound", "-c", filepath.Join(dir, "unbound.conf"))
 	server := fmt.Sprintf("127.0.0.1:%d", port)
-	for zone := range stubs {
+	for zone := range zones {
 		if zone == "example" {
 			answers(t, server, zone+".", dns.TypeSOA)
 		}
