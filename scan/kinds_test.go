@@ -318,6 +318,14 @@ func TestMilterAnswers(t *testing.T) {
 		{"accepted field", func(m *milter.Modifier) (milter.Response, error) {
 			return milter.RespAccept, m.AddHeader("X-Checked", "yes")
 		}, Clean, 0},
+		{"fields without end", func(m *milter.Modifier) (milter.Response, error) {
+			for range maxFields + 1 {
+				if err := m.AddHeader("X-Checked", "yes"); err != nil {
+					return nil, err
+				}
+			}
+			return milter.RespAccept, nil
+		}, Fault, 0},
 		{"other field", func(m *milter.Modifier) (milter.Response, error) {
 			return milter.RespAccept, m.AddHeader("DKIM-Signature", "v=1")
 		}, Clean, 0},

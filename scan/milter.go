@@ -264,6 +264,9 @@ func (d *milterDialog) verdict(mods []milter.ModifyAction, accept []string) (Ver
 			if err != nil {
 				return Verdict{}, err
 			}
+			if len(v.Fields) == maxFields {
+				return Verdict{}, fmt.Errorf("it adds over %d fields", maxFields)
+			}
 			v.Fields = append(v.Fields, f)
 		}
 	}
@@ -281,6 +284,9 @@ func accepted(accept []string, name string) bool {
 
 // maxField is how long a value that a milter adds may be: one line.
 const maxField = 900
+
+// maxFields is how many fields a milter may add.
+const maxFields = 20
 
 func field(mod *milter.ModifyAction) (Field, error) {
 	value := strings.Join(strings.Fields(mod.HeaderValue), " ")
