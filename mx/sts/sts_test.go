@@ -2,6 +2,7 @@ package sts
 
 import (
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -330,7 +331,7 @@ func TestStoreStaysBounded(t *testing.T) {
 			p.Mode = Enforce
 		}
 		s.took(fmt.Sprintf("d%d.example", i), "1", p, nil)
-		s.took(fmt.Sprintf("f%d.example", i), "1", p, fmt.Errorf("x"))
+		s.took(fmt.Sprintf("f%d.example", i), "1", p, errors.New("x"))
 	}
 	if len(s.known) > maxKept || len(s.failed) > maxKept {
 		t.Errorf("%d known, %d failed", len(s.known), len(s.failed))

@@ -2,6 +2,7 @@ package vote
 
 import (
 	_ "embed"
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -198,7 +199,7 @@ func ParseModel(text string) (*Model, error) {
 		m.rows, m.names = append(m.rows, row), append(m.names, f[0])
 	}
 	if m.classes == nil {
-		return nil, fmt.Errorf("there are no classes")
+		return nil, errors.New("there are no classes")
 	}
 	return m, nil
 }
