@@ -28,9 +28,9 @@ func joinTXT(s string) string {
 func verifyDKIM(t *testing.T, message []byte, records map[string]string) {
 	t.Helper()
 	verifyMsgauth(t, message, records)
-	need(t, "python3", "python3-dkim")
+	need(t, debianPython, "python3-dkim")
 	zone, _ := json.Marshal(records)
-	cmd := exec.Command("python3", "-c", verifyScript, string(zone))
+	cmd := exec.Command(debianPython, "-c", verifyScript, string(zone))
 	cmd.Stdin = bytes.NewReader(message)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Errorf("python3-dkim, which make test installs: %v\n%s", err, out)
@@ -60,6 +60,10 @@ func verifyMsgauth(t *testing.T, message []byte, records map[string]string) {
 		}
 	}
 }
+
+// debianPython is the one that Debian's packages are for: another may stand first
+// in the path.
+const debianPython = "/usr/bin/python3"
 
 const verifyScript = `
 import dkim, json, sys
