@@ -24,7 +24,7 @@ func (t *transaction) ask(batch []attempt) {
 		return
 	}
 	if t.up == nil {
-		t.up = t.route.begin(&t.env)
+		t.up = t.route.Begin(&t.env)
 	}
 	ctx, cancel := context.WithTimeout(t.conn.Context(), t.snap.Timeouts.Upstream)
 	defer cancel()

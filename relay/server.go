@@ -45,9 +45,9 @@ type Route struct {
 	MaxRecipients int
 }
 
-// hop is a mail transaction with what is behind us: with a configured upstream or
+// Hop is a mail transaction with what is behind us: with a configured upstream or
 // with an exchanger of the recipients' domain.
-type hop interface {
+type Hop interface {
 	Recipients(ctx context.Context, rs []mail.Recipient, out []mail.Reply) ([]mail.Reply, error)
 	Resume(ctx context.Context, size int64) (parked bool, err error)
 	Send(ctx context.Context, body upstream.Content) (mail.Reply, error)
@@ -59,7 +59,9 @@ type hop interface {
 	Close()
 }
 
-func (r *Route) begin(env *mail.Envelope) hop {
+// Begin starts a mail transaction on this way. It does no I/O; env must stay as it is
+// until the transaction's end, and the caller calls Close in the end.
+func (r *Route) Begin(env *mail.Envelope) Hop {
 	if r.Direct != nil {
 		return r.Direct.Begin(r.Via, env)
 	}

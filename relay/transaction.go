@@ -37,7 +37,7 @@ type transaction struct {
 	account *ratelimit.Account
 
 	// From RCPT.
-	up       hop     // nil before the first recipient is put to it
+	up       Hop     // nil before the first recipient is put to it
 	hold     hold    // on a connection of the upstream's
 	accepted []taken // recipients that the upstream took
 	charged  int     // recipients that the account has been asked about

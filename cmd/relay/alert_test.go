@@ -180,3 +180,30 @@ keys = [{ selector = "s1", file = "s1.pem" }]
 	verifyDKIM(t, messages[0].Data, map[string]string{"s1": joinTXT(out.String())})
 	p.stop()
 }
+
+// TestAlertMailIsSignedAsItsWayWants: a provider that takes one signature gets no
+// notice with two.
+func TestAlertMailIsSignedAsItsWayWants(t *testing.T) {
+	for way, want := range map[string]int{"all": 2, "first": 1, "none": 0} {
+		up := smtptest.Start(t, smtptest.Options{})
+		text := basic(up, `
+[alert.post]
+mail = "night@example.net"
+from = "alerts@example.org"
+[dkim."example.org"]
+generate = true
+keys = [{ selector = "s1", file = "s1.pem" }, { selector = "s2", file = "s2.pem" }]
+`)
+		one := strings.Replace(text, "\nupstream = ", "\nsign_keys = \""+way+"\"\nupstream = ", 1)
+		if one == text {
+			t.Fatal("the configuration has no stream")
+		}
+		p := startRelay(t, one)
+		p.address("mta")
+		p.verb(0, "alert", "test", "post")
+		if m := up.Messages(); len(m) != 1 || bytes.Count(m[0].Data, []byte("DKIM-Signature:")) != want {
+			t.Errorf("sign_keys = %q: %d messages, want %d signatures", way, len(m), want)
+		}
+		p.stop()
+	}
+}

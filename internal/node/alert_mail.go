@@ -13,11 +13,11 @@ import (
 
 // submit hands a notice to the upstream of a stream. No limit, no suspension and no
 // scanner sees it: what tells of them must not wait for them. It is signed as mail of its
-// domain is.
+// domain is on that way.
 func (a *alerts) submit(ctx context.Context, stream, from, to string, header, body []byte) (refused bool, err error) {
 	snap := a.inForce.Load().snapshot
 	route := snap.Routes[stream]
-	if route == nil || route.Upstream == nil {
+	if route == nil || route.Upstream == nil && route.Direct == nil {
 		return false, fmt.Errorf("there is no stream %q", stream)
 	}
 	sender, err := config.ParseAddress(from)
@@ -32,14 +32,14 @@ func (a *alerts) submit(ctx context.Context, stream, from, to string, header, bo
 	if d := snap.Signers.For(sender.Domain); d != nil {
 		hash := dkimsign.NewBodyHash()
 		hash.Write(body)
-		fields, _, err := d.Sign(header, hash, time.Now())
+		fields, _, err := route.Sign.Sign(d, header, hash, time.Now())
 		if err != nil && d.Required() {
 			return false, fmt.Errorf("sign for %s: %w", d.Name(), err)
 		}
 		content.Prefix = fields
 	}
 	env := mail.Envelope{From: sender, To: []mail.Recipient{{Address: recipient}}}
-	t := route.Upstream.Begin(route.Via, &env)
+	t := route.Begin(&env)
 	defer t.Close()
 	replies, err := t.Recipients(ctx, env.To, nil)
 	if err != nil {
