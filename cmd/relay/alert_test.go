@@ -13,6 +13,7 @@ import (
 	"syscall"
 	"testing"
 
+	"postern/cmd/relay/cli"
 	"postern/internal/alert"
 	"postern/internal/smtptest"
 )
@@ -174,7 +175,7 @@ keys = [{ selector = "s1", file = "s1.pem" }]
 		t.Fatalf("%d messages", len(messages))
 	}
 	var out bytes.Buffer
-	if run(stdio{strings.NewReader(""), &out, &out}, []string{"dkim", "record", "-domain", "example.org", "-selector", "s1", "-key", filepath.Join(p.dir, "s1.pem")}) != exitOK {
+	if run(cli.IO{In: strings.NewReader(""), Out: &out, Err: &out}, []string{"dkim", "record", "-domain", "example.org", "-selector", "s1", "-key", filepath.Join(p.dir, "s1.pem")}) != cli.OK {
 		t.Fatal(out.String())
 	}
 	verifyDKIM(t, messages[0].Data, map[string]string{"s1": joinTXT(out.String())})

@@ -5,6 +5,7 @@ import (
 	"flag"
 	"fmt"
 
+	"postern/cmd/relay/cli"
 	"postern/internal/config"
 	"postern/internal/describe"
 )
@@ -12,50 +13,50 @@ import (
 // runCheck says whether a configuration is good and what it means: problems
 // or warnings on standard error, each with its place, then who may send what,
 // as whom, by which way and how much.
-func runCheck(io stdio, args []string) int {
+func runCheck(io cli.IO, args []string) int {
 	f := flag.NewFlagSet("relay check", flag.ContinueOnError)
-	f.SetOutput(io.err)
-	named := configFlag(f, "")
+	f.SetOutput(io.Err)
+	named := cli.ConfigFlag(f, "")
 	quiet := f.Bool("quiet", false, "print only problems and warnings")
 	identity := f.Bool("dns", false, "check what DNS and upstreams say of us instead: PTR, EHLO, SPF, DKIM, DMARC, MX, certificates;\nthe status is 1 when a check fails and 3 when some could not be made")
 	forged := f.Bool("open-relay", false, "try forged envelopes on the running relay instead; the status is as with -dns")
 	connect := f.Bool("connect", false, "try instead what mail will need: TLS and login at each upstream host, Redis with each command, test messages to each\nscanner, certificates, a signature by each DKIM key (with -dns held against the record in DNS); the status is as with -dns")
 	strict := f.Bool("strict", false, "passwords, keys, certificates and other files that relay serve needs and cannot be read here are problems,\nnot warnings: for a check before a start or reload, as the user of the relay")
 	asJSON := f.Bool("json", false, "print JSON, with -dns, -open-relay and -connect")
-	path, status, ok := parseConfig(f, named, args)
+	path, status, ok := cli.ParseConfig(f, named, args)
 	if !ok {
 		return status
 	}
 	if *asJSON && !*identity && !*forged && !*connect {
-		fmt.Fprintln(io.err, "relay check: -json needs -dns, -open-relay or -connect")
-		return exitUsage
+		fmt.Fprintln(io.Err, "relay check: -json needs -dns, -open-relay or -connect")
+		return cli.Usage
 	}
 	load := config.LoadHere
 	if *strict || *connect {
 		load = config.Load
 	}
-	file, ok := loadChecked(io, path, load)
+	file, ok := cli.LoadChecked(io, path, load)
 	if !ok {
-		return exitFault
+		return cli.Fault
 	}
 	if *identity || *forged || *connect {
 		return checkOutside(io, file, *identity, *forged, *connect, *asJSON)
 	}
 	if *quiet {
-		return exitOK
+		return cli.OK
 	}
-	w := bufio.NewWriter(io.out)
+	w := bufio.NewWriter(io.Out)
 	describe.Config(w, file)
 	if err := w.Flush(); err != nil {
-		fmt.Fprintf(io.err, "relay check: print: %v\n", err)
-		return exitFault
+		fmt.Fprintf(io.Err, "relay check: print: %v\n", err)
+		return cli.Fault
 	}
-	return exitOK
+	return cli.OK
 }
 
 // checkOutside makes the checks that ask others, in turn.
-func checkOutside(io stdio, file *config.File, identity, forged, connect, asJSON bool) int {
-	status := exitOK
+func checkOutside(io cli.IO, file *config.File, identity, forged, connect, asJSON bool) int {
+	status := cli.OK
 	if connect {
 		status = worse(status, checkConnect(io, file, identity, asJSON))
 	}

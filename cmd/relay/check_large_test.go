@@ -8,6 +8,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"postern/cmd/relay/cli"
 )
 
 // TestCheckOfManyClientsGoesClientByClient: each client has by default a limit
@@ -27,7 +29,7 @@ func TestCheckOfManyClientsGoesClientByClient(t *testing.T) {
 	syscall.Getrusage(syscall.RUSAGE_SELF, &before)
 	status, out, errs := runVerb("", "check", "-config", path)
 	syscall.Getrusage(syscall.RUSAGE_SELF, &after)
-	if status != exitOK || strings.Count(out, "null_sender:") != 20_000 {
+	if status != cli.OK || strings.Count(out, "null_sender:") != 20_000 {
 		t.Errorf("status %d, %d limits of clients, errors %.300s", status, strings.Count(out, "null_sender:"), errs)
 	}
 	if took := time.Duration(after.Utime.Nano() - before.Utime.Nano()); took > 15*time.Second {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"postern/cmd/relay/cli"
 	"postern/dkimsign"
 	"postern/internal/check"
 	"postern/internal/config"
@@ -12,14 +13,11 @@ import (
 	"postern/reputation/identity"
 )
 
-// exitUnknown: no check failed, but some could not be carried out.
-const exitUnknown = 3
-
 // worse is the status of two checks together: what failed goes before what is
 // unknown.
 func worse(a, b int) int {
-	if a == exitFault || b == exitFault {
-		return exitFault
+	if a == cli.Fault || b == cli.Fault {
+		return cli.Fault
 	}
 	return max(a, b)
 }
@@ -29,50 +27,50 @@ const checkBound = 2 * time.Minute
 
 // checkDNS is relay check --dns: what DNS and upstreams say of us, against what
 // they should.
-func checkDNS(io stdio, f *config.File, asJSON bool) int {
+func checkDNS(io cli.IO, f *config.File, asJSON bool) int {
 	signers, missing, err := dkimsign.Check(f.DKIM)
 	if err != nil {
-		fmt.Fprintf(io.err, "relay check: %v\n", err)
-		return exitFault
+		fmt.Fprintf(io.Err, "relay check: %v\n", err)
+		return cli.Fault
 	}
 	for _, file := range missing {
-		fmt.Fprintf(io.err, "relay check: key file %s is not there yet, so its record is not checked; relay serve makes it\n", file)
+		fmt.Fprintf(io.Err, "relay check: key file %s is not there yet, so its record is not checked; relay serve makes it\n", file)
 	}
 	r, err := resolve.New(resolve.Options{Servers: f.Reputation.Resolvers, Timeout: f.Reputation.Timeout})
 	if err != nil {
-		fmt.Fprintf(io.err, "relay check: %v\n", err)
-		return exitFault
+		fmt.Fprintf(io.Err, "relay check: %v\n", err)
+		return cli.Fault
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), checkBound)
 	defer cancel()
 	report := identity.Check(ctx, r, check.Identity(f, signers), time.Now)
 	summary := identity.Summarize(report.Findings)
 	if asJSON {
-		printJSON(io, map[string]any{"findings": report.Findings, "summary": summary})
+		cli.PrintJSON(io, map[string]any{"findings": report.Findings, "summary": summary})
 	} else {
-		identity.WriteTable(io.out, report.Findings)
+		identity.WriteTable(io.Out, report.Findings)
 	}
 	return summary.ExitStatus()
 }
 
 // checkConnect is relay check -connect: what mail will need is tried now.
-func checkConnect(io stdio, f *config.File, dns, asJSON bool) int {
+func checkConnect(io cli.IO, f *config.File, dns, asJSON bool) int {
 	all := check.Connect(context.Background(), f, dns)
 	summary := identity.Summarize(all)
 	if asJSON {
-		printJSON(io, map[string]any{"findings": all, "summary": summary})
+		cli.PrintJSON(io, map[string]any{"findings": all, "summary": summary})
 	} else {
-		identity.WriteTable(io.out, all)
+		identity.WriteTable(io.Out, all)
 	}
 	return summary.ExitStatus()
 }
 
 // checkOpenRelay is relay check -open-relay: forged envelopes against the
 // running relay.
-func checkOpenRelay(io stdio, f *config.File, asJSON bool) int {
+func checkOpenRelay(io cli.IO, f *config.File, asJSON bool) int {
 	t := check.OpenRelay(context.Background(), f, func(*check.Forgery) bool { return true })
 	if asJSON {
-		printJSON(io, t)
+		cli.PrintJSON(io, t)
 		return openRelayStatus(&t)
 	}
 	for i := range t.Attempts {
@@ -80,18 +78,18 @@ func checkOpenRelay(io stdio, f *config.File, asJSON bool) int {
 		if a.Status == "pass" {
 			continue
 		}
-		fmt.Fprintf(io.out, "%s: listener %s, from %s: %s\n", a.Status, a.Listener, a.From, a.Forgery)
+		fmt.Fprintf(io.Out, "%s: listener %s, from %s: %s\n", a.Status, a.Listener, a.From, a.Forgery)
 		for _, line := range a.Transcript {
-			fmt.Fprintf(io.out, "  %s\n", line)
+			fmt.Fprintf(io.Out, "  %s\n", line)
 		}
 	}
 	for _, w := range t.Warnings {
-		fmt.Fprintf(io.out, "warn: %s\n", w)
+		fmt.Fprintf(io.Out, "warn: %s\n", w)
 	}
 	for _, s := range t.Skipped {
-		fmt.Fprintf(io.out, "unknown: %s\n", s)
+		fmt.Fprintf(io.Out, "unknown: %s\n", s)
 	}
-	fmt.Fprintf(io.out, "open relay: %d forged envelopes, %d accepted, %d refused, %d without an answer\n",
+	fmt.Fprintf(io.Out, "open relay: %d forged envelopes, %d accepted, %d refused, %d without an answer\n",
 		len(t.Attempts), t.Count("fail"), t.Count("pass"), t.Count("unknown"))
 	return openRelayStatus(&t)
 }
@@ -99,9 +97,9 @@ func checkOpenRelay(io stdio, f *config.File, asJSON bool) int {
 func openRelayStatus(t *check.RelayTest) int {
 	switch {
 	case t.Count("fail") > 0:
-		return exitFault
+		return cli.Fault
 	case t.Count("pass") == 0, t.Count("unknown") > 0, len(t.Skipped) > 0:
-		return exitUnknown
+		return cli.Unknown
 	}
-	return exitOK
+	return cli.OK
 }

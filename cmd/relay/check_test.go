@@ -5,6 +5,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"postern/cmd/relay/cli"
 )
 
 const checkedFile = `hostname = "relay.example.org"
@@ -80,7 +82,7 @@ func checkText(t *testing.T, text string, args ...string) (status int, out, errs
 
 func TestCheckSaysWhoMaySendWhat(t *testing.T) {
 	status, out, errs := checkText(t, checkedFile)
-	if status != exitOK {
+	if status != cli.OK {
 		t.Fatalf("status %d, %s", status, errs)
 	}
 	for _, want := range []string{
@@ -120,7 +122,7 @@ func TestCheckSaysWhoMaySendWhat(t *testing.T) {
 	if !strings.Contains(errs, "relay.toml:14:33: client.shop.senders.1: warning: mail from example.com leaves unsigned") {
 		t.Errorf("warnings %s", errs)
 	}
-	if status, out, quiet := checkText(t, checkedFile, "-quiet"); status != exitOK || out != "" || quiet != errs {
+	if status, out, quiet := checkText(t, checkedFile, "-quiet"); status != cli.OK || out != "" || quiet != errs {
 		t.Errorf("quiet: status %d, %q, %q", status, out, quiet)
 	}
 }
@@ -132,7 +134,7 @@ func TestCheckSaysWhereLimitsAreCounted(t *testing.T) {
 		"addresses = [\"127.0.0.1:1\"]\nmaster = \"main\"\nprefix = \"p\"": "counted in Redis, the server that the Sentinels 127.0.0.1:1 know as main, under p;",
 	} {
 		status, out, errs := checkText(t, checkedFile+"[redis]\n"+redis+"\n")
-		if status != exitOK || !strings.Contains(out, want) {
+		if status != cli.OK || !strings.Contains(out, want) {
 			t.Errorf("status %d, %s, does not say %q:\n%s", status, errs, want, out)
 		}
 	}
@@ -142,7 +144,7 @@ func TestCheckListsEveryProblemAtOnce(t *testing.T) {
 	text := strings.NewReplacer(`"192.0.2.8/29"`, `"192.0.2.9/29"`, `messages = ["500/1h"]`, `messages = ["500"]`,
 		`generate = true`, `generrate = true`, `stream = "main"`, `stream = "mian"`).Replace(checkedFile)
 	status, out, errs := checkText(t, text)
-	if status != exitFault || out != "" {
+	if status != cli.Fault || out != "" {
 		t.Errorf("status %d, out %q", status, out)
 	}
 	for _, want := range []string{
@@ -161,26 +163,26 @@ func TestCheckListsEveryProblemAtOnce(t *testing.T) {
 }
 
 func TestCheckUsage(t *testing.T) {
-	t.Setenv(configEnv, "nowhere.toml")
+	t.Setenv(cli.ConfigEnv, "nowhere.toml")
 	for _, row := range []struct {
 		name   string
 		args   []string
 		status int
 		says   string
 	}{
-		{"no file", nil, exitFault, "nowhere.toml: no such file or directory"},
-		{"two files by argument", []string{"x", "y"}, exitUsage, `"y" is one word too many`},
-		{"an unknown flag", []string{"-file", "x"}, exitUsage, `not defined: -file; run "relay check -h"`},
-		{"a stray argument", []string{"-config", "x", "y"}, exitUsage, `"y" and -config name two configurations; keep one`},
-		{"a missing file", []string{"-config", "/nowhere/relay.toml"}, exitFault, "/nowhere/relay.toml: no such file or directory; name a configuration file"},
-		{"a folder", []string{"-config", "/"}, exitFault, "is a directory"},
-		{"help", []string{"-h"}, exitOK, "-config file"},
+		{"no file", nil, cli.Fault, "nowhere.toml: no such file or directory"},
+		{"two files by argument", []string{"x", "y"}, cli.Usage, `"y" is one word too many`},
+		{"an unknown flag", []string{"-file", "x"}, cli.Usage, `not defined: -file; run "relay check -h"`},
+		{"a stray argument", []string{"-config", "x", "y"}, cli.Usage, `"y" and -config name two configurations; keep one`},
+		{"a missing file", []string{"-config", "/nowhere/relay.toml"}, cli.Fault, "/nowhere/relay.toml: no such file or directory; name a configuration file"},
+		{"a folder", []string{"-config", "/"}, cli.Fault, "is a directory"},
+		{"help", []string{"-h"}, cli.OK, "-config file"},
 	} {
 		status, out, errs := runVerb("", append([]string{"check"}, row.args...)...)
 		if status != row.status || !strings.Contains(errs, row.says) || out != "" {
 			t.Errorf("%s: status %d, out %q, error %q; want %d, %q", row.name, status, out, errs, row.status, row.says)
 		}
-		if row.status != exitOK && strings.Count(errs, "\n") != 1 {
+		if row.status != cli.OK && strings.Count(errs, "\n") != 1 {
 			t.Errorf("%s: more than a line: %q", row.name, errs)
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"postern/cmd/relay/cli"
 	"postern/internal/redistest"
 	"postern/internal/smtptest"
 )
@@ -76,7 +77,7 @@ func TestCheckConnectTriesWhatWillBeNeeded(t *testing.T) {
 	} {
 		wantText(t, out, want)
 	}
-	if status != exitOK {
+	if status != cli.OK {
 		t.Errorf("status %d, %s", status, errs)
 	}
 	if left := redis.Client().Keys(t.Context(), "*").Val(); len(left) != 0 {
@@ -89,7 +90,7 @@ func TestCheckConnectTriesWhatWillBeNeeded(t *testing.T) {
 	path = connectConfig(t, up, ca, redis, "wrong")
 	status, out, _ = runVerb("", "check", "-connect", path)
 	wantText(t, out, `(?s)credentials refused.*correct username and password of \[upstream\.up\]`)
-	if status != exitFault || strings.Contains(out, "wrong") {
+	if status != cli.Fault || strings.Contains(out, "wrong") {
 		t.Errorf("status %d, %s", status, out)
 	}
 }
@@ -122,7 +123,7 @@ func TestCheckConnectTellsWhatIsWrongWithACertificate(t *testing.T) {
 			}
 			up := smtptest.Start(t, smtptest.Options{TLS: &tls.Config{Certificates: []tls.Certificate{pair}}, Offer: []string{"STARTTLS"}})
 			status, out, errs := runVerb("", "check", "-connect", connectConfig(t, up, c.ca, redis, "secret"))
-			if status != exitFault || !strings.Contains(out, c.says) {
+			if status != cli.Fault || !strings.Contains(out, c.says) {
 				t.Errorf("status %d\n%s%s", status, out, errs)
 			}
 		})
@@ -142,16 +143,16 @@ func TestCheckConnectNamesWhatAnACLLacks(t *testing.T) {
 	status, out, _ := runVerb("", "check", "-connect", path)
 	wantText(t, out, `NOPERM: getrange, hsetnx, xadd`)
 	acl := regexp.MustCompile(`redis-cli [^\n]*`).FindString(out)
-	if said, err := exec.Command("sh", "-c", acl).CombinedOutput(); err != nil || status != exitFault || !strings.Contains(string(said), "OK") {
+	if said, err := exec.Command("sh", "-c", acl).CombinedOutput(); err != nil || status != cli.Fault || !strings.Contains(string(said), "OK") {
 		t.Errorf("status %d, %q: %v %s\n%s", status, acl, err, said, out)
 	}
-	if status, out, errs := runVerb("", "check", "-connect", path); status != exitOK {
+	if status, out, errs := runVerb("", "check", "-connect", path); status != cli.OK {
 		t.Errorf("after %s: status %d\n%s%s", acl, status, out, errs)
 	}
 	redis.Kill()
 	status, out, _ = runVerb("", "check", "-connect", path)
 	wantText(t, out, `connection refused`)
-	if status != exitFault {
+	if status != cli.Fault {
 		t.Errorf("status %d with a Redis that is away", status)
 	}
 }
@@ -177,7 +178,7 @@ func TestCheckConnectTellsARedisThatRefusesToWrite(t *testing.T) {
 				t.Fatal(err)
 			}
 			status, out, _ := runVerb("", "check", "-connect", path)
-			if status != exitFault || !strings.Contains(out, c.seen) || !strings.Contains(out, c.advis) {
+			if status != cli.Fault || !strings.Contains(out, c.seen) || !strings.Contains(out, c.advis) {
 				t.Errorf("status %d\n%s", status, out)
 			}
 			if err := redis.Client().Do(t.Context(), c.end...).Err(); err != nil {
@@ -185,7 +186,7 @@ func TestCheckConnectTellsARedisThatRefusesToWrite(t *testing.T) {
 			}
 		})
 	}
-	if status, out, _ := runVerb("", "check", "-connect", path); status != exitOK {
+	if status, out, _ := runVerb("", "check", "-connect", path); status != cli.OK {
 		t.Errorf("status %d when all is over\n%s", status, out)
 	}
 }
@@ -196,7 +197,7 @@ func TestCheckConnectRunsTheCommandsOnEachNode(t *testing.T) {
 	cluster := redistest.StartCluster(t)
 	path := filepath.Join(t.TempDir(), "relay.toml")
 	writeFile(t, path, basic(up, fmt.Sprintf("[redis]\naddresses = [%q]\ncluster = true\n", cluster.Addrs()[0])))
-	if status, out, errs := runVerb("", "check", "-connect", path); status != exitOK || strings.Count(out, "takes all") != 3 {
+	if status, out, errs := runVerb("", "check", "-connect", path); status != cli.OK || strings.Count(out, "takes all") != 3 {
 		t.Errorf("status %d\n%s%s", status, out, errs)
 	}
 	full := cluster.Of(t, "x")
@@ -205,7 +206,7 @@ func TestCheckConnectRunsTheCommandsOnEachNode(t *testing.T) {
 	}
 	status, out, _ := runVerb("", "check", "-connect", path)
 	wantText(t, out, `(?s)fail redis `+full.Addr+`.*set: OOM`)
-	if status != exitFault || strings.Count(out, "takes all") != 2 {
+	if status != cli.Fault || strings.Count(out, "takes all") != 2 {
 		t.Errorf("status %d\n%s", status, out)
 	}
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/miekg/dns"
 
+	"postern/cmd/relay/cli"
 	"postern/internal/smtptest"
 	"postern/reputation/identity"
 )
@@ -121,13 +122,13 @@ func identityRig(t *testing.T) (file string, names *nameServer, record string) {
 func TestCheckDNSPassesAndFails(t *testing.T) {
 	file, names, _ := identityRig(t)
 	status, out, errs := runVerb("", "check", "--dns", "--config", file)
-	if status != exitOK || !strings.Contains(out, "0 fail, 0 unknown, 0 warn") {
+	if status != cli.OK || !strings.Contains(out, "0 fail, 0 unknown, 0 warn") {
 		t.Fatalf("status %d, %s%s", status, out, errs)
 	}
 	names.set("TXT example.org", `"v=spf1 -all"`)
 	status, out, _ = runVerb("", "check", "--dns", "--config", file)
 	for _, want := range []string{"fail", "spf", `record: example.org. IN TXT "v=spf1 ip4:192.0.2.25 -all"`, "RFC 7208"} {
-		if status != exitFault || !strings.Contains(out, want) {
+		if status != cli.Fault || !strings.Contains(out, want) {
 			t.Errorf("status %d, no %q in %s", status, want, out)
 		}
 	}
@@ -140,14 +141,14 @@ func TestCheckDNSPassesAndFails(t *testing.T) {
 	if err := json.Unmarshal([]byte(out), &answer); err != nil {
 		t.Fatalf("%v in %s", err, out)
 	}
-	if status != exitUnknown || answer.Summary.Unknown == 0 || answer.Summary.Fail != 0 || len(answer.Findings) < 6 {
+	if status != cli.Unknown || answer.Summary.Unknown == 0 || answer.Summary.Fail != 0 || len(answer.Findings) < 6 {
 		t.Errorf("status %d, %+v", status, answer.Summary)
 	}
 }
 
 func TestCheckRefusesJSONAlone(t *testing.T) {
 	file, _, _ := identityRig(t)
-	if status, _, errs := runVerb("", "check", "-json", "-config", file); status != exitUsage || errs == "" {
+	if status, _, errs := runVerb("", "check", "-json", "-config", file); status != cli.Usage || errs == "" {
 		t.Errorf("status %d, %q", status, errs)
 	}
 }
@@ -160,25 +161,25 @@ func TestRotateSaysWhenTheKeyIsLive(t *testing.T) {
 	}
 	status, out := rotate()
 	for _, want := range []string{"made ", `selector = "s2"`, "s2._domainkey.example.org. IN TXT (", "not live yet"} {
-		if status != exitOK || !strings.Contains(out, want) {
+		if status != cli.OK || !strings.Contains(out, want) {
 			t.Fatalf("status %d, no %q in %s", status, want, out)
 		}
 	}
 	first := out[strings.Index(out, "s2._domainkey"):]
 	first = first[:strings.IndexByte(first, '\n')]
 	status, out = rotate()
-	if status != exitOK || !strings.Contains(out, first) || strings.Contains(out, "made ") && !strings.Contains(out, "was made before") {
+	if status != cli.OK || !strings.Contains(out, first) || strings.Contains(out, "made ") && !strings.Contains(out, "was made before") {
 		t.Fatalf("a second run: status %d, %s", status, out)
 	}
 	names.set("TXT s2._domainkey.example.org", first[strings.Index(first, "(")+1:strings.LastIndex(first, ")")])
-	if status, out = rotate(); status != exitOK || !strings.Contains(out, "live: DNS has the key") {
+	if status, out = rotate(); status != cli.OK || !strings.Contains(out, "live: DNS has the key") {
 		t.Errorf("published: status %d, %s", status, out)
 	}
 	names.set("TXT s2._domainkey.example.org", "fail")
-	if status, out = rotate(); status != exitUnknown || !strings.Contains(out, "unknown") {
+	if status, out = rotate(); status != cli.Unknown || !strings.Contains(out, "unknown") {
 		t.Errorf("DNS fails: status %d, %s", status, out)
 	}
-	if status, _, errs := runVerb("", "dkim", "rotate", "other.example", "-config", file); status != exitUsage || !strings.Contains(errs, "no table") {
+	if status, _, errs := runVerb("", "dkim", "rotate", "other.example", "-config", file); status != cli.Usage || !strings.Contains(errs, "no table") {
 		t.Errorf("another domain: status %d, %s", status, errs)
 	}
 }
@@ -220,7 +221,7 @@ func TestOpenRelayIsNotOurs(t *testing.T) {
 	p := startRelay(t, relayConfig(t, freeTCPPort(t), ""))
 	p.address("mta")
 	status, out, errs := runVerb("", "check", "--open-relay", "--config", filepath.Join(p.dir, "relay.toml"))
-	if status != exitOK || !strings.Contains(out, ", 0 accepted, ") || !strings.Contains(out, " 0 without an answer") {
+	if status != cli.OK || !strings.Contains(out, ", 0 accepted, ") || !strings.Contains(out, " 0 without an answer") {
 		t.Errorf("status %d, %s%s", status, out, errs)
 	}
 	var n int
@@ -239,7 +240,7 @@ func TestOpenRelayIsFound(t *testing.T) {
 	writeFile(t, file, relayConfig(t, n, ""))
 	status, out, _ := runVerb("", "check", "--open-relay", "--config", file)
 	for _, want := range []string{"fail: listener mta, from 127.0.0.2: foreign to foreign", `C: "RCPT TO:<relaytest@example.com>"`, `S: "250`} {
-		if status != exitFault || !strings.Contains(out, want) {
+		if status != cli.Fault || !strings.Contains(out, want) {
 			t.Errorf("status %d, no %q in %.2000s", status, want, out)
 		}
 	}
@@ -247,7 +248,7 @@ func TestOpenRelayIsFound(t *testing.T) {
 		t.Errorf("%d messages were sent", n)
 	}
 	open.Close()
-	if status, out, _ = runVerb("", "check", "--open-relay", "--json", "--config", file); status != exitUnknown || !strings.Contains(out, `"status":"unknown"`) {
+	if status, out, _ = runVerb("", "check", "--open-relay", "--json", "--config", file); status != cli.Unknown || !strings.Contains(out, `"status":"unknown"`) {
 		t.Errorf("nobody listens: status %d, %.300s", status, out)
 	}
 }
@@ -267,16 +268,16 @@ func TestCheckDNSAsksForRealSenders(t *testing.T) {
 	}
 	names.set("TXT example.org", `"v=spf1 exists:%{l}.senders.example.org -all"`)
 	names.set("A anna.senders.example.org", "127.0.0.2")
-	if status, out := check(`["Anna@example.org"]`); status != exitOK || !strings.Contains(out, "0 fail, 0 unknown, 0 warn") {
+	if status, out := check(`["Anna@example.org"]`); status != cli.OK || !strings.Contains(out, "0 fail, 0 unknown, 0 warn") {
 		t.Errorf("the one that is known: status %d, %s", status, out)
 	}
 	status, out := check(`["anna@example.org", "bert@example.org"]`)
 	for _, want := range []string{"fail by -all for bert@example.org", `record: example.org. IN TXT "v=spf1 ip4:192.0.2.25 exists:%{l}.senders.example.org -all"`} {
-		if status != exitFault || !strings.Contains(out, want) {
+		if status != cli.Fault || !strings.Contains(out, want) {
 			t.Errorf("status %d, no %q in %s", status, want, out)
 		}
 	}
-	if status, out = check(`["@example.org"]`); status != exitUnknown || !strings.Contains(out, "any may send here: asked for postmaster@ only") {
+	if status, out = check(`["@example.org"]`); status != cli.Unknown || !strings.Contains(out, "any may send here: asked for postmaster@ only") {
 		t.Errorf("anybody: status %d, %s", status, out)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"postern/cmd/relay/cli"
 	"postern/internal/smtptest"
 )
 
@@ -21,7 +22,7 @@ messages = ["500/1h"]
 `))
 	p := startRelayIn(t, dir)
 	p.address("mta")
-	t.Setenv(configEnv, filepath.Join(dir, "relay.toml"))
+	t.Setenv(cli.ConfigEnv, filepath.Join(dir, "relay.toml"))
 	fill := strings.NewReplacer("/var/lib/postern/journal.jsonl", filepath.Join(dir, "journal.jsonl"), "/etc/postern/relay.toml", filepath.Join(dir, "relay.toml"))
 	line := regexp.MustCompile("(?m)(?:^    (?:sudo -u \\S+ )?|`)(?:\\./|/usr/local/bin/)?relay ([a-z][^\n#|&>`]*)")
 	placeholder := regexp.MustCompile(`\b[A-Z]{1,}\b|\.\.\.|[\[\]|<]`)
@@ -41,7 +42,7 @@ messages = ["500/1h"]
 			ran++
 			status, _, errs := runVerb("", args...)
 			// The names in the examples are not those of this relay.
-			if status == exitUsage && !regexp.MustCompile("no such file|no client owns|the configuration has no|is neither suspended|no limit |unknown to the watch|is no listing").MatchString(errs) {
+			if status == cli.Usage && !regexp.MustCompile("no such file|no client owns|the configuration has no|is neither suspended|no limit |unknown to the watch|is no listing").MatchString(errs) {
 				t.Errorf("%s: relay %s\n%s", filepath.Base(file), command, errs)
 			}
 		}

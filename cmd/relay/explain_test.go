@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"postern/cmd/relay/cli"
 	"postern/internal/explain"
 	"postern/internal/plain"
 	"postern/mail"
@@ -27,8 +28,8 @@ func TestExplainTellsATransaction(t *testing.T) {
 		json.NewEncoder(&in).Encode(&e)
 	}
 	var out, errs bytes.Buffer
-	status := run(stdio{&in, &out, &errs}, []string{"explain", "-journal", "-", "x1"})
-	if status != exitOK {
+	status := run(cli.IO{In: &in, Out: &out, Err: &errs}, []string{"explain", "-journal", "-", "x1"})
+	if status != cli.OK {
 		t.Fatalf("status %d: %s", status, errs.String())
 	}
 	for _, want := range []string{
@@ -51,10 +52,10 @@ func TestExplainTellsATransaction(t *testing.T) {
 			t.Errorf("lacks %q:\n%s", want, text)
 		}
 	}
-	if status := run(stdio{strings.NewReader(""), &out, &errs}, []string{"explain", "-journal", "-", "x9"}); status != exitFault {
+	if status := run(cli.IO{In: strings.NewReader(""), Out: &out, Err: &errs}, []string{"explain", "-journal", "-", "x9"}); status != cli.Fault {
 		t.Errorf("unknown id: status %d", status)
 	}
-	if status := run(stdio{strings.NewReader(""), &out, &errs}, []string{"explain", "x9"}); status != exitUsage {
+	if status := run(cli.IO{In: strings.NewReader(""), Out: &out, Err: &errs}, []string{"explain", "x9"}); status != cli.Usage {
 		t.Errorf("no journal: status %d", status)
 	}
 }
@@ -71,13 +72,13 @@ func TestExplainDoesNothingToTheTerminal(t *testing.T) {
 	}
 	for _, args := range [][]string{{"x1"}, {"-json", "x1"}, {"-json=false", bad}} {
 		var out, errs bytes.Buffer
-		run(stdio{bytes.NewReader(b), &out, &errs}, append([]string{"explain", "-journal", "-"}, args...))
+		run(cli.IO{In: bytes.NewReader(b), Out: &out, Err: &errs}, append([]string{"explain", "-journal", "-"}, args...))
 		all := out.String() + errs.String()
 		if !strings.Contains(all, `\u202e`) || !plain.IsPlain([]byte(all)) {
 			t.Errorf("%q", all)
 		}
 	}
-	if errs := new(bytes.Buffer); run(stdio{nil, errs, errs}, []string{bad}) != exitUsage || !plain.IsPlain(errs.Bytes()) {
+	if errs := new(bytes.Buffer); run(cli.IO{In: nil, Out: errs, Err: errs}, []string{bad}) != cli.Usage || !plain.IsPlain(errs.Bytes()) {
 		t.Errorf("%q", errs)
 	}
 }

@@ -5,29 +5,31 @@ import (
 	"net/url"
 	"strings"
 
+	"postern/cmd/relay/cli"
+	"postern/cmd/relay/control"
 	"postern/internal/admin"
 )
 
 // runHealth says in one line whether a running relay answers. Its exit status is
 // 0 while the relay answers and 1 when it does not; with -ready it is 1, too,
 // while the relay takes no mail.
-func runHealth(io stdio, args []string) int {
-	v := newControlVerb(io, "health")
-	ready := v.flags.Bool("ready", false, "exit with 1 while the relay takes no mail, too: what /readyz says")
-	if _, status, ok := v.parse(args, 0); !ok {
+func runHealth(io cli.IO, args []string) int {
+	v := control.NewVerb(io, "health")
+	ready := v.Flags.Bool("ready", false, "exit with 1 while the relay takes no mail, too: what /readyz says")
+	if _, status, ok := v.Parse(args, 0); !ok {
 		return status
 	}
 	var s admin.Status
-	if err := v.get("/status", url.Values{}, &s); err != nil {
-		return v.fail(err)
+	if err := v.Get("/status", url.Values{}, &s); err != nil {
+		return v.Fail(err)
 	}
-	if status := v.print(s.Readiness, func(w writer) { fmt.Fprintln(w, healthWords(&s)) }); status != exitOK {
+	if status := v.Print(s.Readiness, func(w control.Writer) { fmt.Fprintln(w, healthWords(&s)) }); status != cli.OK {
 		return status
 	}
 	if *ready && !s.Ready {
-		return exitFault
+		return cli.Fault
 	}
-	return exitOK
+	return cli.OK
 }
 
 func healthWords(s *admin.Status) string {

@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"postern/cmd/relay/cli"
 )
 
 // onALaptop is the shipped example of an MTA's smarthost, copied away from its
@@ -46,9 +48,9 @@ func TestCommandsReadOnlyWhatTheyNeed(t *testing.T) {
 				if strings.HasPrefix(row.args, "import") {
 					named = nil
 				}
-				t.Setenv(configEnv, path)
+				t.Setenv(cli.ConfigEnv, path)
 				status, out, errs := runVerb("", append(strings.Fields(row.args), named...)...)
-				if status != exitOK || errs != "" || !strings.Contains(out, row.says) {
+				if status != cli.OK || errs != "" || !strings.Contains(out, row.says) {
 					t.Errorf("status %d, %s%s", status, out, errs)
 				}
 			}
@@ -68,7 +70,7 @@ func writeRspamd(t *testing.T) string {
 func TestCheckWarnsOfWhatIsNotHere(t *testing.T) {
 	path := onALaptop(t)
 	status, out, errs := runVerb("", "check", path)
-	if status != exitOK || !strings.Contains(out, "client crm") {
+	if status != cli.OK || !strings.Contains(out, "client crm") {
 		t.Errorf("status %d\n%s", status, out)
 	}
 	for _, want := range []string{
@@ -83,7 +85,7 @@ func TestCheckWarnsOfWhatIsNotHere(t *testing.T) {
 		t.Errorf("not every line is a warning:\n%s", errs)
 	}
 	status, out, errs = runVerb("", "check", "-strict", path)
-	if status != exitFault || out != "" || strings.Contains(errs, "warning") || !strings.Contains(errs, "set it for the relay") {
+	if status != cli.Fault || out != "" || strings.Contains(errs, "warning") || !strings.Contains(errs, "set it for the relay") {
 		t.Errorf("-strict: status %d\n%s%s", status, out, errs)
 	}
 	// What is here is still looked at.
@@ -91,7 +93,7 @@ func TestCheckWarnsOfWhatIsNotHere(t *testing.T) {
 		t.Fatal(err)
 	}
 	writeFile(t, filepath.Join(filepath.Dir(path), "etc/keys/s2026.pem"), "no key\n")
-	if status, _, errs := runVerb("", "check", path); status != exitFault || !strings.Contains(errs, "is not a PEM file") {
+	if status, _, errs := runVerb("", "check", path); status != cli.Fault || !strings.Contains(errs, "is not a PEM file") {
 		t.Errorf("a broken key: status %d\n%s", status, errs)
 	}
 }
@@ -99,7 +101,7 @@ func TestCheckWarnsOfWhatIsNotHere(t *testing.T) {
 // TestEveryCommandTakesTheUsualConfiguration: -config, else the environment,
 // else one path; check and serve take it as an argument, too.
 func TestEveryCommandTakesTheUsualConfiguration(t *testing.T) {
-	t.Setenv(configEnv, "/nowhere/by-env.toml")
+	t.Setenv(cli.ConfigEnv, "/nowhere/by-env.toml")
 	for _, v := range []string{"check", "serve", "check -dns", "explain x", "limits show", "limits top", "limits raises", "senders", "senders show x",
 		"suspend x -reason y", "release x", "suppressions list", "suppressions add a@b.example", "listings", "listings show 1", "listings zones",
 		"listings resume x", "listings findings", "listings suspects", "simulate", "suggest", "replies top", "outliers explain x", "outliers replay",
@@ -117,8 +119,8 @@ func TestEveryCommandTakesTheUsualConfiguration(t *testing.T) {
 			t.Errorf("relay %s FILE: %s", v, errs)
 		}
 	}
-	t.Setenv(configEnv, "")
-	if got := configPath(""); got != "/etc/postern/relay.toml" {
+	t.Setenv(cli.ConfigEnv, "")
+	if got := cli.ConfigPath(""); got != "/etc/postern/relay.toml" {
 		t.Errorf("without anything it is %q", got)
 	}
 }

@@ -3,13 +3,13 @@ package main
 import (
 	"bytes"
 	"encoding/json"
-	"fmt"
 	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
 	"time"
 
+	"postern/cmd/relay/cli"
 	"postern/internal/smtptest"
 	"postern/ratelimit"
 )
@@ -20,7 +20,7 @@ func (p *process) verb(status int, args ...string) string {
 	p.t.Helper()
 	var out, errs bytes.Buffer
 	args = append(args, "-config", filepath.Join(p.dir, "relay.toml"))
-	if got := run(stdio{strings.NewReader(""), &out, &errs}, args); got != status {
+	if got := run(cli.IO{In: strings.NewReader(""), Out: &out, Err: &errs}, args); got != status {
 		p.t.Fatalf("relay %s: status %d, want %d\n%s%s", strings.Join(args, " "), got, status, out.String(), errs.String())
 	}
 	return out.String() + errs.String()
@@ -102,44 +102,4 @@ mode = "shadow"
 	wantText(t, p.verb(0, "limits", "reset", "--sender", "a@example.org", "--limit", "sender", "--reason", "test"), `it had:\n +5 of 5 messages in 1h`)
 	send("a@example.org", "250")
 	p.stop()
-}
-
-func TestParseUntil(t *testing.T) {
-	now := time.Date(2026, 3, 4, 12, 30, 0, 0, time.UTC)
-	for _, c := range []struct{ text, want string }{
-		{"18:00", "2026-03-04T18:00:00Z"},
-		{"12:30", "2026-03-05T12:30:00Z"},
-		{"3h", "2026-03-04T15:30:00Z"},
-		{"+1d", "2026-03-05T12:30:00Z"},
-		{"2026-12-24T18:00", "2026-12-24T18:00:00Z"},
-		{"2026-12-24T18:00:00+02:00", "2026-12-24T18:00:00+02:00"},
-		{"soon", ""},
-		{"", ""},
-	} {
-		got, err := parseUntil(c.text, now)
-		if (err != nil) != (c.want == "") || err == nil && got.Format(time.RFC3339) != c.want {
-			t.Errorf("%q: %v, %v; want %s", c.text, got, err, c.want)
-		}
-	}
-}
-
-func TestParseMore(t *testing.T) {
-	for _, c := range []struct {
-		text string
-		unit ratelimit.Unit
-		want string
-	}{
-		{"+5000", ratelimit.Messages, "5000"}, {"7", ratelimit.Recipients, "7"}, {"+0", ratelimit.Messages, "0"},
-		{"+1KiB", ratelimit.Bytes, "1024"}, {"0", ratelimit.Bytes, "0"},
-		{"-3", ratelimit.Messages, "error"}, {"3x", ratelimit.Messages, "error"}, {"", ratelimit.Messages, "error"}, {"5", ratelimit.Bytes, "error"},
-	} {
-		n, err := parseMore(c.text, c.unit)
-		got := fmt.Sprint(n)
-		if err != nil {
-			got = "error"
-		}
-		if got != c.want {
-			t.Errorf("%q %v: %s, want %s", c.text, c.unit, got, c.want)
-		}
-	}
 }

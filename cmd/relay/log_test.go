@@ -11,6 +11,7 @@ import (
 	"syscall"
 	"testing"
 
+	"postern/cmd/relay/cli"
 	"postern/internal/config"
 	"postern/internal/smtptest"
 )
@@ -39,7 +40,7 @@ func TestLastLogLinesAreWrittenBeforeTheEnd(t *testing.T) {
 		t.Fatal(err)
 	}
 	var log slowLog
-	n, err := startNode(stdio{out: io.Discard, err: &log}, file)
+	n, err := startNode(cli.IO{Out: io.Discard, Err: &log}, file)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -7,69 +7,59 @@ import (
 	"io"
 	"os"
 
+	"postern/cmd/relay/cli"
+	"postern/cmd/relay/control"
+	"postern/cmd/relay/offline"
 	"postern/internal/plain"
 )
-
-// Exit statuses of every verb.
-const (
-	exitOK    = 0
-	exitFault = 1 // the work was tried and failed, or a check found faults
-	exitUsage = 2 // unknown verb or flag, unreadable or wrong configuration
-)
-
-// stdio is what a verb talks to; tests give it buffers.
-type stdio struct {
-	in       io.Reader
-	out, err io.Writer
-}
 
 // verb is one command; run returns the exit status.
 type verb struct {
 	name, summary string
-	run           func(io stdio, args []string) int
+	run           func(io cli.IO, args []string) int
 }
 
 // verbs in the order in which usage lists them.
 var verbs = []verb{
 	{"serve", "run the relay", runServe},
-	{"status", "show the state of a running relay: ready or why not, upstream hosts, store, last reload", runStatus},
+	{"status", "show the state of a running relay: ready or why not, upstream hosts, store, last reload", control.Status},
 	{"health", "exit with 0 while a running relay answers; for containers and supervisors", runHealth},
 	{"check", "explain a configuration and list what is wrong with it", runCheck},
 	{"dkim", "make DKIM keys and print their DNS records", runDKIM},
-	{"explain", "describe one transaction in words, from the journal", runExplain},
-	{"find", "look a message up in the journal, by sender, recipient, ids, code, class or time", runFind},
-	{"alert", "list the conditions that hold, and try a channel of alerts", runAlert},
+	{"explain", "describe one transaction in words, from the journal", offline.Explain},
+	{"find", "look a message up in the journal, by sender, recipient, ids, code, class or time", offline.Find},
+	{"alert", "list the conditions that hold, and try a channel of alerts", control.Alert},
 	{"hash-password", "hash a password for [user.NAME]", runHashPassword},
-	{"listings", "show where we are listed, since when, and who may have caused it", runListings},
+	{"listings", "show where we are listed, since when, and who may have caused it", control.Listings},
 	{"outliers", "try the detector of unusual senders on a journal or on other traffic", runOutliers},
-	{"backoff", "list and end back-offs that receivers asked for", runBackoff},
+	{"backoff", "list and end back-offs that receivers asked for", control.Backoff},
 	{"mx", "show who takes mail for a domain, and in which order they would be tried", runMX},
 	{"oauth", "log a mailbox in at the provider of an upstream", runOAuth},
-	{"suppressions", "list, add and remove recipients to whom no mail is sent", runSuppressions},
-	{"limits", "show, explain and reset limits, and allow more for a while", runLimits},
-	{"senders", "list senders with their numbers of today and their usual ones, or show one", runSenders},
-	{"suspend", "defer all mail of a sender, user or client", runSuspend},
-	{"release", "end a suspension, throttle or alarm", runRelease},
-	{"simulate", "show what the limits of a configuration would have refused of past mail", runSimulate},
-	{"scan", "show a message in a file to each scanner, and say what would become of it", runScan},
-	{"suggest", "find limits that past mail would have kept, with headroom", runSuggest},
-	{"import", "read the limits of another program", runImport},
+	{"suppressions", "list, add and remove recipients to whom no mail is sent", control.Suppressions},
+	{"limits", "show, explain and reset limits, and allow more for a while", control.Limits},
+	{"senders", "list senders with their numbers of today and their usual ones, or show one", control.Senders},
+	{"suspend", "defer all mail of a sender, user or client", control.Suspend},
+	{"release", "end a suspension, throttle or alarm", control.Release},
+	{"simulate", "show what the limits of a configuration would have refused of past mail", offline.Simulate},
+	{"scan", "show a message in a file to each scanner, and say what would become of it", offline.Scan},
+	{"suggest", "find limits that past mail would have kept, with headroom", offline.Suggest},
+	{"import", "read the limits of another program", offline.Import},
 	{"version", "print the version", runVersion},
-	{"replies", "classify replies of receivers, count them, and teach those that are unknown", runReplies},
+	{"replies", "classify replies of receivers, count them, and teach those that are unknown", offline.Replies},
 }
 
 func main() {
 	if len(os.Args) > 1 && os.Args[1] == "find" {
-		yieldToMail()
+		offline.YieldToMail()
 	}
-	os.Exit(run(stdio{os.Stdin, os.Stdout, os.Stderr}, os.Args[1:]))
+	os.Exit(run(cli.IO{In: os.Stdin, Out: os.Stdout, Err: os.Stderr}, os.Args[1:]))
 }
 
-func run(io stdio, args []string) int {
-	io.out, io.err = plain.NewWriter(io.out), plain.NewWriter(io.err)
+func run(io cli.IO, args []string) int {
+	io.Out, io.Err = plain.NewWriter(io.Out), plain.NewWriter(io.Err)
 	if len(args) == 0 {
-		usage(io.err)
-		return exitUsage
+		usage(io.Err)
+		return cli.Usage
 	}
 	for _, v := range verbs {
 		if v.name == args[0] {
@@ -78,11 +68,11 @@ func run(io stdio, args []string) int {
 	}
 	switch args[0] {
 	case "help", "-h", "-help", "--help":
-		usage(io.out)
-		return exitOK
+		usage(io.Out)
+		return cli.OK
 	}
-	fmt.Fprintf(io.err, "relay: unknown command %q; run \"relay help\" for the list\n", args[0])
-	return exitUsage
+	fmt.Fprintf(io.Err, "relay: unknown command %q; run \"relay help\" for the list\n", args[0])
+	return cli.Usage
 }
 
 func usage(w io.Writer) {

@@ -9,54 +9,55 @@ import (
 	"os/signal"
 	"slices"
 
+	"postern/cmd/relay/cli"
 	"postern/internal/check"
 	"postern/internal/config"
 	"postern/internal/syntax"
 )
 
 // runMX shows who takes mail for a domain.
-func runMX(io stdio, args []string) int {
+func runMX(io cli.IO, args []string) int {
 	f := flag.NewFlagSet("relay mx", flag.ContinueOnError)
-	f.SetOutput(io.err)
-	path := configFlag(f, "")
+	f.SetOutput(io.Err)
+	path := cli.ConfigFlag(f, "")
 	stream := f.String("stream", "", "as the mail of this stream leaves; without it the first one whose upstream has mx = true, else the first")
 	connect := f.Bool("connect", false, "make a session with each host, up to where MAIL may come")
-	words, status, ok := parseWords(f, args, 1)
+	words, status, ok := cli.ParseWords(f, args, 1)
 	if !ok {
 		return status
 	}
 	if len(words) != 1 {
-		fmt.Fprintln(io.err, "relay mx: name one domain")
-		return exitUsage
+		fmt.Fprintln(io.Err, "relay mx: name one domain")
+		return cli.Usage
 	}
 	domain, err := syntax.Domain(words[0])
 	if err != nil {
-		fmt.Fprintf(io.err, "relay mx: %q is not a domain\n", words[0])
-		return exitUsage
+		fmt.Fprintf(io.Err, "relay mx: %q is not a domain\n", words[0])
+		return cli.Usage
 	}
 	file, _, err := config.Load(*path)
 	if err != nil {
-		fmt.Fprintln(io.err, err)
-		return exitUsage
+		fmt.Fprintln(io.Err, err)
+		return cli.Usage
 	}
 	if *stream == "" {
 		*stream = directStream(file)
 	}
 	if _, ok := file.Stream[*stream]; !ok {
-		fmt.Fprintf(io.err, "relay mx: the configuration has no stream %q\n", *stream)
-		return exitUsage
+		fmt.Fprintf(io.Err, "relay mx: the configuration has no stream %q\n", *stream)
+		return cli.Usage
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	good, err := check.Exchangers(ctx, io.out, file, *stream, domain, *connect)
+	good, err := check.Exchangers(ctx, io.Out, file, *stream, domain, *connect)
 	if err != nil {
-		fmt.Fprintf(io.err, "relay mx: %v\n", err)
-		return exitFault
+		fmt.Fprintf(io.Err, "relay mx: %v\n", err)
+		return cli.Fault
 	}
 	if !good {
-		return exitFault
+		return cli.Fault
 	}
-	return exitOK
+	return cli.OK
 }
 
 // directStream is the first stream that delivers to exchangers, else the first.

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"postern/cmd/relay/cli"
 	"postern/internal/dnstest"
 	"postern/internal/eventlog"
 	"postern/internal/smtptest"
@@ -155,16 +156,16 @@ func TestRelayMXShowsTheWay(t *testing.T) {
 		status int
 		says   []string
 	}{
-		{[]string{"-connect", "a.example"}, exitOK, []string{"stream main delivers by upstream world over IPv4", "host mx.a.example, preference 10\n  127.0.0.2\n",
+		{[]string{"-connect", "a.example"}, cli.OK, []string{"stream main delivers by upstream world over IPv4", "host mx.a.example, preference 10\n  127.0.0.2\n",
 			fmt.Sprintf("  1  mx.a.example[127.0.0.2]:%d from 127.0.9.", world.port), "220 mx.a.example ", "TLSv1.3"}},
-		{[]string{"A.Example"}, exitOK, []string{"a.example, as stream"}},
-		{[]string{"null.example"}, exitFault, []string{"556 5.1.10"}},
-		{[]string{"inner.example"}, exitFault, []string{"no MX record", "10.0.0.1, no mail goes there: private", "550 5.4.4"}},
-		{[]string{"loop.example"}, exitFault, []string{"which is this relay", "554 5.4.6"}},
-		{[]string{"nowhere.test"}, exitFault, []string{"550 5.1.2"}},
-		{[]string{"-stream", "none", "a.example"}, exitUsage, nil},
-		{[]string{"a..b"}, exitUsage, nil},
-		{nil, exitUsage, nil},
+		{[]string{"A.Example"}, cli.OK, []string{"a.example, as stream"}},
+		{[]string{"null.example"}, cli.Fault, []string{"556 5.1.10"}},
+		{[]string{"inner.example"}, cli.Fault, []string{"no MX record", "10.0.0.1, no mail goes there: private", "550 5.4.4"}},
+		{[]string{"loop.example"}, cli.Fault, []string{"which is this relay", "554 5.4.6"}},
+		{[]string{"nowhere.test"}, cli.Fault, []string{"550 5.1.2"}},
+		{[]string{"-stream", "none", "a.example"}, cli.Usage, nil},
+		{[]string{"a..b"}, cli.Usage, nil},
+		{nil, cli.Usage, nil},
 	} {
 		status, out, errs := runVerb("", slices.Concat([]string{"mx", "-config", path}, row.args)...)
 		if status != row.status {

@@ -1,19 +1,11 @@
 package main
 
 import (
-	"bufio"
-	"errors"
-	"flag"
 	"fmt"
-	"io"
-	"strconv"
-	"strings"
-	"time"
 
-	"postern/internal/config"
-	"postern/internal/eventlog"
-	"postern/mail"
-	"postern/outlier"
+	"postern/cmd/relay/cli"
+	"postern/cmd/relay/control"
+	"postern/cmd/relay/offline"
 )
 
 const outliersUsage = `usage: relay outliers replay [-config FILE]
@@ -21,223 +13,21 @@ const outliersUsage = `usage: relay outliers replay [-config FILE]
        relay outliers backtest [-config FILE] [-json] -journal FILE [FILE...]
 `
 
-func runOutliers(io stdio, args []string) int {
+func runOutliers(io cli.IO, args []string) int {
 	if len(args) > 0 {
 		switch args[0] {
 		case "replay":
-			return runReplay(io, args[1:])
+			return offline.Replay(io, args[1:])
 		case "explain":
-			return explainOutlier(io, args[1:])
+			return control.ExplainOutlier(io, args[1:])
 		case "backtest":
-			return runBacktest(io, args[1:])
+			return offline.Backtest(io, args[1:])
 		case "-h", "-help", "--help", "help":
-			fmt.Fprint(io.out, outliersUsage)
-			return exitOK
+			fmt.Fprint(io.Out, outliersUsage)
+			return cli.OK
 		}
-		fmt.Fprintf(io.err, "relay outliers: unknown command %q\n", args[0])
+		fmt.Fprintf(io.Err, "relay outliers: unknown command %q\n", args[0])
 	}
-	fmt.Fprint(io.err, outliersUsage)
-	return exitUsage
-}
-
-// outlierConfig reads [outlier] of a configuration; the defaults where there is
-// none.
-func outlierConfig(named string) (cfg outlier.Config, err error) {
-	if path := ownConfig(named); path != "" {
-		return config.LoadOutlier(path)
-	}
-	cfg.SetDefaults()
-	return cfg, nil
-}
-
-// runReplay runs the detector on messages of standard input.
-func runReplay(io stdio, args []string) int {
-	f := flag.NewFlagSet("relay outliers replay", flag.ContinueOnError)
-	f.SetOutput(io.err)
-	path := configFlag(f, " with a table [outlier]")
-	if status, ok := parseFlags(f, args); !ok {
-		return status
-	}
-	cfg, err := outlierConfig(*path)
-	if err != nil {
-		fmt.Fprintln(io.err, err)
-		return exitUsage
-	}
-	r, err := outlier.NewReplay(cfg)
-	if err != nil {
-		fmt.Fprintf(io.err, "relay outliers replay: %v\n", err)
-		return exitUsage
-	}
-	if err := replay(r, io.in, io.out); err != nil {
-		fmt.Fprintf(io.err, "relay outliers replay: %v\n", err)
-		return exitFault
-	}
-	return exitOK
-}
-
-// replayBuffer is also the longest line without a copy.
-const replayBuffer = 1 << 20
-
-// replay answers each line of in with one of out. Answers are written at the
-// latest before it waits for input.
-func replay(r *outlier.Replay, in io.Reader, out io.Writer) error {
-	lines, w := bufio.NewReaderSize(in, replayBuffer), bufio.NewWriter(out)
-	var m replayLine
-	for n := 1; ; n++ {
-		if lines.Buffered() == 0 {
-			if err := w.Flush(); err != nil {
-				return fmt.Errorf("write: %w", err)
-			}
-		}
-		line, err := lines.ReadString('\n')
-		if err == io.EOF && line == "" {
-			return w.Flush()
-		} else if err != nil && err != io.EOF {
-			return fmt.Errorf("line %d: %w", n, err)
-		}
-		last := m.at
-		if err := m.parse(strings.TrimSuffix(line, "\n")); err != nil {
-			w.Flush()
-			return fmt.Errorf("line %d: %w", n, err)
-		}
-		if n > 1 && m.at < last {
-			w.Flush()
-			return fmt.Errorf("line %d: time %d comes after %d; lines must be in the order of time", n, m.at, last)
-		}
-		sender, client := r.Message(m.at, m.sender, m.client, m.rcpts, m.refused)
-		switch {
-		case sender >= 1 && client >= 1:
-			fmt.Fprintf(w, "alarm %.2f both\n", max(sender, client))
-		case client >= 1:
-			fmt.Fprintf(w, "alarm %.2f client\n", client)
-		case sender >= 1:
-			fmt.Fprintf(w, "alarm %.2f\n", sender)
-		default:
-			w.WriteString("ok\n")
-		}
-	}
-}
-
-// replayLine is one message of the input.
-type replayLine struct {
-	at             int64
-	sender, client string
-	rcpts          []string
-	refused        int
-}
-
-// maxTime is the last second of the year 2105.
-const maxTime = 4_291_747_199
-
-// parse reads "UNIXTIME SENDER CLIENT NRCPT RCPT,RCPT,... REFUSED".
-func (m *replayLine) parse(line string) error {
-	f := strings.Split(line, " ")
-	if len(f) != 6 {
-		return fmt.Errorf("has %d fields; write six, each followed by one space: time, sender, client, number of recipients, recipients, refused", len(f))
-	}
-	at, err := strconv.ParseFloat(f[0], 64)
-	if err != nil || !(at >= 0 && at <= maxTime) {
-		return fmt.Errorf("time %q is not in seconds since 1970", f[0])
-	}
-	m.at, m.sender, m.client = int64(at), f[1], f[2]
-	if m.sender == "" || m.client == "" {
-		return errors.New("sender or client is empty")
-	}
-	m.rcpts = m.rcpts[:0]
-	for r := range strings.SplitSeq(f[4], ",") {
-		if r == "" {
-			return errors.New("a recipient is empty")
-		}
-		m.rcpts = append(m.rcpts, r)
-	}
-	if n, err := strconv.Atoi(f[3]); err != nil || n != len(m.rcpts) {
-		return fmt.Errorf("number of recipients is %q, but there are %d", f[3], len(m.rcpts))
-	}
-	if m.refused, err = strconv.Atoi(f[5]); err != nil || m.refused < 0 || m.refused > len(m.rcpts) {
-		return fmt.Errorf("refused is %q; write a number from 0 to %d", f[5], len(m.rcpts))
-	}
-	return nil
-}
-
-// runBacktest tells what other settings would have said about the journal.
-func runBacktest(io stdio, args []string) int {
-	f := flag.NewFlagSet("relay outliers backtest", flag.ContinueOnError)
-	f.SetOutput(io.err)
-	path := configFlag(f, " with the table [outlier] to try")
-	asJSON := f.Bool("json", false, "print JSON, one change of state a line, and no sum")
-	var files []string
-	f.Func("journal", "`file` of the journal, - for standard input; several flags or further arguments: several files, oldest first", func(s string) error {
-		files = append(files, s)
-		return nil
-	})
-	words, status, ok := parseWords(f, args, maxJournals)
-	if !ok {
-		return status
-	}
-	if files = append(files, words...); len(files) == 0 {
-		fmt.Fprintln(io.err, "relay outliers backtest: -journal is missing; name the files to read")
-		return exitUsage
-	}
-	cfg, err := outlierConfig(*path)
-	if err != nil {
-		fmt.Fprintln(io.err, err)
-		return exitUsage
-	}
-	t := backtest{io: io, json: *asJSON}
-	if t.b, err = outlier.NewBacktest(cfg, t.change); err != nil {
-		fmt.Fprintf(io.err, "relay outliers backtest: %v\n", err)
-		return exitUsage
-	}
-	if err := eventlog.Read(files, io.in, t.add); err != nil {
-		fmt.Fprintf(io.err, "relay outliers backtest: %v\n", err)
-		return exitFault
-	}
-	t.sum()
-	return exitOK
-}
-
-// backtest counts what a watch says about a journal.
-type backtest struct {
-	io             stdio
-	json           bool
-	b              *outlier.Backtest
-	first, last    time.Time
-	read, deferred int
-	to             [outlier.Suspended + 1]int
-}
-
-func (t *backtest) add(e *mail.Event) error {
-	if t.read == 0 {
-		t.first = e.Time
-	}
-	t.read++
-	t.last = e.Time
-	if t.b.Observe(e) {
-		t.deferred++
-	}
-	return nil
-}
-
-func (t *backtest) change(c outlier.Change) {
-	if c.Level > c.From {
-		t.to[c.Level]++
-	}
-	if t.json {
-		printJSON(t.io, c)
-		return
-	}
-	fmt.Fprintf(t.io.out, "%s %s %s: %s after %s", c.Time.UTC().Format(time.RFC3339), c.Scope, c.Name, c.Level, c.From)
-	if c.Rule != "" {
-		fmt.Fprintf(t.io.out, ", %s %.2f", c.Rule, c.Score)
-	}
-	fmt.Fprintf(t.io.out, ": %s\n", c.Reason)
-}
-
-func (t *backtest) sum() {
-	if t.json || t.read == 0 {
-		return
-	}
-	fmt.Fprintf(t.io.out, "%d transactions from %s to %s: %d times alert, %d throttle, %d suspend; %d transactions (%.2f %%) deferred\n",
-		t.read, t.first.UTC().Format(time.RFC3339), t.last.UTC().Format(time.RFC3339),
-		t.to[outlier.Alerted], t.to[outlier.Throttled], t.to[outlier.Suspended], t.deferred, 100*float64(t.deferred)/float64(t.read))
+	fmt.Fprint(io.Err, outliersUsage)
+	return cli.Usage
 }

@@ -10,13 +10,14 @@ import (
 	"testing"
 	"time"
 
+	"postern/cmd/relay/cli"
 	"postern/mail"
 )
 
 // outliers runs the verb and gives its exit status and what it wrote.
 func outliers(in string, args ...string) (status int, out, errs string) {
 	var o, e bytes.Buffer
-	status = run(stdio{strings.NewReader(in), &o, &e}, append([]string{"outliers"}, args...))
+	status = run(cli.IO{In: strings.NewReader(in), Out: &o, Err: &e}, append([]string{"outliers"}, args...))
 	return status, o.String(), e.String()
 }
 
@@ -33,7 +34,7 @@ func TestReplayAnswersEachLine(t *testing.T) {
 	in := burst(1_700_000_000, 100, 600)
 	status, out, errs := outliers(in, "replay")
 	lines := strings.Split(strings.TrimSuffix(out, "\n"), "\n")
-	if status != exitOK || errs != "" || len(lines) != 100 {
+	if status != cli.OK || errs != "" || len(lines) != 100 {
 		t.Fatalf("status %d, %d lines, errors %q", status, len(lines), errs)
 	}
 	if lines[0] != "ok" || !strings.HasPrefix(lines[99], "alarm ") {
@@ -50,11 +51,11 @@ func TestReplayTakesItsSettingsFromAFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	status, out, errs := outliers(burst(1_700_000_000, 100, 600), "replay", "-config", file)
-	if status != exitOK || strings.Contains(out, "alarm") {
+	if status != cli.OK || strings.Contains(out, "alarm") {
 		t.Errorf("status %d, %q: an exempt sender raised an alarm", status, errs)
 	}
 	os.WriteFile(file, []byte("[outlier]\nsensitivity = 100.0\n"), 0o600)
-	if status, _, errs := outliers("", "replay", "-config", file); status != exitUsage || !strings.Contains(errs, "outlier.sensitivity") {
+	if status, _, errs := outliers("", "replay", "-config", file); status != cli.Usage || !strings.Contains(errs, "outlier.sensitivity") {
 		t.Errorf("status %d, %q for a bad setting", status, errs)
 	}
 }
@@ -74,7 +75,7 @@ func TestReplayRefusesBadLinesWithTheirNumber(t *testing.T) {
 		"a carriage return":     "1700000000 a shop 1 r 0\r\n",
 	} {
 		status, out, errs := outliers(good+bad+good, "replay")
-		if status != exitFault || out != "ok\n" || !strings.Contains(errs, "line 2: ") {
+		if status != cli.Fault || out != "ok\n" || !strings.Contains(errs, "line 2: ") {
 			t.Errorf("%s: status %d, out %q, errors %q", name, status, out, errs)
 		}
 	}
@@ -95,7 +96,7 @@ func TestBacktestTellsWhatWouldHaveBeen(t *testing.T) {
 	}
 	f.Close()
 	status, out, errs := outliers("", "backtest", "-journal", file)
-	if status != exitOK || errs != "" {
+	if status != cli.OK || errs != "" {
 		t.Fatalf("status %d, %q", status, errs)
 	}
 	for _, want := range []string{"sender a@x.example: alert after normal", "sender a@x.example: throttle after alert", "300 transactions from 2026-03-02T09:00:00Z"} {
@@ -106,18 +107,4 @@ func TestBacktestTellsWhatWouldHaveBeen(t *testing.T) {
 	if strings.Contains(out, " 0 transactions (0.00 %) deferred") {
 		t.Errorf("nothing would have been deferred:\n%s", out)
 	}
-}
-
-func FuzzReplayLine(f *testing.F) {
-	f.Add("1700000000 a shop 1 r 0")
-	f.Add("1700000000.5 a shop 2 r,s 1")
-	f.Fuzz(func(t *testing.T, line string) {
-		var m replayLine
-		if m.parse(line) != nil {
-			return
-		}
-		if m.at < 0 || m.sender == "" || m.client == "" || len(m.rcpts) == 0 || m.refused < 0 || m.refused > len(m.rcpts) {
-			t.Errorf("%q was taken as %+v", line, m)
-		}
-	})
 }

@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/term"
 
+	"postern/cmd/relay/cli"
 	"postern/internal/auth"
 	"postern/internal/secret"
 )
@@ -21,17 +22,17 @@ const maxPassword = 1024
 // runHashPassword prints the hash of a password for [user.NAME] in the
 // configuration. The password comes from the terminal without echo, or from the
 // standard input, which holds nothing else.
-func runHashPassword(stdio stdio, args []string) int {
+func runHashPassword(stdio cli.IO, args []string) int {
 	f := flag.NewFlagSet("relay hash-password", flag.ContinueOnError)
-	f.SetOutput(stdio.err)
+	f.SetOutput(stdio.Err)
 	bcrypt := f.Bool("bcrypt", false, "print a bcrypt hash instead of argon2id")
-	if status, ok := parseFlags(f, args); !ok {
+	if status, ok := cli.ParseFlags(f, args); !ok {
 		return status
 	}
 	password, err := readPassword(stdio)
 	if err != nil {
-		fmt.Fprintf(stdio.err, "relay hash-password: %v\n", err)
-		return exitFault
+		fmt.Fprintf(stdio.Err, "relay hash-password: %v\n", err)
+		return cli.Fault
 	}
 	text := ""
 	if *bcrypt {
@@ -40,23 +41,23 @@ func runHashPassword(stdio stdio, args []string) int {
 		text = auth.HashArgon2id(password)
 	}
 	if err != nil {
-		fmt.Fprintf(stdio.err, "relay hash-password: %v\n", err)
-		return exitFault
+		fmt.Fprintf(stdio.Err, "relay hash-password: %v\n", err)
+		return cli.Fault
 	}
-	fmt.Fprintln(stdio.out, text)
-	return exitOK
+	fmt.Fprintln(stdio.Out, text)
+	return cli.OK
 }
 
-func readPassword(stdio stdio) (string, error) {
-	file, ok := stdio.in.(*os.File)
+func readPassword(stdio cli.IO) (string, error) {
+	file, ok := stdio.In.(*os.File)
 	if !ok || !term.IsTerminal(int(file.Fd())) {
-		return readText(stdio.in)
+		return readText(stdio.In)
 	}
-	first, err := ask(stdio.err, file, "Password: ")
+	first, err := ask(stdio.Err, file, "Password: ")
 	if err != nil {
 		return "", err
 	}
-	second, err := ask(stdio.err, file, "Again: ")
+	second, err := ask(stdio.Err, file, "Again: ")
 	if err == nil && first != second {
 		err = errors.New("the two passwords differ; nothing was printed")
 	}

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"postern/cmd/relay/cli"
 	"postern/internal/auth"
 )
 
@@ -22,7 +23,7 @@ func TestHashPasswordPrintsWhatAuthTakes(t *testing.T) {
 		{"bcrypt", "open sesame\n", []string{"-bcrypt"}, "open sesame"},
 	} {
 		status, out, errs := runVerb(row.in, append([]string{"hash-password"}, row.args...)...)
-		if status != exitOK || errs != "" {
+		if status != cli.OK || errs != "" {
 			t.Fatalf("%s: status %d, %q", row.name, status, errs)
 		}
 		var cfg auth.Config
@@ -45,14 +46,14 @@ func TestHashPasswordRefusals(t *testing.T) {
 		status   int
 		says     string
 	}{
-		{"nothing", "", nil, exitFault, "blank"},
-		{"empty line", "\n", nil, exitFault, "blank"},
-		{"a second line", "one\ntwo\n", nil, exitFault, "second line"},
-		{"too long", strings.Repeat("x", 1025), nil, exitFault, "longer than 1024 octets"},
-		{"NUL", "a\x00b\n", nil, exitFault, "control character"},
-		{"too long for bcrypt", strings.Repeat("x", 73), []string{"-bcrypt"}, exitFault, "72"},
-		{"unknown flag", "x", []string{"-md5"}, exitUsage, "-md5"},
-		{"password as argument", "", []string{"secret"}, exitUsage, "unexpected argument"},
+		{"nothing", "", nil, cli.Fault, "blank"},
+		{"empty line", "\n", nil, cli.Fault, "blank"},
+		{"a second line", "one\ntwo\n", nil, cli.Fault, "second line"},
+		{"too long", strings.Repeat("x", 1025), nil, cli.Fault, "longer than 1024 octets"},
+		{"NUL", "a\x00b\n", nil, cli.Fault, "control character"},
+		{"too long for bcrypt", strings.Repeat("x", 73), []string{"-bcrypt"}, cli.Fault, "72"},
+		{"unknown flag", "x", []string{"-md5"}, cli.Usage, "-md5"},
+		{"password as argument", "", []string{"secret"}, cli.Usage, "unexpected argument"},
 	} {
 		status, out, errs := runVerb(row.in, append([]string{"hash-password"}, row.args...)...)
 		if status != row.status || !strings.Contains(errs, row.says) || out != "" {

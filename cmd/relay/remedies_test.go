@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 
+	"postern/cmd/relay/cli"
+	"postern/cmd/relay/control"
 	"postern/dkimsign"
 	"postern/internal/admin"
 	"postern/internal/config"
@@ -29,7 +31,7 @@ func shellCommand(t *testing.T, line string) *exec.Cmd {
 		t.Fatal(err)
 	}
 	cmd := exec.Command("sh", "-c", line)
-	cmd.Env = append(os.Environ(), runAsRelay+"=1", configEnv+"=", "PATH="+bin+":"+os.Getenv("PATH"))
+	cmd.Env = append(os.Environ(), runAsRelay+"=1", cli.ConfigEnv+"=", "PATH="+bin+":"+os.Getenv("PATH"))
 	return cmd
 }
 
@@ -191,7 +193,7 @@ func TestOtherRemediesRun(t *testing.T) {
 	// The keys that are missing are made by what the check says.
 	_, _, errs := runVerb("", "check", "-strict", config)
 	paste(t, errs, 2)
-	if status, _, errs := runVerb("", "check", "-strict", config); status != exitOK {
+	if status, _, errs := runVerb("", "check", "-strict", config); status != cli.OK {
 		t.Fatalf("status %d, %s", status, errs)
 	}
 	if key, err := dkimsign.ReadKey(filepath.Join(dir, "keys/e.pem")); err != nil || fmt.Sprintf("%T", key) != "ed25519.PrivateKey" {
@@ -234,7 +236,7 @@ func TestSenderShowsRealVolume(t *testing.T) {
 		`watch +what follows was counted by the watch and is not the volume`, `(?s)stopped by +.*client corporate is suspended.*relay release client:corporate -config`} {
 		wantText(t, shown, want)
 	}
-	var s shownSender
+	var s control.ShownSender
 	if err := json.Unmarshal([]byte(p.verb(0, "senders", "show", "client:corporate", "-json")), &s); err != nil || s.Volume.Day.Messages != 1 || s.Name != "corporate" {
 		t.Errorf("%v %+v", err, s)
 	}

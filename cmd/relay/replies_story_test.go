@@ -10,6 +10,7 @@ import (
 	"syscall"
 	"testing"
 
+	"postern/cmd/relay/cli"
 	"postern/internal/smtptest"
 	"postern/reputation"
 )
@@ -103,11 +104,11 @@ func TestUnknownReplyIsKeptAndTaught(t *testing.T) {
 		}
 		return id != ""
 	})
-	if status, _, errs := runVerb("", "replies", "teach", "-config", config, id, "content-spam"); status != exitUsage || !strings.Contains(errs, "reply_rules") {
+	if status, _, errs := runVerb("", "replies", "teach", "-config", config, id, "content-spam"); status != cli.Usage || !strings.Contains(errs, "reply_rules") {
 		t.Errorf("without a file of rules: status %d, %s", status, errs)
 	}
 	writeFile(t, config, text)
-	if status, out, errs := runVerb("", "replies", "teach", "-config", config, id, "content-spam"); status != exitOK || !strings.Contains(out, "rule taught-") {
+	if status, out, errs := runVerb("", "replies", "teach", "-config", config, id, "content-spam"); status != cli.OK || !strings.Contains(out, "rule taught-") {
 		t.Fatalf("status %d, %s%s", status, out, errs)
 	}
 	if _, out, _ := runVerb("", "replies", "unknown", "-config", config); strings.Contains(out, id) {

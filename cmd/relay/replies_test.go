@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"postern/cmd/relay/cli"
 	"postern/mail"
 )
 
@@ -27,7 +28,7 @@ func TestRepliesClassifyPrintsTheClassFirst(t *testing.T) {
 		{"json", "", []string{"-json", "550 5.1.1 user unknown"}, `{"class":"no-such-user",`},
 	} {
 		status, out, errs := runVerb(row.in, append([]string{"replies", "classify"}, row.args...)...)
-		if status != exitOK || errs != "" || !strings.HasPrefix(out, row.want) {
+		if status != cli.OK || errs != "" || !strings.HasPrefix(out, row.want) {
 			t.Errorf("%s: status %d, %q, %q", row.name, status, out, errs)
 		}
 	}
@@ -41,7 +42,7 @@ func TestRepliesClassifyTakesRules(t *testing.T) {
 	if _, out, _ := runVerb("", "replies", "classify", "-rules", file, "550 quux"); !strings.HasPrefix(out, "content-spam list=- rule=ours ") {
 		t.Errorf("%q", out)
 	}
-	if status, _, errs := runVerb("", "replies", "classify", "-rules", file+"x", "550 quux"); status != exitUsage || errs == "" {
+	if status, _, errs := runVerb("", "replies", "classify", "-rules", file+"x", "550 quux"); status != cli.Usage || errs == "" {
 		t.Errorf("a missing file: status %d, %q", status, errs)
 	}
 	if _, out, _ := runVerb("", "replies", "rules"); !strings.Contains(out, "rule blocked-using listed-ip\n") {
@@ -62,7 +63,7 @@ func TestRepliesTopNamesRefusedCredentials(t *testing.T) {
 		t.Fatal(err)
 	}
 	status, out, errs := runVerb(string(line), "replies", "top", "-by", "class,destination", "-journal", "-")
-	if status != exitOK || errs != "" || strings.Count(out, "\n") != 2 || !strings.Contains(out, "credentials") || !strings.Contains(out, "535 5.7.8 key revoked") {
+	if status != cli.OK || errs != "" || strings.Count(out, "\n") != 2 || !strings.Contains(out, "credentials") || !strings.Contains(out, "535 5.7.8 key revoked") {
 		t.Errorf("status %d, %q, %q", status, out, errs)
 	}
 }
@@ -77,7 +78,7 @@ func TestRepliesTopNamesFaultsWithoutAReply(t *testing.T) {
 		t.Fatal(err)
 	}
 	status, out, errs := runVerb(string(line), "replies", "top", "-by", "class,destination", "-journal", "-")
-	if status != exitOK || errs != "" || strings.Contains(out, "temporary-fault") || !strings.Contains(out, "outcome unknown") {
+	if status != cli.OK || errs != "" || strings.Contains(out, "temporary-fault") || !strings.Contains(out, "outcome unknown") {
 		t.Errorf("status %d, %q, %q", status, out, errs)
 	}
 }
@@ -108,7 +109,7 @@ func TestRepliesTopCounts(t *testing.T) {
 	}
 	status, out, errs := runVerb("", "replies", "top", "-since", "1h", "-journal", file)
 	rows := strings.Split(strings.TrimSpace(out), "\n")
-	if status != exitOK || errs != "" || len(rows) != 3 {
+	if status != cli.OK || errs != "" || len(rows) != 3 {
 		t.Fatalf("status %d, %q, %q", status, out, errs)
 	}
 	for i, want := range []string{"3 no-such-user marketing partner.example news@example.org", "1 listed-ip corporate free.example anna@example.org"} {
@@ -120,7 +121,7 @@ func TestRepliesTopCounts(t *testing.T) {
 		t.Errorf("%q", out)
 	}
 	for _, args := range [][]string{{"top"}, {"top", "-by", "moon", file}, {"tip"}, nil} {
-		if status, _, _ := runVerb("", append([]string{"replies"}, args...)...); status != exitUsage {
+		if status, _, _ := runVerb("", append([]string{"replies"}, args...)...); status != cli.Usage {
 			t.Errorf("%q: status %d", args, status)
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"postern/cmd/relay/cli"
 	"postern/dkimsign"
 	"postern/internal/config"
 	"postern/internal/resolve"
@@ -23,24 +24,24 @@ type rotating struct {
 
 // runRotate makes the next key of a domain, prints its record, and says whether
 // DNS has it.
-func runRotate(io stdio, args []string) int {
+func runRotate(io cli.IO, args []string) int {
 	var wait time.Duration
 	var kind dkimsign.KeyType
 	f := flag.NewFlagSet("relay dkim rotate", flag.ContinueOnError)
-	f.SetOutput(io.err)
-	path := configFlag(f, "")
-	f.Func("wait", "how `long` to wait until the record is published, such as 1h; otherwise DNS is asked once", durationFlag(&wait))
+	f.SetOutput(io.Err)
+	path := cli.ConfigFlag(f, "")
+	f.Func("wait", "how `long` to wait until the record is published, such as 1h; otherwise DNS is asked once", cli.DurationFlag(&wait))
 	f.Func("type", "`kind` of key: rsa or ed25519; otherwise as the domain's newest", func(s string) error { return kind.UnmarshalText([]byte(s)) })
-	words, status, ok := parseWords(f, args, 1)
+	words, status, ok := cli.ParseWords(f, args, 1)
 	if !ok {
 		return status
 	}
 	if len(words) == 0 {
 		return dkimMisuse(io, "rotate needs a domain, as in: relay dkim rotate example.org")
 	}
-	file, ok := loadChecked(io, configPath(*path), config.LoadHere)
+	file, ok := cli.LoadChecked(io, cli.ConfigPath(*path), config.LoadHere)
 	if !ok {
-		return exitFault
+		return cli.Fault
 	}
 	domain := strings.ToLower(strings.TrimSuffix(words[0], "."))
 	cfg, ok := file.DKIM[domain]
@@ -66,30 +67,30 @@ func firstKey(f *config.File, domain string) string {
 	return shell.Command("relay", "dkim", "keygen", "-domain", domain, "-selector", selector, "-out", file)
 }
 
-func dkimFault(io stdio, err error) int {
-	fmt.Fprintf(io.err, "relay dkim: %v\n", err)
-	return exitFault
+func dkimFault(io cli.IO, err error) int {
+	fmt.Fprintf(io.Err, "relay dkim: %v\n", err)
+	return cli.Fault
 }
 
 // askEvery is the time between two look-ups while rotate waits.
 const askEvery = 15 * time.Second
 
 // follow prints the record and what is to be done, and waits for the record.
-func (r *rotating) follow(io stdio, resolver *resolve.Resolver, wait time.Duration, file *config.File) int {
+func (r *rotating) follow(io cli.IO, resolver *resolve.Resolver, wait time.Duration, file *config.File) int {
 	switch {
 	case r.Made:
-		fmt.Fprintf(io.out, "made %s\n", r.File)
+		fmt.Fprintf(io.Out, "made %s\n", r.File)
 	case r.Configured:
-		fmt.Fprintf(io.out, "key %s of %s is configured and not published yet\n", r.Selector, r.Domain)
+		fmt.Fprintf(io.Out, "key %s of %s is configured and not published yet\n", r.Selector, r.Domain)
 	default:
-		fmt.Fprintf(io.out, "key %s was made before\n", r.File)
+		fmt.Fprintf(io.Out, "key %s was made before\n", r.File)
 	}
 	if !r.Configured {
-		fmt.Fprintf(io.out, "add it to keys of [dkim.%q] in %s and reload; it signs once its record is seen:\n  { selector = %q, file = %q },\n",
+		fmt.Fprintf(io.Out, "add it to keys of [dkim.%q] in %s and reload; it signs once its record is seen:\n  { selector = %q, file = %q },\n",
 			r.Domain, file.Path(), r.Selector, r.File)
 	}
-	fmt.Fprintln(io.out, "publish:")
-	if status := printRecord(io, r.Domain, r.Selector, r.Key); status != exitOK {
+	fmt.Fprintln(io.Out, "publish:")
+	if status := printRecord(io, r.Domain, r.Selector, r.Key); status != cli.OK {
 		return status
 	}
 	state := r.LookUp(resolver)
@@ -100,15 +101,15 @@ func (r *rotating) follow(io stdio, resolver *resolve.Resolver, wait time.Durati
 	return r.sayState(io, state)
 }
 
-func (r *rotating) sayState(io stdio, state identity.KeyState) int {
+func (r *rotating) sayState(io cli.IO, state identity.KeyState) int {
 	switch state {
 	case identity.KeyPublished:
-		fmt.Fprintf(io.out, "live: DNS has the key; take the older keys out of [dkim.%q] when mail signed with them has been delivered, after a week\n", r.Domain)
-		return exitOK
+		fmt.Fprintf(io.Out, "live: DNS has the key; take the older keys out of [dkim.%q] when mail signed with them has been delivered, after a week\n", r.Domain)
+		return cli.OK
 	case identity.KeyUnpublished:
-		fmt.Fprintf(io.out, "not live yet: DNS does not have the record; to wait for it: %s\n", config.Command(r.config, "dkim", "rotate", "-wait", "1h", r.Domain))
-		return exitOK
+		fmt.Fprintf(io.Out, "not live yet: DNS does not have the record; to wait for it: %s\n", config.Command(r.config, "dkim", "rotate", "-wait", "1h", r.Domain))
+		return cli.OK
 	}
-	fmt.Fprintln(io.out, "unknown: DNS did not answer")
-	return exitUnknown
+	fmt.Fprintln(io.Out, "unknown: DNS did not answer")
+	return cli.Unknown
 }

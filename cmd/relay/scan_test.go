@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"postern/cmd/relay/cli"
 	"postern/internal/scantest"
 	"postern/internal/smtptest"
 )
@@ -20,7 +21,7 @@ func scanConfig(t *testing.T, more string) (dir string) {
 clamd = "`+av.Address+`"
 timeout = "2s"
 `+more))
-	t.Setenv(configEnv, filepath.Join(dir, "relay.toml"))
+	t.Setenv(cli.ConfigEnv, filepath.Join(dir, "relay.toml"))
 	return dir
 }
 
@@ -33,10 +34,10 @@ func TestScanSaysWhatBecomesOfAMessage(t *testing.T) {
 		status int
 		says   string
 	}{
-		{"hello", exitOK, "scanner     av: clean, "},
-		{"hello", exitOK, "end         goes on\n"},
-		{"a virus", exitFault, "end         refused by scanner av: 550 5.7.1 message refused by av: Own.Virus\n"},
-		{"poison", exitUnknown, "end         deferred by scanner av: 451 4.7.1 message cannot be scanned now, try again later\n"},
+		{"hello", cli.OK, "scanner     av: clean, "},
+		{"hello", cli.OK, "end         goes on\n"},
+		{"a virus", cli.Fault, "end         refused by scanner av: 550 5.7.1 message refused by av: Own.Virus\n"},
+		{"poison", cli.Unknown, "end         deferred by scanner av: 451 4.7.1 message cannot be scanned now, try again later\n"},
 	} {
 		writeFile(t, filepath.Join(dir, "m.eml"), "From: a@example.org\n\n"+c.body+"\n")
 		status, out, errs := runVerb("", "scan", filepath.Join(dir, "m.eml"))
@@ -49,7 +50,7 @@ func TestScanSaysWhatBecomesOfAMessage(t *testing.T) {
 		}
 	}
 	for _, args := range [][]string{{}, {"-config", "/nonexistent", "-"}, {"/nonexistent"}, {"-client", "nobody", "-"}, {"a", "b"}} {
-		if status, out, errs := runVerb("", append([]string{"scan"}, args...)...); status != exitUsage || out != "" || errs == "" {
+		if status, out, errs := runVerb("", append([]string{"scan"}, args...)...); status != cli.Usage || out != "" || errs == "" {
 			t.Errorf("%q: status %d, %q, %q", args, status, out, errs)
 		}
 	}
@@ -64,16 +65,16 @@ func TestSimulateShowsAFolderToTheScanners(t *testing.T) {
 	writeFile(t, filepath.Join(mails, "1"), "Subject: x\n\nhello\n")
 	writeFile(t, filepath.Join(mails, "2"), "Subject: x\n\na virus\n")
 	status, out, errs := runVerb("", "simulate", "-messages", mails)
-	if status != exitOK || !strings.Contains(out, "2 messages: 1 would have gone on") || !strings.Contains(out, "refused by av: virus Own.Virus") {
+	if status != cli.OK || !strings.Contains(out, "2 messages: 1 would have gone on") || !strings.Contains(out, "refused by av: virus Own.Virus") {
 		t.Errorf("status %d\n%s%s", status, out, errs)
 	}
-	if status, out, _ = runVerb("", "simulate", "-json", "-messages", mails); status != exitOK || !strings.Contains(out, `"refused":1`) {
+	if status, out, _ = runVerb("", "simulate", "-json", "-messages", mails); status != cli.OK || !strings.Contains(out, `"refused":1`) {
 		t.Errorf("status %d\n%s", status, out)
 	}
-	if status, _, _ = runVerb("", "simulate", "-messages", mails, "journal"); status != exitUsage {
+	if status, _, _ = runVerb("", "simulate", "-messages", mails, "journal"); status != cli.Usage {
 		t.Errorf("with a journal: status %d", status)
 	}
-	if status, _, _ = runVerb("", "simulate", "-messages", filepath.Join(dir, "none")); status != exitFault {
+	if status, _, _ = runVerb("", "simulate", "-messages", filepath.Join(dir, "none")); status != cli.Fault {
 		t.Errorf("without the folder: status %d", status)
 	}
 }
@@ -98,10 +99,10 @@ mode = "enforce"
 		status        int
 		says          string
 	}{
-		{"of no client", exe, nil, exitOK, "links       0 hosts"},
-		{"of a client that refuses it", exe, []string{"-client", "office"}, exitFault, "end         refused by refuse_attachments: 550 5.7.1 attachments of type exe"},
-		{"a listed link", "From: a@office.example\n\nsee http://www.evil.example/x or http://evil.example\n", nil, exitFault, "end         refused by links: 550 5.7.1"},
-		{"a virus beside a listed link", "From: a@office.example\n\na virus, see http://evil.example\n", nil, exitFault, "end         refused by scanner av: 550 5.7.1"},
+		{"of no client", exe, nil, cli.OK, "links       0 hosts"},
+		{"of a client that refuses it", exe, []string{"-client", "office"}, cli.Fault, "end         refused by refuse_attachments: 550 5.7.1 attachments of type exe"},
+		{"a listed link", "From: a@office.example\n\nsee http://www.evil.example/x or http://evil.example\n", nil, cli.Fault, "end         refused by links: 550 5.7.1"},
+		{"a virus beside a listed link", "From: a@office.example\n\na virus, see http://evil.example\n", nil, cli.Fault, "end         refused by scanner av: 550 5.7.1"},
 	} {
 		status, out, errs := runVerb(c.message, append([]string{"scan", "-"}, c.args...)...)
 		if status != c.status || !strings.Contains(out, c.says) {

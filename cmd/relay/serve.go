@@ -9,6 +9,7 @@ import (
 	"strings"
 	"syscall"
 
+	"postern/cmd/relay/cli"
 	"postern/dkimsign"
 	"postern/internal/config"
 	"postern/internal/node"
@@ -16,17 +17,17 @@ import (
 
 // runServe runs the relay until SIGTERM or SIGINT; SIGHUP reads the
 // configuration again.
-func runServe(io stdio, args []string) int {
+func runServe(io cli.IO, args []string) int {
 	f := flag.NewFlagSet("relay serve", flag.ContinueOnError)
-	f.SetOutput(io.err)
-	named := configFlag(f, "")
-	path, status, ok := parseConfig(f, named, args)
+	f.SetOutput(io.Err)
+	named := cli.ConfigFlag(f, "")
+	path, status, ok := cli.ParseConfig(f, named, args)
 	if !ok {
 		return status
 	}
-	file, ok := loadChecked(io, path, config.Load)
+	file, ok := cli.LoadChecked(io, path, config.Load)
 	if !ok {
-		return exitUsage
+		return cli.Usage
 	}
 	// A reader of standard error or output that goes away ends nothing: without
 	// this the first line after it would be a SIGPIPE.
@@ -38,18 +39,18 @@ func runServe(io stdio, args []string) int {
 	n, err := startNode(io, file)
 	if err != nil {
 		for line := range strings.SplitSeq(err.Error(), "\n") {
-			fmt.Fprintf(io.err, "relay serve: %s\n", line)
+			fmt.Fprintf(io.Err, "relay serve: %s\n", line)
 		}
-		return exitFault
+		return cli.Fault
 	}
 	return obey(n, path, signals)
 }
 
 // startNode makes the relay of a configuration and has it take mail.
-func startNode(io stdio, file *config.File) (*node.Node, error) {
+func startNode(io cli.IO, file *config.File) (*node.Node, error) {
 	n, err := node.New(file, node.Options{
-		Version: version, Log: io.err, KeyMade: func(k *dkimsign.Key) {
-			fmt.Fprintf(io.out, "made DKIM key %s for %s; publish this record:\n%s\n", k.File, k.Domain, dkimsign.ZoneLine(k.Record()))
+		Version: version, Log: io.Err, KeyMade: func(k *dkimsign.Key) {
+			fmt.Fprintf(io.Out, "made DKIM key %s for %s; publish this record:\n%s\n", k.File, k.Domain, dkimsign.ZoneLine(k.Record()))
 		},
 	})
 	if err != nil {
@@ -65,7 +66,7 @@ func obey(n *node.Node, path string, signals <-chan os.Signal) int {
 		case err := <-n.Failed():
 			n.Log().Error("stopping", "err", err)
 			n.Stop(context.Background())
-			return exitFault
+			return cli.Fault
 		case s := <-signals:
 			if s == syscall.SIGHUP {
 				n.Reload(path)
@@ -79,9 +80,9 @@ func obey(n *node.Node, path string, signals <-chan os.Signal) int {
 			}()
 			if !waitStopped(stopped, signals) {
 				n.Log().Error("stopped at once by a second signal")
-				return exitFault
+				return cli.Fault
 			}
-			return exitOK
+			return cli.OK
 		}
 	}
 }

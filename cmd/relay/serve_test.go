@@ -15,6 +15,7 @@ import (
 	"syscall"
 	"testing"
 
+	"postern/cmd/relay/cli"
 	"postern/internal/eventlog"
 	"postern/internal/smtptest"
 	"postern/mail"
@@ -250,7 +251,7 @@ func TestServeRefusesToStart(t *testing.T) {
 				args = []string{"serve", "-config", path}
 			}
 			cmd := exec.Command(os.Args[0], args...)
-			cmd.Env = append(os.Environ(), runAsRelay+"=1", configEnv+"=none.toml")
+			cmd.Env = append(os.Environ(), runAsRelay+"=1", cli.ConfigEnv+"=none.toml")
 			out, _ := cmd.CombinedOutput()
 			if status := cmd.ProcessState.ExitCode(); status != c.status {
 				t.Errorf("status %d, want %d", status, c.status)

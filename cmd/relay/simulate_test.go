@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"postern/cmd/relay/cli"
 	"postern/internal/config"
 	"postern/mail"
 )
@@ -96,7 +97,7 @@ func pastEvent(at time.Time, sender, to string) *mail.Event {
 func runOK(t *testing.T, args ...string) string {
 	t.Helper()
 	var out, errs bytes.Buffer
-	if status := run(stdio{strings.NewReader(""), &out, &errs}, args); status != exitOK {
+	if status := run(cli.IO{In: strings.NewReader(""), Out: &out, Err: &errs}, args); status != cli.OK {
 		t.Fatalf("%s: status %d\n%s", strings.Join(args, " "), status, errs.String())
 	}
 	return out.String()
@@ -222,13 +223,13 @@ func TestSuggestedLimitsHoldThePast(t *testing.T) {
 
 func TestSuggestWithoutMail(t *testing.T) {
 	var out, errs bytes.Buffer
-	if status := run(stdio{strings.NewReader(""), &out, &errs}, []string{"suggest", "-journal", "-"}); status != exitOK || !strings.HasPrefix(out.String(), "# The journal holds no mail") {
+	if status := run(cli.IO{In: strings.NewReader(""), Out: &out, Err: &errs}, []string{"suggest", "-journal", "-"}); status != cli.OK || !strings.HasPrefix(out.String(), "# The journal holds no mail") {
 		t.Errorf("status %d: %s%s", status, out.String(), errs.String())
 	}
 }
 
 func TestTuningCommandsRefuse(t *testing.T) {
-	t.Setenv(configEnv, "none.toml")
+	t.Setenv(cli.ConfigEnv, "none.toml")
 	tuned(t, tunedLimits)
 	if err := os.WriteFile("broken.jsonl", []byte("{\n{\n"), 0o600); err != nil {
 		t.Fatal(err)
@@ -238,22 +239,22 @@ func TestTuningCommandsRefuse(t *testing.T) {
 		status int
 		says   string
 	}{
-		{"simulate", exitUsage, "none.toml: no such file"},
-		{"simulate -config missing.toml", exitUsage, "missing.toml"},
-		{"simulate -config new.toml -journal broken.jsonl", exitFault, "broken.jsonl:1: not a journal line"},
-		{"simulate -config new.toml -journal missing.jsonl", exitFault, "missing.jsonl"},
-		{"suggest", exitUsage, "none.toml: no such file"},
-		{"suggest -config relay.toml -headroom 0.5", exitUsage, "-headroom"},
-		{"suggest -config relay.toml -headroom NaN", exitUsage, "-headroom"},
-		{"suggest -config relay.toml -windows 1y", exitUsage, "not a window"},
-		{"suggest -config relay.toml -units mails", exitUsage, "-units"},
-		{"import", exitUsage, "postfix-policyd-rate-limit, iredapd, rspamd-ratelimit"},
-		{"import sendmail relay.toml", exitFault, "unknown"},
-		{"import iredapd missing.sql", exitUsage, "missing.sql"},
-		{"import iredapd relay.toml", exitFault, "no limit was found"},
+		{"simulate", cli.Usage, "none.toml: no such file"},
+		{"simulate -config missing.toml", cli.Usage, "missing.toml"},
+		{"simulate -config new.toml -journal broken.jsonl", cli.Fault, "broken.jsonl:1: not a journal line"},
+		{"simulate -config new.toml -journal missing.jsonl", cli.Fault, "missing.jsonl"},
+		{"suggest", cli.Usage, "none.toml: no such file"},
+		{"suggest -config relay.toml -headroom 0.5", cli.Usage, "-headroom"},
+		{"suggest -config relay.toml -headroom NaN", cli.Usage, "-headroom"},
+		{"suggest -config relay.toml -windows 1y", cli.Usage, "not a window"},
+		{"suggest -config relay.toml -units mails", cli.Usage, "-units"},
+		{"import", cli.Usage, "postfix-policyd-rate-limit, iredapd, rspamd-ratelimit"},
+		{"import sendmail relay.toml", cli.Fault, "unknown"},
+		{"import iredapd missing.sql", cli.Usage, "missing.sql"},
+		{"import iredapd relay.toml", cli.Fault, "no limit was found"},
 	} {
 		var out, errs bytes.Buffer
-		status := run(stdio{strings.NewReader(""), &out, &errs}, strings.Fields(row.args))
+		status := run(cli.IO{In: strings.NewReader(""), Out: &out, Err: &errs}, strings.Fields(row.args))
 		if status != row.status || !strings.Contains(errs.String(), row.says) {
 			t.Errorf("%s: status %d, %s", row.args, status, errs.String())
 		}
@@ -264,7 +265,7 @@ func TestImportedLimitsLoad(t *testing.T) {
 	tuned(t, tunedLimits)
 	for format, text := range importSamples {
 		var out, errs bytes.Buffer
-		if status := run(stdio{strings.NewReader(text), &out, &errs}, []string{"import", format, "-"}); status != exitOK {
+		if status := run(cli.IO{In: strings.NewReader(text), Out: &out, Err: &errs}, []string{"import", format, "-"}); status != cli.OK {
 			t.Fatalf("%s: status %d, %s", format, status, errs.String())
 		}
 		if err := os.WriteFile("new.toml", []byte(tunedFile+out.String()), 0o600); err != nil {

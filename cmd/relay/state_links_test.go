@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	"postern/cmd/relay/cli"
 	"postern/internal/smtptest"
 )
 
@@ -40,7 +41,7 @@ func TestServeRefusesAStateFolderThatOthersCanWrite(t *testing.T) {
 			}
 			p := startRelayIn(t, dir)
 			p.expect(row.says)
-			if status := p.wait(); status != exitFault {
+			if status := p.wait(); status != cli.Fault {
 				t.Errorf("status %d", status)
 			}
 		})

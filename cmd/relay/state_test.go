@@ -7,6 +7,7 @@ import (
 	"syscall"
 	"testing"
 
+	"postern/cmd/relay/cli"
 	"postern/internal/smtptest"
 )
 
@@ -80,7 +81,7 @@ func TestSecondRelayIsKeptOutOfTheFolder(t *testing.T) {
 	p := startRelay(t, stateOn(t, dir, ""))
 	p.expect("listening")
 	second := startRelay(t, stateOn(t, dir, ""))
-	if status := second.wait(); status != exitFault {
+	if status := second.wait(); status != cli.Fault {
 		t.Errorf("status %d", status)
 	}
 	second.expect("is in use by another relay; stop that one")

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 
+	"postern/cmd/relay/cli"
 	"postern/internal/smtptest"
 )
 
@@ -91,7 +92,7 @@ func TestStrangersDoNotTurnTheJournalOver(t *testing.T) {
 		t.Errorf("%v, %v", info, err)
 	}
 	id := string(told[bytes.Index(told, []byte(`"id":"`))+6:][:18])
-	if status := run(stdio{strings.NewReader(""), &out, &out}, []string{"explain", "-config", filepath.Join(dir, "relay.toml"), id}); status != exitOK || !strings.Contains(out.String(), "none from [127.0.0.2]") {
+	if status := run(cli.IO{In: strings.NewReader(""), Out: &out, Err: &out}, []string{"explain", "-config", filepath.Join(dir, "relay.toml"), id}); status != cli.OK || !strings.Contains(out.String(), "none from [127.0.0.2]") {
 		t.Errorf("explain %s: status %d: %s", id, status, out.String())
 	}
 }

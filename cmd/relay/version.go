@@ -3,12 +3,14 @@ package main
 import (
 	"fmt"
 	"runtime"
+
+	"postern/cmd/relay/cli"
 )
 
 // version is set by the linker: make build names the commit.
 var version = "development"
 
-func runVersion(io stdio, _ []string) int {
-	fmt.Fprintf(io.out, "postern %s, %s %s/%s\n", version, runtime.Version(), runtime.GOOS, runtime.GOARCH)
-	return exitOK
+func runVersion(io cli.IO, _ []string) int {
+	fmt.Fprintf(io.Out, "postern %s, %s %s/%s\n", version, runtime.Version(), runtime.GOOS, runtime.GOARCH)
+	return cli.OK
 }

@@ -108,6 +108,11 @@ var table = map[string]rule{
 		outside: []string{goRedis, "github.com/emersion/go-msgauth"}},
 	"internal/rotation": {ours: []string{"dkimsign", "internal/check", "internal/resolve", "reputation", "reputation/identity"}},
 	"internal/node":     {ours: []string{"*"}, outside: []string{goRedis, xtime}},
+	// The commands: what they share, those that ask a running relay, and those that
+	// read files.
+	"cmd/relay/cli":     {ours: []string{"internal/config", "internal/eventlog", "internal/text"}},
+	"cmd/relay/control": {ours: []string{"*"}},
+	"cmd/relay/offline": {ours: []string{"*"}},
 	"cmd/relay":         {ours: []string{"*"}, outside: []string{"golang.org/x/term"}},
 }
 

@@ -1,4 +1,4 @@
-package main
+package offline
 
 import (
 	"bufio"
@@ -6,65 +6,66 @@ import (
 	"fmt"
 	"strings"
 
+	"postern/cmd/relay/cli"
 	"postern/internal/simulate"
 	"postern/ratelimit"
 )
 
-// runSuggest prints limits that hold what the journal has, with room above.
-func runSuggest(io stdio, args []string) int {
+// Suggest prints limits that hold what the journal has, with room above.
+func Suggest(io cli.IO, args []string) int {
 	f := flag.NewFlagSet("relay suggest", flag.ContinueOnError)
-	f.SetOutput(io.err)
-	path := configFlag(f, " that names the journal")
-	named := journalFlag(f)
+	f.SetOutput(io.Err)
+	path := cli.ConfigFlag(f, " that names the journal")
+	named := cli.JournalFlag(f)
 	headroom := f.Float64("headroom", 1.5, "`factor` from the highest use to the limit, 1 to 100")
 	windows := f.String("windows", "1m,1h,24h", "`list` of rolling windows, 1s to 31d")
 	units := f.String("units", "messages,recipients", "`list` of units: messages, recipients, bytes, distinct_recipients")
 	listed := f.Int("listed", 50, "the `n` busiest clients, and senders, get numbers of their own where they need more than the others")
 	asJSON := f.Bool("json", false, "print the highest uses of every client and sender as JSON")
-	words, status, ok := parseWords(f, args, maxJournals)
+	words, status, ok := cli.ParseWords(f, args, cli.MaxJournals)
 	if !ok {
 		return status
 	}
 	asked, err := askedWindows(*units, *windows)
 	switch {
 	case err != nil:
-		fmt.Fprintf(io.err, "relay suggest: %v\n", err)
-		return exitUsage
+		fmt.Fprintf(io.Err, "relay suggest: %v\n", err)
+		return cli.Usage
 	case !(*headroom >= 1 && *headroom <= 100):
-		fmt.Fprintln(io.err, "relay suggest: -headroom is a factor from 1 to 100; 1.5 leaves half as much again")
-		return exitUsage
+		fmt.Fprintln(io.Err, "relay suggest: -headroom is a factor from 1 to 100; 1.5 leaves half as much again")
+		return cli.Usage
 	}
-	files, err := journalsNamed(*path, append(*named, words...))
+	files, err := cli.JournalsNamed(*path, append(*named, words...))
 	if err != nil {
-		fmt.Fprintf(io.err, "relay suggest: %v\n", err)
-		return exitUsage
+		fmt.Fprintf(io.Err, "relay suggest: %v\n", err)
+		return cli.Usage
 	}
 	found, err := measure(io, asked, files)
 	if err != nil {
-		fmt.Fprintf(io.err, "relay suggest: %v\n", err)
-		return exitFault
+		fmt.Fprintf(io.Err, "relay suggest: %v\n", err)
+		return cli.Fault
 	}
 	s := simulate.Suggestion{Found: found, Headroom: *headroom, Listed: max(0, *listed)}
 	if *asJSON {
-		printJSON(io, s.JSON())
-		return exitOK
+		cli.PrintJSON(io, s.JSON())
+		return cli.OK
 	}
-	w := bufio.NewWriter(io.out)
+	w := bufio.NewWriter(io.Out)
 	s.Write(w)
 	if err := w.Flush(); err != nil {
-		fmt.Fprintf(io.err, "relay suggest: print: %v\n", err)
-		return exitFault
+		fmt.Fprintf(io.Err, "relay suggest: print: %v\n", err)
+		return cli.Fault
 	}
-	return exitOK
+	return cli.OK
 }
 
-func measure(io stdio, asked []simulate.Window, files []string) (*simulate.Demands, error) {
+func measure(io cli.IO, asked []simulate.Window, files []string) (*simulate.Demands, error) {
 	defer lazyCollector()()
 	d, err := simulate.NewDemand(asked)
 	if err != nil {
 		return nil, err
 	}
-	if err := simulate.Read(files, io.in, d.Add); err != nil {
+	if err := simulate.Read(files, io.In, d.Add); err != nil {
 		return nil, err
 	}
 	return d.Demands(), nil

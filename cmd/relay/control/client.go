@@ -1,4 +1,8 @@
-package main
+// Package control holds the commands that ask a running relay, over its control
+// socket: a Unix socket that only its user and root can open. Each is one request
+// and one answer in JSON, printed as a table or, with -json, as it came; package
+// internal/admin answers them.
+package control
 
 import (
 	"bytes"
@@ -11,50 +15,51 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"strings"
 	"text/tabwriter"
 	"time"
 
+	"postern/cmd/relay/cli"
 	"postern/internal/config"
 )
 
-// controlVerb is the flags that every command on the control socket has.
-type controlVerb struct {
-	io     stdio
-	flags  *flag.FlagSet
+// Verb is one command on the control socket, with the flags that all of them have.
+type Verb struct {
+	io     cli.IO
+	Flags  *flag.FlagSet
 	config *string
 	socket string
 	json   bool
 }
 
-// newControlVerb makes the flags of a command, such as "limits show".
-func newControlVerb(io stdio, name string) *controlVerb {
-	v := &controlVerb{io: io, flags: flag.NewFlagSet("relay "+name, flag.ContinueOnError)}
-	v.flags.SetOutput(io.err)
-	v.config = configFlag(v.flags, " of the running relay")
-	v.flags.StringVar(&v.socket, "socket", "", "its control socket, instead of -config; a `path`")
-	v.flags.BoolVar(&v.json, "json", false, "print JSON")
+// NewVerb makes the flags of a command, such as "limits show".
+func NewVerb(io cli.IO, name string) *Verb {
+	v := &Verb{io: io, Flags: flag.NewFlagSet("relay "+name, flag.ContinueOnError)}
+	v.Flags.SetOutput(io.Err)
+	v.config = cli.ConfigFlag(v.Flags, " of the running relay")
+	v.Flags.StringVar(&v.socket, "socket", "", "its control socket, instead of -config; a `path`")
+	v.Flags.BoolVar(&v.json, "json", false, "print JSON")
 	return v
 }
 
-// parse reads flags and up to max other words, wherever they stand among the
+// Parse reads flags and up to max other words, wherever they stand among the
 // flags; ok is false when the command has ended with status.
-func (v *controlVerb) parse(args []string, max int) (words []string, status int, ok bool) {
-	return parseWords(v.flags, args, max)
+func (v *Verb) Parse(args []string, max int) (words []string, status int, ok bool) {
+	return cli.ParseWords(v.Flags, args, max)
 }
 
-func (v *controlVerb) misuse(format string, args ...any) int {
-	fmt.Fprintf(v.io.err, "%s: %s\n", v.flags.Name(), fmt.Sprintf(format, args...))
-	return exitUsage
+func (v *Verb) misuse(format string, args ...any) int {
+	fmt.Fprintf(v.io.Err, "%s: %s\n", v.Flags.Name(), fmt.Sprintf(format, args...))
+	return cli.Usage
 }
 
-func (v *controlVerb) fail(err error) int {
-	fmt.Fprintf(v.io.err, "%s: %v\n", v.flags.Name(), err)
+// Fail prints err and returns the exit status that it stands for.
+func (v *Verb) Fail(err error) int {
+	fmt.Fprintf(v.io.Err, "%s: %v\n", v.Flags.Name(), err)
 	var m misuseError
 	if errors.As(err, &m) {
-		return exitUsage
+		return cli.Usage
 	}
-	return exitFault
+	return cli.Fault
 }
 
 // misuseError is what the relay answered to a request that cannot be carried
@@ -63,8 +68,8 @@ type misuseError string
 
 func (m misuseError) Error() string { return string(m) }
 
-// get asks the running relay; values without text are left out.
-func (v *controlVerb) get(path string, values url.Values, out any) error {
+// Get asks the running relay; values without text are left out.
+func (v *Verb) Get(path string, values url.Values, out any) error {
 	for k, all := range values {
 		if len(all) == 0 || all[0] == "" {
 			values.Del(k)
@@ -77,7 +82,7 @@ func (v *controlVerb) get(path string, values url.Values, out any) error {
 }
 
 // act has the running relay do something.
-func (v *controlVerb) act(path string, in, out any) error {
+func (v *Verb) act(path string, in, out any) error {
 	body, err := json.Marshal(in)
 	if err != nil {
 		return err
@@ -88,11 +93,11 @@ func (v *controlVerb) act(path string, in, out any) error {
 // askTimeout bounds one command.
 const askTimeout = time.Minute
 
-func (v *controlVerb) ask(method, path string, body io.Reader, out any) error {
+func (v *Verb) ask(method, path string, body io.Reader, out any) error {
 	socket := v.socket
 	if socket == "" {
 		var err error
-		if socket, err = config.SocketOf(configPath(*v.config)); err != nil {
+		if socket, err = config.SocketOf(cli.ConfigPath(*v.config)); err != nil {
 			return err
 		}
 	}
@@ -142,38 +147,20 @@ func readAnswer(res *http.Response, out any) error {
 	return errors.New(problem.Error)
 }
 
-// print writes v as JSON where that was asked for, and else calls table.
-func (v *controlVerb) print(value any, table func(w io.Writer)) int {
+// Print writes v as JSON where that was asked for, and else calls table.
+func (v *Verb) Print(value any, table func(w io.Writer)) int {
 	if v.json {
-		e := json.NewEncoder(v.io.out)
+		e := json.NewEncoder(v.io.Out)
 		e.SetIndent("", "  ")
 		if err := e.Encode(value); err != nil {
-			return v.fail(err)
+			return v.Fail(err)
 		}
-		return exitOK
+		return cli.OK
 	}
-	w := tabwriter.NewWriter(v.io.out, 0, 8, 2, ' ', 0)
+	w := tabwriter.NewWriter(v.io.Out, 0, 8, 2, ' ', 0)
 	table(w)
 	if err := w.Flush(); err != nil {
-		return v.fail(err)
+		return v.Fail(err)
 	}
-	return exitOK
-}
-
-// subcommands runs the one that args name.
-func subcommands(io stdio, name string, args []string, all map[string]func(stdio, []string) int, order ...string) int {
-	usage := "usage: relay " + name + " " + strings.Join(order, "|") + " [flags]\n"
-	if len(args) > 0 {
-		if run, ok := all[args[0]]; ok {
-			return run(io, args[1:])
-		}
-		switch args[0] {
-		case "-h", "-help", "--help", "help":
-			fmt.Fprint(io.out, usage)
-			return exitOK
-		}
-		fmt.Fprintf(io.err, "relay %s: unknown command %q\n", name, args[0])
-	}
-	fmt.Fprint(io.err, usage)
-	return exitUsage
+	return cli.OK
 }

@@ -1,29 +1,30 @@
-package main
+package control
 
 import (
 	"cmp"
 	"fmt"
 
+	"postern/cmd/relay/cli"
 	"postern/internal/admin"
 	"postern/internal/phrase"
 	"postern/internal/syntax"
 	"postern/reputation"
 )
 
-func runBackoff(io stdio, args []string) int {
-	return subcommands(io, "backoff", args, map[string]func(stdio, []string) int{"list": listBackoff, "end": endBackoff}, "list", "end")
+func Backoff(io cli.IO, args []string) int {
+	return cli.Subcommands(io, "backoff", args, map[string]func(cli.IO, []string) int{"list": listBackoff, "end": endBackoff}, "list", "end")
 }
 
-func listBackoff(io stdio, args []string) int {
-	v := newControlVerb(io, "backoff list")
-	if _, status, ok := v.parse(args, 0); !ok {
+func listBackoff(io cli.IO, args []string) int {
+	v := NewVerb(io, "backoff list")
+	if _, status, ok := v.Parse(args, 0); !ok {
 		return status
 	}
 	var list []reputation.BackoffEntry
-	if err := v.get("/backoff", nil, &list); err != nil {
-		return v.fail(err)
+	if err := v.Get("/backoff", nil, &list); err != nil {
+		return v.Fail(err)
 	}
-	return v.print(list, func(w writer) {
+	return v.Print(list, func(w Writer) {
 		fmt.Fprintln(w, "STREAM\tDESTINATION\tWHOSE\tUNTIL\tREPLY")
 		for i := range list {
 			e := &list[i]
@@ -36,9 +37,9 @@ func listBackoff(io stdio, args []string) int {
 func trimmed(s string) string { return s[min(len(s), 1):] }
 
 // endBackoff lets mail to a domain, or of a stream, go on.
-func endBackoff(io stdio, args []string) int {
-	v := newControlVerb(io, "backoff end")
-	words, status, ok := v.parse(args, 1)
+func endBackoff(io cli.IO, args []string) int {
+	v := NewVerb(io, "backoff end")
+	words, status, ok := v.Parse(args, 1)
 	if !ok {
 		return status
 	}
@@ -51,7 +52,7 @@ func endBackoff(io stdio, args []string) int {
 	}
 	var ended admin.BackoffEnded
 	if err := v.act("/backoff/end", o, &ended); err != nil {
-		return v.fail(err)
+		return v.Fail(err)
 	}
-	return exitOK
+	return cli.OK
 }

@@ -1,4 +1,4 @@
-package main
+package control
 
 import (
 	"cmp"
@@ -7,32 +7,33 @@ import (
 	"strings"
 	"time"
 
+	"postern/cmd/relay/cli"
 	"postern/internal/admin"
 	"postern/internal/phrase"
 	"postern/internal/volume"
 	"postern/outlier"
 )
 
-// runSenders lists what the watch knows about senders, or shows one.
-func runSenders(io stdio, args []string) int {
+// Senders lists what the watch knows about senders, or shows one.
+func Senders(io cli.IO, args []string) int {
 	if len(args) > 0 && args[0] == "show" {
 		return showSender(io, args[1:])
 	}
-	v := newControlVerb(io, "senders")
-	scope := v.flags.String("scope", "", "list one `scope` only: sender, user or client")
-	state := v.flags.String("state", "", "only in this `state` or a harder one: alert, throttle, suspend")
-	match := v.flags.String("match", "", "only names with this `text`")
-	sort := v.flags.String("sort", "", "by "+strings.Join(outlier.Sorts, ", ")+"; otherwise by state, then score")
-	n := v.flags.Int("n", 100, "how many at most, beside those that are suspended or throttled")
-	if _, status, ok := v.parse(args, 0); !ok {
+	v := NewVerb(io, "senders")
+	scope := v.Flags.String("scope", "", "list one `scope` only: sender, user or client")
+	state := v.Flags.String("state", "", "only in this `state` or a harder one: alert, throttle, suspend")
+	match := v.Flags.String("match", "", "only names with this `text`")
+	sort := v.Flags.String("sort", "", "by "+strings.Join(outlier.Sorts, ", ")+"; otherwise by state, then score")
+	n := v.Flags.Int("n", 100, "how many at most, beside those that are suspended or throttled")
+	if _, status, ok := v.Parse(args, 0); !ok {
 		return status
 	}
 	var list admin.SenderList
-	err := v.get("/senders", url.Values{"scope": {*scope}, "state": {*state}, "match": {*match}, "sort": {*sort}, "n": {fmt.Sprint(*n)}}, &list)
+	err := v.Get("/senders", url.Values{"scope": {*scope}, "state": {*state}, "match": {*match}, "sort": {*sort}, "n": {fmt.Sprint(*n)}}, &list)
 	if err != nil {
-		return v.fail(err)
+		return v.Fail(err)
 	}
-	return v.print(list, func(w writer) {
+	return v.Print(list, func(w Writer) {
 		fmt.Fprintln(w, "NAME\tSTATE\tSCORE\tCOUNTED 1H\tUSUAL\tCOUNTED 24H\tUSUAL\tLAST MAIL\tLAST ALARM\tREASON")
 		for _, r := range list.Rows {
 			fmt.Fprintf(w, "%s\t%s\t%.2f\t%d\t%d\t%d\t%d\t%s\t%s\t%s\n", phrase.Printable(phrase.Target(r.Scope, r.Name)), phrase.State(&r), r.Score, r.Hour, r.UsualHr, r.Day, r.UsualDay,
@@ -45,8 +46,8 @@ func runSenders(io stdio, args []string) int {
 }
 
 // target is the one word of a command: who is meant.
-func (v *controlVerb) target(args []string) (name string, status int, ok bool) {
-	words, status, ok := v.parse(args, 1)
+func (v *Verb) target(args []string) (name string, status int, ok bool) {
+	words, status, ok := v.Parse(args, 1)
 	if ok && len(words) == 0 {
 		return "", v.misuse("name a sender, user:NAME or client:NAME"), false
 	}
@@ -56,33 +57,33 @@ func (v *controlVerb) target(args []string) (name string, status int, ok bool) {
 	return words[0], 0, true
 }
 
-func (v *controlVerb) detail(name string) (d admin.SenderDetail, err error) {
-	err = v.get("/senders/show", url.Values{"name": {name}}, &d)
+func (v *Verb) detail(name string) (d admin.SenderDetail, err error) {
+	err = v.Get("/senders/show", url.Values{"name": {name}}, &d)
 	return d, err
 }
 
-func showSender(io stdio, args []string) int {
-	v := newControlVerb(io, "senders show")
+func showSender(io cli.IO, args []string) int {
+	v := NewVerb(io, "senders show")
 	name, status, ok := v.target(args)
 	if !ok {
 		return status
 	}
 	d, err := v.detail(name)
 	if err != nil {
-		return v.fail(err)
+		return v.Fail(err)
 	}
-	shown := shownSender{d, volumeOf(d)}
-	return v.print(shown, func(w writer) { writeDetail(w, &shown) })
+	shown := ShownSender{d, volumeOf(d)}
+	return v.Print(shown, func(w Writer) { writeDetail(w, &shown) })
 }
 
-// shownSender is what relay senders show prints: what the watch has, and what
+// ShownSender is what relay senders show prints: what the watch has, and what
 // the journal counts.
-type shownSender struct {
+type ShownSender struct {
 	admin.SenderDetail
 	Volume *volume.Volume `json:"volume"`
 }
 
-func writeDetail(w writer, d *shownSender) {
+func writeDetail(w Writer, d *ShownSender) {
 	line := func(key, format string, args ...any) { fmt.Fprintf(w, "%s\t%s\n", key, fmt.Sprintf(format, args...)) }
 	line(d.Scope, "%s", d.Name)
 	line("client", "%s", cmp.Or(d.Client, "-"))
@@ -128,9 +129,9 @@ func writeWatched(line func(key, format string, args ...any), d *outlier.Detail)
 	}
 }
 
-// explainOutlier prints the arithmetic of a present score.
-func explainOutlier(io stdio, args []string) int {
-	v := newControlVerb(io, "outliers explain")
+// ExplainOutlier prints the arithmetic of a present score.
+func ExplainOutlier(io cli.IO, args []string) int {
+	v := NewVerb(io, "outliers explain")
 	name, status, ok := v.target(args)
 	if !ok {
 		return status
@@ -138,31 +139,31 @@ func explainOutlier(io stdio, args []string) int {
 	d, err := v.detail(name)
 	switch {
 	case err != nil:
-		return v.fail(err)
+		return v.Fail(err)
 	case d.Explain == nil:
-		return v.fail(fmt.Errorf("%s %s has sent nothing yet", d.Scope, d.Name))
+		return v.Fail(fmt.Errorf("%s %s has sent nothing yet", d.Scope, d.Name))
 	}
-	return v.print(d.Explain, func(w writer) { fmt.Fprint(w, d.Explain.String()) })
+	return v.Print(d.Explain, func(w Writer) { fmt.Fprint(w, d.Explain.String()) })
 }
 
-func runSuspend(io stdio, args []string) int {
-	v := newControlVerb(io, "suspend")
+func Suspend(io cli.IO, args []string) int {
+	v := NewVerb(io, "suspend")
 	var o admin.SuspendOrder
-	v.flags.Func("for", "how `long`, such as 24h; otherwise until released", durationFlag(&o.For))
-	v.flags.StringVar(&o.Reason, "reason", "", "why; a `text` for the log and the list")
-	v.flags.BoolVar(&o.Unknown, "unknown", false, "also a name that the configuration does not have")
+	v.Flags.Func("for", "how `long`, such as 24h; otherwise until released", cli.DurationFlag(&o.For))
+	v.Flags.StringVar(&o.Reason, "reason", "", "why; a `text` for the log and the list")
+	v.Flags.BoolVar(&o.Unknown, "unknown", false, "also a name that the configuration does not have")
 	return v.order(args, "/suspend", &o)
 }
 
-func runRelease(io stdio, args []string) int {
-	v := newControlVerb(io, "release")
+func Release(io cli.IO, args []string) int {
+	v := NewVerb(io, "release")
 	var o admin.SuspendOrder
-	v.flags.BoolVar(&o.Learn, "learn", false, "what was sent was legitimate: take it into the record")
-	v.flags.StringVar(&o.Reason, "reason", "", "why; a `text` for the log")
+	v.Flags.BoolVar(&o.Learn, "learn", false, "what was sent was legitimate: take it into the record")
+	v.Flags.StringVar(&o.Reason, "reason", "", "why; a `text` for the log")
 	return v.order(args, "/release", &o)
 }
 
-func (v *controlVerb) order(args []string, path string, o *admin.SuspendOrder) int {
+func (v *Verb) order(args []string, path string, o *admin.SuspendOrder) int {
 	name, status, ok := v.target(args)
 	if !ok {
 		return status
@@ -173,24 +174,24 @@ func (v *controlVerb) order(args []string, path string, o *admin.SuspendOrder) i
 	o.Name = name
 	var s admin.Released
 	if err := v.act(path, o, &s); err != nil {
-		return v.fail(err)
+		return v.Fail(err)
 	}
 	if path == "/suspend" {
-		return v.print(s.State, func(w writer) { writeNow(w, &s.State) })
+		return v.Print(s.State, func(w Writer) { writeNow(w, &s.State) })
 	}
-	return v.print(s, func(w writer) {
+	return v.Print(s, func(w Writer) {
 		writeNow(w, &s.State)
 		writeStill(w, s.Still)
 	})
 }
 
-func writeNow(w writer, s *outlier.State) {
+func writeNow(w Writer, s *outlier.State) {
 	r := outlier.Row{State: s.Level, Until: s.Until}
 	fmt.Fprintf(w, "%s %s is now %s\n", s.Scope, phrase.Printable(s.Name), phrase.State(&r))
 }
 
 // writeStill says what else stops mail, and the command that ends it.
-func writeStill(w writer, still []admin.Hindrance) {
+func writeStill(w Writer, still []admin.Hindrance) {
 	if len(still) == 0 {
 		fmt.Fprintln(w, "nothing else stops its mail")
 		return
@@ -208,7 +209,7 @@ func volumeOf(d admin.SenderDetail) *volume.Volume {
 	var files []string
 	if d.Journal != "" {
 		var err error
-		if files, err = journalFiles("", d.Journal); err != nil {
+		if files, err = cli.JournalFiles("", d.Journal); err != nil {
 			return &volume.Volume{Journal: d.Journal, Problem: err.Error()}
 		}
 	}

@@ -1,4 +1,4 @@
-package main
+package offline
 
 import (
 	"flag"
@@ -6,6 +6,7 @@ import (
 	"os"
 	"strings"
 
+	"postern/cmd/relay/cli"
 	"postern/ratelimit/limitimport"
 )
 
@@ -16,33 +17,33 @@ as columns under their names); - is standard input. Limits are printed as TOML,
 with a comment wherever the meaning changes.
 `
 
-// runImport prints the limits of another program as tables [limit.NAME].
-func runImport(io stdio, args []string) int {
+// Import prints the limits of another program as tables [limit.NAME].
+func Import(io cli.IO, args []string) int {
 	f := flag.NewFlagSet("relay import", flag.ContinueOnError)
-	f.SetOutput(io.err)
+	f.SetOutput(io.Err)
 	f.Usage = func() {
 		fmt.Fprintf(f.Output(), importUsage, strings.Join(limitimport.Formats, "|"))
 	}
-	if status, ok := parseOpenFlags(f, args); !ok {
+	if status, ok := cli.ParseOpenFlags(f, args); !ok {
 		return status
 	}
 	if f.NArg() != 2 {
-		fmt.Fprintf(io.err, "relay import: name the program, one of %s, and the file to read\n", strings.Join(limitimport.Formats, ", "))
-		return exitUsage
+		fmt.Fprintf(io.Err, "relay import: name the program, one of %s, and the file to read\n", strings.Join(limitimport.Formats, ", "))
+		return cli.Usage
 	}
-	in := io.in
+	in := io.In
 	if name := f.Arg(1); name != "-" {
 		file, err := os.Open(name)
 		if err != nil {
-			fmt.Fprintf(io.err, "relay import: %v\n", err)
-			return exitUsage
+			fmt.Fprintf(io.Err, "relay import: %v\n", err)
+			return cli.Usage
 		}
 		defer file.Close()
 		in = file
 	}
-	if err := limitimport.Import(f.Arg(0), in, io.out); err != nil {
-		fmt.Fprintf(io.err, "relay import: %s: %v\n", f.Arg(1), err)
-		return exitFault
+	if err := limitimport.Import(f.Arg(0), in, io.Out); err != nil {
+		fmt.Fprintf(io.Err, "relay import: %s: %v\n", f.Arg(1), err)
+		return cli.Fault
 	}
-	return exitOK
+	return cli.OK
 }

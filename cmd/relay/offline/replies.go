@@ -1,9 +1,8 @@
-package main
+package offline
 
 import (
 	"bufio"
 	"cmp"
-	"encoding/json"
 	"flag"
 	"fmt"
 	"maps"
@@ -12,6 +11,7 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"postern/cmd/relay/cli"
 	"postern/internal/config"
 	"postern/internal/eventlog"
 	"postern/mail"
@@ -25,7 +25,7 @@ const repliesUsage = `usage: relay replies classify [-stage S] [-rules FILE] [-j
        relay replies rules
 `
 
-func runReplies(io stdio, args []string) int {
+func Replies(io cli.IO, args []string) int {
 	if len(args) > 0 {
 		switch args[0] {
 		case "classify":
@@ -37,55 +37,55 @@ func runReplies(io stdio, args []string) int {
 		case "teach":
 			return runTeach(io, args[1:])
 		case "rules":
-			fmt.Fprint(io.out, replies.BuiltInRules())
-			return exitOK
+			fmt.Fprint(io.Out, replies.BuiltInRules())
+			return cli.OK
 		case "-h", "-help", "--help", "help":
-			fmt.Fprint(io.out, repliesUsage)
-			return exitOK
+			fmt.Fprint(io.Out, repliesUsage)
+			return cli.OK
 		}
-		fmt.Fprintf(io.err, "relay replies: unknown command %q\n", args[0])
+		fmt.Fprintf(io.Err, "relay replies: unknown command %q\n", args[0])
 	}
-	fmt.Fprint(io.err, repliesUsage)
-	return exitUsage
+	fmt.Fprint(io.Err, repliesUsage)
+	return cli.Usage
 }
 
 // repliesFlags adds the flags that both commands take.
-func repliesFlags(io stdio, name string, rules *string, asJSON *bool) *flag.FlagSet {
+func repliesFlags(io cli.IO, name string, rules *string, asJSON *bool) *flag.FlagSet {
 	f := flag.NewFlagSet("relay replies "+name, flag.ContinueOnError)
-	f.SetOutput(io.err)
+	f.SetOutput(io.Err)
 	f.StringVar(rules, "rules", "", "`file` with rules that are tried before the built-in ones")
 	f.BoolVar(asJSON, "json", false, "print JSON, one object a line")
 	return f
 }
 
 // runClassify says what one reply means, or each line of standard input.
-func runClassify(io stdio, args []string) int {
+func runClassify(io cli.IO, args []string) int {
 	var stage, file string
 	var asJSON bool
 	f := repliesFlags(io, "classify", &file, &asJSON)
 	f.StringVar(&stage, "stage", "", "`command` that was answered: connect, ehlo, mail, rcpt, data, dot; blank: any")
-	if status, ok := parseOpenFlags(f, args); !ok {
+	if status, ok := cli.ParseOpenFlags(f, args); !ok {
 		return status
 	}
 	rules, err := replies.LoadRules(file)
 	if err != nil {
-		fmt.Fprintf(io.err, "relay replies: %v\n", err)
-		return exitUsage
+		fmt.Fprintf(io.Err, "relay replies: %v\n", err)
+		return cli.Usage
 	}
 	if f.NArg() > 0 && f.Arg(0) != "-" {
 		printVerdict(io, rules.Classify(stage, replyLines(strings.Join(f.Args(), " "))), asJSON)
-		return exitOK
+		return cli.OK
 	}
-	in := bufio.NewScanner(io.in)
+	in := bufio.NewScanner(io.In)
 	in.Buffer(nil, 1<<20)
 	for in.Scan() {
 		printVerdict(io, rules.Classify(stage, replyLines(in.Text())), asJSON)
 	}
 	if err := in.Err(); err != nil {
-		fmt.Fprintf(io.err, "relay replies: read replies: %v\n", err)
-		return exitFault
+		fmt.Fprintf(io.Err, "relay replies: read replies: %v\n", err)
+		return cli.Fault
 	}
-	return exitOK
+	return cli.OK
 }
 
 // replyLines puts line ends where the two characters \n stand for one.
@@ -93,26 +93,17 @@ func replyLines(s string) string {
 	return strings.NewReplacer(`\r\n`, "\n", `\n`, "\n", "\r\n", "\n").Replace(s)
 }
 
-func printVerdict(io stdio, v replies.Verdict, asJSON bool) {
+func printVerdict(io cli.IO, v replies.Verdict, asJSON bool) {
 	if asJSON {
-		printJSON(io, map[string]any{"class": v.Class, "list": v.List, "rule": v.Rule, "remedy": v.Remedy,
+		cli.PrintJSON(io, map[string]any{"class": v.Class, "list": v.List, "rule": v.Rule, "remedy": v.Remedy,
 			"wait_seconds": v.Wait.Seconds(), "sign": v.Sign, "sure": v.Sure, "guess": v.Guess, "words": v.Words.List()})
 		return
 	}
-	fmt.Fprintf(io.out, "%s list=%s rule=%s%s", v.Class, cmp.Or(v.List, "-"), cmp.Or(v.Rule, "-"), v.Reason())
+	fmt.Fprintf(io.Out, "%s list=%s rule=%s%s", v.Class, cmp.Or(v.List, "-"), cmp.Or(v.Rule, "-"), v.Reason())
 	if v.Wait > 0 {
-		fmt.Fprintf(io.out, " wait=%s", v.Wait)
+		fmt.Fprintf(io.Out, " wait=%s", v.Wait)
 	}
-	fmt.Fprintf(io.out, " remedy: %s\n", v.Remedy)
-}
-
-func printJSON(io stdio, v any) {
-	b, err := json.Marshal(v)
-	if err != nil {
-		fmt.Fprintf(io.err, "relay: %v\n", err)
-		return
-	}
-	fmt.Fprintf(io.out, "%s\n", b)
+	fmt.Fprintf(io.Out, " remedy: %s\n", v.Remedy)
 }
 
 // topColumns are what refusals can be counted by.
@@ -123,7 +114,7 @@ var topColumns = []string{"class", "stream", "destination", "sender", "list", "r
 const maxTopRows = 100_000
 
 // runTop counts the refusals that upstreams gave, from the journal.
-func runTop(io stdio, args []string) int {
+func runTop(io cli.IO, args []string) int {
 	var file, by string
 	var asJSON bool
 	var since time.Duration
@@ -131,50 +122,50 @@ func runTop(io stdio, args []string) int {
 	var files []string
 	f := repliesFlags(io, "top", &file, &asJSON)
 	f.StringVar(&by, "by", "class,stream,destination,sender", "`columns` to count by, of "+strings.Join(topColumns, ", "))
-	path := configFlag(f, " that names the journal and the rules")
+	path := cli.ConfigFlag(f, " that names the journal and the rules")
 	f.IntVar(&n, "n", 20, "number of rows; 0: all")
-	f.Func("since", "only transactions of this last `time`, such as 24h or 7d; otherwise all", durationFlag(&since))
+	f.Func("since", "only transactions of this last `time`, such as 24h or 7d; otherwise all", cli.DurationFlag(&since))
 	f.Func("journal", "`file` of the journal, - for standard input; several flags or further arguments: several files", func(s string) error {
 		files = append(files, s)
 		return nil
 	})
-	words, status, ok := parseWords(f, args, maxJournals)
+	words, status, ok := cli.ParseWords(f, args, cli.MaxJournals)
 	if !ok {
 		return status
 	}
 	columns := strings.Split(by, ",")
 	for _, c := range columns {
 		if !slices.Contains(topColumns, c) {
-			fmt.Fprintf(io.err, "relay replies top: -by %q is none of %s\n", c, strings.Join(topColumns, ", "))
-			return exitUsage
+			fmt.Fprintf(io.Err, "relay replies top: -by %q is none of %s\n", c, strings.Join(topColumns, ", "))
+			return cli.Usage
 		}
 	}
-	files, err := journalsNamed(*path, append(files, words...))
+	files, err := cli.JournalsNamed(*path, append(files, words...))
 	if err != nil {
-		fmt.Fprintf(io.err, "relay replies top: %v\n", err)
-		return exitUsage
+		fmt.Fprintf(io.Err, "relay replies top: %v\n", err)
+		return cli.Usage
 	}
 	rules, err := replyRules(file, *path)
 	if err != nil {
-		fmt.Fprintf(io.err, "relay replies: %v\n", err)
-		return exitUsage
+		fmt.Fprintf(io.Err, "relay replies: %v\n", err)
+		return cli.Usage
 	}
 	t := replyTop{rules: rules, columns: columns, rows: map[string]*topRow{}}
 	if since > 0 {
 		t.from = time.Now().Add(-since)
 	}
-	if err := eventlog.Read(files, io.in, t.add); err != nil {
-		fmt.Fprintf(io.err, "relay replies: %v\n", err)
-		return exitFault
+	if err := eventlog.Read(files, io.In, t.add); err != nil {
+		fmt.Fprintf(io.Err, "relay replies: %v\n", err)
+		return cli.Fault
 	}
 	t.print(io, n, asJSON)
-	return exitOK
+	return cli.OK
 }
 
 // replyRules are those of a file, else of a configuration, else the built-in
 // ones.
 func replyRules(file, named string) (*replies.Rules, error) {
-	if path := ownConfig(named); file == "" && path != "" {
+	if path := cli.OwnConfig(named); file == "" && path != "" {
 		c, err := config.LoadRules(path)
 		if err != nil {
 			return nil, err
@@ -261,7 +252,7 @@ func cutLast(s string, sep byte) (before, after string, ok bool) {
 	return s, "", false
 }
 
-func (t *replyTop) print(io stdio, n int, asJSON bool) {
+func (t *replyTop) print(io cli.IO, n int, asJSON bool) {
 	rows := slices.SortedFunc(maps.Values(t.rows), func(a, b *topRow) int {
 		return cmp.Or(cmp.Compare(b.count, a.count), slices.Compare(a.values, b.values))
 	})
@@ -277,11 +268,11 @@ func (t *replyTop) print(io stdio, n int, asJSON bool) {
 			for i, c := range t.columns {
 				o[c] = r.values[i]
 			}
-			printJSON(io, o)
+			cli.PrintJSON(io, o)
 		}
 		return
 	}
-	w := tabwriter.NewWriter(io.out, 0, 4, 2, ' ', 0)
+	w := tabwriter.NewWriter(io.Out, 0, 4, 2, ' ', 0)
 	fmt.Fprintf(w, "count\t%s\tlast reply\n", strings.Join(t.columns, "\t"))
 	for _, r := range rows {
 		fmt.Fprintf(w, "%d\t%s\t%.100q\n", r.count, strings.Join(r.values, "\t"), r.last)

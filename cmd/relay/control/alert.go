@@ -1,28 +1,29 @@
-package main
+package control
 
 import (
 	"fmt"
 	"net/url"
 
+	"postern/cmd/relay/cli"
 	"postern/internal/admin"
 	"postern/internal/phrase"
 )
 
-func runAlert(io stdio, args []string) int {
-	return subcommands(io, "alert", args, map[string]func(stdio, []string) int{"list": listAlerts, "test": testAlert}, "list", "test")
+func Alert(io cli.IO, args []string) int {
+	return cli.Subcommands(io, "alert", args, map[string]func(cli.IO, []string) int{"list": listAlerts, "test": testAlert}, "list", "test")
 }
 
 // listAlerts shows what holds now, and how the channels do.
-func listAlerts(io stdio, args []string) int {
-	v := newControlVerb(io, "alert list")
-	if _, status, ok := v.parse(args, 0); !ok {
+func listAlerts(io cli.IO, args []string) int {
+	v := NewVerb(io, "alert list")
+	if _, status, ok := v.Parse(args, 0); !ok {
 		return status
 	}
 	var s admin.AlertStatus
-	if err := v.get("/alerts", url.Values{}, &s); err != nil {
-		return v.fail(err)
+	if err := v.Get("/alerts", url.Values{}, &s); err != nil {
+		return v.Fail(err)
 	}
-	return v.print(s, func(w writer) {
+	return v.Print(s, func(w Writer) {
 		for _, a := range s.Conditions {
 			fmt.Fprintf(w, "%s\t%s\t%s%s\n", phrase.Time(a.Since), a.Severity, a.Summary, phrase.Prefixed(": ", a.Reason))
 		}
@@ -33,9 +34,9 @@ func listAlerts(io stdio, args []string) int {
 }
 
 // testAlert has the running relay send a test notice, and says whether it was taken.
-func testAlert(io stdio, args []string) int {
-	v := newControlVerb(io, "alert test")
-	words, status, ok := v.parse(args, 1)
+func testAlert(io cli.IO, args []string) int {
+	v := NewVerb(io, "alert test")
+	words, status, ok := v.Parse(args, 1)
 	switch {
 	case !ok:
 		return status
@@ -43,7 +44,7 @@ func testAlert(io stdio, args []string) int {
 		return v.misuse("name the channel, as in [alert.NAME]")
 	}
 	if err := v.act("/alerts/test", admin.AlertOrder{Channel: words[0]}, nil); err != nil {
-		return v.fail(err)
+		return v.Fail(err)
 	}
-	return v.print(admin.AlertOrder{Channel: words[0]}, func(w writer) { fmt.Fprintf(w, "the receiver of %s has taken a test notice\n", words[0]) })
+	return v.Print(admin.AlertOrder{Channel: words[0]}, func(w Writer) { fmt.Fprintf(w, "the receiver of %s has taken a test notice\n", words[0]) })
 }

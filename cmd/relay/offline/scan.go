@@ -1,4 +1,4 @@
-package main
+package offline
 
 import (
 	"context"
@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/signal"
 
+	"postern/cmd/relay/cli"
 	"postern/internal/config"
 	"postern/internal/explain"
 	"postern/internal/scanfile"
@@ -19,41 +20,41 @@ import (
 	"postern/scan/links"
 )
 
-// runScan shows the message in a file to each scanner.
-func runScan(std stdio, args []string) int {
+// Scan shows the message in a file to each scanner.
+func Scan(std cli.IO, args []string) int {
 	f := flag.NewFlagSet("relay scan", flag.ContinueOnError)
-	f.SetOutput(std.err)
-	path := configFlag(f, " with the scanners to ask")
+	f.SetOutput(std.Err)
+	path := cli.ConfigFlag(f, " with the scanners to ask")
 	envelope := envelopeFlags(f)
 	asJSON := f.Bool("json", false, "print JSON")
-	words, status, ok := parseWords(f, args, 1)
+	words, status, ok := cli.ParseWords(f, args, 1)
 	if !ok {
 		return status
 	}
 	if len(words) == 0 {
-		fmt.Fprintln(std.err, "relay scan: name one file that holds a message; - is standard input")
-		return exitUsage
+		fmt.Fprintln(std.Err, "relay scan: name one file that holds a message; - is standard input")
+		return cli.Usage
 	}
 	file, set, err := openScanners(*path, envelope)
 	if errors.Is(err, scanfile.ErrNone) && looksItself(file, envelope.Client) {
 		err = nil
 	}
 	if err != nil {
-		fmt.Fprintf(std.err, "relay scan: %v\n", err)
-		return exitUsage
+		fmt.Fprintf(std.Err, "relay scan: %v\n", err)
+		return cli.Usage
 	}
 	defer set.Stop(nil)
 	m, err := readMessage(std, words[0], file, envelope)
 	if err != nil {
-		fmt.Fprintf(std.err, "relay scan: %s: %v\n", words[0], err)
-		return exitUsage
+		fmt.Fprintf(std.Err, "relay scan: %s: %v\n", words[0], err)
+		return cli.Usage
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 	looked, err := lookAt(ctx, file, m)
 	if err != nil {
-		fmt.Fprintf(std.err, "relay scan: %v\n", err)
-		return exitUsage
+		fmt.Fprintf(std.Err, "relay scan: %v\n", err)
+		return cli.Usage
 	}
 	return printScans(std, &looked, set.Each(ctx, m), *asJSON)
 }
@@ -105,7 +106,7 @@ func envelopeFlags(f *flag.FlagSet) *scanfile.Envelope {
 // openScanners starts the scanners of a configuration for an envelope, whose
 // stream it fills in.
 func openScanners(path string, e *scanfile.Envelope) (*config.File, *scan.Set, error) {
-	file, err := config.LoadRules(configPath(path))
+	file, err := config.LoadRules(cli.ConfigPath(path))
 	if err != nil {
 		return nil, nil, err
 	}
@@ -120,8 +121,8 @@ func openScanners(path string, e *scanfile.Envelope) (*config.File, *scan.Set, e
 	return file, set, err
 }
 
-func readMessage(std stdio, name string, file *config.File, e *scanfile.Envelope) (*scan.Message, error) {
-	in := std.in
+func readMessage(std cli.IO, name string, file *config.File, e *scanfile.Envelope) (*scan.Message, error) {
+	in := std.In
 	if name != "-" {
 		f, err := os.Open(name)
 		if err != nil {
@@ -136,7 +137,7 @@ func readMessage(std stdio, name string, file *config.File, e *scanfile.Envelope
 // printScans says what each answered and what would become of the message. The
 // status is 0 where it would go on, 1 where it would be refused and 3 where it would
 // be deferred.
-func printScans(std stdio, looked *relay.Looked, list []scan.Verdict, asJSON bool) int {
+func printScans(std cli.IO, looked *relay.Looked, list []scan.Verdict, asJSON bool) int {
 	e := mail.Event{Attachments: looked.Attachments, Links: looked.Links}
 	for i := range list {
 		e.Scans = append(e.Scans, list[i].Event())
@@ -145,33 +146,33 @@ func printScans(std stdio, looked *relay.Looked, list []scan.Verdict, asJSON boo
 	if v := scan.Deciding(list); v != nil && (reply == nil || looked.Links != nil) { // as in the relay: attachments, scanners, links
 		rule, reply = "scanner "+v.Scanner, relay.ScanReply(v)
 	}
-	status, end := exitOK, "goes on"
+	status, end := cli.OK, "goes on"
 	switch {
 	case reply != nil && reply.Temporary():
-		status, end = exitUnknown, "deferred by "+rule+": "+reply.String()
+		status, end = cli.Unknown, "deferred by "+rule+": "+reply.String()
 	case reply != nil:
-		status, end = exitFault, "refused by "+rule+": "+reply.String()
+		status, end = cli.Fault, "refused by "+rule+": "+reply.String()
 	}
 	if asJSON {
 		words := ""
 		if reply != nil {
 			words = reply.String()
 		}
-		printJSON(std, map[string]any{"attachments": e.Attachments, "links": e.Links, "scans": e.Scans, "status": status, "rule": rule, "reply": words})
+		cli.PrintJSON(std, map[string]any{"attachments": e.Attachments, "links": e.Links, "scans": e.Scans, "status": status, "rule": rule, "reply": words})
 		return status
 	}
-	fmt.Fprintf(std.out, "%send         %s\n", explain.Content(&e), end)
+	fmt.Fprintf(std.Out, "%send         %s\n", explain.Content(&e), end)
 	return status
 }
 
 // simulateScanners shows the messages of a folder to the scanners of a
 // configuration.
-func simulateScanners(std stdio, path, dir string, top int, asJSON bool) int {
+func simulateScanners(std cli.IO, path, dir string, top int, asJSON bool) int {
 	e := &scanfile.Envelope{}
 	file, set, err := openScanners(path, e)
 	if err != nil {
-		fmt.Fprintf(std.err, "relay simulate: %v\n", err)
-		return exitUsage
+		fmt.Fprintf(std.Err, "relay simulate: %v\n", err)
+		return cli.Usage
 	}
 	defer set.Stop(nil)
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
@@ -180,12 +181,12 @@ func simulateScanners(std stdio, path, dir string, top int, asJSON bool) int {
 	report, err := p.Folder(ctx, dir)
 	switch {
 	case err != nil:
-		fmt.Fprintf(std.err, "relay simulate: %v\n", err)
-		return exitFault
+		fmt.Fprintf(std.Err, "relay simulate: %v\n", err)
+		return cli.Fault
 	case asJSON:
-		printJSON(std, report)
+		cli.PrintJSON(std, report)
 	default:
-		report.Write(std.out, max(0, top))
+		report.Write(std.Out, max(0, top))
 	}
-	return exitOK
+	return cli.OK
 }

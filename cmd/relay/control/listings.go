@@ -1,4 +1,4 @@
-package main
+package control
 
 import (
 	"cmp"
@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"postern/cmd/relay/cli"
 	"postern/internal/admin"
 	"postern/internal/eventlog"
 	"postern/internal/node"
@@ -28,7 +29,7 @@ const listingsUsage = `usage: relay listings [-json] [-config FILE]
        relay listings suspects [-at TIME] [-stream S] [-look-back 24h] [-n 10] [-json] [-config FILE | -journal FILE [FILE...]]
 `
 
-func runListings(io stdio, args []string) int {
+func Listings(io cli.IO, args []string) int {
 	if len(args) > 0 {
 		switch args[0] {
 		case "show":
@@ -44,28 +45,28 @@ func runListings(io stdio, args []string) int {
 		case "suspects":
 			return runSuspects(io, args[1:])
 		case "-h", "-help", "--help", "help":
-			fmt.Fprint(io.out, listingsUsage)
-			return exitOK
+			fmt.Fprint(io.Out, listingsUsage)
+			return cli.OK
 		}
 		if !strings.HasPrefix(args[0], "-") {
-			fmt.Fprintf(io.err, "relay listings: unknown command %q\n%s", args[0], listingsUsage)
-			return exitUsage
+			fmt.Fprintf(io.Err, "relay listings: unknown command %q\n%s", args[0], listingsUsage)
+			return cli.Usage
 		}
 	}
 	return runListingList(io, args)
 }
 
-func runListingList(io stdio, args []string) int {
-	v := newControlVerb(io, "listings")
-	if _, status, ok := v.parse(args, 0); !ok {
+func runListingList(io cli.IO, args []string) int {
+	v := NewVerb(io, "listings")
+	if _, status, ok := v.Parse(args, 0); !ok {
 		return status
 	}
 	var list []reputation.Listing
-	if err := v.get("/listings", nil, &list); err != nil {
-		return v.fail(err)
+	if err := v.Get("/listings", nil, &list); err != nil {
+		return v.Fail(err)
 	}
 	slices.Reverse(list)
-	return v.print(list, func(w writer) {
+	return v.Print(list, func(w Writer) {
 		fmt.Fprintln(w, "ID\tTARGET\tLISTED\tSTATE\tBY\tFIRST SUSPECT\tSTREAMS")
 		for i := range list {
 			x := &list[i]
@@ -74,9 +75,9 @@ func runListingList(io stdio, args []string) int {
 	})
 }
 
-func runListing(io stdio, args []string) int {
-	v := newControlVerb(io, "listings show")
-	words, status, ok := v.parse(args, 1)
+func runListing(io cli.IO, args []string) int {
+	v := NewVerb(io, "listings show")
+	words, status, ok := v.Parse(args, 1)
 	if !ok {
 		return status
 	}
@@ -88,14 +89,14 @@ func runListing(io stdio, args []string) int {
 		return v.misuse("%q is not the number of a listing", words[0])
 	}
 	var all []reputation.Listing
-	if err := v.get("/listings", nil, &all); err != nil {
-		return v.fail(err)
+	if err := v.Get("/listings", nil, &all); err != nil {
+		return v.Fail(err)
 	}
 	i := slices.IndexFunc(all, func(l reputation.Listing) bool { return l.ID == id })
 	if i < 0 {
 		return v.misuse("there is no listing %d", id)
 	}
-	return v.print(all[i], func(w writer) { writeListing(w, &all[i]) })
+	return v.Print(all[i], func(w Writer) { writeListing(w, &all[i]) })
 }
 
 // writeListing is the report for people.
@@ -163,16 +164,16 @@ func writeSuspect(w io.Writer, n int, s *reputation.Suspect) {
 	}
 }
 
-func runZones(io stdio, args []string) int {
-	v := newControlVerb(io, "listings zones")
-	if _, status, ok := v.parse(args, 0); !ok {
+func runZones(io cli.IO, args []string) int {
+	v := NewVerb(io, "listings zones")
+	if _, status, ok := v.Parse(args, 0); !ok {
 		return status
 	}
 	var zones []dnsbl.ZoneStatus
-	if err := v.get("/listings/zones", nil, &zones); err != nil {
-		return v.fail(err)
+	if err := v.Get("/listings/zones", nil, &zones); err != nil {
+		return v.Fail(err)
 	}
-	return v.print(zones, func(w writer) {
+	return v.Print(zones, func(w Writer) {
 		fmt.Fprintln(w, "ZONE\tPOLLS\tNEXT\tLISTED\tPROBLEM")
 		for i := range zones {
 			z := &zones[i]
@@ -186,9 +187,9 @@ func runZones(io stdio, args []string) int {
 }
 
 // runResume lets a stream go on that a listing has paused.
-func runResume(io stdio, args []string) int {
-	v := newControlVerb(io, "listings resume")
-	words, status, ok := v.parse(args, 1)
+func runResume(io cli.IO, args []string) int {
+	v := NewVerb(io, "listings resume")
+	words, status, ok := v.Parse(args, 1)
 	if !ok {
 		return status
 	}
@@ -196,61 +197,61 @@ func runResume(io stdio, args []string) int {
 		return v.misuse("name the stream")
 	}
 	if err := v.act("/listings/resume", admin.ResumeOrder{Stream: words[0]}, nil); err != nil {
-		return v.fail(err)
+		return v.Fail(err)
 	}
-	return exitOK
+	return cli.OK
 }
 
 // runFindings prints what the running relay's own checks have found.
-func runFindings(io stdio, args []string) int {
-	v := newControlVerb(io, "listings findings")
-	if _, status, ok := v.parse(args, 0); !ok {
+func runFindings(io cli.IO, args []string) int {
+	v := NewVerb(io, "listings findings")
+	if _, status, ok := v.Parse(args, 0); !ok {
 		return status
 	}
 	var a admin.FindingsAnswer
-	if err := v.get("/findings", nil, &a); err != nil {
-		return v.fail(err)
+	if err := v.Get("/findings", nil, &a); err != nil {
+		return v.Fail(err)
 	}
-	return v.print(a, func(w writer) {
+	return v.Print(a, func(w Writer) {
 		fmt.Fprintf(w, "checked %s\n\n", phrase.Time(a.Checked))
 		identity.WriteTable(w, a.Findings)
 	})
 }
 
 // runSuspects ranks from the journal, for a listing that was heard of elsewhere.
-func runSuspects(io stdio, args []string) int {
-	v := newControlVerb(io, "listings suspects")
+func runSuspects(io cli.IO, args []string) int {
+	v := NewVerb(io, "listings suspects")
 	at, lookBack, n := time.Now(), 24*time.Hour, 10
 	var streams, files []string
-	v.flags.Func("at", "`time` of the listing, such as 2026-03-04T12:00:00Z; now where it is missing", func(s string) (err error) {
+	v.Flags.Func("at", "`time` of the listing, such as 2026-03-04T12:00:00Z; now where it is missing", func(s string) (err error) {
 		at, err = time.Parse(time.RFC3339, s)
 		return err
 	})
-	v.flags.Func("look-back", "how `far` to look back; 24h where it is missing", durationFlag(&lookBack))
-	v.flags.Func("stream", "only mail of this `stream`; several flags: several streams", func(s string) error { streams = append(streams, s); return nil })
-	v.flags.Func("journal", "`file` of the journal, - for standard input; several flags or further words: several files", func(s string) error {
+	v.Flags.Func("look-back", "how `far` to look back; 24h where it is missing", cli.DurationFlag(&lookBack))
+	v.Flags.Func("stream", "only mail of this `stream`; several flags: several streams", func(s string) error { streams = append(streams, s); return nil })
+	v.Flags.Func("journal", "`file` of the journal, - for standard input; several flags or further words: several files", func(s string) error {
 		files = append(files, s)
 		return nil
 	})
-	v.flags.IntVar(&n, "n", n, "`number` of suspects")
-	words, status, ok := v.parse(args, maxJournals)
+	v.Flags.IntVar(&n, "n", n, "`number` of suspects")
+	words, status, ok := v.Parse(args, cli.MaxJournals)
 	if !ok {
 		return status
 	}
-	files, err := journalsNamed(*v.config, append(files, words...))
+	files, err := cli.JournalsNamed(*v.config, append(files, words...))
 	if err != nil {
 		return v.misuse("%v", err)
 	}
 	if lookBack < time.Hour || lookBack > 7*24*time.Hour {
-		return v.fail(errors.New("-look-back is not between 1h and 7d"))
+		return v.Fail(errors.New("-look-back is not between 1h and 7d"))
 	}
-	list, err := node.Suspects(func(f func(*mail.Event) error) error { return eventlog.Read(files, io.in, f) }, streams, at, lookBack)
+	list, err := node.Suspects(func(f func(*mail.Event) error) error { return eventlog.Read(files, io.In, f) }, streams, at, lookBack)
 	if err != nil {
-		return v.fail(err)
+		return v.Fail(err)
 	}
 	list = slices.DeleteFunc(list, func(s reputation.Suspect) bool { return s.Score < reputation.NoSuspect })
 	list = list[:min(len(list), max(n, 0))]
-	return v.print(list, func(w writer) {
+	return v.Print(list, func(w Writer) {
 		for i := range list {
 			writeSuspect(w, i+1, &list[i])
 		}
@@ -259,9 +260,6 @@ func runSuspects(io stdio, args []string) int {
 		}
 	})
 }
-
-// maxJournals is how many files one command reads.
-const maxJournals = 10_000
 
 // words of a listing's state for a table.
 func listingState(l *reputation.Listing) string {

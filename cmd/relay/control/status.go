@@ -1,4 +1,4 @@
-package main
+package control
 
 import (
 	"cmp"
@@ -6,32 +6,33 @@ import (
 	"net/url"
 	"time"
 
+	"postern/cmd/relay/cli"
 	"postern/internal/admin"
 	"postern/internal/node"
 	"postern/internal/phrase"
 )
 
-// runStatus tells how a running relay does; its exit status is 1 while the relay
+// Status tells how a running relay does; its exit status is 1 while the relay
 // is not ready.
-func runStatus(io stdio, args []string) int {
-	v := newControlVerb(io, "status")
-	if _, status, ok := v.parse(args, 0); !ok {
+func Status(io cli.IO, args []string) int {
+	v := NewVerb(io, "status")
+	if _, status, ok := v.Parse(args, 0); !ok {
 		return status
 	}
 	var s admin.Status
-	if err := v.get("/status", url.Values{}, &s); err != nil {
-		return v.fail(err)
+	if err := v.Get("/status", url.Values{}, &s); err != nil {
+		return v.Fail(err)
 	}
-	if status := v.print(s, func(w writer) { writeStatus(w, &s, time.Now()) }); status != exitOK {
+	if status := v.Print(s, func(w Writer) { writeStatus(w, &s, time.Now()) }); status != cli.OK {
 		return status
 	}
 	if !s.Ready {
-		return exitFault
+		return cli.Fault
 	}
-	return exitOK
+	return cli.OK
 }
 
-func writeStatus(w writer, s *admin.Status, now time.Time) {
+func writeStatus(w Writer, s *admin.Status, now time.Time) {
 	line := func(key, format string, args ...any) { fmt.Fprintf(w, "%s\t%s\n", key, fmt.Sprintf(format, args...)) }
 	line("relay", "%s, version %s, process %d, up %s", s.Hostname, s.Version, s.PID, phrase.Span(now.Sub(s.Started)))
 	ready := "yes: mail is taken"

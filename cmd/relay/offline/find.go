@@ -1,4 +1,4 @@
-package main
+package offline
 
 import (
 	"context"
@@ -11,16 +11,17 @@ import (
 	"syscall"
 	"time"
 
+	"postern/cmd/relay/cli"
 	"postern/internal/find"
 	"postern/mail"
 )
 
-// runFind prints the transactions of the journal that the flags ask for, newest first,
+// Find prints the transactions of the journal that the flags ask for, newest first,
 // each as soon as it is found.
-func runFind(io stdio, args []string) int {
+func Find(io cli.IO, args []string) int {
 	f := flag.NewFlagSet("relay find", flag.ContinueOnError)
-	f.SetOutput(io.err)
-	path := configFlag(f, " that names the journal")
+	f.SetOutput(io.Err)
+	path := cli.ConfigFlag(f, " that names the journal")
 	file := f.String("journal", "", "journal `file`; what was set aside of it, also packed, is read, too")
 	var q find.Query
 	f.Func("from", "reverse-path, an `address` in any spelling; @example.org is all of a domain, <> the null one", addressFlag(&q.From))
@@ -34,7 +35,7 @@ func runFind(io stdio, args []string) int {
 	f.Func("until", "until a `time`, likewise", momentFlag(&q.Until, now))
 	n := f.Int("n", 100, "at most so many; 0: all")
 	asJSON := f.Bool("json", false, "print the lines of the journal")
-	if status, ok := parseFlags(f, args); !ok {
+	if status, ok := cli.ParseFlags(f, args); !ok {
 		return status
 	}
 	journals, err := journalsToSearch(*path, *file)
@@ -42,17 +43,17 @@ func runFind(io stdio, args []string) int {
 		err = wrong
 	}
 	if err != nil {
-		fmt.Fprintf(io.err, "relay find: %v\n", err)
-		return exitUsage
+		fmt.Fprintf(io.Err, "relay find: %v\n", err)
+		return cli.Usage
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	found := 0
 	stats, err := searchAll(ctx, journals, q, func(line []byte, e *mail.Event) error {
 		if found++; *asJSON {
-			fmt.Fprintf(io.out, "%s\n", line)
+			fmt.Fprintf(io.Out, "%s\n", line)
 		} else {
-			fmt.Fprintln(io.out, find.Words(e, q.To))
+			fmt.Fprintln(io.Out, find.Words(e, q.To))
 		}
 		if found == *n {
 			return find.ErrEnough
@@ -60,23 +61,23 @@ func runFind(io stdio, args []string) int {
 		return nil
 	})
 	for _, name := range stats.Cut {
-		fmt.Fprintf(io.err, "relay find: %s has more than fit; its oldest are left out; -until asks for those before a time\n", name)
+		fmt.Fprintf(io.Err, "relay find: %s has more than fit; its oldest are left out; -until asks for those before a time\n", name)
 	}
 	switch {
 	case err != nil:
-		fmt.Fprintf(io.err, "relay find: %v\n", err)
-		return exitFault
+		fmt.Fprintf(io.Err, "relay find: %v\n", err)
+		return cli.Fault
 	case found == 0:
-		fmt.Fprintf(io.err, "relay find: nothing in %d files of %v\n", stats.Files, journals)
-		return exitFault
+		fmt.Fprintf(io.Err, "relay find: nothing in %d files of %v\n", stats.Files, journals)
+		return cli.Fault
 	case found == *n:
-		fmt.Fprintf(io.err, "%d shown; there may be more: -n 0 shows all; relay explain ID tells one in words\n", found)
+		fmt.Fprintf(io.Err, "%d shown; there may be more: -n 0 shows all; relay explain ID tells one in words\n", found)
 	}
-	return exitOK
+	return cli.OK
 }
 
-// yieldToMail keeps this process to one core, and to what of it nobody else wants.
-func yieldToMail() {
+// YieldToMail keeps this process to one core, and to what of it nobody else wants.
+func YieldToMail() {
 	runtime.GOMAXPROCS(1)
 	syscall.Setpriority(syscall.PRIO_PROCESS, 0, 10)
 }
@@ -87,7 +88,7 @@ func journalsToSearch(path, file string) ([]string, error) {
 	if file != "" {
 		return []string{file}, nil
 	}
-	c, err := journalConfig(path)
+	c, err := cli.JournalConfig(path)
 	return []string{c.File, c.Strangers().File}, err
 }
 
@@ -124,7 +125,7 @@ func addressFlag(to *string) func(string) error {
 func momentFlag(to *time.Time, now time.Time) func(string) error {
 	return func(s string) (err error) {
 		var ago time.Duration
-		if err := durationFlag(&ago)(s); err == nil {
+		if err := cli.DurationFlag(&ago)(s); err == nil {
 			*to = now.Add(-ago)
 			return nil
 		}

@@ -1,4 +1,4 @@
-package main
+package control
 
 import (
 	"flag"
@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"postern/cmd/relay/cli"
 	"postern/internal/admin"
 	"postern/internal/config"
 	"postern/internal/phrase"
@@ -15,8 +16,8 @@ import (
 	"postern/ratelimit"
 )
 
-func runLimits(io stdio, args []string) int {
-	return subcommands(io, "limits", args, map[string]func(stdio, []string) int{
+func Limits(io cli.IO, args []string) int {
+	return cli.Subcommands(io, "limits", args, map[string]func(cli.IO, []string) int{
 		"show": showLimits, "top": topLimits, "explain": explainLimits, "reset": resetLimit, "allow": allowLimit, "raises": listRaises,
 	}, "show", "top", "explain", "reset", "allow", "raises")
 }
@@ -75,12 +76,12 @@ func (k *keyFlags) values() url.Values {
 }
 
 // showLimits lists keys in use, the fullest first.
-func showLimits(io stdio, args []string) int {
-	v := newControlVerb(io, "limits show")
+func showLimits(io cli.IO, args []string) int {
+	v := NewVerb(io, "limits show")
 	var k keyFlags
-	k.add(v.flags)
-	n := v.flags.Int("n", 100, "how many at most")
-	if _, status, ok := v.parse(args, 0); !ok {
+	k.add(v.Flags)
+	n := v.Flags.Int("n", 100, "how many at most")
+	if _, status, ok := v.Parse(args, 0); !ok {
 		return status
 	}
 	values := k.values()
@@ -90,22 +91,22 @@ func showLimits(io stdio, args []string) int {
 	return v.listStates(values, *n)
 }
 
-func topLimits(io stdio, args []string) int {
-	v := newControlVerb(io, "limits top")
-	n := v.flags.Int("n", 20, "how many")
-	if _, status, ok := v.parse(args, 0); !ok {
+func topLimits(io cli.IO, args []string) int {
+	v := NewVerb(io, "limits top")
+	n := v.Flags.Int("n", 20, "how many")
+	if _, status, ok := v.Parse(args, 0); !ok {
 		return status
 	}
 	return v.listStates(url.Values{}, *n)
 }
 
-func (v *controlVerb) listStates(values url.Values, n int) int {
+func (v *Verb) listStates(values url.Values, n int) int {
 	values.Set("n", fmt.Sprint(n))
 	var states []ratelimit.Usage
-	if err := v.get("/limits", values, &states); err != nil {
-		return v.fail(err)
+	if err := v.Get("/limits", values, &states); err != nil {
+		return v.Fail(err)
 	}
-	return v.print(states, func(w writer) {
+	return v.Print(states, func(w Writer) {
 		fmt.Fprintln(w, "USE\tLIMIT\tKEY\tUSED\tROOM\tNEXT FITS\tLARGEST SENDERS")
 		for i := range states {
 			writeState(w, &states[i])
@@ -114,7 +115,7 @@ func (v *controlVerb) listStates(values url.Values, n int) int {
 }
 
 // writeState writes a budget, a line for each window.
-func writeState(w writer, s *ratelimit.Usage) {
+func writeState(w Writer, s *ratelimit.Usage) {
 	limit := s.Limit
 	if s.Mode == ratelimit.Shadow {
 		limit += " (shadow)"
@@ -135,20 +136,20 @@ func writeState(w writer, s *ratelimit.Usage) {
 }
 
 // explainLimits says what each limit would make of one message.
-func explainLimits(io stdio, args []string) int {
-	v := newControlVerb(io, "limits explain")
+func explainLimits(io cli.IO, args []string) int {
+	v := NewVerb(io, "limits explain")
 	var k keyFlags
 	var to, domain string
-	v.flags.StringVar(&k.Client, "client", "", "`name` of the client that sends")
-	v.flags.StringVar(&k.User, "user", "", "SASL `user`")
-	v.flags.StringVar(&k.ClientIP, "client-ip", "", "`address` of the client")
-	v.flags.Func("from", "reverse-path, an `address` or <>", k.setSender)
-	v.flags.Func("to", "recipient, an `address`", func(s string) error {
+	v.Flags.StringVar(&k.Client, "client", "", "`name` of the client that sends")
+	v.Flags.StringVar(&k.User, "user", "", "SASL `user`")
+	v.Flags.StringVar(&k.ClientIP, "client-ip", "", "`address` of the client")
+	v.Flags.Func("from", "reverse-path, an `address` or <>", k.setSender)
+	v.Flags.Func("to", "recipient, an `address`", func(s string) error {
 		a, err := config.ParseAddress(s)
 		to, domain = string(a.RecipientID()), a.Domain
 		return err
 	})
-	if _, status, ok := v.parse(args, 0); !ok {
+	if _, status, ok := v.Parse(args, 0); !ok {
 		return status
 	}
 	if k.Client == "" || k.Sender == "" || to == "" {
@@ -158,10 +159,10 @@ func explainLimits(io stdio, args []string) int {
 	values.Set("to", to)
 	values.Set("recipient_domain", domain)
 	var all []ratelimit.Explanation
-	if err := v.get("/limits/explain", values, &all); err != nil {
-		return v.fail(err)
+	if err := v.Get("/limits/explain", values, &all); err != nil {
+		return v.Fail(err)
 	}
-	return v.print(all, func(w writer) {
+	return v.Print(all, func(w Writer) {
 		fmt.Fprintln(w, "LIMIT\tCOUNTS ON\tUSED\tSAYS")
 		for i := range all {
 			writeExplanation(w, &all[i])
@@ -169,7 +170,7 @@ func explainLimits(io stdio, args []string) int {
 	})
 }
 
-func writeExplanation(w writer, x *ratelimit.Explanation) {
+func writeExplanation(w Writer, x *ratelimit.Explanation) {
 	name := x.Limit
 	if x.Mode == ratelimit.Shadow {
 		name += " (shadow)"
@@ -196,13 +197,13 @@ func writeExplanation(w writer, x *ratelimit.Explanation) {
 }
 
 // resetLimit forgets the counts of one key.
-func resetLimit(io stdio, args []string) int {
-	v := newControlVerb(io, "limits reset")
+func resetLimit(io cli.IO, args []string) int {
+	v := NewVerb(io, "limits reset")
 	var k keyFlags
-	k.add(v.flags)
-	k.addKey(v.flags)
-	reason := v.flags.String("reason", "", "why; a `text` for the log")
-	if _, status, ok := v.parse(args, 0); !ok {
+	k.add(v.Flags)
+	k.addKey(v.Flags)
+	reason := v.Flags.String("reason", "", "why; a `text` for the log")
+	if _, status, ok := v.Parse(args, 0); !ok {
 		return status
 	}
 	switch {
@@ -213,9 +214,9 @@ func resetLimit(io stdio, args []string) int {
 	}
 	var was ratelimit.Usage
 	if err := v.act("/limits/reset", admin.ResetOrder{Budget: k.budget(), Reason: *reason}, &was); err != nil {
-		return v.fail(err)
+		return v.Fail(err)
 	}
-	return v.print(was, func(w writer) {
+	return v.Print(was, func(w Writer) {
 		fmt.Fprintf(w, "reset %s on %s; it had:\n", was.Limit, was.Key)
 		for i := range was.Windows {
 			fmt.Fprintf(w, "  %s\n", phrase.Used(&was.Windows[i]))
@@ -224,31 +225,31 @@ func resetLimit(io stdio, args []string) int {
 }
 
 // allowLimit gives one key more room for a time.
-func allowLimit(io stdio, args []string) int {
-	v := newControlVerb(io, "limits allow")
+func allowLimit(io cli.IO, args []string) int {
+	v := NewVerb(io, "limits allow")
 	var k keyFlags
-	k.add(v.flags)
-	k.addKey(v.flags)
+	k.add(v.Flags)
+	k.addKey(v.Flags)
 	var o admin.AllowOrder
 	units := 0
 	for name, unit := range map[string]ratelimit.Unit{
 		"messages": ratelimit.Messages, "recipients": ratelimit.Recipients, "bytes": ratelimit.Bytes,
 		"distinct-recipients": ratelimit.DistinctRecipients,
 	} {
-		v.flags.Func(name, "how many more, such as `+5000`; +0 ends the allowance", func(s string) (err error) {
+		v.Flags.Func(name, "how many more, such as `+5000`; +0 ends the allowance", func(s string) (err error) {
 			units++
 			o.Unit = unit
 			o.Add, err = parseMore(s, unit)
 			return err
 		})
 	}
-	v.flags.Func("window", "in this `window` only, such as 1h; otherwise in all of the unit", durationFlag(&o.Window))
-	v.flags.Func("until", "`when` it ends: 18:00, 2026-12-24T18:00, or 3h from now", func(s string) (err error) {
+	v.Flags.Func("window", "in this `window` only, such as 1h; otherwise in all of the unit", cli.DurationFlag(&o.Window))
+	v.Flags.Func("until", "`when` it ends: 18:00, 2026-12-24T18:00, or 3h from now", func(s string) (err error) {
 		o.Until, err = parseUntil(s, time.Now())
 		return err
 	})
-	v.flags.StringVar(&o.Reason, "reason", "", "why; a `text` for the list and the log")
-	if _, status, ok := v.parse(args, 0); !ok {
+	v.Flags.StringVar(&o.Reason, "reason", "", "why; a `text` for the list and the log")
+	if _, status, ok := v.Parse(args, 0); !ok {
 		return status
 	}
 	switch {
@@ -262,9 +263,9 @@ func allowLimit(io stdio, args []string) int {
 	o.Budget = k.budget()
 	var made ratelimit.Raise
 	if err := v.act("/limits/allow", o, &made); err != nil {
-		return v.fail(err)
+		return v.Fail(err)
 	}
-	return v.print(made, func(w writer) { writeRaises(w, []ratelimit.Raise{made}) })
+	return v.Print(made, func(w Writer) { writeRaises(w, []ratelimit.Raise{made}) })
 }
 
 // parseMore reads "+5000", for bytes "+1GiB".
@@ -304,19 +305,19 @@ func parseUntil(s string, now time.Time) (time.Time, error) {
 	return now.Add(d), nil
 }
 
-func listRaises(io stdio, args []string) int {
-	v := newControlVerb(io, "limits raises")
-	if _, status, ok := v.parse(args, 0); !ok {
+func listRaises(io cli.IO, args []string) int {
+	v := NewVerb(io, "limits raises")
+	if _, status, ok := v.Parse(args, 0); !ok {
 		return status
 	}
 	var list []ratelimit.Raise
-	if err := v.get("/limits/raises", url.Values{}, &list); err != nil {
-		return v.fail(err)
+	if err := v.Get("/limits/raises", url.Values{}, &list); err != nil {
+		return v.Fail(err)
 	}
-	return v.print(list, func(w writer) { writeRaises(w, list) })
+	return v.Print(list, func(w Writer) { writeRaises(w, list) })
 }
 
-func writeRaises(w writer, list []ratelimit.Raise) {
+func writeRaises(w Writer, list []ratelimit.Raise) {
 	fmt.Fprintln(w, "LIMIT\tKEY\tMORE\tUNTIL\tREASON")
 	for _, r := range list {
 		window := "every window"

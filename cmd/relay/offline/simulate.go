@@ -1,13 +1,13 @@
-package main
+package offline
 
 import (
 	"bufio"
 	"flag"
 	"fmt"
 	"net/netip"
-	"path/filepath"
 	"runtime/debug"
 
+	"postern/cmd/relay/cli"
 	"postern/internal/config"
 	"postern/internal/node"
 	"postern/internal/simulate"
@@ -15,59 +15,59 @@ import (
 	"postern/ratelimit"
 )
 
-// runSimulate tells what the limits of a configuration would have said about
+// Simulate tells what the limits of a configuration would have said about
 // the mail of the journal.
-func runSimulate(io stdio, args []string) int {
+func Simulate(io cli.IO, args []string) int {
 	f := flag.NewFlagSet("relay simulate", flag.ContinueOnError)
-	f.SetOutput(io.err)
-	path := configFlag(f, " with the limits to try")
-	named := journalFlag(f)
+	f.SetOutput(io.Err)
+	path := cli.ConfigFlag(f, " with the limits to try")
+	named := cli.JournalFlag(f)
 	asJSON := f.Bool("json", false, "print JSON")
 	top := f.Int("top", 20, "print at most `n` senders, or messages that would be held; with -json all")
 	folder := f.String("messages", "", "show the messages below a `folder`, a file each, to the scanners of the configuration instead")
-	words, status, ok := parseWords(f, args, maxJournals)
+	words, status, ok := cli.ParseWords(f, args, cli.MaxJournals)
 	if !ok {
 		return status
 	}
 	if *folder != "" {
 		if len(words)+len(*named) > 0 {
-			fmt.Fprintln(io.err, "relay simulate: -messages takes no journal")
-			return exitUsage
+			fmt.Fprintln(io.Err, "relay simulate: -messages takes no journal")
+			return cli.Usage
 		}
 		return simulateScanners(io, *path, *folder, *top, *asJSON)
 	}
-	file, err := config.LoadRules(configPath(*path))
+	file, err := config.LoadRules(cli.ConfigPath(*path))
 	if err != nil {
-		fmt.Fprintln(io.err, err)
-		return exitUsage
+		fmt.Fprintln(io.Err, err)
+		return cli.Usage
 	}
-	files, err := journalsNamed(*path, append(*named, words...))
+	files, err := cli.JournalsNamed(*path, append(*named, words...))
 	if err != nil {
-		fmt.Fprintf(io.err, "relay simulate: %v\n", err)
-		return exitUsage
+		fmt.Fprintf(io.Err, "relay simulate: %v\n", err)
+		return cli.Usage
 	}
 	report, see, err := simulateFile(io, file, files)
 	switch {
 	case err != nil:
-		fmt.Fprintf(io.err, "relay simulate: %v\n", err)
-		return exitFault
+		fmt.Fprintf(io.Err, "relay simulate: %v\n", err)
+		return cli.Fault
 	case *asJSON:
-		printJSON(io, struct {
+		cli.PrintJSON(io, struct {
 			*simulate.Report
 			Unknown map[string]int64 `json:"unknown_clients,omitempty"`
 		}{report, see.unknown})
-		return exitOK
+		return cli.OK
 	}
-	w := bufio.NewWriter(io.out)
+	w := bufio.NewWriter(io.Out)
 	report.Write(w, see.unknown, max(0, *top))
 	if err := w.Flush(); err != nil {
-		fmt.Fprintf(io.err, "relay simulate: print: %v\n", err)
-		return exitFault
+		fmt.Fprintf(io.Err, "relay simulate: print: %v\n", err)
+		return cli.Fault
 	}
-	return exitOK
+	return cli.OK
 }
 
-func simulateFile(io stdio, file *config.File, files []string) (*simulate.Report, *view, error) {
+func simulateFile(io cli.IO, file *config.File, files []string) (*simulate.Report, *view, error) {
 	defer lazyCollector()()
 	see := newView(file)
 	store := file.Store
@@ -78,7 +78,7 @@ func simulateFile(io stdio, file *config.File, files []string) (*simulate.Report
 	if err != nil {
 		return nil, nil, err
 	}
-	if err := simulate.Read(files, io.in, r.Add); err != nil {
+	if err := simulate.Read(files, io.In, r.Add); err != nil {
 		return nil, nil, err
 	}
 	return r.Report(), see, nil
@@ -95,45 +95,6 @@ func lazyCollector() (restore func()) {
 // sharedMemory is what a simulation may take in place of Redis, which forgets
 // nothing.
 const sharedMemory = 1 << 30
-
-// journalFlag adds -journal, which may be given several times.
-func journalFlag(f *flag.FlagSet) *[]string {
-	named := &[]string{}
-	f.Func("journal", "journal `file`; rotated ones beside it are read, too; - is standard input; several flags or further arguments: the journals of several nodes;\ndefault: that of the configuration", func(s string) error {
-		*named = append(*named, s)
-		return nil
-	})
-	return named
-}
-
-// journalsNamed are the files that are named with those rotated beside them, or
-// those of a configuration; each once.
-func journalsNamed(path string, named []string) (files []string, err error) {
-	if len(named) == 0 {
-		return journalFiles(path, "")
-	}
-	seen := map[string]bool{}
-	for _, name := range named {
-		more, err := journalFiles("", name)
-		if err != nil {
-			return nil, err
-		}
-		for _, file := range more {
-			if file = cleanPath(file); !seen[file] {
-				seen[file] = true
-				files = append(files, file)
-			}
-		}
-	}
-	return files, nil
-}
-
-func cleanPath(file string) string {
-	if file == "-" {
-		return file
-	}
-	return filepath.Clean(file)
-}
 
 // view is how a configuration sees past transactions.
 type view struct {

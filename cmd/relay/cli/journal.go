@@ -1,0 +1,114 @@
+package cli
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"postern/internal/config"
+	"postern/internal/eventlog"
+)
+
+// JournalFlag adds -journal, which may be given several times.
+func JournalFlag(f *flag.FlagSet) *[]string {
+	named := &[]string{}
+	f.Func("journal", "journal `file`; rotated ones beside it are read, too; - is standard input; several flags or further arguments: the journals of several nodes;\ndefault: that of the configuration", func(s string) error {
+		*named = append(*named, s)
+		return nil
+	})
+	return named
+}
+
+// JournalsNamed are the files that are named with those rotated beside them, or
+// those of a configuration; each once.
+func JournalsNamed(path string, named []string) (files []string, err error) {
+	if len(named) == 0 {
+		return JournalFiles(path, "")
+	}
+	seen := map[string]bool{}
+	for _, name := range named {
+		more, err := JournalFiles("", name)
+		if err != nil {
+			return nil, err
+		}
+		for _, file := range more {
+			if file = cleanPath(file); !seen[file] {
+				seen[file] = true
+				files = append(files, file)
+			}
+		}
+	}
+	return files, nil
+}
+
+func cleanPath(file string) string {
+	if file == "-" {
+		return file
+	}
+	return filepath.Clean(file)
+}
+
+// AllJournalFiles are JournalFiles and, of a configuration, those of peers that
+// never became a client.
+func AllJournalFiles(path, file string) ([]string, error) {
+	if file != "" {
+		return JournalFiles(path, file)
+	}
+	c, err := JournalConfig(path)
+	if err != nil {
+		return nil, err
+	}
+	files, err := JournalFiles(path, c.File)
+	if err != nil {
+		return nil, err
+	}
+	strangers := c.Strangers().File
+	more, err := eventlog.SetAside(strangers)
+	if err != nil {
+		return files, nil // a folder that is not there yet
+	}
+	if _, err := os.Stat(strangers); err == nil {
+		more = append(more, strangers)
+	}
+	return append(files, more...), nil
+}
+
+// JournalConfig is [journal] of a configuration that keeps one.
+func JournalConfig(path string) (c eventlog.Config, err error) {
+	path = ConfigPath(path)
+	f, err := config.LoadRules(path)
+	if err != nil {
+		return c, err
+	}
+	if f.Journal.File == "" {
+		return c, fmt.Errorf("%s keeps no journal; set journal.file", path)
+	}
+	return f.Journal, nil
+}
+
+// JournalFiles are the journal of a configuration or the one that is named,
+// oldest first. That of strangers is not among them: who is no client has no
+// sender, no recipient and no count.
+func JournalFiles(path, file string) ([]string, error) {
+	switch {
+	case file == "-":
+		return []string{"-"}, nil
+	case file == "":
+		c, err := JournalConfig(path)
+		if err != nil {
+			return nil, err
+		}
+		file = c.File
+	}
+	files, err := eventlog.SetAside(file)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := os.Stat(file); err == nil || len(files) == 0 {
+		files = append(files, file)
+	}
+	return files, nil
+}
+
+// MaxJournals is how many files one command reads.
+const MaxJournals = 10_000

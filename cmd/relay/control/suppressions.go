@@ -1,0 +1,81 @@
+package control
+
+import (
+	"fmt"
+	"io"
+	"net/url"
+
+	"postern/cmd/relay/cli"
+	"postern/internal/admin"
+	"postern/internal/config"
+	"postern/internal/phrase"
+	"postern/reputation"
+)
+
+func Suppressions(io cli.IO, args []string) int {
+	return cli.Subcommands(io, "suppressions", args, map[string]func(cli.IO, []string) int{
+		"list": listSuppressions, "add": addSuppression, "remove": removeSuppression,
+	}, "list", "add", "remove")
+}
+
+func listSuppressions(io cli.IO, args []string) int {
+	v := NewVerb(io, "suppressions list")
+	stream := v.Flags.String("stream", "", "only those of a `stream`")
+	recipient := ""
+	v.Flags.Func("recipient", "only this `address`", func(s string) error {
+		a, err := config.ParseAddress(s)
+		recipient = string(a.RecipientID())
+		return err
+	})
+	if _, status, ok := v.Parse(args, 0); !ok {
+		return status
+	}
+	var list []reputation.Suppression
+	if err := v.Get("/suppressions", url.Values{"stream": {*stream}, "recipient": {recipient}}, &list); err != nil {
+		return v.Fail(err)
+	}
+	return v.Print(list, func(w Writer) {
+		fmt.Fprintln(w, "STREAM\tRECIPIENT\tUNTIL\tREASON")
+		for _, s := range list {
+			fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", s.Stream, s.Recipient, phrase.Time(s.Until), s.Reason)
+		}
+	})
+}
+
+func addSuppression(io cli.IO, args []string) int {
+	v := NewVerb(io, "suppressions add")
+	o := admin.SuppressionOrder{Stream: reputation.AllStreams}
+	v.Flags.StringVar(&o.Stream, "stream", o.Stream, "for mail of this `stream`; * is all")
+	v.Flags.StringVar(&o.Reason, "reason", "", "`text` for the list")
+	v.Flags.Func("for", "how `long`, such as 7d; otherwise as configured", cli.DurationFlag(&o.For))
+	return suppressionAct(v, args, "/suppressions/add", &o)
+}
+
+func removeSuppression(io cli.IO, args []string) int {
+	v := NewVerb(io, "suppressions remove")
+	var o admin.SuppressionOrder
+	v.Flags.StringVar(&o.Stream, "stream", "", "for mail of this `stream` only")
+	return suppressionAct(v, args, "/suppressions/remove", &o)
+}
+
+func suppressionAct(v *Verb, args []string, path string, o *admin.SuppressionOrder) int {
+	words, status, ok := v.Parse(args, 1)
+	if !ok {
+		return status
+	}
+	if len(words) == 0 {
+		return v.misuse("name the recipient, as bob@dest.example")
+	}
+	address, err := config.ParseAddress(words[0])
+	if err != nil {
+		return v.misuse("%q is not an address: %v", words[0], err)
+	}
+	o.Recipient = string(address.RecipientID())
+	if err := v.act(path, o, nil); err != nil {
+		return v.Fail(err)
+	}
+	return cli.OK
+}
+
+// writer is io.Writer where a parameter is called io.
+type Writer = io.Writer
