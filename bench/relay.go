@@ -199,7 +199,7 @@ func (l *lab) config(s setup, addr, upstream string) string {
 		p("\n[journal]\nfile = \"state/journal.jsonl\"")
 	}
 	if s.scanners != nil {
-		p("\n[scanner.av]\nclamd = %q\nconcurrency = 24\n[scanner.spam]\nrspamd = %q\nconcurrency = 24", "unix:"+s.scanners.clamd, "http://"+s.scanners.rspamd)
+		p("\n[scanner.av]\nclamd = %q\nconcurrency = 24\n[scanner.spam]\nrspamd = %q\nconcurrency = 24", "unix:"+s.scanners.clamd, "unix:"+s.scanners.rspamd)
 	}
 	// Senders that begin at full speed are what the watch is there to stop; in
 	// shadow it does all its work but lets them go on.

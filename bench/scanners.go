@@ -11,7 +11,6 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"strconv"
 	"time"
 )
 
@@ -19,7 +18,7 @@ import (
 // line, as the tests run them.
 type scanners struct {
 	clamd  string // a socket
-	rspamd string // host and port
+	rspamd string // a socket, as on one host
 	procs  []*process
 }
 
@@ -29,11 +28,7 @@ func (l *lab) startScanners(ctx context.Context) (*scanners, error) {
 	if err != nil {
 		return nil, err
 	}
-	port, err := freePort()
-	if err != nil {
-		return nil, err
-	}
-	s := &scanners{clamd: filepath.Join(dir, "s"), rspamd: net.JoinHostPort("127.0.0.1", strconv.Itoa(port))}
+	s := &scanners{clamd: filepath.Join(dir, "s"), rspamd: filepath.Join(dir, "r")}
 	files := map[string]string{
 		"own.hdb":    "44d88612fea8a8f36de82e1278abb02f:68:Own.Eicar\n",
 		"clamd.conf": fmt.Sprintf("LocalSocket %s\nDatabaseDirectory %s\nForeground yes\nUser root\nMaxThreads 16\n", s.clamd, dir),
@@ -42,7 +37,7 @@ options { pidfile = "%[1]s/pid"; filters = ""; tempdir = "%[1]s"; local_addrs = 
   dns { nameserver = ["127.0.0.1:9:1"]; timeout = 0.1s; retransmits = 0; }
   url_tld = "/usr/share/rspamd/effective_tld_names.dat"; control_socket = "%[1]s/c.sock mode=0600"; }
 logging { type = "file"; filename = "%[1]s/log"; level = "error"; }
-worker "normal" { bind_socket = "%[2]s"; count = 2; }
+worker "normal" { bind_socket = "%[2]s mode=0600"; count = 2; }
 metric "default" { actions { reject = 15; add_header = 6; } }
 `, dir, s.rspamd),
 	}
@@ -110,7 +105,7 @@ func (s *scanners) askClamd(message []byte) error {
 }
 
 func (s *scanners) askRspamd(message []byte) error {
-	c, err := net.Dial("tcp", s.rspamd)
+	c, err := net.Dial("unix", s.rspamd)
 	if err != nil {
 		return err
 	}

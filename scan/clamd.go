@@ -14,7 +14,7 @@ import (
 // clamd speaks INSTREAM over a socket of clamd, a connection for each message.
 type clamd struct{ target target }
 
-// chunkSize is how much is sent in one piece.
+// chunkSize is how much of a file is sent in one piece.
 const chunkSize = 64 << 10
 
 func (c *clamd) ask(ctx context.Context, m *Message) (Verdict, error) {
@@ -25,7 +25,7 @@ func (c *clamd) ask(ctx context.Context, m *Message) (Verdict, error) {
 	defer conn.Close()
 	// A server that has had enough says why and closes: what it said is read
 	// even when writing failed.
-	wrote := sendChunks(conn, m.Content.Reader())
+	wrote := sendChunks(conn, &m.Content)
 	answer, err := readLine(conn)
 	switch {
 	case err != nil && wrote != nil:
@@ -40,22 +40,32 @@ func (c *clamd) ask(ctx context.Context, m *Message) (Verdict, error) {
 	return v, err
 }
 
-func sendChunks(w io.Writer, r io.Reader) error {
-	if _, err := io.WriteString(w, "zINSTREAM\x00"); err != nil {
+// sendChunks sends what is in memory as one chunk, and what is in a file in pieces
+// of chunkSize. A chunk of length zero is the end.
+func sendChunks(conn *bound, c *Content) error {
+	end, start := []byte{0, 0, 0, 0}, []byte("zINSTREAM\x00")
+	if n := c.Size() - c.FileSize; n > 0 {
+		start = binary.BigEndian.AppendUint32(start, uint32(n))
+	}
+	pieces := c.pieces(start)
+	if c.File == nil {
+		return conn.send(append(pieces, end))
+	}
+	if err := conn.send(pieces); err != nil {
 		return err
 	}
-	buf := make([]byte, 4+chunkSize)
+	r, buf := c.rest(), make([]byte, 4+chunkSize)
 	for {
 		n, err := io.ReadFull(r, buf[4:])
 		if n > 0 {
 			binary.BigEndian.PutUint32(buf, uint32(n))
-			if _, err := w.Write(buf[:4+n]); err != nil {
+			if _, err := conn.Write(buf[:4+n]); err != nil {
 				return err
 			}
 		}
 		switch {
 		case err == io.EOF || err == io.ErrUnexpectedEOF:
-			_, err = w.Write([]byte{0, 0, 0, 0})
+			_, err = conn.Write(end)
 			return err
 		case err != nil:
 			return fmt.Errorf("read the message: %w", err)

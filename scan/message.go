@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"io"
+	"net"
 	"net/netip"
 	"slices"
 	"strings"
@@ -56,17 +57,31 @@ func (c *Content) reader(head []byte) io.Reader {
 		rs = append(rs, bytes.NewReader(b))
 	}
 	if c.File != nil {
-		rs = append(rs, io.NewSectionReader(c.File, 0, c.FileSize))
+		rs = append(rs, c.rest())
 	}
 	return io.MultiReader(rs...)
 }
+
+// pieces are before, and the part of the message that is in memory.
+func (c *Content) pieces(before ...[]byte) net.Buffers {
+	list := make(net.Buffers, 0, len(before)+len(c.Chunks)+2)
+	return append(append(append(list, before...), c.Head), c.Chunks...)
+}
+
+// rest is what follows in File, which must be there.
+func (c *Content) rest() io.Reader { return io.NewSectionReader(c.File, 0, c.FileSize) }
 
 type digest = [sha256.Size]byte
 
 // digest is the SHA-256 of the whole.
 func (c *Content) digest() (d digest, err error) {
 	h := sha256.New()
-	_, err = io.Copy(h, c.Reader())
+	for _, b := range c.pieces() {
+		h.Write(b)
+	}
+	if c.File != nil {
+		_, err = io.Copy(h, c.rest())
+	}
 	h.Sum(d[:0])
 	return d, err
 }

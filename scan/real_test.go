@@ -226,6 +226,10 @@ rspamd_config:register_symbol({ name = 'LOOKED', type = 'normal', callback = fun
 			t.Errorf("%s: text %q", m.name, v.Text)
 		}
 	}
+	local := await(t, map[string]Config{"spam": config(func(k *Config) { k.Rspamd, k.Timeout = "unix:"+r.Socket, 10*time.Second })})
+	if v := only(t, local, message(gtube()+"\r\n")); v.Class != Spam {
+		t.Errorf("by its socket, GTUBE: %+v", v)
+	}
 	milter := await(t, map[string]Config{"m": config(func(k *Config) {
 		k.Milter, k.CanaryFinds, k.Timeout = "inet:127.0.0.1:"+proxy, "gtube", 10*time.Second
 	})})

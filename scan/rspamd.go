@@ -15,7 +15,8 @@ import (
 	"strings"
 )
 
-// rspamd posts messages to /checkv2 of a normal worker, a connection for each.
+// rspamd posts messages to /checkv2 of a normal worker, a connection for each:
+// the worker closes it behind its answer, whatever was asked for.
 type rspamd struct {
 	target   target
 	require  []string
@@ -23,7 +24,7 @@ type rspamd struct {
 }
 
 func (r *rspamd) ask(ctx context.Context, m *Message) (Verdict, error) {
-	body, err := r.do(ctx, r.head(m), m.Content.Reader())
+	body, err := r.do(ctx, r.head(m), &m.Content)
 	if err != nil {
 		return Verdict{}, err
 	}
@@ -31,7 +32,7 @@ func (r *rspamd) ask(ctx context.Context, m *Message) (Verdict, error) {
 }
 
 // do sends a request and returns the body of its answer.
-func (r *rspamd) do(ctx context.Context, head []byte, content io.Reader) ([]byte, error) {
+func (r *rspamd) do(ctx context.Context, head []byte, content *Content) ([]byte, error) {
 	conn, err := r.target.open(ctx)
 	if err != nil {
 		return nil, err
@@ -39,21 +40,15 @@ func (r *rspamd) do(ctx context.Context, head []byte, content io.Reader) ([]byte
 	defer conn.Close()
 	// What it said counts even when writing failed: over its size limit it may
 	// answer and close.
-	wrote := writeAll(conn, head, content)
+	wrote := conn.send(content.pieces(head))
+	if wrote == nil && content.File != nil {
+		_, wrote = io.Copy(conn, content.rest())
+	}
 	body, err := readHTTP(conn)
 	if wrote != nil {
 		return nil, fmt.Errorf("send: %w", wrote)
 	}
 	return body, err
-}
-
-func writeAll(w io.Writer, head []byte, content io.Reader) error {
-	b := bufio.NewWriterSize(w, 32<<10)
-	b.Write(head)
-	if _, err := io.Copy(b, content); err != nil {
-		return err
-	}
-	return b.Flush()
 }
 
 // readHTTP reads a whole answer of status 200.

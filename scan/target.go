@@ -1,6 +1,7 @@
 package scan
 
 import (
+	"bufio"
 	"context"
 	"crypto/tls"
 	"fmt"
@@ -23,6 +24,10 @@ type target struct {
 // target reads the address of c.
 func (c *Config) target() (target, error) {
 	switch {
+	case strings.HasPrefix(c.Rspamd, "unix:"):
+		t, err := socketTarget(c.Rspamd, "http")
+		t.host = "localhost"
+		return t, err
 	case c.Rspamd != "":
 		return urlTarget(c.Rspamd, "http", "https", "11333")
 	case c.ICAP != "":
@@ -75,7 +80,7 @@ func (t target) private() bool {
 // open connects. Whatever is done with the connection ends with ctx, which has a
 // deadline: reading and writing fail then, however much still comes.
 func (t target) open(ctx context.Context) (*bound, error) {
-	var d net.Dialer
+	d := net.Dialer{KeepAlive: -1} // ctx ends it sooner
 	c, err := d.DialContext(ctx, t.network, t.address)
 	if err != nil {
 		return nil, err
@@ -130,6 +135,20 @@ func (b *bound) SetReadDeadline(time.Time) error { return nil }
 
 // SetWriteDeadline does nothing.
 func (b *bound) SetWriteDeadline(time.Time) error { return nil }
+
+// send writes pieces, in one system call where nothing stands between us and the
+// socket.
+func (b *bound) send(pieces net.Buffers) error {
+	if _, ok := b.Conn.(*tls.Conn); !ok {
+		_, err := pieces.WriteTo(b.Conn)
+		return err
+	}
+	w := bufio.NewWriterSize(b.Conn, 16<<10) // a record of TLS
+	if _, err := pieces.WriteTo(w); err != nil {
+		return err
+	}
+	return w.Flush()
+}
 
 // Close also stops waiting for the context.
 func (b *bound) Close() error {

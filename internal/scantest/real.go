@@ -108,6 +108,7 @@ func StartClamd(t *testing.T, more string) *RealClamd {
 // RealRspamd is an rspamd of Debian without network and modules.
 type RealRspamd struct {
 	Normal, Proxy string // ports of 127.0.0.1: of a normal worker, and of a milter
+	Socket        string // of the normal worker, too
 	Process       *os.Process
 }
 
@@ -117,7 +118,7 @@ func StartRspamd(t *testing.T, weights, rules string) *RealRspamd {
 	t.Helper()
 	rspamd := Program(t, "rspamd", "rspamd")
 	dir := Folder(t)
-	r := &RealRspamd{Normal: FreePort(t), Proxy: FreePort(t)}
+	r := &RealRspamd{Normal: FreePort(t), Proxy: FreePort(t), Socket: filepath.Join(dir, "n.sock")}
 	Write(t, filepath.Join(dir, "rspamd.conf"), fmt.Sprintf(`
 options {
   pidfile = "%[1]s/pid"; filters = ""; tempdir = "%[1]s"; local_addrs = "192.168.0.0/16";
@@ -127,7 +128,7 @@ options {
   max_message = 1M; task_timeout = 2s;
 }
 logging { type = "file"; filename = "%[1]s/log"; level = "warning"; }
-worker "normal" { bind_socket = "127.0.0.1:%[2]s"; count = 1; }
+worker "normal" { bind_socket = "127.0.0.1:%[2]s"; bind_socket = "%[1]s/n.sock mode=0600"; count = 1; }
 worker "rspamd_proxy" { bind_socket = "127.0.0.1:%[3]s"; milter = yes; count = 1; timeout = 5s;
   upstream "local" { default = yes; self_scan = yes; } }
 metric "default" { actions { reject = 15; add_header = 6; greylist = 4; } group "own" { %[4]s } }
