@@ -1,6 +1,7 @@
 package alert
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 	"time"
@@ -64,6 +65,25 @@ func kindOf(name string) kind {
 		}
 	}
 	return kind{name: name, severity: Warning}
+}
+
+// crowd reports whether a is about one of the names that senders choose: whoever
+// may send brings about as many of these as he likes, and must not hide with them
+// what is told of the relay itself.
+func (a *Alert) crowd() bool {
+	return a.Kind == NearLimit || a.Kind == Suspended && a.About.Scope != "user" && a.About.Scope != "client"
+}
+
+// crowdLast puts alerts of a crowd behind the others, and leaves their order.
+func crowdLast(list []Alert) {
+	slices.SortStableFunc(list, func(x, y Alert) int { return cmp.Compare(rank(&x), rank(&y)) })
+}
+
+func rank(a *Alert) int {
+	if a.crowd() {
+		return 1
+	}
+	return 0
 }
 
 // Kinds are the names of all kinds that a channel can ask for, in the order of the

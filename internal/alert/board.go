@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// MaxConditions is how many conditions are known at a time. What begins beyond them is
-// counted and not told.
+// MaxConditions is how many conditions about senders are known at a time, and how many
+// others. What begins beyond them is counted and not told.
 const MaxConditions = 10_000
 
 // Options are what a Board is made of.
@@ -23,6 +23,7 @@ type Board struct {
 
 	mu       sync.Mutex
 	known    map[string]*condition // by name
+	crowd    int                   // of them about senders
 	order    uint64
 	over     int // conditions that found no room, since a digest told it
 	channels map[string]*channel
@@ -142,7 +143,7 @@ func (b *Board) report(a Alert, now time.Time) string {
 		b.due(c, now)
 		return a.Condition
 	}
-	if len(b.known) >= MaxConditions {
+	if b.full(a.crowd()) {
 		b.over++
 		return a.Condition
 	}
@@ -153,8 +154,17 @@ func (b *Board) report(a Alert, now time.Time) string {
 	b.order++
 	c := &condition{Alert: a, First: now, Last: now, Order: b.order}
 	b.known[a.Condition] = c
+	b.crowd += rank(&a)
 	b.due(c, now)
 	return a.Condition
+}
+
+// full reports whether there is no room for another condition, about a sender or not.
+func (b *Board) full(crowd bool) bool {
+	if crowd {
+		return b.crowd >= MaxConditions
+	}
+	return len(b.known)-b.crowd >= MaxConditions
 }
 
 // renew takes over what a later report says of the same condition.
@@ -183,6 +193,7 @@ func (b *Board) gone(name string, c *condition, reason string, now time.Time) {
 		return
 	}
 	delete(b.known, name)
+	b.crowd -= rank(&c.Alert)
 	if !c.Told {
 		return
 	}

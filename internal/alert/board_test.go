@@ -279,6 +279,61 @@ func TestAFloodIsBounded(t *testing.T) {
 	}
 }
 
+// TestSendersHideNothing: whoever has thousands of names suspended does not keep back,
+// push out or end what is told of the relay.
+func TestSendersHideNothing(t *testing.T) {
+	for _, flood := range []int{40, 900, 12_000} {
+		r := newRig(ops, Channel{Name: "am", Form: Active, Kinds: Kinds()})
+		r.Open(Alert{Kind: Disk, Condition: "disk journal", Summary: "the first"}, r.now)
+		for i := range flood {
+			r.Open(suspended(fmt.Sprint(i)), r.now)
+			if i == flood/2 {
+				r.Open(Alert{Kind: Store, Condition: "store redis"}, r.now)
+			}
+		}
+		r.drain("ops")
+		r.now = r.now.Add(5 * time.Second)
+		r.Open(Alert{Kind: Store, Condition: "store redis"}, r.now)
+		r.Open(Alert{Kind: Listing, Condition: "listing 192.0.2.25", Summary: "the last"}, r.now)
+		client := suspended("mta")
+		client.Condition, client.About.Scope = "suspended client mta", "client"
+		r.Open(client, r.now)
+		var got []string
+		for _, b := range r.drain("ops") {
+			got = append(got, b.Alerts[0].Condition)
+		}
+		if want := []string{"store redis", "listing 192.0.2.25", "suspended client mta"}; !slices.Equal(got, want) {
+			t.Errorf("%d names: told at once %q, want %q", flood, got, want)
+		}
+		am, _ := r.Next("am", r.now)
+		told := map[string]bool{}
+		for _, a := range am.Alerts {
+			told[a.Condition] = true
+		}
+		if !told["disk journal"] || !told["store redis"] || !told["listing 192.0.2.25"] || len(am.Alerts) > MaxQueue {
+			t.Errorf("%d names: Alertmanager is told %d conditions, not all about the relay", flood, len(am.Alerts))
+		}
+	}
+}
+
+// TestADigestBeginsWithTheRelay: the first lines of a digest are what people read.
+func TestADigestBeginsWithTheRelay(t *testing.T) {
+	r := newRig(ops)
+	for i := range Hourly + HourlyKept {
+		r.Open(Alert{Kind: Identity, Condition: fmt.Sprint("identity ", i)}, r.now)
+	}
+	r.drain("ops")
+	for i := range 500 {
+		r.Open(suspended(fmt.Sprint(i)), r.now)
+	}
+	r.Open(Alert{Kind: Listing, Condition: "listing 192.0.2.25"}, r.now)
+	r.now = r.now.Add(2 * time.Minute)
+	b, _ := r.Next("ops", r.now)
+	if b == nil || !b.Digest || b.Alerts[0].Kind != Listing || b.Alerts[1].Condition != "suspended sender 0" {
+		t.Fatalf("%+v", b)
+	}
+}
+
 // TestARestartInTheMiddle goes on where it was: what was in flight comes again under its
 // id, what was told is not told again, and what ended meanwhile is told as over.
 func TestARestartInTheMiddle(t *testing.T) {

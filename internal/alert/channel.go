@@ -8,7 +8,11 @@ import (
 const (
 	// Hourly is how many notices leave a channel by themselves in any hour.
 	Hourly = 30
-	// MaxQueue is how many notices wait for a receiver; the oldest go first.
+	// HourlyKept is how many more may leave that are not about senders, of whom there
+	// may be any number.
+	HourlyKept = 10
+	// MaxQueue is how many notices wait for a receiver; the oldest go first, those about
+	// senders before others.
 	MaxQueue = 1000
 	// DigestEvery is the least time between two digests.
 	DigestEvery = 10 * time.Minute
@@ -91,9 +95,10 @@ func (c *channel) tell(a Alert) {
 		return
 	}
 	c.Queue = append(c.Queue, a)
-	if n := len(c.Queue) - MaxQueue; n > 0 {
-		c.Lost += n
-		c.Queue = c.Queue[n:]
+	if len(c.Queue) > MaxQueue {
+		c.Lost++
+		oldest := max(0, slices.IndexFunc(c.Queue, func(a Alert) bool { return a.crowd() }))
+		c.Queue = slices.Delete(c.Queue, oldest, oldest+1)
 	}
 }
 
@@ -129,20 +134,33 @@ func (c *channel) take(now time.Time, newID func() string) (*Batch, time.Duratio
 	if len(c.Queue) == 0 {
 		return nil, 0
 	}
-	c.Sent = slices.DeleteFunc(c.Sent, func(t time.Time) bool { return now.Sub(t) >= time.Hour || t.After(now) })
-	if len(c.Sent) < Hourly && c.Lost == 0 {
-		a := c.Queue[0]
-		c.Queue = slices.Delete(c.Queue, 0, 1)
-		c.Sent = append(c.Sent, now)
+	if a, ok := c.single(now); ok {
 		return &Batch{ID: a.ID, Time: now, Alerts: []Alert{a}}, 0
 	}
 	if wait := c.digestDue(now).Sub(now); wait > 0 {
 		return nil, wait
 	}
+	crowdLast(c.Queue)
 	n := min(len(c.Queue), MaxDigest)
 	batch := &Batch{ID: newID(), Time: now, Digest: true, Alerts: slices.Clone(c.Queue[:n]), Lost: c.Lost}
 	c.Queue, c.Lost, c.Digest = slices.Delete(c.Queue, 0, n), 0, now
 	return batch, 0
+}
+
+// single takes the notice out of the queue that may leave by itself: the first that
+// is not about a sender, else the first; ok is false where this hour has had its share.
+func (c *channel) single(now time.Time) (a Alert, ok bool) {
+	c.Sent = slices.DeleteFunc(c.Sent, func(t time.Time) bool { return now.Sub(t) >= time.Hour || t.After(now) })
+	i, room := slices.IndexFunc(c.Queue, func(a Alert) bool { return !a.crowd() }), Hourly+HourlyKept
+	if i < 0 {
+		i, room = 0, Hourly
+	}
+	if len(c.Sent) >= room || room == Hourly && c.Lost > 0 {
+		return Alert{}, false
+	}
+	a = c.Queue[i]
+	c.Queue, c.Sent = slices.Delete(c.Queue, i, i+1), append(c.Sent, now)
+	return a, true
 }
 
 // digestDue is when the next digest may leave: a while after the last one, and the
@@ -167,18 +185,27 @@ func (b *Board) active(c *channel, now time.Time) (*Batch, time.Duration) {
 		return nil, wait
 	}
 	batch := &Batch{ID: b.opt.NewID(), Time: now, Alerts: slices.Clone(c.Queue)}
-	list := b.told()
-	for _, k := range list[max(0, len(list)-MaxQueue):] {
-		if c.wants(k.Alert.Kind) {
-			batch.Alerts = append(batch.Alerts, b.notice(k.Alert, Open, k.Alert.ID))
-		}
-	}
+	batch.Alerts = append(batch.Alerts, b.holding(c)...)
 	c.dirty, c.resent = false, now
 	if len(batch.Alerts) == 0 {
 		return nil, 0
 	}
 	c.Flight = batch
 	return batch, 0
+}
+
+// holding is what a channel is told as long as it holds: the newest, those about senders
+// only as far as the others leave room.
+func (b *Board) holding(c *channel) (list []Alert) {
+	for _, k := range slices.Backward(b.told()) {
+		if c.wants(k.Alert.Kind) {
+			list = append(list, b.notice(k.Alert, Open, k.Alert.ID))
+		}
+	}
+	crowdLast(list)
+	list = list[:min(len(list), MaxQueue)]
+	slices.Reverse(list)
+	return list
 }
 
 // Result is how a try to send went.

@@ -49,11 +49,12 @@ func (b *Board) Load(text []byte) error {
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	for _, c := range s.Conditions[:min(len(s.Conditions), MaxConditions)] {
-		if c == nil || c.Alert.Condition == "" {
+	for _, c := range s.Conditions {
+		if c == nil || c.Alert.Condition == "" || b.known[c.Alert.Condition] != nil || b.full(c.Alert.crowd()) {
 			continue
 		}
 		b.known[c.Alert.Condition] = c
+		b.crowd += rank(&c.Alert)
 		b.order = max(b.order, c.Order)
 	}
 	for name, c := range s.Channels {
