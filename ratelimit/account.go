@@ -24,9 +24,9 @@ type Account struct {
 	now time.Time // of this call, for contributors; zero before the first use
 
 	batch   Batch
-	order   []int // of each budget in batch: its index in budgets
-	refs    []Ref // arena of Request.Refs
-	kept    []Ref // arena of charged.refs; Ref.Budget indexes budgets
+	order   []int    // of each budget in batch: its index in budgets
+	refs    []int    // arena of Request.Refs
+	kept    []charge // arena of charged.charges
 	keys    []byte
 	results []WindowResult
 	parts   []part
@@ -53,14 +53,21 @@ type account struct {
 	messageAt int64
 	bytes     int64 // charged
 	bytesAt   int64
-	looks     []WindowResult // Results of all batches joined
+	last      []WindowResult // what the last batch said of the windows
+	looks     []WindowResult // what all batches said, joined
 }
 
 // charged is what one recipient was charged.
 type charged struct {
-	refs     []Ref
+	charges  []charge
 	distinct uint64
 	back     bool // given back
+}
+
+// charge is one that the store made; budget is an index into Account.budgets.
+type charge struct {
+	budget int
+	at     int64
 }
 
 // Look is what one window that the transaction was checked against said, for the
@@ -131,15 +138,14 @@ func (a *Account) Recipients(ctx context.Context, rs []Recipient, out []Decision
 	for i := range rs {
 		a.addRequest(&rs[i])
 	}
-	err := a.take(ctx)
+	r, err := a.take(ctx)
 	for i := range a.batch.Requests {
-		q := &a.batch.Requests[i]
-		if err == nil && q.OK {
-			a.keep(q)
+		if err == nil && r.Requests[i].OK {
+			a.keep(i, &r.Requests[i])
 		} else {
 			a.rcpts = append(a.rcpts, charged{})
 		}
-		out = append(out, a.verdict(q, err))
+		out = append(out, a.verdict(i, &r, err))
 	}
 	return out
 }
@@ -210,12 +216,11 @@ func (a *Account) Body(ctx context.Context, bytes int64) Decision {
 		}
 	}
 	a.batch.Requests = append(a.batch.Requests, Request{Bytes: bytes, Refs: a.refs[from:]})
-	err := a.take(ctx)
-	q := &a.batch.Requests[0]
-	if err == nil && q.OK {
-		a.keepBody(q)
+	r, err := a.take(ctx)
+	if err == nil && r.Requests[0].OK {
+		a.keepBody(bytes, &r.Requests[0])
 	}
-	return a.verdict(q, err)
+	return a.verdict(0, &r, err)
 }
 
 // counts reports whether the budget has a window of the unit.
@@ -271,30 +276,28 @@ func (a *Account) ref(budget int) {
 		a.batch.Budgets = append(a.batch.Budgets, st.Budget)
 		a.order = append(a.order, budget)
 	}
-	a.refs = append(a.refs, Ref{Budget: st.batch})
+	a.refs = append(a.refs, st.batch)
 }
 
 // take asks the store, and joins what each window said to earlier batches.
-func (a *Account) take(ctx context.Context) error {
+func (a *Account) take(ctx context.Context) (Result, error) {
 	if len(a.batch.Budgets) == 0 {
-		for i := range a.batch.Requests {
-			a.batch.Requests[i].OK = true
-		}
-		return nil
+		return NewResult(&a.batch), nil
 	}
 	a.batch.ID = a.limiter.attempt()
-	if err := a.limiter.store.Take(ctx, &a.batch); err != nil {
+	r, err := a.limiter.store.Take(ctx, &a.batch)
+	if err != nil {
 		a.err = err
-		return err
+		return r, err
 	}
 	for i, b := range a.order {
-		st := &a.budgets[b]
-		st.Paid, st.asked = a.batch.Budgets[i].Paid, true
+		st, said := &a.budgets[b], &r.Budgets[i]
+		st.Paid, st.asked, st.last = said.Paid, true, said.Windows
 		for j := range st.looks {
-			st.looks[j].join(&st.Results[j])
+			st.looks[j].join(&said.Windows[j])
 		}
 	}
-	return nil
+	return r, nil
 }
 
 func (w *WindowResult) join(next *WindowResult) {
@@ -303,36 +306,36 @@ func (w *WindowResult) join(next *WindowResult) {
 	w.Near = w.Near || next.Near
 }
 
-// keep notes the charges of a recipient.
-func (a *Account) keep(q *Request) {
+// keep notes what request i of the batch, of a recipient, was charged.
+func (a *Account) keep(i int, said *RequestResult) {
 	from := len(a.kept)
-	a.keepRefs(q)
-	a.rcpts = append(a.rcpts, charged{refs: a.kept[from:len(a.kept):len(a.kept)], distinct: q.Distinct})
+	a.keepCharges(i, said)
+	a.rcpts = append(a.rcpts, charged{charges: a.kept[from:len(a.kept):len(a.kept)], distinct: a.batch.Requests[i].Distinct})
 }
 
-// keepRefs appends what q was charged to a.kept.
-func (a *Account) keepRefs(q *Request) {
-	for _, ref := range q.Refs {
-		if !ref.Charged {
+// keepCharges appends what request i was charged to a.kept.
+func (a *Account) keepCharges(i int, said *RequestResult) {
+	for j, c := range said.Charges {
+		if !c.Made {
 			continue
 		}
-		ref.Budget = a.order[ref.Budget]
-		st := &a.budgets[ref.Budget]
+		budget := a.order[a.batch.Requests[i].Refs[j]]
+		st := &a.budgets[budget]
 		st.rcpts++
-		if ref.Message {
-			st.messageAt = ref.At
+		if c.Message {
+			st.messageAt = c.At
 		}
-		a.kept = append(a.kept, ref)
-		a.contribute(st, 1, ref.Message, 0)
+		a.kept = append(a.kept, charge{budget, c.At})
+		a.contribute(st, 1, c.Message, 0)
 	}
 }
 
-func (a *Account) keepBody(q *Request) {
-	for _, ref := range q.Refs {
-		if ref.Charged {
-			st := &a.budgets[a.order[ref.Budget]]
-			st.bytes, st.bytesAt = q.Bytes, ref.At
-			a.contribute(st, 0, false, q.Bytes)
+func (a *Account) keepBody(bytes int64, said *RequestResult) {
+	for j, c := range said.Charges {
+		if c.Made {
+			st := &a.budgets[a.order[a.batch.Requests[0].Refs[j]]]
+			st.bytes, st.bytesAt = bytes, c.At
+			a.contribute(st, 0, false, bytes)
 		}
 	}
 }
@@ -417,9 +420,9 @@ func (a *Account) collect(i int) {
 	}
 	r := &a.rcpts[i]
 	r.back = true
-	for _, ref := range r.refs {
-		st := &a.budgets[ref.Budget]
-		a.returns = append(a.returns, Return{Budget: st.Budget, At: ref.At, Recipients: 1, Distinct: r.distinct})
+	for _, c := range r.charges {
+		st := &a.budgets[c.budget]
+		a.returns = append(a.returns, Return{Budget: st.Budget, At: c.at, Recipients: 1, Distinct: r.distinct})
 		st.rcpts--
 		last := st.rcpts == 0
 		a.contribute(st, -1, last && st.Paid, 0)

@@ -54,7 +54,6 @@ func (a *Account) open(c *concern, domain string) int {
 			Limit: c.rule.name, Key: a.keys[start:len(a.keys):len(a.keys)],
 			Share: c.rule.share(a.facts.Stream), Windows: n.windows,
 			Shadow: c.rule.cfg.Mode == Shadow, OnFailure: c.rule.cfg.OnStoreFailure,
-			Results: a.makeResults(len(n.windows)),
 		},
 		rule: c.rule, domain: domain, batch: -1,
 		shared: n.key != "" || !slices.Contains(c.rule.dims, PerSender),

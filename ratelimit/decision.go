@@ -26,10 +26,12 @@ type Decision struct {
 	StoreDown bool
 }
 
-func (a *Account) verdict(q *Request, err error) Decision {
+// verdict is the decision about request i of the batch.
+func (a *Account) verdict(i int, r *Result, err error) Decision {
 	if err != nil {
-		return a.undecided(q)
+		return a.undecided(&a.batch.Requests[i])
 	}
+	q := &r.Requests[i]
 	if q.OK {
 		return Decision{OK: true}
 	}
@@ -38,7 +40,7 @@ func (a *Account) verdict(q *Request, err error) Decision {
 		return Decision{Limit: st.Limit, Per: st.perWords(), Key: string(st.Key), StoreDown: true}
 	}
 	v := st.refusal(&st.Windows[q.Window])
-	v.Max = st.Results[q.Window].Max
+	v.Max = st.last[q.Window].Max
 	v.RetryAfter = (q.RetryAfter + time.Second - 1).Truncate(time.Second)
 	v.Never = q.Never
 	return v
@@ -48,7 +50,7 @@ func (a *Account) verdict(q *Request, err error) Decision {
 // limit it touches says "admit" or is a shadow.
 func (a *Account) undecided(q *Request) Decision {
 	for _, ref := range q.Refs {
-		st := &a.budgets[a.order[ref.Budget]]
+		st := &a.budgets[a.order[ref]]
 		if !st.Shadow && st.OnFailure != FailAdmit {
 			return Decision{Limit: st.Limit, Per: st.perWords(), Key: string(st.Key), StoreDown: true}
 		}

@@ -28,15 +28,16 @@ func (l *Limiter) Once(ctx context.Context, author string, to mail.RecipientID, 
 	b := Batch{
 		ID: l.attempt(),
 		Budgets: []Budget{{
-			Limit: onceLimit, Key: key, Spare: true, Results: make([]WindowResult, 1),
+			Limit: onceLimit, Key: key, Spare: true,
 			Windows: []Window{{Unit: Messages, Max: 1, Length: min(period, MaxPeriod).Truncate(time.Second)}},
 		}},
-		Requests: []Request{{Recipients: 1, Refs: []Ref{{}}}},
+		Requests: []Request{{Recipients: 1, Refs: []int{0}}},
 	}
-	if err := l.store.Take(ctx, &b); err != nil || !b.Requests[0].OK {
+	r, err := l.store.Take(ctx, &b)
+	if err != nil || !r.Requests[0].OK {
 		return nil, err
 	}
-	back := []Return{{Budget: b.Budgets[0], At: b.Requests[0].Refs[0].At, Messages: 1}}
+	back := []Return{{Budget: b.Budgets[0], At: r.Requests[0].Charges[0].At, Messages: 1}}
 	return func() {
 		_ = l.store.Refund(context.WithoutCancel(ctx), l.attempt(), back)
 		back = nil

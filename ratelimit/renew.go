@@ -92,7 +92,7 @@ func (a *Account) missing(rs []Recipient, is []int) [][]int {
 
 // has reports whether a recipient was charged to a budget.
 func (a *Account) has(i, budget int) bool {
-	return slices.ContainsFunc(a.rcpts[i].refs, func(r Ref) bool { return r.Budget == budget })
+	return slices.ContainsFunc(a.rcpts[i].charges, func(c charge) bool { return c.budget == budget })
 }
 
 // over peeks at the budgets that have been charged: OK unless one of them holds
@@ -106,14 +106,14 @@ func (a *Account) over(ctx context.Context) Decision {
 	}
 	a.batch.Peek = true
 	a.batch.Requests = append(a.batch.Requests, Request{Refs: a.refs})
-	q := &a.batch.Requests[0]
-	if err := a.take(ctx); err != nil || q.Down {
-		return a.verdict(q, err)
+	said, err := a.take(ctx)
+	if err != nil || said.Requests[0].Down {
+		return a.verdict(0, &said, err)
 	}
 	for _, b := range a.order {
 		st := &a.budgets[b]
-		for j := range st.Results {
-			if r := &st.Results[j]; !st.Shadow && r.Used > r.Max {
+		for j := range st.last {
+			if r := &st.last[j]; !st.Shadow && r.Used > r.Max {
 				st.looks[j].Refused = true
 				return st.tooMuch(j)
 			}
@@ -124,7 +124,7 @@ func (a *Account) over(ctx context.Context) Decision {
 
 // tooMuch is the verdict when window j holds more than its number.
 func (st *account) tooMuch(j int) Decision {
-	r, w := &st.Results[j], &st.Windows[j]
+	r, w := &st.last[j], &st.Windows[j]
 	v := st.refusal(w)
 	v.Max, v.Never = r.Max, r.Max <= 0
 	v.RetryAfter = max(time.Second, (r.Free + time.Second - 1).Truncate(time.Second))
@@ -151,21 +151,20 @@ func (a *Account) chargeMissing(ctx context.Context, rs []Recipient, is []int, m
 		a.batch.Requests = append(a.batch.Requests, q)
 		which = append(which, is[i])
 	}
-	err := a.take(ctx)
+	said, err := a.take(ctx)
 	refused := Decision{OK: true}
 	for i := range a.batch.Requests {
-		q := &a.batch.Requests[i]
-		if err != nil || !q.OK {
-			if v := a.verdict(q, err); !v.OK && refused.OK {
+		if err != nil || !said.Requests[i].OK {
+			if v := a.verdict(i, &said, err); !v.OK && refused.OK {
 				refused = v
 			}
 			continue
 		}
 		r := &a.rcpts[which[i]]
 		from := len(a.kept)
-		a.keepRefs(q)
-		r.refs = append(slices.Clip(r.refs), a.kept[from:]...)
-		r.distinct = q.Distinct
+		a.keepCharges(i, &said.Requests[i])
+		r.charges = append(slices.Clip(r.charges), a.kept[from:]...)
+		r.distinct = a.batch.Requests[i].Distinct
 	}
 	return refused
 }

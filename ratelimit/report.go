@@ -20,12 +20,11 @@ func (a *Account) Report(ctx context.Context) (i int, v Decision) {
 		}
 	}
 	a.batch.Requests = append(a.batch.Requests, Request{Recipients: 1, Refs: a.refs[from:]})
-	err := a.take(ctx)
-	q := &a.batch.Requests[0]
-	if err == nil && q.OK {
-		a.keep(q)
+	r, err := a.take(ctx)
+	if err == nil && r.Requests[0].OK {
+		a.keep(0, &r.Requests[0])
 	} else {
 		a.rcpts = append(a.rcpts, charged{})
 	}
-	return len(a.rcpts) - 1, a.verdict(q, err)
+	return len(a.rcpts) - 1, a.verdict(0, &r, err)
 }

@@ -56,11 +56,12 @@ func (l *Limiter) Retried(ctx context.Context, client string, m MessageHash) (bo
 // mark takes the one place of a budget; false when it is taken already. A peek
 // only looks.
 func (l *Limiter) mark(ctx context.Context, b Budget, peek bool) (bool, error) {
-	batch := Batch{ID: l.attempt(), Budgets: []Budget{b}, Requests: []Request{{Recipients: 1, Refs: []Ref{{}}}}, Peek: peek}
-	if err := l.store.Take(ctx, &batch); err != nil {
+	batch := Batch{ID: l.attempt(), Budgets: []Budget{b}, Requests: []Request{{Recipients: 1, Refs: []int{0}}}, Peek: peek}
+	r, err := l.store.Take(ctx, &batch)
+	if err != nil {
 		return false, err
 	}
-	return batch.Requests[0].OK, nil
+	return r.Requests[0].OK, nil
 }
 
 func retryBudget(client, what string, m MessageHash) Budget {
@@ -74,7 +75,7 @@ func hintBudget() Budget { return onceBudget([]byte("all"), MaxNumber) }
 
 func onceBudget(key []byte, most int64) Budget {
 	return Budget{
-		Limit: retryLimit, Key: key, Spare: true, Results: make([]WindowResult, 1),
+		Limit: retryLimit, Key: key, Spare: true,
 		Windows: []Window{{Unit: Messages, Max: most, Length: retryFor}},
 	}
 }

@@ -37,21 +37,20 @@ import (
 // State lives at least as long as it counts and goes away by itself soon after.
 type Store interface {
 	// Take decides the requests of b in order and charges those that fit, in
-	// one step that no other Take can come between, and fills in all fields
-	// marked "out". A store that can lose a reply charges the same Attempt once,
-	// however often it arrives; this holds for Refund and Record too.
-	// The error is non-nil only when the store failed; the "out" fields are then
+	// one step that no other Take can come between. It leaves b as it is. A store
+	// that can lose a reply charges the same Attempt once, however often it
+	// arrives; this holds for Refund and Record too.
+	// The error is non-nil only when the store failed; the Result is then
 	// meaningless and the charges may or may not have been made (see Undo).
-	Take(ctx context.Context, b *Batch) error
+	Take(ctx context.Context, b *Batch) (Result, error)
 
 	// Refund gives charges back to exactly the place they were charged to, none
 	// below zero; what has passed out of its window meanwhile is ignored.
 	Refund(ctx context.Context, id Attempt, returns []Return) error
 
 	// Undo takes back what Take(b) charged, if it did: for a Take that failed,
-	// so that its outcome is unknown. b is as it was handed to Take. Doing so
-	// twice changes nothing. A store may forget attempts after a minute, and
-	// then leaves the charges as they are.
+	// so that its outcome is unknown. Doing so twice changes nothing. A store may
+	// forget attempts after a minute, and then leaves the charges as they are.
 	Undo(ctx context.Context, b *Batch) error
 
 	// Record adds charges that were made elsewhere while this store was away,
@@ -137,10 +136,8 @@ type Budget struct {
 	// Spare: where memory is short, this is forgotten first, however full.
 	Spare bool
 	// Paid: the transaction has paid a message here, so that further requests
-	// charge none. In; also out: set when a request of this batch paid it.
+	// charge none.
 	Paid bool
-	// Results has one element per window, made by the caller. Out.
-	Results []WindowResult
 }
 
 // Slot is the part of the key that decides where a Cluster keeps the budget:
@@ -152,29 +149,6 @@ func (b *Budget) Slot() []byte {
 	return b.Key
 }
 
-// WindowResult is a window after the batch. The examples are of 500 messages in an
-// hour, of which 399 were charged before; the batch charges one more.
-type WindowResult struct {
-	// Max is the number, and what live temporary overrides add: 500, or 5500 under
-	// an override of +5000; MaxNumber at most. For a share without a reserve it is
-	// less what is reserved: 400 where 100 are kept for another stream.
-	Max int64
-	// Used is Max less the room that is left for the budget's share: 400. It is
-	// over Max when the number was lowered: 400 of 300.
-	Used int64
-	// Refused says that at least one request of the batch had no room here: with 499
-	// used, the second of two messages.
-	Refused bool
-	// Near says that a charge of this batch brought Used to 80 % of Max, and that
-	// none had done so within the last Length: true for the 400th message, false for
-	// the 401st.
-	Near bool
-	// Free is the time until one more of the unit fits here: 20 minutes when 500 are
-	// used, the first of them 40 minutes ago; 0 when one fits now, -1 when none ever
-	// will (0/1h). Only a peek fills it in.
-	Free time.Duration
-}
-
 // Batch is what one call of Take decides. All slices belong to the caller, are
 // reused, and must not be kept.
 //
@@ -182,8 +156,9 @@ type WindowResult struct {
 // one at least, and occurs once. In each it costs
 // r.Recipients in windows of Recipients, r.Bytes in windows of Bytes, 1 in
 // windows of DistinctRecipients where r.Distinct is not 0 and not yet live, and
-// 1 in windows of Messages when r.Recipients is over 0 and the budget is not
-// Paid. What costs 0 fits always.
+// 1 in windows of Messages when r.Recipients is over 0 and no message has been
+// paid there, by the transaction before or by an earlier request. What costs 0
+// fits always.
 //
 // A request is OK when it fits every window of every budget it touches that is
 // not Shadow; it is then charged to all of those. Otherwise it costs nothing at
@@ -207,45 +182,11 @@ type Request struct {
 	// releases of before counted: who is live under one of them costs nothing. 0:
 	// is not looked up.
 	Former, Plain uint64
-	Refs          []Ref // at most one per budget
-
-	// OK and the fields below are out. RetryAfter and what follows are only
-	// meaningful when OK is false.
-	OK bool
-	// Down says that the store was away and a limit chose FailDefer. Only a
-	// Failover sets it; Budget then names that limit.
-	Down bool
-	// RetryAfter is the time until the request fits everywhere if nobody else
-	// takes the room: the longest wait of all windows without room, rounded up
-	// to the store's resolution. 20 minutes where one window has room in 5 seconds
-	// and another in 20 minutes. For a request that can never fit it is the Length
-	// of that window.
-	RetryAfter time.Duration
-	// Budget and Window are the indexes of the window with that wait: 1 and 0 for
-	// the first window of the second budget. Of several it is the first. One that
-	// can never be met comes before all.
-	Budget, Window int
-	// Never says that the request is greater than what the window ever has for its
-	// share: 2 MiB under 1MiB/1h, or anything under 0/1h.
-	Never bool
-}
-
-// Ref says that a request touches Batch.Budgets[Budget].
-type Ref struct {
-	Budget int
-	// Charged says that the request was charged to the budget. Out. False for a
-	// request that is not OK, and for a Shadow budget without room.
-	Charged bool
-	// Message says that this charge included the message: of three recipients, true
-	// for the first that was charged. Out.
-	Message bool
-	// At stamps the charge, for Return. Redis puts the millisecond there, embedded
-	// its own time; nobody else reads it. Out.
-	At int64
+	Refs          []int // indexes of Batch.Budgets, each at most once
 }
 
 // Return is a charge to give back. Budget is as it was in the Batch that made
-// the charge, At is the Ref's; amounts of 0 are left alone. A Distinct value is
+// the charge, At is the Charge's; amounts of 0 are left alone. A Distinct value is
 // forgotten only if that charge was the first and only one of its window.
 type Return struct {
 	Budget     Budget

@@ -125,14 +125,13 @@ func (s *shower) peek(r *rule, n *numbers, key, share string) {
 	}
 	i := len(s.batch.Budgets)
 	s.batch.Budgets = append(s.batch.Budgets, r.peekBudget(n, key, share))
-	s.batch.Requests = append(s.batch.Requests, Request{Refs: []Ref{{Budget: i}}})
+	s.batch.Requests = append(s.batch.Requests, Request{Refs: []int{i}})
 	s.about = append(s.about, Usage{Limit: r.name, Key: key, Stream: share, Mode: r.cfg.Mode, Override: n.override})
 }
 
 func (r *rule) peekBudget(n *numbers, key, share string) Budget {
 	return Budget{
 		Limit: r.name, Key: []byte(key), Share: share, Windows: n.windows, OnFailure: r.cfg.OnStoreFailure,
-		Results: make([]WindowResult, len(n.windows)),
 	}
 }
 
@@ -141,11 +140,15 @@ func (s *shower) flush() {
 		return
 	}
 	s.batch.ID, s.batch.Peek = s.l.attempt(), true
-	s.err = s.l.store.Take(s.ctx, &s.batch)
+	r, err := s.l.store.Take(s.ctx, &s.batch)
+	if err != nil {
+		s.err = err
+		return
+	}
 	for i := range s.about {
-		st, g := &s.about[i], &s.batch.Budgets[i]
-		if st.fill(g); st.Use > 0 || st.Stream == "" {
-			st.Top = s.l.contributorsOf(g)
+		st, g, windows := &s.about[i], &s.batch.Budgets[i], r.Budgets[i].Windows
+		if st.fill(g, windows); st.Use > 0 || st.Stream == "" {
+			st.Top = s.l.contributorsOf(g, windows)
 			s.states = append(s.states, *st)
 		}
 	}
@@ -165,11 +168,11 @@ func (s *shower) trim(n int) {
 }
 
 // fill turns what the store said of a budget into words.
-func (st *Usage) fill(g *Budget) {
+func (st *Usage) fill(g *Budget, said []WindowResult) {
 	st.Windows = make([]WindowUsage, len(g.Windows))
 	st.Use = 0
 	for i := range g.Windows {
-		w, r := &g.Windows[i], &g.Results[i]
+		w, r := &g.Windows[i], &said[i]
 		st.Windows[i] = WindowUsage{
 			Unit: w.Unit, Window: FormatWindow(w.Length), Max: r.Max, Used: r.Used,
 			Room: max(0, r.Max-r.Used), Raised: max(0, r.Max-w.view(g.Share)), Wait: seconds(r.Free),
@@ -200,11 +203,11 @@ func seconds(d time.Duration) int64 {
 	return int64((d + time.Second - 1) / time.Second)
 }
 
-func (l *Limiter) contributorsOf(g *Budget) []string {
+func (l *Limiter) contributorsOf(g *Budget, said []WindowResult) []string {
 	if r := l.Rules().rule(g.Limit); r == nil || !r.shared {
 		return nil
 	}
-	return l.top.names(g.Limit, g.Key, g.Results[countedAt(g.Windows)].Used, l.now())
+	return l.top.names(g.Limit, g.Key, said[countedAt(g.Windows)].Used, l.now())
 }
 
 func (f *Filter) match(r *rule, parts []part) bool {

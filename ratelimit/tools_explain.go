@@ -44,7 +44,7 @@ func (l *Limiter) Explain(ctx context.Context, f Facts, to Recipient) ([]Explana
 				x.Why = r.whyNoKey(&f)
 			} else {
 				x.describe(&a.budgets[i], a.parts, r)
-				b.Requests[0].Refs = append(b.Requests[0].Refs, Ref{Budget: len(b.Budgets)})
+				b.Requests[0].Refs = append(b.Requests[0].Refs, len(b.Budgets))
 				b.Budgets = append(b.Budgets, a.budgets[i].Budget)
 				which = append(which, len(all))
 			}
@@ -54,12 +54,14 @@ func (l *Limiter) Explain(ctx context.Context, f Facts, to Recipient) ([]Explana
 	if len(which) == 0 {
 		return all, nil
 	}
-	if err := l.store.Take(ctx, &b); err != nil {
+	said, err := l.store.Take(ctx, &b)
+	if err != nil {
 		return nil, err
 	}
 	for i, w := range which {
-		all[w].judge(&b.Budgets[i])
-		all[w].Top = l.contributorsOf(&b.Budgets[i])
+		windows := said.Budgets[i].Windows
+		all[w].judge(&b.Budgets[i], windows)
+		all[w].Top = l.contributorsOf(&b.Budgets[i], windows)
 	}
 	return all, nil
 }
@@ -79,11 +81,11 @@ func (x *Explanation) describe(st *account, parts []part, r *rule) {
 	x.Override = r.find(parts).override
 }
 
-func (x *Explanation) judge(g *Budget) {
-	x.fill(g)
+func (x *Explanation) judge(g *Budget, said []WindowResult) {
+	x.fill(g, said)
 	x.Fits = true
 	for i := range g.Windows {
-		if g.Results[i].Refused {
+		if said[i].Refused {
 			x.Fits = false
 			x.Refused = append(x.Refused, g.Windows[i].Unit.Words()+" in "+FormatWindow(g.Windows[i].Length))
 		}

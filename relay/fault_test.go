@@ -293,7 +293,7 @@ type countingStore struct {
 	takes, refunds int
 }
 
-func (c *countingStore) Take(ctx context.Context, b *ratelimit.Batch) error {
+func (c *countingStore) Take(ctx context.Context, b *ratelimit.Batch) (ratelimit.Result, error) {
 	c.takes++
 	return c.Store.Take(ctx, b)
 }

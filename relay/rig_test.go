@@ -279,14 +279,14 @@ type downStore struct {
 	hangs bool // until the deadline of its context, as a store keeps to it
 }
 
-func (d downStore) Take(ctx context.Context, _ *ratelimit.Batch) error {
+func (d downStore) Take(ctx context.Context, _ *ratelimit.Batch) (ratelimit.Result, error) {
 	if at, ok := ctx.Deadline(); d.hangs && ok {
 		select {
 		case <-ctx.Done():
 		case <-time.After(time.Until(at)):
 		}
 	}
-	return errStoreDown
+	return ratelimit.Result{}, errStoreDown
 }
 
 var errStoreDown = errors.New("store is down")

@@ -23,10 +23,11 @@ func ExampleStore_Save() {
 	hour := []ratelimit.Window{{Unit: ratelimit.Messages, Max: 1, Length: time.Hour}}
 	take := func(s *embedded.Store) bool {
 		b := ratelimit.Batch{
-			Budgets:  []ratelimit.Budget{{Limit: "sender", Key: []byte("sender=news@example.org"), Windows: hour, Results: make([]ratelimit.WindowResult, 1)}},
-			Requests: []ratelimit.Request{{Recipients: 1, Refs: []ratelimit.Ref{{Budget: 0}}}},
+			Budgets:  []ratelimit.Budget{{Limit: "sender", Key: []byte("sender=news@example.org"), Windows: hour}},
+			Requests: []ratelimit.Request{{Recipients: 1, Refs: []int{0}}},
 		}
-		return s.Take(ctx, &b) == nil && b.Requests[0].OK
+		result, err := s.Take(ctx, &b)
+		return err == nil && result.Requests[0].OK
 	}
 	before := embedded.New(embedded.Config{Memory: 16 << 20}, nil)
 	fmt.Println("the first message:", take(before))

@@ -18,7 +18,7 @@ import (
 //     the nodes that were last seen, one at least. It starts from what the shared
 //     store last said of the key. Nodes that knew less of a key than others may
 //     together let more pass than the number.
-//   - "defer": what touches the limit is answered with Request.Down.
+//   - "defer": what touches the limit is answered with RequestResult.Down.
 //   - "admit": all pass, and are counted.
 //
 // One call that fails sends all decisions here, until the store answers and has
@@ -115,11 +115,11 @@ func (f *Failover) Down() bool { return f.down.Load() }
 
 // Take asks the shared store; when that fails, or is known to be away, it
 // decides here.
-func (f *Failover) Take(ctx context.Context, b *ratelimit.Batch) error {
+func (f *Failover) Take(ctx context.Context, b *ratelimit.Batch) (ratelimit.Result, error) {
 	for {
-		asked, decided := f.takeShared(ctx, b)
+		result, asked, decided := f.takeShared(ctx, b)
 		if decided {
-			return nil
+			return result, nil
 		}
 		f.gate.RLock()
 		if asked || f.down.Load() {
@@ -144,31 +144,27 @@ func (f *Failover) awaitAsked() {
 }
 
 // takeShared reports whether the shared store was asked, and whether it decided.
-func (f *Failover) takeShared(ctx context.Context, b *ratelimit.Batch) (asked, decided bool) {
+func (f *Failover) takeShared(ctx context.Context, b *ratelimit.Batch) (result ratelimit.Result, asked, decided bool) {
 	f.asking.RLock()
 	defer f.asking.RUnlock()
 	if f.down.Load() {
-		return false, false
+		return result, false, false
 	}
-	paid := make([]bool, len(b.Budgets))
-	for i := range paid {
-		paid[i] = b.Budgets[i].Paid
-	}
-	err := f.ask(ctx, func(ctx context.Context) error { return f.shared.Take(ctx, b) })
+	err := f.ask(ctx, func(ctx context.Context) (err error) {
+		result, err = f.shared.Take(ctx, b)
+		return err
+	})
 	switch {
-	case err == nil && (b.Peek || f.local.learn(b, false)):
-		return true, true
+	case err == nil && (b.Peek || f.local.learn(b, &result, false)):
+		return result, true, true
 	case err == nil && !f.emptied(ctx):
-		f.local.learn(b, true)
-		return true, true
+		f.local.learn(b, &result, true)
+		return result, true, true
 	case err != nil:
 		f.failed(err)
 	}
-	for i := range paid {
-		b.Budgets[i].Paid = paid[i]
-	}
 	f.keepUndo(b)
-	return true, false
+	return result, true, false
 }
 
 // ask makes a call with bounded patience. The session's own end is no reason to
@@ -223,45 +219,44 @@ func (f *Failover) keepUndo(b *ratelimit.Batch) {
 }
 
 // decide decides a batch in process. Stamps of local charges are negative.
-func (f *Failover) decide(ctx context.Context, b *ratelimit.Batch) error {
+func (f *Failover) decide(ctx context.Context, b *ratelimit.Batch) (ratelimit.Result, error) {
 	nodes := f.local.nodeCount()
 	l := ratelimit.Batch{ID: b.ID, Budgets: slices.Clone(b.Budgets), Peek: b.Peek}
 	for i := range l.Budgets {
 		scaleBudget(&l.Budgets[i], nodes)
 	}
+	result := ratelimit.NewResult(b)
 	var which []int
 	for i := range b.Requests {
-		q := &b.Requests[i]
-		if d := deferring(b, q); d >= 0 {
-			*q = ratelimit.Request{Recipients: q.Recipients, Bytes: q.Bytes, Distinct: q.Distinct, Refs: q.Refs, Down: true, Budget: d}
-			for j := range q.Refs {
-				q.Refs[j].Charged, q.Refs[j].Message = false, false
-			}
+		if d := deferring(b, &b.Requests[i]); d >= 0 {
+			q := &result.Requests[i]
+			q.OK, q.Down, q.Budget = false, true, d
 			continue
 		}
-		l.Requests, which = append(l.Requests, *q), append(which, i)
+		l.Requests, which = append(l.Requests, b.Requests[i]), append(which, i)
 	}
-	if err := f.local.Take(ctx, &l); err != nil {
-		return err
+	local, err := f.local.Take(ctx, &l)
+	if err != nil {
+		return result, err
 	}
-	for i := range l.Budgets {
-		b.Budgets[i].Paid = l.Budgets[i].Paid
-		admitMax(&b.Budgets[i])
+	for i := range b.Budgets {
+		result.Budgets[i] = local.Budgets[i]
+		admitMax(&b.Budgets[i], &result.Budgets[i])
 	}
-	for i, q := range l.Requests {
-		b.Requests[which[i]] = q
-		for j := range q.Refs {
-			q.Refs[j].At = -q.Refs[j].At
+	for i, q := range local.Requests {
+		result.Requests[which[i]] = q
+		for j := range q.Charges {
+			q.Charges[j].At = -q.Charges[j].At
 		}
 	}
-	return nil
+	return result, nil
 }
 
 // deferring is the first budget of a request that says "defer", -1 for none.
 func deferring(b *ratelimit.Batch, q *ratelimit.Request) int {
 	for _, ref := range q.Refs {
-		if g := &b.Budgets[ref.Budget]; g.OnFailure == ratelimit.FailDefer && !g.Shadow {
-			return ref.Budget
+		if g := &b.Budgets[ref]; g.OnFailure == ratelimit.FailDefer && !g.Shadow {
+			return ref
 		}
 	}
 	return -1
@@ -293,12 +288,12 @@ func scaleBudget(g *ratelimit.Budget, nodes int64) {
 }
 
 // admitMax shows the real number of a limit that admits.
-func admitMax(g *ratelimit.Budget) {
+func admitMax(g *ratelimit.Budget, r *ratelimit.BudgetResult) {
 	if g.OnFailure != ratelimit.FailAdmit {
 		return
 	}
-	for i := range g.Results {
-		g.Results[i].Max, g.Results[i].Near = g.Windows[i].Max, false
+	for i := range r.Windows {
+		r.Windows[i].Max, r.Windows[i].Near = g.Windows[i].Max, false
 	}
 }
 
@@ -306,8 +301,7 @@ func admitMax(g *ratelimit.Budget) {
 func cloneBatch(b *ratelimit.Batch) *ratelimit.Batch {
 	c := &ratelimit.Batch{ID: b.ID, Budgets: slices.Clone(b.Budgets), Requests: slices.Clone(b.Requests)}
 	for i := range c.Budgets {
-		g := &c.Budgets[i]
-		g.Key, g.Results = slices.Clone(g.Key), make([]ratelimit.WindowResult, len(g.Windows))
+		c.Budgets[i].Key = slices.Clone(c.Budgets[i].Key)
 	}
 	for i := range c.Requests {
 		c.Requests[i].Refs = slices.Clone(c.Requests[i].Refs)
@@ -348,7 +342,6 @@ func (f *Failover) Refund(ctx context.Context, id ratelimit.Attempt, returns []r
 func (f *Failover) keepRefund(id ratelimit.Attempt, returns []ratelimit.Return) error {
 	for i := range returns {
 		returns[i].Budget.Key = slices.Clone(returns[i].Budget.Key)
-		returns[i].Budget.Results = nil
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()

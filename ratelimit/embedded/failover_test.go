@@ -25,7 +25,7 @@ type faulty struct {
 	fault    fault
 	calls    int
 	deadline time.Duration // of the last Take
-	done     map[ratelimit.Attempt]*ratelimit.Batch
+	done     map[ratelimit.Attempt]*decided
 	nodes    int
 	secret   string
 }
@@ -64,18 +64,25 @@ func (s *faulty) call(ctx context.Context, f func() error) error {
 	return f()
 }
 
-func (s *faulty) Take(ctx context.Context, b *ratelimit.Batch) error {
-	return s.call(ctx, func() error {
+func (s *faulty) Take(ctx context.Context, b *ratelimit.Batch) (said ratelimit.Result, err error) {
+	err = s.call(ctx, func() error {
 		at, _ := ctx.Deadline()
 		s.deadline = time.Until(at)
-		if err := s.Store.Take(ctx, b); err != nil {
+		if said, err = s.Store.Take(ctx, b); err != nil {
 			return err
 		}
 		if !b.Peek {
-			s.done[b.ID] = cloneBatch(b)
+			s.done[b.ID] = &decided{cloneBatch(b), said}
 		}
 		return nil
 	})
+	return said, err
+}
+
+// decided is a batch and what was said to it; empty for another attempt.
+type decided struct {
+	batch *ratelimit.Batch
+	said  ratelimit.Result
 }
 
 func (s *faulty) Refund(ctx context.Context, id ratelimit.Attempt, returns []ratelimit.Return) error {
@@ -83,7 +90,7 @@ func (s *faulty) Refund(ctx context.Context, id ratelimit.Attempt, returns []rat
 		if s.done[id] != nil {
 			return nil
 		}
-		s.done[id] = &ratelimit.Batch{}
+		s.done[id] = &decided{}
 		return s.Store.Refund(ctx, id, returns)
 	})
 }
@@ -95,13 +102,13 @@ func (s *faulty) Undo(ctx context.Context, b *ratelimit.Batch) error {
 			return nil
 		}
 		delete(s.done, b.ID)
-		for _, q := range made.Requests {
-			for _, ref := range q.Refs {
-				if !ref.Charged {
+		for i, q := range made.batch.Requests {
+			for j, c := range made.said.Requests[i].Charges {
+				if !c.Made {
 					continue
 				}
-				r := ratelimit.Return{Budget: made.Budgets[ref.Budget], At: ref.At, Recipients: q.Recipients, Bytes: q.Bytes, Distinct: q.Distinct}
-				if ref.Message {
+				r := ratelimit.Return{Budget: made.batch.Budgets[q.Refs[j]], At: c.At, Recipients: q.Recipients, Bytes: q.Bytes, Distinct: q.Distinct}
+				if c.Message {
 					r.Messages = 1
 				}
 				_ = s.Store.Refund(ctx, b.ID, []ratelimit.Return{r})
@@ -116,7 +123,7 @@ func (s *faulty) Record(ctx context.Context, id ratelimit.Attempt, records []rat
 		if s.done[id] != nil {
 			return nil
 		}
-		s.done[id] = &ratelimit.Batch{}
+		s.done[id] = &decided{}
 		return s.Store.Record(ctx, id, records)
 	})
 }
@@ -152,7 +159,7 @@ type failoverRig struct {
 func newFailoverRig(nodes int) *failoverRig {
 	clock := storetest.NewClock()
 	rig := &failoverRig{shared: &faulty{
-		Store: New(Config{Memory: 16 << 20}, clock.Now), done: map[ratelimit.Attempt]*ratelimit.Batch{}, nodes: nodes,
+		Store: New(Config{Memory: 16 << 20}, clock.Now), done: map[ratelimit.Attempt]*decided{}, nodes: nodes,
 	}}
 	rig.f = NewFailover(rig.shared, New(Config{Memory: 16 << 20}, clock.Now), func(c StoreChange) {
 		rig.changes = append(rig.changes, c)
@@ -328,7 +335,7 @@ func TestFailoverUndoesLostReplies(t *testing.T) {
 	}
 	rig.shared.set(lostReply)
 	first := rig.One(t, b())
-	if !first.OK || first.Refs[0].At >= 0 || !first.Refs[0].Message {
+	if !first.OK || first.Charges[0].At >= 0 || !first.Charges[0].Message {
 		t.Fatalf("%+v", *first)
 	}
 	rig.shared.set(healthy)
@@ -346,9 +353,9 @@ func TestFailoverKeepsRefundsForTheStore(t *testing.T) {
 	b := func() ratelimit.Budget {
 		return storetest.BudgetOf("sender", "all", storetest.Win(ratelimit.Recipients, 10, time.Hour))
 	}
-	give := func(q *ratelimit.Request) {
+	give := func(q *storetest.Answer) {
 		t.Helper()
-		if err := rig.Refund(t.Context(), storetest.NextAttempt(), []ratelimit.Return{{Budget: b(), At: q.Refs[0].At, Recipients: 1}}); err != nil {
+		if err := rig.Refund(t.Context(), storetest.NextAttempt(), []ratelimit.Return{{Budget: b(), At: q.Charges[0].At, Recipients: 1}}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -428,7 +435,7 @@ func TestFailoverNeverPassesMore(t *testing.T) {
 			}
 			log = append(log, storetest.Admission{At: rig.Clock.Now(), N: 1})
 			if rnd.IntN(5) == 0 {
-				if err := rig.Refund(t.Context(), storetest.NextAttempt(), []ratelimit.Return{{Budget: b(), At: q.Refs[0].At, Recipients: 1}}); err != nil {
+				if err := rig.Refund(t.Context(), storetest.NextAttempt(), []ratelimit.Return{{Budget: b(), At: q.Charges[0].At, Recipients: 1}}); err != nil {
 					t.Fatal(err)
 				}
 				log[len(log)-1].N = 0
@@ -550,10 +557,12 @@ func TestFailoverComesBackUnderLoad(t *testing.T) {
 		wg.Go(func() {
 			for range 600 {
 				b := storetest.BatchOf([]ratelimit.Request{{Recipients: 1}}, storetest.BudgetOf("sender", "all", w))
-				if err := rig.f.Take(context.Background(), b); err != nil {
+				said, err := rig.f.Take(context.Background(), b)
+				if err != nil {
 					t.Error(err)
+					return
 				}
-				if b.Requests[0].OK {
+				if said.Requests[0].OK {
 					passed.Add(1)
 				}
 			}
@@ -587,14 +596,14 @@ type slowReply struct {
 	charged, answer chan struct{}
 }
 
-func (s *slowReply) Take(ctx context.Context, b *ratelimit.Batch) error {
+func (s *slowReply) Take(ctx context.Context, b *ratelimit.Batch) (ratelimit.Result, error) {
 	if s.calls.Add(1) > 1 {
-		return errAway
+		return ratelimit.Result{}, errAway
 	}
-	err := s.faulty.Take(ctx, b)
+	said, err := s.faulty.Take(ctx, b)
 	close(s.charged)
 	<-s.answer
-	return err
+	return said, err
 }
 
 // A call that is still under way when another fails may have charged the store:
@@ -606,8 +615,8 @@ func TestFailoverWaitsForCallsUnderWay(t *testing.T) {
 	b := func() ratelimit.Budget {
 		return storetest.BudgetOf("sender", "all", storetest.Win(ratelimit.Recipients, 1, time.Hour))
 	}
-	var first *ratelimit.Request
-	second := make(chan *ratelimit.Request, 1)
+	var first *storetest.Answer
+	second := make(chan *storetest.Answer, 1)
 	var wg sync.WaitGroup
 	wg.Go(func() { first = rig.One(t, b()) })
 	<-slow.charged

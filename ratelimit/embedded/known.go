@@ -57,9 +57,9 @@ func (e *Store) setRaises(raises []ratelimit.Raise) {
 // not fit into memory is not noted. Unless it is sure, it notes nothing where
 // the store knows so much less than a while ago that it may have lost its
 // counts, and reports false.
-func (e *Store) learn(b *ratelimit.Batch, sure bool) bool {
+func (e *Store) learn(b *ratelimit.Batch, result *ratelimit.Result, sure bool) bool {
 	var room [8]held
-	budgets, set := e.locate(b, room[:0])
+	budgets, set := e.locate(b, result, room[:0])
 	e.lock(set)
 	defer e.unlock(set)
 	now := e.clock.read()
@@ -70,7 +70,7 @@ func (e *Store) learn(b *ratelimit.Batch, sure bool) bool {
 	}
 	for i := range budgets {
 		if g := &budgets[i]; g.used() {
-			e.learnBudget(b, i, g, now)
+			e.learnBudget(b, result, i, g, now)
 		}
 	}
 	return true
@@ -95,7 +95,7 @@ func (e *Store) fallen(g *held, now int64) bool {
 		}
 		s := l.id().scale()
 		last := l.entry(l.count() - 1).time()
-		if s.age(s.now(now), last) < s.span/2 && g.Results[j].Used*2 < l.used()*nodes-2*nodes {
+		if s.age(s.now(now), last) < s.span/2 && g.result.Windows[j].Used*2 < l.used()*nodes-2*nodes {
 			return true
 		}
 	}
@@ -104,26 +104,26 @@ func (e *Store) fallen(g *held, now int64) bool {
 
 // used reports whether anything was used of the budget.
 func (g *held) used() bool {
-	for i := range g.Results {
-		if g.Results[i].Used > 0 {
+	for i := range g.result.Windows {
+		if g.result.Windows[i].Used > 0 {
 			return true
 		}
 	}
 	return false
 }
 
-func (e *Store) learnBudget(b *ratelimit.Batch, i int, g *held, now int64) {
+func (e *Store) learnBudget(b *ratelimit.Batch, result *ratelimit.Result, i int, g *held, now int64) {
 	sh, r, ok := e.known(g, now)
 	if !ok {
 		return
 	}
 	sh.changed = true
 	for j := range g.Windows {
-		w, res := &g.Windows[j], &g.Results[j]
+		w, res := &g.Windows[j], &g.result.Windows[j]
 		id := makeWindowID(w.Unit, w.Length, knownID)
 		switch {
 		case w.Unit == ratelimit.DistinctRecipients:
-			sh.learnDistinct(r, id, b, i, now)
+			sh.learnDistinct(r, id, b, result, i, now)
 		case res.Used > 0:
 			nodes := e.nodeCount()
 			l := sh.learnUsed(r, id, (res.Used+nodes-1)/nodes, now)
@@ -133,11 +133,11 @@ func (e *Store) learnBudget(b *ratelimit.Batch, i int, g *held, now int64) {
 }
 
 // learnDistinct notes the recipients that this node charged.
-func (sh *shard) learnDistinct(r record, id windowID, b *ratelimit.Batch, budget int, now int64) {
+func (sh *shard) learnDistinct(r record, id windowID, b *ratelimit.Batch, result *ratelimit.Result, budget int, now int64) {
 	for i := range b.Requests {
 		q := &b.Requests[i]
-		for _, ref := range q.Refs {
-			if ref.Budget == budget && ref.Charged && q.Distinct != 0 {
+		for j, ref := range q.Refs {
+			if ref == budget && result.Requests[i].Charges[j].Made && q.Distinct != 0 {
 				sh.moveDistinct(r, id, q)
 				sh.see(r, id, q.Distinct, now, now, false, 0)
 			}

@@ -219,7 +219,7 @@ func FuzzSnapshot(f *testing.F) {
 	clock := storetest.NewClock()
 	bed, e := newBed(f, clock)
 	b := storetest.BatchOf([]ratelimit.Request{{Recipients: 1, Distinct: 77}}, storetest.BudgetOf("sender", "all", storetest.Win(ratelimit.Recipients, 5, time.Hour), storetest.Win(ratelimit.DistinctRecipients, 5, time.Hour)))
-	if err := bed.Take(f.Context(), b); err != nil {
+	if _, err := bed.Take(f.Context(), b); err != nil {
 		f.Fatal(err)
 	}
 	path := filepath.Join(f.TempDir(), "limits")

@@ -65,23 +65,24 @@ func New(cfg Config, now func() time.Time) *Store {
 
 // Take decides b under the locks of all shards that it touches, so nothing
 // comes between.
-func (e *Store) Take(_ context.Context, b *ratelimit.Batch) error {
+func (e *Store) Take(_ context.Context, b *ratelimit.Batch) (ratelimit.Result, error) {
 	var room [8]held
-	budgets, set := e.locate(b, room[:0])
+	result := ratelimit.NewResult(b)
+	budgets, set := e.locate(b, &result, room[:0])
 	e.lock(set)
 	defer e.unlock(set)
 	// Read under the lock, so that charges are in the order of time.
 	now := e.clock.read()
-	t := take{e, b, budgets, now, *e.raises.Load()}
+	t := take{e, b, result, budgets, now, *e.raises.Load()}
 	defer t.unpin()
-	return t.run()
+	return result, t.run()
 }
 
-// locate appends every budget with its hash to held, and returns the set of
-// their shards.
-func (e *Store) locate(b *ratelimit.Batch, all []held) (_ []held, set uint64) {
+// locate appends every budget, with what is decided about it and its hash, to
+// all, and returns the set of their shards.
+func (e *Store) locate(b *ratelimit.Batch, r *ratelimit.Result, all []held) (_ []held, set uint64) {
 	for i := range b.Budgets {
-		g := held{Budget: &b.Budgets[i], limitID: e.limitID(b.Budgets[i].Limit)}
+		g := held{Budget: &b.Budgets[i], result: &r.Budgets[i], limitID: e.limitID(b.Budgets[i].Limit)}
 		g.hash = e.hash(g.limitID, g.Key)
 		set |= 1 << (g.hash >> 58)
 		all = append(all, g)

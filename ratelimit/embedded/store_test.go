@@ -51,20 +51,20 @@ func heapAndMaps(e *Store) int64 {
 // whose keys lie in the first shard: a 64th of them.
 func flood(t testing.TB, e *Store, from, n int, windows []ratelimit.Window, oneShard bool) (failed int) {
 	b := ratelimit.Batch{
-		Budgets:  []ratelimit.Budget{{Limit: "sender", Windows: windows, Results: make([]ratelimit.WindowResult, len(windows))}},
-		Requests: []ratelimit.Request{{Recipients: 1, Refs: make([]ratelimit.Ref, 1)}},
+		Budgets:  []ratelimit.Budget{{Limit: "sender", Windows: windows}},
+		Requests: []ratelimit.Request{{Recipients: 1, Refs: []int{0}}},
 	}
 	key := []byte("sender=01234567890123456789@random-domain.example.org")
 	g := &b.Budgets[0]
 	for i := from; i < from+n; i++ {
-		g.Key, g.Paid = key, false
+		g.Key = key
 		for j, x := 7, uint64(i); j < 27; j, x = j+1, x/26 {
 			key[j] = 'a' + byte(x%26)
 		}
 		if oneShard && !inFirstShard(e, "sender", key) {
 			continue
 		}
-		if err := e.Take(t.Context(), &b); err != nil {
+		if _, err := e.Take(t.Context(), &b); err != nil {
 			if !errors.Is(err, ratelimit.ErrFull) {
 				t.Fatal(err)
 			}
@@ -189,8 +189,7 @@ func TestEmbeddedBoundsLargeBodies(t *testing.T) {
 	for i := range 300 {
 		b.Budgets[0].Key = fmt.Appendf(nil, "sender=%d", i)
 		for range 70 {
-			b.Budgets[0].Paid = false
-			if err := e.Take(t.Context(), b); err != nil {
+			if _, err := e.Take(t.Context(), b); err != nil {
 				t.Fatal(err)
 			}
 			clock.Add(time.Millisecond)

@@ -10,6 +10,7 @@ import (
 type take struct {
 	store  *Store
 	batch  *ratelimit.Batch
+	result ratelimit.Result
 	held   []held // the budgets of batch
 	now    int64
 	raises []ratelimit.Raise
@@ -18,6 +19,7 @@ type take struct {
 // held is a budget and where the store has it.
 type held struct {
 	*ratelimit.Budget
+	result  *ratelimit.BudgetResult
 	hash    uint64
 	rec     uint32 // 1 + index of the record; 0: none
 	limitID uint16
@@ -31,7 +33,7 @@ func (t *take) run() error {
 		}
 	}
 	for i := range t.batch.Requests {
-		t.decide(&t.batch.Requests[i])
+		t.decide(&t.batch.Requests[i], &t.result.Requests[i])
 	}
 	for i := range t.held {
 		t.report(&t.held[i])
@@ -40,7 +42,7 @@ func (t *take) run() error {
 }
 
 // load finds or makes a budget's record, cleans it and sums its windows up.
-// From here to report, Results hold the plain sum in Used and the number with
+// From here to report, its result holds the plain sum in Used and the number with
 // temporary overrides in Max.
 func (t *take) load(g *held) error {
 	sh := t.store.shard(g.hash)
@@ -60,7 +62,7 @@ func (t *take) load(g *held) error {
 	}
 	for j := range g.Windows {
 		w := &g.Windows[j]
-		g.Results[j] = ratelimit.WindowResult{Max: min(ratelimit.MaxNumber, w.Max+t.raised(g, w)), Used: t.sum(g, w)}
+		g.result.Windows[j] = ratelimit.WindowResult{Max: min(ratelimit.MaxNumber, w.Max+t.raised(g, w)), Used: t.sum(g, w)}
 	}
 	if sh.extBytes > sh.maxExt && !sh.evictExt(t.now) && sh.extBytes > 2*sh.maxExt {
 		return ratelimit.ErrFull
@@ -110,7 +112,7 @@ func (t *take) each(g *held, w *ratelimit.Window, f func(log)) {
 func (t *take) cost(g *held, w *ratelimit.Window, q *ratelimit.Request) int64 {
 	switch w.Unit {
 	case ratelimit.Messages:
-		if q.Recipients > 0 && !g.Paid {
+		if q.Recipients > 0 && !g.result.Paid {
 			return 1
 		}
 	case ratelimit.Recipients:
@@ -131,35 +133,33 @@ func (t *take) seen(g *held, w *ratelimit.Window, q *ratelimit.Request) (seen bo
 }
 
 // decide judges a request and charges it.
-func (t *take) decide(q *ratelimit.Request) {
-	q.OK, q.Down, q.Never, q.RetryAfter = true, false, false, 0
-	for i := range q.Refs {
-		ref := &q.Refs[i]
-		ref.Charged, ref.Message = true, false
-		g := &t.held[ref.Budget]
+func (t *take) decide(q *ratelimit.Request, a *ratelimit.RequestResult) {
+	for i, budget := range q.Refs {
+		c, g := &a.Charges[i], &t.held[budget]
+		c.Made = true
 		for j := range g.Windows {
 			if t.fits(g, j, q) {
 				continue
 			}
-			g.Results[j].Refused = true
-			ref.Charged = false
+			g.result.Windows[j].Refused = true
+			c.Made = false
 			if !g.Shadow {
-				q.OK = false
-				t.refuse(q, ref.Budget, j)
+				a.OK = false
+				t.refuse(q, a, budget, j)
 			}
 		}
 	}
-	for i := range q.Refs {
-		ref := &q.Refs[i]
-		ref.Charged = ref.Charged && q.OK
-		if ref.Charged && !t.batch.Peek {
-			t.charge(&t.held[ref.Budget], ref, q)
+	for i, budget := range q.Refs {
+		c := &a.Charges[i]
+		c.Made = c.Made && a.OK
+		if c.Made && !t.batch.Peek {
+			t.charge(&t.held[budget], c, q)
 		}
 	}
 }
 
 func (t *take) fits(g *held, j int, q *ratelimit.Request) bool {
-	w, r := &g.Windows[j], &g.Results[j]
+	w, r := &g.Windows[j], &g.result.Windows[j]
 	n := t.cost(g, w, q)
 	if n == 0 {
 		return true
@@ -172,18 +172,18 @@ func (t *take) fits(g *held, j int, q *ratelimit.Request) bool {
 }
 
 // refuse notes the wait for a window without room, the longest of all.
-func (t *take) refuse(q *ratelimit.Request, budget, window int) {
+func (t *take) refuse(q *ratelimit.Request, a *ratelimit.RequestResult, budget, window int) {
 	g := &t.held[budget]
 	wait, never := t.wait(g, window, t.cost(g, &g.Windows[window], q))
-	first := q.RetryAfter == 0 && !q.Never
-	if first || never && !q.Never || never == q.Never && wait > q.RetryAfter {
-		q.RetryAfter, q.Never, q.Budget, q.Window = wait, never, budget, window
+	first := a.RetryAfter == 0 && !a.Never
+	if first || never && !a.Never || never == a.Never && wait > a.RetryAfter {
+		a.RetryAfter, a.Never, a.Budget, a.Window = wait, never, budget, window
 	}
 }
 
 // wait is the time until n fits into a window.
 func (t *take) wait(g *held, j int, n int64) (d time.Duration, never bool) {
-	w, r := &g.Windows[j], &g.Results[j]
+	w, r := &g.Windows[j], &g.result.Windows[j]
 	if w.Reserve != nil {
 		return t.waitDivided(g, w, r.Max, n)
 	}
@@ -202,15 +202,15 @@ func (t *take) wait(g *held, j int, n int64) (d time.Duration, never bool) {
 }
 
 // charge takes a request from all windows of a budget.
-func (t *take) charge(g *held, ref *ratelimit.Ref, q *ratelimit.Request) {
+func (t *take) charge(g *held, c *ratelimit.Charge, q *ratelimit.Request) {
 	sh := t.store.shard(g.hash)
 	r := sh.record(g.rec - 1)
 	r.setTouched(uint32(t.now / int64(time.Second)))
 	sh.changed = true
 	sh.owe(g.rec-1, r)
-	ref.At = t.now
+	c.At = t.now
 	for j := range g.Windows {
-		w, res := &g.Windows[j], &g.Results[j]
+		w, res := &g.Windows[j], &g.result.Windows[j]
 		id := makeWindowID(w.Unit, w.Length, t.store.windowShare(w, g.Share))
 		if w.Unit == ratelimit.DistinctRecipients {
 			if q.Distinct != 0 {
@@ -228,8 +228,8 @@ func (t *take) charge(g *held, ref *ratelimit.Ref, q *ratelimit.Request) {
 			t.mark(g, j, id)
 		}
 	}
-	if q.Recipients > 0 && !g.Paid {
-		g.Paid, ref.Message = true, true
+	if q.Recipients > 0 && !g.result.Paid {
+		g.result.Paid, c.Message = true, true
 	}
 }
 
@@ -248,7 +248,7 @@ func (t *take) mark(g *held, j int, id windowID) {
 	if at < 0 {
 		return
 	}
-	res := &g.Results[j]
+	res := &g.result.Windows[j]
 	used, most := res.Used, res.Max
 	if g.Windows[j].Reserve != nil {
 		d := t.divide(g, &g.Windows[j], res.Max)
@@ -274,7 +274,7 @@ func (t *take) mark(g *held, j int, id windowID) {
 // report turns the sums into what the caller sees.
 func (t *take) report(g *held) {
 	for j := range g.Windows {
-		w, r := &g.Windows[j], &g.Results[j]
+		w, r := &g.Windows[j], &g.result.Windows[j]
 		if t.batch.Peek {
 			switch d, never := t.wait(g, j, 1); {
 			case never:
@@ -291,7 +291,7 @@ func (t *take) report(g *held) {
 }
 
 func (t *take) roomForOne(g *held, j int) bool {
-	w, r := &g.Windows[j], &g.Results[j]
+	w, r := &g.Windows[j], &g.result.Windows[j]
 	if w.Reserve != nil {
 		d := t.divide(g, w, r.Max)
 		return d.fits(1)

@@ -55,7 +55,8 @@ func BenchmarkRedisDecision(b *testing.B) {
 				}
 				batch := storetest.BatchOf([]ratelimit.Request{q}, g)
 				batch.ID.Node = 1
-				return r.Take(context.Background(), batch)
+				_, err := r.Take(context.Background(), batch)
+				return err
 			})
 		})
 	}
@@ -69,7 +70,8 @@ func BenchmarkRedisRefusal(b *testing.B) {
 	windows := []ratelimit.Window{storetest.Win(ratelimit.Messages, 500, time.Hour), storetest.Win(ratelimit.Recipients, 2000, 24*time.Hour)}
 	take := func(uint64) error {
 		batch := storetest.BatchOf([]ratelimit.Request{{Recipients: 1}}, storetest.BudgetOf("sender", "sender=news@example.org", windows...))
-		return r.Take(context.Background(), batch)
+		_, err := r.Take(context.Background(), batch)
+		return err
 	}
 	for range 600 {
 		if err := take(0); err != nil {

@@ -148,14 +148,14 @@ func (l *load) session(t *testing.T) {
 	for {
 		b := storetest.BatchOf([]ratelimit.Request{{Recipients: 3, Bytes: 100}}, loadBudgets()...)
 		b.ID = l.id()
-		err := l.store.Take(context.Background(), b)
+		said, err := l.store.Take(context.Background(), b)
 		if err != nil {
 			l.fault <- struct{}{}
 			<-l.mended
 			l.undo(t, b)
 			continue
 		}
-		if !b.Requests[0].OK {
+		if !said.Requests[0].OK {
 			return
 		}
 		l.admitted.Add(1)
@@ -236,15 +236,16 @@ func TestRedisRestartsEmpty(t *testing.T) {
 	b := func() ratelimit.Budget {
 		return storetest.BudgetOf("sender", "all", storetest.Win(ratelimit.Messages, 200, time.Hour))
 	}
-	fill := func() (charges []ratelimit.Ref) {
+	fill := func() (charges []ratelimit.Charge) {
 		t.Helper()
 		for range 300 {
 			batch := storetest.BatchOf([]ratelimit.Request{{Recipients: 1}}, b())
-			if err := r.Take(t.Context(), batch); err != nil {
+			said, err := r.Take(t.Context(), batch)
+			if err != nil {
 				t.Fatal(err)
 			}
-			if batch.Requests[0].OK {
-				charges = append(charges, batch.Requests[0].Refs[0])
+			if said.Requests[0].OK {
+				charges = append(charges, said.Requests[0].Charges[0])
 			}
 		}
 		return charges
@@ -255,8 +256,8 @@ func TestRedisRestartsEmpty(t *testing.T) {
 	if n := len(fill()); n != 200 {
 		t.Errorf("%d passed after an empty restart, want 200", n)
 	}
-	for _, ref := range before {
-		if err := r.Refund(t.Context(), storetest.NextAttempt(), []ratelimit.Return{{Budget: b(), At: ref.At, Messages: 1}}); err != nil {
+	for _, c := range before {
+		if err := r.Refund(t.Context(), storetest.NextAttempt(), []ratelimit.Return{{Budget: b(), At: c.At, Messages: 1}}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -274,18 +275,18 @@ func TestRedisLostReply(t *testing.T) {
 		t.Fatal(err)
 	}
 	g.proxy.LoseReplies(true)
-	if err := g.store.Take(t.Context(), b); err == nil {
+	if _, err := g.store.Take(t.Context(), b); err == nil {
 		t.Fatal("no error without a reply")
 	}
 	g.proxy.LoseReplies(false)
 	g.proxy.Reset()
 	for range 3 {
-		b.Budgets[0].Paid = false
-		if err := g.store.Take(t.Context(), b); err != nil {
+		said, err := g.store.Take(t.Context(), b)
+		if err != nil {
 			t.Fatal(err)
 		}
-		q := b.Requests
-		if !q[0].OK || !q[1].OK || q[2].OK || q[2].RetryAfter <= 0 || !q[0].Refs[0].Message || q[1].Refs[0].Message || !b.Budgets[0].Paid {
+		q := said.Requests
+		if !q[0].OK || !q[1].OK || q[2].OK || q[2].RetryAfter <= 0 || !q[0].Charges[0].Message || q[1].Charges[0].Message || !said.Budgets[0].Paid {
 			t.Errorf("asked again: %+v", q)
 		}
 		if used := usedOf(t, g.store, b.Budgets[0]); used[1] != 2 {
@@ -295,7 +296,6 @@ func TestRedisLostReply(t *testing.T) {
 	if err := g.store.Undo(t.Context(), b); err != nil {
 		t.Fatal(err)
 	}
-	b.Budgets[0].Paid = false
 	if used := usedOf(t, g.store, b.Budgets[0]); used[0] != 0 || used[1] != 0 {
 		t.Errorf("used %v after Undo", used)
 	}
@@ -309,7 +309,7 @@ func TestRedisUndoneComesLate(t *testing.T) {
 	if err := r.Undo(t.Context(), b); err != nil {
 		t.Fatal(err)
 	}
-	if err := r.Take(t.Context(), b); err == nil || !strings.Contains(err.Error(), "UNDONE") {
+	if _, err := r.Take(t.Context(), b); err == nil || !strings.Contains(err.Error(), "UNDONE") {
 		t.Errorf("got %v", err)
 	}
 	if used := usedOf(t, r, storetest.BudgetOf("l", "all", storetest.Win(ratelimit.Messages, 5, time.Hour))); used[0] != 0 {
@@ -326,7 +326,8 @@ func TestRedisWithoutMemory(t *testing.T) {
 		return storetest.BudgetOf("l", "all", storetest.Win(ratelimit.Messages, 5, time.Hour))
 	}
 	first := storetest.BatchOf([]ratelimit.Request{{Recipients: 1}}, b())
-	if err := r.Take(t.Context(), first); err != nil {
+	said, err := r.Take(t.Context(), first)
+	if err != nil {
 		t.Fatal(err)
 	}
 	memory := func(limit string) {
@@ -336,9 +337,10 @@ func TestRedisWithoutMemory(t *testing.T) {
 		}
 	}
 	memory("1")
+	_, full := r.Take(t.Context(), storetest.BatchOf([]ratelimit.Request{{Recipients: 1}}, b()))
 	for name, err := range map[string]error{
-		"Take":   r.Take(t.Context(), storetest.BatchOf([]ratelimit.Request{{Recipients: 1}}, b())),
-		"Refund": r.Refund(t.Context(), storetest.NextAttempt(), []ratelimit.Return{{Budget: b(), At: first.Requests[0].Refs[0].At, Messages: 1}}),
+		"Take":   full,
+		"Refund": r.Refund(t.Context(), storetest.NextAttempt(), []ratelimit.Return{{Budget: b(), At: said.Requests[0].Charges[0].At, Messages: 1}}),
 		"Undo":   r.Undo(t.Context(), first),
 		"Record": r.Record(t.Context(), storetest.NextAttempt(), []ratelimit.Record{{Limit: "l", Key: "all", Length: time.Hour, N: 1}}),
 		"Ping":   r.Ping(t.Context()),
@@ -374,7 +376,7 @@ func TestRedisAnswersInTime(t *testing.T) {
 		go func() {
 			start := time.Now()
 			b := storetest.BatchOf([]ratelimit.Request{{Recipients: 1}}, storetest.BudgetOf("l", "all", storetest.Win(ratelimit.Messages, 5, time.Hour)))
-			if err := r.Take(context.Background(), b); err == nil {
+			if _, err := r.Take(context.Background(), b); err == nil {
 				t.Error("a stopped server decided")
 			}
 			took <- time.Since(start)

@@ -70,7 +70,7 @@ func testSlotsLikeOne(t *testing.T, _ *redistest.Cluster, cfg Config) {
 				q := ratelimit.Request{Recipients: 1 + rnd.Int64N(2), Bytes: rnd.Int64N(8)}
 				for i := range keys {
 					if rnd.IntN(2) == 0 {
-						q.Refs = append(q.Refs, ratelimit.Ref{Budget: i})
+						q.Refs = append(q.Refs, i)
 					}
 				}
 				b.Requests = append(b.Requests, q)
@@ -78,14 +78,13 @@ func testSlotsLikeOne(t *testing.T, _ *redistest.Cluster, cfg Config) {
 			return b
 		}
 		seed := rnd.Uint64()
-		got, want := build(rand.New(rand.NewPCG(seed, 1))), build(rand.New(rand.NewPCG(seed, 1)))
-		if err := many.Take(t.Context(), got); err != nil {
+		b := build(rand.New(rand.NewPCG(seed, 1)))
+		got := many.Decide(t, b)
+		want, err := one.Take(t.Context(), b)
+		if err != nil {
 			t.Fatal(err)
 		}
-		if err := one.Take(t.Context(), want); err != nil {
-			t.Fatal(err)
-		}
-		if g, w := outcome(got), outcome(want); !reflect.DeepEqual(g, w) {
+		if g, w := outcome(&got), outcome(&want); !reflect.DeepEqual(g, w) {
 			t.Fatalf("round %d: several slots\n%s\none store\n%s", round, g, w)
 		}
 		many.Clock.Add(time.Duration(rnd.IntN(10)) * time.Minute)
@@ -93,18 +92,18 @@ func testSlotsLikeOne(t *testing.T, _ *redistest.Cluster, cfg Config) {
 }
 
 // outcome is what both stores must agree on.
-func outcome(b *ratelimit.Batch) (lines []string) {
-	for i := range b.Requests {
-		q := &b.Requests[i]
-		line := fmt.Sprintf("ok %v never %v refs", q.OK, q.Never)
-		for _, ref := range q.Refs {
-			line += fmt.Sprintf(" %d:%v,%v", ref.Budget, ref.Charged, ref.Message)
+func outcome(r *ratelimit.Result) (lines []string) {
+	for i := range r.Requests {
+		q := &r.Requests[i]
+		line := fmt.Sprintf("ok %v never %v charges", q.OK, q.Never)
+		for _, c := range q.Charges {
+			line += fmt.Sprintf(" %v,%v", c.Made, c.Message)
 		}
 		lines = append(lines, line)
 	}
-	for i := range b.Budgets {
-		line := fmt.Sprintf("paid %v used", b.Budgets[i].Paid)
-		for _, w := range b.Budgets[i].Results {
+	for i := range r.Budgets {
+		line := fmt.Sprintf("paid %v used", r.Budgets[i].Paid)
+		for _, w := range r.Budgets[i].Windows {
 			line += fmt.Sprintf(" %d/%d", w.Used, w.Max)
 		}
 		lines = append(lines, line)
@@ -126,12 +125,12 @@ func testSlotsAttempt(t *testing.T, _ *redistest.Cluster, cfg Config) {
 		b.Requests[i].Recipients = 1
 	}
 	for range 3 {
-		b.Budgets[0].Paid, b.Budgets[1].Paid = false, false
-		if err := r.Take(t.Context(), b); err != nil {
+		said, err := r.Take(t.Context(), b)
+		if err != nil {
 			t.Fatal(err)
 		}
 		for i := range b.Requests {
-			if q := b.Requests[i]; q.OK != (i < 2) || q.Refs[0].Charged != q.OK || q.Refs[1].Charged != q.OK {
+			if q := said.Requests[i]; q.OK != (i < 2) || q.Charges[0].Made != q.OK || q.Charges[1].Made != q.OK {
 				t.Errorf("request %d: %+v", i, q)
 			}
 		}
@@ -147,7 +146,7 @@ func testSlotsAttempt(t *testing.T, _ *redistest.Cluster, cfg Config) {
 			t.Errorf("after Undo: %v and %v", n, w)
 		}
 	}
-	if err := r.Take(t.Context(), b); err == nil {
+	if _, err := r.Take(t.Context(), b); err == nil {
 		t.Error("an attempt that was undone was charged")
 	}
 }
@@ -159,7 +158,7 @@ func testMovedSlot(t *testing.T, cluster *redistest.Cluster, cfg Config) {
 		return storetest.BatchOf([]ratelimit.Request{{Recipients: 1}}, storetest.BudgetOf("l", "client=moving", storetest.Win(ratelimit.Messages, 5, time.Hour)))
 	}
 	name := r.budgetKey("l", []byte("client=moving"))
-	if err := r.Take(t.Context(), b()); err != nil {
+	if _, err := r.Take(t.Context(), b()); err != nil {
 		t.Fatal(err)
 	}
 	from := cluster.Of(t, name)
@@ -182,9 +181,8 @@ func testMovedSlot(t *testing.T, cluster *redistest.Cluster, cfg Config) {
 	}
 	move(from, to)
 	for range 3 {
-		batch := b()
-		if err := r.Take(t.Context(), batch); err != nil || !batch.Requests[0].OK {
-			t.Fatalf("after the move: %v, %+v", err, batch.Requests[0])
+		if said, err := r.Take(t.Context(), b()); err != nil || !said.Requests[0].OK {
+			t.Fatalf("after the move: %v, %+v", err, said)
 		}
 	}
 	if used := usedOf(t, r, b().Budgets[0]); used[0] != 3 {
@@ -212,7 +210,8 @@ func testOneNodeAway(t *testing.T, cluster *redistest.Cluster, cfg Config) {
 	}
 	take := func(list ...ratelimit.Budget) (*ratelimit.Batch, error) {
 		b := storetest.BatchOf([]ratelimit.Request{{Recipients: 1}}, list...)
-		return b, r.Take(t.Context(), b)
+		_, err := r.Take(t.Context(), b)
+		return b, err
 	}
 	if _, err := take(all...); err != nil {
 		t.Fatal(err)
@@ -262,14 +261,15 @@ func TestRedisSentinelFailover(t *testing.T) {
 	take := func() bool {
 		t.Helper()
 		batch := storetest.BatchOf([]ratelimit.Request{{Recipients: 1}}, b())
-		if err := r.Take(t.Context(), batch); err != nil {
+		said, err := r.Take(t.Context(), batch)
+		if err != nil {
 			lost = append(lost, batch)
 			return true
 		}
-		if batch.Requests[0].OK {
+		if said.Requests[0].OK {
 			admitted++
 		}
-		return batch.Requests[0].OK
+		return said.Requests[0].OK
 	}
 	for range 60 {
 		take()

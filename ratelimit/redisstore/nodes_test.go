@@ -53,11 +53,12 @@ func usedOf(t *testing.T, r *Store, budget ratelimit.Budget) []int64 {
 	t.Helper()
 	b := storetest.BatchOf([]ratelimit.Request{{Recipients: 1}}, budget)
 	b.Peek = true
-	if err := r.Take(t.Context(), b); err != nil {
+	said, err := r.Take(t.Context(), b)
+	if err != nil {
 		t.Fatal(err)
 	}
 	var used []int64
-	for _, w := range b.Budgets[0].Results {
+	for _, w := range said.Budgets[0].Windows {
 		used = append(used, w.Used)
 	}
 	return used
@@ -74,10 +75,11 @@ func TestRedisNodesShareALimit(t *testing.T) {
 		for range 10 {
 			b := storetest.BatchOf([]ratelimit.Request{{Recipients: 1}}, storetest.BudgetOf("sender", "sender=a@x.example", windows...))
 			b.ID = id()
-			if err := r.Take(t.Context(), b); err != nil {
+			said, err := r.Take(t.Context(), b)
+			if err != nil {
 				return err
 			}
-			if b.Requests[0].OK {
+			if said.Requests[0].OK {
 				passed.Add(1)
 			}
 		}
@@ -119,10 +121,11 @@ func testNodesWithRefunds(t *testing.T, nodes []*Store, narrowKey, wideKey strin
 		for range 50_000 {
 			b := storetest.BatchOf([]ratelimit.Request{{Recipients: 2, Bytes: 1000}}, narrow(), wide())
 			b.ID = id()
-			if err := r.Take(t.Context(), b); err != nil {
+			said, err := r.Take(t.Context(), b)
+			if err != nil {
 				return err
 			}
-			q := &b.Requests[0]
+			q := &said.Requests[0]
 			if !q.OK && kept.Load() == most {
 				return nil
 			}
@@ -134,8 +137,8 @@ func testNodesWithRefunds(t *testing.T, nodes []*Store, narrowKey, wideKey strin
 				continue
 			}
 			returns := []ratelimit.Return{
-				{Budget: narrow(), At: q.Refs[0].At, Messages: 1},
-				{Budget: wide(), At: q.Refs[1].At, Recipients: 2, Bytes: 1000},
+				{Budget: narrow(), At: q.Charges[0].At, Messages: 1},
+				{Budget: wide(), At: q.Charges[1].At, Recipients: 2, Bytes: 1000},
 			}
 			if err := r.Refund(context.WithoutCancel(t.Context()), id(), returns); err != nil {
 				return err

@@ -38,10 +38,10 @@ func outlookOf(b *ratelimit.Batch, skip []bool) outlook {
 		q := &b.Requests[i]
 		mark = append(mark, 'o')
 		for _, ref := range q.Refs {
-			t := &o.totals[ref.Budget]
+			t := &o.totals[ref]
 			t.recipients += q.Recipients
 			t.bytes += q.Bytes
-			if q.Recipients > 0 && t.messages == 0 && !b.Budgets[ref.Budget].Paid {
+			if q.Recipients > 0 && t.messages == 0 && !b.Budgets[ref].Paid {
 				t.messages = 1
 				mark = append(mark, '2')
 			} else {
@@ -101,23 +101,23 @@ func numberFor(w *ratelimit.Window, share string) int64 {
 	return max(0, open)
 }
 
-// decodeQuick fills in the out fields of a batch of which all was charged.
-func decodeQuick(b *ratelimit.Batch, r *reader, o *outlook) error {
+// decodeQuick reads the answer about a batch of which all was charged.
+func decodeQuick(b *ratelimit.Batch, r *reader, o *outlook, result *ratelimit.Result) error {
 	at := r.number(6)
 	for i := range b.Budgets {
-		g := &b.Budgets[i]
-		g.Paid = g.Paid || o.totals[i].messages > 0
+		g, said := &b.Budgets[i], &result.Budgets[i]
+		said.Paid = g.Paid || o.totals[i].messages > 0
 		for j := range g.Windows {
-			w := &g.Results[j]
+			w := &said.Windows[j]
 			w.Max, w.Used, w.Free = numberFor(&g.Windows[j], g.Share), r.number(8), 0
 		}
 	}
 	marks := reader{rest: o.mark}
-	for i := range b.Requests {
-		q := &b.Requests[i]
+	for i := range result.Requests {
+		q := &result.Requests[i]
 		marks.take(1)
-		q.OK, q.Down, q.Never, q.RetryAfter, q.Budget, q.Window = true, false, false, 0, 0, 0
-		marks.refs(q.Refs, at)
+		*q = ratelimit.RequestResult{OK: true, Charges: q.Charges}
+		marks.charges(q.Charges, at)
 	}
 	return r.end()
 }

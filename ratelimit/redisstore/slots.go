@@ -83,9 +83,9 @@ func together[P any](parts []*P, f func(*P) error) error {
 // of that slot, and the refs to them.
 type slotPart struct {
 	batch   ratelimit.Batch
-	budgets []int   // of each budget of batch: its index in the whole
-	refs    [][]int // of each request, of each ref: its index in the whole
-	paid    []bool  // of each budget: paid before this round
+	result  ratelimit.Result // its windows are those of the whole
+	budgets []int            // of each budget of batch: its index in the whole
+	refs    [][]int          // of each request, of each ref: its index in the whole
 }
 
 func splitBatch(b *ratelimit.Batch) []*slotPart {
@@ -98,13 +98,12 @@ func splitBatch(b *ratelimit.Batch) []*slotPart {
 			local[whole] = j + 1
 			p.batch.Budgets = append(p.batch.Budgets, b.Budgets[whole])
 		}
-		p.paid = make([]bool, len(g.members))
 		for j := range b.Requests {
 			q := b.Requests[j]
-			var refs []ratelimit.Ref
+			var refs []int
 			for k, ref := range q.Refs {
-				if l := local[ref.Budget]; l > 0 {
-					refs = append(refs, ratelimit.Ref{Budget: l - 1})
+				if l := local[ref]; l > 0 {
+					refs = append(refs, l-1)
 					p.refs[j] = append(p.refs[j], k)
 				}
 			}
@@ -124,38 +123,36 @@ const maxRounds = 4
 // time and charges what it has room for; a request is OK when all say so, and
 // is taken back elsewhere when one refused. A later request may have been
 // refused because of one that was then taken back: it is asked again.
-func (r *Store) takeSlots(ctx context.Context, b *ratelimit.Batch) error {
+func (r *Store) takeSlots(ctx context.Context, b *ratelimit.Batch, result *ratelimit.Result) error {
 	parts := splitBatch(b)
-	for i := range b.Budgets {
-		clear(b.Budgets[i].Results)
+	for _, p := range parts {
+		p.answerInto(result)
 	}
 	skip := make([]bool, len(b.Requests))
 	for round := range maxRounds {
-		for _, p := range parts {
-			for i := range p.batch.Budgets {
-				p.paid[i] = p.batch.Budgets[i].Paid
-			}
-		}
-		if err := together(parts, func(p *slotPart) error { return r.take(ctx, &p.batch, round, skip) }); err != nil {
+		if err := together(parts, func(p *slotPart) error { return r.take(ctx, &p.batch, round, skip, &p.result) }); err != nil {
 			return err
 		}
-		again := joinVerdicts(b, parts, skip, !b.Peek && round+1 < maxRounds)
+		again := joinVerdicts(result, parts, skip, !b.Peek && round+1 < maxRounds)
 		if !b.Peek {
-			if err := r.takeBack(ctx, parts, b, skip, round); err != nil {
+			if err := r.takeBack(ctx, parts, b.ID, result, skip, round); err != nil {
 				return err
 			}
 		}
-		finish(b, parts, skip)
+		finish(result, parts, skip)
 		if b.Peek || !askOnly(skip, again) {
-			break
-		}
-	}
-	for _, p := range parts {
-		for i, whole := range p.budgets {
-			b.Budgets[whole].Paid = p.batch.Budgets[i].Paid
+			return nil
 		}
 	}
 	return nil
+}
+
+// answerInto makes the result of the part, which shares the windows of the whole.
+func (p *slotPart) answerInto(whole *ratelimit.Result) {
+	p.result = ratelimit.NewResult(&p.batch)
+	for i, at := range p.budgets {
+		p.result.Budgets[i].Windows = whole.Budgets[at].Windows
+	}
 }
 
 // askOnly leaves only the requests of again to be asked; false when there are none.
@@ -172,17 +169,17 @@ func askOnly(skip []bool, again []int) bool {
 // joinVerdicts sets what became of every request that was asked. With more it
 // lists those to be asked again: an earlier request, refused elsewhere, had
 // been charged where they had no room.
-func joinVerdicts(b *ratelimit.Batch, parts []*slotPart, skip []bool, more bool) (again []int) {
+func joinVerdicts(result *ratelimit.Result, parts []*slotPart, skip []bool, more bool) (again []int) {
 	crowded := make([]bool, len(parts))
-	for i := range b.Requests {
+	for i := range result.Requests {
 		if skip[i] {
 			continue
 		}
-		q := &b.Requests[i]
+		q := &result.Requests[i]
 		q.OK, q.Down, q.Never, q.RetryAfter = true, false, false, 0
 		doubt := false
 		for j, p := range parts {
-			l := &p.batch.Requests[i]
+			l := &p.result.Requests[i]
 			if crowded[j] && !l.Never && !allCharged(l) {
 				doubt = more
 			}
@@ -198,7 +195,7 @@ func joinVerdicts(b *ratelimit.Batch, parts []*slotPart, skip []bool, more bool)
 			continue
 		}
 		for j, p := range parts {
-			crowded[j] = crowded[j] || p.batch.Requests[i].OK && len(p.refs[i]) > 0
+			crowded[j] = crowded[j] || p.result.Requests[i].OK && len(p.refs[i]) > 0
 		}
 	}
 	return again
@@ -206,9 +203,9 @@ func joinVerdicts(b *ratelimit.Batch, parts []*slotPart, skip []bool, more bool)
 
 // allCharged reports whether the request was charged to all that it touches,
 // shadows included.
-func allCharged(q *ratelimit.Request) bool {
-	for _, ref := range q.Refs {
-		if !ref.Charged {
+func allCharged(q *ratelimit.RequestResult) bool {
+	for _, c := range q.Charges {
+		if !c.Made {
 			return false
 		}
 	}
@@ -217,7 +214,7 @@ func allCharged(q *ratelimit.Request) bool {
 
 // joinRefusal keeps the longest wait; one that never ends comes first, and of
 // equal ones the first window.
-func joinRefusal(q, l *ratelimit.Request, budgets []int) {
+func joinRefusal(q, l *ratelimit.RequestResult, budgets []int) {
 	budget := budgets[l.Budget]
 	first := q.OK
 	q.OK = false
@@ -229,10 +226,10 @@ func joinRefusal(q, l *ratelimit.Request, budgets []int) {
 
 // takeBack gives back, in every slot, what was charged there for requests that
 // another slot refused.
-func (r *Store) takeBack(ctx context.Context, parts []*slotPart, b *ratelimit.Batch, skip []bool, round int) error {
+func (r *Store) takeBack(ctx context.Context, parts []*slotPart, id ratelimit.Attempt, result *ratelimit.Result, skip []bool, round int) error {
 	var owing []*slotPart
 	for _, p := range parts {
-		if p.drop(b, skip) {
+		if p.drop(result, skip) {
 			owing = append(owing, p)
 		}
 	}
@@ -245,7 +242,7 @@ func (r *Store) takeBack(ctx context.Context, parts []*slotPart, b *ratelimit.Ba
 	ctx, cancel := context.WithDeadline(context.WithoutCancel(ctx), deadline)
 	defer cancel()
 	return together(owing, func(p *slotPart) error {
-		args := []any{encodeBatch(&p.batch, make([]total, len(p.batch.Budgets)), nil), p.marks(b, skip), fieldOf(b.ID, round)}
+		args := []any{encodeBatch(&p.batch, make([]total, len(p.batch.Budgets)), nil), p.marks(result, skip), fieldOf(id, round)}
 		_, err := r.run(ctx, &r.scripts.undo, r.batchKeys(&p.batch), args...)
 		return err
 	})
@@ -254,27 +251,27 @@ func (r *Store) takeBack(ctx context.Context, parts []*slotPart, b *ratelimit.Ba
 // drop clears the charges of requests that were refused elsewhere, and reports
 // whether there were any. A message that such a request had paid passes to the
 // next request of the same budget.
-func (p *slotPart) drop(b *ratelimit.Batch, skip []bool) (any bool) {
-	heir := make([]*ratelimit.Ref, len(p.batch.Budgets)) // first ref of the round that stays
+func (p *slotPart) drop(result *ratelimit.Result, skip []bool) (any bool) {
+	heir := make([]*ratelimit.Charge, len(p.batch.Budgets)) // first charge of the round that stays
 	unpaid := make([]bool, len(p.batch.Budgets))
 	for i := range p.batch.Requests {
 		q := &p.batch.Requests[i]
 		if skip[i] {
 			continue
 		}
-		for k := range q.Refs {
-			ref := &q.Refs[k]
+		for k, budget := range q.Refs {
+			c := &p.result.Requests[i].Charges[k]
 			switch {
-			case !ref.Charged:
-			case b.Requests[i].OK:
-				if heir[ref.Budget] == nil && q.Recipients > 0 {
-					heir[ref.Budget] = ref
+			case !c.Made:
+			case result.Requests[i].OK:
+				if heir[budget] == nil && q.Recipients > 0 {
+					heir[budget] = c
 				}
 			default:
 				any = true
-				unpaid[ref.Budget] = unpaid[ref.Budget] || ref.Message
-				p.lower(q, ref.Budget)
-				ref.Charged, ref.Message = false, false
+				unpaid[budget] = unpaid[budget] || c.Message
+				p.lower(q, budget)
+				c.Made, c.Message = false, false
 			}
 		}
 	}
@@ -283,7 +280,7 @@ func (p *slotPart) drop(b *ratelimit.Batch, skip []bool) (any bool) {
 		case lost && heir[g] != nil:
 			heir[g].Message = true
 		case lost:
-			p.batch.Budgets[g].Paid = p.paid[g]
+			p.result.Budgets[g].Paid = p.batch.Budgets[g].Paid
 			p.lowerMessage(g)
 		}
 	}
@@ -296,9 +293,9 @@ func (p *slotPart) lower(q *ratelimit.Request, budget int) {
 	for j := range g.Windows {
 		switch g.Windows[j].Unit {
 		case ratelimit.Recipients:
-			lower(&g.Results[j], q.Recipients)
+			lower(&p.result.Budgets[budget].Windows[j], q.Recipients)
 		case ratelimit.Bytes:
-			lower(&g.Results[j], q.Bytes)
+			lower(&p.result.Budgets[budget].Windows[j], q.Bytes)
 		}
 	}
 }
@@ -307,7 +304,7 @@ func (p *slotPart) lowerMessage(budget int) {
 	g := &p.batch.Budgets[budget]
 	for j := range g.Windows {
 		if g.Windows[j].Unit == ratelimit.Messages {
-			lower(&g.Results[j], 1)
+			lower(&p.result.Budgets[budget].Windows[j], 1)
 		}
 	}
 }
@@ -319,19 +316,19 @@ func lower(w *ratelimit.WindowResult, n int64) {
 }
 
 // marks is the mark of the round as it is to stand, see batch.lua.
-func (p *slotPart) marks(b *ratelimit.Batch, skip []bool) string {
+func (p *slotPart) marks(result *ratelimit.Result, skip []bool) string {
 	var m []byte
-	for i := range p.batch.Requests {
+	for i := range p.result.Requests {
 		verdict := byte('x')
-		if !skip[i] && b.Requests[i].OK {
+		if !skip[i] && result.Requests[i].OK {
 			verdict = 'o'
 		}
 		m = append(m, verdict)
-		for _, ref := range p.batch.Requests[i].Refs {
+		for _, c := range p.result.Requests[i].Charges {
 			switch {
-			case skip[i] || !ref.Charged:
+			case skip[i] || !c.Made:
 				m = append(m, '0')
-			case ref.Message:
+			case c.Message:
 				m = append(m, '2')
 			default:
 				m = append(m, '1')
@@ -341,17 +338,20 @@ func (p *slotPart) marks(b *ratelimit.Batch, skip []bool) string {
 	return string(m)
 }
 
-// finish copies the refs of the round into the whole.
-func finish(b *ratelimit.Batch, parts []*slotPart, skip []bool) {
+// finish copies what a round paid and charged into the whole; what it paid holds
+// for the next round.
+func finish(result *ratelimit.Result, parts []*slotPart, skip []bool) {
 	for _, p := range parts {
-		for i := range p.batch.Requests {
+		for i, whole := range p.budgets {
+			paid := p.result.Budgets[i].Paid
+			result.Budgets[whole].Paid, p.batch.Budgets[i].Paid = paid, paid
+		}
+		for i := range p.result.Requests {
 			if skip[i] {
 				continue
 			}
 			for k, whole := range p.refs[i] {
-				ref := p.batch.Requests[i].Refs[k]
-				ref.Budget = b.Requests[i].Refs[whole].Budget
-				b.Requests[i].Refs[whole] = ref
+				result.Requests[i].Charges[whole] = p.result.Requests[i].Charges[k]
 			}
 		}
 	}

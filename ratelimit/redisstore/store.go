@@ -73,29 +73,24 @@ const maxLanes = 2
 func (r *Store) Close() { r.running.Wait() }
 
 // Take decides b: in one call, or in a Cluster in one per slot.
-func (r *Store) Take(ctx context.Context, b *ratelimit.Batch) error {
+func (r *Store) Take(ctx context.Context, b *ratelimit.Batch) (ratelimit.Result, error) {
 	ctx, cancel := context.WithTimeout(ctx, r.timeout)
 	defer cancel()
 	if !b.Peek {
 		r.beat(ctx)
 	}
-	if len(b.Budgets) == 0 {
-		for i := range b.Requests {
-			b.Requests[i].OK = true
-		}
-		return nil
+	result := ratelimit.NewResult(b)
+	switch {
+	case len(b.Budgets) == 0:
+		return result, nil
+	case r.cluster != nil && !oneSlot(b.Budgets):
+		return result, r.takeSlots(ctx, b, &result)
 	}
-	if r.cluster != nil && !oneSlot(b.Budgets) {
-		return r.takeSlots(ctx, b)
-	}
-	for i := range b.Budgets {
-		clear(b.Budgets[i].Results)
-	}
-	return r.take(ctx, b, 0, nil)
+	return result, r.take(ctx, b, 0, nil, &result)
 }
 
 // take asks for one batch, all of one slot; skip leaves requests out.
-func (r *Store) take(ctx context.Context, b *ratelimit.Batch, round int, skip []bool) error {
+func (r *Store) take(ctx context.Context, b *ratelimit.Batch, round int, skip []bool, result *ratelimit.Result) error {
 	if err := checkSize(b); err != nil {
 		return err
 	}
@@ -110,7 +105,7 @@ func (r *Store) take(ctx context.Context, b *ratelimit.Batch, round int, skip []
 		return err
 	}
 	text, _ := v.(string)
-	return decodeBatch(b, text, &o, skip)
+	return decodeBatch(b, text, &o, skip, result)
 }
 
 // Undo takes back what b charged.

@@ -122,11 +122,11 @@ func TestRedisKeysExpire(t *testing.T) {
 	bed.Ask(t, ratelimit.Request{Recipients: 9}, b()) // refused
 	bed.Look(t, b())
 	undone := storetest.BatchOf([]ratelimit.Request{{Recipients: 1}}, b())
+	bed.Decide(t, undone)
 	for _, err := range []error{
-		bed.Take(t.Context(), undone),
 		bed.Undo(t.Context(), undone),
 		bed.Undo(t.Context(), storetest.BatchOf([]ratelimit.Request{{Recipients: 1}}, b())), // never arrived
-		bed.Refund(t.Context(), storetest.NextAttempt(), []ratelimit.Return{{Budget: b(), At: q.Refs[0].At, Messages: 1}}),
+		bed.Refund(t.Context(), storetest.NextAttempt(), []ratelimit.Return{{Budget: b(), At: q.Charges[0].At, Messages: 1}}),
 		bed.Record(t.Context(), storetest.NextAttempt(), []ratelimit.Record{{Limit: "expiry", Key: "all", Length: time.Hour, N: 1}}),
 		bed.SetRaise(t.Context(), ratelimit.Raise{Limit: "expiry", Key: "sender=b", Add: 1, Until: bed.Clock.Now().Add(time.Hour)}),
 	} {
@@ -171,7 +171,7 @@ func TestRedisForgetsWhatIsOver(t *testing.T) {
 	}
 	q := bed.One(t, short)
 	for range 2 {
-		r := ratelimit.Return{Budget: short, At: q.Refs[0].At, Recipients: 2}
+		r := ratelimit.Return{Budget: short, At: q.Charges[0].At, Recipients: 2}
 		if err := bed.Refund(t.Context(), storetest.NextAttempt(), []ratelimit.Return{r}); err != nil {
 			t.Fatal(err)
 		}
@@ -233,9 +233,7 @@ func TestRedisDistinctMemory(t *testing.T) {
 			batch.Requests[i].Distinct = storetest.HashRecipient(mail.RecipientID(fmt.Sprint(round*500 + i)))
 		}
 		batch.ID = storetest.NextAttempt()
-		if err := bed.Take(t.Context(), batch); err != nil {
-			t.Fatal(err)
-		}
+		bed.Decide(t, batch)
 		if round == 1 && bed.Look(t, b)[0].Used != 1000 {
 			t.Errorf("1000 recipients count as %d", bed.Look(t, b)[0].Used)
 		}
@@ -254,8 +252,8 @@ func TestRedisSettings(t *testing.T) {
 	charge := func(t *testing.T, cfg Config) error {
 		t.Helper()
 		b := storetest.BatchOf([]ratelimit.Request{{Recipients: 1}}, storetest.BudgetOf("l", "all", storetest.Win(ratelimit.Messages, 1, time.Hour)))
-		err := openRedis(t, cfg).Take(t.Context(), b)
-		if err == nil && !b.Requests[0].OK {
+		said, err := openRedis(t, cfg).Take(t.Context(), b)
+		if err == nil && !said.Requests[0].OK {
 			t.Error("refused: it shares counts with another")
 		}
 		return err
@@ -316,8 +314,9 @@ func useEverything(t *testing.T, r *Store) {
 		storetest.Win(ratelimit.Messages, 2, time.Hour), storetest.Win(ratelimit.Recipients, 2, time.Hour), storetest.Win(ratelimit.Bytes, 20, time.Hour), storetest.Win(ratelimit.DistinctRecipients, 2, time.Hour)))
 	ctx := t.Context()
 	raise := ratelimit.Raise{Limit: "l", Key: "all", Add: 1, Until: time.Now().Add(time.Hour)}
+	_, err := r.Take(ctx, b)
 	for i, err := range []error{
-		r.Ping(ctx), r.Take(ctx, b), r.Undo(ctx, b), r.SetRaise(ctx, raise),
+		r.Ping(ctx), err, r.Undo(ctx, b), r.SetRaise(ctx, raise),
 		r.Record(ctx, storetest.NextAttempt(), []ratelimit.Record{{Limit: "l", Key: "all", Length: time.Hour, N: 1}}),
 		r.Refund(ctx, storetest.NextAttempt(), []ratelimit.Return{{Budget: b.Budgets[0], At: 1, Messages: 1}}),
 		r.Scan(ctx, "", func(string, string) bool { return true }),
@@ -430,7 +429,8 @@ func FuzzRedisAnswer(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text string) {
 		b := storetest.BatchOf([]ratelimit.Request{{Recipients: 1}}, storetest.BudgetOf("l", "all", storetest.Win(ratelimit.Messages, 1, time.Hour)))
 		o := outlookOf(b, nil)
-		if err := decodeBatch(b, text, &o, nil); err == nil && len(text) != 1+6+1+26+14+1 && len(text) != 1+6+8 {
+		result := ratelimit.NewResult(b)
+		if err := decodeBatch(b, text, &o, nil, &result); err == nil && len(text) != 1+6+1+26+14+1 && len(text) != 1+6+8 {
 			t.Errorf("%q was taken", text)
 		}
 	})
@@ -461,7 +461,7 @@ func TestRedisScan(t *testing.T) {
 		want = append(want, key)
 		limit := []string{"one", "o*e", "one:{x}"}[i%3]
 		b := storetest.BatchOf([]ratelimit.Request{{Recipients: 1}}, storetest.BudgetOf(limit, key, storetest.Win(ratelimit.Messages, 5, time.Hour)))
-		if err := r.Take(t.Context(), b); err != nil {
+		if _, err := r.Take(t.Context(), b); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -508,12 +508,10 @@ func TestRedisManyReturns(t *testing.T) {
 	for i := range batch.Requests {
 		batch.Requests[i].Recipients = 1
 	}
-	if err := bed.Take(t.Context(), batch); err != nil {
-		t.Fatal(err)
-	}
+	said := bed.Decide(t, batch)
 	var returns []ratelimit.Return
 	for i := range batch.Requests[:1200] {
-		returns = append(returns, ratelimit.Return{Budget: b(), At: batch.Requests[i].Refs[0].At, Recipients: 1})
+		returns = append(returns, ratelimit.Return{Budget: b(), At: said.Requests[i].Charges[0].At, Recipients: 1})
 	}
 	id := storetest.NextAttempt()
 	for range 2 {
@@ -524,7 +522,7 @@ func TestRedisManyReturns(t *testing.T) {
 	if used := bed.Look(t, b())[0].Used; used != 100 {
 		t.Errorf("%d of 1300 are left after 1200 were given back, want 100", used)
 	}
-	if err := bed.Take(t.Context(), storetest.BatchOf(make([]ratelimit.Request, 70_000), b())); err == nil {
+	if _, err := bed.Take(t.Context(), storetest.BatchOf(make([]ratelimit.Request, 70_000), b())); err == nil {
 		t.Error("a batch that does not fit was sent")
 	}
 }
@@ -554,7 +552,7 @@ func TestRedisRefundOfLostCharge(t *testing.T) {
 	fill := func() (at []int64) {
 		t.Helper()
 		for range 200 {
-			at = append(at, bed.One(t, b()).Refs[0].At)
+			at = append(at, bed.One(t, b()).Charges[0].At)
 			bed.Clock.Add(time.Millisecond)
 		}
 		return at

@@ -113,7 +113,7 @@ func appendRequest(b []byte, q *ratelimit.Request, skip bool) []byte {
 		b = be.AppendUint64(be.AppendUint64(be.AppendUint64(b, q.Distinct), q.Former), q.Plain)
 	}
 	for _, ref := range q.Refs {
-		b = appendCount(b, ref.Budget+1)
+		b = appendCount(b, ref+1)
 	}
 	return b
 }
@@ -176,18 +176,19 @@ func (r *reader) flag() bool { return r.take(1)[0] == 1 }
 
 func (r *reader) millis() time.Duration { return time.Duration(r.number(8)) * time.Millisecond }
 
-// decodeBatch fills in the out fields, but not of requests that were skipped.
-func decodeBatch(b *ratelimit.Batch, text string, o *outlook, skip []bool) error {
+// decodeBatch reads the answer about b into result, but leaves what stands there of
+// requests that were skipped. What earlier rounds saw of a window stays.
+func decodeBatch(b *ratelimit.Batch, text string, o *outlook, skip []bool, result *ratelimit.Result) error {
 	r := reader{rest: text}
 	if r.flag() && o.mark != "" {
-		return decodeQuick(b, &r, o)
+		return decodeQuick(b, &r, o, result)
 	}
 	at := r.number(6)
-	for i := range b.Budgets {
-		g := &b.Budgets[i]
+	for i := range result.Budgets {
+		g := &result.Budgets[i]
 		g.Paid = r.flag()
 		for j := range g.Windows {
-			w := &g.Results[j]
+			w := &g.Windows[j]
 			w.Max, w.Used = r.number(8), r.number(8)
 			w.Refused = r.flag() || w.Refused
 			w.Near = r.flag() || w.Near
@@ -196,15 +197,13 @@ func decodeBatch(b *ratelimit.Batch, text string, o *outlook, skip []bool) error
 			}
 		}
 	}
-	for i := range b.Requests {
-		var unused ratelimit.Request
-		q := &b.Requests[i]
+	for i := range result.Requests {
+		q := &result.Requests[i]
 		if skip != nil && skip[i] {
-			unused.Refs = make([]ratelimit.Ref, len(q.Refs))
-			q = &unused
+			q = &ratelimit.RequestResult{Charges: make([]ratelimit.Charge, len(q.Charges))}
 		}
 		r.request(q, at)
-		if int(q.Budget) >= len(b.Budgets) {
+		if q.Budget >= len(b.Budgets) {
 			return fmt.Errorf("answer of the script: budget %d of %d", q.Budget, len(b.Budgets))
 		}
 	}
@@ -219,20 +218,20 @@ func (r *reader) end() error {
 	return nil
 }
 
-func (r *reader) request(q *ratelimit.Request, at int64) {
+func (r *reader) request(q *ratelimit.RequestResult, at int64) {
 	q.OK, q.Down, q.Never, q.RetryAfter = r.flag(), false, r.flag(), r.millis()
 	q.Budget, q.Window = int(max(0, r.number(2)-1)), int(max(0, r.number(2)-1))
-	r.refs(q.Refs, at)
+	r.charges(q.Charges, at)
 }
 
-// refs reads the marks of refs.
-func (r *reader) refs(refs []ratelimit.Ref, at int64) {
-	for i := range refs {
-		ref := &refs[i]
+// charges reads the marks of charges.
+func (r *reader) charges(all []ratelimit.Charge, at int64) {
+	for i := range all {
 		mark := r.take(1)[0]
-		ref.Charged, ref.Message, ref.At = mark == '1' || mark == '2', mark == '2', 0
-		if ref.Charged {
-			ref.At = at
+		c := ratelimit.Charge{Made: mark == '1' || mark == '2', Message: mark == '2'}
+		if c.Made {
+			c.At = at
 		}
+		all[i] = c
 	}
 }

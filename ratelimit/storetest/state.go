@@ -14,10 +14,8 @@ func testNear(t *testing.T, bed Bed) {
 		count := 0
 		for range 12 {
 			b := BatchOf([]ratelimit.Request{{Recipients: 1}}, BudgetOf("near", "all", w))
-			if err := bed.Take(t.Context(), b); err != nil {
-				t.Fatal(err)
-			}
-			if r := b.Budgets[0].Results[0]; r.Near {
+			said := bed.Decide(t, b)
+			if r := said.Budgets[0].Windows[0]; r.Near {
 				count++
 				if r.Used != 8 {
 					t.Errorf("near at %d of 10", r.Used)
@@ -38,7 +36,7 @@ func testNear(t *testing.T, bed Bed) {
 func testDistinct(t *testing.T, bed Bed) {
 	w := Win(ratelimit.DistinctRecipients, 3, time.Hour)
 	b := func() ratelimit.Budget { return BudgetOf("distinct", "all", w) }
-	ask := func(name string) *ratelimit.Request {
+	ask := func(name string) *Answer {
 		t.Helper()
 		return bed.Ask(t, ratelimit.Request{Recipients: 1, Distinct: HashRecipient(mail.RecipientID(name))}, b())
 	}
@@ -56,9 +54,9 @@ func testDistinct(t *testing.T, bed Bed) {
 		t.Error("a repeated one was refused")
 	}
 	// a was charged again since, so giving its first charge back changes nothing.
-	give := func(q *ratelimit.Request, name string) {
+	give := func(q *Answer, name string) {
 		t.Helper()
-		r := ratelimit.Return{Budget: b(), At: q.Refs[0].At, Recipients: 1, Distinct: HashRecipient(mail.RecipientID(name))}
+		r := ratelimit.Return{Budget: b(), At: q.Charges[0].At, Recipients: 1, Distinct: HashRecipient(mail.RecipientID(name))}
 		if err := bed.Refund(t.Context(), NextAttempt(), []ratelimit.Return{r}); err != nil {
 			t.Fatal(err)
 		}
@@ -80,9 +78,7 @@ func testDistinct(t *testing.T, bed Bed) {
 		for j := range b.Requests {
 			b.Requests[j].Recipients, b.Requests[j].Distinct = 1, HashRecipient(mail.RecipientID(time.Duration(100*i+j).String()))
 		}
-		if err := bed.Take(t.Context(), b); err != nil {
-			t.Fatal(err)
-		}
+		bed.Decide(t, b)
 	}
 	if used := bed.Look(t, many)[0].Used; used < 4000 || used > 6000 {
 		t.Errorf("estimate of 5000 distinct: %d", used)
@@ -233,12 +229,10 @@ func testScanReset(t *testing.T, bed Bed) {
 func testPaid(t *testing.T, bed Bed) {
 	b := BudgetOf("paid", "all", Win(ratelimit.Messages, 5, time.Hour), Win(ratelimit.Recipients, 50, time.Hour))
 	batch := BatchOf([]ratelimit.Request{{Recipients: 1}, {Recipients: 1}, {Bytes: 7}}, b)
-	if err := bed.Take(t.Context(), batch); err != nil {
-		t.Fatal(err)
-	}
-	first, second := batch.Requests[0].Refs[0], batch.Requests[1].Refs[0]
-	if !first.Message || second.Message || !batch.Budgets[0].Paid {
-		t.Errorf("messages of the batch: %+v %+v, paid %v", first, second, batch.Budgets[0].Paid)
+	said := bed.Decide(t, batch)
+	first, second := said.Requests[0].Charges[0], said.Requests[1].Charges[0]
+	if !first.Message || second.Message || !said.Budgets[0].Paid {
+		t.Errorf("messages of the batch: %+v %+v, paid %v", first, second, said.Budgets[0].Paid)
 	}
 	b.Paid = true
 	bed.One(t, b)

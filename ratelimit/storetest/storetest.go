@@ -109,37 +109,48 @@ func Win(u ratelimit.Unit, n int64, length time.Duration) ratelimit.Window {
 }
 
 func BudgetOf(limit, key string, windows ...ratelimit.Window) ratelimit.Budget {
-	return ratelimit.Budget{Limit: limit, Key: []byte(key), Windows: windows, Results: make([]ratelimit.WindowResult, len(windows))}
+	return ratelimit.Budget{Limit: limit, Key: []byte(key), Windows: windows}
 }
 
 // BatchOf touches all budgets with each request.
 func BatchOf(requests []ratelimit.Request, budgets ...ratelimit.Budget) *ratelimit.Batch {
 	b := &ratelimit.Batch{ID: NextAttempt(), Budgets: slices.Clone(budgets), Requests: requests}
-	for i := range b.Budgets {
-		b.Budgets[i].Results = make([]ratelimit.WindowResult, len(b.Budgets[i].Windows))
-	}
 	for i := range b.Requests {
 		b.Requests[i].Refs = nil
 		for j := range budgets {
-			b.Requests[i].Refs = append(b.Requests[i].Refs, ratelimit.Ref{Budget: j})
+			b.Requests[i].Refs = append(b.Requests[i].Refs, j)
 		}
 	}
 	return b
 }
 
+// Answer is a request and what the store said to it.
+type Answer struct {
+	ratelimit.Request
+	ratelimit.RequestResult
+}
+
 // One takes a single recipient from the budgets.
-func (bed Bed) One(t *testing.T, budgets ...ratelimit.Budget) *ratelimit.Request {
+func (bed Bed) One(t *testing.T, budgets ...ratelimit.Budget) *Answer {
 	t.Helper()
 	return bed.Ask(t, ratelimit.Request{Recipients: 1}, budgets...)
 }
 
-func (bed Bed) Ask(t *testing.T, q ratelimit.Request, budgets ...ratelimit.Budget) *ratelimit.Request {
+// Ask takes q from all of the budgets.
+func (bed Bed) Ask(t *testing.T, q ratelimit.Request, budgets ...ratelimit.Budget) *Answer {
 	t.Helper()
 	b := BatchOf([]ratelimit.Request{q}, budgets...)
-	if err := bed.Take(t.Context(), b); err != nil {
+	return &Answer{b.Requests[0], bed.Decide(t, b).Requests[0]}
+}
+
+// Decide is Take where the store does not fail.
+func (bed Bed) Decide(t *testing.T, b *ratelimit.Batch) ratelimit.Result {
+	t.Helper()
+	r, err := bed.Take(t.Context(), b)
+	if err != nil {
 		t.Fatal(err)
 	}
-	return &b.Requests[0]
+	return r
 }
 
 // Fill takes single recipients until one is refused, n at most.
@@ -158,10 +169,7 @@ func (bed Bed) Look(t *testing.T, b ratelimit.Budget) []ratelimit.WindowResult {
 	t.Helper()
 	batch := BatchOf([]ratelimit.Request{{Recipients: 1}}, b)
 	batch.Peek = true
-	if err := bed.Take(t.Context(), batch); err != nil {
-		t.Fatal(err)
-	}
-	return batch.Budgets[0].Results
+	return bed.Decide(t, batch).Budgets[0].Windows
 }
 
 // Admission is one charge in the exact log that tests keep for themselves.
@@ -247,7 +255,7 @@ func driveCap(t *testing.T, bed Bed, rnd *rand.Rand, windows ...ratelimit.Window
 		for i := range logs {
 			logs[i] = append(logs[i], Admission{now, amounts[i]})
 		}
-		back = append(back, kept{q.Refs[0].At, len(logs[0]) - 1})
+		back = append(back, kept{q.Charges[0].At, len(logs[0]) - 1})
 		if rnd.IntN(6) == 0 {
 			k := back[rnd.IntN(len(back))]
 			r := ratelimit.Return{Budget: BudgetOf("l", key, windows...), At: k.At, Recipients: logs[0][k.index].N, Bytes: logs[1][k.index].N}
@@ -295,8 +303,8 @@ func testAllOrNothing(t *testing.T, bed Bed) {
 		t.Errorf("used %d messages and %d recipients, want 3 and 3", r[0].Used, r[1].Used)
 	}
 	q := bed.One(t, wide, narrow)
-	if q.OK || q.Budget != 1 || q.Window != 1 || q.Refs[0].Charged || q.Refs[1].Charged {
-		t.Errorf("refusal names budget %d window %d: %+v", q.Budget, q.Window, q.Refs)
+	if q.OK || q.Budget != 1 || q.Window != 1 || q.Charges[0].Made || q.Charges[1].Made {
+		t.Errorf("refusal names budget %d window %d: %+v", q.Budget, q.Window, q.Charges)
 	}
 }
 
@@ -309,9 +317,9 @@ func testRefund(t *testing.T, bed Bed) {
 	if !first.OK || !second.OK || bed.One(t, b()).OK {
 		t.Fatal("two of two recipients fill the window")
 	}
-	give := func(q *ratelimit.Request, messages, recipients, bytes int64) {
+	give := func(q *Answer, messages, recipients, bytes int64) {
 		t.Helper()
-		r := ratelimit.Return{Budget: b(), At: q.Refs[0].At, Messages: messages, Recipients: recipients, Bytes: bytes}
+		r := ratelimit.Return{Budget: b(), At: q.Charges[0].At, Messages: messages, Recipients: recipients, Bytes: bytes}
 		if err := bed.Refund(t.Context(), NextAttempt(), []ratelimit.Return{r}); err != nil {
 			t.Fatal(err)
 		}
@@ -350,16 +358,13 @@ func testShadow(t *testing.T, bed Bed) {
 			budgets, at = []ratelimit.Budget{real, shadow}, 1
 		}
 		for i := range 7 {
-			b := BatchOf([]ratelimit.Request{{Recipients: 1}}, budgets...)
-			if err := bed.Take(t.Context(), b); err != nil {
-				t.Fatal(err)
-			}
-			q := b.Requests[0]
-			if want := i < 5; q.OK != want || q.Refs[1-at].Charged != want {
+			said := bed.Decide(t, BatchOf([]ratelimit.Request{{Recipients: 1}}, budgets...))
+			q, shadowed := said.Requests[0], said.Budgets[at].Windows[0].Refused
+			if want := i < 5; q.OK != want || q.Charges[1-at].Made != want {
 				t.Errorf("%s: request %d: %+v", order, i, q)
 			}
-			if want := i < 2; q.Refs[at].Charged != want || b.Budgets[at].Results[0].Refused == want {
-				t.Errorf("%s: shadow at request %d: charged %v, refused %v", order, i, q.Refs[at].Charged, b.Budgets[at].Results[0].Refused)
+			if want := i < 2; q.Charges[at].Made != want || shadowed == want {
+				t.Errorf("%s: shadow at request %d: charged %v, refused %v", order, i, q.Charges[at].Made, shadowed)
 			}
 			if !q.OK && q.Budget == at {
 				t.Errorf("%s: a shadow budget is named as the one that refused", order)
