@@ -8,8 +8,9 @@ type Peer struct {
 	Addr     netip.AddrPort // of the client, after PROXY or XCLIENT
 	Local    netip.AddrPort // ours
 	Listener string         // name in the configuration
-	Helo     string         // argument of HELO or EHLO, checked by syntax; "" before it
-	ESMTP    bool           // EHLO rather than HELO
+	Helo     string         // argument of HELO, EHLO or LHLO, checked by syntax; "" before it
+	ESMTP    bool           // EHLO or LHLO rather than HELO
+	LMTP     bool           // of a listener that speaks LMTP (RFC 2033)
 	TLS      TLS
 	// User is the SASL user whose password has been verified, in the one form
 	// that func User gives, or "".

@@ -146,6 +146,11 @@ type RecipientEvent struct {
 	Class   Class  `json:"class,omitempty"` // of the upstream's refusal
 	// Said is what the upstream's refusal is worth; nil for all else.
 	Said *Evidence `json:"said,omitempty"`
+	// Host, SourceIP and HostTLS are as those of Event, of the host of this recipient's
+	// domain; "" unless the message went to several domains.
+	Host     string `json:"host,omitempty"`
+	SourceIP string `json:"source_ip,omitempty"`
+	HostTLS  string `json:"host_tls,omitempty"`
 	// Trial: it was let through although mail of its kind waits, to see whether
 	// the receiver takes mail again.
 	Trial bool `json:"trial,omitempty"`

@@ -89,11 +89,14 @@ type Config struct {
 	// FindTimeout bounds the search for the exchangers of a domain and for one among
 	// them that takes a session, all tries together. Default: 30s.
 	FindTimeout time.Duration `toml:"find_timeout"`
+	// MaxDomains is how many recipient domains one transaction can have; those of
+	// further ones are told 452 4.5.3. From 1, each domain for itself, to 100. Default: 20.
+	MaxDomains int `toml:"max_domains"`
 }
 
 // SetDefaults fills in what the documentation promises.
 func (c *Config) SetDefaults() {
-	*c = Config{Family: FamilySource, Port: 25, MTASTS: true, DANE: DANEAuto, DNSSEC: DNSSECLocal, FindTimeout: 30 * time.Second}
+	*c = Config{Family: FamilySource, Port: 25, MTASTS: true, DANE: DANEAuto, DNSSEC: DNSSECLocal, FindTimeout: 30 * time.Second, MaxDomains: 20}
 }
 
 // Check reports every problem of these keys.
@@ -109,13 +112,16 @@ func (c *Config) Check(report func(key, problem string)) {
 	if c.FindTimeout <= 0 {
 		report("find_timeout", fmt.Sprintf(`%v is not positive; write a duration such as "30s", or leave it out for the default`, c.FindTimeout))
 	}
+	if c.MaxDomains < 1 || c.MaxDomains > 100 {
+		report("max_domains", fmt.Sprintf("%d is not from 1 to 100; leave it out for the default", c.MaxDomains))
+	}
 	if c.MX {
 		return
 	}
 	for key, set := range map[string]bool{
 		"resolvers": len(c.Resolvers) > 0, "family": c.Family != FamilySource, "port": c.Port != 25,
 		"allow_networks": len(c.AllowNetworks) > 0, "refuse_networks": len(c.RefuseNetworks) > 0, "find_timeout": c.FindTimeout != 30*time.Second,
-		"mta_sts": !c.MTASTS, "dane": c.DANE != DANEAuto, "dnssec": c.DNSSEC != DNSSECLocal,
+		"mta_sts": !c.MTASTS, "dane": c.DANE != DANEAuto, "dnssec": c.DNSSEC != DNSSECLocal, "max_domains": c.MaxDomains != 20,
 	} {
 		if set {
 			report(key, "does something with mx = true only; remove it")

@@ -13,6 +13,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"postern/relay/smtpd"
 )
 
 // A dialog file states one behaviour. Its lines:
@@ -22,6 +24,9 @@ import (
 //	fault STAGE [TO] ... reply of the upstream at a stage, see rig.fault
 //	AT STATE             the client goes to ehlo, mail, rcpt or data by the usual
 //	                     commands, all of which succeed: see states
+//	mx DOMAIN            the upstream is the exchangers of the recipients' domains, and
+//	                     this one has one; with STAGE ... it does that, as fault has it
+//	UM: DOMAIN N         its exchanger has so many messages now
 //	RELOAD KEY VALUE     the setting is changed while the relay runs
 //	CONN NAME            what follows is on a connection of that name
 //	C: text              the client sends the line and CR LF
@@ -116,6 +121,10 @@ func (d *dialog) line(line string) {
 		d.rig.set(d.at, rest)
 	case "fault":
 		d.rig.fault(d.at, rest)
+	case "mx":
+		d.rig.mx(d.at, rest)
+	case "UM:":
+		d.expectTaken(rest)
 	case "RELOAD":
 		d.rig.reload(d.at, rest)
 	case "AT":
@@ -187,7 +196,7 @@ func (d *dialog) goTo(name string) {
 	for d.state < len(states) {
 		s := states[d.state]
 		if d.state++; s.say != "" {
-			d.send(s.say + "\r\n")
+			d.send(d.hello(s.say) + "\r\n")
 		}
 		d.expectReply(s.code, "\x00")
 		if s.name == name {
@@ -195,6 +204,14 @@ func (d *dialog) goTo(name string) {
 		}
 	}
 	d.fatalf("no state %q ahead", name)
+}
+
+// hello is a command as the protocol of the listener has it.
+func (d *dialog) hello(say string) string {
+	if name, ok := strings.CutPrefix(say, "EHLO "); ok && d.rig.listener.Protocol == smtpd.ProtocolLMTP {
+		return "LHLO " + name
+	}
+	return say
 }
 
 func (d *dialog) fatalf(format string, args ...any) {

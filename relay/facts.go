@@ -52,7 +52,7 @@ func (t *transaction) judgeAutomatic() (rule string, r *mail.Reply) {
 			continue
 		}
 		if what.Mode == policy.OncePerRecipient && t.srv.hooks.Once != nil {
-			first, err := t.claim(to, what)
+			first, err := t.claim(i, what)
 			if err != nil {
 				t.ev.Err = err.Error()
 				t.srv.fault("store", err, "id", t.ev.ID)
@@ -85,17 +85,32 @@ func (t *transaction) chargeReport() (rule string, r *mail.Reply) {
 	return "", nil
 }
 
+// claim is something that a message has claimed for one of its recipients.
+type claim struct {
+	to      int // in env.To
+	release func()
+}
+
+// releaseClaims gives back what was claimed for those who do not get the message.
+func (t *transaction) releaseClaims(outcome string) {
+	for _, c := range t.claims {
+		if a := &t.accepted[c.to]; outcome != mail.Relayed || a.end != nil && !a.end.reply.Positive() {
+			c.release()
+		}
+	}
+}
+
 // claim takes the one automatic message that a recipient may get from each of
 // its authors in a period; it goes back unless the message leaves.
-func (t *transaction) claim(to mail.Address, what policy.AutomaticReplies) (bool, error) {
+func (t *transaction) claim(i int, what policy.AutomaticReplies) (bool, error) {
 	ctx, cancel := context.WithTimeout(t.conn.Context(), t.snap.Timeouts.Limiter)
 	defer cancel()
 	for _, author := range t.responders() {
-		release, err := t.srv.hooks.Once(ctx, author, to.RecipientID(), what.Period)
+		release, err := t.srv.hooks.Once(ctx, author, t.env.To[i].RecipientID(), what.Period)
 		if err != nil || release == nil {
 			return false, err
 		}
-		t.claims = append(t.claims, release)
+		t.claims = append(t.claims, claim{i, release})
 	}
 	return true, nil
 }

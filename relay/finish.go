@@ -43,12 +43,32 @@ func (t *transaction) faulted(stage, rule string, r *mail.Reply) *mail.Reply {
 // whom the upstream has been asked. All else that ends in a 4yz goes back.
 func (t *transaction) settle(e *ending) {
 	switch {
-	case t.account == nil || len(t.accepted) == 0 || e.unknown:
+	case t.account == nil || len(t.accepted) == 0:
+	case t.several:
+		t.settleEach(e)
+	case e.unknown:
 	case e.ours && (e.reply.Temporary() || e.reply.Code == 530):
 		t.account.Refund(t.conn.Context(), t.reports...)
 		t.account.RefundMessage(t.conn.Context())
 	case e.reply.Temporary():
 		t.refund()
+	}
+}
+
+// settleEach is settle where recipients have ends of their own.
+func (t *transaction) settleEach(e *ending) {
+	var back []int
+	for i := range t.accepted {
+		a := &t.accepted[i]
+		if end := a.endOf(e); end.reply.Temporary() && !end.unknown {
+			back = append(back, a.charge)
+		}
+	}
+	if len(back) == len(t.accepted) {
+		back = append(back, t.reports...)
+	}
+	if len(back) > 0 {
+		t.account.Refund(t.conn.Context(), back...)
 	}
 }
 
@@ -121,11 +141,7 @@ func (t *transaction) finish(e ending, outcome string) {
 		t.addLimits()
 		t.account.End()
 	}
-	if outcome != mail.Relayed {
-		for _, release := range t.claims {
-			release()
-		}
-	}
+	t.releaseClaims(outcome)
 	t.endScan()
 	t.endLinks()
 	if t.in != nil {
@@ -137,10 +153,14 @@ func (t *transaction) finish(e ending, outcome string) {
 // finishRecipients gives each recipient that was still open the end of the
 // transaction.
 func (t *transaction) finishRecipients(e ending, outcome string) {
-	for _, a := range t.accepted {
+	for i := range t.accepted {
+		a := &t.accepted[i]
 		r := &t.ev.To[a.index]
 		r.Outcome = outcome
-		e.writeTo(r)
+		if a.end != nil {
+			r.Outcome = mail.OutcomeOf(a.end.reply)
+		}
+		a.endOf(&e).writeTo(r)
 	}
 	for i := range t.ev.To {
 		if t.ev.To[i].Outcome == "" {

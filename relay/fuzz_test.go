@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"postern/relay/smtpd"
 )
 
 // sessions are seeds: one for each state that a session can be in when
@@ -77,16 +79,33 @@ func (h *theatre) holdSession(t *testing.T, in []byte, piece int) (took []string
 			taken++
 		}
 	}
-	if len(took) != taken || h.counts.by["relayed"]-before != taken {
-		t.Fatalf("client heard of %d messages, upstream has %d, events tell of %d", taken, len(took), h.counts.by["relayed"]-before)
+	told := len(took)
+	if h.rig.listener.Protocol == smtpd.ProtocolLMTP {
+		told = h.strict.told
 	}
-	if chunks := strings.Count(strings.ToUpper(string(in)), "BDAT"); taken > ready+chunks {
+	if told != taken || h.counts.by["relayed"]-before != len(took) {
+		t.Fatalf("client heard of %d messages, upstream has %d, events tell of %d", taken, told, h.counts.by["relayed"]-before)
+	}
+	if chunks := strings.Count(strings.ToUpper(string(in)), "BDAT"); len(took) > ready+chunks {
 		t.Fatalf("%d messages behind %d DATA and %d BDAT", taken, ready, chunks)
 	}
 	if n := h.rig.server.spool.used.Load(); n != 0 {
 		t.Fatalf("%d octets of bodies are left", n)
 	}
 	return took
+}
+
+// FuzzLMTPSession: the same over LMTP, where each recipient that was taken hears of the
+// message, and nobody else.
+func FuzzLMTPSession(f *testing.F) {
+	for i, s := range sessions() {
+		f.Add([]byte(strings.ReplaceAll(s, "EHLO", "LHLO")), uint8(i%7))
+	}
+	const start = "LHLO mta.example.org\r\nMAIL FROM:<a@example.org>\r\nRCPT TO:<b@dest.example>\r\nRCPT TO:<no@dest.example>\r\nRCPT TO:<c@dest.example>\r\n"
+	f.Add([]byte(start+"BDAT 26\r\nFrom: a@example.org\r\n\r\n\x00\r\nBDAT 0 LAST\r\nBDAT 0 LAST\r\nNOOP\r\n"), uint8(0))
+	f.Add([]byte(start+"BDAT 26 LAST\r\nFrom: a@example.org\r\n\r\nx\r\n"+start+"DATA\r\nFrom: a@example.org\r\n\r\n.\r\n"), uint8(0))
+	h := newTheatre(f, "listener.protocol lmtp")
+	f.Fuzz(func(t *testing.T, in []byte, piece uint8) { h.holdSession(t, in, int(piece)) })
 }
 
 // FuzzData: a message that is clean arrives as it was sent, another does not

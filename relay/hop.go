@@ -26,6 +26,7 @@ func (t *transaction) ask(batch []attempt) {
 	if t.up == nil {
 		t.up = t.route.Begin(&t.env)
 	}
+	t.fanOut()
 	ctx, cancel := context.WithTimeout(t.conn.Context(), t.snap.Timeouts.Upstream)
 	defer cancel()
 	t.clock(&t.ev.Took.UpstreamRcpt)
@@ -144,13 +145,13 @@ func (t *transaction) ownReply(r *mail.Reply) ending {
 	return ending{stage: mail.StageRcpt, rule: r.Own.Rule, class: r.Own.Class, reply: r}
 }
 
-func (t *transaction) failedForward(err error) *mail.Reply {
+// faultEnd is the end that a fault behind us makes of the message.
+func (t *transaction) faultEnd(err error) ending {
 	e := t.upstreamFault(err)
 	e.stage = mail.StageForward
 	switch {
 	case errors.Is(err, upstream.ErrUnknownOutcome):
 		e.reply, e.unknown = replies.UpstreamLost(), true
-		t.rememberUnknown()
 	case errors.Is(err, upstream.ErrVerdictChanged):
 		e.reply = replies.VerdictChanged()
 	case errors.Is(err, errOwnField):
@@ -158,5 +159,5 @@ func (t *transaction) failedForward(err error) *mail.Reply {
 	default:
 		e.reply = replies.UpstreamDown()
 	}
-	return t.ended(e)
+	return e
 }

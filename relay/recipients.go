@@ -14,6 +14,8 @@ import (
 type taken struct {
 	index  int // in ev.To
 	charge int // in the account
+	// end is what became of the message for it; nil: what became of the transaction.
+	end *ending
 }
 
 // attempt is one RCPT command on its way through the stages.
@@ -161,7 +163,7 @@ func (t *transaction) note(a *attempt) {
 	a.stage = mail.StageRcpt
 	a.writeTo(e)
 	if a.reply.Positive() {
-		t.accepted = append(t.accepted, taken{a.index, a.charge})
+		t.accepted = append(t.accepted, taken{index: a.index, charge: a.charge})
 		t.env.To = append(t.env.To, a.rcpt)
 		return
 	}
@@ -176,6 +178,8 @@ func (t *transaction) note(a *attempt) {
 func (t *transaction) noRecipients() *mail.Reply {
 	t.ended(t.refused)
 	switch {
+	case t.peer.LMTP: // RFC 2033 s. 4.2
+		return replies.NoRecipientsLMTP()
 	case t.refused.reply.Temporary():
 		return replies.NoRecipientsNow()
 	case t.onlyAsked():

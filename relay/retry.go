@@ -7,13 +7,26 @@ import (
 	"io"
 	"slices"
 
+	"postern/mail"
 	"postern/ratelimit"
 )
 
-// rememberUnknown remembers a message that may have been taken, so that its retry
-// is not charged again.
-func (t *transaction) rememberUnknown() {
-	sum, err := t.messageHash()
+// rememberLost remembers a message that may have been taken, so that its retry
+// is not charged again. Over LMTP that goes to those alone who do not have it.
+func (t *transaction) rememberLost(e *ending) {
+	var to []mail.Recipient
+	unknown := false
+	for i := range t.accepted {
+		end := t.accepted[i].endOf(e)
+		unknown = unknown || end.unknown
+		if end.reply.Temporary() {
+			to = append(to, t.env.To[i])
+		}
+	}
+	if !unknown {
+		return
+	}
+	sum, err := t.messageHash(to)
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.conn.Context()), t.snap.Timeouts.Limiter)
 	defer cancel()
 	if err == nil {
@@ -31,7 +44,7 @@ func (t *transaction) forgiveRetry() {
 	if !l.ExpectsRetries() {
 		return
 	}
-	sum, err := t.messageHash()
+	sum, err := t.messageHash(t.env.To)
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.conn.Context()), t.snap.Timeouts.Limiter)
 	defer cancel()
 	var free bool
@@ -47,11 +60,11 @@ func (t *transaction) forgiveRetry() {
 }
 
 // messageHash tells this message from others of its client: reverse-path,
-// recipients that the upstream took, and content as the client sent it.
-func (t *transaction) messageHash() (sum ratelimit.MessageHash, err error) {
-	in, to := t.in, make([]string, len(t.env.To))
-	for i := range t.env.To {
-		to[i] = t.env.To[i].Key()
+// recipients, and content as the client sent it.
+func (t *transaction) messageHash(rcpts []mail.Recipient) (sum ratelimit.MessageHash, err error) {
+	in, to := t.in, make([]string, len(rcpts))
+	for i := range rcpts {
+		to[i] = rcpts[i].Key()
 	}
 	slices.Sort(to)
 	h := sha256.New()

@@ -69,6 +69,7 @@ type rig struct {
 	down       bool          // the limit store
 	hang       bool          // likewise
 	tune       func(*Server) // before it serves
+	world      *world        // the recipients' own exchangers; nil: up alone
 
 	ca     *smtptest.CA
 	up     *smtptest.Server
@@ -188,6 +189,8 @@ func (r *rig) set(at, line string) {
 		}
 	case "provider":
 		r.provider = key
+	case "domains": // max_domains
+		r.worldOf().most, err = strconv.Atoi(value)
 	case "dkim": // as dkim.SELECTORS, s1 where none is named: DOMAIN [optional]
 		domain, optional, _ := strings.Cut(value, " ")
 		r.sign(domain, strings.Split(cmp.Or(key, "s1"), ",")...)
@@ -406,6 +409,9 @@ func (r *rig) start() string {
 	r.files(dir)
 	r.up = smtptest.Start(t, r.upOptions())
 	r.upConfig.Hosts = []string{r.up.Addr()}
+	if r.world != nil {
+		r.world.start(t)
+	}
 	lis, err := smtpd.Listen("test", r.listener)
 	if err != nil {
 		t.Fatal(err)
@@ -540,12 +546,16 @@ func (r *rig) snapshot() *Snapshot {
 	if err != nil {
 		t.Fatal(err)
 	}
+	route := &Route{Name: "up", Upstream: up, Via: upstream.Route{SourceIPs: r.sources}, Sign: dkimsign.NewWay(r.way), MaxRecipients: r.upMost}
+	if r.world != nil {
+		route.Direct = r.world.up
+	}
 	return &Snapshot{
 		Settings: smtpd.Settings{
 			Hostname: "relay.test", Rules: rules, Auth: users, Message: r.message, Timeouts: r.timeouts, Session: r.session,
 		},
 		Postmaster: master, Signers: signers,
-		Routes: map[string]*Route{"main": {Name: "up", Upstream: up, Via: upstream.Route{SourceIPs: r.sources}, Sign: dkimsign.NewWay(r.way), MaxRecipients: r.upMost}},
+		Routes: map[string]*Route{"main": route},
 	}
 }
 

@@ -107,6 +107,7 @@ type strictUpstream struct {
 	mu     sync.Mutex
 	conns  map[net.Conn]bool
 	took   []string
+	told   int // recipients of all that was taken
 	faults []string
 }
 
@@ -143,7 +144,7 @@ func startStrict(t testing.TB) *strictUpstream {
 func (u *strictUpstream) reset() {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	u.took = nil
+	u.took, u.told = nil, 0
 }
 
 func (u *strictUpstream) messages() []string {
@@ -284,10 +285,10 @@ func (s *strictSession) data() bool {
 		}
 		text.WriteString(strings.TrimPrefix(line, "."))
 	}
-	s.mail, s.to = false, 0
 	s.u.mu.Lock()
-	s.u.took = append(s.u.took, text.String())
+	s.u.took, s.u.told = append(s.u.took, text.String()), s.u.told+s.to
 	s.u.mu.Unlock()
+	s.mail, s.to = false, 0
 	s.say("250 2.0.0 taken as strict")
 	return true
 }

@@ -46,11 +46,12 @@ type Route struct {
 }
 
 // Hop is a mail transaction with what is behind us: with a configured upstream or
-// with an exchanger of the recipients' domain.
+// with exchangers of the recipients' domains.
 type Hop interface {
 	Recipients(ctx context.Context, rs []mail.Recipient, out []mail.Reply) ([]mail.Reply, error)
 	Resume(ctx context.Context, size int64) (parked bool, err error)
-	Send(ctx context.Context, body upstream.Content) (mail.Reply, error)
+	// Send returns one verdict for all recipients, or one for each of their domains.
+	Send(ctx context.Context, body upstream.Content) []upstream.Verdict
 	Park() error
 	Wanted() bool
 	Host() string
@@ -63,9 +64,17 @@ type Hop interface {
 // until the transaction's end, and the caller calls Close in the end.
 func (r *Route) Begin(env *mail.Envelope) Hop {
 	if r.Direct != nil {
-		return r.Direct.Begin(r.Via, env)
+		return r.Direct.Fan(r.Via, env)
 	}
-	return r.Upstream.Begin(r.Via, env)
+	return next{r.Upstream.Begin(r.Via, env)}
+}
+
+// next is a transaction with the configured upstream as a Hop.
+type next struct{ *upstream.Transaction }
+
+func (n next) Send(ctx context.Context, body upstream.Content) []upstream.Verdict {
+	r, err := n.Transaction.Send(ctx, body)
+	return []upstream.Verdict{{Reply: r, Err: err}}
 }
 
 // Server runs the listeners and their sessions.

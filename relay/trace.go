@@ -2,6 +2,7 @@ package relay
 
 import (
 	"slices"
+	"strings"
 	"time"
 
 	"postern/internal/syntax"
@@ -117,6 +118,9 @@ func (t *transaction) protocol() string {
 	word := "ESMTP"
 	if t.env.UTF8 {
 		word = "UTF8SMTP"
+	}
+	if p.LMTP { // RFC 3848, and RFC 6531 for UTF8LMTP
+		word = strings.TrimPrefix(strings.Replace(word, "SMTP", "LMTP", 1), "E")
 	}
 	if p.TLS.On() {
 		word += "S"

@@ -1,7 +1,6 @@
 package relay
 
 import (
-	"cmp"
 	"context"
 	"strings"
 	"time"
@@ -53,8 +52,10 @@ type transaction struct {
 	message message
 	scanned *scan.Result // nil: no scanner was asked
 	links   *links.Look  // nil: no list was asked
-	claims  []func()     // give back what this message has claimed elsewhere
+	claims  []claim      // what this message has claimed elsewhere
 	reports []int        // charges of the account for a message that is a report
+
+	several bool // the recipients have ends of their own, see taken
 
 	// textLeft: not all text of the message was looked through for links.
 	textLeft bool
@@ -228,31 +229,19 @@ func (t *transaction) forward() *mail.Reply {
 	defer cancel()
 	switch waited, err := t.up.Resume(ctx, content.Size); {
 	case err != nil:
-		return t.failedForward(err)
+		return t.ended(t.faultEnd(err))
 	case waited:
 		if rule, r := t.gate(); r != nil {
 			return t.failed(mail.StageForward, rule, r)
 		}
 	}
-	r, err := t.up.Send(ctx, content)
-	if err == nil {
-		err = cmp.Or(t.ourFault(r), t.ownField(&r))
-	}
-	if err != nil {
-		return t.failedForward(err)
-	}
-	if r.Positive() {
-		t.forgiveRetry()
-	}
-	e := t.passOn(&r)
-	e.stage = mail.StageForward
-	return t.ended(e)
+	return t.concluded(t.up.Send(ctx, content))
 }
 
 // ended ends the transaction: what it was charged is settled, its event goes to
 // the observers, and the client gets the reply of e.
 func (t *transaction) ended(e ending) *mail.Reply {
 	t.settle(&e)
-	t.finish(e, mail.OutcomeOf(e.reply))
+	t.finish(e, t.outcome(&e))
 	return e.reply
 }

@@ -201,7 +201,7 @@ func (w *bodyWriter) chunk(body *Content, next string) error {
 	w.arena = strconv.AppendInt(w.arena, body.total(), 10)
 	w.gather([]byte(" LAST\r\n"))
 	tcp, ok := w.c.net.(*net.TCPConn)
-	if ok && body.File != nil && body.FileSize > body.fileAt {
+	if ok && body.File != nil && !body.Shared && body.FileSize > body.fileAt {
 		if err := w.sendFile(tcp, body); err != nil {
 			return err
 		}

@@ -18,6 +18,7 @@ type Content struct {
 	File     *os.File
 	FileSize int64
 	Size     int64 // of all; 0: to be added up
+	Shared   bool  // File is read by others at the same time
 	fileAt   int64 // octets of File that have left already
 }
 

@@ -48,12 +48,11 @@ func (a *alerts) submit(ctx context.Context, stream, from, to string, header, bo
 	if r := replies[0]; !r.Positive() {
 		return !r.Temporary(), fmt.Errorf("the upstream refused: %s", r.String())
 	}
-	r, err := t.Send(ctx, content)
-	switch {
-	case err != nil:
-		return false, err
-	case !r.Positive():
-		return !r.Temporary(), fmt.Errorf("the upstream refused: %s", r.String())
+	switch v := t.Send(ctx, content)[0]; {
+	case v.Err != nil:
+		return false, v.Err
+	case !v.Reply.Positive():
+		return !v.Reply.Temporary(), fmt.Errorf("the upstream refused: %s", v.Reply.String())
 	}
 	return false, nil
 }

@@ -24,13 +24,14 @@ func reply(code int, status, text string) *mail.Reply {
 }
 
 // Positive and intermediate replies.
-func Greeting(host string) *mail.Reply { return reply(220, "", host+" ESMTP Postern") }
-func Helo(host string) *mail.Reply     { return reply(250, "", host) }
-func OK() *mail.Reply                  { return reply(250, "2.0.0", "OK") }
-func SenderOK() *mail.Reply            { return reply(250, "2.1.0", "sender OK") }
-func StartData() *mail.Reply           { return reply(354, "", "end data with <CR><LF>.<CR><LF>") }
-func Bye() *mail.Reply                 { return reply(221, "2.0.0", "goodbye") }
-func StartTLS() *mail.Reply            { return reply(220, "2.0.0", "ready to start TLS") }
+func Greeting(host string) *mail.Reply     { return reply(220, "", host+" ESMTP Postern") }
+func GreetingLMTP(host string) *mail.Reply { return reply(220, "", host+" LMTP Postern") }
+func Helo(host string) *mail.Reply         { return reply(250, "", host) }
+func OK() *mail.Reply                      { return reply(250, "2.0.0", "OK") }
+func SenderOK() *mail.Reply                { return reply(250, "2.1.0", "sender OK") }
+func StartData() *mail.Reply               { return reply(354, "", "end data with <CR><LF>.<CR><LF>") }
+func Bye() *mail.Reply                     { return reply(221, "2.0.0", "goodbye") }
+func StartTLS() *mail.Reply                { return reply(220, "2.0.0", "ready to start TLS") }
 
 // Challenge asks for the next response within AUTH (RFC 4954 s. 4).
 func Challenge(base64 string) *mail.Reply { return reply(334, "", base64) }
@@ -92,14 +93,16 @@ func HeloSyntax() *mail.Reply {
 	return reply(501, "5.5.2", "argument must be your host name or address literal")
 }
 func HeloFirst() *mail.Reply     { return reply(503, "5.5.1", "send EHLO first") }
+func LHLOFirst() *mail.Reply     { return reply(503, "5.5.1", "send LHLO first") }
 func InTransaction() *mail.Reply { return reply(503, "5.5.1", "not within a mail transaction") }
 func MailFirst() *mail.Reply     { return reply(503, "5.5.1", "send MAIL first") }
 func RcptFirst() *mail.Reply     { return reply(503, "5.5.1", "send RCPT first") }
 func ChunksBegun() *mail.Reply {
 	return reply(503, "5.5.1", "BDAT has begun, go on with BDAT or RSET")
 }
-func ChunksFailed() *mail.Reply { return reply(503, "5.5.1", "an earlier BDAT failed, send RSET") }
-func NoRecipients() *mail.Reply { return reply(554, "5.5.1", "no valid recipients") }
+func ChunksFailed() *mail.Reply     { return reply(503, "5.5.1", "an earlier BDAT failed, send RSET") }
+func NoRecipients() *mail.Reply     { return reply(554, "5.5.1", "no valid recipients") }
+func NoRecipientsLMTP() *mail.Reply { return reply(503, "5.5.1", "no valid recipients") }
 func NoRecipientsNow() *mail.Reply {
 	return reply(450, "4.5.1", "no recipient can be taken now, try again later")
 }

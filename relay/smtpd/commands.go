@@ -115,7 +115,10 @@ func (s *session) dispatch(name string, arg []byte, spaced bool) error {
 		return s.fail(replies.Syntax(name))
 	}
 	switch name {
-	case "HELO", "EHLO":
+	case "HELO", "EHLO", "LHLO":
+		if (name == "LHLO") != s.peer.LMTP {
+			return s.fail(replies.UnknownCommand()) // RFC 2033 s. 4.1
+		}
 		return s.helo(name, string(arg))
 	case "MAIL":
 		return s.mail(string(arg))
@@ -151,7 +154,7 @@ func (s *session) dispatch(name string, arg []byte, spaced bool) error {
 
 // allowedBeforeTLS are the commands that RFC 3207 s. 4 leaves to a server that
 // requires TLS.
-var allowedBeforeTLS = map[string]bool{"EHLO": true, "HELO": true, "STARTTLS": true, "NOOP": true, "QUIT": true, "XCLIENT": true}
+var allowedBeforeTLS = map[string]bool{"EHLO": true, "HELO": true, "LHLO": true, "STARTTLS": true, "NOOP": true, "QUIT": true, "XCLIENT": true}
 
 func isHelo(verb string) bool { return verb == "EHLO" || verb == "HELO" }
 

@@ -38,8 +38,25 @@ func (n *Newlines) UnmarshalText(b []byte) error {
 	return text.OneOf(n, b, NewlinesReject, NewlinesNormalize)
 }
 
+// Protocol is what a listener speaks.
+type Protocol string
+
+const (
+	ProtocolSMTP Protocol = "smtp"
+	ProtocolLMTP Protocol = "lmtp" // RFC 2033: a reply for each recipient behind the message
+)
+
+// UnmarshalText accepts the two names; blank is an error.
+func (p *Protocol) UnmarshalText(b []byte) error {
+	return text.OneOf(p, b, ProtocolSMTP, ProtocolLMTP)
+}
+
 // ListenerConfig is one [listener.NAME].
 type ListenerConfig struct {
+	// Protocol is smtp or lmtp. LMTP has a reply for each recipient behind the message,
+	// so that those of several domains can end differently; never on port 25
+	// (RFC 2033 s. 5). Default: smtp.
+	Protocol Protocol `toml:"protocol"`
 	// Address is IP and port to listen on; required.
 	Address netip.AddrPort `toml:"address"`
 	// TLS is none, optional, required or implicit. Default: none.
@@ -81,6 +98,7 @@ func (c *ListenerConfig) needsTLS() bool { return c.TLS == TLSRequired || c.TLS 
 
 // SetDefaults fills in what the documentation promises.
 func (c *ListenerConfig) SetDefaults() {
+	c.Protocol = ProtocolSMTP
 	c.TLS = TLSNone
 	c.TLSMin = tlsmin.V12
 	c.MaxConnections = 1000
@@ -91,6 +109,9 @@ func (c *ListenerConfig) SetDefaults() {
 func (c *ListenerConfig) Check(report func(key, problem string)) {
 	if !c.Address.IsValid() {
 		report("address", `missing; write the IP and port to listen on, such as "127.0.0.1:2525"`)
+	}
+	if c.Protocol == ProtocolLMTP && c.Address.Port() == 25 {
+		report("protocol", `"lmtp" is not spoken on port 25 (RFC 2033 s. 5); choose another port, such as 24`)
 	}
 	if c.TLS != TLSNone && (c.Certificate == "" || c.Key == "") {
 		report("certificate", fmt.Sprintf("tls = %q needs certificate and key; name both files or set tls = \"none\"", c.TLS))

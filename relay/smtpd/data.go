@@ -34,7 +34,7 @@ func (s *session) data() error {
 	}
 	m, refuse := s.message(true)
 	if m == nil {
-		return refuse()
+		return refuse(false)
 	}
 	s.dataBegan = true
 	s.reply(replies.StartData())
@@ -47,17 +47,22 @@ func (s *session) data() error {
 }
 
 // message asks whether the message may come now; where it may not, refuse gives
-// the answer.
-func (s *session) message(dots bool) (m *Message, refuse func() error) {
+// the answer; whole: the client has sent the message nevertheless.
+func (s *session) message(dots bool) (m *Message, refuse func(whole bool) error) {
 	t := s.tx
 	if t.rcpts == 0 {
-		return nil, func() error { return s.fail(replies.RcptFirst()) }
+		return nil, func(bool) error { return s.fail(replies.RcptFirst()) }
 	}
 	m = newMessage(t.cfg, s.srv.opt.RateGrace, dots, time.Now())
 	m.lines.normalize = m.lines.normalize || t.lenient
 	m.lines.afterLF = s.ends == endsLF // a dot behind "DATA" LF ends nothing
 	if r := t.Data(m); r != nil {
-		return nil, func() error { return s.endTransaction(r) }
+		return nil, func(whole bool) error {
+			if whole && t.taken > 0 {
+				return s.endMessage(r)
+			}
+			return s.endTransaction(r)
+		}
 	}
 	return m, nil
 }
@@ -67,10 +72,10 @@ func (s *session) endData(m *Message, err error) error {
 	t := s.tx
 	switch {
 	case errors.Is(err, errTooMuch):
-		s.endTransaction(t.Break("size", replies.TooLarge(t.cfg.Message.MaxSize)))
+		s.endMessage(t.Break("size", replies.TooLarge(t.cfg.Message.MaxSize)))
 		return s.lingerAndQuit()
 	case errors.Is(err, errTooSlow):
-		s.endTransaction(t.Break("min_rate", replies.TooSlow()))
+		s.endMessage(t.Break("min_rate", replies.TooSlow()))
 		return errQuit
 	case err != nil && !errors.Is(err, errBroken):
 		return err // the transaction is aborted with the session
@@ -78,10 +83,10 @@ func (s *session) endData(m *Message, err error) error {
 		m.lines.end()
 	}
 	if m.lines.broken {
-		s.endTransaction(t.Break("newlines", m.Refusal))
+		s.endMessage(t.Break("newlines", m.Refusal))
 		return s.lingerAndQuit()
 	}
-	return s.endTransaction(t.Deliver(m))
+	return s.endMessage(t.Deliver(m))
 }
 
 // readMessage reads into a large buffer until step says that the end is there;
@@ -145,7 +150,7 @@ func (s *session) bdat(arg string) error {
 	t := s.tx
 	switch {
 	case s.chunksFailed:
-		return s.discard(size, func() error { return s.laterChunk(size) })
+		return s.discard(size, func() error { return s.laterChunk(size, last) })
 	case t == nil:
 		return s.discard(size, s.outOfPlace)
 	case t.chunked != nil:
@@ -153,17 +158,28 @@ func (s *session) bdat(arg string) error {
 	}
 	m, refuse := s.message(false)
 	if m == nil {
-		s.chunksFailed = !last
-		return s.discard(size, refuse)
+		if !last {
+			s.failChunks(t.taken)
+		}
+		return s.discard(size, func() error { return refuse(last) })
 	}
 	t.chunked = m
 	return s.takeChunk(size, last)
 }
 
+// failChunks has those that come behind refused; taken is how many recipients wait
+// for a reply to the last one.
+func (s *session) failChunks(taken int) { s.chunksFailed, s.unanswered = true, taken }
+
 // laterChunk refuses a chunk behind one that failed. Chunks with octets are what
 // an honest client had pipelined, and no errors.
-func (s *session) laterChunk(size int64) error {
-	if size == 0 {
+func (s *session) laterChunk(size int64, last bool) error {
+	switch {
+	case last && s.peer.LMTP && s.unanswered > 0:
+		n := s.unanswered
+		s.unanswered = 0
+		return s.answerEach(repeated(replies.ChunksFailed(), n), false)
+	case size == 0:
 		return s.fail(replies.ChunksFailed())
 	}
 	s.reply(replies.ChunksFailed())
@@ -199,7 +215,7 @@ func (s *session) takeChunk(size int64, last bool) error {
 	case middle:
 		// A chunk in the middle failed: the transaction ends here, later chunks
 		// are read and refused.
-		s.chunksFailed = true
+		s.failChunks(t.taken)
 		return s.endTransaction(t.Deliver(m))
 	}
 	return s.endData(m, err)
@@ -208,7 +224,7 @@ func (s *session) takeChunk(size int64, last bool) error {
 // betweenChunks says which commands may stand between chunks (RFC 3030 s. 2).
 func (s *session) betweenChunks(verb string) *mail.Reply {
 	switch verb {
-	case "BDAT", "RSET", "NOOP", "QUIT", "EHLO", "HELO", "VRFY", "HELP":
+	case "BDAT", "RSET", "NOOP", "QUIT", "EHLO", "HELO", "LHLO", "VRFY", "HELP":
 		return nil
 	}
 	return replies.ChunksBegun()

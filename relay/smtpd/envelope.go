@@ -23,6 +23,9 @@ type Transaction interface {
 	// Deliver takes a message whose last octet has come, or which was refused
 	// meanwhile, and returns the last reply.
 	Deliver(m *Message) *mail.Reply
+	// Each is what each recipient that was taken is told after Deliver, in their order,
+	// where a client of LMTP has to know; nil: what Deliver has returned.
+	Each() []*mail.Reply
 	// Break ends the transaction: by a refusal of the engine, whose cause is rule,
 	// and which it returns; or with r nil, since the client has gone or reset it.
 	Break(rule string, r *mail.Reply) *mail.Reply
@@ -66,7 +69,7 @@ func (t *open) expires() time.Time {
 func (s *session) mail(arg string) error {
 	switch {
 	case s.peer.Helo == "":
-		return s.fail(replies.HeloFirst())
+		return s.fail(s.helloFirst())
 	case s.tx != nil:
 		return s.fail(replies.InTransaction())
 	}
@@ -168,8 +171,8 @@ func (s *session) refuse(r *mail.Reply) error {
 	return nil
 }
 
-// endTransaction gives the last reply of a transaction that has ended.
-func (s *session) endTransaction(r *mail.Reply) error {
+// ended notes that the transaction has ended with r.
+func (s *session) ended(r *mail.Reply) {
 	t := s.tx
 	s.tx, s.excused = nil, !r.Positive()
 	if r.Positive() {
@@ -179,6 +182,11 @@ func (s *session) endTransaction(r *mail.Reply) error {
 		s.refused = max(0, s.refused-t.taken)
 		s.errors = max(0, s.errors-1)
 	}
+}
+
+// endTransaction gives the last reply of a transaction that has ended.
+func (s *session) endTransaction(r *mail.Reply) error {
+	s.ended(r)
 	if r.Code == 421 {
 		s.reply(r)
 		return errQuit

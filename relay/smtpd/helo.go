@@ -9,7 +9,8 @@ import (
 	"postern/relay/replies"
 )
 
-// helo answers HELO and EHLO (RFC 5321 s. 4.1.1.1). Both end a transaction.
+// helo answers HELO and EHLO (RFC 5321 s. 4.1.1.1), or LHLO (RFC 2033 s. 4.1). All end
+// a transaction.
 func (s *session) helo(verb, arg string) error {
 	arg = strings.TrimRight(arg, " ")
 	var odd *mail.Reply
@@ -22,7 +23,7 @@ func (s *session) helo(verb, arg string) error {
 	}
 	s.abort()
 	s.spared = odd
-	s.peer.Helo, s.peer.ESMTP, s.dsn = arg, verb == "EHLO", false
+	s.peer.Helo, s.peer.ESMTP, s.dsn = arg, verb != "HELO", false
 	if !s.peer.ESMTP {
 		return s.idled(replies.Helo(s.cfg.Hostname))
 	}

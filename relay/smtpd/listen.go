@@ -234,7 +234,7 @@ func (s *Server) newSession(l *Listener, conn net.Conn) *session {
 	}
 	c.mayEndInLF = c.lenientNow
 	c.ctx, c.cancel = context.WithCancel(context.Background())
-	c.peer.Listener = l.name
+	c.peer.Listener, c.peer.LMTP = l.name, c.set.cfg.Protocol == ProtocolLMTP
 	c.peer.Addr, c.peer.Local = addrPort(conn.RemoteAddr()), addrPort(conn.LocalAddr())
 	return c
 }

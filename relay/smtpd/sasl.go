@@ -36,7 +36,7 @@ func (s *session) auth(arg string) error {
 	f := strings.Fields(arg)
 	switch {
 	case s.peer.Helo == "", !s.peer.ESMTP && !s.lenient():
-		return s.fail(replies.HeloFirst())
+		return s.fail(s.helloFirst())
 	case s.tx != nil:
 		return s.fail(replies.InTransaction())
 	case s.peer.User != "" || s.external:
@@ -45,7 +45,7 @@ func (s *session) auth(arg string) error {
 		return s.fail(replies.Syntax("AUTH mechanism [initial-response]"))
 	}
 	if !s.peer.ESMTP {
-		s.spared = cmp.Or(s.spared, replies.HeloFirst())
+		s.spared = cmp.Or(s.spared, s.helloFirst())
 	}
 	offered := s.mechanisms()
 	name := strings.ToUpper(f[0])

@@ -97,6 +97,8 @@ func (s *sink) Deliver(m *Message) *mail.Reply {
 	return &mail.Reply{Code: 250, Status: "2.0.0", Text: "taken"}
 }
 
+func (s *sink) Each() []*mail.Reply { return nil }
+
 func (s *sink) Break(_ string, r *mail.Reply) *mail.Reply { return r }
 
 func (s *sink) Idle(time.Time) time.Time { return time.Time{} }

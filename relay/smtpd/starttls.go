@@ -20,7 +20,7 @@ func (s *session) startTLS() error {
 	case s.tx != nil:
 		return s.fail(replies.InTransaction())
 	case s.peer.Helo == "" || !s.peer.ESMTP:
-		return s.fail(replies.HeloFirst())
+		return s.fail(s.helloFirst())
 	}
 	s.reply(replies.StartTLS())
 	if err := s.flush(); err != nil {

@@ -25,7 +25,7 @@ func (s *session) greet() error {
 		s.reply(r)
 		return errQuit
 	}
-	s.reply(replies.Greeting(s.cfg.Hostname))
+	s.reply(s.greeting())
 	return nil
 }
 

@@ -49,7 +49,7 @@ func (s *session) xclient(arg string) error {
 		return errQuit
 	}
 	s.dsn = false
-	s.reply(replies.Greeting(s.cfg.Hostname))
+	s.reply(s.greeting())
 	return nil
 }
 

@@ -1,0 +1,108 @@
+package relay
+
+import (
+	"cmp"
+	"slices"
+
+	"postern/mail"
+	"postern/upstream"
+	"postern/upstream/direct"
+)
+
+// A message to one upstream has one end. One to the exchangers of several domains has
+// an end for each of them, and what the client is told of that depends on what it
+// speaks: LMTP has a reply for each recipient, SMTP one for all (docs/delivery.md).
+
+// fanOut lets recipients of several domains into the transaction, where the client
+// can be told of each.
+func (t *transaction) fanOut() {
+	if fan, ok := t.up.(*direct.Fan); ok {
+		fan.OneDomain = !t.peer.LMTP
+	}
+}
+
+// concluded ends the transaction with what became of the message.
+func (t *transaction) concluded(all []upstream.Verdict) *mail.Reply {
+	ends := make([]ending, len(all))
+	for i := range all {
+		ends[i] = t.verdictEnd(&all[i])
+	}
+	e := ends[0]
+	if len(all) > 1 {
+		t.spread(all, ends)
+		e = ends[decisive(ends)]
+	}
+	t.rememberLost(&e)
+	if e.reply.Positive() {
+		t.forgiveRetry()
+	}
+	return t.ended(e)
+}
+
+// verdictEnd is the end that a verdict makes.
+func (t *transaction) verdictEnd(v *upstream.Verdict) ending {
+	err := v.Err
+	if err == nil {
+		err = cmp.Or(t.ourFault(v.Reply), t.ownField(&v.Reply))
+	}
+	if err != nil {
+		return t.faultEnd(err)
+	}
+	e := t.passOn(&v.Reply)
+	e.stage = mail.StageForward
+	return e
+}
+
+// spread gives each recipient the end of its domain.
+func (t *transaction) spread(all []upstream.Verdict, ends []ending) {
+	t.several = true
+	for i := range t.accepted {
+		a := &t.accepted[i]
+		v := slices.IndexFunc(all, func(v upstream.Verdict) bool { return v.Domain == t.env.To[i].Domain })
+		a.end = &ends[v]
+		to := &t.ev.To[a.index]
+		to.Host, to.SourceIP, to.HostTLS = all[v].Host, mail.AddrText(all[v].SourceIP), all[v].TLS
+	}
+}
+
+// decisive is the end that stands for all in the event: the first that took the
+// message, else the first that may take it later, else the first.
+func decisive(ends []ending) int {
+	for _, is := range []func(*mail.Reply) bool{(*mail.Reply).Positive, (*mail.Reply).Temporary} {
+		if i := slices.IndexFunc(ends, func(e ending) bool { return is(e.reply) }); i >= 0 {
+			return i
+		}
+	}
+	return 0
+}
+
+// Each is what each recipient that was taken is told behind the message; nil: all
+// are told the same.
+func (t *transaction) Each() []*mail.Reply {
+	if !t.several {
+		return nil
+	}
+	all := make([]*mail.Reply, len(t.accepted))
+	for i := range t.accepted {
+		all[i] = t.accepted[i].end.reply
+	}
+	return all
+}
+
+// endOf is the end of one recipient that was taken, e that of the transaction.
+func (a *taken) endOf(e *ending) *ending {
+	if a.end != nil {
+		return a.end
+	}
+	return e
+}
+
+// outcome is that of the transaction: relayed where anybody has the message.
+func (t *transaction) outcome(e *ending) string {
+	for i := range t.accepted {
+		if t.accepted[i].endOf(e).reply.Positive() {
+			return mail.Relayed
+		}
+	}
+	return mail.OutcomeOf(e.reply)
+}
