@@ -29,6 +29,9 @@ func NewControl(log *slog.Logger) *Control {
 	return &Control{mux: http.NewServeMux(), log: log}
 }
 
+// Mount serves h below path.
+func (c *Control) Mount(path string, h http.Handler) { c.mux.Handle(path, h) }
+
 // Misuse is an error that the one who asked can mend: its text goes back with
 // status 400.
 type Misuse string

@@ -44,7 +44,7 @@ func (c *Control) Watch(w *outlier.Watch, g *Guide) {
 		return SenderList{rows, all}, nil
 	})
 	c.Query("/senders/show", func(ctx context.Context, get func(string) string) (any, error) {
-		scope, name, err := g.target(w, get("name"))
+		scope, name, err := g.Target(w, get("name"))
 		if err != nil {
 			return nil, Misuse(err.Error())
 		}

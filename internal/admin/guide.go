@@ -45,8 +45,8 @@ type SenderDetail struct {
 	Journal string      `json:"journal"` // where its mail can be counted; "": nowhere
 }
 
-// target reads what an operator calls somebody.
-func (g *Guide) target(w *outlier.Watch, text string) (scope, name string, err error) {
+// Target reads what an operator calls somebody.
+func (g *Guide) Target(w *outlier.Watch, text string) (scope, name string, err error) {
 	if !strings.ContainsAny(text, "@:") {
 		if scope := g.Find(text); scope != "" {
 			text = scope + ":" + text
@@ -60,7 +60,7 @@ func (g *Guide) suspend(ctx context.Context, w *outlier.Watch, o SuspendOrder) (
 	if o.Reason == "" {
 		return nil, Misuse("a reason is needed")
 	}
-	scope, name, err := g.target(w, o.Name)
+	scope, name, err := g.Target(w, o.Name)
 	if err != nil {
 		return nil, Misuse(err.Error())
 	}
@@ -73,7 +73,7 @@ func (g *Guide) suspend(ctx context.Context, w *outlier.Watch, o SuspendOrder) (
 
 // release carries an order out, and says what else stops mail of that name.
 func (g *Guide) release(ctx context.Context, w *outlier.Watch, o SuspendOrder) (any, error) {
-	scope, name, err := g.target(w, o.Name)
+	scope, name, err := g.Target(w, o.Name)
 	if err != nil {
 		return nil, Misuse(err.Error())
 	}

@@ -85,8 +85,16 @@ func (x *crossCheck) top() {
 	if len(x.Control.Socket) > maxSocket {
 		x.d.problem("control.socket", "the path is longer than 107 octets, which no system takes; write a shorter one")
 	}
-	if a := x.Admin.Address; a.IsValid() && !a.Addr().IsLoopback() {
-		x.d.warn("admin.address", "whoever reaches this address can read the metrics; use a loopback address, or let a firewall guard it")
+	x.admin()
+}
+
+// admin reads the secret of proxies, and warns of what others can read.
+func (x *crossCheck) admin() {
+	if a := &x.Admin; a.Address.IsValid() && !a.Address.Addr().IsLoopback() && !a.MetricsToken {
+		x.d.warn("admin.address", "whoever reaches this address can read the metrics; use a loopback address, let a firewall guard it, or set metrics_token")
+	}
+	if x.Admin.ProxySecretFile != "" && x.d.beside != leftAlone {
+		x.Admin.UseProxySecret(x.secretText(x.Admin.ProxySecretFile, "admin.proxy_secret_file"))
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"postern/dkimsign"
+	"postern/internal/access"
 	"postern/internal/alert/deliver"
 	"postern/internal/auth"
 	"postern/internal/eventlog"
@@ -172,10 +173,12 @@ type ControlConfig struct {
 	Socket string `toml:"socket" form:"path"`
 }
 
-// AdminConfig is [admin]: HTTP for metrics and health.
+// AdminConfig is [admin]: HTTP for metrics, health and the API.
 type AdminConfig struct {
+	access.Config
+
 	// Address to listen on, as "127.0.0.1:8025"; whoever reaches it can read
-	// the metrics. Blank: none.
+	// the metrics, unless metrics_token is set. Blank: none.
 	Address netip.AddrPort `toml:"address"`
 	// ReadyAfter is how long all hosts of an upstream must be down until /readyz
 	// says so; 0s to 1h. Default: 2m.
@@ -190,6 +193,7 @@ func (a *AdminConfig) SetDefaults() { a.ReadyAfter = 2 * time.Minute }
 
 // Check reports what is wrong with the table.
 func (a *AdminConfig) Check(report func(key, problem string)) {
+	a.Config.Check(report)
 	if a.ReadyAfter < 0 || a.ReadyAfter > time.Hour {
 		report("ready_after", fmt.Sprintf("%v is not from 0s to 1h; leave it out for 2m", a.ReadyAfter))
 	}
@@ -204,5 +208,8 @@ func (a *AdminConfig) Check(report func(key, problem string)) {
 func (f *File) inState() {
 	if f.Control.Socket == "" {
 		f.Control.Socket = filepath.Join(f.StateDir, "control.sock")
+	}
+	if f.Admin.TokensFile == "" {
+		f.Admin.TokensFile = filepath.Join(f.StateDir, "tokens.jsonl")
 	}
 }

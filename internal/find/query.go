@@ -29,6 +29,8 @@ type Query struct {
 	// ("4xx") that the transaction or one of its recipients ended with.
 	Code  string
 	Class mail.Class // of an upstream's refusal
+	// Client is one of the configuration; blank: any, also mail that has none.
+	Client string
 	// Since and Until bound the time of MAIL; zero: no bound.
 	Since, Until time.Time
 }
@@ -69,6 +71,9 @@ func newMatcher(q Query) (*matcher, error) {
 	m.add(`"id":`, "") // every event has one
 	if q.Class != "" {
 		m.need(`"class":`, string(q.Class))
+	}
+	if q.Client != "" {
+		m.need(`"client":`, q.Client)
 	}
 	switch {
 	case m.code > 0:
@@ -223,6 +228,7 @@ func (m *matcher) matches(e *mail.Event) bool {
 		m.from.asked() && !m.from.is(e.From),
 		m.messageID != "" && strings.Trim(e.MessageID, "<>") != m.messageID,
 		q.QueueID != "" && !m.hasQueueID(e),
+		q.Client != "" && e.Client != q.Client,
 		q.Code != "" && !m.hasCode(e):
 		return false
 	}

@@ -16,6 +16,7 @@ const (
 	State   = "state"   // the state folder cannot be written: what is kept there is lost at a stop
 	Journal = "journal" // transactions are not written to the journal
 	Control = "control" // the control socket cannot be made: commands do not reach the node
+	Tokens  = "tokens"  // tokens_file cannot be used: nobody gets in by a token
 )
 
 // settle is how long nothing may fail before a trouble is over: on a disk that

@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"postern/internal/admin"
+	"postern/internal/api"
 	"postern/internal/config"
 	"postern/internal/health"
 	"postern/internal/statefile"
@@ -42,6 +43,7 @@ func (n *Node) openControl(file *config.File) error {
 	n.control.Alerts(n.alerts.status, n.alerts.test)
 	n.control.Limits(n.limiter, n.completeFacts, n.limited)
 	n.reputation.serveListings(n.control, stream)
+	n.control.Mount(api.Root+"/", api.Behind(api.OnSocket(admin.By), n.api.Handler()))
 	s := n.control.Server()
 	n.opened.add(func(ctx context.Context) { s.Shutdown(ctx) })
 	serve := func(l net.Listener) { n.serving.Go(func() { s.Serve(l) }) }

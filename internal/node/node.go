@@ -19,7 +19,9 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"postern/dkimsign"
+	"postern/internal/access"
 	"postern/internal/admin"
+	"postern/internal/api"
 	"postern/internal/check"
 	"postern/internal/config"
 	"postern/internal/eventlog"
@@ -54,6 +56,9 @@ type Node struct {
 	self       *selfTest
 	redis      redis.UniversalClient // nil: everything is kept in process
 	control    *admin.Control
+	tokens     *access.Tokens
+	gate       *access.Gate
+	api        *api.API
 	journal    *eventlog.Writer // nil: none is kept
 	strangers  *eventlog.Writer // of peers that are no client; likewise
 	server     *relay.Server
@@ -105,6 +110,7 @@ func (n *Node) closeOn(err *error) {
 func (n *Node) Start() (err error) {
 	defer n.closeOn(&err)
 	file := n.rules.file
+	n.openAPI()
 	if err := n.openAdmin(file.Admin); err != nil {
 		return err
 	}
@@ -248,10 +254,10 @@ func (n *Node) openAdmin(cfg config.AdminConfig) error {
 	if err != nil {
 		return explainListen(cfg.Address.String(), fmt.Errorf("admin: %w", err))
 	}
-	n.serveHTTP(ln, admin.Handler(n.metrics, n.readiness, func() []string {
+	n.serveHTTP(ln, n.guardMetrics(admin.Handler(n.metrics, n.readiness, func() []string {
 		f := n.inForce.Load().file
 		return append([]string{f.Hostname}, f.Admin.Hosts...)
-	}, n.alerts.links().Serve))
+	}, n.alerts.links().Serve, n.servePort)))
 	return nil
 }
 

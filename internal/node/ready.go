@@ -68,7 +68,7 @@ func (n *Node) readiness() admin.Readiness {
 	}
 	for _, h := range n.health.Reasons() {
 		text := map[string]string{health.State: "the state folder cannot be written: ", health.Journal: "the journal cannot be written: ",
-			health.Control: "there is no control socket: "}[h.What] + h.Text
+			health.Control: "there is no control socket: ", health.Tokens: "no token is taken: "}[h.What] + h.Text
 		add(h.What != health.State, admin.Reason{What: h.What, Since: h.Since, Text: text})
 	}
 	r.Degraded = append(r.Degraded, n.alerts.failing()...)

@@ -1,0 +1,93 @@
+package node
+
+import (
+	"net/http"
+	"path"
+	"time"
+
+	"postern/internal/access"
+	"postern/internal/api"
+	"postern/internal/config"
+	"postern/internal/describe"
+	"postern/internal/health"
+	"postern/mail"
+	"postern/outlier"
+	"postern/policy"
+)
+
+// openAPI makes what operators ask and do, for both doors.
+func (n *Node) openAPI() {
+	file := func() string { return n.file().Admin.TokensFile }
+	n.tokens = access.NewTokens(file, time.Now, func(err error) { n.health.Report(health.Tokens, "tokens_file", err) })
+	n.gate = access.NewGate(n.tokens, func() access.Rules { return n.file().Admin.Config.Rules() }, time.Now, n.log)
+	n.api = api.New(api.Parts{
+		Watch: n.watch, Limiter: n.limiter, Suppressions: n.judges.suppressions, Backoff: n.judges.backoff, Monitor: n.reputation.monitor,
+		Guide: n.guide(), Tokens: n.tokens, Log: n.log, Now: time.Now,
+		Status: n.status, Alerts: n.alerts.status, Complete: n.completeFacts,
+		Journals: n.journals, Config: func() map[string]any { return describe.Tree(n.file()) },
+		Owners: func(scope, name string) []string { return clientsOf(n.file(), scope, name) },
+	})
+}
+
+// servePort adds the API to the port of [admin].
+func (n *Node) servePort(mux *http.ServeMux) {
+	mux.Handle(api.Root+"/", api.Behind(n.gate.Identify, n.api.Handler()))
+}
+
+// guardMetrics asks for a token before /metrics, where the configuration says so. A
+// scraper may send it as the password of Basic, too.
+func (n *Node) guardMetrics(next http.Handler) http.Handler {
+	guarded := api.Behind(n.gate.Basic, next)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if path.Clean(r.URL.Path) == "/metrics" && n.file().Admin.MetricsToken {
+			guarded.ServeHTTP(w, r)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// journals are the files of the journals, that of clients first.
+func (n *Node) journals() []string {
+	j := n.file().Journal
+	if j.File == "" {
+		return nil
+	}
+	return []string{j.File, j.Strangers().File}
+}
+
+// clientsOf are the clients of a configuration whose a sender, a user, or a user's sender
+// is; a client is its own.
+func clientsOf(f *config.File, scope, name string) (clients []string) {
+	switch scope {
+	case outlier.Client:
+		if _, ok := f.Client[name]; ok {
+			return []string{name}
+		}
+		return nil
+	case outlier.User:
+		return usersClients(f, name)
+	case outlier.UserSender:
+		user, sender := outlier.Names(name)
+		of := usersClients(f, user)
+		if all := owners(f, sender); len(of) == 1 && (len(all) != 1 || all[0] != of[0]) {
+			return append(all, of...)
+		}
+		return of
+	}
+	return owners(f, name)
+}
+
+// usersClients are the clients that a user can become by name, and those that any can.
+func usersClients(f *config.File, user string) (clients []string) {
+	user = mail.User(user, config.ParseAddress)
+	for _, name := range sortedNames(f.Client) {
+		for _, u := range f.Client[name].Users {
+			if u == policy.AnyUser || mail.User(u, config.ParseAddress) == user {
+				clients = append(clients, name)
+				break
+			}
+		}
+	}
+	return clients
+}

@@ -1,0 +1,12 @@
+package ratelimit
+
+// FilterOf is what a key names; ok is false for what is no key.
+func FilterOf(key string) (f Filter, ok bool) {
+	parts, ok := parseKey(key)
+	for _, p := range parts {
+		if p.d != PerAll {
+			*f.Of(p.d) = p.value
+		}
+	}
+	return f, ok
+}
