@@ -15,11 +15,7 @@ import (
 )
 
 // files of labelled replies; testdata/README.md of package replies describes them.
-var files = []string{"replies.tsv", "replies-2.tsv", "replies-more.tsv", "replies-written.tsv"}
-
-// setAside are sources of replies-2.tsv of which nobody had read a line when the
-// rules, the lexicon and the replies of the last two files were written.
-var setAside = []string{"docs", "forum", "exim", "forwardemail", "mailman-tests", "haraka", "rspamd"}
+var files = []string{"replies.tsv", "replies-2.tsv", "replies-more.tsv", "replies-written.tsv", "replies-3.tsv", "replies-4.tsv", "replies-5.tsv"}
 
 // line is one labelled reply.
 type line struct {
@@ -70,8 +66,6 @@ func lineOf(file string, c []string) line {
 }
 
 func (l *line) right(c mail.Class) bool { return c == l.class || slices.Contains(l.also, c) }
-
-func (l *line) aside() bool { return l.file == "replies-2.tsv" && slices.Contains(setAside, l.source) }
 
 // verdict is what rules and a model say together: the class, and how sure.
 func (l *line) verdict(m *vote.Model) (mail.Class, float64) {
