@@ -151,7 +151,7 @@ func (r *Rules) Classify(stage, reply string) Verdict {
 	return v
 }
 
-// sureUnknown is how sure it must be that a recipient does not exist: above it 97 %
+// sureUnknown is how sure it must be that a recipient does not exist: above it 99 %
 // are right (make bench-replies).
 const sureUnknown = 0.7
 

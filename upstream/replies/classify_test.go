@@ -188,9 +188,42 @@ func TestMask(t *testing.T) {
 		{"550 Fini\u2019ed \u00c9t\u00e9", " fini'ed \u00e9t\u00e9"},
 		{"550 a\tb  \x00c", " a b c"},
 		{"550 <not closed@", " <not closed@"},
+		{"550 refused (client=[192.0.2.1] relay=<a.example>)", " refused ([IP] <ADDR>)"},
+		{"550 a=b c= d", " a=b c= d"},
 	} {
 		if got := readReply(row.in, builtIn().lists); got.text != row.want {
 			t.Errorf("%q: %q, want %q", row.in, got.text, row.want)
+		}
+	}
+}
+
+// TestStatusWithinTheText: qmail and hosts that quote another put the enhanced status
+// code there.
+func TestStatusWithinTheText(t *testing.T) {
+	for in, want := range map[string]string{
+		"550 sorry, no (#5.1.1)":                "5.1.1",
+		"550 5.0.0 it said <550 5.7.606 no>":    "5.7.606",
+		"550 5.7.1 it said 550 5.1.1 no":        "5.7.1",
+		"451 it said: 550 5.1.1 no":             "",
+		"550 version 5.1.1 of the rules":        "",
+		"250 2.0.0 it said 550 5.1.1 to (#5.1)": "2.0.0",
+	} {
+		if got := readReply(in, builtIn().lists); got.status != want {
+			t.Errorf("%s: %q, want %q", in, got.status, want)
+		}
+	}
+}
+
+// TestLinkAboutAnAddress: a list's own page about an address says that it is listed.
+func TestLinkAboutAnAddress(t *testing.T) {
+	for reply, want := range map[string]bool{
+		"554 5.7.1 nope, see https://www.spamhaus.org/query/ip/192.0.2.1":                       true,
+		"554 5.7.1 nope, see https://www.spamhaus.org/query/dbl?domain=a.example":               false,
+		"451 4.7.1 greylisted, see https://www.spamhaus.org/query/ip/192.0.2.1":                 false,
+		"554 5.7.1 the sender's address is wrong, see https://other.example/query/ip/192.0.2.1": false,
+	} {
+		if v := Classify("rcpt", reply); (v.Class == mail.ClassListedIP) != want {
+			t.Errorf("%s: %+v", reply, v)
 		}
 	}
 }
@@ -354,7 +387,6 @@ func BenchmarkClassify(b *testing.B) {
 	}
 }
 
-// BenchmarkClassifyHostile feeds texts made to wake as many rules as possible.
 func BenchmarkNewRules(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
@@ -364,6 +396,7 @@ func BenchmarkNewRules(b *testing.B) {
 	}
 }
 
+// BenchmarkClassifyHostile feeds texts made to wake as many rules as possible.
 func BenchmarkClassifyHostile(b *testing.B) {
 	word := strings.Repeat("blocked spam sender domain user unknown rejected mailbox limit exceeded ip reverse dkim relay ", 60)
 	b.ReportAllocs()

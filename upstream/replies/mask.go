@@ -48,6 +48,7 @@ func readReply(reply string, lists *listNames) replyText {
 		}
 		b.WriteString(line)
 	}
+	t.innerStatus(b.String())
 	// mail.Reply joins lines with a slash when it writes them into one.
 	t.mask(strings.ReplaceAll(b.String(), " / ", " "), lists)
 	return t
@@ -89,6 +90,29 @@ func (t *replyText) cutJoined(line string) string {
 	return strings.ReplaceAll(line, " "+t.codeText+"-", " ")
 }
 
+// innerStatus takes an enhanced status code from within the text, where none stands
+// in front of it or only one that says nothing: "(#5.1.1)" as qmail writes it, or
+// behind the code of another host that is quoted.
+func (t *replyText) innerStatus(text string) {
+	if t.code < 400 || t.status != "" && !strings.HasSuffix(t.status, ".0.0") {
+		return
+	}
+	before := ""
+	for text != "" {
+		var word string
+		word, text, _ = strings.Cut(text, " ")
+		bare := strings.Trim(word, "#:()[]<>.,;")
+		if isStatus(bare) && bare[0] == t.codeText[0] && (strings.Contains(word, "#") || isCode(before)) {
+			t.status = bare
+			return
+		}
+		before = strings.Trim(word, "<(:")
+	}
+}
+
+// isCode reports whether s is a reply code of a refusal.
+func isCode(s string) bool { return len(s) == 3 && isDigits(s) && (s[0] == '4' || s[0] == '5') }
+
 func isDigits(s string) bool {
 	for i := range len(s) {
 		if s[i] < '0' || s[i] > '9' {
@@ -120,9 +144,13 @@ func (t *replyText) mask(s string, lists *listNames) {
 			}
 		}
 		n := wordEnd(s[i:])
-		if n == 0 {
+		switch {
+		case n == 0:
 			out = appendLower(out, s[i:i+1])
 			i++
+			continue
+		case s[i+n-1] == '=' && i+n < len(s) && (s[i+n] == '[' || s[i+n] == '<'):
+			i += n // the name of a field, such as relay=[192.0.2.1], says nothing
 			continue
 		}
 		out = t.word(out, s[i:i+n], lists)
@@ -246,8 +274,12 @@ func (t *replyText) link(out []byte, w string, lists *listNames) []byte {
 	}
 	host := strings.ToLower(strings.Trim(rest, "."))
 	t.links = append(t.links, host)
-	t.mark(linkMark(w))
+	asks := linkMark(w)
+	t.mark(asks)
 	if lists.byDomain(host) != "" {
+		if asks == linkOfAddress {
+			t.mark(zoneOfAddresses)
+		}
 		return append(out, maskListURL...)
 	}
 	return append(out, maskURL...)

@@ -20,6 +20,7 @@ func (t *replyText) forVote(stage string) *vote.Reply {
 const (
 	zoneOfAddresses = "zone-of-addresses"
 	zoneOfDomains   = "zone-of-domains"
+	linkOfAddress   = "link-of-address"
 )
 
 // zoneMark says what a list named by its host holds: addresses or domains. ""
@@ -41,7 +42,7 @@ func linkMark(link string) string {
 	case strings.Contains(low, "/domain") || strings.Contains(low, "/dbl"):
 		return "link-of-domain"
 	case strings.Contains(low, "/ip/") || strings.Contains(low, "ip="):
-		return "link-of-address"
+		return linkOfAddress
 	}
 	return ""
 }

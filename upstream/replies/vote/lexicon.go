@@ -51,11 +51,19 @@ func newLexicon(text string) *lexicon {
 		}
 		for entry := range strings.SplitSeq(entries, ",") {
 			entry, open := strings.CutSuffix(strings.TrimSpace(entry), "*")
-			l.add(strings.TrimSpace(string(appendPlain(nil, entry))), open, n)
+			entry = strings.TrimSpace(string(appendPlain(nil, entry)))
+			l.add(entry, open, n)
+			if short := contracted.Replace(entry); short != entry {
+				l.add(short, open, n)
+			}
 		}
 	}
 	return l
 }
+
+// contracted makes "doesnt" of "does not", as appendPlain does of "doesn't".
+var contracted = strings.NewReplacer("does not ", "doesnt ", "do not ", "dont ", "did not ", "didnt ", "is not ", "isnt ", "are not ", "arent ",
+	"was not ", "wasnt ", "has not ", "hasnt ", "have not ", "havent ", "will not ", "wont ", "cannot ", "cant ", "could not ", "couldnt ")
 
 func (l *lexicon) add(entry string, open bool, concept uint8) {
 	if entry == "" {

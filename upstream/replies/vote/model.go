@@ -62,7 +62,7 @@ const SureEnough = 0.25
 
 // sureListed is how likely it must be that an address is listed: to hear of a
 // listing that is none costs more than to take one for another refusal.
-const sureListed = 0.4
+const sureListed = 0.45
 
 // Weigh says what a refusal means. It takes time linear in the text.
 func (m *Model) Weigh(reply *Reply) Verdict {

@@ -32,14 +32,15 @@ func TestPlainTextHasNoMarks(t *testing.T) {
 }
 
 func TestLexiconTakesTheLongestEntry(t *testing.T) {
-	l := newLexicon("# a comment\na: mail, mail box*\nb: mailbox*, 邮箱\na: 邮箱\nstatus full: 2.2\n")
+	l := newLexicon("# a comment\na: mail, mail box*\nb: mailbox*, 邮箱\na: 邮箱\nb: does not exist*\nstatus full: 2.2\n")
 	for in, want := range map[string]string{
-		"mail ":         "a in 4",
-		"mails ":        " in 0",
-		"mail boxes no": "a in 10",
-		"mail bo ":      "a in 4",
-		"mailboxes ":    "b in 9",
-		"邮箱已满 ":         "ba in 6",
+		"mail ":          "a in 4",
+		"mails ":         " in 0",
+		"mail boxes no":  "a in 10",
+		"mail bo ":       "a in 4",
+		"mailboxes ":     "b in 9",
+		"邮箱已满 ":          "ba in 6",
+		"doesnt exists ": "b in 13",
 	} {
 		set, n := l.find([]byte(in))
 		got := ""
