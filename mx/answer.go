@@ -30,6 +30,9 @@ type Answer struct {
 	Domain string
 	// Implicit: the domain has no MX record and is its own host.
 	Implicit bool
+	// Hosts are the names of all its hosts, also of those that are not looked at; see
+	// Finder.Hosts.
+	Hosts []string
 	// Exchangers are the hosts that were looked at, in the order to try them.
 	Exchangers []Exchanger
 	// Left counts those that were not looked at, since there are so many.

@@ -164,7 +164,7 @@ func (f *Finder) exchangers(ctx context.Context, a *Answer) error {
 		a.Problem = NoDomain
 		return nil
 	case resolve.NoData:
-		a.Implicit = true
+		a.Implicit, a.Hosts = true, []string{a.Domain}
 		a.Exchangers = []Exchanger{{Name: a.Domain, Ours: f.self.hasName(a.Domain), Secure: reply.Secure}}
 		return nil
 	}
@@ -179,6 +179,7 @@ func (f *Finder) exchangers(ctx context.Context, a *Answer) error {
 			a.Exchangers = append(a.Exchangers, Exchanger{Name: name, Preference: m.Preference, Ours: f.self.hasName(name), Secure: reply.Secure})
 		}
 	}
+	a.Hosts = hostNames(mxs)
 	shuffle(a.Exchangers)
 	// Where we stand among the hosts that are left out, what is no better goes, too.
 	f.leaveOut(a)

@@ -157,6 +157,12 @@ func (r *Resolver) Ask(ctx context.Context, name string, qtype uint16) Answer {
 	return r.askAnew(ctx, q)
 }
 
+// Knows reports whether Ask would answer from the cache.
+func (r *Resolver) Knows(name string, qtype uint16) bool {
+	_, ok := r.cached(question{dns.CanonicalName(name), qtype})
+	return ok
+}
+
 // AskNow asks whatever the cache holds.
 func (r *Resolver) AskNow(ctx context.Context, name string, qtype uint16) Answer {
 	return r.askAnew(ctx, question{dns.CanonicalName(name), qtype})
