@@ -151,6 +151,9 @@ type RecipientEvent struct {
 	Host     string `json:"host,omitempty"`
 	SourceIP string `json:"source_ip,omitempty"`
 	HostTLS  string `json:"host_tls,omitempty"`
+	// Provider is the group of receivers that its domain is in, such as "google", or
+	// "other"; "" where mail goes to a configured upstream.
+	Provider string `json:"provider,omitempty"`
 	// Trial: it was let through although mail of its kind waits, to see whether
 	// the receiver takes mail again.
 	Trial bool `json:"trial,omitempty"`

@@ -18,6 +18,9 @@ type Evidence struct {
 	// whatever it says is that domain's word, and of no other receiver. Blank where
 	// mail goes to a configured upstream.
 	Domain string `json:"domain,omitempty"`
+	// Provider is the group of receivers that the host is one of, by its name in the MX
+	// record. Blank: none, and where mail goes to a configured upstream.
+	Provider string `json:"provider,omitempty"`
 	// Several: the message was for recipients of several domains.
 	Several bool          `json:"several,omitempty"`
 	Class   Class         `json:"class"`          // ""

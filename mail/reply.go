@@ -19,6 +19,9 @@ type Reply struct {
 	// Own is of a reply that we give in place of a receiver's host, since there is
 	// none to ask; nil for other replies.
 	Own *Own
+	// Provider is the group of receivers that the recipient's domain is in, where mail
+	// goes to its own hosts; "" for other replies.
+	Provider string
 }
 
 // Own is why there is no host to ask.

@@ -251,6 +251,23 @@ func (h *host) reap() {
 	}
 }
 
+// CloseIdle closes the connections that no transaction uses.
+func (u *Upstream) CloseIdle() {
+	for _, h := range u.hosts {
+		h.mu.Lock()
+		old := h.idle
+		h.idle = nil
+		for _, c := range old {
+			delete(h.all, c)
+		}
+		h.mu.Unlock()
+		for _, c := range old {
+			c.quit()
+			h.free()
+		}
+	}
+}
+
 // drain closes what is idle and keeps nothing from now on. The channel is
 // closed when no slot is taken.
 func (h *host) drain() <-chan struct{} {

@@ -41,6 +41,7 @@ type Metrics struct {
 	state        *prometheus.GaugeVec
 	decisions    *prometheus.CounterVec
 	replies      *prometheus.CounterVec
+	byProvider   *prometheus.CounterVec
 	stages       *prometheus.HistogramVec
 	stage        []prometheus.Observer // in the order of mail.StageNames
 
@@ -91,9 +92,10 @@ func NewMetrics(connections func() int64) *Metrics {
 			Name: "relay_transaction_seconds", Help: "Time from MAIL to the last reply.",
 			Buckets: []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300},
 		}, []string{"outcome"}),
-		changes:   counter("relay_state_changes_total", "Changes of state of what the relay depends on.", "part", "state"),
-		decisions: counter("relay_limit_decisions_total", "Windows of limits by what they decided.", "limit", "result"),
-		replies:   counter("relay_upstream_replies_total", "Recipients by the upstream's last reply about them: class of the code, and enhanced status code where it is a common one.", "upstream", "class", "status"),
+		changes:    counter("relay_state_changes_total", "Changes of state of what the relay depends on.", "part", "state"),
+		decisions:  counter("relay_limit_decisions_total", "Windows of limits by what they decided.", "limit", "result"),
+		replies:    counter("relay_upstream_replies_total", "Recipients by the upstream's last reply about them: class of the code, and enhanced status code where it is a common one.", "upstream", "class", "status"),
+		byProvider: counter("relay_provider_replies_total", "Recipients by the last reply of their own host about them, and by the group of receivers that it belongs to.", "upstream", "provider", "class"),
 		stages: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "relay_stage_seconds", Help: "Time that transactions spent in a stage: ours, the client's (body) or the upstream's.",
 			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60},
@@ -107,7 +109,7 @@ func NewMetrics(connections func() int64) *Metrics {
 	for _, name := range mail.StageNames() {
 		m.stage = append(m.stage, m.stages.WithLabelValues(name))
 	}
-	m.registry.MustRegister(m.transactions, m.recipients, m.octets, m.refused, m.limits, m.forwarded, m.classes, m.scans, m.unscanned, m.attachments, m.links, m.linksLeft, m.linkSeconds, m.scanSeconds, m.seconds, m.changes, m.alerts, m.state, m.decisions, m.replies, m.stages,
+	m.registry.MustRegister(m.transactions, m.recipients, m.octets, m.refused, m.limits, m.forwarded, m.classes, m.scans, m.unscanned, m.attachments, m.links, m.linksLeft, m.linkSeconds, m.scanSeconds, m.seconds, m.changes, m.alerts, m.state, m.decisions, m.replies, m.byProvider, m.stages,
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "relay_connections", Help: "Open SMTP connections."},
 			func() float64 { return float64(connections()) }),
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))

@@ -99,4 +99,7 @@ func (m *Metrics) countReply(upstream string, r *mail.RecipientEvent) {
 		}
 	}
 	m.replies.WithLabelValues(upstream, class, status).Inc()
+	if r.Provider != "" {
+		m.byProvider.WithLabelValues(upstream, r.Provider, class).Inc()
+	}
 }

@@ -12,6 +12,7 @@ import (
 	"postern/internal/config"
 	"postern/internal/phrase"
 	"postern/mx"
+	"postern/mx/provider"
 	"postern/mx/sts"
 	"postern/reputation/identity"
 	"postern/upstream"
@@ -61,6 +62,10 @@ func Exchangers(ctx context.Context, w io.Writer, f *config.File, stream, domain
 		fmt.Fprintf(w, "note: upstream %s has no mx = true; its mail goes elsewhere\n", s.Upstream)
 	}
 	writeExchangers(w, &a)
+	if len(a.Hosts) > 0 {
+		g := f.Groups().Of(a.Hosts)
+		fmt.Fprintf(w, "provider %s%s\n", provider.NameOf(g), groupWords(g))
+	}
 	if cfg.MX && cfg.MTASTS {
 		writePolicy(find, w, finder, &cfg, &a)
 	}
@@ -79,6 +84,9 @@ func Exchangers(ctx context.Context, w io.Writer, f *config.File, stream, domain
 	base := cfg
 	for i, t := range a.Targets {
 		cfg := base
+		if g := f.Groups().OfHost(t.Host); g != nil && cfg.TLS == upstream.EncryptOpportunistic && g.TLS != "" {
+			cfg.TLS = upstream.TLSPolicy(g.TLS)
+		}
 		from, has := direct.Source(s.SourceIP, domain, t.Address.Addr())
 		tlsa, err := finder.TLSA(ctx, domain, t)
 		fmt.Fprintf(w, "  %d  %s%s%s\n", i+1, t, fromWords(from, has), daneWords(t, tlsa, err))
@@ -112,6 +120,14 @@ func writePolicy(ctx context.Context, w io.Writer, finder *mx.Finder, cfg *upstr
 		finder.Only(a, p.Matches)
 		cfg.TLS = upstream.EncryptVerified
 	}
+}
+
+// groupWords say what a group of receivers wants.
+func groupWords(g *provider.Group) string {
+	if g == nil || g.String() == "" {
+		return ""
+	}
+	return ": " + g.String()
 }
 
 var problemWords = map[mx.Problem]string{

@@ -35,7 +35,7 @@ func (x *crossCheck) all() {
 	x.names = map[string][]string{
 		"listener": sortedKeys(x.Listener), "client": sortedKeys(x.Client), "stream": sortedKeys(x.Stream),
 		"upstream": sortedKeys(x.Upstream), "limit": sortedKeys(x.Limit), "user": sortedKeys(x.User),
-		"scanner": sortedKeys(x.Scanner), "alert": sortedKeys(x.Alert),
+		"scanner": sortedKeys(x.Scanner), "alert": sortedKeys(x.Alert), "provider": sortedKeys(x.Provider),
 	}
 	x.top()
 	x.trusted("auth.trusted", x.Auth.Trusted, "every address there could guess passwords unhindered; name your own networks only")
@@ -48,6 +48,7 @@ func (x *crossCheck) all() {
 	x.loops()
 	x.upstreams()
 	x.direct()
+	x.providers()
 	x.sourceFamilies()
 	x.oauth()
 	x.limits()

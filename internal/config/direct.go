@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"postern/mx"
+	"postern/mx/provider"
 	"postern/upstream"
 )
 
@@ -52,6 +53,21 @@ func (x *crossCheck) direct() {
 		}
 	}
 }
+
+// providers makes the groups of receivers.
+func (x *crossCheck) providers() {
+	groups, err := provider.New(x.Provider)
+	if err != nil {
+		x.d.joined(err)
+	}
+	x.groups = groups
+	if len(x.Provider) > 0 && !slices.ContainsFunc(x.names["upstream"], func(name string) bool { return x.Upstream[name].MX }) {
+		x.d.warn("provider", "no upstream has mx = true, so that these tables change nothing; remove them")
+	}
+}
+
+// Groups are the groups of receivers.
+func (f *File) Groups() *provider.Groups { return f.groups }
 
 // sourceFamilies checks how many addresses of one family a stream may leave from.
 // To one configured host they would be taken in turn; to many receivers each has

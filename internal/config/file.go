@@ -13,6 +13,7 @@ import (
 	"postern/internal/auth"
 	"postern/internal/eventlog"
 	"postern/internal/text"
+	"postern/mx/provider"
 	"postern/outlier"
 	"postern/policy"
 	"postern/ratelimit"
@@ -55,6 +56,9 @@ type File struct {
 	Stream   map[string]StreamConfig          `toml:"stream"`
 	Upstream map[string]UpstreamConfig        `toml:"upstream"`
 	DKIM     map[string]dkimsign.DomainConfig `toml:"dkim"`
+	// Provider are groups of receivers by their MX hosts, besides and instead of the
+	// built-in ones. Blank: those that are built in.
+	Provider map[string]provider.Config `toml:"provider"`
 
 	// Scanner is whom to ask about the content of mail. Blank: nobody is asked.
 	Scanner map[string]scan.Config `toml:"scanner"`
@@ -82,6 +86,7 @@ type File struct {
 	// usersMissing: users_file could not be read.
 	usersMissing bool
 
+	groups *provider.Groups
 	policy *policy.Rules
 	limits *ratelimit.Rules
 }

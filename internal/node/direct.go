@@ -14,7 +14,7 @@ import (
 // which nothing has changed.
 func (r *ruleset) makeDirect(old *ruleset, log *slog.Logger) error {
 	self := r.file.Self()
-	same := old != nil && old.file.Hostname == r.file.Hostname && old.file.Reputation.Timeout == r.file.Reputation.Timeout && reflect.DeepEqual(old.file.Self(), self)
+	same := old != nil && old.file.Hostname == r.file.Hostname && old.file.Reputation.Timeout == r.file.Reputation.Timeout && reflect.DeepEqual(old.file.Self(), self) && reflect.DeepEqual(old.file.Provider, r.file.Provider)
 	var errs []error
 	for name, cfg := range r.file.Upstream {
 		switch {
@@ -24,7 +24,7 @@ func (r *ruleset) makeDirect(old *ruleset, log *slog.Logger) error {
 			r.direct[name] = old.direct[name]
 			continue
 		}
-		u, err := direct.New(name, cfg.Config, direct.Options{Hostname: r.file.Hostname, Self: self, STSFile: filepath.Join(r.file.StateDir, "mta-sts-"+name+".json"), DNSTimeout: r.file.Reputation.Timeout, Log: log, Rules: r.replies})
+		u, err := direct.New(name, cfg.Config, direct.Options{Hostname: r.file.Hostname, Self: self, STSFile: filepath.Join(r.file.StateDir, "mta-sts-"+name+".json"), DNSTimeout: r.file.Reputation.Timeout, Log: log, Rules: r.replies, Groups: r.file.Groups()})
 		if err != nil {
 			errs = append(errs, err)
 			continue

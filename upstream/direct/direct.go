@@ -12,6 +12,7 @@ import (
 
 	"postern/mail"
 	"postern/mx"
+	"postern/mx/provider"
 	"postern/mx/sts"
 	"postern/upstream"
 	"postern/upstream/replies"
@@ -34,6 +35,8 @@ type Options struct {
 	Log *slog.Logger
 	// Rules say what refusals mean. Nil: the built-in ones.
 	Rules *replies.Rules
+	// Groups are the large receivers, and what each of them wants. Nil: none is known.
+	Groups *provider.Groups
 }
 
 // Upstream delivers to the exchangers of each recipient's domain. All methods may
@@ -162,5 +165,31 @@ func (u *Upstream) firstToTell(domain string, now time.Time) bool {
 	u.told[domain] = now
 	return true
 }
+
+// Provider is the name of the group of receivers that a domain is in: provider.Other
+// where none claims it, and where DNS does not say in time. It asks DNS where the
+// answer is not kept any more, see KnowsProvider.
+func (u *Upstream) Provider(ctx context.Context, domain string) string {
+	hosts, err := u.finder.Hosts(ctx, domain)
+	if err != nil {
+		return provider.Other
+	}
+	return provider.NameOf(u.opt.Groups.Of(hosts))
+}
+
+// KnowsProvider reports whether Provider answers without a question to DNS.
+func (u *Upstream) KnowsProvider(domain string) bool { return u.finder.KnowsHosts(domain) }
+
+// Lane is the use that is made of one group of receivers from one of our addresses.
+type Lane struct {
+	Provider string
+	Source   netip.Addr // zero: whichever the system chooses
+	InUse    int        // transactions
+	Waiting  int
+	Refused  uint64 // transactions that found no room, or no turn, in time
+}
+
+// Lanes are those that were used since the start.
+func (u *Upstream) Lanes() []Lane { return u.pool.uses() }
 
 func ehlo(r upstream.Route, hostname string) string { return cmp.Or(r.EHLO, hostname) }

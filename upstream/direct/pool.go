@@ -1,6 +1,7 @@
 package direct
 
 import (
+	"cmp"
 	"container/list"
 	"context"
 	"crypto/x509"
@@ -10,7 +11,9 @@ import (
 	"time"
 
 	"postern/internal/tlsmin"
+	"postern/mail"
 	"postern/mx"
+	"postern/mx/provider"
 	"postern/upstream"
 	"postern/upstream/replies"
 )
@@ -39,14 +42,16 @@ type key struct {
 	tlsa   string     // of mx.TLSA, with the name for SNI; "": as name says
 	must   bool       // TLS must be, the certificate is not looked at
 	plain  bool       // STARTTLS is not used
+	group  string     // of receivers, by the name of the host; "": none
 }
 
 // host is one address of somebody's exchangers with its connections.
 type host struct {
 	key   key
 	up    *upstream.Upstream
-	inUse int // transactions
-	open  int // connections when the last transaction ended
+	lane  *lane // nil: it is in no group
+	inUse int   // transactions
+	open  int   // connections when the last transaction ended
 	place *list.Element
 }
 
@@ -61,9 +66,10 @@ type pool struct {
 	mu      sync.Mutex
 	hosts   map[key]*host
 	order   *list.List // of hosts, the one that was used last in front
-	inUse   int        // transactions with all hosts
-	open    int        // of all hosts
-	counted time.Time  // when open was last counted
+	lanes   map[laneKey]*lane
+	inUse   int       // transactions with all hosts
+	open    int       // of all hosts
+	counted time.Time // when open was last counted
 	plain   map[netip.AddrPort]time.Time
 	// draining: nothing is kept any more. closed: nothing is given out any more.
 	draining, closed bool
@@ -80,7 +86,7 @@ func newPool(name string, cfg upstream.Config, o Options, roots *x509.CertPool) 
 	return &pool{
 		name: name, cfg: cfg, opt: upstream.Options{Hostname: o.Hostname, Rules: o.Rules, Strangers: true, Roots: roots},
 		strict: strict,
-		hosts:  map[key]*host{}, order: list.New(), most: maxConnections, ended: make(chan struct{}), plain: map[netip.AddrPort]time.Time{},
+		hosts:  map[key]*host{}, lanes: map[laneKey]*lane{}, order: list.New(), most: maxConnections, ended: make(chan struct{}), plain: map[netip.AddrPort]time.Time{},
 	}
 }
 
@@ -88,6 +94,8 @@ func newPool(name string, cfg upstream.Config, o Options, roots *x509.CertPool) 
 type level struct {
 	verified bool     // a certificate that is valid for the name of its host
 	tlsa     *mx.TLSA // DANE; nil: nothing
+	// group is what the group of the host wants; "": nothing.
+	group provider.TLS
 }
 
 func (l level) String() string {
@@ -103,7 +111,7 @@ func (l level) String() string {
 // keyFor says within what connections for a target are shared.
 func (p *pool) keyFor(to netip.AddrPort, source netip.Addr, name string, l level, now time.Time) key {
 	k := key{to: to, source: source}
-	verified := l.verified || p.cfg.TLS == upstream.EncryptVerified
+	verified := l.verified || l.group == provider.Verified || p.cfg.TLS == upstream.EncryptVerified
 	switch {
 	case l.tlsa != nil && len(l.tlsa.Records) > 0:
 		k.name, k.tlsa = l.tlsa.Base, l.tlsa.Key()
@@ -111,6 +119,8 @@ func (p *pool) keyFor(to netip.AddrPort, source netip.Addr, name string, l level
 		k.name, k.must = l.tlsa.Base, true
 	case verified:
 		k.name = name
+	case l.group == provider.Required && p.cfg.TLS == upstream.EncryptOpportunistic:
+		k.name, k.must = name, true
 	case p.cfg.TLS == upstream.EncryptOpportunistic:
 		p.mu.Lock()
 		defer p.mu.Unlock()
@@ -119,15 +129,62 @@ func (p *pool) keyFor(to netip.AddrPort, source netip.Addr, name string, l level
 	return k
 }
 
-// take returns the host of a key, for one transaction; release ends its use.
-func (p *pool) take(k key, l level) (*host, error) {
-	h, old, err := p.claim(k, l)
+// take returns the host of a key, for one transaction of a message; give ends its
+// use. g is the group of the host; nil: none.
+func (p *pool) take(ctx context.Context, k key, l level, g *provider.Group, env *mail.Envelope) (*host, error) {
+	k.group = ""
+	if g != nil {
+		k.group = g.Name
+	}
+	way := p.lane(k.source, g)
+	if err := way.enter(ctx, env, p.cfg.WaitTimeout); err != nil {
+		return nil, err
+	}
+	h, old, err := p.claim(k, l, way)
 	closeAll(old)
-	return h, err
+	if err != nil {
+		way.leave(env)
+		return nil, err
+	}
+	p.thin(way)
+	return h, nil
+}
+
+// give ends the use of a host by a transaction; parked: its connection has been given
+// back before.
+func (p *pool) give(h *host, env *mail.Envelope, parked bool) {
+	p.release(h)
+	if !parked {
+		h.lane.leave(env)
+	}
+}
+
+// lane is the way from one of our addresses to a group.
+func (p *pool) lane(source netip.Addr, g *provider.Group) *lane {
+	if g == nil {
+		return nil
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	k := laneKey{g.Name, source}
+	if p.lanes[k] == nil {
+		p.lanes[k] = newLane(g)
+	}
+	return p.lanes[k]
+}
+
+// thin closes idle connections of a lane that has too many.
+func (p *pool) thin(way *lane) {
+	p.mu.Lock()
+	old := way.surplus()
+	p.mu.Unlock()
+	for _, h := range old {
+		h.up.CloseIdle()
+	}
 }
 
 // claim is take; old are hosts that have to go for it.
-func (p *pool) claim(k key, l level) (h *host, old []*host, err error) {
+func (p *pool) claim(k key, l level, way *lane) (h *host, old []*host, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	switch h = p.hosts[k]; {
@@ -140,24 +197,30 @@ func (p *pool) claim(k key, l level) (h *host, old []*host, err error) {
 		if k.tlsa != "" {
 			opt.Verify = l.tlsa.Verify
 		}
-		up, err := upstream.New(p.name, p.config(k), opt)
+		up, err := upstream.New(p.name, p.config(k, way), opt)
 		if err != nil {
 			return nil, nil, err
 		}
-		h = &host{key: k, up: up}
+		h = &host{key: k, up: up, lane: way}
 		h.place = p.order.PushFront(h)
 		p.hosts[k] = h
 	}
 	p.order.MoveToFront(h.place)
 	h.inUse++
 	p.inUse++
+	if way != nil {
+		way.hosts[h] = true
+	}
 	return h, p.surplus(), nil
 }
 
 // config is that of one host. It is known by its address, so that no name is
 // looked up again and what is dialled is what has been judged.
-func (p *pool) config(k key) upstream.Config {
+func (p *pool) config(k key, way *lane) upstream.Config {
 	cfg := p.cfg
+	if way != nil {
+		cfg.MessagesPerConnection = cmp.Or(way.group.MessagesPerConnection, cfg.MessagesPerConnection)
+	}
 	cfg.MX, cfg.Hosts, cfg.ServerName = false, []string{k.to.String()}, k.name
 	switch {
 	case k.must:
@@ -202,8 +265,7 @@ func (p *pool) surplus() (old []*host) {
 		if h.inUse > 0 || len(p.hosts) <= maxHosts && h.open == 0 {
 			continue
 		}
-		p.order.Remove(h.place)
-		delete(p.hosts, h.key)
+		p.remove(h)
 		p.open -= h.open
 		old = append(old, h)
 	}
@@ -305,10 +367,18 @@ func (p *pool) close(ctx context.Context) error {
 func (p *pool) unused() (old []*host) {
 	for _, h := range p.hosts {
 		if h.inUse == 0 {
-			p.order.Remove(h.place)
-			delete(p.hosts, h.key)
+			p.remove(h)
 			old = append(old, h)
 		}
 	}
 	return old
+}
+
+// remove takes a host out; p.mu is held.
+func (p *pool) remove(h *host) {
+	p.order.Remove(h.place)
+	delete(p.hosts, h.key)
+	if h.lane != nil {
+		delete(h.lane.hosts, h)
+	}
 }

@@ -26,7 +26,7 @@ func TestHostsAreForgotten(t *testing.T) {
 	runtime.GC()
 	runtime.ReadMemStats(&before)
 	for i := range 2*maxHosts + 100 {
-		h, err := p.take(key{to: netip.AddrPortFrom(netip.AddrFrom4([4]byte{11, byte(i >> 16), byte(i >> 8), byte(i)}), 25)}, level{})
+		h, err := p.take(t.Context(), key{to: netip.AddrPortFrom(netip.AddrFrom4([4]byte{11, byte(i >> 16), byte(i >> 8), byte(i)}), 25)}, level{}, nil, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -62,7 +62,7 @@ func TestConnectionsInAllAreBounded(t *testing.T) {
 	}
 	var held []*host
 	for i := range 5 {
-		h, err := p.take(key{to: netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 2, byte(i + 1)}), uint16(w.port))}, level{})
+		h, err := p.take(t.Context(), key{to: netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 2, byte(i + 1)}), uint16(w.port))}, level{}, nil, nil)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -12,6 +12,7 @@ import (
 
 	"postern/mail"
 	"postern/mx"
+	"postern/mx/provider"
 	"postern/mx/sts"
 	"postern/upstream"
 )
@@ -34,8 +35,11 @@ type Transaction struct {
 	host   *host                 // nil before the first session and after the end
 	in     *upstream.Transaction // with host; nil before
 	target mx.Target
-	level  level // what the domain asks for of TLS
-	taken  int   // recipients that were accepted
+	level  level  // what the domain asks for of TLS
+	group  string // of receivers that the domain is in
+	asked  string // the name of the host that was asked last
+	parked bool   // the connection is given back for a while
+	taken  int    // recipients that were accepted
 	ended  bool
 	err    error
 }
@@ -95,6 +99,9 @@ func (t *Transaction) Recipients(ctx context.Context, rs []mail.Recipient, out [
 		}
 		for j, w := range which {
 			out[base+w] = got[j]
+			if t.domain == rs[i].Domain {
+				out[base+w].Provider = t.group
+			}
 		}
 	}
 	return out, nil
@@ -114,6 +121,9 @@ func ofDomain(rs []mail.Recipient, domain string) (group []mail.Recipient, which
 func (t *Transaction) ask(ctx context.Context, domain string, rs []mail.Recipient) ([]mail.Reply, error) {
 	switch {
 	case t.in != nil && t.domain == domain:
+		if err := t.unpark(ctx); err != nil {
+			return nil, err
+		}
 		got, err := t.in.Recipients(ctx, rs, nil)
 		t.note(got)
 		return got, t.said(err)
@@ -135,8 +145,11 @@ func (t *Transaction) begin(ctx context.Context, rs []mail.Recipient) ([]mail.Re
 	case ctx.Err() != nil:
 		return nil, fmt.Errorf("upstream %s: %w", t.u.name, ctx.Err())
 	case err != nil:
+		t.group = provider.Other
 		return t.fault(rs, err, nil), nil
-	case answer.Problem != mx.None:
+	}
+	t.group = provider.NameOf(t.u.opt.Groups.Of(answer.Hosts))
+	if answer.Problem != mx.None {
 		t.u.tellRefused(&answer)
 		return problem(rs, answer.Problem), nil
 	}
@@ -282,9 +295,20 @@ func (s *search) try(ctx context.Context, w way, rs []mail.Recipient) (got []mai
 		s.errs = append(s.errs, fmt.Errorf("%s: %w: none of the stream's is of its family", target, upstream.ErrSource))
 		return nil, false, nil
 	}
-	h, err := t.u.pool.take(t.u.pool.keyFor(target.Address, from, target.Host, w.level, time.Now()), w.level)
-	if err != nil {
+	group := t.u.opt.Groups.OfHost(target.Host)
+	t.asked = target.Host
+	if group != nil && group.TLS != provider.Opportunistic {
+		w.level.group = group.TLS
+	}
+	h, err := t.u.pool.take(ctx, t.u.pool.keyFor(target.Address, from, target.Host, w.level, time.Now()), w.level, group, t.env)
+	switch {
+	case errors.Is(err, errOwnTurn):
+		return slices.Repeat([]mail.Reply{replySeveral()}, len(rs)), true, nil
+	case err != nil:
 		s.errs = append(s.errs, fmt.Errorf("%s: %w", target, err))
+		if errors.Is(err, errTurn) {
+			s.sessions = maxSessions // the domain's other hosts are mostly of that group, too
+		}
 		return nil, false, nil
 	}
 	via := upstream.Route{EHLO: ehlo(t.route, t.u.opt.Hostname)}
@@ -303,7 +327,7 @@ func (s *search) try(ctx context.Context, w way, rs []mail.Recipient) (got []mai
 		return got, true, nil
 	}
 	in.Close()
-	t.u.pool.release(h)
+	t.u.pool.give(h, t.env, false)
 	if ctx.Err() != nil {
 		return nil, true, fmt.Errorf("upstream %s: %s: %w", t.u.name, target, ctx.Err())
 	}
@@ -356,17 +380,27 @@ func (t *Transaction) note(got []mail.Reply) {
 	for i := range got {
 		if got[i].Positive() {
 			t.taken++
-		} else if got[i].Said != nil {
-			got[i].Said.Domain = t.domain
+		} else {
+			t.word(got[i].Said)
 		}
+	}
+}
+
+// word notes whose word a refusal is: that of the domain, by a host of a group where
+// the name of the host says so.
+func (t *Transaction) word(s *mail.Evidence) {
+	if s == nil {
+		return
+	}
+	s.Domain = t.domain
+	if g := t.u.opt.Groups.OfHost(t.asked); g != nil {
+		s.Provider = g.Name
 	}
 }
 
 // said notes in what a host said instead of a transaction whose word it is.
 func (t *Transaction) said(err error) error {
-	if s := upstream.Said(err); s != nil {
-		s.Domain = t.domain
-	}
+	t.word(upstream.Said(err))
 	return err
 }
 
@@ -379,9 +413,8 @@ func (t *Transaction) Send(ctx context.Context, body upstream.Content) (mail.Rep
 		return mail.Reply{}, errors.New("no recipient was accepted")
 	}
 	r, err := t.in.Send(ctx, body)
-	if r.Said != nil {
-		r.Said.Domain = t.domain
-	}
+	t.word(r.Said)
+	r.Provider = t.group
 	return r, t.said(err)
 }
 
@@ -390,8 +423,24 @@ func (t *Transaction) Resume(ctx context.Context, size int64) (parked bool, err 
 	if t.err != nil || t.in == nil {
 		return false, t.err
 	}
+	if err := t.unpark(ctx); err != nil {
+		return true, err
+	}
 	parked, err = t.in.Resume(ctx, size)
 	return parked, t.said(err)
+}
+
+// unpark takes room with the receiver's group again after Park.
+func (t *Transaction) unpark(ctx context.Context) error {
+	if !t.parked {
+		return nil
+	}
+	if err := t.host.lane.room(ctx, t.env, t.u.cfg.WaitTimeout); err != nil {
+		return fmt.Errorf("upstream %s: %s: %w", t.u.name, t.target, err)
+	}
+	t.parked = false
+	t.u.pool.thin(t.host.lane)
+	return nil
 }
 
 // Park gives the connection back for a while, as that of upstream.Transaction does.
@@ -399,12 +448,19 @@ func (t *Transaction) Park() error {
 	if t.err != nil || t.in == nil {
 		return t.err
 	}
-	return t.in.Park()
+	err := t.in.Park()
+	if !t.parked && t.host != nil {
+		t.host.lane.leave(t.env)
+		t.parked = true
+	}
+	return err
 }
 
 // Wanted reports whether other transactions wait for a connection such as the one
 // that this one holds.
-func (t *Transaction) Wanted() bool { return t.in != nil && t.in.Wanted() }
+func (t *Transaction) Wanted() bool {
+	return t.in != nil && (t.in.Wanted() || t.host != nil && t.host.lane.wanted())
+}
 
 // Close ends the transaction. What Host, SourceIP and TLS say stays.
 func (t *Transaction) Close() {
@@ -413,7 +469,7 @@ func (t *Transaction) Close() {
 		t.in.Close()
 	}
 	if t.host != nil {
-		t.u.pool.release(t.host)
+		t.u.pool.give(t.host, t.env, t.parked)
 		t.host = nil
 	}
 }
@@ -424,6 +480,6 @@ func (t *Transaction) leave() {
 		return
 	}
 	t.in.Close()
-	t.u.pool.release(t.host)
-	t.host, t.in = nil, nil
+	t.u.pool.give(t.host, t.env, t.parked)
+	t.host, t.in, t.parked = nil, nil, false
 }

@@ -1,0 +1,215 @@
+package direct
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"sync"
+	"time"
+
+	"golang.org/x/time/rate"
+
+	"postern/mail"
+	"postern/mx/provider"
+	"postern/upstream"
+)
+
+// laneKey names a lane.
+type laneKey struct {
+	group  string
+	source netip.Addr
+}
+
+// lane is the way from one of our addresses to all hosts of a group of receivers. It
+// holds what the group wants: so many transactions at one time, and so many in a
+// while. Nil is the way to hosts that are in no group.
+type lane struct {
+	group *provider.Group
+	pace  *rate.Limiter // nil: any
+	// hosts are those that may have connections; guarded by pool.mu.
+	hosts map[*host]bool
+
+	mu      sync.Mutex
+	inUse   int
+	holders map[*mail.Envelope]int // transactions of each message
+	waiting []chan struct{}        // closed when its turn has come
+	refused uint64                 // that found no room in time
+}
+
+// errTurn: the group takes no further connection, or no message so soon.
+var errTurn = fmt.Errorf("%w: the receiver's group has as many as it is given", upstream.ErrBusy)
+
+// errOwnTurn: the other connections are those of the same message.
+var errOwnTurn = errors.New("other domains of this message have all connections to the receiver's group")
+
+func newLane(g *provider.Group) *lane {
+	l := &lane{group: g, hosts: map[*host]bool{}, holders: map[*mail.Envelope]int{}}
+	if r := g.Rate; r.N > 0 {
+		// Evenly spread: with a burst of N twice as many could go within one time.
+		l.pace = rate.NewLimiter(rate.Every(r.Per/time.Duration(r.N)), 1)
+	}
+	return l
+}
+
+// enter waits for room for a transaction of a message and for its turn, wait at most for
+// each; leave gives the room back.
+func (l *lane) enter(ctx context.Context, env *mail.Envelope, wait time.Duration) error {
+	if l == nil {
+		return nil
+	}
+	if err := l.room(ctx, env, wait); err != nil {
+		return err
+	}
+	if err := l.turn(ctx, wait); err != nil {
+		l.leave(env)
+		return err
+	}
+	return nil
+}
+
+// room waits for one of the connections. A message that has one already does not wait
+// for another: two of them could wait for one another.
+func (l *lane) room(ctx context.Context, env *mail.Envelope, wait time.Duration) error {
+	if l == nil {
+		return nil
+	}
+	l.mu.Lock()
+	full := l.group.Connections > 0 && l.inUse >= l.group.Connections
+	switch {
+	case !full:
+		l.hold(env)
+		l.mu.Unlock()
+		return nil
+	case l.holders[env] > 0:
+		l.mu.Unlock()
+		return errOwnTurn
+	}
+	mine := make(chan struct{})
+	l.waiting = append(l.waiting, mine)
+	l.mu.Unlock()
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	select {
+	case <-mine:
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if i := slices.Index(l.waiting, mine); i >= 0 {
+		l.waiting = slices.Delete(l.waiting, i, i+1)
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		l.refused++
+		return errTurn
+	}
+	l.holders[env]++ // who left has handed his room on
+	return nil
+}
+
+// hold takes room; l.mu is held.
+func (l *lane) hold(env *mail.Envelope) {
+	l.inUse++
+	l.holders[env]++
+}
+
+// turn waits for the pace.
+func (l *lane) turn(ctx context.Context, wait time.Duration) error {
+	if l.pace == nil {
+		return nil
+	}
+	r := l.pace.Reserve()
+	d := r.Delay()
+	if d == 0 {
+		return nil
+	}
+	if d > wait {
+		r.Cancel()
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.refused++
+		return errTurn
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		r.Cancel()
+		return ctx.Err()
+	}
+}
+
+// leave gives the room of a transaction to who waits the longest, or back.
+func (l *lane) leave(env *mail.Envelope) {
+	if l == nil {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.holders[env]--; l.holders[env] <= 0 {
+		delete(l.holders, env)
+	}
+	if len(l.waiting) > 0 {
+		close(l.waiting[0])
+		l.waiting = slices.Delete(l.waiting, 0, 1)
+		return
+	}
+	l.inUse--
+}
+
+// wanted reports whether others wait for room.
+func (l *lane) wanted() bool {
+	if l == nil {
+		return false
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.waiting) > 0
+}
+
+// surplus are the hosts whose idle connections have to go, so that there are no more
+// with the group than it is given. Each transaction under way has a connection or
+// makes one. pool.mu is held.
+func (l *lane) surplus() (old []*host) {
+	if l == nil || l.group.Connections == 0 {
+		return nil
+	}
+	all := 0
+	var idle []*host
+	for h := range l.hosts {
+		n := h.up.Connections()
+		if n == 0 && h.inUse == 0 {
+			delete(l.hosts, h)
+			continue
+		}
+		all += max(n, h.inUse)
+		if n > h.inUse {
+			idle = append(idle, h)
+		}
+	}
+	for _, h := range idle {
+		if all <= l.group.Connections {
+			break
+		}
+		all -= h.up.Connections() - h.inUse
+		old = append(old, h)
+	}
+	return old
+}
+
+// uses is what is made of all lanes.
+func (p *pool) uses() (all []Lane) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for k, l := range p.lanes {
+		l.mu.Lock()
+		all = append(all, Lane{Provider: k.group, Source: k.source, InUse: l.inUse, Waiting: len(l.waiting), Refused: l.refused})
+		l.mu.Unlock()
+	}
+	return all
+}
