@@ -168,7 +168,7 @@ func (c *conn) do(ctx context.Context, d time.Duration, line string) (mail.Reply
 
 // usable reports whether c may carry one more transaction; c.h.mu is held.
 func (c *conn) usable(cfg *Config, now time.Time) bool {
-	return !c.broken && !c.leave && c.messages < c.h.perConnection(now) && now.Sub(c.born) < cfg.MaxLifetime
+	return !c.broken && !c.leave && now.Sub(c.born) < cfg.MaxLifetime && c.h.mayCarry(c.messages, now)
 }
 
 // fresh reports whether an idle c is still good, without a round trip. In the

@@ -12,10 +12,16 @@ import (
 type learned struct {
 	messages int       // 1 and up
 	until    time.Time // zero: nothing has been learned
+	trial    time.Time // from when on one connection may carry more, to see
 }
 
 // forgetLearned is after which time a host is tried with more messages again.
 const forgetLearned = 24 * time.Hour
+
+// tryBeyond is how often one connection goes on beyond what was learned. A host can
+// refuse for the sender's sake what it takes a moment later; whoever brings that
+// about must not cost everybody a new connection for each message.
+const tryBeyond = 10 * time.Minute
 
 // sessionRule is the rule for refusals that speak of what the connection has
 // carried, and so of no receiver.
@@ -45,19 +51,40 @@ func (f *full) tookOn(c *conn, took bool) {
 
 func (h *host) learn(n int, now time.Time) {
 	h.mu.Lock()
-	h.learned = learned{messages: n, until: now.Add(forgetLearned)}
+	known := h.learned.messages == n && now.Before(h.learned.until)
+	h.learned = learned{messages: n, until: now.Add(forgetLearned), trial: now.Add(tryBeyond)}
 	h.mu.Unlock()
+	if known {
+		return
+	}
 	h.u.opt.Log.Info("upstream host takes no more messages on one connection, this holds for a day",
 		"upstream", h.u.name, "host", h.addr, "messages", n)
 }
 
-// perConnection is how many messages a connection carries: as configured, or
-// fewer where the host has shown that it takes no more; h.mu is held.
-func (h *host) perConnection(now time.Time) int {
-	if now.Before(h.learned.until) {
-		return min(h.learned.messages, h.cfg.MessagesPerConnection)
+// mayCarry reports whether a connection that has carried so many messages may carry
+// one more: as configured, or fewer where the host has shown that it takes no more;
+// h.mu is held.
+func (h *host) mayCarry(messages int, now time.Time) bool {
+	l := &h.learned
+	switch {
+	case messages >= h.cfg.MessagesPerConnection:
+		return false
+	case !now.Before(l.until) || messages < l.messages:
+		return true
+	case now.Before(l.trial):
+		return false
 	}
-	return h.cfg.MessagesPerConnection
+	l.trial = now.Add(tryBeyond)
+	return true
+}
+
+// carried forgets what was learned where a connection has carried more.
+func (h *host) carried(messages int) {
+	h.mu.Lock()
+	if messages > h.learned.messages {
+		h.learned = learned{}
+	}
+	h.mu.Unlock()
 }
 
 // ofSession reports whether a refusal of at speaks of what the connection has

@@ -87,10 +87,52 @@ func TestLearnedNumberIsForgotten(t *testing.T) {
 	u := newUpstream(t, testConfig("127.0.0.1:1"))
 	h, now := u.hosts[0], time.Now()
 	h.learn(10, now)
-	for after, want := range map[time.Duration]int{time.Hour: 10, 25 * time.Hour: 1000} {
-		if n := h.perConnection(now.Add(after)); n != want {
-			t.Errorf("after %v: %d, want %d", after, n, want)
+	for _, c := range []struct {
+		after    time.Duration
+		messages int
+		want     bool
+	}{
+		{0, 9, true}, {0, 10, false}, {tryBeyond - 1, 10, false},
+		{tryBeyond, 10, true}, {tryBeyond, 10, false}, {3 * time.Hour, 999, true}, // one of them, to see
+		{3 * time.Hour, 1000, false}, {25 * time.Hour, 999, true}, {25 * time.Hour, 999, true},
+	} {
+		if got := h.mayCarry(c.messages, now.Add(c.after)); got != c.want {
+			t.Errorf("after %v and %d messages: %v", c.after, c.messages, got)
 		}
+	}
+}
+
+// TestASenderDoesNotShortenConnectionsForOthers: a sender whom the host defers and
+// takes a moment later, as it does one that it verifies by a call to his own server,
+// makes connections short only until one is tried with more.
+func TestASenderDoesNotShortenConnectionsForOthers(t *testing.T) {
+	w := &wild{keep: true, takes: 1 << 30}
+	deferred := false
+	w.say = func(c *wildConn, at, reply string) error {
+		if at == "mail" && strings.Contains(c.mail, "mallory") && !deferred {
+			deferred, c.mail = true, ""
+			return c.write("450 4.7.1 sender is being verified")
+		}
+		return c.write(reply)
+	}
+	newWild(t, w)
+	u := w.front(t, false)
+	numbered(t, u, "1", "a@a.example", "good@b.example")
+	numbered(t, u, "2", "mallory@m.example", "good@b.example")
+	if n := u.Hosts()[0].PerConnection; n != 1 {
+		t.Fatalf("learned %d", n)
+	}
+	h := u.hosts[0]
+	h.mu.Lock()
+	h.learned.trial = time.Now()
+	h.mu.Unlock()
+	for i := range 20 {
+		if r := numbered(t, u, fmt.Sprint("x", i), "a@a.example", "good@b.example"); r.codes() != "250 final 250" {
+			t.Fatalf("%v", r)
+		}
+	}
+	if n := u.Hosts()[0].PerConnection; n != 0 || w.accepted > 4 {
+		t.Errorf("still %d messages a connection, %d connections", n, w.accepted)
 	}
 }
 

@@ -208,6 +208,7 @@ func (t *Transaction) final(ctx context.Context, more bool) (mail.Reply, error) 
 	c.messages++
 	if r.Positive() {
 		c.reset = resetNone
+		c.h.carried(c.messages)
 	}
 	c.broken = c.broken || r.Code == 421
 	return r, nil
