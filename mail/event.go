@@ -103,8 +103,9 @@ type Event struct {
 	// being watched.
 	Shadow []string `json:"shadow,omitempty"`
 	Err    string   `json:"err,omitempty"` // the fault behind a 4yz of ours; never sent to the client
-	// Times is how many events of peers that are no client this one stands for;
-	// 0 is one. See eventlog.Strangers.
+	// Times is how many events this one stands for, of peers that are no client or of
+	// a client whose transactions come to nothing; 0 is one. See eventlog.Strangers
+	// and eventlog.Fruitless.
 	Times int `json:"times,omitempty"`
 	// Took says where the time went.
 	Took StageTimes `json:"took,omitzero"`

@@ -207,9 +207,10 @@ func (n *Node) openRecords(file *config.File) mail.Observer {
 		n.strangers = n.openJournal(cfg.Strangers(), "strangers, ", file.StateDir)
 		clients, strangers = append(clients, n.journal), append(strangers, n.strangers)
 	}
-	records := eventlog.NewStrangers(clients, strangers, nil)
-	n.opened.add(func(context.Context) { records.Close() })
-	n.run(func(ctx context.Context) { n.every(ctx, time.Second, records.Tell) })
+	fruitless := eventlog.NewFruitless(clients, nil)
+	records := eventlog.NewStrangers([]mail.Observer{fruitless}, strangers, nil)
+	n.opened.add(func(context.Context) { records.Close(); fruitless.Close() })
+	n.run(func(ctx context.Context) { n.every(ctx, time.Second, func() { records.Tell(); fruitless.Tell() }) })
 	return records
 }
 

@@ -269,7 +269,8 @@ type SessionConfig struct {
 	// open. The commands of one transaction up to its data have as long at most.
 	// 1m to 24h. Default: 1h.
 	MaxAge time.Duration `toml:"max_age"`
-	// MaxMessages of a session, after which it ends likewise. Default: 1000.
+	// MaxMessages is how many MAIL commands, refused ones included, a session may
+	// have before it ends likewise. Default: 1000.
 	MaxMessages int `toml:"max_messages"`
 }
 

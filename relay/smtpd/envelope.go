@@ -84,13 +84,13 @@ func (s *session) mail(arg string) error {
 	if !ok {
 		return s.fail(replies.Syntax("MAIL FROM:<address>"))
 	}
+	s.messages++ // refused ones, too: a session that never ends could have any number of these
 	b := s.srv.opt.Begin(&Conn{s}, path)
 	if b.Refusal != nil {
 		return s.refuseMail(&b)
 	}
 	now := time.Now()
 	s.tx = &open{Transaction: b.Transaction, cfg: s.cfg, lenient: b.Lenient, began: now, touched: now}
-	s.messages++
 	s.reply(replies.SenderOK())
 	return nil
 }
