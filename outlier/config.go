@@ -15,7 +15,7 @@ type Config struct {
 	// the same events and defers nothing. Default: enforce.
 	Mode Mode `toml:"mode"`
 	// Sensitivity multiplies every score: 2 alarms at half the evidence, 0.5
-	// at twice as much; 0.1 to 10. Default: 1, about one false alarm in five
+	// at twice as much; 0.1 to 10. Default: 1, about one false alarm in eight
 	// sender-years.
 	Sensitivity float64 `toml:"sensitivity"`
 	// Growth is the share by which the record of a sender may grow in a day
@@ -26,7 +26,7 @@ type Config struct {
 	// not reached again; 7d to 365d. Default: 120d.
 	HalfLife time.Duration `toml:"half_life"`
 	// MaxSenders is how many senders, users and clients are remembered, each
-	// at up to 200 bytes, and 260 more for one that ever had unusual volume; 1,000
+	// at up to 300 bytes, and 260 more for one that ever had unusual volume; 1,000
 	// to 10,000,000. Beyond it those that were idle
 	// longest are forgotten, first the ones that sent least. A client has at
 	// most half of the places. Default: 200000.

@@ -62,6 +62,9 @@ func (r *Replay) UserMessage(at int64, user, sender, client string, rcpts []stri
 		if r.rules.mode(k, client) == Exempt {
 			continue
 		}
+		if r.detector.Early(f) && thresholds.level(float64(f.Score)) < Suspended {
+			continue
+		}
 		score := float64(f.Score) / thresholds.lowest()
 		switch k.Scope {
 		case Client:

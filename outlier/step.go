@@ -13,6 +13,9 @@ func (w *Watch) step(now time.Time, client string, f *detector.Finding) {
 		rule, thresholds = RuleNames, &w.rules.Names
 	}
 	to := thresholds.level(float64(f.Score))
+	if w.detector.Early(f) && to < Suspended {
+		to = Normal
+	}
 	if f.Mild {
 		to = min(to, Alerted)
 	}

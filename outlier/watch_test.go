@@ -3,6 +3,7 @@ package outlier
 import (
 	"fmt"
 	"log/slog"
+	"math"
 	"strings"
 	"testing"
 	"time"
@@ -583,10 +584,12 @@ func TestExplainShowsTheArithmetic(t *testing.T) {
 		}
 		sum += p.Value
 	}
-	if d := sum*a.Sensitivity/a.Ease - a.Score; d > 0.01 || d < -0.01 || a.Score < 1 {
-		t.Errorf("%+v adds up to %v", a, sum)
+	if l := a.Lasting; l == nil || a.Score < 1 || sum >= a.Score {
+		t.Errorf("%+v adds up to %v, and the lasting record is no more than that", a, sum)
+	} else if want := math.Log((l.Now+l.Pad)/(l.Usual+l.Pad)) / math.Log(l.Times); want > a.Score+0.01 || want < a.Score-0.01 {
+		t.Errorf("%+v is not %v", l, want)
 	}
-	if text := a.String(); !strings.Contains(text, "an alarm from 1 on") || !strings.Contains(text, "(record ") {
+	if text := a.String(); !strings.Contains(text, "an alarm from 1 on") || !strings.Contains(text, "(record ") || !strings.Contains(text, "against the most that") {
 		t.Errorf("%s", text)
 	}
 	r.send("shop", "", "new@x.example", 30, time.Hour, 0)

@@ -22,6 +22,33 @@ var honestKinds = []honestKind{
 	{name: "mailmerge", change: mailMerge},
 	{name: "invite", change: invite},
 	{name: "framed", change: framed, target: 0.03, users: true},
+	{name: "monthly", change: regularly(30), target: 0.03},
+	{name: "quarterly", change: regularly(91), target: 0.03},
+}
+
+// regularly lets 20 senders of the recording write to the same 120 recipients within an
+// hour every so many days, 3 % of them new each time. The first three times are excused.
+func regularly(days int64) func(s *scene) map[int32]int64 {
+	return func(s *scene) map[int32]int64 {
+		excused := map[int32]int64{}
+		last := s.events[len(s.events)-1].at
+		senders, moments := s.targets(20, func(int32) bool { return true })
+		for i, from := range senders {
+			list := s.unseen(120)
+			for run, at := 0, moments[i]; at < last; run, at = run+1, at+days*86400 {
+				for range 4 {
+					list[s.rng.IntN(len(list))] = s.newRcpt()
+				}
+				for j, t := range times(s.rng, len(list), at, 3600) {
+					s.touch(event{at: t, sender: from, rcpts: []int32{list[j]}, refused: s.refuse(1, 0.005)})
+				}
+				if run < 3 {
+					excused[from] = at + 2*86400
+				}
+			}
+		}
+		return excused
+	}
 }
 
 func weekday(at int64) int { return int((at/86400 + 4) % 7) } // 0 is Sunday

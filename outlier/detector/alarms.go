@@ -77,7 +77,7 @@ func (f *Finding) severity(t *tuning) float32 {
 // withBlame is the score of a user or client with what is the fault of others,
 // apart from its largest sender.
 func (f *Finding) withBlame(t *tuning, p *party) float32 {
-	all := Finding{e: f.e, scale: f.scale, floor: f.floor, runs: f.runs}
+	all := f.like()
 	sums := f.all
 	if p.top.e != nil {
 		sums = sums.without(&p.top.e.meter)

@@ -11,15 +11,20 @@ var windowNames = [windows]string{"1h", "24h", "days"}
 
 // Arguments are the arithmetic of a score.
 type Arguments struct {
-	Score       float64    `json:"score"`
-	Sensitivity float64    `json:"sensitivity"`
-	Ease        float64    `json:"ease"`            // divides the score of who is new; else 1
-	Alone       bool       `json:"alone,omitempty"` // the only sender of its client
-	Parts       []Argument `json:"parts"`           // of sent, new and refused recipients
+	Score       float64 `json:"score"`
+	Sensitivity float64 `json:"sensitivity"`
+	Ease        float64 `json:"ease"` // divides the score of who is new; else 1
+	// Early: its client is so new that volume alone is no alarm before the score that
+	// suspends.
+	Early bool       `json:"early,omitempty"`
+	Alone bool       `json:"alone,omitempty"` // the only sender of its client
+	Parts []Argument `json:"parts"`           // of sent, new and refused recipients
 	// Newcomer are the recipients never seen before in 1 h of a new sender whose score
 	// they alone make, 1 for each eleven; 0 of others, and where Parts give more.
-	Newcomer float64   `json:"newcomer,omitempty"`
-	Regular  []Regular `json:"regular,omitempty"`
+	Newcomer float64 `json:"newcomer,omitempty"`
+	// Lasting is the arithmetic of the lasting record where that alone makes the score.
+	Lasting *Lasting  `json:"lasting,omitempty"`
+	Regular []Regular `json:"regular,omitempty"`
 }
 
 // Regular is mail that comes again and again, and is no evidence while it is as
@@ -64,14 +69,37 @@ type Argument struct {
 	Value  float64 `json:"value"`
 }
 
+// Lasting is the score by the lasting record of recipients never seen before,
+// ln((Now + Pad) / (Usual + Pad)) / ln(Times).
+type Lasting struct {
+	Window string  `json:"window"`
+	Now    float64 `json:"now"`
+	Record float64 `json:"record"` // the most that it ever was
+	Usual  float64 `json:"usual"`  // that, or what everybody is granted, or what is expected
+	Pad    float64 `json:"pad"`
+	Times  float64 `json:"times"`
+}
+
+func (l *Lasting) write(b *strings.Builder, score, sensitivity float64) {
+	fmt.Fprintf(b, "score %.2f = ln((%.1f + %g) / (%.1f + %g)) / ln %g x sensitivity %g, of recipients never seen before in %s against the most that\nit ever wrote to in that time (%.1f); more than the ",
+		score, l.Now, l.Pad, l.Usual, l.Pad, l.Times, sensitivity, l.Window, l.Record)
+}
+
 func (d *Detector) arguments(f *Finding) *Arguments {
 	s := f.scale
 	a := &Arguments{
 		Score: float64(f.Score), Sensitivity: float64(d.tuning.sensitivity), Ease: float64(f.e.ease(s)), Alone: s == &aloneScale,
-		Regular: f.regular(),
+		Regular: f.regular(), Early: d.Early(f),
 	}
-	if f.byNewcomer {
+	switch f.by {
+	case byNewcomer:
 		a.Newcomer = float64(f.sums[fresh][hour])
+	case byLasting:
+		w := f.lastingWindow
+		a.Lasting = &Lasting{
+			Window: windowNames[w], Now: float64(f.sums[fresh][w]), Record: float64(f.e.lasting[w]), Usual: float64(f.lastingUsual(w)),
+			Pad: float64(lastingScale[w].pad), Times: float64(lastingScale[w].times),
+		}
 	}
 	for k := range kinds {
 		i := f.evidence[k].window
@@ -91,7 +119,7 @@ func (d *Detector) arguments(f *Finding) *Arguments {
 
 // sum is the score by all evidence.
 func (a *Arguments) sum() float64 {
-	if a.Newcomer == 0 {
+	if a.Newcomer == 0 && a.Lasting == nil {
 		return a.Score
 	}
 	sum := 0.0
@@ -108,6 +136,9 @@ func (a *Arguments) String() string {
 		fmt.Fprintf(&b, "score %.2f: a new sender wrote to %.1f recipients never seen before in 1h, and %d are an alarm; it counts %d at most, and\nmore than the ",
 			a.Score, a.Newcomer, newcomerStrangers, newcomerMost)
 	}
+	if l := a.Lasting; l != nil {
+		l.write(&b, a.Score, a.Sensitivity)
+	}
 	values := make([]string, len(a.Parts))
 	for i, p := range a.Parts {
 		values[i] = fmt.Sprintf("%s %.2f", p.Kind, p.Value)
@@ -119,6 +150,9 @@ func (a *Arguments) String() string {
 	b.WriteString("; an alarm from 1 on\n")
 	if a.Alone {
 		fmt.Fprintf(&b, "its client has no other sender, so that refused recipients count %d times\n", aloneTimes)
+	}
+	if a.Early {
+		fmt.Fprintf(&b, "its client has been known for less than %d days: without refused recipients there is no alarm before the score that suspends\n", earlyDays)
 	}
 	for _, r := range a.Regular {
 		fmt.Fprintf(&b, "regular  %.0f recipients in 24h, %.0f of them new, last on %s; no evidence when it comes again", r.Recipients, r.New, r.Last.Format(time.DateOnly))

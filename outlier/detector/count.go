@@ -64,6 +64,9 @@ type tally struct {
 func (d *Detector) count(ev *Event, expect Expect, out *findings) {
 	out.n = 0
 	now := ev.At
+	if d.lastingSince == 0 {
+		d.lastingSince = uint16(now / daySeconds)
+	}
 	m := tally{c: d.client(ev.Client, now), ev: ev, expect: expect}
 	m.inside = d.amount(m.c, ev, &m.add)
 	if ev.Sender != "" {
@@ -154,7 +157,7 @@ func (d *Detector) rise(f *Finding, a *amount) float32 {
 	if f.Score == 0 {
 		return 0
 	}
-	before := Finding{e: f.e, scale: f.scale, floor: f.floor, runs: f.runs}
+	before := f.like()
 	for k := range kinds {
 		for w := range windows {
 			before.sums[k][w] = f.sums[k][w] - a[k]
@@ -327,7 +330,8 @@ func (m *meter) recent() float32 {
 func (d *Detector) take(f *Finding, at int64, e *entry, a *amount, blamed *entry, floor *table, s *scale) {
 	e.turn(&d.tuning, s, d.byNum[e.client].born)
 	e.add(min(at, int64(e.last)), a)
-	*f = Finding{e: e, scale: s, floor: floor, runs: d.meters.runsOf(e), blamed: blamed}
+	*f = d.finding(e, floor, s)
+	f.blamed = blamed
 	if f.runs != nil {
 		f.runs.turn(e.day, d.tuning.growth)
 	}

@@ -112,6 +112,8 @@ type Detector struct {
 	byNum    []*clientInfo
 	found    findings          // of the latest event
 	changed  map[*entry]string // meters that Touch has marked, with their names
+	// lastingSince is the day since which lasting records are kept; 0: there is none yet.
+	lastingSince uint16
 }
 
 // New makes a detector that has seen nothing.
@@ -145,6 +147,7 @@ func (d *Detector) Reset(seed Seed) { *d = *New(d.settings, seed) }
 func (d *Detector) Reseed(seed Seed) {
 	old := *d
 	d.Reset(seed)
+	d.lastingSince = old.lastingSince
 	for _, c := range old.byNum {
 		d.client(c.name, 0).born = c.born
 	}

@@ -18,6 +18,8 @@ type scale struct {
 	apart bool
 	// ease divides the score of who is new, see meter.ease; 0: of nobody.
 	ease float32
+	// lasting: the lasting record holds, see Finding.byLasting.
+	lasting bool
 	// regular: what comes regularly is no evidence, see runs.
 	regular bool
 }

@@ -27,11 +27,24 @@ type Finding struct {
 	day, dayRefused float32
 	// alarms: not volume, but the senders of a user or client that are under alarm.
 	alarms bool
-	// byNewcomer: the score is that of a newcomer.
-	byNewcomer bool
+	// lasting: the lasting record says something.
+	lasting bool
+	// by is what gave the score, and lastingWindow the window where that is the
+	// lasting record.
+	by            source
+	lastingWindow int
 	// foreign: for a sender that others used before.
 	foreign bool
 }
+
+// source is what gives a score.
+type source uint8
+
+const (
+	byEvidence source = iota // all evidence together
+	byNewcomer               // see Finding.newcomer
+	byLasting                // see Finding.byLasting
+)
 
 // Who says whose score it is.
 func (f *Finding) Who() Who { return f.e.who() }
@@ -44,6 +57,23 @@ func (d *Detector) Outside(f *Finding) float32 { return f.outside(&d.tuning) }
 func (d *Detector) RefusedToo(f *Finding) bool {
 	from := d.settings.Refused.Excessive
 	return from > 0 && f.sums[refused][day] >= 3 && float64(f.sums[refused][day]/f.sums[sent][day]) >= from
+}
+
+// Early reports whether the client is so new that the volume of f is to be no alarm
+// unless it suspends: whoever begins to use a relay brings what he has always sent, and
+// all of it looks new. That many are refused, and that a newcomer among known senders
+// writes to strangers, says as much as ever.
+func (d *Detector) Early(f *Finding) bool {
+	if f.Names || f.by != byEvidence || f.floor != nil || f.e.scope == ofClient {
+		return false
+	}
+	bad := f.sums[refused][day]
+	return d.NewClient(f) && (bad < earlyRefused || bad < earlyShare*f.sums[sent][day])
+}
+
+// NewClient reports whether the client of f is that new.
+func (d *Detector) NewClient(f *Finding) bool {
+	return int(int64(f.e.last)/daySeconds)-int(d.byNum[f.e.client].born) < earlyDays
 }
 
 // findings are those of one event, the narrowest scope first.
@@ -61,11 +91,21 @@ func (s *findings) next() *Finding {
 // assess scores an entry as it is; blamed is the meter of what is others' fault.
 func (d *Detector) assess(e *entry, blamed *meter, floor *table, s *scale) (f Finding) {
 	e.turn(&d.tuning, s, d.byNum[e.client].born)
-	f = Finding{e: e, scale: s, floor: floor, runs: d.meters.runsOf(e)}
+	f = d.finding(e, floor, s)
 	e.sums(&f.all)
 	f.sums = f.all.without(blamed)
 	f.judge(&d.tuning, &f.sums)
 	return f
+}
+
+// finding is one of e that is still to be judged.
+func (d *Detector) finding(e *entry, floor *table, s *scale) Finding {
+	return Finding{e: e, scale: s, floor: floor, runs: d.meters.runsOf(e), lasting: d.hasLasting(e, s)}
+}
+
+// like is one of the same, for other sums.
+func (f *Finding) like() Finding {
+	return Finding{e: f.e, scale: f.scale, floor: f.floor, runs: f.runs, lasting: f.lasting}
 }
 
 // without is a table without what a meter holds, which may be nil.
@@ -95,7 +135,7 @@ func (f *Finding) outside(t *tuning) float32 {
 	if f.runs == nil {
 		return f.Score
 	}
-	other := Finding{e: f.e, scale: f.scale, floor: f.floor, runs: f.runs}
+	other := f.like()
 	sums := f.sums
 	theirs := f.runs.insideSums(int64(f.e.last))
 	for w := range windows {
@@ -114,10 +154,14 @@ func (f *Finding) judge(t *tuning, sums *table) {
 		f.spared = spare[sent][hour] || spare[sent][day]
 	}
 	f.e.judge(sums, f.floor, f.scale, spare, &f.evidence)
-	f.Score = t.score(&f.e.meter, &f.evidence, f.scale)
-	by := t.sensitivity * f.newcomer(sums)
-	f.byNewcomer = by > f.Score
-	f.Score = max(f.Score, by)
+	f.Score, f.by = t.score(&f.e.meter, &f.evidence, f.scale), byEvidence
+	if s := t.sensitivity * f.newcomer(sums); s > f.Score {
+		f.Score, f.by = s, byNewcomer
+	}
+	s, w := f.byLasting(sums, spare)
+	if s *= t.sensitivity; s > f.Score {
+		f.Score, f.by, f.lastingWindow = s, byLasting, w
+	}
 }
 
 // without scores anew as if the sender were not there.

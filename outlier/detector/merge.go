@@ -39,6 +39,8 @@ func (d *Detector) Touched() []Meter {
 		e.encode(&b)
 		rs := d.meters.runsOf(e)
 		e.encodeTail(&b, rs)
+		b.u16(d.lastingSince)
+		e.lasting.encode(&b)
 		all = append(all, Meter{Key: strconv.Itoa(int(e.scope)) + ":" + e.name, Value: b, Regular: rs != nil})
 	}
 	clear(d.changed)
@@ -65,8 +67,16 @@ func (d *Detector) Merge(now int64, key string, value []byte, fold Fold) error {
 	} else {
 		m.put(isOld, true)
 	}
+	since := uint16(0)
+	if len(r.rest) > 0 {
+		since = r.u16()
+		m.lasting.decode(r)
+	}
 	if r.bad || client == "" {
 		return errCut
+	}
+	if since > 0 && (d.lastingSince == 0 || since < d.lastingSince) {
+		d.lastingSince = since
 	}
 	m.last = uint32(min(int64(m.last), now))
 	own := fold(Who{sc.whose(), name})
@@ -110,6 +120,7 @@ func (m *meter) mergeRecords(o *meter) {
 			m.record[k][w] = max(m.record[k][w], o.record[k][w])
 		}
 	}
+	m.lasting.raise(&o.lasting)
 	m.born = min(m.born, o.born)
 }
 

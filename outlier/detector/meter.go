@@ -50,6 +50,7 @@ type meter struct {
 	// record is what earlier days have left, today the most of this one: it goes
 	// into the record at the first addition of a later day.
 	record, today table
+	lasting       lasting
 	day           uint16 // of today
 	born          uint16 // day of the first addition
 	messages      uint32
@@ -178,6 +179,7 @@ func (m *meter) turn(t *tuning, s *scale, client uint16) {
 	if days <= 0 {
 		return
 	}
+	m.lasting.turn(&m.today, days)
 	forget, grown := t.forget(days), t.grown(days, int(now)-int(m.born), int(now)-int(client))
 	for k := range kinds {
 		for w := range windows {
@@ -218,6 +220,7 @@ func (m *meter) approve() {
 			m.record[k][w] = max(m.record[k][w], m.today[k][w])
 		}
 	}
+	m.lasting.turn(&m.today, 0)
 }
 
 // forgive empties the windows and leaves the record, so that only what comes

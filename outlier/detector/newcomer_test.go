@@ -81,7 +81,7 @@ func TestNewSenderMayInviteMany(t *testing.T) {
 		ev.Recipients = append(ev.Recipients, Recipient{Hash: d.Hash(fmt.Sprint("guest", i)), Took: true})
 	}
 	for range 2 {
-		if f := d.Count(&ev, nil)[0]; f.Score >= 1 || f.byNewcomer {
+		if f := d.Count(&ev, nil)[0]; f.Score >= 1 || f.by == byNewcomer {
 			t.Errorf("score %.2f", f.Score)
 		}
 		ev.At += 60

@@ -26,8 +26,12 @@ func (d *Detector) ReasonOfShare(f *Finding) string {
 // volumeWords says, for example, "sent 212 recipients in 1 h, usual most 18; 96 % never seen
 // before, 14 % refused".
 func (f *Finding) volumeWords() string {
-	if f.byNewcomer {
+	switch f.by {
+	case byNewcomer:
 		return fmt.Sprintf("a new sender wrote to %.0f recipients never seen before in 1 h", f.sums[fresh][hour])
+	case byLasting:
+		w := f.lastingWindow
+		return fmt.Sprintf("wrote to %.0f recipients never seen before %s, %.0f at most in the past", f.sums[fresh][w], windowWords[w], f.e.lasting[w])
 	}
 	win := f.evidence[sent].window
 	if f.evidence[fresh].value > f.evidence[sent].value {

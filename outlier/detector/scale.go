@@ -14,6 +14,11 @@ const (
 	// easeDays is how long a sender's score is eased, less from day to day, and
 	// newScale holds.
 	easeDays = 60
+	// In the first earlyDays of a client volume alone is no mere alarm, unless so many
+	// recipients of a day and such a share of them were refused.
+	earlyDays    = 20
+	earlyRefused = 3
+	earlyShare   = 0.05
 	// bentBy is the part that counts of evidence beyond scale.bend.
 	bentBy = 0.15
 	// aloneNames is above the number of names in use within an hour of a client
@@ -31,6 +36,7 @@ var senderScale = scale{
 	most:    [kinds]float32{5.87, 7.89, 0.7},
 	apart:   true,
 	ease:    1.6,
+	lasting: true,
 	grant:   0.03,
 	regular: true,
 }

@@ -22,6 +22,7 @@ type Snapshot struct {
 	clients []firstSeen
 	slabs   [][]entry
 	used    uint32
+	since   uint16 // Detector.lastingSince
 	buckets []bucket
 	regular map[uint64]runs
 }
@@ -34,7 +35,7 @@ type firstSeen struct {
 
 // Snapshot copies what is known at a time.
 func (d *Detector) Snapshot(at time.Time) *Snapshot {
-	s := &Snapshot{seed: d.seed, at: at, used: d.meters.next, buckets: slices.Clone(d.known.buckets)}
+	s := &Snapshot{seed: d.seed, at: at, used: d.meters.next, since: d.lastingSince, buckets: slices.Clone(d.known.buckets)}
 	for _, c := range d.byNum { // not the pointers: Merge changes what is behind them
 		s.clients = append(s.clients, firstSeen{c.name, c.born})
 	}
@@ -81,8 +82,23 @@ func (s *Snapshot) Encode() []byte {
 			w.u16(m)
 		}
 	}
+	s.encodeLasting(&w)
 	w.u32(crc32.ChecksumIEEE(w))
 	return w
+}
+
+// encodeLasting appends the lasting records, which earlier releases do not look for
+// behind the rest: since when they are kept, and those of the entries in their order.
+func (s *Snapshot) encodeLasting(w *writer) {
+	if s.since == 0 {
+		return
+	}
+	w.u16(s.since)
+	for i := range s.used {
+		if e := &s.slabs[i/slabSize][i%slabSize]; e.used {
+			e.lasting.encode(w)
+		}
+	}
 }
 
 // Restored is what Restore has found.
@@ -122,13 +138,26 @@ func (d *Detector) Restore(b []byte, fold Fold) (Restored, error) {
 		}
 		g.client(r.str(), 0).born = r.u16()
 	}
-	if err := g.readEntries(r, head != snapshotHead1, fold); err != nil {
+	places, err := g.readEntries(r, head != snapshotHead1, fold)
+	if err != nil {
 		return Restored{}, err
 	}
 	buckets := r.num()
 	raw := r.take(buckets * 16)
 	if r.bad {
 		return Restored{}, errCut
+	}
+	if len(r.rest) > 0 {
+		g.lastingSince = r.u16()
+		for _, p := range places {
+			var l lasting
+			if l.decode(r); p.e.is(p.hash) { // its place may have been given to another
+				p.e.lasting.raise(&l)
+			}
+		}
+		if r.bad {
+			return Restored{}, errCut
+		}
 	}
 	if buckets == len(g.known.buckets) {
 		g.known.fill(raw)
@@ -140,12 +169,12 @@ func (d *Detector) Restore(b []byte, fold Fold) (Restored, error) {
 }
 
 // readEntries reads the meters of a snapshot, with what earlier releases did not know
-// of them where tail is set.
-func (d *Detector) readEntries(r *reader, tail bool, fold Fold) error {
+// of them where tail is set. It gives the place of each in the order of the snapshot.
+func (d *Detector) readEntries(r *reader, tail bool, fold Fold) (places []top, err error) {
 	for {
 		n := r.u8()
 		if n == 0 || r.bad {
-			return nil
+			return places, nil
 		}
 		sc := scope(n - 1)
 		num, name := r.u16(), r.str()
@@ -158,7 +187,7 @@ func (d *Detector) readEntries(r *reader, tail bool, fold Fold) error {
 			m.put(isOld, true)
 		}
 		if r.bad || int(num) >= len(d.byNum) || sc >= scopes {
-			return errCut
+			return nil, errCut
 		}
 		e, isNew := d.meters.get(sc, fold(Who{sc.whose(), name}), num, int64(m.last))
 		if !isNew {
@@ -167,6 +196,7 @@ func (d *Detector) readEntries(r *reader, tail bool, fold Fold) error {
 		}
 		e.meter = m
 		d.meters.setRuns(e, rs)
+		places = append(places, top{e, e.hash})
 	}
 }
 
