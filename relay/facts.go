@@ -91,10 +91,12 @@ type claim struct {
 	release func()
 }
 
-// releaseClaims gives back what was claimed for those who do not get the message.
-func (t *transaction) releaseClaims(outcome string) {
+// releaseClaims gives back what was claimed for those who do not get the message, and
+// all of it where the client sends the whole again.
+func (t *transaction) releaseClaims(e *ending, outcome string) {
+	again := e.reply == nil || !e.reply.Positive() && !t.peer.LMTP
 	for _, c := range t.claims {
-		if a := &t.accepted[c.to]; outcome != mail.Relayed || a.end != nil && !a.end.reply.Positive() {
+		if a := &t.accepted[c.to]; again || outcome != mail.Relayed || a.end != nil && !a.end.reply.Positive() {
 			c.release()
 		}
 	}

@@ -60,7 +60,7 @@ func (t *transaction) settleEach(e *ending) {
 	var back []int
 	for i := range t.accepted {
 		a := &t.accepted[i]
-		if end := a.endOf(e); end.reply.Temporary() && !end.unknown {
+		if end := a.endOf(e); a.before || end.reply.Temporary() && !end.unknown {
 			back = append(back, a.charge)
 		}
 	}
@@ -141,7 +141,10 @@ func (t *transaction) finish(e ending, outcome string) {
 		t.addLimits()
 		t.account.End()
 	}
-	t.releaseClaims(outcome)
+	t.releaseClaims(&e, outcome)
+	if t.begun != nil {
+		t.begun.End(t.conn.Context())
+	}
 	t.endScan()
 	t.endLinks()
 	if t.in != nil {

@@ -17,7 +17,7 @@ import (
 // can be told of each.
 func (t *transaction) fanOut() {
 	if fan, ok := t.up.(*direct.Fan); ok {
-		fan.OneDomain = !t.peer.LMTP
+		fan.OneDomain = !t.fansOut()
 	}
 }
 
@@ -27,11 +27,17 @@ func (t *transaction) concluded(all []upstream.Verdict) *mail.Reply {
 	for i := range all {
 		ends[i] = t.verdictEnd(&all[i])
 	}
-	e := ends[0]
-	if len(all) > 1 {
+	var e ending
+	if len(all) == 1 && !t.several {
+		e = ends[0]
+	} else {
 		t.spread(all, ends)
-		e = ends[decisive(ends)]
+		e = *t.decisive()
 	}
+	if t.remembers() {
+		e = t.halved(e)
+	}
+	t.countHalves(&e)
 	t.rememberLost(&e)
 	if e.reply.Positive() {
 		t.forgiveRetry()
@@ -56,7 +62,7 @@ func (t *transaction) verdictEnd(v *upstream.Verdict) ending {
 // spread gives each recipient the end of its domain.
 func (t *transaction) spread(all []upstream.Verdict, ends []ending) {
 	t.several = true
-	for i := range t.accepted {
+	for _, i := range t.open() {
 		a := &t.accepted[i]
 		v := slices.IndexFunc(all, func(v upstream.Verdict) bool { return v.Domain == t.env.To[i].Domain })
 		a.end = &ends[v]
@@ -66,14 +72,21 @@ func (t *transaction) spread(all []upstream.Verdict, ends []ending) {
 }
 
 // decisive is the end that stands for all in the event: the first that took the
-// message, else the first that may take it later, else the first.
-func decisive(ends []ending) int {
-	for _, is := range []func(*mail.Reply) bool{(*mail.Reply).Positive, (*mail.Reply).Temporary} {
-		if i := slices.IndexFunc(ends, func(e ending) bool { return is(e.reply) }); i >= 0 {
-			return i
+// message now, else one who had it, else the first that may take it later, else the
+// first.
+func (t *transaction) decisive() *ending {
+	for _, is := range []func(*taken) bool{
+		func(a *taken) bool { return a.end.reply.Positive() && !a.before },
+		func(a *taken) bool { return a.end.reply.Positive() },
+		func(a *taken) bool { return a.end.reply.Temporary() },
+	} {
+		for i := range t.accepted {
+			if is(&t.accepted[i]) {
+				return t.accepted[i].end
+			}
 		}
 	}
-	return 0
+	return t.accepted[0].end
 }
 
 // Each is what each recipient that was taken is told behind the message; nil: all

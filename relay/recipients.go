@@ -5,6 +5,7 @@ import (
 	"postern/internal/plain"
 	"postern/mail"
 	"postern/ratelimit"
+	"postern/relay/halves"
 	"postern/relay/replies"
 	"slices"
 	"strings"
@@ -16,6 +17,10 @@ type taken struct {
 	charge int // in the account
 	// end is what became of the message for it; nil: what became of the transaction.
 	end *ending
+	// known is what was remembered of it when it came; it was not asked about then. before:
+	// it has this very message.
+	known  []halves.Known
+	before bool
 }
 
 // attempt is one RCPT command on its way through the stages.
@@ -26,7 +31,8 @@ type attempt struct {
 	index int // in ev.To
 	// charge numbers the recipient in the account; -1: nothing was charged.
 	charge int
-	trial  bool // it would have to wait for the receiver, and is tried
+	known  []halves.Known // it was accepted for, without asking
+	trial  bool           // it would have to wait for the receiver, and is tried
 }
 
 // attempt judges one RCPT by syntax, count and policy.
@@ -151,6 +157,7 @@ func (t *transaction) record(batch []attempt) (all []*mail.Reply) {
 	if len(back) > 0 {
 		t.account.Refund(t.conn.Context(), back...)
 	}
+	t.rejoin()
 	return all
 }
 
@@ -163,7 +170,7 @@ func (t *transaction) note(a *attempt) {
 	a.stage = mail.StageRcpt
 	a.writeTo(e)
 	if a.reply.Positive() {
-		t.accepted = append(t.accepted, taken{index: a.index, charge: a.charge})
+		t.accepted = append(t.accepted, taken{index: a.index, charge: a.charge, known: a.known})
 		t.env.To = append(t.env.To, a.rcpt)
 		return
 	}

@@ -26,6 +26,9 @@ func (t *transaction) rememberLost(e *ending) {
 	if !unknown {
 		return
 	}
+	if !t.peer.LMTP {
+		to = t.env.To
+	}
 	sum, err := t.messageHash(to)
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.conn.Context()), t.snap.Timeouts.Limiter)
 	defer cancel()

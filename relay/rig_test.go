@@ -189,6 +189,8 @@ func (r *rig) set(at, line string) {
 		}
 	case "provider":
 		r.provider = key
+	case "halves": // none: nothing can be remembered
+		r.worldOf().forgetful = value == "none"
 	case "domains": // max_domains
 		r.worldOf().most, err = strconv.Atoi(value)
 	case "dkim": // as dkim.SELECTORS, s1 where none is named: DOMAIN [optional]
@@ -435,7 +437,7 @@ func (r *rig) start() string {
 	log := cmp.Or(r.log, slog.New(slog.NewTextHandler(l, nil)))
 	r.server = New(Options{
 		Snapshot: r.snapshot(), Limiter: r.limiterOf(store), Hooks: r.hooks,
-		Observers: []mail.Observer{&r.events}, SpoolDir: dir, Log: log, RateGrace: r.grace,
+		Observers: []mail.Observer{&r.events}, SpoolDir: dir, Log: log, RateGrace: r.grace, Halves: r.world.memory(t),
 	})
 	if r.tune != nil {
 		r.tune(r.server)

@@ -11,6 +11,7 @@ import (
 	"postern/internal/parts"
 	"postern/mail"
 	"postern/ratelimit"
+	"postern/relay/halves"
 	"postern/relay/smtpd"
 	"postern/scan"
 	"postern/scan/links"
@@ -87,6 +88,7 @@ type Server struct {
 	spool     *spooler
 	walker    parts.Walker
 	faults    faultLog
+	halves    *halves.Memory // nil: nothing is remembered
 }
 
 // Options are what a Server is made of.
@@ -95,14 +97,15 @@ type Options struct {
 	Limiter   *ratelimit.Limiter
 	Hooks     Hooks
 	Observers []mail.Observer
-	SpoolDir  string // for bodies over [message] memory; must exist
+	Halves    *halves.Memory // of messages that one domain took and another did not; nil: a transaction of SMTP has one
+	SpoolDir  string         // for bodies over [message] memory; must exist
 	Log       *slog.Logger
 	RateGrace time.Duration // see smtpd.Options
 }
 
 // New makes a server that does not listen yet.
 func New(o Options) *Server {
-	s := &Server{limiter: o.Limiter, hooks: o.Hooks, observers: o.Observers, spool: newSpooler(o.SpoolDir), faults: faultLog{log: o.Log}}
+	s := &Server{limiter: o.Limiter, hooks: o.Hooks, observers: o.Observers, spool: newSpooler(o.SpoolDir), halves: o.Halves, faults: faultLog{log: o.Log}}
 	s.Reload(o.Snapshot)
 	s.engine = smtpd.New(smtpd.Options{
 		Settings: func() *smtpd.Settings { return &s.snapshot().Settings }, Begin: s.mail, DSN: s.offersDSN, Suspended: s.userSuspended,

@@ -10,6 +10,7 @@ import (
 	"postern/mail"
 	"postern/policy"
 	"postern/ratelimit"
+	"postern/relay/halves"
 	"postern/relay/replies"
 	"postern/relay/smtpd"
 	"postern/scan"
@@ -56,6 +57,13 @@ type transaction struct {
 	reports []int        // charges of the account for a message that is a report
 
 	several bool // the recipients have ends of their own, see taken
+
+	// Of the memory of halves, see recall.go.
+	apart       string        // domain that is in this transaction alone; "": none is
+	unsure      bool          // what other nodes know could not be asked
+	begun       *halves.Begun // room for what is to be remembered; nil: none was made
+	contentHash [32]byte      // once hashed
+	hashed      bool
 
 	// textLeft: not all text of the message was looked through for links.
 	textLeft bool
@@ -133,6 +141,7 @@ func (t *transaction) Rcpt(args []string) []*mail.Reply {
 	t.bar(batch)
 	t.crowd(batch)
 	t.charge(batch)
+	t.recall(batch)
 	t.ask(batch)
 	return t.record(batch)
 }
@@ -227,6 +236,9 @@ func (t *transaction) forward() *mail.Reply {
 	t.hold.release()
 	ctx, cancel := context.WithTimeout(t.conn.Context(), t.snap.Timeouts.Forward)
 	defer cancel()
+	if r := t.recollect(ctx); r != nil {
+		return r
+	}
 	switch waited, err := t.up.Resume(ctx, content.Size); {
 	case err != nil:
 		return t.ended(t.faultEnd(err))
@@ -234,6 +246,9 @@ func (t *transaction) forward() *mail.Reply {
 		if rule, r := t.gate(); r != nil {
 			return t.failed(mail.StageForward, rule, r)
 		}
+	}
+	if r := t.reserve(ctx); r != nil {
+		return r
 	}
 	return t.concluded(t.up.Send(ctx, content))
 }

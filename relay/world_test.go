@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -12,6 +13,7 @@ import (
 
 	"postern/internal/dnstest"
 	"postern/internal/smtptest"
+	"postern/relay/halves"
 	"postern/upstream"
 	"postern/upstream/direct"
 )
@@ -25,6 +27,8 @@ type world struct {
 	zone      *dnstest.Zone
 	most      int // max_domains; 0: as by default
 	up        *direct.Upstream
+	forgetful bool // nothing can be remembered
+	halves    *halves.Memory
 }
 
 func (r *rig) worldOf() *world {
@@ -82,6 +86,20 @@ func (w *world) start(t testing.TB) {
 		cancel()
 		w.up.Close(ctx)
 	})
+}
+
+// memory is what remembers halves; nil without a world.
+func (w *world) memory(t testing.TB) *halves.Memory {
+	if w == nil || w.halves != nil {
+		return nil
+	}
+	file := filepath.Join(t.TempDir(), "halves.state")
+	if w.forgetful {
+		file = filepath.Join(t.TempDir(), "none", "halves.state")
+	}
+	w.halves = halves.Open(halves.Options{File: file})
+	w.halves.Want(t.Context())
+	return w.halves
 }
 
 // expectTaken takes "DOMAIN N" of a dialog file: how many messages its receiver has.

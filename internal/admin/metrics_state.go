@@ -13,14 +13,16 @@ type Measured struct {
 	Identity     map[string]bool      // by check: nothing of it failed
 	Certificates map[string]time.Time // by listener: the end of the one that ends first
 	Conditions   map[string]int       // that alerts tell of, by kind
+	Halves       map[string]int64     // recipients that were remembered (kept) and left out (left_out)
+	Copies       map[string]int64     // recipients who may get a second copy, by cause
 	ReloadOK     bool                 // the last reload, or the start
 	Reloaded     time.Time
 }
 
 // gauges collects what is measured.
 type gauges struct {
-	state                                                              func() Measured
-	suspensions, listings, identity, certificate, conditions, ok, time *prometheus.Desc
+	state                                                                              func() Measured
+	suspensions, listings, identity, certificate, conditions, ok, time, halves, copies *prometheus.Desc
 }
 
 // WatchState adds the metrics of what is measured and of the version. It is called once, and state
@@ -39,13 +41,15 @@ func (m *Metrics) WatchState(version string, state func() Measured) {
 		certificate: desc("relay_certificate_expiry_timestamp_seconds", "When the first certificate of the listener ends.", "listener"),
 		conditions:  desc("relay_alert_conditions", "Conditions that hold, of those that alerts tell of.", "kind"),
 		ok:          desc("relay_config_last_reload_successful", "1 while the last reload, or the start, went well, else 0."),
+		halves:      desc("relay_halves_total", "Recipients of messages that some domains took and others did not.", "what"),
+		copies:      desc("relay_possible_copies_total", "Recipients who may get a message twice.", "cause"),
 		time:        desc("relay_config_last_reload_timestamp_seconds", "When the configuration was read last."),
 	})
 }
 
 // Describe implements prometheus.Collector.
 func (g *gauges) Describe(to chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{g.suspensions, g.listings, g.identity, g.certificate, g.conditions, g.ok, g.time} {
+	for _, d := range []*prometheus.Desc{g.suspensions, g.listings, g.identity, g.certificate, g.conditions, g.ok, g.time, g.halves, g.copies} {
 		to <- d
 	}
 }
@@ -77,6 +81,13 @@ func (g *gauges) Collect(to chan<- prometheus.Metric) {
 	for kind, n := range s.Conditions {
 		put(g.conditions, float64(n), kind)
 	}
+	count := func(d *prometheus.Desc, all map[string]int64) {
+		for label, n := range all {
+			to <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(n), label)
+		}
+	}
+	count(g.halves, s.Halves)
+	count(g.copies, s.Copies)
 	put(g.ok, truth(s.ReloadOK))
 	put(g.time, float64(s.Reloaded.Unix()))
 }

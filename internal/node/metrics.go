@@ -61,6 +61,7 @@ func (n *Node) measured() admin.Measured {
 	if l := n.condition.reloaded.Load(); l != nil {
 		s.ReloadOK, s.Reloaded = l.OK, l.Time
 	}
+	s.Halves, s.Copies = countedHalves(n.halves.Counts())
 	n.addCertificates(s.Certificates)
 	return s
 }

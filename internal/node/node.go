@@ -30,6 +30,7 @@ import (
 	"postern/outlier"
 	"postern/ratelimit"
 	"postern/relay"
+	"postern/relay/halves"
 )
 
 // Node is one relay: made by New, taking mail from Start to Stop.
@@ -62,6 +63,7 @@ type Node struct {
 	journal    *eventlog.Writer // nil: none is kept
 	strangers  *eventlog.Writer // of peers that are no client; likewise
 	server     *relay.Server
+	halves     *halves.Memory
 	listeners  map[string]*listening
 
 	background context.Context
@@ -153,6 +155,7 @@ func (n *Node) prepare(file *config.File) error {
 	secret := n.openSecret(file)
 	n.limiter = ratelimit.NewLimiter(n.openStore(file, secret), file.LimitRules(), nil)
 	n.limiter.UseSecret(secret)
+	n.openHalves(file)
 	n.run(n.limiter.Run)
 	var err error
 	if n.rules, err = newRuleset(file, nil, n.redis, n.log); err != nil {
@@ -193,7 +196,7 @@ func (n *Node) prepare(file *config.File) error {
 	hooks.Suspended, hooks.Admit, hooks.Once = n.suspended, n.admit, n.limiter.Once
 	n.server = relay.New(relay.Options{
 		Snapshot: n.rules.snapshot, Limiter: n.limiter, Observers: []mail.Observer{n.self},
-		Hooks: hooks, SpoolDir: os.TempDir(), Log: n.log,
+		Hooks: hooks, SpoolDir: os.TempDir(), Halves: n.halves, Log: n.log,
 	})
 	return nil
 }
@@ -309,6 +312,7 @@ func (n *Node) reload(file *config.File) error {
 	n.alerts.use(file, senders)
 	n.metrics.Expect(labels(file))
 	n.limiter.SetRules(file.LimitRules())
+	n.wantHalves(file)
 	n.server.Reload(next.snapshot)
 	next.meet(0)
 	setLevel(n.level, file.Log.Level)

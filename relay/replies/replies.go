@@ -229,6 +229,21 @@ func CannotScan() *mail.Reply {
 	return reply(451, "4.7.1", "message cannot be scanned now, try again later")
 }
 
+// Several recipient domains.
+func RecipientRemembered() *mail.Reply {
+	return reply(250, "2.1.5", "recipient ok, a message for it was taken before")
+}
+func TakenBefore(id string) *mail.Reply { return reply(250, "2.0.0", "taken before as "+id) }
+func Halved(taken, all int) *mail.Reply {
+	return reply(451, "4.5.3", fmt.Sprintf("taken for %d of %d recipients, send again for the rest", taken, all))
+}
+func Apart() *mail.Reply {
+	return reply(452, "4.5.3", "a domain that has refused this sender needs a transaction of its own")
+}
+func CannotRemember() *mail.Reply {
+	return reply(451, "4.3.2", "several domains cannot be served now, try again later")
+}
+
 // Limits and suspensions.
 func Pace(who string, left time.Duration) *mail.Reply {
 	return reply(450, "4.7.1", fmt.Sprintf("%s: far over its usual volume, retry in %d seconds", who, seconds(left)))

@@ -1,0 +1,155 @@
+package halves
+
+import (
+	"context"
+	"errors"
+)
+
+// Begun is a message on its way to several domains, with room for what may have to
+// be remembered of it. Exactly one of Keep and End is called.
+type Begun struct {
+	m      *Memory
+	client string
+	owner  hash
+	id     string
+	n      int
+	slot   int // of its mark on disk; -1: it has none
+}
+
+// Begin makes room for n recipients of a message, and leaves a mark that tells of a
+// crash. On an error nothing must be sent to several domains.
+func (m *Memory) Begin(ctx context.Context, client, id string, n int) (*Begun, error) {
+	b := &Begun{m: m, client: client, id: id, n: n, slot: -1}
+	if err := m.reserve(b); err != nil {
+		return nil, err
+	}
+	if m.shared == nil {
+		return b, nil
+	}
+	if err := m.shared.reserve(ctx, b.owner, id, n, m.opt.Now()); err != nil {
+		m.release(b)
+		return nil, err
+	}
+	return b, nil
+}
+
+func (m *Memory) reserve(b *Begun) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.sweep()
+	b.owner = keyed(m.keys[0], "client", b.client)
+	if err := m.room(b.owner, b.n); err != nil {
+		return err
+	}
+	if m.disk != nil {
+		mark := record{kind: kindBegun, n: b.n, client: b.owner, slot: -1}
+		copy(mark.id[:], b.id)
+		mark.until = m.opt.Now()
+		m.disk.reserve(b.n + 1)
+		m.disk.put(&mark)
+		b.slot = mark.slot
+	}
+	if m.shared == nil && (m.disk == nil || m.disk.err != nil) {
+		m.disk.unreserve(b.n+1, b.slot)
+		return errDisk
+	}
+	for m.total+b.n > m.opt.total && m.evict() {
+	}
+	o := m.ownerOf(b.owner)
+	o.reserved += b.n
+	m.total += b.n
+	return nil
+}
+
+// release gives the room back; the mark goes.
+func (m *Memory) release(b *Begun) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.giveBack(b)
+}
+
+// giveBack is release while m.mu is held.
+func (m *Memory) giveBack(b *Begun) {
+	m.disk.unreserve(b.n+1, b.slot)
+	m.total -= b.n
+	o := m.ownerOf(b.owner)
+	o.reserved -= b.n
+	if o.size() == 0 {
+		delete(m.clients, b.owner)
+	}
+}
+
+// End says that nothing has to be remembered.
+func (b *Begun) End(ctx context.Context) {
+	b.m.release(b)
+	if b.m.shared != nil {
+		b.m.shared.cancel(ctx, b.owner, b.id, b.n)
+	}
+}
+
+// Keep remembers the ends of recipients of a sender's message before the client hears
+// of them. They are known in this process whatever happens; the error says where
+// they are not, which has been counted.
+func (b *Begun) Keep(ctx context.Context, from string, content [32]byte, parts []Part) error {
+	m := b.m
+	records := b.records(from, content, parts)
+	m.mu.Lock()
+	for i := range records {
+		m.replace(records[i])
+	}
+	m.giveBack(b) // a mark that is left tells of a crash
+	m.counts.Kept += int64(len(parts))
+	m.mu.Unlock()
+	errDisk := m.sync()
+	var errShared error
+	if m.shared != nil {
+		errShared = m.shared.keep(ctx, b.owner, b.id, b.n, records, m.opt.Now())
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if errShared != nil {
+		m.counts.Unshared += int64(len(parts))
+	}
+	if errDisk != nil && (m.shared == nil || errShared != nil) {
+		m.counts.Unwritten += int64(len(parts))
+	}
+	return errors.Join(errDisk, errShared)
+}
+
+func (b *Begun) records(from string, content [32]byte, parts []Part) (all []record) {
+	m := b.m
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	until, sum := m.opt.Now().Add(keepFor), contentHash(m.keys[0], content)
+	for _, p := range parts {
+		r := record{kind: kindRefused, to: recipientHash(m.keys[0], b.client, from, p.To), sum: sum, client: b.owner, until: until, slot: -1}
+		if p.Taken {
+			r.kind = kindTaken
+		}
+		copy(r.id[:], b.id)
+		all = append(all, r)
+	}
+	return all
+}
+
+// sync has what was written reach the disk.
+func (m *Memory) sync() error {
+	if m.disk == nil {
+		return nil
+	}
+	m.mu.Lock()
+	file, err := m.disk.file, m.disk.err
+	m.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	if err = file.Sync(); err == nil {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		return m.disk.err // of a write
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.disk.fail(err)
+	return err
+}
