@@ -38,6 +38,7 @@ var verbs = []verb{
 	{"oauth", "log a mailbox in at the provider of an upstream", runOAuth},
 	{"suppressions", "list, add and remove recipients to whom no mail is sent", control.Suppressions},
 	{"limits", "show, explain and reset limits, and allow more for a while", control.Limits},
+	{"console", "print a link that logs a browser in to the console of a running relay", control.Console},
 	{"senders", "list senders with their numbers of today and their usual ones, or show one", control.Senders},
 	{"suspend", "defer all mail of a sender, user or client", control.Suspend},
 	{"release", "end a suspension, throttle or alarm", control.Release},

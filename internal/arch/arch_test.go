@@ -83,6 +83,9 @@ var table = map[string]rule{
 	"reputation/identity": {ours: []string{"internal/resolve", "internal/shell"}, outside: []string{dns, "blitiri.com.ar/go/spf", "golang.org/x/net"}},
 
 	"internal/find":          {ours: []string{"internal/syntax", "mail"}},
+	"internal/tally":         {ours: []string{"internal/find", "internal/statefile", "mail"}},
+	"internal/console/chart": {},
+	"internal/console":       {ours: []string{"internal/console/chart", "internal/explain", "internal/find", "internal/phrase", "internal/plain", "internal/statefile", "internal/tally", "mail", "outlier", "ratelimit", "reputation"}, outside: []string{xtime}},
 	"internal/alert":         {},
 	"internal/alert/deliver": {ours: []string{"internal/alert"}},
 	"internal/alert/watch":   {ours: []string{"internal/alert", "mail"}},
@@ -108,7 +111,7 @@ var table = map[string]rule{
 	"internal/config": {ours: append([]string{"internal/access", "internal/alert/deliver", "upstream/profile", "internal/secret", "internal/shell", "internal/eventlog", "ratelimit/embedded", "ratelimit/redisstore", "relay/smtpd", "reputation", "reputation/dnsbl", "reputation/identity"}, leaves...),
 		outside: []string{"github.com/pelletier/go-toml/v2", "golang.org/x/net"}},
 	"internal/bruteforce": {ours: []string{"internal/auth"}, outside: []string{goRedis}},
-	"internal/phrase":     {ours: []string{"outlier", "ratelimit", "reputation"}},
+	"internal/phrase":     {ours: []string{"outlier", "ratelimit", "reputation"}, outside: []string{xtime}},
 	"internal/check": {ours: append([]string{"internal/config", "internal/phrase", "mx", "internal/shell", "ratelimit/redisstore", "relay/smtpd", "reputation", "reputation/dnsbl", "reputation/identity"}, leaves...),
 		outside: []string{goRedis, "github.com/emersion/go-msgauth"}},
 	"internal/rotation": {ours: []string{"dkimsign", "internal/check", "internal/resolve", "reputation", "reputation/identity"}},

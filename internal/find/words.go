@@ -2,6 +2,7 @@ package find
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -26,6 +27,16 @@ func Address(text string) (string, error) {
 	return a.Key(), nil
 }
 
+// Recipient is the index of the first recipient of an event that to, as in Query.To, asks
+// for; -1 where none is, or to is blank.
+func Recipient(e *mail.Event, to string) int {
+	if to == "" {
+		return -1
+	}
+	asked := (&matcher{}).address(to)
+	return slices.IndexFunc(e.To, func(r mail.RecipientEvent) bool { return asked.is(r.Address) })
+}
+
 // maxReply is how much of a reply a line shows.
 const maxReply = 120
 
@@ -33,15 +44,9 @@ const maxReply = 120
 // ended for the recipient that was asked for, else for all.
 func Words(e *mail.Event, to string) string {
 	first, outcome, code, status, rule, class, reply := 0, e.Outcome, e.Code, e.Status, e.Rule, e.Class, e.Reply
-	asked := address{}
-	if to != "" {
-		asked = (&matcher{}).address(to)
-	}
-	for i := range e.To {
-		if r := &e.To[i]; asked.asked() && asked.is(r.Address) {
-			first, outcome, code, status, rule, class, reply = i, r.Outcome, r.Code, r.Status, r.Rule, r.Class, r.Reply
-			break
-		}
+	if i := Recipient(e, to); i >= 0 {
+		r := &e.To[i]
+		first, outcome, code, status, rule, class, reply = i, r.Outcome, r.Code, r.Status, r.Rule, r.Class, r.Reply
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s  %s  %s  <%s>", e.Time.Local().Format(time.DateTime), e.ID, orNone(e.Client), strings.Trim(e.From, "<>"))

@@ -41,6 +41,7 @@ func (n *Node) openControl(file *config.File) error {
 	n.control.Watch(n.watch, n.guide())
 	n.control.Status(n.status)
 	n.control.Alerts(n.alerts.status, n.alerts.test)
+	n.serveLinks()
 	n.control.Limits(n.limiter, n.completeFacts, n.limited)
 	n.reputation.serveListings(n.control, stream)
 	n.control.Mount(api.Root+"/", api.Behind(api.OnSocket(admin.By), n.api.Handler()))

@@ -24,8 +24,10 @@ import (
 	"postern/internal/api"
 	"postern/internal/check"
 	"postern/internal/config"
+	"postern/internal/console"
 	"postern/internal/eventlog"
 	"postern/internal/health"
+	"postern/internal/tally"
 	"postern/mail"
 	"postern/outlier"
 	"postern/ratelimit"
@@ -54,6 +56,8 @@ type Node struct {
 	watch      *outlier.Watch
 	alerts     *alerts
 	reputation *reputationWatch
+	tally      *tally.Tally     // nil: there is no console
+	console    *console.Console // likewise
 	self       *selfTest
 	redis      redis.UniversalClient // nil: everything is kept in process
 	control    *admin.Control
@@ -113,6 +117,7 @@ func (n *Node) Start() (err error) {
 	defer n.closeOn(&err)
 	file := n.rules.file
 	n.openAPI()
+	n.console = n.openConsole(file)
 	if err := n.openAdmin(file.Admin); err != nil {
 		return err
 	}
@@ -190,7 +195,11 @@ func (n *Node) prepare(file *config.File) error {
 	n.judges.tellBy(n.reputation, n.metrics.CountChange)
 	n.metrics.WatchState(n.options.Version, n.measured)
 	n.run(n.reputation.monitor.Run)
+	n.openTally(file)
 	observers := []mail.Observer{n.openRecords(file), n.judges, n.openUnknown(file), n.alerts, n.watch, n.metrics, n.reputation, newGatewayWatch(n.log, check.Gateways())}
+	if n.tally != nil {
+		observers = append(observers, n.tally)
+	}
 	n.self = &selfTest{next: observers}
 	hooks := n.judges.hooks()
 	hooks.Suspended, hooks.Admit, hooks.Once = n.suspended, n.admit, n.limiter.Once
@@ -250,7 +259,7 @@ func (n *Node) run(f func(context.Context)) {
 	n.serving.Go(func() { f(n.background) })
 }
 
-// openAdmin serves metrics and health.
+// openAdmin serves metrics, health and the console.
 func (n *Node) openAdmin(cfg config.AdminConfig) error {
 	if !cfg.Address.IsValid() {
 		return nil
@@ -262,7 +271,7 @@ func (n *Node) openAdmin(cfg config.AdminConfig) error {
 	n.serveHTTP(ln, n.guardMetrics(admin.Handler(n.metrics, n.readiness, func() []string {
 		f := n.inForce.Load().file
 		return append([]string{f.Hostname}, f.Admin.Hosts...)
-	}, n.alerts.links().Serve, n.servePort)))
+	}, n.alerts.links().Serve, n.servePort, n.console.Serve)))
 	return nil
 }
 

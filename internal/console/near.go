@@ -1,0 +1,243 @@
+package console
+
+import (
+	"context"
+	"fmt"
+	"html/template"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"postern/internal/console/chart"
+	"postern/internal/phrase"
+	"postern/ratelimit"
+)
+
+const (
+	shownBudgets = 20
+	// askedBudgets are asked for, so that some can be left out that a visitor may not see.
+	askedBudgets = 200
+	// budgetsFor is how long an answer is shown; asking looks at all budgets there are.
+	budgetsFor = 5 * time.Second
+	// budgetsWait is how long a page waits for the first answer.
+	budgetsWait = 60 * time.Millisecond
+	budgetsMost = 20 * time.Second
+)
+
+// budgets keeps the last answer of which budgets are used most: to ask looks at each
+// budget that is in use, be it 100,000 of them. While a new answer is looked for the old
+// one is shown.
+type budgets struct {
+	ask func(context.Context, int) ([]ratelimit.Usage, error)
+
+	mu     sync.Mutex
+	asking chan struct{} // closed when the answer is there; nil: nobody asks
+	at     time.Time
+	list   []ratelimit.Usage
+	err    error
+}
+
+// get is the last answer and when it was given; ok is false where there is none yet.
+func (b *budgets) get(now time.Time) (list []ratelimit.Usage, err error, ok bool) {
+	b.mu.Lock()
+	if b.asking == nil && now.Sub(b.at).Abs() > budgetsFor {
+		done := make(chan struct{})
+		b.asking = done
+		go b.look(done, now)
+	}
+	wait, known := b.asking, !b.at.IsZero()
+	b.mu.Unlock()
+	if wait != nil && !known {
+		timer := time.NewTimer(budgetsWait)
+		defer timer.Stop()
+		select {
+		case <-wait:
+		case <-timer.C:
+		}
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.list, b.err, !b.at.IsZero()
+}
+
+func (b *budgets) look(done chan struct{}, now time.Time) {
+	ctx, cancel := context.WithTimeout(context.Background(), budgetsMost)
+	defer cancel()
+	list, err := b.ask(ctx, askedBudgets)
+	b.mu.Lock()
+	b.list, b.err, b.at, b.asking = list, err, now, nil
+	b.mu.Unlock()
+	close(done)
+}
+
+// nearPart is which limits are nearly used up.
+type nearPart struct {
+	Rows    []nearRow // half used or more
+	Rest    []nearRow
+	Raises  []raiseRow
+	Problem string
+	Waits   bool // the first answer is on its way
+	Act     bool
+	Token   string
+}
+
+// nearRow is one budget.
+type nearRow struct {
+	ID         string
+	Limit, Key string // for the form
+	What       string // "sender"
+	Who        string // "anna@example.org"
+	Shadow     bool
+	Used       string // "182 of 200 messages in 1h"
+	Percent    string
+	Meter      template.HTML
+	Fits       string // when one more fits
+	Top        string // the largest contributors
+	Spark      template.HTML
+	SparkSays  string
+	Unit       string
+	Window     string
+	Step       int64 // a proposal of how much more to allow
+}
+
+// raiseRow is a temporary override.
+type raiseRow struct {
+	ID                   string
+	Limit, Key           string
+	Unit, Window         string
+	What, Who, By, Added string
+	Until                *moment
+}
+
+func (v *visit) near() *nearPart {
+	p := &nearPart{Act: v.mayAct(), Token: v.sessions.formToken(v.session)}
+	list, err, ok := v.budgets.get(v.Console.now())
+	p.Waits = !ok
+	if err != nil {
+		p.Problem = clean(err.Error())
+	}
+	for i := range list {
+		u, n := &list[i], len(p.Rows)+len(p.Rest)
+		switch {
+		case u.Use <= 0 || !v.seesKey(u.Key) || n >= shownBudgets:
+		case u.Use >= 0.5:
+			p.Rows = append(p.Rows, v.nearRow(u, n))
+		default:
+			p.Rest = append(p.Rest, v.nearRow(u, n))
+		}
+	}
+	ctx, cancel := context.WithTimeout(v.request.Context(), time.Second)
+	defer cancel()
+	raises, err := v.Data.Raises(ctx)
+	if err != nil && p.Problem == "" {
+		p.Problem = clean(err.Error())
+	}
+	for i := range raises {
+		if r := &raises[i]; v.seesKey(r.Key) && len(p.Raises) < shownBudgets {
+			p.Raises = append(p.Raises, v.raiseRow(r, i))
+		}
+	}
+	return p
+}
+
+// seesKey reports whether a visitor may know of a budget.
+func (v *visit) seesKey(key string) bool {
+	if v.Client == "" {
+		return true
+	}
+	for _, part := range strings.Split(key, " ") {
+		name, value, _ := strings.Cut(part, "=")
+		if unquoted, err := strconv.Unquote(value); err == nil {
+			value = unquoted
+		}
+		if name == "client" && value == v.Client || name == "sender" && v.Owns(v.Client, value) {
+			return true
+		}
+	}
+	return false
+}
+
+func (v *visit) nearRow(u *ratelimit.Usage, i int) nearRow {
+	w := fullest(u)
+	r := nearRow{
+		ID: "near-" + strconv.Itoa(i), Limit: u.Limit, Key: u.Key, Shadow: u.Mode == ratelimit.Shadow, Used: phrase.Used(w), Percent: fmt.Sprintf("%d %%", int(100*u.Use)),
+		Meter: chart.Meter(u.Use), Fits: fitsWords(w.Wait), Top: v.words(strings.Join(u.Top, ", ")), Unit: w.Unit.String(), Window: w.Window, Step: max(1, w.Max/10),
+	}
+	var scope, name string
+	r.What, r.Who, scope, name = v.keyWords(u.Key)
+	if history := v.Data.History(scope, name); scope != "" && len(history) > 0 {
+		r.Spark = chart.Spark(history)
+		r.SparkSays = fmt.Sprintf("recipients by day, the last 14 days: %s", numbers(history))
+	}
+	return r
+}
+
+func numbers(list []int) string {
+	words := make([]string, len(list))
+	for i, n := range list {
+		words[i] = number(n)
+	}
+	return strings.Join(words, ", ")
+}
+
+// keyWords says what a budget counts on: what it is, who, and under which name the watch
+// has that, where it has.
+func (v *visit) keyWords(key string) (what, who, scope, name string) {
+	parts := strings.Split(key, " ")
+	for _, part := range parts {
+		kind, value, ok := strings.Cut(part, "=")
+		if !ok {
+			return "", v.words(key), "", ""
+		}
+		if unquoted, err := strconv.Unquote(value); err == nil {
+			value = unquoted
+		}
+		if what != "" {
+			what, who = what+", ", who+", "
+		}
+		what, who = what+strings.ReplaceAll(kind, "_", " "), who+value
+		if len(parts) == 1 && (kind == "sender" || kind == "user" || kind == "client") {
+			scope, name = kind, value
+		}
+	}
+	return clean(what), clean(who), scope, name
+}
+
+// fullest is the window of which most is used.
+func fullest(u *ratelimit.Usage) *ratelimit.WindowUsage {
+	best, most := &ratelimit.WindowUsage{}, -1.0
+	for i := range u.Windows {
+		w := &u.Windows[i]
+		use := 1.0
+		if w.Max > 0 {
+			use = float64(w.Used) / float64(w.Max)
+		}
+		if use > most {
+			best, most = w, use
+		}
+	}
+	return best
+}
+
+// fitsWords says when one more fits.
+func fitsWords(seconds int64) string {
+	switch {
+	case seconds < 0:
+		return "no more fits"
+	case seconds == 0:
+		return ""
+	}
+	return "one more fits in " + span(time.Duration(seconds)*time.Second)
+}
+
+func (v *visit) raiseRow(r *ratelimit.Raise, i int) raiseRow {
+	row := raiseRow{ID: "raise-" + strconv.Itoa(i), Limit: r.Limit, Key: r.Key, Unit: r.Unit.String(), By: v.words(r.Reason), Until: v.moment(r.Until)}
+	row.Added = "+" + number(r.Add) + " " + r.Unit.Words()
+	if r.Window > 0 {
+		row.Window = ratelimit.FormatWindow(r.Window)
+		row.Added += " in " + row.Window
+	}
+	row.What, row.Who, _, _ = v.keyWords(r.Key)
+	return row
+}

@@ -1,0 +1,150 @@
+package console
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"postern/outlier"
+	"postern/reputation"
+)
+
+// needsPart is what waits for somebody.
+type needsPart struct {
+	Count      int
+	Conditions []conditionItem
+	Held       []heldItem
+	Listings   []listingItem
+	Paused     []pausedItem
+	Act        bool // the visitor may do something about it
+	Token      string
+	More       int // that are held and not shown
+}
+
+// conditionItem is something that is wrong.
+type conditionItem struct {
+	Bad          bool
+	Text, Remedy string
+	Since        *moment
+}
+
+// heldItem is somebody who is suspended or throttled.
+type heldItem struct {
+	ID           string // for the page
+	Scope, Name  string // as the watch has them, for the form
+	Kind, Shown  string // for people
+	Client       string
+	User         string // of a sender as a user sends with it
+	State        string
+	Suspended    bool
+	Reason, By   string
+	Since, Until *moment
+	History      []int
+}
+
+// listingItem is a target that is listed.
+type listingItem struct {
+	Number   string
+	Target   string
+	Streams  string
+	Since    *moment
+	Sources  []string
+	Text     string
+	Suspect  string
+	Why      string
+	Steps    []string
+	FixFirst []string
+}
+
+// pausedItem is a stream that a listing has stopped.
+type pausedItem struct {
+	ID, Stream string
+	Until      *moment
+}
+
+// maxHeld bounds how many are shown; the command shows all.
+const maxHeld = 50
+
+func (v *visit) needs() *needsPart {
+	p := &needsPart{Act: v.mayAct(), Token: v.sessions.formToken(v.session)}
+	s := v.State()
+	if v.Client == "" {
+		for _, c := range s.Conditions {
+			p.Conditions = append(p.Conditions, conditionItem{Bad: c.Bad, Text: v.words(c.Text), Remedy: v.words(c.Remedy), Since: v.moment(c.Since)})
+		}
+		for _, l := range v.Data.Listings() {
+			p.Listings = append(p.Listings, v.listing(&l))
+		}
+		for _, st := range s.Streams {
+			if !st.Paused.IsZero() {
+				p.Paused = append(p.Paused, pausedItem{"paused-" + st.Name, st.Name, v.moment(st.Paused)})
+			}
+		}
+	}
+	held := v.Data.Held()
+	held = slices.DeleteFunc(held, func(s outlier.State) bool { return s.Shadow || !v.sees(s.Client) })
+	slices.SortStableFunc(held, func(a, b outlier.State) int { return int(b.Level) - int(a.Level) })
+	for i := range held[:min(len(held), maxHeld)] {
+		p.Held = append(p.Held, v.heldItem(&held[i], i))
+	}
+	p.More = len(held) - len(p.Held)
+	p.Count = len(p.Conditions) + len(held) + len(p.Listings) + len(p.Paused)
+	return p
+}
+
+// words is a text in which receivers may be quoted.
+func (v *visit) words(s string) string {
+	if v.masks() {
+		s = maskText(s)
+	}
+	return clean(s)
+}
+
+func (v *visit) heldItem(s *outlier.State, i int) heldItem {
+	h := heldItem{
+		ID: "held-" + strconv.Itoa(i), Scope: s.Scope, Name: s.Name, Kind: s.Scope, Shown: clean(s.Name), Client: clean(s.Client), State: "throttled",
+		Suspended: s.Level == outlier.Suspended, Reason: v.words(s.Reason), By: clean(s.By), Since: v.moment(s.Since), Until: v.moment(s.Until),
+		History: v.Data.History(s.Scope, s.Name),
+	}
+	h.Kind = strings.ToUpper(h.Kind[:1]) + h.Kind[1:]
+	if h.Suspended {
+		h.State = "suspended"
+	}
+	switch s.Scope {
+	case outlier.UserSender:
+		user, sender := outlier.Names(s.Name)
+		h.Kind, h.User, h.Shown = "Sender", clean(user), clean(sender)
+	case outlier.Client:
+		h.Client = ""
+	}
+	return h
+}
+
+func (v *visit) listing(l *reputation.Listing) listingItem {
+	item := listingItem{
+		Number: strconv.Itoa(l.ID), Target: clean(l.Target.Name), Streams: clean(strings.Join(l.Streams, ", ")), Since: v.moment(l.Opened),
+		Steps: v.all(l.Delist), FixFirst: v.all(l.FixFirst),
+	}
+	for i := range l.Evidence {
+		if e := &l.Evidence[i]; e.Ended.IsZero() && !e.Hearsay {
+			if source := clean(e.Source); !slices.Contains(item.Sources, source) && len(item.Sources) < 5 {
+				item.Sources = append(item.Sources, source)
+			}
+			item.Text = v.words(e.Text)
+		}
+	}
+	if len(l.Suspects) > 0 {
+		s := &l.Suspects[0]
+		item.Suspect = clean(fmt.Sprintf("%s %s", s.Kind, s.Name))
+		item.Why = v.words(strings.Join(s.Why, "; "))
+	}
+	return item
+}
+
+func (v *visit) all(texts []string) (out []string) {
+	for _, t := range texts {
+		out = append(out, v.words(t))
+	}
+	return out
+}

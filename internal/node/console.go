@@ -1,0 +1,251 @@
+package node
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"net/netip"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"postern/internal/admin"
+	"postern/internal/config"
+	"postern/internal/console"
+	"postern/internal/find"
+	"postern/internal/phrase"
+	"postern/internal/statefile"
+	"postern/internal/tally"
+	"postern/mail"
+	"postern/outlier"
+	"postern/ratelimit"
+	"postern/reputation"
+	"postern/reputation/identity"
+)
+
+// saveTallyEvery is how much of the counts for the console a crash loses, where there is
+// no journal to read them from again.
+const saveTallyEvery = 5 * time.Minute
+
+// openTally begins to count mail for the console, where there is one.
+func (n *Node) openTally(file *config.File) {
+	if !file.Admin.Address.IsValid() {
+		return
+	}
+	at := tally.StateFile(filepath.Join(file.StateDir, "tally.json"))
+	counts, since, err := tally.Open(at, time.Now)
+	if err != nil {
+		n.log.Error("the counts of the console begin anew", "err", err)
+	}
+	n.tally = counts
+	save := func() { n.stateWritten("tally", counts.Save(at)) }
+	started := time.Now()
+	n.run(func(ctx context.Context) {
+		if err := n.replay(ctx, since, started); err != nil && ctx.Err() == nil {
+			n.log.Warn("the counts of the console lack what was before the start", "err", err)
+		}
+		n.every(ctx, saveTallyEvery, save)
+		save()
+	})
+}
+
+// replay counts what the journal holds of the time before the start.
+func (n *Node) replay(ctx context.Context, since, started time.Time) error {
+	journal := n.rules.file.Journal.File
+	if journal == "" {
+		return nil
+	}
+	files, err := find.Files(journal)
+	if err != nil {
+		return err
+	}
+	return n.tally.Replay(ctx, files, since, started)
+}
+
+// openConsole makes the console; nil where there is no port for it.
+func (n *Node) openConsole(file *config.File) *console.Console {
+	if n.tally == nil {
+		return nil
+	}
+	c, err := console.New(console.Options{
+		Data: n.consoleData(), Log: n.log,
+		State: statefile.New(filepath.Join(file.StateDir, "console.json"), 1<<20),
+	})
+	n.stateWritten("console", err)
+	return c
+}
+
+// serveLinks prints links that log somebody in, for who can open the control socket.
+func (n *Node) serveLinks() {
+	admin.Act(n.control, "/console/link", func(ctx context.Context, _ struct{}) (any, error) {
+		if n.console == nil {
+			return nil, admin.Misuse("there is no console; set [admin] address")
+		}
+		who := console.Identity{Name: admin.By(ctx), Role: console.Admin}
+		return map[string]string{"url": adminURL(n.file()) + n.console.NewLink(who)}, nil
+	})
+}
+
+// adminURL is where a browser on this machine finds the console.
+func adminURL(f *config.File) string {
+	at := f.Admin.Address
+	if a := at.Addr(); a.IsUnspecified() {
+		at = netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), at.Port())
+	}
+	return "http://" + at.String()
+}
+
+// consoleData is what the console asks.
+func (n *Node) consoleData() console.Data {
+	return console.Data{
+		State:    n.consoleState,
+		Held:     func() []outlier.State { return n.watch.Held(outlier.Throttled) },
+		Listings: n.openListings,
+		Budgets:  n.limiter.Top,
+		Raises:   n.limiter.Raises,
+		History: func(scope, name string) []int {
+			if d, err := n.watch.Show(scope, name); err == nil {
+				return d.History
+			}
+			return nil
+		},
+		Report: n.tally.Report,
+		Ways:   n.tally.Ways,
+		Search: n.search,
+		Now:    n.wouldGetNow,
+		Owns:   func(client, sender string) bool { return slices.Contains(owners(n.file(), sender), client) },
+	}
+}
+
+func (n *Node) openListings() []reputation.Listing {
+	return slices.DeleteFunc(n.reputation.monitor.Listings(), func(l reputation.Listing) bool { return !l.Open() })
+}
+
+// consoleState is this node at the moment; unlike status it takes no time that grows with
+// the senders.
+func (n *Node) consoleState() console.State {
+	rules := n.inForce.Load()
+	f := rules.file
+	ready := n.readiness()
+	s := console.State{Relay: f.Hostname, Version: n.options.Version, Started: n.condition.started, Ready: ready.Ready, Connections: n.server.Connections(), Journal: f.Journal.File != ""}
+	for _, r := range ready.Reasons {
+		s.Conditions = append(s.Conditions, console.Condition{Bad: true, What: r.What, Text: r.Text, Since: r.Since})
+	}
+	for _, r := range ready.Degraded {
+		s.Conditions = append(s.Conditions, console.Condition{What: r.What, Text: r.Text, Since: r.Since})
+	}
+	findings, _ := n.reputation.monitor.Findings()
+	for i := range findings {
+		if f := &findings[i]; f.Status == identity.Fail {
+			s.Conditions = append(s.Conditions, console.Condition{What: "identity", Text: fmt.Sprintf("%s of %s is wrong: %s", f.Check, f.Subject, f.Seen), Remedy: f.Change})
+		}
+	}
+	paused := map[string]time.Time{}
+	for _, p := range n.judges.backoff.List() {
+		if p.Domain == "" {
+			paused[p.Stream] = p.Until
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(f.Stream)) {
+		up := f.Stream[name].Upstream
+		s.Streams = append(s.Streams, console.Stream{Name: name, Upstream: up, Capture: f.Upstream[up].Capture != "", Paused: paused[name]})
+	}
+	for _, h := range rules.hosts() {
+		s.Hosts = append(s.Hosts, console.Host{Upstream: h.Upstream, Host: h.Host, Up: h.Up, Since: h.Since, LastSuccess: h.LastSuccess, LastFailure: h.LastFailure, LastError: h.LastError})
+	}
+	return s
+}
+
+// search looks into the journal of clients, and then into that of strangers.
+func (n *Node) search(ctx context.Context, q find.Query, hit func(*mail.Event) error) (all find.Stats, err error) {
+	cfg := n.file().Journal
+	if cfg.File == "" {
+		return all, console.ErrNoJournal
+	}
+	ended := false
+	for _, journal := range []string{cfg.File, cfg.Strangers().File} {
+		files, err := find.Files(journal)
+		if err != nil {
+			return all, err
+		}
+		one, err := find.Search(ctx, files, q, func(_ []byte, e *mail.Event) error {
+			err := hit(e)
+			ended = ended || err != nil
+			return err
+		})
+		all.Files, all.Cut = all.Files+one.Files, append(all.Cut, one.Cut...)
+		if err != nil || ended {
+			return all, err
+		}
+	}
+	return all, nil
+}
+
+// wouldGetNow says what would stop mail such as that of an event now.
+func (n *Node) wouldGetNow(ctx context.Context, e *mail.Event) ([]string, error) {
+	var list []string
+	sender := string(mail.IdentityOf(e.From))
+	scope, name := outlier.Sender, sender
+	switch {
+	case e.From == "<>" || sender == "":
+		scope, name = outlier.Client, e.Client
+	case e.User != "":
+		var err error
+		if scope, name, err = n.watch.FindTarget(outlier.UserSender + ":" + e.User + " " + sender); err != nil {
+			return nil, err
+		}
+	}
+	for _, s := range n.watch.Held(outlier.Throttled) {
+		if !s.Shadow && (s.Scope == scope && s.Name == name || s.Scope == outlier.Sender && s.Name == sender) {
+			list = append(list, fmt.Sprintf("%s %s is %s%s", s.Scope, s.Name, phrase.State(&outlier.Row{State: s.Level, Until: s.Until}), phrase.Prefixed(": ", s.Reason)))
+		}
+	}
+	for _, h := range n.hindrances(ctx, scope, name) {
+		if !slices.Contains(list, h.What) {
+			list = append(list, h.What)
+		}
+	}
+	facts := ratelimit.Facts{Client: e.Client, User: e.User, ClientIP: e.ClientIP, Sender: mail.Identity(sender)}
+	if err := n.completeFacts(&facts); err != nil {
+		return append(list, err.Error()), nil
+	}
+	for i := range e.To[:min(len(e.To), maxExplained)] {
+		more, err := n.limitsNow(ctx, facts, e.To[i].Address)
+		if err != nil {
+			return nil, err
+		}
+		for _, words := range more {
+			if !slices.ContainsFunc(list, func(s string) bool { return strings.HasPrefix(s, words) }) {
+				list = append(list, words)
+			}
+		}
+	}
+	return list, nil
+}
+
+// maxExplained is how many recipients of a message are looked at.
+const maxExplained = 5
+
+// limitsNow are the limits without room for one more recipient.
+func (n *Node) limitsNow(ctx context.Context, facts ratelimit.Facts, to string) (list []string, err error) {
+	if stream := facts.Stream; n.judges.suppressions != nil && n.judges.suppressions.Suppressed(stream, mail.RecipientID(to)) {
+		list = append(list, fmt.Sprintf("the recipient %s is suppressed", to))
+	}
+	all, err := n.limiter.Explain(ctx, facts, ratelimit.Recipient{Address: mail.RecipientID(to)})
+	for i := range all {
+		x := &all[i]
+		if !x.Applies || x.Fits || x.Mode == ratelimit.Shadow {
+			continue
+		}
+		words := fmt.Sprintf("limit %s is full for %s", x.Limit, x.Key)
+		for w := range x.Windows {
+			if x.Windows[w].Room <= 0 {
+				words += fmt.Sprintf(": %s, next fits %s", phrase.Used(&x.Windows[w]), phrase.Wait(x.Windows[w].Wait))
+				break
+			}
+		}
+		list = append(list, words)
+	}
+	return list, err
+}
