@@ -93,3 +93,7 @@ func (a *API) explainLimits(ctx context.Context, q ExplainQuery) (p Page[ratelim
 	of.PageQuery = PageQuery{}
 	return pageOf(list, func(x *ratelimit.Explanation) string { return keyOf(x.Limit, x.Key, x.Stream) }, q.PageQuery, of)
 }
+
+// MayReadKey reports whether somebody may see the budget of a key, for who keeps a list
+// of budgets for several.
+func (a *API) MayReadKey(id access.Identity, key string) bool { return a.mayReadKey(id, key) }

@@ -85,7 +85,7 @@ var table = map[string]rule{
 	"internal/find":          {ours: []string{"internal/syntax", "mail"}},
 	"internal/tally":         {ours: []string{"internal/find", "internal/statefile", "mail"}},
 	"internal/console/chart": {},
-	"internal/console":       {ours: []string{"internal/console/chart", "internal/explain", "internal/find", "internal/phrase", "internal/plain", "internal/statefile", "internal/tally", "mail", "outlier", "ratelimit", "reputation"}, outside: []string{xtime}},
+	"internal/console":       {ours: []string{"internal/access", "internal/api", "internal/console/chart", "internal/explain", "internal/phrase", "internal/find", "internal/plain", "internal/statefile", "internal/tally", "mail", "outlier", "ratelimit", "reputation"}},
 	"internal/alert":         {},
 	"internal/alert/deliver": {ours: []string{"internal/alert"}},
 	"internal/alert/watch":   {ours: []string{"internal/alert", "mail"}},

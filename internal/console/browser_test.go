@@ -12,6 +12,8 @@ import (
 	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/chromedp"
+
+	"postern/internal/access"
 )
 
 var screenshots = flag.String("screenshots", "", "a `folder` to write pictures of the console to")
@@ -79,9 +81,9 @@ func scheme(name string) chromedp.Action[chromedp.Void] {
 }
 
 // enter logs a tab in by a one-time link.
-func enter(t testing.TB, ctx context.Context, d *demo, role Role) {
+func enter(t testing.TB, ctx context.Context, d *demo, role access.Role) {
 	t.Helper()
-	do(t, ctx, chromedp.Navigate(d.server.URL+d.NewLink(Identity{Name: "olga", Role: role})), chromedp.Click("button.primary"))
+	do(t, ctx, chromedp.Navigate(d.server.URL+d.NewLink(access.Identity{Name: "olga", Role: role})), chromedp.Click("button.primary"))
 	until(t, ctx, `document.querySelector("#now") != null`)
 }
 
@@ -92,10 +94,10 @@ func TestScreenshots(t *testing.T) {
 	}
 	d := newDemo(t)
 	ctx := browser(t)
-	enter(t, ctx, d, Operate)
+	enter(t, ctx, d, access.Operate)
 	for _, width := range []int64{360, 768, 1280} {
 		for _, look := range []string{"light", "dark"} {
-			for name, path := range map[string]string{"console": "/", "find": "/find?q=example.net&to=%40example.net", "event": "/event/06hd2k7gq1f8s0v3"} {
+			for name, path := range map[string]string{"console": "/", "find": "/find?since=7d", "event": "/event/06hd2k7gq1f8s0v3"} {
 				do(t, ctx, chromedp.EmulateViewport(width, 900), scheme(look), chromedp.Navigate(d.server.URL+path))
 				until(t, ctx, `document.querySelector("main") != null`)
 				png, err := chromedp.Run(ctx, chromedp.FullScreenshot(100))

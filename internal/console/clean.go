@@ -1,7 +1,6 @@
 package console
 
 import (
-	"regexp"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -44,21 +43,3 @@ func typed(s string) string {
 
 // maxTyped bounds what is taken of one field of a form, in octets.
 const maxTyped = 500
-
-// addressForm finds what may be an address in a text.
-var addressForm = regexp.MustCompile(`(?:"(?:[^"\\]|\\.)*"|[^\s<>()\[\]:;,"=]+)@(?:\[[^\]\s]*\]|[^\s<>()\[\]:;,"']+)`)
-
-// maskAddress hides who at a domain is meant: "a***@example.net". It tells neither the
-// length nor more than the first character.
-func maskAddress(address string) string {
-	at := strings.LastIndexByte(address, '@')
-	if at < 0 {
-		return "***"
-	}
-	first := strings.TrimLeft(address[:at], `<"`)
-	_, size := utf8.DecodeRuneInString(first)
-	return first[:size] + "***" + address[at:]
-}
-
-// maskText masks all that may be an address in a text.
-func maskText(s string) string { return addressForm.ReplaceAllStringFunc(s, maskAddress) }

@@ -13,8 +13,8 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/time/rate"
-
+	"postern/internal/access"
+	"postern/internal/api"
 	"postern/internal/statefile"
 )
 
@@ -29,28 +29,33 @@ type Options struct {
 	Data Data
 	// State keeps the key of sessions and which were logged out.
 	State *statefile.File
-	// Login is who has a token. nil: there are no tokens, and only links log in.
-	Login func(token string) (Identity, bool)
-	// Holds says who a session is now that began as who: a token may have ended, or have
-	// another role. It is asked at each request. nil: who stays who it was.
-	Holds func(who Identity) (Identity, bool)
-	Log   *slog.Logger
-	Now   func() time.Time // nil: time.Now
+	// API is asked as who looks, and does what he asks for.
+	API *api.API
+	// Token is who a token is of that a request's form brings.
+	Token func(r *http.Request, token string) (access.Identity, *access.Refusal)
+	// Still says who a session by a token is now: the token may have ended. It is asked at
+	// each request.
+	Still func(access.Identity) (access.Identity, bool)
+	// Identify is who a request is of without a session: a proxy in front or a client
+	// certificate may say so.
+	Identify func(*http.Request) (access.Identity, *access.Refusal)
+	Log      *slog.Logger
+	Now      func() time.Time // nil: time.Now
 }
 
 // Console serves the pages. It is safe for concurrent use.
 type Console struct {
 	Data
-	login    func(string) (Identity, bool)
-	holds    func(Identity) (Identity, bool)
+	api      *api.API
+	token    func(*http.Request, string) (access.Identity, *access.Refusal)
+	still    func(access.Identity) (access.Identity, bool)
+	identify func(*http.Request) (access.Identity, *access.Refusal)
 	log      *slog.Logger
 	now      func() time.Time
 	sessions *sessions
 	pages    *template.Template
 	files    map[string]file // of the folder static, by name
 	budgets  budgets
-	refused  rate.Sometimes // logins, which strangers could fill the log with
-	searches chan struct{}  // who holds a place in it searches the journal
 }
 
 // file is one of the static ones.
@@ -59,13 +64,9 @@ type file struct {
 	text          []byte
 }
 
-// maxSearches is how many searches of the journal run at once; each takes up to a core.
-const maxSearches = 1
-
 // New makes a console. The error is for the log: the console works all the same.
 func New(o Options) (*Console, error) {
-	c := &Console{Data: o.Data, login: o.Login, holds: o.Holds, log: o.Log, now: o.Now, files: map[string]file{}, searches: make(chan struct{}, maxSearches)}
-	c.refused.Interval = time.Second
+	c := &Console{Data: o.Data, api: o.API, token: o.Token, still: o.Still, identify: o.Identify, log: o.Log, now: o.Now, files: map[string]file{}}
 	if c.now == nil {
 		c.now = time.Now
 	}
@@ -89,15 +90,11 @@ func (c *Console) address(name string) string {
 }
 
 // NewLink is the path of a page that logs who in, once and within a minute.
-func (c *Console) NewLink(who Identity) string { return "/login/" + c.sessions.newLink(who) }
+func (c *Console) NewLink(who access.Identity) string { return "/login/" + c.sessions.newLink(who) }
 
 // Serve adds the pages to a port.
 func (c *Console) Serve(mux *http.ServeMux) {
-	cross := http.NewCrossOriginProtection()
-	cross.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		c.problem(w, nil, http.StatusForbidden, "This request came from a page of another site, and nothing was done.")
-	}))
-	add := func(pattern string, h http.HandlerFunc) { mux.Handle(pattern, cross.Handler(c.guarded(h))) }
+	add := func(pattern string, h http.HandlerFunc) { mux.Handle(pattern, c.guarded(h)) }
 	mux.HandleFunc("GET /static/{name}", c.static)
 	add("GET /login", c.loginPage)
 	add("POST /login", c.loginByToken)
@@ -129,6 +126,10 @@ func (c *Console) guarded(h http.HandlerFunc) http.HandlerFunc {
 		head.Set("Cross-Origin-Resource-Policy", "same-origin")
 		head.Set("Cache-Control", "no-store")
 		r.Body = http.MaxBytesReader(w, r.Body, maxForm)
+		if no := access.SameSite(r); no != nil && r.Method != http.MethodGet {
+			c.problem(w, nil, no.Status, "Nothing was done: "+no.Detail+".")
+			return
+		}
 		h(w, r)
 	}
 }
@@ -157,8 +158,8 @@ type frame struct {
 	Title   string
 	Relay   string
 	Version string
-	Who     *Identity
-	Token   string // of forms
+	Who     *access.Identity
+	Form    string // token of forms
 	Said    string
 	Body    any
 }

@@ -2,6 +2,7 @@ package console
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"log/slog"
 	"math"
@@ -9,13 +10,16 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
-	"postern/internal/find"
+	"postern/internal/access"
+	"postern/internal/api"
 	"postern/internal/statefile"
 	"postern/internal/tally"
 	"postern/mail"
@@ -28,8 +32,9 @@ import (
 // demo is a relay that never was, with something of everything that a page shows.
 type demo struct {
 	*Console
-	server *httptest.Server
-	clock  *time.Time
+	server  *httptest.Server
+	clock   *time.Time
+	journal string
 
 	mu     sync.Mutex
 	state  State
@@ -39,7 +44,7 @@ type demo struct {
 	raises []ratelimit.Raise
 	events []*mail.Event // newest first
 	acts   []string
-	who    map[string]Identity // by token
+	who    map[string]access.Identity // by token
 	gone   map[string]bool
 }
 
@@ -49,35 +54,45 @@ var demoNow = time.Date(2026, 11, 26, 14, 24, 0, 0, time.UTC) // a Thursday
 func newDemo(t testing.TB) *demo {
 	t.Helper()
 	now := demoNow
-	d := &demo{clock: &now, who: map[string]Identity{
-		"pst_view": {Name: "viewer", Role: View, Token: "view"}, "pst_operate": {Name: "olga", Role: Operate, Token: "operate"},
-		"pst_shop": {Name: "shop", Role: Operate, Client: "shop", Token: "shop"},
+	d := &demo{clock: &now, journal: filepath.Join(t.TempDir(), "journal.jsonl"), who: map[string]access.Identity{
+		"pst_view": {Name: "viewer", Role: access.View, Token: "view"}, "pst_operate": {Name: "olga", Role: access.Operate, Token: "operate"},
+		"pst_shop": {Name: "shop", Role: access.Owner, Client: "shop", Token: "shop"},
 	}, gone: map[string]bool{}}
 	d.fill()
+	d.write(t)
 	counts := demoTally(&now)
 	var err error
 	d.Console, err = New(Options{
 		Log: slog.New(slog.DiscardHandler), Now: func() time.Time { return *d.clock }, State: statefile.New(filepath.Join(t.TempDir(), "console.json"), 1<<20),
-		Login: func(token string) (Identity, bool) { who, ok := d.who[token]; return who, ok },
-		Holds: func(who Identity) (Identity, bool) { d.mu.Lock(); defer d.mu.Unlock(); return who, !d.gone[who.Token] },
+		API: d.newAPI(),
+		Token: func(_ *http.Request, token string) (access.Identity, *access.Refusal) {
+			if who, ok := d.who[token]; ok {
+				return who, nil
+			}
+			return access.Identity{}, &access.Refusal{Status: http.StatusUnauthorized, Detail: "unknown"}
+		},
+		Still: func(who access.Identity) (access.Identity, bool) {
+			d.mu.Lock()
+			defer d.mu.Unlock()
+			return who, !d.gone[who.Token]
+		},
+		Identify: func(r *http.Request) (access.Identity, *access.Refusal) {
+			if user := r.Header.Get(access.ForwardedUser); user != "" {
+				return access.Identity{Name: user, Role: access.View, Door: access.Proxy}, nil
+			}
+			return access.Identity{}, &access.Refusal{Status: http.StatusUnauthorized}
+		},
 		Data: Data{
-			State:    func() State { d.mu.Lock(); defer d.mu.Unlock(); return d.state },
-			Held:     func() []outlier.State { d.mu.Lock(); defer d.mu.Unlock(); return append([]outlier.State{}, d.held...) },
-			Listings: func() []reputation.Listing { return d.list },
-			Budgets:  func(context.Context, int) ([]ratelimit.Usage, error) { return d.use, nil },
-			Raises:   func(context.Context) ([]ratelimit.Raise, error) { return d.raises, nil },
-			History:  d.history,
-			Report:   counts.Report,
-			Ways:     counts.Ways,
-			Search:   d.search,
+			State:   func() State { d.mu.Lock(); defer d.mu.Unlock(); return d.state },
+			Budgets: func(context.Context, int) ([]ratelimit.Usage, error) { return d.use, nil },
+			History: d.history,
+			Report:  counts.Report,
+			Ways:    counts.Ways,
 			Now: func(_ context.Context, e *mail.Event) ([]string, error) {
 				if e.Outcome == mail.Relayed {
 					return nil, nil
 				}
-				return []string{"limit sender is full for sender=" + e.From + ": 200 of 200 recipients in 1h, next fits in 12m0s"}, nil
-			},
-			Owns: func(client, sender string) bool {
-				return client == "shop" && strings.HasSuffix(sender, "@shop.example.org")
+				return []string{"limit sender is full for sender=" + e.From + ": 200 of 200 recipients in 1h, next fits in 12m0s", "the recipient " + e.To[0].Address + " is suppressed"}, nil
 			},
 		},
 	})
@@ -104,20 +119,54 @@ func (d *demo) history(scope, name string) []int {
 	return out
 }
 
-// search holds events against a query as far as tests need it.
-func (d *demo) search(_ context.Context, q find.Query, hit func(*mail.Event) error) (find.Stats, error) {
-	for _, e := range d.events {
-		to := find.Recipient(e, q.To) >= 0
-		switch {
-		case q.To != "" && !to, q.From != "" && e.From != q.From, q.QueueID != "" && e.ID != q.QueueID && !strings.Contains(e.Reply, "as "+q.QueueID),
-			q.Code != "" && fmt.Sprint(e.Code) != q.Code && e.Status != q.Code, q.Class != "" && e.Class != q.Class, q.MessageID != "" && strings.Trim(e.MessageID, "<>") != strings.Trim(q.MessageID, "<>"):
-			continue
+// newAPI answers from what the demo holds; events are searched in its journal.
+func (d *demo) newAPI() *api.API {
+	a := api.New(api.Parts{
+		Log: slog.New(slog.DiscardHandler), Now: func() time.Time { return *d.clock }, Journals: func() []string { return []string{d.journal} },
+		Owners: func(_, name string) []string {
+			if strings.HasSuffix(name, "@shop.example.org") || name == "shop" {
+				return []string{"shop"}
+			}
+			return []string{"postfix"}
+		},
+	})
+	a.Suspensions = func(ctx context.Context, _ api.SuspensionsQuery) (p api.Page[outlier.State], err error) {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		for _, s := range d.held {
+			if id := access.Of(ctx); id.Role != access.Owner || s.Client == id.Client {
+				p.Items = append(p.Items, s)
+			}
 		}
-		if err := hit(e); err != nil {
-			break
+		return p, nil
+	}
+	a.Listings = func(context.Context, api.ListingsQuery) (api.Page[reputation.Listing], error) {
+		return api.Page[reputation.Listing]{Items: d.list}, nil
+	}
+	a.Allowances = func(ctx context.Context, _ api.PageQuery) (p api.Page[ratelimit.Raise], err error) {
+		for _, r := range d.raises {
+			if a.MayReadKey(access.Of(ctx), r.Key) {
+				p.Items = append(p.Items, r)
+			}
+		}
+		return p, nil
+	}
+	return a
+}
+
+// write makes the journal of the demo's events.
+func (d *demo) write(t testing.TB) {
+	t.Helper()
+	f, err := os.Create(d.journal)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	for _, e := range slices.Backward(d.events) {
+		if err := json.NewEncoder(f).Encode(e); err != nil {
+			t.Fatal(err)
 		}
 	}
-	return find.Stats{Files: 1}, nil
 }
 
 // demoTally has counted five weeks of three streams.
@@ -169,7 +218,7 @@ func (d *demo) fill() {
 	now := *d.clock
 	ago := func(d time.Duration) time.Time { return now.Add(-d) }
 	d.state = State{
-		Relay: "mail.example.org", Version: "v1.4.0", Started: ago(9*24*time.Hour + 3*time.Hour), Ready: true, Connections: 14, Journal: true,
+		Relay: "mail.example.org", Version: "v1.4.0", Started: ago(9*24*time.Hour + 3*time.Hour), Ready: true, Connections: 14,
 		Conditions: []Condition{{What: "upstream", Text: "smtp2.provider.example:587 of upstream provider is down; mail goes by its other hosts", Since: ago(26 * time.Minute)}},
 		Streams:    []Stream{{Name: "corporate", Upstream: "provider"}, {Name: "marketing", Upstream: "bulk"}, {Name: "transactional", Upstream: "provider"}},
 		Hosts: []Host{

@@ -2,12 +2,13 @@ package console
 
 import (
 	"context"
+	"errors"
 	"net/http"
-	"slices"
 	"strings"
 
+	"postern/internal/access"
+	"postern/internal/api"
 	"postern/internal/explain"
-	"postern/internal/find"
 	"postern/mail"
 )
 
@@ -29,23 +30,20 @@ type storyLine struct {
 
 // eventPage tells one message.
 func (c *Console) eventPage(w http.ResponseWriter, v *visit) {
-	id := v.request.PathValue("id")
-	rows, _, err := v.findRows([]find.Query{{QueueID: id}}, pageSize)
-	i := slices.IndexFunc(rows, func(r foundRow) bool { return r.ID == id })
+	ctx, id := v.request.Context(), v.request.PathValue("id")
+	e, err := c.api.Event(ctx, api.EventQuery{ID: id})
+	var no *api.Problem
 	switch {
-	case err != nil:
-		c.problem(w, v, http.StatusServiceUnavailable, err.Error())
+	case errors.As(err, &no):
+		c.problem(w, v, no.Status, no.Detail)
 		return
-	case i < 0:
-		c.problem(w, v, http.StatusNotFound, "The journal holds no message "+id+".")
+	case err != nil:
+		c.problem(w, v, http.StatusInternalServerError, err.Error())
 		return
 	}
-	e := rows[i].event
-	s := story{ID: clean(id), Row: rows[i], Lines: v.lines(e)}
+	s := story{ID: clean(id), Row: v.foundRow(&e, ""), Lines: v.lines(&e)}
 	if e.Client != "" {
-		ctx, cancel := context.WithTimeout(v.request.Context(), budgetsMost)
-		defer cancel()
-		now, err := v.Data.Now(ctx, e)
+		now, err := v.wouldGetNow(&e)
 		s.Now, s.NowGoes = v.all(now), err == nil && len(now) == 0
 		if err != nil {
 			s.Problem = clean(err.Error())
@@ -54,11 +52,26 @@ func (c *Console) eventPage(w http.ResponseWriter, v *visit) {
 	c.show(w, http.StatusOK, "event.html", v.frame("Message "+s.ID, s))
 }
 
+// wouldGetNow asks about the true recipients, also for who may not see them: its words
+// are masked.
+func (v *visit) wouldGetNow(e *mail.Event) ([]string, error) {
+	ctx := v.request.Context()
+	if v.Masked() {
+		who := v.Identity
+		who.Role = access.Operate
+		whole, err := v.api.Event(access.With(ctx, who), api.EventQuery{ID: e.ID})
+		if err != nil {
+			return nil, err
+		}
+		e = &whole
+	}
+	ctx, cancel := context.WithTimeout(ctx, budgetsMost)
+	defer cancel()
+	return v.Data.Now(ctx, e)
+}
+
 // lines tell an event, those of the same subject together.
 func (v *visit) lines(e *mail.Event) (lines []storyLine) {
-	if v.masks() {
-		e = masked(e)
-	}
 	for text := range strings.SplitSeq(strings.TrimSuffix(explain.Event(e), "\n"), "\n") {
 		key, words := text, ""
 		if len(text) > keyWidth {
@@ -76,19 +89,3 @@ func (v *visit) lines(e *mail.Event) (lines []storyLine) {
 
 // keyWidth is how wide explain writes the subject of a line.
 const keyWidth = 12
-
-// masked is an event without its recipients' names, wherever they may stand.
-func masked(e *mail.Event) *mail.Event {
-	m := *e
-	m.To = slices.Clone(e.To)
-	for i := range m.To {
-		t := &m.To[i]
-		t.Address, t.Reply, t.Rule = maskAddress(t.Address), maskText(t.Reply), maskText(t.Rule)
-	}
-	m.Reply, m.Err, m.Rule = maskText(e.Reply), maskText(e.Err), maskText(e.Rule)
-	m.Scans = slices.Clone(e.Scans)
-	for i := range m.Scans {
-		m.Scans[i].Text, m.Scans[i].Err = maskText(m.Scans[i].Text), maskText(m.Scans[i].Err)
-	}
-	return &m
-}

@@ -2,9 +2,9 @@ package console
 
 import (
 	"cmp"
-	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
 	"regexp"
@@ -13,16 +13,13 @@ import (
 	"strings"
 	"time"
 
+	"postern/internal/api"
 	"postern/internal/find"
 	"postern/mail"
 )
 
-const (
-	pageSize = 50
-	maxPages = 40
-	// searchFor bounds a search, and the wait for the one before it.
-	searchFor = 20 * time.Second
-)
+// pageSize is how many messages are shown, of each way to read what was asked.
+const pageSize = 50
 
 // search is the form to find a message, with what it found.
 type search struct {
@@ -35,12 +32,16 @@ type search struct {
 	Asked                            bool
 
 	Problem string
-	Rows    []foundRow
-	First   int // number of the first row
-	Newer   string
-	Older   string
+	Groups  []group
 	Took    string
-	Cut     bool
+}
+
+// group is what one way to read the question has found.
+type group struct {
+	Title string
+	Rows  []foundRow
+	Older string // link to those behind
+	Why   string // why there may be more than is shown
 }
 
 // foundRow is one message that was found.
@@ -52,7 +53,6 @@ type foundRow struct {
 	Code           string
 	Rule, Class    string
 	Reply          string
-	event          *mail.Event
 }
 
 // sinces are the times that the form offers.
@@ -87,154 +87,112 @@ func (s *search) read(q url.Values) {
 	s.Asked = s.Detailed || s.Any != "" || s.Since != ""
 }
 
+// asked is one query of the journal, with what it is about.
+type asked struct {
+	title string
+	api.EventsQuery
+	form url.Values // that asks for the same
+}
+
 // queries are what is asked of the journal: what Any is can be told by looking only.
-func (s *search) queries(now time.Time) ([]find.Query, error) {
-	base := find.Query{MessageID: s.MessageID, QueueID: s.Queue, Code: s.Code, Class: mail.Class(s.Class)}
-	var err error
-	address := func(to *string, name, text string) {
-		if text != "" && err == nil {
-			if *to, err = find.Address(text); err != nil {
-				err = fmt.Errorf("%s: %w", name, err)
-			}
+func (s *search) queries(form url.Values, now time.Time) ([]asked, error) {
+	base := asked{form: url.Values{}, EventsQuery: api.EventsQuery{From: s.From, To: s.To, MessageID: s.MessageID, QueueID: s.Queue, Code: s.Code, Class: mail.Class(s.Class)}}
+	base.Cursor, base.Limit = typed(form.Get("cursor")), pageSize
+	for key, values := range form {
+		if key != "q" && key != "cursor" && values[0] != "" {
+			base.form.Set(key, typed(values[0]))
 		}
 	}
-	address(&base.From, "sender", s.From)
-	address(&base.To, "recipient", s.To)
 	for _, since := range sinces {
 		if since.For > 0 && since.Value == s.Since {
-			base.Since = now.Add(-since.For)
+			base.EventsQuery.Since = now.Add(-since.For)
 		}
 	}
-	local := func(to *time.Time, text string) {
-		if text != "" && err == nil {
-			if *to, err = time.ParseInLocation("2006-01-02T15:04", text, time.Local); err != nil {
-				err = fmt.Errorf("%q is no time; write it as 2026-11-28T23:08", text)
-			}
+	for _, t := range []struct {
+		text string
+		to   *time.Time
+	}{{s.After, &base.EventsQuery.Since}, {s.Before, &base.Until}} {
+		var err error
+		if t.text == "" {
+			continue
+		}
+		if *t.to, err = time.ParseInLocation("2006-01-02T15:04", t.text, time.Local); err != nil {
+			return nil, fmt.Errorf("%q is no time; write it as 2026-11-28T23:08", t.text)
 		}
 	}
-	local(&base.Since, s.After)
-	local(&base.Until, s.Before)
-	if err != nil {
-		return nil, err
-	}
-	all := anyQueries(base, s.Any)
-	for _, q := range all {
-		if err := q.Check(); err != nil {
-			return nil, err
-		}
-	}
-	return all, nil
+	return ways(base, s.Any), nil
 }
 
 var codeForm = regexp.MustCompile(`^(?:[245][0-9][0-9]|[245](?:xx|yz)|[245]\.[0-9]{1,3}\.[0-9]{1,3})$`)
 
-// anyQueries are the ways to read a text: an address is one of a sender, of a recipient or
-// a Message-ID, all else an id, a code or a class.
-func anyQueries(base find.Query, text string) []find.Query {
-	with := func(set func(*find.Query)) find.Query {
+// ways are those to read a text: an address is one of a recipient, of a sender, or a
+// Message-ID; all else is an id, a code or a class.
+func ways(base asked, text string) (all []asked) {
+	add := func(title, key string, set func(*api.EventsQuery)) {
 		q := base
-		set(&q)
-		return q
+		q.title, q.form = title, maps.Clone(base.form)
+		q.form.Set(key, text)
+		set(&q.EventsQuery)
+		all = append(all, q)
 	}
-	switch {
+	switch _, wrong := find.Address(text); {
 	case text == "":
-		return []find.Query{base}
+		return []asked{base}
 	case slices.Contains(mail.ReplyClasses(), mail.Class(text)):
-		return []find.Query{with(func(q *find.Query) { q.Class = mail.Class(text) })}
+		add("Refused as "+text, "class", func(q *api.EventsQuery) { q.Class = mail.Class(text) })
 	case codeForm.MatchString(strings.ToLower(text)):
-		return []find.Query{with(func(q *find.Query) { q.Code = text })}
-	case strings.Contains(text, "@") || text == "<>":
-		var all []find.Query
-		if a, err := find.Address(text); err == nil {
-			all = append(all, with(func(q *find.Query) { q.To = a }), with(func(q *find.Query) { q.From = a }))
+		add("With code "+text, "code", func(q *api.EventsQuery) { q.Code = text })
+	case text == "<>":
+		add("With the null reverse-path", "from", func(q *api.EventsQuery) { q.From = text })
+	case wrong == nil:
+		add("To "+text, "to", func(q *api.EventsQuery) { q.To = text })
+		add("From "+text, "from", func(q *api.EventsQuery) { q.From = text })
+		fallthrough
+	case strings.Contains(text, "@"):
+		if text[0] != '@' {
+			add("With Message-ID "+text, "message-id", func(q *api.EventsQuery) { q.MessageID = text })
 		}
-		if text != "<>" && text[0] != '@' {
-			all = append(all, with(func(q *find.Query) { q.MessageID = text }))
-		}
-		return all
+	default:
+		add("With queue id "+text, "queue-id", func(q *api.EventsQuery) { q.QueueID = text })
+		add("With Message-ID "+text, "message-id", func(q *api.EventsQuery) { q.MessageID = text })
 	}
-	return []find.Query{with(func(q *find.Query) { q.QueueID = text }), with(func(q *find.Query) { q.MessageID = text })}
-}
-
-// errBusy means that another search runs.
-var errBusy = errors.New("another search is still running; try again in a moment")
-
-// searching takes the place of the one who searches; done gives it back.
-func (c *Console) searching(ctx context.Context) (done func(), err error) {
-	select {
-	case c.searches <- struct{}{}:
-		return func() { <-c.searches }, nil
-	case <-ctx.Done():
-		return nil, errBusy
-	}
+	return all
 }
 
 // search fills in what is found.
-func (v *visit) search(s *search, q url.Values) {
-	page, _ := strconv.Atoi(q.Get("page"))
-	page = min(max(page, 0), maxPages)
+func (v *visit) search(s *search, form url.Values) {
 	begin := v.Console.now()
-	queries, err := s.queries(begin)
-	var rows []foundRow
-	if err == nil {
-		rows, s.Cut, err = v.findRows(queries, (page+1)*pageSize+1)
+	queries, err := s.queries(form, begin)
+	if err == nil && len(queries) == 0 {
+		err = errors.New("this is no address, id, code or class")
+	}
+	for i := 0; i < len(queries) && err == nil; i++ {
+		var g group
+		if g, err = v.group(&queries[i]); len(g.Rows) > 0 || g.Why != "" {
+			s.Groups = append(s.Groups, g)
+		}
 	}
 	if err != nil {
-		s.Problem = clean(err.Error())
+		s.Problem, s.Groups = clean(err.Error()), nil
 		return
 	}
-	took := v.Console.now().Sub(begin)
-	s.Took = fmt.Sprintf("%.2f s", took.Seconds())
-	link := func(page int) string {
-		q.Set("page", strconv.Itoa(page))
-		return "/find?" + q.Encode()
-	}
-	if len(rows) > (page+1)*pageSize {
-		s.Older, rows = link(page+1), rows[:(page+1)*pageSize]
-	}
-	if page > 0 {
-		s.Newer = link(page - 1)
-	}
-	s.First = min(page*pageSize, len(rows))
-	s.Rows = rows[s.First:]
-	s.First++
+	s.Took = fmt.Sprintf("%.2f s", v.Console.now().Sub(begin).Seconds())
 }
 
-// findRows are up to most messages that one of the queries asks for, newest first.
-func (v *visit) findRows(queries []find.Query, most int) (rows []foundRow, cut bool, err error) {
-	ctx, cancel := context.WithTimeout(v.request.Context(), searchFor)
-	defer cancel()
-	done, err := v.searching(ctx)
+func (v *visit) group(q *asked) (g group, err error) {
+	page, err := v.api.Events(v.request.Context(), q.EventsQuery)
 	if err != nil {
-		return nil, false, err
+		return g, err
 	}
-	defer done()
-	seen := map[string]bool{}
-	for _, q := range queries {
-		n := 0
-		stats, err := v.Data.Search(ctx, q, func(e *mail.Event) error {
-			if !v.sees(e.Client) {
-				return nil
-			}
-			if n++; !seen[e.ID] {
-				seen[e.ID] = true
-				rows = append(rows, v.foundRow(e, q.To))
-			}
-			if n >= most {
-				return find.ErrEnough
-			}
-			return nil
-		})
-		cut = cut || len(stats.Cut) > 0
-		if errors.Is(err, context.DeadlineExceeded) {
-			return nil, cut, fmt.Errorf("nothing was found within %s; name a time, or use relay find", span(searchFor))
-		}
-		if err != nil {
-			return nil, cut, err
-		}
+	g.Title, g.Why = clean(q.title), v.words(page.Why)
+	for i := range page.Items {
+		g.Rows = append(g.Rows, v.foundRow(&page.Items[i], q.To))
 	}
-	slices.SortStableFunc(rows, func(a, b foundRow) int { return b.At.At.Compare(a.At.At) })
-	return rows[:min(len(rows), most)], cut, nil
+	if page.Next != "" {
+		q.form.Set("cursor", page.Next)
+		g.Older = "/find?" + q.form.Encode()
+	}
+	return g, nil
 }
 
 // foundRow tells a message in short: how it ended for the recipient that was asked for,
@@ -242,17 +200,17 @@ func (v *visit) findRows(queries []find.Query, most int) (rows []foundRow, cut b
 func (v *visit) foundRow(e *mail.Event, to string) foundRow {
 	r := foundRow{
 		ID: e.ID, Client: clean(cmp.Or(e.Client, "no client")), At: v.moment(e.Time), From: clean(e.From), Outcome: e.Outcome, Rule: clean(e.Rule),
-		Class: string(e.Class), Reply: v.words(e.Reply), event: e,
+		Class: string(e.Class), Reply: v.words(e.Reply),
 	}
 	code, status := e.Code, e.Status
 	if len(e.To) > 0 {
-		i := max(0, find.Recipient(e, to))
-		t := &e.To[i]
-		r.To = v.recipient(t.Address)
+		i := find.Recipient(e, to)
+		t := &e.To[max(0, i)]
+		r.To = clean(t.Address)
 		if len(e.To) > 1 {
-			r.More = counted(len(e.To)-1, "more", "more")
+			r.More = number(len(e.To)-1) + " more"
 		}
-		if find.Recipient(e, to) >= 0 {
+		if i >= 0 {
 			r.Outcome, r.Rule, r.Class, code, status = t.Outcome, clean(t.Rule), string(t.Class), t.Code, t.Status
 			r.Reply = v.words(cmp.Or(t.Reply, e.Reply))
 		}
@@ -262,12 +220,4 @@ func (v *visit) foundRow(e *mail.Event, to string) foundRow {
 		r.Reply = strings.TrimPrefix(strings.TrimPrefix(r.Reply, strconv.Itoa(code)+" "), clean(status)+" ")
 	}
 	return r
-}
-
-// recipient is an address as a visitor may see it.
-func (v *visit) recipient(address string) string {
-	if v.masks() {
-		address = maskAddress(address)
-	}
-	return clean(address)
 }

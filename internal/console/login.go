@@ -2,9 +2,10 @@ package console
 
 import (
 	"net/http"
-	"net/netip"
 	"strings"
 	"time"
+
+	"postern/internal/access"
 )
 
 // cookieName is such that a browser takes it only when it is Secure, from this very host,
@@ -16,8 +17,9 @@ type visit struct {
 	*Console
 	session *session
 	request *http.Request
-	// Identity is who the session is of now.
-	Identity
+	// Identity is who looks, as of now.
+	access.Identity
+	waiting *needsPart // once it was asked for
 }
 
 // inSession has h answer who is logged in, and shows others the way.
@@ -25,7 +27,7 @@ func (c *Console) inSession(h func(w http.ResponseWriter, v *visit)) http.Handle
 	return func(w http.ResponseWriter, r *http.Request) {
 		v := c.visit(r)
 		switch {
-		case v != nil && r.Method == http.MethodPost && !c.sessions.isFormToken(v.session, r.PostFormValue("token")):
+		case v != nil && r.Method == http.MethodPost && !c.sessions.isFormToken(v.session, r.PostFormValue("form")):
 			c.problem(w, v, http.StatusForbidden, "This form is not of your session, and nothing was done. Go back to the console and try again.")
 		case v != nil:
 			h(w, v)
@@ -41,39 +43,55 @@ func (c *Console) inSession(h func(w http.ResponseWriter, v *visit)) http.Handle
 	}
 }
 
+// proxied is a visit of somebody whom a proxy in front or a client certificate names; nil
+// where none does. Its forms are bound to the name.
+func (c *Console) proxied(r *http.Request) *visit {
+	who, no := c.identify(r)
+	if no != nil || who.Token != "" { // a token in a header is for programs
+		return nil
+	}
+	return c.visitOf(r, &session{Identity: who, ID: string(who.Door) + " " + who.Name}, who)
+}
+
 // visit is that of a request; nil where nobody is logged in.
 func (c *Console) visit(r *http.Request) *visit {
 	cookie, err := r.Cookie(cookieName)
 	if err != nil {
-		return nil
+		return c.proxied(r)
 	}
 	s := c.sessions.read(cookie.Value)
 	if s == nil {
-		return nil
+		return c.proxied(r)
 	}
 	who := s.Identity
-	if c.holds != nil {
+	if who.Token != "" {
 		var ok bool
-		if who, ok = c.holds(who); !ok {
+		if who, ok = c.still(who); !ok {
 			return nil
 		}
 	}
-	if who.Role < View {
+	return c.visitOf(r, s, who)
+}
+
+// visitOf is a visit of somebody whom the console lets in. What he asks for is asked of
+// the API in his name.
+func (c *Console) visitOf(r *http.Request, s *session, who access.Identity) *visit {
+	who.Door, who.Remote = access.Page, remote(r)
+	if who.Allow(access.View, true) != nil {
 		return nil
 	}
-	return &visit{Console: c, session: s, request: r, Identity: who}
+	return &visit{Console: c, session: s, request: r.WithContext(access.With(r.Context(), who)), Identity: who}
 }
 
 func (v *visit) frame(title string, body any) frame {
 	s := v.State()
-	return frame{Title: title, Relay: clean(s.Relay), Version: s.Version, Who: &v.Identity, Token: v.sessions.formToken(v.session), Said: v.sessions.hear(v.session), Body: body}
+	return frame{Title: title, Relay: clean(s.Relay), Version: s.Version, Who: &v.Identity, Form: v.sessions.formToken(v.session), Said: v.sessions.hear(v.session), Body: body}
 }
 
 // loginForm is what the page to log in shows.
 type loginForm struct {
 	Problem string
 	Link    string // to log in with; "": by a token
-	Tokens  bool   // there are some
 }
 
 func (c *Console) loginPage(w http.ResponseWriter, r *http.Request) {
@@ -81,7 +99,7 @@ func (c *Console) loginPage(w http.ResponseWriter, r *http.Request) {
 		http.Redirect(w, r, "/", http.StatusSeeOther)
 		return
 	}
-	form := loginForm{Tokens: c.login != nil}
+	form := loginForm{}
 	if r.URL.Query().Has("kept") {
 		form.Problem = "The browser did not keep the session. It keeps it over https, and over plain http for localhost only."
 	}
@@ -97,7 +115,7 @@ func (c *Console) showLogin(w http.ResponseWriter, status int, form loginForm) {
 func (c *Console) linkPage(w http.ResponseWriter, r *http.Request) {
 	token := r.PathValue("token")
 	if !c.sessions.isLink(token) {
-		c.showLogin(w, http.StatusNotFound, loginForm{Tokens: c.login != nil, Problem: "This link has been used, or its minute is over. Run relay console for another."})
+		c.showLogin(w, http.StatusNotFound, loginForm{Problem: "This link has been used, or its minute is over. Run relay console for another."})
 		return
 	}
 	c.showLogin(w, http.StatusOK, loginForm{Link: "/login/" + token})
@@ -105,26 +123,26 @@ func (c *Console) linkPage(w http.ResponseWriter, r *http.Request) {
 
 func (c *Console) loginByLink(w http.ResponseWriter, r *http.Request) {
 	who, ok := c.sessions.useLink(r.PathValue("token"))
-	c.enter(w, r, who, ok, "This link has been used, or its minute is over. Run relay console for another.")
+	if !ok {
+		c.showLogin(w, http.StatusUnauthorized, loginForm{Problem: "This link has been used, or its minute is over. Run relay console for another."})
+		return
+	}
+	c.enter(w, r, who)
 }
 
 func (c *Console) loginByToken(w http.ResponseWriter, r *http.Request) {
-	who, ok := Identity{}, false
-	if token := strings.TrimSpace(r.PostFormValue("login")); c.login != nil && token != "" {
-		who, ok = c.login(token)
+	who, no := c.token(r, strings.TrimSpace(r.PostFormValue("login")))
+	if no != nil {
+		c.showLogin(w, no.Status, loginForm{Problem: "You are not logged in: " + no.Detail + "."})
+		return
 	}
-	c.enter(w, r, who, ok, "This token is unknown, or it has ended.")
+	c.enter(w, r, who)
 }
 
 // enter begins a session.
-func (c *Console) enter(w http.ResponseWriter, r *http.Request, who Identity, ok bool, problem string) {
-	if !ok || who.Role < View {
-		c.refused.Do(func() { c.log.Warn("console: login refused", "remote", remote(r)) })
-		c.showLogin(w, http.StatusUnauthorized, loginForm{Problem: problem, Tokens: c.login != nil})
-		return
-	}
+func (c *Console) enter(w http.ResponseWriter, r *http.Request, who access.Identity) {
 	cookie, expires := c.sessions.begin(who)
-	c.log.Info("console: logged in", "by", who.Name, "role", who.Role.String(), "remote", remote(r))
+	c.log.Info("console: logged in", "by", who.Name, "role", who.Role, "remote", remote(r))
 	http.SetCookie(w, &http.Cookie{Name: cookieName, Value: cookie, Path: "/", Expires: expires, MaxAge: int(sessionFor / time.Second),
 		Secure: true, HttpOnly: true, SameSite: http.SameSiteStrictMode})
 	http.Redirect(w, r, "/?"+begun, http.StatusSeeOther)
@@ -144,8 +162,8 @@ func (c *Console) logout(w http.ResponseWriter, v *visit) {
 
 // remote is the address at the other end.
 func remote(r *http.Request) string {
-	if a, err := netip.ParseAddrPort(r.RemoteAddr); err == nil {
-		return a.Addr().String()
+	if a := access.Remote(r); a.IsValid() {
+		return a.String()
 	}
-	return r.RemoteAddr
+	return ""
 }

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"postern/internal/api"
 	"postern/internal/console/chart"
 	"postern/internal/phrase"
 	"postern/ratelimit"
@@ -79,7 +80,7 @@ type nearPart struct {
 	Problem string
 	Waits   bool // the first answer is on its way
 	Act     bool
-	Token   string
+	Form    string // token of forms
 }
 
 // nearRow is one budget.
@@ -111,7 +112,7 @@ type raiseRow struct {
 }
 
 func (v *visit) near() *nearPart {
-	p := &nearPart{Act: v.mayAct(), Token: v.sessions.formToken(v.session)}
+	p := &nearPart{Act: v.mayAct(), Form: v.sessions.formToken(v.session)}
 	list, err, ok := v.budgets.get(v.Console.now())
 	p.Waits = !ok
 	if err != nil {
@@ -120,7 +121,7 @@ func (v *visit) near() *nearPart {
 	for i := range list {
 		u, n := &list[i], len(p.Rows)+len(p.Rest)
 		switch {
-		case u.Use <= 0 || !v.seesKey(u.Key) || n >= shownBudgets:
+		case u.Use <= 0 || !v.api.MayReadKey(v.Identity, u.Key) || n >= shownBudgets:
 		case u.Use >= 0.5:
 			p.Rows = append(p.Rows, v.nearRow(u, n))
 		default:
@@ -129,33 +130,14 @@ func (v *visit) near() *nearPart {
 	}
 	ctx, cancel := context.WithTimeout(v.request.Context(), time.Second)
 	defer cancel()
-	raises, err := v.Data.Raises(ctx)
+	raises, err := v.api.Allowances(ctx, api.PageQuery{Limit: shownBudgets})
 	if err != nil && p.Problem == "" {
 		p.Problem = clean(err.Error())
 	}
-	for i := range raises {
-		if r := &raises[i]; v.seesKey(r.Key) && len(p.Raises) < shownBudgets {
-			p.Raises = append(p.Raises, v.raiseRow(r, i))
-		}
+	for i := range raises.Items {
+		p.Raises = append(p.Raises, v.raiseRow(&raises.Items[i], i))
 	}
 	return p
-}
-
-// seesKey reports whether a visitor may know of a budget.
-func (v *visit) seesKey(key string) bool {
-	if v.Client == "" {
-		return true
-	}
-	for _, part := range strings.Split(key, " ") {
-		name, value, _ := strings.Cut(part, "=")
-		if unquoted, err := strconv.Unquote(value); err == nil {
-			value = unquoted
-		}
-		if name == "client" && value == v.Client || name == "sender" && v.Owns(v.Client, value) {
-			return true
-		}
-	}
-	return false
 }
 
 func (v *visit) nearRow(u *ratelimit.Usage, i int) nearRow {

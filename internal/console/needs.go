@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 
+	"postern/internal/api"
 	"postern/outlier"
 	"postern/reputation"
 )
@@ -17,9 +18,17 @@ type needsPart struct {
 	Held       []heldItem
 	Listings   []listingItem
 	Paused     []pausedItem
-	Act        bool // the visitor may do something about it
-	Token      string
-	More       int // that are held and not shown
+	Act        bool   // the visitor may do something about it
+	Form       string // token of forms
+	More       int    // that are held and not shown
+	Problem    string
+}
+
+// fail keeps the first fault, to be told beside what is known.
+func (p *needsPart) fail(err error) {
+	if err != nil && p.Problem == "" {
+		p.Problem = clean(err.Error())
+	}
 }
 
 // conditionItem is something that is wrong.
@@ -64,17 +73,26 @@ type pausedItem struct {
 }
 
 // maxHeld bounds how many are shown; the command shows all.
-const maxHeld = 50
+const (
+	maxHeld   = 50
+	askedHeld = 500
+)
 
 func (v *visit) needs() *needsPart {
-	p := &needsPart{Act: v.mayAct(), Token: v.sessions.formToken(v.session)}
+	if v.waiting != nil {
+		return v.waiting
+	}
+	p := &needsPart{Act: v.mayAct(), Form: v.sessions.formToken(v.session)}
+	v.waiting = p
 	s := v.State()
-	if v.Client == "" {
+	if !v.isOwner() {
 		for _, c := range s.Conditions {
 			p.Conditions = append(p.Conditions, conditionItem{Bad: c.Bad, Text: v.words(c.Text), Remedy: v.words(c.Remedy), Since: v.moment(c.Since)})
 		}
-		for _, l := range v.Data.Listings() {
-			p.Listings = append(p.Listings, v.listing(&l))
+		listings, err := v.api.Listings(v.request.Context(), api.ListingsQuery{Open: true})
+		p.fail(err)
+		for i := range listings.Items {
+			p.Listings = append(p.Listings, v.listing(&listings.Items[i]))
 		}
 		for _, st := range s.Streams {
 			if !st.Paused.IsZero() {
@@ -82,8 +100,9 @@ func (v *visit) needs() *needsPart {
 			}
 		}
 	}
-	held := v.Data.Held()
-	held = slices.DeleteFunc(held, func(s outlier.State) bool { return s.Shadow || !v.sees(s.Client) })
+	all, err := v.api.Suspensions(v.request.Context(), api.SuspensionsQuery{State: outlier.Throttled, PageQuery: api.PageQuery{Limit: askedHeld}})
+	p.fail(err)
+	held := slices.DeleteFunc(all.Items, func(s outlier.State) bool { return s.Shadow })
 	slices.SortStableFunc(held, func(a, b outlier.State) int { return int(b.Level) - int(a.Level) })
 	for i := range held[:min(len(held), maxHeld)] {
 		p.Held = append(p.Held, v.heldItem(&held[i], i))
@@ -95,8 +114,8 @@ func (v *visit) needs() *needsPart {
 
 // words is a text in which receivers may be quoted.
 func (v *visit) words(s string) string {
-	if v.masks() {
-		s = maskText(s)
+	if v.Masked() {
+		s = api.MaskText(s)
 	}
 	return clean(s)
 }

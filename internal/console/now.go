@@ -63,7 +63,7 @@ func (v *visit) now() *nowPart {
 	for name, way := range v.Ways() { // an upstream that keeps mail has no hosts
 		took(way.Success, name)
 	}
-	if v.Client != "" { // the counts are those of all clients
+	if v.isOwner() { // the counts are those of all clients
 		return p
 	}
 	r := v.Report()

@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"postern/internal/access"
 )
 
 // part is one part of the page, which is also served alone, to refresh it.
@@ -46,6 +48,12 @@ func (c *Console) part(w http.ResponseWriter, v *visit) {
 	}
 	http.NotFound(w, v.request)
 }
+
+// isOwner reports whether who looks sees what belongs to one client only.
+func (v *visit) isOwner() bool { return v.Role == access.Owner }
+
+// mayAct reports whether who looks may change anything.
+func (v *visit) mayAct() bool { return v.May(access.Operate) || v.isOwner() }
 
 // moment is a time for people and for programs.
 type moment struct {

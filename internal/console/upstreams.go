@@ -43,7 +43,7 @@ type refusal struct {
 
 func (v *visit) upstreams() *upstreamsPart {
 	p := &upstreamsPart{}
-	if v.Client != "" {
+	if v.isOwner() {
 		return p
 	}
 	s := v.State()

@@ -43,7 +43,7 @@ type oddHour struct{ Link, Words string }
 
 func (v *visit) volume() *volumePart {
 	p := &volumePart{}
-	if v.Client != "" {
+	if v.isOwner() {
 		return p
 	}
 	r := v.Report()

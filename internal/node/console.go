@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"postern/internal/access"
 	"postern/internal/admin"
 	"postern/internal/config"
 	"postern/internal/console"
@@ -20,7 +21,6 @@ import (
 	"postern/mail"
 	"postern/outlier"
 	"postern/ratelimit"
-	"postern/reputation"
 	"postern/reputation/identity"
 )
 
@@ -69,7 +69,7 @@ func (n *Node) openConsole(file *config.File) *console.Console {
 		return nil
 	}
 	c, err := console.New(console.Options{
-		Data: n.consoleData(), Log: n.log,
+		Data: n.consoleData(), Log: n.log, API: n.api, Token: n.gate.Token, Still: n.tokens.Still, Identify: n.gate.Identify,
 		State: statefile.New(filepath.Join(file.StateDir, "console.json"), 1<<20),
 	})
 	n.stateWritten("console", err)
@@ -82,7 +82,7 @@ func (n *Node) serveLinks() {
 		if n.console == nil {
 			return nil, admin.Misuse("there is no console; set [admin] address")
 		}
-		who := console.Identity{Name: admin.By(ctx), Role: console.Admin}
+		who := access.Identity{Name: admin.By(ctx), Role: access.Admin}
 		return map[string]string{"url": adminURL(n.file()) + n.console.NewLink(who)}, nil
 	})
 }
@@ -99,11 +99,8 @@ func adminURL(f *config.File) string {
 // consoleData is what the console asks.
 func (n *Node) consoleData() console.Data {
 	return console.Data{
-		State:    n.consoleState,
-		Held:     func() []outlier.State { return n.watch.Held(outlier.Throttled) },
-		Listings: n.openListings,
-		Budgets:  n.limiter.Top,
-		Raises:   n.limiter.Raises,
+		State:   n.consoleState,
+		Budgets: n.limiter.Top,
 		History: func(scope, name string) []int {
 			if d, err := n.watch.Show(scope, name); err == nil {
 				return d.History
@@ -112,14 +109,8 @@ func (n *Node) consoleData() console.Data {
 		},
 		Report: n.tally.Report,
 		Ways:   n.tally.Ways,
-		Search: n.search,
 		Now:    n.wouldGetNow,
-		Owns:   func(client, sender string) bool { return slices.Contains(owners(n.file(), sender), client) },
 	}
-}
-
-func (n *Node) openListings() []reputation.Listing {
-	return slices.DeleteFunc(n.reputation.monitor.Listings(), func(l reputation.Listing) bool { return !l.Open() })
 }
 
 // consoleState is this node at the moment; unlike status it takes no time that grows with
@@ -128,7 +119,7 @@ func (n *Node) consoleState() console.State {
 	rules := n.inForce.Load()
 	f := rules.file
 	ready := n.readiness()
-	s := console.State{Relay: f.Hostname, Version: n.options.Version, Started: n.condition.started, Ready: ready.Ready, Connections: n.server.Connections(), Journal: f.Journal.File != ""}
+	s := console.State{Relay: f.Hostname, Version: n.options.Version, Started: n.condition.started, Ready: ready.Ready, Connections: n.server.Connections()}
 	for _, r := range ready.Reasons {
 		s.Conditions = append(s.Conditions, console.Condition{Bad: true, What: r.What, Text: r.Text, Since: r.Since})
 	}
@@ -155,31 +146,6 @@ func (n *Node) consoleState() console.State {
 		s.Hosts = append(s.Hosts, console.Host{Upstream: h.Upstream, Host: h.Host, Up: h.Up, Since: h.Since, LastSuccess: h.LastSuccess, LastFailure: h.LastFailure, LastError: h.LastError})
 	}
 	return s
-}
-
-// search looks into the journal of clients, and then into that of strangers.
-func (n *Node) search(ctx context.Context, q find.Query, hit func(*mail.Event) error) (all find.Stats, err error) {
-	cfg := n.file().Journal
-	if cfg.File == "" {
-		return all, console.ErrNoJournal
-	}
-	ended := false
-	for _, journal := range []string{cfg.File, cfg.Strangers().File} {
-		files, err := find.Files(journal)
-		if err != nil {
-			return all, err
-		}
-		one, err := find.Search(ctx, files, q, func(_ []byte, e *mail.Event) error {
-			err := hit(e)
-			ended = ended || err != nil
-			return err
-		})
-		all.Files, all.Cut = all.Files+one.Files, append(all.Cut, one.Cut...)
-		if err != nil || ended {
-			return all, err
-		}
-	}
-	return all, nil
 }
 
 // wouldGetNow says what would stop mail such as that of an event now.
