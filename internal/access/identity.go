@@ -69,6 +69,23 @@ type Identity struct {
 	Token string `json:"-"`
 }
 
+// By names somebody in the audit, in lists and in the log: a user of the operating
+// system by his name, others with how they came, so that no token can take such a name.
+func (id Identity) By() string {
+	switch id.Door {
+	case Socket, Inside, Link:
+		return id.Name
+	case Proxy:
+		return "user " + id.Name
+	case Cert:
+		return "certificate " + id.Name
+	}
+	if id.Door == Page && id.Token == "" { // logged in by a link that was asked for on the socket
+		return id.Name
+	}
+	return "token " + id.Name
+}
+
 // May reports whether somebody may do what needs least.
 func (id Identity) May(least Role) bool { return id.Role.Holds(least) }
 

@@ -9,6 +9,7 @@ import (
 
 	"postern/internal/access"
 	"postern/internal/admin"
+	"postern/internal/audit"
 	"postern/mail"
 	"postern/outlier"
 	"postern/ratelimit"
@@ -29,6 +30,7 @@ type Parts struct {
 	Monitor      *reputation.Monitor
 	Guide        *admin.Guide
 	Tokens       *access.Tokens
+	Audit        *audit.Log
 	Log          *slog.Logger
 	Now          func() time.Time
 
@@ -42,6 +44,14 @@ type Parts struct {
 	// Complete fills in what follows from the client of a mail; its error is for who
 	// asks.
 	Complete func(*ratelimit.Facts) error
+	// Known, Stream and Channel say why the configuration has not what is named.
+	Known   func(*ratelimit.Filter) error
+	Stream  func(name string) error
+	Channel func(name string) error
+	// TestAlert sends a notice to a channel.
+	TestAlert func(ctx context.Context, channel, by string) error
+	// Reload reads the configuration again; CheckReload says what would become of that.
+	Reload, CheckReload func() admin.ReloadStatus
 	// Owners are the clients that own a sender, user or client of the configuration.
 	Owners func(scope, name string) []string
 }
@@ -74,6 +84,21 @@ type API struct {
 	Events       Call[EventsQuery, EventsPage]
 	Event        Call[EventQuery, mail.Event]
 	Config       Call[None, map[string]any]
+	Audit        Call[AuditQuery, AuditPage]
+	Tokens       Call[PageQuery, Page[access.Token]]
+
+	Suspend, Extend Call[Suspend, Done[outlier.State]]
+	Release         Call[Release, Done[admin.Released]]
+	Allow           Call[Allow, Done[ratelimit.Raise]]
+	Reset           Call[Reset, Done[ratelimit.Usage]]
+	Suppress        Call[Suppress, Done[Suppressed]]
+	Unsuppress      Call[Suppress, Done[Suppressed]]
+	EndBackoff      Call[EndBackoff, Done[BackoffEnded]]
+	Resume          Call[Resume, Done[Asked]]
+	TestAlert       Call[TestAlert, Done[Asked]]
+	Reload          Call[Reload, Done[admin.ReloadStatus]]
+	MakeToken       Call[MakeToken, Done[NewToken]]
+	RevokeToken     Call[RevokeToken, Done[access.Token]]
 }
 
 // FindingsPage is what the last run of the identity checks has found.
@@ -89,6 +114,10 @@ type None struct{}
 func New(p Parts) *API {
 	a := &API{parts: p, search: make(chan struct{}, 1)}
 	a.addReads()
+	a.addHolds()
+	a.addBudgets()
+	a.addOthers()
+	a.addTokens()
 	return a
 }
 

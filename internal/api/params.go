@@ -27,6 +27,9 @@ type param struct {
 func paramsOf(t reflect.Type) (list []param) {
 	for i := range t.NumField() {
 		f := t.Field(i)
+		if f.Tag.Get("query") == "-" {
+			continue
+		}
 		if f.Type == reflect.TypeFor[ratelimit.Filter]() {
 			list = append(list, filterParams(i)...)
 			continue

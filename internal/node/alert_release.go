@@ -1,14 +1,18 @@
 package node
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"strings"
 	"time"
 
+	"postern/internal/access"
 	"postern/internal/admin"
 	"postern/internal/alert"
 	"postern/internal/alert/deliver"
+	"postern/internal/api"
 	"postern/outlier"
 )
 
@@ -53,17 +57,11 @@ func (a *alerts) releaseByLink(token, by string) (s admin.Suspension, err error)
 	if err != nil {
 		return s, err
 	}
-	who := fmt.Sprintf("a link of alert %s, from %s", channel, by)
-	o := outlier.Order{Scope: c.About.Scope, Name: a.nameOf(&c), Reason: "released by a link", By: who}
-	_, err = a.Node.watch.Release(o)
-	if errors.Is(err, outlier.ErrNotHeld) {
+	who := access.Identity{Name: fmt.Sprintf("a link of alert %s, from %s", channel, by), Role: access.Operate, Door: access.Link, Remote: by}
+	_, err = a.api.Release(access.With(context.Background(), who), api.Release{Act: api.Act{Reason: "released by a link of alert " + c.ID}, Name: c.About.Scope + ":" + a.nameOf(&c)})
+	var p *api.Problem
+	if errors.As(err, &p) && p.Status == http.StatusConflict {
 		err = admin.ErrReleased
-	}
-	attrs := []any{"act", "release", "by", who, "what", c.Condition, "alert", c.ID}
-	if err != nil {
-		a.log.Warn("operator", append(attrs, "err", err)...)
-	} else {
-		a.log.Info("operator", attrs...)
 	}
 	return a.page(&c), err
 }

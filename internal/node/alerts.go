@@ -154,10 +154,18 @@ func (a *alerts) status() admin.AlertStatus {
 	return s
 }
 
+// known says why the configuration has no such channel.
+func (a *alerts) known(channel string) error {
+	if _, ok := a.file().Alert[channel]; !ok {
+		return fmt.Errorf("the configuration has no [alert.%s]; there %s", channel, namesWords(sortedNames(a.file().Alert)))
+	}
+	return nil
+}
+
 // test sends a notice to a channel at once.
 func (a *alerts) test(ctx context.Context, channel, by string) error {
-	if _, ok := a.file().Alert[channel]; !ok {
-		return admin.Misuse(fmt.Sprintf("the configuration has no [alert.%s]; there %s", channel, namesWords(sortedNames(a.file().Alert))))
+	if err := a.known(channel); err != nil {
+		return admin.Misuse(err.Error())
 	}
 	now := time.Now()
 	id := mail.NewID(now)

@@ -1,12 +1,17 @@
 package node
 
 import (
+	"context"
 	"net/http"
 	"path"
+	"path/filepath"
+	"strings"
 	"time"
 
 	"postern/internal/access"
+	"postern/internal/admin"
 	"postern/internal/api"
+	"postern/internal/audit"
 	"postern/internal/config"
 	"postern/internal/describe"
 	"postern/internal/health"
@@ -22,11 +27,46 @@ func (n *Node) openAPI() {
 	n.gate = access.NewGate(n.tokens, func() access.Rules { return n.file().Admin.Config.Rules() }, time.Now, n.log)
 	n.api = api.New(api.Parts{
 		Watch: n.watch, Limiter: n.limiter, Suppressions: n.judges.suppressions, Backoff: n.judges.backoff, Monitor: n.reputation.monitor,
-		Guide: n.guide(), Tokens: n.tokens, Log: n.log, Now: time.Now,
+		Guide: n.guide(), Tokens: n.tokens, Audit: n.audit, Log: n.log, Now: time.Now,
 		Status: n.status, Alerts: n.alerts.status, Complete: n.completeFacts,
 		Journals: n.journals, Config: func() map[string]any { return describe.Tree(n.file()) },
+		Known: n.limited, Stream: func(name string) error { return known(n.file(), aStream, name) },
+		Channel: n.alerts.known, TestAlert: n.alerts.test,
+		Reload: n.reloadNow, CheckReload: n.checkReload,
 		Owners: func(scope, name string) []string { return clientsOf(n.file(), scope, name) },
 	})
+}
+
+// openAudit begins the audit, before anything is done that stands in it.
+func (n *Node) openAudit(dir string) {
+	n.audit = audit.Open(filepath.Join(dir, "audit.jsonl"), audit.Options{Log: n.log, Report: func(err error) { n.stateWritten("audit", err) }})
+	n.opened.add(func(context.Context) { n.audit.Close() })
+}
+
+// auditChange notes what the watch did by itself: whom it suspended, and whom it let go.
+func (n *Node) auditChange(c *outlier.Change) {
+	if c.Cause != outlier.CauseRule && c.Cause != outlier.CauseExpired || c.Shadow || c.Level != outlier.Suspended && c.From != outlier.Suspended {
+		return
+	}
+	verb := "suspend"
+	if c.Level != outlier.Suspended {
+		verb = "release"
+	}
+	n.audit.Note(audit.Entry{ID: mail.NewID(c.Time), Actor: "the outlier watch", Door: string(access.Inside), Verb: verb,
+		Target: c.Scope + " " + c.Name, Reason: c.Reason, After: audit.State(c.State), Result: audit.Done})
+}
+
+// reloadNow reads the file of the configuration in force again.
+func (n *Node) reloadNow() admin.ReloadStatus { return n.Reload(n.file().Path()) }
+
+// checkReload says what is wrong with that file, and changes nothing. What only shows
+// when it comes into force, such as a port that somebody else has, it does not know.
+func (n *Node) checkReload() admin.ReloadStatus {
+	s := admin.ReloadStatus{Time: time.Now(), OK: true}
+	if _, _, err := config.Load(n.file().Path()); err != nil {
+		s.OK, s.Problems = false, strings.Split(err.Error(), "\n")
+	}
+	return s
 }
 
 // servePort adds the API to the port of [admin].

@@ -22,6 +22,7 @@ import (
 	"postern/internal/access"
 	"postern/internal/admin"
 	"postern/internal/api"
+	"postern/internal/audit"
 	"postern/internal/check"
 	"postern/internal/config"
 	"postern/internal/console"
@@ -61,6 +62,7 @@ type Node struct {
 	self       *selfTest
 	redis      redis.UniversalClient // nil: everything is kept in process
 	control    *admin.Control
+	audit      *audit.Log
 	tokens     *access.Tokens
 	gate       *access.Gate
 	api        *api.API
@@ -148,6 +150,7 @@ func (n *Node) prepare(file *config.File) error {
 	if err := n.openState(file.StateDir); err != nil {
 		return fmt.Errorf("state_dir: %w", err)
 	}
+	n.openAudit(file.StateDir)
 	if err := n.listen(file); err != nil {
 		return err
 	}

@@ -10,17 +10,19 @@ import (
 
 // Reload opens the files of the journal anew, since they may have been renamed,
 // and reads the configuration at path again. With any problem the old
-// configuration stays in force, and each problem is a log line.
-func (n *Node) Reload(path string) {
+// configuration stays in force, and each problem is a log line. It returns how it went.
+func (n *Node) Reload(path string) admin.ReloadStatus {
 	n.reopenJournals()
 	problems := n.tryReload(path)
-	n.condition.reloaded.Store(&admin.ReloadStatus{Time: time.Now(), OK: len(problems) == 0, Problems: problems})
+	status := admin.ReloadStatus{Time: time.Now(), OK: len(problems) == 0, Problems: problems}
+	n.condition.reloaded.Store(&status)
 	for _, p := range problems {
 		n.log.Error("configuration not reloaded, the old one stays in force", "problem", p)
 	}
 	if len(problems) == 0 {
 		n.log.Info("configuration reloaded", "file", path)
 	}
+	return status
 }
 
 // tryReload puts the file into force or returns what is wrong with it.

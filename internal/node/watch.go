@@ -17,6 +17,7 @@ func (n *Node) openWatch(file *config.File) error {
 		Report: func(err error) { n.stateWritten("outlier", err) }, Changes: func(c outlier.Change) {
 			n.metrics.CountChange("outlier "+c.Scope, c.Level.String())
 			n.alerts.changed(c)
+			n.auditChange(&c)
 		}}
 	if n.redis != nil {
 		o.Shared = &outlier.Shared{Client: n.redis, Prefix: file.Redis.Prefix}
