@@ -37,19 +37,19 @@ type Account struct {
 type concern struct {
 	rule   *rule
 	sender mail.Identity // as the rule knows it
-	budget int           // index into budgets, -1 before the first use; unused when rule.perDomain
+	budget int           // index into budgets, -1 before the first use; unused when rule.perRecipient
 }
 
 // account is one budget and what the transaction has of it.
 type account struct {
 	Budget
 	rule      *rule
-	domain    string // of the recipients, where the key holds it
-	past      bool   // of rules that are no longer in force: it is only given back
-	shared    bool   // several senders may use it
-	batch     int    // index into Batch.Budgets, -1 outside
-	asked     bool   // looks are filled in
-	rcpts     int    // charged and not given back
+	place     place // of the recipients
+	past      bool  // of rules that are no longer in force: it is only given back
+	shared    bool  // several senders may use it
+	batch     int   // index into Batch.Budgets, -1 outside
+	asked     bool  // looks are filled in
+	rcpts     int   // charged and not given back
 	messageAt int64
 	bytes     int64 // charged
 	bytesAt   int64
@@ -129,6 +129,18 @@ func (a *Account) End() {
 // not reach the store; nil when there was none.
 func (a *Account) Err() error { return a.err }
 
+// NeedsProvider reports whether a limit counts the recipients at a domain by their
+// group of receivers: then Recipient.Provider has to be filled in.
+func (a *Account) NeedsProvider(domain string) bool {
+	a.renew()
+	for i := range a.concern {
+		if r := a.concern[i].rule; r.perProvider && r.counts(domain) {
+			return true
+		}
+	}
+	return false
+}
+
 // Recipients appends one verdict for each of rs to out, in order, by the rules in
 // force now. Each recipient takes all that it costs or nothing; the first that a
 // budget counts takes the message there too. It is one call of the store.
@@ -155,10 +167,10 @@ func (a *Account) Recipients(ctx context.Context, rs []Recipient, out []Decision
 func (a *Account) Declared(bytes int64) *Decision {
 	for i := range a.concern {
 		c := &a.concern[i]
-		if c.rule.cfg.Mode == Shadow || c.rule.at != nil || c.rule.notAt != nil || c.rule.perDomain {
+		if c.rule.cfg.Mode == Shadow || c.rule.at != nil || c.rule.notAt != nil || c.rule.perRecipient() {
 			continue
 		}
-		b := a.budget(i, "")
+		b := a.budget(i, &Recipient{})
 		if b < 0 {
 			continue
 		}
@@ -249,7 +261,7 @@ func (a *Account) addRequest(r *Recipient) {
 		if !a.concern[i].rule.counts(r.Domain) {
 			continue
 		}
-		if b := a.budget(i, r.Domain); b >= 0 {
+		if b := a.budget(i, r); b >= 0 {
 			a.ref(b)
 			distinct = distinct || a.budgets[b].counts(DistinctRecipients)
 		}

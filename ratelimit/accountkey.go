@@ -1,37 +1,36 @@
 package ratelimit
 
 import (
+	"cmp"
 	"slices"
 
 	"postern/mail"
 )
 
-// budget finds or makes the budget that concern i has for a recipient's
-// domain; -1 when the limit does not count this mail.
-func (a *Account) budget(i int, domain string) int {
+// budget finds or makes the budget that concern i has for a recipient; -1 when the
+// limit does not count this mail.
+func (a *Account) budget(i int, to *Recipient) int {
 	c := &a.concern[i]
-	if !c.rule.perDomain {
+	if !c.rule.perRecipient() {
 		if c.budget == -1 {
-			c.budget = a.open(c, "")
+			c.budget = a.open(c, place{})
 		}
 		return c.budget
 	}
-	if domain == "" {
-		domain = barePostmaster
-	}
+	at := c.rule.place(to)
 	for j := range a.budgets {
-		if a.budgets[j].rule == c.rule && a.budgets[j].domain == domain {
+		if a.budgets[j].rule == c.rule && a.budgets[j].place == at {
 			return j
 		}
 	}
-	return a.open(c, domain)
+	return a.open(c, at)
 }
 
 // skipped is the result of open where the limit does not count the mail.
 const skipped = -2
 
-func (a *Account) open(c *concern, domain string) int {
-	a.parts = c.rule.parts(a.parts[:0], &a.facts, c.sender, domain)
+func (a *Account) open(c *concern, at place) int {
+	a.parts = c.rule.parts(a.parts[:0], &a.facts, c.sender, at)
 	if len(a.parts) == 0 {
 		return skipped
 	}
@@ -55,7 +54,7 @@ func (a *Account) open(c *concern, domain string) int {
 			Share: c.rule.share(a.facts.Stream), Windows: n.windows,
 			Shadow: c.rule.cfg.Mode == Shadow, OnFailure: c.rule.cfg.OnStoreFailure,
 		},
-		rule: c.rule, domain: domain, batch: -1,
+		rule: c.rule, place: at, batch: -1,
 		shared: n.key != "" || !slices.Contains(c.rule.dims, PerSender),
 		looks:  a.makeResults(len(n.windows)),
 	})
@@ -74,7 +73,7 @@ func (a *Account) makeResults(n int) []WindowResult {
 
 // parts appends the parts of the key that the limit counts this mail on, or
 // nothing when it does not count it.
-func (r *rule) parts(parts []part, f *Facts, sender mail.Identity, domain string) []part {
+func (r *rule) parts(parts []part, f *Facts, sender mail.Identity, at place) []part {
 	absent, null := false, false
 	for _, d := range r.dims {
 		value := ""
@@ -84,7 +83,9 @@ func (r *rule) parts(parts []part, f *Facts, sender mail.Identity, domain string
 				value = nullSender
 			}
 		case PerRecipientDomain:
-			value = domain
+			value = at.domain
+		case PerProvider:
+			value = cmp.Or(at.provider, f.Provider)
 		default:
 			value = f.value(d)
 		}

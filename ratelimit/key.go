@@ -29,6 +29,7 @@ const (
 	PerStream
 	PerUpstream
 	PerSourceIP
+	PerProvider
 )
 
 // dimensions has a row for each Dimension.
@@ -54,11 +55,12 @@ var dimensions = [...]struct {
 	PerStream:          {"stream", "`name` of the stream", func(f *Facts) *string { return &f.Stream }, "", func(f *Filter) *string { return &f.Stream }},
 	PerUpstream:        {"upstream", "`name` of the upstream", func(f *Facts) *string { return &f.Upstream }, "", func(f *Filter) *string { return &f.Upstream }},
 	PerSourceIP:        {"source_ip", "`address` that mail leaves from", func(f *Facts) *string { return &f.SourceIP }, "", func(f *Filter) *string { return &f.SourceIP }},
+	PerProvider:        {"provider", "`group` of receivers", func(f *Facts) *string { return &f.Provider }, "", func(f *Filter) *string { return &f.Provider }},
 }
 
 // matchOrder is how dimensions go before one another when each has an override.
 var matchOrder = [...]Dimension{
-	PerSender, PerUser, PerClientIP, PerSenderDomain, PerRecipientDomain,
+	PerSender, PerUser, PerClientIP, PerSenderDomain, PerRecipientDomain, PerProvider,
 	PerClient, PerStream, PerUpstream, PerSourceIP, PerAll,
 }
 
@@ -124,6 +126,8 @@ type Facts struct {
 	Sender                     mail.Identity
 	SenderDomain               string
 	Stream, Upstream, SourceIP string
+	// Provider is what operators name; of a transaction each Recipient has its own.
+	Provider string
 }
 
 // Filter chooses keys by what they count on; a blank field chooses all. A sender
@@ -140,6 +144,7 @@ type Filter struct {
 	Stream          string        `json:"stream,omitempty"`
 	Upstream        string        `json:"upstream,omitempty"`
 	SourceIP        string        `json:"source_ip,omitempty"`
+	Provider        string        `json:"provider,omitempty"`
 }
 
 // Of is the field for d, which is one of Dimensions.
@@ -156,10 +161,28 @@ func (f *Filter) Facts() (facts Facts) {
 }
 
 // Recipient is one RCPT: Domain is its domain in lower-case A-labels, "" for the
-// bare <postmaster>.
+// bare <postmaster>. Provider is the group of receivers that the domain is in; ""
+// where the mail goes to a configured upstream, and where no limit asks for it, see
+// Account.NeedsProvider.
 type Recipient struct {
-	Address mail.RecipientID
-	Domain  string
+	Address  mail.RecipientID
+	Domain   string
+	Provider string
+}
+
+// place is what a key holds of a recipient; what it does not hold is blank, so that
+// one place is one budget.
+type place struct{ domain, provider string }
+
+// place is that of a recipient for a rule.
+func (r *rule) place(to *Recipient) (p place) {
+	if r.perDomain {
+		p.domain = cmp.Or(to.Domain, barePostmaster)
+	}
+	if r.perProvider {
+		p.provider = to.Provider
+	}
+	return p
 }
 
 // Values that stand for a key where there is no name. None can be a name: "<"

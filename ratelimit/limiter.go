@@ -20,7 +20,9 @@ type Limiter struct {
 	seq    atomic.Uint64
 	pool   sync.Pool
 	top    *contributors
-	raises atomic.Pointer[map[budgetName][]Raise]
+	// provider is what UseProviders has set.
+	provider func(ctx context.Context, upstream, domain string) string
+	raises   atomic.Pointer[map[budgetName][]Raise]
 	// retries is until when messages may come again whose outcome was unknown, in
 	// nanoseconds since 1970; 0: none.
 	retries atomic.Int64
@@ -49,6 +51,13 @@ func NewLimiter(store Store, rules *Rules, now func() time.Time) *Limiter {
 // UseSecret makes the limiter count recipients under s in place of a secret of
 // its own. Call it before the first Begin.
 func (l *Limiter) UseSecret(s *Secret) { l.secret = s }
+
+// UseProviders has Explain ask f for the group of receivers that a domain is in, as mail
+// by an upstream sees it; "" where that does not go to exchangers. Call it before the
+// first Explain.
+func (l *Limiter) UseProviders(f func(ctx context.Context, upstream, domain string) string) {
+	l.provider = f
+}
 
 // SetRules holds from the next RCPT on, in transactions that have begun, too.
 // Counts stay: they do not depend on the numbers.

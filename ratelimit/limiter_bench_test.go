@@ -24,7 +24,7 @@ func benchLimits(b *testing.B) *ratelimit.Limiter {
 func BenchmarkDecision(b *testing.B) {
 	l := benchLimits(b)
 	f := storetest.FactsOf("news@example.org", "example.org")
-	rs := []ratelimit.Recipient{{"a@x.example", "x.example"}}
+	rs := []ratelimit.Recipient{{Address: "a@x.example", Domain: "x.example"}}
 	out := make([]ratelimit.Decision, 0, 1)
 	ctx := b.Context()
 	b.ReportAllocs()
@@ -45,7 +45,7 @@ func BenchmarkDecisionParallel(b *testing.B) {
 	b.RunParallel(func(pb *testing.PB) {
 		f := storetest.FactsOf(fmt.Sprintf("s%p@example.org", pb), "example.org")
 		f.Client = string(f.Sender)
-		rs := []ratelimit.Recipient{{"a@x.example", "x.example"}}
+		rs := []ratelimit.Recipient{{Address: "a@x.example", Domain: "x.example"}}
 		out := make([]ratelimit.Decision, 0, 1)
 		for pb.Next() {
 			a := l.Begin(f)
@@ -61,7 +61,7 @@ func BenchmarkRefusal(b *testing.B) {
 		"sender": {Per: ratelimit.Per{ratelimit.PerSender}, Messages: storetest.Numbers(b, "500/1h")},
 	}), time.Now)
 	f := storetest.FactsOf("news@example.org", "example.org")
-	rs := []ratelimit.Recipient{{"a@x.example", "x.example"}}
+	rs := []ratelimit.Recipient{{Address: "a@x.example", Domain: "x.example"}}
 	out := make([]ratelimit.Decision, 0, 1)
 	b.ReportAllocs()
 	for b.Loop() {

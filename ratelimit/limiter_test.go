@@ -17,7 +17,7 @@ func TestLimiterChargesAndRefusesAndRefunds(t *testing.T) {
 	}), clock.Now)
 	send := func() (*ratelimit.Account, ratelimit.Decision) {
 		a := l.Begin(storetest.FactsOf("news@example.org", "example.org"))
-		return a, a.Recipients(t.Context(), []ratelimit.Recipient{{"a@x.example", "x.example"}}, nil)[0]
+		return a, a.Recipients(t.Context(), []ratelimit.Recipient{{Address: "a@x.example", Domain: "x.example"}}, nil)[0]
 	}
 	first, v := send()
 	if !v.OK {

@@ -112,6 +112,10 @@ func (c *compiler) overridePlace(r *rule, d Dimension, value string, n *numbers)
 		return o.exact, mail.User(value, c.env.Parse), nil
 	case PerClientIP, PerSourceIP:
 		return o.addressPlace(d, value, n)
+	case PerProvider:
+		if known := c.env.Providers; known != nil && !slices.Contains(known, value) {
+			return nil, "", fmt.Errorf("names %q, which is no group of receivers; there are: %s", value, strings.Join(known, ", "))
+		}
 	}
 	return o.exact, value, nil
 }

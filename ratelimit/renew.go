@@ -82,7 +82,7 @@ func (a *Account) missing(rs []Recipient, is []int) [][]int {
 			if !a.concern[c].rule.counts(rs[i].Domain) {
 				continue
 			}
-			if b := a.budget(c, rs[i].Domain); b >= 0 && !a.has(is[i], b) {
+			if b := a.budget(c, &rs[i]); b >= 0 && !a.has(is[i], b) {
 				missing[i] = append(missing[i], b)
 			}
 		}

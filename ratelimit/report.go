@@ -15,7 +15,7 @@ func (a *Account) Report(ctx context.Context) (i int, v Decision) {
 			continue
 		}
 		a.concern = append(a.concern, concern{r, sender, -1})
-		if b := a.budget(len(a.concern)-1, ""); b >= 0 {
+		if b := a.budget(len(a.concern)-1, &Recipient{}); b >= 0 {
 			a.ref(b)
 		}
 	}

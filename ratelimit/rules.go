@@ -27,6 +27,8 @@ type Env struct {
 	// an error. Nil: names are not checked.
 	Clients []EnvClient
 	Streams []string
+	// Providers are the groups of receivers that there are. Nil: names are not checked.
+	Providers []string
 	// Parse reads "local@domain", its domain into lower-case A-labels. Nil: ASCII
 	// only.
 	Parse func(string) (mail.Address, error)
@@ -55,6 +57,8 @@ type rule struct {
 	overrides overrideSet
 	// perDomain: the key holds the recipient's domain.
 	perDomain bool
+	// perProvider: the key holds the recipient's group of receivers.
+	perProvider bool
 	// shared: several senders may use one key.
 	shared bool
 }
@@ -148,7 +152,7 @@ func (c *compiler) rule(name string, cfg RuleConfig) *rule {
 	cfg.Check(c.report)
 	r := &rule{name: name, cfg: cfg}
 	r.dims = slices.Sorted(slices.Values(cfg.Per))
-	r.perDomain = slices.Contains(r.dims, PerRecipientDomain)
+	r.perDomain, r.perProvider = slices.Contains(r.dims, PerRecipientDomain), slices.Contains(r.dims, PerProvider)
 	r.shared = !slices.Contains(r.dims, PerSender)
 	r.clients = c.names("clients", cfg.Clients, c.clients)
 	r.streams = c.names("streams", cfg.Streams, c.streams)
@@ -292,6 +296,14 @@ func (r *rule) share(stream string) string {
 		return stream
 	}
 	return ""
+}
+
+// perRecipient reports whether the key depends on the recipient.
+func (r *rule) perRecipient() bool { return r.perDomain || r.perProvider }
+
+// perProvider reports whether any limit counts per group of receivers.
+func (rs *Rules) perProvider() bool {
+	return slices.ContainsFunc(rs.rules, func(r *rule) bool { return r.perProvider })
 }
 
 // counts reports whether a recipient's domain counts.

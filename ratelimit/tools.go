@@ -256,10 +256,11 @@ func (l *Limiter) KeyOf(limit string, f Facts, recipientDomain string) (string, 
 		return "", rs.unknown(limit)
 	}
 	rs.complete(&f)
+	to := Recipient{Provider: f.Provider}
 	if recipientDomain != "" {
-		recipientDomain = rs.env.domainName(recipientDomain)
+		to.Domain = rs.env.domainName(recipientDomain)
 	}
-	if r.perDomain && recipientDomain == "" {
+	if r.perDomain && to.Domain == "" {
 		return "", fmt.Errorf("limit %q counts per %s; name the recipient domain", limit, r.cfg.Per)
 	}
 	for _, d := range r.dims {
@@ -267,7 +268,7 @@ func (l *Limiter) KeyOf(limit string, f Facts, recipientDomain string) (string, 
 			return "", fmt.Errorf("limit %q counts per %s; name the %s", limit, r.cfg.Per, Per{d})
 		}
 	}
-	parts := r.parts(nil, &f, r.sender(f.Sender), recipientDomain)
+	parts := r.parts(nil, &f, r.sender(f.Sender), r.place(&to))
 	if len(parts) == 0 {
 		return "", fmt.Errorf("limit %q counts per %s, which is not all named, and skips mail without; name it", limit, r.cfg.Per)
 	}

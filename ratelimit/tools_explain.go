@@ -1,6 +1,7 @@
 package ratelimit
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"strings"
@@ -28,6 +29,9 @@ func (l *Limiter) Explain(ctx context.Context, f Facts, to Recipient) ([]Explana
 	rs := l.Rules()
 	rs.complete(&f)
 	to = rs.completeRecipient(to)
+	if to.Provider == "" && l.provider != nil && rs.perProvider() {
+		to.Provider = cmp.Or(f.Provider, l.provider(ctx, f.Upstream, to.Domain))
+	}
 	a := l.Begin(f)
 	defer a.End()
 	all := make([]Explanation, 0, len(rs.rules))
@@ -70,7 +74,7 @@ func (l *Limiter) Explain(ctx context.Context, f Facts, to Recipient) ([]Explana
 func (a *Account) explained(r *rule, to Recipient) int {
 	for i := range a.concern {
 		if a.concern[i].rule == r {
-			return a.budget(i, to.Domain)
+			return a.budget(i, &to)
 		}
 	}
 	return skipped

@@ -99,7 +99,12 @@ func (t *transaction) recheckLimits() (rule string, r *mail.Reply) {
 	rs := make([]ratelimit.Recipient, 0, len(t.accepted))
 	is := make([]int, 0, len(t.accepted))
 	for i, a := range t.accepted {
-		rs = append(rs, ratelimit.Recipient{Address: mail.RecipientOf(t.ev.To[a.index].Address), Domain: t.env.To[i].Domain})
+		domain := t.env.To[i].Domain
+		group := t.groups[domain]
+		if group == "" && t.account.NeedsProvider(domain) {
+			group = t.ev.To[a.index].Provider // the host that has taken it is known
+		}
+		rs = append(rs, ratelimit.Recipient{Address: mail.RecipientOf(t.ev.To[a.index].Address), Domain: domain, Provider: group})
 		is = append(is, a.charge)
 	}
 	ctx, cancel := context.WithTimeout(t.conn.Context(), t.snap.Timeouts.Limiter)

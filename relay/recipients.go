@@ -119,7 +119,7 @@ func (t *transaction) charge(batch []attempt) {
 	var which []int // of batch
 	for i := range batch {
 		if a := &batch[i]; a.reply == nil {
-			open = append(open, ratelimit.Recipient{Address: mail.RecipientOf(a.shown), Domain: a.rcpt.Domain})
+			open = append(open, ratelimit.Recipient{Address: mail.RecipientOf(a.shown), Domain: a.rcpt.Domain, Provider: t.groups[a.rcpt.Domain]})
 			which = append(which, i)
 		}
 	}
@@ -168,6 +168,7 @@ func (t *transaction) note(a *attempt) {
 	}
 	e := &t.ev.To[a.index]
 	a.stage = mail.StageRcpt
+	e.Provider = t.groups[a.rcpt.Domain]
 	a.writeTo(e)
 	if a.reply.Positive() {
 		t.accepted = append(t.accepted, taken{index: a.index, charge: a.charge, known: a.known})

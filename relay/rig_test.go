@@ -24,6 +24,7 @@ import (
 	"postern/internal/smtptest"
 	"postern/internal/syntax"
 	"postern/mail"
+	"postern/mx/provider"
 	"postern/policy"
 	"postern/ratelimit"
 	"postern/ratelimit/embedded"
@@ -191,6 +192,9 @@ func (r *rig) set(at, line string) {
 		r.provider = key
 	case "halves": // none: nothing can be remembered
 		r.worldOf().forgetful = value == "none"
+	case "group": // group.NAME PATTERN, of MX hosts
+		w := r.worldOf()
+		w.groups[key] = provider.Config{MX: strings.Fields(value)}
 	case "domains": // max_domains
 		r.worldOf().most, err = strconv.Atoi(value)
 	case "dkim": // as dkim.SELECTORS, s1 where none is named: DOMAIN [optional]

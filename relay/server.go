@@ -89,6 +89,7 @@ type Server struct {
 	walker    parts.Walker
 	faults    faultLog
 	halves    *halves.Memory // nil: nothing is remembered
+	asking    askers
 }
 
 // Options are what a Server is made of.

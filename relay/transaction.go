@@ -37,10 +37,11 @@ type transaction struct {
 	account *ratelimit.Account
 
 	// From RCPT.
-	up       Hop     // nil before the first recipient is put to it
-	hold     hold    // on a connection of the upstream's
-	accepted []taken // recipients that the upstream took
-	charged  int     // recipients that the account has been asked about
+	up       Hop               // nil before the first recipient is put to it
+	hold     hold              // on a connection of the upstream's
+	accepted []taken           // recipients that the upstream took
+	charged  int               // recipients that the account has been asked about
+	groups   map[string]string // of receivers, by domain, as limits were told
 	// refused is what decided while no recipient is accepted: the first 4yz, else
 	// the first 5yz; its reply is nil while there was none.
 	refused ending
@@ -140,6 +141,7 @@ func (t *transaction) Rcpt(args []string) []*mail.Reply {
 	}
 	t.bar(batch)
 	t.crowd(batch)
+	t.providers(batch)
 	t.charge(batch)
 	t.recall(batch)
 	t.ask(batch)

@@ -73,12 +73,17 @@ func (t *transaction) limitReply(v *ratelimit.Decision) *mail.Reply {
 	return replies.Limit(who, strings.ReplaceAll(v.Per, "_", " "), v.Unit.String(), v.Max, window(v.Window), v.RetryAfter)
 }
 
+// sharedLimit reports whether others count there, too, so that nothing of the budget is
+// the client's own; per is as Decision.Per has it.
 func sharedLimit(per string) bool {
-	switch per {
-	case "stream", "upstream", "source_ip", "all":
-		return true
+	for what := range strings.SplitSeq(per, " and ") {
+		switch what {
+		case "stream", "upstream", "source ip", "provider", "all":
+		default:
+			return false
+		}
 	}
-	return false
+	return true
 }
 
 // window writes the length of a window as the configuration does.

@@ -13,6 +13,7 @@ import (
 
 	"postern/internal/dnstest"
 	"postern/internal/smtptest"
+	"postern/mx/provider"
 	"postern/relay/halves"
 	"postern/upstream"
 	"postern/upstream/direct"
@@ -26,6 +27,7 @@ type world struct {
 	receivers map[string]*smtptest.Server
 	zone      *dnstest.Zone
 	most      int // max_domains; 0: as by default
+	groups    map[string]provider.Config
 	up        *direct.Upstream
 	forgetful bool // nothing can be remembered
 	halves    *halves.Memory
@@ -33,7 +35,7 @@ type world struct {
 
 func (r *rig) worldOf() *world {
 	if r.world == nil {
-		r.world = &world{faults: map[string][]smtptest.Fault{}, receivers: map[string]*smtptest.Server{}}
+		r.world = &world{faults: map[string][]smtptest.Fault{}, receivers: map[string]*smtptest.Server{}, groups: map[string]provider.Config{}}
 	}
 	return r.world
 }
@@ -78,7 +80,11 @@ func (w *world) start(t testing.TB) {
 	if w.most > 0 {
 		cfg.MaxDomains = w.most
 	}
-	if w.up, err = direct.New("world", cfg, direct.Options{Hostname: "relay.test", DNSTimeout: time.Second}); err != nil {
+	groups, err := provider.New(w.groups)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if w.up, err = direct.New("world", cfg, direct.Options{Hostname: "relay.test", DNSTimeout: time.Second, Groups: groups}); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {

@@ -66,6 +66,14 @@ func (x *crossCheck) providers() {
 	}
 }
 
+// providerNames are those that limits may name; nil where the tables are wrong.
+func (f *File) providerNames() []string {
+	if f.groups == nil {
+		return nil
+	}
+	return f.groups.Names()
+}
+
 // Groups are the groups of receivers.
 func (f *File) Groups() *provider.Groups { return f.groups }
 

@@ -77,7 +77,8 @@ func (f *File) Limits() map[string]ratelimit.RuleConfig {
 func (f *File) LimitEnv() ratelimit.Env {
 	env := ratelimit.Env{
 		InternalDomains: f.InternalDomains, Streams: sortedKeys(f.Stream),
-		Clients: make([]ratelimit.EnvClient, 0, len(f.Client)), Parse: ParseAddress,
+		Providers: f.providerNames(),
+		Clients:   make([]ratelimit.EnvClient, 0, len(f.Client)), Parse: ParseAddress,
 	}
 	for _, name := range sortedKeys(f.Client) {
 		c := f.Client[name]

@@ -164,6 +164,7 @@ func (n *Node) prepare(file *config.File) error {
 	n.limiter = ratelimit.NewLimiter(n.openStore(file, secret), file.LimitRules(), nil)
 	n.limiter.UseSecret(secret)
 	n.openHalves(file)
+	n.limiter.UseProviders(n.providerOf)
 	n.run(n.limiter.Run)
 	var err error
 	if n.rules, err = newRuleset(file, nil, n.redis, n.log); err != nil {

@@ -1,8 +1,22 @@
 package node
 
 import (
+	"context"
+
 	"postern/internal/admin"
 )
+
+// providerOf is the group of receivers that a domain is in, for mail by an upstream
+// with mx = true; "" for other mail.
+func (n *Node) providerOf(ctx context.Context, upstream, domain string) string {
+	r := n.inForce.Load()
+	if r == nil || r.direct[upstream] == nil || domain == "" {
+		return ""
+	}
+	ctx, cancel := context.WithTimeout(ctx, r.file.Timeouts.DNS)
+	defer cancel()
+	return r.direct[upstream].Provider(ctx, domain)
+}
 
 // lanes are the uses of groups of receivers, over all of our addresses.
 func (r *ruleset) lanes() (all []admin.ProviderLane) {

@@ -111,6 +111,8 @@ func (d *decoder) recipient(r *Recipient) bool {
 			return ok
 		case "outcome":
 			return d.name(&r.Outcome)
+		case "provider":
+			return d.name(&r.Provider)
 		case "rule":
 			return d.name(&r.Rule)
 		}

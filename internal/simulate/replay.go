@@ -176,7 +176,7 @@ func (r *Replay) gather(t *Transaction) {
 			r.tally.Retries++
 			continue
 		}
-		r.open = append(r.open, ratelimit.Recipient{Address: mail.RecipientID(to.Address), Domain: domainOf(to.Address)})
+		r.open = append(r.open, ratelimit.Recipient{Address: mail.RecipientID(to.Address), Domain: domainOf(to.Address), Provider: to.Provider})
 		r.about = append(r.about, i)
 	}
 }

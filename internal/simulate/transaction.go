@@ -26,6 +26,9 @@ type Transaction struct {
 // Recipient is one RCPT and the verdict that it ended with.
 type Recipient struct {
 	Address, Outcome, Rule string
+	// Provider is the group of receivers that its domain was in; "" in mail to a
+	// configured upstream, where no host was asked, and in older journals.
+	Provider string
 }
 
 // SenderDomain is the domain of the reverse-path, "" for the null one.
@@ -68,7 +71,7 @@ func (t *Transaction) fromEvent(line []byte) error {
 	t.end(e.Duration)
 	for i := range e.To {
 		r := &e.To[i]
-		t.To = append(t.To, Recipient{Address: r.Address, Outcome: r.Outcome, Rule: r.Rule})
+		t.To = append(t.To, Recipient{Address: r.Address, Outcome: r.Outcome, Rule: r.Rule, Provider: r.Provider})
 	}
 	return nil
 }
