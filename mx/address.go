@@ -89,8 +89,8 @@ func embedded(a netip.Addr) (all []netip.Addr) {
 	return all
 }
 
-// refusal says why no mail may go to an address; "" where it may.
-func (c *Config) refusal(a netip.Addr) string {
+// Refusal says why no mail may go to an address; "" where it may.
+func (c *Config) Refusal(a netip.Addr) string {
 	in := func(list []netip.Prefix) bool {
 		return slices.ContainsFunc(list, func(p netip.Prefix) bool { return p.Contains(a) })
 	}

@@ -23,7 +23,7 @@ func TestAddressesThatNoMailGoesTo(t *testing.T) {
 	}
 	var c Config
 	for _, text := range refused {
-		if a := netip.MustParseAddr(text).Unmap(); c.refusal(a) == "" {
+		if a := netip.MustParseAddr(text).Unmap(); c.Refusal(a) == "" {
 			t.Errorf("mail may go to %s", text)
 		}
 	}
@@ -32,7 +32,7 @@ func TestAddressesThatNoMailGoesTo(t *testing.T) {
 	}
 	for _, text := range []string{"8.8.8.8", "11.0.0.1", "100.63.255.255", "100.128.0.1", "172.15.0.1", "172.32.0.1", "192.0.1.1", "198.17.0.1", "198.20.0.1", "223.255.255.1",
 		"2a00:1450:4013::1b", "2607:f8b0::1", "2001:4860:4860::8888", "::ffff:8.8.8.8", "64:ff9b::8.8.8.8", "2002:808:808::1", "2a00::5efe:8.8.8.8"} {
-		if is := c.refusal(netip.MustParseAddr(text).Unmap()); is != "" {
+		if is := c.Refusal(netip.MustParseAddr(text).Unmap()); is != "" {
 			t.Errorf("no mail may go to %s: %s", text, is)
 		}
 	}
@@ -45,7 +45,7 @@ func TestNetworksOfTheOperatorDecide(t *testing.T) {
 		// What is allowed is what is dialled, and not what a translator makes of it.
 		"64:ff9b::10.0.0.1": "private, within IPv6",
 	} {
-		if got := c.refusal(netip.MustParseAddr(text)); got != want {
+		if got := c.Refusal(netip.MustParseAddr(text)); got != want {
 			t.Errorf("%s: %q, want %q", text, got, want)
 		}
 	}

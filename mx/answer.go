@@ -30,6 +30,8 @@ type Answer struct {
 	Domain string
 	// Implicit: the domain has no MX record and is its own host.
 	Implicit bool
+	// Named: the configuration names the hosts.
+	Named bool
 	// Hosts are the names of all its hosts, also of those that are not looked at; see
 	// Finder.Hosts.
 	Hosts []string
@@ -55,6 +57,7 @@ type Exchanger struct {
 	Err     error // why its addresses are not known; nil: they are, or there are none
 	// Secure: DNSSEC vouches for the MX record and for the addresses that were found.
 	Secure    bool
+	port      uint16 // 0: that of the configuration
 	aliases   []string
 	canonical string // its name behind all aliases
 }

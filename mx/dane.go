@@ -44,7 +44,7 @@ func (f *Finder) TLSA(ctx context.Context, domain string, t Target) (*TLSA, erro
 		if base == "" {
 			continue
 		}
-		a := f.resolver.Ask(ctx, fmt.Sprintf("_%d._tcp.%s", f.cfg.Port, base), dns.TypeTLSA)
+		a := f.resolver.Ask(ctx, fmt.Sprintf("_%d._tcp.%s", t.Address.Port(), base), dns.TypeTLSA)
 		switch {
 		case a.State == resolve.Fault:
 			return nil, fmt.Errorf("%w: %s: %w", ErrNotKnown, base, a.Err)

@@ -94,7 +94,7 @@ func (f *Finder) Resolver() *resolve.Resolver { return f.resolver }
 
 // Refused says why no mail may go to an address, such as "private"; "" where it may.
 func (f *Finder) Refused(a netip.Addr) string {
-	if is := f.cfg.refusal(a); is != "" || !f.self.listens(netip.AddrPortFrom(a, uint16(f.cfg.Port)), false) {
+	if is := f.cfg.Refusal(a); is != "" || !f.self.listens(netip.AddrPortFrom(a, uint16(f.cfg.Port)), false) {
 		return is
 	}
 	return "this relay"
@@ -139,7 +139,7 @@ func (f *Finder) literal(a *Answer, families Families) error {
 		a.Problem = NoAddress
 		return nil
 	}
-	e := Exchanger{Name: a.Domain, Addresses: []Address{f.judge(ip.Unmap().WithZone(""))}}
+	e := Exchanger{Name: a.Domain, Addresses: []Address{f.judge(ip.Unmap().WithZone(""), f.port(0))}}
 	a.Exchangers = []Exchanger{e}
 	a.Targets = f.targets(a.Exchangers)
 	switch one := e.Addresses[0]; {
@@ -212,7 +212,7 @@ func (f *Finder) lookUp(ctx context.Context, a *Answer, families Families) {
 		hi := min(lo+hostsAtOnce, len(all))
 		var wait sync.WaitGroup
 		for i := lo; i < hi; i++ {
-			if !all[i].Skipped {
+			if !all[i].Skipped && len(all[i].Addresses) == 0 {
 				wait.Go(func() { f.addresses(ctx, &all[i], families) })
 			}
 		}
@@ -252,7 +252,7 @@ func (f *Finder) addresses(ctx context.Context, e *Exchanger, families Families)
 		ips := resolve.Addresses(a.RRs)
 		rand.Shuffle(len(ips), func(i, j int) { ips[i], ips[j] = ips[j], ips[i] })
 		for _, ip := range ips[:min(len(ips), maxAddresses)] {
-			e.add(f.judge(ip.Unmap()))
+			e.add(f.judge(ip.Unmap(), f.port(e.port)))
 		}
 	}
 	e.Ours = e.Ours || slices.ContainsFunc(e.aliases, func(name string) bool { return f.self.hasName(strings.TrimSuffix(name, ".")) })
@@ -265,10 +265,10 @@ func (e *Exchanger) add(a Address) {
 }
 
 // judge says what is known of an address before it is dialled.
-func (f *Finder) judge(ip netip.Addr) Address {
-	a := Address{IP: ip, Refused: f.cfg.refusal(ip)}
+func (f *Finder) judge(ip netip.Addr, port uint16) Address {
+	a := Address{IP: ip, Refused: f.cfg.Refusal(ip)}
 	if a.Refused == "" {
-		a.Ours = f.ours(ip)
+		a.Ours = f.ours(netip.AddrPortFrom(ip, port))
 		a.Failing = f.failures.has(ip, f.now())
 	}
 	return a
@@ -302,7 +302,7 @@ func (f *Finder) targets(all []Exchanger) (ts []Target) {
 		}
 		n := 0
 		for _, a := range e.Addresses {
-			t := Target{Host: e.Name, Address: netip.AddrPortFrom(a.IP, uint16(f.cfg.Port)), Secure: e.Secure, canonical: e.canonical}
+			t := Target{Host: e.Name, Address: netip.AddrPortFrom(a.IP, f.port(e.port)), Secure: e.Secure, canonical: e.canonical}
 			switch {
 			case a.Refused != "" || a.Ours:
 				continue
@@ -339,7 +339,10 @@ func (f *Finder) explain(ctx context.Context, a *Answer, families Families) erro
 	}
 	other := Families{IPv4: !families.IPv4, IPv6: !families.IPv6}
 	for i := range a.Exchangers {
-		probe := Exchanger{Name: a.Exchangers[i].Name}
+		if a.Exchangers[i].Name[0] == '[' {
+			continue
+		}
+		probe := Exchanger{Name: a.Exchangers[i].Name, port: a.Exchangers[i].port}
 		if f.addresses(ctx, &probe, other); probe.Err != nil {
 			return fmt.Errorf("%w: address of %s: %w", ErrDNS, probe.Name, probe.Err)
 		}
@@ -350,5 +353,8 @@ func (f *Finder) explain(ctx context.Context, a *Answer, families Families) erro
 	a.Problem = NoAddress
 	return nil
 }
+
+// port is that of a host; 0 is that of the configuration.
+func (f *Finder) port(p uint16) uint16 { return cmp.Or(p, uint16(f.cfg.Port)) }
 
 func portText(p uint16) string { return strconv.Itoa(int(p)) }

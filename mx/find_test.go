@@ -155,6 +155,8 @@ func newFinder(t *testing.T, server string, change func(*Options)) *Finder {
 // show is an answer in one line: its targets, or why there are none.
 func show(a Answer, err error) string {
 	switch {
+	case errors.Is(err, ErrNamed):
+		return "named"
 	case errors.Is(err, ErrDNS):
 		return "DNS"
 	case errors.Is(err, ErrFamily):

@@ -71,9 +71,9 @@ func (i *interfaces) reread(now time.Time) {
 
 // ours reports whether we would reach ourselves at an address. An interface in
 // allow_networks may be another program's, where none of our listeners is there.
-func (f *Finder) ours(a netip.Addr) bool {
+func (f *Finder) ours(at netip.AddrPort) bool {
+	a := at.Addr()
 	local := f.interfaces.has(a, f.now()) || a.IsLoopback()
-	at := netip.AddrPortFrom(a, uint16(f.cfg.Port))
 	switch {
 	case slices.Contains(f.self.Addresses, a), f.self.listens(at, local):
 		return true

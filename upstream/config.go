@@ -37,6 +37,9 @@ func (p TLSPolicy) MarshalText() ([]byte, error) { return []byte(p), nil }
 type Config struct {
 	// Config has the keys of mx = true.
 	mx.Config
+	// Domain are exceptions for the mail to one recipient domain, with mx = true; the
+	// name is exact. Blank: none.
+	Domain map[string]Exception `toml:"domain"`
 	// Hosts are "host:port" in order of preference; without a port it is 25. A
 	// host that fails is asked last for RetryAfter. Names are resolved to A and
 	// AAAA, never to MX. Required, unless Capture is set.
@@ -144,7 +147,10 @@ func (c *Config) Check(report func(key, problem string)) {
 		return
 	}
 	if !c.MX {
-		c.checkHosts(report)
+		if len(c.Hosts) == 0 {
+			report("hosts", `empty; name at least one as "host:port", or set capture to write mail to a folder`)
+		}
+		checkHosts(c.Hosts, c.ImplicitTLS, report)
 	}
 	c.checkCredentials(report)
 	c.checkNumbers(report)
@@ -168,19 +174,16 @@ func (c *Config) Check(report func(key, problem string)) {
 	}
 }
 
-func (c *Config) checkHosts(report func(key, problem string)) {
-	if len(c.Hosts) == 0 {
-		report("hosts", `empty; name at least one as "host:port", or set capture to write mail to a folder`)
-	}
+func checkHosts(hosts []string, implicitTLS bool, report func(key, problem string)) {
 	seen := map[string]int{}
-	for i, text := range c.Hosts {
+	for i, text := range hosts {
 		key := fmt.Sprintf("hosts.%d", i)
 		name, port, err := splitHost(text)
 		if err != nil {
 			report(key, err.Error())
 			continue
 		}
-		if port == 465 && !c.ImplicitTLS {
+		if port == 465 && !implicitTLS {
 			report(key, "port 465 speaks TLS from the first octet; set implicit_tls = true or use port 587")
 		}
 		addr := net.JoinHostPort(name, strconv.Itoa(port))

@@ -1,6 +1,7 @@
 package check
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -56,7 +57,8 @@ func Exchangers(ctx context.Context, w io.Writer, f *config.File, stream, domain
 	defer finder.Close()
 	find, cancel := context.WithTimeout(ctx, cfg.FindTimeout)
 	defer cancel()
-	a, findErr := finder.Find(find, domain, families)
+	own := cfg.Domain[domain]
+	a, findErr := findOwn(find, finder, &own, domain, families)
 	fmt.Fprintf(w, "%s, as stream %s delivers by upstream %s over %s\n", domain, stream, s.Upstream, families)
 	if !cfg.MX {
 		fmt.Fprintf(w, "note: upstream %s has no mx = true; its mail goes elsewhere\n", s.Upstream)
@@ -66,7 +68,13 @@ func Exchangers(ctx context.Context, w io.Writer, f *config.File, stream, domain
 		g := f.Groups().Of(a.Hosts)
 		fmt.Fprintf(w, "provider %s%s\n", provider.NameOf(g), groupWords(g))
 	}
-	if cfg.MX && cfg.MTASTS {
+	if _, has := cfg.Domain[domain]; has {
+		fmt.Fprintf(w, "the configuration has an exception for it%s\n", ownWords(&own))
+	} else {
+		own.SetDefaults()
+	}
+	cfg.TLS = cmp.Or(own.TLS, cfg.TLS)
+	if cfg.MX && cfg.MTASTS && own.MTASTS && !a.Named {
 		writePolicy(find, w, finder, &cfg, &a)
 	}
 	switch {
@@ -84,11 +92,15 @@ func Exchangers(ctx context.Context, w io.Writer, f *config.File, stream, domain
 	base := cfg
 	for i, t := range a.Targets {
 		cfg := base
-		if g := f.Groups().OfHost(t.Host); g != nil && cfg.TLS == upstream.EncryptOpportunistic && g.TLS != "" {
+		if g := f.Groups().OfHost(t.Host); g != nil && own.TLS == "" && cfg.TLS == upstream.EncryptOpportunistic && g.TLS != "" {
 			cfg.TLS = upstream.TLSPolicy(g.TLS)
 		}
 		from, has := direct.Source(s.SourceIP, domain, t.Address.Addr())
-		tlsa, err := finder.TLSA(ctx, domain, t)
+		var tlsa *mx.TLSA
+		var err error
+		if own.DANE != mx.DANEOff {
+			tlsa, err = finder.TLSA(ctx, domain, t)
+		}
 		fmt.Fprintf(w, "  %d  %s%s%s\n", i+1, t, fromWords(from, has), daneWords(t, tlsa, err))
 		if tlsa != nil {
 			cfg.TLS = upstream.EncryptRequired
@@ -122,6 +134,32 @@ func writePolicy(ctx context.Context, w io.Writer, finder *mx.Finder, cfg *upstr
 	}
 }
 
+// findOwn finds the hosts of a domain as the mail to it does.
+func findOwn(ctx context.Context, finder *mx.Finder, own *upstream.Exception, domain string, families mx.Families) (mx.Answer, error) {
+	if hosts := own.Named(); len(hosts) > 0 {
+		return finder.FindNamed(ctx, domain, hosts, families)
+	}
+	return finder.Find(ctx, domain, families)
+}
+
+// ownWords say what the configuration has for a domain.
+func ownWords(own *upstream.Exception) string {
+	words := ""
+	if own.TLS != "" {
+		words += ", tls " + string(own.TLS)
+	}
+	if len(own.Hosts) > 0 {
+		words += ", hosts " + strings.Join(own.Hosts, " ")
+	}
+	if !own.MTASTS {
+		words += ", without MTA-STS"
+	}
+	if own.DANE == mx.DANEOff {
+		words += ", without DANE"
+	}
+	return words
+}
+
 // groupWords say what a group of receivers wants.
 func groupWords(g *provider.Group) string {
 	if g == nil || g.String() == "" {
@@ -138,6 +176,9 @@ var problemWords = map[mx.Problem]string{
 }
 
 func writeExchangers(w io.Writer, a *mx.Answer) {
+	if a.Named {
+		fmt.Fprintln(w, "its hosts are those of the configuration")
+	}
 	if a.Implicit {
 		fmt.Fprintln(w, "no MX record, so that the domain is its own host")
 	}

@@ -2,11 +2,13 @@ package config
 
 import (
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 	"strconv"
 	"time"
 
+	"postern/internal/syntax"
 	"postern/mx"
 	"postern/mx/provider"
 	"postern/upstream"
@@ -40,9 +42,11 @@ func (f *File) directDefaults(d *decoder) {
 func (x *crossCheck) direct() {
 	for _, name := range x.names["upstream"] {
 		u := x.Upstream[name]
+		u.CheckExceptions(func(key, problem string) { x.d.problem(join("upstream", name)+"."+key, problem) })
 		if !u.MX {
 			continue
 		}
+		x.exceptions(name, &u)
 		for key, set := range map[string]bool{
 			"hosts": len(u.Hosts) > 0, "capture": u.Capture != "", "username": u.Username != "", "password": u.Password != "", "oauth": u.OAuth != nil,
 			"implicit_tls": u.ImplicitTLS, "server_name": u.ServerName != "", "tls_min": u.TLSMin.IsOld(),
@@ -52,6 +56,24 @@ func (x *crossCheck) direct() {
 			}
 		}
 	}
+}
+
+// exceptions gives the tables of single domains the names that recipients have.
+func (x *crossCheck) exceptions(name string, u *UpstreamConfig) {
+	all := map[string]upstream.Exception{}
+	for _, domain := range sortedKeys(u.Domain) {
+		at := join(join(join("upstream", name), "domain"), domain)
+		known, err := syntax.Domain(domain)
+		switch {
+		case err != nil:
+			x.d.problem(at, `is not a domain; write it as [upstream.NAME.domain."partner.example"]`)
+		case slices.Contains(slices.Collect(maps.Keys(all)), known):
+			x.d.problem(at, "is the same domain as in another table; remove one")
+		}
+		all[known] = u.Domain[domain]
+	}
+	u.Domain = all
+	x.Upstream[name] = *u
 }
 
 // providers makes the groups of receivers.

@@ -42,12 +42,13 @@ type Options struct {
 // Upstream delivers to the exchangers of each recipient's domain. All methods may
 // be called from several goroutines.
 type Upstream struct {
-	name   string
-	cfg    upstream.Config
-	opt    Options
-	finder *mx.Finder
-	sts    *sts.Store // nil: policies are not heeded
-	pool   *pool
+	name       string
+	cfg        upstream.Config
+	opt        Options
+	finder     *mx.Finder
+	sts        *sts.Store // nil: policies are not heeded
+	pool       *pool
+	exceptions map[string]exception // by recipient domain
 
 	mu   sync.Mutex
 	told map[string]time.Time // domains whose addresses were refused, and when that was logged
@@ -71,7 +72,7 @@ func New(name string, cfg upstream.Config, o Options) (*Upstream, error) {
 		finder.Close()
 		return nil, err
 	}
-	u := &Upstream{name: name, cfg: cfg, opt: o, finder: finder, told: map[string]time.Time{}}
+	u := &Upstream{name: name, cfg: cfg, opt: o, finder: finder, exceptions: exceptionsOf(&cfg), told: map[string]time.Time{}}
 	u.pool = newPool(name, cfg, o, roots)
 	if cfg.MTASTS {
 		u.sts = sts.New(sts.Options{Resolver: finder.Resolver(), Refused: finder.Refused, File: o.STSFile, Roots: roots, Port: o.STSPort, Log: o.Log})

@@ -37,12 +37,13 @@ var errFull = errors.New("as many connections to receivers are in use as may be"
 // key is what connections are shared within.
 type key struct {
 	to     netip.AddrPort
-	source netip.Addr // zero: whichever the system chooses
-	name   string     // that the certificate must be valid for, with TLS that must be; "": as the configuration has it
-	tlsa   string     // of mx.TLSA, with the name for SNI; "": as name says
-	must   bool       // TLS must be, the certificate is not looked at
-	plain  bool       // STARTTLS is not used
-	group  string     // of receivers, by the name of the host; "": none
+	source netip.Addr         // zero: whichever the system chooses
+	name   string             // that the certificate must be valid for, with TLS that must be; "": as the configuration has it
+	tlsa   string             // of mx.TLSA, with the name for SNI; "": as name says
+	must   bool               // TLS must be, the certificate is not looked at
+	plain  bool               // STARTTLS is not used
+	own    upstream.TLSPolicy // in place of the configuration's, where nothing above says more; "": that
+	group  string             // of receivers, by the name of the host; "": none
 }
 
 // host is one address of somebody's exchangers with its connections.
@@ -96,7 +97,12 @@ type level struct {
 	tlsa     *mx.TLSA // DANE; nil: nothing
 	// group is what the group of the host wants; "": nothing.
 	group provider.TLS
+	// own is what the configuration has for the domain; "": nothing.
+	own upstream.TLSPolicy
 }
+
+// policy reports whether it is the receiver who asks.
+func (l level) policy() bool { return l.verified || l.tlsa != nil || l.own == "" && l.group != "" }
 
 func (l level) String() string {
 	switch {
@@ -110,8 +116,8 @@ func (l level) String() string {
 
 // keyFor says within what connections for a target are shared.
 func (p *pool) keyFor(to netip.AddrPort, source netip.Addr, name string, l level, now time.Time) key {
-	k := key{to: to, source: source}
-	verified := l.verified || l.group == provider.Verified || p.cfg.TLS == upstream.EncryptVerified
+	k, want := key{to: to, source: source}, p.wants(l)
+	verified := l.verified || want == upstream.EncryptVerified
 	switch {
 	case l.tlsa != nil && len(l.tlsa.Records) > 0:
 		k.name, k.tlsa = l.tlsa.Base, l.tlsa.Key()
@@ -119,12 +125,17 @@ func (p *pool) keyFor(to netip.AddrPort, source netip.Addr, name string, l level
 		k.name, k.must = l.tlsa.Base, true
 	case verified:
 		k.name = name
-	case l.group == provider.Required && p.cfg.TLS == upstream.EncryptOpportunistic:
+	case want == upstream.EncryptRequired && p.cfg.TLS != upstream.EncryptRequired:
 		k.name, k.must = name, true
-	case p.cfg.TLS == upstream.EncryptOpportunistic:
+	case want == upstream.EncryptOpportunistic:
+		if want != p.cfg.TLS {
+			k.own = want
+		}
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		k.plain = now.Before(p.plain[to])
+	case want != p.cfg.TLS:
+		k.own = want
 	}
 	return k
 }
@@ -229,6 +240,10 @@ func (p *pool) config(k key, way *lane) upstream.Config {
 		cfg.TLS, cfg.TLSMin = upstream.EncryptVerified, p.strict
 	case k.plain:
 		cfg.TLS = upstream.EncryptOff
+	case k.own == upstream.EncryptOpportunistic:
+		cfg.TLS, cfg.TLSMin = k.own, tlsmin.V10
+	case k.own != "":
+		cfg.TLS = k.own
 	}
 	return cfg
 }

@@ -138,9 +138,7 @@ func (t *Transaction) ask(ctx context.Context, domain string, rs []mail.Recipien
 // begin finds a host of the domain that takes a session, and asks it.
 func (t *Transaction) begin(ctx context.Context, rs []mail.Recipient) ([]mail.Reply, error) {
 	began := time.Now()
-	find, cancel := context.WithTimeout(ctx, t.u.cfg.FindTimeout)
-	answer, err := t.u.finder.Find(find, t.domain, t.u.cfg.Families(t.route.SourceIPs))
-	cancel()
+	answer, err := t.find(ctx)
 	switch {
 	case ctx.Err() != nil:
 		return nil, fmt.Errorf("upstream %s: %w", t.u.name, ctx.Err())
@@ -182,30 +180,34 @@ type way struct {
 func (t *Transaction) ways(ctx context.Context, a *mx.Answer) (ways []way) {
 	ctx, cancel := context.WithTimeout(ctx, t.u.cfg.FindTimeout)
 	defer cancel()
-	dane := false
+	dane, own := false, t.u.exception(t.domain)
 	for _, target := range a.Targets {
-		tlsa, err := t.u.finder.TLSA(ctx, t.domain, target)
-		dane = dane || tlsa != nil || err != nil
-		ways = append(ways, way{target, level{tlsa: tlsa}, err})
+		w := way{Target: target, level: level{own: own.tls}}
+		if own.tlsa {
+			w.level.tlsa, w.err = t.u.finder.TLSA(ctx, t.domain, target)
+		}
+		dane = dane || w.level.tlsa != nil || w.err != nil
+		ways = append(ways, w)
 	}
-	if !dane {
+	if !dane && !a.Named {
 		verified := t.policy(ctx, a)
 		ways = nil
 		for _, target := range a.Targets {
-			ways = append(ways, way{Target: target, level: level{verified: verified}})
+			ways = append(ways, way{Target: target, level: level{own: own.tls, verified: verified}})
 		}
 		return ways
 	}
 	p, ok := t.sts(ctx)
 	for i := range ways {
-		ways[i].level.verified = ok && ways[i].level.tlsa == nil
+		// Hosts that the operator names get the mail, also where the policy does not name them.
+		ways[i].level.verified = ok && ways[i].level.tlsa == nil && (!a.Named || p.Matches(ways[i].Host))
 	}
 	return slices.DeleteFunc(ways, func(w way) bool { return w.level.verified && w.err == nil && !p.Matches(w.Host) })
 }
 
 // sts is the policy of the domain, if it enforces one.
 func (t *Transaction) sts(ctx context.Context) (p sts.Policy, ok bool) {
-	if t.u.sts == nil || strings.HasPrefix(t.domain, "[") {
+	if t.u.sts == nil || !t.u.exception(t.domain).sts || strings.HasPrefix(t.domain, "[") {
 		return p, false
 	}
 	p, ok = t.u.sts.Policy(ctx, t.domain)
@@ -331,7 +333,7 @@ func (s *search) try(ctx context.Context, w way, rs []mail.Recipient) (got []mai
 	if ctx.Err() != nil {
 		return nil, true, fmt.Errorf("upstream %s: %s: %w", t.u.name, target, ctx.Err())
 	}
-	if w.level != (level{}) && (errors.Is(err, upstream.ErrHandshake) || errors.Is(err, upstream.ErrNoTLS)) {
+	if w.level.policy() && (errors.Is(err, upstream.ErrHandshake) || errors.Is(err, upstream.ErrNoTLS)) {
 		s.policy = err
 	}
 	s.failed(target, err)

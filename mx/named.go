@@ -1,0 +1,44 @@
+package mx
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+)
+
+// Host is one that the operator names for a domain: a name, or an address.
+type Host struct {
+	Name string
+	Port uint16
+}
+
+// ErrNamed: the hosts that the operator names for a domain have no address that mail
+// may be sent to. Mail waits until somebody corrects it.
+var ErrNamed = errors.New("none of the hosts that the configuration names has an address that mail may be sent to")
+
+// FindNamed is Find for a domain whose mail goes to hosts that the operator names, in
+// this order, whatever its MX records say. Their addresses are judged as all others.
+// There is no Problem, for the owner of the domain has no part in it: the error may be
+// ErrNamed, too.
+func (f *Finder) FindNamed(ctx context.Context, domain string, hosts []Host, families Families) (Answer, error) {
+	a := Answer{Domain: domain, Named: true}
+	f.resolver.Probe(ctx)
+	for i, h := range hosts {
+		e := Exchanger{Name: h.Name, Preference: uint16(i), Ours: f.self.hasName(h.Name), Secure: true, port: h.Port}
+		if ip, err := netip.ParseAddr(h.Name); err == nil {
+			e.Name, e.Secure = "["+h.Name+"]", false
+			e.add(f.judge(ip.Unmap(), h.Port))
+		}
+		a.Exchangers, a.Hosts = append(a.Exchangers, e), append(a.Hosts, e.Name)
+	}
+	f.lookUp(ctx, &a, families)
+	if a.Targets = f.targets(a.Exchangers); len(a.Targets) > 0 {
+		return a, nil
+	}
+	if err := f.explain(ctx, &a, families); err != nil {
+		return a, err
+	}
+	a.Problem = None
+	return a, fmt.Errorf("%w: %v", ErrNamed, a.Hosts)
+}
