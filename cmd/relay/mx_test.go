@@ -42,6 +42,11 @@ func (r *receivers) add(domain, ip string, faults ...smtptest.Fault) *smtptest.S
 	return r.at[domain]
 }
 
+// inExample is "mx = true" of an example as a test has it.
+func (r *receivers) inExample() string {
+	return fmt.Sprintf("mx = true\nport = %d\nresolvers = [%q]\nallow_networks = [\"127.0.0.0/8\"]", r.port, r.zone.Address)
+}
+
 // config is a relay that delivers to them.
 func (r *receivers) config(more string) string {
 	return fmt.Sprintf(`

@@ -2,47 +2,54 @@ package main
 
 import (
 	"fmt"
+	"net/netip"
 	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
 	"time"
-
-	"postern/internal/smtptest"
 )
 
-// marketingExample is the shipped example, with the addresses of this machine in
-// the place of its own and its newsletter due today.
-func marketingExample(t *testing.T, up *smtptest.Server, mode string) *process {
+// shippedExample is one of the examples with other words in the place of some; each
+// pattern has to be in it.
+func shippedExample(t *testing.T, name string, others [][2]string) string {
 	t.Helper()
-	dir := t.TempDir()
-	text := string(readFile(t, "../../examples/marketing-dedicated-ip.toml"))
-	_, hash, _ := runVerb("secret\n", "hash-password", "-bcrypt")
-	today := time.Now().UTC()
-	days := fmt.Sprintf(`days = [%q, %q]`, strings.ToLower(today.Format("Mon")), strings.ToLower(today.AddDate(0, 0, 1).Format("Mon")))
-	for _, r := range [][2]string{
-		{`"/var/lib/postern"`, `"` + dir + `"`},
-		{`/var/lib/postern/`, dir + "/"},
-		{`address     = "10\.20\.0\.2:465"\ntls         = "implicit"\ncertificate.*\nkey .*\n`, "address = \"127.0.0.1:0\"\n"},
-		{`"10\.20\.0\.2:25"`, `"127.0.0.1:0"`},
-		{`"10\.20\.0\.5/32"`, `"127.0.0.5/32"`},
-		{`"10\.20\.0\.40/32"`, `"127.0.0.1/32"`},
-		{`source_ip = .*\n`, ""},
-		{`"\$argon2id\$[^"]*"`, `"` + strings.TrimSpace(hash) + `"`},
-		{`"10\.20\.0\.3:25"\]\ntls   = "required"`, `"` + up.Addr() + "\"]\ntls = \"off\""},
-		{`\[dkim\."[^"]*"\]\nkeys.*\n`, ""},
-		{`days     = .*`, days},
-		{`mode         = "shadow" .*`, `mode = "` + mode + `"`},
-		{`address = "127.0.0.1:8025"`, `address = "127.0.0.1:0"`},
-		{`\[reputation\]\n`, "[reputation]\nresolvers = [\"127.0.0.1:9\"]\ntimeout = \"100ms\"\n"},
-	} {
+	text := string(readFile(t, "../../examples/"+name))
+	for _, r := range others {
 		re := regexp.MustCompile(r[0])
 		if !re.MatchString(text) {
 			t.Fatalf("the example has no %s", r[0])
 		}
 		text = re.ReplaceAllLiteralString(text, r[1])
 	}
-	writeFile(t, filepath.Join(dir, "relay.toml"), text)
+	return text
+}
+
+// marketingExample is the shipped example, with the addresses of this machine in
+// the place of its own and its newsletter due today.
+func marketingExample(t *testing.T, world *receivers, mode string) *process {
+	t.Helper()
+	dir := t.TempDir()
+	_, hash, _ := runVerb("secret\n", "hash-password", "-bcrypt")
+	today := time.Now().UTC()
+	days := fmt.Sprintf(`days = [%q, %q]`, strings.ToLower(today.Format("Mon")), strings.ToLower(today.AddDate(0, 0, 1).Format("Mon")))
+	writeFile(t, filepath.Join(dir, "relay.toml"), shippedExample(t, "marketing-dedicated-ip.toml", [][2]string{
+		{`"/var/lib/postern"`, `"` + dir + `"`},
+		{`/var/lib/postern/`, dir + "/"},
+		{`address     = "10\.20\.0\.2:465"\ntls         = "implicit"\ncertificate.*\nkey .*\n`, "address = \"127.0.0.1:0\"\n"},
+		{`"10\.20\.0\.2:2424"`, `"127.0.0.1:0"`},
+		{`"10\.20\.0\.5/32"`, `"127.0.0.5/32"`},
+		{`"10\.20\.0\.40/32"`, `"127.0.0.1/32"`},
+		{`source_ip = \["192\.0\.2\.24", "2001:db8::24"\]`, `source_ip = ["127.0.9.24"]`},
+		{`source_ip = \["192\.0\.2\.25", "2001:db8::25"\]`, `source_ip = ["127.0.9.25"]`},
+		{`"\$argon2id\$[^"]*"`, `"` + strings.TrimSpace(hash) + `"`},
+		{`(?m)^mx = true.*`, world.inExample()},
+		{`\[dkim\."[^"]*"\]\nkeys.*\n`, ""},
+		{`days     = .*`, days},
+		{`mode         = "shadow" .*`, `mode = "` + mode + `"`},
+		{`address = "127.0.0.1:8025"`, `address = "127.0.0.1:0"`},
+		{`\[reputation\]\n`, "[reputation]\nresolvers = [\"127.0.0.1:9\"]\ntimeout = \"100ms\"\n"},
+	}))
 	return startRelayIn(t, dir)
 }
 
@@ -51,8 +58,11 @@ func marketingExample(t *testing.T, up *smtptest.Server, mode string) *process {
 func TestDeclaredNewsletterOfTheExamplePasses(t *testing.T) {
 	for _, mode := range []string{"shadow", "enforce"} {
 		t.Run(mode, func(t *testing.T) {
-			up := smtptest.Start(t, smtptest.Options{})
-			p := marketingExample(t, up, mode)
+			world := newReceivers(t)
+			for i := range 10 {
+				world.add(fmt.Sprintf("provider%d.example", i), fmt.Sprintf("127.0.0.%d", 10+i))
+			}
+			p := marketingExample(t, world, mode)
 			d := dialSMTP(t, p.address("submission"))
 			d.say("AUTH PLAIN AG5ld3NsZXR0ZXIAc2VjcmV0", "235") // newsletter, secret
 			for i := range 700 {
@@ -62,7 +72,13 @@ func TestDeclaredNewsletterOfTheExamplePasses(t *testing.T) {
 				d.say(newsletterText(i), "250")
 			}
 			d.say("QUIT", "221")
-			upstreamMessages(t, up, 700)
+			for domain, up := range world.at {
+				for _, m := range upstreamMessages(t, up, 70) {
+					if m.Remote.Addr() != netip.MustParseAddr("127.0.9.25") || m.EHLO != "news.example.com" {
+						t.Fatalf("%s sees %s as %s", domain, m.Remote, m.EHLO)
+					}
+				}
+			}
 			if out := p.verb(0, "senders", "-sort", "alarm"); !regexp.MustCompile(`(?m)\bnews@example\.com .*normal`).MatchString(out) {
 				t.Errorf("the newsletter is under alarm:\n%s", out)
 			}
