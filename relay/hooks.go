@@ -23,6 +23,11 @@ type Hooks struct {
 	// receiver has asked for that or the stream is paused; 0 when it does not. trial:
 	// it goes through although other mail waits.
 	Backoff func(stream, client string, from mail.Identity, domain string) (left time.Duration, trial bool)
+	// GroupsWait reports whether mail of a stream to some group of receivers waits, and
+	// GroupBackoff for how long that of a client to one of them does, as Backoff. Mail
+	// to a configured upstream is in no group.
+	GroupsWait   func(stream string) bool
+	GroupBackoff func(stream, client, group string) (left time.Duration, trial bool)
 	// Suppressed reports whether a recipient of a stream is known not to exist.
 	Suppressed func(stream string, to mail.RecipientID) bool
 	// Domain judges a recipient's domain by DNS; nil for one that takes mail, and

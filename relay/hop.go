@@ -139,7 +139,8 @@ func (t *transaction) ownReply(r *mail.Reply) ending {
 			t.srv.fault("source address", r.Own.Err, "upstream", t.route.Name, "id", t.ev.ID)
 		}
 	}
-	if r.Own.Said != nil {
+	// Of several, that of a group of receivers concerns the most mail.
+	if r.Own.Said != nil && (t.ev.Said == nil || t.ev.Said.Provider == "") {
 		t.ev.Said = r.Own.Said
 	}
 	return ending{stage: mail.StageRcpt, rule: r.Own.Rule, class: r.Own.Class, reply: r}

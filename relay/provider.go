@@ -8,6 +8,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"postern/mx/provider"
+	"postern/relay/replies"
 )
 
 // askers hold how many questions to DNS each client may cause for the groups of
@@ -39,16 +40,17 @@ func (a *askers) may(client string, now time.Time) bool {
 }
 
 // providers finds the groups of receivers of those attempts that are still open and
-// of which a limit wants to know it. All questions go out at once, and what has no
+// of which a limit wants to know it, or a back-off of the stream. All questions go out at once, and what has no
 // answer within [timeouts] dns is in the group of all others.
 func (t *transaction) providers(batch []attempt) {
 	if t.route.Direct == nil {
 		return
 	}
 	ask := map[string]bool{}
+	waits := t.groupsWait()
 	for i := range batch {
 		domain := batch[i].rcpt.Domain
-		if batch[i].reply != nil || t.groups[domain] != "" || !t.account.NeedsProvider(domain) {
+		if batch[i].reply != nil || t.groups[domain] != "" || !waits && !t.account.NeedsProvider(domain) {
 			continue
 		}
 		if t.groups == nil {
@@ -73,4 +75,31 @@ func (t *transaction) providers(batch []attempt) {
 		})
 	}
 	wait.Wait()
+}
+
+func (t *transaction) groupsWait() bool {
+	h := &t.srv.hooks
+	return t.route.Direct != nil && h.GroupsWait != nil && h.GroupBackoff != nil && h.GroupsWait(t.client.Stream())
+}
+
+// wait refuses the attempts that are still open and to whose group of receivers mail
+// waits.
+func (t *transaction) wait(batch []attempt) {
+	if !t.groupsWait() {
+		return
+	}
+	for i := range batch {
+		a := &batch[i]
+		group := t.groups[a.rcpt.Domain]
+		if a.reply != nil || group == "" {
+			continue
+		}
+		left, trial := t.srv.hooks.GroupBackoff(t.client.Stream(), t.client.Name(), group)
+		switch {
+		case left > 0:
+			a.rule, a.reply = "backoff", replies.Backoff(a.rcpt.Address, left)
+		case trial && a.index < len(t.ev.To):
+			t.ev.To[a.index].Trial = true
+		}
+	}
 }

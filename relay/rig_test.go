@@ -246,6 +246,15 @@ func (r *rig) hook(name string, words []string) {
 			}
 			return 0, false
 		}
+	case "groups": // GROUP DURATION
+		left, _ := time.ParseDuration(words[1])
+		r.hooks.GroupsWait = func(string) bool { return true }
+		r.hooks.GroupBackoff = func(_, _, group string) (time.Duration, bool) {
+			if group == words[0] {
+				return left, false
+			}
+			return 0, false
+		}
 	case "trial": // DOMAIN
 		r.hooks.Backoff = func(_, _ string, _ mail.Identity, domain string) (time.Duration, bool) { return 0, domain == words[0] }
 	case "suppressed": // ADDRESS

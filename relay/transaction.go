@@ -142,6 +142,7 @@ func (t *transaction) Rcpt(args []string) []*mail.Reply {
 	t.bar(batch)
 	t.crowd(batch)
 	t.providers(batch)
+	t.wait(batch)
 	t.charge(batch)
 	t.recall(batch)
 	t.ask(batch)

@@ -9,6 +9,7 @@ import (
 
 	"postern/internal/resolve"
 	"postern/mail"
+	"postern/reputation/bygroup"
 )
 
 // Backoff remembers which receivers have asked for less mail, and which streams
@@ -21,6 +22,9 @@ import (
 // A wait ends by trial: of each client one message in trialEvery goes through,
 // and when the receiver takes it, all of them go on.
 type Backoff struct {
+	// Groups are the waits of streams for groups of receivers.
+	Groups *bygroup.Memory
+
 	now func() time.Time
 	any atomic.Bool // there is a pair or a paused stream; mostly none, and then nobody needs the lock
 
@@ -84,7 +88,7 @@ const (
 
 // NewBackoff makes an empty memory.
 func NewBackoff(now func() time.Time) *Backoff {
-	return &Backoff{now: now, pairs: map[pair]*backoff{}, paused: map[string]*pause{}}
+	return &Backoff{Groups: bygroup.New(now), now: now, pairs: map[pair]*backoff{}, paused: map[string]*pause{}}
 }
 
 // Mail is what Backoff needs to know of a message to one recipient. Client and
@@ -257,9 +261,10 @@ func (b *Backoff) Resume(stream string) bool {
 	return p != nil && b.now().Before(p.until)
 }
 
-// End forgets what was heard for a stream, a destination or both; "" is any. It
-// reports how many pairs waited.
+// End forgets what was heard for a stream, a destination or both; "" is any. A
+// destination is a domain or a group of receivers. It reports how many pairs waited.
 func (b *Backoff) End(stream, domain string) (n int) {
+	n = b.Groups.End(stream, domain)
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	now := b.now()
@@ -278,12 +283,24 @@ func (b *Backoff) End(stream, domain string) (n int) {
 // BackoffEntry is one entry of List.
 type BackoffEntry struct {
 	Stream string `json:"stream"`
-	Domain string `json:"domain,omitempty"` // "" for a whole stream, which a listing has paused
+	Domain string `json:"domain,omitempty"` // "" for a group, and for a whole stream, which a listing has paused
+	// Provider is a group of receivers to which all mail of the stream waits; "" for the
+	// others.
+	Provider string `json:"provider,omitempty"`
 	// Client and Sender are whose mail waits; "" for that of all.
 	Client string        `json:"client,omitempty"`
 	Sender mail.Identity `json:"sender,omitempty"`
 	Until  time.Time     `json:"until"`
 	Reply  string        `json:"reply,omitempty"` // that asked for it
+}
+
+// Destination is a domain, a group of receivers such as "provider google", or "" for a
+// stream that is paused.
+func (e *BackoffEntry) Destination() string {
+	if e.Provider != "" {
+		return "provider " + e.Provider
+	}
+	return e.Domain
 }
 
 // List returns what waits now.
@@ -300,8 +317,11 @@ func (b *Backoff) List() []BackoffEntry {
 	for k, p := range b.pairs {
 		list = append(list, p.entries(k, now)...)
 	}
+	for _, e := range b.Groups.List() {
+		list = append(list, BackoffEntry{Stream: e.Stream, Provider: e.Group, Until: e.Until, Reply: e.Reply})
+	}
 	slices.SortFunc(list, func(a, b BackoffEntry) int {
-		return cmp.Or(cmp.Compare(a.Stream, b.Stream), cmp.Compare(a.Domain, b.Domain), cmp.Compare(a.Client, b.Client))
+		return cmp.Or(cmp.Compare(a.Stream, b.Stream), cmp.Compare(a.Provider, b.Provider), cmp.Compare(a.Domain, b.Domain), cmp.Compare(a.Client, b.Client))
 	})
 	return list
 }

@@ -132,6 +132,8 @@ func (w *wording) about(class mail.Class) mail.About {
 	switch {
 	case w.at == atConnect || w.at == atEHLO || w.at == atAuth:
 		return mail.AboutUs
+	case w.at == atMail && class == mail.ClassRateLimited && !w.namesSender && ofAddress.MatchString(w.text) && !ofSender.MatchString(w.text):
+		return mail.AboutUs
 	case w.at == atMail || w.namesSender:
 		return mail.AboutSender
 	case class == mail.ClassRateLimited:
@@ -143,7 +145,9 @@ func (w *wording) about(class mail.Class) mail.About {
 }
 
 var (
-	ofSender = regexp.MustCompile(`(?i)\b(?:senders?|originators?|mail ?from|envelope[- ]from|from address|(?:return|reverse)[- ]path|sending|submissions?|sasl|login|` +
+	// ofAddress is in what a host says of our address, and of no sender.
+	ofAddress = regexp.MustCompile(`(?i)\b(?:your|this|the|from|client) (?:ip|ip address|server|host|network)\b|\bip address\b`)
+	ofSender  = regexp.MustCompile(`(?i)\b(?:senders?|originators?|mail ?from|envelope[- ]from|from address|(?:return|reverse)[- ]path|sending|submissions?|sasl|login|` +
 		`absender\w*|exp[eé]diteur|remitente|mittente|remetente)\b|\byour (?:account|daily|hourly|user|mailbox|plan)`)
 	ofUser = regexp.MustCompile(`(?i)\b(?:users?|accounts?|quotas?|mailbox(?:es)?|daily|benutzer\w*|konto|kontos|compte|cuenta|conta|usuario|utente)\b`)
 )

@@ -66,7 +66,7 @@ func (c *Control) Suppressions(s *reputation.Suppressions, known func(stream str
 // no such stream.
 type BackoffOrder struct {
 	Stream string `json:"stream,omitempty"`
-	Domain string `json:"domain,omitempty"` // of recipients, in A-labels
+	Domain string `json:"domain,omitempty"` // of recipients, in A-labels, or a group of receivers
 }
 
 // BackoffEnded is the answer: what went on.

@@ -207,7 +207,7 @@ func (a *API) suppressions(ctx context.Context, q SuppressionsQuery) (p Page[rep
 
 func (a *API) backoffs(ctx context.Context, q PageQuery) (p Page[reputation.BackoffEntry], err error) {
 	p, err = pageOf(a.parts.Backoff.List(), func(e *reputation.BackoffEntry) string {
-		return keyOf(e.Stream, e.Domain, e.Client, string(e.Sender))
+		return keyOf(e.Stream, e.Provider, e.Domain, e.Client, string(e.Sender))
 	}, q, "backoffs")
 	if access.Of(ctx).Masked() {
 		for i := range p.Items {

@@ -74,11 +74,12 @@ var table = map[string]rule{
 	"outlier/detector":  {},
 	"outlier/store":     {ours: []string{"internal/statefile", "outlier/detector"}, outside: []string{goRedis}},
 	"internal/resolve":  {outside: []string{dns}},
-	"reputation":        {ours: []string{"internal/resolve", "internal/shell", "internal/statefile", "mail", "reputation/dnsbl", "reputation/identity"}, outside: []string{dns}},
+	"reputation":        {ours: []string{"internal/resolve", "internal/shell", "internal/statefile", "mail", "reputation/bygroup", "reputation/dnsbl", "reputation/identity"}, outside: []string{dns}},
 
 	"upstream/replies/vote":    {ours: []string{"mail"}},
 	"upstream/replies/unknown": {ours: []string{"internal/statefile", "mail", "upstream/replies"}},
 
+	"reputation/bygroup":  {ours: []string{"reputation/identity"}},
 	"reputation/dnsbl":    {ours: []string{"internal/resolve", "internal/secret"}, outside: []string{dns}},
 	"reputation/identity": {ours: []string{"internal/resolve", "internal/shell"}, outside: []string{dns, "blitiri.com.ar/go/spf", "golang.org/x/net"}},
 

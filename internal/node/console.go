@@ -134,7 +134,7 @@ func (n *Node) consoleState() console.State {
 	}
 	paused := map[string]time.Time{}
 	for _, p := range n.judges.backoff.List() {
-		if p.Domain == "" {
+		if p.Destination() == "" {
 			paused[p.Stream] = p.Until
 		}
 	}

@@ -166,6 +166,8 @@ func (h *hinderer) stream(name string) {
 	for _, p := range h.judges.backoff.List() {
 		switch {
 		case p.Stream != name || !h.mine(&p):
+		case p.Provider != "":
+			h.add(h.command("backoff", "end", p.Provider), "mail of stream %s to provider %s waits until %s, as its hosts asked for less", name, p.Provider, phrase.Time(p.Until))
 		case p.Domain == "":
 			h.add(h.command("listings", "resume", name), "stream %s is paused by a listing until %s", name, phrase.Time(p.Until))
 		default:

@@ -23,7 +23,8 @@ type judges struct {
 	// resolver answers questions about recipients' domains; a reload may put
 	// another in its place.
 	resolver atomic.Pointer[resolve.Resolver]
-	tell     func(reputation.Event) // nil: nobody
+	tell     func(reputation.Event)   // nil: nobody
+	groupOf  func(host string) string // the group of receivers that a host is one of; "": none
 }
 
 // saveEvery is how often changed state goes to its file.
@@ -103,6 +104,7 @@ func (j *judges) hooks() relay.Hooks {
 	h := relay.Hooks{Backoff: func(stream, client string, from mail.Identity, domain string) (time.Duration, bool) {
 		return j.backoff.Left(reputation.Mail{Stream: stream, Client: client, Sender: from, Domain: domain})
 	}}
+	h.GroupsWait, h.GroupBackoff = j.backoff.Groups.Waits, j.backoff.Groups.Left
 	if j.suppressions != nil {
 		h.Suppressed = j.suppressions.Suppressed
 	}
@@ -123,6 +125,7 @@ func (j *judges) hooks() relay.Hooks {
 func (j *judges) Observe(e *mail.Event) {
 	m := reputation.Mail{Stream: e.Stream, Client: e.Client}
 	j.observeHost(e, m)
+	j.observeGroups(e)
 	for i := range e.To {
 		r := &e.To[i]
 		if r.Rule != "upstream" {

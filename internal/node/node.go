@@ -196,6 +196,8 @@ func (n *Node) prepare(file *config.File) error {
 	if err != nil {
 		return fmt.Errorf("reputation: %w", err)
 	}
+	n.judges.groupOf = n.groupOfHost
+	n.judges.backoff.Groups.UseClients(n.clientsOf)
 	n.judges.tellBy(n.reputation, n.metrics.CountChange)
 	n.metrics.WatchState(n.options.Version, n.measured)
 	n.run(n.reputation.monitor.Run)

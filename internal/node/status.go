@@ -25,7 +25,7 @@ func (n *Node) status() admin.Status {
 	n.condition.mu.Unlock()
 	paused := map[string]time.Time{}
 	for _, p := range n.judges.backoff.List() {
-		if p.Domain == "" {
+		if p.Destination() == "" {
 			paused[p.Stream] = p.Until
 		}
 	}

@@ -28,7 +28,7 @@ func listBackoff(io cli.IO, args []string) int {
 		fmt.Fprintln(w, "STREAM\tDESTINATION\tWHOSE\tUNTIL\tREPLY")
 		for i := range list {
 			e := &list[i]
-			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", e.Stream, cmp.Or(e.Domain, "all, paused by a listing"), cmp.Or(trimmed(phrase.Whose(e)), "all"),
+			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", e.Stream, cmp.Or(e.Destination(), "all, paused by a listing"), cmp.Or(trimmed(phrase.Whose(e)), "all"),
 				phrase.Time(e.Until), cmp.Or(e.Reply, "-"))
 		}
 	})
@@ -44,7 +44,7 @@ func endBackoff(io cli.IO, args []string) int {
 		return status
 	}
 	if len(words) == 0 {
-		return v.misuse("name a domain of recipients or a stream, as in relay backoff list")
+		return v.misuse("name a domain of recipients, a provider or a stream, as in relay backoff list")
 	}
 	o := admin.BackoffOrder{Stream: words[0]}
 	if domain, err := syntax.LenientDomain(words[0]); err == nil {
