@@ -51,13 +51,13 @@ type Key struct {
 	state  atomic.Int32
 }
 
-// State is what is known about the record of a key in DNS.
-type State int32
+// RecordState is what is known about the record of a key in DNS.
+type RecordState int32
 
 const (
-	Unknown     State = iota // not looked up yet, or DNS did not answer
-	Matches                  // published and right
-	Unpublished              // missing, revoked, or another key
+	Unknown     RecordState = iota // not looked up yet, or DNS did not answer
+	Matches                        // published and right
+	Unpublished                    // missing, revoked, or another key
 )
 
 // Load reads all keys; where a domain says generate, it makes those that are
@@ -205,7 +205,7 @@ func (s *Signers) Unmade() []error {
 
 // SetPublished notes what DNS says about a key; what follows is for
 // require_published. Unknown domains and selectors are ignored.
-func (s *Signers) SetPublished(domain, selector string, state State) {
+func (s *Signers) SetPublished(domain, selector string, state RecordState) {
 	d := s.domains[domain]
 	if d == nil {
 		return
@@ -221,7 +221,7 @@ func (s *Signers) SetPublished(domain, selector string, state State) {
 func (k *Key) Name() string { return k.Domain + "/" + k.Selector }
 
 // Published is what SetPublished noted last.
-func (k *Key) Published() State { return State(k.state.Load()) }
+func (k *Key) Published() RecordState { return RecordState(k.state.Load()) }
 
 // Record is the DNS name and TXT value to publish for the key.
 func (k *Key) Record() (name, value string) { return Record(k.Domain, k.Selector, k.signer) }

@@ -11,7 +11,7 @@ import (
 // charged, and how that is given back. It belongs to one goroutine at a time.
 type Account struct {
 	limiter *Limiter
-	rules   *Rules
+	rules   *Limits
 	facts   Facts
 	concern []concern
 	budgets []account

@@ -353,7 +353,7 @@ func testAccountRefund(t *testing.T, bed storetest.Bed) {
 }
 
 func testReload(t *testing.T, bed storetest.Bed) {
-	rules := func(n string) *ratelimit.Rules {
+	rules := func(n string) *ratelimit.Limits {
 		return storetest.Compile(t, map[string]ratelimit.RuleConfig{"sender": {Per: ratelimit.Per{ratelimit.PerSender}, Messages: storetest.Numbers(t, n+"/1h")}})
 	}
 	l := ratelimit.NewLimiter(bed.Store, rules("500"), bed.Clock.Now)
@@ -367,11 +367,11 @@ func testReload(t *testing.T, bed storetest.Bed) {
 	if n := drain(); n != 500 {
 		t.Fatalf("%d passed at 500/1h", n)
 	}
-	l.SetRules(rules("600"))
+	l.SetLimits(rules("600"))
 	if n := drain(); n != 100 {
 		t.Errorf("%d more passed at 600/1h, want exactly 100", n)
 	}
-	l.SetRules(rules("500"))
+	l.SetLimits(rules("500"))
 	if n := drain(); n != 0 {
 		t.Errorf("%d passed at 500/1h again", n)
 	}

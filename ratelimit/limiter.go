@@ -13,7 +13,7 @@ import (
 // concurrent use.
 type Limiter struct {
 	store  Store
-	rules  atomic.Pointer[Rules]
+	rules  atomic.Pointer[Limits]
 	now    func() time.Time
 	secret *Secret
 	node   uint64
@@ -34,7 +34,7 @@ type budgetName struct{ limit, key string }
 // NewLimiter makes a limiter; now nil is time.Now, and serves only for who
 // contributed to a shared budget and for when a temporary override ends: counts keep the
 // store's own time.
-func NewLimiter(store Store, rules *Rules, now func() time.Time) *Limiter {
+func NewLimiter(store Store, rules *Limits, now func() time.Time) *Limiter {
 	if now == nil {
 		now = time.Now
 	}
@@ -59,12 +59,12 @@ func (l *Limiter) UseProviders(f func(ctx context.Context, upstream, domain stri
 	l.provider = f
 }
 
-// SetRules holds from the next RCPT on, in transactions that have begun, too.
+// SetLimits holds from the next RCPT on, in transactions that have begun, too.
 // Counts stay: they do not depend on the numbers.
-func (l *Limiter) SetRules(rules *Rules) { l.rules.Store(rules) }
+func (l *Limiter) SetLimits(rules *Limits) { l.rules.Store(rules) }
 
-// Rules is the rules in force.
-func (l *Limiter) Rules() *Rules { return l.rules.Load() }
+// Limits are those in force.
+func (l *Limiter) Limits() *Limits { return l.rules.Load() }
 
 // Run learns of temporary overrides that other nodes made, and of messages whose outcome is
 // unknown to them, until ctx ends.

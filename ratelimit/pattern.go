@@ -83,7 +83,7 @@ func CanonicalKey(key string) string {
 }
 
 // canonicalKey is the key that a limit counts on where an operator writes key.
-func (rs *Rules) canonicalKey(limit, key string) string {
+func (rs *Limits) canonicalKey(limit, key string) string {
 	parts, ok := parseKey(key)
 	r := rs.rule(limit)
 	if !ok || r == nil {

@@ -10,9 +10,9 @@ import (
 	"postern/mail"
 )
 
-// Rules are the limits of a configuration, compiled. They are immutable and
+// Limits are the limits of a configuration, compiled. They are immutable and
 // may be shared.
-type Rules struct {
+type Limits struct {
 	rules    []*rule // by name
 	byClient map[string][]*rule
 	others   []*rule // of clients that no rule names
@@ -74,9 +74,9 @@ type numbers struct {
 
 // Compile makes rules of the tables [limit.NAME]. The error joins every
 // problem, each as "limit.NAME.KEY: problem; fix".
-func Compile(cfg map[string]RuleConfig, env Env) (*Rules, error) {
+func Compile(cfg map[string]RuleConfig, env Env) (*Limits, error) {
 	c := compiler{env: &env, clients: env.clientNames(), streams: setOf(env.Streams)}
-	rs := &Rules{env: env, byClient: map[string][]*rule{}}
+	rs := &Limits{env: env, byClient: map[string][]*rule{}}
 	for _, name := range slices.Sorted(maps.Keys(cfg)) {
 		rs.rules = append(rs.rules, c.rule(name, cfg[name]))
 	}
@@ -88,7 +88,7 @@ func Compile(cfg map[string]RuleConfig, env Env) (*Rules, error) {
 }
 
 // sort lists the rules of each client that one names, and of all others.
-func (rs *Rules) sort() {
+func (rs *Limits) sort() {
 	for _, r := range rs.rules {
 		for client := range r.clients {
 			rs.byClient[client] = append(rs.byClient[client], r)
@@ -105,7 +105,7 @@ func (rs *Rules) sort() {
 }
 
 // of is the rules that may concern a client.
-func (rs *Rules) of(client string) []*rule {
+func (rs *Limits) of(client string) []*rule {
 	if rules, ok := rs.byClient[client]; ok {
 		return rules
 	}
@@ -113,7 +113,7 @@ func (rs *Rules) of(client string) []*rule {
 }
 
 // Names lists the limits in order.
-func (rs *Rules) Names() []string {
+func (rs *Limits) Names() []string {
 	names := make([]string, len(rs.rules))
 	for i, r := range rs.rules {
 		names[i] = r.name
@@ -121,7 +121,7 @@ func (rs *Rules) Names() []string {
 	return names
 }
 
-func (rs *Rules) rule(name string) *rule {
+func (rs *Limits) rule(name string) *rule {
 	i, ok := slices.BinarySearchFunc(rs.rules, name, func(r *rule, name string) int {
 		return strings.Compare(r.name, name)
 	})

@@ -50,7 +50,7 @@ func (l *Limiter) Show(ctx context.Context, f Filter, n int) ([]Usage, error) {
 	if n <= 0 || n > MaxStates {
 		n = MaxStates
 	}
-	s := shower{ctx: ctx, l: l, rules: l.Rules(), n: n}
+	s := shower{ctx: ctx, l: l, rules: l.Limits(), n: n}
 	s.filter = s.rules.fold(f)
 	if f.Limit != "" && s.rules.rule(f.Limit) == nil {
 		return nil, s.rules.unknown(f.Limit)
@@ -70,7 +70,7 @@ func (l *Limiter) Show(ctx context.Context, f Filter, n int) ([]Usage, error) {
 // Top lists the n budgets that are nearest to a limit.
 func (l *Limiter) Top(ctx context.Context, n int) ([]Usage, error) { return l.Show(ctx, Filter{}, n) }
 
-func (rs *Rules) unknown(limit string) error {
+func (rs *Limits) unknown(limit string) error {
 	return fmt.Errorf("no limit %q; there are: %s", limit, strings.Join(rs.Names(), ", "))
 }
 
@@ -78,7 +78,7 @@ func (rs *Rules) unknown(limit string) error {
 type shower struct {
 	ctx    context.Context
 	l      *Limiter
-	rules  *Rules
+	rules  *Limits
 	filter Filter
 	n      int
 	batch  Batch
@@ -204,7 +204,7 @@ func seconds(d time.Duration) int64 {
 }
 
 func (l *Limiter) contributorsOf(g *Budget, said []WindowResult) []string {
-	if r := l.Rules().rule(g.Limit); r == nil || !r.shared {
+	if r := l.Limits().rule(g.Limit); r == nil || !r.shared {
 		return nil
 	}
 	return l.top.names(g.Limit, g.Key, said[countedAt(g.Windows)].Used, l.now())
@@ -250,7 +250,7 @@ func matchSender(r *rule, parts []part, of mail.Identity) bool {
 // KeyOf is the key that a limit counts a transaction on, for Reset and Allow.
 // Of f only what the limit counts on need be there.
 func (l *Limiter) KeyOf(limit string, f Facts, recipientDomain string) (string, error) {
-	rs := l.Rules()
+	rs := l.Limits()
 	r := rs.rule(limit)
 	if r == nil {
 		return "", rs.unknown(limit)
@@ -280,7 +280,7 @@ func (l *Limiter) KeyOf(limit string, f Facts, recipientDomain string) (string, 
 
 // complete puts what an operator has written into the form that keys have, and
 // fills in the sender's domain where the sender alone is named.
-func (rs *Rules) complete(f *Facts) {
+func (rs *Limits) complete(f *Facts) {
 	folded := rs.fold(Filter{User: f.User, Sender: f.Sender, SenderDomain: f.SenderDomain})
 	f.User, f.Sender, f.SenderDomain = folded.User, folded.Sender, folded.SenderDomain
 	if f.SenderDomain == "" {
@@ -289,7 +289,7 @@ func (rs *Rules) complete(f *Facts) {
 }
 
 // fold puts what an operator has written into the form that keys have.
-func (rs *Rules) fold(f Filter) Filter {
+func (rs *Limits) fold(f Filter) Filter {
 	if f.Sender != "" {
 		f.Sender = rs.env.identity(f.Sender)
 	}
@@ -301,7 +301,7 @@ func (rs *Rules) fold(f Filter) Filter {
 }
 
 // completeRecipient does for a recipient what complete does for the rest.
-func (rs *Rules) completeRecipient(to Recipient) Recipient {
+func (rs *Limits) completeRecipient(to Recipient) Recipient {
 	if a, err := mail.ParseAddress(string(to.Address), rs.env.Parse); err == nil {
 		to.Address = a.RecipientID()
 		to.Domain = cmp.Or(to.Domain, a.Domain)
@@ -324,7 +324,7 @@ func (r *rule) key(parts []part, n *numbers) (key []byte) {
 
 // Reset forgets the counts of one key, and returns what they were. Raises stay.
 func (l *Limiter) Reset(ctx context.Context, limit, key string) (Usage, error) {
-	key = l.Rules().canonicalKey(limit, key)
+	key = l.Limits().canonicalKey(limit, key)
 	st, err := l.state(ctx, limit, key)
 	if err != nil {
 		return st, err
@@ -335,7 +335,7 @@ func (l *Limiter) Reset(ctx context.Context, limit, key string) (Usage, error) {
 
 // state peeks at one key.
 func (l *Limiter) state(ctx context.Context, limit, key string) (Usage, error) {
-	s := shower{ctx: ctx, l: l, rules: l.Rules(), n: MaxStates}
+	s := shower{ctx: ctx, l: l, rules: l.Limits(), n: MaxStates}
 	r := s.rules.rule(limit)
 	if r == nil {
 		return Usage{}, s.rules.unknown(limit)
@@ -360,7 +360,7 @@ var errReason = errors.New("no reason is given; say why, for those who find the 
 func (l *Limiter) Allow(ctx context.Context, r Raise) (Raise, error) {
 	r.Made = l.now().UTC().Truncate(time.Second)
 	r.Until = r.Until.UTC()
-	r.Key = l.Rules().canonicalKey(r.Limit, r.Key)
+	r.Key = l.Limits().canonicalKey(r.Limit, r.Key)
 	if err := l.checkRaise(&r); err != nil {
 		return r, err
 	}
@@ -371,7 +371,7 @@ func (l *Limiter) Allow(ctx context.Context, r Raise) (Raise, error) {
 }
 
 func (l *Limiter) checkRaise(r *Raise) error {
-	rs := l.Rules()
+	rs := l.Limits()
 	rule := rs.rule(r.Limit)
 	if rule == nil {
 		return rs.unknown(r.Limit)

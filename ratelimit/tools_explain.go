@@ -26,7 +26,7 @@ type Explanation struct {
 // one recipient, and what each would say now. Domains may be left out beside an
 // address. It charges nothing.
 func (l *Limiter) Explain(ctx context.Context, f Facts, to Recipient) ([]Explanation, error) {
-	rs := l.Rules()
+	rs := l.Limits()
 	rs.complete(&f)
 	to = rs.completeRecipient(to)
 	if to.Provider == "" && l.provider != nil && rs.perProvider() {

@@ -12,8 +12,8 @@ import (
 )
 
 // attachmentRules makes rules of what clients and their streams refuse, by client.
-func attachmentRules(rules *policy.Rules) map[string]*parts.Rules {
-	all := map[string]*parts.Rules{}
+func attachmentRules(rules *policy.Rules) map[string]*parts.RefusedNames {
+	all := map[string]*parts.RefusedNames{}
 	if rules == nil {
 		return all
 	}

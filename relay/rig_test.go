@@ -137,7 +137,7 @@ func (r *rig) reload(at string, lines ...string) {
 	next.Routes["main"].Upstream.Close(context.Background())
 	next.Routes = old.Routes
 	r.server.Reload(next)
-	r.server.limiter.SetRules(r.rules())
+	r.server.limiter.SetLimits(r.rules())
 	if err := r.lis.Change(r.listener); err != nil {
 		r.t.Fatalf("%s: %v", at, err)
 	}
@@ -481,7 +481,7 @@ func (r *rig) limiterOf(store ratelimit.Store) *ratelimit.Limiter {
 	return ratelimit.NewLimiter(store, r.rules(), nil)
 }
 
-func (r *rig) rules() *ratelimit.Rules {
+func (r *rig) rules() *ratelimit.Limits {
 	rules, err := ratelimit.Compile(r.limits, ratelimit.Env{InternalDomains: r.internal, Parse: parseAddress})
 	if err != nil {
 		r.t.Fatal(err)

@@ -29,7 +29,7 @@ type Snapshot struct {
 	Scanners   *scan.Set         // nil: none
 	Links      *links.Lists      // nil: none
 
-	attachments map[string]*parts.Rules // that Rules refuse, by client
+	attachments map[string]*parts.RefusedNames // that Rules refuse, by client
 }
 
 // Route is how the mail of one stream leaves.

@@ -64,8 +64,8 @@ func NewSuppressions(keep time.Duration, max int, now func() time.Time) *Suppres
 	return &Suppressions{keep: cmp.Or(keep, 7*24*time.Hour), max: cmp.Or(max, 200_000), now: now, entries: map[suppressed]Suppression{}, waves: waves{domains: map[string]*wave{}}}
 }
 
-// Verdict is what an upstream said of one recipient.
-type Verdict struct {
+// RecipientReply is what an upstream said of one recipient.
+type RecipientReply struct {
 	Stream    string
 	Recipient mail.RecipientID
 	Domain    string // of the recipient
@@ -75,11 +75,11 @@ type Verdict struct {
 	Reply     string
 }
 
-// Heard takes a verdict in. A recipient that is unknown is suppressed for an hour,
+// Heard takes what an upstream said into account. A recipient that is unknown is suppressed for an hour,
 // and for the whole time when it is refused once more after that, so by another
 // message. Where a wave of such refusals comes from one domain nobody is suppressed,
 // nor who was since it began. The event is not nil when a wave begins.
-func (s *Suppressions) Heard(v *Verdict) *Event {
+func (s *Suppressions) Heard(v *RecipientReply) *Event {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := s.now()

@@ -10,12 +10,12 @@ import (
 	"postern/mail"
 )
 
-func unknown(to, domain string) *Verdict {
-	return &Verdict{Stream: "main", Recipient: mail.RecipientID(to + "@" + domain), Domain: domain, Unknown: true, Reply: "550 5.1.1 user unknown"}
+func unknown(to, domain string) *RecipientReply {
+	return &RecipientReply{Stream: "main", Recipient: mail.RecipientID(to + "@" + domain), Domain: domain, Unknown: true, Reply: "550 5.1.1 user unknown"}
 }
 
-func taken(to, domain string) *Verdict {
-	return &Verdict{Stream: "main", Recipient: mail.RecipientID(to + "@" + domain), Domain: domain, Taken: true}
+func taken(to, domain string) *RecipientReply {
+	return &RecipientReply{Stream: "main", Recipient: mail.RecipientID(to + "@" + domain), Domain: domain, Taken: true}
 }
 
 // TestOneRefusalSuppressesForAnHour and a second one, by a later message, for the

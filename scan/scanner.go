@@ -26,7 +26,7 @@ type Scanner struct {
 	hostname string
 	asker    asker
 	places   *places
-	changed  func(State)
+	changed  func(ScannerState)
 	now      func() time.Time
 	life     *life
 	proving  chan struct{} // one proof at a time
@@ -34,7 +34,7 @@ type Scanner struct {
 	poison   *poison
 
 	mu       sync.Mutex
-	state    State
+	state    ScannerState
 	failures int       // in a row
 	downAt   time.Time // when it was last found down
 	failed   int64     // faults so far
@@ -43,8 +43,8 @@ type Scanner struct {
 	faultsAt int64     // failed, when that proof began
 }
 
-// State is the health of a scanner.
-type State struct {
+// ScannerState is the health of a scanner.
+type ScannerState struct {
 	Name    string
 	Kind    string
 	Up      bool
@@ -56,7 +56,7 @@ type State struct {
 }
 
 // newScanner makes a scanner that is down until its first proof.
-func newScanner(name, hostname string, cfg Config, changed func(State), now func() time.Time) (*Scanner, error) {
+func newScanner(name, hostname string, cfg Config, changed func(ScannerState), now func() time.Time) (*Scanner, error) {
 	t, err := cfg.target()
 	if err != nil {
 		return nil, err
@@ -77,7 +77,7 @@ func newScanner(name, hostname string, cfg Config, changed func(State), now func
 	default:
 		s.asker = &milterClient{target: t, accept: cfg.AcceptHeaders}
 	}
-	s.state = State{Name: name, Kind: kind, Since: now(), Why: "not asked yet", Shadow: cfg.Mode == Shadow}
+	s.state = ScannerState{Name: name, Kind: kind, Since: now(), Why: "not asked yet", Shadow: cfg.Mode == Shadow}
 	if cfg.Canary == 0 {
 		s.state.Up, s.state.Why = true, ""
 	}
@@ -90,7 +90,7 @@ func (s *Scanner) is(hostname string, cfg Config) bool {
 }
 
 // State is how s is doing.
-func (s *Scanner) State() State {
+func (s *Scanner) State() ScannerState {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.state

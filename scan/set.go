@@ -23,7 +23,7 @@ type Options struct {
 	// what is known of them. Nil: none.
 	Old *Set
 	// Changed hears when a scanner goes up or down. Nil: nobody does.
-	Changed func(State)
+	Changed func(ScannerState)
 	// Now is the clock; nil is time.Now.
 	Now func() time.Time
 }
@@ -104,11 +104,11 @@ func (set *Set) Stop(next *Set) {
 }
 
 // States of all scanners, by name.
-func (set *Set) States() []State {
+func (set *Set) States() []ScannerState {
 	if set == nil {
 		return nil
 	}
-	list := make([]State, len(set.scanners))
+	list := make([]ScannerState, len(set.scanners))
 	for i, s := range set.scanners {
 		list[i] = s.State()
 	}

@@ -405,9 +405,9 @@ func TestScannerComesBack(t *testing.T) {
 			finds(always("stream: OK"))(c, m)
 		}
 	})
-	changes := make(chan State, 10)
+	changes := make(chan ScannerState, 10)
 	set, _ := New(Options{Configs: map[string]Config{"av": config(func(k *Config) { k.Clamd, k.Canary = "tcp:"+s.address(), time.Second })},
-		Changed: func(s State) { changes <- s }})
+		Changed: func(s ScannerState) { changes <- s }})
 	set.Start(time.Second)
 	defer set.Stop(nil)
 	if st := <-changes; st.Up {

@@ -103,7 +103,7 @@ type wording struct {
 }
 
 // weigh says what a refusal is worth.
-func (w *wording) weigh(r *replies.Rules) *mail.Evidence {
+func (w *wording) weigh(r *replies.Classifier) *mail.Evidence {
 	v := r.Classify(ruleStage(w.at), w.text)
 	e := &mail.Evidence{Remote: replies.Quotes(w.text), At: w.at, Several: w.several, Class: v.Class, List: v.List, Wait: v.Wait, Doubt: v.Doubt, By: v.By()}
 	if v.Rule == sessionRule { // what one connection has carried slows no receiver down

@@ -127,7 +127,7 @@ type Options struct {
 	// with oauth. Blank: in memory only.
 	TokenFile string
 	// Rules say what refusals mean. Nil: the built-in ones.
-	Rules *replies.Rules
+	Rules *replies.Classifier
 	// Roots are the authorities that certificates are verified against. Nil: those of
 	// Config.CA.
 	Roots *x509.CertPool
@@ -149,7 +149,7 @@ type Upstream struct {
 	cfg     Config
 	tokens  *oauth.Source // nil: the password is used
 	turn    atomic.Uint32
-	rules   atomic.Pointer[replies.Rules] // by which refusals are weighed
+	rules   atomic.Pointer[replies.Classifier] // by which refusals are weighed
 }
 
 // New makes the upstream called name; cfg has been checked. It reads the CA
@@ -241,7 +241,7 @@ func (u *Upstream) newHost(text string, roots *x509.CertPool) (*host, error) {
 
 // SetRules takes other rules for the refusals that come from now on; nil are the
 // built-in ones.
-func (u *Upstream) SetRules(r *replies.Rules) {
+func (u *Upstream) SetRules(r *replies.Classifier) {
 	if r == nil {
 		r = replies.BuiltIn()
 	}

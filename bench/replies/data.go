@@ -24,7 +24,7 @@ type line struct {
 	class                  mail.Class
 	also                   []mail.Class
 	read                   *vote.Reply
-	rule                   replies.Verdict // by the rules alone
+	rule                   replies.Meaning // by the rules alone
 }
 
 func load(dir string) ([]line, error) {

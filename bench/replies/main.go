@@ -84,7 +84,7 @@ func report(out io.Writer, lines []line, wrong bool) {
 type said struct {
 	class mail.Class
 	sure  float64
-	words vote.Verdict
+	words vote.Estimate
 }
 
 // validate has each line judged by a model that has seen no line of its group.

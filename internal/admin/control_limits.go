@@ -97,7 +97,7 @@ func knownLimit(l *ratelimit.Limiter, limit string, err error) error {
 	if err == nil || limit == "" {
 		return err
 	}
-	for _, name := range l.Rules().Names() {
+	for _, name := range l.Limits().Names() {
 		if name == limit {
 			return err
 		}

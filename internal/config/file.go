@@ -88,7 +88,7 @@ type File struct {
 
 	groups *provider.Groups
 	policy *policy.Rules
-	limits *ratelimit.Rules
+	limits *ratelimit.Limits
 }
 
 // SetDefaults fills in what the documentation promises.

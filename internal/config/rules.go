@@ -15,8 +15,8 @@ import (
 // Policy is the compiled rule set of clients and streams.
 func (f *File) Policy() *policy.Rules { return f.policy }
 
-// LimitRules are the compiled limits, those of null senders among them.
-func (f *File) LimitRules() *ratelimit.Rules { return f.limits }
+// CompiledLimits are the compiled limits, those of null senders among them.
+func (f *File) CompiledLimits() *ratelimit.Limits { return f.limits }
 
 // compile keeps the rules of a file that has been checked.
 func (f *File) compile() (err error) {

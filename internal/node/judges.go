@@ -151,7 +151,7 @@ func (j *judges) heard(stream string, r *mail.RecipientEvent, domain string) {
 	if j.suppressions == nil || r.Code == 0 {
 		return
 	}
-	v := reputation.Verdict{Stream: stream, Recipient: mail.RecipientOf(r.Address), Domain: domain, Taken: r.Code/100 == 2}
+	v := reputation.RecipientReply{Stream: stream, Recipient: mail.RecipientOf(r.Address), Domain: domain, Taken: r.Code/100 == 2}
 	if noSuchUser(r) {
 		v.Unknown, v.Doubt, v.Reply = true, r.Said.Remote || r.Said.Doubt, upstreamReply(r)
 	}

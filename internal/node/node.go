@@ -161,7 +161,7 @@ func (n *Node) prepare(file *config.File) error {
 	n.startBackground()
 	n.metrics = admin.NewMetrics(func() int64 { return n.server.Connections() })
 	secret := n.openSecret(file)
-	n.limiter = ratelimit.NewLimiter(n.openStore(file, secret), file.LimitRules(), nil)
+	n.limiter = ratelimit.NewLimiter(n.openStore(file, secret), file.CompiledLimits(), nil)
 	n.limiter.UseSecret(secret)
 	n.openHalves(file)
 	n.limiter.UseProviders(n.providerOf)
@@ -326,7 +326,7 @@ func (n *Node) reload(file *config.File) error {
 	}
 	n.alerts.use(file, senders)
 	n.metrics.Expect(labels(file))
-	n.limiter.SetRules(file.LimitRules())
+	n.limiter.SetLimits(file.CompiledLimits())
 	n.wantHalves(file)
 	n.server.Reload(next.snapshot)
 	next.meet(0)

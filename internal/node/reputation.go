@@ -67,7 +67,7 @@ func keepPublished(old, signers *dkimsign.Signers) {
 	if old == nil || signers == nil {
 		return
 	}
-	known := map[string]dkimsign.State{}
+	known := map[string]dkimsign.RecordState{}
 	for _, k := range old.Keys() {
 		_, value := k.Record()
 		known[k.Name()+" "+value] = k.Published()
@@ -106,7 +106,7 @@ func (w *reputationWatch) noteKeys(states map[string]identity.KeyState) {
 			continue // what was seen last still holds
 		}
 		domain, selector, _ := strings.Cut(key, "/")
-		w.signers.Load().SetPublished(domain, selector, map[identity.KeyState]dkimsign.State{
+		w.signers.Load().SetPublished(domain, selector, map[identity.KeyState]dkimsign.RecordState{
 			identity.KeyPublished: dkimsign.Matches, identity.KeyUnpublished: dkimsign.Unpublished,
 		}[state])
 	}

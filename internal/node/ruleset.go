@@ -33,7 +33,7 @@ type ruleset struct {
 	snapshot  *relay.Snapshot
 	upstreams map[string]*upstream.Upstream
 	direct    map[string]*direct.Upstream // those with mx = true
-	replies   *replies.Rules              // that say what refusals mean
+	replies   *replies.Classifier         // that say what refusals mean
 	guessers  auth.Guessers
 	scanners  *scan.Set
 	links     *links.Lists
@@ -101,7 +101,7 @@ func (r *ruleset) makeUpstreams(old *ruleset, log *slog.Logger) error {
 // makeScanners takes over those of old that have not changed, with what is known
 // of them.
 func (r *ruleset) makeScanners(old *ruleset, log *slog.Logger) (err error) {
-	o := scan.Options{Hostname: r.file.Hostname, Configs: r.file.Scanner, Changed: func(s scan.State) {
+	o := scan.Options{Hostname: r.file.Hostname, Configs: r.file.Scanner, Changed: func(s scan.ScannerState) {
 		if s.Up {
 			log.Info("scanner is up", "scanner", s.Name, "version", s.Version.Name)
 			return

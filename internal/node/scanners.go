@@ -28,7 +28,7 @@ func (r *ruleset) scannersUp() map[string]bool {
 
 // scannerReason is that of a scanner that is down. It keeps the relay from being
 // ready when all mail has waited for it for longer than after.
-func scannerReason(s *scan.State, cfg scan.Config, after time.Duration, now time.Time) (reason admin.Reason, ready bool) {
+func scannerReason(s *scan.ScannerState, cfg scan.Config, after time.Duration, now time.Time) (reason admin.Reason, ready bool) {
 	reason = admin.Reason{What: admin.Scanner, Name: s.Name, Since: s.Since}
 	switch {
 	case cfg.Mode == scan.Shadow:

@@ -26,7 +26,7 @@ func TestScannerThatIsDownIsTold(t *testing.T) {
 		var cfg scan.Config
 		cfg.SetDefaults()
 		c.change(&cfg)
-		r, ready := scannerReason(&scan.State{Name: "av", Since: now.Add(-c.since), Why: "connection refused"}, cfg, time.Minute, now)
+		r, ready := scannerReason(&scan.ScannerState{Name: "av", Since: now.Add(-c.since), Why: "connection refused"}, cfg, time.Minute, now)
 		if ready != c.ready || !strings.Contains(r.Text, c.says) {
 			t.Errorf("%s: ready %v, %q", c.name, ready, r.Text)
 		}

@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// Rules are the attachments that are refused, by their names and kinds.
-type Rules struct {
+// RefusedNames are the attachments that are refused, by their names and kinds.
+type RefusedNames struct {
 	suffixes map[string]string // last extension to entry
 	longer   []string          // ".tar.gz" and their like
 	patterns []string          // with * and ?
@@ -32,11 +32,11 @@ func CheckEntry(entry string) error {
 
 // NewRules makes rules of entries that CheckEntry has nothing against. Nil without
 // entries.
-func NewRules(entries ...string) *Rules {
+func NewRules(entries ...string) *RefusedNames {
 	if len(entries) == 0 {
 		return nil
 	}
-	r := &Rules{suffixes: map[string]string{}}
+	r := &RefusedNames{suffixes: map[string]string{}}
 	for _, e := range entries {
 		e = strings.ToLower(strings.TrimSpace(e))
 		if rest, ok := strings.CutPrefix(e, "*."); ok && !strings.ContainsAny(rest, "*?") {
@@ -58,7 +58,7 @@ func NewRules(entries ...string) *Rules {
 }
 
 // kind returns the entry for a kind that was seen in the octets of a file.
-func (r *Rules) kind(kind string) (entry string, ok bool) {
+func (r *RefusedNames) kind(kind string) (entry string, ok bool) {
 	if r == nil {
 		return "", false
 	}
@@ -67,7 +67,7 @@ func (r *Rules) kind(kind string) (entry string, ok bool) {
 }
 
 // cost is how often a name is gone through.
-func (r *Rules) cost() int {
+func (r *RefusedNames) cost() int {
 	if r == nil {
 		return 0
 	}
@@ -75,7 +75,7 @@ func (r *Rules) cost() int {
 }
 
 // match returns the entry for a name in lower case.
-func (r *Rules) match(name []byte) (entry string, ok bool) {
+func (r *RefusedNames) match(name []byte) (entry string, ok bool) {
 	if r == nil {
 		return "", false
 	}

@@ -30,7 +30,7 @@ const (
 // Want says what to look for.
 type Want struct {
 	// Refused are the attachments to look for. Nil: none.
-	Refused *Rules
+	Refused *RefusedNames
 	// Encrypted: look for encrypted archives and documents.
 	Encrypted bool
 	// Text is given the text of each part that has some, decoded from its transfer

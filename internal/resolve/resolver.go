@@ -14,19 +14,19 @@ import (
 	"github.com/miekg/dns"
 )
 
-// State is what an answer says about a name.
-type State int
+// AnswerState is what an answer says about a name.
+type AnswerState int
 
 const (
-	Fault  State = iota // nothing is known
-	Found               // there are such records
-	NoData              // the name exists without such records
-	NoName              // the name does not exist (NXDOMAIN)
+	Fault  AnswerState = iota // nothing is known
+	Found                     // there are such records
+	NoData                    // the name exists without such records
+	NoName                    // the name does not exist (NXDOMAIN)
 )
 
 // Answer is the end of one DNS question.
 type Answer struct {
-	State   State
+	State   AnswerState
 	Name    string   // where the records stand, behind all CNAMEs; with its final dot
 	Aliases []string // the CNAMEs on the way there
 	RRs     []dns.RR

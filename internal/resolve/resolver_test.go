@@ -21,7 +21,7 @@ func TestResolverTakesOnlyPlainAnswers(t *testing.T) {
 	f := dnstest.StartFaulty(t)
 	cases := []struct {
 		how  string
-		want State
+		want AnswerState
 		say  string // part of the error
 	}{
 		{"x-good", Found, ""},

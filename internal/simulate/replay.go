@@ -26,7 +26,7 @@ type Options struct {
 // Replay holds transactions against limits.
 type Replay struct {
 	opt     Options
-	rules   *ratelimit.Rules
+	rules   *ratelimit.Limits
 	limiter *ratelimit.Limiter // nil before the first transaction
 	now     int64
 	queue   queue

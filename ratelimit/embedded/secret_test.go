@@ -53,7 +53,7 @@ func (n *relayNode) await(t *testing.T, ok func() bool) {
 	}
 }
 
-func distinctRules(t *testing.T) *ratelimit.Rules {
+func distinctRules(t *testing.T) *ratelimit.Limits {
 	return storetest.Compile(t, map[string]ratelimit.RuleConfig{"client": {Per: ratelimit.Per{ratelimit.PerClient}, DistinctRecipients: storetest.Numbers(t, "500/1h")}})
 }
 

@@ -139,7 +139,7 @@ func testRecheck(t *testing.T, bed Bed) {
 			if v := a.Recheck(t.Context(), rs, []int{0, 1}); !v.OK {
 				t.Fatalf("under its own rules: %+v", v)
 			}
-			l.SetRules(Compile(t, test.after))
+			l.SetLimits(Compile(t, test.after))
 			v := a.Recheck(t.Context(), rs, []int{0, 1})
 			if v.OK != (test.refuse == "") || v.Limit != test.refuse || v.Never != test.never {
 				t.Errorf("%+v, want a refusal by %q", v, test.refuse)
@@ -156,7 +156,7 @@ func testRecheck(t *testing.T, bed Bed) {
 				t.Error(err)
 			}
 			a.End()
-			l.SetRules(Compile(t, map[string]ratelimit.RuleConfig{"sender": rule(ratelimit.PerSender, "3/1h", ""), "client": rule(ratelimit.PerClient, "1/1h", "1/1h")}))
+			l.SetLimits(Compile(t, map[string]ratelimit.RuleConfig{"sender": rule(ratelimit.PerSender, "3/1h", ""), "client": rule(ratelimit.PerClient, "1/1h", "1/1h")}))
 			if got := Send(t, l, f, "c@z.example"); got != "-" {
 				t.Errorf("more was given back than was charged: %s", got)
 			}
@@ -176,11 +176,11 @@ func testNewRulesAtRcpt(t *testing.T, bed Bed) {
 	if !one("a@x.example") {
 		t.Fatal("refused with room")
 	}
-	l.SetRules(Compile(t, numbers("1/1h")))
+	l.SetLimits(Compile(t, numbers("1/1h")))
 	if one("b@x.example") {
 		t.Error("a number lowered to what is used lets more pass")
 	}
-	l.SetRules(Compile(t, numbers("2/1h")))
+	l.SetLimits(Compile(t, numbers("2/1h")))
 	if !one("c@x.example") || one("d@x.example") {
 		t.Error("a number raised by one does not let one more pass")
 	}

@@ -54,12 +54,12 @@ func Numbers(t testing.TB, texts ...string) ratelimit.Numbers {
 	return list
 }
 
-func Compile(t testing.TB, cfg map[string]ratelimit.RuleConfig) *ratelimit.Rules {
+func Compile(t testing.TB, cfg map[string]ratelimit.RuleConfig) *ratelimit.Limits {
 	t.Helper()
 	return CompileEnv(t, cfg, ratelimit.Env{})
 }
 
-func CompileEnv(t testing.TB, cfg map[string]ratelimit.RuleConfig, env ratelimit.Env) *ratelimit.Rules {
+func CompileEnv(t testing.TB, cfg map[string]ratelimit.RuleConfig, env ratelimit.Env) *ratelimit.Limits {
 	t.Helper()
 	rs, err := ratelimit.Compile(cfg, env)
 	if err != nil {

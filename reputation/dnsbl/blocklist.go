@@ -36,18 +36,18 @@ type Zone struct {
 	suffix string // what questions end in: the key, if any, and the zone
 }
 
-// State is what a zone says about a target.
-type State int
+// TargetState is what a zone says about a target.
+type TargetState int
 
 const (
-	Unknown State = iota
+	Unknown TargetState = iota
 	Clean
 	Listed
 )
 
 // Answer is the end of one question to a blocklist.
 type Answer struct {
-	State State
+	State TargetState
 	Codes []string // addresses of the answer that count, with their meaning
 	why   error    // of unknown
 	ttl   time.Duration

@@ -27,7 +27,7 @@ func TestZonesAreReadAsTheyMean(t *testing.T) {
 		zone   string
 		config func(*ZoneConfig)
 		target Target
-		want   State
+		want   TargetState
 		say    string // code of a listing, or error
 	}{
 		{"listed address", good, "bl.example", nil, address("192.0.2.66"), Listed, "127.0.0.4"},

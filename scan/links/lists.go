@@ -224,8 +224,8 @@ type Listing struct {
 	Text string // what the list says of it; "" from files
 }
 
-// Verdict is what one list said of a message.
-type Verdict struct {
+// ListResult is what one list said of a message.
+type ListResult struct {
 	List   string
 	Listed bool
 	Err    error // nothing is known, or not of all hosts
@@ -237,7 +237,7 @@ type Result struct {
 	More    bool // there were more than that
 	Left    int  // hosts that zones were not asked about
 	Listed  []Listing
-	Lists   []Verdict // of those that had something to say
+	Lists   []ListResult // of those that had something to say
 	Took    time.Duration
 	Enforce bool
 }
@@ -291,7 +291,7 @@ func (k *Look) Finish() *Result {
 
 func (r *Result) files(files []*hostFile) {
 	for _, f := range files {
-		v := Verdict{List: f.name, Err: f.err()}
+		v := ListResult{List: f.name, Err: f.err()}
 		for _, x := range r.Listed {
 			v.Listed = v.Listed || x.List == f.name
 		}
@@ -308,7 +308,7 @@ type answer struct {
 }
 
 func (r *Result) zones(ctx context.Context, l *Lists, hosts []ranked) {
-	verdicts := make([]Verdict, len(l.zones))
+	verdicts := make([]ListResult, len(l.zones))
 	answers := make(chan answer)
 	open := 0
 	for i, z := range l.zones {

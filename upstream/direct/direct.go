@@ -34,7 +34,7 @@ type Options struct {
 	// nobody is told.
 	Log *slog.Logger
 	// Rules say what refusals mean. Nil: the built-in ones.
-	Rules *replies.Rules
+	Rules *replies.Classifier
 	// Groups are the large receivers, and what each of them wants. Nil: none is known.
 	Groups *provider.Groups
 }
@@ -85,7 +85,7 @@ func (u *Upstream) Name() string { return u.name }
 
 // SetRules takes other rules for the refusals that come from now on; nil are the
 // built-in ones.
-func (u *Upstream) SetRules(r *replies.Rules) { u.pool.setRules(r) }
+func (u *Upstream) SetRules(r *replies.Classifier) { u.pool.setRules(r) }
 
 // Connections is how many are open with all hosts, those that are idle included.
 func (u *Upstream) Connections() int { return u.pool.connections() }

@@ -321,7 +321,7 @@ func (p *pool) fellBack(to netip.AddrPort, now time.Time) {
 	p.plain[to] = now.Add(plainFor)
 }
 
-func (p *pool) setRules(r *replies.Rules) {
+func (p *pool) setRules(r *replies.Classifier) {
 	if r == nil {
 		r = replies.BuiltIn()
 	}

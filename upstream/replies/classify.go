@@ -22,8 +22,8 @@ import (
 	"postern/upstream/replies/vote"
 )
 
-// Verdict is what the rules say about one reply.
-type Verdict struct {
+// Meaning is what the rules say about one reply.
+type Meaning struct {
 	Class  mail.Class
 	List   string        // which list or whose, for the listed classes; "" when the reply names none
 	Rule   string        // name of the rule that matched; "" when none did
@@ -64,7 +64,7 @@ func (w Words) List() []vote.Token {
 
 // By says what decided: "rule NAME", or how sure the class is and what weighed most;
 // "" where nothing did.
-func (v *Verdict) By() string {
+func (v *Meaning) By() string {
 	switch {
 	case v.Rule != "":
 		return "rule " + v.Rule
@@ -78,7 +78,7 @@ func (v *Verdict) By() string {
 
 // Reason says what decided where no rule did: " sure=0.97 words=\"...\"", with the
 // guess in front where it was not sure enough.
-func (v *Verdict) Reason() string {
+func (v *Meaning) Reason() string {
 	if v.Rule != "" || v.Words == (Words{}) {
 		return ""
 	}
@@ -94,7 +94,7 @@ func (v *Verdict) Reason() string {
 // reply is the text as received, its lines separated by "\n", with or without
 // the code in front of each. It takes time linear in the reply, of which it
 // reads the first 4 KiB.
-func Classify(stage, reply string) Verdict { return builtIn().Classify(stage, reply) }
+func Classify(stage, reply string) Meaning { return builtIn().Classify(stage, reply) }
 
 //go:embed rules.txt
 var rulesText string
@@ -103,7 +103,7 @@ var rulesText string
 // read and to copy from.
 func BuiltInRules() string { return rulesText }
 
-var builtIn = sync.OnceValue(func() *Rules {
+var builtIn = sync.OnceValue(func() *Classifier {
 	r, err := NewRules("")
 	if err != nil {
 		panic("replies: built-in reply rules: " + err.Error())
@@ -113,16 +113,16 @@ var builtIn = sync.OnceValue(func() *Rules {
 
 // Classify is like the function of that name, with the operator's rules first.
 // It may be called from several goroutines.
-func (r *Rules) Classify(stage, reply string) Verdict {
+func (r *Classifier) Classify(stage, reply string) Meaning {
 	if r.plain {
 		r = builtIn()
 	}
 	t := readReply(reply, r.lists)
 	if t.code >= 200 && t.code < 400 {
-		return Verdict{Class: mail.ClassOther, Remedy: r.remedies[mail.ClassOther]}
+		return Meaning{Class: mail.ClassOther, Remedy: r.remedies[mail.ClassOther]}
 	}
 	v, ok := r.match(stage, &t)
-	var said vote.Verdict
+	var said vote.Estimate
 	if t.code != 0 && (!ok || v.Class == mail.ClassNoSuchUser) {
 		said = vote.BuiltIn().Weigh(t.forVote(stage))
 	}
@@ -164,18 +164,18 @@ func (t *replyText) speaksOfTrouble() bool {
 }
 
 // match returns what the first rule says that matches.
-func (r *Rules) match(stage string, t *replyText) (v Verdict, ok bool) {
+func (r *Classifier) match(stage string, t *replyText) (v Meaning, ok bool) {
 	for i := range r.rules {
 		if rule := &r.rules[i]; rule.matches(stage, t) {
-			return Verdict{Class: rule.class, List: rule.list, Rule: rule.name, Remedy: rule.remedy, Sure: 1, Sign: rule.sign}, true
+			return Meaning{Class: rule.class, List: rule.list, Rule: rule.name, Remedy: rule.remedy, Sure: 1, Sign: rule.sign}, true
 		}
 	}
-	return Verdict{}, false
+	return Meaning{}, false
 }
 
 // verdictOf is what the words of a reply mean that no rule knows.
-func verdictOf(said *vote.Verdict, code int) Verdict {
-	v := Verdict{Class: said.Class, Sure: said.Sure, Words: said.Tokens, Sign: said.Sign && said.Class == mail.ClassRateLimited && code < 500}
+func verdictOf(said *vote.Estimate, code int) Meaning {
+	v := Meaning{Class: said.Class, Sure: said.Sure, Words: said.Tokens, Sign: said.Sign && said.Class == mail.ClassRateLimited && code < 500}
 	if said.Class != said.Guess {
 		v.Guess = said.Guess
 	}

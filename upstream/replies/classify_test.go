@@ -303,7 +303,7 @@ class other Ask Anna.
 		t.Fatal(err)
 	}
 	v := r.Classify("rcpt", "550 Frobnicated by bl.frob.example")
-	if v != (Verdict{Class: mail.ClassListedIP, List: "frobzilla", Rule: "our-frob", Sure: 1, Remedy: "Ask frob.", Sign: true}) {
+	if v != (Meaning{Class: mail.ClassListedIP, List: "frobzilla", Rule: "our-frob", Sure: 1, Remedy: "Ask frob.", Sign: true}) {
 		t.Errorf("%+v", v)
 	}
 	if v := r.Classify("dot", "550 Frobnicated by bl.frob.example"); v.Class != mail.ClassOther || v.Remedy != "Ask Anna." {

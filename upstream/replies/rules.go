@@ -10,9 +10,9 @@ import (
 	"postern/mail"
 )
 
-// Rules classify replies. They are compiled once and never change; the text
-// form is described at the head of rules.txt.
-type Rules struct {
+// Classifier says by rules what replies mean. It is compiled once and never
+// changes; the text form of rules is described at the head of rules.txt.
+type Classifier struct {
 	// plain stands for the built-in rules, which are compiled at their first use:
 	// a relay that is refused nothing needs none.
 	plain    bool
@@ -38,11 +38,11 @@ type replyRule struct {
 }
 
 // BuiltIn are the built-in rules.
-func BuiltIn() *Rules { return &Rules{plain: true} }
+func BuiltIn() *Classifier { return &Classifier{plain: true} }
 
 // NewRules compiles the operator's rules in front of the built-in ones. extra
 // is their text; empty adds none. The error names every bad line.
-func NewRules(extra string) (*Rules, error) {
+func NewRules(extra string) (*Classifier, error) {
 	p := &rulesParser{lets: map[string]string{}, remedies: map[mail.Class]string{}, names: map[string]bool{}}
 	// The built-in file is read first, so that the operator's may use and
 	// replace its definitions, but its rules are tried last.
@@ -53,14 +53,14 @@ func NewRules(extra string) (*Rules, error) {
 	if len(p.errs) > 0 {
 		return nil, errors.Join(p.errs...)
 	}
-	return &Rules{rules: append(p.rules, rules...), lists: newListNames(append(p.lists, lists...)), remedies: p.remedies}, nil
+	return &Classifier{rules: append(p.rules, rules...), lists: newListNames(append(p.lists, lists...)), remedies: p.remedies}, nil
 }
 
 // LoadRules is NewRules with the text of a file; a blank path adds none, and is
 // the rules that the function Classify goes by.
-func LoadRules(path string) (*Rules, error) {
+func LoadRules(path string) (*Classifier, error) {
 	if path == "" {
-		return &Rules{plain: true}, nil
+		return &Classifier{plain: true}, nil
 	}
 	b, err := os.ReadFile(path)
 	if err != nil {

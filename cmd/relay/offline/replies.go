@@ -93,7 +93,7 @@ func replyLines(s string) string {
 	return strings.NewReplacer(`\r\n`, "\n", `\n`, "\n", "\r\n", "\n").Replace(s)
 }
 
-func printVerdict(io cli.IO, v replies.Verdict, asJSON bool) {
+func printVerdict(io cli.IO, v replies.Meaning, asJSON bool) {
 	if asJSON {
 		cli.PrintJSON(io, map[string]any{"class": v.Class, "list": v.List, "rule": v.Rule, "remedy": v.Remedy,
 			"wait_seconds": v.Wait.Seconds(), "sign": v.Sign, "sure": v.Sure, "guess": v.Guess, "words": v.Words.List()})
@@ -164,7 +164,7 @@ func runTop(io cli.IO, args []string) int {
 
 // replyRules are those of a file, else of a configuration, else the built-in
 // ones.
-func replyRules(file, named string) (*replies.Rules, error) {
+func replyRules(file, named string) (*replies.Classifier, error) {
 	if path := cli.OwnConfig(named); file == "" && path != "" {
 		c, err := config.LoadRules(path)
 		if err != nil {
@@ -177,7 +177,7 @@ func replyRules(file, named string) (*replies.Rules, error) {
 
 // replyTop counts refusals of upstreams.
 type replyTop struct {
-	rules   *replies.Rules
+	rules   *replies.Classifier
 	columns []string
 	from    time.Time
 	rows    map[string]*topRow
@@ -205,15 +205,15 @@ func (t *replyTop) add(e *mail.Event) error {
 }
 
 // verdict says what a refusal means, and its text.
-func (t *replyTop) verdict(e *mail.Event, r *mail.RecipientEvent) (replies.Verdict, string) {
+func (t *replyTop) verdict(e *mail.Event, r *mail.RecipientEvent) (replies.Meaning, string) {
 	reply := mail.Reply{Code: r.Code, Status: r.Status, Text: r.Reply}
 	switch {
 	case r.Class == mail.ClassCredentials:
-		return replies.Verdict{Class: mail.ClassCredentials}, cmp.Or(e.Err, reply.String())
+		return replies.Meaning{Class: mail.ClassCredentials}, cmp.Or(e.Err, reply.String())
 	case r.Reply == "" && e.Said != nil: // the host took no transaction
 		return t.rules.Classify(e.Said.At, e.Said.Reply), e.Said.Reply
 	case r.Reply == "" && r.Class == "" && e.Err != "": // a fault of which nobody has said anything
-		return replies.Verdict{}, e.Err
+		return replies.Meaning{}, e.Err
 	case r.Reply == "" && e.Code == r.Code && e.Status == r.Status:
 		return t.rules.Classify("", e.Reply), e.Reply
 	case r.Reply == "" && e.Err != "":
@@ -222,7 +222,7 @@ func (t *replyTop) verdict(e *mail.Event, r *mail.RecipientEvent) (replies.Verdi
 	return t.rules.Classify("", reply.String()), reply.String()
 }
 
-func (t *replyTop) count(e *mail.Event, r *mail.RecipientEvent, v replies.Verdict, reply string) {
+func (t *replyTop) count(e *mail.Event, r *mail.RecipientEvent, v replies.Meaning, reply string) {
 	_, destination, _ := cutLast(r.Address, '@')
 	all := map[string]string{"class": string(v.Class), "stream": e.Stream, "destination": destination, "sender": string(mail.IdentityOf(e.From)),
 		"list": v.List, "rule": v.Rule, "upstream": e.Upstream, "client": e.Client}

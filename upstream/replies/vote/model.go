@@ -45,8 +45,8 @@ type Token struct {
 // Shown is how many tokens a verdict names.
 const Shown = 4
 
-// Verdict is what the model says of a reply.
-type Verdict struct {
+// Estimate is what the model says of a reply.
+type Estimate struct {
 	Class  mail.Class   // mail.ClassOther where nothing is sure enough
 	Guess  mail.Class   // the likeliest class
 	Sure   float64      // how likely Guess is, from 0 to 1
@@ -65,7 +65,7 @@ const SureEnough = 0.25
 const sureListed = 0.45
 
 // Weigh says what a refusal means. It takes time linear in the text.
-func (m *Model) Weigh(reply *Reply) Verdict {
+func (m *Model) Weigh(reply *Reply) Estimate {
 	r, _ := m.readers.Get().(*reader)
 	if r == nil {
 		r = &reader{}
@@ -75,7 +75,7 @@ func (m *Model) Weigh(reply *Reply) Verdict {
 	var p [maxClasses]float64
 	rows := m.sum(r, p[:len(m.classes)])
 	best, second := m.best(p[:len(m.classes)])
-	v := Verdict{Class: m.classes[best], Guess: m.classes[best], Sure: p[best], Sign: r.sign, Fault: r.fault}
+	v := Estimate{Class: m.classes[best], Guess: m.classes[best], Sure: p[best], Sign: r.sign, Fault: r.fault}
 	if !r.speaks {
 		v.Sure = 0 // code and stage alone decide nothing
 	}
