@@ -302,7 +302,7 @@ func (r *rule) share(stream string) string {
 func (r *rule) perRecipient() bool { return r.perDomain || r.perProvider }
 
 // perProvider reports whether any limit counts per group of receivers.
-func (rs *Rules) perProvider() bool {
+func (rs *Limits) perProvider() bool {
 	return slices.ContainsFunc(rs.rules, func(r *rule) bool { return r.perProvider })
 }
 

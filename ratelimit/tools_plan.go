@@ -4,11 +4,11 @@ import "context"
 
 // Plan says what Allow would make of r, and changes nothing.
 func (l *Limiter) Plan(r Raise) (Raise, error) {
-	r.Key = l.Rules().canonicalKey(r.Limit, r.Key)
+	r.Key = l.Limits().canonicalKey(r.Limit, r.Key)
 	return r, l.checkRaise(&r)
 }
 
 // Peek is what Reset would forget.
 func (l *Limiter) Peek(ctx context.Context, limit, key string) (Usage, error) {
-	return l.state(ctx, limit, l.Rules().canonicalKey(limit, key))
+	return l.state(ctx, limit, l.Limits().canonicalKey(limit, key))
 }

@@ -33,7 +33,7 @@ func (a *API) limits(ctx context.Context, q LimitsQuery) (p Page[ratelimit.Usage
 
 // knownLimit says why the configuration has no such limit.
 func (a *API) knownLimit(name string) error {
-	names := a.parts.Limiter.Rules().Names()
+	names := a.parts.Limiter.Limits().Names()
 	if slices.Contains(names, name) {
 		return nil
 	}
