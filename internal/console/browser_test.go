@@ -97,7 +97,7 @@ func TestScreenshots(t *testing.T) {
 	enter(t, ctx, d, access.Operate)
 	for _, width := range []int64{360, 768, 1280} {
 		for _, look := range []string{"light", "dark"} {
-			for name, path := range map[string]string{"console": "/", "find": "/find?since=7d", "event": "/event/06hd2k7gq1f8s0v3"} {
+			for name, path := range map[string]string{"console": "/", "find": "/find?since=7d", "event": "/event/06hd2k7gq1f8s0v3", "hour": "/hour?stream=corporate&at=2026-11-25T10:00:00Z"} {
 				do(t, ctx, chromedp.EmulateViewport(width, 900), scheme(look), chromedp.Navigate(d.server.URL+path))
 				until(t, ctx, `document.querySelector("main") != null`)
 				png, err := chromedp.Run(ctx, chromedp.FullScreenshot(100))

@@ -105,6 +105,8 @@ func (c *Console) Serve(mux *http.ServeMux) {
 	add("GET /part/{name}", c.inSession(c.part))
 	add("GET /find", c.inSession(c.findPage))
 	add("GET /event/{id}", c.inSession(c.eventPage))
+	add("GET /hour", c.inSession(c.hourPage))
+	add("GET /hours", c.inSession(c.hoursPage))
 }
 
 // maxForm bounds the body of a request.
@@ -119,7 +121,7 @@ func (c *Console) guarded(h http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		head := w.Header()
 		head.Set("Content-Security-Policy", policy)
-		head.Set("Referrer-Policy", "no-referrer")
+		head.Set("Referrer-Policy", "same-origin") // with no-referrer browsers send Origin: null
 		head.Set("X-Content-Type-Options", "nosniff")
 		head.Set("X-Robots-Tag", "noindex")
 		head.Set("Cross-Origin-Opener-Policy", "same-origin")

@@ -67,7 +67,7 @@ func formToken(t testing.TB, page string) string {
 }
 
 // reading are the pages that show something of the relay.
-var reading = []string{"/", "/part/now", "/part/needs", "/part/near", "/part/volume", "/part/upstreams", "/find", "/find?q=bob@example.org", "/event/06hd2k7gq1f8s0v3"}
+var reading = []string{"/", "/part/now", "/part/needs", "/part/near", "/part/volume", "/part/upstreams", "/find", "/find?q=bob@example.org", "/event/06hd2k7gq1f8s0v3", "/hour?stream=corporate&at=2026-11-25T10:00:00Z", "/hours?stream=corporate"}
 
 func TestNobodyReadsWithoutALogin(t *testing.T) {
 	d := newDemo(t)
@@ -226,7 +226,7 @@ func TestAnswersLetNothingIn(t *testing.T) {
 		}
 		csp := res.Header.Get("Content-Security-Policy")
 		if !strings.HasPrefix(csp, "default-src 'none'; ") || !strings.Contains(csp, "frame-ancestors 'none'") || strings.Contains(csp, "unsafe") || strings.Contains(csp, "http") ||
-			res.Header.Get("Cache-Control") != "no-store" || res.Header.Get("Referrer-Policy") != "no-referrer" || res.Header.Get("X-Content-Type-Options") != "nosniff" {
+			res.Header.Get("Cache-Control") != "no-store" || res.Header.Get("Referrer-Policy") != "same-origin" || res.Header.Get("X-Content-Type-Options") != "nosniff" {
 			t.Errorf("%s: %v", path, res.Header)
 		}
 		for _, never := range []string{"<script>", " style=", " onclick", "javascript:", "https://", "http://www", "ZgotmplZ"} {
@@ -263,6 +263,9 @@ func TestWhoOwnsOneClientSeesOnlyIt(t *testing.T) {
 	d := newDemo(t)
 	d.held = append(d.held, outlier.State{Scope: outlier.Sender, Name: "billing@shop.example.org", Client: "shop", Level: outlier.Suspended, Since: demoNow})
 	c := d.login(t, "pst_shop")
+	if status, _ := get(t, c, d.server.URL+"/hours?stream=corporate"); status != http.StatusNotFound {
+		t.Errorf("counts of all: %d", status)
+	}
 	for _, path := range append(reading, "/find?q=4xx", "/find?since=7d") {
 		_, text := get(t, c, d.server.URL+path)
 		for _, other := range []string{"bob@example.org", "crm@example.org", "jansen", "203.0.113.25", "anna.lindqvist@example.org\"", "provider.example"} {

@@ -19,6 +19,11 @@ type Data struct {
 	// History are the recipients of somebody of the last 14 days, today last; nil where
 	// nothing is known.
 	History func(scope, name string) []int
+	// Senders are those of a stream within an hour, from the journal, and of a client where
+	// one is named; whole is false where there were more.
+	Senders func(ctx context.Context, stream, client string, hour tally.Hour) (list []tally.Sender, whole bool, err error)
+	// UsualHour is how many recipients a sender has in its busiest usual hour; 0: unknown.
+	UsualHour func(*tally.Sender) int
 	// Report and Ways are what was counted.
 	Report func() tally.Report
 	Ways   func() map[string]tally.Way

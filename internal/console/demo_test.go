@@ -86,8 +86,17 @@ func newDemo(t testing.TB) *demo {
 			State:   func() State { d.mu.Lock(); defer d.mu.Unlock(); return d.state },
 			Budgets: func(context.Context, int) ([]ratelimit.Usage, error) { return d.use, nil },
 			History: d.history,
-			Report:  counts.Report,
-			Ways:    counts.Ways,
+			Senders: func(_ context.Context, stream, client string, _ tally.Hour) ([]tally.Sender, bool, error) {
+				list := []tally.Sender{{Name: "crm@example.org", Client: "postfix", Count: tally.Count{Relayed: 1804, Deferred: 31, Refused: 22}}, {Name: "anna.lindqvist@example.org", Client: "postfix", Count: tally.Count{Relayed: 41}},
+					{Name: "bob@example.org", Client: "submission", User: "bob", Count: tally.Count{Relayed: 17, Deferred: 2}}, {Name: "billing@shop.example.org", Client: "shop", Count: tally.Count{Relayed: 12}}}
+				if client != "" {
+					list = list[3:]
+				}
+				return list, true, nil
+			},
+			UsualHour: func(s *tally.Sender) int { return 4 * len(s.User) },
+			Report:    counts.Report,
+			Ways:      counts.Ways,
 			Now: func(_ context.Context, e *mail.Event) ([]string, error) {
 				if e.Outcome == mail.Relayed {
 					return nil, nil

@@ -21,9 +21,9 @@ const (
 // volumePart is the mail of seven days by hour and stream.
 type volumePart struct {
 	Streams []streamVolume
-	Days    []string // labels
-	More    []string // streams that are not shown
-	Begun   string   // since when mail is counted, where that is less than is shown
+	Days    []string       // labels
+	More    []streamVolume // whose pictures are not shown
+	Begun   string         // since when mail is counted, where that is less than is shown
 	Usual   bool
 }
 
@@ -63,7 +63,7 @@ func (v *visit) volume() *volumePart {
 		if i < shownStreams {
 			p.Streams = append(p.Streams, v.streamVolume(p, &r, &streams[i], days, totals[streams[i].Name]))
 		} else {
-			p.More = append(p.More, clean(streams[i].Name))
+			p.More = append(p.More, streamVolume{Name: clean(streams[i].Name), Link: hoursLink(streams[i].Name)})
 		}
 	}
 	if r.Begin.Time().After(days[0]) {
@@ -82,7 +82,7 @@ func daysUntil(now time.Time) (days []time.Time) {
 }
 
 func (v *visit) streamVolume(p *volumePart, r *tally.Report, s *tally.Stream, days []time.Time, total int) streamVolume {
-	out := streamVolume{Name: clean(s.Name), Total: counted(total, "recipient", "recipients"), Link: "/hours?" + url.Values{"stream": {s.Name}}.Encode()}
+	out := streamVolume{Name: clean(s.Name), Total: counted(total, "recipient", "recipients"), Link: hoursLink(s.Name)}
 	points := make([]chart.Point, 0, shownDays*24)
 	most := 0.0
 	var odd []oddHour
@@ -131,6 +131,9 @@ func (v *visit) oddPoint(point *chart.Point, odd *[]oddHour, r *tally.Report, s 
 	point.Link, point.Says = link, words
 	*odd = append(*odd, oddHour{link, words})
 }
+
+// hoursLink leads to the numbers of a stream.
+func hoursLink(stream string) string { return "/hours?" + url.Values{"stream": {stream}}.Encode() }
 
 // hourLink leads to the senders of an hour.
 func hourLink(stream string, h tally.Hour) string {

@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"net/netip"
@@ -38,7 +39,7 @@ func (n *Node) openTally(file *config.File) {
 	if err != nil {
 		n.log.Error("the counts of the console begin anew", "err", err)
 	}
-	n.tally = counts
+	n.tally, n.counting = counts, make(chan struct{}, 1)
 	save := func() { n.stateWritten("tally", counts.Save(at)) }
 	started := time.Now()
 	n.run(func(ctx context.Context) {
@@ -107,10 +108,53 @@ func (n *Node) consoleData() console.Data {
 			}
 			return nil
 		},
-		Report: n.tally.Report,
-		Ways:   n.tally.Ways,
-		Now:    n.wouldGetNow,
+		Senders:   n.sendersOf,
+		UsualHour: n.usualHour,
+		Report:    n.tally.Report,
+		Ways:      n.tally.Ways,
+		Now:       n.wouldGetNow,
 	}
+}
+
+// sendersOf reads the senders of an hour from the journal; one at a time, since it takes up
+// to a core.
+func (n *Node) sendersOf(ctx context.Context, stream, client string, hour tally.Hour) ([]tally.Sender, bool, error) {
+	journal := n.file().Journal.File
+	if journal == "" {
+		return nil, true, errors.New("the relay keeps no journal; set journal.file")
+	}
+	ctx, cancel := context.WithTimeout(ctx, sendersTime)
+	defer cancel()
+	select {
+	case n.counting <- struct{}{}:
+		defer func() { <-n.counting }()
+	case <-ctx.Done():
+		return nil, true, errors.New("another hour is being read; try again in a moment")
+	}
+	files, err := find.Files(journal)
+	if err != nil {
+		return nil, true, err
+	}
+	return tally.Senders(ctx, files, stream, client, hour)
+}
+
+// sendersTime bounds one look at an hour.
+const sendersTime = 20 * time.Second
+
+// usualHour is what the watch knows of a sender.
+func (n *Node) usualHour(s *tally.Sender) int {
+	scope, name := outlier.Sender, s.Name
+	if s.User != "" {
+		var err error
+		if scope, name, err = n.watch.FindTarget(outlier.UserSender + ":" + s.User + " " + s.Name); err != nil {
+			return 0
+		}
+	}
+	d, err := n.watch.Show(scope, name)
+	if err != nil {
+		return 0
+	}
+	return d.UsualHr
 }
 
 // consoleState is this node at the moment; unlike status it takes no time that grows with

@@ -59,6 +59,7 @@ type Node struct {
 	reputation *reputationWatch
 	tally      *tally.Tally     // nil: there is no console
 	console    *console.Console // likewise
+	counting   chan struct{}    // holds one while an hour of the journal is read for it
 	self       *selfTest
 	redis      redis.UniversalClient // nil: everything is kept in process
 	control    *admin.Control
