@@ -80,9 +80,12 @@ func New(o Options) (*Console, error) {
 		kind := map[string]string{".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".svg": "image/svg+xml"}[path.Ext(e.Name())]
 		c.files[e.Name()] = file{kind, hex.EncodeToString(sum[:6]), text}
 	}
-	c.pages = template.Must(template.New("").Funcs(template.FuncMap{"static": c.address}).ParseFS(templates, "templates/*.html"))
+	c.pages = template.Must(template.New("").Funcs(template.FuncMap{"static": c.address, "pair": pairOf, "form": (*nearPart).formOf}).ParseFS(templates, "templates/*.html"))
 	return c, err
 }
+
+// pairOf is what a template needs that makes one form of many.
+func pairOf(form string, of any) map[string]any { return map[string]any{"Form": form, "Of": of} }
 
 // address is where a browser finds a static file; it changes with what the file holds.
 func (c *Console) address(name string) string {
@@ -101,6 +104,7 @@ func (c *Console) Serve(mux *http.ServeMux) {
 	add("GET /login/{token}", c.linkPage)
 	add("POST /login/{token}", c.loginByLink)
 	add("POST /logout", c.inSession(c.logout))
+	add("POST /act/{what}", c.inSession(c.act))
 	add("GET /{$}", c.inSession(c.page))
 	add("GET /part/{name}", c.inSession(c.part))
 	add("GET /find", c.inSession(c.findPage))

@@ -62,6 +62,16 @@ func (b *budgets) get(now time.Time) (list []ratelimit.Usage, err error, ok bool
 	return b.list, b.err, !b.at.IsZero()
 }
 
+// forget makes the next answer a new one, after something was done. Until it is there the
+// old one is shown.
+func (b *budgets) forget() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if !b.at.IsZero() {
+		b.at = time.Unix(0, 0)
+	}
+}
+
 func (b *budgets) look(done chan struct{}, now time.Time) {
 	ctx, cancel := context.WithTimeout(context.Background(), budgetsMost)
 	defer cancel()
@@ -83,6 +93,14 @@ type nearPart struct {
 	Form    string // token of forms
 }
 
+// formOf is the token of forms for who may act; else "".
+func (p *nearPart) formOf() string {
+	if !p.Act {
+		return ""
+	}
+	return p.Form
+}
+
 // nearRow is one budget.
 type nearRow struct {
 	ID         string
@@ -99,7 +117,8 @@ type nearRow struct {
 	SparkSays  string
 	Unit       string
 	Window     string
-	Step       int64 // a proposal of how much more to allow
+	More       string // the unit in words
+	Step       int64  // a proposal of how much more to allow
 }
 
 // raiseRow is a temporary override.
@@ -144,7 +163,7 @@ func (v *visit) nearRow(u *ratelimit.Usage, i int) nearRow {
 	w := fullest(u)
 	r := nearRow{
 		ID: "near-" + strconv.Itoa(i), Limit: u.Limit, Key: u.Key, Shadow: u.Mode == ratelimit.Shadow, Used: phrase.Used(w), Percent: fmt.Sprintf("%d %%", int(100*u.Use)),
-		Meter: chart.Meter(u.Use), Fits: fitsWords(w.Wait), Top: v.words(strings.Join(u.Top, ", ")), Unit: w.Unit.String(), Window: w.Window, Step: max(1, w.Max/10),
+		Meter: chart.Meter(u.Use), Fits: fitsWords(w.Wait), Top: v.words(strings.Join(u.Top, ", ")), Unit: w.Unit.String(), Window: w.Window, Step: max(1, w.Max/10), More: w.Unit.Words(),
 	}
 	var scope, name string
 	r.What, r.Who, scope, name = v.keyWords(u.Key)

@@ -69,6 +69,7 @@ type listingItem struct {
 // pausedItem is a stream that a listing has stopped.
 type pausedItem struct {
 	ID, Stream string
+	Name       string // for the form
 	Until      *moment
 }
 
@@ -96,7 +97,7 @@ func (v *visit) needs() *needsPart {
 		}
 		for _, st := range s.Streams {
 			if !st.Paused.IsZero() {
-				p.Paused = append(p.Paused, pausedItem{"paused-" + st.Name, st.Name, v.moment(st.Paused)})
+				p.Paused = append(p.Paused, pausedItem{"paused-" + strconv.Itoa(len(p.Paused)), clean(st.Name), st.Name, v.moment(st.Paused)})
 			}
 		}
 	}
