@@ -1,6 +1,7 @@
 package console
 
 import (
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"net/http"
@@ -40,6 +41,18 @@ func (c *Console) act(w http.ResponseWriter, v *visit) {
 // field is what a form has in a field.
 func (v *visit) field(name string) string { return v.request.PostFormValue(name) }
 
+// sealed is how a hidden field carries a name of others, which may hold anything.
+func sealed(name string) string { return base64.RawURLEncoding.EncodeToString([]byte(name)) }
+
+// opened is the name that a hidden field carries; blank where it carries none.
+func (v *visit) opened(field string) string {
+	name, err := base64.RawURLEncoding.DecodeString(v.field(field))
+	if err != nil {
+		return ""
+	}
+	return string(name)
+}
+
 // reason is that of a form, for the audit.
 func (v *visit) reason() api.Act { return api.Act{Reason: strings.TrimSpace(v.field("reason"))} }
 
@@ -62,7 +75,7 @@ func shownTarget(scope, name string) string {
 }
 
 func (v *visit) release() (string, error) {
-	scope, name := v.field("scope"), v.field("name")
+	scope, name := v.field("scope"), v.opened("name")
 	done, err := v.api.Release(v.request.Context(), api.Release{Act: v.reason(), Name: targetOf(scope, name), Learn: v.field("learn") != ""})
 	if err != nil {
 		return "", err
@@ -81,7 +94,7 @@ func (v *visit) release() (string, error) {
 var spans = map[string]time.Duration{"1h": time.Hour, "4h": 4 * time.Hour, "24h": 24 * time.Hour, "7d": 7 * 24 * time.Hour, "30d": 30 * 24 * time.Hour}
 
 func (v *visit) extend() (string, error) {
-	scope, name, d := v.field("scope"), v.field("name"), spans[v.field("for")]
+	scope, name, d := v.field("scope"), v.opened("name"), spans[v.field("for")]
 	if d == 0 && v.field("for") != "" {
 		return "", errors.New("this is no time that the form offers")
 	}
@@ -97,7 +110,7 @@ func (v *visit) extend() (string, error) {
 }
 
 func (v *visit) resume() (string, error) {
-	stream := v.field("name")
+	stream := v.opened("name")
 	if _, err := v.api.Resume(v.request.Context(), api.Resume{Act: v.reason(), Stream: stream}); err != nil {
 		return "", err
 	}
@@ -113,7 +126,7 @@ func (v *visit) order() (o api.Allow, err error) {
 	if err := window.UnmarshalText([]byte(v.field("window"))); err != nil {
 		return o, err
 	}
-	return api.Allow{Act: v.reason(), BudgetOf: api.BudgetOf{Limit: v.field("limit"), Key: v.field("key")}, Unit: unit, Window: window}, nil
+	return api.Allow{Act: v.reason(), BudgetOf: api.BudgetOf{Limit: v.field("limit"), Key: v.opened("key")}, Unit: unit, Window: window}, nil
 }
 
 func (v *visit) allow() (string, error) {

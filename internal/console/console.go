@@ -80,7 +80,7 @@ func New(o Options) (*Console, error) {
 		kind := map[string]string{".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".svg": "image/svg+xml"}[path.Ext(e.Name())]
 		c.files[e.Name()] = file{kind, hex.EncodeToString(sum[:6]), text}
 	}
-	c.pages = template.Must(template.New("").Funcs(template.FuncMap{"static": c.address, "pair": pairOf, "form": (*nearPart).formOf}).ParseFS(templates, "templates/*.html"))
+	c.pages = template.Must(template.New("").Funcs(template.FuncMap{"static": c.address, "pair": pairOf, "form": (*nearPart).formOf, "sealed": sealed}).ParseFS(templates, "templates/*.html"))
 	return c, err
 }
 

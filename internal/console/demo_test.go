@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"postern/internal/access"
+	"postern/internal/admin"
 	"postern/internal/api"
 	"postern/internal/statefile"
 	"postern/internal/tally"
@@ -159,6 +160,29 @@ func (d *demo) newAPI() *api.API {
 			}
 		}
 		return p, nil
+	}
+	did := func(ctx context.Context, format string, args ...any) {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		id := access.Of(ctx)
+		d.acts = append(d.acts, fmt.Sprintf("%s %s %s: ", id.Name, id.Door, id.Remote)+fmt.Sprintf(format, args...))
+	}
+	a.Release = func(ctx context.Context, o api.Release) (r api.Done[admin.Released], err error) {
+		did(ctx, "release %s learn=%v (%s)", o.Name, o.Learn, o.Reason)
+		return r, nil
+	}
+	a.Extend = func(ctx context.Context, o api.Suspend) (r api.Done[outlier.State], err error) {
+		did(ctx, "extend %s %v (%s)", o.Name, time.Duration(o.For), o.Reason)
+		return r, nil
+	}
+	a.Resume = func(ctx context.Context, o api.Resume) (r api.Done[api.Asked], err error) {
+		did(ctx, "resume %s (%s)", o.Stream, o.Reason)
+		return r, nil
+	}
+	a.Allow = func(ctx context.Context, o api.Allow) (r api.Done[ratelimit.Raise], err error) {
+		did(ctx, "allow %s %s %d %s %v until %s (%s)", o.Limit, o.Key, o.Add, o.Unit, time.Duration(o.Window), o.Until.Format(time.DateTime), o.Reason)
+		r.Result.Until = o.Until
+		return r, nil
 	}
 	return a
 }

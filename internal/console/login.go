@@ -27,7 +27,7 @@ func (c *Console) inSession(h func(w http.ResponseWriter, v *visit)) http.Handle
 	return func(w http.ResponseWriter, r *http.Request) {
 		v := c.visit(r)
 		switch {
-		case v != nil && r.Method == http.MethodPost && !c.sessions.isFormToken(v.session, r.PostFormValue("form")):
+		case v != nil && r.Method == http.MethodPost && !c.sessions.isFormToken(v.session, v.field("form")):
 			c.problem(w, v, http.StatusForbidden, "This form is not of your session, and nothing was done. Go back to the console and try again.")
 		case v != nil:
 			h(w, v)
