@@ -87,7 +87,7 @@ mode = "shadow"
 	wantText(t, p.verb(0, "limits", "allow", "--sender", "a@example.org", "--limit", "sender", "--messages", "+2", "--until", until, "--reason", "launch"),
 		`sender +sender=a@example\.org +\+2 messages`)
 	wantText(t, p.verb(0, "limits", "raises"), `\+2 messages in every window .* launch \(`)
-	p.expect(`msg=operator act=limits/allow by=\S+ .*launch`)
+	p.expect(`msg=operator act=allow by=\S+ .*launch`)
 	send("a@example.org", "250")
 
 	// The raise survives a restart, and so do the counts.

@@ -2,8 +2,6 @@ package admin
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"strings"
 
 	"postern/outlier"
@@ -38,6 +36,12 @@ type Released struct {
 	Still []Hindrance `json:"still"`
 }
 
+// SenderList is what relay senders prints.
+type SenderList struct {
+	Rows []outlier.Row `json:"rows"`
+	All  int           `json:"all"` // without the limit of rows
+}
+
 // SenderDetail is the answer to a question about one name.
 type SenderDetail struct {
 	*outlier.Detail
@@ -53,57 +57,4 @@ func (g *Guide) Target(w *outlier.Watch, text string) (scope, name string, err e
 		}
 	}
 	return w.FindTarget(text)
-}
-
-// suspend carries an order out if the configuration knows the name.
-func (g *Guide) suspend(ctx context.Context, w *outlier.Watch, o SuspendOrder) (any, error) {
-	if o.Reason == "" {
-		return nil, Misuse("a reason is needed")
-	}
-	scope, name, err := g.Target(w, o.Name)
-	if err != nil {
-		return nil, Misuse(err.Error())
-	}
-	if err := g.Known(scope, name); err != nil && !o.Unknown {
-		return nil, Misuse(err.Error() + "; nothing was suspended; -unknown suspends it all the same")
-	}
-	s, err := w.Suspend(o.order(ctx, scope, name))
-	return s, unknownTarget(err)
-}
-
-// release carries an order out, and says what else stops mail of that name.
-func (g *Guide) release(ctx context.Context, w *outlier.Watch, o SuspendOrder) (any, error) {
-	scope, name, err := g.Target(w, o.Name)
-	if err != nil {
-		return nil, Misuse(err.Error())
-	}
-	s, err := w.Release(o.order(ctx, scope, name))
-	still := g.Still(ctx, scope, name)
-	if errors.Is(err, outlier.ErrNotHeld) {
-		return nil, Misuse(err.Error() + otherwise(still))
-	}
-	if err != nil {
-		return nil, err
-	}
-	return Released{s, still}, nil
-}
-
-// otherwise tells somebody who released the wrong name where to look.
-func otherwise(still []Hindrance) string {
-	if len(still) == 0 {
-		return ", and nothing else stops its mail"
-	}
-	var b strings.Builder
-	b.WriteString("; what stops its mail:")
-	for _, h := range still {
-		fmt.Fprintf(&b, "\n  %s", h.What)
-		if h.Command != "" {
-			fmt.Fprintf(&b, "\n      %s", h.Command)
-		}
-	}
-	return b.String()
-}
-
-func (o *SuspendOrder) order(ctx context.Context, scope, name string) outlier.Order {
-	return outlier.Order{Scope: scope, Name: name, For: o.For, Reason: o.Reason, By: By(ctx), Learn: o.Learn}
 }

@@ -1,9 +1,6 @@
 package admin
 
-import (
-	"context"
-	"time"
-)
+import "time"
 
 // Status is a running relay at one moment, as relay status shows it.
 type Status struct {
@@ -66,9 +63,4 @@ type ReloadStatus struct {
 	Time     time.Time `json:"time"`
 	OK       bool      `json:"ok"`
 	Problems []string  `json:"problems,omitempty"`
-}
-
-// Status serves what status returns.
-func (c *Control) Status(status func() Status) {
-	c.Query("/status", func(_ context.Context, _ func(string) string) (any, error) { return status(), nil })
 }

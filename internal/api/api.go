@@ -50,6 +50,9 @@ type Parts struct {
 	Channel func(name string) error
 	// TestAlert sends a notice to a channel.
 	TestAlert func(ctx context.Context, channel, by string) error
+	// ConsoleLink is a link that logs somebody in to the console, once; "" where there
+	// is none.
+	ConsoleLink func(access.Identity) string
 	// Reload reads the configuration again; CheckReload says what would become of that.
 	Reload, CheckReload func() admin.ReloadStatus
 	// Owners are the clients that own a sender, user or client of the configuration.
@@ -97,6 +100,7 @@ type API struct {
 	Resume          Call[Resume, Done[Asked]]
 	TestAlert       Call[TestAlert, Done[Asked]]
 	Reload          Call[Reload, Done[admin.ReloadStatus]]
+	ConsoleLink     Call[OpenConsole, Done[Link]]
 	MakeToken       Call[MakeToken, Done[NewToken]]
 	RevokeToken     Call[RevokeToken, Done[access.Token]]
 }

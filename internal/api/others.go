@@ -32,7 +32,7 @@ type Suppressed struct {
 type EndBackoff struct {
 	Act
 	Stream string `json:"stream,omitempty" doc:"Of this stream."`
-	Domain string `json:"domain,omitempty" doc:"To this domain, in A-labels."`
+	Domain string `json:"domain,omitempty" doc:"To this domain, in A-labels, or to this group of receivers."`
 }
 
 // BackoffEnded is what went on.
@@ -56,6 +56,14 @@ type TestAlert struct {
 // Reload asks to read the configuration again.
 type Reload struct{ Act }
 
+// OpenConsole asks for a link to the console.
+type OpenConsole struct{ Act }
+
+// Link is one.
+type Link struct {
+	URL string `json:"url"`
+}
+
 // Asked names what an order was about, where there is nothing else to tell.
 type Asked struct {
 	Name string `json:"name"`
@@ -69,6 +77,7 @@ func (a *API) addOthers() {
 	a.Resume = act(a, "/streams/{name}/resume", "resume", "Let a stream go on that a listing has paused.", operate, false, a.resume)
 	a.TestAlert = act(a, "/alerts/test", "alert_test", "Send a test notice to a channel of alerts.", operate, false, a.testAlert)
 	a.Reload = act(a, "/reload", "reload", "Read the configuration again.", admins, false, a.reload)
+	a.ConsoleLink = act(a, "/console/links", "console_link", "Make a link that logs in to the console as who asks, once, within a minute.", rights{access.View, true}, false, a.consoleLink)
 	a.Audit = query(a, "/audit", "audit", "Who did what, and why, the newest first.", operate, a.audit)
 }
 
@@ -143,9 +152,9 @@ func (a *API) endBackoff(_ context.Context, o *EndBackoff) (e effect[BackoffEnde
 	no := missing("nothing of %s waits; see: relay backoff list", cmp.Or(o.Stream, o.Domain))
 	var before []reputation.BackoffEntry
 	for _, b := range a.parts.Backoff.List() {
-		if isStream && b.Stream == o.Stream || !isStream && b.Domain == o.Domain {
+		if isStream && b.Stream == o.Stream || !isStream && b.Destination() == o.Domain {
 			before = append(before, b)
-			if b.Domain == "" {
+			if b.Destination() == "" {
 				e.would.Stream = true
 			} else {
 				e.would.Destinations++
@@ -180,7 +189,7 @@ func (a *API) resume(_ context.Context, o *Resume) (e effect[Asked], err error) 
 	no := conflict("stream %q is not paused", o.Stream)
 	paused := false
 	for _, b := range a.parts.Backoff.List() {
-		paused = paused || b.Stream == o.Stream && b.Domain == ""
+		paused = paused || b.Stream == o.Stream && b.Destination() == ""
 	}
 	if !paused {
 		return e, no
@@ -200,6 +209,16 @@ func (a *API) testAlert(ctx context.Context, o *TestAlert) (e effect[Asked], err
 	}
 	return effect[Asked]{target: "channel " + o.Channel, would: Asked{o.Channel}, run: func(ctx context.Context) (Asked, error) {
 		return Asked{o.Channel}, a.parts.TestAlert(ctx, o.Channel, by)
+	}}, nil
+}
+
+func (a *API) consoleLink(ctx context.Context, _ *OpenConsole) (e effect[Link], err error) {
+	who, none := access.Of(ctx), conflict("there is no console; set [admin] address")
+	return effect[Link]{target: "the console", told: func(Link) any { return nil }, run: func(context.Context) (l Link, err error) {
+		if l.URL = a.parts.ConsoleLink(who); l.URL == "" {
+			return l, none
+		}
+		return l, nil
 	}}, nil
 }
 

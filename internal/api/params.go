@@ -61,7 +61,11 @@ func filterParams(i int) (list []param) {
 	}
 	for j := range t.NumField() {
 		name, _, _ := strings.Cut(t.Field(j).Tag.Get("json"), ",")
-		list = append(list, param{name, "query", about[name], []int{i, j}, t.Field(j).Type})
+		doc := about[name]
+		if name == "limit" { // which says how many are wanted
+			name = "name"
+		}
+		list = append(list, param{name, "query", doc, []int{i, j}, t.Field(j).Type})
 	}
 	return list
 }

@@ -38,16 +38,18 @@ func Files(name string) ([]string, error) {
 
 // Report is what Verify has found.
 type Report struct {
-	Files, Lines int
-	First, Last  time.Time // of lines
+	Files int       `json:"files"`
+	Lines int       `json:"lines"`
+	First time.Time `json:"first"` // of lines
+	Last  time.Time `json:"last"`
 	// Seq and Sum are those of the last line: who notes them elsewhere can tell later
 	// that none behind it was cut off.
-	Seq int64
-	Sum string
+	Seq int64  `json:"seq"`
+	Sum string `json:"sum"`
 	// Problems are the lines that are not as they were written, as "FILE:LINE: ...".
-	Problems []string
+	Problems []string `json:"problems,omitempty"`
 	// From is the number of the first line; more than 1 where older files were removed.
-	From int64
+	From int64 `json:"from"`
 }
 
 // maxProblems bounds a report.

@@ -165,7 +165,7 @@ func (a *alerts) known(channel string) error {
 // test sends a notice to a channel at once.
 func (a *alerts) test(ctx context.Context, channel, by string) error {
 	if err := a.known(channel); err != nil {
-		return admin.Misuse(err.Error())
+		return err
 	}
 	now := time.Now()
 	id := mail.NewID(now)

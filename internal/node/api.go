@@ -32,7 +32,8 @@ func (n *Node) openAPI() {
 		Journals: n.journals, Config: func() map[string]any { return describe.Tree(n.file()) },
 		Known: n.limited, Stream: func(name string) error { return known(n.file(), aStream, name) },
 		Channel: n.alerts.known, TestAlert: n.alerts.test,
-		Reload: n.reloadNow, CheckReload: n.checkReload,
+		ConsoleLink: n.consoleLink,
+		Reload:      n.reloadNow, CheckReload: n.checkReload,
 		Owners: func(scope, name string) []string { return clientsOf(n.file(), scope, name) },
 	})
 }

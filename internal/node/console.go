@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"postern/internal/access"
-	"postern/internal/admin"
 	"postern/internal/config"
 	"postern/internal/console"
 	"postern/internal/find"
@@ -77,15 +76,13 @@ func (n *Node) openConsole(file *config.File) *console.Console {
 	return c
 }
 
-// serveLinks prints links that log somebody in, for who can open the control socket.
-func (n *Node) serveLinks() {
-	admin.Act(n.control, "/console/link", func(ctx context.Context, _ struct{}) (any, error) {
-		if n.console == nil {
-			return nil, admin.Misuse("there is no console; set [admin] address")
-		}
-		who := access.Identity{Name: admin.By(ctx), Role: access.Admin}
-		return map[string]string{"url": adminURL(n.file()) + n.console.NewLink(who)}, nil
-	})
+// consoleLink is a link that logs somebody in as who he is, once; "" where there is no
+// console.
+func (n *Node) consoleLink(who access.Identity) string {
+	if n.console == nil {
+		return ""
+	}
+	return adminURL(n.file()) + n.console.NewLink(who)
 }
 
 // adminURL is where a browser on this machine finds the console.

@@ -34,18 +34,7 @@ func (n *Node) openControl(file *config.File) error {
 	case err != nil:
 		n.health.Report(health.Control, "socket", err)
 	}
-	n.control = admin.NewControl(n.log)
-	stream := func(name string) error { return known(n.file(), aStream, name) }
-	n.control.Suppressions(n.judges.suppressions, stream)
-	n.control.Backoff(n.judges.backoff, func(s string) bool { _, ok := n.file().Stream[s]; return ok }, n.reputation.monitor.Resume)
-	n.control.Watch(n.watch, n.guide())
-	n.control.Status(n.status)
-	n.control.Alerts(n.alerts.status, n.alerts.test)
-	n.serveLinks()
-	n.control.Limits(n.limiter, n.completeFacts, n.limited)
-	n.reputation.serveListings(n.control, stream)
-	n.control.Mount(api.Root+"/", api.Behind(api.OnSocket(admin.By), n.api.Handler()))
-	s := n.control.Server()
+	s := admin.ControlServer(api.Behind(api.OnSocket(admin.By), n.api.Handler()), n.log)
 	n.opened.add(func(ctx context.Context) { s.Shutdown(ctx) })
 	serve := func(l net.Listener) { n.serving.Go(func() { s.Serve(l) }) }
 	if l != nil {

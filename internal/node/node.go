@@ -62,7 +62,6 @@ type Node struct {
 	counting   chan struct{}    // holds one while an hour of the journal is read for it
 	self       *selfTest
 	redis      redis.UniversalClient // nil: everything is kept in process
-	control    *admin.Control
 	audit      *audit.Log
 	tokens     *access.Tokens
 	gate       *access.Gate

@@ -6,6 +6,7 @@ import (
 
 	"postern/cmd/relay/cli"
 	"postern/internal/admin"
+	"postern/internal/api"
 	"postern/internal/phrase"
 )
 
@@ -43,7 +44,7 @@ func testAlert(io cli.IO, args []string) int {
 	case len(words) == 0:
 		return v.misuse("name the channel, as in [alert.NAME]")
 	}
-	if err := v.act("/alerts/test", admin.AlertOrder{Channel: words[0]}, nil); err != nil {
+	if err := v.do("/alerts/test", api.TestAlert{Act: because(""), Channel: words[0]}, nil); err != nil {
 		return v.Fail(err)
 	}
 	return v.Print(admin.AlertOrder{Channel: words[0]}, func(w Writer) { fmt.Fprintf(w, "the receiver of %s has taken a test notice\n", words[0]) })

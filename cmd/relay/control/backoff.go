@@ -5,7 +5,7 @@ import (
 	"fmt"
 
 	"postern/cmd/relay/cli"
-	"postern/internal/admin"
+	"postern/internal/api"
 	"postern/internal/phrase"
 	"postern/internal/syntax"
 	"postern/reputation"
@@ -20,10 +20,11 @@ func listBackoff(io cli.IO, args []string) int {
 	if _, status, ok := v.Parse(args, 0); !ok {
 		return status
 	}
-	var list []reputation.BackoffEntry
-	if err := v.Get("/backoff", nil, &list); err != nil {
+	list, _, err := all[reputation.BackoffEntry](v, "/backoffs", nil, 0)
+	if err != nil {
 		return v.Fail(err)
 	}
+	list = append([]reputation.BackoffEntry{}, list...)
 	return v.Print(list, func(w Writer) {
 		fmt.Fprintln(w, "STREAM\tDESTINATION\tWHOSE\tUNTIL\tREPLY")
 		for i := range list {
@@ -46,12 +47,11 @@ func endBackoff(io cli.IO, args []string) int {
 	if len(words) == 0 {
 		return v.misuse("name a domain of recipients, a provider or a stream, as in relay backoff list")
 	}
-	o := admin.BackoffOrder{Stream: words[0]}
+	o := api.EndBackoff{Act: because(""), Stream: words[0]}
 	if domain, err := syntax.LenientDomain(words[0]); err == nil {
 		o.Domain = domain
 	}
-	var ended admin.BackoffEnded
-	if err := v.act("/backoff/end", o, &ended); err != nil {
+	if err := v.do("/backoffs/end", o, nil); err != nil {
 		return v.Fail(err)
 	}
 	return cli.OK

@@ -1,34 +1,34 @@
-// Package control holds the commands that ask a running relay, over its control
-// socket: a Unix socket that only its user and root can open. Each is one request
-// and one answer in JSON, printed as a table or, with -json, as it came; package
-// internal/admin answers them.
+// Package control holds the commands that ask a running relay, through its API: over its
+// control socket, a Unix socket that only its user and root can open, or from another
+// machine by HTTPS with a token. What comes is printed as a table or, with -json, as it
+// came.
 package control
 
 import (
-	"bytes"
-	"context"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
-	"net"
-	"net/http"
 	"net/url"
 	"text/tabwriter"
-	"time"
 
 	"postern/cmd/relay/cli"
+	"postern/internal/api"
+	"postern/internal/api/client"
 	"postern/internal/config"
 )
 
-// Verb is one command on the control socket, with the flags that all of them have.
+// Verb is one command that asks a running relay, with the flags that all of them have.
 type Verb struct {
 	io     cli.IO
 	Flags  *flag.FlagSet
 	config *string
 	socket string
 	json   bool
+
+	server, tokenFile, ca string
 }
 
 // NewVerb makes the flags of a command, such as "limits show".
@@ -37,6 +37,9 @@ func NewVerb(io cli.IO, name string) *Verb {
 	v.Flags.SetOutput(io.Err)
 	v.config = cli.ConfigFlag(v.Flags, " of the running relay")
 	v.Flags.StringVar(&v.socket, "socket", "", "its control socket, instead of -config; a `path`")
+	v.Flags.StringVar(&v.server, "server", "", "the relay at this `URL`, such as https://relay.example.org:8025, instead of -config; needs -token-file")
+	v.Flags.StringVar(&v.tokenFile, "token-file", "", "`file` with a token for -server, from relay token new")
+	v.Flags.StringVar(&v.ca, "ca", "", "`file` of authorities for -server; otherwise those of the system")
 	v.Flags.BoolVar(&v.json, "json", false, "print JSON")
 	return v
 }
@@ -55,97 +58,57 @@ func (v *Verb) misuse(format string, args ...any) int {
 // Fail prints err and returns the exit status that it stands for.
 func (v *Verb) Fail(err error) int {
 	fmt.Fprintf(v.io.Err, "%s: %v\n", v.Flags.Name(), err)
-	var m misuseError
+	var m client.Misuse
 	if errors.As(err, &m) {
 		return cli.Usage
 	}
 	return cli.Fault
 }
 
-// misuseError is what the relay answered to a request that cannot be carried
-// out as it stands.
-type misuseError string
-
-func (m misuseError) Error() string { return string(m) }
-
-// Get asks the running relay; values without text are left out.
-func (v *Verb) Get(path string, values url.Values, out any) error {
-	for k, all := range values {
-		if len(all) == 0 || all[0] == "" {
-			values.Del(k)
-		}
+// relay is the one that is meant.
+func (v *Verb) relay() (*client.Client, error) {
+	if v.server != "" {
+		return client.At(v.server, v.tokenFile, v.ca)
 	}
-	if len(values) > 0 {
-		path += "?" + values.Encode()
-	}
-	return v.ask(http.MethodGet, path, nil, out)
-}
-
-// act has the running relay do something.
-func (v *Verb) act(path string, in, out any) error {
-	body, err := json.Marshal(in)
-	if err != nil {
-		return err
-	}
-	return v.ask(http.MethodPost, path, bytes.NewReader(body), out)
-}
-
-// askTimeout bounds one command.
-const askTimeout = time.Minute
-
-func (v *Verb) ask(method, path string, body io.Reader, out any) error {
 	socket := v.socket
 	if socket == "" {
 		var err error
 		if socket, err = config.SocketOf(cli.ConfigPath(*v.config)); err != nil {
-			return err
+			return nil, err
 		}
 	}
-	client := &http.Client{Timeout: askTimeout, Transport: &http.Transport{
-		DisableKeepAlives: true,
-		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return new(net.Dialer).DialContext(ctx, "unix", socket)
-		},
-	}}
-	req, err := http.NewRequest(method, "http://relay"+path, body)
+	return client.OnSocket(socket), nil
+}
+
+// Get asks the running relay; values without text are left out.
+func (v *Verb) Get(path string, values url.Values, out any) error {
+	c, err := v.relay()
 	if err != nil {
 		return err
 	}
-	res, err := client.Do(req)
+	return c.Get(path, values, out)
+}
+
+// do has the running relay do something.
+func (v *Verb) do(path string, in, out any) error {
+	c, err := v.relay()
 	if err != nil {
-		var op *net.OpError
-		if errors.As(err, &op) {
-			err = op.Err
-		}
-		return fmt.Errorf("no relay answers on %s: %w; is it running, and are you its user or root?", socket, err)
+		return err
 	}
-	defer res.Body.Close()
-	return readAnswer(res, out)
+	return c.Do(path, in, out)
 }
 
-// maxAnswer is the most that a command reads.
-const maxAnswer = 256 << 20
-
-func readAnswer(res *http.Response, out any) error {
-	d := json.NewDecoder(io.LimitReader(res.Body, maxAnswer))
-	if res.StatusCode == http.StatusOK {
-		if out == nil {
-			return nil
-		}
-		if err := d.Decode(out); err != nil {
-			return fmt.Errorf("read the relay's answer: %w", err)
-		}
-		return nil
+// all reads a list, up to most items (0: all), and how many there are.
+func all[T any](v *Verb, path string, values url.Values, most int) ([]T, int, error) {
+	c, err := v.relay()
+	if err != nil {
+		return nil, 0, err
 	}
-	var problem struct{ Error string }
-	if d.Decode(&problem) != nil || problem.Error == "" {
-		problem.Error = "the relay answered " + res.Status
-	}
-	if res.StatusCode == http.StatusBadRequest {
-		return misuseError(problem.Error)
-	}
-	return errors.New(problem.Error)
+	return client.All[T](c, path, values, most)
 }
+
+// because is the reason of an act, which the audit needs; whoever gives none says so.
+func because(reason string) api.Act { return api.Act{Reason: cmp.Or(reason, "no reason given")} }
 
 // Print writes v as JSON where that was asked for, and else calls table.
 func (v *Verb) Print(value any, table func(w io.Writer)) int {

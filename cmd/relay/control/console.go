@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"postern/cmd/relay/cli"
+	"postern/internal/api"
 )
 
 // Console prints a link that logs a browser in to the console, once.
@@ -15,7 +16,7 @@ func Console(io cli.IO, args []string) int {
 	var link struct {
 		URL string `json:"url"`
 	}
-	if err := v.act("/console/link", struct{}{}, &link); err != nil {
+	if err := v.do("/console/links", api.OpenConsole{Act: because("to look at the console")}, &link); err != nil {
 		return v.Fail(err)
 	}
 	return v.Print(link, func(w Writer) {

@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"postern/cmd/relay/cli"
-	"postern/internal/admin"
+	"postern/internal/api"
 	"postern/internal/config"
 	"postern/internal/phrase"
 	"postern/internal/text"
@@ -61,14 +61,14 @@ func (k *keyFlags) addKey(f *flag.FlagSet) {
 }
 
 // budget is the one that an order means.
-func (k *keyFlags) budget() admin.LimitKey {
-	b := admin.LimitKey{Limit: k.Limit, Key: k.key, Filter: k.Filter, Unknown: k.unknown}
+func (k *keyFlags) budget() api.BudgetOf {
+	b := api.BudgetOf{Key: k.key, Filter: k.Filter, Unknown: k.unknown}
 	b.Filter.Limit = ""
 	return b
 }
 
 func (k *keyFlags) values() url.Values {
-	values := url.Values{"limit": {k.Limit}}
+	values := url.Values{"name": {k.Limit}}
 	for _, d := range ratelimit.Dimensions() {
 		values.Set(d.String(), *k.Of(d))
 	}
@@ -101,9 +101,8 @@ func topLimits(io cli.IO, args []string) int {
 }
 
 func (v *Verb) listStates(values url.Values, n int) int {
-	values.Set("n", fmt.Sprint(n))
-	var states []ratelimit.Usage
-	if err := v.Get("/limits", values, &states); err != nil {
+	states, _, err := all[ratelimit.Usage](v, "/limits", values, max(n, 0))
+	if err != nil {
 		return v.Fail(err)
 	}
 	return v.Print(states, func(w Writer) {
@@ -139,14 +138,14 @@ func writeState(w Writer, s *ratelimit.Usage) {
 func explainLimits(io cli.IO, args []string) int {
 	v := NewVerb(io, "limits explain")
 	var k keyFlags
-	var to, domain string
+	var to string
 	v.Flags.StringVar(&k.Client, "client", "", "`name` of the client that sends")
 	v.Flags.StringVar(&k.User, "user", "", "SASL `user`")
 	v.Flags.StringVar(&k.ClientIP, "client-ip", "", "`address` of the client")
 	v.Flags.Func("from", "reverse-path, an `address` or <>", k.setSender)
 	v.Flags.Func("to", "recipient, an `address`", func(s string) error {
 		a, err := config.ParseAddress(s)
-		to, domain = string(a.RecipientID()), a.Domain
+		to = string(a.RecipientID())
 		return err
 	})
 	if _, status, ok := v.Parse(args, 0); !ok {
@@ -155,17 +154,15 @@ func explainLimits(io cli.IO, args []string) int {
 	if k.Client == "" || k.Sender == "" || to == "" {
 		return v.misuse("-client, -from and -to are needed")
 	}
-	values := k.values()
-	values.Set("to", to)
-	values.Set("recipient_domain", domain)
-	var all []ratelimit.Explanation
-	if err := v.Get("/limits/explain", values, &all); err != nil {
+	list, _, err := all[ratelimit.Explanation](v, "/limits/explain",
+		url.Values{"client": {k.Client}, "user": {k.User}, "client_ip": {k.ClientIP}, "from": {string(k.Sender)}, "to": {to}}, 0)
+	if err != nil {
 		return v.Fail(err)
 	}
-	return v.Print(all, func(w Writer) {
+	return v.Print(list, func(w Writer) {
 		fmt.Fprintln(w, "LIMIT\tCOUNTS ON\tUSED\tSAYS")
-		for i := range all {
-			writeExplanation(w, &all[i])
+		for i := range list {
+			writeExplanation(w, &list[i])
 		}
 	})
 }
@@ -213,7 +210,7 @@ func resetLimit(io cli.IO, args []string) int {
 		return v.misuse("-reason is missing; say why, for the log")
 	}
 	var was ratelimit.Usage
-	if err := v.act("/limits/reset", admin.ResetOrder{Budget: k.budget(), Reason: *reason}, &was); err != nil {
+	if err := v.do("/limits/"+url.PathEscape(k.Limit)+"/reset", api.Reset{Act: because(*reason), BudgetOf: k.budget()}, &was); err != nil {
 		return v.Fail(err)
 	}
 	return v.Print(was, func(w Writer) {
@@ -230,7 +227,7 @@ func allowLimit(io cli.IO, args []string) int {
 	var k keyFlags
 	k.add(v.Flags)
 	k.addKey(v.Flags)
-	var o admin.AllowOrder
+	var o api.Allow
 	units := 0
 	for name, unit := range map[string]ratelimit.Unit{
 		"messages": ratelimit.Messages, "recipients": ratelimit.Recipients, "bytes": ratelimit.Bytes,
@@ -238,12 +235,12 @@ func allowLimit(io cli.IO, args []string) int {
 	} {
 		v.Flags.Func(name, "how many more, such as `+5000`; +0 ends the allowance", func(s string) (err error) {
 			units++
-			o.Unit = unit
+			o.Unit = &unit
 			o.Add, err = parseMore(s, unit)
 			return err
 		})
 	}
-	v.Flags.Func("window", "in this `window` only, such as 1h; otherwise in all of the unit", cli.DurationFlag(&o.Window))
+	v.Flags.Func("window", "in this `window` only, such as 1h; otherwise in all of the unit", cli.DurationFlag((*time.Duration)(&o.Window)))
 	v.Flags.Func("until", "`when` it ends: 18:00, 2026-12-24T18:00, or 3h from now", func(s string) (err error) {
 		o.Until, err = parseUntil(s, time.Now())
 		return err
@@ -260,9 +257,9 @@ func allowLimit(io cli.IO, args []string) int {
 	case o.Reason == "":
 		return v.misuse("-reason is missing; say why, for those who find the allowance later")
 	}
-	o.Budget = k.budget()
+	o.BudgetOf = k.budget()
 	var made ratelimit.Raise
-	if err := v.act("/limits/allow", o, &made); err != nil {
+	if err := v.do("/limits/"+url.PathEscape(k.Limit)+"/allowances", o, &made); err != nil {
 		return v.Fail(err)
 	}
 	return v.Print(made, func(w Writer) { writeRaises(w, []ratelimit.Raise{made}) })
@@ -310,8 +307,8 @@ func listRaises(io cli.IO, args []string) int {
 	if _, status, ok := v.Parse(args, 0); !ok {
 		return status
 	}
-	var list []ratelimit.Raise
-	if err := v.Get("/limits/raises", url.Values{}, &list); err != nil {
+	list, _, err := all[ratelimit.Raise](v, "/allowances", nil, 0)
+	if err != nil {
 		return v.Fail(err)
 	}
 	return v.Print(list, func(w Writer) { writeRaises(w, list) })

@@ -5,13 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"postern/cmd/relay/cli"
-	"postern/internal/admin"
+	"postern/internal/api"
 	"postern/internal/eventlog"
 	"postern/internal/node"
 	"postern/internal/phrase"
@@ -61,11 +62,11 @@ func runListingList(io cli.IO, args []string) int {
 	if _, status, ok := v.Parse(args, 0); !ok {
 		return status
 	}
-	var list []reputation.Listing
-	if err := v.Get("/listings", nil, &list); err != nil {
+	list, _, err := all[reputation.Listing](v, "/listings", nil, 0)
+	if err != nil {
 		return v.Fail(err)
 	}
-	slices.Reverse(list)
+	list = append([]reputation.Listing{}, list...)
 	return v.Print(list, func(w Writer) {
 		fmt.Fprintln(w, "ID\tTARGET\tLISTED\tSTATE\tBY\tFIRST SUSPECT\tSTREAMS")
 		for i := range list {
@@ -88,15 +89,11 @@ func runListing(io cli.IO, args []string) int {
 	if err != nil {
 		return v.misuse("%q is not the number of a listing", words[0])
 	}
-	var all []reputation.Listing
-	if err := v.Get("/listings", nil, &all); err != nil {
+	var l reputation.Listing
+	if err := v.Get("/listings/"+strconv.Itoa(id), nil, &l); err != nil {
 		return v.Fail(err)
 	}
-	i := slices.IndexFunc(all, func(l reputation.Listing) bool { return l.ID == id })
-	if i < 0 {
-		return v.misuse("there is no listing %d", id)
-	}
-	return v.Print(all[i], func(w Writer) { writeListing(w, &all[i]) })
+	return v.Print(l, func(w Writer) { writeListing(w, &l) })
 }
 
 // writeListing is the report for people.
@@ -169,8 +166,8 @@ func runZones(io cli.IO, args []string) int {
 	if _, status, ok := v.Parse(args, 0); !ok {
 		return status
 	}
-	var zones []dnsbl.ZoneStatus
-	if err := v.Get("/listings/zones", nil, &zones); err != nil {
+	zones, _, err := all[dnsbl.ZoneStatus](v, "/zones", nil, 0)
+	if err != nil {
 		return v.Fail(err)
 	}
 	return v.Print(zones, func(w Writer) {
@@ -196,10 +193,27 @@ func runResume(io cli.IO, args []string) int {
 	if len(words) == 0 {
 		return v.misuse("name the stream")
 	}
-	if err := v.act("/listings/resume", admin.ResumeOrder{Stream: words[0]}, nil); err != nil {
+	if err := v.do("/streams/"+url.PathEscape(words[0])+"/resume", api.Resume{Act: because("")}, nil); err != nil {
 		return v.Fail(err)
 	}
 	return cli.OK
+}
+
+// findingsAnswer is what relay listings findings prints.
+type findingsAnswer struct {
+	Checked  time.Time          `json:"checked"`
+	Findings []identity.Finding `json:"findings"`
+}
+
+// findings reads all pages of them.
+func (v *Verb) findings() (a findingsAnswer, err error) {
+	var first api.FindingsPage
+	if err := v.Get("/findings", url.Values{"limit": {"1"}}, &first); err != nil {
+		return a, err
+	}
+	a.Checked = first.Checked
+	a.Findings, _, err = all[identity.Finding](v, "/findings", nil, 0)
+	return a, err
 }
 
 // runFindings prints what the running relay's own checks have found.
@@ -208,8 +222,8 @@ func runFindings(io cli.IO, args []string) int {
 	if _, status, ok := v.Parse(args, 0); !ok {
 		return status
 	}
-	var a admin.FindingsAnswer
-	if err := v.Get("/findings", nil, &a); err != nil {
+	a, err := v.findings()
+	if err != nil {
 		return v.Fail(err)
 	}
 	return v.Print(a, func(w Writer) {

@@ -2,9 +2,10 @@ package control
 
 import (
 	"fmt"
-	"postern/ratelimit"
 	"testing"
 	"time"
+
+	"postern/ratelimit"
 )
 
 func TestParseUntil(t *testing.T) {

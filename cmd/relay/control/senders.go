@@ -9,6 +9,7 @@ import (
 
 	"postern/cmd/relay/cli"
 	"postern/internal/admin"
+	"postern/internal/api"
 	"postern/internal/phrase"
 	"postern/internal/volume"
 	"postern/outlier"
@@ -29,7 +30,8 @@ func Senders(io cli.IO, args []string) int {
 		return status
 	}
 	var list admin.SenderList
-	err := v.Get("/senders", url.Values{"scope": {*scope}, "state": {*state}, "match": {*match}, "sort": {*sort}, "n": {fmt.Sprint(*n)}}, &list)
+	var err error
+	list.Rows, list.All, err = all[outlier.Row](v, "/senders", url.Values{"scope": {*scope}, "state": {*state}, "match": {*match}, "sort": {*sort}, "others": {fmt.Sprint(cmp.Or(*n, 100))}}, 0)
 	if err != nil {
 		return v.Fail(err)
 	}
@@ -58,7 +60,7 @@ func (v *Verb) target(args []string) (name string, status int, ok bool) {
 }
 
 func (v *Verb) detail(name string) (d admin.SenderDetail, err error) {
-	err = v.Get("/senders/show", url.Values{"name": {name}}, &d)
+	err = v.Get("/senders/"+url.PathEscape(name), nil, &d)
 	return d, err
 }
 
@@ -72,7 +74,7 @@ func showSender(io cli.IO, args []string) int {
 	if err != nil {
 		return v.Fail(err)
 	}
-	shown := ShownSender{d, volumeOf(d)}
+	shown := ShownSender{d, v.volumeOf(d)}
 	return v.Print(shown, func(w Writer) { writeDetail(w, &shown) })
 }
 
@@ -146,38 +148,42 @@ func ExplainOutlier(io cli.IO, args []string) int {
 	return v.Print(d.Explain, func(w Writer) { fmt.Fprint(w, d.Explain.String()) })
 }
 
+// Suspend defers all mail of somebody.
 func Suspend(io cli.IO, args []string) int {
 	v := NewVerb(io, "suspend")
-	var o admin.SuspendOrder
-	v.Flags.Func("for", "how `long`, such as 24h; otherwise until released", cli.DurationFlag(&o.For))
+	var o api.Suspend
+	v.Flags.Func("for", "how `long`, such as 24h; otherwise until released", cli.DurationFlag((*time.Duration)(&o.For)))
 	v.Flags.StringVar(&o.Reason, "reason", "", "why; a `text` for the log and the list")
 	v.Flags.BoolVar(&o.Unknown, "unknown", false, "also a name that the configuration does not have")
-	return v.order(args, "/suspend", &o)
+	name, status, ok := v.target(args)
+	switch {
+	case !ok:
+		return status
+	case o.Reason == "":
+		return v.misuse("-reason is missing; say why, for the log")
+	}
+	o.Name = name
+	var s outlier.State
+	if err := v.do("/suspensions", o, &s); err != nil {
+		return v.Fail(err)
+	}
+	return v.Print(s, func(w Writer) { writeNow(w, &s) })
 }
 
+// Release ends a suspension, throttle or alarm, and says what else stops mail.
 func Release(io cli.IO, args []string) int {
 	v := NewVerb(io, "release")
-	var o admin.SuspendOrder
+	var o api.Release
 	v.Flags.BoolVar(&o.Learn, "learn", false, "what was sent was legitimate: take it into the record")
 	v.Flags.StringVar(&o.Reason, "reason", "", "why; a `text` for the log")
-	return v.order(args, "/release", &o)
-}
-
-func (v *Verb) order(args []string, path string, o *admin.SuspendOrder) int {
 	name, status, ok := v.target(args)
 	if !ok {
 		return status
 	}
-	if path == "/suspend" && o.Reason == "" {
-		return v.misuse("-reason is missing; say why, for the log")
-	}
-	o.Name = name
+	o.Name, o.Act = name, because(o.Reason)
 	var s admin.Released
-	if err := v.act(path, o, &s); err != nil {
+	if err := v.do("/suspensions/release", o, &s); err != nil {
 		return v.Fail(err)
-	}
-	if path == "/suspend" {
-		return v.Print(s.State, func(w Writer) { writeNow(w, &s.State) })
 	}
 	return v.Print(s, func(w Writer) {
 		writeNow(w, &s.State)
@@ -205,7 +211,11 @@ func writeStill(w Writer, still []admin.Hindrance) {
 	}
 }
 
-func volumeOf(d admin.SenderDetail) *volume.Volume {
+// volumeOf counts in the journal, which lies on the relay's machine.
+func (v *Verb) volumeOf(d admin.SenderDetail) *volume.Volume {
+	if v.server != "" {
+		return &volume.Volume{Journal: d.Journal, Problem: "the journal is counted on the relay's own machine"}
+	}
 	var files []string
 	if d.Journal != "" {
 		var err error

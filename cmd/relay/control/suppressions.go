@@ -4,9 +4,10 @@ import (
 	"fmt"
 	"io"
 	"net/url"
+	"time"
 
 	"postern/cmd/relay/cli"
-	"postern/internal/admin"
+	"postern/internal/api"
 	"postern/internal/config"
 	"postern/internal/phrase"
 	"postern/reputation"
@@ -30,10 +31,11 @@ func listSuppressions(io cli.IO, args []string) int {
 	if _, status, ok := v.Parse(args, 0); !ok {
 		return status
 	}
-	var list []reputation.Suppression
-	if err := v.Get("/suppressions", url.Values{"stream": {*stream}, "recipient": {recipient}}, &list); err != nil {
+	list, _, err := all[reputation.Suppression](v, "/suppressions", url.Values{"stream": {*stream}, "recipient": {recipient}}, 0)
+	if err != nil {
 		return v.Fail(err)
 	}
+	list = append([]reputation.Suppression{}, list...)
 	return v.Print(list, func(w Writer) {
 		fmt.Fprintln(w, "STREAM\tRECIPIENT\tUNTIL\tREASON")
 		for _, s := range list {
@@ -44,21 +46,21 @@ func listSuppressions(io cli.IO, args []string) int {
 
 func addSuppression(io cli.IO, args []string) int {
 	v := NewVerb(io, "suppressions add")
-	o := admin.SuppressionOrder{Stream: reputation.AllStreams}
+	o := api.Suppress{Stream: reputation.AllStreams}
 	v.Flags.StringVar(&o.Stream, "stream", o.Stream, "for mail of this `stream`; * is all")
 	v.Flags.StringVar(&o.Reason, "reason", "", "`text` for the list")
-	v.Flags.Func("for", "how `long`, such as 7d; otherwise as configured", cli.DurationFlag(&o.For))
-	return suppressionAct(v, args, "/suppressions/add", &o)
+	v.Flags.Func("for", "how `long`, such as 7d; otherwise as configured", cli.DurationFlag((*time.Duration)(&o.For)))
+	return suppressionAct(v, args, "/suppressions", &o)
 }
 
 func removeSuppression(io cli.IO, args []string) int {
 	v := NewVerb(io, "suppressions remove")
-	var o admin.SuppressionOrder
+	var o api.Suppress
 	v.Flags.StringVar(&o.Stream, "stream", "", "for mail of this `stream` only")
 	return suppressionAct(v, args, "/suppressions/remove", &o)
 }
 
-func suppressionAct(v *Verb, args []string, path string, o *admin.SuppressionOrder) int {
+func suppressionAct(v *Verb, args []string, path string, o *api.Suppress) int {
 	words, status, ok := v.Parse(args, 1)
 	if !ok {
 		return status
@@ -71,7 +73,8 @@ func suppressionAct(v *Verb, args []string, path string, o *admin.SuppressionOrd
 		return v.misuse("%q is not an address: %v", words[0], err)
 	}
 	o.Recipient = string(address.RecipientID())
-	if err := v.act(path, o, nil); err != nil {
+	o.Act = because(o.Reason)
+	if err := v.do(path, o, nil); err != nil {
 		return v.Fail(err)
 	}
 	return cli.OK

@@ -1,0 +1,78 @@
+package control
+
+import (
+	"cmp"
+	"fmt"
+	"net/url"
+	"path/filepath"
+
+	"postern/cmd/relay/cli"
+	"postern/internal/api"
+	"postern/internal/audit"
+	"postern/internal/config"
+	"postern/internal/phrase"
+)
+
+// Audit shows who had a relay do what, and holds the file against its own chain.
+func Audit(io cli.IO, args []string) int {
+	return cli.Subcommands(io, "audit", args, map[string]func(cli.IO, []string) int{"list": listAudit, "verify": verifyAudit}, "list", "verify")
+}
+
+// listAudit asks a running relay, the newest first.
+func listAudit(io cli.IO, args []string) int {
+	v := NewVerb(io, "audit list")
+	actor := v.Flags.String("by", "", "only what this `actor` did")
+	verb := v.Flags.String("act", "", "only acts of this `kind`, such as release")
+	n := v.Flags.Int("n", 50, "how many lines at most, up to 1000")
+	if _, status, ok := v.Parse(args, 0); !ok {
+		return status
+	}
+	var p api.AuditPage
+	if err := v.Get("/audit", url.Values{"actor": {*actor}, "verb": {*verb}, "limit": {fmt.Sprint(*n)}}, &p); err != nil {
+		return v.Fail(err)
+	}
+	return v.Print(p.Items, func(w Writer) {
+		fmt.Fprintln(w, "TIME\tBY\tFROM\tACT\tWHAT\tRESULT\tREASON")
+		for i := range p.Items {
+			l := &p.Items[i]
+			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", phrase.Time(l.Time), phrase.Printable(l.Actor), cmp.Or(l.Remote, l.Door), l.Verb, phrase.Printable(l.Target), l.Result, phrase.Printable(l.Reason))
+		}
+	})
+}
+
+// verifyAudit reads the files without a relay. Its exit status is 1 where a line is not
+// as it was written.
+func verifyAudit(io cli.IO, args []string) int {
+	v := NewVerb(io, "audit verify")
+	words, status, ok := v.Parse(args, 1)
+	if !ok {
+		return status
+	}
+	name := ""
+	if len(words) == 1 {
+		name = words[0]
+	} else {
+		f, err := config.LoadRules(cli.ConfigPath(*v.config))
+		if err != nil {
+			return v.Fail(err)
+		}
+		name = filepath.Join(f.StateDir, "audit.jsonl")
+	}
+	r, err := audit.Verify(name)
+	if err != nil {
+		return v.Fail(err)
+	}
+	status = v.Print(r, func(w Writer) {
+		for _, p := range r.Problems {
+			fmt.Fprintln(w, p)
+		}
+		fmt.Fprintf(w, "%d lines in %d files, number %d to %d, %s to %s\n", r.Lines, r.Files, r.From, r.Seq, phrase.Time(r.First), phrase.Time(r.Last))
+		if len(r.Problems) == 0 && r.Lines > 0 {
+			fmt.Fprintf(w, "all as they were written; the last line has the sum %s\n", r.Sum)
+		}
+	})
+	if status == cli.OK && len(r.Problems) > 0 {
+		return cli.Fault
+	}
+	return status
+}
