@@ -208,3 +208,25 @@ keys = [{ selector = "s1", file = "s1.pem" }, { selector = "s2", file = "s2.pem"
 		p.stop()
 	}
 }
+
+// TestAlertMailLeavesByExchangers: a notice takes the way of its stream where that goes
+// to the recipients' own exchangers, too.
+func TestAlertMailLeavesByExchangers(t *testing.T) {
+	world := newReceivers(t)
+	host := world.add("ops.example", "127.0.0.2")
+	p := startRelay(t, world.config(`
+[alert.post]
+mail = "night@ops.example"
+from = "alerts@example.org"
+[alert.other]
+mail = "night@elsewhere.example"
+from = "alerts@example.org"
+`))
+	p.address("mta")
+	wantText(t, p.verb(0, "alert", "test", "post"), "has taken a test notice")
+	if m := host.Messages(); len(m) != 1 || !bytes.Contains(m[0].Data, []byte("Subject: ")) {
+		t.Errorf("%d messages", len(m))
+	}
+	wantText(t, p.verb(1, "alert", "test", "other"), "elsewhere.example")
+	p.stop()
+}
