@@ -276,8 +276,8 @@ func (a *Account) addRequest(r *Recipient) {
 // name says whom a request is for: the hash under the secret in force, and what
 // the recipient may have been counted under before.
 func (a *Account) name(q *Request, address mail.RecipientID) {
-	h := a.limiter.secret.hashes(string(address), a.moment())
-	q.Distinct, q.Former, q.Plain = h.distinct, h.former, h.plain
+	h := a.limiter.secret.Hashes(string(address), a.moment())
+	q.Distinct, q.Former, q.Plain = h.Distinct, h.Former, h.Plain
 }
 
 // ref makes the request being built touch a budget.

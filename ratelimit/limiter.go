@@ -7,6 +7,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"postern/ratelimit/recipients"
 )
 
 // Limiter applies rules to mail transactions, over a store. It is safe for
@@ -15,7 +17,7 @@ type Limiter struct {
 	store  Store
 	rules  atomic.Pointer[Limits]
 	now    func() time.Time
-	secret *Secret
+	secret *recipients.Secret
 	node   uint64
 	seq    atomic.Uint64
 	pool   sync.Pool
@@ -38,7 +40,7 @@ func NewLimiter(store Store, rules *Limits, now func() time.Time) *Limiter {
 	if now == nil {
 		now = time.Now
 	}
-	l := &Limiter{store: store, now: now, top: newContributors(), secret: NewSecret(now)}
+	l := &Limiter{store: store, now: now, top: newContributors(), secret: recipients.NewSecret(now)}
 	var node [8]byte
 	rand.Read(node[:]) // never fails since Go 1.24
 	l.node = binary.LittleEndian.Uint64(node[:])
@@ -50,7 +52,7 @@ func NewLimiter(store Store, rules *Limits, now func() time.Time) *Limiter {
 
 // UseSecret makes the limiter count recipients under s in place of a secret of
 // its own. Call it before the first Begin.
-func (l *Limiter) UseSecret(s *Secret) { l.secret = s }
+func (l *Limiter) UseSecret(s *recipients.Secret) { l.secret = s }
 
 // UseProviders has Explain ask f for the group of receivers that a domain is in, as mail
 // by an upstream sees it; "" where that does not go to exchangers. Call it before the

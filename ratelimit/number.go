@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"postern/internal/text"
+	"postern/ratelimit/recipients"
 )
 
 // MaxNumber is the largest N of a limit. MinWindow and MaxWindow bound its
@@ -14,7 +15,7 @@ import (
 const (
 	MaxNumber = 100_000_000_000_000
 	MinWindow = time.Second
-	MaxWindow = 31 * 24 * time.Hour
+	MaxWindow = recipients.Longest
 	MaxPeriod = 366 * 24 * time.Hour
 )
 

@@ -47,13 +47,14 @@ var table = map[string]rule{
 	"mx/sts":          {ours: []string{"internal/resolve", "internal/statefile"}, outside: []string{dns}},
 	"upstream/direct": {ours: []string{"internal/tlsmin", "mail", "mx", "mx/provider", "mx/sts", "upstream", "upstream/replies"}, outside: []string{xtime}},
 
-	"mail":            {outside: []string{"golang.org/x/text"}},
-	"internal/syntax": {ours: []string{"mail"}, outside: []string{"golang.org/x/net", "golang.org/x/text"}},
-	"internal/auth":   {outside: []string{"golang.org/x/crypto", "github.com/go-crypt/crypt"}},
-	"policy":          {ours: []string{"mail"}},
-	"ratelimit":       {ours: []string{"internal/secret", "internal/statefile", "mail"}},
+	"mail":                 {outside: []string{"golang.org/x/text"}},
+	"internal/syntax":      {ours: []string{"mail"}, outside: []string{"golang.org/x/net", "golang.org/x/text"}},
+	"internal/auth":        {outside: []string{"golang.org/x/crypto", "github.com/go-crypt/crypt"}},
+	"policy":               {ours: []string{"mail"}},
+	"ratelimit":            {ours: []string{"mail", "ratelimit/recipients"}},
+	"ratelimit/recipients": {ours: []string{"internal/secret", "internal/statefile"}},
 
-	"ratelimit/embedded":    {ours: []string{"internal/statefile", "ratelimit"}},
+	"ratelimit/embedded":    {ours: []string{"internal/statefile", "ratelimit", "ratelimit/recipients"}},
 	"ratelimit/redisstore":  {ours: []string{"internal/secret", "ratelimit"}, outside: []string{goRedis}},
 	"ratelimit/limitimport": {ours: []string{"mail", "ratelimit"}},
 

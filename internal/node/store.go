@@ -11,6 +11,7 @@ import (
 	"postern/internal/config"
 	"postern/ratelimit"
 	"postern/ratelimit/embedded"
+	"postern/ratelimit/recipients"
 	"postern/ratelimit/redisstore"
 )
 
@@ -28,8 +29,8 @@ func (n *Node) openRedis(file *config.File) (err error) {
 }
 
 // openSecret reads or draws what hashes of recipients are keyed with.
-func (n *Node) openSecret(file *config.File) *ratelimit.Secret {
-	s, err := ratelimit.LoadSecret(filepath.Join(file.StateDir, "limits.secret"), nil)
+func (n *Node) openSecret(file *config.File) *recipients.Secret {
+	s, err := recipients.LoadSecret(filepath.Join(file.StateDir, "limits.secret"), nil)
 	if err != nil {
 		n.log.Error("limits", "err", err)
 	}
@@ -41,7 +42,7 @@ func (n *Node) openSecret(file *config.File) *ratelimit.Secret {
 
 // openStore opens where counts are kept: in process with a snapshot on disk,
 // or in Redis with the process beside it for when Redis is away.
-func (n *Node) openStore(file *config.File, secret *ratelimit.Secret) ratelimit.Store {
+func (n *Node) openStore(file *config.File, secret *recipients.Secret) ratelimit.Store {
 	local := embedded.New(file.Store, nil)
 	path := filepath.Join(file.StateDir, "limits.snapshot")
 	if err := local.Load(path); err != nil {

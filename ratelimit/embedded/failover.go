@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"postern/ratelimit"
+	"postern/ratelimit/recipients"
 )
 
 // Failover is a store that goes on while the shared one behind it is away:
@@ -43,7 +44,7 @@ type Failover struct {
 	asking sync.RWMutex
 	alone  atomic.Bool // they have ended; cleared by the way back
 
-	secret  *ratelimit.Secret
+	secret  *recipients.Secret
 	marking sync.Mutex // of mark, held while the store is asked for it
 	mark    mark
 
@@ -98,7 +99,7 @@ func NewFailover(shared ratelimit.Store, local *Store, notify func(StoreChange))
 	if notify == nil {
 		notify = func(StoreChange) {}
 	}
-	f := &Failover{shared: shared, local: local, notify: notify, secret: ratelimit.NewSecret(nil), wake: make(chan struct{}, 1), since: time.Now()}
+	f := &Failover{shared: shared, local: local, notify: notify, secret: recipients.NewSecret(nil), wake: make(chan struct{}, 1), since: time.Now()}
 	f.mark = newMark()
 	f.down.Store(true) // until Run has asked
 	local.trackOwed()
@@ -108,7 +109,7 @@ func NewFailover(shared ratelimit.Store, local *Store, notify func(StoreChange))
 // UseSecret makes the nodes agree on a secret before this one asks the shared
 // store for any decision: the store's holds, s becomes it where the store has
 // none. While the store is away s stays as it is. Call it before Run.
-func (f *Failover) UseSecret(s *ratelimit.Secret) { f.secret = s }
+func (f *Failover) UseSecret(s *recipients.Secret) { f.secret = s }
 
 // Down reports whether decisions are made here.
 func (f *Failover) Down() bool { return f.down.Load() }

@@ -149,7 +149,7 @@ func (f *Failover) refresh(ctx context.Context) error {
 	if err := f.shared.Ping(ctx); err != nil {
 		return err
 	}
-	if err := f.secret.Agree(ctx, f.shared); err != nil {
+	if err := f.secret.Agree(ctx, f.shared.Agree); err != nil {
 		return err
 	}
 	n, err := f.shared.Nodes(ctx)

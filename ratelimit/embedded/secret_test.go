@@ -12,19 +12,20 @@ import (
 	"postern/internal/redistest"
 	"postern/mail"
 	"postern/ratelimit"
+	"postern/ratelimit/recipients"
 	"postern/ratelimit/storetest"
 )
 
 // relayNode is a relay with a secret, as cmd/relay makes it.
 type relayNode struct {
 	f       *Failover
-	secret  *ratelimit.Secret
+	secret  *recipients.Secret
 	limiter *ratelimit.Limiter
 }
 
 func startRelayNode(t *testing.T, shared ratelimit.Store, path string) *relayNode {
 	t.Helper()
-	s, err := ratelimit.LoadSecret(path, nil)
+	s, err := recipients.LoadSecret(path, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -137,7 +138,7 @@ func TestSecretIsOneForAllNodes(t *testing.T) {
 	if err := again.secret.Keep(); err != nil {
 		t.Fatal(err)
 	}
-	if s, err := ratelimit.LoadSecret(filepath.Join(dir, "b"), nil); err != nil || textOf(t, s) != textOf(t, again.secret) {
+	if s, err := recipients.LoadSecret(filepath.Join(dir, "b"), nil); err != nil || textOf(t, s) != textOf(t, again.secret) {
 		t.Errorf("it is not kept: %v", err)
 	}
 }
@@ -147,14 +148,14 @@ func TestSecretIsOneForAllNodes(t *testing.T) {
 // is not counted once more.
 func TestSecretOfANodeAlone(t *testing.T) {
 	rig := newFailoverRig(1)
-	theirs := ratelimit.NewSecret(rig.Clock.Now)
+	theirs := recipients.NewSecret(rig.Clock.Now)
 	rig.shared.secret = textOf(t, theirs)
 	others := ratelimit.NewLimiter(rig.shared, distinctRules(t), rig.Clock.Now)
 	others.UseSecret(theirs)
 	sendTo(t, others, storetest.Numbered(0, 100))
 	rig.shared.set(away)
 	rig.f.failed(errAway)
-	own := ratelimit.NewSecret(rig.Clock.Now)
+	own := recipients.NewSecret(rig.Clock.Now)
 	rig.f.UseSecret(own)
 	l := ratelimit.NewLimiter(rig.f, distinctRules(t), rig.Clock.Now)
 	l.UseSecret(own)

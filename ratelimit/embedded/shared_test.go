@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"postern/ratelimit"
+	"postern/ratelimit/recipients"
 	"postern/ratelimit/redisstore"
 )
 
@@ -40,10 +41,10 @@ func (a *asked) Agree(_ context.Context, own, _ string) (string, error) {
 }
 
 // textOf is the text of a secret.
-func textOf(t *testing.T, s *ratelimit.Secret) string {
+func textOf(t *testing.T, s *recipients.Secret) string {
 	t.Helper()
 	var a asked
-	if err := s.Agree(t.Context(), &a); err != nil {
+	if err := s.Agree(t.Context(), a.Agree); err != nil {
 		t.Fatal(err)
 	}
 	return a.own

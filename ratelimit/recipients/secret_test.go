@@ -1,4 +1,4 @@
-package ratelimit
+package recipients
 
 import (
 	"errors"
@@ -21,7 +21,7 @@ func loadSecret(t *testing.T, path string) (*Secret, error) {
 }
 
 // hashesOf are those of one recipient at this moment.
-func hashesOf(s *Secret) recipientHashes { return s.hashes("a@dest.example", s.now()) }
+func hashesOf(s *Secret) Hashes { return s.Hashes("a@dest.example", s.now()) }
 
 // TestSecretIsKeptAndPrivate: it is the same after a restart, and nobody else's
 // to read.
@@ -38,7 +38,7 @@ func TestSecretIsKeptAndPrivate(t *testing.T) {
 	if err != nil || hashesOf(again) != hashesOf(first) {
 		t.Errorf("another secret after a restart, error %v", err)
 	}
-	if hashesOf(NewSecret(nil)).distinct == hashesOf(first).distinct {
+	if hashesOf(NewSecret(nil)).Distinct == hashesOf(first).Distinct {
 		t.Error("two secrets give one hash")
 	}
 	// One that others could read is replaced; who was counted under it is known.
@@ -49,7 +49,7 @@ func TestSecretIsKeptAndPrivate(t *testing.T) {
 	if !errors.Is(err, secret.ErrOpen) {
 		t.Errorf("error %v", err)
 	}
-	if h := hashesOf(next); h.distinct == hashesOf(first).distinct || h.former != hashesOf(first).distinct {
+	if h := hashesOf(next); h.Distinct == hashesOf(first).Distinct || h.Former != hashesOf(first).Distinct {
 		t.Error("a secret that others can read is in force, or forgotten")
 	}
 	if again, err := loadSecret(t, path); err != nil || hashesOf(again) != hashesOf(next) {
@@ -83,20 +83,20 @@ func TestSecretOfBeforeEnds(t *testing.T) {
 	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 	s := NewSecret(func() time.Time { return now })
 	old := hashesOf(s)
-	if old.plain != plainHash("a@dest.example") || old.former != 0 {
+	if old.Plain != plainHash("a@dest.example") || old.Former != 0 {
 		t.Errorf("at first %+v", old)
 	}
-	now = now.Add(MaxWindow - time.Minute)
+	now = now.Add(Longest - time.Minute)
 	s.take(drawKey())
-	if h := hashesOf(s); h.plain == 0 || h.former != old.distinct || h.distinct == old.distinct {
+	if h := hashesOf(s); h.Plain == 0 || h.Former != old.Distinct || h.Distinct == old.Distinct {
 		t.Errorf("after another came %+v", h)
 	}
 	now = now.Add(time.Minute)
-	if h := hashesOf(s); h.plain != 0 || h.former == 0 {
+	if h := hashesOf(s); h.Plain != 0 || h.Former == 0 {
 		t.Errorf("once nothing without a secret counts %+v", h)
 	}
-	now = now.Add(MaxWindow)
-	if h := hashesOf(s); h.former != 0 {
+	now = now.Add(Longest)
+	if h := hashesOf(s); h.Former != 0 {
 		t.Errorf("in the end %+v", h)
 	}
 }

@@ -1,4 +1,9 @@
-package ratelimit
+// Package recipients hashes the addresses that windows of distinct recipients count.
+//
+// A window remembers hashes, not addresses, and beyond a number of them a sample.
+// Whoever could compute a hash could choose addresses that the sample leaves out,
+// and be held by no limit; so the hashes are keyed by a secret of the deployment.
+package recipients
 
 import (
 	"context"
@@ -52,11 +57,15 @@ type savedSecret struct {
 	FormerEnds time.Time `json:"former_until,omitzero"`
 }
 
-// recipientHashes are what one recipient may be counted under.
-type recipientHashes struct {
-	distinct uint64 // under the secret in force
-	former   uint64 // under the one before it; 0 for none
-	plain    uint64 // without a secret, as earlier releases did; 0: no longer
+// Longest is the longest window of any limit: for so long what was counted under
+// another secret is looked up.
+const Longest = 31 * 24 * time.Hour
+
+// Hashes are what one recipient may be counted under.
+type Hashes struct {
+	Distinct uint64 // under the secret in force; never 0 or 1
+	Former   uint64 // under the one before it; 0 for none
+	Plain    uint64 // without a secret, as earlier releases did; 0: no longer
 }
 
 // NewSecret draws a secret that is kept nowhere; now nil is time.Now.
@@ -65,7 +74,7 @@ func NewSecret(now func() time.Time) *Secret {
 		now = time.Now
 	}
 	s := &Secret{now: now}
-	s.held.Store(&heldSecret{current: drawKey(), plainEnds: now().Add(MaxWindow)})
+	s.held.Store(&heldSecret{current: drawKey(), plainEnds: now().Add(Longest)})
 	return s
 }
 
@@ -139,19 +148,19 @@ func (s *Secret) take(k *hashKey) {
 	old := s.held.Load()
 	s.saved = false
 	s.held.Store(&heldSecret{
-		current: k, former: old.current, formerEnds: s.now().Add(MaxWindow), plainEnds: old.plainEnds,
+		current: k, former: old.current, formerEnds: s.now().Add(Longest), plainEnds: old.plainEnds,
 	})
 }
 
 // Agree gives the secret to a store that has none, and takes that of one which
-// has. The error is the store's.
-func (s *Secret) Agree(ctx context.Context, store Store) error {
+// has; agree is as Agree of ratelimit.Store. The error is the store's.
+func (s *Secret) Agree(ctx context.Context, agree func(ctx context.Context, own, instead string) (string, error)) error {
 	s.taken.Lock()
 	defer s.taken.Unlock()
 	own := s.held.Load().current
-	text, err := store.Agree(ctx, own.text(), "")
+	text, err := agree(ctx, own.text(), "")
 	if err == nil && parseSecret(text) == nil {
-		text, err = store.Agree(ctx, own.text(), text) // somebody has spoilt it
+		text, err = agree(ctx, own.text(), text) // somebody has spoilt it
 	}
 	if err != nil {
 		return err
@@ -166,15 +175,15 @@ func (s *Secret) Agree(ctx context.Context, store Store) error {
 	return nil
 }
 
-// hashes are those of a recipient at a time.
-func (s *Secret) hashes(address string, now time.Time) (r recipientHashes) {
+// Hashes are those of a recipient at a time.
+func (s *Secret) Hashes(address string, now time.Time) (r Hashes) {
 	h := s.held.Load()
-	r.distinct = h.current.hash(address)
+	r.Distinct = h.current.hash(address)
 	if h.former != nil && now.Before(h.formerEnds) {
-		r.former = h.former.hash(address)
+		r.Former = h.former.hash(address)
 	}
 	if now.Before(h.plainEnds) {
-		r.plain = plainHash(address)
+		r.Plain = plainHash(address)
 	}
 	return r
 }
