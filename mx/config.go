@@ -86,6 +86,9 @@ type Config struct {
 	// those on this machine, or "trust", all: then nobody may be on the way to them.
 	// Default: local.
 	DNSSEC DNSSEC `toml:"dnssec"`
+	// TLSRPTSocket is the datagram socket of a collector of TLS reports (RFC 8460),
+	// tlsrpt-collectd. Blank: no domain gets reports from here.
+	TLSRPTSocket string `toml:"tlsrpt_socket" form:"path"`
 	// FindTimeout bounds the search for the exchangers of a domain and for one among
 	// them that takes a session, all tries together. Default: 30s.
 	FindTimeout time.Duration `toml:"find_timeout"`
@@ -121,7 +124,7 @@ func (c *Config) Check(report func(key, problem string)) {
 	for key, set := range map[string]bool{
 		"resolvers": len(c.Resolvers) > 0, "family": c.Family != FamilySource, "port": c.Port != 25,
 		"allow_networks": len(c.AllowNetworks) > 0, "refuse_networks": len(c.RefuseNetworks) > 0, "find_timeout": c.FindTimeout != 30*time.Second,
-		"mta_sts": !c.MTASTS, "dane": c.DANE != DANEAuto, "dnssec": c.DNSSEC != DNSSECLocal, "max_domains": c.MaxDomains != 20,
+		"mta_sts": !c.MTASTS, "dane": c.DANE != DANEAuto, "dnssec": c.DNSSEC != DNSSECLocal, "max_domains": c.MaxDomains != 20, "tlsrpt_socket": c.TLSRPTSocket != "",
 	} {
 		if set {
 			report(key, "does something with mx = true only; remove it")

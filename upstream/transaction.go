@@ -2,8 +2,10 @@ package upstream
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"time"
 
@@ -37,6 +39,8 @@ type Transaction struct {
 	source   netip.Addr
 	tls      string
 	fellBack bool
+	conn     net.Conn // for Session
+	first    bool
 }
 
 // Host is the host that the transaction talks to, as "name:port"; "" before
@@ -51,6 +55,16 @@ func (t *Transaction) TLS() string { return t.tls }
 
 // FellBack reports whether it is in plain text since TLS with the host failed.
 func (t *Transaction) FellBack() bool { return t.fellBack }
+
+// Session is the state of TLS, nil in plain text; first: no other transaction was on
+// the connection before.
+func (t *Transaction) Session() (state *tls.ConnectionState, first bool) {
+	if c, ok := t.conn.(*tls.Conn); ok {
+		s := c.ConnectionState()
+		state = &s
+	}
+	return state, t.first
+}
 
 // Recipients asks the upstream for its verdict on each of rs and appends one
 // reply for each to out. The first call takes a connection and sends MAIL with
@@ -106,6 +120,7 @@ func (t *Transaction) ask(ctx context.Context, rs []mail.Recipient, out []mail.R
 			return out, t.err
 		}
 		t.c, t.host, t.source, t.tls, t.fellBack = c, c.h.addr, c.source, c.tls, c.fellBack
+		t.conn, t.first = c.net, !c.pooled
 		if r := c.unfit(t.env); r != nil {
 			said := t.say(atMail, *r, nil)
 			t.refuse(&said)

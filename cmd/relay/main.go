@@ -37,6 +37,7 @@ var verbs = []verb{
 	{"outliers", "try the detector of unusual senders on a journal or on other traffic", runOutliers},
 	{"backoff", "list and end back-offs that receivers asked for", control.Backoff},
 	{"mx", "show who takes mail for a domain, and in which order they would be tried", runMX},
+	{"tls", "show how TLS with receivers went, by what their domains ask for", control.TLS},
 	{"firewall", "print rules of nftables by which mail leaves this machine from the relay alone", offline.Firewall},
 	{"oauth", "log a mailbox in at the provider of an upstream", runOAuth},
 	{"suppressions", "list, add and remove recipients to whom no mail is sent", control.Suppressions},

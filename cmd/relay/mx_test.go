@@ -4,9 +4,11 @@ import (
 	"fmt"
 	"net"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"postern/cmd/relay/cli"
 	"postern/internal/dnstest"
@@ -183,6 +185,37 @@ func TestRelayMXShowsTheWay(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestRelayTLSCountsSessions, and the collector of reports hears of them.
+func TestRelayTLSCountsSessions(t *testing.T) {
+	world := newReceivers(t, `_smtp._tls.a.example. 60 TXT "v=TLSRPTv1; rua=mailto:tls@a.example"`)
+	world.add("a.example", "127.0.0.2")
+	socket := filepath.Join(t.TempDir(), "s")
+	c, err := net.ListenPacket("unixgram", socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	p := startRelay(t, strings.Replace(world.config(""), "mx = true", "mx = true\ntlsrpt_socket = \""+socket+"\"", 1))
+	d := dialSMTP(t, p.address("mta"))
+	for range 2 {
+		d.say("MAIL FROM:<a@example.org>", "250")
+		d.say("RCPT TO:<b@a.example>", "250")
+		d.say("DATA", "354")
+		d.say("From: a@example.org\r\nTo: b@a.example\r\n\r\nx\r\n.", "250")
+	}
+	c.SetReadDeadline(time.Now().Add(patience))
+	b := make([]byte, 4096)
+	n, _, err := c.ReadFrom(b)
+	if want := `{"dpv":"1","d":"a.example","pr":"v=TLSRPTv1; rua=mailto:tls@a.example","policies":[{"policy-type":9,"policy-domain":"a.example","t":0,"f":0}]}`; err != nil || string(b[:n]) != want {
+		t.Errorf("the collector hears %s, %v", b[:n], err)
+	}
+	eventually(t, "the session is counted", func() bool { return strings.Contains(p.verb(0, "tls"), "world: 1 sessions were told") })
+	if out := p.verb(0, "tls"); !regexp.MustCompile(`(?m)^world +none +success +1$`).MatchString(out) {
+		t.Error(out)
+	}
+	p.stop()
 }
 
 // TestTroubleOfReceiversIsNoneOfOurs: what receivers say and lack is in the event,

@@ -36,6 +36,8 @@ type Parts struct {
 
 	Status func() admin.Status
 	Alerts func() admin.AlertStatus
+	// TLS is how TLS with receivers went, by upstream.
+	TLS func() []admin.TLSUse
 	// Journals are the files of the journals, that of clients first; none: no journal
 	// is kept.
 	Journals func() []string
@@ -77,6 +79,7 @@ type API struct {
 	Suppressions Call[SuppressionsQuery, Page[reputation.Suppression]]
 	Backoffs     Call[PageQuery, Page[reputation.BackoffEntry]]
 	Upstreams    Call[PageQuery, Page[admin.UpstreamHost]]
+	TLS          Call[PageQuery, Page[admin.TLSUse]]
 	Streams      Call[PageQuery, Page[admin.StreamStatus]]
 	Scanners     Call[PageQuery, Page[admin.ScannerStatus]]
 	Listings     Call[ListingsQuery, Page[reputation.Listing]]

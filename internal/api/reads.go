@@ -32,6 +32,9 @@ func (a *API) addReads() {
 	a.Upstreams = query(a, "/upstreams", "upstreams", "Upstream hosts.", all, func(ctx context.Context, q PageQuery) (Page[admin.UpstreamHost], error) {
 		return pageOf(hideHosts(access.Of(ctx), a.parts.Status().Upstreams), func(h *admin.UpstreamHost) string { return keyOf(h.Upstream, h.Host) }, q, "upstreams")
 	})
+	a.TLS = query(a, "/tls", "tls", "How TLS with receivers went, by upstream.", all, func(_ context.Context, q PageQuery) (Page[admin.TLSUse], error) {
+		return pageOf(a.parts.TLS(), func(u *admin.TLSUse) string { return u.Upstream }, q, "tls")
+	})
 	a.Streams = query(a, "/streams", "streams", "Streams, and which are paused.", all, func(_ context.Context, q PageQuery) (Page[admin.StreamStatus], error) {
 		return pageOf(a.parts.Status().Streams, func(s *admin.StreamStatus) string { return s.Name }, q, "streams")
 	})

@@ -175,6 +175,7 @@ func (n *Node) prepare(file *config.File) error {
 	n.rules.scanners.Start(canaryWait)
 	n.rules.links.Start()
 	n.metrics.WatchUpstreams(func() []admin.UpstreamHost { return n.inForce.Load().hosts() })
+	n.metrics.WatchTLS(func() []admin.TLSUse { return n.inForce.Load().tlsUse() })
 	n.metrics.WatchProviders(func() []admin.ProviderLane { return n.inForce.Load().lanes() })
 	n.metrics.Expect(labels(file))
 	n.metrics.WatchScanners(func() map[string]bool { return n.inForce.Load().scannersUp() })

@@ -4,12 +4,14 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/miekg/dns"
 
 	"postern/internal/smtptest"
 	"postern/mail"
+	"postern/mx/tlsrpt"
 	"postern/upstream"
 )
 
@@ -89,6 +91,19 @@ func TestTLSAIsKept(t *testing.T) {
 			}
 			if row.want == "451" && (s.to[0].Status != "4.7.5" || len(r.Messages()) > 0) {
 				t.Errorf("%s, %d messages", s, len(r.Messages()))
+			}
+			counted := map[bool]string{true: "success"}[row.want != "451"]
+			switch {
+			case row.break1:
+				counted = "dnssec-invalid"
+			case row.want == "451" && row.first.Offer == nil, row.tlsa == "":
+				counted = "starttls-not-supported"
+			case row.want == "451":
+				counted = "validation-failure"
+			}
+			want := fmt.Sprintf("{%s %s ", map[bool]tlsrpt.Kind{true: tlsrpt.DANE, false: tlsrpt.None}[row.tlsa != "" || row.break1], counted)
+			if got := fmt.Sprint(w.up.TLSCounts()); !strings.Contains(got, want) {
+				t.Errorf("counted %s, want %s", got, want)
 			}
 		})
 	}

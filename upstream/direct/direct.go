@@ -14,6 +14,7 @@ import (
 	"postern/mx"
 	"postern/mx/provider"
 	"postern/mx/sts"
+	"postern/mx/tlsrpt"
 	"postern/upstream"
 	"postern/upstream/replies"
 )
@@ -47,6 +48,7 @@ type Upstream struct {
 	opt        Options
 	finder     *mx.Finder
 	sts        *sts.Store // nil: policies are not heeded
+	reports    *tlsrpt.Reporter
 	pool       *pool
 	exceptions map[string]exception // by recipient domain
 
@@ -73,6 +75,7 @@ func New(name string, cfg upstream.Config, o Options) (*Upstream, error) {
 		return nil, err
 	}
 	u := &Upstream{name: name, cfg: cfg, opt: o, finder: finder, exceptions: exceptionsOf(&cfg), told: map[string]time.Time{}}
+	u.reports = tlsrpt.New(tlsrpt.Options{Socket: cfg.TLSRPTSocket, Resolver: finder.Resolver(), Log: o.Log})
 	u.pool = newPool(name, cfg, o, roots)
 	if cfg.MTASTS {
 		u.sts = sts.New(sts.Options{Resolver: finder.Resolver(), Refused: finder.Refused, File: o.STSFile, Roots: roots, Port: o.STSPort, Log: o.Log})
@@ -94,6 +97,7 @@ func (u *Upstream) Connections() int { return u.pool.connections() }
 // as that of upstream.Upstream does.
 func (u *Upstream) Close(ctx context.Context) error {
 	defer u.finder.Close()
+	defer u.reports.Close()
 	if u.sts != nil {
 		defer u.sts.Close()
 	}

@@ -140,6 +140,11 @@ func (p *pool) keyFor(to netip.AddrPort, source netip.Addr, name string, l level
 	return k
 }
 
+// inPlain reports whether connections of a key do not even try TLS.
+func (p *pool) inPlain(k key) bool {
+	return k.plain || k.own == upstream.EncryptOff || k.own == "" && k.name == "" && !k.must && p.cfg.TLS == upstream.EncryptOff
+}
+
 // take returns the host of a key, for one transaction of a message; give ends its
 // use. g is the group of the host; nil: none.
 func (p *pool) take(ctx context.Context, k key, l level, g *provider.Group, env *mail.Envelope) (*host, error) {

@@ -154,6 +154,7 @@ func (t *Transaction) begin(ctx context.Context, rs []mail.Recipient) ([]mail.Re
 	s := search{t: t, began: began}
 	ways := t.ways(ctx, &answer)
 	if len(ways) == 0 {
+		t.unnamed(ctx)
 		return t.fault(rs, fmt.Errorf("%w: MTA-STS names none of the domain's hosts", errPolicy), nil), nil
 	}
 	for _, w := range ways {
@@ -207,11 +208,16 @@ func (t *Transaction) ways(ctx context.Context, a *mx.Answer) (ways []way) {
 
 // sts is the policy of the domain, if it enforces one.
 func (t *Transaction) sts(ctx context.Context) (p sts.Policy, ok bool) {
+	p, ok = t.known(ctx)
+	return p, ok && p.Mode == sts.Enforce
+}
+
+// known is the policy of the domain, whatever it asks for.
+func (t *Transaction) known(ctx context.Context) (p sts.Policy, ok bool) {
 	if t.u.sts == nil || !t.u.exception(t.domain).sts || strings.HasPrefix(t.domain, "[") {
 		return p, false
 	}
-	p, ok = t.u.sts.Policy(ctx, t.domain)
-	return p, ok && p.Mode == sts.Enforce
+	return t.u.sts.Policy(ctx, t.domain)
 }
 
 // policy leaves only the hosts that a policy of the domain names, if it enforces
@@ -290,6 +296,7 @@ func (s *search) try(ctx context.Context, w way, rs []mail.Recipient) (got []mai
 	if w.err != nil {
 		s.errs = append(s.errs, fmt.Errorf("%s: %w", target, w.err))
 		s.policy = w.err
+		t.failed(ctx, &w, netip.Addr{}, w.err)
 		return nil, false, nil
 	}
 	from, ok := Source(t.route.SourceIPs, t.domain, target.Address.Addr())
@@ -325,6 +332,7 @@ func (s *search) try(ctx context.Context, w way, rs []mail.Recipient) (got []mai
 			t.u.pool.fellBack(target.Address, time.Now())
 		}
 		t.host, t.in, t.target, t.level = h, in, target, w.level
+		t.began(ctx, &w, h, in)
 		t.note(got)
 		return got, true, nil
 	}
@@ -337,6 +345,7 @@ func (s *search) try(ctx context.Context, w way, rs []mail.Recipient) (got []mai
 		s.policy = err
 	}
 	s.failed(target, err)
+	t.failed(ctx, &w, from, err)
 	return nil, false, nil
 }
 

@@ -1,0 +1,140 @@
+package tlsrpt
+
+import (
+	"bytes"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"postern/internal/dnstest"
+	"postern/internal/resolve"
+)
+
+// collector takes datagrams on a socket.
+func collector(t *testing.T) (socket string, next func() string) {
+	t.Helper()
+	socket = filepath.Join(t.TempDir(), "s")
+	c, err := net.ListenPacket("unixgram", socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	return socket, func() string {
+		c.SetReadDeadline(time.Now().Add(5 * time.Second))
+		b := make([]byte, 1<<16)
+		n, _, err := c.ReadFrom(b)
+		if err != nil {
+			return err.Error()
+		}
+		return string(b[:n])
+	}
+}
+
+func reporter(t *testing.T, socket string, log *slog.Logger, records ...string) *Reporter {
+	t.Helper()
+	r, err := resolve.New(resolve.Options{Servers: []string{dnstest.StartZone(t, records...).Address}, Timeout: time.Second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(r.Close)
+	out := New(Options{Socket: socket, Resolver: r, Log: log})
+	t.Cleanup(out.Close)
+	return out
+}
+
+// TestSessionsReachTheCollector in the form of sys4's datagrams, and only those of
+// domains that ask for reports.
+func TestSessionsReachTheCollector(t *testing.T) {
+	socket, next := collector(t)
+	const asks = "v=TLSRPTv1; rua=mailto:tls@b.example"
+	r := reporter(t, socket, nil, `_smtp._tls.b.example. 60 TXT "`+asks+`"`, `_smtp._tls.twice.example. 60 TXT "v=TLSRPTv1; rua=mailto:a@b.example"`,
+		`_smtp._tls.twice.example. 60 TXT "v=TLSRPTv1; rua=mailto:b@b.example"`, `_smtp._tls.other.example. 60 TXT "v=TLSRPTv10; x"`)
+	for _, domain := range []string{"silent.example", "twice.example", "other.example"} {
+		r.Note(Session{Domain: domain, Policy: Policy{Kind: None}})
+	}
+	head := `{"dpv":"1","d":"b.example","pr":"` + asks + `","policies":[`
+	for _, row := range []struct {
+		s    Session
+		want string
+	}{
+		{Session{Policy: Policy{Kind: None}}, `{"policy-type":9,"t":0,"f":0}`},
+		{Session{Policy: Policy{Kind: STS, Domain: "b.example", Text: []string{"version: STSv1", "mode: enforce"}, Hosts: []string{"*.b.example"}}, Result: HostMismatch,
+			Source: netip.MustParseAddr("192.0.2.1"), Host: "mx.b.example", To: netip.MustParseAddr("2001:db8::1"), Reason: strings.Repeat("x", 300)},
+			`{"policy-type":2,"policy-domain":"b.example","policy-string":["version: STSv1","mode: enforce"],"mx-host":["*.b.example"],"failure-details":[` +
+				`{"c":202,"s":"192.0.2.1","n":"mx.b.example","r":"2001:db8::1","f":"` + strings.Repeat("x", 200) + `"}],"t":1,"f":1}`},
+		{Session{Policy: Policy{Kind: DANE, Domain: "mx.b.example", Text: []string{"3 1 1 00"}}, Result: BadDNSSEC},
+			`{"policy-type":1,"policy-domain":"mx.b.example","policy-string":["3 1 1 00"],"failure-details":[{"c":305}],"t":1,"f":1}`},
+	} {
+		row.s.Domain = "b.example"
+		r.Note(row.s)
+		if got := next(); got != head+row.want+"]}" {
+			t.Errorf("got  %s\nwant %s", got, head+row.want+"]}")
+		}
+	}
+	want := "[{dane dnssec-invalid 1} {none success 4} {sts certificate-host-mismatch 1}]"
+	if got := fmt.Sprint(r.Counts()); got != want {
+		t.Errorf("counts %s, want %s", got, want)
+	}
+}
+
+// TestEveryResultHasANumber of the collector's.
+func TestEveryResultHasANumber(t *testing.T) {
+	for _, r := range []Result{NoSTARTTLS, HostMismatch, NotTrusted, Expired, Invalid, BadDNSSEC} {
+		if codes[r] == 0 {
+			t.Errorf("%s has none", r)
+		}
+	}
+}
+
+// TestCollectorThatIsAwayCostsNothing: nobody waits, what is lost is counted, one line
+// says so, and one that comes back gets what follows.
+func TestCollectorThatIsAwayCostsNothing(t *testing.T) {
+	var log bytes.Buffer
+	socket := filepath.Join(t.TempDir(), "s")
+	r := reporter(t, socket, slog.New(slog.NewTextHandler(&log, nil)), `_smtp._tls.b.example. 60 TXT "v=TLSRPTv1; rua=mailto:a@b.example"`)
+	began := time.Now()
+	for range 3 * waiting {
+		r.Note(Session{Domain: "b.example", Policy: Policy{Kind: None}})
+	}
+	if d := time.Since(began); d > time.Second {
+		t.Errorf("%d sessions took %v", 3*waiting, d)
+	}
+	settled := func(want uint64) {
+		t.Helper()
+		for end := time.Now().Add(10 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+			sent, lost := r.Sent()
+			if sent+lost == want {
+				return
+			}
+			if time.Now().After(end) {
+				t.Fatalf("sent %d, lost %d of %d", sent, lost, want)
+			}
+		}
+	}
+	settled(3 * waiting)
+	for range 2 {
+		c, err := net.ListenPacket("unixgram", socket)
+		if err != nil {
+			t.Fatal(err)
+		}
+		was, _ := r.Sent()
+		r.Note(Session{Domain: "b.example", Policy: Policy{Kind: None}})
+		c.SetReadDeadline(time.Now().Add(5 * time.Second))
+		if _, _, err := c.ReadFrom(make([]byte, 100)); err != nil {
+			t.Error(err)
+		}
+		settled(3*waiting + was + 1)
+		c.Close()
+		os.Remove(socket)
+	}
+	r.Close()
+	if n := strings.Count(log.String(), "takes nothing"); n != 1 {
+		t.Errorf("%d lines:\n%s", n, &log)
+	}
+}

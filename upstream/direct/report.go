@@ -1,0 +1,128 @@
+package direct
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net/netip"
+
+	"postern/mx"
+	"postern/mx/sts"
+	"postern/mx/tlsrpt"
+	"postern/upstream"
+)
+
+// TLSCounts are how TLS with hosts has ended since New, by policy and result.
+func (u *Upstream) TLSCounts() []tlsrpt.Count { return u.reports.Counts() }
+
+// TLSReports is how many sessions the collector of reports was handed, and how many
+// it could not be.
+func (u *Upstream) TLSReports() (sent, lost uint64) { return u.reports.Sent() }
+
+// began reports how TLS went with a host that has taken a session; in is the first
+// transaction on its connection, or nothing is said.
+func (t *Transaction) began(ctx context.Context, w *way, h *host, in *upstream.Transaction) {
+	state, first := in.Session()
+	if !first || t.u.pool.inPlain(h.key) {
+		return // nobody asked for TLS just now
+	}
+	s := t.session(ctx, w, in.SourceIP())
+	switch {
+	case state == nil && in.FellBack():
+		s.Result, s.Reason = tlsrpt.Invalid, "handshake"
+	case state == nil:
+		s.Result = tlsrpt.NoSTARTTLS
+	case s.Policy.Kind == tlsrpt.STS && !w.level.verified:
+		s.Result, s.Reason = t.testing(ctx, w, state)
+	}
+	t.u.reports.Note(s)
+}
+
+// failed reports what went wrong with TLS, where it did.
+func (t *Transaction) failed(ctx context.Context, w *way, from netip.Addr, err error) {
+	s := t.session(ctx, w, from)
+	if s.Result = resultOf(err); s.Result != tlsrpt.Success {
+		s.Reason = err.Error()
+		t.u.reports.Note(s)
+	}
+}
+
+// unnamed reports that a policy names none of the domain's hosts.
+func (t *Transaction) unnamed(ctx context.Context) {
+	p, _ := t.sts(ctx)
+	t.u.reports.Note(tlsrpt.Session{Domain: t.domain, Policy: stsPolicy(t.domain, &p), Result: tlsrpt.Invalid, Reason: "the policy names none of the MX hosts"})
+}
+
+// session is one with a target, and what its domain asks for there.
+func (t *Transaction) session(ctx context.Context, w *way, from netip.Addr) tlsrpt.Session {
+	s := tlsrpt.Session{Domain: t.domain, Source: from, Host: w.Host, To: w.Address.Addr(), Policy: tlsrpt.Policy{Kind: tlsrpt.None, Domain: t.domain}}
+	switch tlsa := w.level.tlsa; {
+	case tlsa != nil:
+		s.Policy = tlsrpt.Policy{Kind: tlsrpt.DANE, Domain: tlsa.Base}
+		for _, r := range tlsa.Records {
+			s.Policy.Text = append(s.Policy.Text, fmt.Sprintf("%d %d %d %s", r.Usage, r.Selector, r.MatchingType, r.Certificate))
+		}
+	case w.err != nil:
+		s.Policy = tlsrpt.Policy{Kind: tlsrpt.DANE, Domain: w.Host}
+	default:
+		if p, ok := t.known(ctx); ok && (w.level.verified || p.Mode == sts.Testing) {
+			s.Policy = stsPolicy(t.domain, &p)
+		}
+	}
+	return s
+}
+
+func stsPolicy(domain string, p *sts.Policy) tlsrpt.Policy {
+	text := []string{"version: STSv1", "mode: " + string(p.Mode)}
+	for _, m := range p.MX {
+		text = append(text, "mx: "+m)
+	}
+	return tlsrpt.Policy{Kind: tlsrpt.STS, Domain: domain, Text: append(text, fmt.Sprintf("max_age: %d", int(p.MaxAge.Seconds()))), Hosts: p.MX}
+}
+
+// testing says how a session would have ended under a policy whose owner wants to
+// know that.
+func (t *Transaction) testing(ctx context.Context, w *way, state *tls.ConnectionState) (tlsrpt.Result, string) {
+	p, _ := t.known(ctx)
+	if !p.Matches(w.Host) {
+		return tlsrpt.Invalid, "the policy does not name this host"
+	}
+	if len(state.PeerCertificates) == 0 {
+		return tlsrpt.Invalid, "no certificate"
+	}
+	o := x509.VerifyOptions{DNSName: w.Host, Roots: t.u.pool.opt.Roots, Intermediates: x509.NewCertPool()}
+	for _, c := range state.PeerCertificates[1:] {
+		o.Intermediates.AddCert(c)
+	}
+	if _, err := state.PeerCertificates[0].Verify(o); err != nil {
+		return resultOf(fmt.Errorf("%w: %w", upstream.ErrHandshake, err)), err.Error()
+	}
+	return tlsrpt.Success, ""
+}
+
+// resultOf is what RFC 8460 calls an error; Success where it has nothing to do with
+// TLS.
+func resultOf(err error) tlsrpt.Result {
+	var (
+		name    x509.HostnameError
+		unknown x509.UnknownAuthorityError
+		invalid x509.CertificateInvalidError
+	)
+	switch {
+	case errors.Is(err, mx.ErrNotKnown):
+		return tlsrpt.BadDNSSEC
+	case errors.Is(err, upstream.ErrNoTLS):
+		return tlsrpt.NoSTARTTLS
+	case !errors.Is(err, upstream.ErrHandshake):
+		return tlsrpt.Success
+	case errors.As(err, &name):
+		return tlsrpt.HostMismatch
+	case errors.As(err, &unknown):
+		return tlsrpt.NotTrusted
+	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
+		return tlsrpt.Expired
+	}
+	return tlsrpt.Invalid
+}
