@@ -15,7 +15,7 @@ import (
 )
 
 // files of labelled replies; testdata/README.md of package replies describes them.
-var files = []string{"replies.tsv", "replies-2.tsv", "replies-more.tsv", "replies-written.tsv", "replies-3.tsv", "replies-4.tsv", "replies-5.tsv"}
+var files = []string{"replies.tsv", "replies-2.tsv", "replies-more.tsv", "replies-written.tsv", "replies-3.tsv", "replies-4.tsv", "replies-5.tsv", "replies-6.tsv"}
 
 // line is one labelled reply.
 type line struct {
