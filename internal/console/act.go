@@ -44,6 +44,11 @@ func (v *visit) field(name string) string { return v.request.PostFormValue(name)
 // sealed is how a hidden field carries a name of others, which may hold anything.
 func sealed(name string) string { return base64.RawURLEncoding.EncodeToString([]byte(name)) }
 
+// sealedBudget is sealed for a budget and one of its windows.
+func sealedBudget(limit, key, unit, window string) string {
+	return sealed(strings.Join([]string{limit, key, unit, window}, "\x00"))
+}
+
 // opened is the name that a hidden field carries; blank where it carries none.
 func (v *visit) opened(field string) string {
 	name, err := base64.RawURLEncoding.DecodeString(v.field(field))
@@ -119,14 +124,18 @@ func (v *visit) resume() (string, error) {
 
 // order is what a form about a budget asks for.
 func (v *visit) order() (o api.Allow, err error) {
+	of := strings.Split(v.opened("of"), "\x00")
+	if len(of) != 4 {
+		return o, errors.New("the form names no budget")
+	}
 	unit, window := new(ratelimit.Unit), api.Span(0)
-	if err := unit.UnmarshalText([]byte(v.field("unit"))); err != nil {
+	if err := unit.UnmarshalText([]byte(of[2])); err != nil {
 		return o, err
 	}
-	if err := window.UnmarshalText([]byte(v.field("window"))); err != nil {
+	if err := window.UnmarshalText([]byte(of[3])); err != nil {
 		return o, err
 	}
-	return api.Allow{Act: v.reason(), BudgetOf: api.BudgetOf{Limit: v.field("limit"), Key: v.opened("key")}, Unit: unit, Window: window}, nil
+	return api.Allow{Act: v.reason(), BudgetOf: api.BudgetOf{Limit: of[0], Key: of[1]}, Unit: unit, Window: window}, nil
 }
 
 func (v *visit) allow() (string, error) {

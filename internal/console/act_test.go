@@ -93,8 +93,9 @@ func TestFormsThatAreNotOursDoNothing(t *testing.T) {
 		}
 	}
 	for path, form := range map[string]url.Values{
-		"/act/allow":   {"limit": {"sender"}, "unit": {"recipients"}, "window": {"1h"}, "add": {"-5"}, "for": {"1h"}},
-		"/act/unallow": {"limit": {"sender"}, "unit": {"apples"}},
+		"/act/allow":   {"of": {sealedBudget("sender", "sender=a@b.example", "recipients", "1h")}, "add": {"-5"}, "for": {"1h"}},
+		"/act/unallow": {"of": {sealedBudget("sender", "sender=a@b.example", "apples", "1h")}},
+		"/act/allow?":  {"of": {"e30"}, "add": {"5"}, "for": {"1h"}},
 		"/act/extend":  {"scope": {"sender"}, "for": {"1000y"}},
 		"/act/nothing": {},
 	} {

@@ -97,6 +97,14 @@ func TestScreenshots(t *testing.T) {
 	d := newDemo(t)
 	ctx := browser(t)
 	enter(t, ctx, d, access.Operate)
+	do(t, ctx, chromedp.EmulateViewport(1280, 860), chromedp.Navigate(d.server.URL+"/"))
+	png, err := chromedp.Run(ctx, chromedp.CaptureScreenshot())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(*screenshots, "top.png"), png, 0o644); err != nil {
+		t.Fatal(err)
+	}
 	for _, width := range []int64{360, 768, 1280} {
 		for _, look := range []string{"light", "dark"} {
 			for name, path := range map[string]string{"console": "/", "find": "/find?since=7d", "event": "/event/06hd2k7gq1f8s0v3", "hour": "/hour?stream=corporate&at=2026-11-25T10:00:00Z"} {

@@ -80,7 +80,7 @@ func New(o Options) (*Console, error) {
 		kind := map[string]string{".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".svg": "image/svg+xml"}[path.Ext(e.Name())]
 		c.files[e.Name()] = file{kind, hex.EncodeToString(sum[:6]), text}
 	}
-	c.pages = template.Must(template.New("").Funcs(template.FuncMap{"static": c.address, "pair": pairOf, "form": (*nearPart).formOf, "sealed": sealed}).ParseFS(templates, "templates/*.html"))
+	c.pages = template.Must(template.New("").Funcs(template.FuncMap{"static": c.address, "pair": pairOf, "sealed": sealed, "budget": sealedBudget}).ParseFS(templates, "templates/*.html"))
 	return c, err
 }
 
@@ -107,6 +107,8 @@ func (c *Console) Serve(mux *http.ServeMux) {
 	add("POST /act/{what}", c.inSession(c.act))
 	add("GET /{$}", c.inSession(c.page))
 	add("GET /part/{name}", c.inSession(c.part))
+	add("GET /near", c.inSession(c.nearPage))
+	add("GET /needs", c.inSession(c.needsPage))
 	add("GET /find", c.inSession(c.findPage))
 	add("GET /event/{id}", c.inSession(c.eventPage))
 	add("GET /hour", c.inSession(c.hourPage))

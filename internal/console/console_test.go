@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -67,7 +68,7 @@ func formToken(t testing.TB, page string) string {
 }
 
 // reading are the pages that show something of the relay.
-var reading = []string{"/", "/part/now", "/part/needs", "/part/near", "/part/volume", "/part/upstreams", "/find", "/find?q=bob@example.org", "/event/06hd2k7gq1f8s0v3", "/hour?stream=corporate&at=2026-11-25T10:00:00Z", "/hours?stream=corporate"}
+var reading = []string{"/", "/needs", "/near", "/part/now", "/part/needs", "/part/near", "/part/volume", "/part/upstreams", "/find", "/find?q=bob@example.org", "/event/06hd2k7gq1f8s0v3", "/hour?stream=corporate&at=2026-11-25T10:00:00Z", "/hours?stream=corporate"}
 
 func TestNobodyReadsWithoutALogin(t *testing.T) {
 	d := newDemo(t)
@@ -345,5 +346,28 @@ func TestStaticFilesAreWhatTheirTableSays(t *testing.T) {
 		if status, _ := get(t, d.client(), d.server.URL+"/static/"+name); status != http.StatusNotFound {
 			t.Errorf("%s: %d", name, status)
 		}
+	}
+}
+
+// TestPageIsSmallHoweverMuchThereIs: what a bad night brings does not fill a phone's line.
+func TestPageIsSmallHoweverMuchThereIs(t *testing.T) {
+	d := newDemo(t)
+	for i := range 400 {
+		s := d.held[0]
+		s.Name = strconv.Itoa(i) + strings.Repeat("x", 60) + "@example.org"
+		d.held = append(d.held, s)
+		d.use = append(d.use, d.use[0], d.use[2])
+		d.raises = append(d.raises, d.raises[0])
+	}
+	for range 3 {
+		d.list = append(d.list, d.list[0])
+	}
+	c := d.login(t, "pst_operate")
+	_, page := get(t, c, d.server.URL+"/")
+	if len(page) > 60<<10 || !strings.Contains(page, "397 more are held") {
+		t.Errorf("%d octets", len(page))
+	}
+	if _, all := get(t, c, d.server.URL+"/needs"); strings.Count(all, "Release") < 400 {
+		t.Error("the page of what needs somebody does not hold all")
 	}
 }

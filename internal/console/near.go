@@ -17,6 +17,9 @@ import (
 
 const (
 	shownBudgets = 20
+	shownForms   = 5 // of the fullest; the page of its own has all
+	shownRaises  = 4
+	shownRest    = 12 // with those that are less than half used
 	// askedBudgets are asked for, so that some can be left out that a visitor may not see.
 	askedBudgets = 200
 	// budgetsFor is how long an answer is shown; asking looks at all budgets there are.
@@ -84,21 +87,14 @@ func (b *budgets) look(done chan struct{}, now time.Time) {
 
 // nearPart is which limits are nearly used up.
 type nearPart struct {
-	Rows    []nearRow // half used or more
-	Rest    []nearRow
-	Raises  []raiseRow
-	Problem string
-	Waits   bool // the first answer is on its way
-	Act     bool
-	Form    string // token of forms
-}
-
-// formOf is the token of forms for who may act; else "".
-func (p *nearPart) formOf() string {
-	if !p.Act {
-		return ""
-	}
-	return p.Form
+	Rows       []nearRow // half used or more
+	Rest       []nearRow
+	Raises     []raiseRow
+	RaisesMore int // that are not shown; below 1: none
+	Problem    string
+	Waits      bool // the first answer is on its way
+	Act        bool
+	Form       string // token of forms
 }
 
 // nearRow is one budget.
@@ -117,6 +113,7 @@ type nearRow struct {
 	SparkSays  string
 	Unit       string
 	Window     string
+	Act        bool   // with a form
 	More       string // the unit in words
 	Step       int64  // a proposal of how much more to allow
 }
@@ -134,26 +131,43 @@ func (v *visit) near() *nearPart {
 	p := &nearPart{Act: v.mayAct(), Form: v.sessions.formToken(v.session)}
 	list, err, ok := v.budgets.get(v.Console.now())
 	p.Waits = !ok
+	shown, forms := shownBudgets, shownForms
+	if v.request.URL.Path == "/near" {
+		shown, forms = askedBudgets, askedBudgets
+	}
 	if err != nil {
 		p.Problem = clean(err.Error())
 	}
 	for i := range list {
 		u, n := &list[i], len(p.Rows)+len(p.Rest)
 		switch {
-		case u.Use <= 0 || !v.api.MayReadKey(v.Identity, u.Key) || n >= shownBudgets:
+		case u.Use <= 0 || !v.api.MayReadKey(v.Identity, u.Key) || n >= shown:
 		case u.Use >= 0.5:
 			p.Rows = append(p.Rows, v.nearRow(u, n))
-		default:
+		case n < shownRest || shown > shownBudgets:
 			p.Rest = append(p.Rest, v.nearRow(u, n))
+		}
+	}
+	for i := range p.Rows {
+		p.Rows[i].Act = p.Act && i < forms
+		if i >= forms {
+			p.Rows[i].Spark = ""
+		}
+	}
+	for i := range p.Rest {
+		p.Rest[i].Act = p.Act && len(p.Rows)+i < forms
+		if len(p.Rows)+i >= forms {
+			p.Rest[i].Spark = ""
 		}
 	}
 	ctx, cancel := context.WithTimeout(v.request.Context(), time.Second)
 	defer cancel()
-	raises, err := v.api.Allowances(ctx, api.PageQuery{Limit: shownBudgets})
+	raises, err := v.api.Allowances(ctx, api.PageQuery{Limit: shownRaises})
 	if err != nil && p.Problem == "" {
 		p.Problem = clean(err.Error())
 	}
-	for i := range raises.Items {
+	p.RaisesMore = max(raises.Total, len(raises.Items)) - shownRaises
+	for i := range raises.Items[:min(len(raises.Items), shownRaises)] {
 		p.Raises = append(p.Raises, v.raiseRow(&raises.Items[i], i))
 	}
 	return p

@@ -73,9 +73,10 @@ type pausedItem struct {
 	Until      *moment
 }
 
-// maxHeld bounds how many are shown; the command shows all.
+// maxHeld bounds how many are shown on the page with all the rest, askedHeld on their own
+// page.
 const (
-	maxHeld   = 50
+	maxHeld   = 5
 	askedHeld = 500
 )
 
@@ -103,13 +104,18 @@ func (v *visit) needs() *needsPart {
 	}
 	all, err := v.api.Suspensions(v.request.Context(), api.SuspensionsQuery{State: outlier.Throttled, PageQuery: api.PageQuery{Limit: askedHeld}})
 	p.fail(err)
+	shown := maxHeld
+	if v.request.URL.Path == "/needs" {
+		shown = askedHeld
+	}
 	held := slices.DeleteFunc(all.Items, func(s outlier.State) bool { return s.Shadow })
 	slices.SortStableFunc(held, func(a, b outlier.State) int { return int(b.Level) - int(a.Level) })
-	for i := range held[:min(len(held), maxHeld)] {
+	for i := range held[:min(len(held), shown)] {
 		p.Held = append(p.Held, v.heldItem(&held[i], i))
 	}
-	p.More = len(held) - len(p.Held)
-	p.Count = len(p.Conditions) + len(held) + len(p.Listings) + len(p.Paused)
+	count := max(all.Total, len(held))
+	p.More = count - len(p.Held)
+	p.Count = len(p.Conditions) + count + len(p.Listings) + len(p.Paused)
 	return p
 }
 

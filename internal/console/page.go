@@ -38,6 +38,16 @@ func (c *Console) page(w http.ResponseWriter, v *visit) {
 	c.show(w, http.StatusOK, "page.html", v.frame("Console", body))
 }
 
+// needsPage shows all that needs somebody, on a page of its own.
+func (c *Console) needsPage(w http.ResponseWriter, v *visit) {
+	c.show(w, http.StatusOK, "needs.html", v.frame("Needs you", v.needs()))
+}
+
+// nearPage shows all limits that are in use, on a page of its own.
+func (c *Console) nearPage(w http.ResponseWriter, v *visit) {
+	c.show(w, http.StatusOK, "near.html", v.frame("Near a limit", v.near()))
+}
+
 // part shows one part.
 func (c *Console) part(w http.ResponseWriter, v *visit) {
 	for _, p := range parts {

@@ -14,8 +14,9 @@ import (
 
 const (
 	shownDays    = 7
-	shownStreams = 6
+	shownStreams = 4
 	shownOdd     = 5
+	shownDots    = 6 // the latest of a stream
 )
 
 // volumePart is the mail of seven days by hour and stream.
@@ -105,6 +106,13 @@ func (v *visit) streamVolume(p *volumePart, r *tally.Report, s *tally.Stream, da
 				most = max(most, float64(point.Value))
 			}
 			points = append(points, point)
+		}
+	}
+	for i, left := len(points)-1, shownDots; i >= 0; i-- {
+		if points[i].Link != "" {
+			if left--; left < 0 {
+				points[i].Link = ""
+			}
 		}
 	}
 	top := chart.Top(most)

@@ -98,14 +98,22 @@ func Line(points []Point, top float64) template.HTML {
 	return end(&b)
 }
 
-// Spark draws a few numbers as small bars.
+// Spark draws a few numbers as small bars, in few octets: a page may have many.
 func Spark(numbers []int) template.HTML {
-	bars, top := make([]Bar, len(numbers)), 1
-	for i, n := range numbers {
-		bars[i].Parts[0] = n
+	top := 1
+	for _, n := range numbers {
 		top = max(top, n)
 	}
-	return Bars(bars, float64(top))
+	var b strings.Builder
+	fmt.Fprintf(&b, `<svg viewBox="0 0 %d %d" preserveAspectRatio="none" focusable="false"><path class="relayed" d="`, len(numbers)*step, height)
+	for i, n := range numbers {
+		if n > 0 {
+			h := max(2, height-y(float64(n), float64(top)))
+			fmt.Fprintf(&b, "M%d %dv%dh6v%dz", i*step+2, height, -h, h)
+		}
+	}
+	b.WriteString(`"/></svg>`)
+	return template.HTML(b.String())
 }
 
 // Meter draws a share of a whole, from 0 to 1.
