@@ -20,7 +20,7 @@ export GOFLAGS := $(GOFLAGS) -buildvcs=false
 # An upstream that adds, drops and splits replies at random, against the true verdict on each message.
 SOAKTIME = 10m
 
-.PHONY: build test race fuzz soak bench bench-outlier bench-replies bench-readers lint check packages
+.PHONY: build test race fuzz soak outcomes bench bench-outlier bench-replies bench-readers lint check packages
 
 build:
 	go build -trimpath -ldflags "-X main.version=$(VERSION)" -o bin/relay ./cmd/relay
@@ -46,6 +46,11 @@ fuzz:
 
 soak:
 	go test ./upstream -run '^TestSoak$$' -count=1 -v -timeout 2h -soak $(SOAKTIME)
+
+# What clients are told held against what receivers have, with a relay that is killed now
+# and then; make test plays fewer.
+outcomes:
+	go test ./cmd/relay -run TestOutcomes -outcomes 10000 -v -count=1 -timeout 15m
 
 bench:
 	go run ./bench

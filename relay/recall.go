@@ -57,15 +57,37 @@ func (t *transaction) recall(batch []attempt) {
 		others = others || !refusedBefore(known[i])
 	}
 	for i, a := range open {
-		switch refused := refusedBefore(known[i]); {
-		case t.apart != "" && a.rcpt.Domain != t.apart, t.apart == "" && refused && others:
+		refused, took := refusedBefore(known[i]), tookBefore(known[i])
+		if t.keepsOut(a, refused, took, others) {
 			a.rule, a.reply = ruleHalves, replies.Apart()
-		case refused:
-			t.apart = a.rcpt.Domain
-		case len(known[i]) > 0:
+			continue
+		}
+		if refused {
+			t.apart, t.alone = a.rcpt.Domain, took
+		}
+		if took {
 			a.known, a.rule, a.reply = known[i], ruleHalves, replies.RecipientRemembered()
 		}
 	}
+}
+
+// keepsOut reports whether a recipient has to come in another transaction. One that
+// has refused a message for good may not be beside others (others: there are some),
+// nor beside one of its own domain who may have the message: they would end
+// differently again.
+func (t *transaction) keepsOut(a *attempt, refused, took, others bool) bool {
+	switch {
+	case t.alone:
+		return true
+	case t.apart != "":
+		return a.rcpt.Domain != t.apart || took
+	}
+	return refused && others
+}
+
+// tookBefore reports whether a recipient has taken a message that others did not.
+func tookBefore(known []halves.Known) bool {
+	return slices.ContainsFunc(known, func(k halves.Known) bool { return k.Taken })
 }
 
 // refusedBefore reports whether a recipient has refused a message for good that others
@@ -77,7 +99,7 @@ func refusedBefore(known []halves.Known) bool {
 // rejoin lets others in again where the one that was to be apart has not been taken.
 func (t *transaction) rejoin() {
 	if t.apart != "" && !slices.ContainsFunc(t.env.To, func(to mail.Recipient) bool { return to.Domain == t.apart }) {
-		t.apart = ""
+		t.apart, t.alone = "", false
 	}
 }
 

@@ -61,6 +61,7 @@ type transaction struct {
 
 	// Of the memory of halves, see recall.go.
 	apart       string        // domain that is in this transaction alone; "": none is
+	alone       bool          // it is one recipient, beside whom there may be no other
 	unsure      bool          // what other nodes know could not be asked
 	begun       *halves.Begun // room for what is to be remembered; nil: none was made
 	contentHash [32]byte      // once hashed

@@ -125,6 +125,8 @@ func (b *Begun) records(from string, content [32]byte, parts []Part) (all []reco
 		r := record{kind: kindRefused, to: recipientHash(m.keys[0], b.client, from, p.To), sum: sum, client: b.owner, until: until, slot: -1}
 		if p.Taken {
 			r.kind = kindTaken
+		} else {
+			r.until = m.opt.Now().Add(refusedFor)
 		}
 		copy(r.id[:], b.id)
 		all = append(all, r)

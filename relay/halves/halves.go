@@ -19,6 +19,7 @@ const (
 	// keepFor is how long a client may take to come again; settledFor how long what
 	// has been told as taken is still known, should that reply have been lost.
 	keepFor    = 5 * 24 * time.Hour
+	refusedFor = 6 * time.Hour // a refusal that was not told: the next try finds it out anew
 	settledFor = time.Hour
 	// maxTotal is of recipients that are remembered in this process, maxClient of one
 	// client. Where the first is reached, the client that has the most gives way.
