@@ -5,6 +5,9 @@
 PACKAGES = c-icap ca-certificates chromium clamav-daemon curl gcc git knot libc-icap-mod-virus-scan libc6-dev libnet-ssleay-perl libsasl2-modules libssl-dev \
 	libphp-phpmailer msmtp nmap node-nodemailer opendkim openssl php-cli postfix procps python3 python3-dkim rbldnsd redis-server redis-tools rspamd swaks unbound
 
+# MTAs that tests run beside the one that is installed, since apt keeps one.
+UNPACKED = exim4-daemon-light nullmailer
+
 # How long make fuzz gives each target.
 FUZZTIME = 60s
 
@@ -32,6 +35,7 @@ test: packages
 
 packages:
 	@.ci/packages $(PACKAGES)
+	@.ci/unpack .unpacked $(UNPACKED)
 
 race:
 	go test -race -count=1 -timeout 15m ./...

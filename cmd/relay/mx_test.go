@@ -133,12 +133,12 @@ func TestPostfixDeliversToExchangers(t *testing.T) {
 	}
 }
 
-// TestExchangersOfSeveralDomainsComeOneByOne: without that setting Postfix sends
+// TestExchangersOfSeveralDomainsComeOneByOne where max_domains says so: Postfix sends
 // the further domains when it tries again.
 func TestExchangersOfSeveralDomainsComeOneByOne(t *testing.T) {
 	world := newReceivers(t)
 	a, b := world.add("a.example", "127.0.0.2"), world.add("b.example", "127.0.0.3")
-	p := startRelay(t, world.config(""))
+	p := startRelay(t, strings.Replace(world.config(""), "mx = true\n", "mx = true\nmax_domains = 1\n", 1))
 	mta := startPostfix(t, p.address("mta"))
 	if err := mta.send("a@example.org", []string{"x@a.example", "y@b.example"}, testMessage("a@example.org", "m1")); err != nil {
 		t.Fatal(err)
