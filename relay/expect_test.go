@@ -76,6 +76,12 @@ func eventField(e *mail.Event, key string) (string, bool) {
 			all = append(all, r.Address+":"+r.Outcome+":"+strconv.Itoa(r.Code))
 		}
 		return strings.Join(all, ","), true
+	case "rules":
+		var all []string
+		for _, r := range e.To {
+			all = append(all, r.Rule)
+		}
+		return strings.Join(all, ","), true
 	case "to_count":
 		return strconv.Itoa(len(e.To)), true
 	case "classes":

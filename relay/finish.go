@@ -60,7 +60,7 @@ func (t *transaction) settleEach(e *ending) {
 	var back []int
 	for i := range t.accepted {
 		a := &t.accepted[i]
-		if end := a.endOf(e); a.before || end.reply.Temporary() && !end.unknown {
+		if end := a.endOf(e); a.before || (end.reply.Temporary() || t.again && !end.reply.Positive()) && !end.unknown {
 			back = append(back, a.charge)
 		}
 	}
@@ -161,7 +161,7 @@ func (t *transaction) finishRecipients(e ending, outcome string) {
 		r := &t.ev.To[a.index]
 		r.Outcome = outcome
 		if a.end != nil {
-			r.Outcome = mail.OutcomeOf(a.end.reply)
+			r.Outcome = t.outcomeOf(a)
 		}
 		a.endOf(&e).writeTo(r)
 	}

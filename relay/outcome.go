@@ -110,6 +110,15 @@ func (a *taken) endOf(e *ending) *ending {
 	return e
 }
 
+// outcomeOf is that of a recipient with an end of its own: who has refused the message
+// for good hears of it in another transaction where the client is to send it again.
+func (t *transaction) outcomeOf(a *taken) string {
+	if t.again && !a.end.reply.Positive() {
+		return mail.Deferred
+	}
+	return mail.OutcomeOf(a.end.reply)
+}
+
 // outcome is that of the transaction: relayed where anybody has the message.
 func (t *transaction) outcome(e *ending) string {
 	for i := range t.accepted {

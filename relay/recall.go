@@ -212,16 +212,9 @@ func (t *transaction) halved(e ending) ending {
 		t.settleHalves(&e)
 		return e
 	}
-	r := replies.Halved(taken, len(t.accepted))
 	t.keepHalves()
-	for i := range t.accepted {
-		if a := &t.accepted[i]; !a.end.reply.Positive() {
-			later := *a.end
-			later.rule, later.reply = ruleHalves, r
-			a.end = &later
-		}
-	}
-	return ending{stage: mail.StageForward, rule: ruleHalves, reply: r}
+	t.again = true
+	return ending{stage: mail.StageForward, rule: ruleHalves, reply: replies.Halved(taken, len(t.accepted))}
 }
 
 // keepHalves remembers who has the message and who has refused it for good.

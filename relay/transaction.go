@@ -63,6 +63,7 @@ type transaction struct {
 	apart       string        // domain that is in this transaction alone; "": none is
 	alone       bool          // it is one recipient, beside whom there may be no other
 	unsure      bool          // what other nodes know could not be asked
+	again       bool          // the client is to send the message again for those who have not taken it
 	begun       *halves.Begun // room for what is to be remembered; nil: none was made
 	contentHash [32]byte      // once hashed
 	hashed      bool
