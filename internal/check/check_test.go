@@ -100,7 +100,7 @@ func TestRedisCommandsAreThoseOfTheDocs(t *testing.T) {
 	for _, m := range regexp.MustCompile(`\+([a-z]+(?:\\?\|[a-z]+)?)`).FindAllStringSubmatch(section, -1) {
 		onPage = append(onPage, strings.ReplaceAll(m[1], `\`, ""))
 	}
-	for _, c := range redisCommands(true, true) {
+	for _, c := range redisCommands(true, true, true) {
 		inCode = append(inCode, c.name)
 	}
 	slices.Sort(onPage)

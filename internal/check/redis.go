@@ -25,7 +25,7 @@ type redisCommand struct {
 }
 
 // redisCommands are those that docs/redis.md lists, by what needs them.
-func redisCommands(cluster, guessers bool) []redisCommand {
+func redisCommands(cluster, guessers, exchangers bool) []redisCommand {
 	all := []redisCommand{
 		{"ping", ""}, {"hello", ""}, {"select", "0"}, {"time", ""},
 		{"eval", "return{} 1 KEY"}, {"evalsha", strings.Repeat("0", 40) + " 1 KEY"}, {"scan", "0 COUNT 1"},
@@ -37,6 +37,9 @@ func redisCommands(cluster, guessers bool) []redisCommand {
 	}
 	if guessers {
 		all = append(all, redisCommand{"lpush", "KEY:l 1"}, redisCommand{"ltrim", "KEY:l 0 0"}, redisCommand{"lrange", "KEY:l 0 0"})
+	}
+	if exchangers {
+		all = append(all, redisCommand{"hmget", "KEY:h f"}, redisCommand{"zrem", "KEY:z m"}, redisCommand{"zrangebyscore", "KEY:z 0 1"})
 	}
 	if cluster {
 		all = append(all, redisCommand{"cluster|slots", ""})
@@ -74,7 +77,11 @@ func tryRedis(ctx context.Context, f *config.File) []identity.Finding {
 		return []identity.Finding{found}
 	}
 	cluster, ok := client.(*redis.ClusterClient)
-	commands := redisCommands(ok, len(f.User) > 0)
+	exchangers := false
+	for _, up := range f.Upstream {
+		exchangers = exchangers || up.MX
+	}
+	commands := redisCommands(ok, len(f.User) > 0, exchangers)
 	var all []identity.Finding
 	try := func(ctx context.Context, c redis.UniversalClient, address string) {
 		found := found

@@ -56,7 +56,7 @@ func Event(e *mail.Event) string {
 	}
 	for i := range e.To {
 		r := &e.To[i]
-		line("to", "<%s> %s", r.Address, verdictWords(r.Outcome, r.Code, r.Status, r.Rule, r.Reply)+phrase.Prefixed(", class ", string(r.Class))+phrase.Prefixed(", provider ", r.Provider)+saidWords(r.Said)+trialWords(r))
+		line("to", "<%s> %s", r.Address, verdictWords(r.Outcome, r.Code, r.Status, r.Rule, r.Reply)+phrase.Prefixed(", class ", string(r.Class))+phrase.Prefixed(", by ", r.Host)+phrase.Prefixed(", provider ", r.Provider)+saidWords(r.Said)+trialWords(r))
 	}
 	line("end", "%s at stage %s", verdictWords(e.Outcome, e.Code, e.Status, e.Rule, e.Reply)+phrase.Prefixed(", class ", string(e.Class)), e.Stage)
 	if words := took(&e.Took); words != "" {

@@ -41,18 +41,18 @@ end
 local n = tonumber(ARGV[3])
 if redis.call('ZCARD', KEYS[2]) + n > tonumber(ARGV[2]) then return 0 end
 for i = 1, n do redis.call('ZADD', KEYS[2], ARGV[4], 'room ' .. ARGV[5] .. ' ' .. i) end
-if redis.call('PTTL', KEYS[2]) < tonumber(ARGV[4]) - tonumber(ARGV[1]) then
-  redis.call('PEXPIREAT', KEYS[2], ARGV[4])
-end
+local ttl = tonumber(ARGV[4]) - tonumber(ARGV[1])
+if redis.call('PTTL', KEYS[2]) < ttl then redis.call('PEXPIRE', KEYS[2], ttl) end
 return 1
 `)
 
 // keepScript gives back the room called ARGV[1] for ARGV[2] recipients and writes
-// records that end at ARGV[3]: a recipient and its record follow by turns. A
-// recipient has one record for each content, the newest 16 at most.
+// records that end at ARGV[3], in ARGV[4] milliseconds, at the latest: a recipient and
+// its record follow by turns. A recipient has one record for each content, the newest
+// 16 at most.
 var keepScript = redis.NewScript(`
 for i = 1, tonumber(ARGV[2]) do redis.call('ZREM', KEYS[2], 'room ' .. ARGV[1] .. ' ' .. i) end
-for i = 4, #ARGV, 2 do
+for i = 5, #ARGV, 2 do
   local e, r = ARGV[i], ARGV[i+1]
   local old = redis.call('HGET', KEYS[1], e) or ''
   local all = r
@@ -64,9 +64,9 @@ for i = 4, #ARGV, 2 do
   redis.call('HSET', KEYS[1], e, all)
   redis.call('ZADD', KEYS[2], ARGV[3], e)
 end
-if #ARGV > 3 then
-  redis.call('PEXPIREAT', KEYS[1], ARGV[3])
-  redis.call('PEXPIREAT', KEYS[2], ARGV[3])
+if #ARGV > 4 then
+  redis.call('PEXPIRE', KEYS[1], ARGV[4])
+  redis.call('PEXPIRE', KEYS[2], ARGV[4])
 end
 return 1
 `)
@@ -158,7 +158,7 @@ func (s *shared) cancel(ctx context.Context, client hash, id string, n int) {
 func (s *shared) keep(ctx context.Context, client hash, id string, n int, records []record, now time.Time) error {
 	ctx, cancel := s.within(ctx)
 	defer cancel()
-	args := []any{id, n, now.Add(keepFor).UnixMilli()}
+	args := []any{id, n, now.Add(keepFor).UnixMilli(), keepFor.Milliseconds()}
 	for i := range records {
 		args = append(args, string(records[i].to[:]), string(short(&records[i])))
 	}
