@@ -123,7 +123,10 @@ func (s *shared) probe(ctx context.Context, own [32]byte) (key [32]byte, err err
 	ctx, cancel := s.within(ctx)
 	defer cancel()
 	name := s.prefix + "key"
-	err = s.client.SetNX(ctx, name, hex.EncodeToString(own[:]), 0).Err()
+	err = s.client.SetArgs(ctx, name, hex.EncodeToString(own[:]), redis.SetArgs{Mode: "NX"}).Err()
+	if errors.Is(err, redis.Nil) { // there is one
+		err = nil
+	}
 	var text string
 	if err == nil {
 		text, err = s.client.Get(ctx, name).Result()
