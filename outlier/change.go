@@ -8,6 +8,7 @@ const (
 	RuleNames   = "names"
 	RuleRefused = "refused"
 	RuleManual  = "manual"
+	RuleBrake   = "brake"
 )
 
 // Causes of a change.

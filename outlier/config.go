@@ -18,6 +18,14 @@ type Config struct {
 	// at twice as much; 0.1 to 10. Default: 1, about one false alarm in eight
 	// sender-years.
 	Sensitivity float64 `toml:"sensitivity"`
+	// Brake is the part of the score of an alert from which on mail to recipients
+	// that the client has never written to waits, apart from five an hour; 0.1 to 1,
+	// 0 is off. Default: 0.4.
+	Brake float64 `toml:"brake"`
+	// NoRetries are the clients that cannot try again later, whose mail the brake
+	// leaves alone: those with retries = false, which package config fills in. Blank:
+	// none.
+	NoRetries []string `toml:"-"`
 	// Growth is the share by which the record of a sender may grow in a day
 	// without an operator's word; 0.01 to 1. In the first weeks of a sender, and
 	// of a client, it may grow faster. Default: 0.1.
@@ -77,6 +85,7 @@ type Config struct {
 func (c *Config) SetDefaults() {
 	c.Mode = Enforce
 	c.Sensitivity = 1
+	c.Brake = 0.4
 	c.Growth = 0.1
 	c.HalfLife = 120 * 24 * time.Hour
 	c.MaxSenders = 200_000
@@ -92,6 +101,9 @@ func (c *Config) SetDefaults() {
 // for package config.
 func (c *Config) Check(report func(key, problem string)) {
 	between(report, "sensitivity", c.Sensitivity, 0.1, 10)
+	if c.Brake != 0 {
+		between(report, "brake", c.Brake, 0.1, 1)
+	}
 	between(report, "growth", c.Growth, 0.01, 1)
 	between(report, "half_life", c.HalfLife, 7*24*time.Hour, 365*24*time.Hour)
 	between(report, "max_senders", c.MaxSenders, 1000, 10_000_000)

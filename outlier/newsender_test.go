@@ -23,7 +23,7 @@ func TestOnlySenderOfAClientIsFoundByFewRefusals(t *testing.T) {
 		{"beside another until the day before", 0, 69, 4, Normal},
 		{"beside another since today", 70, 70, 4, Alerted},
 	} {
-		r := newRig(t, func(c *Config) { c.Refused.Alert, c.Refused.Suspend = 0, 0 })
+		r := newRig(t, func(c *Config) { c.Brake, c.Refused.Alert, c.Refused.Suspend = 0, 0, 0 })
 		message := func(from, rcpt string, refused bool) {
 			ev := event("shop", "", from)
 			to(ev, rcpt, refused)

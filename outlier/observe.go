@@ -38,6 +38,7 @@ func (w *Watch) observe(ev *mail.Event) (shadowed bool) {
 	}
 	delete(w.admitted, ev.ID)
 	w.flights.end(ev.ID)
+	w.strangers.End(ev.ID)
 	if len(ev.To) == 0 {
 		n.Away = 1
 	}

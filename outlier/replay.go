@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"postern/mail"
+	"postern/outlier/brake"
 	"postern/outlier/detector"
 )
 
@@ -14,6 +15,8 @@ type Replay struct {
 	detector *detector.Detector
 	rules    *rules
 	rcpts    []detector.Recipient // room for those of one message
+	paces    *brake.Book[detector.Who]
+	braked   map[detector.Who]int64 // until when, in seconds since 1970
 }
 
 // NewReplay makes a detector that has seen nothing.
@@ -22,7 +25,8 @@ func NewReplay(cfg Config) (*Replay, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Replay{detector: detector.New(cfg.settings(), detector.Seed{0x243F6A8885A308D3, 0x13198A2E03707344}), rules: r}, nil
+	return &Replay{detector: detector.New(cfg.settings(), detector.Seed{0x243F6A8885A308D3, 0x13198A2E03707344}), rules: r,
+		paces: brake.NewBook[detector.Who](), braked: map[detector.Who]int64{}}, nil
 }
 
 // Message counts one message, of which the upstream refused so many recipients
@@ -35,7 +39,12 @@ func (r *Replay) Message(at int64, sender, client string, rcpts []string, refuse
 }
 
 // Scores are those of one message.
-type Scores struct{ Sender, User, Client float64 }
+type Scores struct {
+	Sender, User, Client float64
+	// Waiting are the recipients that the brake would have held up. They are counted
+	// all the same, as if they had been sent.
+	Waiting int
+}
 
 // UserMessage is Message with a SASL user; "" is none.
 func (r *Replay) UserMessage(at int64, user, sender, client string, rcpts []string, refused int) (s Scores) {
@@ -47,6 +56,7 @@ func (r *Replay) UserMessage(at int64, user, sender, client string, rcpts []stri
 		// recipient makes the others known matters more than who it was.
 		r.rcpts = append(r.rcpts, detector.Recipient{Hash: r.detector.Hash(string(mail.RecipientOf(name))), Refused: i < refused, Took: refused < len(rcpts)})
 	}
+	s.Waiting = r.waiting(at, user, sender, client)
 	found := r.detector.Count(&detector.Event{
 		At: at, Client: client, User: user, Sender: sender, Recipients: r.rcpts, Alone: r.rules.exempt.Match(from),
 	}, r.rules.expect(time.Unix(at, 0)))
@@ -56,6 +66,9 @@ func (r *Replay) UserMessage(at int64, user, sender, client string, rcpts []stri
 			continue
 		}
 		k, thresholds := f.Who(), &r.rules.Volume
+		if r.rules.brakes(r.detector, time.Unix(at, 0), k, client, f) {
+			r.braked[k] = at + int64(brakeTime/time.Second)
+		}
 		if f.Names {
 			thresholds = &r.rules.Names
 		}
@@ -76,6 +89,31 @@ func (r *Replay) UserMessage(at int64, user, sender, client string, rcpts []stri
 		}
 	}
 	return s
+}
+
+// waiting is how many of the recipients of the message at hand the brake would hold up.
+func (r *Replay) waiting(at int64, user, sender, client string) (n int) {
+	if len(r.braked) == 0 || sender == "" {
+		return 0
+	}
+	now := time.Unix(at, 0)
+	for _, k := range [...]detector.Who{detector.Submitter(user, sender), {Scope: User, Name: user}} {
+		until, ok := r.braked[k]
+		if !ok {
+			continue
+		}
+		if f := r.detector.ProjectStrangers(at, k, client, 0, r.rules.expect(now)); until < at || !r.rules.brakes(r.detector, now, k, client, &f) {
+			delete(r.braked, k)
+			continue
+		}
+		for i := range r.rcpts {
+			if !r.detector.Knows(client, r.rcpts[i].Hash) && r.paces.Take(now, k) > 0 {
+				n++
+			}
+		}
+		return n
+	}
+	return 0
 }
 
 // lowest is the score of the softest action.

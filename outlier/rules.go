@@ -15,13 +15,14 @@ type rules struct {
 	exemptClients map[string]bool
 	shadowClients map[string]bool
 	bulkStreams   map[string]bool
+	noRetries     map[string]bool
 	exempt        mail.Patterns
 	internal      mail.Patterns
 	senders       map[mail.Identity]Expectation // Config.Sender
 }
 
 func newRules(c Config) (*rules, error) {
-	r := &rules{Config: c, exemptClients: set(c.ExemptClients), shadowClients: set(c.ShadowClients), bulkStreams: set(c.BulkStreams), senders: map[mail.Identity]Expectation{}}
+	r := &rules{Config: c, exemptClients: set(c.ExemptClients), shadowClients: set(c.ShadowClients), bulkStreams: set(c.BulkStreams), noRetries: set(c.NoRetries), senders: map[mail.Identity]Expectation{}}
 	for i, text := range c.ExemptSenders {
 		p, err := mail.ParsePattern(text, nil)
 		if err != nil {

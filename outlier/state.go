@@ -15,6 +15,7 @@ type Level = store.Level
 const (
 	Normal    = store.Normal
 	Observed  = store.Observed
+	Braked    = store.Braked
 	Alerted   = store.Alerted
 	Throttled = store.Throttled
 	Suspended = store.Suspended

@@ -22,10 +22,13 @@ func (w *Watch) step(now time.Time, client string, f *detector.Finding) {
 	if l := levelOf(f.Refusals); l > to {
 		to, rule = l, RuleRefused
 	}
+	k := f.Who()
+	if to < Braked && w.rules.brakes(w.detector, now, k, client, f) {
+		to, rule = Braked, RuleBrake
+	}
 	if to == Normal {
 		return
 	}
-	k := f.Who()
 	mode := w.rules.mode(k, client)
 	if mode == Exempt {
 		return
@@ -73,9 +76,13 @@ func (w *Watch) repeated(s *State, now time.Time) bool {
 	return s != nil && !s.Held.IsZero() && s.Level < Throttled && now.Sub(s.Held) < w.rules.Expiry.Repeat
 }
 
-// prolong keeps an alert as long as its cause is seen.
+// prolong keeps an alert and a brake as long as their cause is seen.
 func (w *Watch) prolong(s *State, to Level, now time.Time) {
-	if s.Level == to && to <= Alerted {
+	switch {
+	case s.Level != to:
+	case to == Braked:
+		s.Until = now.Add(brakeTime)
+	case to <= Alerted:
 		s.Until = now.Add(w.rules.Expiry.Alert)
 	}
 }
@@ -106,10 +113,14 @@ func (w *Watch) enter(now time.Time, k detector.Who, client string, to Level, ru
 		s.Held = now
 	case Throttled:
 		s.Until, s.Held, s.Pending = now.Add(w.rules.Expiry.Throttle), now, 0
+	case Braked:
+		s.Until = now.Add(brakeTime)
 	default:
 		s.Until = now.Add(w.rules.Expiry.Alert)
 	}
-	s.Remember()
+	if to != Braked { // which is no alarm
+		s.Remember()
+	}
 	w.changed(Change{State: *s, Time: now, From: from, Cause: CauseRule})
 }
 
@@ -139,9 +150,10 @@ func (w *Watch) end(s *State, now time.Time, cause, by, reason string) {
 	}
 	s.Level, s.Rule, s.Score, s.Until, s.By, s.Shadow = Normal, "", 0, time.Time{}, by, false
 	s.Reason = reason
-	if from >= Throttled {
+	if from >= Throttled || from == Braked && cause == CauseOperator {
 		w.detector.Forgive(s.Who())
 	}
+	w.strangers.Release(s.Who())
 	w.changed(Change{State: *s, Time: now, From: from, Cause: cause})
 }
 
@@ -154,6 +166,7 @@ const (
 
 // expire ends what is over and forgets what is no longer of any use.
 func (w *Watch) expire(now time.Time) {
+	w.strangers.Prune(now)
 	keep := rememberFor
 	if len(w.states) > maxNormal {
 		keep = 0

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"postern/mail"
+	"postern/outlier/brake"
 	"postern/outlier/detector"
 	"postern/outlier/store"
 )
@@ -31,10 +32,11 @@ type Watch struct {
 	states   map[detector.Who]*State
 	// admitted are the recipients of transactions under way that Admit has let
 	// through, by the id of the transaction.
-	admitted map[string]int
-	flights  flights
-	queue    []Change             // to be told once mu is free
-	rcpts    []detector.Recipient // room for those of one message
+	admitted  map[string]int
+	flights   flights
+	strangers *brake.Book[detector.Who]
+	queue     []Change             // to be told once mu is free
+	rcpts     []detector.Recipient // room for those of one message
 
 	telling sync.Mutex // so that changes are told in order
 }
@@ -69,6 +71,7 @@ func New(cfg Config, o Options) (*Watch, error) {
 	}
 	w := &Watch{log: o.Log, changes: o.Changes, parse: o.Parse, rules: r, clock: newClock(o.Now), states: map[detector.Who]*State{}, admitted: map[string]int{},
 		flights: flights{of: map[string]flight{}, by: map[uint64]traffic{}}}
+	w.strangers = brake.NewBook[detector.Who]()
 	w.detector = detector.New(cfg.settings(), randomSeed())
 	src := w.source()
 	if o.Dir != "" {

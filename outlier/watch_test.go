@@ -126,7 +126,7 @@ func TestLadderTakesItsStepsAndEachEnds(t *testing.T) {
 	}
 	out := r.send("shop", "", from, 200, time.Hour, 0)
 	c, ok := r.said(Sender, from, Alerted)
-	if !ok || c.From != Normal || c.Rule != RuleVolume || c.Cause != CauseRule || c.Score < 1 || !strings.Contains(c.Reason, "never seen before") {
+	if !ok || c.From != Braked || c.Rule != RuleVolume || c.Cause != CauseRule || c.Score < 1 || !strings.Contains(c.Reason, "never seen before") {
 		t.Errorf("alert %+v", c)
 	}
 	if c, ok = r.said(Sender, from, Throttled); !ok || c.From != Alerted || c.Score < 1.5 || !c.Until.Equal(r.at.Add(4*time.Hour)) && c.Until.After(r.at.Add(4*time.Hour)) {
@@ -694,7 +694,9 @@ func TestEachStepCanBeSwitchedOnAndOff(t *testing.T) {
 		{"throttle without an end", Thresholds{Throttle: 1.5}, []Level{Throttled}},
 		{"nothing", Thresholds{}, nil},
 	} {
-		r := newRig(t, func(c *Config) { c.Volume, c.Names, c.Refused = row.l, Thresholds{}, RefusedRule{MinRecipients: 50} })
+		r := newRig(t, func(c *Config) {
+			c.Brake, c.Volume, c.Names, c.Refused = 0, row.l, Thresholds{}, RefusedRule{MinRecipients: 50}
+		})
 		r.ordinary("shop", "", "a@x.example", 70, 5)
 		r.send("shop", "", "a@x.example", 400, time.Hour, 0)
 		var got []Level

@@ -60,6 +60,11 @@ type ClientConfig struct {
 	// have done with them what they want; else they are taken out. Default false.
 	KeepBcc bool `toml:"keep_bcc"`
 
+	// Retries says that the client keeps what it was told to send later, as an MTA
+	// does. With false the watch does not brake its mail to new recipients, see
+	// [outlier] brake. Default true.
+	Retries bool `toml:"retries"`
+
 	// LongLines says what happens to a message with a line over 998 octets that
 	// cannot be folded, as all of the body: "pass", and the event counts them, or
 	// "refuse". Default "pass".
@@ -133,6 +138,7 @@ func (c *ClientConfig) SetDefaults() {
 		DuplicateFields:    Reject,
 		AutomaticReplies:   AutomaticReplies{Mode: OncePerRecipient, Period: 7 * day},
 		AutomaticNotices:   AutomaticReplies{Mode: AllowReplies},
+		Retries:            true,
 		LongLines:          PassLong,
 		Forms:              StrictForms,
 		AttachmentConfig:   AttachmentConfig{RefuseAmbiguous: true},

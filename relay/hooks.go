@@ -28,6 +28,10 @@ type Hooks struct {
 	// to a configured upstream is in no group.
 	GroupsWait   func(stream string) bool
 	GroupBackoff func(stream, client, group string) (left time.Duration, trial bool)
+	// Brake says how long mail to a recipient waits because its sender or user
+	// (scope) writes to more new ones than usual; 0 when it may go on. id is that of the
+	// event in which the transaction ends.
+	Brake func(id, client, user string, from mail.Identity, to mail.RecipientID) (left time.Duration, scope string)
 	// Suppressed reports whether a recipient of a stream is known not to exist.
 	Suppressed func(stream string, to mail.RecipientID) bool
 	// Domain judges a recipient's domain by DNS; nil for one that takes mail, and
@@ -95,6 +99,11 @@ func (t *transaction) judgeOutside(a *attempt) (rule string, r *mail.Reply) {
 		var left time.Duration
 		if left, a.trial = h.Backoff(stream, t.client.Name(), t.sender, to.Domain); left > 0 {
 			return "backoff", replies.Backoff(to, left)
+		}
+	}
+	if h.Brake != nil {
+		if left, scope := h.Brake(t.ev.ID, t.client.Name(), t.ev.User, t.sender, mail.RecipientOf(a.shown)); left > 0 {
+			return "outlier brake " + scope, replies.Braked(to, left)
 		}
 	}
 	if h.Domain != nil && t.snap.Message.CheckRecipientDomain {

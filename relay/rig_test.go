@@ -255,6 +255,14 @@ func (r *rig) hook(name string, words []string) {
 			}
 			return 0, false
 		}
+	case "brake": // RECIPIENT DURATION
+		left, _ := time.ParseDuration(words[1])
+		r.hooks.Brake = func(_, _, _ string, _ mail.Identity, to mail.RecipientID) (time.Duration, string) {
+			if string(to) == words[0] {
+				return left, "sender"
+			}
+			return 0, ""
+		}
 	case "trial": // DOMAIN
 		r.hooks.Backoff = func(_, _ string, _ mail.Identity, domain string) (time.Duration, bool) { return 0, domain == words[0] }
 	case "suppressed": // ADDRESS

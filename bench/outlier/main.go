@@ -39,6 +39,7 @@ func main() {
 		b.quiet(os.Stdout)
 		b.attacks()
 		b.honest()
+		b.brakes()
 		if *only == "" {
 			cost()
 		}

@@ -9,7 +9,14 @@ import (
 
 // play is what the detector said to each event: the score of its sender and of
 // its client, 0 without an alarm; of the user where there are any.
-type play struct{ sender, client, user []float32 }
+type play struct {
+	sender, client, user []float32
+	waits                []bool // the brake would hold up a recipient
+}
+
+func newPlay(n int) play {
+	return play{make([]float32, n), make([]float32, n), make([]float32, n), make([]bool, n)}
+}
 
 var names struct{ senders, rcpts, clients, users []string }
 
@@ -23,7 +30,7 @@ func nameOf(list *[]string, letter string, i int32) string {
 
 // run plays the events through the product's detector.
 func run(cfg outlier.Config, events []event) play {
-	p := play{make([]float32, len(events)), make([]float32, len(events)), make([]float32, len(events))}
+	p := newPlay(len(events))
 	r, err := outlier.NewReplay(cfg)
 	if err != nil {
 		panic(err) // defaults are always right
@@ -41,6 +48,7 @@ func run(cfg outlier.Config, events []event) play {
 		}
 		s := r.UserMessage(e.at, user, nameOf(&names.senders, "s", e.sender), nameOf(&names.clients, "c", int32(clientOf(e.sender))), rcpts, int(e.refused))
 		p.sender[i], p.client[i], p.user[i] = float32(s.Sender), float32(s.Client), float32(s.User)
+		p.waits[i] = s.Waiting > 0
 	}
 	return p
 }

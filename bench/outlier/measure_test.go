@@ -19,7 +19,7 @@ func TestLetOutCountsUpToTheAlarm(t *testing.T) {
 		s.events = append(s.events, event{at: int64(100 + i), sender: int32(i % 2 * clients), attack: 1})
 	}
 	s.attacks = []attack{{senders: []int32{0, clients}, client: 0, end: 4000}}
-	p := play{make([]float32, 10), make([]float32, 10), make([]float32, 10)}
+	p := newPlay(10)
 	p.sender[4] = 1 // the third message of sender 0
 	if out, found := letOut(s, p); out[0] != 3+5 || found != 1 {
 		t.Errorf("one sender stopped: %v out, %d found", out, found)
@@ -28,14 +28,14 @@ func TestLetOutCountsUpToTheAlarm(t *testing.T) {
 	if out, _ := letOut(s, p); out[0] != 6 {
 		t.Errorf("client stopped: %v out", out)
 	}
-	if out, found := letOut(s, play{make([]float32, 10), make([]float32, 10), make([]float32, 10)}); out[0] != 10 || found != 0 {
+	if out, found := letOut(s, newPlay(10)); out[0] != 10 || found != 0 {
 		t.Errorf("missed: %v out, %d found", out, found)
 	}
 }
 
 func TestEpisodesAreADayApart(t *testing.T) {
 	events := []event{{at: 10}, {at: 80_000}, {at: 160_000}, {at: 300_000}, {at: 300_001, sender: 1}}
-	p := play{[]float32{1, 1, 1, 1, 0.9}, []float32{0, 0, 0, 1, 0}, make([]float32, 5)}
+	p := play{[]float32{1, 1, 1, 1, 0.9}, []float32{0, 0, 0, 1, 0}, make([]float32, 5), make([]bool, 5)}
 	if senders, clients := episodesBoth(events, p, nil, nil); senders != 2 || clients != 1 {
 		t.Errorf("%d episodes of senders and %d of clients, want 2 and 1", senders, clients)
 	}

@@ -60,7 +60,7 @@ func (a *API) addReads() {
 // SendersQuery chooses from what the watch knows.
 type SendersQuery struct {
 	Scope  string        `query:"scope" doc:"sender (also as users send with it), user+sender, user or client."`
-	State  outlier.Level `query:"state" doc:"This state or a harder one: observe, alert, throttle, suspend."`
+	State  outlier.Level `query:"state" doc:"This state or a harder one: observe, brake, alert, throttle, suspend."`
 	Match  string        `query:"match" doc:"Only names with this text."`
 	Client string        `query:"client" doc:"Only those of this client."`
 	Sort   string        `query:"sort" doc:"score, day, name, last or alarm; otherwise by state, then score."`

@@ -43,7 +43,7 @@ func (l *loader) load(path string) (*File, []Problem, error) {
 	if !d.src.has("outlier") {
 		f.Outlier.Mode = outlier.Shadow // see File.Outlier
 	}
-	f.Outlier.InternalDomains = f.InternalDomains
+	f.completeOutlier()
 	f.directDefaults(d)
 	users := l.users(f, d)
 	d.check()

@@ -7,6 +7,16 @@ import (
 	"postern/outlier"
 )
 
+// completeOutlier gives the table [outlier] what it takes from elsewhere.
+func (f *File) completeOutlier() {
+	f.Outlier.InternalDomains = f.InternalDomains
+	for _, name := range sortedKeys(f.Client) {
+		if !f.Client[name].Retries {
+			f.Outlier.NoRetries = append(f.Outlier.NoRetries, name)
+		}
+	}
+}
+
 // LoadOutlier reads the table [outlier] of the file at path and judges nothing
 // else of it, so that a file with that table alone will do.
 func LoadOutlier(path string) (outlier.Config, error) {
@@ -28,7 +38,7 @@ func LoadOutlier(path string) (outlier.Config, error) {
 	if len(problems) > 0 {
 		return outlier.Config{}, Problems(order(problems, d.more))
 	}
-	f.Outlier.InternalDomains = f.InternalDomains
+	f.completeOutlier()
 	foldOutlier(&f.Outlier)
 	return f.Outlier, nil
 }

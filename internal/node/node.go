@@ -209,7 +209,7 @@ func (n *Node) prepare(file *config.File) error {
 	}
 	n.self = &selfTest{next: observers}
 	hooks := n.judges.hooks()
-	hooks.Suspended, hooks.Admit, hooks.Once = n.suspended, n.admit, n.limiter.Once
+	hooks.Suspended, hooks.Admit, hooks.Brake, hooks.Once = n.suspended, n.admit, n.brake, n.limiter.Once
 	n.server = relay.New(relay.Options{
 		Snapshot: n.rules.snapshot, Limiter: n.limiter, Observers: []mail.Observer{n.self},
 		Hooks: hooks, SpoolDir: os.TempDir(), Halves: n.halves, Log: n.log,

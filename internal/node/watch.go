@@ -40,6 +40,12 @@ func (n *Node) admit(id, client, user, stream string, from mail.Identity, recipi
 	return suspension(n.watch.Admit(id, client, user, stream, from, recipients))
 }
 
+// brake is the answer of the watch at RCPT.
+func (n *Node) brake(id, client, user string, from mail.Identity, to mail.RecipientID) (time.Duration, string) {
+	left, who := n.watch.Brake(id, client, user, from, to)
+	return left, who.Scope
+}
+
 func suspension(v outlier.Judgment) relay.Suspension {
 	if !v.Refuse() {
 		return relay.Suspension{}

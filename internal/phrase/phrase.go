@@ -38,7 +38,7 @@ func Span(d time.Duration) string {
 // State says in which state of the watch a sender, user or client is, and until
 // when.
 func State(r *outlier.Row) string {
-	s := map[outlier.Level]string{outlier.Throttled: "throttled", outlier.Suspended: "suspended"}[r.State]
+	s := map[outlier.Level]string{outlier.Braked: "braked", outlier.Throttled: "throttled", outlier.Suspended: "suspended"}[r.State]
 	if s == "" {
 		s = r.State.String()
 	}

@@ -102,6 +102,7 @@ func (r *Replay) drain(all bool) {
 var unreached = map[string]bool{
 	"syntax": true, "max_recipients": true, "postmaster": true, "recipients": true,
 	"suppression": true, "backoff": true, "held": true /* of earlier releases */, "check_recipient_domain": true,
+	"outlier brake sender": true, "outlier brake user": true,
 }
 
 // reaches reports whether limits had anything to say about a transaction.

@@ -14,12 +14,13 @@ type Level uint8
 const (
 	Normal Level = iota
 	Observed
+	Braked // writes to a few strangers an hour
 	Alerted
 	Throttled // goes on at its own usual pace
 	Suspended
 )
 
-var levelNames = [...]string{"normal", "observe", "alert", "throttle", "suspend"}
+var levelNames = [...]string{"normal", "observe", "brake", "alert", "throttle", "suspend"}
 
 func (l Level) String() string { return levelNames[l] }
 

@@ -22,7 +22,7 @@ func Senders(io cli.IO, args []string) int {
 	}
 	v := NewVerb(io, "senders")
 	scope := v.Flags.String("scope", "", "list one `scope` only: sender, user or client")
-	state := v.Flags.String("state", "", "only in this `state` or a harder one: alert, throttle, suspend")
+	state := v.Flags.String("state", "", "only in this `state` or a harder one: brake, alert, throttle, suspend")
 	match := v.Flags.String("match", "", "only names with this `text`")
 	sort := v.Flags.String("sort", "", "by "+strings.Join(outlier.Sorts, ", ")+"; otherwise by state, then score")
 	n := v.Flags.Int("n", 100, "how many at most, beside those that are suspended or throttled")

@@ -1,0 +1,91 @@
+package brake
+
+import (
+	"fmt"
+	"testing"
+	"time"
+)
+
+var start = time.Date(2026, 3, 2, 9, 0, 0, 0, time.UTC)
+
+// TestFiveAnHour: the first one after twelve minutes, then one each twelve minutes,
+// whatever is asked between; what was not used is kept for an hour and not longer.
+func TestFiveAnHour(t *testing.T) {
+	b := NewBook[string]()
+	at, out := start, 0
+	for range 24 * 60 {
+		if b.Take(at, "a") == 0 {
+			out++
+		}
+		at = at.Add(time.Minute)
+	}
+	if out != 24*PerHour-1 {
+		t.Errorf("%d in a day", out)
+	}
+	if wait := b.Take(at, "b"); wait != 12*time.Minute {
+		t.Errorf("first one waits %v", wait)
+	}
+	at = at.Add(50 * time.Minute)
+	b.Take(at, "a")
+	at = at.Add(58 * time.Minute)
+	out = 0
+	for range 20 {
+		if b.Take(at, "a") == 0 {
+			out++
+		}
+	}
+	if out > PerHour {
+		t.Errorf("%d at once after an hour", out)
+	}
+	b.Prune(at.Add(2 * time.Hour))
+	if len(b.paced) != 0 {
+		t.Errorf("%d are remembered", len(b.paced))
+	}
+}
+
+// TestWaitIsTrue: who waits as long as it is told gets in.
+func TestWaitIsTrue(t *testing.T) {
+	b := NewBook[string]()
+	at := start
+	for i := range 50 {
+		wait := b.Take(at, "a")
+		if wait == 0 {
+			continue
+		}
+		at = at.Add(wait)
+		if again := b.Take(at, "a"); again != 0 {
+			t.Fatalf("%d: waits %v once more", i, again)
+		}
+	}
+}
+
+// TestOnTheWay counts strangers of other transactions, and forgets what has ended.
+func TestOnTheWay(t *testing.T) {
+	b := NewBook[string]()
+	for i := range 10 {
+		b.Go(fmt.Sprint(i), "a")
+		b.Go(fmt.Sprint(i), "a")
+	}
+	if n := b.Others("3", "a"); n != 18 {
+		t.Errorf("%d beside the own", n)
+	}
+	if n := b.Others("x", "a"); n != 20 {
+		t.Errorf("%d beside one that has none", n)
+	}
+	if n := b.Others("3", "b"); n != 0 {
+		t.Errorf("%d of another", n)
+	}
+	for i := range 10 {
+		b.End(fmt.Sprint(i))
+		b.End(fmt.Sprint(i))
+	}
+	if len(b.on) != 0 || len(b.ways) != 0 {
+		t.Errorf("left: %v %v", b.on, b.ways)
+	}
+	for i := range maxWays + 10 {
+		b.Go(fmt.Sprint(i), "a")
+	}
+	if len(b.ways) != maxWays || b.on["a"] != maxWays {
+		t.Errorf("%d transactions are remembered", len(b.ways))
+	}
+}

@@ -1,0 +1,106 @@
+package outlier
+
+import (
+	"time"
+
+	"postern/mail"
+	"postern/outlier/detector"
+)
+
+// The brake acts before the first alarm and on strangers only: from a part of the alarm
+// score on a submitter writes to a few recipients an hour that its client has never
+// written to, and the rest waits; to known ones it goes on. It is a state that tells
+// nobody, and it ends by itself as soon as the score is lower.
+
+const (
+	// brakeTime is how long the state of a braked submitter stands after its score was
+	// last that high.
+	brakeTime = time.Hour
+	// crowdWait is what a stranger is told to wait while others are on their way that
+	// would have their submitter braked if they had counted.
+	crowdWait = flightWait
+)
+
+// brakeFrom is the score from which the brake acts: a part of that of the softest action
+// that tells somebody. 0: never.
+func (r *rules) brakeFrom() float64 {
+	for _, t := range [...]float64{r.Volume.Alert, r.Volume.Throttle, r.Volume.Suspend} {
+		if t > 0 {
+			return r.Brake * t
+		}
+	}
+	return 0
+}
+
+// brakes reports whether a finding of k is one that the brake acts upon. A client is
+// never braked, and neither is anybody at one that is still new: there all recipients
+// are strangers. A user is not braked because of its largest sender, which is braked by
+// itself.
+func (r *rules) brakes(d *detector.Detector, now time.Time, k detector.Who, client string, f *detector.Finding) bool {
+	from := r.brakeFrom()
+	if from == 0 || float64(f.Score) < from || k.Scope == Client || f.Names || f.Mild || !f.OfStrangers() ||
+		r.noRetries[client] || d.NewClient(f) {
+		return false
+	}
+	if k.Scope != User {
+		return true
+	}
+	rest := *f
+	d.WithoutLargest(now.Unix(), &rest, client)
+	return float64(rest.Score) >= from
+}
+
+// Brake says how long mail to a recipient waits because of the brake; 0 when it may go
+// on. It is asked at RCPT, and id is that of the mail.Event with which Observe hears of
+// the end. who says whose brake it is.
+func (w *Watch) Brake(id, client, user string, from mail.Identity, to mail.RecipientID) (wait time.Duration, who Judgment) {
+	w.mu.Lock()
+	defer w.unlock()
+	sender := senderName(from)
+	if w.rules.brakeFrom() == 0 || sender == "" || w.rules.noRetries[client] || w.detector.Knows(client, w.detector.Hash(string(to))) {
+		return 0, Judgment{}
+	}
+	k, now := detector.Submitter(user, sender), w.clock.read()
+	if w.rules.exempt.Match(from) {
+		return 0, Judgment{}
+	}
+	for _, k := range [...]detector.Who{k, {Scope: User, Name: user}} {
+		if k.Name == "" {
+			continue
+		}
+		if wait := w.brakeOf(now, id, client, k); wait > 0 {
+			v := judgmentOn(k)
+			v.Level, v.Until, v.left = Braked, now.Add(wait), wait
+			return wait, v
+		}
+	}
+	w.strangers.Go(id, k)
+	return 0, Judgment{}
+}
+
+// brakeOf says how long a stranger of k waits.
+func (w *Watch) brakeOf(now time.Time, id, client string, k detector.Who) time.Duration {
+	if w.rules.mode(k, client) != Enforce {
+		return 0
+	}
+	if s := w.current(k, now); s != nil && s.Level >= Braked && !s.Shadow && s.Rule != RuleManual {
+		if w.isBraked(now, client, k, 0) {
+			return w.strangers.Take(now, k)
+		}
+		if s.Level == Braked {
+			w.end(s, now, CauseExpired, "", "its score is below the brake")
+		}
+		return 0
+	}
+	if others := w.strangers.Others(id, k); others > 0 && w.isBraked(now, client, k, others) {
+		return crowdWait
+	}
+	return 0
+}
+
+// isBraked reports whether the score of k would be that high with so many strangers
+// more.
+func (w *Watch) isBraked(now time.Time, client string, k detector.Who, more int) bool {
+	f := w.detector.ProjectStrangers(now.Unix(), k, client, more, w.rules.expect(now))
+	return w.rules.brakes(w.detector, now, k, client, &f)
+}

@@ -1,0 +1,204 @@
+package outlier
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"postern/mail"
+	"postern/outlier/detector"
+)
+
+// write lets somebody begin a message to a recipient and end it where it is let
+// through, after a time, and gives how long the recipient waits.
+func (r *rig) write(user, from, rcpt string, after time.Duration) time.Duration {
+	r.at = r.at.Add(after)
+	r.next++
+	ev := event("shop", user, from)
+	ev.ID = fmt.Sprint("m", r.next)
+	if r.Judge("shop", user, mail.Identity(from)).Refuse() {
+		return -1
+	}
+	wait, who := r.Brake(ev.ID, "shop", user, mail.Identity(from), mail.RecipientOf(rcpt))
+	if wait > 0 {
+		if who.Scope == "" || who.Name == "" {
+			r.t.Errorf("braked by %+v", who)
+		}
+		ev.Outcome, ev.Stage, ev.Rule = mail.Deferred, "rcpt", "outlier brake sender"
+		ev.To = []mail.RecipientEvent{{Address: rcpt, Outcome: mail.Deferred, Code: 450, Rule: ev.Rule}}
+	} else {
+		to(ev, rcpt, false)
+	}
+	r.Observe(ev)
+	return wait
+}
+
+// burst writes to so many strangers, one a minute, and gives how many went out and the
+// first wait.
+func (r *rig) burst(user, from string, n int) (out int, wait time.Duration) {
+	for range n {
+		w := r.write(user, from, fmt.Sprintf("stranger%d@z.example", r.next), time.Minute)
+		if w == 0 {
+			out++
+		} else if wait == 0 {
+			wait = w
+		}
+	}
+	return out, wait
+}
+
+// TestBrakeHoldsStrangersOnly: well before the first alarm strangers wait, but for five
+// an hour; known recipients go on, one quiet change tells of it, and it ends by itself.
+func TestBrakeHoldsStrangersOnly(t *testing.T) {
+	for _, user := range []string{"", "anna"} {
+		r := newRig(t, nil)
+		const from = "a@x.example"
+		r.ordinary("shop", user, from, 70, 5, "b@x.example")
+		k := detector.Submitter(user, from)
+		out, wait := r.burst(user, from, 20)
+		if out < 4 || out > 9 || wait < 10*time.Minute || wait > 12*time.Minute {
+			t.Errorf("user %q: %d strangers in 20 minutes, the first wait %v", user, out, wait)
+		}
+		if len(r.changes) != 1 || r.changes[0].Level != Braked || r.changes[0].Rule != RuleBrake || r.changes[0].Shadow {
+			t.Fatalf("user %q: %+v", user, r.changes)
+		}
+		if d, err := r.Show(k.Scope, k.Name); err != nil || d.State != Braked || len(d.Alarms) > 0 || !strings.Contains(d.Reason, "never seen before") {
+			t.Errorf("user %q: shown as %+v, %v", user, d, err)
+		}
+		for i := range 5 {
+			if r.write(user, from, fmt.Sprintf("colleague%d@y.example", i), time.Second) != 0 {
+				t.Errorf("user %q: a known recipient waits", user)
+			}
+		}
+		if r.write(user, "b@x.example", "guest@z.example", time.Second) != 0 && user == "" {
+			t.Error("another sender is braked")
+		}
+		if out, _ := r.burst(user, from, 120); out < 8 || out > 11 {
+			t.Errorf("user %q: %d strangers in two hours under the brake", user, out)
+		}
+		r.at = r.at.Add(26 * time.Hour)
+		r.changes = nil
+		if r.write(user, from, "late@z.example", time.Minute) != 0 {
+			t.Errorf("user %q: it does not end", user)
+		}
+		if r.state(k.Scope, k.Name) != Normal {
+			t.Errorf("user %q: is %s", user, r.state(k.Scope, k.Name))
+		}
+	}
+}
+
+// TestBrakeIsOff where the operator says so, the mail could not wait, or the client is
+// so new that everybody is a stranger.
+func TestBrakeIsOff(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		days   int
+		change func(*Config)
+		state  Level
+	}{
+		{"brake = 0", 70, func(c *Config) { c.Brake = 0 }, Normal},
+		{"a client that does not retry", 70, func(c *Config) { c.NoRetries = []string{"shop"} }, Normal},
+		{"shadow", 70, func(c *Config) { c.Mode = Shadow }, Braked},
+		{"a client in shadow", 70, func(c *Config) { c.ShadowClients = []string{"shop"} }, Braked},
+		{"an exempt sender", 70, func(c *Config) { c.ExemptSenders = []string{"a@x.example"} }, Normal},
+		{"an exempt client", 70, func(c *Config) { c.ExemptClients = []string{"shop"} }, Normal},
+		{"what is expected", 70, func(c *Config) {
+			c.Sender = map[string]Expectation{"a@x.example": {Expected: []Pace{{50, time.Hour}}}}
+		}, Normal},
+		{"a client of ten days", 10, nil, Normal},
+	} {
+		r := newRig(t, c.change)
+		r.ordinary("shop", "", "a@x.example", c.days, 5, "b@x.example")
+		if out, _ := r.burst("", "a@x.example", 8); out != 8 {
+			t.Errorf("%s: %d of 8 went out", c.name, out)
+		}
+		if is := r.state(Sender, "a@x.example"); is != c.state {
+			t.Errorf("%s: is %s", c.name, is)
+		}
+	}
+}
+
+// TestFramedColleagueIsNotBraked: what one user sends in the name of another brakes him
+// and nobody else.
+func TestFramedColleagueIsNotBraked(t *testing.T) {
+	r := newRig(t, nil)
+	r.ordinary("shop", "anna", "anna@x.example", 70, 5)
+	r.ordinary("shop", "bert", "bert@x.example", 70, 5)
+	r.ordinary("shop", "anna", "anna@x.example", 1, 5)
+	if out, _ := r.burst("bert", "anna@x.example", 30); out > 20 {
+		t.Errorf("the thief has %d out", out)
+	}
+	for i := range 3 {
+		if r.write("anna", "anna@x.example", fmt.Sprintf("own%d@z.example", i), time.Minute) != 0 {
+			t.Error("the victim is braked")
+		}
+	}
+}
+
+// TestStrangersAtOnceAreBraked: many sessions at one moment send no more than one
+// after the other.
+func TestStrangersAtOnceAreBraked(t *testing.T) {
+	r := newRig(t, nil)
+	const from = "a@x.example"
+	r.ordinary("shop", "", from, 70, 5, "b@x.example")
+	out := 0
+	for i := range 200 {
+		wait, _ := r.Brake(fmt.Sprint("t", i), "shop", "", from, mail.RecipientOf(fmt.Sprintf("new%d@z.example", i)))
+		if wait == 0 {
+			out++
+		} else if wait != crowdWait {
+			t.Fatalf("waits %v", wait)
+		}
+	}
+	if out > 9 {
+		t.Errorf("%d at one moment", out)
+	}
+	for i := range 200 {
+		ev := event("shop", "", from)
+		ev.ID, ev.Outcome, ev.Stage = fmt.Sprint("t", i), mail.Aborted, "rcpt"
+		r.Observe(ev)
+	}
+	if wait, _ := r.Brake("later", "shop", "", from, "guest@z.example"); wait != 0 {
+		t.Errorf("nothing is on its way, and it waits %v", wait)
+	}
+	for i := range 20 { // of one message: what was invited together goes together
+		if wait, _ := r.Brake("one", "shop", "", "b@x.example", mail.RecipientOf(fmt.Sprintf("guest%d@z.example", i))); wait != 0 {
+			t.Errorf("recipient %d of one message waits", i)
+		}
+	}
+}
+
+// TestReleaseEndsTheBrake, and what led to it is forgiven.
+func TestReleaseEndsTheBrake(t *testing.T) {
+	r := newRig(t, nil)
+	const from = "a@x.example"
+	r.ordinary("shop", "", from, 70, 5, "b@x.example")
+	if out, _ := r.burst("", from, 20); out == 20 {
+		t.Fatal("not braked")
+	}
+	if s, err := r.Release(Order{Scope: Sender, Name: from, By: "root"}); err != nil || s.Level != Normal {
+		t.Fatal(s, err)
+	}
+	if out, _ := r.burst("", from, 4); out != 4 {
+		t.Errorf("%d of 4 after the release", out)
+	}
+}
+
+// TestAlarmComesUnderTheBrake: who goes on as far as the brake lets him is found.
+func TestAlarmComesUnderTheBrake(t *testing.T) {
+	r := newRig(t, nil)
+	const from = "a@x.example"
+	r.ordinary("shop", "", from, 70, 5, "b@x.example")
+	total := 0
+	for range 48 {
+		out, _ := r.burst("", from, 60)
+		total += out
+		if r.state(Sender, from) >= Alerted {
+			break
+		}
+	}
+	if is := r.state(Sender, from); is < Alerted || total > 60 {
+		t.Errorf("is %s after %d strangers", is, total)
+	}
+}
