@@ -30,6 +30,16 @@ type Config struct {
 	// admin. Who is in several has the highest. Blank: nobody has one.
 	GroupRoles map[string]string `toml:"group_roles"`
 
+	// Certificate is a PEM chain, leaf first, with which the port speaks HTTPS, and Key
+	// its private key. Both are read again when they have changed. Blank: plain HTTP.
+	Certificate string `toml:"certificate" form:"path"`
+	Key         string `toml:"key" form:"path"`
+	// ClientCA is a PEM file of authorities; with it a client certificate is asked for
+	// and verified. CertificateRoles are the roles of such certificates by a name (SAN)
+	// of theirs: view, operate or admin. Blank: nobody gets in by one.
+	ClientCA         string            `toml:"client_ca" form:"path"`
+	CertificateRoles map[string]string `toml:"certificate_roles"`
+
 	proxySecret string
 }
 
@@ -38,7 +48,10 @@ func (c *Config) UseProxySecret(text string) { c.proxySecret = text }
 
 // Rules are what a Gate goes by.
 func (c *Config) Rules() Rules {
-	r := Rules{Plain: c.Plain, ProxyFrom: c.ProxyAuthFrom, ProxySecret: c.proxySecret, Groups: map[string]Role{}}
+	r := Rules{Plain: c.Plain, ProxyFrom: c.ProxyAuthFrom, ProxySecret: c.proxySecret, Groups: map[string]Role{}, Names: map[string]Role{}}
+	for name, role := range c.CertificateRoles {
+		r.Names[name] = Role(role)
+	}
 	for group, role := range c.GroupRoles {
 		r.Groups[group] = Role(role)
 	}
@@ -59,6 +72,16 @@ func (c *Config) Check(report func(key, problem string)) {
 		}
 	}
 	checkRoles(c.GroupRoles, "group_roles", report)
+	checkRoles(c.CertificateRoles, "certificate_roles", report)
+	switch {
+	case (c.Certificate == "") != (c.Key == ""):
+		report("certificate", "needs key, and key needs it; write both or none")
+	case c.ClientCA != "" && c.Certificate == "":
+		report("client_ca", "needs certificate and key: client certificates come over TLS")
+	}
+	if len(c.CertificateRoles) > 0 && c.ClientCA == "" {
+		report("certificate_roles", "needs client_ca, which verifies the certificates")
+	}
 }
 
 // checkRoles reports roles that a group or a name cannot have; an owner needs a client,

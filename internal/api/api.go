@@ -90,6 +90,7 @@ type API struct {
 	Events       Call[EventsQuery, EventsPage]
 	Event        Call[EventQuery, mail.Event]
 	Config       Call[None, map[string]any]
+	OpenAPI      Call[None, map[string]any]
 	Audit        Call[AuditQuery, AuditPage]
 	Tokens       Call[PageQuery, Page[access.Token]]
 
@@ -125,6 +126,7 @@ func New(p Parts) *API {
 	a.addBudgets()
 	a.addOthers()
 	a.addTokens()
+	a.addOpenAPI()
 	return a
 }
 

@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"os"
 	"time"
@@ -65,6 +66,23 @@ func (a *API) enter(ctx context.Context) (leave func(), err error) {
 	busy := *errBusy
 	busy.wait = searchWait
 	return nil, &busy
+}
+
+// search is find.Search on a thread that yields to mail.
+func search(ctx context.Context, files []string, look find.Query, hit func([]byte, *mail.Event) error) (stats find.Stats, err error) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		defer func() {
+			if p := recover(); p != nil {
+				err = fmt.Errorf("the search has a fault: %v", p)
+			}
+		}()
+		yield()
+		stats, err = find.Search(ctx, files, look, hit)
+	}()
+	<-done
+	return stats, err
 }
 
 func (a *API) events(ctx context.Context, q EventsQuery) (p EventsPage, err error) {
@@ -153,7 +171,7 @@ func (s *eventSearch) run(ctx context.Context, journals []string, look find.Quer
 			look.Until = end
 		}
 		s.at.File = file
-		stats, err := find.Search(ctx, files, look, s.hit)
+		stats, err := search(ctx, files, look, s.hit)
 		for range stats.Cut {
 			s.partly("a packed journal holds more than fits; until finds what is older")
 		}
@@ -232,7 +250,7 @@ func (a *API) event(ctx context.Context, q EventQuery) (found mail.Event, err er
 		if err != nil {
 			return found, fault(err)
 		}
-		_, err = find.Search(ctx, files, look, func(_ []byte, e *mail.Event) error {
+		_, err = search(ctx, files, look, func(_ []byte, e *mail.Event) error {
 			if e.ID != q.ID {
 				return nil
 			}

@@ -121,7 +121,7 @@ var table = map[string]rule{
 	"internal/check": {ours: append([]string{"internal/config", "internal/phrase", "mx", "internal/shell", "ratelimit/redisstore", "relay/smtpd", "reputation", "reputation/dnsbl", "reputation/identity"}, leaves...),
 		outside: []string{goRedis, "github.com/emersion/go-msgauth"}},
 	"internal/rotation": {ours: []string{"dkimsign", "internal/check", "internal/resolve", "reputation", "reputation/identity"}},
-	"internal/node":     {ours: []string{"*"}, outside: []string{goRedis, xtime}},
+	"internal/node":     {ours: []string{"*"}, outside: []string{goRedis, "golang.org/x/net", xtime}},
 	// The commands: what they share, those that ask a running relay, and those that
 	// read files.
 	"cmd/relay/cli":     {ours: []string{"internal/config", "internal/eventlog", "internal/text"}},

@@ -94,6 +94,10 @@ func (x *crossCheck) admin() {
 	if a := &x.Admin; a.Address.IsValid() && !a.Address.Addr().IsLoopback() && !a.MetricsToken {
 		x.d.warn("admin.address", "whoever reaches this address can read the metrics; use a loopback address, let a firewall guard it, or set metrics_token")
 	}
+	x.certificate("admin", x.Admin.Certificate, x.Admin.Key)
+	if x.Admin.ClientCA != "" {
+		x.authorities("admin.client_ca", x.Admin.ClientCA)
+	}
 	if x.Admin.ProxySecretFile != "" && x.d.beside != leftAlone {
 		x.Admin.UseProxySecret(x.secretText(x.Admin.ProxySecretFile, "admin.proxy_secret_file"))
 	}

@@ -71,6 +71,7 @@ func certificateFiles(f *config.File) (files []certificateEnd) {
 		}
 	}
 	add(f.Redis.Certificate, "redis")
+	add(f.Admin.Certificate, "[admin]")
 	return files
 }
 

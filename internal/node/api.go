@@ -71,6 +71,13 @@ func (n *Node) checkReload() admin.ReloadStatus {
 	return s
 }
 
+// adminTLS is the TLS of the port of [admin]; nil: it speaks plain HTTP.
+func (n *Node) adminTLS() (*access.TLS, error) {
+	return access.NewTLS(func() access.Config { return n.file().Admin.Config }, time.Now, func(err error) {
+		n.log.Error("certificate of [admin] not reloaded, the old one stays in use", "err", err)
+	})
+}
+
 // servePort adds the API to the port of [admin].
 func (n *Node) servePort(mux *http.ServeMux) {
 	mux.Handle(api.Root+"/", api.Behind(n.gate.Identify, n.api.Handler()))

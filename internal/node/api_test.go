@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"postern/internal/access"
+	"postern/internal/alert"
 	"postern/internal/api"
 	"postern/internal/config"
 	"postern/mail"
@@ -360,4 +361,47 @@ func TestEventsByRole(t *testing.T) {
 			t.Errorf("events%s: %d %s", bad, status, text)
 		}
 	}
+}
+
+// TestViewNeverSeesARecipient: wherever one can stand, and whoever asks for it.
+func TestViewNeverSeesARecipient(t *testing.T) {
+	a := startAPI(t, "")
+	const planted = "planted.recipient@dest.example"
+	e := event(1, "shop")
+	e.To[0].Address, e.To[0].Reply, e.Reply = planted, "550 <"+planted+">: unknown", "550 <"+planted+">: unknown"
+	e.To[0].Said = &mail.Evidence{Reply: e.Reply, By: "word:" + planted}
+	a.write(t, e)
+	a.judges.suppressions.Add("main", mail.RecipientOf(planted), "550 <"+planted+">: unknown", time.Hour)
+	a.alerts.board.Open(alert.Alert{Kind: alert.Suspended, Condition: "suspended sender news@shop.example", Reason: "mail to " + planted, Since: time.Now(),
+		About: alert.About{Envelope: &alert.Envelope{From: "news@shop.example", To: []string{planted}, ToCount: 1}}}, time.Now())
+	found := false
+	for _, route := range a.api.Routes() {
+		if route.Method != "GET" {
+			continue
+		}
+		path := strings.NewReplacer("{name}", "news@shop.example", "{id}", e.ID).Replace(route.Path)
+		if _, _, text := a.port.ask(t, "GET", path, a.tokens[access.View], ""); strings.Contains(text, "planted.recipient") {
+			t.Errorf("view sees it at %s: %s", path, text)
+		}
+		_, _, text := a.port.ask(t, "GET", path, a.tokens[access.Operate], "")
+		found = found || strings.Contains(text, planted)
+	}
+	if !found {
+		t.Error("operate does not see it either")
+	}
+}
+
+// TestSearchesTakeTurns: one at a time, and the next waits for a while only.
+func TestSearchesTakeTurns(t *testing.T) {
+	a := startAPI(t, "")
+	a.write(t, event(1, "shop"))
+	var wg sync.WaitGroup
+	for range 20 {
+		wg.Go(func() {
+			if status, _, text := a.port.ask(t, "GET", "/api/v1/events", a.tokens[access.View], ""); status != 200 {
+				t.Errorf("%d %s", status, text)
+			}
+		})
+	}
+	wg.Wait()
 }

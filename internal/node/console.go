@@ -91,6 +91,9 @@ func adminURL(f *config.File) string {
 	if a := at.Addr(); a.IsUnspecified() {
 		at = netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), at.Port())
 	}
+	if f.Admin.Certificate != "" {
+		return "https://" + at.String()
+	}
 	return "http://" + at.String()
 }
 

@@ -21,6 +21,7 @@ func fixedKeys() []fixedKey {
 		{"journal", func(f *config.File) any { return f.Journal }},
 		{"control", func(f *config.File) any { return f.Control }},
 		{"admin.address", func(f *config.File) any { return f.Admin.Address }},
+		{"admin.certificate", func(f *config.File) any { return f.Admin.Certificate != "" }},
 		{"log.format", func(f *config.File) any { return f.Log.Format }},
 		{"outlier.max_senders", func(f *config.File) any { return f.Outlier.MaxSenders }},
 		{"outlier.max_known", func(f *config.File) any { return f.Outlier.MaxKnown }},

@@ -6,6 +6,7 @@ package node
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"io"
 	"log/slog"
@@ -17,6 +18,7 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+	"golang.org/x/net/netutil"
 
 	"postern/dkimsign"
 	"postern/internal/access"
@@ -266,14 +268,26 @@ func (n *Node) run(f func(context.Context)) {
 	n.serving.Go(func() { f(n.background) })
 }
 
+// adminConnections is how many the port of [admin] has open at once; others wait. Each
+// needs a file handle, which mail needs, too.
+const adminConnections = 256
+
 // openAdmin serves metrics, health and the console.
 func (n *Node) openAdmin(cfg config.AdminConfig) error {
 	if !cfg.Address.IsValid() {
 		return nil
 	}
+	secure, err := n.adminTLS()
+	if err != nil {
+		return fmt.Errorf("admin: %w", err)
+	}
 	ln, err := net.Listen("tcp", cfg.Address.String())
 	if err != nil {
 		return explainListen(cfg.Address.String(), fmt.Errorf("admin: %w", err))
+	}
+	ln = netutil.LimitListener(ln, adminConnections)
+	if secure != nil {
+		ln = tls.NewListener(ln, secure.Config())
 	}
 	n.serveHTTP(ln, n.guardMetrics(admin.Handler(n.metrics, n.readiness, func() []string {
 		f := n.inForce.Load().file

@@ -1,0 +1,130 @@
+package node
+
+import (
+	"bufio"
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"postern/internal/access"
+	"postern/internal/smtptest"
+)
+
+// TestPortSpeaksTLS: with a certificate it speaks nothing else, takes client certificates
+// by their names, and another certificate when its file changes.
+func TestPortSpeaksTLS(t *testing.T) {
+	authority, err := smtptest.NewCA()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	ca := authority.WriteFile(t, dir)
+	certificate, key := authority.WritePair(t, dir, "port", smtptest.Cert{Names: []string{"mail.example.org"}})
+	a := startAPI(t, fmt.Sprintf("certificate = %q\nkey = %q\nclient_ca = %q\ncertificate_roles = { \"grafana.example.org\" = \"view\" }\n", certificate, key, ca))
+	ask := func(path, token string, own ...tls.Certificate) (status int, leaf *x509.Certificate) {
+		t.Helper()
+		client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true,
+			TLSClientConfig: &tls.Config{RootCAs: authority.Pool(), ServerName: "mail.example.org", Certificates: own}}}
+		r, err := http.NewRequest("GET", strings.Replace(a.port.base, "http:", "https:", 1)+path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if token != "" {
+			r.Header.Set("Authorization", "Bearer "+token)
+		}
+		res, err := client.Do(r)
+		if err != nil {
+			return 0, nil
+		}
+		res.Body.Close()
+		return res.StatusCode, res.TLS.PeerCertificates[0]
+	}
+	known, err := authority.Issue(smtptest.Cert{Names: []string{"grafana.example.org"}, Client: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	unknown, err := authority.Issue(smtptest.Cert{Names: []string{"other.example.org"}, Client: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	strangers, err := smtptest.NewCA()
+	if err != nil {
+		t.Fatal(err)
+	}
+	foreign, err := strangers.Issue(smtptest.Cert{Names: []string{"grafana.example.org"}, Client: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	status, first := ask("/api/v1/status", a.tokens[access.View])
+	if status != 200 {
+		t.Errorf("with a token: %d", status)
+	}
+	for name, c := range map[string]struct {
+		own  []tls.Certificate
+		path string
+		want int
+	}{
+		"without anything": {nil, "/api/v1/status", 401}, "a certificate with a role": {[]tls.Certificate{known}, "/api/v1/status", 200},
+		"that role is view": {[]tls.Certificate{known}, "/api/v1/tokens", 403}, "a certificate without a role": {[]tls.Certificate{unknown}, "/api/v1/status", 401},
+		"health": {nil, "/livez", 200},
+	} {
+		if got, _ := ask(c.path, "", c.own...); got != c.want {
+			t.Errorf("%s: %d, want %d", name, got, c.want)
+		}
+	}
+	if got, _ := ask("/api/v1/status", "", foreign); got == 200 {
+		t.Error("a certificate of another authority is taken")
+	}
+	if res, err := http.Get(a.port.base + "/api/v1/status"); err == nil {
+		if res.Body.Close(); res.StatusCode != 400 {
+			t.Errorf("plain HTTP: %d", res.StatusCode)
+		}
+	}
+	authority.WritePair(t, dir, "port", smtptest.Cert{Names: []string{"mail.example.org"}})
+	waitFor(t, "the new certificate", func() bool {
+		_, leaf := ask("/livez", "")
+		return leaf != nil && !leaf.Equal(first)
+	})
+	if err := os.WriteFile(key, []byte("damaged"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, "the line in the log", func() bool {
+		status, _ := ask("/livez", "")
+		return status == 200 && strings.Contains(a.log.String(), "not reloaded")
+	})
+}
+
+// TestSlowClientsAreCutOff: a header that does not come to its end, and connections that
+// nobody uses, end by themselves, and no number of them keeps others out for long.
+func TestSlowClientsAreCutOff(t *testing.T) {
+	a := startAPI(t, "")
+	address := strings.TrimPrefix(a.port.base, "http://")
+	var slow []net.Conn
+	for range adminConnections + 20 {
+		c, err := net.Dial("tcp", address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		io.WriteString(c, "GET /api/v1/status HTTP/1.1\r\nHost: localhost\r\nX-Slow: ")
+		slow = append(slow, c)
+	}
+	begin := time.Now()
+	if status, _, text := a.port.ask(t, "GET", "/livez", "", ""); status != 200 {
+		t.Errorf("%d %s", status, text)
+	}
+	if took := time.Since(begin); took > 25*time.Second {
+		t.Errorf("others wait for %v", took)
+	}
+	slow[0].SetReadDeadline(time.Now().Add(10 * time.Second))
+	if line, err := bufio.NewReader(slow[0]).ReadString('\n'); err == nil && strings.Contains(line, " 200 ") {
+		t.Errorf("half a request was answered: %s", line)
+	}
+}
