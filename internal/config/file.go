@@ -191,6 +191,8 @@ type AdminConfig struct {
 	// Hosts are further names that the port is asked by, without a port: hostname,
 	// localhost and addresses are always answered, other names get 421. Blank: none.
 	Hosts []string `toml:"hosts"`
+	// Peers are the other nodes that the console asks, by name. Blank: none.
+	Peers map[string]access.Peer `toml:"peers"`
 }
 
 // SetDefaults fills in what the documentation promises.

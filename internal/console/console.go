@@ -15,6 +15,7 @@ import (
 
 	"postern/internal/access"
 	"postern/internal/api"
+	"postern/internal/console/peers"
 	"postern/internal/statefile"
 )
 
@@ -39,14 +40,17 @@ type Options struct {
 	// Identify is who a request is of without a session: a proxy in front or a client
 	// certificate may say so.
 	Identify func(*http.Request) (access.Identity, *access.Refusal)
-	Log      *slog.Logger
-	Now      func() time.Time // nil: time.Now
+	// Peers are the other nodes.
+	Peers *peers.Peers
+	Log   *slog.Logger
+	Now   func() time.Time // nil: time.Now
 }
 
 // Console serves the pages. It is safe for concurrent use.
 type Console struct {
 	Data
 	api      *api.API
+	peers    *peers.Peers
 	token    func(*http.Request, string) (access.Identity, *access.Refusal)
 	still    func(access.Identity) (access.Identity, bool)
 	identify func(*http.Request) (access.Identity, *access.Refusal)
@@ -66,7 +70,7 @@ type file struct {
 
 // New makes a console. The error is for the log: the console works all the same.
 func New(o Options) (*Console, error) {
-	c := &Console{Data: o.Data, api: o.API, token: o.Token, still: o.Still, identify: o.Identify, log: o.Log, now: o.Now, files: map[string]file{}}
+	c := &Console{Data: o.Data, api: o.API, peers: o.Peers, token: o.Token, still: o.Still, identify: o.Identify, log: o.Log, now: o.Now, files: map[string]file{}}
 	if c.now == nil {
 		c.now = time.Now
 	}

@@ -21,6 +21,7 @@ import (
 	"postern/internal/access"
 	"postern/internal/admin"
 	"postern/internal/api"
+	"postern/internal/console/peers"
 	"postern/internal/statefile"
 	"postern/internal/tally"
 	"postern/mail"
@@ -35,6 +36,7 @@ type demo struct {
 	*Console
 	server  *httptest.Server
 	clock   *time.Time
+	others  *peers.Peers
 	journal string
 
 	mu     sync.Mutex
@@ -59,13 +61,14 @@ func newDemo(t testing.TB) *demo {
 		"pst_view": {Name: "viewer", Role: access.View, Token: "view"}, "pst_operate": {Name: "olga", Role: access.Operate, Token: "operate"},
 		"pst_shop": {Name: "shop", Role: access.Owner, Client: "shop", Token: "shop"},
 	}, gone: map[string]bool{}}
+	d.others = peers.New(func() time.Time { return *d.clock })
 	d.fill()
 	d.write(t)
 	counts := demoTally(&now)
 	var err error
 	d.Console, err = New(Options{
 		Log: slog.New(slog.DiscardHandler), Now: func() time.Time { return *d.clock }, State: statefile.New(filepath.Join(t.TempDir(), "console.json"), 1<<20),
-		API: d.newAPI(),
+		API: d.newAPI(), Peers: d.others,
 		Token: func(_ *http.Request, token string) (access.Identity, *access.Refusal) {
 			if who, ok := d.who[token]; ok {
 				return who, nil

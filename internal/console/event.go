@@ -3,6 +3,7 @@ package console
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"strings"
 
@@ -31,18 +32,22 @@ type storyLine struct {
 // eventPage tells one message.
 func (c *Console) eventPage(w http.ResponseWriter, v *visit) {
 	ctx, id := v.request.Context(), v.request.PathValue("id")
-	e, err := c.api.Event(ctx, api.EventQuery{ID: id})
+	node := v.request.URL.Query().Get("node")
+	e, err := v.event(ctx, node, id)
 	var no *api.Problem
 	switch {
 	case errors.As(err, &no):
 		c.problem(w, v, no.Status, no.Detail)
 		return
 	case err != nil:
-		c.problem(w, v, http.StatusInternalServerError, err.Error())
+		c.problem(w, v, http.StatusBadGateway, err.Error())
 		return
 	}
 	s := story{ID: clean(id), Row: v.foundRow(&e, ""), Lines: v.lines(&e)}
-	if e.Client != "" {
+	switch {
+	case node != "":
+		s.Problem = "it is in the journal of node " + clean(node) + ", whose own console tells it"
+	case e.Client != "":
 		now, err := v.wouldGetNow(&e)
 		s.Now, s.NowGoes = v.all(now), err == nil && len(now) == 0
 		if err != nil {
@@ -50,6 +55,18 @@ func (c *Console) eventPage(w http.ResponseWriter, v *visit) {
 		}
 	}
 	c.show(w, http.StatusOK, "event.html", v.frame("Message "+s.ID, s))
+}
+
+// event is one of the journal, here or of another node.
+func (v *visit) event(ctx context.Context, node, id string) (mail.Event, error) {
+	if node == "" {
+		return v.api.Event(ctx, api.EventQuery{ID: id})
+	}
+	e, err := v.peers.Event(node, id)
+	if err == nil && !v.maySee(&e) {
+		err = fmt.Errorf("node %s has no message %s", node, id)
+	}
+	return e, err
 }
 
 // wouldGetNow asks about the true recipients, also for who may not see them: its words

@@ -47,6 +47,7 @@ type group struct {
 // foundRow is one message that was found.
 type foundRow struct {
 	ID, Client     string
+	Node           string // another one that has it
 	At             *moment
 	From, To, More string
 	Outcome        string
@@ -166,11 +167,24 @@ func (v *visit) search(s *search, form url.Values) {
 	if err == nil && len(queries) == 0 {
 		err = errors.New("this is no address, id, code or class")
 	}
+	others := make([]<-chan []group, len(queries))
+	for i := range queries {
+		others[i] = v.otherEvents(&queries[i])
+	}
+	add := func(groups ...group) {
+		for _, g := range groups {
+			if len(g.Rows) > 0 || g.Why != "" {
+				s.Groups = append(s.Groups, g)
+			}
+		}
+	}
 	for i := 0; i < len(queries) && err == nil; i++ {
 		var g group
-		if g, err = v.group(&queries[i]); len(g.Rows) > 0 || g.Why != "" {
-			s.Groups = append(s.Groups, g)
-		}
+		g, err = v.group(&queries[i])
+		add(g)
+	}
+	for i := range others {
+		add(<-others[i]...)
 	}
 	if err != nil {
 		s.Problem, s.Groups = clean(err.Error()), nil

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"postern/internal/access"
+	"postern/internal/console/peers"
 )
 
 // cookieName is such that a browser takes it only when it is Secure, from this very host,
@@ -19,7 +20,8 @@ type visit struct {
 	request *http.Request
 	// Identity is who looks, as of now.
 	access.Identity
-	waiting *needsPart // once it was asked for
+	waiting *needsPart                  // once it was asked for
+	nodes   []peers.Answer[peers.State] // likewise
 }
 
 // inSession has h answer who is logged in, and shows others the way.

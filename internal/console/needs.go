@@ -102,6 +102,9 @@ func (v *visit) needs() *needsPart {
 			}
 		}
 	}
+	if !v.isOwner() {
+		v.otherNodes(p)
+	}
 	all, err := v.api.Suspensions(v.request.Context(), api.SuspensionsQuery{State: outlier.Throttled, PageQuery: api.PageQuery{Limit: askedHeld}})
 	p.fail(err)
 	shown := maxHeld

@@ -14,6 +14,7 @@ type upstreamsPart struct{ Rows []upstreamRow }
 // upstreamRow is one upstream.
 type upstreamRow struct {
 	Name    string
+	Node    string // another one; "": this one
 	Streams string
 	Hosts   []hostRow
 	Replies []replyRow
@@ -58,10 +59,7 @@ func (v *visit) upstreams() *upstreamsPart {
 	for i := range s.Hosts {
 		h := &s.Hosts[i]
 		row := of(h.Upstream)
-		row.Hosts = append(row.Hosts, hostRow{
-			Name: clean(h.Host), Up: h.Up, Tried: !h.Up || !h.LastSuccess.IsZero(), Since: v.moment(h.Since), Success: v.moment(h.LastSuccess),
-			Failure: v.moment(h.LastFailure), LastError: v.words(h.LastError),
-		})
+		row.Hosts = append(row.Hosts, v.hostRow(h))
 	}
 	for _, st := range s.Streams {
 		row := of(st.Upstream)
@@ -73,7 +71,15 @@ func (v *visit) upstreams() *upstreamsPart {
 			row.Streams += " (keeps mail, sends nothing)"
 		}
 	}
+	v.otherUpstreams(p)
 	return p
+}
+
+func (v *visit) hostRow(h *Host) hostRow {
+	return hostRow{
+		Name: clean(h.Host), Up: h.Up, Tried: !h.Up || !h.LastSuccess.IsZero(), Since: v.moment(h.Since), Success: v.moment(h.LastSuccess),
+		Failure: v.moment(h.LastFailure), LastError: v.words(h.LastError),
+	}
 }
 
 func (v *visit) upstreamRow(name string, w tally.Way) upstreamRow {

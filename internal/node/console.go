@@ -14,6 +14,7 @@ import (
 	"postern/internal/access"
 	"postern/internal/config"
 	"postern/internal/console"
+	"postern/internal/console/peers"
 	"postern/internal/find"
 	"postern/internal/phrase"
 	"postern/internal/statefile"
@@ -68,8 +69,10 @@ func (n *Node) openConsole(file *config.File) *console.Console {
 	if n.tally == nil {
 		return nil
 	}
+	n.peers = peers.New(time.Now)
+	n.peers.Use(file.Admin.Peers)
 	c, err := console.New(console.Options{
-		Data: n.consoleData(), Log: n.log, API: n.api, Token: n.gate.Token, Still: n.tokens.Still, Identify: n.gate.Identify,
+		Data: n.consoleData(), Log: n.log, API: n.api, Peers: n.peers, Token: n.gate.Token, Still: n.tokens.Still, Identify: n.gate.Identify,
 		State: statefile.New(filepath.Join(file.StateDir, "console.json"), 1<<20),
 	})
 	n.stateWritten("console", err)

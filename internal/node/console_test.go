@@ -3,9 +3,14 @@ package node
 import (
 	"fmt"
 	"io"
+	"net"
 	"net/http"
+	"net/http/httptest"
 	"net/http/httptrace"
+	"net/http/httputil"
 	"net/url"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -106,4 +111,70 @@ func TestConsoleIsQuickWithManySenders(t *testing.T) {
 		t.Errorf("%d %s", status, text)
 	}
 	t.Logf("found after %v", time.Since(begin))
+}
+
+// TestConsoleAsksOtherNodes: what only another node knows is on the page, as who looks may
+// see it; one that is silent is named, and the page comes all the same.
+func TestConsoleAsksOtherNodes(t *testing.T) {
+	one := startAPI(t, "")
+	file := filepath.Join(t.TempDir(), "peer.token")
+	if err := os.WriteFile(file, []byte(one.tokens[access.Operate]+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	target, err := url.Parse(one.port.base)
+	if err != nil {
+		t.Fatal(err)
+	}
+	way := httptest.NewServer(httputil.NewSingleHostReverseProxy(target))
+	defer way.Close()
+	deaf, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer deaf.Close() // it takes connections and never answers
+	two := startAPI(t, fmt.Sprintf("[admin.peers.one]\nserver = %q\ntoken_file = %q\n[admin.peers.deaf]\nserver = \"http://%s\"\ntoken_file = %q\n", way.URL, file, deaf.Addr(), file))
+	e := consoleEvent(1, "anna@office.example")
+	e.To[0].Address, e.Outcome, e.Code, e.Status = "gone@dest.example", mail.Rejected, 550, "5.1.1"
+	e.To[0].Outcome, e.To[0].Code, e.To[0].Status, e.To[0].Reply = mail.Rejected, 550, "5.1.1", "5.1.1 <gone@dest.example> unknown"
+	one.self.Observe(e)
+	operate, view, owner := two.login(t, access.Operate), two.login(t, access.View), two.login(t, access.Owner)
+	for wait := 0; ; wait++ {
+		status, text, took := operate.get(t, "/find?q=gone@dest.example")
+		if status == http.StatusOK && strings.Contains(text, "/event/"+e.ID+"?node=one") && strings.Contains(text, "deaf: does not answer within 2 s") {
+			break
+		}
+		if wait > 10 || took > 10*time.Second {
+			t.Fatalf("after %v: %s", took, text)
+		}
+	}
+	if _, text, _ := operate.get(t, "/"); !strings.Contains(text, "on node <bdi>one</bdi>") || !strings.Contains(text, "Node deaf is silent") || strings.Contains(text, "Node one is silent") {
+		t.Errorf("%s", text)
+	}
+	if status, text, _ := operate.get(t, "/event/"+e.ID+"?node=one"); status != http.StatusOK || !strings.Contains(text, "gone@dest.example") {
+		t.Errorf("%d %s", status, text)
+	}
+	for _, path := range []string{"/event/" + e.ID + "?node=one", "/find?code=550"} {
+		if status, text, _ := view.get(t, path); status != http.StatusOK || strings.Contains(text, "gone@") || !strings.Contains(text, "g***@dest.example") {
+			t.Errorf("a viewer, %s: %d %s", path, status, text)
+		}
+		if _, text, _ := owner.get(t, path); strings.Contains(text, "gone@") || strings.Contains(text, "anna@") {
+			t.Errorf("an owner of another client, %s: %s", path, text)
+		}
+	}
+	if _, text, _ := owner.get(t, "/"); strings.Contains(text, "silent") || strings.Contains(text, "on node") {
+		t.Error("an owner sees nodes")
+	}
+	if status, _, _ := operate.get(t, "/event/"+e.ID+"?node=nobody"); status != http.StatusBadGateway {
+		t.Errorf("a node that is not there: %d", status)
+	}
+	way.Close()
+	for end := time.Now().Add(15 * time.Second); ; {
+		_, text, took := operate.get(t, "/")
+		if strings.Contains(text, "Node one is silent: no relay answers at") && strings.Contains(text, "Mail is taken") {
+			break
+		}
+		if time.Now().After(end) || took > 5*time.Second {
+			t.Fatalf("after %v: %s", took, text)
+		}
+	}
 }

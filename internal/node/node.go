@@ -28,6 +28,7 @@ import (
 	"postern/internal/check"
 	"postern/internal/config"
 	"postern/internal/console"
+	"postern/internal/console/peers"
 	"postern/internal/eventlog"
 	"postern/internal/health"
 	"postern/internal/tally"
@@ -61,6 +62,7 @@ type Node struct {
 	reputation *reputationWatch
 	tally      *tally.Tally     // nil: there is no console
 	console    *console.Console // likewise
+	peers      *peers.Peers     // likewise
 	counting   chan struct{}    // holds one while an hour of the journal is read for it
 	self       *selfTest
 	redis      redis.UniversalClient // nil: everything is kept in process
@@ -340,6 +342,9 @@ func (n *Node) reload(file *config.File) error {
 		n.log.Error("the resolvers of before are still asked", "err", err)
 	}
 	n.alerts.use(file, senders)
+	if n.peers != nil {
+		n.peers.Use(file.Admin.Peers)
+	}
 	n.metrics.Expect(labels(file))
 	n.limiter.SetLimits(file.CompiledLimits())
 	n.wantHalves(file)
