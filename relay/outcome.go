@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"postern/mail"
+	"postern/relay/replies"
 	"postern/upstream"
 	"postern/upstream/direct"
 )
@@ -65,6 +66,10 @@ func (t *transaction) spread(all []upstream.Verdict, ends []ending) {
 	for _, i := range t.open() {
 		a := &t.accepted[i]
 		v := slices.IndexFunc(all, func(v upstream.Verdict) bool { return v.Domain == t.env.To[i].Domain })
+		if v < 0 { // of which nothing was sent
+			a.end = &ending{stage: mail.StageForward, rule: "upstream", reply: replies.UpstreamDown()}
+			continue
+		}
 		a.end = &ends[v]
 		to := &t.ev.To[a.index]
 		to.Host, to.SourceIP, to.HostTLS = all[v].Host, mail.AddrText(all[v].SourceIP), all[v].TLS

@@ -28,13 +28,15 @@ var outcomes = flag.Int("outcomes", 0, "transactions of TestOutcomes")
 // somebody did not hear a reply: the receiver's got lost, the relay was killed, or the
 // client had gone.
 func TestOutcomes(t *testing.T) {
-	n := *outcomes
-	if n == 0 {
-		if n = 1500; testing.Short() {
-			n = 300
+	n, within := *outcomes, time.Hour
+	if n == 0 { // however busy the machine is and whatever the race detector costs
+		if n, within = 1500, 12*time.Second; testing.Short() {
+			n, within = 300, 4*time.Second
 		}
 	}
 	w := newOutcomeWorld(t)
+	enough := time.AfterFunc(within, w.enough)
+	defer enough.Stop()
 	w.play(n, 8)
 	w.judge()
 }
@@ -52,6 +54,7 @@ type outcomeWorld struct {
 	relay   *process
 	crashes int
 	left    int // transactions that may still begin
+	over    bool
 	taken   map[string]int
 	blind   map[string]int // times that somebody did not hear of it, by message and recipient
 	done    map[string]string
@@ -131,6 +134,13 @@ func (w *outcomeWorld) start() {
 	w.mu.Lock()
 	w.relay = p
 	w.mu.Unlock()
+}
+
+// enough has no more messages begun; those that have are still tried.
+func (w *outcomeWorld) enough() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.left, w.over = 0, true
 }
 
 // chance is true n times of a thousand.
@@ -296,9 +306,9 @@ func (w *outcomeWorld) play(n, clients int) {
 		for at := n; ; at -= max(100, n/60) {
 			for {
 				w.mu.Lock()
-				left := w.left
+				left, over := w.left, w.over
 				w.mu.Unlock()
-				if left <= at-max(100, n/60) {
+				if left <= at-max(100, n/60) && !over {
 					break
 				}
 				select {
