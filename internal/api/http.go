@@ -44,7 +44,7 @@ func (a *API) Handler() http.Handler {
 			writeProblem(w, problem(http.StatusMethodNotAllowed, "method", fmt.Sprintf("%s is not done here; %s is", r.Method, strings.Join(allowed, " or "))))
 		})
 	}
-	mux.HandleFunc(Root+"/", func(w http.ResponseWriter, r *http.Request) {
+	mux.HandleFunc(Root+"/", func(w http.ResponseWriter, _ *http.Request) {
 		writeProblem(w, missing("there is nothing of that name; see %s/openapi.json", Root))
 	})
 	return a.careful(mux)

@@ -95,6 +95,21 @@ func hideHosts(id access.Identity, hosts []admin.UpstreamHost) []admin.UpstreamH
 	return hosts
 }
 
+// hideStatus hides the recipients that errors in a status name.
+func hideStatus(id access.Identity, s admin.Status) admin.Status {
+	if !id.Masked() {
+		return s
+	}
+	s.Upstreams = hideHosts(id, s.Upstreams)
+	s.Reasons, s.Degraded = slices.Clone(s.Reasons), slices.Clone(s.Degraded)
+	for _, list := range [...][]admin.Reason{s.Reasons, s.Degraded} {
+		for i := range list {
+			list[i].Text = MaskText(list[i].Text)
+		}
+	}
+	return s
+}
+
 // hideAlerts hides the recipients in conditions, and what releases: links are for those
 // whom a channel tells.
 func hideAlerts(id access.Identity, s admin.AlertStatus) admin.AlertStatus {

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 
+	"postern/internal/access"
+	"postern/internal/admin"
 	"postern/mail"
 )
 
@@ -127,5 +129,16 @@ func TestMaskedEventNamesNoRecipient(t *testing.T) {
 	}
 	if e.To[0].Address != "alice@example.net" || e.To[0].Said.Reply != "alice@example.net" || e.Scans[0].Symbols[0] != "alice@example.net" {
 		t.Error("the event itself was changed")
+	}
+}
+
+func TestMaskedStatusNamesNoRecipient(t *testing.T) {
+	s := admin.Status{Upstreams: []admin.UpstreamHost{{LastError: "550 <alice@example.net>"}},
+		Readiness: admin.Readiness{Reasons: []admin.Reason{{Text: "alice@example.net"}}, Degraded: []admin.Reason{{Text: "alice@example.net"}}}}
+	if text := string(mustJSON(t, hideStatus(access.Identity{Role: access.View}, s))); strings.Contains(text, "alice") {
+		t.Error(text)
+	}
+	if text := string(mustJSON(t, hideStatus(access.Identity{Role: access.Operate}, s))); strings.Count(text, "alice@example.net") != 3 {
+		t.Error(text)
 	}
 }

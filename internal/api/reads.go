@@ -20,7 +20,9 @@ import (
 func (a *API) addReads() {
 	all, own := rights{least: access.View}, rights{access.View, true}
 	a.WhoAmI = query(a, "/whoami", "whoami", "Who asks, with which role.", own, func(ctx context.Context, _ None) (access.Identity, error) { return access.Of(ctx), nil })
-	a.Status = query(a, "/status", "status", "How the relay does.", all, func(context.Context, None) (admin.Status, error) { return a.parts.Status(), nil })
+	a.Status = query(a, "/status", "status", "How the relay does.", all, func(ctx context.Context, _ None) (admin.Status, error) {
+		return hideStatus(access.Of(ctx), a.parts.Status()), nil
+	})
 	a.Senders = query(a, "/senders", "senders", "Senders, users and clients with their numbers of today and their usual ones.", own, a.senders)
 	a.Sender = query(a, "/senders/{name}", "sender", "All about one sender, user or client.", own, a.sender)
 	a.Suspensions = query(a, "/suspensions", "suspensions", "Who is suspended or throttled, in all scopes.", own, a.suspensions)

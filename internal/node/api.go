@@ -45,16 +45,22 @@ func (n *Node) openAudit(dir string) {
 	n.opened.add(func(context.Context) { n.audit.Close() })
 }
 
-// auditChange notes what the watch did by itself: whom it suspended, and whom it let go.
+// auditChange notes what the watch did by itself, or for a listing: whom it suspended, and
+// whom it let go.
 func (n *Node) auditChange(c *outlier.Change) {
-	if c.Cause != outlier.CauseRule && c.Cause != outlier.CauseExpired || c.Shadow || c.Level != outlier.Suspended && c.From != outlier.Suspended {
+	byItself := c.Cause == outlier.CauseRule || c.Cause == outlier.CauseExpired || c.By == byListing
+	if !byItself || c.Shadow || c.Level != outlier.Suspended && c.From != outlier.Suspended {
 		return
 	}
 	verb := "suspend"
 	if c.Level != outlier.Suspended {
 		verb = "release"
 	}
-	n.audit.Note(audit.Entry{ID: mail.NewID(c.Time), Actor: "the outlier watch", Door: string(access.Inside), Verb: verb,
+	actor := "the outlier watch"
+	if c.By == byListing {
+		actor = byListing
+	}
+	n.audit.Note(audit.Entry{ID: mail.NewID(c.Time), Actor: actor, Door: string(access.Inside), Verb: verb,
 		Target: c.Scope + " " + c.Name, Reason: c.Reason, After: audit.State(c.State), Result: audit.Done})
 }
 

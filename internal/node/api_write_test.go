@@ -248,8 +248,13 @@ func TestWatchStandsInTheAudit(t *testing.T) {
 	a := startAPI(t, "")
 	a.auditChange(&outlier.Change{State: outlier.State{Scope: outlier.Sender, Name: "news@shop.example", Level: outlier.Suspended, Reason: "far over its usual"}, Time: time.Now(), Cause: outlier.CauseRule})
 	a.auditChange(&outlier.Change{State: outlier.State{Scope: outlier.Sender, Name: "news@shop.example", Level: outlier.Alerted}, Time: time.Now(), Cause: outlier.CauseRule})
-	waitFor(t, "the line", func() bool { return len(a.lines(t)) == 1 })
-	if l := a.lines(t)[0]; l.Actor != "the outlier watch" || l.Verb != "suspend" || l.Door != "inside" {
+	a.auditChange(&outlier.Change{State: outlier.State{Scope: outlier.Sender, Name: "news@shop.example", Level: outlier.Suspended, By: "root"}, Time: time.Now(), Cause: outlier.CauseOperator})
+	a.auditChange(&outlier.Change{State: outlier.State{Scope: outlier.Sender, Name: "x@shop.example", Level: outlier.Suspended, By: byListing}, Time: time.Now(), Cause: outlier.CauseOperator})
+	waitFor(t, "the lines", func() bool { return len(a.lines(t)) == 2 })
+	if l := a.lines(t)[0]; l.Actor != byListing || l.Target != "sender x@shop.example" {
+		t.Errorf("%+v", l)
+	}
+	if l := a.lines(t)[1]; l.Actor != "the outlier watch" || l.Verb != "suspend" || l.Door != "inside" {
 		t.Errorf("%+v", l)
 	}
 	if filepath.Base(a.audit.Name()) != "audit.jsonl" {

@@ -26,6 +26,9 @@ type reputationWatch struct {
 	signers atomic.Pointer[dkimsign.Signers]
 }
 
+// byListing is who suspends the suspect of a listing, by on_listing of a stream.
+const byListing = "on_listing"
+
 // reputationParts are what the watch needs of a node.
 type reputationParts struct {
 	log     *slog.Logger
@@ -51,7 +54,7 @@ func newReputationWatch(f *config.File, signers *dkimsign.Signers, p reputationP
 	}
 	if p.suspend != nil {
 		o.Suspend = func(s reputation.Suspect, reason string) error {
-			return p.suspend(outlier.Order{Scope: s.Kind, Name: s.Name, For: suspendFor, Reason: reason, By: "on_listing"})
+			return p.suspend(outlier.Order{Scope: s.Kind, Name: s.Name, For: suspendFor, Reason: reason, By: byListing})
 		}
 	}
 	if p.scores != nil {
