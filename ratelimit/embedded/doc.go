@@ -8,6 +8,13 @@
 // a busy sender its number anew. Save and Load keep the counts over a restart, and
 // Run saves now and then.
 //
+// Budgets stand as packed records in memory that the garbage collector does not
+// see. Plain structs in maps were tried and would be simpler: a million budgets of
+// three windows were 339 MiB of live heap with one charge in each and 385 MiB with
+// two, and a decision 1.9 us. But the heap grows to twice what lives before it is
+// collected, so that the process took 760 MiB, against 282 MiB here, and each
+// collection had six million objects to follow, for more than a second of CPU.
+//
 // Failover is a ratelimit.Store over two others: a shared one that all nodes use,
 // and the Store of this node. While the shared one answers, it decides, and the
 // node notes what it said. When it does not answer, this node decides with its
