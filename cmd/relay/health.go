@@ -15,7 +15,7 @@ import (
 // while the relay takes no mail.
 func runHealth(io cli.IO, args []string) int {
 	v := control.NewVerb(io, "health")
-	ready := v.Flags.Bool("ready", false, "exit with 1 while the relay takes no mail, too: what /readyz says")
+	ready := v.Flags.Bool("ready", false, "also exit with 1 while the relay takes no mail, as /readyz says")
 	if _, status, ok := v.Parse(args, 0); !ok {
 		return status
 	}

@@ -20,8 +20,8 @@ func runMX(io cli.IO, args []string) int {
 	f := flag.NewFlagSet("relay mx", flag.ContinueOnError)
 	f.SetOutput(io.Err)
 	path := cli.ConfigFlag(f, "")
-	stream := f.String("stream", "", "as the mail of this stream leaves; without it the first one whose upstream has mx = true, else the first")
-	connect := f.Bool("connect", false, "make a session with each host, up to where MAIL may come")
+	stream := f.String("stream", "", "`stream` that the mail would leave by; default: the first one whose upstream has mx = true, else the first")
+	connect := f.Bool("connect", false, "open a session with each host, up to the point where MAIL would be sent")
 	words, status, ok := cli.ParseWords(f, args, 1)
 	if !ok {
 		return status

@@ -12,7 +12,7 @@ import (
 // JournalFlag adds -journal, which may be given several times.
 func JournalFlag(f *flag.FlagSet) *[]string {
 	named := &[]string{}
-	f.Func("journal", "journal `file`; rotated ones beside it are read, too; - is standard input; several flags or further arguments: the journals of several nodes;\ndefault: that of the configuration", func(s string) error {
+	f.Func("journal", "journal `file`, or - for standard input; rotated files beside it are read, too. Several flags or further arguments name the journals\nof several nodes; default: the journal of the configuration", func(s string) error {
 		*named = append(*named, s)
 		return nil
 	})

@@ -36,10 +36,10 @@ func NewVerb(io cli.IO, name string) *Verb {
 	v := &Verb{io: io, Flags: flag.NewFlagSet("relay "+name, flag.ContinueOnError)}
 	v.Flags.SetOutput(io.Err)
 	v.config = cli.ConfigFlag(v.Flags, " of the running relay")
-	v.Flags.StringVar(&v.socket, "socket", "", "its control socket, instead of -config; a `path`")
-	v.Flags.StringVar(&v.server, "server", "", "the relay at this `URL`, such as https://relay.example.org:8025, instead of -config; needs -token-file")
+	v.Flags.StringVar(&v.socket, "socket", "", "`path` of its control socket, instead of -config")
+	v.Flags.StringVar(&v.server, "server", "", "`URL` of the relay, such as https://relay.example.org:8025, instead of -config; needs -token-file")
 	v.Flags.StringVar(&v.tokenFile, "token-file", "", "`file` with a token for -server, from relay token new")
-	v.Flags.StringVar(&v.ca, "ca", "", "`file` of authorities for -server; otherwise those of the system")
+	v.Flags.StringVar(&v.ca, "ca", "", "`file` of certificate authorities for -server; default: those of the system")
 	v.Flags.BoolVar(&v.json, "json", false, "print JSON")
 	return v
 }

@@ -57,7 +57,7 @@ func (k *keyFlags) setSender(s string) error {
 // addKey adds what orders take besides.
 func (k *keyFlags) addKey(f *flag.FlagSet) {
 	f.StringVar(&k.key, "key", "", "the `key` as limits show writes it, instead of the parts")
-	f.BoolVar(&k.unknown, "unknown", false, "also for names that the configuration does not have")
+	f.BoolVar(&k.unknown, "unknown", false, "also accept names that the configuration does not have")
 }
 
 // budget is the one that an order means.
@@ -80,7 +80,7 @@ func showLimits(io cli.IO, args []string) int {
 	v := NewVerb(io, "limits show")
 	var k keyFlags
 	k.add(v.Flags)
-	n := v.Flags.Int("n", 100, "how many at most")
+	n := v.Flags.Int("n", 100, "show at most `n`")
 	if _, status, ok := v.Parse(args, 0); !ok {
 		return status
 	}
@@ -240,7 +240,7 @@ func allowLimit(io cli.IO, args []string) int {
 			return err
 		})
 	}
-	v.Flags.Func("window", "in this `window` only, such as 1h; otherwise in all of the unit", cli.DurationFlag((*time.Duration)(&o.Window)))
+	v.Flags.Func("window", "only in this `window`, such as 1h; default: in all windows of the unit", cli.DurationFlag((*time.Duration)(&o.Window)))
 	v.Flags.Func("until", "`when` it ends: 18:00, 2026-12-24T18:00, or 3h from now", func(s string) (err error) {
 		o.Until, err = parseUntil(s, time.Now())
 		return err

@@ -241,7 +241,7 @@ func runSuspects(io cli.IO, args []string) int {
 		at, err = time.Parse(time.RFC3339, s)
 		return err
 	})
-	v.Flags.Func("look-back", "how `far` to look back; 24h where it is missing", cli.DurationFlag(&lookBack))
+	v.Flags.Func("look-back", "how `far` to look back; default: 24h", cli.DurationFlag(&lookBack))
 	v.Flags.Func("stream", "only mail of this `stream`; several flags: several streams", func(s string) error { streams = append(streams, s); return nil })
 	v.Flags.Func("journal", "`file` of the journal, - for standard input; several flags or further words: several files", func(s string) error {
 		files = append(files, s)

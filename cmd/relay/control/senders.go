@@ -152,9 +152,9 @@ func ExplainOutlier(io cli.IO, args []string) int {
 func Suspend(io cli.IO, args []string) int {
 	v := NewVerb(io, "suspend")
 	var o api.Suspend
-	v.Flags.Func("for", "how `long`, such as 24h; otherwise until released", cli.DurationFlag((*time.Duration)(&o.For)))
+	v.Flags.Func("for", "how `long`, such as 24h; default: until released", cli.DurationFlag((*time.Duration)(&o.For)))
 	v.Flags.StringVar(&o.Reason, "reason", "", "why; a `text` for the log and the list")
-	v.Flags.BoolVar(&o.Unknown, "unknown", false, "also a name that the configuration does not have")
+	v.Flags.BoolVar(&o.Unknown, "unknown", false, "also accept a name that the configuration does not have")
 	name, status, ok := v.target(args)
 	switch {
 	case !ok:
@@ -174,7 +174,7 @@ func Suspend(io cli.IO, args []string) int {
 func Release(io cli.IO, args []string) int {
 	v := NewVerb(io, "release")
 	var o api.Release
-	v.Flags.BoolVar(&o.Learn, "learn", false, "what was sent was legitimate: take it into the record")
+	v.Flags.BoolVar(&o.Learn, "learn", false, "treat what was sent as legitimate, and add it to the record")
 	v.Flags.StringVar(&o.Reason, "reason", "", "why; a `text` for the log")
 	name, status, ok := v.target(args)
 	if !ok {

@@ -20,7 +20,7 @@ func Explain(io cli.IO, args []string) int {
 	f := flag.NewFlagSet("relay explain", flag.ContinueOnError)
 	f.SetOutput(io.Err)
 	path := cli.ConfigFlag(f, " that names the journal")
-	file := f.String("journal", "", "journal `file`; rotated ones beside it are read, too; - is standard input")
+	file := f.String("journal", "", "journal `file`, or - for standard input; rotated files beside it are read, too")
 	asJSON := f.Bool("json", false, "print the event as JSON")
 	words, status, ok := cli.ParseWords(f, args, 1)
 	if !ok {

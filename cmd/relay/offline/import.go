@@ -12,9 +12,9 @@ import (
 
 const importUsage = `usage: relay import %s FILE
 
-FILE is its configuration (of iredapd: its table throttle, as INSERT statements or
-as columns under their names); - is standard input. Limits are printed as TOML,
-with a comment wherever the meaning changes.
+FILE is its configuration, or - for standard input. For iredapd it is its table
+throttle, as INSERT statements or as columns below a line of their names. Limits are
+printed as TOML, with a comment wherever the meaning changes.
 `
 
 // Import prints the limits of another program as tables [limit.NAME].

@@ -141,9 +141,9 @@ func Backtest(io cli.IO, args []string) int {
 	f := flag.NewFlagSet("relay outliers backtest", flag.ContinueOnError)
 	f.SetOutput(io.Err)
 	path := cli.ConfigFlag(f, " with the table [outlier] to try")
-	asJSON := f.Bool("json", false, "print JSON, one change of state a line, and no sum")
+	asJSON := f.Bool("json", false, "print JSON, one change of state a line, without the summary")
 	var files []string
-	f.Func("journal", "`file` of the journal, - for standard input; several flags or further arguments: several files, oldest first", func(s string) error {
+	f.Func("journal", "journal `file`, or - for standard input; several flags or further arguments name several files, oldest first", func(s string) error {
 		files = append(files, s)
 		return nil
 	})

@@ -63,7 +63,7 @@ func runClassify(io cli.IO, args []string) int {
 	var stage, file string
 	var asJSON bool
 	f := repliesFlags(io, "classify", &file, &asJSON)
-	f.StringVar(&stage, "stage", "", "`command` that was answered: connect, ehlo, mail, rcpt, data, dot; blank: any")
+	f.StringVar(&stage, "stage", "", "`command` that was answered: connect, ehlo, mail, rcpt, data, dot; default: any")
 	if status, ok := cli.ParseOpenFlags(f, args); !ok {
 		return status
 	}
@@ -124,8 +124,8 @@ func runTop(io cli.IO, args []string) int {
 	f.StringVar(&by, "by", "class,stream,destination,sender", "`columns` to count by, of "+strings.Join(topColumns, ", "))
 	path := cli.ConfigFlag(f, " that names the journal and the rules")
 	f.IntVar(&n, "n", 20, "number of rows; 0: all")
-	f.Func("since", "only transactions of this last `time`, such as 24h or 7d; otherwise all", cli.DurationFlag(&since))
-	f.Func("journal", "`file` of the journal, - for standard input; several flags or further arguments: several files", func(s string) error {
+	f.Func("since", "only transactions of the last `time`, such as 24h or 7d; default: all", cli.DurationFlag(&since))
+	f.Func("journal", "journal `file`, or - for standard input; several flags or further arguments name several files", func(s string) error {
 		files = append(files, s)
 		return nil
 	})

@@ -93,10 +93,10 @@ func lookAt(ctx context.Context, file *config.File, m *scan.Message) (relay.Look
 // envelopeFlags adds the flags that say whose a message is taken for.
 func envelopeFlags(f *flag.FlagSet) *scanfile.Envelope {
 	e := &scanfile.Envelope{}
-	f.StringVar(&e.Client, "client", "", "take the message for one of the `client`, and ask only the scanners that see its mail; otherwise all")
-	f.StringVar(&e.User, "user", "", "take it for one of the SASL `user`")
-	f.StringVar(&e.From, "from", "", "its reverse-path, an `address`; otherwise that of header From")
-	f.Func("to", "a forward-path, an `address`; several flags for several; otherwise those of To and Cc", func(s string) error {
+	f.StringVar(&e.Client, "client", "", "treat the message as mail of this `client`, and ask only the scanners that see its mail; default: ask all")
+	f.StringVar(&e.User, "user", "", "treat it as mail of this SASL `user`")
+	f.StringVar(&e.From, "from", "", "its reverse-path, an `address`; default: the one in header From")
+	f.Func("to", "a forward-path, an `address`; may be given several times; default: those in To and Cc", func(s string) error {
 		e.To = append(e.To, s)
 		return nil
 	})

@@ -23,8 +23,8 @@ func Simulate(io cli.IO, args []string) int {
 	path := cli.ConfigFlag(f, " with the limits to try")
 	named := cli.JournalFlag(f)
 	asJSON := f.Bool("json", false, "print JSON")
-	top := f.Int("top", 20, "print at most `n` senders, or messages that would be held; with -json all")
-	folder := f.String("messages", "", "show the messages below a `folder`, a file each, to the scanners of the configuration instead")
+	top := f.Int("top", 20, "print at most `n` senders, or messages that would be stopped; -json prints all")
+	folder := f.String("messages", "", "show instead the messages below a `folder`, one file each, to the scanners of the configuration")
 	words, status, ok := cli.ParseWords(f, args, cli.MaxJournals)
 	if !ok {
 		return status

@@ -20,7 +20,7 @@ func Suggest(io cli.IO, args []string) int {
 	headroom := f.Float64("headroom", 1.5, "`factor` from the highest use to the limit, 1 to 100")
 	windows := f.String("windows", "1m,1h,24h", "`list` of rolling windows, 1s to 31d")
 	units := f.String("units", "messages,recipients", "`list` of units: messages, recipients, bytes, distinct_recipients")
-	listed := f.Int("listed", 50, "the `n` busiest clients, and senders, get numbers of their own where they need more than the others")
+	listed := f.Int("listed", 50, "give the `n` busiest clients and senders numbers of their own if they need more than the others")
 	asJSON := f.Bool("json", false, "print the highest uses of every client and sender as JSON")
 	words, status, ok := cli.ParseWords(f, args, cli.MaxJournals)
 	if !ok {

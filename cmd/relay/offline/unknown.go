@@ -83,9 +83,9 @@ func runTeach(io cli.IO, args []string) int {
 	f := flag.NewFlagSet("relay replies teach", flag.ContinueOnError)
 	f.SetOutput(io.Err)
 	path := cli.ConfigFlag(f, " that names reply_rules")
-	f.StringVar(&file, "rules", "", "`file` to write the rule to; blank: reply_rules of the configuration")
-	f.StringVar(&l.Stage, "stage", "", "`command` that was answered; blank: that of the group, or any")
-	f.StringVar(&l.Words, "words", "", "`words` of the reply that are enough; blank: all of it")
+	f.StringVar(&file, "rules", "", "`file` to write the rule to; default: reply_rules of the configuration")
+	f.StringVar(&l.Stage, "stage", "", "`command` that was answered; default: that of the group, or any")
+	f.StringVar(&l.Words, "words", "", "`words` of the reply that identify it; default: all of it")
 	words, status, ok := cli.ParseWords(f, args, 2)
 	if !ok {
 		return status
