@@ -1,5 +1,5 @@
 // Package auth answers one question: is this the user's password? It spends
-// the same time on every wrong answer, bounds the work that guessers can cause,
+// the same time on every wrong answer, bounds the work that guessed passwords can cause,
 // and slows and suspends those who guess.
 package auth
 
@@ -67,7 +67,7 @@ type Result struct {
 // New returns an Authenticator for users. store counts wrong passwords for all
 // nodes together; with nil each process counts for itself. The error joins all
 // problems of users, each beginning with its configuration key.
-func New(users map[string]UserConfig, cfg Config, now func() time.Time, store Guessers) (*Authenticator, error) {
+func New(users map[string]UserConfig, cfg Config, now func() time.Time, store WrongPasswords) (*Authenticator, error) {
 	a := &Authenticator{
 		users:   make(map[string]*user, len(users)),
 		cfg:     cfg,

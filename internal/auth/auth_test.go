@@ -49,7 +49,7 @@ func testUsers() map[string]UserConfig {
 	}
 }
 
-func newTest(t testing.TB, c *clock, store Guessers, change func(*Config)) *Authenticator {
+func newTest(t testing.TB, c *clock, store WrongPasswords, change func(*Config)) *Authenticator {
 	t.Helper()
 	var cfg Config
 	cfg.SetDefaults()

@@ -63,7 +63,7 @@ func New(client redis.UniversalClient, prefix string, timeout time.Duration, cfg
 	return &Redis{client: client, prefix: prefix + ":{auth}:", cfg: cfg, timeout: timeout}
 }
 
-// Failed is auth.Guessers.Failed.
+// Failed is auth.WrongPasswords.Failed.
 func (g *Redis) Failed(ctx context.Context, addr netip.Prefix, user string) (auth.Count, error) {
 	ctx, cancel := context.WithTimeout(ctx, g.timeout)
 	defer cancel()
@@ -83,7 +83,7 @@ func (g *Redis) Failed(ctx context.Context, addr netip.Prefix, user string) (aut
 	return auth.Count{Addr: int(v[0]), User: int(v[1]), Suspended: time.Duration(v[2]) * time.Millisecond}, nil
 }
 
-// Suspended is auth.Guessers.Suspended.
+// Suspended is auth.WrongPasswords.Suspended.
 func (g *Redis) Suspended(ctx context.Context, addr netip.Prefix) (time.Duration, error) {
 	ctx, cancel := context.WithTimeout(ctx, g.timeout)
 	defer cancel()

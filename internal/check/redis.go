@@ -25,7 +25,7 @@ type redisCommand struct {
 }
 
 // redisCommands are those that docs/redis.md lists, by what needs them.
-func redisCommands(cluster, guessers, exchangers bool) []redisCommand {
+func redisCommands(cluster, passwords, exchangers bool) []redisCommand {
 	all := []redisCommand{
 		{"ping", ""}, {"hello", ""}, {"select", "0"}, {"time", ""},
 		{"eval", "return{} 1 KEY"}, {"evalsha", strings.Repeat("0", 40) + " 1 KEY"}, {"scan", "0 COUNT 1"},
@@ -35,7 +35,7 @@ func redisCommands(cluster, guessers, exchangers bool) []redisCommand {
 		{"xadd", "KEY:x MAXLEN ~ 1 * f 1"}, {"xread", "COUNT 1 STREAMS KEY:x 0"}, {"xrange", "KEY:x - + COUNT 1"}, {"xrevrange", "KEY:x + - COUNT 1"},
 		{"setnx", "KEY:s 1"},
 	}
-	if guessers {
+	if passwords {
 		all = append(all, redisCommand{"lpush", "KEY:l 1"}, redisCommand{"ltrim", "KEY:l 0 0"}, redisCommand{"lrange", "KEY:l 0 0"})
 	}
 	if exchangers {

@@ -34,7 +34,7 @@ type ruleset struct {
 	upstreams map[string]*upstream.Upstream
 	direct    map[string]*direct.Upstream // those with mx = true
 	replies   *replies.Classifier         // that say what refusals mean
-	guessers  auth.Guessers
+	wrong     auth.WrongPasswords
 	scanners  *scan.Set
 	links     *links.Lists
 }
@@ -143,13 +143,13 @@ func (r *ruleset) makeAuth(old *ruleset, rdb redis.UniversalClient) (*auth.Authe
 	}
 	switch {
 	case rdb != nil:
-		r.guessers = bruteforce.New(rdb, r.file.Redis.Prefix, r.file.Redis.Timeout, r.file.Auth)
-	case old != nil && old.guessers != nil && reflect.DeepEqual(old.file.Auth, r.file.Auth):
-		r.guessers = old.guessers
+		r.wrong = bruteforce.New(rdb, r.file.Redis.Prefix, r.file.Redis.Timeout, r.file.Auth)
+	case old != nil && old.wrong != nil && reflect.DeepEqual(old.file.Auth, r.file.Auth):
+		r.wrong = old.wrong
 	default:
-		r.guessers = auth.NewLocal(r.file.Auth, time.Now)
+		r.wrong = auth.NewLocal(r.file.Auth, time.Now)
 	}
-	return auth.New(r.file.User, r.file.Auth, time.Now, r.guessers)
+	return auth.New(r.file.User, r.file.Auth, time.Now, r.wrong)
 }
 
 func (r *ruleset) routes() map[string]*relay.Route {

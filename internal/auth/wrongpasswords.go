@@ -8,9 +8,9 @@ import (
 	"time"
 )
 
-// Guessers counts wrong passwords. Local counts in this process; a shared store
+// WrongPasswords counts them for each address and user. Local counts in this process; a shared store
 // counts for all nodes. Both go by the settings suspend_after and suspend_for.
-type Guessers interface {
+type WrongPasswords interface {
 	// Failed counts one wrong password from an address for a user. An invalid
 	// addr counts for the user only. user is a digest of the name, in hex.
 	Failed(ctx context.Context, addr netip.Prefix, user string) (Count, error)
@@ -27,7 +27,7 @@ type Count struct {
 // counts asks the shared store and, where it fails, this process's own counts,
 // which are kept all the time for that.
 type counts struct {
-	shared Guessers // nil: none
+	shared WrongPasswords // nil: none
 	local  *Local
 }
 
@@ -73,7 +73,7 @@ func NewLocal(cfg Config, now func() time.Time) *Local {
 	return &Local{cfg: cfg, now: now, addrs: newTable[netip.Prefix](), users: newTable[string]()}
 }
 
-// Failed is Guessers.Failed; it never fails.
+// Failed is WrongPasswords.Failed; it never fails.
 func (l *Local) Failed(_ context.Context, addr netip.Prefix, user string) (Count, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -92,7 +92,7 @@ func (l *Local) Failed(_ context.Context, addr netip.Prefix, user string) (Count
 	return c, nil
 }
 
-// Suspended is Guessers.Suspended; it never fails.
+// Suspended is WrongPasswords.Suspended; it never fails.
 func (l *Local) Suspended(_ context.Context, addr netip.Prefix) (time.Duration, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
