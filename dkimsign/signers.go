@@ -61,7 +61,7 @@ const (
 )
 
 // Load reads all keys; where a domain says generate, it makes those that are
-// missing. A disk that has no room for one is no error: see Unmade. The error joins all problems, one a line, each beginning with the
+// missing. A disk that has no room for one is not an error: see Unmade. The error joins all problems, one a line, each beginning with the
 // key of the configuration ("dkim.\"example.org\".keys.0: ...").
 func Load(cfg map[string]DomainConfig) (*Signers, error) { return load(cfg, readOrMake) }
 

@@ -63,7 +63,7 @@ type Config struct {
 	// MX delivers to the mail exchangers of each recipient's own domain, in place
 	// of Hosts. Default: false.
 	MX bool `toml:"mx"`
-	// Resolvers are the DNS servers to ask, as "192.0.2.53" or "[2001:db8::53]:53".
+	// Resolvers are the DNS servers to ask, such as "192.0.2.53" or "[2001:db8::53]:53".
 	// Blank: those of the system.
 	Resolvers []string `toml:"resolvers"`
 	// Family is source, any, ipv4 or ipv6. Default: source.

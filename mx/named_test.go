@@ -8,7 +8,7 @@ import (
 )
 
 // TestNamedHosts are asked in their order and port, and judged as all others; what is
-// wrong with them is no word about the domain.
+// wrong with them is not a word about the domain.
 func TestNamedHosts(t *testing.T) {
 	zone := dnstest.StartZone(t, "a.example. 60 A 11.0.0.1", "b.example. 60 A 11.0.0.2", "p.example. 60 A 10.0.0.1", "six.example. 60 AAAA 2a00:1::1",
 		"d.example. 60 MX 10 mx.d.example.", "mx.d.example. 60 A 11.0.0.9")

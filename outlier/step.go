@@ -146,7 +146,7 @@ func (w *Watch) lapse(s *State, now time.Time) {
 func (w *Watch) end(s *State, now time.Time, cause, by, reason string) {
 	from := s.Level
 	if cause != CauseExpired {
-		s.Since = s.After(now) // an end by itself is no decision, see merge
+		s.Since = s.After(now) // an end by itself is not a decision, see merge
 	}
 	s.Level, s.Rule, s.Score, s.Until, s.By, s.Shadow = Normal, "", 0, time.Time{}, by, false
 	s.Reason = reason

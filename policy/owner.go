@@ -13,7 +13,7 @@ const (
 	// userWord in a pattern of senders stands for the authenticated user.
 	userWord = "{user}"
 	// AnyUser among the users of a client stands for everyone who has
-	// authenticated and is no other client's user by name.
+	// authenticated and is not another client's user by name.
 	AnyUser = "*"
 )
 

@@ -12,7 +12,7 @@ import (
 	"postern/scan/links"
 )
 
-// Looked is what the relay itself sees in a message that is no mail, as a command
+// Looked is what the relay itself sees in a message that is not mail, as a command
 // shows it.
 type Looked struct {
 	Attachments *mail.AttachmentEvent // nil: nothing is refused

@@ -50,7 +50,7 @@ func (p *peer) startTLS(c *tls.Config) {
 	p.use(conn)
 }
 
-// send writes octets; that the server has closed meanwhile is no fault.
+// send writes octets; that the server has closed meanwhile is not a fault.
 func (p *peer) send(s string) { p.conn.Write([]byte(s)) }
 
 // reply reads one reply; "" at the end of the connection.

@@ -456,7 +456,7 @@ func TestUnrelatedSharesNothing(t *testing.T) {
 }
 
 // TestWordOfAReceiversHostIsOfItsDomain: where mail goes to exchangers, a greeting
-// is no word of an upstream that we chose. Three of one owner are one witness.
+// is not a word of an upstream that we chose. Three of one owner are one witness.
 func TestWordOfAReceiversHostIsOfItsDomain(t *testing.T) {
 	r := newRig(t, "", sharedSetup(identity.PauseStream, nil))
 	r.zoneSays(0.5)

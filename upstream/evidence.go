@@ -186,7 +186,7 @@ func (e *hostError) Error() string {
 
 func (e *hostError) Unwrap() error { return e.err }
 
-// refusedAt is the error of a reply to at; one that is no refusal is evidence of
+// refusedAt is the error of a reply to at; one that is not a refusal is evidence of
 // nothing.
 func (c *conn) refusedAt(at, what string, r mail.Reply) *hostError {
 	e := &hostError{what: what, reply: r}

@@ -274,7 +274,7 @@ func TestBodyRefusedHalfWay(t *testing.T) {
 	}
 }
 
-// TestBDATRefusedHalfWay as a command is no verdict on the message, also where
+// TestBDATRefusedHalfWay as a command is not a verdict on the message, also where
 // the host hangs up, and DATA is used from then on.
 func TestBDATRefusedHalfWay(t *testing.T) {
 	for _, reply := range []string{"500 5.5.2 what", "502 5.5.1 no", "503 5.5.1 not now", "504 5.5.4 no"} {

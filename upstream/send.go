@@ -180,7 +180,7 @@ func hungUp(err error) bool {
 }
 
 // notTheCommand reports whether a reply to DATA or BDAT says that the host does
-// not know the command, or not now. It is no verdict on the message, for RCPT has
+// not know the command, or not now. It is not a verdict on the message, for RCPT has
 // been taken.
 func notTheCommand(code int) bool { return code >= 500 && code <= 504 }
 
@@ -215,7 +215,7 @@ func (t *Transaction) final(ctx context.Context, more bool) (mail.Reply, error) 
 }
 
 // contradicts reports whether what has come behind a verdict of the class begins
-// as one of another class does. Empty lines and what is no reply say nothing.
+// as one of another class does. Empty lines and what is not a reply say nothing.
 func (c *conn) contradicts(class int) bool {
 	b, err := c.r.Peek(c.r.Buffered())
 	b = bytes.TrimLeft(b, " \t\r\n")

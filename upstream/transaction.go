@@ -43,7 +43,7 @@ type Transaction struct {
 	first    bool
 }
 
-// Host is the host that the transaction talks to, as "name:port"; "" before
+// Host is the host that the transaction talks to, such as "name:port"; "" before
 // that and for a captured mail.
 func (t *Transaction) Host() string { return t.host }
 
@@ -308,7 +308,7 @@ func (x *exchange) command(i int) string {
 	return atRcpt
 }
 
-// foreign reports whether code is no verdict on a mail: only 250 is a yes, also
+// foreign reports whether code is not a verdict on a mail: only 250 is a yes, also
 // 251 to RCPT, and only 4yz and 5yz are a no. Any other is of another command
 // (HELP, STARTTLS, QUIT, AUTH), asks for more where nothing follows, or says that
 // nobody knows (252). Such a reply is in a wrong place, and so is what comes

@@ -50,7 +50,7 @@ mode = "shadow"
 	}
 	upstreamMessages(t, up, 60)
 
-	// Only these two: Postfix's own report to the sender is no part of the story.
+	// Only these two: Postfix's own report to the sender is not part of the story.
 	const reply = "550 5.7.1 Service unavailable; client [192.0.2.25] blocked using bl.example; see https://bl.example/lookup?192.0.2.25"
 	up.SetFaults(smtptest.Fault{Stage: smtptest.Rcpt, To: "a@dest0.example", Reply: reply}, smtptest.Fault{Stage: smtptest.Rcpt, To: "b@dest0.example", Reply: reply})
 	send("a@dest0.example")

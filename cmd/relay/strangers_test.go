@@ -16,7 +16,7 @@ import (
 	"postern/internal/smtptest"
 )
 
-// knock connects from an address that is no client's and reads the refusal.
+// knock connects from an address that is not a client's and reads the refusal.
 func knock(t *testing.T, address string) {
 	t.Helper()
 	d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 2)}}

@@ -65,7 +65,7 @@ type Identity struct {
 	Client string `json:"client,omitempty"`
 	Door   Door   `json:"door"`
 	Remote string `json:"remote,omitempty"` // address at the other end; "" on the socket
-	// Token tells the token from others that had its name before; it is no secret.
+	// Token tells the token from others that had its name before; it is not a secret.
 	Token string `json:"-"`
 }
 

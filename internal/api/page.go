@@ -70,7 +70,7 @@ func readCursor(text, query string) (c cursor, err error) {
 	return c, nil
 }
 
-// digest tells queries apart; paging is no part of one.
+// digest tells queries apart; paging is not part of one.
 func digest(q any) string {
 	sum := sha256.Sum256(fmt.Appendf(nil, "%T %+v", q, q))
 	return hex.EncodeToString(sum[:6])

@@ -38,7 +38,7 @@ type Config struct {
 	// closed; 1 to 20. Default: 3.
 	Failures int `toml:"failures"`
 	// SuspendAfter is the number of wrong passwords from one address (an IPv6
-	// /64 counts as one) within a period that suspends it, as "10/10m".
+	// /64 counts as one) within a period that suspends it, such as "10/10m".
 	// Default: 10/10m.
 	SuspendAfter Rate `toml:"suspend_after"`
 	// SuspendFor is how long the address is then refused, even with the right

@@ -14,7 +14,7 @@ import (
 	"postern/scan"
 )
 
-// scanned are the findings about one scripted clamd, as "status seen".
+// scanned are the findings about one scripted clamd, such as "status seen".
 func scanned(t *testing.T, c *scantest.Clamd, change func(*scan.Config)) (all []string) {
 	t.Helper()
 	c.Start(t)

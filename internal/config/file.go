@@ -34,7 +34,7 @@ type File struct {
 	// StateDir is the folder for the quota snapshot, the journal and the
 	// control socket; created with mode 0700. Default: "state".
 	StateDir string `toml:"state_dir" form:"path"`
-	// InternalDomains are our own domains, as "example.org" or
+	// InternalDomains are our own domains, such as "example.org" or
 	// "*.example.org": limits can leave mail to them out, and automatic replies
 	// to them pass. Blank: none.
 	InternalDomains []string `toml:"internal_domains"`
@@ -182,7 +182,7 @@ type ControlConfig struct {
 type AdminConfig struct {
 	access.Config
 
-	// Address to listen on, as "127.0.0.1:8025"; whoever reaches it can read
+	// Address to listen on, such as "127.0.0.1:8025"; whoever reaches it can read
 	// the metrics, unless metrics_token is set. Blank: none.
 	Address netip.AddrPort `toml:"address"`
 	// ReadyAfter is how long all hosts of an upstream must be down until /readyz

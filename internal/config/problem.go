@@ -19,7 +19,7 @@ type Problem struct {
 	// Line and Col count from 1, Col in characters; both are 0 when the file
 	// itself could not be read.
 	Line, Col int
-	Key       string // path of the key, as `dkim."example.org".keys.0.file`; may be blank
+	Key       string // path of the key, such as `dkim."example.org".keys.0.file`; may be blank
 	Text      string // "problem; fix"
 
 	// Where it is, for order to work out: to count lines and columns for each of

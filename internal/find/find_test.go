@@ -132,7 +132,7 @@ func TestQueriesThatCannotBeMeant(t *testing.T) {
 }
 
 // TestEveryLineIsSeenOnce, wherever blocks end, with lines longer than a block, one
-// without end, NULs of a power failure, a torn last line, and what is no event.
+// without end, NULs of a power failure, a torn last line, and what is not an event.
 func TestEveryLineIsSeenOnce(t *testing.T) {
 	var b bytes.Buffer
 	want := 0

@@ -30,7 +30,7 @@ type Options struct {
 	Forwarded []netip.Addr
 }
 
-// Check says which word is no user's name, since it would be written into a program.
+// Check says which word is not a user's name, since it would be written into a program.
 func (o Options) Check() error {
 	for _, u := range o.Users {
 		if u == "" || len(u) > 32 || strings.Trim(u, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-") != "" {

@@ -17,7 +17,7 @@ import (
 const probeEvery = 10 * time.Second
 
 // openState makes the state folder and locks it. A disk that is full, broken or
-// read-only is no reason not to relay: what is kept there is kept in memory
+// read-only is not a reason not to relay: what is kept there is kept in memory
 // until it can be written. The error is one of the configuration.
 func (n *Node) openState(dir string) error {
 	n.opened.add(func(context.Context) {

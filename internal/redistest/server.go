@@ -42,7 +42,7 @@ type Server struct {
 	tlsFiles *TLSFiles
 }
 
-// Start starts a server with further lines of redis.conf, as "maxmemory 4mb".
+// Start starts a server with further lines of redis.conf, such as "maxmemory 4mb".
 // Nothing is written to disk unless a line asks for it: with "appendonly yes" a
 // Restart finds all that was answered, even after Kill. It skips the test when
 // there is no redis-server.

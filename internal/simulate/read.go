@@ -27,7 +27,7 @@ const (
 // ended; "-" is stdin, names that end in .gz are unpacked. Files may overlap in
 // time, as the journals of several nodes do, and may be named in any order; each
 // must be in the order of time by itself. Lines are decoded on all cores. A line
-// that is no event is an error with its place, except for the last one of a
+// that is not an event is an error with its place, except for the last one of a
 // file, which a crash may have cut off.
 func Read(files []string, stdin io.Reader, f func(*Transaction) error) error {
 	r := &reader{stdin: stdin, work: make(chan *block), quit: make(chan struct{})}
@@ -74,7 +74,7 @@ type source struct {
 	block *block
 	at    int
 	head  *Transaction // the next one
-	bad   error        // a line that is no event; an error unless it is the last
+	bad   error        // a line that is not an event; an error unless it is the last
 }
 
 // block is some whole lines.
@@ -84,7 +84,7 @@ type block struct {
 	line  int // number of the first
 	done  chan struct{}
 	found []*Transaction
-	// bad is the first line that is no event; nothing after it is decoded. Its
+	// bad is the first line that is not an event; nothing after it is decoded. Its
 	// rest tells whether there were more lines in the block.
 	bad  error
 	rest bool

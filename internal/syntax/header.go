@@ -126,7 +126,7 @@ func (h Header) Size() (n int) {
 // it, into at most maxFields fields. The fields are parts of block, which must
 // not change while they are in use.
 //
-// Every line that is no field is an error that wraps ErrNotField and names the
+// Every line that is not a field is an error that wraps ErrNotField and names the
 // line: no colon, an empty name, a name with blanks, controls or 8-bit octets,
 // the "From " line of a mailbox file, and a first line that is folded. So is
 // "Name :", though obsolete syntax has it (RFC 5322 s. 4.5): for some readers it

@@ -63,7 +63,7 @@ func (h Header) HasAuthor() bool {
 }
 
 // AppendAuthor appends the fields of a header that has no author with one before
-// them; what From holds, as "root (Cron Daemon)", becomes his name.
+// them; what From holds, such as "root (Cron Daemon)", becomes his name.
 func (h Header) AppendAuthor(b []byte, author mail.Address) []byte {
 	a := Author{Address: author}
 	if f, ok := h.Get("From"); ok && len(f.Text()) <= longName {

@@ -121,7 +121,7 @@ func hidesAddress(text string) bool {
 	return strings.ContainsAny(text, atSigns+"<>") || strings.Contains(text, "=?") || strings.Contains(text, "?=")
 }
 
-// escape moves from "\" to the character after it, which is no line end.
+// escape moves from "\" to the character after it, which is not a line end.
 func (l *lexer) escape() bool {
 	l.at++
 	c := l.peek()

@@ -168,7 +168,7 @@ func (f *Failover) takeShared(ctx context.Context, b *ratelimit.Batch) (result r
 	return result, true, false
 }
 
-// ask makes a call with bounded patience. The session's own end is no reason to
+// ask makes a call with bounded patience. The session's own end is not a reason to
 // leave it half done.
 func (f *Failover) ask(ctx context.Context, call func(context.Context) error) error {
 	by := time.Now().Add(decideWithin)

@@ -137,7 +137,7 @@ func (f *Finding) explain(w io.Writer) {
 
 // Changes returns the findings that differ in status from those of the run
 // before. What passes for the first time, and what becomes or was unknown for a
-// while, is no news; an end that stays the same across an unknown one neither.
+// while, is not news; an end that stays the same across an unknown one neither.
 func Changes(before, now []Finding) (news []Finding) {
 	old := make(map[string]Status, len(before))
 	for i := range before {

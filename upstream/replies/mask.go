@@ -33,7 +33,7 @@ type replyText struct {
 }
 
 // readReply takes code and status from each line, joins the lines by a blank
-// and masks what is no word. Octets that are no printable text become blanks.
+// and masks what is not a word. Octets that are no printable text become blanks.
 func readReply(reply string, lists *listNames) replyText {
 	if len(reply) > maxReply {
 		reply = reply[:maxReply]

@@ -14,7 +14,7 @@ var (
 // maxWait is the longest wait that a reply can ask for.
 const maxWait = 24 * time.Hour
 
-// waitIn returns the time that a reply names, as "try again in 300 seconds" or
+// waitIn returns the time that a reply names, such as "try again in 300 seconds" or
 // "come back in 00:05:00"; 0 when it names none.
 func waitIn(text string) time.Duration {
 	if !hasDigit(text) {

@@ -87,7 +87,7 @@ func JournalConfig(path string) (c eventlog.Config, err error) {
 }
 
 // JournalFiles are the journal of a configuration or the one that is named,
-// oldest first. That of strangers is not among them: who is no client has no
+// oldest first. That of strangers is not among them: who is not a client has no
 // sender, no recipient and no count.
 func JournalFiles(path, file string) ([]string, error) {
 	switch {

@@ -168,7 +168,7 @@ func (m *Model) top(rows []int32, best, second int) (top [Shown]Token) {
 }
 
 // ParseModel reads the text form: "classes" with their names on the first line
-// that is no comment, then a token and its weights on each, in hundredths.
+// that is not a comment, then a token and its weights on each, in hundredths.
 func ParseModel(text string) (*Model, error) {
 	m := &Model{index: map[token]int32{}}
 	for line := range strings.Lines(text) {
