@@ -1,9 +1,16 @@
-// Package dkimsign chooses keys by domain and returns DKIM-Signature fields
-// (RFC 6376, RFC 8463).
+// Package dkimsign signs messages with DKIM (RFC 6376, RFC 8463): it chooses keys by
+// domain and returns DKIM-Signature fields.
 //
-// A body passes a BodyHash while it arrives; Domain.Sign then needs only the
-// header block. Everything is in relaxed canonical form, and the identity
-// fields are signed so that none can be added later.
+// A signature says that a domain answers for a message. It covers a hash of the body
+// and the header fields that it names; a receiver looks the public key up in DNS and
+// computes both anew. Whatever is changed afterwards breaks it, so signing is the
+// last thing that happens to a message. Servers on the way may fold lines anew and
+// change white space; everything is therefore in relaxed canonical form. A field that
+// a signature names once too often cannot be added by others, which is why From,
+// Subject and the like are named so.
+//
+// A body passes a BodyHash while it arrives; Domain.Sign then needs only the header
+// block.
 package dkimsign
 
 import (

@@ -1,6 +1,16 @@
-// Package upstream carries mail transactions to an upstream over kept,
-// pipelined connections from given source addresses, and keeps what its replies
-// are evidence of.
+// Package upstream is the client's end of SMTP: it carries mail transactions to the
+// next hop, and hands each of its replies back.
+//
+// A client of ours waits for these replies, so a transaction may not begin with a
+// connection, TLS and a login. Connections are kept in a pool for each host and
+// source address, and commands go out together where the host offers it
+// (PIPELINING, RFC 2920). A kept connection may have died unnoticed: an envelope
+// that met a dead one is sent once more over a new one, a message never, for the
+// host may have taken it (RFC 5321 s. 4.5.4.1).
+//
+// A reply counts in two ways. It is the answer to the client, unless only we can
+// mend what it speaks of; and it is evidence, of the host, the receiver or
+// ourselves, which observers get with the class that package replies gives it.
 package upstream
 
 import (

@@ -1,5 +1,11 @@
 // Package admin is the operator's side of a running relay: metrics and health
 // over HTTP on loopback, and the control socket that the commands speak to.
+//
+// Metrics come from the same events as log and journal, so that all three tell the
+// same; no address and no sender is a label, for a sender could then choose how many
+// there are. Health has two questions: is the process alive, and would it take mail
+// now? Only the second asks what lies behind it. The control socket is a file that
+// only the relay's own user and root can open, and that is all its protection.
 package admin
 
 import (

@@ -1,4 +1,5 @@
-// Package bruteforce counts wrong passwords for all nodes together, in Redis: the
+// Package bruteforce counts wrong passwords for all nodes together, in Redis. An
+// attacker who may guess ten times at each of five nodes may guess fifty times. The
 // wrong passwords of one address suspend it, those of one user make each further
 // try wait. What the counts mean is for package auth to say; a single node counts
 // by auth.NewLocal.
