@@ -365,7 +365,7 @@ func (a *Account) contribute(st *account, rcpts int64, message bool, bytes int64
 		n = bytes
 	}
 	if n != 0 {
-		a.limiter.top.add(st.Limit, st.Key, a.facts.value(PerSender), n, counted(st.Windows).Length, a.moment())
+		a.limiter.top.Add(st.Limit, st.Key, a.facts.value(PerSender), n, counted(st.Windows).Length, a.moment())
 	}
 }
 
@@ -486,7 +486,7 @@ func (a *Account) Looks(looks []Look) []Look {
 				Used: r.Used, Refused: r.Refused, Shadow: st.Shadow, Near: r.Near,
 			}
 			if st.shared && (r.Refused || r.Near) {
-				look.Top = a.limiter.top.names(st.Limit, st.Key, st.looks[countedAt(st.Windows)].Used, a.limiter.now())
+				look.Top = a.limiter.top.Names(st.Limit, st.Key, st.looks[countedAt(st.Windows)].Used, a.limiter.now())
 			}
 			looks = append(looks, look)
 		}

@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"postern/ratelimit/contributors"
 	"postern/ratelimit/recipients"
 )
 
@@ -21,7 +22,7 @@ type Limiter struct {
 	node   uint64
 	seq    atomic.Uint64
 	pool   sync.Pool
-	top    *contributors
+	top    *contributors.Table
 	// provider is what UseProviders has set.
 	provider func(ctx context.Context, upstream, domain string) string
 	raises   atomic.Pointer[map[budgetName][]Raise]
@@ -40,7 +41,7 @@ func NewLimiter(store Store, rules *Limits, now func() time.Time) *Limiter {
 	if now == nil {
 		now = time.Now
 	}
-	l := &Limiter{store: store, now: now, top: newContributors(), secret: recipients.NewSecret(now)}
+	l := &Limiter{store: store, now: now, top: contributors.New(), secret: recipients.NewSecret(now)}
 	var node [8]byte
 	rand.Read(node[:]) // never fails since Go 1.24
 	l.node = binary.LittleEndian.Uint64(node[:])

@@ -207,7 +207,7 @@ func (l *Limiter) contributorsOf(g *Budget, said []WindowResult) []string {
 	if r := l.Limits().rule(g.Limit); r == nil || !r.shared {
 		return nil
 	}
-	return l.top.names(g.Limit, g.Key, said[countedAt(g.Windows)].Used, l.now())
+	return l.top.Names(g.Limit, g.Key, said[countedAt(g.Windows)].Used, l.now())
 }
 
 func (f *Filter) match(r *rule, parts []part) bool {
@@ -329,7 +329,7 @@ func (l *Limiter) Reset(ctx context.Context, limit, key string) (Usage, error) {
 	if err != nil {
 		return st, err
 	}
-	l.top.forget(limit, key)
+	l.top.Forget(limit, key)
 	return st, l.store.Reset(ctx, limit, key)
 }
 

@@ -52,8 +52,10 @@ var table = map[string]rule{
 	"internal/syntax":      {ours: []string{"mail"}, outside: []string{"golang.org/x/net", "golang.org/x/text"}},
 	"internal/auth":        {outside: []string{"golang.org/x/crypto", "github.com/go-crypt/crypt"}},
 	"policy":               {ours: []string{"mail"}},
-	"ratelimit":            {ours: []string{"mail", "ratelimit/recipients"}},
+	"ratelimit":            {ours: []string{"mail", "ratelimit/contributors", "ratelimit/recipients"}},
 	"ratelimit/recipients": {ours: []string{"internal/secret", "internal/statefile"}},
+
+	"ratelimit/contributors": {},
 
 	"ratelimit/embedded":    {ours: []string{"internal/statefile", "ratelimit", "ratelimit/recipients"}},
 	"ratelimit/redisstore":  {ours: []string{"internal/secret", "ratelimit"}, outside: []string{goRedis}},

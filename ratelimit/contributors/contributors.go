@@ -1,4 +1,11 @@
-package ratelimit
+// Package contributors knows who used most of a budget that several senders share.
+//
+// When a limit per client is used up, an operator asks by whom. To keep a count for
+// each sender of each budget would be unbounded, for senders choose their names. So of
+// each budget the 16 largest are kept, by the space-saving count of Metwally et al.: a
+// newcomer takes the place and the count of the smallest, so that whoever is large is
+// never missed, and is at most overstated.
+package contributors
 
 import (
 	"cmp"
@@ -9,10 +16,10 @@ import (
 	"time"
 )
 
-// contributors knows the largest senders of every budget that several share:
-// at most topSize of a budget, topBudgets in all. It is this node's view, for
-// people; no decision rests on it.
-type contributors struct {
+// Table has the largest senders of every budget that several share: at most topSize
+// of a budget, 16 times topBudgets in all. It is this node's view, for people; no
+// decision rests on it. It is safe for concurrent use.
+type Table struct {
 	seed   maphash.Seed
 	shards [16]topShard
 }
@@ -23,9 +30,12 @@ const (
 	topShown   = 3
 )
 
+// budget names one.
+type budget struct{ limit, key string }
+
 type topShard struct {
 	mu    sync.Mutex
-	lists map[budgetName]*topList
+	lists map[budget]*topList
 }
 
 // topList counts in two halves of the budget's longest window: between half of
@@ -36,9 +46,7 @@ type topList struct {
 	now, last topCount
 }
 
-// topCount is the space-saving count of Metwally et al.: exact for up to
-// topSize senders; beyond, a newcomer takes the place and the count of the
-// smallest.
+// topCount is the space-saving count: exact for up to topSize senders.
 type topCount struct {
 	total   int64
 	senders []topSender
@@ -49,31 +57,33 @@ type topSender struct {
 	n    int64
 }
 
-func newContributors() *contributors {
-	c := &contributors{seed: maphash.MakeSeed()}
+// New makes an empty table.
+func New() *Table {
+	c := &Table{seed: maphash.MakeSeed()}
 	for i := range c.shards {
-		c.shards[i].lists = map[budgetName]*topList{}
+		c.shards[i].lists = map[budget]*topList{}
 	}
 	return c
 }
 
-func (c *contributors) shard(key []byte) *topShard {
+func (c *Table) shard(key []byte) *topShard {
 	return &c.shards[maphash.Bytes(c.seed, key)%uint64(len(c.shards))]
 }
 
-// add counts n (below zero: gives back) for a sender.
-func (c *contributors) add(limit string, key []byte, sender string, n int64, window time.Duration, now time.Time) {
+// Add counts n (below zero: gives back) for a sender of a budget, whose longest window
+// is window long.
+func (c *Table) Add(limit string, key []byte, sender string, n int64, window time.Duration, now time.Time) {
 	s := c.shard(key)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	list := s.lists[budgetName{limit, string(key)}]
+	list := s.lists[budget{limit, string(key)}]
 	if list == nil {
 		if n < 0 {
 			return
 		}
 		s.makeRoom()
 		list = &topList{start: now, half: window / 2}
-		s.lists[budgetName{limit, string(key)}] = list
+		s.lists[budget{limit, string(key)}] = list
 	}
 	list.turn(now)
 	list.now.add(sender, n)
@@ -84,7 +94,7 @@ func (s *topShard) makeRoom() {
 	if len(s.lists) < topBudgets {
 		return
 	}
-	var oldest budgetName
+	var oldest budget
 	var at time.Time
 	for name, list := range s.lists {
 		if at.IsZero() || list.start.Before(at) {
@@ -130,26 +140,26 @@ func (t *topCount) add(sender string, n int64) {
 	t.senders[least] = topSender{sender, t.senders[least].n + n}
 }
 
-// forget drops what is known about a budget.
-func (c *contributors) forget(limit, key string) {
+// Forget drops what is known about a budget.
+func (c *Table) Forget(limit, key string) {
 	s := c.shard([]byte(key))
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	delete(s.lists, budgetName{limit, key})
+	delete(s.lists, budget{limit, key})
 }
 
 // unseen is the name of the part of a budget that was not charged by this
 // process since it started.
 const unseen = "not seen here"
 
-// names lists the three largest senders with their share of used, which is all
+// Names lists the three largest senders with their share of used, which is all
 // that the budget holds: "a@x.example 62%". What was charged by other nodes, or
 // before this process started, is a last entry, "not seen here 30%".
-func (c *contributors) names(limit string, key []byte, used int64, now time.Time) []string {
+func (c *Table) Names(limit string, key []byte, used int64, now time.Time) []string {
 	s := c.shard(key)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	list := s.lists[budgetName{limit, string(key)}]
+	list := s.lists[budget{limit, string(key)}]
 	if list == nil {
 		return nil
 	}
