@@ -137,7 +137,7 @@ func TestRoomInRedisIsBounded(t *testing.T) {
 		}
 		if i == 0 {
 			begun.End(t.Context())
-			if begun, err = m.Begin(t.Context(), "mta", "again", 10); err != nil {
+			if _, err = m.Begin(t.Context(), "mta", "again", 10); err != nil {
 				t.Fatal(err)
 			}
 		}
