@@ -16,6 +16,7 @@ import (
 	"postern/internal/access"
 	"postern/internal/alert"
 	"postern/mail"
+	"postern/outlier"
 )
 
 // document is the description that a node serves.
@@ -192,6 +193,10 @@ func TestOpenAPIAnswersAreAsDescribed(t *testing.T) {
 	for _, methods := range d.Paths {
 		for _, op := range methods {
 			a.judges.backoff.Pause("main", time.Now().Add(time.Hour))
+			a.judges.suppressions.Add("main", "b@dest.example", "x", time.Hour)
+			if _, err := a.watch.Suspend(outlier.Order{Scope: outlier.Sender, Name: "news@shop.example", Reason: "x", By: "token my-owner"}); err != nil {
+				t.Fatal(err)
+			}
 			a.tryAll(t, &d, op.ID, bodies[op.ID], ok)
 		}
 	}
