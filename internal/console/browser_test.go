@@ -42,7 +42,7 @@ func browser(t testing.TB) context.Context {
 	return ctx
 }
 
-func do(t testing.TB, ctx context.Context, steps ...chromedp.Action[chromedp.Void]) {
+func do(ctx context.Context, t testing.TB, steps ...chromedp.Action[chromedp.Void]) {
 	t.Helper()
 	for i, step := range steps {
 		ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
@@ -54,7 +54,7 @@ func do(t testing.TB, ctx context.Context, steps ...chromedp.Action[chromedp.Voi
 	}
 }
 
-func eval[T any](t testing.TB, ctx context.Context, script string) T {
+func eval[T any](ctx context.Context, t testing.TB, script string) T {
 	t.Helper()
 	v, err := chromedp.Run(ctx, chromedp.Evaluate[T](script))
 	if err != nil {
@@ -64,14 +64,14 @@ func eval[T any](t testing.TB, ctx context.Context, script string) T {
 }
 
 // until waits until a script says true, ten seconds at most.
-func until(t testing.TB, ctx context.Context, script string) {
+func until(ctx context.Context, t testing.TB, script string) {
 	t.Helper()
 	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
 		if ok, err := chromedp.Run(ctx, chromedp.Evaluate[bool](script)); err == nil && ok {
 			return
 		}
 	}
-	t.Fatalf("%s: not within ten seconds; the page is %s", script, eval[string](t, ctx, "location.href + ' ' + document.body.innerText"))
+	t.Fatalf("%s: not within ten seconds; the page is %s", script, eval[string](ctx, t, "location.href + ' ' + document.body.innerText"))
 }
 
 // scheme makes a tab light or dark.
@@ -83,10 +83,10 @@ func scheme(name string) chromedp.Action[chromedp.Void] {
 }
 
 // enter logs a tab in by a one-time link.
-func enter(t testing.TB, ctx context.Context, d *demo, role access.Role) {
+func enter(ctx context.Context, t testing.TB, d *demo, role access.Role) {
 	t.Helper()
-	do(t, ctx, chromedp.Navigate(d.server.URL+d.NewLink(access.Identity{Name: "olga", Role: role})), chromedp.Click("button.primary"))
-	until(t, ctx, `document.querySelector("#now") != null`)
+	do(ctx, t, chromedp.Navigate(d.server.URL+d.NewLink(access.Identity{Name: "olga", Role: role})), chromedp.Click("button.primary"))
+	until(ctx, t, `document.querySelector("#now") != null`)
 }
 
 // TestScreenshots writes the pictures of docs/, with -screenshots.
@@ -96,8 +96,8 @@ func TestScreenshots(t *testing.T) {
 	}
 	d := newDemo(t)
 	ctx := browser(t)
-	enter(t, ctx, d, access.Operate)
-	do(t, ctx, chromedp.EmulateViewport(1280, 860), chromedp.Navigate(d.server.URL+"/"))
+	enter(ctx, t, d, access.Operate)
+	do(ctx, t, chromedp.EmulateViewport(1280, 860), chromedp.Navigate(d.server.URL+"/"))
 	png, err := chromedp.Run(ctx, chromedp.CaptureScreenshot())
 	if err != nil {
 		t.Fatal(err)
@@ -108,8 +108,8 @@ func TestScreenshots(t *testing.T) {
 	for _, width := range []int64{360, 768, 1280} {
 		for _, look := range []string{"light", "dark"} {
 			for name, path := range map[string]string{"console": "/", "find": "/find?since=7d", "event": "/event/06hd2k7gq1f8s0v3", "hour": "/hour?stream=corporate&at=2026-11-25T10:00:00Z"} {
-				do(t, ctx, chromedp.EmulateViewport(width, 900), scheme(look), chromedp.Navigate(d.server.URL+path))
-				until(t, ctx, `document.querySelector("main") != null`)
+				do(ctx, t, chromedp.EmulateViewport(width, 900), scheme(look), chromedp.Navigate(d.server.URL+path))
+				until(ctx, t, `document.querySelector("main") != null`)
 				png, err := chromedp.Run(ctx, chromedp.FullScreenshot(100))
 				if err != nil {
 					t.Fatal(err)
@@ -129,14 +129,14 @@ func TestPagesReadOnSmallScreensAndAloud(t *testing.T) {
 	d.held[0].Name = strings.Repeat("a-very-long-name", 15) + "@example.org"
 	d.use[0].Key = "sender=" + d.held[0].Name
 	ctx := browser(t)
-	enter(t, ctx, d, access.Operate)
+	enter(ctx, t, d, access.Operate)
 	for _, look := range []string{"light", "dark"} {
 		for _, width := range []int64{360, 1280} {
 			for _, path := range []string{"/", "/find?since=7d", "/event/06hd2k7gq1f8s0v3", "/hour?stream=corporate&at=2026-11-25T10:00:00Z", "/hours?stream=corporate", "/event/none"} {
-				do(t, ctx, chromedp.EmulateViewport(width, 740), scheme(look), chromedp.Navigate(d.server.URL+path))
-				until(t, ctx, `document.readyState == "complete"`)
-				eval[bool](t, ctx, `document.querySelectorAll("details").forEach(d => d.open = true) ?? true`)
-				for _, problem := range eval[[]string](t, ctx, checks) {
+				do(ctx, t, chromedp.EmulateViewport(width, 740), scheme(look), chromedp.Navigate(d.server.URL+path))
+				until(ctx, t, `document.readyState == "complete"`)
+				eval[bool](ctx, t, `document.querySelectorAll("details").forEach(d => d.open = true) ?? true`)
+				for _, problem := range eval[[]string](ctx, t, checks) {
 					t.Errorf("%s at %d, %s: %s", path, width, look, problem)
 				}
 			}
@@ -194,17 +194,17 @@ const checks = `(() => {
 func TestKeyboardReachesEverything(t *testing.T) {
 	d := newDemo(t)
 	ctx := browser(t)
-	enter(t, ctx, d, access.Operate)
-	until(t, ctx, `document.readyState == "complete"`)
-	eval[bool](t, ctx, `(window.reached = new Set(), document.addEventListener("focusin", e => { reached.add(e.target); const s = getComputedStyle(e.target); if (s.outlineStyle == "none" && !e.target.closest("svg")) window.unseen = e.target.outerHTML; }), true)`)
-	all := eval[int](t, ctx, `(window.things = [...document.querySelectorAll("a[href],button,summary,input:not([type=hidden]),select")].filter(e => e.checkVisibility())).length`)
+	enter(ctx, t, d, access.Operate)
+	until(ctx, t, `document.readyState == "complete"`)
+	eval[bool](ctx, t, `(window.reached = new Set(), document.addEventListener("focusin", e => { reached.add(e.target); const s = getComputedStyle(e.target); if (s.outlineStyle == "none" && !e.target.closest("svg")) window.unseen = e.target.outerHTML; }), true)`)
+	all := eval[int](ctx, t, `(window.things = [...document.querySelectorAll("a[href],button,summary,input:not([type=hidden]),select")].filter(e => e.checkVisibility())).length`)
 	for range all + 5 {
-		do(t, ctx, chromedp.KeyEvent(kb.Tab))
+		do(ctx, t, chromedp.KeyEvent(kb.Tab))
 	}
-	if missed := eval[[]string](t, ctx, `things.filter(e => !reached.has(e) && document.contains(e)).map(e => e.outerHTML.slice(0, 100))`); len(missed) > 0 {
+	if missed := eval[[]string](ctx, t, `things.filter(e => !reached.has(e) && document.contains(e)).map(e => e.outerHTML.slice(0, 100))`); len(missed) > 0 {
 		t.Errorf("of %d not reached: %q", all, missed)
 	}
-	if unseen := eval[string](t, ctx, `window.unseen || ""`); unseen != "" {
+	if unseen := eval[string](ctx, t, `window.unseen || ""`); unseen != "" {
 		t.Errorf("its focus is not seen: %s", unseen)
 	}
 }
@@ -214,21 +214,21 @@ func TestKeyboardReachesEverything(t *testing.T) {
 func TestPartsAreRefreshedButNotUnderSomebodysHands(t *testing.T) {
 	d := newDemo(t)
 	ctx := browser(t)
-	enter(t, ctx, d, access.Operate)
-	eval[bool](t, ctx, `(window.broken = [], document.addEventListener("securitypolicyviolation", e => broken.push(e.violatedDirective + " " + e.blockedURI)), true)`)
-	do(t, ctx, chromedp.Click("#held-0-none, #needs details.act summary"))
-	do(t, ctx, chromedp.SendKeys("#held-0-reason", "half a word"))
+	enter(ctx, t, d, access.Operate)
+	eval[bool](ctx, t, `(window.broken = [], document.addEventListener("securitypolicyviolation", e => broken.push(e.violatedDirective + " " + e.blockedURI)), true)`)
+	do(ctx, t, chromedp.Click("#held-0-none, #needs details.act summary"))
+	do(ctx, t, chromedp.SendKeys("#held-0-reason", "half a word"))
 	d.mu.Lock()
 	d.state.Ready = false
 	d.state.Conditions[0] = Condition{Bad: true, Text: "no host of upstream provider can be used"}
 	d.mu.Unlock()
-	until(t, ctx, `document.querySelector("#now").innerText.includes("Mail is not taken")`)
-	if kept := eval[string](t, ctx, `document.querySelector("#held-0-reason").value`); kept != "half a word" {
+	until(ctx, t, `document.querySelector("#now").innerText.includes("Mail is not taken")`)
+	if kept := eval[string](ctx, t, `document.querySelector("#held-0-reason").value`); kept != "half a word" {
 		t.Errorf("the form holds %q", kept)
 	}
-	eval[bool](t, ctx, `(document.querySelectorAll("#needs details.act").forEach(d => d.open = false), true)`)
-	until(t, ctx, `document.querySelector("#needs").innerText.includes("no host of upstream provider")`)
-	if broken := eval[[]string](t, ctx, `broken`); len(broken) > 0 {
+	eval[bool](ctx, t, `(document.querySelectorAll("#needs details.act").forEach(d => d.open = false), true)`)
+	until(ctx, t, `document.querySelector("#needs").innerText.includes("no host of upstream provider")`)
+	if broken := eval[[]string](ctx, t, `broken`); len(broken) > 0 {
 		t.Errorf("our own policy is broken by %q", broken)
 	}
 }

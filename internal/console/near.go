@@ -43,7 +43,7 @@ type budgets struct {
 }
 
 // get is the last answer and when it was given; ok is false where there is none yet.
-func (b *budgets) get(now time.Time) (list []ratelimit.Usage, err error, ok bool) {
+func (b *budgets) get(now time.Time) (list []ratelimit.Usage, ok bool, err error) {
 	b.mu.Lock()
 	if b.asking == nil && now.Sub(b.at).Abs() > budgetsFor {
 		done := make(chan struct{})
@@ -62,7 +62,7 @@ func (b *budgets) get(now time.Time) (list []ratelimit.Usage, err error, ok bool
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.list, b.err, !b.at.IsZero()
+	return b.list, !b.at.IsZero(), b.err
 }
 
 // forget makes the next answer a new one, after something was done. Until it is there the
@@ -129,7 +129,7 @@ type raiseRow struct {
 
 func (v *visit) near() *nearPart {
 	p := &nearPart{Act: v.mayAct(), Form: v.sessions.formToken(v.session)}
-	list, err, ok := v.budgets.get(v.Console.now())
+	list, ok, err := v.budgets.get(v.Console.now())
 	p.Waits = !ok
 	shown, forms := shownBudgets, shownForms
 	if v.request.URL.Path == "/near" {
