@@ -65,6 +65,7 @@ var table = map[string]rule{
 	"internal/scanfile": {ours: []string{"scan"}},
 	"internal/scantest": {},
 	"internal/firewall": {ours: []string{"internal/config", "internal/plain"}},
+	"internal/expiry":   {},
 	"internal/explain":  {ours: []string{"internal/phrase", "mail", "ratelimit"}},
 	"upstream/profile":  {},
 	"internal/describe": {ours: []string{"upstream/profile", "dkimsign", "internal/config", "policy", "ratelimit", "relay/smtpd", "upstream"}},

@@ -1,66 +1,34 @@
 package node
 
 import (
-	"crypto/x509"
-	"encoding/pem"
 	"fmt"
-	"os"
 	"syscall"
 	"time"
 
 	"postern/internal/alert"
 	"postern/internal/config"
+	"postern/internal/expiry"
 )
 
-// certificateSoon is how long before its end a certificate is told.
-const certificateSoon = 14 * 24 * time.Hour
-
-// certificateEnd is a file of ours with the end of what it holds.
-type certificateEnd struct {
-	file, what string
-	looked     time.Time
-	end        time.Time // zero: it could not be read
-}
-
-// lookAgain is how often a file is read for its end.
-const lookAgain = 5 * time.Minute
-
-// ownCertificates are those of listeners and of Redis that end soon.
+// ownCertificates are those of listeners, Redis and [admin] that end soon.
 func (a *alerts) ownCertificates(now time.Time) (list []alert.Alert) {
-	files := certificateFiles(a.file())
-	for i := range files {
-		c := &files[i]
-		for _, old := range a.certs {
-			if old.file == c.file && old.what == c.what {
-				*c = old
-			}
-		}
-		if now.Sub(c.looked) >= lookAgain || c.looked.After(now) {
-			c.looked = now
-			if end, err := endOfFile(c.file); err == nil {
-				c.end = end
-			}
-		}
-		left := c.end.Sub(now)
-		if c.end.IsZero() || left >= certificateSoon {
-			continue
-		}
-		summary := fmt.Sprintf("the certificate of %s ends in %d days, on %s", c.what, int(left.Hours()/24), c.end.UTC().Format(time.DateTime))
+	for _, c := range a.certs.Ending(certificateFiles(a.file()), now) {
+		left := c.End.Sub(now)
+		summary := fmt.Sprintf("the certificate of %s ends in %d days, on %s", c.What, int(left.Hours()/24), c.End.UTC().Format(time.DateTime))
 		if left <= 0 {
-			summary = fmt.Sprintf("the certificate of %s has expired on %s", c.what, c.end.UTC().Format(time.DateTime))
+			summary = fmt.Sprintf("the certificate of %s has expired on %s", c.What, c.End.UTC().Format(time.DateTime))
 		}
-		list = append(list, alert.Alert{Condition: "certificate file " + c.file + " of " + c.what, Summary: summary, Reason: "renew " + c.file,
-			About: alert.About{Scope: "file", Name: c.file}, Numbers: map[string]float64{"days": float64(int(left.Hours() / 24))},
+		list = append(list, alert.Alert{Condition: "certificate file " + c.Name + " of " + c.What, Summary: summary, Reason: "renew " + c.Name,
+			About: alert.About{Scope: "file", Name: c.Name}, Numbers: map[string]float64{"days": float64(int(left.Hours() / 24))},
 			Commands: []alert.Command{a.shows("check", "-connect")}})
 	}
-	a.certs = files
 	return list
 }
 
-func certificateFiles(f *config.File) (files []certificateEnd) {
+func certificateFiles(f *config.File) (files []expiry.File) {
 	add := func(file, what string) {
 		if file != "" {
-			files = append(files, certificateEnd{file: file, what: what})
+			files = append(files, expiry.File{Name: file, What: what})
 		}
 	}
 	for _, name := range sortedNames(f.Listener) {
@@ -73,27 +41,6 @@ func certificateFiles(f *config.File) (files []certificateEnd) {
 	add(f.Redis.Certificate, "redis")
 	add(f.Admin.Certificate, "[admin]")
 	return files
-}
-
-// endOfFile is when the first certificate of a PEM file ends.
-func endOfFile(name string) (end time.Time, err error) {
-	text, err := os.ReadFile(name)
-	if err != nil {
-		return end, err
-	}
-	for block, rest := pem.Decode(text); block != nil; block, rest = pem.Decode(rest) {
-		c, err := x509.ParseCertificate(block.Bytes)
-		if err != nil {
-			continue
-		}
-		if end.IsZero() || c.NotAfter.Before(end) {
-			end = c.NotAfter
-		}
-	}
-	if end.IsZero() {
-		return end, fmt.Errorf("%s holds no certificate", name)
-	}
-	return end, nil
 }
 
 // freeSpace is what the disk of a folder has left for us.

@@ -16,6 +16,7 @@ import (
 	"postern/internal/alert/deliver"
 	"postern/internal/alert/watch"
 	"postern/internal/config"
+	"postern/internal/expiry"
 	"postern/internal/statefile"
 	"postern/mail"
 )
@@ -32,7 +33,7 @@ type alerts struct {
 	on     atomic.Bool // there is a channel
 	saved  time.Time   // when state was written, and how long that took
 	took   time.Duration
-	certs  []certificateEnd // as they were read last
+	certs  expiry.Watch
 }
 
 // maxAlertState bounds the file of the board.

@@ -8,6 +8,7 @@ import (
 	"postern/internal/admin"
 	"postern/internal/alert"
 	"postern/internal/config"
+	"postern/internal/expiry"
 	"postern/outlier"
 	"postern/reputation/dnsbl"
 	"postern/reputation/identity"
@@ -77,7 +78,7 @@ func (n *Node) addCertificates(ends map[string]time.Time) {
 			if file == "" {
 				continue
 			}
-			if end, err := endOfFile(file); err == nil && (ends[name].IsZero() || end.Before(ends[name])) {
+			if end, err := expiry.Read(file); err == nil && (ends[name].IsZero() || end.Before(ends[name])) {
 				ends[name] = end
 			}
 		}
