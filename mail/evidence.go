@@ -21,6 +21,9 @@ type Evidence struct {
 	// Provider is the group of receivers that the host is one of, by its name in the MX
 	// record. Blank: none, and where mail goes to a configured upstream.
 	Provider string `json:"provider,omitempty"`
+	// SourceIP is our address that the host has seen, where Domain is known; blank where
+	// the system has chosen it.
+	SourceIP string `json:"source_ip,omitempty"`
 	// Several: the message was for recipients of several domains.
 	Several bool          `json:"several,omitempty"`
 	Class   Class         `json:"class"`          // ""

@@ -398,9 +398,14 @@ func (l *Limiter) checkRaise(r *Raise) error {
 	return nil
 }
 
+// WarmupPrefix begins the names under which package warmup keeps its counts and steps;
+// no [limit.NAME] can have it.
+const WarmupPrefix = "warmup:"
+
 // Raises lists the temporary overrides that have not ended, by limit and key.
 func (l *Limiter) Raises(ctx context.Context) ([]Raise, error) {
 	raises, err := l.store.Raises(ctx)
+	raises = slices.DeleteFunc(raises, func(r Raise) bool { return strings.HasPrefix(r.Limit, WarmupPrefix) })
 	slices.SortFunc(raises, func(a, b Raise) int {
 		return cmp.Or(cmp.Compare(a.Limit, b.Limit), cmp.Compare(a.Key, b.Key), cmp.Compare(a.Unit, b.Unit), cmp.Compare(a.Window, b.Window))
 	})

@@ -36,6 +36,7 @@ var verbs = []verb{
 	{"listings", "show where we are listed, since when, and who may have caused it", control.Listings},
 	{"outliers", "try the detector of unusual senders on a journal or on other traffic", runOutliers},
 	{"backoff", "list and end back-offs that receivers asked for", control.Backoff},
+	{"warmup", "show how warm each source address is at each group of receivers", control.Warmup},
 	{"mx", "show which hosts take mail for a domain, in the order in which they would be tried", runMX},
 	{"tls", "show how TLS with receivers went, by what their domains ask for", control.TLS},
 	{"firewall", "print nftables rules that let only the relay send mail from this machine", offline.Firewall},

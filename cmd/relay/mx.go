@@ -10,6 +10,7 @@ import (
 	"slices"
 
 	"postern/cmd/relay/cli"
+	"postern/cmd/relay/control"
 	"postern/internal/check"
 	"postern/internal/config"
 	"postern/internal/syntax"
@@ -49,7 +50,7 @@ func runMX(io cli.IO, args []string) int {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	good, err := check.Exchangers(ctx, io.Out, file, *stream, domain, *connect)
+	good, err := check.Exchangers(ctx, io.Out, file, *stream, domain, *connect, func(group string) { control.WriteProvider(io, *path, *stream, domain, group) })
 	if err != nil {
 		fmt.Fprintf(io.Err, "relay mx: %v\n", err)
 		return cli.Fault

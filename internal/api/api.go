@@ -16,6 +16,7 @@ import (
 	"postern/reputation"
 	"postern/reputation/dnsbl"
 	"postern/reputation/identity"
+	"postern/upstream/warmup"
 )
 
 // Call is one operation. Who calls it is in the context; the error is a *Problem.
@@ -27,6 +28,7 @@ type Parts struct {
 	Limiter      *ratelimit.Limiter
 	Suppressions *reputation.Suppressions // nil: none are kept
 	Backoff      *reputation.Backoff
+	Warmups      func(context.Context) ([]warmup.Row, error)
 	Monitor      *reputation.Monitor
 	Guide        *admin.Guide
 	Tokens       *access.Tokens
@@ -78,6 +80,7 @@ type API struct {
 	Allowances   Call[PageQuery, Page[ratelimit.Raise]]
 	Suppressions Call[SuppressionsQuery, Page[reputation.Suppression]]
 	Backoffs     Call[PageQuery, Page[reputation.BackoffEntry]]
+	Warmups      Call[PageQuery, Page[warmup.Row]]
 	Upstreams    Call[PageQuery, Page[admin.UpstreamHost]]
 	TLS          Call[PageQuery, Page[admin.TLSUse]]
 	Streams      Call[PageQuery, Page[admin.StreamStatus]]

@@ -14,6 +14,7 @@ import (
 	"postern/reputation"
 	"postern/reputation/dnsbl"
 	"postern/reputation/identity"
+	"postern/upstream/warmup"
 )
 
 // addReads adds the operations that change nothing.
@@ -31,6 +32,13 @@ func (a *API) addReads() {
 	a.Allowances = query(a, "/allowances", "allowances", "What is allowed beyond limits for a time.", own, a.allowances)
 	a.Suppressions = query(a, "/suppressions", "suppressions", "Recipients to whom no mail is sent.", all, a.suppressions)
 	a.Backoffs = query(a, "/backoffs", "backoffs", "Streams and destinations whose mail waits.", all, a.backoffs)
+	a.Warmups = query(a, "/warmups", "warmups", "Budgets of source addresses that are warmed up, with each group of receivers.", all, func(ctx context.Context, q PageQuery) (p Page[warmup.Row], err error) {
+		rows, err := a.parts.Warmups(ctx)
+		if err != nil {
+			return p, fault(err)
+		}
+		return pageOf(rows, func(r *warmup.Row) string { return keyOf(r.Upstream, r.Source, r.Provider) }, q, "warmups")
+	})
 	a.Upstreams = query(a, "/upstreams", "upstreams", "Upstream hosts.", all, func(ctx context.Context, q PageQuery) (Page[admin.UpstreamHost], error) {
 		return pageOf(hideHosts(access.Of(ctx), a.parts.Status().Upstreams), func(h *admin.UpstreamHost) string { return keyOf(h.Upstream, h.Host) }, q, "upstreams")
 	})

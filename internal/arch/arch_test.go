@@ -30,7 +30,7 @@ const (
 // small values of the configuration, and knows nothing else.
 const plainest = "internal/text"
 
-var leaves = []string{"mail", "internal/syntax", "internal/auth", "policy", "ratelimit", "dkimsign", "mx", "mx/provider", "mx/sts", "mx/tlsrpt", "upstream", "upstream/direct", "upstream/replies", "outlier", "scan", "scan/links", "internal/parts"}
+var leaves = []string{"mail", "internal/syntax", "internal/auth", "policy", "ratelimit", "dkimsign", "mx", "mx/provider", "mx/sts", "mx/tlsrpt", "upstream", "upstream/direct", "upstream/warmup", "upstream/replies", "outlier", "scan", "scan/links", "internal/parts"}
 
 // table says what each package may import. A package that is missing here may
 // not exist.
@@ -46,7 +46,7 @@ var table = map[string]rule{
 	"mx/provider":     {},
 	"mx/tlsrpt":       {ours: []string{"internal/resolve"}, outside: []string{dns}},
 	"mx/sts":          {ours: []string{"internal/resolve", "internal/statefile"}, outside: []string{dns}},
-	"upstream/direct": {ours: []string{"internal/tlsmin", "mail", "mx", "mx/provider", "mx/sts", "mx/tlsrpt", "upstream", "upstream/replies"}, outside: []string{xtime}},
+	"upstream/direct": {ours: []string{"internal/tlsmin", "mail", "mx", "mx/provider", "mx/sts", "mx/tlsrpt", "upstream", "upstream/replies", "upstream/warmup"}, outside: []string{xtime}},
 
 	"mail":                 {outside: []string{"golang.org/x/text"}},
 	"internal/syntax":      {ours: []string{"mail"}, outside: []string{"golang.org/x/net", "golang.org/x/text"}},
@@ -73,6 +73,7 @@ var table = map[string]rule{
 	"internal/tlsmin":   {},
 	"internal/oauth":    {ours: []string{"internal/statefile"}, outside: []string{"golang.org/x/oauth2"}},
 	"upstream/replies":  {ours: []string{"mail", "upstream/replies/vote"}},
+	"upstream/warmup":   {ours: []string{"ratelimit", "reputation/bygroup"}},
 	"upstream/wire":     {ours: []string{"mail"}},
 	"upstream":          {ours: []string{"internal/oauth", "internal/tlsmin", "mail", "mx", "upstream/replies", "upstream/wire"}, outside: []string{sasl, dns, "golang.org/x/sys"}},
 	"outlier":           {ours: []string{"mail", "outlier/brake", "outlier/detector", "outlier/store"}},
@@ -115,11 +116,12 @@ var table = map[string]rule{
 	"internal/access":     {ours: []string{"internal/secret", "internal/statefile"}},
 	"internal/api/client": {ours: []string{"internal/api", "internal/secret"}},
 	"internal/audit":      {ours: []string{"internal/statefile"}},
-	"internal/api":        {ours: []string{"internal/access", "internal/admin", "internal/alert", "internal/audit", "internal/find", "mail", "outlier", "ratelimit", "reputation", "reputation/dnsbl", "reputation/identity"}},
+	"internal/api":        {ours: []string{"internal/access", "internal/admin", "internal/alert", "internal/audit", "internal/find", "mail", "outlier", "ratelimit", "reputation", "reputation/dnsbl", "reputation/identity", "upstream/warmup"}},
 	"internal/admin": {ours: []string{"internal/alert", "mail", "outlier", "ratelimit", "reputation", "reputation/identity"},
 		outside: []string{"github.com/prometheus/client_golang"}},
 	"internal/config": {ours: append([]string{"internal/access", "internal/alert/deliver", "upstream/profile", "internal/secret", "internal/shell", "internal/eventlog", "ratelimit/embedded", "ratelimit/redisstore", "relay/smtpd", "reputation", "reputation/dnsbl", "reputation/identity"}, leaves...),
 		outside: []string{"github.com/pelletier/go-toml/v2", "golang.org/x/net"}},
+	"internal/warmups":    {ours: []string{"internal/config", "mail", "mx/provider", "ratelimit", "upstream/direct", "upstream/warmup"}},
 	"internal/bruteforce": {ours: []string{"internal/auth"}, outside: []string{goRedis}},
 	"internal/phrase":     {ours: []string{"outlier", "ratelimit", "reputation"}, outside: []string{xtime}},
 	"internal/check": {ours: append([]string{"internal/config", "internal/phrase", "mx", "internal/shell", "ratelimit/redisstore", "relay/smtpd", "reputation", "reputation/dnsbl", "reputation/identity"}, leaves...),

@@ -7,7 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"postern/internal/config"
@@ -15,6 +17,7 @@ import (
 	"postern/mx"
 	"postern/mx/provider"
 	"postern/mx/sts"
+	"postern/ratelimit"
 	"postern/reputation/identity"
 	"postern/upstream"
 	"postern/upstream/direct"
@@ -45,8 +48,9 @@ func finderOf(f *config.File, stream string) (*mx.Finder, error) {
 
 // Exchangers writes who takes mail for a domain, in A-labels, and in which order a
 // stream would try them; with connect also what each of them answers to a session
-// up to where MAIL may come. ok is false where no mail could be delivered now.
-func Exchangers(ctx context.Context, w io.Writer, f *config.File, stream, domain string, connect bool) (ok bool, err error) {
+// up to where MAIL may come. running is called with the domain's provider, to write
+// what a running relay knows; nil: nothing. ok is false where no mail could be delivered now.
+func Exchangers(ctx context.Context, w io.Writer, f *config.File, stream, domain string, connect bool, running func(provider string)) (ok bool, err error) {
 	s := f.Stream[stream]
 	cfg := f.Upstream[s.Upstream].Config
 	families := cfg.Families(s.SourceIP)
@@ -67,6 +71,10 @@ func Exchangers(ctx context.Context, w io.Writer, f *config.File, stream, domain
 	if len(a.Hosts) > 0 {
 		g := f.Groups().Of(a.Hosts)
 		fmt.Fprintf(w, "provider %s%s\n", provider.NameOf(g), groupWords(g))
+		writeLimits(w, f, stream)
+		if running != nil {
+			running(provider.NameOf(g))
+		}
 	}
 	if _, has := cfg.Domain[domain]; has {
 		fmt.Fprintf(w, "the configuration has an exception for it%s\n", ownWords(&own))
@@ -158,6 +166,24 @@ func ownWords(own *upstream.Exception) string {
 		words += ", without DANE"
 	}
 	return words
+}
+
+// writeLimits names the limits that count what a stream sends to a group of receivers.
+func writeLimits(w io.Writer, f *config.File, stream string) {
+	for _, name := range slices.Sorted(maps.Keys(f.Limit)) {
+		l := f.Limit[name]
+		if !slices.Contains(l.Per, ratelimit.PerProvider) || len(l.Streams) > 0 && !slices.Contains(l.Streams, stream) {
+			continue
+		}
+		var numbers []string
+		for unit, all := range map[string]ratelimit.Numbers{"messages": l.Messages, "recipients": l.Recipients, "bytes": l.Bytes, "distinct recipients": l.DistinctRecipients} {
+			for _, n := range all {
+				numbers = append(numbers, n.String()+" "+unit)
+			}
+		}
+		slices.Sort(numbers)
+		fmt.Fprintf(w, "limit %s per %s: %s\n", name, l.Per, strings.Join(numbers, ", "))
+	}
 }
 
 // groupWords say what a group of receivers wants.

@@ -50,6 +50,7 @@ func (x *crossCheck) all() {
 	x.direct()
 	x.providers()
 	x.sourceFamilies()
+	x.warmups()
 	x.oauth()
 	x.limits()
 	x.scanners()
@@ -353,6 +354,11 @@ func (x *crossCheck) unused() {
 	}
 	for _, s := range x.Stream {
 		upstreams[s.Upstream] = true
+	}
+	for _, u := range x.Upstream {
+		if u.Warmup != nil {
+			streams[u.Warmup.Overflow] = true
+		}
 	}
 	for _, name := range x.names["stream"] {
 		if !streams[name] {

@@ -11,6 +11,7 @@ import (
 	"postern/dkimsign"
 	"postern/upstream"
 	"postern/upstream/profile"
+	"postern/upstream/warmup"
 )
 
 // UpstreamConfig is one [upstream.NAME]: where mail goes, and how it is signed on
@@ -22,6 +23,9 @@ type UpstreamConfig struct {
 	// Profile names a provider; what it wants is the default of every key that is
 	// left out. An unknown name is an error that lists those known. Blank: none.
 	Profile string `toml:"profile"`
+	// Warmup lets mail from new source addresses grow slowly, with mx = true. Nil: all
+	// may leave.
+	Warmup *warmup.Config `toml:"warmup"`
 	// MaxRecipients of one message; further ones get 452 4.5.3, so that the client
 	// sends them in another. 0: as [message] max_recipients. Default: 0.
 	MaxRecipients int `toml:"max_recipients"`

@@ -32,6 +32,7 @@ import (
 	"postern/internal/eventlog"
 	"postern/internal/health"
 	"postern/internal/tally"
+	"postern/internal/warmups"
 	"postern/mail"
 	"postern/outlier"
 	"postern/ratelimit"
@@ -55,6 +56,7 @@ type Node struct {
 	inForce    atomic.Pointer[ruleset] // rules, for those who cannot wait for mu
 	condition  condition
 	limiter    *ratelimit.Limiter
+	warmups    *warmups.Set
 	metrics    *admin.Metrics
 	judges     *judges
 	watch      *outlier.Watch
@@ -165,7 +167,9 @@ func (n *Node) prepare(file *config.File) error {
 	n.startBackground()
 	n.metrics = admin.NewMetrics(func() int64 { return n.server.Connections() })
 	secret := n.openSecret(file)
-	n.limiter = ratelimit.NewLimiter(n.openStore(file, secret), file.CompiledLimits(), nil)
+	store := n.openStore(file, secret)
+	n.warmups = n.newWarmups(store)
+	n.limiter = ratelimit.NewLimiter(store, file.CompiledLimits(), nil)
 	n.limiter.UseSecret(secret)
 	n.openHalves(file)
 	n.limiter.UseProviders(n.providerOf)
@@ -180,6 +184,7 @@ func (n *Node) prepare(file *config.File) error {
 	n.rules.links.Start()
 	n.metrics.WatchUpstreams(func() []admin.UpstreamHost { return n.inForce.Load().hosts() })
 	n.metrics.WatchTLS(func() []admin.TLSUse { return n.inForce.Load().tlsUse() })
+	n.warmups.Use(file, n.rules.direct)
 	n.metrics.WatchProviders(func() []admin.ProviderLane { return n.inForce.Load().lanes() })
 	n.metrics.Expect(labels(file))
 	n.metrics.WatchScanners(func() map[string]bool { return n.inForce.Load().scannersUp() })
@@ -207,7 +212,7 @@ func (n *Node) prepare(file *config.File) error {
 	n.metrics.WatchState(n.options.Version, n.measured)
 	n.run(n.reputation.monitor.Run)
 	n.openTally(file)
-	observers := []mail.Observer{n.openRecords(file), n.judges, n.openUnknown(file), n.alerts, n.watch, n.metrics, n.reputation, newGatewayWatch(n.log, check.Gateways())}
+	observers := []mail.Observer{n.openRecords(file), n.judges, n.openUnknown(file), n.alerts, n.watch, n.metrics, n.reputation, newGatewayWatch(n.log, check.Gateways()), n.warmups}
 	if n.tally != nil {
 		observers = append(observers, n.tally)
 	}
@@ -348,6 +353,7 @@ func (n *Node) reload(file *config.File) error {
 	n.metrics.Expect(labels(file))
 	n.limiter.SetLimits(file.CompiledLimits())
 	n.wantHalves(file)
+	n.warmups.Use(file, next.direct)
 	n.server.Reload(next.snapshot)
 	next.meet(0)
 	setLevel(n.level, file.Log.Level)

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"postern/mail"
@@ -17,6 +18,7 @@ import (
 	"postern/mx/tlsrpt"
 	"postern/upstream"
 	"postern/upstream/replies"
+	"postern/upstream/warmup"
 )
 
 // Options are what an Upstream takes from its surroundings.
@@ -38,6 +40,8 @@ type Options struct {
 	Rules *replies.Classifier
 	// Groups are the large receivers, and what each of them wants. Nil: none is known.
 	Groups *provider.Groups
+	// Warmup holds what leaves from new addresses to their budgets. Nil: all may leave.
+	Warmup *warmup.Gate
 }
 
 // Upstream delivers to the exchangers of each recipient's domain. All methods may
@@ -50,6 +54,7 @@ type Upstream struct {
 	sts        *sts.Store // nil: policies are not heeded
 	reports    *tlsrpt.Reporter
 	pool       *pool
+	warmup     atomic.Pointer[warmup.Gate]
 	exceptions map[string]exception // by recipient domain
 
 	mu   sync.Mutex
@@ -77,6 +82,7 @@ func New(name string, cfg upstream.Config, o Options) (*Upstream, error) {
 	u := &Upstream{name: name, cfg: cfg, opt: o, finder: finder, exceptions: exceptionsOf(&cfg), told: map[string]time.Time{}}
 	u.reports = tlsrpt.New(tlsrpt.Options{Socket: cfg.TLSRPTSocket, Resolver: finder.Resolver(), Log: o.Log})
 	u.pool = newPool(name, cfg, o, roots)
+	u.warmup.Store(o.Warmup)
 	if cfg.MTASTS {
 		u.sts = sts.New(sts.Options{Resolver: finder.Resolver(), Refused: finder.Refused, File: o.STSFile, Roots: roots, Port: o.STSPort, Log: o.Log})
 	}
@@ -89,6 +95,10 @@ func (u *Upstream) Name() string { return u.name }
 // SetRules takes other rules for the refusals that come from now on; nil are the
 // built-in ones.
 func (u *Upstream) SetRules(r *replies.Classifier) { u.pool.setRules(r) }
+
+// UseWarmup has mail of the transactions that begin from now on be held to the budgets
+// of g; nil: all may leave.
+func (u *Upstream) UseWarmup(g *warmup.Gate) { u.warmup.Store(g) }
 
 // Connections is how many are open with all hosts, those that are idle included.
 func (u *Upstream) Connections() int { return u.pool.connections() }
@@ -108,7 +118,7 @@ func (u *Upstream) Close(ctx context.Context) error {
 // transaction's end, except for env.To, which is not read. The caller calls Close
 // in the end.
 func (u *Upstream) Begin(r upstream.Route, env *mail.Envelope) *Transaction {
-	return &Transaction{u: u, route: r, env: env}
+	return &Transaction{u: u, route: r, env: env, warmup: u.warmup.Load()}
 }
 
 // Source picks our address for a domain and an address of its hosts, out of those

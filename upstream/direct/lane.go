@@ -39,7 +39,7 @@ type lane struct {
 }
 
 // errTurn: the group takes no further connection, or no message so soon.
-var errTurn = fmt.Errorf("%w: the receiver's group has as many as it is given", upstream.ErrBusy)
+var errTurn = fmt.Errorf("%w: the provider has as many as it is given", upstream.ErrBusy)
 
 // errOwnTurn: the other connections are those of the same message.
 var errOwnTurn = errors.New("other domains of this message have all connections to the receiver's group")

@@ -1,6 +1,11 @@
 package direct
 
-import "postern/mail"
+import (
+	"fmt"
+	"time"
+
+	"postern/mail"
+)
 
 // The replies that are given where there is no host to ask.
 
@@ -34,6 +39,10 @@ func replyUnreachable(to mail.Address) mail.Reply {
 
 func replyPolicy(to mail.Address) mail.Reply {
 	return mail.Reply{Code: 451, Status: "4.7.5", Text: to.Shown() + ": TLS that this domain asks for (MTA-STS, DANE) cannot be had now, try again later"}
+}
+
+func replyWarmup(to mail.Address, wait time.Duration) mail.Reply {
+	return mail.Reply{Code: 450, Status: "4.7.1", Text: fmt.Sprintf("%s: sending to this receiver is being warmed up, retry in %d seconds", to.Shown(), int64(wait/time.Second))}
 }
 
 func replySeveral() mail.Reply {

@@ -15,6 +15,7 @@ import (
 	"postern/mx/provider"
 	"postern/mx/sts"
 	"postern/upstream"
+	"postern/upstream/warmup"
 )
 
 // maxSessions is how many hosts are asked that answer at all, before the client
@@ -35,11 +36,14 @@ type Transaction struct {
 	host   *host                 // nil before the first session and after the end
 	in     *upstream.Transaction // with host; nil before
 	target mx.Target
-	level  level  // what the domain asks for of TLS
-	group  string // of receivers that the domain is in
-	asked  string // the name of the host that was asked last
-	parked bool   // the connection is given back for a while
-	taken  int    // recipients that were accepted
+	level  level      // what the domain asks for of TLS
+	group  string     // of receivers that the domain is in
+	asked  string     // the name of the host that was asked last
+	from   netip.Addr // our address to it
+	warmup *warmup.Gate
+	place  place // in the budget of a new address
+	parked bool  // the connection is given back for a while
+	taken  int   // recipients that were accepted
 	ended  bool
 	err    error
 }
@@ -299,15 +303,27 @@ func (s *search) try(ctx context.Context, w way, rs []mail.Recipient) (got []mai
 		t.failed(ctx, &w, netip.Addr{}, w.err)
 		return nil, false, nil
 	}
-	from, ok := Source(t.route.SourceIPs, t.domain, target.Address.Addr())
+	route := t.route
+	from, ok := Source(route.SourceIPs, t.domain, target.Address.Addr())
 	if !ok {
 		s.errs = append(s.errs, fmt.Errorf("%s: %w: none of the stream's is of its family", target, upstream.ErrSource))
 		return nil, false, nil
 	}
 	group := t.u.opt.Groups.OfHost(target.Host)
-	t.asked = target.Host
+	t.asked, t.from = target.Host, from
 	if group != nil && group.TLS != provider.Opportunistic {
 		w.level.group = group.TLS
+	}
+	wait, err := t.enter(ctx, from)
+	switch over := t.warmup.Way(); {
+	case err != nil || wait > 0 && over == nil:
+		return t.warming(rs, wait, err), true, nil
+	case wait > 0:
+		if from, ok = Source(over.Sources, t.domain, target.Address.Addr()); !ok {
+			return t.warming(rs, wait, nil), true, nil
+		}
+		route = upstream.Route{SourceIPs: over.Sources, EHLO: over.EHLO}
+		t.from = from
 	}
 	h, err := t.u.pool.take(ctx, t.u.pool.keyFor(target.Address, from, target.Host, w.level, time.Now()), w.level, group, t.env)
 	switch {
@@ -320,7 +336,7 @@ func (s *search) try(ctx context.Context, w way, rs []mail.Recipient) (got []mai
 		}
 		return nil, false, nil
 	}
-	via := upstream.Route{EHLO: ehlo(t.route, t.u.opt.Hostname)}
+	via := upstream.Route{EHLO: ehlo(route, t.u.opt.Hostname)}
 	if from.IsValid() {
 		via.SourceIPs = []netip.Addr{from}
 	}
@@ -389,6 +405,7 @@ func (f faults) Unwrap() []error { return f }
 // note counts who was taken, and says whose word the refusals are.
 func (t *Transaction) note(got []mail.Reply) {
 	for i := range got {
+		t.place.heard(&got[i])
 		if got[i].Positive() {
 			t.taken++
 		} else {
@@ -403,7 +420,7 @@ func (t *Transaction) word(s *mail.Evidence) {
 	if s == nil {
 		return
 	}
-	s.Domain = t.domain
+	s.Domain, s.SourceIP = t.domain, mail.AddrText(t.from)
 	if g := t.u.opt.Groups.OfHost(t.asked); g != nil {
 		s.Provider = g.Name
 	}
@@ -424,6 +441,7 @@ func (t *Transaction) Send(ctx context.Context, body upstream.Content) (mail.Rep
 		return mail.Reply{}, errors.New("no recipient was accepted")
 	}
 	r, err := t.in.Send(ctx, body)
+	t.place.sent(&r, err)
 	t.word(r.Said)
 	r.Provider = t.group
 	return r, t.said(err)
@@ -476,6 +494,7 @@ func (t *Transaction) Wanted() bool {
 // Close ends the transaction. What Host, SourceIP and TLS say stays.
 func (t *Transaction) Close() {
 	t.ended = true
+	t.place.end()
 	if t.in != nil {
 		t.in.Close()
 	}
@@ -487,6 +506,7 @@ func (t *Transaction) Close() {
 
 // leave ends the session with a domain of which no recipient was taken.
 func (t *Transaction) leave() {
+	t.place.end()
 	if t.in == nil {
 		return
 	}

@@ -1,0 +1,69 @@
+package control
+
+import (
+	"cmp"
+	"fmt"
+
+	"postern/cmd/relay/cli"
+	"postern/internal/phrase"
+	"postern/reputation"
+	"postern/upstream/warmup"
+)
+
+// Warmup shows the budgets of new source addresses.
+func Warmup(io cli.IO, args []string) int {
+	v := NewVerb(io, "warmup")
+	if _, status, ok := v.Parse(args, 0); !ok {
+		return status
+	}
+	rows, _, err := all[warmup.Row](v, "/warmups", nil, 0)
+	if err != nil {
+		return v.Fail(err)
+	}
+	rows = append([]warmup.Row{}, rows...)
+	return v.Print(rows, func(w Writer) {
+		fmt.Fprintln(w, "UPSTREAM\tSOURCE\tPROVIDER\tSTEP\tSENT IN 24H\tDEFERRED\tREFUSED\tSINCE\tGROWS")
+		for i := range rows {
+			r := &rows[i]
+			step, sent := "warm", fmt.Sprint(r.Sent)
+			if r.Budget > 0 {
+				step, sent = fmt.Sprintf("%d of %d", r.Step, r.Steps), fmt.Sprintf("%d of %d", r.Sent, r.Budget)
+			}
+			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%d\t%d\t%s\t%s\n", r.Upstream, r.Source, r.Provider, step, sent, r.Deferred, r.Refused, phrase.Time(r.Since), growth(r))
+		}
+	})
+}
+
+// WriteProvider writes what the running relay of a configuration knows of the mail of a
+// stream to a domain and its group of receivers: what waits, and budgets of addresses.
+func WriteProvider(io cli.IO, path, stream, domain, group string) {
+	v := &Verb{io: io, config: &path}
+	waits, _, err := all[reputation.BackoffEntry](v, "/backoffs", nil, 0)
+	var rows []warmup.Row
+	if err == nil {
+		rows, _, err = all[warmup.Row](v, "/warmups", nil, 0)
+	}
+	if err != nil {
+		fmt.Fprintln(io.Out, "back-off and warm-up: no relay of this configuration is running")
+		return
+	}
+	for i := range waits {
+		e := &waits[i]
+		if e.Stream == stream && (e.Domain == domain || e.Provider == group || e.Destination() == "") {
+			fmt.Fprintf(io.Out, "mail to %s%s waits until %s: %s\n", cmp.Or(e.Destination(), "everybody"), phrase.Whose(e), phrase.Time(e.Until), cmp.Or(phrase.Printable(e.Reply), "a listing"))
+		}
+	}
+	for i := range rows {
+		if r := &rows[i]; r.Provider == group && r.Budget > 0 {
+			fmt.Fprintf(io.Out, "warm-up of %s: step %d of %d, %d of %d messages in 24 hours went out\n", r.Source, r.Step, r.Steps, r.Sent, r.Budget)
+		}
+	}
+}
+
+// growth says when the budget grows, or why it does not.
+func growth(r *warmup.Row) string {
+	if r.Budget == 0 {
+		return "no budget any more"
+	}
+	return cmp.Or(r.Holds, "within a minute")
+}
