@@ -15,6 +15,9 @@ type Peer struct {
 	// User is the SASL user whose password has been verified, in the one form
 	// that func User gives, or "".
 	User string
+	// Forwarded is the address of the peer's own client, which XFORWARD has told for
+	// the next MAIL; invalid where it has not. It is a hint and grants nothing.
+	Forwarded netip.Addr
 	// Certificates are the verified names (SAN) of the client's certificate;
 	// nil unless it was verified against the listener's client_ca.
 	Certificates []string

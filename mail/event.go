@@ -51,8 +51,15 @@ type Event struct {
 	Helo     string        `json:"helo"`
 	TLS      string        `json:"tls,omitempty"`
 	User     string        `json:"user,omitempty"`
-	Stream   string        `json:"stream,omitempty"`
-	From     string        `json:"from"` // Address.Key of the reverse-path; "<>" for null
+	// Submitter is who has submitted the message to the client, as that tells: its
+	// name, "/" and the mailbox or script; "" where it does not, or is not believed.
+	Submitter string `json:"submitter,omitempty"`
+	// SubmitterIP is from where that one has connected to the client.
+	SubmitterIP string `json:"submitter_ip,omitempty"`
+	// SubmitterDoubt says why there is no Submitter although the client is to tell.
+	SubmitterDoubt string `json:"submitter_doubt,omitempty"`
+	Stream         string `json:"stream,omitempty"`
+	From           string `json:"from"` // Address.Key of the reverse-path; "<>" for null
 	// Authors are the Keys of the addresses in header From, once read.
 	Authors []string `json:"authors,omitempty"`
 	// FromRewritten: header From was not in plain form and left as we wrote it.
@@ -112,6 +119,18 @@ type Event struct {
 	// Said is, of a fault, what the upstream's host said instead of beginning a
 	// mail transaction: in place of its greeting, or to EHLO or AUTH.
 	Said *Evidence `json:"said,omitempty"`
+}
+
+// SubmitterMark begins the name of a submitter where it stands in the place of a user.
+const SubmitterMark = "submitter:"
+
+// Party is who has submitted the message, as far as is known: the submitter, by its
+// name behind SubmitterMark, else the user; "" where there is neither.
+func (e *Event) Party() string {
+	if e.Submitter != "" {
+		return SubmitterMark + e.Submitter
+	}
+	return e.User
 }
 
 // StageTimes are the times that stages of a transaction took, each in nanoseconds and 0

@@ -71,7 +71,7 @@ func BenchmarkAdmit(b *testing.B) {
 	for i := 0; b.Loop(); i++ {
 		id := ids[i%64]
 		for range 3 {
-			w.Admit(id, "corporate", "anna", "main", from[i%64], 1)
+			w.Admit(id, "corporate", "anna", "", "main", from[i%64], 1)
 		}
 		w.flights.end(id)
 	}

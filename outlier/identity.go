@@ -1,6 +1,7 @@
 package outlier
 
 import (
+	"strings"
 	"time"
 
 	"postern/mail"
@@ -16,7 +17,14 @@ func (w *Watch) nameOf(who detector.Who) string {
 	switch who.Scope {
 	case Sender:
 		return string(mail.IdentityOf(who.Name))
+	case Mailbox:
+		if client, name, ok := strings.Cut(who.Name, "/"); ok {
+			return client + "/" + mail.User(name, w.parse)
+		}
 	case User:
+		if detector.IsMailbox(who.Name) { // in the place of one
+			return detector.Party("", w.nameOf(detector.PartyWho(who.Name)))
+		}
 		return mail.User(who.Name, w.parse)
 	case UserSender:
 		user, sender := detector.SplitNames(who.Name)

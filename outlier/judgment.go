@@ -14,6 +14,7 @@ const (
 	UserSender = detector.UserSender
 	Sender     = detector.Sender
 	User       = detector.User
+	Mailbox    = detector.Mailbox
 	Client     = detector.Client
 )
 
@@ -23,7 +24,7 @@ func Names(userSender string) (user, sender string) { return detector.SplitNames
 
 // Judgment says whether mail may go on at AUTH or MAIL. The zero value lets it.
 type Judgment struct {
-	Scope string    // sender, user or client
+	Scope string    // sender, user, submitter or client
 	Name  string    // which one
 	Level Level     // Throttled or Suspended when the mail is to be deferred
 	Until time.Time // when it is worth trying again; zero: when an operator releases it

@@ -20,7 +20,7 @@ func (r *rig) loud(user string, n, bad int, name func(i int) string) (out int) {
 		r.at = r.at.Add(5 * time.Second)
 		from := name(i)
 		id := fmt.Sprint("t", i)
-		if r.Judge("shop", user, mail.Identity(from)).Refuse() || r.Admit(id, "shop", user, "", mail.Identity(from), n).Refuse() {
+		if r.Judge("shop", user, mail.Identity(from)).Refuse() || r.Admit(id, "shop", user, "", "", mail.Identity(from), n).Refuse() {
 			if held++; held == 20 {
 				return out
 			}
@@ -295,7 +295,7 @@ func TestPaceIsKeptInRecipients(t *testing.T) {
 	r.detector.Forgive(detector.Who{Scope: Sender, Name: "a@x.example"})
 	r.rules.senders["a@x.example"] = Expectation{Expected: []Pace{{Recipients: 20, Window: time.Hour}}}
 	admit := func(id string, n int) bool {
-		return !r.Judge("shop", "", "a@x.example").Refuse() && !r.Admit(id, "shop", "", "", "a@x.example", n).Refuse()
+		return !r.Judge("shop", "", "a@x.example").Refuse() && !r.Admit(id, "shop", "", "", "", "a@x.example", n).Refuse()
 	}
 	if admit("large", 100) {
 		t.Error("100 recipients pass at a pace of 20")
@@ -314,7 +314,7 @@ func TestPaceIsKeptInRecipients(t *testing.T) {
 	for i := range 10 {
 		if id := fmt.Sprint("m", i); admit(id, 6) {
 			out += 6
-			if r.Admit(id, "shop", "", "", "a@x.example", 6).Refuse() { // before it is forwarded
+			if r.Admit(id, "shop", "", "", "", "a@x.example", 6).Refuse() { // before it is forwarded
 				t.Error("a message that was let through is refused later on")
 			}
 		} else {
@@ -330,7 +330,7 @@ func TestPaceIsKeptInRecipients(t *testing.T) {
 	if s.Pending != 0 || len(r.admitted) != 0 {
 		t.Errorf("pending %d, admitted %v", s.Pending, r.admitted)
 	}
-	if v := r.Admit("x", "shop", "", "", "a@x.example", 6); !v.Refuse() || v.Left(r.at) < time.Minute {
+	if v := r.Admit("x", "shop", "", "", "", "a@x.example", 6); !v.Refuse() || v.Left(r.at) < time.Minute {
 		t.Errorf("beyond the pace: %+v", v)
 	}
 }

@@ -24,7 +24,7 @@ func (w *Watch) Observe(ev *mail.Event) {
 func (w *Watch) observe(ev *mail.Event) (shadowed bool) {
 	now := w.clock.read()
 	from := mail.IdentityOf(ev.From)
-	n := detector.Event{At: now.Unix(), Client: ev.Client, User: ev.User, Sender: senderName(from), Recipients: w.rcpts[:0]}
+	n := detector.Event{At: now.Unix(), Client: ev.Client, User: ev.Party(), Sender: senderName(from), Recipients: w.rcpts[:0]}
 	n.Alone = w.rules.bulkStreams[ev.Stream] || w.rules.exempt.Match(from)
 	harmful := ev.Harmful()
 	for i := range ev.To {
@@ -58,11 +58,14 @@ func (w *Watch) observe(ev *mail.Event) (shadowed bool) {
 // ended notes that a transaction is no longer under way, and reports whether it
 // would have been deferred, had a state not been a shadow.
 func (w *Watch) ended(now time.Time, ev *mail.Event, n *detector.Event) (shadowed bool) {
-	keys := detector.Parties(ev.Client, ev.User, n.Sender)
-	if states, any := w.statesOf(&keys); any {
-		if wasUnderWay(ev) {
-			admit(&states, -w.underWay(ev.ID))
+	if was := w.underWay(ev.ID); wasUnderWay(ev) {
+		keys := parties(ev.Client, ev.User, was.submitter, n.Sender)
+		if states, any := w.statesOf(&keys); any {
+			admit(&states, -was.n)
 		}
+	}
+	keys := parties(ev.Client, ev.User, ev.Submitter, n.Sender)
+	if states, any := w.statesOf(&keys); any {
 		shadowed = len(n.Recipients) > 0 && w.judge(now, &keys, &states, true, 1, 0).Refuse()
 	}
 	return shadowed

@@ -3,6 +3,7 @@ package outlier
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"postern/outlier/detector"
@@ -113,8 +114,12 @@ func (w *Watch) withUsers(k detector.Who) []detector.Who {
 func (o *Order) check() error {
 	switch o.Scope {
 	case Sender, UserSender, User, Client:
+	case Mailbox:
+		if !strings.Contains(o.Name, "/") {
+			return fmt.Errorf("submitter %q has no client; write client/name", o.Name)
+		}
 	default:
-		return fmt.Errorf("scope %q is unknown; it is sender, user or client", o.Scope)
+		return fmt.Errorf("scope %q is unknown; it is sender, user, submitter or client", o.Scope)
 	}
 	if o.Name == "" || o.For < 0 {
 		return errors.New("name is missing or the time is negative")

@@ -34,7 +34,7 @@ type Row struct {
 
 // Query says which rows are wanted.
 type Query struct {
-	Scope string // sender (also as users send with it), user+sender, user, client; "": all
+	Scope string // sender (also as users send with it), user+sender, user, submitter, client; "": all
 	State Level  // this and harder ones; Normal: all
 	Match string // a part of the name; "": all
 	Sort  string // score, day, name, last, alarm; "": state, then score
@@ -252,7 +252,7 @@ func (w *Watch) pairTarget(s string) string {
 }
 
 // FindTarget reads what an operator calls somebody: "sender:a@x.example",
-// "user:shop", "client:shop", "user+sender:shop a@x.example", or without the word an
+// "user:shop", "client:shop", "submitter:mta/anna", "user+sender:shop a@x.example", or without the word an
 // address, the name of a user with an address behind it, or the name of a user or
 // client that is known; of two with the same name the user.
 func (w *Watch) FindTarget(s string) (scope, name string, err error) {
@@ -262,7 +262,7 @@ func (w *Watch) FindTarget(s string) (scope, name string, err error) {
 			return Sender, w.senderTarget(rest), nil
 		case UserSender:
 			return UserSender, w.pairTarget(rest), nil
-		case User, Client:
+		case User, Mailbox, Client:
 			return kind, w.nameOf(detector.Who{Scope: kind, Name: rest}), nil
 		}
 	}
@@ -274,11 +274,11 @@ func (w *Watch) FindTarget(s string) (scope, name string, err error) {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for _, scope := range [...]string{User, Client} {
+	for _, scope := range [...]string{User, Mailbox, Client} {
 		k := detector.Who{Scope: scope, Name: w.nameOf(detector.Who{Scope: scope, Name: s})}
 		if w.states[k] != nil || w.detector.Has(k) {
 			return scope, k.Name, nil
 		}
 	}
-	return "", "", fmt.Errorf("%q is not a sender, nor a user or client that has sent; write an address, user:NAME or client:NAME", s)
+	return "", "", fmt.Errorf("%q is not a sender, nor a user or client that has sent; write an address, user:NAME, submitter:CLIENT/NAME or client:NAME", s)
 }

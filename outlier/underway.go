@@ -81,15 +81,21 @@ func (f *flights) add(key uint64, n, shared int) {
 }
 
 // takeOff says whether a message of n recipients waits for others of its submitter,
-// and notes it as on its way if it does not.
+// and notes it as on its way if it does not. user is a detector.Party: where the
+// header has told a submitter, what was on its way for the client is so for that one.
 func (w *Watch) takeOff(id, client, user, stream string, from mail.Identity, n int) Judgment {
 	t := w.flights.of[id]
+	sender := senderName(from)
+	narrow, wide := w.detector.Keys(client, user, sender)
+	if t.n > 0 && (t.sender != narrow || t.wide != wide) {
+		w.flights.end(id)
+		t = flight{}
+	}
 	if n <= t.n {
 		return Judgment{} // it is on its way
 	}
-	sender := senderName(from)
 	was := t
-	t.sender, t.wide = w.detector.Keys(client, user, sender)
+	t.sender, t.wide = narrow, wide
 	explained := w.rules.bulkStreams[stream] || w.rules.exempt.Match(from)
 	if t.sender != 0 {
 		others := w.flights.by[t.sender].n - was.n
@@ -106,7 +112,7 @@ func (w *Watch) takeOff(id, client, user, stream string, from mail.Identity, n i
 	if !explained {
 		t.shared = n
 		if more := w.flights.around(&t, &was); more > 0 {
-			k := detector.Who{Scope: User, Name: user}
+			k := detector.PartyWho(user)
 			if user == "" {
 				k = detector.Who{Scope: Client, Name: client}
 			}
@@ -157,7 +163,7 @@ func (w *Watch) project(k detector.Who, client string, more int) (p projection) 
 	if s := w.states[k]; s != nil && s.Level >= Throttled {
 		return p // judge has said what is done about it
 	}
-	if f.Score >= 1 && (k.Scope == User || k.Scope == Client) {
+	if f.Score >= 1 && (k.Scope == User || k.Scope == Mailbox || k.Scope == Client) {
 		w.detector.WithoutLargest(now.Unix(), &f, client)
 	}
 	to := w.rules.Volume.level(float64(f.Score))

@@ -17,7 +17,7 @@ import (
 func (r *rig) atOnce(transactions int, user, stream string, from func(i int) string) (out int) {
 	r.t.Helper()
 	admit := func(i, n int) Judgment {
-		return r.Admit(fmt.Sprint("t", i), "shop", user, stream, mail.Identity(from(i)), n)
+		return r.Admit(fmt.Sprint("t", i), "shop", user, "", stream, mail.Identity(from(i)), n)
 	}
 	for i := range transactions {
 		admit(i, 1)
@@ -86,7 +86,7 @@ func TestPreparedMessagesAtOnce(t *testing.T) {
 			t.Errorf("%s: %d recipients on their way, want at most %d", row.name, out, row.most)
 		}
 		r.land(120, row.user, row.from)
-		if r.Admit("next", "shop", row.user, "", "quiet@x.example", 1).Pace() && r.state(User, "anna") < Throttled && r.state(Client, "shop") < Throttled {
+		if r.Admit("next", "shop", row.user, "", "", "quiet@x.example", 1).Pace() && r.state(User, "anna") < Throttled && r.state(Client, "shop") < Throttled {
 			t.Errorf("%s: a message waits although nothing else is on its way", row.name)
 		}
 	}
@@ -120,7 +120,7 @@ func TestUsualMailAtOnceDoesNotWait(t *testing.T) {
 		if out := r.atOnce(20, row.user, "", oneName); out != 2000 {
 			t.Errorf("%s: %d of 2000 recipients pass", row.name, out)
 		}
-		if v := r.Admit("other", "shop", row.user, "", "b@x.example", 3); v.Refuse() {
+		if v := r.Admit("other", "shop", row.user, "", "", "b@x.example", 3); v.Refuse() {
 			t.Errorf("%s: another sender waits: %+v", row.name, v)
 		}
 		ev := event("shop", row.user, "b@x.example")
@@ -169,7 +169,7 @@ func TestOnlyWhatWouldAlarmWaits(t *testing.T) {
 				for k := range each {
 					to(ev, fmt.Sprintf("colleague%d@y.example", (j*each+k)%past), false)
 				}
-				if ask && r.Admit(ev.ID, "shop", user, "", mail.Identity(ev.From), each).Refuse() {
+				if ask && r.Admit(ev.ID, "shop", user, "", "", mail.Identity(ev.From), each).Refuse() {
 					return true
 				}
 				events = append(events, ev)
@@ -246,7 +246,7 @@ func TestFlightsOfManyAtOnce(t *testing.T) {
 			ev := event("shop", "anna", newNames(i%3))
 			ev.ID = fmt.Sprint("t", i)
 			for n := range 20 {
-				r.Admit(ev.ID, "shop", "anna", "", mail.Identity(ev.From), n+1)
+				r.Admit(ev.ID, "shop", "anna", "", "", mail.Identity(ev.From), n+1)
 			}
 			r.Observe(ev)
 		})

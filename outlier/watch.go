@@ -32,7 +32,7 @@ type Watch struct {
 	states   map[detector.Who]*State
 	// admitted are the recipients of transactions under way that Admit has let
 	// through, by the id of the transaction.
-	admitted  map[string]int
+	admitted  map[string]admitted
 	flights   flights
 	strangers *brake.Book[detector.Who]
 	queue     []Change             // to be told once mu is free
@@ -69,7 +69,7 @@ func New(cfg Config, o Options) (*Watch, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &Watch{log: o.Log, changes: o.Changes, parse: o.Parse, rules: r, clock: newClock(o.Now), states: map[detector.Who]*State{}, admitted: map[string]int{},
+	w := &Watch{log: o.Log, changes: o.Changes, parse: o.Parse, rules: r, clock: newClock(o.Now), states: map[detector.Who]*State{}, admitted: map[string]admitted{},
 		flights: flights{of: map[string]flight{}, by: map[uint64]traffic{}}}
 	w.strangers = brake.NewBook[detector.Who]()
 	w.detector = detector.New(cfg.settings(), randomSeed())
@@ -173,7 +173,7 @@ func (w *Watch) Judge(client, user string, from mail.Identity) Judgment {
 	if len(w.states) == 0 {
 		return Judgment{}
 	}
-	keys := detector.Parties(client, user, senderName(from))
+	keys := parties(client, user, "", senderName(from))
 	states, any := w.statesOf(&keys)
 	if !any {
 		return Judgment{}
@@ -203,9 +203,20 @@ func senderName(from mail.Identity) string {
 	return string(from)
 }
 
+// parties are those that a message belongs to, the widest first: where a client has
+// told a submitter, its user, too.
+func parties(client, user, submitter, sender string) (all [5]detector.Who) {
+	four := detector.Parties(client, detector.Party(user, submitter), sender)
+	all = [...]detector.Who{four[0], {}, four[1], four[2], four[3]}
+	if submitter != "" {
+		all[1] = detector.Who{Scope: User, Name: user}
+	}
+	return all
+}
+
 // statesOf are the states of those that a message belongs to, nil where one has
 // none; any says whether one has.
-func (w *Watch) statesOf(keys *[4]detector.Who) (states [4]*State, any bool) {
+func (w *Watch) statesOf(keys *[5]detector.Who) (states [5]*State, any bool) {
 	for i := range keys {
 		if keys[i].Name != "" {
 			states[i] = w.states[keys[i]]
@@ -217,7 +228,7 @@ func (w *Watch) statesOf(keys *[4]detector.Who) (states [4]*State, any bool) {
 
 // judge looks at the states that are in shadow, or at those that are not. n is how
 // many recipients are to go, of which was have been let through before.
-func (w *Watch) judge(now time.Time, keys *[4]detector.Who, states *[4]*State, shadow bool, n, was int) Judgment {
+func (w *Watch) judge(now time.Time, keys *[5]detector.Who, states *[5]*State, shadow bool, n, was int) Judgment {
 	for i, s := range states {
 		if s == nil {
 			continue
@@ -259,7 +270,7 @@ func judgmentOn(k detector.Who) Judgment {
 
 // admit notes recipients of throttled submitters that are on their way, beside
 // those of the same transaction that were before.
-func admit(states *[4]*State, more int) {
+func admit(states *[5]*State, more int) {
 	for _, s := range states {
 		if s != nil && s.Level == Throttled {
 			s.Pending = max(0, s.Pending+more)
@@ -276,40 +287,62 @@ const maxAdmitted = 100_000
 // throttled submitter is asked for its pace in recipients, in which those count
 // that are on their way; anybody else waits when what is on its way would hold it,
 // see takeOff. id is the one of the mail.Event with which Observe hears of the end.
-func (w *Watch) Admit(id, client, user, stream string, from mail.Identity, recipients int) Judgment {
+// submitter is "" until the header has come, and where it tells none.
+func (w *Watch) Admit(id, client, user, submitter, stream string, from mail.Identity, recipients int) Judgment {
 	w.mu.Lock()
 	defer w.unlock()
 	if len(w.states) > 0 {
-		if v := w.admitHeld(id, client, user, from, recipients); v.Refuse() {
+		if v := w.admitHeld(id, client, user, submitter, from, recipients); v.Refuse() {
 			return v
 		}
 	}
-	return w.takeOff(id, client, user, stream, from, recipients)
+	return w.takeOff(id, client, detector.Party(user, submitter), stream, from, recipients)
+}
+
+// admitted is a transaction under way that has been let through.
+type admitted struct {
+	n         int    // recipients
+	submitter string // for whom they count beside the others; "" before the header
 }
 
 // admitHeld is Admit for those with a state.
-func (w *Watch) admitHeld(id, client, user string, from mail.Identity, recipients int) Judgment {
-	keys := detector.Parties(client, user, senderName(from))
+func (w *Watch) admitHeld(id, client, user, submitter string, from mail.Identity, recipients int) Judgment {
+	was := w.underWay(id)
+	if was.submitter != submitter { // it was under way for others
+		old := parties(client, user, was.submitter, senderName(from))
+		states, _ := w.statesOf(&old)
+		admit(&states, -was.n)
+		was = admitted{submitter: submitter}
+		w.admits(id, was)
+	}
+	keys := parties(client, user, submitter, senderName(from))
 	states, any := w.statesOf(&keys)
 	if !any {
 		return Judgment{}
 	}
-	was := w.underWay(id)
-	v := w.judge(w.clock.read(), &keys, &states, false, recipients, was)
-	if !v.Refuse() && len(w.admitted) < maxAdmitted {
-		admit(&states, recipients-was)
-		w.admitted[id] = recipients
+	v := w.judge(w.clock.read(), &keys, &states, false, recipients, was.n)
+	if !v.Refuse() && w.admits(id, admitted{recipients, submitter}) {
+		admit(&states, recipients-was.n)
 	}
 	return v
 }
 
-// underWay is how many recipients of a transaction were let through so far: one at
-// MAIL, where nobody knows how many there will be.
-func (w *Watch) underWay(id string) int {
-	if n, ok := w.admitted[id]; ok {
-		return n
+// admits notes what was let through; false where there is no room for it.
+func (w *Watch) admits(id string, a admitted) bool {
+	if _, known := w.admitted[id]; !known && len(w.admitted) >= maxAdmitted {
+		return false
 	}
-	return 1
+	w.admitted[id] = a
+	return true
+}
+
+// underWay says for whom and with how many recipients a transaction was let through
+// so far: with one at MAIL, where nobody knows how many there will be.
+func (w *Watch) underWay(id string) admitted {
+	if a, ok := w.admitted[id]; ok {
+		return a
+	}
+	return admitted{n: 1}
 }
 
 func (w *Watch) changed(c Change) {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"postern/internal/text"
+	"postern/policy/submitter"
 )
 
 // ClientConfig is one table [client.NAME]: who may submit, and as whom. Every
@@ -126,7 +127,13 @@ type ClientConfig struct {
 	// AutomaticNotices says the same for mail that calls itself auto-generated or
 	// auto-notified and answers nothing, such as alerts and password resets. Default "allow".
 	AutomaticNotices AutomaticReplies `toml:"automatic_notices"`
+
+	SubmitterConfig
 }
+
+// SubmitterConfig says how the client tells which of its own users has submitted a
+// message.
+type SubmitterConfig = submitter.Config
 
 // SetDefaults sets what a key that is not written means.
 func (c *ClientConfig) SetDefaults() {
@@ -142,6 +149,7 @@ func (c *ClientConfig) SetDefaults() {
 		LongLines:          PassLong,
 		Forms:              StrictForms,
 		AttachmentConfig:   AttachmentConfig{RefuseAmbiguous: true},
+		SubmitterConfig:    SubmitterConfig{HideSubmitter: true},
 	}
 }
 

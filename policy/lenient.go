@@ -1,6 +1,8 @@
 package policy
 
 import (
+	"slices"
+
 	"postern/internal/text"
 	"postern/mail"
 )
@@ -49,6 +51,14 @@ func (r *Rules) LenientAtMail(p *mail.Peer) bool {
 		return c.Lenient()
 	}
 	return r.LenientTo(p)
+}
+
+// XForward reports whether a peer may tell the address of its own client by XFORWARD:
+// it can become, as far as its address and its listener say, a client that does. What
+// it tells is heard only where it has become one.
+func (r *Rules) XForward(p *mail.Peer) bool {
+	ip := address(p)
+	return slices.ContainsFunc(r.index.xforward, func(c *Client) bool { return c.reaches(p, ip) })
 }
 
 // addLenient enters a lenient client under its networks.

@@ -57,6 +57,8 @@ type index struct {
 
 	lenient     byNetwork[[]*Client] // those that have networks
 	someLenient bool
+
+	xforward []*Client // that may use XFORWARD
 }
 
 func newIndex(clients []*Client) index {
@@ -75,6 +77,9 @@ func newIndex(clients []*Client) index {
 		}
 		x.addNeeds(c)
 		x.addLenient(c)
+		if c.submitter.XForward() {
+			x.xforward = append(x.xforward, c)
+		}
 	}
 	return x
 }

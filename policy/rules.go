@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"postern/mail"
+	"postern/policy/submitter"
 )
 
 // Config is all that Compile makes rules of.
@@ -39,6 +40,8 @@ type Client struct {
 	networks     byNetwork[struct{}]
 	certificates map[string]bool
 
+	submitter *submitter.Reader // nil: nothing is told of submitters
+
 	senders, refuse, allow patterns
 	selves                 selves
 	user                   string // in whose name it acts now, where selves is not empty
@@ -65,6 +68,10 @@ func (c *Client) KeepBcc() bool { return c.cfg.KeepBcc }
 
 // RefusesLongLines says that a message with lines over 998 octets is refused.
 func (c *Client) RefusesLongLines() bool { return c.cfg.LongLines == RefuseLong }
+
+// Submitter reads which of the client's own users has submitted a message; nil where
+// it does not tell.
+func (c *Client) Submitter() *submitter.Reader { return c.submitter }
 
 // Attachments is what is refused of that which its messages hold, by itself or by
 // its stream; false where nothing is.
@@ -156,6 +163,8 @@ func (b *builder) client(name string, cfg ClientConfig) *Client {
 	b.conditions(path, c)
 	b.senders(path, c)
 	b.forwards(path+".forwards", cfg.Forwards)
+	cfg.SubmitterConfig.Check(name, func(key, problem string) { b.problem(path+"."+key, problem) })
+	c.submitter = submitter.New(name, cfg.SubmitterConfig, b.parse)
 	if cfg.NullSender == LimitNull && len(cfg.NullSenderLimit) == 0 {
 		b.problem(path+".null_sender_limit", `blank, so null_sender = "limit" has no limit; write as ["20/1h"]`)
 	}

@@ -13,7 +13,7 @@ import (
 // begin returns a transaction that starts now.
 func (s *Server) begin(conn *smtpd.Conn) *transaction {
 	now, p := time.Now(), conn.Peer()
-	return &transaction{srv: s, conn: conn, peer: p, snap: s.snapshot(), began: now, stage: mail.StageMail, ev: mail.Event{
+	return &transaction{srv: s, conn: conn, peer: p, forwarded: p.Forwarded, snap: s.snapshot(), began: now, stage: mail.StageMail, ev: mail.Event{
 		Time: now, ID: mail.NewID(now), Listener: p.Listener, ClientIP: mail.AddrText(p.Addr.Addr()),
 		Helo: p.Helo, User: p.User, TLS: p.TLS.Version,
 		To: []mail.RecipientEvent{}, // never nil: journals say "to":[]

@@ -64,6 +64,12 @@ func eventField(e *mail.Event, key string) (string, bool) {
 		return e.Helo, true
 	case "user":
 		return e.User, true
+	case "submitter":
+		return e.Submitter, true
+	case "submitter_ip":
+		return e.SubmitterIP, true
+	case "submitter_doubt":
+		return e.SubmitterDoubt, true
 	case "tls":
 		return e.TLS, true
 	case "from":

@@ -88,7 +88,7 @@ func (t *transaction) admitted() (rule string, r *mail.Reply) {
 	if t.srv.hooks.Admit == nil {
 		return t.suspended()
 	}
-	return refuseSuspended(t.srv.hooks.Admit(t.ev.ID, t.client.Name(), t.ev.User, t.ev.Stream, t.sender, max(1, len(t.accepted))))
+	return refuseSuspended(t.srv.hooks.Admit(t.ev.ID, t.client.Name(), t.ev.User, t.ev.Submitter, t.ev.Stream, t.sender, max(1, len(t.accepted))))
 }
 
 // recheckLimits holds what has been charged against the limits of now.

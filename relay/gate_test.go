@@ -94,7 +94,7 @@ func TestGateBehindTheWaitForTheUpstream(t *testing.T) {
 	passed := make(chan struct{})
 	var slow atomic.Pointer[string]
 	var calls atomic.Int64
-	r.hooks.Admit = func(id, _, _, _ string, _ mail.Identity, _ int) Suspension {
+	r.hooks.Admit = func(id, _, _, _, _ string, _ mail.Identity, _ int) Suspension {
 		if at := slow.Load(); at != nil && *at != id {
 			return Suspension{}
 		}

@@ -51,6 +51,7 @@ func (t *transaction) judgeHeader() (rule string, r *mail.Reply) {
 	if f, ok := m.header.Get("Message-ID"); ok {
 		t.ev.MessageID = shortened(plain.QuoteControls(f.Text()))
 	}
+	t.hint()
 	t.readFacts()
 	rule, r, shadow := t.snap.Rules.Header(t.client, &m.facts)
 	if r != nil && (!shadow || t.mustSign()) {

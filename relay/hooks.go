@@ -17,8 +17,9 @@ type Hooks struct {
 	Suspended func(client, user string, from mail.Identity) Suspension
 	// Admit says whether a transaction that Suspended has let through may go on
 	// with so many recipients; it is asked again whenever that may have changed. id
-	// is that of the event in which the transaction ends. Nil: Suspended is asked.
-	Admit func(id, client, user, stream string, from mail.Identity, recipients int) Suspension
+	// is that of the event in which the transaction ends; submitter is whom the header
+	// has told, "" before. Nil: Suspended is asked.
+	Admit func(id, client, user, submitter, stream string, from mail.Identity, recipients int) Suspension
 	// Backoff says how long mail of a client's sender to a domain waits, because a
 	// receiver has asked for that or the stream is paused; 0 when it does not. trial:
 	// it goes through although other mail waits.
@@ -45,7 +46,7 @@ type Hooks struct {
 
 // Suspension is the answer of Hooks.Suspended; the zero value is none.
 type Suspension struct {
-	Scope string // sender, user, client; "" when nobody is suspended
+	Scope string // sender, user, submitter, client; "" when nobody is suspended
 	Name  string // of the one suspended, as the client knows it
 	// Left is the time to the end; 0 when it lasts until the operator ends it.
 	Left time.Duration

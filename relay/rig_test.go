@@ -111,13 +111,16 @@ func newRig(t testing.TB) *rig {
 // suspended answers as the watch does: senders are asked for at MAIL.
 func (r *rig) suspended(_, user string, from mail.Identity) Suspension {
 	s := r.suspension.Load()
-	if s == nil || s.Scope == "sender" && from == "" || s.Scope == "user" && user == "" {
+	if s == nil || s.Scope == "sender" && from == "" || s.Scope == "user" && user == "" || s.Scope == "submitter" {
 		return Suspension{}
 	}
 	return *s
 }
 
-func (r *rig) admit(id, client, user, _ string, from mail.Identity, recipients int) Suspension {
+func (r *rig) admit(id, client, user, submitter, _ string, from mail.Identity, recipients int) Suspension {
+	if s := r.suspension.Load(); s != nil && s.Scope == "submitter" && submitter == client+"/"+s.Name {
+		return Suspension{Scope: s.Scope, Name: "submitter " + s.Name, Left: s.Left}
+	}
 	if most := r.most.Load(); most > 0 && int64(recipients) > most {
 		return Suspension{Scope: "sender", Name: "<" + string(from) + ">", Left: time.Minute, Pace: true}
 	}

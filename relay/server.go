@@ -10,6 +10,7 @@ import (
 	"postern/dkimsign"
 	"postern/internal/parts"
 	"postern/mail"
+	"postern/policy/submitter"
 	"postern/ratelimit"
 	"postern/relay/halves"
 	"postern/relay/smtpd"
@@ -90,6 +91,7 @@ type Server struct {
 	faults    faultLog
 	halves    *halves.Memory // nil: nothing is remembered
 	asking    askers
+	marks     *submitter.Marks
 }
 
 // Options are what a Server is made of.
@@ -107,6 +109,7 @@ type Options struct {
 // New makes a server that does not listen yet.
 func New(o Options) *Server {
 	s := &Server{limiter: o.Limiter, hooks: o.Hooks, observers: o.Observers, spool: newSpooler(o.SpoolDir), halves: o.Halves, faults: faultLog{log: o.Log}}
+	s := &Server{limiter: o.Limiter, hooks: o.Hooks, observers: o.Observers, spool: newSpooler(o.SpoolDir), faults: faultLog{log: o.Log}, marks: submitter.NewMarks()}
 	s.Reload(o.Snapshot)
 	s.engine = smtpd.New(smtpd.Options{
 		Settings: func() *smtpd.Settings { return &s.snapshot().Settings }, Begin: s.mail, DSN: s.offersDSN, Suspended: s.userSuspended,

@@ -63,9 +63,13 @@ func (t *transaction) appendFields(b []byte) []byte {
 	if !m.facts.Plain {
 		authors = m.facts.Authors
 	}
-	var without []string
-	if !t.client.KeepBcc() {
+	without := t.client.Submitter().Hidden()
+	switch {
+	case t.client.KeepBcc():
+	case len(without) == 0:
 		without = hidden
+	default:
+		without = slices.Concat(hidden, without)
 	}
 	if authors == nil && len(m.own) == 0 && !slices.ContainsFunc(without, func(name string) bool { return m.header.Count(name) > 0 }) {
 		return append(b, header...)

@@ -2,6 +2,7 @@ package relay
 
 import (
 	"context"
+	"net/netip"
 	"strings"
 	"time"
 
@@ -27,7 +28,9 @@ type transaction struct {
 	srv  *Server
 	conn *smtpd.Conn
 	peer *mail.Peer // of conn
-	snap *Snapshot
+	// forwarded is what XFORWARD has told before MAIL.
+	forwarded netip.Addr
+	snap      *Snapshot
 
 	// From MAIL.
 	client  *policy.Client

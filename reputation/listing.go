@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"postern/mail"
 	"postern/reputation/dnsbl"
 )
 
@@ -376,18 +377,32 @@ func (s *Suspect) Remedy(id int, command func(words ...string) string) string {
 	first := "look at what it runs"
 	switch {
 	case s.Kind == string(aUser):
-		who, first = "user:"+s.Name, "change its password"
+		who, first = userTarget(s.Name), "change its password"
+		if who == s.Name {
+			name = "submitter " + strings.TrimPrefix(s.Name, mail.SubmitterMark)
+		}
 	case s.Kind == string(aSender):
 		who, name, first = s.Name, name+" of client "+s.Client, "stop it there"
 		if strings.HasPrefix(who, "-") { // it would be read as a flag
 			who = "sender:" + who
 		}
 		if s.User != "" {
-			who, name, first = "user:"+s.User, s.Kind+" "+s.Name, "change the password of user "+s.User
+			who, name, first = userTarget(s.User), s.Kind+" "+s.Name, "change the password of user "+s.User
+			if who == s.User {
+				first = "change the password of the mailbox " + strings.TrimPrefix(s.User, mail.SubmitterMark) + ", or look at the script of that name"
+			}
 		}
 	}
 	return fmt.Sprintf("%s: %s (%s); until then: %s", name, first, s.Explain(),
 		command("suspend", who, "-reason", fmt.Sprintf("listing %d", id)))
+}
+
+// userTarget is how a command names a user, or the submitter in its place.
+func userTarget(name string) string {
+	if strings.HasPrefix(name, mail.SubmitterMark) {
+		return name
+	}
+	return "user:" + name
 }
 
 // firstLink finds an https or http link in a reply or a zone's text.

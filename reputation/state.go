@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"postern/internal/statefile"
@@ -168,7 +169,9 @@ func canonical(entities map[entityKey]*entity) map[entityKey]*entity {
 		case aSender:
 			k.Name = string(mail.IdentityOf(k.Name))
 		case aUser:
-			k.Name = mail.User(k.Name, nil)
+			if !strings.HasPrefix(k.Name, mail.SubmitterMark) {
+				k.Name = mail.User(k.Name, nil)
+			}
 		}
 		if old := all[k]; old == nil || e.recipients() > old.recipients() {
 			all[k] = e

@@ -30,7 +30,7 @@ const (
 // small values of the configuration, and knows nothing else.
 const plainest = "internal/text"
 
-var leaves = []string{"mail", "internal/syntax", "internal/auth", "policy", "ratelimit", "dkimsign", "mx", "mx/provider", "mx/sts", "mx/tlsrpt", "upstream", "upstream/direct", "upstream/warmup", "upstream/replies", "outlier", "scan", "scan/links", "internal/parts"}
+var leaves = []string{"mail", "internal/syntax", "internal/auth", "policy", "policy/submitter", "ratelimit", "dkimsign", "mx", "mx/provider", "mx/sts", "mx/tlsrpt", "upstream", "upstream/direct", "upstream/warmup", "upstream/replies", "outlier", "scan", "scan/links", "internal/parts"}
 
 // table says what each package may import. A package that is missing here may
 // not exist.
@@ -42,6 +42,9 @@ var table = map[string]rule{
 	"internal/secret":    {ours: []string{"internal/shell"}, outside: []string{"golang.org/x/sys"}},
 	"internal/shell":     {},
 
+	// What a header tells of who submitted a message to a client.
+	"policy/submitter": {ours: []string{"mail"}},
+
 	"mx":              {ours: []string{"internal/resolve"}, outside: []string{dns}},
 	"mx/provider":     {},
 	"mx/tlsrpt":       {ours: []string{"internal/resolve"}, outside: []string{dns}},
@@ -51,7 +54,7 @@ var table = map[string]rule{
 	"mail":                 {outside: []string{"golang.org/x/text"}},
 	"internal/syntax":      {ours: []string{"mail"}, outside: []string{"golang.org/x/net", "golang.org/x/text"}},
 	"internal/auth":        {outside: []string{"golang.org/x/crypto", "github.com/go-crypt/crypt"}},
-	"policy":               {ours: []string{"mail"}},
+	"policy":               {ours: []string{"mail", "policy/submitter"}},
 	"ratelimit":            {ours: []string{"mail", "ratelimit/contributors", "ratelimit/recipients"}},
 	"ratelimit/recipients": {ours: []string{"internal/secret", "internal/statefile"}},
 

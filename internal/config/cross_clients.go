@@ -11,6 +11,7 @@ import (
 	"postern/dkimsign"
 	"postern/internal/shell"
 	"postern/internal/syntax"
+	"postern/mail"
 	"postern/policy"
 	"postern/ratelimit"
 	"postern/relay/smtpd"
@@ -21,6 +22,11 @@ import (
 func (x *crossCheck) clients() {
 	if len(x.Client) == 0 {
 		x.d.warn("client", "no table [client.NAME], so nobody may send anything; write one")
+	}
+	for _, name := range sortedKeys(x.User) {
+		if mark := mail.SubmitterMark; strings.HasPrefix(strings.ToLower(name), mark) {
+			x.d.problem(join("user", name), fmt.Sprintf("begins with %q, as the names of submitters do; give it another name", mark))
+		}
 	}
 	for _, name := range sortedKeys(x.Client) {
 		c, path := x.Client[name], join("client", name)

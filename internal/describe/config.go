@@ -71,6 +71,10 @@ type explainer struct {
 func (x *explainer) client(w io.Writer, c *policy.Client) {
 	f := x.file
 	f.Policy().ExplainClient(w, c)
+	told := f.Client[c.Name()].SubmitterConfig
+	for i, text := range told.Setup() {
+		detail(w, first(i, "submitter"), text)
+	}
 	s := f.Stream[c.Stream()]
 	detail(w, "upstream", upstreamWords(s.Upstream, f.Upstream[s.Upstream].Config))
 	detail(w, "from IP", sourceWords(s))

@@ -23,7 +23,7 @@ const loggedRecipients = 5
 
 const (
 	lineFields    = 18 // that each line has
-	refusalFields = 4  // that it may have besides
+	refusalFields = 5  // that it may have besides
 )
 
 func (o logObserver) Observe(e *mail.Event) {
@@ -47,9 +47,12 @@ func (o logObserver) Observe(e *mail.Event) {
 	o.log.Handler().Handle(ctx, r)
 }
 
-// appendRefusal appends the fields that stand behind the others where somebody
-// was refused.
+// appendRefusal appends the fields that stand behind the others where a submitter is
+// told or somebody was refused.
 func appendRefusal(attrs []slog.Attr, e *mail.Event) []slog.Attr {
+	if e.Submitter != "" {
+		attrs = append(attrs, slog.String("submitter", e.Submitter))
+	}
 	if e.Class != "" {
 		attrs = append(attrs, slog.String("class", string(e.Class)))
 	}

@@ -22,6 +22,9 @@ func Event(e *mail.Event) string {
 	line("transaction", "%s, begun %s, %s long", e.ID, e.Time.Local().Format(time.DateTime+".000"), e.Duration.Round(time.Millisecond))
 	line("client", "%s from [%s] on listener %s, as %q%s%s", cmp.Or(e.Client, "none"), e.ClientIP, e.Listener, e.Helo,
 		phrase.Prefixed(", user ", e.User), phrase.Prefixed(", ", e.TLS))
+	if e.Submitter != "" || e.SubmitterIP != "" || e.SubmitterDoubt != "" {
+		line("submitter", "%s%s%s", cmp.Or(e.Submitter, "none is told"), phrase.Prefixed(" from ", e.SubmitterIP), phrase.Prefixed("; ", e.SubmitterDoubt))
+	}
 	author := phrase.Prefixed(", header From ", strings.Join(e.Authors, ", "))
 	if e.FromRewritten {
 		author += " (written anew in plain form)"

@@ -19,8 +19,10 @@ import (
 
 // Query is what is looked for; what is blank is not asked for, and all else must hold.
 type Query struct {
-	From      string // reverse-path, "<>" the null one; "@example.org": any of that domain
-	To        string // a recipient, or "@example.org"
+	From string // reverse-path, "<>" the null one; "@example.org": any of that domain
+	To   string // a recipient, or "@example.org"
+	// Submitter whom a client has told: "client/name", or the name alone.
+	Submitter string
 	MessageID string // with or without angle brackets
 	// QueueID stands in the upstream's reply as a word of its own, or is the id of the
 	// transaction.
@@ -48,6 +50,7 @@ type matcher struct {
 	class     int // first digit of "4xx"
 	status    string
 	from, to  address
+	submitter string   // as events have it
 	needles   []needle // each must stand in a line; the rarest first
 	messageID string
 }
@@ -82,6 +85,7 @@ func newMatcher(q Query) (*matcher, error) {
 		m.need(`"status":`, m.status)
 	}
 	m.to, m.from = m.address(q.To), m.address(q.From)
+	m.readSubmitter()
 	m.needWord(q.QueueID)
 	m.needWord(m.messageID)
 	// The last one is the rarest.
@@ -103,6 +107,23 @@ func (m *matcher) readCode() error {
 		return fmt.Errorf("%q is no code; write one such as 550, 5.7.1 or 4xx", m.q.Code)
 	}
 	return nil
+}
+
+// readSubmitter reads a submitter, whose name stands in events in one form.
+func (m *matcher) readSubmitter() {
+	client, name, both := strings.Cut(m.q.Submitter, "/")
+	if !both {
+		client, name = "", m.q.Submitter
+	}
+	name = mail.User(name, nil)
+	m.submitter = name
+	if both {
+		m.submitter = client + "/" + name
+	}
+	if name != "" {
+		m.add(`"submitter":`, "")
+		m.needPart(name)
+	}
 }
 
 // need asks for a key with a value as JSON writes it.
@@ -229,6 +250,7 @@ func (m *matcher) matches(e *mail.Event) bool {
 		m.messageID != "" && strings.Trim(e.MessageID, "<>") != m.messageID,
 		q.QueueID != "" && !m.hasQueueID(e),
 		q.Client != "" && e.Client != q.Client,
+		q.Submitter != "" && e.Submitter != m.submitter && !m.isSubmitter(e.Submitter),
 		q.Code != "" && !m.hasCode(e):
 		return false
 	}
@@ -236,6 +258,12 @@ func (m *matcher) matches(e *mail.Event) bool {
 		return false
 	}
 	return !m.to.asked() || anyTo(e, func(r *mail.RecipientEvent) bool { return m.to.is(r.Address) })
+}
+
+// isSubmitter reports whether a submitter of any client has the name that is asked for.
+func (m *matcher) isSubmitter(s string) bool {
+	_, name, ok := strings.Cut(s, "/")
+	return ok && name == m.submitter
 }
 
 func anyTo(e *mail.Event, is func(*mail.RecipientEvent) bool) bool {

@@ -11,6 +11,7 @@ import (
 	"postern/internal/alert"
 	"postern/internal/health"
 	"postern/internal/phrase"
+	"postern/mail"
 	"postern/outlier"
 	"postern/reputation/identity"
 )
@@ -286,6 +287,8 @@ func (a *alerts) suspension(s *outlier.State) alert.Alert {
 		client = s.Name
 	case outlier.User:
 		user = s.Name
+	case outlier.Mailbox:
+		user = mail.SubmitterMark + s.Name
 	case outlier.UserSender:
 		user, sender = outlier.Names(s.Name)
 		about.Name = sender

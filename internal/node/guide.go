@@ -48,8 +48,20 @@ func known(f *config.File, scope, name string) error {
 		names = slices.Sorted(maps.Keys(f.Client))
 	case aStream:
 		names = slices.Sorted(maps.Keys(f.Stream))
+	case outlier.Mailbox:
+		client, _, _ := strings.Cut(name, "/")
+		if err := known(f, outlier.Client, client); err != nil {
+			return err
+		}
+		if c := f.Client[client]; !c.Names() {
+			return fmt.Errorf("client %q tells no submitters; set client.%s.submitter", client, client)
+		}
+		return nil
 	case outlier.UserSender:
 		user, sender := outlier.Names(name)
+		if submitter, ok := strings.CutPrefix(user, mail.SubmitterMark); ok {
+			return cmp.Or(known(f, outlier.Mailbox, submitter), known(f, outlier.Sender, sender))
+		}
 		return cmp.Or(known(f, outlier.User, user), known(f, outlier.Sender, sender))
 	default:
 		if strings.Contains(name, "*") {
@@ -121,10 +133,15 @@ func (n *Node) hindrances(ctx context.Context, scope, name string) []admin.Hindr
 	switch scope {
 	case outlier.User:
 		h.user = name
+	case outlier.Mailbox:
+		h.submitter = name
 	case outlier.Sender:
 		h.sender = name
 	case outlier.UserSender:
 		h.user, h.sender = outlier.Names(name)
+		if submitter, ok := strings.CutPrefix(h.user, mail.SubmitterMark); ok {
+			h.user, h.submitter = "", submitter
+		}
 	}
 	for _, c := range h.clients() {
 		h.client(c)

@@ -26,6 +26,7 @@ type hinderer struct {
 	scope, name string
 	// user and sender are what its mail must have; "": any.
 	user, sender string
+	submitter    string // "client/name"; "": any
 
 	ways    []ratelimit.Facts // by which its mail may come
 	streams []string
@@ -44,6 +45,9 @@ func (h *hinderer) clients() (clients []string) {
 		all = owners(h.file, h.sender)
 	}
 	for _, c := range all {
+		if of, _, ok := strings.Cut(h.submitter, "/"); ok && c != of {
+			continue
+		}
 		if (h.scope != outlier.Client || c == h.name) && (h.user == "" || slices.Contains(h.file.Client[c].Users, h.user)) {
 			clients = append(clients, c)
 		}
@@ -110,6 +114,8 @@ func (h *hinderer) concerns(r *outlier.Row) bool {
 		return by(r.Name)
 	case outlier.User:
 		user = r.Name
+	case outlier.Mailbox: // of others only where they are asked for
+		return r.Name == h.submitter
 	case outlier.UserSender:
 		user, sender = outlier.Names(r.Name)
 	default:

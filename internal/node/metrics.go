@@ -28,7 +28,7 @@ func labels(f *config.File) admin.Names {
 // with 0.
 func (n *Node) measured() admin.Measured {
 	s := admin.Measured{
-		Suspensions: map[string]int{outlier.Sender: 0, outlier.User: 0, outlier.Client: 0},
+		Suspensions: map[string]int{outlier.Sender: 0, outlier.User: 0, outlier.Mailbox: 0, outlier.Client: 0},
 		Listings:    map[string]int{string(dnsbl.Addresses): 0, string(dnsbl.Domains): 0},
 		Identity:    map[string]bool{}, Certificates: map[string]time.Time{}, Conditions: map[string]int{},
 		ReloadOK: true, Reloaded: n.condition.started,

@@ -145,7 +145,7 @@ func (w *reputationWatch) Observe(e *mail.Event) {
 
 // transactionOf is what the monitor needs to know beside the recipients.
 func transactionOf(e *mail.Event, to []reputation.Recipient) reputation.Transaction {
-	t := reputation.Transaction{Time: e.Time, ID: e.ID, Client: e.Client, User: e.User, Sender: mail.IdentityOf(e.From), Stream: e.Stream, Upstream: e.Upstream,
+	t := reputation.Transaction{Time: e.Time, ID: e.ID, Client: e.Client, User: e.Party(), Sender: mail.IdentityOf(e.From), Stream: e.Stream, Upstream: e.Upstream,
 		Said: e.Said}
 	refused := func(r reputation.Recipient) bool { return !r.Relayed }
 	if e.Said != nil || slices.ContainsFunc(to, refused) { // it may be refused for what we are
@@ -210,7 +210,7 @@ func Suspects(events func(func(*mail.Event) error) error, streams []string, at t
 		if e.Time.After(at) {
 			return nil
 		}
-		h.Add(&reputation.Transaction{Time: e.Time, ID: e.ID, Client: e.Client, User: e.User, Sender: mail.IdentityOf(e.From), Stream: e.Stream, Recipients: recipientsOf(nil, e)})
+		h.Add(&reputation.Transaction{Time: e.Time, ID: e.ID, Client: e.Client, User: e.Party(), Sender: mail.IdentityOf(e.From), Stream: e.Stream, Recipients: recipientsOf(nil, e)})
 		return nil
 	})
 	return h.Suspects(streams, at, nil), err

@@ -36,8 +36,8 @@ func (n *Node) suspended(client, user string, from mail.Identity) relay.Suspensi
 }
 
 // admit is the answer of the watch at the gate.
-func (n *Node) admit(id, client, user, stream string, from mail.Identity, recipients int) relay.Suspension {
-	return suspension(n.watch.Admit(id, client, user, stream, from, recipients))
+func (n *Node) admit(id, client, user, submitter, stream string, from mail.Identity, recipients int) relay.Suspension {
+	return suspension(n.watch.Admit(id, client, user, submitter, stream, from, recipients))
 }
 
 // brake is the answer of the watch at RCPT.
@@ -54,6 +54,9 @@ func suspension(v outlier.Judgment) relay.Suspension {
 	switch s.Scope {
 	case outlier.Sender:
 		s.Name = "<" + strings.Trim(s.Name, "<>") + ">"
+	case outlier.Mailbox: // without the client, whose name is the operator's
+		_, name, _ := strings.Cut(s.Name, "/")
+		s.Name = "submitter " + name
 	case outlier.Client: // its name is the operator's, not the client's
 		s.Name = "this client"
 	}

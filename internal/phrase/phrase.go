@@ -108,5 +108,8 @@ func Target(scope, name string) string {
 	if scope == outlier.Sender && !strings.HasPrefix(name, "-") { // which would be read as a flag
 		return name
 	}
+	if scope == outlier.User && strings.HasPrefix(name, outlier.Mailbox+":") {
+		return name // a submitter in the place of a user
+	}
 	return scope + ":" + name
 }

@@ -48,6 +48,8 @@ func (d *decoder) event(t *Transaction) bool {
 			return d.name(&t.TLS)
 		case "user":
 			return d.name(&t.User)
+		case "submitter":
+			return d.name(&t.Submitter)
 		case "stream":
 			return d.name(&t.Stream)
 		case "from":

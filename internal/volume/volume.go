@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strings"
 	"time"
 
 	"postern/internal/config"
@@ -71,10 +72,15 @@ func isOf(t *simulate.Transaction, scope, name string) bool {
 	switch scope {
 	case outlier.User:
 		return mail.User(t.User, config.ParseAddress) == name
+	case outlier.Mailbox:
+		return t.Submitter == name
 	case outlier.Client:
 		return t.Client == name
 	case outlier.UserSender:
 		user, sender := outlier.Names(name)
+		if submitter, ok := strings.CutPrefix(user, mail.SubmitterMark); ok {
+			return isOf(t, outlier.Mailbox, submitter) && isOf(t, outlier.Sender, sender)
+		}
 		return isOf(t, outlier.User, user) && isOf(t, outlier.Sender, sender)
 	}
 	return string(mail.IdentityOf(t.From)) == name

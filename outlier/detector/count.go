@@ -76,7 +76,7 @@ func (d *Detector) count(ev *Event, expect Expect, out *findings) {
 		return
 	}
 	if ev.User != "" {
-		d.wide(now, &m, Who{User, ev.User}, d.user(m.c, ev.User), out)
+		d.wide(now, &m, PartyWho(ev.User), d.user(m.c, ev.User), out)
 	}
 	d.wide(now, &m, Who{Client, ev.Client}, &m.c.party, out)
 }
@@ -191,7 +191,7 @@ func (d *Detector) amount(c *clientInfo, ev *Event, a *amount) (inside float32) 
 // wide counts for a user or client: its volume, its sender names, and those of
 // them that are under alarm.
 func (d *Detector) wide(now int64, m *tally, who Who, p *party, out *findings) {
-	sc, name := who.meter(), who.Name
+	sc, name := who.meter(), who.meterName()
 	nameScale, nameScope := &clientNamesScale, ofClientNames
 	if sc == ofUser {
 		nameScale, nameScope = &userNamesScale, ofUserNames
@@ -286,9 +286,19 @@ func (d *Detector) wideMeters(c *clientInfo, sc scope, name string, names scope,
 	return e, n
 }
 
+// maxParties is of how many users or submitters of one client it is remembered which
+// of their senders has most; of others it is found anew.
+const maxParties = 20_000
+
 func (d *Detector) user(c *clientInfo, name string) *party {
 	p := c.users[name]
 	if p == nil {
+		for other := range c.users { // a client can invent submitters without end
+			if len(c.users) < maxParties {
+				break
+			}
+			delete(c.users, other)
+		}
 		p = &party{hash: d.seed.hash(name)}
 		c.users[name] = p
 	}

@@ -53,7 +53,7 @@ func (s *Shares) of(n, bad float32) Share {
 // Event is one finished transaction.
 type Event struct {
 	At           int64  // end of it, in seconds since 1970
-	Client, User string // User is "" without SASL
+	Client, User string // User is a Party
 	Sender       string // a mail.Identity; "" for the null reverse-path, which belongs to no sender
 	// Alone: it counts for its sender only.
 	Alone bool

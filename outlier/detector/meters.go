@@ -11,7 +11,12 @@ type entry struct {
 }
 
 // who says whose meter it is.
-func (e *entry) who() Who { return Who{e.scope.whose(), e.name} }
+func (e *entry) who() Who {
+	if of := e.scope.whose(); of != User {
+		return Who{of, e.name}
+	}
+	return PartyWho(e.name)
+}
 
 // is reports whether the place still belongs to that hash; e may be nil.
 func (e *entry) is(hash uint64) bool { return e != nil && e.used && e.hash == hash }

@@ -13,7 +13,7 @@ const SmallMessage = 10
 // are on their way, are within its usual pace; 0 when they may go now. Unless it is to
 // be exact any other wait is a second.
 func (d *Detector) Pace(now int64, who Who, n, others int, exact bool, expect Expect) time.Duration {
-	e := d.meters.find(who.meter(), who.Name)
+	e := d.meters.find(who.meter(), who.meterName())
 	if e == nil {
 		return 0
 	}
@@ -94,9 +94,9 @@ func (d *Detector) blamed(e *entry, now int64) *meter {
 // and none refused. client is that of the mail.
 func (d *Detector) Project(now int64, who Who, client string, more int, expect Expect) Finding {
 	c := d.client(client, now)
-	e := d.meters.find(who.meter(), who.Name)
+	e := d.meters.find(who.meter(), who.meterName())
 	if e == nil {
-		e = &entry{meter: newMeter(now), client: c.num, scope: who.meter(), name: who.Name}
+		e = &entry{meter: newMeter(now), client: c.num, scope: who.meter(), name: who.meterName()}
 	}
 	e.roll(now)
 	if rs := d.meters.runsOf(e); rs != nil {

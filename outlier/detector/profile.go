@@ -47,11 +47,11 @@ func (d *Detector) All() iter.Seq[Who] {
 }
 
 // Has reports whether who has sent something.
-func (d *Detector) Has(who Who) bool { return d.meters.find(who.meter(), who.Name) != nil }
+func (d *Detector) Has(who Who) bool { return d.meters.find(who.meter(), who.meterName()) != nil }
 
 // Messages is how many messages who has sent.
 func (d *Detector) Messages(who Who) int {
-	if e := d.meters.find(who.meter(), who.Name); e != nil {
+	if e := d.meters.find(who.meter(), who.meterName()); e != nil {
 		return int(e.messages)
 	}
 	return 0
@@ -59,7 +59,7 @@ func (d *Detector) Messages(who Who) int {
 
 // Profile describes who; ok is false when it has sent nothing.
 func (d *Detector) Profile(now int64, who Who, expect Expect) (p Profile, ok bool) {
-	e := d.meters.find(who.meter(), who.Name)
+	e := d.meters.find(who.meter(), who.meterName())
 	if e == nil {
 		return p, false
 	}
@@ -108,13 +108,13 @@ func (p *Profile) Explain() *Arguments { return p.d.arguments(&p.f) }
 func (d *Detector) SenderNames(now int64, who Who) *SenderNames {
 	sc := ofUserNames
 	switch who.Scope {
-	case User:
+	case User, Mailbox:
 	case Client:
 		sc = ofClientNames
 	default:
 		return nil
 	}
-	e := d.meters.find(sc, who.Name)
+	e := d.meters.find(sc, who.meterName())
 	if e == nil {
 		return nil
 	}
@@ -131,13 +131,13 @@ func (d *Detector) SenderNames(now int64, who Who) *SenderNames {
 func (d *Detector) entries(who Who) (all []*entry) {
 	scopes := []scope{who.meter()}
 	switch who.Scope {
-	case User:
+	case User, Mailbox:
 		scopes = append(scopes, ofUserNames, ofUserAlarms, ofUserOthers)
 	case Client:
 		scopes = append(scopes, ofClientNames, ofClientAlarms, ofClientOthers)
 	}
 	for _, sc := range scopes {
-		if e := d.meters.find(sc, who.Name); e != nil {
+		if e := d.meters.find(sc, who.meterName()); e != nil {
 			all = append(all, e)
 		}
 	}
@@ -152,7 +152,7 @@ func (d *Detector) volumes(ev *Event) iter.Seq[*entry] {
 			if who.Name == "" {
 				continue
 			}
-			if e := d.meters.find(who.meter(), who.Name); e != nil && !yield(e) {
+			if e := d.meters.find(who.meter(), who.meterName()); e != nil && !yield(e) {
 				return
 			}
 		}

@@ -11,11 +11,45 @@ const (
 	UserSender = "user+sender"
 	Sender     = "sender" // a reverse-path
 	User       = "user"   // a SASL user
-	Client     = "client" // a configured client
+	// Mailbox is who has submitted a message to a client, as that tells: the name of
+	// the client, "/", and a mailbox or script. It is counted as a user is.
+	Mailbox = "submitter"
+	Client  = "client" // a configured client
 )
 
-// Who is a sender, a sender as one user uses it, a user or a client.
+// Who is a sender, a sender as one user uses it, a user, a submitter or a client.
 type Who struct{ Scope, Name string }
+
+// mailboxMark begins the name of a submitter where it stands in the place of a user.
+const mailboxMark = Mailbox + ":"
+
+// Party is what an Event has as its user: the submitter whom the client has told,
+// else the SASL user; "" where there is neither.
+func Party(user, submitter string) string {
+	if submitter == "" {
+		return user
+	}
+	return mailboxMark + submitter
+}
+
+// IsMailbox reports whether a party is a submitter.
+func IsMailbox(party string) bool { return strings.HasPrefix(party, mailboxMark) }
+
+// PartyWho is a party by itself.
+func PartyWho(party string) Who {
+	if name, ok := strings.CutPrefix(party, mailboxMark); ok {
+		return Who{Mailbox, name}
+	}
+	return Who{User, party}
+}
+
+// meterName is the name of w among the meters.
+func (w Who) meterName() string {
+	if w.Scope == Mailbox {
+		return mailboxMark + w.Name
+	}
+	return w.Name
+}
 
 // JoinNames is the name of a sender as one user uses it. A space in the name of the
 // user, which no other letter of it can be taken for, is written "%20".
@@ -33,9 +67,9 @@ func SplitNames(name string) (user, sender string) {
 }
 
 // Parties are those that a message belongs to, the widest first; the ones without a
-// name do not exist. sender is "" for the null reverse-path, user without SASL.
+// name do not exist. sender is "" for the null reverse-path; user is a Party.
 func Parties(client, user, sender string) [4]Who {
-	all := [...]Who{{Client, client}, {User, user}, {Scope: UserSender}, {Sender, sender}}
+	all := [...]Who{{Client, client}, PartyWho(user), {Scope: UserSender}, {Sender, sender}}
 	if user != "" && sender != "" {
 		all[2].Name = JoinNames(user, sender)
 	}
@@ -109,7 +143,7 @@ func (sc scope) whose() string {
 // meter is the scope of what w sends.
 func (w Who) meter() scope {
 	switch w.Scope {
-	case User:
+	case User, Mailbox:
 		return ofUser
 	case Client:
 		return ofClient

@@ -123,7 +123,8 @@ func NoPostmaster() *mail.Reply {
 	return reply(550, "5.1.1", "<postmaster>: no postmaster address is configured here")
 }
 
-func XClientRefused() *mail.Reply { return reply(550, "5.7.1", "XCLIENT is not for you") }
+func XClientRefused() *mail.Reply  { return reply(550, "5.7.1", "XCLIENT is not for you") }
+func XForwardRefused() *mail.Reply { return reply(550, "5.7.1", "XFORWARD is not for you") }
 
 // TLS and authentication.
 func TLSNotOffered() *mail.Reply { return reply(502, "5.5.1", "TLS is not offered here") }

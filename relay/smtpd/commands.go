@@ -144,6 +144,8 @@ func (s *session) dispatch(name string, arg []byte, spaced bool) error {
 		return s.fail(replies.NotImplemented())
 	case "XCLIENT":
 		return s.xclient(string(arg))
+	case "XFORWARD":
+		return s.xforward(string(arg))
 	}
 	if isHTTP(name) {
 		s.reply(replies.NotSMTP())
@@ -186,6 +188,7 @@ func hasControl(line []byte) bool {
 
 func (s *session) rset() error {
 	s.abort()
+	s.unforward()
 	s.chunksFailed = false
 	if s.excused {
 		s.excused = false

@@ -86,6 +86,7 @@ func (s *session) mail(arg string) error {
 	}
 	s.messages++ // refused ones, too: a session that never ends could have any number of these
 	b := s.srv.opt.Begin(&Conn{s}, path)
+	s.unforward()
 	if b.Refusal != nil {
 		return s.refuseMail(&b)
 	}

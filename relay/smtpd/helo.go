@@ -22,6 +22,7 @@ func (s *session) helo(verb, arg string) error {
 		}
 	}
 	s.abort()
+	s.unforward()
 	s.spared = odd
 	s.peer.Helo, s.peer.ESMTP, s.dsn = arg, verb != "HELO", false
 	if !s.peer.ESMTP {
@@ -54,6 +55,9 @@ func (s *session) extensions() []string {
 	}
 	if s.trusted {
 		ext = append(ext, "XCLIENT NAME ADDR PORT PROTO HELO LOGIN DESTADDR DESTPORT")
+	}
+	if s.cfg.Rules.XForward(&s.peer) {
+		ext = append(ext, "XFORWARD ADDR")
 	}
 	return ext
 }

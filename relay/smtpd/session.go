@@ -30,6 +30,7 @@ type session struct {
 	proxied   bool       // a PROXY header told the client's address
 	trusted   bool       // the peer may use XCLIENT
 	renamed   bool       // and has done so
+	forwarded bool       // XFORWARD has come for the next MAIL
 	vetted    vetted     // of the client certificate
 	external  bool       // AUTH EXTERNAL has been done
 	dsn       bool       // the last EHLO was answered with DSN

@@ -49,6 +49,7 @@ func (s *session) xclient(arg string) error {
 		return errQuit
 	}
 	s.dsn = false
+	s.unforward()
 	s.reply(s.greeting())
 	return nil
 }

@@ -26,6 +26,7 @@ func Find(io cli.IO, args []string) int {
 	var q find.Query
 	f.Func("from", "reverse-path: an `address` in any spelling, @example.org for a whole domain, or <> for the null one", addressFlag(&q.From))
 	f.Func("to", "recipient, an `address` or @domain", addressFlag(&q.To))
+	f.StringVar(&q.Submitter, "submitter", "", "`name` of the mailbox or script that a client has told, alone or as client/name")
 	f.StringVar(&q.MessageID, "message-id", "", "Message-ID, a `text` with or without angle brackets")
 	f.StringVar(&q.QueueID, "queue-id", "", "queue `id` in the upstream's reply, or the relay's own id")
 	f.StringVar(&q.Code, "code", "", "`code` of the reply: 550, 5.7.1 or 4xx")

@@ -28,7 +28,7 @@ func (r *recent) add(e *mail.Event) {
 	for i := range e.To[:min(len(e.To), 10)] {
 		to = append(to, e.To[i].Address)
 	}
-	*s = seen{e.ID, e.Client, e.User, e.Stream, e.From, e.ClientIP, e.MessageID, to, len(e.To)}
+	*s = seen{e.ID, e.Client, e.Party(), e.Stream, e.From, e.ClientIP, e.MessageID, to, len(e.To)}
 	r.next = (r.next + 1) % kept
 }
 

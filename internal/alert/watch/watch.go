@@ -197,7 +197,7 @@ func (w *Watch) limit(e *mail.Event, l *mail.LimitEvent, now time.Time) {
 			n = &near{since: now}
 			w.near[k] = n
 		}
-		n.used, n.max, n.until, n.id, n.client, n.user = l.Used, l.Max, now.Add(l.Window), e.ID, e.Client, e.User
+		n.used, n.max, n.until, n.id, n.client, n.user = l.Used, l.Max, now.Add(l.Window), e.ID, e.Client, e.Party()
 		n.refusedLately = l.Refused
 	}
 }
