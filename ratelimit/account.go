@@ -20,6 +20,8 @@ type Account struct {
 	// changed: other rules have come into force, and what was charged before has
 	// not been held against them, see Recheck.
 	changed bool
+	// headed: the header has told the submitter, or that there is none.
+	headed bool
 
 	now time.Time // of this call, for contributors; zero before the first use
 
@@ -95,11 +97,20 @@ func (l *Limiter) Begin(f Facts) *Account {
 	return a
 }
 
+// BeginWhole is Begin for a transaction whose header is known, as those of the past:
+// all limits apply at once, those by submitter, too.
+func (l *Limiter) BeginWhole(f Facts) *Account {
+	a := l.Begin(f)
+	a.headed, a.concern = true, a.concern[:0]
+	a.findConcerns()
+	return a
+}
+
 // findConcerns lists the rules that apply to the transaction.
 func (a *Account) findConcerns() {
 	for _, r := range a.rules.of(a.facts.Client) {
 		sender := r.sender(a.facts.Sender)
-		if r.concerns(&a.facts, sender) {
+		if (a.headed || !r.late) && r.concerns(&a.facts, sender) {
 			a.concern = append(a.concern, concern{r, sender, -1})
 		}
 	}

@@ -14,7 +14,8 @@ import (
 type RuleConfig struct {
 	// Per names what is counted on: "client", "user", "client_ip", "sender",
 	// "sender_domain", "recipient_domain", "stream", "upstream", "source_ip",
-	// "provider" (the group of receivers, with mx = true) or "all"; a list counts per combination. No default. An IPv6 client_ip
+	// "provider" (the group of receivers, with mx = true), "submitter" (as the client's
+	// header tells; it answers behind the data) or "all"; a list counts per combination. No default. An IPv6 client_ip
 	// counts as its /64. The null sender counts per client.
 	Per Per `toml:"per"`
 	// Absent says what counts when the mail has no such key (no SASL user,

@@ -30,6 +30,8 @@ const (
 	PerUpstream
 	PerSourceIP
 	PerProvider
+	// PerSubmitter is known only once the header has come, see Account.Submitted.
+	PerSubmitter
 )
 
 // dimensions has a row for each Dimension.
@@ -56,11 +58,12 @@ var dimensions = [...]struct {
 	PerUpstream:        {"upstream", "`name` of the upstream", func(f *Facts) *string { return &f.Upstream }, "", func(f *Filter) *string { return &f.Upstream }},
 	PerSourceIP:        {"source_ip", "`address` that mail leaves from", func(f *Facts) *string { return &f.SourceIP }, "", func(f *Filter) *string { return &f.SourceIP }},
 	PerProvider:        {"provider", "`group` of receivers", func(f *Facts) *string { return &f.Provider }, "", func(f *Filter) *string { return &f.Provider }},
+	PerSubmitter:       {"submitter", "mailbox or script behind a client, `client/name`", func(f *Facts) *string { return &f.Submitter }, "", func(f *Filter) *string { return &f.Submitter }},
 }
 
 // matchOrder is how dimensions go before one another when each has an override.
 var matchOrder = [...]Dimension{
-	PerSender, PerUser, PerClientIP, PerSenderDomain, PerRecipientDomain, PerProvider,
+	PerSender, PerSubmitter, PerUser, PerClientIP, PerSenderDomain, PerRecipientDomain, PerProvider,
 	PerClient, PerStream, PerUpstream, PerSourceIP, PerAll,
 }
 
@@ -123,6 +126,7 @@ func (p Per) String() string {
 // addresses in text form. Empty means that the mail has no such thing.
 type Facts struct {
 	Client, User, ClientIP     string
+	Submitter                  string // client, "/" and name
 	Sender                     mail.Identity
 	SenderDomain               string
 	Stream, Upstream, SourceIP string
@@ -137,6 +141,7 @@ type Filter struct {
 	Limit           string        `json:"limit,omitempty"`
 	Client          string        `json:"client,omitempty"`
 	User            string        `json:"user,omitempty"`
+	Submitter       string        `json:"submitter,omitempty"`
 	ClientIP        string        `json:"client_ip,omitempty"`
 	Sender          mail.Identity `json:"sender,omitempty"`
 	SenderDomain    string        `json:"sender_domain,omitempty"`

@@ -110,6 +110,11 @@ func (c *compiler) overridePlace(r *rule, d Dimension, value string, n *numbers)
 		return o.domainPlace(p)
 	case PerUser:
 		return o.exact, mail.User(value, c.env.Parse), nil
+	case PerSubmitter:
+		if !strings.Contains(value, "/") {
+			return nil, "", fmt.Errorf("%q is not a submitter; write client/name", value)
+		}
+		return o.exact, c.env.foldSubmitter(value), nil
 	case PerClientIP, PerSourceIP:
 		return o.addressPlace(d, value, n)
 	case PerProvider:
@@ -172,7 +177,7 @@ func (r *rule) overrideDimension(key string) (Dimension, string, error) {
 	var fits []Dimension
 	for _, d := range r.dims {
 		domain := d == PerSenderDomain || d == PerRecipientDomain
-		if d != PerSender && d != PerAll && (!address || domain || d == PerUser) {
+		if d != PerSender && d != PerAll && (!address || domain || d == PerUser || d == PerSubmitter) {
 			fits = append(fits, d)
 		}
 	}

@@ -62,7 +62,7 @@ func (a *Account) Recheck(ctx context.Context, rs []Recipient, is []int) Decisio
 	if !a.changed {
 		return Decision{OK: true}
 	}
-	missing := a.missing(rs, is)
+	missing := a.missing(rs, is, func(*rule) bool { return true })
 	if v := a.over(ctx); !v.OK {
 		return v
 	}
@@ -73,13 +73,13 @@ func (a *Account) Recheck(ctx context.Context, rs []Recipient, is []int) Decisio
 	return Decision{OK: true}
 }
 
-// missing lists, for each of rs, the budgets in force that have not been charged
-// for it. It opens all that count one of rs.
-func (a *Account) missing(rs []Recipient, is []int) [][]int {
+// missing lists, for each of rs, the budgets in force of some rules that have not been
+// charged for it. It opens all that count one of rs.
+func (a *Account) missing(rs []Recipient, is []int, of func(*rule) bool) [][]int {
 	missing := make([][]int, len(rs))
 	for i := range rs {
 		for c := range a.concern {
-			if !a.concern[c].rule.counts(rs[i].Domain) {
+			if r := a.concern[c].rule; !of(r) || !r.counts(rs[i].Domain) {
 				continue
 			}
 			if b := a.budget(c, &rs[i]); b >= 0 && !a.has(is[i], b) {

@@ -59,6 +59,8 @@ type rule struct {
 	perDomain bool
 	// perProvider: the key holds the recipient's group of receivers.
 	perProvider bool
+	// late: it counts per submitter, who is known behind the header.
+	late bool
 	// shared: several senders may use one key.
 	shared bool
 }
@@ -153,6 +155,7 @@ func (c *compiler) rule(name string, cfg RuleConfig) *rule {
 	r := &rule{name: name, cfg: cfg}
 	r.dims = slices.Sorted(slices.Values(cfg.Per))
 	r.perDomain, r.perProvider = slices.Contains(r.dims, PerRecipientDomain), slices.Contains(r.dims, PerProvider)
+	r.late = slices.Contains(r.dims, PerSubmitter)
 	r.shared = !slices.Contains(r.dims, PerSender)
 	r.clients = c.names("clients", cfg.Clients, c.clients)
 	r.streams = c.names("streams", cfg.Streams, c.streams)

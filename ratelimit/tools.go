@@ -281,8 +281,8 @@ func (l *Limiter) KeyOf(limit string, f Facts, recipientDomain string) (string, 
 // complete puts what an operator has written into the form that keys have, and
 // fills in the sender's domain where the sender alone is named.
 func (rs *Limits) complete(f *Facts) {
-	folded := rs.fold(Filter{User: f.User, Sender: f.Sender, SenderDomain: f.SenderDomain})
-	f.User, f.Sender, f.SenderDomain = folded.User, folded.Sender, folded.SenderDomain
+	folded := rs.fold(Filter{User: f.User, Submitter: f.Submitter, Sender: f.Sender, SenderDomain: f.SenderDomain})
+	f.User, f.Submitter, f.Sender, f.SenderDomain = folded.User, folded.Submitter, folded.Sender, folded.SenderDomain
 	if f.SenderDomain == "" {
 		f.SenderDomain = f.Sender.Domain()
 	}
@@ -293,6 +293,7 @@ func (rs *Limits) fold(f Filter) Filter {
 	if f.Sender != "" {
 		f.Sender = rs.env.identity(f.Sender)
 	}
+	f.Submitter = rs.env.foldSubmitter(f.Submitter)
 	if f.User != "" {
 		f.User = mail.User(f.User, rs.env.Parse)
 	}

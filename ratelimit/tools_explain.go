@@ -32,7 +32,7 @@ func (l *Limiter) Explain(ctx context.Context, f Facts, to Recipient) ([]Explana
 	if to.Provider == "" && l.provider != nil && rs.perProvider() {
 		to.Provider = cmp.Or(f.Provider, l.provider(ctx, f.Upstream, to.Domain))
 	}
-	a := l.Begin(f)
+	a := l.BeginWhole(f)
 	defer a.End()
 	all := make([]Explanation, 0, len(rs.rules))
 	b := Batch{ID: l.attempt(), Peek: true, Requests: []Request{{Recipients: 1}}}

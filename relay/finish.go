@@ -13,6 +13,7 @@ type ending struct {
 	said        *mail.Reply // as the upstream gave it; nil: reply is ours
 	class       mail.Class  // of the upstream's refusal
 	ours        bool        // we refuse, and nobody's fault is in the way
+	back        bool        // all that was charged goes back
 	unknown     bool        // the message may have been taken
 }
 
@@ -32,6 +33,14 @@ func (t *transaction) failed(stage, rule string, r *mail.Reply) *mail.Reply {
 	return t.ended(ending{stage: stage, rule: rule, reply: r, ours: rule != ruleStore})
 }
 
+// gated ends the transaction with what the gate behind the data said.
+func (t *transaction) gated(rule string, r *mail.Reply) *mail.Reply {
+	if t.late(rule) {
+		return t.bySubmitter(mail.StageForward, rule, r)
+	}
+	return t.failed(mail.StageForward, rule, r)
+}
+
 // faulted ends the transaction with a fault of ours.
 func (t *transaction) faulted(stage, rule string, r *mail.Reply) *mail.Reply {
 	return t.ended(ending{stage: stage, rule: rule, reply: r})
@@ -47,6 +56,8 @@ func (t *transaction) settle(e *ending) {
 	case t.several:
 		t.settleEach(e)
 	case e.unknown:
+	case e.back && e.reply.Temporary():
+		t.refund()
 	case e.ours && (e.reply.Temporary() || e.reply.Code == 530):
 		t.account.Refund(t.conn.Context(), t.reports...)
 		t.account.RefundMessage(t.conn.Context())

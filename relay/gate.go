@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"cmp"
 	"context"
 
 	"postern/mail"
@@ -96,21 +97,24 @@ func (t *transaction) recheckLimits() (rule string, r *mail.Reply) {
 	if !t.account.NewRules() {
 		return "", nil
 	}
-	rs := make([]ratelimit.Recipient, 0, len(t.accepted))
-	is := make([]int, 0, len(t.accepted))
-	for i, a := range t.accepted {
-		domain := t.env.To[i].Domain
-		group := t.groups[domain]
-		if group == "" && t.account.NeedsProvider(domain) {
-			group = t.ev.To[a.index].Provider // the host that has taken it is known
-		}
-		rs = append(rs, ratelimit.Recipient{Address: mail.RecipientOf(t.ev.To[a.index].Address), Domain: domain, Provider: group})
-		is = append(is, a.charge)
-	}
+	rs, is := t.chargedRecipients()
 	ctx, cancel := context.WithTimeout(t.conn.Context(), t.snap.Timeouts.Limiter)
 	defer cancel()
 	if v := t.account.Recheck(ctx, rs, is); !v.OK {
 		return t.limitRefusal(&v)
 	}
 	return "", nil
+}
+
+// chargedRecipients are those that are to get the message, and what the account knows
+// each by.
+func (t *transaction) chargedRecipients() (rs []ratelimit.Recipient, is []int) {
+	rs, is = make([]ratelimit.Recipient, 0, len(t.accepted)), make([]int, 0, len(t.accepted))
+	for i, a := range t.accepted {
+		domain := t.env.To[i].Domain
+		group := cmp.Or(t.groups[domain], t.ev.To[a.index].Provider) // the host that has taken it is known
+		rs = append(rs, ratelimit.Recipient{Address: mail.RecipientOf(t.ev.To[a.index].Address), Domain: domain, Provider: group})
+		is = append(is, a.charge)
+	}
+	return rs, is
 }

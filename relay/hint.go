@@ -1,8 +1,10 @@
 package relay
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"postern/mail"
@@ -39,4 +41,37 @@ func (t *transaction) fields(yield func(name, body []byte) bool) {
 			return
 		}
 	}
+}
+
+// chargeSubmitter charges the limits by submitter. It is asked for every message: a
+// limit by submitter says what it counts where none is told.
+func (t *transaction) chargeSubmitter() (rule string, r *mail.Reply) {
+	rs, is := t.chargedRecipients()
+	ctx, cancel := context.WithTimeout(t.conn.Context(), t.snap.Timeouts.Limiter)
+	defer cancel()
+	t.clock(&t.ev.Took.Limit)
+	defer t.unclock()
+	if v := t.account.Submitted(ctx, t.ev.Submitter, rs, is); !v.OK {
+		return t.limitRefusal(&v)
+	}
+	return "", nil
+}
+
+// bySubmitter is the refusal, behind the data, of a message whose submitter may not
+// send it now. All is given back: its MTA has one queue for everybody, and what that
+// tries again for one mailbox must not use up what the others share.
+func (t *transaction) bySubmitter(stage, rule string, r *mail.Reply) *mail.Reply {
+	return t.ended(ending{stage: stage, rule: rule, reply: r, ours: rule != ruleStore, back: true})
+}
+
+// late reports whether what the gate said behind the data may be about the submitter,
+// of whom nobody knew before.
+func (t *transaction) late(rule string) bool {
+	return t.ev.Submitter != "" && strings.HasPrefix(rule, "outlier ")
+}
+
+// shownSubmitter is the submitter as its own MTA knows it.
+func (t *transaction) shownSubmitter() string {
+	_, name, _ := strings.Cut(t.ev.Submitter, "/")
+	return "submitter " + name
 }

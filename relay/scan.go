@@ -48,7 +48,7 @@ func (t *transaction) scan() *mail.Reply {
 	}
 	t.unclock()
 	if rule, r := t.gate(); r != nil {
-		return t.failed(mail.StageForward, rule, r)
+		return t.gated(rule, r)
 	}
 	return nil
 }

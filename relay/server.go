@@ -108,8 +108,7 @@ type Options struct {
 
 // New makes a server that does not listen yet.
 func New(o Options) *Server {
-	s := &Server{limiter: o.Limiter, hooks: o.Hooks, observers: o.Observers, spool: newSpooler(o.SpoolDir), halves: o.Halves, faults: faultLog{log: o.Log}}
-	s := &Server{limiter: o.Limiter, hooks: o.Hooks, observers: o.Observers, spool: newSpooler(o.SpoolDir), faults: faultLog{log: o.Log}, marks: submitter.NewMarks()}
+	s := &Server{limiter: o.Limiter, hooks: o.Hooks, observers: o.Observers, spool: newSpooler(o.SpoolDir), halves: o.Halves, faults: faultLog{log: o.Log}, marks: submitter.NewMarks()}
 	s.Reload(o.Snapshot)
 	s.engine = smtpd.New(smtpd.Options{
 		Settings: func() *smtpd.Settings { return &s.snapshot().Settings }, Begin: s.mail, DSN: s.offersDSN, Suspended: s.userSuspended,

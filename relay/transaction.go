@@ -219,7 +219,10 @@ func (t *transaction) Deliver(m *smtpd.Message) *mail.Reply {
 		return t.failed(mail.StageData, "long_lines", replies.LongLines())
 	}
 	if rule, r := t.gate(); r != nil {
-		return t.failed(mail.StageForward, rule, r)
+		return t.gated(rule, r)
+	}
+	if rule, r := t.chargeSubmitter(); r != nil {
+		return t.bySubmitter(mail.StageForward, rule, r)
 	}
 	if rule, r := t.chargeBody(); r != nil {
 		return t.failed(mail.StageData, rule, r)
@@ -252,7 +255,7 @@ func (t *transaction) forward() *mail.Reply {
 		return t.ended(t.faultEnd(err))
 	case waited:
 		if rule, r := t.gate(); r != nil {
-			return t.failed(mail.StageForward, rule, r)
+			return t.gated(rule, r)
 		}
 	}
 	if r := t.reserve(ctx); r != nil {

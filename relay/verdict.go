@@ -62,6 +62,9 @@ const ruleStore = "store"
 // client's own; of a budget that others share it learns only when to come back.
 func (t *transaction) limitReply(v *ratelimit.Decision) *mail.Reply {
 	who := t.env.From.Shown()
+	if t.ev.Submitter != "" && strings.Contains(v.Per, "submitter") {
+		who = t.shownSubmitter()
+	}
 	switch {
 	case v.Never && v.Unit != ratelimit.Bytes, v.Max == 0:
 		return replies.Stopped(who, v.Per, v.Unit.String())

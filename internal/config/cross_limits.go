@@ -95,7 +95,7 @@ func (x *crossCheck) holds(l ratelimit.RuleConfig, c policy.ClientConfig) bool {
 	case l.Absent != ratelimit.AbsentSkip:
 		return true
 	}
-	return (len(c.Users) > 0 || !slices.Contains(l.Per, ratelimit.PerUser)) &&
+	return (len(c.Users) > 0 || !slices.Contains(l.Per, ratelimit.PerUser)) && !slices.Contains(l.Per, ratelimit.PerSubmitter) &&
 		(len(x.Stream[c.Stream].SourceIP) > 0 || !slices.Contains(l.Per, ratelimit.PerSourceIP))
 }
 
@@ -106,6 +106,8 @@ func chooses(c policy.ClientConfig, d ratelimit.Dimension) bool {
 	switch d {
 	case ratelimit.PerRecipientDomain:
 		return true
+	case ratelimit.PerSubmitter:
+		return c.Names()
 	case ratelimit.PerSender:
 		open = "@"
 	case ratelimit.PerSenderDomain:

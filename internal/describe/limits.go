@@ -66,6 +66,8 @@ func absentWords(l ratelimit.RuleConfig, c policy.ClientConfig, sourceIP bool) [
 	switch {
 	case slices.Contains(l.Per, ratelimit.PerUser) && len(c.Users) == 0:
 		missing = "this client has no SASL user"
+	case slices.Contains(l.Per, ratelimit.PerSubmitter) && !c.Names():
+		missing = "this client tells no submitters"
 	case slices.Contains(l.Per, ratelimit.PerSourceIP) && !sourceIP:
 		missing = "its stream has no source_ip"
 	default:

@@ -82,7 +82,7 @@ func known(f *config.File, scope, name string) error {
 func (n *Node) limited(k *ratelimit.Filter) error {
 	f := n.file()
 	for _, named := range [...]struct{ scope, name string }{
-		{outlier.Client, k.Client}, {outlier.User, k.User}, {outlier.Sender, string(k.Sender)}, {aStream, k.Stream},
+		{outlier.Client, k.Client}, {outlier.User, k.User}, {outlier.Mailbox, k.Submitter}, {outlier.Sender, string(k.Sender)}, {aStream, k.Stream},
 	} {
 		if named.name == "" || named.name == "<>" {
 			continue

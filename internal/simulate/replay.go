@@ -57,7 +57,7 @@ func New(opt Options) (*Replay, error) {
 
 func factsThen(t *Transaction) ratelimit.Facts {
 	return ratelimit.Facts{
-		Client: t.Client, User: t.User, ClientIP: t.ClientIP, Sender: mail.Identity(t.From), SenderDomain: t.SenderDomain(),
+		Client: t.Client, User: t.User, Submitter: t.Submitter, ClientIP: t.ClientIP, Sender: mail.Identity(t.From), SenderDomain: t.SenderDomain(),
 		Stream: t.Stream, Upstream: t.Upstream,
 	}
 }
@@ -126,7 +126,7 @@ func (r *Replay) judge(t *Transaction) {
 	y := r.tally
 	y.Replayed++
 	y.Recipients += int64(len(r.open))
-	account := r.limiter.Begin(r.opt.Facts(t))
+	account := r.limiter.BeginWhole(r.opt.Facts(t))
 	passed := r.charge(account, t)
 	if passed > 0 && carried(t) {
 		r.body(account, t)

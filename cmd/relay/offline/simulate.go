@@ -120,7 +120,7 @@ func newView(file *config.File) *view {
 // none of that name, the one that it would be now; its stream as it is now.
 func (v *view) facts(t *simulate.Transaction) ratelimit.Facts {
 	f := ratelimit.Facts{
-		Client: t.Client, User: t.User, ClientIP: t.ClientIP, Sender: mail.Identity(t.From), SenderDomain: t.SenderDomain(),
+		Client: t.Client, User: t.User, Submitter: t.Submitter, ClientIP: t.ClientIP, Sender: mail.Identity(t.From), SenderDomain: t.SenderDomain(),
 		Stream: t.Stream, Upstream: t.Upstream,
 	}
 	if _, ok := v.file.Client[f.Client]; !ok {
