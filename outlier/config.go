@@ -26,6 +26,10 @@ type Config struct {
 	// leaves alone: those with retries = false, which package config fills in. Blank:
 	// none.
 	NoRetries []string `toml:"-"`
+	// Pairs: who is known to each sender is remembered beside who is known to its
+	// client, which takes as many places again. Package config sets it where a limit has
+	// strangers_of = "sender".
+	Pairs bool `toml:"-"`
 	// Growth is the share by which the record of a sender may grow in a day
 	// without an operator's word; 0.01 to 1. In the first weeks of a sender, and
 	// of a client, it may grow faster. Default: 0.1.
@@ -162,7 +166,7 @@ func (l *Thresholds) Check(report func(key, problem string)) {
 // settings are the numbers that the detector takes from c.
 func (c *Config) settings() detector.Settings {
 	return detector.Settings{
-		Sensitivity: c.Sensitivity, Growth: c.Growth, HalfLife: c.HalfLife, MaxSenders: c.MaxSenders, MaxKnown: c.MaxKnown,
+		Sensitivity: c.Sensitivity, Growth: c.Growth, HalfLife: c.HalfLife, MaxSenders: c.MaxSenders, MaxKnown: c.MaxKnown, Pairs: c.Pairs,
 		Refused: detector.Shares{MinRecipients: c.Refused.MinRecipients, Alarming: c.Refused.Alert, Excessive: c.Refused.Suspend},
 	}
 }

@@ -35,6 +35,7 @@ type Watch struct {
 	admitted  map[string]admitted
 	flights   flights
 	strangers *brake.Book[detector.Who]
+	forgotten forgotten
 	queue     []Change             // to be told once mu is free
 	rcpts     []detector.Recipient // room for those of one message
 
@@ -158,6 +159,7 @@ func (w *Watch) Run(ctx context.Context) {
 func (w *Watch) Tick() {
 	w.mu.Lock()
 	w.expire(w.clock.read())
+	w.tellForgotten(w.clock.read())
 	w.mu.Unlock()
 	w.tell()
 	if w.disk != nil {

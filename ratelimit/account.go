@@ -2,6 +2,7 @@ package ratelimit
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"postern/mail"
@@ -140,6 +141,13 @@ func (a *Account) End() {
 // not reach the store; nil when there was none.
 func (a *Account) Err() error { return a.err }
 
+// NeedsStrangers reports whether a limit counts strangers: then that has to be filled in
+// of each Recipient.
+func (a *Account) NeedsStrangers() bool {
+	a.renew()
+	return slices.ContainsFunc(a.concern, func(c concern) bool { return c.rule.cfg.Only.Strangers != "" })
+}
+
 // NeedsProvider reports whether a limit counts the recipients at a domain by their
 // group of receivers: then Recipient.Provider has to be filled in.
 func (a *Account) NeedsProvider(domain string) bool {
@@ -178,7 +186,7 @@ func (a *Account) Recipients(ctx context.Context, rs []Recipient, out []Decision
 func (a *Account) Declared(bytes int64) *Decision {
 	for i := range a.concern {
 		c := &a.concern[i]
-		if c.rule.cfg.Mode == Shadow || c.rule.at != nil || c.rule.notAt != nil || c.rule.perRecipient() {
+		if c.rule.shadow(&a.facts) || c.rule.at != nil || c.rule.notAt != nil || c.rule.perRecipient() {
 			continue
 		}
 		b := a.budget(i, &Recipient{})
@@ -269,7 +277,7 @@ func (a *Account) startBatch() {
 func (a *Account) addRequest(r *Recipient) {
 	from, distinct := len(a.refs), false
 	for i := range a.concern {
-		if !a.concern[i].rule.counts(r.Domain) {
+		if !a.concern[i].rule.counted(r) {
 			continue
 		}
 		if b := a.budget(i, r); b >= 0 {

@@ -35,6 +35,7 @@ func testLimiter(t *testing.T, open func(t *testing.T) storetest.Bed) {
 		{"shadow is seen in the looks", testShadowLooks},
 		{"the most specific override holds", testOverrides},
 		{"the stream takes its share", testStreamShare},
+		{"strangers", testStrangers},
 	} {
 		t.Run(test.name, func(t *testing.T) { test.f(t, open(t)) })
 	}

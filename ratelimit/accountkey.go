@@ -52,7 +52,7 @@ func (a *Account) open(c *concern, at place) int {
 		Budget: Budget{
 			Limit: c.rule.name, Key: a.keys[start:len(a.keys):len(a.keys)],
 			Share: c.rule.share(a.facts.Stream), Windows: n.windows,
-			Shadow: c.rule.cfg.Mode == Shadow, OnFailure: c.rule.cfg.OnStoreFailure,
+			Shadow: c.rule.shadow(&a.facts), OnFailure: c.rule.cfg.OnStoreFailure,
 		},
 		rule: c.rule, place: at, batch: -1,
 		shared: n.key != "" || !slices.Contains(c.rule.dims, PerSender),

@@ -34,6 +34,15 @@ type RuleConfig struct {
 	// exact up to 1024, with a standard error of 3 to 5 % above. Blank: no cap.
 	DistinctRecipients Numbers `toml:"distinct_recipients"`
 
+	// Strangers caps recipients to whom nobody of the client has ever written before,
+	// such as "30/1h"; with StrangersOf = "sender" those to whom the sender has not. They
+	// count as a limit NAME.strangers of their own, see package strangers. Blank: no cap.
+	Strangers   Numbers     `toml:"strangers"`
+	StrangersOf StrangersOf `toml:"strangers_of"` // "client" (default) or "sender"
+	// StrangersNew caps the same for senders in their first two days, as
+	// NAME.strangers_new. Blank: no cap.
+	StrangersNew Numbers `toml:"strangers_new"`
+
 	// Clients names the clients the limit concerns. Blank: all.
 	Clients []string `toml:"clients"`
 	// Streams names the streams it concerns. Blank: all.
@@ -68,6 +77,10 @@ type RuleConfig struct {
 	// mail.Identity.
 	FoldTag bool `toml:"fold_tag"`
 
+	// Only leaves out recipients and mail that it does not name. Package strangers sets
+	// it.
+	Only Only `toml:"-"`
+
 	// Reports: Account.Report charges the limit, too, for a message whose sender
 	// it does not concern. It is set by null_sender_limit of a client.
 	Reports bool `toml:"-"`
@@ -92,7 +105,7 @@ type Override struct {
 }
 
 // SetDefaults fills in what a blank table means.
-func (c *RuleConfig) SetDefaults() {}
+func (c *RuleConfig) SetDefaults() { c.StrangersOf = OfClient }
 
 // SetDefaults fills in what a blank table means.
 func (c *Override) SetDefaults() {}
@@ -110,7 +123,7 @@ func (c *RuleConfig) Check(report func(key, problem string)) {
 			report("per", `joins "all" with others; "all" stands alone`)
 		}
 	}
-	numbers := checkNumbers(c.units(), "", report)
+	numbers := checkNumbers(c.units(), "", report) + checkNumbers(c.strangers(), "", report)
 	for _, key := range slices.Sorted(maps.Keys(c.Overrides)) {
 		o := c.Overrides[key]
 		n := checkNumbers(o.units(), "overrides."+QuoteKey(key)+".", report)
@@ -152,21 +165,25 @@ type unitNumbers struct {
 	numbers Numbers
 }
 
-func (c *RuleConfig) units() [4]unitNumbers {
-	return [4]unitNumbers{
+func (c *RuleConfig) units() []unitNumbers {
+	return []unitNumbers{
 		{Messages, c.Messages}, {Recipients, c.Recipients},
 		{Bytes, c.Bytes}, {DistinctRecipients, c.DistinctRecipients},
 	}
 }
 
-func (c *Override) units() [4]unitNumbers {
-	return [4]unitNumbers{
+func (c *RuleConfig) strangers() []unitNumbers {
+	return []unitNumbers{{Recipients, c.Strangers}, {Recipients, c.StrangersNew}}
+}
+
+func (c *Override) units() []unitNumbers {
+	return []unitNumbers{
 		{Messages, c.Messages}, {Recipients, c.Recipients},
 		{Bytes, c.Bytes}, {DistinctRecipients, c.DistinctRecipients},
 	}
 }
 
-func checkNumbers(units [4]unitNumbers, prefix string, report func(key, problem string)) (count int) {
+func checkNumbers(units []unitNumbers, prefix string, report func(key, problem string)) (count int) {
 	for _, u := range units {
 		for i, n := range u.numbers {
 			key := prefix + u.unit.String()

@@ -7,13 +7,15 @@ import "time"
 // 501st message of news@example.org in an hour, under 500/1h per sender, 846.2
 // seconds before the first of the 500 is an hour old.
 type Decision struct {
-	OK     bool
-	Limit  string // name of the limit; for logs
-	Per    string // what it counts on, in words: "sender", "client and recipient domain"
-	Key    string // "sender=news@example.org"; for logs
-	Unit   Unit
-	Max    int64         // 500; with temporary overrides, less what is reserved for others
-	Window time.Duration // 1h
+	OK    bool
+	Limit string // name of the limit; for logs
+	Per   string // what it counts on, in words: "sender", "client and recipient domain"
+	Key   string // "sender=news@example.org"; for logs
+	Unit  Unit
+	// Strangers: Unit is recipients, and those that are known do not count.
+	Strangers bool
+	Max       int64         // 500; with temporary overrides, less what is reserved for others
+	Window    time.Duration // 1h
 	// RetryAfter is the wait after which the same request fits, if nobody else
 	// takes the room, rounded up to whole seconds: 847s.
 	RetryAfter time.Duration
@@ -61,6 +63,6 @@ func (a *Account) undecided(q *Request) Decision {
 func (st *account) refusal(w *Window) Decision {
 	return Decision{
 		Limit: st.Limit, Per: st.perWords(), Key: string(st.Key),
-		Unit: w.Unit, Max: w.Max, Window: w.Length,
+		Unit: w.Unit, Max: w.Max, Window: w.Length, Strangers: st.rule.cfg.Only.Strangers != "",
 	}
 }

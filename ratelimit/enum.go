@@ -3,6 +3,8 @@ package ratelimit
 import (
 	"fmt"
 	"strings"
+
+	"postern/internal/text"
 )
 
 // Absent says what counts on mail that lacks the key.
@@ -18,6 +20,24 @@ var absentNames = []string{"client", "skip"}
 
 // Mode says whether a limit refuses.
 type Mode uint8
+
+// StrangersOf says to whom a recipient is a stranger.
+type StrangersOf string
+
+// Values of StrangersOf; "" is OfClient.
+const (
+	OfClient StrangersOf = "client"
+	OfSender StrangersOf = "sender"
+)
+
+// UnmarshalText reads "client" or "sender".
+func (o *StrangersOf) UnmarshalText(b []byte) error { return text.OneOf(o, b, OfClient, OfSender) }
+
+// Only narrows what a limit counts; the zero value does not.
+type Only struct {
+	Strangers  StrangersOf // recipients that are strangers to those; "": all
+	NewSenders bool        // mail of senders in their first two days
+}
 
 // Enforce refuses; Shadow counts and reports only.
 const (

@@ -130,6 +130,9 @@ type Facts struct {
 	Sender                     mail.Identity
 	SenderDomain               string
 	Stream, Upstream, SourceIP string
+	// Watched: the past of the client is known, so that strangers are such; before that
+	// limits on strangers refuse nothing. NewSender: the sender is in its first two days.
+	Watched, NewSender bool
 	// Provider is what operators name; of a transaction each Recipient has its own.
 	Provider string
 }
@@ -173,6 +176,17 @@ type Recipient struct {
 	Address  mail.RecipientID
 	Domain   string
 	Provider string
+	// NewToClient: nobody of the client has written to it before; NewToSender: the
+	// sender has not.
+	NewToClient, NewToSender bool
+}
+
+// Stranger reports whether it is one to somebody.
+func (r *Recipient) Stranger(to StrangersOf) bool {
+	if to == OfSender {
+		return r.NewToSender
+	}
+	return r.NewToClient
 }
 
 // place is what a key holds of a recipient; what it does not hold is blank, so that

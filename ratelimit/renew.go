@@ -29,7 +29,7 @@ func (a *Account) revive(r *rule, key []byte, windows []Window) int {
 	if !a.changed {
 		return -1
 	}
-	share, shadow := r.share(a.facts.Stream), r.cfg.Mode == Shadow
+	share, shadow := r.share(a.facts.Stream), r.shadow(&a.facts)
 	for i := range a.budgets {
 		st := &a.budgets[i]
 		if !st.past || st.Limit != r.name || st.Share != share || st.Shadow != shadow ||
@@ -79,7 +79,7 @@ func (a *Account) missing(rs []Recipient, is []int, of func(*rule) bool) [][]int
 	missing := make([][]int, len(rs))
 	for i := range rs {
 		for c := range a.concern {
-			if r := a.concern[c].rule; !of(r) || !r.counts(rs[i].Domain) {
+			if r := a.concern[c].rule; !of(r) || !r.counted(&rs[i]) {
 				continue
 			}
 			if b := a.budget(c, &rs[i]); b >= 0 && !a.has(is[i], b) {

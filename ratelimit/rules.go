@@ -261,7 +261,7 @@ func (c *compiler) internal(pattern string) []string {
 }
 
 // windowsOf lists the windows of all units, in the order of the file.
-func windowsOf(units [4]unitNumbers, reserve map[string]Percent) []Window {
+func windowsOf(units []unitNumbers, reserve map[string]Percent) []Window {
 	var windows []Window
 	for _, u := range units {
 		for _, n := range u.numbers {
@@ -309,6 +309,16 @@ func (rs *Limits) perProvider() bool {
 	return slices.ContainsFunc(rs.rules, func(r *rule) bool { return r.perProvider })
 }
 
+// counted reports whether a recipient counts.
+func (r *rule) counted(to *Recipient) bool {
+	return (r.cfg.Only.Strangers == "" || to.Stranger(r.cfg.Only.Strangers)) && r.counts(to.Domain)
+}
+
+// shadow reports whether what the limit says of a transaction is reported only.
+func (r *rule) shadow(f *Facts) bool {
+	return r.cfg.Mode == Shadow || r.cfg.Only.Strangers != "" && !f.Watched
+}
+
 // counts reports whether a recipient's domain counts.
 func (r *rule) counts(domain string) bool {
 	if r.at != nil && !r.at.MatchDomain(domain) {
@@ -320,7 +330,7 @@ func (r *rule) counts(domain string) bool {
 // concerns reports whether the limit applies to a transaction at all; sender is
 // as the limit knows it.
 func (r *rule) concerns(f *Facts, sender mail.Identity) bool {
-	if r.streams != nil && !r.streams[f.Stream] {
+	if r.streams != nil && !r.streams[f.Stream] || r.cfg.Only.NewSenders && !f.NewSender {
 		return false
 	}
 	return r.senders == nil || r.senders.Match(sender)

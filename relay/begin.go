@@ -47,7 +47,12 @@ func (t *transaction) nameClient() {
 }
 
 func (t *transaction) facts() ratelimit.Facts {
+	watched, isNew := false, false
+	if t.srv.hooks.Past != nil {
+		watched, isNew = t.srv.hooks.Past(t.client.Name(), t.peer.User, t.sender)
+	}
 	return ratelimit.Facts{
+		Watched: watched, NewSender: isNew,
 		Client: t.client.Name(), User: t.peer.User, ClientIP: cmp.Or(t.ev.ClientIP, unknownIP),
 		Sender: t.sender, SenderDomain: t.env.From.Domain,
 		Stream: t.client.Stream(), Upstream: t.route.Name, SourceIP: t.route.SourceKey,

@@ -113,7 +113,7 @@ func (t *transaction) chargedRecipients() (rs []ratelimit.Recipient, is []int) {
 	for i, a := range t.accepted {
 		domain := t.env.To[i].Domain
 		group := cmp.Or(t.groups[domain], t.ev.To[a.index].Provider) // the host that has taken it is known
-		rs = append(rs, ratelimit.Recipient{Address: mail.RecipientOf(t.ev.To[a.index].Address), Domain: domain, Provider: group})
+		rs = append(rs, t.counted(t.ev.To[a.index].Address, domain, group))
 		is = append(is, a.charge)
 	}
 	return rs, is

@@ -33,6 +33,11 @@ type Hooks struct {
 	// (scope) writes to more new ones than usual; 0 when it may go on. id is that of the
 	// event in which the transaction ends.
 	Brake func(id, client, user string, from mail.Identity, to mail.RecipientID) (left time.Duration, scope string)
+	// Past tells limits on strangers whether the past of a client is known, and whether
+	// its sender is in its first two days; Stranger whether nobody of the client, and
+	// whether the sender, has written to a recipient before. Nil: no limit asks.
+	Past     func(client, user string, from mail.Identity) (watched, newSender bool)
+	Stranger func(client string, from mail.Identity, to mail.RecipientID) (toClient, toSender bool)
 	// Suppressed reports whether a recipient of a stream is known not to exist.
 	Suppressed func(stream string, to mail.RecipientID) bool
 	// Domain judges a recipient's domain by DNS; nil for one that takes mail, and

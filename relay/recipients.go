@@ -119,7 +119,7 @@ func (t *transaction) charge(batch []attempt) {
 	var which []int // of batch
 	for i := range batch {
 		if a := &batch[i]; a.reply == nil {
-			open = append(open, ratelimit.Recipient{Address: mail.RecipientOf(a.shown), Domain: a.rcpt.Domain, Provider: t.groups[a.rcpt.Domain]})
+			open = append(open, t.counted(a.shown, a.rcpt.Domain, t.groups[a.rcpt.Domain]))
 			which = append(which, i)
 		}
 	}
@@ -140,6 +140,15 @@ func (t *transaction) charge(batch []attempt) {
 		}
 	}
 	t.charged += len(open)
+}
+
+// counted is a recipient as limits count it.
+func (t *transaction) counted(address, domain, group string) ratelimit.Recipient {
+	r := ratelimit.Recipient{Address: mail.RecipientOf(address), Domain: domain, Provider: group}
+	if t.srv.hooks.Stranger != nil && t.account.NeedsStrangers() {
+		r.NewToClient, r.NewToSender = t.srv.hooks.Stranger(t.client.Name(), t.sender, r.Address)
+	}
+	return r
 }
 
 // record writes what came of each attempt into the event, gives back the quota of

@@ -15,6 +15,7 @@ import (
 	"postern/policy"
 	"postern/ratelimit"
 	"postern/ratelimit/embedded"
+	"postern/ratelimit/strangers"
 	"postern/relay/smtpd"
 	"postern/upstream"
 )
@@ -88,7 +89,7 @@ func (r *rig) limiterOf(store ratelimit.Store) *ratelimit.Limiter {
 }
 
 func (r *rig) rules() *ratelimit.Limits {
-	rules, err := ratelimit.Compile(r.limits, ratelimit.Env{InternalDomains: r.internal, Parse: parseAddress})
+	rules, err := ratelimit.Compile(strangers.Expand(r.limits), ratelimit.Env{InternalDomains: r.internal, Parse: parseAddress})
 	if err != nil {
 		r.t.Fatal(err)
 	}

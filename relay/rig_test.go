@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -254,6 +255,11 @@ func (r *rig) hook(name string, words []string) {
 				return left, false
 			}
 			return 0, false
+		}
+	case "strangers": // RECIPIENT...; the client is watched
+		r.hooks.Past = func(_, _ string, _ mail.Identity) (bool, bool) { return true, false }
+		r.hooks.Stranger = func(_ string, _ mail.Identity, to mail.RecipientID) (bool, bool) {
+			return slices.Contains(words, string(to)), false
 		}
 	case "brake": // RECIPIENT DURATION
 		left, _ := time.ParseDuration(words[1])

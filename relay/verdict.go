@@ -61,19 +61,22 @@ const ruleStore = "store"
 // limitReply tells a client which limit it has reached, as far as it is the
 // client's own; of a budget that others share it learns only when to come back.
 func (t *transaction) limitReply(v *ratelimit.Decision) *mail.Reply {
-	who := t.env.From.Shown()
+	who, unit := t.env.From.Shown(), v.Unit.String()
 	if t.ev.Submitter != "" && strings.Contains(v.Per, "submitter") {
 		who = t.shownSubmitter()
 	}
+	if v.Strangers {
+		unit = "new " + unit
+	}
 	switch {
 	case v.Never && v.Unit != ratelimit.Bytes, v.Max == 0:
-		return replies.Stopped(who, v.Per, v.Unit.String())
+		return replies.Stopped(who, v.Per, unit)
 	case v.Never:
 		return replies.NeverFits(who, v.Per, v.Max, window(v.Window))
 	case sharedLimit(v.Per):
 		return replies.SharedLimit(who, v.RetryAfter)
 	}
-	return replies.Limit(who, strings.ReplaceAll(v.Per, "_", " "), v.Unit.String(), v.Max, window(v.Window), v.RetryAfter)
+	return replies.Limit(who, strings.ReplaceAll(v.Per, "_", " "), unit, v.Max, window(v.Window), v.RetryAfter)
 }
 
 // sharedLimit reports whether others count there, too, so that nothing of the budget is

@@ -62,6 +62,7 @@ var table = map[string]rule{
 
 	"ratelimit/embedded":    {ours: []string{"internal/statefile", "ratelimit", "ratelimit/recipients"}},
 	"ratelimit/redisstore":  {ours: []string{"internal/secret", "ratelimit"}, outside: []string{goRedis}},
+	"ratelimit/strangers":   {ours: []string{"ratelimit"}},
 	"ratelimit/limitimport": {ours: []string{"mail", "ratelimit"}},
 
 	"internal/volume":   {ours: []string{"internal/config", "internal/simulate", "mail", "outlier"}},
@@ -122,12 +123,12 @@ var table = map[string]rule{
 	"internal/api":        {ours: []string{"internal/access", "internal/admin", "internal/alert", "internal/audit", "internal/find", "mail", "outlier", "ratelimit", "reputation", "reputation/dnsbl", "reputation/identity", "upstream/warmup"}},
 	"internal/admin": {ours: []string{"internal/alert", "mail", "outlier", "ratelimit", "reputation", "reputation/identity"},
 		outside: []string{"github.com/prometheus/client_golang"}},
-	"internal/config": {ours: append([]string{"internal/access", "internal/alert/deliver", "upstream/profile", "internal/secret", "internal/shell", "internal/eventlog", "ratelimit/embedded", "ratelimit/redisstore", "relay/smtpd", "reputation", "reputation/dnsbl", "reputation/identity"}, leaves...),
+	"internal/config": {ours: append([]string{"ratelimit/strangers", "internal/access", "internal/alert/deliver", "upstream/profile", "internal/secret", "internal/shell", "internal/eventlog", "ratelimit/embedded", "ratelimit/redisstore", "relay/smtpd", "reputation", "reputation/dnsbl", "reputation/identity"}, leaves...),
 		outside: []string{"github.com/pelletier/go-toml/v2", "golang.org/x/net"}},
 	"internal/warmups":    {ours: []string{"internal/config", "mail", "mx/provider", "ratelimit", "upstream/direct", "upstream/warmup"}},
 	"internal/bruteforce": {ours: []string{"internal/auth"}, outside: []string{goRedis}},
 	"internal/phrase":     {ours: []string{"outlier", "ratelimit", "reputation"}, outside: []string{xtime}},
-	"internal/check": {ours: append([]string{"internal/config", "internal/phrase", "mx", "internal/shell", "ratelimit/redisstore", "relay/smtpd", "reputation", "reputation/dnsbl", "reputation/identity"}, leaves...),
+	"internal/check": {ours: append([]string{"ratelimit/strangers", "internal/config", "internal/phrase", "mx", "internal/shell", "ratelimit/redisstore", "relay/smtpd", "reputation", "reputation/dnsbl", "reputation/identity"}, leaves...),
 		outside: []string{goRedis, "github.com/emersion/go-msgauth"}},
 	"internal/rotation": {ours: []string{"dkimsign", "internal/check", "internal/resolve", "reputation", "reputation/identity"}},
 	"internal/node":     {ours: []string{"*"}, outside: []string{goRedis, "golang.org/x/net", xtime}},

@@ -8,6 +8,7 @@ import (
 
 	"postern/policy"
 	"postern/ratelimit"
+	"postern/ratelimit/strangers"
 )
 
 func (x *crossCheck) limits() {
@@ -20,6 +21,7 @@ func (x *crossCheck) limits() {
 				x.d.problem(join(join(path, "reserve"), stream), x.noSuch("stream", stream))
 			}
 		}
+		x.strangerNames(path, name, l)
 		x.internalAtNone(path, l)
 		x.stops(path, l)
 	}
@@ -31,6 +33,16 @@ func (x *crossCheck) limits() {
 	of := LimitsByClient(x.Limit)
 	for _, name := range x.names["client"] {
 		x.guarded(name, x.Client[name], of.Of(name))
+	}
+}
+
+// strangerNames reports names that limits on strangers need, or cannot have.
+func (x *crossCheck) strangerNames(path, name string, l ratelimit.RuleConfig) {
+	if strings.HasSuffix(name, strangers.Suffix) || strings.HasSuffix(name, strangers.NewSuffix) {
+		x.d.problem(path, "has a name that a limit on strangers may have; give it another one")
+	}
+	if len(l.Strangers)+len(l.StrangersNew) > 0 && len(name)+len(strangers.NewSuffix) > 100 {
+		x.d.problem(path, "has too long a name for a limit on strangers; give it a short one")
 	}
 }
 
@@ -53,6 +65,7 @@ func (x *crossCheck) stops(path string, l ratelimit.RuleConfig) {
 	}
 	for key, numbers := range map[string]ratelimit.Numbers{
 		"messages": l.Messages, "recipients": l.Recipients, "bytes": l.Bytes, "distinct_recipients": l.DistinctRecipients,
+		"strangers": l.Strangers, "strangers_new": l.StrangersNew,
 	} {
 		for _, n := range numbers {
 			if n.N == 0 {
@@ -88,6 +101,8 @@ func (x *crossCheck) guarded(name string, c policy.ClientConfig, limits []string
 // holds reports whether a limit of a client refuses its mail, whatever the mail is.
 func (x *crossCheck) holds(l ratelimit.RuleConfig, c policy.ClientConfig) bool {
 	switch {
+	case len(l.Messages)+len(l.Recipients)+len(l.Bytes)+len(l.DistinctRecipients)+len(l.Overrides) == 0: // strangers only
+		return false
 	case l.Mode == ratelimit.Shadow, len(l.Per) == 0, len(l.Senders) > 0, len(l.RecipientsAt) > 0:
 		return false
 	case len(l.Streams) > 0 && !slices.Contains(l.Streams, c.Stream):

@@ -5,11 +5,13 @@ import (
 	"strings"
 
 	"postern/outlier"
+	"postern/ratelimit/strangers"
 )
 
 // completeOutlier gives the table [outlier] what it takes from elsewhere.
 func (f *File) completeOutlier() {
 	f.Outlier.InternalDomains = f.InternalDomains
+	f.Outlier.Pairs = strangers.OfSenders(f.Limit)
 	for _, name := range sortedKeys(f.Client) {
 		if !f.Client[name].Retries {
 			f.Outlier.NoRetries = append(f.Outlier.NoRetries, name)

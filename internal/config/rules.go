@@ -3,13 +3,13 @@ package config
 import (
 	"errors"
 	"iter"
-	"maps"
 	"strings"
 
 	"postern/internal/syntax"
 	"postern/mail"
 	"postern/policy"
 	"postern/ratelimit"
+	"postern/ratelimit/strangers"
 )
 
 // Policy is the compiled rule set of clients and streams.
@@ -50,10 +50,7 @@ func nullSenderLimit(client string) string { return "null_sender:" + client }
 // "allow", one of its null_sender_limit. Where the null reverse-path is refused
 // it holds reports and receipts with another one.
 func (f *File) Limits() map[string]ratelimit.RuleConfig {
-	limits := maps.Clone(f.Limit)
-	if limits == nil {
-		limits = map[string]ratelimit.RuleConfig{}
-	}
+	limits := strangers.Expand(f.Limit)
 	for name, c := range f.Client {
 		if c.NullSender == policy.AllowNull {
 			continue

@@ -218,6 +218,7 @@ func (n *Node) prepare(file *config.File) error {
 	}
 	n.self = &selfTest{next: observers}
 	hooks := n.judges.hooks()
+	hooks.Past, hooks.Stranger = n.past, n.watch.Stranger
 	hooks.Suspended, hooks.Admit, hooks.Brake, hooks.Once = n.suspended, n.admit, n.brake, n.limiter.Once
 	n.server = relay.New(relay.Options{
 		Snapshot: n.rules.snapshot, Limiter: n.limiter, Observers: []mail.Observer{n.self},

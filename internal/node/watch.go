@@ -8,6 +8,7 @@ import (
 	"postern/internal/config"
 	"postern/mail"
 	"postern/outlier"
+	"postern/ratelimit/strangers"
 	"postern/relay"
 )
 
@@ -44,6 +45,12 @@ func (n *Node) admit(id, client, user, submitter, stream string, from mail.Ident
 func (n *Node) brake(id, client, user string, from mail.Identity, to mail.RecipientID) (time.Duration, string) {
 	left, who := n.watch.Brake(id, client, user, from, to)
 	return left, who.Scope
+}
+
+// past is what limits on strangers need to know of a submitter.
+func (n *Node) past(client, user string, from mail.Identity) (watched, newSender bool) {
+	p := n.watch.Past(client, user, from)
+	return !p.Since.IsZero() && time.Since(p.Since) >= strangers.WatchedDays*24*time.Hour, p.Age <= strangers.NewDays
 }
 
 func suspension(v outlier.Judgment) relay.Suspension {

@@ -14,6 +14,8 @@ type Settings struct {
 	// and recipient there is room. Set does not change them: they hold from the next
 	// New, Restore, Reset or Reseed on.
 	MaxSenders, MaxKnown int
+	// Pairs: who is known to each sender is remembered, too.
+	Pairs bool
 	// Refused is the plain rule.
 	Refused Shares
 }
@@ -177,6 +179,7 @@ func (d *Detector) Count(ev *Event, expect Expect) []Finding {
 		return nil
 	}
 	d.count(ev, expect, &d.found)
+	d.meetAll(ev, d.clients[ev.Client])
 	return d.found.found[:d.found.n]
 }
 
@@ -200,6 +203,7 @@ func (d *Detector) learnShadowed(ev *Event) {
 			took++
 		}
 	}
+	d.meetAll(ev, c)
 	for e := range d.volumes(ev) {
 		if rs := d.meters.runsOf(e); rs != nil {
 			rs.shadowed(uint16(ev.At/daySeconds), float32(took))

@@ -8,6 +8,7 @@ import "encoding/binary"
 // a new pair for a known one about once in 8,000 times.
 type Sketch struct {
 	buckets []bucket
+	lost    int64    // pairs that had to go for others
 	dirty   []uint64 // one bit for each chunk of buckets changed since it was saved
 }
 
@@ -52,10 +53,16 @@ func (k *Sketch) add(client, rcpt uint64) {
 	}
 	at, mark := k.place(client, rcpt)
 	b := &k.buckets[at]
+	if b[len(b)-1] != 0 {
+		k.lost++
+	}
 	copy(b[1:], b[:])
 	b[0] = mark
 	k.Again(at / chunkBuckets)
 }
+
+// Forgotten is how many pairs had to be forgotten to make room for others.
+func (k *Sketch) Forgotten() int64 { return k.lost }
 
 // Size names the size of the sketch: parts of another are not of this one.
 func (k *Sketch) Size() int { return len(k.buckets) }

@@ -1,5 +1,7 @@
 package detector
 
+import "time"
+
 // Knows reports whether anybody of a client has written to the recipient before, as far
 // as the sketch of known recipients knows: it forgets the oldest beyond
 // Settings.MaxKnown, and takes one in 8,000 strangers for somebody known.
@@ -20,4 +22,67 @@ func (d *Detector) ProjectStrangers(now int64, who Who, client string, more int,
 	}
 	f.judge(&d.tuning, &f.sums)
 	return f
+}
+
+// pairs is the key under which the recipients stand that a sender of a client knows.
+func (d *Detector) pairs(c *clientInfo, sender string) uint64 {
+	return mix(c.hash^0xA24BAED4963EE407, d.seed.hash(sender))
+}
+
+// SenderKnows reports whether a sender of a client has written to the recipient before,
+// since Settings.Pairs was set. The null reverse-path is a sender here.
+func (d *Detector) SenderKnows(client, sender string, recipient uint64) bool {
+	c := d.clients[client]
+	return c != nil && d.known.has(d.pairs(c, sender), recipient)
+}
+
+// meetAll makes the recipients that were taken known to the sender.
+func (d *Detector) meetAll(ev *Event, c *clientInfo) {
+	if !d.settings.Pairs {
+		return
+	}
+	key := d.pairs(c, ev.Sender)
+	for i := range ev.Recipients {
+		if r := &ev.Recipients[i]; r.Took {
+			d.known.add(key, r.Hash)
+		}
+	}
+}
+
+// Since is the day on which a client was first seen; zero if it never was.
+func (d *Detector) Since(client string) time.Time {
+	if c := d.clients[client]; c != nil {
+		return dayOf(c.born)
+	}
+	return time.Time{}
+}
+
+func dayOf(day uint16) time.Time { return time.Unix(int64(day)*daySeconds, 0).UTC() }
+
+// Age is for how many days who has been known; 0 for who never was.
+func (d *Detector) Age(now int64, who Who) int {
+	e := d.meters.find(who.meter(), who.Name)
+	if e == nil {
+		return 0
+	}
+	return int(now/daySeconds) - int(e.born)
+}
+
+// ReadClients tells since when each client is known, by a snapshot.
+func ReadClients(b []byte) (map[string]time.Time, error) {
+	if len(b) < len(snapshotHead) {
+		return nil, errCut
+	}
+	r := &reader{rest: b[len(snapshotHead):]}
+	r.take(SeedSize + 8)
+	all := map[string]time.Time{}
+	for range r.num() {
+		name := r.str()
+		born := r.u16()
+		if r.bad {
+			return nil, errCut
+		}
+		all[name] = dayOf(born)
+	}
+	return all, r.err()
 }

@@ -1,0 +1,58 @@
+package outlier
+
+import (
+	"time"
+
+	"postern/mail"
+	"postern/outlier/detector"
+	"postern/outlier/store"
+)
+
+// Past is what limits on strangers need to know of a submitter.
+type Past struct {
+	// Since is the day on which its client was first seen; zero: it never was.
+	Since time.Time
+	// Age is that of the sender, as its user sends with it, in days; 0 for one that
+	// was never seen.
+	Age int
+}
+
+// Past tells of a client and one of its senders.
+func (w *Watch) Past(client, user string, from mail.Identity) (p Past) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	now := w.clock.read()
+	p.Since = w.detector.Since(client)
+	p.Age = w.detector.Age(now.Unix(), detector.Submitter(user, senderName(from)))
+	return p
+}
+
+// Stranger reports whether nobody of a client, and whether its sender, has written to a
+// recipient before. Of senders that is known if the settings say so.
+func (w *Watch) Stranger(client string, from mail.Identity, to mail.RecipientID) (toClient, toSender bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	h := w.detector.Hash(string(to))
+	return !w.detector.Knows(client, h), !w.detector.SenderKnows(client, senderName(from), h)
+}
+
+// tellForgotten says once a day that known recipients had to be forgotten to make room
+// for others, to whom they are strangers again. w.mu is held.
+func (w *Watch) tellForgotten(now time.Time) {
+	n := w.detector.Known().Forgotten()
+	if n <= w.forgotten.n || now.Before(w.forgotten.next) {
+		return
+	}
+	w.log.Warn("outlier known recipients forgotten for want of room: they count as never seen before; raise max_known", "forgotten", n-w.forgotten.n, "places", w.detector.Places())
+	w.forgotten.n, w.forgotten.next = n, now.Add(24*time.Hour)
+}
+
+// forgotten is what tellForgotten has told.
+type forgotten struct {
+	n    int64
+	next time.Time
+}
+
+// WatchedSince tells since when each client is watched, by what a watch has left in a
+// folder; nil where it has left nothing.
+func WatchedSince(dir string) (map[string]time.Time, error) { return store.Clients(dir) }

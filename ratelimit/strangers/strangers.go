@@ -1,0 +1,83 @@
+// Package strangers makes limits on strangers out of tables [limit.NAME] that have
+// numbers for them: recipients to whom a client, or a sender, has never written before.
+// Such a limit is one on recipients that leaves out all that are known. So it is hard,
+// counts in any window and on any key, and is shared by nodes as every other is.
+package strangers
+
+import (
+	"maps"
+
+	"postern/ratelimit"
+)
+
+// Suffixes of the names of the limits that a table with the name of the rest makes. No
+// table may have a name that ends so.
+const (
+	Suffix    = ".strangers"
+	NewSuffix = ".strangers_new"
+)
+
+// WatchedDays is for how many days a client must have been watched until its limits on
+// strangers refuse anything: before that everybody is one.
+const WatchedDays = 14
+
+// NewDays is the age in days, the first one being 0, up to which a sender is new.
+const NewDays = 1
+
+// Expand gives the limits of all tables: of each what it says itself, as far as it has
+// numbers of its own, and those on strangers.
+func Expand(tables map[string]ratelimit.RuleConfig) map[string]ratelimit.RuleConfig {
+	limits := maps.Clone(tables)
+	if limits == nil {
+		limits = map[string]ratelimit.RuleConfig{}
+	}
+	for name, t := range tables {
+		only := ratelimit.Only{Strangers: t.StrangersOf}
+		if only.Strangers == "" {
+			only.Strangers = ratelimit.OfClient
+		}
+		add(limits, name+Suffix, &t, t.Strangers, only)
+		only.NewSenders = true
+		add(limits, name+NewSuffix, &t, t.StrangersNew, only)
+		if len(t.Strangers)+len(t.StrangersNew) > 0 && !hasOwn(&t) {
+			delete(limits, name)
+		}
+	}
+	return limits
+}
+
+func add(limits map[string]ratelimit.RuleConfig, name string, of *ratelimit.RuleConfig, n ratelimit.Numbers, only ratelimit.Only) {
+	if len(n) == 0 {
+		return
+	}
+	limits[name] = ratelimit.RuleConfig{
+		Per: of.Per, Absent: of.Absent, Recipients: n, Clients: of.Clients, Streams: of.Streams, Senders: of.Senders,
+		RecipientsAt: of.RecipientsAt, RecipientsNotAt: of.RecipientsNotAt, Mode: of.Mode, OnStoreFailure: of.OnStoreFailure,
+		FoldTag: of.FoldTag, Only: only,
+	}
+}
+
+// hasOwn reports whether a table has numbers apart from those on strangers.
+func hasOwn(t *ratelimit.RuleConfig) bool {
+	return len(t.Messages)+len(t.Recipients)+len(t.Bytes)+len(t.DistinctRecipients)+len(t.Overrides) > 0
+}
+
+// OfSenders reports whether a table counts those who are strangers to the sender.
+func OfSenders(tables map[string]ratelimit.RuleConfig) bool {
+	for _, t := range tables {
+		if t.StrangersOf == ratelimit.OfSender && len(t.Strangers)+len(t.StrangersNew) > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// Any reports whether a table counts strangers at all.
+func Any(tables map[string]ratelimit.RuleConfig) bool {
+	for _, t := range tables {
+		if len(t.Strangers)+len(t.StrangersNew) > 0 {
+			return true
+		}
+	}
+	return false
+}
