@@ -7,6 +7,7 @@ const (
 	RuleVolume  = "volume"
 	RuleNames   = "names"
 	RuleRefused = "refused"
+	RuleSpam    = "spam" // verdicts of scanners
 	RuleManual  = "manual"
 	RuleBrake   = "brake"
 )

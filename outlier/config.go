@@ -2,7 +2,9 @@ package outlier
 
 import (
 	"fmt"
+	"net/url"
 	"slices"
+	"strings"
 	"time"
 
 	"postern/outlier/detector"
@@ -68,6 +70,25 @@ type Config struct {
 	// TimeZone is the place whose days and hours the expectations mean, as
 	// "Europe/Berlin". Blank: UTC.
 	TimeZone string `toml:"time_zone"`
+	// Spam is the plain rule on verdicts of scanners: so many messages in which one
+	// found spam or a virus within a time, such as "5/10m", suspend who has submitted
+	// them; 1 to 1000, 1m to 24h. Blank: never. Default: blank.
+	Spam Verdicts `toml:"spam"`
+	// SuspendedMay are recipients to whom a suspended or throttled sender may still
+	// write, as in senders of a client, beside the postmaster: the address that the
+	// key postmaster names, and postmaster of internal_domains. Then mail of such a
+	// sender is refused at RCPT and not at MAIL. Default empty.
+	SuspendedMay []string `toml:"suspended_may"`
+	// HelpURL is a page about suspensions, which the reply to a suspended sender
+	// names; http or https, at most 200 octets. Blank: none. Default: blank.
+	HelpURL string `toml:"help_url"`
+	// Policy holds the tables that a client may name by watch. Blank: none beside
+	// "none" (not watched), "standard" (as here) and "strict" (one and a half times the
+	// score, and two messages with spam in ten minutes suspend).
+	Policy map[string]Policy `toml:"policy"`
+	// Watch is the policy of each client that names one, by its name, which package
+	// config fills in. Blank: "standard" for all.
+	Watch map[string]string `toml:"-"`
 	// Volume holds the thresholds on the score of volume, new and refused recipients.
 	Volume Thresholds `toml:"volume"`
 	// Names holds the thresholds on the number of sender names of a client.
@@ -120,9 +141,22 @@ func (c *Config) Check(report func(key, problem string)) {
 			report(fmt.Sprintf("%s.%d", l.key, i), "is empty; write the name of a table or leave it out")
 		}
 	}
+	if problem := checkHelp(c.HelpURL); problem != "" {
+		report("help_url", problem)
+	}
 	if _, err := time.LoadLocation(c.TimeZone); err != nil {
 		report("time_zone", `is not a known time zone; write it as in "Europe/Berlin", or leave it out for UTC`)
 	}
+}
+
+// checkHelp says why an address cannot stand in a reply; "" when it can.
+func checkHelp(page string) string {
+	plain := !strings.ContainsFunc(page, func(r rune) bool { return r <= ' ' || r >= 0x7f })
+	u, err := url.Parse(page)
+	if page != "" && (err != nil || !plain || len(page) > 200 || u.Host == "" || u.Scheme != "https" && u.Scheme != "http") {
+		return `is not a page; write an address of at most 200 ASCII characters, such as "https://example.org/help/mail"`
+	}
+	return ""
 }
 
 // Thresholds holds the scores from which each action is taken; a score of 1 is the

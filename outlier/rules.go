@@ -55,7 +55,8 @@ func set(names []string) map[string]bool {
 
 // mode says what a state of this scope does to mail. client is "" when unknown.
 func (r *rules) mode(who detector.Who, client string) Mode {
-	if r.exemptClients[client] {
+	watched := r.policy(client).Mode
+	if r.exemptClients[client] || watched == Exempt {
 		return Exempt
 	}
 	scope, name := who.Scope, who.Name
@@ -77,6 +78,9 @@ func (r *rules) mode(who detector.Who, client string) Mode {
 	}
 	if r.shadowClients[client] {
 		return Shadow
+	}
+	if watched != "" {
+		return watched
 	}
 	return r.Mode
 }

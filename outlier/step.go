@@ -12,7 +12,7 @@ func (w *Watch) step(now time.Time, client string, f *detector.Finding) {
 	if f.Names {
 		rule, thresholds = RuleNames, &w.rules.Names
 	}
-	to := thresholds.level(float64(f.Score))
+	to := thresholds.level(float64(f.Score) * w.rules.policy(client).Sensitivity)
 	if w.detector.Early(f) && to < Suspended {
 		to = Normal
 	}
@@ -89,18 +89,24 @@ func (w *Watch) prolong(s *State, to Level, now time.Time) {
 
 // enter puts k into a harder state than its present one.
 func (w *Watch) enter(now time.Time, k detector.Who, client string, to Level, rule string, f *detector.Finding, shadow bool) {
+	reason := w.detector.Reason(f)
+	if rule == RuleRefused {
+		reason = w.detector.ReasonOfShare(f)
+	}
+	w.hold(now, k, client, State{Level: to, Rule: rule, Score: float64(f.Score), Reason: reason, Shadow: shadow})
+}
+
+// hold puts k into the state that next says, for the time that goes with its level.
+func (w *Watch) hold(now time.Time, k detector.Who, client string, next State) {
 	s := w.states[k]
 	if s == nil {
 		s = &State{Scope: k.Scope, Name: k.Name}
 		w.states[k] = s
 	}
 	from := s.Level
-	s.Client, s.Level, s.Rule, s.Score, s.Since, s.By, s.Shadow = client, to, rule, float64(f.Score), s.After(now), "", shadow
-	s.Reason = w.detector.Reason(f)
-	if rule == RuleRefused {
-		s.Reason = w.detector.ReasonOfShare(f)
-	}
-	switch to {
+	s.Client, s.Level, s.Rule, s.Score, s.Since, s.By, s.Shadow = client, next.Level, next.Rule, next.Score, s.After(now), "", next.Shadow
+	s.Reason = next.Reason
+	switch next.Level {
 	case Suspended:
 		if s.Suspensions > 0 && now.Sub(s.Held) >= w.rules.Expiry.Repeat {
 			s.Suspensions = 0
@@ -118,7 +124,7 @@ func (w *Watch) enter(now time.Time, k detector.Who, client string, to Level, ru
 	default:
 		s.Until = now.Add(w.rules.Expiry.Alert)
 	}
-	if to != Braked { // which is no alarm
+	if next.Level != Braked { // which is no alarm
 		s.Remember()
 	}
 	w.changed(Change{State: *s, Time: now, From: from, Cause: CauseRule})

@@ -166,7 +166,7 @@ func (w *Watch) project(k detector.Who, client string, more int) (p projection) 
 	if f.Score >= 1 && (k.Scope == User || k.Scope == Mailbox || k.Scope == Client) {
 		w.detector.WithoutLargest(now.Unix(), &f, client)
 	}
-	to := w.rules.Volume.level(float64(f.Score))
+	to := w.rules.Volume.level(float64(f.Score) * w.rules.policy(client).Sensitivity)
 	if to < Suspended && (w.detector.Early(&f) || k.Scope == Client && w.detector.NewClient(&f)) {
 		to = Normal // as its senders, whose alarms would explain it, are in no state either
 	}

@@ -34,6 +34,7 @@ type Watch struct {
 	// through, by the id of the transaction.
 	admitted  map[string]admitted
 	flights   flights
+	found     found // verdicts of scanners
 	strangers *brake.Book[detector.Who]
 	forgotten forgotten
 	queue     []Change             // to be told once mu is free
@@ -70,7 +71,7 @@ func New(cfg Config, o Options) (*Watch, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &Watch{log: o.Log, changes: o.Changes, parse: o.Parse, rules: r, clock: newClock(o.Now), states: map[detector.Who]*State{}, admitted: map[string]admitted{},
+	w := &Watch{log: o.Log, changes: o.Changes, parse: o.Parse, rules: r, clock: newClock(o.Now), states: map[detector.Who]*State{}, admitted: map[string]admitted{}, found: found{},
 		flights: flights{of: map[string]flight{}, by: map[uint64]traffic{}}}
 	w.strangers = brake.NewBook[detector.Who]()
 	w.detector = detector.New(cfg.settings(), randomSeed())

@@ -129,6 +129,10 @@ type ClientConfig struct {
 	AutomaticNotices AutomaticReplies `toml:"automatic_notices"`
 
 	SubmitterConfig
+
+	// Watch names how the outlier watch looks at its mail: "none", "standard",
+	// "strict", or a table [outlier.policy.NAME]. Default "standard".
+	Watch string `toml:"watch"`
 }
 
 // SubmitterConfig says how the client tells which of its own users has submitted a
@@ -150,6 +154,7 @@ func (c *ClientConfig) SetDefaults() {
 		Forms:              StrictForms,
 		AttachmentConfig:   AttachmentConfig{RefuseAmbiguous: true},
 		SubmitterConfig:    SubmitterConfig{HideSubmitter: true},
+		Watch:              "standard",
 	}
 }
 

@@ -18,7 +18,7 @@ import (
 
 // gate says why the message may not go on now; nil when it may.
 func (t *transaction) gate() (rule string, r *mail.Reply) {
-	if rule, r = t.barred(); r != nil {
+	if rule, r = t.barred(); r != nil && !(t.lifted(rule) && t.reachesOnlyThose()) {
 		return rule, r
 	}
 	return t.recheckLimits()
@@ -89,7 +89,7 @@ func (t *transaction) admitted() (rule string, r *mail.Reply) {
 	if t.srv.hooks.Admit == nil {
 		return t.suspended()
 	}
-	return refuseSuspended(t.srv.hooks.Admit(t.ev.ID, t.client.Name(), t.ev.User, t.ev.Submitter, t.ev.Stream, t.sender, max(1, len(t.accepted))))
+	return t.refuseSuspended(t.srv.hooks.Admit(t.ev.ID, t.client.Name(), t.ev.User, t.ev.Submitter, t.ev.Stream, t.sender, max(1, len(t.accepted))))
 }
 
 // recheckLimits holds what has been charged against the limits of now.

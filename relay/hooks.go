@@ -70,29 +70,30 @@ func (t *transaction) suspended() (rule string, r *mail.Reply) {
 	if t.srv.hooks.Suspended == nil {
 		return "", nil
 	}
-	return refuseSuspended(t.srv.hooks.Suspended(t.client.Name(), t.peer.User, t.sender))
+	return t.refuseSuspended(t.srv.hooks.Suspended(t.client.Name(), t.peer.User, t.sender))
 }
 
 // userSuspended tells a user whose password was right that its mail waits.
 func (s *Server) userSuspended(user string) (rule string, r *mail.Reply) {
-	if s.hooks.Suspended == nil {
-		return "", nil
+	snap := s.snapshot()
+	if s.hooks.Suspended == nil || snap.SuspendedMay != nil && !snap.SuspendedMay.Empty() {
+		return "", nil // it may still write to some, and hears it from RCPT
 	}
 	v := s.hooks.Suspended("", user, "")
 	if v.Scope == "" || v.Pace {
 		return "", nil
 	}
-	return "outlier " + v.Scope, replies.UserSuspended(v.Left)
+	return "outlier " + v.Scope, replies.HelpPage(replies.UserSuspended(v.Left), snap.HelpURL)
 }
 
-func refuseSuspended(v Suspension) (rule string, r *mail.Reply) {
+func (t *transaction) refuseSuspended(v Suspension) (rule string, r *mail.Reply) {
 	switch {
 	case v.Scope == "":
 		return "", nil
 	case v.Pace:
 		return "outlier " + v.Scope, replies.Pace(v.Name, v.Left)
 	}
-	return "outlier " + v.Scope, replies.Suspended(v.Name, v.Left)
+	return "outlier " + v.Scope, replies.HelpPage(replies.Suspended(v.Name, v.Left), t.srv.snapshot().HelpURL)
 }
 
 // judgeOutside asks the judges outside about the recipient of a.

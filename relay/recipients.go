@@ -106,8 +106,9 @@ func (t *transaction) bar(batch []attempt) {
 	if r == nil {
 		return
 	}
+	lifted := t.lifted(rule)
 	for i := range batch {
-		if a := &batch[i]; a.reply == nil {
+		if a := &batch[i]; a.reply == nil && !(lifted && t.mayReach(a.rcpt.Address)) {
 			a.rule, a.reply = rule, r
 		}
 	}

@@ -176,7 +176,7 @@ func (r *rig) snapshot() *Snapshot {
 		Settings: smtpd.Settings{
 			Hostname: "relay.test", Rules: rules, Auth: users, Message: r.message, Timeouts: r.timeouts, Session: r.session,
 		},
-		Postmaster: master, Signers: signers,
+		Postmaster: master, Signers: signers, SuspendedMay: &r.may, HelpURL: r.help,
 		Routes: map[string]*Route{"main": route},
 	}
 }

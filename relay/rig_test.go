@@ -62,6 +62,8 @@ type rig struct {
 	// suspension is the answer of the default Suspended and Admit; most is how many
 	// recipients Admit lets pass, 0 for any.
 	suspension atomic.Pointer[Suspension]
+	may        mail.Patterns // suspended_may
+	help       string        // help_url
 	most       atomic.Int64
 	log        *slog.Logger  // nil: the test's own
 	grace      time.Duration // before min_rate holds; 0: the usual one
@@ -208,6 +210,15 @@ func (r *rig) set(at, line string) {
 		r.internal = strings.Split(value, ",")
 	case "postmaster":
 		r.master = value
+	case "suspended_may":
+		for _, text := range strings.Split(value, ",") {
+			p, parsed := mail.ParsePattern(text, nil)
+			if err = parsed; err == nil {
+				r.may.Add(p)
+			}
+		}
+	case "help_url":
+		r.help = value
 	case "offer":
 		r.offer = strings.FieldsFunc(value, func(c rune) bool { return c == ',' })
 	case "source_ip":

@@ -25,10 +25,13 @@ import (
 type Snapshot struct {
 	smtpd.Settings
 	Postmaster mail.Address // where mail to <postmaster> goes; null: refused
-	Signers    *dkimsign.Signers
-	Routes     map[string]*Route // by stream
-	Scanners   *scan.Set         // nil: none
-	Links      *links.Lists      // nil: none
+	// SuspendedMay are the recipients to whom a suspended sender may write; nil: none.
+	SuspendedMay *mail.Patterns
+	HelpURL      string // a page that replies about suspensions name; "": none
+	Signers      *dkimsign.Signers
+	Routes       map[string]*Route // by stream
+	Scanners     *scan.Set         // nil: none
+	Links        *links.Lists      // nil: none
 
 	attachments map[string]*parts.RefusedNames // that Rules refuse, by client
 }

@@ -116,7 +116,7 @@ func (t *transaction) start() (rule string, r *mail.Reply) {
 	if r = t.snap.Rules.Sender(t.client, t.env.From); r != nil {
 		return "senders", r
 	}
-	if rule, r = t.suspended(); r != nil {
+	if rule, r = t.suspended(); r != nil && !t.lifted(rule) {
 		return rule, r
 	}
 	if t.env.Size > t.snap.Message.MaxSize {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"postern/internal/syntax"
+	"postern/mail"
 	"postern/policy"
 	"postern/relay/smtpd"
 )
@@ -334,6 +335,16 @@ func (x *crossCheck) noSuch(table, name string) string {
 
 func (x *crossCheck) outliers() {
 	x.listed("outlier.exempt_clients", "client", x.Outlier.ExemptClients)
+	for i, text := range x.Outlier.SuspendedMay {
+		if p, err := mail.ParsePattern(text, ParseAddress); err != nil || p.String() == string(mail.NullSender) {
+			x.d.problem(fmt.Sprintf("outlier.suspended_may.%d", i), fmt.Sprintf(`%q is not a pattern of recipients; write as "help@example.org" or "@example.org"`, text))
+		}
+	}
+	for _, name := range sortedKeys(x.Client) {
+		if problem := x.Outlier.KnownWatch(x.Client[name].Watch); problem != "" {
+			x.d.problem(join(join("client", name), "watch"), problem)
+		}
+	}
 	x.listed("outlier.shadow_clients", "client", x.Outlier.ShadowClients)
 	x.listed("outlier.bulk_streams", "stream", x.Outlier.BulkStreams)
 	for _, name := range sortedKeys(x.Outlier.Client) {

@@ -2,8 +2,10 @@ package config
 
 import (
 	"os"
+	"slices"
 	"strings"
 
+	"postern/mail"
 	"postern/outlier"
 	"postern/ratelimit/strangers"
 )
@@ -16,6 +18,40 @@ func (f *File) completeOutlier() {
 		if !f.Client[name].Retries {
 			f.Outlier.NoRetries = append(f.Outlier.NoRetries, name)
 		}
+	}
+	f.watched()
+}
+
+// SuspendedMay are the recipients to whom a suspended sender may still write.
+func (f *File) SuspendedMay() *mail.Patterns {
+	may := slices.Clone(f.Outlier.SuspendedMay)
+	if f.Postmaster != "" {
+		may = append(may, f.Postmaster)
+		for _, domain := range f.InternalDomains {
+			if !strings.HasPrefix(domain, "*") {
+				may = append(may, "postmaster@"+domain)
+			}
+		}
+	}
+	all := &mail.Patterns{}
+	for _, text := range may {
+		if p, err := mail.ParsePattern(text, ParseAddress); err == nil { // the check has told of others
+			all.Add(p)
+		}
+	}
+	return all
+}
+
+// watched fills in which policy of the watch each client names.
+func (f *File) watched() {
+	for name, c := range f.Client {
+		if c.Watch == "" {
+			continue
+		}
+		if f.Outlier.Watch == nil {
+			f.Outlier.Watch = map[string]string{}
+		}
+		f.Outlier.Watch[name] = c.Watch
 	}
 }
 

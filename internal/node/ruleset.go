@@ -73,7 +73,7 @@ func newRuleset(file *config.File, old *ruleset, rdb redis.UniversalClient, log 
 			Hostname: file.Hostname, Rules: file.Policy(), Auth: users,
 			Message: file.Message, Timeouts: file.Timeouts, Session: file.Session,
 		},
-		Postmaster: postmaster, Signers: signers, Routes: r.routes(), Scanners: r.scanners, Links: r.links,
+		Postmaster: postmaster, SuspendedMay: file.SuspendedMay(), HelpURL: file.Outlier.HelpURL, Signers: signers, Routes: r.routes(), Scanners: r.scanners, Links: r.links,
 	}
 	return r, nil
 }

@@ -284,6 +284,16 @@ func Suspended(who string, left time.Duration) *mail.Reply {
 	return reply(450, "4.7.1", fmt.Sprintf("%s: suspended for unusual sending, retry in %d seconds", who, seconds(left)))
 }
 
+// HelpPage adds the page that the operator names to a reply; "" is none.
+func HelpPage(r *mail.Reply, page string) *mail.Reply {
+	if page == "" {
+		return r
+	}
+	more := *r
+	more.Text += ", see " + page
+	return &more
+}
+
 func NoLongerClient() *mail.Reply {
 	return reply(450, "4.7.1", "what you may send has changed, send the message again")
 }
