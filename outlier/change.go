@@ -10,6 +10,8 @@ const (
 	RuleSpam    = "spam" // verdicts of scanners
 	RuleManual  = "manual"
 	RuleBrake   = "brake"
+	// RuleNetworks: too many networks that are new.
+	RuleNetworks = "networks"
 )
 
 // Causes of a change.

@@ -95,6 +95,8 @@ type Config struct {
 	Names Thresholds `toml:"names"`
 	// Refused is the plain rule on the share of refused recipients.
 	Refused RefusedRule `toml:"refused"`
+	// Networks says what a new network of a user is worth.
+	Networks Networks `toml:"networks"`
 	// Expiry says how long each state lasts.
 	Expiry Expiry `toml:"expiry"`
 	// Sender holds what is declared about single senders, by address; spellings
@@ -118,6 +120,7 @@ func (c *Config) SetDefaults() {
 	c.Volume.SetDefaults()
 	c.Names.SetDefaults()
 	c.Refused.SetDefaults()
+	c.Networks.SetDefaults()
 	c.Expiry.SetDefaults()
 }
 

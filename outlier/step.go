@@ -12,7 +12,10 @@ func (w *Watch) step(now time.Time, client string, f *detector.Finding) {
 	if f.Names {
 		rule, thresholds = RuleNames, &w.rules.Names
 	}
-	to := thresholds.level(float64(f.Score) * w.rules.policy(client).Sensitivity)
+	k := f.Who()
+	more, elsewhere := w.fromElsewhere(k, f)
+	score := (float64(f.Score) + more) * w.rules.policy(client).Sensitivity
+	to := thresholds.level(score)
 	if w.detector.Early(f) && to < Suspended {
 		to = Normal
 	}
@@ -22,7 +25,6 @@ func (w *Watch) step(now time.Time, client string, f *detector.Finding) {
 	if l := levelOf(f.Refusals); l > to {
 		to, rule = l, RuleRefused
 	}
-	k := f.Who()
 	if to < Braked && w.rules.brakes(w.detector, now, k, client, f) {
 		to, rule = Braked, RuleBrake
 	}
@@ -43,7 +45,7 @@ func (w *Watch) step(now time.Time, client string, f *detector.Finding) {
 		w.prolong(s, to, now)
 		return
 	}
-	w.enter(now, k, client, to, rule, f, mode == Shadow)
+	w.hold(now, k, client, State{Level: to, Rule: rule, Score: score, Reason: w.reason(rule, f) + elsewhere, Shadow: mode == Shadow})
 }
 
 // levelOf is the action that the plain rule on refused recipients leads to.
@@ -87,13 +89,12 @@ func (w *Watch) prolong(s *State, to Level, now time.Time) {
 	}
 }
 
-// enter puts k into a harder state than its present one.
-func (w *Watch) enter(now time.Time, k detector.Who, client string, to Level, rule string, f *detector.Finding, shadow bool) {
-	reason := w.detector.Reason(f)
+// reason says why a rule asks for a step.
+func (w *Watch) reason(rule string, f *detector.Finding) string {
 	if rule == RuleRefused {
-		reason = w.detector.ReasonOfShare(f)
+		return w.detector.ReasonOfShare(f)
 	}
-	w.hold(now, k, client, State{Level: to, Rule: rule, Score: float64(f.Score), Reason: reason, Shadow: shadow})
+	return w.detector.Reason(f)
 }
 
 // hold puts k into the state that next says, for the time that goes with its level.

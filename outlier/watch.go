@@ -35,6 +35,7 @@ type Watch struct {
 	admitted  map[string]admitted
 	flights   flights
 	found     found // verdicts of scanners
+	places    elsewhere
 	strangers *brake.Book[detector.Who]
 	forgotten forgotten
 	queue     []Change             // to be told once mu is free
@@ -75,6 +76,11 @@ func New(cfg Config, o Options) (*Watch, error) {
 		flights: flights{of: map[string]flight{}, by: map[uint64]traffic{}}}
 	w.strangers = brake.NewBook[detector.Who]()
 	w.detector = detector.New(cfg.settings(), randomSeed())
+	report := o.Report
+	if report == nil {
+		report = func(error) {}
+	}
+	w.places = openNetworks(o.Dir, cfg.MaxSenders/4, report)
 	src := w.source()
 	if o.Dir != "" {
 		if err := w.load(src, &o); err != nil {
@@ -148,6 +154,7 @@ func (w *Watch) Run(ctx context.Context) {
 			w.Tick()
 		case <-ctx.Done():
 			wait.Wait()
+			w.keepNetworks(true)
 			if w.disk != nil {
 				w.disk.Close()
 			}
@@ -165,6 +172,14 @@ func (w *Watch) Tick() {
 	w.tell()
 	if w.disk != nil {
 		w.disk.Tick()
+	}
+	w.keepNetworks(false)
+}
+
+// keepNetworks writes where users are, and tells of a failure.
+func (w *Watch) keepNetworks(anyway bool) {
+	if err := w.saveNetworks(time.Now(), anyway); err != nil {
+		w.log.Error("networks of users not written", "err", err)
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 
 const outliersUsage = `usage: relay outliers replay [-config FILE]
        relay outliers explain [-config FILE] WHO
+       relay outliers measure [-json] -journal FILE [FILE...]
        relay outliers backtest [-config FILE] [-json] -journal FILE [FILE...]
 `
 
@@ -20,6 +21,8 @@ func runOutliers(io cli.IO, args []string) int {
 			return offline.Replay(io, args[1:])
 		case "explain":
 			return control.ExplainOutlier(io, args[1:])
+		case "measure":
+			return offline.Measure(io, args[1:])
 		case "backtest":
 			return offline.Backtest(io, args[1:])
 		case "-h", "-help", "--help", "help":

@@ -44,6 +44,7 @@ var table = map[string]rule{
 
 	// What a header tells of who submitted a message to a client.
 	"policy/submitter": {ours: []string{"mail"}},
+	"outlier/networks": {ours: []string{"mail"}},
 
 	"mx":              {ours: []string{"internal/resolve"}, outside: []string{dns}},
 	"mx/provider":     {},
@@ -80,7 +81,7 @@ var table = map[string]rule{
 	"upstream/warmup":   {ours: []string{"ratelimit", "reputation/bygroup"}},
 	"upstream/wire":     {ours: []string{"mail"}},
 	"upstream":          {ours: []string{"internal/oauth", "internal/tlsmin", "mail", "mx", "upstream/replies", "upstream/wire"}, outside: []string{sasl, dns, "golang.org/x/sys"}},
-	"outlier":           {ours: []string{"mail", "outlier/brake", "outlier/detector", "outlier/store"}},
+	"outlier":           {ours: []string{"mail", "internal/statefile", "outlier/brake", "outlier/detector", "outlier/networks", "outlier/store"}},
 	"outlier/brake":     {},
 	"outlier/detector":  {},
 	"outlier/store":     {ours: []string{"internal/statefile", "outlier/detector"}, outside: []string{goRedis}},

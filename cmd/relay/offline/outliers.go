@@ -15,6 +15,7 @@ import (
 	"postern/internal/eventlog"
 	"postern/mail"
 	"postern/outlier"
+	"postern/outlier/networks"
 )
 
 // outlierConfig reads [outlier] of a configuration; the defaults where there is
@@ -217,4 +218,35 @@ func (t *backtest) sum() {
 	fmt.Fprintf(t.io.Out, "%d transactions from %s to %s: %d times alert, %d throttle, %d suspend; %d transactions (%.2f %%) deferred\n",
 		t.read, t.first.UTC().Format(time.RFC3339), t.last.UTC().Format(time.RFC3339),
 		t.to[outlier.Alerted], t.to[outlier.Throttled], t.to[outlier.Suspended], t.deferred, 100*float64(t.deferred)/float64(t.read))
+}
+
+// Measure says from a journal how often users show networks that are new for them.
+func Measure(io cli.IO, args []string) int {
+	f := flag.NewFlagSet("relay outliers measure", flag.ContinueOnError)
+	f.SetOutput(io.Err)
+	asJSON := f.Bool("json", false, "print JSON")
+	var files []string
+	f.Func("journal", "`file` of the journal, - for standard input; several flags or further arguments: several files, oldest first", func(s string) error {
+		files = append(files, s)
+		return nil
+	})
+	words, status, ok := cli.ParseWords(f, args, cli.MaxJournals)
+	if !ok {
+		return status
+	}
+	if files = append(files, words...); len(files) == 0 {
+		fmt.Fprintln(io.Err, "relay outliers measure: -journal is missing; name the files to read")
+		return cli.Usage
+	}
+	m := networks.NewMeasure()
+	if err := eventlog.Read(files, io.In, m.Add); err != nil {
+		fmt.Fprintf(io.Err, "relay outliers measure: %v\n", err)
+		return cli.Fault
+	}
+	if *asJSON {
+		cli.PrintJSON(io, m)
+		return cli.OK
+	}
+	m.Write(io.Out)
+	return cli.OK
 }

@@ -1,0 +1,127 @@
+package outlier
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/netip"
+	"path/filepath"
+	"time"
+
+	"postern/internal/statefile"
+	"postern/mail"
+	"postern/outlier/detector"
+	"postern/outlier/networks"
+)
+
+// Networks is the table [outlier.networks]: what it is worth that a user, or a
+// submitter whom a client tells, sends from a network that is new for it.
+type Networks struct {
+	// Evidence is the share of a score that is added to it while mail comes from a
+	// network that the user has begun to use within a day and that no colleague used
+	// before: 1 doubles the score. A quarter of that where a colleague did, a fifth for
+	// a new EHLO name; 0 to 3, 0: nothing. Default: 1.
+	Evidence float64 `toml:"evidence"`
+	// Alarm is how many such networks within 24 hours alert by themselves; 0 to 8, 0:
+	// never. Default: 3.
+	Alarm int `toml:"alarm"`
+}
+
+// SetDefaults fills n with the documented defaults.
+func (n *Networks) SetDefaults() { *n = Networks{Evidence: 1, Alarm: networks.Alarming} }
+
+// Check reports every problem of the table.
+func (n *Networks) Check(report func(key, problem string)) {
+	between(report, "evidence", n.Evidence, 0, 3)
+	between(report, "alarm", n.Alarm, 0, 8)
+}
+
+// elsewhere is what is known of where users are.
+type elsewhere struct {
+	memory *networks.Memory
+	file   *statefile.File // nil: it is not kept
+	saved  time.Time
+	sign   networks.Sign // of the present event
+}
+
+// netsEvery is how often the memory of networks goes to the disk.
+const netsEvery = 5 * time.Minute
+
+// maxNetsFile bounds its file, in octets.
+const maxNetsFile = 256 << 20
+
+// openNetworks reads what an earlier watch has left in a folder, "" for none. A file
+// that is damaged is set aside, and the memory begins anew.
+func openNetworks(dir string, most int, report func(error)) elsewhere {
+	e := elsewhere{memory: networks.New(most)}
+	if dir == "" {
+		return e
+	}
+	e.file = statefile.New(filepath.Join(dir, "networks"), maxNetsFile)
+	b, err := e.file.Read()
+	if err == nil {
+		err = e.memory.Decode(b)
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		report(e.file.SetAside(err))
+	}
+	return e
+}
+
+// saveNetworks writes the memory where it is due, or in any case.
+func (w *Watch) saveNetworks(now time.Time, anyway bool) error {
+	w.mu.Lock()
+	e := &w.places
+	if e.file == nil || !anyway && now.Sub(e.saved) < netsEvery {
+		w.mu.Unlock()
+		return nil
+	}
+	e.saved = now
+	b, err := e.memory.Encode()
+	w.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	return e.file.Write(b)
+}
+
+// locate notes from where the user or submitter of an event has sent, and takes the
+// step that follows from many new places by themselves.
+func (w *Watch) locate(now time.Time, ev *mail.Event) {
+	w.places.sign = networks.Sign{}
+	party := ev.Party()
+	if party == "" || ev.Rule == "client" {
+		return
+	}
+	told, ehlo := ev.ClientIP, ev.Helo
+	if ev.Submitter != "" {
+		told, ehlo = ev.SubmitterIP, "" // the EHLO name is the MTA's
+	}
+	from, err := netip.ParseAddr(told)
+	if err != nil {
+		return
+	}
+	s := w.places.memory.Seen(ev.Client, party, from, ehlo, now.Unix())
+	w.places.sign = s
+	if most := w.rules.Networks.Alarm; most > 0 && s.Within >= most {
+		w.plainly(now, detector.PartyWho(party), ev.Client, Alerted, RuleNetworks,
+			fmt.Sprintf("mail from %d networks within 24 h that are new and nobody else's, now %s", s.Within, s.Network))
+	}
+}
+
+// fromElsewhere is what the network of the present event adds to the score of k, and the
+// words for it.
+func (w *Watch) fromElsewhere(k detector.Who, f *detector.Finding) (more float64, words string) {
+	s := &w.places.sign
+	if s.Evidence == 0 || w.rules.Networks.Evidence == 0 || f.Score == 0 || f.Names || k.Scope != User && k.Scope != Mailbox && k.Scope != UserSender {
+		return 0, ""
+	}
+	words = fmt.Sprintf("; from %s, new for this user", s.Network)
+	switch {
+	case !s.New:
+		words = "; with an EHLO name that is new for this user"
+	case s.Colleagues:
+		words += ", known of colleagues"
+	}
+	return float64(f.Score) * float64(s.Evidence) * w.rules.Networks.Evidence, words
+}

@@ -1,0 +1,102 @@
+package outlier
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"postern/mail"
+)
+
+// burst lets anna send for weeks from the office, and then a thief with her password
+// from an address; it gives how many went out.
+func burst(t *testing.T, r *rig, address string, submitter bool) (out int) {
+	t.Helper()
+	message := func(user, rcpt, ip string) *mail.Event {
+		ev := event("mta", user, user+"@x.example")
+		ev.ClientIP = ip
+		if submitter {
+			ev.User, ev.Submitter, ev.ClientIP, ev.SubmitterIP = "", "mta/"+user, "192.0.2.250", ip
+		}
+		to(ev, rcpt, false)
+		return ev
+	}
+	for day := range 40 {
+		for i := range 12 {
+			r.at = r.at.Add(10 * time.Minute)
+			r.Observe(message("anna", fmt.Sprintf("friend%d@y.example", (day*3+i)%30), "192.0.2.7"))
+			r.Observe(message("bob", fmt.Sprintf("peer%d@y.example", (day+i)%30), "192.0.2.8"))
+		}
+		r.at = r.at.Add(24*time.Hour - 2*time.Hour)
+	}
+	r.changes = nil
+	for i := range 100 {
+		r.at = r.at.Add(20 * time.Second)
+		ev := message("anna", fmt.Sprintf("victim%d@z.example", i), address)
+		ev.ID = fmt.Sprint("t", i)
+		if r.Admit(ev.ID, "mta", ev.User, ev.Submitter, "", "anna@x.example", 1).Refuse() {
+			return out
+		}
+		r.Observe(ev)
+		out++
+	}
+	return out
+}
+
+// TestAThiefFromElsewhereIsHeldSooner, be she a user or a submitter; and nobody is
+// held for a journey.
+func TestAThiefFromElsewhereIsHeldSooner(t *testing.T) {
+	for _, submitter := range []bool{false, true} {
+		near, far := newRig(t, nil), newRig(t, nil)
+		home, away := burst(t, near, "192.0.2.9", submitter), burst(t, far, "203.0.113.7", submitter)
+		t.Logf("from the office %d messages went out, from elsewhere %d", home, away)
+		if away > home*2/3 {
+			t.Errorf("from the office %d messages went out, from elsewhere %d", home, away)
+		}
+		if last := far.changes[len(far.changes)-1]; !strings.Contains(last.Reason, "from 203.0.113.0/24, new for this user") {
+			t.Errorf("%q", last.Reason)
+		}
+		none := newRig(t, func(c *Config) { c.Networks.Evidence = 0 })
+		if n := burst(t, none, "203.0.113.7", submitter); n != home {
+			t.Errorf("with evidence = 0 %d go out, and %d from the office", n, home)
+		}
+		r := newRig(t, nil)
+		burst(t, r, "192.0.2.9", submitter)
+		r.at, r.changes = r.at.Add(48*time.Hour), nil
+		for i := range 5 {
+			r.at = r.at.Add(time.Hour)
+			ev := event("mta", "bob", "bob@x.example")
+			ev.ClientIP = "198.51.100.4"
+			to(ev, fmt.Sprintf("peer%d@y.example", i), false)
+			r.Observe(ev)
+		}
+		if len(r.changes) > 0 {
+			t.Errorf("a journey is an alarm: %+v", r.changes[0])
+		}
+	}
+}
+
+// TestThreeNewPlacesAlertByThemselves, and are known after a restart.
+func TestThreeNewPlacesAlertByThemselves(t *testing.T) {
+	dir := t.TempDir()
+	r := newRigIn(t, dir, nil, nil)
+	burst(t, r, "192.0.2.9", false)
+	r.keepNetworks(true)
+	r.disk.Close()
+	r.open(dir, nil, nil)
+	r.at, r.changes = r.at.Add(5*24*time.Hour), nil
+	for i := range 3 {
+		r.at = r.at.Add(time.Hour)
+		ev := event("mta", "bob", "bob@x.example")
+		ev.ClientIP = fmt.Sprintf("203.0.%d.1", i)
+		to(ev, "peer1@y.example", false)
+		r.Observe(ev)
+		if got, want := len(r.changes), max(0, i-1); got != want {
+			t.Errorf("after %d places: %+v", i+1, r.changes)
+		}
+	}
+	if s := r.state(User, "bob"); s != Alerted || r.changes[0].Rule != RuleNetworks {
+		t.Errorf("%v, %+v", s, r.changes)
+	}
+}

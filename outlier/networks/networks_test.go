@@ -1,0 +1,183 @@
+package networks
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"postern/mail"
+)
+
+const day = 24 * 3600
+
+// office lets users of a client send from one network for some days.
+func office(m *Memory, users, days int) (now int64) {
+	now = 1_800_000_000
+	for range days {
+		for u := range users {
+			m.Seen("mta", fmt.Sprint("u", u), netip.MustParseAddr("192.0.2.7"), "desk.example", now)
+		}
+		now += day
+	}
+	return now
+}
+
+func TestANewNetworkIsASign(t *testing.T) {
+	m := New(1000)
+	now := office(m, 3, 10)
+	at := func(user, addr string, later int64) Sign {
+		return m.Seen("mta", user, netip.MustParseAddr(addr), "desk.example", now+later)
+	}
+	if s := at("u1", "192.0.2.200", 0); s.New || s.Evidence != 0 {
+		t.Errorf("the same /24: %+v", s)
+	}
+	if s := at("u1", "203.0.113.7", 0); !s.New || s.Colleagues || s.Evidence != 1 || s.Within != 1 {
+		t.Errorf("a new one: %+v", s)
+	}
+	if s := at("u1", "203.0.113.8", day-1); !s.New || s.Evidence != 1 {
+		t.Errorf("for a day: %+v", s)
+	}
+	if s := at("u1", "203.0.113.9", day); s.New {
+		t.Errorf("and no longer: %+v", s)
+	}
+	if s := at("u2", "203.0.113.7", 10); s.Colleagues || s.Evidence != 1 {
+		t.Errorf("another stolen account of the same day excuses: %+v", s)
+	}
+	if s := at("u0", "203.0.113.7", 2*day); !s.New || !s.Colleagues || s.Evidence != ofColleagues || s.Within != 0 {
+		t.Errorf("of colleagues: %+v", s)
+	}
+	if s := m.Seen("other", "u1", netip.MustParseAddr("203.0.113.7"), "", now); s.New {
+		t.Errorf("of a user never seen before nothing is said: %+v", s)
+	}
+	if s := at("u1", "192.0.2.7", 400*day); !s.New {
+		t.Errorf("what was not used for half a year is new: %+v", s)
+	}
+}
+
+func TestThreeNewNetworksInADay(t *testing.T) {
+	m := New(1000)
+	now := office(m, 3, 10)
+	for i, want := range []int{1, 2, 3} {
+		s := m.Seen("mta", "u1", netip.AddrFrom4([4]byte{203, 0, byte(i), 1}), "", now+int64(i)*3600)
+		if s.Within != want {
+			t.Errorf("%d: %+v", i, s)
+		}
+	}
+	if s := m.Seen("mta", "u1", netip.MustParseAddr("192.0.2.7"), "", now+day); s.Within != 2 {
+		t.Errorf("a day later: %+v", s)
+	}
+}
+
+func TestANewNameIsAWeakSign(t *testing.T) {
+	m := New(1000)
+	now := office(m, 1, 10)
+	home := netip.MustParseAddr("192.0.2.7")
+	if s := m.Seen("mta", "u0", home, "bot.example", now); !s.NewName || s.New || s.Evidence != ofName {
+		t.Errorf("%+v", s)
+	}
+	m.Seen("mta", "u0", home, "[192.168.1.5]", now)
+	if s := m.Seen("mta", "u0", home, "[10.0.0.9]", now+1); s.NewName {
+		t.Errorf("address literals are one name: %+v", s)
+	}
+}
+
+func TestMemoryIsBoundedAndKept(t *testing.T) {
+	m := New(500)
+	now := office(m, 3, 10)
+	for i := range 100_000 {
+		m.Seen("mta", fmt.Sprint("invented", i), netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)}), "x", now+int64(i)/100)
+	}
+	if len(m.Users) > 500 || len(m.Places) > 2000 {
+		t.Errorf("%d users, %d places", len(m.Users), len(m.Places))
+	}
+	m = New(500)
+	now = office(m, 3, 10)
+	b, err := m.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	again := New(500)
+	if err := again.Decode(b); err != nil {
+		t.Fatal(err)
+	}
+	if s := again.Seen("mta", "u1", netip.MustParseAddr("192.0.2.9"), "desk.example", now); s.New || s.NewName {
+		t.Errorf("forgotten: %+v", s)
+	}
+	if s := again.Seen("mta", "u1", netip.MustParseAddr("203.0.113.9"), "", now); !s.New {
+		t.Errorf("young again: %+v", s)
+	}
+	if New(5).Decode(b[:len(b)/2]) == nil {
+		t.Error("half a file was taken")
+	}
+}
+
+func TestAddressesThatSayNothing(t *testing.T) {
+	m := New(10)
+	for _, a := range []netip.Addr{{}, netip.MustParseAddr("127.0.0.1"), netip.MustParseAddr("::1"), netip.MustParseAddr("0.0.0.0")} {
+		if s := m.Seen("mta", "u", a, "x", 1_800_000_000); s != (Sign{}) {
+			t.Errorf("%v: %+v", a, s)
+		}
+	}
+	if Of(netip.MustParseAddr("::ffff:192.0.2.7")).String() != "192.0.2.0/24" || Of(netip.MustParseAddr("2001:db8:1:2::3")).String() != "2001:db8:1::/48" {
+		t.Error("other networks")
+	}
+	m.Seen("mta", "u", netip.MustParseAddr("192.0.2.1"), "x", -5) // a clock that is not set
+}
+
+func TestMeasureCountsDays(t *testing.T) {
+	m := NewMeasure()
+	at := time.Unix(1_800_000_000, 0)
+	send := func(user, ip string) {
+		if err := m.Add(&mail.Event{Time: at, Client: "mta", User: user, ClientIP: ip, Helo: "h"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 10 {
+		for range 3 {
+			send("anna", "192.0.2.1")
+			send("bob", "192.0.2.2")
+			send("", "192.0.2.3")
+		}
+		at = at.Add(24 * time.Hour)
+	}
+	for i := range 4 {
+		send("anna", fmt.Sprintf("203.0.%d.1", i))
+	}
+	var b strings.Builder
+	m.Write(&b)
+	if m.Users != 2 || m.Days != 15 || m.New != 1 || m.Alone != 1 || m.Three != 1 || m.Names != 0 || m.Without != 30 {
+		t.Errorf("%+v\n%s", m, &b)
+	}
+	if !strings.Contains(b.String(), "6.67 % of these days with a network that is new") {
+		t.Error(b.String())
+	}
+}
+
+func FuzzDecode(f *testing.F) {
+	m := New(10)
+	office(m, 2, 2)
+	b, _ := m.Encode()
+	f.Add(b)
+	f.Fuzz(func(t *testing.T, b []byte) {
+		m := New(10)
+		if m.Decode(b) == nil {
+			m.Seen("mta", "u1", netip.MustParseAddr("192.0.2.1"), "x", 1_800_000_000)
+		}
+	})
+}
+
+func BenchmarkSeen(b *testing.B) {
+	m := New(100_000)
+	now := office(m, 1000, 2)
+	names := make([]string, 1000)
+	for i := range names {
+		names[i] = fmt.Sprint("u", i)
+	}
+	home := netip.MustParseAddr("192.0.2.7")
+	b.ReportAllocs()
+	for i := 0; b.Loop(); i++ {
+		m.Seen("mta", names[i%1000], home, "desk.example", now)
+	}
+}
