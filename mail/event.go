@@ -62,6 +62,9 @@ type Event struct {
 	From           string `json:"from"` // Address.Key of the reverse-path; "<>" for null
 	// Authors are the Keys of the addresses in header From, once read.
 	Authors []string `json:"authors,omitempty"`
+	// Automatic is the kind of mail that no person wrote, by its header: "notice",
+	// "reply", "receipt" or "report"; "" for other mail.
+	Automatic string `json:"automatic,omitempty"`
 	// FromRewritten: header From was not in plain form and left as we wrote it.
 	FromRewritten bool `json:"from_rewritten,omitempty"`
 	// LongLines counts the lines that left over 998 octets, which a next hop may

@@ -2,6 +2,8 @@ package outlier
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 	"runtime"
 	"strings"
 	"testing"
@@ -212,5 +214,52 @@ func TestFormsOfVerdicts(t *testing.T) {
 		if (checkHelp(page) == "") != ok {
 			t.Errorf("%q: %q", page, checkHelp(page))
 		}
+	}
+}
+
+// TestADecoySuspends, and frames nobody.
+func TestADecoySuspends(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "decoys")
+	if err := os.WriteFile(file, []byte("# one in each book\n\nzz.decoy@x.example # of the staff list\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, row := range []struct {
+		name, user, submitter, from, automatic string
+		who                                    detector.Who
+		want                                   Level
+	}{
+		{"a user", "anna", "", "anna@x.example", "", detector.Who{Scope: User, Name: "anna"}, Suspended},
+		{"a submitter", "", "mta/anna", "anna@x.example", "", detector.Who{Scope: Mailbox, Name: "mta/anna"}, Suspended},
+		{"a vacation program", "anna", "", "anna@x.example", "reply", detector.Who{Scope: User, Name: "anna"}, Alerted},
+		{"a report", "anna", "", "<>", "", detector.Who{Scope: User, Name: "anna"}, Alerted},
+		{"an application", "", "", "app@x.example", "", detector.Who{Scope: Sender, Name: "app@x.example"}, Alerted},
+		{"a shared sender", "anna", "", "info@x.example", "", detector.Who{Scope: User, Name: "anna"}, Alerted},
+	} {
+		r := newRig(t, func(c *Config) { c.Decoys = []string{file} })
+		for _, user := range []string{"bob", "carl"} {
+			ev := event("mta", user, "info@x.example")
+			to(ev, "friend@y.example", false)
+			r.Observe(ev)
+		}
+		ev := event("mta", row.user, row.from)
+		ev.Submitter, ev.Automatic = row.submitter, row.automatic
+		to(ev, "friend@y.example", false)
+		r.Observe(ev)
+		if len(r.changes) > 0 {
+			t.Fatalf("%s: %+v", row.name, r.changes)
+		}
+		to(ev, "ZZ.decoy@X.example", false)
+		ev.To[1].Address = "ZZ.decoy@x.example"
+		r.Observe(ev)
+		if got := r.state(row.who.Scope, row.who.Name); got != row.want || len(r.changes) != 1 || r.changes[0].Rule != RuleDecoy {
+			t.Errorf("%s: %v, %+v", row.name, got, r.changes)
+		}
+	}
+	var cfg Config
+	cfg.SetDefaults()
+	os.WriteFile(file, []byte("x@y.example\nnot one\n"), 0o600)
+	cfg.Decoys = []string{file}
+	if _, err := New(cfg, Options{}); err == nil || !strings.Contains(err.Error(), `:2: "not one" is not an address`) {
+		t.Error(err)
 	}
 }

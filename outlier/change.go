@@ -10,6 +10,7 @@ const (
 	RuleSpam    = "spam" // verdicts of scanners
 	RuleManual  = "manual"
 	RuleBrake   = "brake"
+	RuleDecoy   = "decoy" // a message to an address that nobody writes to
 	// RuleNetworks: too many networks that are new.
 	RuleNetworks = "networks"
 )

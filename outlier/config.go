@@ -74,6 +74,10 @@ type Config struct {
 	// found spam or a virus within a time, such as "5/10m", suspend who has submitted
 	// them; 1 to 1000, 1m to 24h. Blank: never. Default: blank.
 	Spam Verdicts `toml:"spam"`
+	// Decoys are files of addresses that nobody writes to, one a line: one message to one
+	// suspends who has submitted it; automatic mail, an application and a sender that
+	// several users share alert. A reload reads them again. Default empty.
+	Decoys []string `toml:"decoys" form:"path"`
 	// SuspendedMay are recipients to whom a suspended or throttled sender may still
 	// write, as in senders of a client, beside the postmaster: the address that the
 	// key postmaster names, and postmaster of internal_domains. Then mail of such a

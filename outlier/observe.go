@@ -46,6 +46,7 @@ func (w *Watch) observe(ev *mail.Event) (shadowed bool) {
 		n.Sender = "" // not this sender's doing
 	}
 	w.locate(now, ev)
+	w.decoyed(now, ev, n.Sender)
 	score := w.apply(now, &n)
 	w.verdict(now, ev, n.Sender)
 	if w.disk != nil {

@@ -21,7 +21,7 @@ type Replay struct {
 
 // NewReplay makes a detector that has seen nothing.
 func NewReplay(cfg Config) (*Replay, error) {
-	r, err := newRules(cfg)
+	r, err := newRules(cfg, nil)
 	if err != nil {
 		return nil, err
 	}

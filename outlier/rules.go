@@ -19,9 +19,10 @@ type rules struct {
 	exempt        mail.Patterns
 	internal      mail.Patterns
 	senders       map[mail.Identity]Expectation // Config.Sender
+	decoys        map[mail.RecipientID]bool
 }
 
-func newRules(c Config) (*rules, error) {
+func newRules(c Config, parse func(string) (mail.Address, error)) (*rules, error) {
 	r := &rules{Config: c, exemptClients: set(c.ExemptClients), shadowClients: set(c.ShadowClients), bulkStreams: set(c.BulkStreams), noRetries: set(c.NoRetries), senders: map[mail.Identity]Expectation{}}
 	for i, text := range c.ExemptSenders {
 		p, err := mail.ParsePattern(text, nil)
@@ -39,6 +40,9 @@ func newRules(c Config) (*rules, error) {
 		}
 	}
 	var err error
+	if r.decoys, err = readDecoys(c.Decoys, parse); err != nil {
+		return nil, err
+	}
 	if r.place, err = time.LoadLocation(c.TimeZone); err != nil {
 		return nil, fmt.Errorf("outlier.time_zone: %w", err)
 	}

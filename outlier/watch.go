@@ -68,7 +68,7 @@ func New(cfg Config, o Options) (*Watch, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	r, err := newRules(cfg)
+	r, err := newRules(cfg, o.Parse)
 	if err != nil {
 		return nil, err
 	}
@@ -128,7 +128,7 @@ func randomSeed() detector.Seed {
 // SetConfig puts other settings in force. Counts, records and states stay;
 // MaxSenders and MaxKnown hold from the next start on.
 func (w *Watch) SetConfig(cfg Config) error {
-	r, err := newRules(cfg)
+	r, err := newRules(cfg, w.parse)
 	if err != nil {
 		return err
 	}

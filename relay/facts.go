@@ -18,6 +18,7 @@ func (t *transaction) readFacts() {
 		m.facts.Field(m.header[i].Name(), m.header[i].Body())
 	}
 	m.facts.End()
+	t.ev.Automatic = string(m.facts.Automatic)
 	for i := range m.facts.Authors {
 		t.ev.Authors = append(t.ev.Authors, t.keyOf(m.facts.Authors[i].Address))
 	}
