@@ -31,6 +31,7 @@ var verbs = []verb{
 	{"dkim", "make DKIM keys and print their DNS records", runDKIM},
 	{"explain", "describe one transaction in words, from the journal", offline.Explain},
 	{"find", "look up a message in the journal, by sender, recipient, ids, code, class or time", offline.Find},
+	{"incident", "tell what left in somebody's name, to whom, and what receivers said", offline.Incident},
 	{"alert", "list the conditions that hold, and try a channel of alerts", control.Alert},
 	{"hash-password", "hash a password for [user.NAME]", runHashPassword},
 	{"listings", "show where we are listed, since when, and who may have caused it", control.Listings},

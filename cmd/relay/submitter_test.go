@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/smtp"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -118,4 +119,28 @@ stream = "main"
 	eventually(t, "the released mailbox goes on", func() bool { return mta.queued() == 0 })
 	upstreamMessages(t, up, 22)
 	p.stop()
+}
+
+// TestIncidentTellsWhatLeft: from the journal of a relay, with a list for its owner alone.
+func TestIncidentTellsWhatLeft(t *testing.T) {
+	up := smtptest.Start(t, smtptest.Options{})
+	p := startRelay(t, strings.Replace(basic(up, ""), "[client.corporate]", "[client.corporate]\nsubmitter = [\"header:X-AuthUser\"]", 1))
+	s := p.session("127.0.0.1")
+	for _, box := range []string{"anna", "anna", "bob"} {
+		s.say("MAIL FROM:<a@example.org>")
+		s.say("RCPT TO:<" + box + "@dest.example>")
+		s.say("DATA")
+		s.say("X-AuthUser: " + box + "\r\n" + testMessage("a@example.org", "i") + ".")
+	}
+	upstreamMessages(t, up, 3)
+	p.stop()
+	list := filepath.Join(t.TempDir(), "list.csv")
+	wantText(t, p.verb(0, "incident", "submitter:corporate/anna", "-since", "1h", "-list", list), `(?s)2 messages left from .* to 2 recipients, 1 different ones.*dest\.example +2 +0 +0.*Please do not open`)
+	info, err := os.Stat(list)
+	if err != nil || info.Mode().Perm() != 0o600 || strings.Count(string(readFile(t, list)), "anna@dest.example") != 2 {
+		t.Errorf("%v %v", info, err)
+	}
+	p.verb(1, "incident", "submitter:corporate/anna", "-since", "1h", "-list", list) // it is not written over
+	p.verb(2, "incident", "submitter:corporate/anna")
+	wantText(t, p.verb(0, "outliers", "measure"), `no day of a user or submitter`)
 }

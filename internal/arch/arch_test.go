@@ -43,8 +43,9 @@ var table = map[string]rule{
 	"internal/shell":     {},
 
 	// What a header tells of who submitted a message to a client.
-	"policy/submitter": {ours: []string{"mail"}},
-	"outlier/networks": {ours: []string{"mail"}},
+	"policy/submitter":  {ours: []string{"mail"}},
+	"outlier/networks":  {ours: []string{"mail"}},
+	"internal/incident": {ours: []string{"mail"}},
 
 	"mx":              {ours: []string{"internal/resolve"}, outside: []string{dns}},
 	"mx/provider":     {},

@@ -224,6 +224,7 @@ func (t *backtest) sum() {
 func Measure(io cli.IO, args []string) int {
 	f := flag.NewFlagSet("relay outliers measure", flag.ContinueOnError)
 	f.SetOutput(io.Err)
+	path := cli.ConfigFlag(f, " that names the journal")
 	asJSON := f.Bool("json", false, "print JSON")
 	var files []string
 	f.Func("journal", "`file` of the journal, - for standard input; several flags or further arguments: several files, oldest first", func(s string) error {
@@ -235,8 +236,11 @@ func Measure(io cli.IO, args []string) int {
 		return status
 	}
 	if files = append(files, words...); len(files) == 0 {
-		fmt.Fprintln(io.Err, "relay outliers measure: -journal is missing; name the files to read")
-		return cli.Usage
+		var err error
+		if files, err = cli.JournalFiles(*path, ""); err != nil {
+			fmt.Fprintf(io.Err, "relay outliers measure: %v\n", err)
+			return cli.Usage
+		}
 	}
 	m := networks.NewMeasure()
 	if err := eventlog.Read(files, io.In, m.Add); err != nil {
