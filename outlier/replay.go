@@ -75,7 +75,7 @@ func (r *Replay) UserMessage(at int64, user, sender, client string, rcpts []stri
 		if r.rules.mode(k, client) == Exempt {
 			continue
 		}
-		if r.detector.Early(f) && thresholds.level(float64(f.Score)) < Suspended {
+		if r.detector.Early(f) && thresholds.level(float64(f.Score)) < Throttled {
 			continue
 		}
 		score := float64(f.Score) / thresholds.lowest()

@@ -16,7 +16,7 @@ func (w *Watch) step(now time.Time, client string, f *detector.Finding) {
 	more, elsewhere := w.fromElsewhere(k, f)
 	score := (float64(f.Score) + more) * w.rules.policy(client).Sensitivity
 	to := thresholds.level(score)
-	if w.detector.Early(f) && to < Suspended {
+	if w.detector.Early(f) && to < Throttled {
 		to = Normal
 	}
 	if f.Mild {

@@ -106,7 +106,9 @@ func TestAlertsOfASuspension(t *testing.T) {
 	if res, err := http.Get(open.ReleaseLink); err != nil || res.StatusCode != 200 {
 		t.Fatal(err)
 	}
-	d.say("MAIL FROM:<a@example.org>", "450") // to look at the page releases nobody
+	d.say("MAIL FROM:<a@example.org>", "250")
+	d.say("RCPT TO:<b@dest.example>", "450") // to look at the page releases nobody
+	d.say("RSET", "250")
 	for i, want := range []int{200, 404} {
 		res, err := http.Post(open.ReleaseLink, "application/x-www-form-urlencoded", nil)
 		if err != nil || res.StatusCode != want {

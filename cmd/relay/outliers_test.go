@@ -99,7 +99,7 @@ func TestBacktestTellsWhatWouldHaveBeen(t *testing.T) {
 	if status != cli.OK || errs != "" {
 		t.Fatalf("status %d, %q", status, errs)
 	}
-	for _, want := range []string{"sender a@x.example: alert after normal", "sender a@x.example: throttle after alert", "300 transactions from 2026-03-02T09:00:00Z"} {
+	for _, want := range []string{"sender a@x.example: throttle after normal", "300 transactions from 2026-03-02T09:00:00Z"} {
 		if !strings.Contains(out, want) {
 			t.Errorf("%q is missing in:\n%s", want, out)
 		}

@@ -90,8 +90,8 @@ func TestUnknownReplyIsKeptAndTaught(t *testing.T) {
 	a := p.session(tenant)
 	refuse := func(to string) {
 		t.Helper()
-		up.SetFaults(smtptest.Fault{Stage: smtptest.Rcpt, To: to, Reply: "550 5.9.9 Zorp for <" + to + ">: quux level 7 frobnicated (4XkQb21sZz)"})
-		wantReply(t, "the tenant", a.send("x@tenant.example", to), "550 5.9.9 Zorp")
+		up.SetFaults(smtptest.Fault{Stage: smtptest.Rcpt, To: to, Reply: "554 5.9.9 Zorp for <" + to + ">: quux level 7 frobnicated (4XkQb21sZz)"})
+		wantReply(t, "the tenant", a.send("x@tenant.example", to), "554 5.9.9 Zorp")
 	}
 	refuse("ben@dest.example")
 	refuse("anna@other.example")
@@ -99,7 +99,7 @@ func TestUnknownReplyIsKeptAndTaught(t *testing.T) {
 	var id string
 	eventually(t, "the reply is kept", func() bool {
 		_, out, _ := runVerb("", "replies", "unknown", "-config", config)
-		if m := regexp.MustCompile(`(?m)^([0-9a-f]{8}) +2 .*rcpt .*dest\.example,other\.example +"550 5\.9\.9 zorp for <someone@masked\.example>: quux level 7 frobnicated \(0\)"$`).FindStringSubmatch(out); m != nil {
+		if m := regexp.MustCompile(`(?m)^([0-9a-f]{8}) +2 .*rcpt .*dest\.example,other\.example +"554 5\.9\.9 zorp for <someone@masked\.example>: quux level 7 frobnicated \(0\)"$`).FindStringSubmatch(out); m != nil {
 			id = m[1]
 		}
 		return id != ""

@@ -15,7 +15,7 @@ type Arguments struct {
 	Sensitivity float64 `json:"sensitivity"`
 	Ease        float64 `json:"ease"` // divides the score of who is new; else 1
 	// Early: its client is so new that volume alone is no alarm before the score that
-	// suspends.
+	// throttles.
 	Early bool       `json:"early,omitempty"`
 	Alone bool       `json:"alone,omitempty"` // the only sender of its client
 	Parts []Argument `json:"parts"`           // of sent, new and refused recipients
@@ -152,7 +152,7 @@ func (a *Arguments) String() string {
 		fmt.Fprintf(&b, "its client has no other sender, so that refused recipients count %d times\n", aloneTimes)
 	}
 	if a.Early {
-		fmt.Fprintf(&b, "its client has been known for less than %d days: without refused recipients there is no alarm before the score that suspends\n", earlyDays)
+		fmt.Fprintf(&b, "its client has been known for less than %d days: without refused recipients there is no alarm before the score that throttles\n", earlyDays)
 	}
 	for _, r := range a.Regular {
 		fmt.Fprintf(&b, "regular  %.0f recipients in 24h, %.0f of them new, last on %s; no evidence when it comes again", r.Recipients, r.New, r.Last.Format(time.DateOnly))

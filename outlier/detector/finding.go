@@ -60,7 +60,7 @@ func (d *Detector) RefusedToo(f *Finding) bool {
 }
 
 // Early reports whether the client is so new that the volume of f is to be no alarm
-// unless it suspends: whoever begins to use a relay brings what he has always sent, and
+// unless it throttles: whoever begins to use a relay brings what he has always sent, and
 // all of it looks new. That many are refused, and that a newcomer among known senders
 // writes to strangers, says as much as ever.
 func (d *Detector) Early(f *Finding) bool {

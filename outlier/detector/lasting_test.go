@@ -168,7 +168,7 @@ func TestEarlyVolumeIsNoMereAlarm(t *testing.T) {
 			t.Errorf("%s: score %.2f, early %v", row.name, f.Score, p.d.Early(&f))
 		}
 		profile, _ := p.d.Profile(p.at, Who{Sender, "a@x.example"}, nil)
-		if text := profile.Explain().String(); strings.Contains(text, "before the score that suspends") != row.want {
+		if text := profile.Explain().String(); strings.Contains(text, "before the score that throttles") != row.want {
 			t.Errorf("%s: explained as\n%s", row.name, text)
 		}
 	}
