@@ -59,7 +59,7 @@ func appendRefusal(attrs []slog.Attr, e *mail.Event) []slog.Attr {
 	if e.Times > 0 {
 		attrs = append(attrs, slog.Int("times", e.Times))
 	}
-	if e.Err != "" && e.Client == "" && e.Stage == mail.StageConnect {
+	if e.Err != "" {
 		attrs = append(attrs, slog.String("err", e.Err))
 	}
 	if words := Refused(e); words != "" {

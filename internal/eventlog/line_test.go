@@ -67,6 +67,17 @@ func TestLogLineCountsRefusals(t *testing.T) {
 	}
 }
 
+// TestLogLineTellsTheCause: why a message waits stands in its line, not only in the
+// journal, and cannot forge another one.
+func TestLogLineTellsTheCause(t *testing.T) {
+	var b bytes.Buffer
+	o := NewLogObserver(slog.New(slog.NewTextHandler(&b, nil)))
+	o.Observe(&mail.Event{Client: "mta", Stage: mail.StageRcpt, Code: 451, Err: "mx.dest.example: connection refused\r\nlevel=ERROR"})
+	if got := b.String(); !strings.Contains(got, " err=\"mx.dest.example: connection refused") || strings.Count(got, "\n") != 1 {
+		t.Errorf("%q", got)
+	}
+}
+
 // Of many recipients a line names a few.
 func TestLogLineIsBounded(t *testing.T) {
 	var b bytes.Buffer
