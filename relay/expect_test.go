@@ -90,6 +90,12 @@ func eventField(e *mail.Event, key string) (string, bool) {
 		return strings.Join(all, ","), true
 	case "to_count":
 		return strconv.Itoa(len(e.To)), true
+	case "providers":
+		var all []string
+		for _, r := range e.To {
+			all = append(all, r.Provider)
+		}
+		return strings.Join(all, ","), true
 	case "classes":
 		var all []string
 		for _, r := range e.To {

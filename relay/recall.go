@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -152,6 +153,8 @@ func (t *transaction) askLate(ctx context.Context, late []int) error {
 		return err
 	}
 	for i, at := range late {
+		to := &t.ev.To[t.accepted[at].index]
+		to.Provider = cmp.Or(got[i].Provider, to.Provider)
 		if !got[i].Positive() {
 			e := t.passOn(&got[i])
 			e.stage = mail.StageForward

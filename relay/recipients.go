@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"cmp"
 	"context"
 	"postern/internal/plain"
 	"postern/mail"
@@ -178,7 +179,7 @@ func (t *transaction) note(a *attempt) {
 	}
 	e := &t.ev.To[a.index]
 	a.stage = mail.StageRcpt
-	e.Provider = t.groups[a.rcpt.Domain]
+	e.Provider = cmp.Or(a.reply.Provider, t.groups[a.rcpt.Domain])
 	a.writeTo(e)
 	if a.reply.Positive() {
 		t.accepted = append(t.accepted, taken{index: a.index, charge: a.charge, known: a.known})
