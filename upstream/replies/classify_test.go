@@ -158,6 +158,7 @@ func TestClassifyLeavesNamesOut(t *testing.T) {
 		{"a quoted line of another receiver", "550 5.1.1 host mx.spf-fail.example[192.0.2.1] said: 550 5.1.1 User unknown", mail.ClassNoSuchUser},
 		{"a positive reply that speaks of spam", "250 2.0.0 queued, spam score 3, listed by zen.spamhaus.org", mail.ClassOther},
 		{"text that no rule knows", "550 5.9.9 Zorp quux frobnicated", mail.ClassOther},
+		{"the same with a mailbox", "550 5.9.9 Zorp for <a@b.example>: quux", mail.ClassOther},
 		{"a bare code", "550", mail.ClassOther},
 		{"nothing", "", mail.ClassOther},
 		{"no code", "user unknown", mail.ClassOther},

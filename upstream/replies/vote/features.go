@@ -197,10 +197,14 @@ func (r *reader) concept(l *lexicon, c uint8, stage, class string) {
 	r.emit("concept", name, "")
 	r.emit("concept", name, class)
 	r.emit("concept", name, stage)
-	r.speaks = r.speaks || name != "negation"
+	r.speaks = r.speaks || !slices.Contains(silent[:], name)
 	r.sign = r.sign || name == "reputation" || name == "complaint"
 	r.fault = r.fault || slices.Contains(trouble[:], name)
 }
+
+// silent are concepts that mean nothing by themselves: receivers repeat the address, the
+// host or the link that they were given in replies of every class.
+var silent = [...]string{"negation", "ADDR", "IP", "HOST", "URL"}
 
 // trouble are concepts of a receiver that cannot look, or looks at something else.
 var trouble = [...]string{"lookup", "timeout", "temporary", "later", "busy", "policy", "network"}

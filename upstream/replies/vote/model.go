@@ -225,6 +225,3 @@ func (m *Model) String() string {
 	b.WriteString("\n")
 	return b.String()
 }
-
-// Size is how many tokens have weights.
-func (m *Model) Size() int { return len(m.rows) }

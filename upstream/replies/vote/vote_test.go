@@ -81,9 +81,11 @@ func TestWordsOfTenLanguages(t *testing.T) {
 	}
 }
 
-// TestCodeAloneDecidesNothing: where no word is known, stage and code only hint.
+// TestCodeAloneDecidesNothing: where no word is known, stage, code and what was masked
+// only hint.
 func TestCodeAloneDecidesNothing(t *testing.T) {
-	for _, r := range []Reply{{Stage: "rcpt", Code: "550"}, {Stage: "connect", Code: "554", Text: " zorp quux"}, {Stage: "rcpt", Code: "550", Status: "5.7.1"}, {}} {
+	for _, r := range []Reply{{Stage: "rcpt", Code: "550"}, {Stage: "connect", Code: "554", Text: " zorp quux"}, {Stage: "rcpt", Code: "550", Status: "5.7.1"}, {},
+		{Stage: "rcpt", Code: "550", Status: "5.9.9", Text: " zorp for <ADDR>: quux"}, {Stage: "dot", Code: "554", Text: " zorp IP HOST URL"}} {
 		if v := BuiltIn().Weigh(&r); v.Class != mail.ClassOther || v.Sure != 0 {
 			t.Errorf("%+v: %+v", r, v)
 		}
