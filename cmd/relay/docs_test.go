@@ -4,8 +4,23 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strings"
 	"testing"
 )
+
+// TestOperationsNameEveryCommand: README sends there for them.
+func TestOperationsNameEveryCommand(t *testing.T) {
+	_, table, ok := strings.Cut(string(readFile(t, "../../docs/operations.md")), "\n## Commands\n")
+	if !ok {
+		t.Fatal("docs/operations.md has no list of commands")
+	}
+	table, _, _ = strings.Cut(table, "\n## ")
+	for _, v := range verbs {
+		if !regexp.MustCompile("`(relay )?" + v.name + "[ `]").MatchString(table[strings.Index(table, "\n| "):]) {
+			t.Errorf("docs/operations.md does not name relay %s", v.name)
+		}
+	}
+}
 
 // TestDocsNameOnlyCommandsThatExist: a command in code quotes, or at the start
 // of an indented line, is one that an operator will type.
