@@ -66,7 +66,6 @@ func runListingList(io cli.IO, args []string) int {
 	if err != nil {
 		return v.Fail(err)
 	}
-	list = append([]reputation.Listing{}, list...)
 	return v.Print(list, func(w Writer) {
 		fmt.Fprintln(w, "ID\tTARGET\tLISTED\tSTATE\tBY\tFIRST SUSPECT\tSTREAMS")
 		for i := range list {
@@ -236,23 +235,20 @@ func runFindings(io cli.IO, args []string) int {
 func runSuspects(io cli.IO, args []string) int {
 	v := NewVerb(io, "listings suspects")
 	at, lookBack, n := time.Now(), 24*time.Hour, 10
-	var streams, files []string
+	var streams []string
 	v.Flags.Func("at", "`time` of the listing, such as 2026-03-04T12:00:00Z; now where it is missing", func(s string) (err error) {
 		at, err = time.Parse(time.RFC3339, s)
 		return err
 	})
 	v.Flags.Func("look-back", "how `far` to look back; default: 24h", cli.DurationFlag(&lookBack))
 	v.Flags.Func("stream", "only mail of this `stream`; several flags: several streams", func(s string) error { streams = append(streams, s); return nil })
-	v.Flags.Func("journal", "`file` of the journal, - for standard input; several flags or further words: several files", func(s string) error {
-		files = append(files, s)
-		return nil
-	})
+	named := cli.JournalFlag(v.Flags)
 	v.Flags.IntVar(&n, "n", n, "`number` of suspects")
 	words, status, ok := v.Parse(args, cli.MaxJournals)
 	if !ok {
 		return status
 	}
-	files, err := cli.JournalsNamed(*v.config, append(files, words...))
+	files, err := cli.JournalsNamed(*v.config, append(*named, words...))
 	if err != nil {
 		return v.misuse("%v", err)
 	}
@@ -264,7 +260,7 @@ func runSuspects(io cli.IO, args []string) int {
 		return v.Fail(err)
 	}
 	list = slices.DeleteFunc(list, func(s reputation.Suspect) bool { return s.Score < reputation.NoSuspect })
-	list = list[:min(len(list), max(n, 0))]
+	list = append([]reputation.Suspect{}, list[:min(len(list), max(n, 0))]...)
 	return v.Print(list, func(w Writer) {
 		for i := range list {
 			writeSuspect(w, i+1, &list[i])

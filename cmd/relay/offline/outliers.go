@@ -226,21 +226,15 @@ func Measure(io cli.IO, args []string) int {
 	f.SetOutput(io.Err)
 	path := cli.ConfigFlag(f, " that names the journal")
 	asJSON := f.Bool("json", false, "print JSON")
-	var files []string
-	f.Func("journal", "`file` of the journal, - for standard input; several flags or further arguments: several files, oldest first", func(s string) error {
-		files = append(files, s)
-		return nil
-	})
+	named := cli.JournalFlag(f)
 	words, status, ok := cli.ParseWords(f, args, cli.MaxJournals)
 	if !ok {
 		return status
 	}
-	if files = append(files, words...); len(files) == 0 {
-		var err error
-		if files, err = cli.JournalFiles(*path, ""); err != nil {
-			fmt.Fprintf(io.Err, "relay outliers measure: %v\n", err)
-			return cli.Usage
-		}
+	files, err := cli.JournalsNamed(*path, append(*named, words...))
+	if err != nil {
+		fmt.Fprintf(io.Err, "relay outliers measure: %v\n", err)
+		return cli.Usage
 	}
 	m := networks.NewMeasure()
 	if err := eventlog.Read(files, io.In, m.Add); err != nil {

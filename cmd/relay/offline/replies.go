@@ -119,16 +119,12 @@ func runTop(io cli.IO, args []string) int {
 	var asJSON bool
 	var since time.Duration
 	var n int
-	var files []string
 	f := repliesFlags(io, "top", &file, &asJSON)
 	f.StringVar(&by, "by", "class,stream,destination,sender", "`columns` to count by, of "+strings.Join(topColumns, ", "))
 	path := cli.ConfigFlag(f, " that names the journal and the rules")
 	f.IntVar(&n, "n", 20, "number of rows; 0: all")
 	f.Func("since", "only transactions of the last `time`, such as 24h or 7d; default: all", cli.DurationFlag(&since))
-	f.Func("journal", "journal `file`, or - for standard input; several flags or further arguments name several files", func(s string) error {
-		files = append(files, s)
-		return nil
-	})
+	named := cli.JournalFlag(f)
 	words, status, ok := cli.ParseWords(f, args, cli.MaxJournals)
 	if !ok {
 		return status
@@ -140,7 +136,7 @@ func runTop(io cli.IO, args []string) int {
 			return cli.Usage
 		}
 	}
-	files, err := cli.JournalsNamed(*path, append(files, words...))
+	files, err := cli.JournalsNamed(*path, append(*named, words...))
 	if err != nil {
 		fmt.Fprintf(io.Err, "relay replies top: %v\n", err)
 		return cli.Usage
