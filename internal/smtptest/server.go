@@ -49,7 +49,6 @@ type Server struct {
 	done    chan struct{}
 	wg      sync.WaitGroup
 	taken   atomic.Int64
-	octets  atomic.Int64
 	accepts atomic.Int64
 	open    atomic.Int64
 
@@ -240,9 +239,6 @@ func (s *Server) Commands() []string {
 // Taken is the number of messages taken.
 func (s *Server) Taken() int { return int(s.taken.Load()) }
 
-// Octets is the sum of the sizes of the messages taken.
-func (s *Server) Octets() int64 { return s.octets.Load() }
-
 // Accepted is the number of connections that were accepted.
 func (s *Server) Accepted() int { return int(s.accepts.Load()) }
 
@@ -320,7 +316,6 @@ func (s *Server) take(m *Message) {
 		s.opt.OnMessage(m)
 	}
 	s.taken.Add(1)
-	s.octets.Add(m.Size)
 	if s.opt.Discard {
 		return
 	}
