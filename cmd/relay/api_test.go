@@ -46,6 +46,11 @@ func TestCommandsFromAnotherMachine(t *testing.T) {
 			t.Errorf("relay %s says\n%sand from elsewhere\n%s", strings.Join(command, " "), here, there)
 		}
 	}
+	for _, command := range [][]string{{"limits", "show"}, {"limits", "raises"}, {"suppressions", "list"}, {"backoff", "list"}, {"listings"}, {"warmup"}, {"tls"}, {"listings", "zones"}} {
+		if out := p.verb(0, append(command, "-json")...); out != "[]\n" {
+			t.Errorf("relay %s -json prints %q for an empty list", strings.Join(command, " "), out)
+		}
+	}
 	wantText(t, remote(0, view, "status"), `(?m)^ready +yes`)
 	wantText(t, remote(1, view, "suspend", "a@example.org", "-reason", "x"), `this takes role operate; yours is view`)
 	wantText(t, remote(0, operate, "suspend", "a@example.org", "-reason", "stolen"), `sender a@example.org is now suspended`)
@@ -57,6 +62,7 @@ func TestCommandsFromAnotherMachine(t *testing.T) {
 	wantText(t, p.verb(0, "token", "list"), `(?m)^watcher +view +\S+ \S+ +\S+ +`)
 	wantText(t, remote(0, operate, "audit", "list"), `(?s)reload .*release +sender a@example.org +done +no reason given.*suspend +sender a@example.org +done +stolen`)
 	wantText(t, p.verb(0, "audit", "verify"), `all as they were written`)
+	wantText(t, p.verb(1, "audit", "verify", filepath.Join(p.dir, "elsewhere.jsonl")), `there is no .*elsewhere.jsonl`)
 	p.verb(0, "token", "revoke", "ops")
 	wantText(t, remote(1, operate, "senders"), `unknown, expired or revoked`)
 	wantText(t, p.verb(2, "token", "revoke", "ops"), `no token of that name`)

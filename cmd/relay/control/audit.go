@@ -59,6 +59,9 @@ func verifyAudit(io cli.IO, args []string) int {
 		name = filepath.Join(f.StateDir, "audit.jsonl")
 	}
 	r, err := audit.Verify(name)
+	if err == nil && r.Files == 0 && len(words) == 1 {
+		err = fmt.Errorf("there is no %s", name)
+	}
 	if err != nil {
 		return v.Fail(err)
 	}
@@ -66,8 +69,12 @@ func verifyAudit(io cli.IO, args []string) int {
 		for _, p := range r.Problems {
 			fmt.Fprintln(w, p)
 		}
+		if r.Lines == 0 {
+			fmt.Fprintf(w, "no line in %s: nobody has had the relay do anything yet, or the file is gone\n", name)
+			return
+		}
 		fmt.Fprintf(w, "%d lines in %d files, number %d to %d, %s to %s\n", r.Lines, r.Files, r.From, r.Seq, phrase.Time(r.First), phrase.Time(r.Last))
-		if len(r.Problems) == 0 && r.Lines > 0 {
+		if len(r.Problems) == 0 {
 			fmt.Fprintf(w, "all as they were written; the last line has the sum %s\n", r.Sum)
 		}
 	})

@@ -24,7 +24,6 @@ func listBackoff(io cli.IO, args []string) int {
 	if err != nil {
 		return v.Fail(err)
 	}
-	list = append([]reputation.BackoffEntry{}, list...)
 	return v.Print(list, func(w Writer) {
 		fmt.Fprintln(w, "STREAM\tDESTINATION\tWHOSE\tUNTIL\tREPLY")
 		for i := range list {

@@ -35,7 +35,6 @@ func listSuppressions(io cli.IO, args []string) int {
 	if err != nil {
 		return v.Fail(err)
 	}
-	list = append([]reputation.Suppression{}, list...)
 	return v.Print(list, func(w Writer) {
 		fmt.Fprintln(w, "STREAM\tRECIPIENT\tUNTIL\tREASON")
 		for _, s := range list {
@@ -80,5 +79,5 @@ func suppressionAct(v *Verb, args []string, path string, o *api.Suppress) int {
 	return cli.OK
 }
 
-// writer is io.Writer where a parameter is called io.
+// Writer is io.Writer where a parameter is called io.
 type Writer = io.Writer

@@ -20,7 +20,6 @@ func TLS(io cli.IO, args []string) int {
 	if err != nil {
 		return v.Fail(err)
 	}
-	list = append([]admin.TLSUse{}, list...)
 	return v.Print(list, func(w Writer) {
 		if len(list) == 0 {
 			fmt.Fprintln(w, "no upstream has mx = true")

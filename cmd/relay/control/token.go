@@ -57,7 +57,6 @@ func listTokens(io cli.IO, args []string) int {
 	if err != nil {
 		return v.Fail(err)
 	}
-	list = append([]access.Token{}, list...)
 	return v.Print(list, func(w Writer) {
 		fmt.Fprintln(w, "NAME\tROLE\tMADE\tBY\tUNTIL")
 		for i := range list {

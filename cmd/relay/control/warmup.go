@@ -20,7 +20,6 @@ func Warmup(io cli.IO, args []string) int {
 	if err != nil {
 		return v.Fail(err)
 	}
-	rows = append([]warmup.Row{}, rows...)
 	return v.Print(rows, func(w Writer) {
 		fmt.Fprintln(w, "UPSTREAM\tSOURCE\tPROVIDER\tSTEP\tSENT IN 24H\tDEFERRED\tREFUSED\tSINCE\tGROWS")
 		for i := range rows {

@@ -184,7 +184,7 @@ const pageSize = 1000
 
 // All reads the pages of a list, up to most items (0: all). total is how many there are.
 func All[T any](c *Client, path string, values url.Values, most int) (list []T, total int, err error) {
-	query := url.Values{}
+	list, query := []T{}, url.Values{}
 	for k, v := range values {
 		query[k] = v
 	}
