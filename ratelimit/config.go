@@ -1,6 +1,7 @@
 package ratelimit
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -163,30 +164,31 @@ func (c *RuleConfig) checkReserve(report func(key, problem string)) {
 type unitNumbers struct {
 	unit    Unit
 	numbers Numbers
+	key     string // in the file; "": that of the unit
 }
 
 func (c *RuleConfig) units() []unitNumbers {
 	return []unitNumbers{
-		{Messages, c.Messages}, {Recipients, c.Recipients},
-		{Bytes, c.Bytes}, {DistinctRecipients, c.DistinctRecipients},
+		{Messages, c.Messages, ""}, {Recipients, c.Recipients, ""},
+		{Bytes, c.Bytes, ""}, {DistinctRecipients, c.DistinctRecipients, ""},
 	}
 }
 
 func (c *RuleConfig) strangers() []unitNumbers {
-	return []unitNumbers{{Recipients, c.Strangers}, {Recipients, c.StrangersNew}}
+	return []unitNumbers{{Recipients, c.Strangers, "strangers"}, {Recipients, c.StrangersNew, "strangers_new"}}
 }
 
 func (c *Override) units() []unitNumbers {
 	return []unitNumbers{
-		{Messages, c.Messages}, {Recipients, c.Recipients},
-		{Bytes, c.Bytes}, {DistinctRecipients, c.DistinctRecipients},
+		{Messages, c.Messages, ""}, {Recipients, c.Recipients, ""},
+		{Bytes, c.Bytes, ""}, {DistinctRecipients, c.DistinctRecipients, ""},
 	}
 }
 
 func checkNumbers(units []unitNumbers, prefix string, report func(key, problem string)) (count int) {
 	for _, u := range units {
 		for i, n := range u.numbers {
-			key := prefix + u.unit.String()
+			key := prefix + cmp.Or(u.key, u.unit.String())
 			if n.size && u.unit != Bytes {
 				report(key, fmt.Sprintf("%q is a size; %s are plain numbers", n, u.unit))
 			}

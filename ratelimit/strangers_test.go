@@ -92,3 +92,16 @@ func TestStrangersAreExpanded(t *testing.T) {
 		t.Error("no table gives no limits that can be added to")
 	}
 }
+
+// TestProblemsNameTheirKey: numbers for strangers are recipients, but stand elsewhere.
+func TestProblemsNameTheirKey(t *testing.T) {
+	table := ratelimit.RuleConfig{
+		Per: ratelimit.Per{ratelimit.PerSender}, Recipients: storetest.Numbers(t, "1MiB/1h"),
+		Strangers: storetest.Numbers(t, "3/1h", "4/1h"), StrangersNew: storetest.Numbers(t, "1KiB/2h"),
+	}
+	var keys []string
+	table.Check(func(key, _ string) { keys = append(keys, key) })
+	if got := strings.Join(keys, " "); got != "recipients strangers strangers_new" {
+		t.Error(got)
+	}
+}
