@@ -105,3 +105,20 @@ func TestProblemsNameTheirKey(t *testing.T) {
 		t.Error(got)
 	}
 }
+
+// TestExplainShowsLimitsOnStrangers, also those of new senders.
+func TestExplainShowsLimitsOnStrangers(t *testing.T) {
+	bed, _ := newBed(t, storetest.NewClock())
+	l := bed.Limiter(t, strangers.Expand(map[string]ratelimit.RuleConfig{
+		"new": {Per: ratelimit.Per{ratelimit.PerClient}, Strangers: storetest.Numbers(t, "3/1h"), StrangersNew: storetest.Numbers(t, "2/2h")},
+	}))
+	all, err := l.Explain(t.Context(), storetest.FactsOf("a@shop.example", "shop.example"), ratelimit.Recipient{Address: "r@x.example"})
+	if err != nil || len(all) != 2 {
+		t.Fatalf("%v, %+v", err, all)
+	}
+	for _, x := range all {
+		if !x.Applies || !x.Fits || x.Key != "client=shop" {
+			t.Errorf("%+v", x)
+		}
+	}
+}

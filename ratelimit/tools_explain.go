@@ -24,10 +24,12 @@ type Explanation struct {
 
 // Explain says for every limit whether and how it would count a message with
 // one recipient, and what each would say now. Domains may be left out beside an
-// address. It charges nothing.
+// address. Limits on strangers are shown as they count a stranger from a new sender,
+// for of their past nothing is asked. It charges nothing.
 func (l *Limiter) Explain(ctx context.Context, f Facts, to Recipient) ([]Explanation, error) {
 	rs := l.Limits()
 	rs.complete(&f)
+	f.NewSender = true
 	to = rs.completeRecipient(to)
 	if to.Provider == "" && l.provider != nil && rs.perProvider() {
 		to.Provider = cmp.Or(f.Provider, l.provider(ctx, f.Upstream, to.Domain))
