@@ -131,9 +131,10 @@ func (m *Memory) Took(stream, group, domain string, trial bool) {
 	if s == nil {
 		return
 	}
-	s.witnesses.Took(domain)
+	now := m.now()
+	none := s.witnesses.Took(domain, now)
 	// Without a trial it may be a message that was under way before.
-	if waits := m.now().Before(s.until); trial || !waits && len(s.witnesses.words) == 0 {
+	if trial || none && !now.Before(s.until) {
 		delete(m.pairs, k)
 		m.any.Store(len(m.pairs) > 0)
 	}

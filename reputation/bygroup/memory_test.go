@@ -158,6 +158,22 @@ func TestWaitEndsByTrial(t *testing.T) {
 	}
 }
 
+// TestMemoryForgetsWhatIsOver: once mail is taken again, words that have grown old keep
+// nothing there.
+func TestMemoryForgetsWhatIsOver(t *testing.T) {
+	d := newDesk()
+	d.says("rcpt", "shop", "a.example", 0)
+	d.Took("main", "google", "b.example", false)
+	if !d.any.Load() {
+		t.Error("a word that counts is forgotten")
+	}
+	d.at = d.at.Add(remember + time.Second)
+	d.Took("main", "google", "b.example", false)
+	if d.any.Load() || len(d.pairs) != 0 {
+		t.Errorf("%d pairs are kept for an old word", len(d.pairs))
+	}
+}
+
 func TestEndAndList(t *testing.T) {
 	d := newDesk()
 	d.says("connect", "shop", "a.example", 0)

@@ -1,6 +1,7 @@
 package bygroup
 
 import (
+	"maps"
 	"slices"
 	"time"
 
@@ -64,12 +65,14 @@ func (w *Witnesses) makeRoom(now time.Time) {
 	}
 }
 
-// Took notes that a host has taken mail for a domain: what that said before is over.
-func (w *Witnesses) Took(domain string) {
+// Took notes that a host has taken mail for a domain: what that said before is over. It
+// reports whether no other word counts any more.
+func (w *Witnesses) Took(domain string, now time.Time) (none bool) {
 	if len(w.words) > 0 {
 		_, domain = identity.RegisteredDomain(domain)
-		delete(w.words, domain)
+		maps.DeleteFunc(w.words, func(d string, x *word) bool { return d == domain || now.Sub(x.at) > remember })
 	}
+	return len(w.words) == 0
 }
 
 // Proven reports whether enough of them say it: of mail of two clients, unless the
