@@ -18,7 +18,7 @@ func ExampleGroups_Of() {
 	for _, hosts := range [][]string{{"in1.mx.hoster.example", "in2.mx.hoster.example"}, {"mail.example.org"}} {
 		fmt.Println(hosts[0], "belongs to", provider.NameOf(groups.Of(hosts)))
 	}
-	fmt.Println("connections:", groups.Named("hoster").Connections)
+	fmt.Println("connections:", groups.OfHost("in1.mx.hoster.example").Connections)
 	// Output:
 	// in1.mx.hoster.example belongs to hoster
 	// mail.example.org belongs to other

@@ -144,9 +144,6 @@ func (g *Groups) Of(hosts []string) *Group {
 	return nil
 }
 
-// Named is the group of a name; nil for Other and for unknown ones.
-func (g *Groups) Named(name string) *Group { return g.byName[name] }
-
 // Names are those of all groups in order, Other the last.
 func (g *Groups) Names() []string { return append(slices.Sorted(maps.Keys(g.byName)), Other) }
 

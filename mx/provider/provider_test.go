@@ -32,10 +32,10 @@ func TestHostsAreGrouped(t *testing.T) {
 			t.Errorf("%q is in %s, want %s", host, got, want)
 		}
 	}
-	if got := g.Named("google"); got.Connections != 3 || got.MessagesPerConnection != 50 || got.TLS != Required {
+	if got := g.byName["google"]; got.Connections != 3 || got.MessagesPerConnection != 50 || got.TLS != Required {
 		t.Errorf("%+v", got)
 	}
-	if g.Named("yahoo") == nil || g.Named(Other) != nil || g.Named("nobody") != nil {
+	if g.byName["yahoo"] == nil || g.byName[Other] != nil || g.byName["nobody"] != nil {
 		t.Error("names")
 	}
 	if n := g.Names(); n[len(n)-1] != Other || len(n) != len(table)+4 {
@@ -146,7 +146,7 @@ func FuzzOfHost(f *testing.F) {
 	f.Add("google.com.evil.example")
 	f.Fuzz(func(t *testing.T, name string) {
 		low := strings.ToLower(strings.TrimSuffix(name, "."))
-		in := g.OfHost(name) == g.Named("google")
+		in := g.OfHost(name) == g.byName["google"]
 		if want := strings.HasSuffix(low, ".google.com") || strings.HasSuffix(low, ".googlemail.com"); in != want && g.OfHost(name) == nil {
 			t.Fatalf("%q: %v", name, in)
 		}
