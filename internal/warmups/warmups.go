@@ -100,7 +100,7 @@ func (s *Set) gate(name string, f *config.File) *gate {
 	life, end := context.WithCancel(context.Background())
 	s.Run(func(ctx context.Context) {
 		defer context.AfterFunc(ctx, end)()
-		g.Run(life, nil)
+		g.Run(life)
 	})
 	return &gate{g, *c, over, end}
 }

@@ -13,6 +13,6 @@
 // warm; when it has sent nothing to a group for 30 days it is cold again.
 //
 // Counts and steps are kept in the store of limits, whose windows are hard caps over all
-// nodes. A node that does not know a step, or whose store has lost it, begins with the
-// first one.
+// nodes. A step that no store has and no running node remembers is the first one; what the
+// store has lost, a node that remembers it writes there again.
 package warmup

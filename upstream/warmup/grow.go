@@ -30,19 +30,17 @@ type kept struct {
 	Back time.Time `json:"back,omitzero"`
 }
 
-// Run keeps steps in step with the store and lets them grow, until ctx ends. report is
-// told how each round went; nil: nobody.
-func (g *Gate) Run(ctx context.Context, report func(error)) {
+// Run keeps steps in step with the store and lets them grow, until ctx ends. A store that
+// is away is asked again; that it is away is told elsewhere.
+func (g *Gate) Run(ctx context.Context) {
 	tick := time.NewTicker(refreshEvery)
 	defer tick.Stop()
 	grown := time.Time{}
 	for {
 		err := g.Refresh(ctx)
 		if now := g.now(); err == nil && now.Sub(grown) >= growEvery {
-			grown, err = now, g.Grow(ctx)
-		}
-		if report != nil && ctx.Err() == nil {
-			report(err)
+			grown = now
+			_ = g.Grow(ctx)
 		}
 		select {
 		case <-tick.C:
