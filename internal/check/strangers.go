@@ -50,7 +50,7 @@ func tryStrangers(f *config.File, now time.Time) (all []identity.Finding) {
 func limitsOnStrangers(limits map[string]ratelimit.RuleConfig, client string) (names []string) {
 	for _, name := range slices.Sorted(maps.Keys(limits)) {
 		l := limits[name]
-		if len(l.Strangers)+len(l.StrangersNew) > 0 && (len(l.Clients) == 0 || slices.Contains(l.Clients, client)) {
+		if strangerlimits.In(&l) && (len(l.Clients) == 0 || slices.Contains(l.Clients, client)) {
 			names = append(names, name)
 		}
 	}

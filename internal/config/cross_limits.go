@@ -41,7 +41,7 @@ func (x *crossCheck) strangerNames(path, name string, l ratelimit.RuleConfig) {
 	if strings.HasSuffix(name, strangers.Suffix) || strings.HasSuffix(name, strangers.NewSuffix) {
 		x.d.problem(path, "has a name that a limit on strangers may have; give it another one")
 	}
-	if len(l.Strangers)+len(l.StrangersNew) > 0 && len(name)+len(strangers.NewSuffix) > 100 {
+	if strangers.In(&l) && len(name)+len(strangers.NewSuffix) > 100 {
 		x.d.problem(path, "has too long a name for a limit on strangers; give it a short one")
 	}
 }
@@ -101,9 +101,7 @@ func (x *crossCheck) guarded(name string, c policy.ClientConfig, limits []string
 // holds reports whether a limit of a client refuses its mail, whatever the mail is.
 func (x *crossCheck) holds(l ratelimit.RuleConfig, c policy.ClientConfig) bool {
 	switch {
-	case len(l.Messages)+len(l.Recipients)+len(l.Bytes)+len(l.DistinctRecipients)+len(l.Overrides) == 0: // strangers only
-		return false
-	case l.Mode == ratelimit.Shadow, len(l.Per) == 0, len(l.Senders) > 0, len(l.RecipientsAt) > 0:
+	case !strangers.HasOwn(&l), l.Mode == ratelimit.Shadow, len(l.Per) == 0, len(l.Senders) > 0, len(l.RecipientsAt) > 0:
 		return false
 	case len(l.Streams) > 0 && !slices.Contains(l.Streams, c.Stream):
 		return false

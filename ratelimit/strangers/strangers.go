@@ -39,7 +39,7 @@ func Expand(tables map[string]ratelimit.RuleConfig) map[string]ratelimit.RuleCon
 		add(limits, name+Suffix, &t, t.Strangers, only)
 		only.NewSenders = true
 		add(limits, name+NewSuffix, &t, t.StrangersNew, only)
-		if len(t.Strangers)+len(t.StrangersNew) > 0 && !hasOwn(&t) {
+		if In(&t) && !HasOwn(&t) {
 			delete(limits, name)
 		}
 	}
@@ -57,15 +57,18 @@ func add(limits map[string]ratelimit.RuleConfig, name string, of *ratelimit.Rule
 	}
 }
 
-// hasOwn reports whether a table has numbers apart from those on strangers.
-func hasOwn(t *ratelimit.RuleConfig) bool {
+// In reports whether a table has numbers for strangers.
+func In(t *ratelimit.RuleConfig) bool { return len(t.Strangers)+len(t.StrangersNew) > 0 }
+
+// HasOwn reports whether a table has numbers apart from those on strangers.
+func HasOwn(t *ratelimit.RuleConfig) bool {
 	return len(t.Messages)+len(t.Recipients)+len(t.Bytes)+len(t.DistinctRecipients)+len(t.Overrides) > 0
 }
 
 // OfSenders reports whether a table counts those who are strangers to the sender.
 func OfSenders(tables map[string]ratelimit.RuleConfig) bool {
 	for _, t := range tables {
-		if t.StrangersOf == ratelimit.OfSender && len(t.Strangers)+len(t.StrangersNew) > 0 {
+		if t.StrangersOf == ratelimit.OfSender && In(&t) {
 			return true
 		}
 	}
@@ -75,7 +78,7 @@ func OfSenders(tables map[string]ratelimit.RuleConfig) bool {
 // Any reports whether a table counts strangers at all.
 func Any(tables map[string]ratelimit.RuleConfig) bool {
 	for _, t := range tables {
-		if len(t.Strangers)+len(t.StrangersNew) > 0 {
+		if In(&t) {
 			return true
 		}
 	}
