@@ -2,7 +2,6 @@ package config
 
 import (
 	"fmt"
-	"maps"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -64,10 +63,11 @@ func (x *crossCheck) exceptions(name string, u *UpstreamConfig) {
 	for _, domain := range sortedKeys(u.Domain) {
 		at := join(join(join("upstream", name), "domain"), domain)
 		known, err := syntax.Domain(domain)
+		_, twice := all[known]
 		switch {
 		case err != nil:
 			x.d.problem(at, `is not a domain; write it as [upstream.NAME.domain."partner.example"]`)
-		case slices.Contains(slices.Collect(maps.Keys(all)), known):
+		case twice:
 			x.d.problem(at, "is the same domain as in another table; remove one")
 		}
 		all[known] = u.Domain[domain]
@@ -88,7 +88,7 @@ func (x *crossCheck) providers() {
 	}
 }
 
-// providerNames are those that limits may name; nil where the tables are wrong.
+// providerNames are those that limits may name; nil before the tables have been read.
 func (f *File) providerNames() []string {
 	if f.groups == nil {
 		return nil
