@@ -176,7 +176,8 @@ func writeLimits(w io.Writer, f *config.File, stream string) {
 			continue
 		}
 		var numbers []string
-		for unit, all := range map[string]ratelimit.Numbers{"messages": l.Messages, "recipients": l.Recipients, "bytes": l.Bytes, "distinct recipients": l.DistinctRecipients} {
+		for unit, all := range map[string]ratelimit.Numbers{"messages": l.Messages, "recipients": l.Recipients, "bytes": l.Bytes, "distinct recipients": l.DistinctRecipients,
+			"strangers": l.Strangers, "strangers of new senders": l.StrangersNew} {
 			for _, n := range all {
 				numbers = append(numbers, n.String()+" "+unit)
 			}
