@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"net/netip"
 	"path/filepath"
 	"time"
 
@@ -47,8 +46,11 @@ type elsewhere struct {
 // netsEvery is how often the memory of networks goes to the disk.
 const netsEvery = 5 * time.Minute
 
-// maxNetsFile bounds its file, in octets.
-const maxNetsFile = 256 << 20
+// Bounds of its file, in octets: in all for few users, and each.
+const (
+	maxNetsFile = 256 << 20
+	maxNetsUser = 2 << 10
+)
 
 // openNetworks reads what an earlier watch has left in a folder, "" for none. A file
 // that is damaged is set aside, and the memory begins anew.
@@ -57,7 +59,7 @@ func openNetworks(dir string, most int, report func(error)) elsewhere {
 	if dir == "" {
 		return e
 	}
-	e.file = statefile.New(filepath.Join(dir, "networks"), maxNetsFile)
+	e.file = statefile.New(filepath.Join(dir, "networks"), max(maxNetsFile, int64(most)*maxNetsUser))
 	b, err := e.file.Read()
 	if err == nil {
 		err = e.memory.Decode(b)
@@ -68,7 +70,8 @@ func openNetworks(dir string, most int, report func(error)) elsewhere {
 	return e
 }
 
-// saveNetworks writes the memory where it is due, or in any case.
+// saveNetworks writes the memory where it is due, or in any case. Mail goes on
+// meanwhile: it is copied in pieces, and the lock is not held for the rest.
 func (w *Watch) saveNetworks(now time.Time, anyway bool) error {
 	w.mu.Lock()
 	e := &w.places
@@ -77,8 +80,12 @@ func (w *Watch) saveNetworks(now time.Time, anyway bool) error {
 		return nil
 	}
 	e.saved = now
-	b, err := e.memory.Encode()
+	memory := e.memory.Copy(func() {
+		w.mu.Unlock()
+		w.mu.Lock()
+	})
 	w.mu.Unlock()
+	b, err := memory.Encode()
 	if err != nil {
 		return err
 	}
@@ -89,16 +96,8 @@ func (w *Watch) saveNetworks(now time.Time, anyway bool) error {
 // step that follows from many new places by themselves.
 func (w *Watch) locate(now time.Time, ev *mail.Event) {
 	w.places.sign = networks.Sign{}
-	party := ev.Party()
-	if party == "" || ev.Rule == "client" {
-		return
-	}
-	told, ehlo := ev.ClientIP, ev.Helo
-	if ev.Submitter != "" {
-		told, ehlo = ev.SubmitterIP, "" // the EHLO name is the MTA's
-	}
-	from, err := netip.ParseAddr(told)
-	if err != nil {
+	party, from, ehlo := networks.Origin(ev)
+	if party == "" {
 		return
 	}
 	s := w.places.memory.Seen(ev.Client, party, from, ehlo, now.Unix())

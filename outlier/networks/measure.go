@@ -3,7 +3,6 @@ package networks
 import (
 	"fmt"
 	"io"
-	"net/netip"
 
 	"postern/mail"
 )
@@ -39,25 +38,20 @@ func NewMeasure() *Measure {
 
 // Add takes the next event of a journal.
 func (m *Measure) Add(ev *mail.Event) error {
-	party, told, ehlo := ev.Party(), ev.ClientIP, ev.Helo
 	if ev.Client == "" {
 		return nil
 	}
-	if ev.Submitter != "" {
-		told, ehlo = ev.SubmitterIP, ""
-	}
-	from, err := netip.ParseAddr(told)
-	if party == "" || err != nil || !Of(from).IsValid() {
+	party, from, ehlo := Origin(ev)
+	if party == "" || !Of(from).IsValid() {
 		m.Without++
 		return nil
 	}
-	at := ev.Time.Unix()
+	at, key := ev.Time.Unix(), ev.Client+" "+party
 	s := m.memory.Seen(ev.Client, party, from, ehlo, at)
-	u := m.memory.Users[ev.Client+" "+party]
+	u := m.memory.Users[key]
 	if u == nil || uint32(at)-min(uint32(at), u.First) < settle {
 		return nil
 	}
-	key := ev.Client + " " + party
 	d := m.days[key]
 	if d == nil {
 		m.Users++

@@ -17,6 +17,8 @@ package networks
 import (
 	"net/netip"
 	"strings"
+
+	"postern/mail"
 )
 
 const (
@@ -101,6 +103,25 @@ func Of(a netip.Addr) netip.Prefix {
 	}
 	p, _ := a.Prefix(bits)
 	return p
+}
+
+// Origin says of an event whose mail it is and from where, with the EHLO name that the
+// user's own program said: of a submitter as the MTA tells it, which tells no such name.
+// from is invalid where that is not known, party "" where nobody is told, or where the
+// mail was nobody's.
+func Origin(ev *mail.Event) (party string, from netip.Addr, ehlo string) {
+	if ev.Rule == "client" {
+		return "", netip.Addr{}, ""
+	}
+	told, ehlo := ev.ClientIP, ev.Helo
+	if ev.Submitter != "" {
+		told, ehlo = ev.SubmitterIP, "" // the EHLO name is the MTA's
+	}
+	from, err := netip.ParseAddr(told)
+	if err != nil {
+		from = netip.Addr{}
+	}
+	return ev.Party(), from, ehlo
 }
 
 // Seen notes a message of a user of a client from an address, with the EHLO name that

@@ -113,6 +113,27 @@ func TestMemoryIsBoundedAndKept(t *testing.T) {
 	}
 }
 
+// TestCopyPauses, and is whole whatever is sent in between.
+func TestCopyPauses(t *testing.T) {
+	m := New(5000)
+	for i := range 5000 {
+		m.Seen("mta", fmt.Sprint("u", i), netip.AddrFrom4([4]byte{10, byte(i >> 8), byte(i), 1}), "x", 1_800_000_000)
+	}
+	pauses := 0
+	c := m.Copy(func() {
+		pauses++
+		m.Seen("mta", fmt.Sprint("u", pauses), netip.AddrFrom4([4]byte{11, byte(pauses), 0, 1}), "y", 1_800_000_100)
+	})
+	if pauses != 10 || len(c.Users) != 5000 || len(c.Places) < 5000 {
+		t.Errorf("%d pauses, %d users, %d places", pauses, len(c.Users), len(c.Places))
+	}
+	before := *c.Users["mta u4999"]
+	m.Seen("mta", "u4999", netip.MustParseAddr("192.0.2.1"), "z", 1_800_000_200)
+	if *c.Users["mta u4999"] != before {
+		t.Error("a user is shared with the copy")
+	}
+}
+
 func TestAddressesThatSayNothing(t *testing.T) {
 	m := New(10)
 	for _, a := range []netip.Addr{{}, netip.MustParseAddr("127.0.0.1"), netip.MustParseAddr("::1"), netip.MustParseAddr("0.0.0.0")} {

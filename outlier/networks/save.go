@@ -6,6 +6,30 @@ import (
 	"fmt"
 )
 
+// step is how many entries Copy takes at a time.
+const step = 1000
+
+// Copy is a memory of the same. It calls pause after each thousand entries, in which
+// others may use m; what they change meanwhile may be in the copy or not.
+func (m *Memory) Copy(pause func()) *Memory {
+	c, n := &Memory{max: m.max, Users: make(map[string]*user, len(m.Users)), Places: make(map[place]others, len(m.Places))}, 0
+	next := func() {
+		if n++; n%step == 0 {
+			pause()
+		}
+	}
+	for k, u := range m.Users {
+		one := *u
+		c.Users[k] = &one
+		next()
+	}
+	for p, o := range m.Places {
+		c.Places[p] = o
+		next()
+	}
+	return c
+}
+
 // Encode is the memory as it stands in a file.
 func (m *Memory) Encode() ([]byte, error) {
 	var b bytes.Buffer
