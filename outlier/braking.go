@@ -34,11 +34,13 @@ func (r *rules) brakeFrom() float64 {
 
 // brakes reports whether a finding of k is one that the brake acts upon. A client is
 // never braked, and neither is anybody at one that is still new: there all recipients
-// are strangers. A user is not braked because of its largest sender, which is braked by
+// are strangers; nor is a submitter, whom the header tells only behind the recipients.
+// A user is not braked because of its largest sender, which is braked by
 // itself.
 func (r *rules) brakes(d *detector.Detector, now time.Time, k detector.Who, client string, f *detector.Finding) bool {
 	from := r.brakeFrom()
-	if from == 0 || float64(f.Score) < from || k.Scope == Client || f.Names || f.Mild || !f.OfStrangers() ||
+	times := r.policy(client).Sensitivity
+	if from == 0 || float64(f.Score)*times < from || k.Scope == Client || ofMailbox(k) || f.Names || f.Mild || !f.OfStrangers() ||
 		r.noRetries[client] || d.NewClient(f) {
 		return false
 	}
@@ -47,7 +49,16 @@ func (r *rules) brakes(d *detector.Detector, now time.Time, k detector.Who, clie
 	}
 	rest := *f
 	d.WithoutLargest(now.Unix(), &rest, client)
-	return float64(rest.Score) >= from
+	return float64(rest.Score)*times >= from
+}
+
+// ofMailbox reports whether k is a submitter, or a sender as one uses it.
+func ofMailbox(k detector.Who) bool {
+	if k.Scope != UserSender {
+		return k.Scope == Mailbox
+	}
+	user, _ := detector.SplitNames(k.Name)
+	return detector.IsMailbox(user)
 }
 
 // Brake says how long mail to a recipient waits because of the brake; 0 when it may go
@@ -61,7 +72,7 @@ func (w *Watch) Brake(id, client, user string, from mail.Identity, to mail.Recip
 		return 0, Judgment{}
 	}
 	k, now := detector.Submitter(user, sender), w.clock.read()
-	if w.rules.exempt.Match(from) {
+	if w.rules.exempt.Match(from) || user == "" && w.detector.OfOthers(client, sender) {
 		return 0, Judgment{}
 	}
 	for _, k := range [...]detector.Who{k, {Scope: User, Name: user}} {

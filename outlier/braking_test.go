@@ -136,6 +136,62 @@ func TestFramedColleagueIsNotBraked(t *testing.T) {
 	}
 }
 
+// TestSubmittersAreNotBraked: they are told behind the recipients, too late for a
+// recipient to wait, so that none is said to be braked; and their senders, who are
+// counted with them, are not taken for new ones.
+func TestSubmittersAreNotBraked(t *testing.T) {
+	r := newRig(t, nil)
+	const from = "anna@x.example"
+	message := func(rcpt string) {
+		ev := event("mta", "", from)
+		ev.Submitter = "mta/anna"
+		to(ev, rcpt, false)
+		r.Observe(ev)
+	}
+	for range 70 {
+		for i := range 5 {
+			message(fmt.Sprintf("colleague%d@y.example", i))
+		}
+		r.at = r.at.Add(24 * time.Hour)
+	}
+	for i := range 200 {
+		if wait, _ := r.Brake(fmt.Sprint("t", i), "mta", "", from, mail.RecipientOf(fmt.Sprintf("new%d@z.example", i))); wait != 0 {
+			t.Fatalf("the stranger %d waits %v", i, wait)
+		}
+	}
+	if p := r.Past("mta", "", from); !p.OfOthers {
+		t.Errorf("%+v", p)
+	}
+	if p := r.Past("mta", "", "new@x.example"); p.OfOthers {
+		t.Errorf("a new one: %+v", p)
+	}
+	for i := range 30 {
+		r.at = r.at.Add(time.Minute)
+		message(fmt.Sprintf("victim%d@z.example", i))
+	}
+	if len(r.changes) == 0 {
+		t.Error("no alarm")
+	}
+	for _, c := range r.changes {
+		if c.Level == Braked {
+			t.Errorf("%s %s is braked", c.Scope, c.Name)
+		}
+	}
+}
+
+// TestBrakeHeedsThePolicy: where scores count more, it acts sooner.
+func TestBrakeHeedsThePolicy(t *testing.T) {
+	out := func(watch string) int {
+		r := newRig(t, func(c *Config) { c.Watch = map[string]string{"shop": watch} })
+		r.ordinary("shop", "", "a@x.example", 70, 5, "b@x.example")
+		n, _ := r.burst("", "a@x.example", 12)
+		return n
+	}
+	if usual, strict := out("standard"), out("strict"); strict >= usual {
+		t.Errorf("%d strangers of 12 go out, and %d with watch = strict", usual, strict)
+	}
+}
+
 // TestStrangersAtOnceAreBraked: many sessions at one moment send no more than one
 // after the other.
 func TestStrangersAtOnceAreBraked(t *testing.T) {

@@ -14,7 +14,8 @@ func (w *Watch) step(now time.Time, client string, f *detector.Finding) {
 	}
 	k := f.Who()
 	more, elsewhere := w.fromElsewhere(k, f)
-	score := (float64(f.Score) + more) * w.rules.policy(client).Sensitivity
+	times := w.rules.policy(client).Sensitivity
+	score := (float64(f.Score) + more) * times
 	to := thresholds.level(score)
 	if w.detector.Early(f) && to < Throttled {
 		to = Normal
@@ -36,7 +37,7 @@ func (w *Watch) step(now time.Time, client string, f *detector.Finding) {
 		return
 	}
 	s := w.current(k, now)
-	if to >= Throttled && rule == RuleVolume && w.isInside(thresholds, f) {
+	if to >= Throttled && rule == RuleVolume && w.isInside(thresholds, f, times) {
 		to = thresholds.soften(to)
 	} else if to == Throttled && thresholds.Suspend > 0 && (w.repeated(s, now) || w.detector.RefusedToo(f)) {
 		to = Suspended
@@ -60,9 +61,9 @@ func levelOf(s detector.Share) Level {
 }
 
 // isInside reports whether a score comes from mail to known recipients in our own
-// domains, without which nothing would be held.
-func (w *Watch) isInside(l *Thresholds, f *detector.Finding) bool {
-	return len(w.rules.InternalDomains) > 0 && !w.detector.RefusedToo(f) && l.level(float64(w.detector.Outside(f))) < Throttled
+// domains, without which nothing would be held. times is the sensitivity of the policy.
+func (w *Watch) isInside(l *Thresholds, f *detector.Finding, times float64) bool {
+	return len(w.rules.InternalDomains) > 0 && !w.detector.RefusedToo(f) && l.level(float64(w.detector.Outside(f))*times) < Throttled
 }
 
 // soften is the hardest action up to to that does not hold all mail.

@@ -15,6 +15,9 @@ type Past struct {
 	// Age is that of the sender, as its user sends with it, in days; 0 for one that
 	// was never seen.
 	Age int
+	// OfOthers: without a user, and the client knows the sender from mail of submitters,
+	// whom nobody knows yet, or of users. Then its age is not known.
+	OfOthers bool
 }
 
 // Past tells of a client and one of its senders.
@@ -23,7 +26,9 @@ func (w *Watch) Past(client, user string, from mail.Identity) (p Past) {
 	defer w.mu.Unlock()
 	now := w.clock.read()
 	p.Since = w.detector.Since(client)
-	p.Age = w.detector.Age(now.Unix(), detector.Submitter(user, senderName(from)))
+	sender := senderName(from)
+	p.Age = w.detector.Age(now.Unix(), detector.Submitter(user, sender))
+	p.OfOthers = user == "" && sender != "" && w.detector.OfOthers(client, sender)
 	return p
 }
 
@@ -37,14 +42,19 @@ func (w *Watch) Stranger(client string, from mail.Identity, to mail.RecipientID)
 }
 
 // tellForgotten says once a day that known recipients had to be forgotten to make room
-// for others, to whom they are strangers again. w.mu is held.
-func (w *Watch) tellForgotten(now time.Time) {
-	n := w.detector.Known().Forgotten()
-	if n <= w.forgotten.n || now.Before(w.forgotten.next) {
-		return
+// for others, to whom they are strangers again.
+func (w *Watch) tellForgotten() {
+	w.mu.Lock()
+	now, n, places := w.clock.read(), w.detector.Known().Forgotten(), w.detector.Places()
+	more := n - w.forgotten.n
+	due := more > 0 && !now.Before(w.forgotten.next)
+	if due {
+		w.forgotten.n, w.forgotten.next = n, now.Add(24*time.Hour)
 	}
-	w.log.Warn("outlier known recipients forgotten for want of room: they count as never seen before; raise max_known", "forgotten", n-w.forgotten.n, "places", w.detector.Places())
-	w.forgotten.n, w.forgotten.next = n, now.Add(24*time.Hour)
+	w.mu.Unlock()
+	if due {
+		w.log.Warn("outlier known recipients forgotten for want of room: they count as never seen before; raise max_known", "forgotten", more, "places", places)
+	}
 }
 
 // forgotten is what tellForgotten has told.

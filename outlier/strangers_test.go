@@ -67,10 +67,8 @@ func TestForgettingIsTold(t *testing.T) {
 		}
 		r.Observe(ev)
 	}
-	r.mu.Lock()
-	r.tellForgotten(r.at)
+	r.tellForgotten()
 	told := r.forgotten
-	r.mu.Unlock()
 	if told.n == 0 || !told.next.Equal(r.at.Add(24*time.Hour)) {
 		t.Errorf("40,000 recipients in %d places: told %+v", r.detector.Places(), told)
 	}

@@ -167,9 +167,9 @@ func (w *Watch) Run(ctx context.Context) {
 func (w *Watch) Tick() {
 	w.mu.Lock()
 	w.expire(w.clock.read())
-	w.tellForgotten(w.clock.read())
 	w.mu.Unlock()
 	w.tell()
+	w.tellForgotten()
 	if w.disk != nil {
 		w.disk.Tick()
 	}

@@ -50,7 +50,7 @@ func (n *Node) brake(id, client, user string, from mail.Identity, to mail.Recipi
 // past is what limits on strangers need to know of a submitter.
 func (n *Node) past(client, user string, from mail.Identity) (watched, newSender bool) {
 	p := n.watch.Past(client, user, from)
-	return !p.Since.IsZero() && time.Since(p.Since) >= strangers.WatchedDays*24*time.Hour, p.Age <= strangers.NewDays
+	return !p.Since.IsZero() && time.Since(p.Since) >= strangers.WatchedDays*24*time.Hour, p.Age <= strangers.NewDays && !p.OfOthers
 }
 
 func suspension(v outlier.Judgment) relay.Suspension {

@@ -119,7 +119,7 @@ func (d *Detector) meet(m *tally, e *entry, isNew bool) bool {
 	if m.ev.User == "" && !isNew {
 		return false
 	}
-	name := d.nameHash(m)
+	name := d.nameHash(m.ev.Sender)
 	if d.known.has(m.c.hash, name) {
 		if isNew && m.ev.User != "" {
 			e.put(isForeign, true)
@@ -132,7 +132,7 @@ func (d *Detector) meet(m *tally, e *entry, isNew bool) bool {
 
 // nameHash stands for the name of the sender among the recipients that the client
 // knows, and not for the recipient of that name.
-func (d *Detector) nameHash(m *tally) uint64 { return d.seed.hash(m.ev.Sender) ^ 0x9E3779B97F4A7C15 }
+func (d *Detector) nameHash(sender string) uint64 { return d.seed.hash(sender) ^ 0x9E3779B97F4A7C15 }
 
 // inherit gives the sender of a user the past that an earlier release has kept
 // under the sender's name alone; the first user of the name takes it.

@@ -23,7 +23,7 @@ const (
 // isNewcomer says of a sender that was never seen before whether the rule holds for it:
 // its client is known, and has never seen its name with another user either.
 func (d *Detector) isNewcomer(now int64, m *tally) bool {
-	return int(now/daySeconds)-int(m.c.born) >= newcomerClientDays && (m.ev.User == "" || !d.known.has(m.c.hash, d.nameHash(m)))
+	return int(now/daySeconds)-int(m.c.born) >= newcomerClientDays && (m.ev.User == "" || !d.known.has(m.c.hash, d.nameHash(m.ev.Sender)))
 }
 
 // newcomer is the score of a sender in its first days by its recipients never seen

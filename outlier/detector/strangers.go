@@ -68,6 +68,13 @@ func (d *Detector) Age(now int64, who Who) int {
 	return int(now/daySeconds) - int(e.born)
 }
 
+// OfOthers reports whether a client knows the name of a sender only from mail of users
+// or submitters, so that it has no meter without one.
+func (d *Detector) OfOthers(client, sender string) bool {
+	c := d.clients[client]
+	return c != nil && d.known.has(c.hash, d.nameHash(sender)) && !d.Has(Who{Sender, sender})
+}
+
 // ReadClients tells since when each client is known, by a snapshot.
 func ReadClients(b []byte) (map[string]time.Time, error) {
 	if len(b) < len(snapshotHead) {
