@@ -255,6 +255,14 @@ func TestADecoySuspends(t *testing.T) {
 			t.Errorf("%s: %v, %+v", row.name, got, r.changes)
 		}
 	}
+	r := newRig(t, func(c *Config) { c.Decoys = []string{file} })
+	ev := event("mta", "anna", "anna@x.example")
+	ev.Rule = "senders" // anna may no longer send as that
+	to(ev, "zz.decoy@x.example", false)
+	r.Observe(ev)
+	if len(r.changes) != 1 || r.changes[0].Level != Alerted || !strings.HasSuffix(r.changes[0].Reason, "a sender that is not its own") {
+		t.Errorf("%+v", r.changes)
+	}
 	var cfg Config
 	cfg.SetDefaults()
 	os.WriteFile(file, []byte("x@y.example\nnot one\n"), 0o600)

@@ -167,9 +167,6 @@ func (w *Watch) project(k detector.Who, client string, more int) (p projection) 
 		w.detector.WithoutLargest(now.Unix(), &f, client)
 	}
 	to := w.rules.Volume.level(float64(f.Score) * w.rules.policy(client).Sensitivity)
-	if to < Throttled && (w.detector.Early(&f) || k.Scope == Client && w.detector.NewClient(&f)) {
-		to = Normal // as its senders, whose alarms would explain it, are in no state either
-	}
 	if len(w.rules.InternalDomains) > 0 {
 		to = w.rules.Volume.soften(to) // all of them may be there
 	}
