@@ -108,7 +108,7 @@ func (t *transaction) judgeOutside(a *attempt) (rule string, r *mail.Reply) {
 			return "backoff", replies.Backoff(to, left)
 		}
 	}
-	if h.Brake != nil {
+	if h.Brake != nil && !t.mayReach(to) {
 		if left, scope := h.Brake(t.ev.ID, t.client.Name(), t.ev.User, t.sender, mail.RecipientOf(a.shown)); left > 0 {
 			return "outlier brake " + scope, replies.Braked(to, left)
 		}
