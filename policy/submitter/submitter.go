@@ -276,9 +276,9 @@ func is(name []byte, want string) bool {
 }
 
 // unfold puts a body on one line (RFC 5322 s. 2.2.3).
-func unfold(body []byte) string {
-	return strings.TrimSpace(strings.NewReplacer("\r\n", "", "\n", "").Replace(string(body)))
-}
+func unfold(body []byte) string { return strings.TrimSpace(ends.Replace(string(body))) }
+
+var ends = strings.NewReplacer("\r\n", "", "\n", "")
 
 // kind is where a source looks.
 type kind uint8
