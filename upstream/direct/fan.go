@@ -3,6 +3,7 @@ package direct
 import (
 	"context"
 	"net/netip"
+	"slices"
 	"sync"
 
 	"postern/mail"
@@ -176,16 +177,15 @@ func (f *Fan) dropIdle(groups []*group) {
 	for _, g := range groups {
 		wanted[g.leg] = true
 	}
-	kept := f.legs[:0]
-	for _, l := range f.legs {
+	var idle []*leg
+	f.legs = slices.DeleteFunc(f.legs, func(l *leg) bool {
 		if l.taken > 0 || wanted[l] {
-			kept = append(kept, l)
-			continue
+			return false
 		}
-		l.Close()
-	}
-	clear(f.legs[len(kept):])
-	f.legs = kept
+		idle = append(idle, l)
+		return true
+	})
+	atOnce(idle, func(l *leg) { l.Close() })
 }
 
 // ask puts each group to its leg, all at the same time; answered: at least one
@@ -334,10 +334,9 @@ func (f *Fan) TLS() string {
 	return ""
 }
 
-// Close ends the transactions. What Host, SourceIP and TLS say stays.
+// Close ends the transactions, at the same time, for each may ask the store of a
+// warm-up. What Host, SourceIP and TLS say stays.
 func (f *Fan) Close() {
 	f.ended = true
-	for _, l := range f.legs {
-		l.Close()
-	}
+	atOnce(f.legs, func(l *leg) { l.Close() })
 }

@@ -1,13 +1,16 @@
 package direct
 
 import (
+	"context"
 	"net/netip"
 	"strings"
 	"testing"
+	"time"
 
 	"postern/internal/smtptest"
 	"postern/mail"
 	"postern/mx/provider"
+	"postern/ratelimit"
 	"postern/ratelimit/embedded"
 	"postern/upstream"
 	"postern/upstream/warmup"
@@ -21,6 +24,42 @@ func warming(t *testing.T, n warmup.Step, over *warmup.Way) (*world, *warmup.Gat
 		Store: embedded.New(embedded.Config{Memory: 16 << 20}, nil), Overflow: over})
 	w := grouped(t, provider.Config{}, func(_ *upstream.Config, o *Options) { o.Warmup = g })
 	return w, g, upstream.Route{SourceIPs: []netip.Addr{cold}, EHLO: "cold.example"}
+}
+
+// gathering is a store whose refunds wait for so many others.
+type gathering struct {
+	ratelimit.Store
+	here chan struct{} // of the capacity of those that have to come
+}
+
+func (s *gathering) Refund(ctx context.Context, id ratelimit.Attempt, returns []ratelimit.Return) error {
+	s.here <- struct{}{}
+	for len(s.here) < cap(s.here) {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(time.Millisecond):
+		}
+	}
+	return s.Store.Refund(ctx, id, returns)
+}
+
+// TestDomainsGiveTheirPlacesBackAtOnce, so that a client waits for one answer of the
+// store and not for one for each domain.
+func TestDomainsGiveTheirPlacesBackAtOnce(t *testing.T) {
+	cold := netip.MustParseAddr("127.0.0.9")
+	s := &gathering{Store: embedded.New(embedded.Config{Memory: 16 << 20}, nil), here: make(chan struct{}, 2)}
+	g := warmup.New(warmup.Options{Upstream: "world", Config: warmup.Config{Schedule: warmup.Schedule{5}, Sources: []netip.Addr{cold}}, Store: s})
+	w := grouped(t, provider.Config{}, func(_ *upstream.Config, o *Options) { o.Warmup = g })
+	w.domains(2, smtptest.Options{})
+	f := w.up.Fan(upstream.Route{SourceIPs: []netip.Addr{cold}}, &mail.Envelope{From: rcpt("a@a.example").Address})
+	if _, err := f.Recipients(t.Context(), recipients("x@d0.example", "x@d1.example"), nil); err != nil {
+		t.Fatal(err)
+	}
+	f.Close()
+	if r := used(t, g, provider.Other); r.Sent != 0 {
+		t.Errorf("%d places are kept", r.Sent)
+	}
 }
 
 // used is how many of the budget of a group are used.
