@@ -49,7 +49,7 @@ func (m *Memory) reserve(b *Begun) error {
 		m.disk.put(&mark)
 		b.slot = mark.slot
 	}
-	if m.shared == nil && (m.disk == nil || m.disk.err != nil) {
+	if m.shared == nil && !m.disk.ready() {
 		m.disk.unreserve(b.n+1, b.slot)
 		return errDisk
 	}

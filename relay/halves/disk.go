@@ -79,14 +79,16 @@ type file interface {
 	Close() error
 }
 
-// disk is the file of slots. Its user holds a lock. All methods do nothing on a nil
-// disk, and keep the first error until rewrite has mended it.
+// disk is the file of slots. Its user holds a lock, but not for syncing. reserve,
+// unreserve, put and free do nothing on a nil disk. The first error stays until rewrite
+// has mended it.
 type disk struct {
 	name string
 	open func(name string) (file, error)
 
 	file     file
 	err      error
+	unproven bool // written anew, and not yet synced
 	slots    int
 	unused   []int
 	reserved int // of unused
@@ -181,12 +183,10 @@ func (d *disk) write(at int64, b []byte) {
 	d.fail(err)
 }
 
-func (d *disk) setKeys(keys [][32]byte) {
-	d.write(0, headOf(keys))
-	if d.err == nil {
-		d.fail(d.file.Sync())
-	}
-}
+func (d *disk) setKeys(keys [][32]byte) { d.write(0, headOf(keys)) }
+
+// ready reports whether what has to be kept could be written now.
+func (d *disk) ready() bool { return d != nil && d.err == nil && !d.unproven }
 
 // reserve sees to it that there are n more slots to be written.
 func (d *disk) reserve(n int) {
@@ -247,8 +247,7 @@ func (d *disk) free(slot int) {
 	d.unused = append(d.unused, slot)
 }
 
-// rewrite writes everything once more and syncs it: after an error nobody knows what
-// is on the disk.
+// rewrite writes everything once more: after an error nobody knows what is on the disk.
 func (d *disk) rewrite(keys [][32]byte, index map[hash][]*entry) {
 	d.err = nil
 	d.write(0, headOf(keys))
@@ -262,9 +261,6 @@ func (d *disk) rewrite(keys [][32]byte, index map[hash][]*entry) {
 			return
 		}
 		d.write(d.at(slot), make([]byte, slotSize))
-	}
-	if d.err == nil {
-		d.fail(d.file.Sync())
 	}
 }
 

@@ -164,14 +164,21 @@ func (m *Memory) Run(ctx context.Context) {
 func (m *Memory) Check(ctx context.Context) {
 	m.mu.Lock()
 	wanted := m.wanted
-	if wanted && m.disk != nil {
-		if m.disk.err != nil {
-			m.mend()
-		}
-		m.opt.Changed(m.disk.err)
+	mended := wanted && m.disk != nil && m.disk.err != nil
+	if mended {
+		m.mend()
 	}
 	own := m.keys[0]
 	m.mu.Unlock()
+	if mended {
+		m.sync() // its error is in m.disk
+	}
+	if wanted && m.disk != nil {
+		m.mu.Lock()
+		m.disk.unproven = m.disk.unproven && !mended
+		m.opt.Changed(m.disk.err)
+		m.mu.Unlock()
+	}
 	if !wanted || m.shared == nil {
 		return
 	}
@@ -183,15 +190,18 @@ func (m *Memory) Check(ctx context.Context) {
 // adopt takes the key that other nodes use.
 func (m *Memory) adopt(key [32]byte) {
 	m.mu.Lock()
-	defer m.mu.Unlock()
 	m.keys = [][32]byte{key, m.keys[0]}
-	if m.disk != nil && m.disk.err == nil {
+	if m.disk != nil {
 		m.disk.setKeys(m.keys)
 	}
+	m.mu.Unlock()
+	m.sync() // its error is in m.disk
 }
 
-// mend opens the file, or writes everything into it once more; m.mu is held.
+// mend opens the file, or writes everything into it once more, which is to be synced;
+// m.mu is held.
 func (m *Memory) mend() {
+	m.disk.unproven = true
 	if m.disk.file != nil {
 		m.disk.rewrite(m.keys, m.index)
 		return
@@ -319,7 +329,7 @@ func (m *Memory) writable() bool {
 	if m.shared != nil {
 		return m.shared.up.Load()
 	}
-	return m.disk != nil && m.disk.err == nil
+	return m.disk.ready()
 }
 
 // room says whether n more fit for a client; m.mu is held.

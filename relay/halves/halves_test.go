@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -248,6 +249,65 @@ func TestDiskTrouble(t *testing.T) {
 	m.close()
 	if m = open(t, Options{File: name}); !has(t, m, "mta", 3, "x@b.example") {
 		t.Error("not written once it could be")
+	}
+}
+
+// slow is a file whose syncs fail once and then take until they may end.
+type slow struct {
+	file
+	syncs   atomic.Int32
+	waiting chan struct{} // closed when the third has begun
+	end     chan struct{}
+}
+
+func (s *slow) Sync() error {
+	switch s.syncs.Add(1) {
+	case 2:
+		return syscall.EIO
+	case 3:
+		close(s.waiting)
+		<-s.end
+	}
+	return s.file.Sync()
+}
+
+// TestSlowDiskHoldsNobodyUp while it is mended, and counts as one only once it has synced.
+func TestSlowDiskHoldsNobodyUp(t *testing.T) {
+	s := &slow{waiting: make(chan struct{}), end: make(chan struct{})}
+	m := Open(Options{File: filepath.Join(t.TempDir(), "halves.state")})
+	m.disk.open = func(name string) (f file, err error) {
+		s.file, err = openFile(name)
+		return s, err
+	}
+	m.Want(t.Context()) // the first
+	defer m.close()
+	b, err := m.Begin(t.Context(), "mta", "id1", 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Keep(t.Context(), "<a@example.org>", content(1), []Part{{To: "x@b.example", Taken: true}}); err == nil {
+		t.Fatal("the second sync went well")
+	}
+	checked := make(chan struct{})
+	go func() {
+		defer close(checked)
+		m.Check(t.Context())
+	}()
+	<-s.waiting
+	asked := make(chan bool, 1)
+	go func() { asked <- m.Ready("mta") }()
+	select {
+	case ready := <-asked:
+		if ready {
+			t.Error("ready before it has synced")
+		}
+	case <-time.After(10 * time.Second):
+		t.Error("mail waits for the disk")
+	}
+	close(s.end)
+	<-checked
+	if !m.Ready("mta") {
+		t.Error("not ready again")
 	}
 }
 
