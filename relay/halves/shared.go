@@ -73,8 +73,14 @@ return 1
 
 // settleScript has the record of content ARGV[1] end at ARGV[2] at the latest, eight
 // octets as a record has them, or forgets it where that is blank. The recipients follow.
+// Ends are compared as numbers: strings are by the locale of the server.
 var settleScript = redis.NewScript(`
 local size = 45
+local function number(octets)
+  local n = 0
+  for i = 1, #octets do n = n * 256 + string.byte(octets, i) end
+  return n
+end
 for i = 3, #ARGV do
   local e = ARGV[i]
   local old, all = redis.call('HGET', KEYS[1], e) or '', ''
@@ -83,7 +89,7 @@ for i = 3, #ARGV do
     if string.sub(r, 1, 16) == ARGV[1] then
       if ARGV[2] == '' then
         r = ''
-      elseif ARGV[2] < string.sub(r, 18, 25) then
+      elseif number(ARGV[2]) < number(string.sub(r, 18, 25)) then
         r = string.sub(r, 1, 17) .. ARGV[2] .. string.sub(r, 26)
       end
     end
