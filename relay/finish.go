@@ -36,7 +36,7 @@ func (t *transaction) failed(stage, rule string, r *mail.Reply) *mail.Reply {
 // gated ends the transaction with what the gate behind the data said.
 func (t *transaction) gated(rule string, r *mail.Reply) *mail.Reply {
 	if t.late(rule) {
-		return t.bySubmitter(mail.StageForward, rule, r)
+		return t.bySubmitter(rule, r)
 	}
 	return t.failed(mail.StageForward, rule, r)
 }

@@ -60,8 +60,8 @@ func (t *transaction) chargeSubmitter() (rule string, r *mail.Reply) {
 // bySubmitter is the refusal, behind the data, of a message whose submitter may not
 // send it now. All is given back: its MTA has one queue for everybody, and what that
 // tries again for one mailbox must not use up what the others share.
-func (t *transaction) bySubmitter(stage, rule string, r *mail.Reply) *mail.Reply {
-	return t.ended(ending{stage: stage, rule: rule, reply: r, ours: rule != ruleStore, back: true})
+func (t *transaction) bySubmitter(rule string, r *mail.Reply) *mail.Reply {
+	return t.ended(ending{stage: mail.StageForward, rule: rule, reply: r, ours: rule != ruleStore, back: true})
 }
 
 // late reports whether what the gate said behind the data may be about the submitter,

@@ -222,7 +222,7 @@ func (t *transaction) Deliver(m *smtpd.Message) *mail.Reply {
 		return t.gated(rule, r)
 	}
 	if rule, r := t.chargeSubmitter(); r != nil {
-		return t.bySubmitter(mail.StageForward, rule, r)
+		return t.bySubmitter(rule, r)
 	}
 	if rule, r := t.chargeBody(); r != nil {
 		return t.failed(mail.StageData, rule, r)

@@ -151,8 +151,7 @@ func (r *Reporter) Counts() (all []Count) {
 	return all
 }
 
-// Sent is how many sessions the collector was handed, and how many of them it could
-// not be.
+// Sent is how many sessions the collector was handed, and how many were dropped.
 func (r *Reporter) Sent() (sent, lost uint64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -17,8 +17,8 @@ import (
 // TLSCounts are how TLS with hosts has ended since New, by policy and result.
 func (u *Upstream) TLSCounts() []tlsrpt.Count { return u.reports.Counts() }
 
-// TLSReports is how many sessions the collector of reports was handed, and how many
-// it could not be.
+// TLSReports is how many sessions the collector of reports was handed, and how many were
+// dropped.
 func (u *Upstream) TLSReports() (sent, lost uint64) { return u.reports.Sent() }
 
 // began reports how TLS went with a host that has taken a session; in is the first
@@ -42,11 +42,13 @@ func (t *Transaction) began(ctx context.Context, w *way, h *host, in *upstream.T
 
 // failed reports what went wrong with TLS, where it did.
 func (t *Transaction) failed(ctx context.Context, w *way, from netip.Addr, err error) {
-	s := t.session(ctx, w, from)
-	if s.Result = resultOf(err); s.Result != tlsrpt.Success {
-		s.Reason = err.Error()
-		t.u.reports.Note(s)
+	result := resultOf(err)
+	if result == tlsrpt.Success {
+		return
 	}
+	s := t.session(ctx, w, from)
+	s.Result, s.Reason = result, err.Error()
+	t.u.reports.Note(s)
 }
 
 // unnamed reports that a policy names none of the domain's hosts.
