@@ -214,6 +214,9 @@ func (a *API) testAlert(ctx context.Context, o *TestAlert) (e effect[Asked], err
 
 func (a *API) consoleLink(ctx context.Context, _ *OpenConsole) (e effect[Link], err error) {
 	who, none := access.Of(ctx), conflict("there is no console; set [admin] address")
+	if who.Door == access.Proxy || who.Door == access.Cert { // a session would outlive what they say of him
+		return e, conflict("a proxy or a certificate says who you are at each request; open the console without a link")
+	}
 	return effect[Link]{target: "the console", told: func(Link) any { return nil }, run: func(context.Context) (l Link, err error) {
 		if l.URL = a.parts.ConsoleLink(who); l.URL == "" {
 			return l, none

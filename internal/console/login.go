@@ -78,7 +78,10 @@ func (c *Console) visit(r *http.Request) *visit {
 // visitOf is a visit of somebody whom the console lets in. What he asks for is asked of
 // the API in his name.
 func (c *Console) visitOf(r *http.Request, s *session, who access.Identity) *visit {
-	who.Door, who.Remote = access.Page, remote(r)
+	if who.Door != access.Proxy && who.Door != access.Cert { // the audit tells their names from those of the system's users
+		who.Door = access.Page
+	}
+	who.Remote = remote(r)
 	if who.Allow(access.View, true) != nil {
 		return nil
 	}
@@ -144,7 +147,7 @@ func (c *Console) loginByToken(w http.ResponseWriter, r *http.Request) {
 // enter begins a session.
 func (c *Console) enter(w http.ResponseWriter, r *http.Request, who access.Identity) {
 	cookie, expires := c.sessions.begin(who)
-	c.log.Info("console: logged in", "by", who.Name, "role", who.Role, "remote", remote(r))
+	c.log.Info("console: logged in", "by", who.By(), "role", who.Role, "remote", remote(r))
 	http.SetCookie(w, &http.Cookie{Name: cookieName, Value: cookie, Path: "/", Expires: expires, MaxAge: int(sessionFor / time.Second),
 		Secure: true, HttpOnly: true, SameSite: http.SameSiteStrictMode})
 	http.Redirect(w, r, "/?"+begun, http.StatusSeeOther)

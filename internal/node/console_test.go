@@ -1,6 +1,7 @@
 package node
 
 import (
+	"encoding/base64"
 	"fmt"
 	"io"
 	"net"
@@ -176,5 +177,28 @@ func TestConsoleAsksOtherNodes(t *testing.T) {
 		if time.Now().After(end) || took > 5*time.Second {
 			t.Fatalf("after %v: %s", took, text)
 		}
+	}
+}
+
+// TestWhoComesByAProxyIsNotTakenForAUserOfTheSystem: the audit says that a proxy has named
+// him, also for what he does on the console, and no link makes him a session of his own.
+func TestWhoComesByAProxyIsNotTakenForAUserOfTheSystem(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "proxy.secret")
+	if err := os.WriteFile(file, []byte("between us\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	a := startAPI(t, fmt.Sprintf("proxy_auth_from = [\"127.0.0.1/32\"]\nproxy_secret_file = %q\ngroup_roles = { \"ops\" = \"operate\" }\n", file))
+	pia := []string{access.ProxySecret, "between us", access.ForwardedUser, "root", access.ForwardedGroups, "ops"}
+	a.post(t, http.StatusOK, "", "/suspensions", `{"name":"news@shop.example","reason":"x"}`)
+	_, _, text := a.port.ask(t, "GET", "/needs", "", "", pia...)
+	_, form, _ := strings.Cut(text, `name="form" value="`)
+	form, _, _ = strings.Cut(form, `"`)
+	body := url.Values{"form": {form}, "scope": {"sender"}, "name": {base64.RawURLEncoding.EncodeToString([]byte("news@shop.example"))}, "reason": {"looked at"}}.Encode()
+	status, _, text := a.port.ask(t, "POST", "/act/release", "", body, append(pia, "Content-Type", "application/x-www-form-urlencoded")...)
+	if by := a.lines(t)[0]; by.Verb != "release" || by.Actor != "user root" || by.Door != string(access.Proxy) {
+		t.Errorf("%d %+v %s", status, by, text)
+	}
+	if status, _, text := a.port.ask(t, "POST", "/api/v1/console/links", "", `{"reason":"x"}`, pia...); status != http.StatusConflict {
+		t.Errorf("a link: %d %s", status, text)
 	}
 }
