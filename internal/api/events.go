@@ -87,13 +87,9 @@ func search(ctx context.Context, files []string, look find.Query, hit func([]byt
 
 func (a *API) events(ctx context.Context, q EventsQuery) (p EventsPage, err error) {
 	p.Items, p.Complete = []mail.Event{}, true
-	limit, err := q.limit()
-	if err != nil {
-		return p, err
-	}
 	of := q
 	of.PageQuery = PageQuery{}
-	at, err := readCursor(q.Cursor, digest(of))
+	limit, at, err := q.begin(of)
 	if err != nil {
 		return p, err
 	}

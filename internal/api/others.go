@@ -245,13 +245,9 @@ type AuditPage struct {
 }
 
 func (a *API) audit(_ context.Context, q AuditQuery) (p AuditPage, err error) {
-	limit, err := q.limit()
-	if err != nil {
-		return p, err
-	}
 	of := q
 	of.PageQuery = PageQuery{}
-	at, err := readCursor(q.Cursor, digest(of))
+	limit, at, err := q.begin(of)
 	if err != nil {
 		return p, err
 	}
@@ -263,7 +259,7 @@ func (a *API) audit(_ context.Context, q AuditQuery) (p AuditPage, err error) {
 	}
 	p.Items = append([]audit.Line{}, lines[:min(limit, len(lines))]...)
 	if len(lines) > limit {
-		p.Next = cursor{At: int(p.Items[limit-1].Seq), Query: digest(of)}.String()
+		p.Next = cursor{At: int(p.Items[limit-1].Seq), Query: at.Query}.String()
 	}
 	return p, nil
 }

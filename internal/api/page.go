@@ -40,6 +40,15 @@ func (q *PageQuery) limit() (int, error) {
 	return q.Limit, nil
 }
 
+// begin is how many items a page of a query has at most, and where it begins.
+func (q *PageQuery) begin(of any) (limit int, c cursor, err error) {
+	if limit, err = q.limit(); err != nil {
+		return 0, c, err
+	}
+	c, err = readCursor(q.Cursor, digest(of))
+	return limit, c, err
+}
+
 // cursor is where a page begins. It is kept by who reads the pages, and by nobody else.
 type cursor struct {
 	At    int    `json:"a"`           // position in the list, where After is no longer in it
@@ -79,12 +88,7 @@ func digest(q any) string {
 // pageOf cuts a page out of a list. key tells items apart, so that a list that changes
 // meanwhile loses none of those that stay.
 func pageOf[T any](list []T, key func(*T) string, q PageQuery, of any) (p Page[T], err error) {
-	limit, err := q.limit()
-	if err != nil {
-		return p, err
-	}
-	query := digest(of)
-	c, err := readCursor(q.Cursor, query)
+	limit, c, err := q.begin(of)
 	if err != nil {
 		return p, err
 	}
@@ -98,7 +102,7 @@ func pageOf[T any](list []T, key func(*T) string, q PageQuery, of any) (p Page[T
 	end := min(start+limit, len(list))
 	p = Page[T]{Items: append([]T{}, list[start:end]...), Total: len(list)}
 	if end < len(list) && end > start {
-		p.Next = cursor{At: end, After: key(&list[end-1]), Query: query}.String()
+		p.Next = cursor{At: end, After: key(&list[end-1]), Query: c.Query}.String()
 	}
 	return p, nil
 }

@@ -25,7 +25,7 @@ var (
 // enums are the values of the types that have few.
 var enums = map[reflect.Type][]any{
 	reflect.TypeFor[access.Role]():    {access.View, access.Operate, access.Admin, access.Owner},
-	reflect.TypeFor[outlier.Level]():  {"normal", "observe", "alert", "throttle", "suspend"},
+	reflect.TypeFor[outlier.Level]():  {outlier.Normal, outlier.Observed, outlier.Braked, outlier.Alerted, outlier.Throttled, outlier.Suspended},
 	reflect.TypeFor[ratelimit.Unit](): {"messages", "recipients", "bytes", "distinct_recipients"},
 }
 
