@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -58,6 +59,9 @@ func (r *rig) seen() []byte {
 	return b
 }
 
+// noTime is a time that there is not, as releases before wrote it; now it is left out.
+var noTime = regexp.MustCompile(`,\n *"[a-z_]+": "0001-01-01T00:00:00Z"`)
+
 // TestStateOfAnEarlierReleaseIsRead to the last number: counts, records, regular
 // mail, alarms and suspensions from its snapshot, its log and its files of states.
 func TestStateOfAnEarlierReleaseIsRead(t *testing.T) {
@@ -74,7 +78,7 @@ func TestStateOfAnEarlierReleaseIsRead(t *testing.T) {
 	}
 	r := &rig{t: t, at: time.Date(2026, 7, 7, 12, 18, 44, 0, time.UTC)}
 	r.open(dir, nil, func(c *Config) { c.MaxKnown = 30_000 })
-	if got, want := string(r.seen()), string(unzipped(t, "release-1/seen.json.gz")); got != want {
+	if got, want := string(r.seen()), noTime.ReplaceAllString(string(unzipped(t, "release-1/seen.json.gz")), ""); got != want {
 		for i, line := range strings.Split(got, "\n") {
 			if w := strings.Split(want, "\n"); i >= len(w) || w[i] != line {
 				t.Fatalf("line %d: %s, want %s", i, line, w[min(i, len(w)-1)])

@@ -18,17 +18,17 @@ type Row struct {
 	Name     string    `json:"name"`
 	Client   string    `json:"client"`
 	State    Level     `json:"state"`
-	Until    time.Time `json:"until"` // zero: until released, or no state
+	Until    time.Time `json:"until,omitzero"` // zero: until released, or no state
 	Shadow   bool      `json:"shadow,omitempty"`
 	Score    float64   `json:"score"`
 	Hour     int       `json:"hour"`       // recipients of the last hour
 	UsualHr  int       `json:"usual_hour"` // the record for it
 	Day      int       `json:"day"`        // recipients of the last 24 hours
 	UsualDay int       `json:"usual_day"`
-	Away     int       `json:"away"` // recipients turned away, aborted or shadowed, of about the last hour
-	Last     time.Time `json:"last"` // latest message
+	Away     int       `json:"away"`          // recipients turned away, aborted or shadowed, of about the last hour
+	Last     time.Time `json:"last,omitzero"` // latest message
 	// LastAlarm is zero when there was none of late.
-	LastAlarm time.Time `json:"last_alarm"`
+	LastAlarm time.Time `json:"last_alarm,omitzero"`
 	Reason    string    `json:"reason,omitempty"` // of the state
 }
 
@@ -128,7 +128,7 @@ func (w *Watch) row(now time.Time, k detector.Who, p *detector.Profile) Row {
 // Detail is all that is known about one sender, user or client.
 type Detail struct {
 	Row
-	First    time.Time             `json:"first"` // day of the first message
+	First    time.Time             `json:"first,omitzero"` // day of the first message
 	Messages int                   `json:"messages"`
 	Windows  []detector.Window     `json:"windows"`
 	History  []int                 `json:"history"` // recipients of the last 14 days, give or take a fifth (addHistory), today last

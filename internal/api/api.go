@@ -114,7 +114,7 @@ type API struct {
 
 // FindingsPage is what the last run of the identity checks has found.
 type FindingsPage struct {
-	Checked time.Time `json:"checked"` // zero: not yet
+	Checked time.Time `json:"checked,omitzero"` // zero: not yet
 	Page[identity.Finding]
 }
 

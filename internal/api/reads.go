@@ -69,7 +69,7 @@ func (a *API) addReads() {
 
 // SendersQuery chooses from what the watch knows.
 type SendersQuery struct {
-	Scope  string        `query:"scope" doc:"sender (also as users send with it), user+sender, user or client."`
+	Scope  string        `query:"scope" doc:"sender (also as users send with it), user+sender, user, submitter or client."`
 	State  outlier.Level `query:"state" doc:"This state or a harder one: observe, brake, alert, throttle, suspend."`
 	Match  string        `query:"match" doc:"Only names with this text."`
 	Client string        `query:"client" doc:"Only those of this client."`
@@ -82,8 +82,8 @@ func (a *API) senders(ctx context.Context, q SendersQuery) (p Page[outlier.Row],
 	switch {
 	case q.Sort != "" && !slices.Contains(outlier.Sorts, q.Sort):
 		return p, invalid("sort: %q is unknown; write one of %v", q.Sort, outlier.Sorts)
-	case q.Scope != "" && !slices.Contains([]string{outlier.Sender, outlier.UserSender, outlier.User, outlier.Client}, q.Scope):
-		return p, invalid("scope: %q is unknown; write sender, user+sender, user or client", q.Scope)
+	case q.Scope != "" && !slices.Contains([]string{outlier.Sender, outlier.UserSender, outlier.User, outlier.Mailbox, outlier.Client}, q.Scope):
+		return p, invalid("scope: %q is unknown; write sender, user+sender, user, submitter or client", q.Scope)
 	case q.Others < 0:
 		return p, invalid("others: %d is negative", q.Others)
 	}

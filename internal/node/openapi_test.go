@@ -200,6 +200,11 @@ func TestOpenAPIAnswersAreAsDescribed(t *testing.T) {
 			a.tryAll(t, &d, op.ID, bodies[op.ID], ok)
 		}
 	}
+	for _, scope := range []string{outlier.Sender, outlier.UserSender, outlier.User, outlier.Mailbox, outlier.Client} {
+		if status, _, answer := a.socket.ask(t, "GET", "/api/v1/senders?scope="+url.QueryEscape(scope), "", ""); status != http.StatusOK {
+			t.Errorf("senders of scope %s: %d %s", scope, status, answer)
+		}
+	}
 	for _, methods := range d.Paths {
 		for _, op := range methods {
 			if !ok[op.ID] && op.ID != "listing" && op.ID != "alert_test" && op.ID != "token_revoke" {
@@ -245,6 +250,9 @@ func (a *apiNode) tryAll(t *testing.T, d *document, id, body string, ok map[stri
 				}
 				if problem := d.fits(id, response.Content["application/json"].Schema, v); problem != "" {
 					t.Errorf("as %q: %s\n%.300s", role, problem, answer)
+				}
+				if strings.Contains(answer, "0001-01-01T00:00:00Z") {
+					t.Errorf("%s as %q tells a time that there is not: %s", id, role, answer)
 				}
 			}
 		}

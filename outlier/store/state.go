@@ -48,12 +48,12 @@ type State struct {
 	Score  float64   `json:"score,omitempty"`
 	Reason string    `json:"reason,omitempty"`
 	Since  time.Time `json:"since"`            // when it was decided; an end by itself does not change it
-	Until  time.Time `json:"until"`            // zero: until an operator releases it
+	Until  time.Time `json:"until,omitzero"`   // zero: until an operator releases it
 	By     string    `json:"by,omitempty"`     // Who did it by hand; "" for the watch itself
 	Shadow bool      `json:"shadow,omitempty"` // defers nothing
 	// Held is when it was last throttled or suspended, and Suspensions how often
 	// it was suspended without a longer pause than [outlier.expiry] repeat.
-	Held        time.Time `json:"held"`
+	Held        time.Time `json:"held,omitzero"`
 	Suspensions int       `json:"suspensions,omitempty"`
 	// Alarms are the last few, oldest first.
 	Alarms []Alarm `json:"alarms,omitempty"`

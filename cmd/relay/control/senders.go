@@ -21,7 +21,7 @@ func Senders(io cli.IO, args []string) int {
 		return showSender(io, args[1:])
 	}
 	v := NewVerb(io, "senders")
-	scope := v.Flags.String("scope", "", "list one `scope` only: sender, user or client")
+	scope := v.Flags.String("scope", "", "list one `scope` only: sender, user, submitter or client")
 	state := v.Flags.String("state", "", "only in this `state` or a harder one: brake, alert, throttle, suspend")
 	match := v.Flags.String("match", "", "only names with this `text`")
 	sort := v.Flags.String("sort", "", "by "+strings.Join(outlier.Sorts, ", ")+"; otherwise by state, then score")
