@@ -66,18 +66,20 @@ type peer struct {
 // New has no peers yet.
 func New(now func() time.Time) *Peers { return &Peers{now: now, all: map[string]*peer{}} }
 
-// Use takes the peers of a configuration; those that are as before keep what they said.
+// Use takes the peers of a configuration, and reads their files anew; those that are as
+// before keep what they said.
 func (ps *Peers) Use(cfg map[string]access.Peer) {
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
 	next := map[string]*peer{}
 	for name, c := range cfg {
-		if old := ps.all[name]; old != nil && old.Peer == c && old.err == nil {
-			next[name] = old
-			continue
-		}
 		p := &peer{Peer: c}
 		p.ask, p.err = client.At(c.Server, c.TokenFile, c.CA)
+		if old := ps.all[name]; old != nil && old.Peer == c {
+			old.mu.Lock()
+			p.state.Value = old.state.Value // told beside an error, should it be silent now
+			old.mu.Unlock()
+		}
 		next[name] = p
 	}
 	ps.all = next
