@@ -51,9 +51,17 @@ func (g *Gate) Run(ctx context.Context) {
 	}
 }
 
+// away reports whether a store that nodes share is away, so that what this node knows by
+// itself is asked for.
+func (g *Gate) away() bool {
+	s, ok := g.store.(interface{ Down() bool })
+	return ok && s.Down()
+}
+
 // Refresh reads what other nodes have written, and writes what the store does not have
-// yet.
+// yet. While that is away nobody knows what it has, and nothing is written.
 func (g *Gate) Refresh(ctx context.Context) error {
+	away := g.away()
 	all, err := g.store.Raises(ctx)
 	if err != nil {
 		return err
@@ -67,6 +75,9 @@ func (g *Gate) Refresh(ctx context.Context) error {
 	}
 	due := g.missing(there)
 	g.mu.Unlock()
+	if away {
+		return nil
+	}
 	var errs []error
 	for p, r := range due {
 		errs = append(errs, g.write(ctx, p, r))
@@ -158,7 +169,7 @@ func (g *Gate) Grow(ctx context.Context) error {
 			return err
 		}
 		r, changed := g.grown(p, c)
-		if !changed {
+		if !changed || g.away() {
 			continue
 		}
 		if err := g.write(ctx, p, r); err != nil {
