@@ -20,17 +20,9 @@ func listBackoff(io cli.IO, args []string) int {
 	if _, status, ok := v.Parse(args, 0); !ok {
 		return status
 	}
-	list, _, err := all[reputation.BackoffEntry](v, "/backoffs", nil, 0)
-	if err != nil {
-		return v.Fail(err)
-	}
-	return v.Print(list, func(w Writer) {
-		fmt.Fprintln(w, "STREAM\tDESTINATION\tWHOSE\tUNTIL\tREPLY")
-		for i := range list {
-			e := &list[i]
-			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", e.Stream, cmp.Or(e.Destination(), "all, paused by a listing"), cmp.Or(trimmed(phrase.Whose(e)), "all"),
-				phrase.Time(e.Until), cmp.Or(e.Reply, "-"))
-		}
+	return printAll(v, "/backoffs", nil, 0, "STREAM\tDESTINATION\tWHOSE\tUNTIL\tREPLY", func(w Writer, e *reputation.BackoffEntry) {
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", e.Stream, cmp.Or(e.Destination(), "all, paused by a listing"), cmp.Or(trimmed(phrase.Whose(e)), "all"),
+			phrase.Time(e.Until), cmp.Or(e.Reply, "-"))
 	})
 }
 

@@ -107,6 +107,21 @@ func all[T any](v *Verb, path string, values url.Values, most int) ([]T, int, er
 	return client.All[T](c, path, values, most)
 }
 
+// printAll reads a list as all does and prints it, as a table below header with what row
+// writes of each item.
+func printAll[T any](v *Verb, path string, values url.Values, most int, header string, row func(Writer, *T)) int {
+	list, _, err := all[T](v, path, values, most)
+	if err != nil {
+		return v.Fail(err)
+	}
+	return v.Print(list, func(w Writer) {
+		fmt.Fprintln(w, header)
+		for i := range list {
+			row(w, &list[i])
+		}
+	})
+}
+
 // because is the reason of an act, which the audit needs; whoever gives none says so.
 func because(reason string) api.Act { return api.Act{Reason: cmp.Or(reason, "no reason given")} }
 

@@ -101,16 +101,7 @@ func topLimits(io cli.IO, args []string) int {
 }
 
 func (v *Verb) listStates(values url.Values, n int) int {
-	states, _, err := all[ratelimit.Usage](v, "/limits", values, max(n, 0))
-	if err != nil {
-		return v.Fail(err)
-	}
-	return v.Print(states, func(w Writer) {
-		fmt.Fprintln(w, "USE\tLIMIT\tKEY\tUSED\tROOM\tNEXT FITS\tLARGEST SENDERS")
-		for i := range states {
-			writeState(w, &states[i])
-		}
-	})
+	return printAll(v, "/limits", values, max(n, 0), "USE\tLIMIT\tKEY\tUSED\tROOM\tNEXT FITS\tLARGEST SENDERS", writeState)
 }
 
 // writeState writes a budget, a line for each window.
@@ -154,17 +145,8 @@ func explainLimits(io cli.IO, args []string) int {
 	if k.Client == "" || k.Sender == "" || to == "" {
 		return v.misuse("-client, -from and -to are needed")
 	}
-	list, _, err := all[ratelimit.Explanation](v, "/limits/explain",
-		url.Values{"client": {k.Client}, "user": {k.User}, "client_ip": {k.ClientIP}, "from": {string(k.Sender)}, "to": {to}}, 0)
-	if err != nil {
-		return v.Fail(err)
-	}
-	return v.Print(list, func(w Writer) {
-		fmt.Fprintln(w, "LIMIT\tCOUNTS ON\tUSED\tSAYS")
-		for i := range list {
-			writeExplanation(w, &list[i])
-		}
-	})
+	about := url.Values{"client": {k.Client}, "user": {k.User}, "client_ip": {k.ClientIP}, "from": {string(k.Sender)}, "to": {to}}
+	return printAll(v, "/limits/explain", about, 0, "LIMIT\tCOUNTS ON\tUSED\tSAYS", writeExplanation)
 }
 
 func writeExplanation(w Writer, x *ratelimit.Explanation) {

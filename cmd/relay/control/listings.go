@@ -62,16 +62,8 @@ func runListingList(io cli.IO, args []string) int {
 	if _, status, ok := v.Parse(args, 0); !ok {
 		return status
 	}
-	list, _, err := all[reputation.Listing](v, "/listings", nil, 0)
-	if err != nil {
-		return v.Fail(err)
-	}
-	return v.Print(list, func(w Writer) {
-		fmt.Fprintln(w, "ID\tTARGET\tLISTED\tSTATE\tBY\tFIRST SUSPECT\tSTREAMS")
-		for i := range list {
-			x := &list[i]
-			fmt.Fprintf(w, "%d\t%s\t%s\t%s\t%s\t%s\t%s\n", x.ID, x.Target.Name, phrase.Time(x.Opened), listingState(x), sources(x), firstSuspect(x), strings.Join(x.Streams, ","))
-		}
+	return printAll(v, "/listings", nil, 0, "ID\tTARGET\tLISTED\tSTATE\tBY\tFIRST SUSPECT\tSTREAMS", func(w Writer, x *reputation.Listing) {
+		fmt.Fprintf(w, "%d\t%s\t%s\t%s\t%s\t%s\t%s\n", x.ID, x.Target.Name, phrase.Time(x.Opened), listingState(x), sources(x), firstSuspect(x), strings.Join(x.Streams, ","))
 	})
 }
 
@@ -165,20 +157,12 @@ func runZones(io cli.IO, args []string) int {
 	if _, status, ok := v.Parse(args, 0); !ok {
 		return status
 	}
-	zones, _, err := all[dnsbl.ZoneStatus](v, "/zones", nil, 0)
-	if err != nil {
-		return v.Fail(err)
-	}
-	return v.Print(zones, func(w Writer) {
-		fmt.Fprintln(w, "ZONE\tPOLLS\tNEXT\tLISTED\tPROBLEM")
-		for i := range zones {
-			z := &zones[i]
-			var names []string
-			for _, t := range z.Listed {
-				names = append(names, t.Name)
-			}
-			fmt.Fprintf(w, "%s\t%d\t%s\t%s\t%s\n", z.Zone, z.Polls, phrase.Time(z.Next), cmp.Or(strings.Join(names, ","), "-"), cmp.Or(z.Problem, "-"))
+	return printAll(v, "/zones", nil, 0, "ZONE\tPOLLS\tNEXT\tLISTED\tPROBLEM", func(w Writer, z *dnsbl.ZoneStatus) {
+		var names []string
+		for _, t := range z.Listed {
+			names = append(names, t.Name)
 		}
+		fmt.Fprintf(w, "%s\t%d\t%s\t%s\t%s\n", z.Zone, z.Polls, phrase.Time(z.Next), cmp.Or(strings.Join(names, ","), "-"), cmp.Or(z.Problem, "-"))
 	})
 }
 

@@ -31,15 +31,9 @@ func listSuppressions(io cli.IO, args []string) int {
 	if _, status, ok := v.Parse(args, 0); !ok {
 		return status
 	}
-	list, _, err := all[reputation.Suppression](v, "/suppressions", url.Values{"stream": {*stream}, "recipient": {recipient}}, 0)
-	if err != nil {
-		return v.Fail(err)
-	}
-	return v.Print(list, func(w Writer) {
-		fmt.Fprintln(w, "STREAM\tRECIPIENT\tUNTIL\tREASON")
-		for _, s := range list {
-			fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", s.Stream, s.Recipient, phrase.Time(s.Until), s.Reason)
-		}
+	which := url.Values{"stream": {*stream}, "recipient": {recipient}}
+	return printAll(v, "/suppressions", which, 0, "STREAM\tRECIPIENT\tUNTIL\tREASON", func(w Writer, s *reputation.Suppression) {
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", s.Stream, s.Recipient, phrase.Time(s.Until), s.Reason)
 	})
 }
 

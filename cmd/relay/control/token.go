@@ -53,16 +53,8 @@ func listTokens(io cli.IO, args []string) int {
 	if _, status, ok := v.Parse(args, 0); !ok {
 		return status
 	}
-	list, _, err := all[access.Token](v, "/tokens", nil, 0)
-	if err != nil {
-		return v.Fail(err)
-	}
-	return v.Print(list, func(w Writer) {
-		fmt.Fprintln(w, "NAME\tROLE\tMADE\tBY\tUNTIL")
-		for i := range list {
-			t := &list[i]
-			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", t.Name, roleWords(t), phrase.Time(t.Created), cmp.Or(phrase.Printable(t.By), "-"), phrase.Time(t.Expires))
-		}
+	return printAll(v, "/tokens", nil, 0, "NAME\tROLE\tMADE\tBY\tUNTIL", func(w Writer, t *access.Token) {
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", t.Name, roleWords(t), phrase.Time(t.Created), cmp.Or(phrase.Printable(t.By), "-"), phrase.Time(t.Expires))
 	})
 }
 

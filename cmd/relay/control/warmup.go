@@ -16,21 +16,15 @@ func Warmup(io cli.IO, args []string) int {
 	if _, status, ok := v.Parse(args, 0); !ok {
 		return status
 	}
-	rows, _, err := all[warmup.Row](v, "/warmups", nil, 0)
-	if err != nil {
-		return v.Fail(err)
+	return printAll(v, "/warmups", nil, 0, "UPSTREAM\tSOURCE\tPROVIDER\tSTEP\tSENT IN 24H\tDEFERRED\tREFUSED\tSINCE\tGROWS", writeWarmup)
+}
+
+func writeWarmup(w Writer, r *warmup.Row) {
+	step, sent := "warm", fmt.Sprint(r.Sent)
+	if r.Budget > 0 {
+		step, sent = fmt.Sprintf("%d of %d", r.Step, r.Steps), fmt.Sprintf("%d of %d", r.Sent, r.Budget)
 	}
-	return v.Print(rows, func(w Writer) {
-		fmt.Fprintln(w, "UPSTREAM\tSOURCE\tPROVIDER\tSTEP\tSENT IN 24H\tDEFERRED\tREFUSED\tSINCE\tGROWS")
-		for i := range rows {
-			r := &rows[i]
-			step, sent := "warm", fmt.Sprint(r.Sent)
-			if r.Budget > 0 {
-				step, sent = fmt.Sprintf("%d of %d", r.Step, r.Steps), fmt.Sprintf("%d of %d", r.Sent, r.Budget)
-			}
-			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%d\t%d\t%s\t%s\n", r.Upstream, r.Source, r.Provider, step, sent, r.Deferred, r.Refused, phrase.Time(r.Since), growth(r))
-		}
-	})
+	fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%d\t%d\t%s\t%s\n", r.Upstream, r.Source, r.Provider, step, sent, r.Deferred, r.Refused, phrase.Time(r.Since), growth(r))
 }
 
 // WriteProvider writes what the running relay of a configuration knows of the mail of a
