@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"postern/cmd/relay/cli"
 )
 
 // TestOperationsNameEveryCommand: README sends there for them.
@@ -18,6 +20,22 @@ func TestOperationsNameEveryCommand(t *testing.T) {
 	for _, v := range verbs {
 		if !regexp.MustCompile("`(relay )?" + v.name + "[ `]").MatchString(table[strings.Index(table, "\n| "):]) {
 			t.Errorf("docs/operations.md does not name relay %s", v.name)
+		}
+	}
+}
+
+// TestEveryCommandTakesTheConfigurationOfTheEnvironment: as docs/operations.md has it.
+func TestEveryCommandTakesTheConfigurationOfTheEnvironment(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "of-the-environment.toml")
+	t.Setenv(cli.ConfigEnv, file)
+	for _, line := range []string{
+		"serve", "status", "health", "reload", "token list", "audit list", "audit verify", "check", "dkim rotate example.org", "explain ID", "find -to a@example.net",
+		"incident a@example.org -since 1d", "alert list", "listings", "listings suspects", "outliers replay", "outliers explain a@example.org", "outliers measure", "outliers backtest j",
+		"backoff list", "warmup", "mx example.net", "tls", "firewall", "oauth login provider", "suppressions list", "limits show", "console", "senders", "suspend a@example.org -reason stolen",
+		"release a@example.org", "simulate", "scan m.eml", "suggest", "replies top", "replies unknown",
+	} {
+		if status, _, errs := runVerb("", strings.Fields(line)...); status == cli.OK || !strings.Contains(errs, file) {
+			t.Errorf("relay %s: status %d, %s", line, status, errs)
 		}
 	}
 }

@@ -36,7 +36,7 @@ func runMX(io cli.IO, args []string) int {
 		fmt.Fprintf(io.Err, "relay mx: %q is not a domain\n", words[0])
 		return cli.Usage
 	}
-	file, _, err := config.Load(*path)
+	file, _, err := config.Load(cli.ConfigPath(*path))
 	if err != nil {
 		fmt.Fprintln(io.Err, err)
 		return cli.Usage

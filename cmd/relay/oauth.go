@@ -25,7 +25,7 @@ func runOAuthLogin(io cli.IO, args []string) int {
 	if !ok {
 		return status
 	}
-	file, _, err := config.Load(*path)
+	file, _, err := config.Load(cli.ConfigPath(*path))
 	if err != nil {
 		fmt.Fprintln(io.Err, err)
 		return cli.Usage
