@@ -192,6 +192,32 @@ func TestBrakeHeedsThePolicy(t *testing.T) {
 	}
 }
 
+// TestReplayHeedsThePolicy as the watch does.
+func TestReplayHeedsThePolicy(t *testing.T) {
+	highest := func(watch string) (top float64) {
+		var cfg Config
+		cfg.SetDefaults()
+		cfg.MaxKnown, cfg.Watch = 100_000, map[string]string{"shop": watch}
+		r, err := NewReplay(cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		at := int64(1_800_000_000)
+		for range 70 {
+			r.Message(at, "a@x.example", "shop", []string{"colleague@y.example"}, 0)
+			at += 24 * 3600
+		}
+		for i := range 30 {
+			s, _ := r.Message(at+int64(i), "a@x.example", "shop", []string{fmt.Sprintf("new%d@z.example", i)}, 0)
+			top = max(top, s)
+		}
+		return top
+	}
+	if usual, strict := highest("standard"), highest("strict"); usual == 0 || strict < 1.49*usual || strict > 1.51*usual {
+		t.Errorf("the score is %.2f, and %.2f with watch = strict", usual, strict)
+	}
+}
+
 // TestStrangersAtOnceAreBraked: many sessions at one moment send no more than one
 // after the other.
 func TestStrangersAtOnceAreBraked(t *testing.T) {

@@ -75,10 +75,11 @@ func (r *Replay) UserMessage(at int64, user, sender, client string, rcpts []stri
 		if r.rules.mode(k, client) == Exempt {
 			continue
 		}
-		if r.detector.Early(f) && thresholds.level(float64(f.Score)) < Throttled {
+		score := float64(f.Score) * r.rules.policy(client).Sensitivity
+		if r.detector.Early(f) && thresholds.level(score) < Throttled {
 			continue
 		}
-		score := float64(f.Score) / thresholds.lowest()
+		score /= thresholds.lowest()
 		switch k.Scope {
 		case Client:
 			s.Client = max(s.Client, score)
