@@ -126,6 +126,36 @@ func TestGateBehindTheWaitForTheUpstream(t *testing.T) {
 	}
 }
 
+// TestGateBehindTheLateQuestion: so does the verdict on a recipient who was taken without
+// asking, since he had another message.
+func TestGateBehindTheLateQuestion(t *testing.T) {
+	r := newRig(t)
+	r.mx("test", "b.example")
+	r.mx("test", "c.example dot times=1 451 4.7.1 later")
+	var second atomic.Bool
+	var calls atomic.Int64
+	r.hooks.Admit = func(_, _, _, _, _ string, _ mail.Identity, _ int) Suspension {
+		if !second.Load() || calls.Add(1) <= 3 { // RCPT, DATA, behind the message
+			return Suspension{}
+		}
+		return Suspension{Scope: "sender", Name: "<a@example.org>", Left: time.Hour}
+	}
+	p := r.dial()
+	p.envelope("x@b.example", "x@c.example")
+	p.say("DATA", "354")
+	p.send("From: a@example.org\r\n\r\nfirst\r\n.\r\n")
+	p.want("451 4.5.3")
+	second.Store(true)
+	p.say("MAIL FROM:<a@example.org>", "250")
+	p.say("RCPT TO:<x@b.example>", "250 2.1.5 recipient ok, a message for it was taken before")
+	p.say("DATA", "354")
+	p.send("From: a@example.org\r\n\r\nsecond\r\n.\r\n")
+	p.want("450 4.7.1 <a@example.org>: suspended")
+	if got := r.world.receivers["b.example"].Messages(); len(got) != 1 {
+		t.Errorf("%d messages at the receiver, want the first alone", len(got))
+	}
+}
+
 // TestClientCertificateIsLookedAtAgain: a session outlives neither the authority
 // of its certificate nor the certificate.
 func TestClientCertificateIsLookedAtAgain(t *testing.T) {

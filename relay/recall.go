@@ -105,8 +105,9 @@ func (t *transaction) rejoin() {
 }
 
 // recollect leaves out the recipients who have this very message, and asks for the
-// verdict on those who had another one. Non-nil: the transaction has ended.
-func (t *transaction) recollect(ctx context.Context) *mail.Reply {
+// verdict on those who had another one; asked: there were such, which may have taken
+// long. A non-nil reply: the transaction has ended.
+func (t *transaction) recollect(ctx context.Context) (asked bool, r *mail.Reply) {
 	var late []int
 	for i := range t.accepted {
 		a := &t.accepted[i]
@@ -114,7 +115,7 @@ func (t *transaction) recollect(ctx context.Context) *mail.Reply {
 			continue
 		}
 		if err := t.hashContent(); err != nil {
-			return t.unread(err)
+			return false, t.unread(err)
 		}
 		t.several = true
 		if k := slices.IndexFunc(a.known, func(k halves.Known) bool { return k.Taken && t.srv.halves.Same(k, t.contentHash) }); k >= 0 {
@@ -125,12 +126,12 @@ func (t *transaction) recollect(ctx context.Context) *mail.Reply {
 		late = append(late, i)
 	}
 	if err := t.askLate(ctx, late); err != nil {
-		return t.ended(t.faultEnd(err))
+		return true, t.ended(t.faultEnd(err))
 	}
 	if len(t.open()) == 0 {
-		return t.concluded(nil)
+		return true, t.concluded(nil)
 	}
-	return nil
+	return len(late) > 0, nil
 }
 
 // askLate puts recipients to the upstream that were accepted without asking.

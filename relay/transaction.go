@@ -247,13 +247,14 @@ func (t *transaction) forward() *mail.Reply {
 	t.hold.release()
 	ctx, cancel := context.WithTimeout(t.conn.Context(), t.snap.Timeouts.Forward)
 	defer cancel()
-	if r := t.recollect(ctx); r != nil {
+	asked, r := t.recollect(ctx)
+	if r != nil {
 		return r
 	}
 	switch waited, err := t.up.Resume(ctx, content.Size); {
 	case err != nil:
 		return t.ended(t.faultEnd(err))
-	case waited:
+	case waited || asked:
 		if rule, r := t.gate(); r != nil {
 			return t.gated(rule, r)
 		}
