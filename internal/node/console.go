@@ -240,7 +240,8 @@ func (n *Node) wouldGetNow(ctx context.Context, e *mail.Event) ([]string, error)
 // maxExplained is how many recipients of a message are looked at.
 const maxExplained = 5
 
-// limitsNow are the limits without room for one more recipient.
+// limitsNow are the limits without room for one more recipient, with the counts that who
+// asks may see.
 func (n *Node) limitsNow(ctx context.Context, facts ratelimit.Facts, to string) (list []string, err error) {
 	if stream := facts.Stream; n.judges.suppressions != nil && n.judges.suppressions.Suppressed(stream, mail.RecipientID(to)) {
 		list = append(list, fmt.Sprintf("the recipient %s is suppressed", to))
@@ -249,6 +250,10 @@ func (n *Node) limitsNow(ctx context.Context, facts ratelimit.Facts, to string) 
 	for i := range all {
 		x := &all[i]
 		if !x.Applies || x.Fits || x.Mode == ratelimit.Shadow {
+			continue
+		}
+		if !n.api.MayReadKey(access.Of(ctx), x.Key) { // what others share with the client
+			list = append(list, fmt.Sprintf("limit %s is full", x.Limit))
 			continue
 		}
 		words := fmt.Sprintf("limit %s is full for %s", x.Limit, x.Key)

@@ -202,3 +202,22 @@ func TestWhoComesByAProxyIsNotTakenForAUserOfTheSystem(t *testing.T) {
 		t.Errorf("a link: %d %s", status, text)
 	}
 }
+
+// TestOwnerSeesNoCountsOfOthers, also where the page of a message tells what would stop such
+// mail now: of a budget that others share with his client it tells that it is full.
+func TestOwnerSeesNoCountsOfOthers(t *testing.T) {
+	a := startAPI(t, "")
+	facts := ratelimit.Facts{Client: "office", Sender: "both@shop.example", SenderDomain: "shop.example", Stream: "main"}
+	for range 100 {
+		account := a.limiter.Begin(facts)
+		account.Recipients(t.Context(), []ratelimit.Recipient{{Address: "r@dest.example", Domain: "dest.example"}}, nil)
+		account.End()
+	}
+	facts.Client = "shop"
+	for role, want := range map[access.Role]string{access.View: "limit sender is full for sender=both@shop.example: 100 of 100", access.Owner: "limit sender is full"} {
+		list, err := a.limitsNow(access.With(t.Context(), access.Identity{Role: role, Client: "shop"}), facts, "r@dest.example")
+		if err != nil || len(list) != 1 || !strings.HasPrefix(list[0], want) || role == access.Owner && list[0] != want {
+			t.Errorf("%s: %q, %v", role, list, err)
+		}
+	}
+}
