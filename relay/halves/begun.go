@@ -50,7 +50,8 @@ func (m *Memory) reserve(b *Begun) error {
 		b.slot = mark.slot
 	}
 	if m.shared == nil && !m.disk.ready() {
-		m.disk.unreserve(b.n+1, b.slot)
+		m.disk.unreserve(b.n + 1)
+		m.disk.free(b.slot)
 		return errDisk
 	}
 	for m.total+b.n > m.opt.total && m.evict() {
@@ -66,11 +67,12 @@ func (m *Memory) release(b *Begun) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.giveBack(b)
+	m.disk.free(b.slot)
 }
 
-// giveBack is release while m.mu is held.
+// giveBack gives the room back and leaves the mark; m.mu is held.
 func (m *Memory) giveBack(b *Begun) {
-	m.disk.unreserve(b.n+1, b.slot)
+	m.disk.unreserve(b.n + 1)
 	m.total -= b.n
 	o := m.ownerOf(b.owner)
 	o.reserved -= b.n
@@ -97,16 +99,17 @@ func (b *Begun) Keep(ctx context.Context, from string, content [32]byte, parts [
 	for i := range records {
 		m.replace(records[i])
 	}
-	m.giveBack(b) // a mark that is left tells of a crash
+	m.giveBack(b)
 	m.counts.Kept += int64(len(parts))
 	m.mu.Unlock()
-	errDisk := m.sync()
+	errDisk := m.sync() // the mark stays until then: one that is left tells of a crash
 	var errShared error
 	if m.shared != nil {
 		errShared = m.shared.keep(ctx, b.owner, b.id, b.n, records, m.opt.Now())
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	m.disk.free(b.slot)
 	if errShared != nil {
 		m.counts.Unshared += int64(len(parts))
 	}

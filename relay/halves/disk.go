@@ -206,13 +206,11 @@ func (d *disk) reserve(n int) {
 	}
 }
 
-// unreserve gives n slots back, and frees that of a mark.
-func (d *disk) unreserve(n, mark int) {
-	if d == nil {
-		return
+// unreserve gives n slots back.
+func (d *disk) unreserve(n int) {
+	if d != nil {
+		d.reserved -= n
 	}
-	d.reserved -= n
-	d.free(mark)
 }
 
 func (d *disk) at(slot int) int64 { return headSize + int64(slot)*slotSize }

@@ -165,6 +165,41 @@ func TestCrashIsCounted(t *testing.T) {
 	}
 }
 
+// snapped is a file that keeps, at each sync, what it held before.
+type snapped struct {
+	file
+	name, copy string
+}
+
+func (s snapped) Sync() error {
+	b, err := os.ReadFile(s.name)
+	if err == nil {
+		err = os.WriteFile(s.copy, b, 0o600)
+	}
+	return errors.Join(err, s.file.Sync())
+}
+
+// TestMarkStaysUntilTheDiskHasTheRest: a machine that dies while the ends of a message
+// are being written has been told of them by nothing but the mark.
+func TestMarkStaysUntilTheDiskHasTheRest(t *testing.T) {
+	name, copied := filepath.Join(t.TempDir(), "halves.state"), filepath.Join(t.TempDir(), "halves.state")
+	m := Open(Options{File: name})
+	m.disk.open = func(name string) (file, error) {
+		f, err := openFile(name)
+		return snapped{f, name, copied}, err
+	}
+	m.Want(t.Context())
+	defer m.close()
+	keep(t, m, "mta", 1, "x@b.example", "y@c.example")
+	if n := open(t, Options{File: copied}).Counts().Crashed; n != 2 {
+		t.Errorf("%d recipients are told, want 2", n)
+	}
+	m.close()
+	if n := open(t, Options{File: name}).Counts().Crashed; n != 0 {
+		t.Errorf("%d recipients are told of a message that has ended", n)
+	}
+}
+
 func TestSettledIsForgottenSooner(t *testing.T) {
 	file, c := filepath.Join(t.TempDir(), "halves.state"), newClock()
 	m := open(t, Options{File: file, Now: c.Now})
