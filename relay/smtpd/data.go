@@ -176,9 +176,12 @@ func (s *session) failChunks(taken int) { s.chunksFailed, s.unanswered = true, t
 func (s *session) laterChunk(size int64, last bool) error {
 	switch {
 	case last && s.peer.LMTP && s.unanswered > 0:
-		n := s.unanswered
+		n, r := s.unanswered, replies.ChunksFailed()
 		s.unanswered = 0
-		return s.answerEach(repeated(replies.ChunksFailed(), n), false)
+		if s.verdict.Temporary() {
+			r = s.verdict // a client that takes the last reply for the verdict tries again
+		}
+		return s.answerEach(repeated(r, n), false)
 	case size == 0:
 		return s.fail(replies.ChunksFailed())
 	}

@@ -175,7 +175,7 @@ func (s *session) refuse(r *mail.Reply) error {
 // ended notes that the transaction has ended with r.
 func (s *session) ended(r *mail.Reply) {
 	t := s.tx
-	s.tx, s.excused = nil, !r.Positive()
+	s.tx, s.excused, s.verdict = nil, !r.Positive(), r
 	if r.Positive() {
 		s.idle = 0
 		// An MTA that keeps its connection for long and has a few bad addresses

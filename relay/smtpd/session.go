@@ -49,7 +49,8 @@ type session struct {
 	excused bool
 	// chunksFailed: a BDAT failed, and those pipelined behind it must too.
 	chunksFailed bool
-	unanswered   int // recipients of that transaction, of whom LMTP tells each behind the last
+	unanswered   int         // recipients of that transaction, of whom LMTP tells each behind the last
+	verdict      *mail.Reply // that ended the last transaction
 	// orphans is how many commands may still come that the client had pipelined
 	// behind a MAIL that was then refused; they are no errors of the client.
 	orphans                             int
