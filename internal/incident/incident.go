@@ -232,15 +232,15 @@ func (r *Report) Write(out io.Writer, list string) error {
 	return w.Flush()
 }
 
-// notice may go to those who got the mail.
+// notice may go to those who got the mail, once what stands in brackets is filled in.
 const notice = `
 What you may tell those who got it:
 
     Between %s and %s (UTC) you may have received messages that
-    seemed to come from us. They were sent by somebody who had got hold of a password, and
+    seemed to come from us. They were sent by somebody who misused an account of ours, and
     not by us. Please do not open their attachments, do not follow their links, and do not
-    answer them. If you have entered a password on a page that they led to, change it. We
-    have shut the sender out and changed the password. We apologise for the trouble.
+    answer them. If you have entered a password on a page that they led to, change it.
+    [What you have done to stop it.] We apologise for the trouble.
 `
 
 func counts(w io.Writer, label string, n map[string]int) {

@@ -1,6 +1,7 @@
 package offline
 
 import (
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -55,14 +56,14 @@ func tellIncident(io cli.IO, who incident.Who, since, until time.Time, files []s
 		if err != nil {
 			return err
 		}
-		defer to.Close()
 		r = incident.NewReport(who, since, until, to)
-	}
-	if err := eventlog.Read(files, io.In, r.Add); err != nil {
+		err = eventlog.Read(files, io.In, r.Add)
+		if err = errors.Join(err, r.Flush(), to.Close()); err != nil {
+			os.Remove(list) // half a list would pass for the whole
+			return fmt.Errorf("write %s: %w", list, err)
+		}
+	} else if err := eventlog.Read(files, io.In, r.Add); err != nil {
 		return err
-	}
-	if err := r.Flush(); err != nil {
-		return fmt.Errorf("write %s: %w", list, err)
 	}
 	if asJSON {
 		cli.PrintJSON(io, r)
