@@ -58,9 +58,12 @@ func tellIncident(io cli.IO, who incident.Who, since, until time.Time, files []s
 		}
 		r = incident.NewReport(who, since, until, to)
 		err = eventlog.Read(files, io.In, r.Add)
-		if err = errors.Join(err, r.Flush(), to.Close()); err != nil {
+		if bad := errors.Join(r.Flush(), to.Close()); bad != nil && err == nil {
+			err = fmt.Errorf("write %s: %w", list, bad)
+		}
+		if err != nil {
 			os.Remove(list) // half a list would pass for the whole
-			return fmt.Errorf("write %s: %w", list, err)
+			return err
 		}
 	} else if err := eventlog.Read(files, io.In, r.Add); err != nil {
 		return err
