@@ -133,6 +133,7 @@ var table = map[string]rule{
 	"internal/check": {ours: append([]string{"ratelimit/strangers", "internal/config", "internal/phrase", "mx", "internal/shell", "ratelimit/redisstore", "relay/smtpd", "reputation", "reputation/dnsbl", "reputation/identity"}, leaves...),
 		outside: []string{goRedis, "github.com/emersion/go-msgauth"}},
 	"internal/rotation": {ours: []string{"dkimsign", "internal/check", "internal/resolve", "reputation", "reputation/identity"}},
+	"internal/ruleset":  {ours: []string{"dkimsign", "internal/admin", "internal/auth", "internal/bruteforce", "internal/config", "mail", "relay", "relay/smtpd", "scan", "scan/links", "upstream", "upstream/direct", "upstream/replies"}, outside: []string{goRedis}},
 	"internal/node":     {ours: []string{"*"}, outside: []string{goRedis, "golang.org/x/net", xtime}},
 	// The commands: what they share, those that ask a running relay, and those that
 	// read files.

@@ -15,7 +15,7 @@ import (
 // scanner sees it: what tells of them must not wait for them. It is signed as mail of its
 // domain is on that way.
 func (a *alerts) submit(ctx context.Context, stream, from, to string, header, body []byte) (refused bool, err error) {
-	snap := a.inForce.Load().snapshot
+	snap := a.inForce.Load().Snapshot
 	route := snap.Routes[stream]
 	if route == nil || route.Upstream == nil && route.Direct == nil {
 		return false, fmt.Errorf("there is no stream %q", stream)

@@ -53,9 +53,9 @@ func withCommand(list []alert.Alert, commands ...alert.Command) []alert.Alert {
 // upstreams are the hosts that are down, and the upstreams that have no other.
 func (a *alerts) upstreams() (list []alert.Alert) {
 	rules := a.inForce.Load()
-	for _, name := range slices.Sorted(maps.Keys(rules.upstreams)) {
-		hosts := rules.upstreams[name].Hosts()
-		if !isNeeded(rules.file, name) {
+	for _, name := range slices.Sorted(maps.Keys(rules.Upstreams)) {
+		hosts := rules.Upstreams[name].Hosts()
+		if !isNeeded(rules.File, name) {
 			continue
 		}
 		down, untried := 0, map[string]bool{}
@@ -114,7 +114,7 @@ func (a *alerts) store() []alert.Alert {
 }
 
 func (a *alerts) scanners() (list []alert.Alert) {
-	for _, s := range a.inForce.Load().scanners.States() {
+	for _, s := range a.inForce.Load().Scanners.States() {
 		if s.Up {
 			continue
 		}

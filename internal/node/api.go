@@ -31,7 +31,7 @@ func (n *Node) openAPI() {
 		Status: n.status, Alerts: n.alerts.status, Complete: n.completeFacts,
 		Journals: n.journals, Config: func() map[string]any { return describe.Tree(n.file()) },
 		Known: n.limited, Stream: func(name string) error { return known(n.file(), aStream, name) },
-		TLS:     func() []admin.TLSUse { return n.inForce.Load().tlsUse() },
+		TLS:     func() []admin.TLSUse { return n.inForce.Load().TLSUse() },
 		Channel: n.alerts.known, TestAlert: n.alerts.test,
 		ConsoleLink: n.consoleLink,
 		Reload:      n.reloadNow, CheckReload: n.checkReload,

@@ -53,7 +53,7 @@ func (n *Node) openTally(file *config.File) {
 
 // replay counts what the journal holds of the time before the start.
 func (n *Node) replay(ctx context.Context, since, started time.Time) error {
-	journal := n.rules.file.Journal.File
+	journal := n.rules.File.Journal.File
 	if journal == "" {
 		return nil
 	}
@@ -164,7 +164,7 @@ func (n *Node) usualHour(s *tally.Sender) int {
 // the senders.
 func (n *Node) consoleState() console.State {
 	rules := n.inForce.Load()
-	f := rules.file
+	f := rules.File
 	ready := n.readiness()
 	s := console.State{Relay: f.Hostname, Version: n.options.Version, Started: n.condition.started, Ready: ready.Ready, Connections: n.server.Connections()}
 	for _, r := range ready.Reasons {
@@ -189,7 +189,7 @@ func (n *Node) consoleState() console.State {
 		up := f.Stream[name].Upstream
 		s.Streams = append(s.Streams, console.Stream{Name: name, Upstream: up, Capture: f.Upstream[up].Capture != "", Paused: paused[name]})
 	}
-	for _, h := range rules.hosts() {
+	for _, h := range rules.Hosts() {
 		s.Hosts = append(s.Hosts, console.Host{Upstream: h.Upstream, Host: h.Host, Up: h.Up, Since: h.Since, LastSuccess: h.LastSuccess, LastFailure: h.LastFailure, LastError: h.LastError})
 	}
 	return s

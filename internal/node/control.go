@@ -67,12 +67,12 @@ func (n *Node) keepControl(path string, serve func(net.Listener)) {
 // upstream and the source address.
 func (n *Node) completeFacts(f *ratelimit.Facts) error {
 	rules := n.inForce.Load()
-	c, ok := rules.file.Client[f.Client]
+	c, ok := rules.File.Client[f.Client]
 	if !ok {
-		return fmt.Errorf("no client %q; there are: %s", f.Client, strings.Join(slices.Sorted(maps.Keys(rules.file.Client)), ", "))
+		return fmt.Errorf("no client %q; there are: %s", f.Client, strings.Join(slices.Sorted(maps.Keys(rules.File.Client)), ", "))
 	}
 	f.Stream = c.Stream
-	if r := rules.snapshot.Routes[c.Stream]; r != nil {
+	if r := rules.Snapshot.Routes[c.Stream]; r != nil {
 		f.Upstream, f.SourceIP = r.Name, r.SourceKey
 	}
 	return nil

@@ -35,7 +35,7 @@ func (n *Node) guide() *admin.Guide {
 }
 
 // file is the configuration in force.
-func (n *Node) file() *config.File { return n.inForce.Load().file }
+func (n *Node) file() *config.File { return n.inForce.Load().File }
 
 // known says why a configuration has no such sender, user, client or stream; nil
 // when it has.

@@ -31,6 +31,7 @@ import (
 	"postern/internal/console/peers"
 	"postern/internal/eventlog"
 	"postern/internal/health"
+	"postern/internal/ruleset"
 	"postern/internal/tally"
 	"postern/internal/warmups"
 	"postern/mail"
@@ -52,8 +53,8 @@ type Node struct {
 	state   interface{ Close() error } // the lock on the state folder; nil: not taken yet
 
 	mu         sync.Mutex // one reload at a time
-	rules      *ruleset
-	inForce    atomic.Pointer[ruleset] // rules, for those who cannot wait for mu
+	rules      *ruleset.Set
+	inForce    atomic.Pointer[ruleset.Set] // rules, for those who cannot wait for mu
 	condition  condition
 	limiter    *ratelimit.Limiter
 	warmups    *warmups.Set
@@ -81,6 +82,9 @@ type Node struct {
 	background context.Context
 	serving    sync.WaitGroup
 }
+
+// meetWait is how long a start waits for the first answers of upstream hosts.
+const meetWait = time.Second
 
 // closeTimeout bounds what happens after the last session has ended.
 const closeTimeout = 5 * time.Second
@@ -123,7 +127,7 @@ func (n *Node) closeOn(err *error) {
 // once; on an error the node has been stopped.
 func (n *Node) Start() (err error) {
 	defer n.closeOn(&err)
-	file := n.rules.file
+	file := n.rules.File
 	n.openAPI()
 	n.console = n.openConsole(file)
 	if err := n.openAdmin(file.Admin); err != nil {
@@ -132,7 +136,7 @@ func (n *Node) Start() (err error) {
 	if err := n.openControl(file); err != nil {
 		return err
 	}
-	n.rules.meet(meetWait)
+	n.rules.Meet(meetWait)
 	for name := range n.listeners {
 		n.serve(name)
 	}
@@ -175,19 +179,18 @@ func (n *Node) prepare(file *config.File) error {
 	n.limiter.UseProviders(n.providerOf)
 	n.run(n.limiter.Run)
 	var err error
-	if n.rules, err = newRuleset(file, nil, n.redis, n.log); err != nil {
+	if n.rules, err = ruleset.New(file, nil, n.redis, n.log); err != nil {
 		return err
 	}
-	n.opened.add(func(ctx context.Context) { n.rules.close(ctx) })
+	n.opened.add(func(ctx context.Context) { n.rules.Close(ctx) })
 	n.inForce.Store(n.rules)
-	n.rules.scanners.Start(canaryWait)
-	n.rules.links.Start()
-	n.metrics.WatchUpstreams(func() []admin.UpstreamHost { return n.inForce.Load().hosts() })
-	n.metrics.WatchTLS(func() []admin.TLSUse { return n.inForce.Load().tlsUse() })
-	n.warmups.Use(file, n.rules.direct)
-	n.metrics.WatchProviders(func() []admin.ProviderLane { return n.inForce.Load().lanes() })
+	n.rules.Start()
+	n.metrics.WatchUpstreams(func() []admin.UpstreamHost { return n.inForce.Load().Hosts() })
+	n.metrics.WatchTLS(func() []admin.TLSUse { return n.inForce.Load().TLSUse() })
+	n.warmups.Use(file, n.rules.Direct)
+	n.metrics.WatchProviders(func() []admin.ProviderLane { return n.inForce.Load().Lanes() })
 	n.metrics.Expect(labels(file))
-	n.metrics.WatchScanners(func() map[string]bool { return n.inForce.Load().scannersUp() })
+	n.metrics.WatchScanners(func() map[string]bool { return n.inForce.Load().ScannersUp() })
 	n.tellMade(n.rules)
 	if n.judges, err = n.openJudges(file); err != nil {
 		return err
@@ -198,7 +201,7 @@ func (n *Node) prepare(file *config.File) error {
 	if err := n.openWatch(file); err != nil {
 		return fmt.Errorf("outlier: %w", err)
 	}
-	n.reputation, err = newReputationWatch(file, n.rules.snapshot.Signers, reputationParts{
+	n.reputation, err = newReputationWatch(file, n.rules.Snapshot.Signers, reputationParts{
 		log: n.log, backoff: n.judges.backoff, changed: n.metrics.CountChange,
 		written: n.stateWritten,
 		suspend: func(o outlier.Order) error { _, err := n.watch.Suspend(o); return err }, scores: n.outlierScore,
@@ -221,7 +224,7 @@ func (n *Node) prepare(file *config.File) error {
 	hooks.Past, hooks.Stranger = n.past, n.watch.Stranger
 	hooks.Suspended, hooks.Admit, hooks.Brake, hooks.Once = n.suspended, n.admit, n.brake, n.limiter.Once
 	n.server = relay.New(relay.Options{
-		Snapshot: n.rules.snapshot, Limiter: n.limiter, Observers: []mail.Observer{n.self},
+		Snapshot: n.rules.Snapshot, Limiter: n.limiter, Observers: []mail.Observer{n.self},
 		Hooks: hooks, SpoolDir: os.TempDir(), Halves: n.halves, Log: n.log,
 	})
 	return nil
@@ -298,7 +301,7 @@ func (n *Node) openAdmin(cfg config.AdminConfig) error {
 		ln = tls.NewListener(ln, secure.Config())
 	}
 	n.serveHTTP(ln, n.guardMetrics(admin.Handler(n.metrics, n.readiness, func() []string {
-		f := n.inForce.Load().file
+		f := n.inForce.Load().File
 		return append([]string{f.Hostname}, f.Admin.Hosts...)
 	}, n.alerts.links().Serve, n.servePort, n.console.Serve)))
 	return nil
@@ -318,33 +321,32 @@ func (n *Node) serveHTTP(ln net.Listener, h http.Handler) {
 func (n *Node) reload(file *config.File) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	next, err := newRuleset(file, n.rules, n.redis, n.log)
+	next, err := ruleset.New(file, n.rules, n.redis, n.log)
 	if err != nil {
 		return err
 	}
 	senders, err := n.alerts.senders(file)
 	if err != nil {
-		next.retire(n.background, n.rules)
+		next.Retire(n.background, n.rules)
 		return err
 	}
 	if err := n.apply(file, next); err != nil {
-		if err := n.apply(n.rules.file, n.rules); err != nil {
+		if err := n.apply(n.rules.File, n.rules); err != nil {
 			n.log.Error("the old configuration is in force in part only; start anew", "err", err)
 		}
-		next.retire(n.background, n.rules)
+		next.Retire(n.background, n.rules)
 		return err
 	}
 	n.tellMade(next)
-	for _, what := range fixedAtStart(n.rules.file, file) {
+	for _, what := range fixedAtStart(n.rules.File, file) {
 		n.log.Warn("a change waits for the next start", "key", what)
 	}
-	next.scanners.Start(canaryWait)
-	next.links.Start()
+	next.Start()
 	old := n.rules
 	n.rules = next
 	n.inForce.Store(next)
-	next.useReplyRules()
-	if err := n.judges.reload(old.file, file); err != nil {
+	next.UseReplyRules()
+	if err := n.judges.reload(old.File, file); err != nil {
 		n.log.Error("the resolvers of before are still asked", "err", err)
 	}
 	n.alerts.use(file, senders)
@@ -354,18 +356,18 @@ func (n *Node) reload(file *config.File) error {
 	n.metrics.Expect(labels(file))
 	n.limiter.SetLimits(file.CompiledLimits())
 	n.wantHalves(file)
-	n.warmups.Use(file, next.direct)
-	n.server.Reload(next.snapshot)
-	next.meet(0)
+	n.warmups.Use(file, next.Direct)
+	n.server.Reload(next.Snapshot)
+	next.Meet(0)
 	setLevel(n.level, file.Log.Level)
-	n.serving.Go(func() { old.retire(n.background, next) })
+	n.serving.Go(func() { old.Retire(n.background, next) })
 	return nil
 }
 
 // apply gives a configuration to the parts that may refuse it; listeners come
 // last, since what they do is seen outside.
-func (n *Node) apply(file *config.File, rules *ruleset) error {
-	if err := n.reputation.reload(file, rules.snapshot.Signers); err != nil {
+func (n *Node) apply(file *config.File, rules *ruleset.Set) error {
+	if err := n.reputation.reload(file, rules.Snapshot.Signers); err != nil {
 		return err
 	}
 	if err := n.watch.SetConfig(file.Outlier); err != nil {
@@ -381,7 +383,7 @@ func (n *Node) Stop(ctx context.Context) {
 	defer n.mu.Unlock()
 	now := time.Now()
 	n.condition.draining.Store(&now)
-	bound := n.rules.snapshot.Timeouts.Shutdown
+	bound := n.rules.Snapshot.Timeouts.Shutdown
 	sessions, cancel := context.WithTimeout(ctx, bound)
 	cut := n.server.Shutdown(sessions)
 	cancel()
@@ -389,10 +391,19 @@ func (n *Node) Stop(ctx context.Context) {
 		n.log.Warn("transactions cut off", "connections", cut, "after", bound)
 	}
 	// A folder that can be made by now must be there before all write into it.
-	n.probeState(n.rules.file.StateDir)
+	n.probeState(n.rules.File.StateDir)
 	ctx, cancel = context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
 	defer cancel()
 	n.opened.run(ctx)
 	n.log.Info("stopped")
 	n.lines.Close()
+}
+
+// tellMade tells of the keys of a rule set that have just been made.
+func (n *Node) tellMade(r *ruleset.Set) {
+	for _, k := range r.Snapshot.Signers.Keys() {
+		if k.Made && n.options.KeyMade != nil {
+			n.options.KeyMade(k)
+		}
+	}
 }

@@ -15,6 +15,7 @@ import (
 	"postern/dkimsign"
 	"postern/internal/admin"
 	"postern/internal/config"
+	"postern/internal/ruleset"
 	"postern/mail"
 	"postern/reputation"
 	"postern/upstream"
@@ -193,11 +194,11 @@ func TestReputationReadsEvents(t *testing.T) {
 	var log bytes.Buffer
 	var mu sync.Mutex
 	counts := map[string]int{}
-	rules, err := newRuleset(f, nil, nil, nil)
+	rules, err := ruleset.New(f, nil, nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	w, err := newReputationWatch(f, rules.snapshot.Signers, reputationParts{
+	w, err := newReputationWatch(f, rules.Snapshot.Signers, reputationParts{
 		log: slog.New(slog.NewTextHandler(&log, nil)), backoff: reputation.NewBackoff(time.Now),
 		changed: func(kind, to string) { mu.Lock(); defer mu.Unlock(); counts[kind+" "+to]++ },
 	})

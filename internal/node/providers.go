@@ -5,7 +5,6 @@ import (
 	"context"
 	"strings"
 
-	"postern/internal/admin"
 	"postern/internal/phrase"
 	"postern/mail"
 	"postern/reputation/bygroup"
@@ -14,31 +13,10 @@ import (
 // providerOf is the group of receivers that a domain is in, for mail by an upstream
 // with mx = true; "" for other mail.
 func (n *Node) providerOf(ctx context.Context, upstream, domain string) string {
-	r := n.inForce.Load()
-	if r == nil || r.direct[upstream] == nil || domain == "" {
-		return ""
+	if r := n.inForce.Load(); r != nil {
+		return r.Provider(ctx, upstream, domain)
 	}
-	ctx, cancel := context.WithTimeout(ctx, r.file.Timeouts.DNS)
-	defer cancel()
-	return r.direct[upstream].Provider(ctx, domain)
-}
-
-// lanes are the uses of groups of receivers, over all of our addresses.
-func (r *ruleset) lanes() (all []admin.ProviderLane) {
-	for _, name := range sortedNames(r.direct) {
-		at := map[string]int{}
-		for _, l := range r.direct[name].Lanes() {
-			i, ok := at[l.Provider]
-			if !ok {
-				i = len(all)
-				at[l.Provider], all = i, append(all, admin.ProviderLane{Upstream: name, Provider: l.Provider})
-			}
-			all[i].InUse += l.InUse
-			all[i].Waiting += l.Waiting
-			all[i].Refused += l.Refused
-		}
-	}
-	return all
+	return ""
 }
 
 // groupOfHost is the group of receivers that a host is one of, by the name that
@@ -49,7 +27,7 @@ func (n *Node) groupOfHost(host string) string {
 	if !ok || r == nil {
 		return ""
 	}
-	if g := r.file.Groups().OfHost(name); g != nil {
+	if g := r.File.Groups().OfHost(name); g != nil {
 		return g.Name
 	}
 	return ""

@@ -48,18 +48,18 @@ func (n *Node) readiness() admin.Readiness {
 	}
 	rules := n.inForce.Load()
 	if s := n.storeStatus(); s.State == StoreAway {
-		add(storeReason(rules.file, s))
+		add(storeReason(rules.File, s))
 	}
-	for _, name := range slices.Sorted(maps.Keys(rules.upstreams)) {
-		if hosts := rules.upstreams[name].Hosts(); isNeeded(rules.file, name) {
-			if reason, ready := upstreamReason(name, hosts, rules.file.Admin.ReadyAfter, time.Now()); reason.What != "" {
+	for _, name := range slices.Sorted(maps.Keys(rules.Upstreams)) {
+		if hosts := rules.Upstreams[name].Hosts(); isNeeded(rules.File, name) {
+			if reason, ready := upstreamReason(name, hosts, rules.File.Admin.ReadyAfter, time.Now()); reason.What != "" {
 				add(ready, reason)
 			}
 		}
 	}
-	for _, s := range rules.scanners.States() {
+	for _, s := range rules.Scanners.States() {
 		if !s.Up {
-			reason, ready := scannerReason(&s, rules.file.Scanner[s.Name], rules.file.Admin.ReadyAfter, time.Now())
+			reason, ready := scannerReason(&s, rules.File.Scanner[s.Name], rules.File.Admin.ReadyAfter, time.Now())
 			add(ready, reason)
 		}
 	}

@@ -8,24 +8,6 @@ import (
 	"postern/scan"
 )
 
-// scannerStatus says how each scanner does.
-func (r *ruleset) scannerStatus() (list []admin.ScannerStatus) {
-	for _, s := range r.scanners.States() {
-		list = append(list, admin.ScannerStatus{Name: s.Name, Kind: s.Kind, Up: s.Up, Since: s.Since, Proven: s.Proven, Shadow: s.Shadow,
-			Version: s.Version.Name, Database: s.Version.Database, Err: s.Why})
-	}
-	return list
-}
-
-// scannersUp says of each scanner whether it is up.
-func (r *ruleset) scannersUp() map[string]bool {
-	up := map[string]bool{}
-	for _, s := range r.scanners.States() {
-		up[s.Name] = s.Up
-	}
-	return up
-}
-
 // scannerReason is that of a scanner that is down. It keeps the relay from being
 // ready when all mail has waited for it for longer than after.
 func scannerReason(s *scan.ScannerState, cfg scan.Config, after time.Duration, now time.Time) (reason admin.Reason, ready bool) {

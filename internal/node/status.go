@@ -14,10 +14,10 @@ import (
 // status is this node at the moment.
 func (n *Node) status() admin.Status {
 	rules := n.inForce.Load()
-	f := rules.file
+	f := rules.File
 	s := admin.Status{
 		Version: n.options.Version, Hostname: f.Hostname, Config: config.FullPath(f.Path()), PID: os.Getpid(), Started: n.condition.started,
-		Readiness: n.readiness(), Upstreams: rules.hosts(), Scanners: rules.scannerStatus(), Store: n.storeStatus(), LastReload: n.condition.reloaded.Load(),
+		Readiness: n.readiness(), Upstreams: rules.Hosts(), Scanners: rules.ScannerStatus(), Store: n.storeStatus(), LastReload: n.condition.reloaded.Load(),
 		Connections: n.server.Connections(),
 	}
 	n.condition.mu.Lock()

@@ -9,7 +9,7 @@ import (
 
 	"postern/cmd/relay/cli"
 	"postern/internal/config"
-	"postern/internal/node"
+	"postern/internal/ruleset"
 	"postern/internal/simulate"
 	"postern/mail"
 	"postern/ratelimit"
@@ -111,7 +111,7 @@ const maxUnknown = 1000
 func newView(file *config.File) *view {
 	v := &view{file: file, sources: map[string]string{}}
 	for name, s := range file.Stream {
-		v.sources[name] = node.SourceKey(s.SourceIP)
+		v.sources[name] = ruleset.SourceKey(s.SourceIP)
 	}
 	return v
 }
