@@ -79,13 +79,12 @@ func TestPostfixAndSeveralDomains(t *testing.T) {
 			if err := mta.send("a@example.org", matrixTo, m.message()); err != nil {
 				t.Fatal(err)
 			}
-			log := filepath.Join(filepath.Dir(mta.config), "maillog")
 			upstreamMessages(t, m.world.at["good.example"], 1)
 			if row.name == "by LMTP" {
-				expectLines(t, log, `to=<a@good\.example>.*status=sent`, `to=<c@grey\.example>.*status=deferred`, `to=<d@unknown\.example>.*status=bounced`, `to=<e@spam\.example>.*status=bounced`)
+				mta.logs(`to=<a@good\.example>.*status=sent`, `to=<c@grey\.example>.*status=deferred`, `to=<d@unknown\.example>.*status=bounced`, `to=<e@spam\.example>.*status=bounced`)
 				t.Logf("all but what is greylisted took %s", time.Since(began))
 			}
-			expectLines(t, log, `to=<a@good\.example>.*status=sent`, `to=<c@grey\.example>.*status=sent`, `to=<d@unknown\.example>.*status=bounced .*no such user`, `to=<e@spam\.example>.*status=bounced .*looks like spam`)
+			mta.logs(`to=<a@good\.example>.*status=sent`, `to=<c@grey\.example>.*status=sent`, `to=<d@unknown\.example>.*status=bounced .*no such user`, `to=<e@spam\.example>.*status=bounced .*looks like spam`)
 			if m.taken() != "1 1 0 0" {
 				t.Errorf("taken: %s", m.taken())
 			}

@@ -26,6 +26,22 @@ func (p *process) verb(status int, args ...string) string {
 	return out.String() + errs.String()
 }
 
+// tells asks again until the verb succeeds and prints what is wanted. It is for verbs
+// that read what a running relay writes a moment later, such as the journal.
+func (p *process) tells(pattern string, args ...string) {
+	p.t.Helper()
+	re := regexp.MustCompile(pattern)
+	args = append(args, "-config", filepath.Join(p.dir, "relay.toml"))
+	shown := ""
+	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+		status, out, errs := runVerb("", args...)
+		if shown = out + errs; status == cli.OK && re.MatchString(shown) {
+			return
+		}
+	}
+	p.t.Errorf("relay %s lacks %q:\n%s", strings.Join(args, " "), pattern, shown)
+}
+
 func wantText(t *testing.T, text, pattern string) {
 	t.Helper()
 	if !regexp.MustCompile(pattern).MatchString(text) {

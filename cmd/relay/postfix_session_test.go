@@ -28,14 +28,12 @@ func TestPostfixGoesOnWhenASessionEnds(t *testing.T) {
 	if got := len(up.Messages()); got != messages {
 		t.Errorf("%d messages at the upstream, want %d", got, messages)
 	}
+	mta.logs("conn_use=3") // else Postfix has used no connection to its end, and this shows nothing
 	log, err := os.ReadFile(filepath.Join(filepath.Dir(mta.config), "maillog"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	if strings.Contains(string(log), "status=deferred") {
 		t.Error("Postfix has deferred mail")
-	}
-	if !strings.Contains(string(log), "conn_use=3") {
-		t.Error("Postfix has used no connection to its end, so that this shows nothing")
 	}
 }

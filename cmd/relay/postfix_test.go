@@ -126,6 +126,12 @@ func (p *postfix) queued() int {
 	return strings.Count(string(out), "\n")
 }
 
+// logs waits until Postfix has logged a line like each pattern.
+func (p *postfix) logs(patterns ...string) {
+	p.t.Helper()
+	expectLines(p.t, filepath.Join(filepath.Dir(p.config), "maillog"), patterns...)
+}
+
 // send gives one message to Postfix.
 func (p *postfix) send(from string, to []string, message string) error {
 	return smtp.SendMail(p.address, nil, from, to, []byte(message))

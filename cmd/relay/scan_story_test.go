@@ -84,10 +84,9 @@ address = %q
 	p.expect(`msg=outlier scope=(sender|user|user\+sender) .* is=(throttle|suspend) cause=rule reason=".*refused`)
 	wantText(t, p.verb(0, "senders", "show", "user:shop"), `refused`)
 	for id, want := range map[string]string{virus[1]: `(?m)^scanner +av: virus Own\.Eicar`, spam[1]: `(?m)^scanner +spam: spam Gtube pattern, score 15\.0, symbols GTUBE`} {
-		shown := p.verb(0, "explain", id)
-		wantText(t, shown, want)
-		wantText(t, shown, `(?m)^watch +counts as refused against its sender, user and client$`)
-		wantText(t, shown, `(?m)^end +rejected with 550 5\.7\.1 by scanner`)
+		p.tells(want, "explain", id)
+		p.tells(`(?m)^watch +counts as refused against its sender, user and client$`, "explain", id)
+		p.tells(`(?m)^end +rejected with 550 5\.7\.1 by scanner`, "explain", id)
 	}
 	r, err := http.Get("http://" + admin + "/metrics")
 	if err != nil {

@@ -100,8 +100,7 @@ stream = "main"
 		}
 	}
 	eventually(t, "Postfix keeps one message", func() bool { return mta.queued() == 1 })
-	log := string(readFile(t, filepath.Join(filepath.Dir(mta.config), "maillog")))
-	wantText(t, log, `status=deferred .*450 4\.7\.1 submitter user7: suspended for unusual sending`)
+	mta.logs(`status=deferred .*450 4\.7\.1 submitter user7: suspended for unusual sending`)
 
 	// The same words from a client that is not asked blame nobody.
 	other := p.session("127.0.0.2")
@@ -112,7 +111,7 @@ stream = "main"
 		t.Errorf("another client hears %q", reply)
 	}
 	upstreamMessages(t, up, 21)
-	wantText(t, p.verb(0, "find", "-submitter", "user7"), `submitter|user7@example.org`)
+	p.tells(`<user7@example\.org> to <b@dest\.example>  deferred 450 4\.7\.1 outlier submitter`, "find", "-submitter", "user7")
 	wantText(t, p.verb(0, "senders", "show", "submitter:corporate/user7"), `suspended until`)
 	p.verb(0, "release", "submitter:corporate/user7")
 	mta.flush()
