@@ -26,7 +26,7 @@ func (n *Node) openAPI() {
 	n.tokens = access.NewTokens(file, time.Now, func(err error) { n.health.Report(health.Tokens, "tokens_file", err) })
 	n.gate = access.NewGate(n.tokens, func() access.Rules { return n.file().Admin.Config.Rules() }, time.Now, n.log)
 	n.api = api.New(api.Parts{
-		Watch: n.watch, Limiter: n.limiter, Suppressions: n.judges.suppressions, Backoff: n.judges.backoff, Warmups: n.warmups.List, Monitor: n.reputation.monitor,
+		Watch: n.watch, Limiter: n.limiter, Suppressions: n.receivers.suppressions, Backoff: n.receivers.backoff, Warmups: n.warmups.List, Monitor: n.reputation.monitor,
 		Guide: n.guide(), Tokens: n.tokens, Audit: n.audit, Log: n.log, Now: time.Now,
 		Status: n.status, Alerts: n.alerts.status, Complete: n.completeFacts,
 		Journals: n.journals, Config: func() map[string]any { return describe.Tree(n.file()) },

@@ -371,7 +371,7 @@ func TestViewNeverSeesARecipient(t *testing.T) {
 	e.To[0].Address, e.To[0].Reply, e.Reply = planted, "550 <"+planted+">: unknown", "550 <"+planted+">: unknown"
 	e.To[0].Said = &mail.Evidence{Reply: e.Reply, By: "word:" + planted}
 	a.write(t, e)
-	a.judges.suppressions.Add("main", mail.RecipientOf(planted), "550 <"+planted+">: unknown", time.Hour)
+	a.receivers.suppressions.Add("main", mail.RecipientOf(planted), "550 <"+planted+">: unknown", time.Hour)
 	a.alerts.board.Open(alert.Alert{Kind: alert.Suspended, Condition: "suspended sender news@shop.example", Reason: "mail to " + planted, Since: time.Now(),
 		About: alert.About{Envelope: &alert.Envelope{From: "news@shop.example", To: []string{planted}, ToCount: 1}}}, time.Now())
 	found := false

@@ -74,7 +74,7 @@ func TestWrites(t *testing.T) {
 			if c.body != "" {
 				rest = "," + c.body
 			}
-			a.judges.backoff.Pause("main", time.Now().Add(time.Hour))
+			a.receivers.backoff.Pause("main", time.Now().Add(time.Hour))
 			before := len(a.lines(t))
 			for _, reason := range []string{``, `"reason":"",`, `"reason":"  ",`, `"reason":"a\nb",`, `"reason":"` + strings.Repeat("x", 501) + `",`} {
 				a.post(t, 400, "", c.path, strings.Replace("{"+reason+c.body+"}", ",}", "}", 1))

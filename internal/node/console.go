@@ -180,7 +180,7 @@ func (n *Node) consoleState() console.State {
 		}
 	}
 	paused := map[string]time.Time{}
-	for _, p := range n.judges.backoff.List() {
+	for _, p := range n.receivers.backoff.List() {
 		if p.Destination() == "" {
 			paused[p.Stream] = p.Until
 		}
@@ -243,7 +243,7 @@ const maxExplained = 5
 // limitsNow are the limits without room for one more recipient, with the counts that who
 // asks may see.
 func (n *Node) limitsNow(ctx context.Context, facts ratelimit.Facts, to string) (list []string, err error) {
-	if stream := facts.Stream; n.judges.suppressions != nil && n.judges.suppressions.Suppressed(stream, mail.RecipientID(to)) {
+	if stream := facts.Stream; n.receivers.suppressions != nil && n.receivers.suppressions.Suppressed(stream, mail.RecipientID(to)) {
 		list = append(list, fmt.Sprintf("the recipient %s is suppressed", to))
 	}
 	all, err := n.limiter.Explain(ctx, facts, ratelimit.Recipient{Address: mail.RecipientID(to)})

@@ -34,7 +34,7 @@ func TestOnlyTheGroupsOwnHostsStopIt(t *testing.T) {
 		{"to the message", tooFast(func(s *mail.Evidence) { s.At = "dot" }), false},
 		{"another class", tooFast(func(s *mail.Evidence) { s.Class = mail.ClassGreylisted }), false},
 	} {
-		j := &judges{backoff: reputation.NewBackoff(time.Now), groupOf: func(host string) string {
+		j := &receivers{backoff: reputation.NewBackoff(time.Now), groupOf: func(host string) string {
 			if strings.HasPrefix(host, "mx.google.com[") {
 				return "google"
 			}

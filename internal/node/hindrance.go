@@ -169,7 +169,7 @@ func (h *hinderer) full(x *ratelimit.Explanation) {
 
 // stream notes what stops mail on its way out.
 func (h *hinderer) stream(name string) {
-	for _, p := range h.judges.backoff.List() {
+	for _, p := range h.receivers.backoff.List() {
 		switch {
 		case p.Stream != name || !h.mine(&p):
 		case p.Provider != "":
@@ -181,11 +181,11 @@ func (h *hinderer) stream(name string) {
 				phrase.Whose(&p), p.Domain, phrase.Time(p.Until))
 		}
 	}
-	if h.judges.suppressions == nil {
+	if h.receivers.suppressions == nil {
 		return
 	}
 	suppressed := 0
-	for _, s := range h.judges.suppressions.List() {
+	for _, s := range h.receivers.suppressions.List() {
 		if (s.Stream == name || s.Stream == reputation.AllStreams) && time.Until(s.Until) > 0 {
 			suppressed++
 		}

@@ -6,19 +6,15 @@ package node
 
 import (
 	"context"
-	"crypto/tls"
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
-	"net/http"
 	"os"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/redis/go-redis/v9"
-	"golang.org/x/net/netutil"
 
 	"postern/dkimsign"
 	"postern/internal/access"
@@ -59,7 +55,7 @@ type Node struct {
 	limiter    *ratelimit.Limiter
 	warmups    *warmups.Set
 	metrics    *admin.Metrics
-	judges     *judges
+	receivers  *receivers
 	watch      *outlier.Watch
 	alerts     *alerts
 	reputation *reputationWatch
@@ -170,29 +166,13 @@ func (n *Node) prepare(file *config.File) error {
 	}
 	n.startBackground()
 	n.metrics = admin.NewMetrics(func() int64 { return n.server.Connections() })
-	secret := n.openSecret(file)
-	store := n.openStore(file, secret)
-	n.warmups = n.newWarmups(store)
-	n.limiter = ratelimit.NewLimiter(store, file.CompiledLimits(), nil)
-	n.limiter.UseSecret(secret)
+	n.openLimits(file)
 	n.openHalves(file)
-	n.limiter.UseProviders(n.providerOf)
-	n.run(n.limiter.Run)
-	var err error
-	if n.rules, err = ruleset.New(file, nil, n.redis, n.log); err != nil {
+	if err := n.openRules(file); err != nil {
 		return err
 	}
-	n.opened.add(func(ctx context.Context) { n.rules.Close(ctx) })
-	n.inForce.Store(n.rules)
-	n.rules.Start()
-	n.metrics.WatchUpstreams(func() []admin.UpstreamHost { return n.inForce.Load().Hosts() })
-	n.metrics.WatchTLS(func() []admin.TLSUse { return n.inForce.Load().TLSUse() })
-	n.warmups.Use(file, n.rules.Direct)
-	n.metrics.WatchProviders(func() []admin.ProviderLane { return n.inForce.Load().Lanes() })
-	n.metrics.Expect(labels(file))
-	n.metrics.WatchScanners(func() map[string]bool { return n.inForce.Load().ScannersUp() })
-	n.tellMade(n.rules)
-	if n.judges, err = n.openJudges(file); err != nil {
+	var err error
+	if n.receivers, err = n.openReceivers(file); err != nil {
 		return err
 	}
 	if err := n.openAlerts(file); err != nil {
@@ -201,65 +181,66 @@ func (n *Node) prepare(file *config.File) error {
 	if err := n.openWatch(file); err != nil {
 		return fmt.Errorf("outlier: %w", err)
 	}
-	n.reputation, err = newReputationWatch(file, n.rules.Snapshot.Signers, reputationParts{
-		log: n.log, backoff: n.judges.backoff, changed: n.metrics.CountChange,
-		written: n.stateWritten,
-		suspend: func(o outlier.Order) error { _, err := n.watch.Suspend(o); return err }, scores: n.outlierScore,
-	})
-	if err != nil {
+	if err := n.openReputation(file); err != nil {
 		return fmt.Errorf("reputation: %w", err)
 	}
-	n.judges.groupOf = n.groupOfHost
-	n.judges.backoff.Groups.UseClients(n.clientsOf)
-	n.judges.tellBy(n.reputation, n.metrics.CountChange)
 	n.metrics.WatchState(n.options.Version, n.measured)
-	n.run(n.reputation.monitor.Run)
 	n.openTally(file)
-	observers := []mail.Observer{n.openRecords(file), n.judges, n.openUnknown(file), n.alerts, n.watch, n.metrics, n.reputation, newGatewayWatch(n.log, check.Gateways()), n.warmups}
-	if n.tally != nil {
-		observers = append(observers, n.tally)
-	}
-	n.self = &selfTest{next: observers}
-	hooks := n.judges.hooks()
-	hooks.Past, hooks.Stranger = n.past, n.watch.Stranger
-	hooks.Suspended, hooks.Admit, hooks.Brake, hooks.Once = n.suspended, n.admit, n.brake, n.limiter.Once
+	n.self = &selfTest{next: n.observers(file)}
 	n.server = relay.New(relay.Options{
 		Snapshot: n.rules.Snapshot, Limiter: n.limiter, Observers: []mail.Observer{n.self},
-		Hooks: hooks, SpoolDir: os.TempDir(), Halves: n.halves, Log: n.log,
+		Hooks: n.hooks(), SpoolDir: os.TempDir(), Halves: n.halves, Log: n.log,
 	})
 	return nil
 }
 
-// openRecords makes the observer that writes the log and the journals.
-func (n *Node) openRecords(file *config.File) mail.Observer {
-	lines := eventlog.NewLogObserver(n.log)
-	clients, strangers := []mail.Observer{lines}, []mail.Observer{lines}
-	if cfg := file.Journal; cfg.File != "" {
-		n.journal = n.openJournal(cfg, "", file.StateDir)
-		n.strangers = n.openJournal(cfg.Strangers(), "strangers, ", file.StateDir)
-		clients, strangers = append(clients, n.journal), append(strangers, n.strangers)
-	}
-	fruitless := eventlog.NewFruitless(clients, nil)
-	records := eventlog.NewStrangers([]mail.Observer{fruitless}, strangers, nil)
-	n.opened.add(func(context.Context) { records.Close(); fruitless.Close() })
-	n.run(func(ctx context.Context) { n.every(ctx, time.Second, func() { records.Tell(); fruitless.Tell() }) })
-	return records
+// openLimits opens the counts of limits, and what else is counted in their store.
+func (n *Node) openLimits(file *config.File) {
+	secret := n.openSecret(file)
+	store := n.openStore(file, secret)
+	n.warmups = n.newWarmups(store)
+	n.limiter = ratelimit.NewLimiter(store, file.CompiledLimits(), nil)
+	n.limiter.UseSecret(secret)
+	n.limiter.UseProviders(n.providerOf)
+	n.run(n.limiter.Run)
 }
 
-func (n *Node) openJournal(cfg eventlog.Config, which, state string) *eventlog.Writer {
-	w := eventlog.Open(cfg, eventlog.Options{Log: n.log, NoLink: within(state, cfg.File), Report: func(part string, err error) {
-		n.health.Report(health.Journal, which+part, err)
-	}})
-	n.opened.add(func(context.Context) { w.Close() })
-	return w
+// openRules makes the first rule set, and has metrics tell of the one in force.
+func (n *Node) openRules(file *config.File) (err error) {
+	if n.rules, err = ruleset.New(file, nil, n.redis, n.log); err != nil {
+		return err
+	}
+	n.opened.add(func(ctx context.Context) { n.rules.Close(ctx) })
+	n.inForce.Store(n.rules)
+	n.rules.Start()
+	n.warmups.Use(file, n.rules.Direct)
+	n.metrics.WatchUpstreams(func() []admin.UpstreamHost { return n.inForce.Load().Hosts() })
+	n.metrics.WatchTLS(func() []admin.TLSUse { return n.inForce.Load().TLSUse() })
+	n.metrics.WatchProviders(func() []admin.ProviderLane { return n.inForce.Load().Lanes() })
+	n.metrics.WatchScanners(func() map[string]bool { return n.inForce.Load().ScannersUp() })
+	n.metrics.Expect(labels(file))
+	n.tellMade(n.rules)
+	return nil
 }
 
-// reopenJournals is for a SIGHUP after the files were renamed.
-func (n *Node) reopenJournals() {
-	if n.journal != nil {
-		n.journal.Reopen()
-		n.strangers.Reopen()
+// observers are told of each transaction, in this order.
+func (n *Node) observers(file *config.File) []mail.Observer {
+	all := []mail.Observer{
+		n.openRecords(file), n.receivers, n.openUnknown(file), n.alerts, n.watch, n.metrics, n.reputation,
+		newGatewayWatch(n.log, check.Gateways()), n.warmups,
 	}
+	if n.tally != nil {
+		all = append(all, n.tally)
+	}
+	return all
+}
+
+// hooks are what sessions ask of the rest of the node.
+func (n *Node) hooks() relay.Hooks {
+	h := n.receivers.hooks()
+	h.Past, h.Stranger = n.past, n.watch.Stranger
+	h.Suspended, h.Admit, h.Brake, h.Once = n.suspended, n.admit, n.brake, n.limiter.Once
+	return h
 }
 
 // startBackground makes the context of what runs beside the sessions. It ends
@@ -277,103 +258,6 @@ func (n *Node) startBackground() {
 // wait for it.
 func (n *Node) run(f func(context.Context)) {
 	n.serving.Go(func() { f(n.background) })
-}
-
-// adminConnections is how many the port of [admin] has open at once; others wait. Each
-// needs a file handle, which mail needs, too.
-const adminConnections = 256
-
-// openAdmin serves metrics, health and the console.
-func (n *Node) openAdmin(cfg config.AdminConfig) error {
-	if !cfg.Address.IsValid() {
-		return nil
-	}
-	secure, err := n.adminTLS()
-	if err != nil {
-		return fmt.Errorf("admin: %w", err)
-	}
-	ln, err := net.Listen("tcp", cfg.Address.String())
-	if err != nil {
-		return explainListen(cfg.Address.String(), fmt.Errorf("admin: %w", err))
-	}
-	ln = netutil.LimitListener(ln, adminConnections)
-	if secure != nil {
-		ln = tls.NewListener(ln, secure.Config())
-	}
-	n.serveHTTP(ln, n.guardMetrics(admin.Handler(n.metrics, n.readiness, func() []string {
-		f := n.inForce.Load().File
-		return append([]string{f.Hostname}, f.Admin.Hosts...)
-	}, n.alerts.links().Serve, n.servePort, n.console.Serve)))
-	return nil
-}
-
-// serveHTTP serves h on ln until the node stops.
-func (n *Node) serveHTTP(ln net.Listener, h http.Handler) {
-	s := &http.Server{
-		Handler: h, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 30 * time.Second, WriteTimeout: time.Minute,
-		IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10, ErrorLog: slog.NewLogLogger(n.log.Handler(), slog.LevelDebug),
-	}
-	n.serving.Go(func() { s.Serve(ln) })
-	n.opened.add(func(ctx context.Context) { s.Shutdown(ctx) })
-}
-
-// reload puts the rules of file into force, or leaves everything as it is.
-func (n *Node) reload(file *config.File) error {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	next, err := ruleset.New(file, n.rules, n.redis, n.log)
-	if err != nil {
-		return err
-	}
-	senders, err := n.alerts.senders(file)
-	if err != nil {
-		next.Retire(n.background, n.rules)
-		return err
-	}
-	if err := n.apply(file, next); err != nil {
-		if err := n.apply(n.rules.File, n.rules); err != nil {
-			n.log.Error("the old configuration is in force in part only; start anew", "err", err)
-		}
-		next.Retire(n.background, n.rules)
-		return err
-	}
-	n.tellMade(next)
-	for _, what := range fixedAtStart(n.rules.File, file) {
-		n.log.Warn("a change waits for the next start", "key", what)
-	}
-	next.Start()
-	old := n.rules
-	n.rules = next
-	n.inForce.Store(next)
-	next.UseReplyRules()
-	if err := n.judges.reload(old.File, file); err != nil {
-		n.log.Error("the resolvers of before are still asked", "err", err)
-	}
-	n.alerts.use(file, senders)
-	if n.peers != nil {
-		n.peers.Use(file.Admin.Peers)
-	}
-	n.metrics.Expect(labels(file))
-	n.limiter.SetLimits(file.CompiledLimits())
-	n.wantHalves(file)
-	n.warmups.Use(file, next.Direct)
-	n.server.Reload(next.Snapshot)
-	next.Meet(0)
-	setLevel(n.level, file.Log.Level)
-	n.serving.Go(func() { old.Retire(n.background, next) })
-	return nil
-}
-
-// apply gives a configuration to the parts that may refuse it; listeners come
-// last, since what they do is seen outside.
-func (n *Node) apply(file *config.File, rules *ruleset.Set) error {
-	if err := n.reputation.reload(file, rules.Snapshot.Signers); err != nil {
-		return err
-	}
-	if err := n.watch.SetConfig(file.Outlier); err != nil {
-		return err
-	}
-	return n.relisten(file.Listener)
 }
 
 // Stop takes no more mail, ends sessions, then everything else. Transactions that

@@ -112,7 +112,7 @@ func TestHostThatWantsLessHoldsItsDomainOnly(t *testing.T) {
 		"hearsay":                 {mail.Evidence{At: "connect", About: mail.AboutUs, Class: mail.ClassRateLimited, Domain: "x.example", Remote: true}, ""},
 		"something else about us": {mail.Evidence{At: "connect", About: mail.AboutUs, Class: mail.ClassListedIP, Domain: "x.example"}, ""},
 	} {
-		j := &judges{backoff: reputation.NewBackoff(time.Now)}
+		j := &receivers{backoff: reputation.NewBackoff(time.Now)}
 		j.Observe(&mail.Event{Stream: "main", Client: "a", From: "a@example.org", Said: &c.said, To: []mail.RecipientEvent{{Address: "b@x.example", Rule: "mx", Code: 451}}})
 		got := ""
 		for _, e := range j.backoff.List() {
@@ -158,7 +158,7 @@ func TestWhatChangesAnythingIsSaidByTheHostOfTheRecipient(t *testing.T) {
 		{"too much by hearsay", []mail.RecipientEvent{slow("a@x", mail.Evidence{At: "rcpt", About: mail.AboutUs, Remote: true})}, ""},
 	}
 	for _, c := range cases {
-		j := &judges{backoff: reputation.NewBackoff(time.Now), suppressions: reputation.NewSuppressions(0, 0, time.Now)}
+		j := &receivers{backoff: reputation.NewBackoff(time.Now), suppressions: reputation.NewSuppressions(0, 0, time.Now)}
 		j.Observe(&mail.Event{Stream: "main", Client: "a", From: "a@example.org", To: c.to})
 		var got []string
 		for _, e := range j.suppressions.List() {
@@ -176,7 +176,7 @@ func TestWhatChangesAnythingIsSaidByTheHostOfTheRecipient(t *testing.T) {
 // TestWaveOfUnknownRecipientsIsTold once, and suppresses nobody.
 func TestWaveOfUnknownRecipientsIsTold(t *testing.T) {
 	told := 0
-	j := &judges{backoff: reputation.NewBackoff(time.Now), suppressions: reputation.NewSuppressions(0, 0, time.Now), tell: func(reputation.Event) { told++ }}
+	j := &receivers{backoff: reputation.NewBackoff(time.Now), suppressions: reputation.NewSuppressions(0, 0, time.Now), tell: func(reputation.Event) { told++ }}
 	for i := range 30 {
 		j.Observe(&mail.Event{Stream: "main", Client: "a", From: "a@example.org", To: []mail.RecipientEvent{{Address: fmt.Sprintf("u%d@x", i), Rule: "upstream",
 			Code: 550, Class: "no-such-user", Said: &mail.Evidence{At: "rcpt", About: mail.AboutRecipient, Class: "no-such-user"}}}})

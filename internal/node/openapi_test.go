@@ -192,8 +192,8 @@ func TestOpenAPIAnswersAreAsDescribed(t *testing.T) {
 	}
 	for _, methods := range d.Paths {
 		for _, op := range methods {
-			a.judges.backoff.Pause("main", time.Now().Add(time.Hour))
-			a.judges.suppressions.Add("main", "b@dest.example", "x", time.Hour)
+			a.receivers.backoff.Pause("main", time.Now().Add(time.Hour))
+			a.receivers.suppressions.Add("main", "b@dest.example", "x", time.Hour)
 			if _, err := a.watch.Suspend(outlier.Order{Scope: outlier.Sender, Name: "news@shop.example", Reason: "x", By: "token my-owner"}); err != nil {
 				t.Fatal(err)
 			}

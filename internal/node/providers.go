@@ -45,20 +45,20 @@ func (n *Node) clientsOf(stream string) (count int) {
 
 // observeGroups learns what hosts of groups of receivers say of us. Only what they say
 // themselves, under their own names, counts.
-func (j *judges) observeGroups(e *mail.Event) {
+func (rs *receivers) observeGroups(e *mail.Event) {
 	if s := e.Said; s != nil && wantsLess(s) {
-		j.backoff.Groups.Refused(hearing(e, s, s.Reply))
+		rs.backoff.Groups.Refused(hearing(e, s, s.Reply))
 	}
 	for i := range e.To {
 		r := &e.To[i]
 		switch {
 		case r.Rule != "upstream" || r.Provider == "":
 		case r.Code/100 == 2:
-			if group := j.groupOf(cmp.Or(r.Host, e.Host)); group != "" {
-				j.backoff.Groups.Took(e.Stream, group, domainOf(r.Address), r.Trial)
+			if group := rs.groupOf(cmp.Or(r.Host, e.Host)); group != "" {
+				rs.backoff.Groups.Took(e.Stream, group, domainOf(r.Address), r.Trial)
 			}
 		case r.Said != nil && wantsLess(r.Said):
-			j.backoff.Groups.Refused(hearing(e, r.Said, upstreamReply(r)))
+			rs.backoff.Groups.Refused(hearing(e, r.Said, upstreamReply(r)))
 		}
 	}
 }

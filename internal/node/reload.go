@@ -6,6 +6,7 @@ import (
 
 	"postern/internal/admin"
 	"postern/internal/config"
+	"postern/internal/ruleset"
 )
 
 // Reload opens the files of the journal anew, since they may have been renamed,
@@ -38,4 +39,63 @@ func (n *Node) tryReload(path string) (problems []string) {
 		return strings.Split(err.Error(), "\n")
 	}
 	return nil
+}
+
+// reload puts the rules of file into force, or leaves everything as it is.
+func (n *Node) reload(file *config.File) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	next, err := ruleset.New(file, n.rules, n.redis, n.log)
+	if err != nil {
+		return err
+	}
+	senders, err := n.alerts.senders(file)
+	if err != nil {
+		next.Retire(n.background, n.rules)
+		return err
+	}
+	if err := n.apply(file, next); err != nil {
+		if err := n.apply(n.rules.File, n.rules); err != nil {
+			n.log.Error("the old configuration is in force in part only; start anew", "err", err)
+		}
+		next.Retire(n.background, n.rules)
+		return err
+	}
+	n.tellMade(next)
+	for _, what := range fixedAtStart(n.rules.File, file) {
+		n.log.Warn("a change waits for the next start", "key", what)
+	}
+	next.Start()
+	old := n.rules
+	n.rules = next
+	n.inForce.Store(next)
+	next.UseReplyRules()
+	if err := n.receivers.reload(old.File, file); err != nil {
+		n.log.Error("the resolvers of before are still asked", "err", err)
+	}
+	n.alerts.use(file, senders)
+	if n.peers != nil {
+		n.peers.Use(file.Admin.Peers)
+	}
+	n.metrics.Expect(labels(file))
+	n.limiter.SetLimits(file.CompiledLimits())
+	n.wantHalves(file)
+	n.warmups.Use(file, next.Direct)
+	n.server.Reload(next.Snapshot)
+	next.Meet(0)
+	setLevel(n.level, file.Log.Level)
+	n.serving.Go(func() { old.Retire(n.background, next) })
+	return nil
+}
+
+// apply gives a configuration to the parts that may refuse it; listeners come
+// last, since what they do is seen outside.
+func (n *Node) apply(file *config.File, rules *ruleset.Set) error {
+	if err := n.reputation.reload(file, rules.Snapshot.Signers); err != nil {
+		return err
+	}
+	if err := n.watch.SetConfig(file.Outlier); err != nil {
+		return err
+	}
+	return n.relisten(file.Listener)
 }

@@ -39,6 +39,23 @@ type reputationParts struct {
 	scores  func(kind, name string) float64 // of the outlier watch; nil: none
 }
 
+// openReputation begins to watch over listings and the records of our identity.
+func (n *Node) openReputation(file *config.File) (err error) {
+	n.reputation, err = newReputationWatch(file, n.rules.Snapshot.Signers, reputationParts{
+		log: n.log, backoff: n.receivers.backoff, changed: n.metrics.CountChange,
+		written: n.stateWritten,
+		suspend: func(o outlier.Order) error { _, err := n.watch.Suspend(o); return err }, scores: n.outlierScore,
+	})
+	if err != nil {
+		return err
+	}
+	n.receivers.groupOf = n.groupOfHost
+	n.receivers.backoff.Groups.UseClients(n.clientsOf)
+	n.receivers.tellBy(n.reputation, n.metrics.CountChange)
+	n.run(n.reputation.monitor.Run)
+	return nil
+}
+
 // newReputationWatch makes the watch from a configuration that has been checked.
 func newReputationWatch(f *config.File, signers *dkimsign.Signers, p reputationParts) (*reputationWatch, error) {
 	w := &reputationWatch{log: p.log}

@@ -24,7 +24,7 @@ func (n *Node) status() admin.Status {
 	s.Listeners = n.condition.listeners
 	n.condition.mu.Unlock()
 	paused := map[string]time.Time{}
-	for _, p := range n.judges.backoff.List() {
+	for _, p := range n.receivers.backoff.List() {
 		if p.Destination() == "" {
 			paused[p.Stream] = p.Until
 		}

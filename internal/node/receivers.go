@@ -15,9 +15,10 @@ import (
 	"postern/reputation"
 )
 
-// judges are what decides about single recipients from memory: mailboxes that
-// do not exist, receivers that want less, domains without mail.
-type judges struct {
+// receivers is what the relay remembers of those who get its mail, and refuses
+// recipients by: mailboxes that do not exist, receivers that want less mail, domains
+// without mail.
+type receivers struct {
 	suppressions *reputation.Suppressions // nil: none are kept
 	backoff      *reputation.Backoff
 	// resolver answers questions about recipients' domains; a reload may put
@@ -30,56 +31,56 @@ type judges struct {
 // saveEvery is how often changed state goes to its file.
 const saveEvery = 10 * time.Second
 
-// openJudges reads their state and has it saved while the node runs.
-func (n *Node) openJudges(file *config.File) (*judges, error) {
-	j := &judges{backoff: reputation.NewBackoff(time.Now)}
-	if err := j.setResolver(file); err != nil {
+// openReceivers reads their state and has it saved while the node runs.
+func (n *Node) openReceivers(file *config.File) (*receivers, error) {
+	rs := &receivers{backoff: reputation.NewBackoff(time.Now)}
+	if err := rs.setResolver(file); err != nil {
 		return nil, err
 	}
-	n.opened.add(func(context.Context) { j.resolver.Load().Close() })
+	n.opened.add(func(context.Context) { rs.resolver.Load().Close() })
 	if file.Reputation.SuppressFor <= 0 {
-		return j, nil
+		return rs, nil
 	}
-	j.suppressions = reputation.NewSuppressions(file.Reputation.SuppressFor, 0, time.Now)
+	rs.suppressions = reputation.NewSuppressions(file.Reputation.SuppressFor, 0, time.Now)
 	path := filepath.Join(file.StateDir, "suppressions.json")
-	if err := j.suppressions.Load(path); err != nil {
+	if err := rs.suppressions.Load(path); err != nil {
 		n.log.Error("suppressions begin anew", "err", err)
 	}
 	n.run(func(ctx context.Context) {
-		n.every(ctx, saveEvery, func() { n.stateWritten("suppressions", j.suppressions.Save(path)) })
+		n.every(ctx, saveEvery, func() { n.stateWritten("suppressions", rs.suppressions.Save(path)) })
 	})
-	return j, nil
+	return rs, nil
 }
 
 // tellBy has events written as those of w are.
-func (j *judges) tellBy(w *reputationWatch, changed func(kind, to string)) {
-	j.tell = func(e reputation.Event) { w.tell(e, changed) }
+func (rs *receivers) tellBy(w *reputationWatch, changed func(kind, to string)) {
+	rs.tell = func(e reputation.Event) { w.tell(e, changed) }
 }
 
 // setResolver makes the resolver that a configuration asks for. The one before
 // is closed: what is asked of it then is a fault of DNS, and tried again.
-func (j *judges) setResolver(file *config.File) error {
+func (rs *receivers) setResolver(file *config.File) error {
 	r, err := resolve.New(resolve.Options{
 		Servers: file.Reputation.Resolvers, Timeout: file.Reputation.Timeout,
 	})
 	if err != nil {
 		return err
 	}
-	if old := j.resolver.Swap(r); old != nil {
+	if old := rs.resolver.Swap(r); old != nil {
 		old.Close()
 	}
 	return nil
 }
 
 // reload takes over new resolvers and a new time for suppressions.
-func (j *judges) reload(old, file *config.File) error {
+func (rs *receivers) reload(old, file *config.File) error {
 	if !slices.Equal(old.Reputation.Resolvers, file.Reputation.Resolvers) || old.Reputation.Timeout != file.Reputation.Timeout {
-		if err := j.setResolver(file); err != nil {
+		if err := rs.setResolver(file); err != nil {
 			return err
 		}
 	}
-	if j.suppressions != nil && file.Reputation.SuppressFor > 0 {
-		j.suppressions.SetKeep(file.Reputation.SuppressFor)
+	if rs.suppressions != nil && file.Reputation.SuppressFor > 0 {
+		rs.suppressions.SetKeep(file.Reputation.SuppressFor)
 	}
 	return nil
 }
@@ -100,16 +101,16 @@ func (n *Node) every(ctx context.Context, interval time.Duration, f func()) {
 }
 
 // hooks are what sessions ask.
-func (j *judges) hooks() relay.Hooks {
+func (rs *receivers) hooks() relay.Hooks {
 	h := relay.Hooks{Backoff: func(stream, client string, from mail.Identity, domain string) (time.Duration, bool) {
-		return j.backoff.Left(reputation.Mail{Stream: stream, Client: client, Sender: from, Domain: domain})
+		return rs.backoff.Left(reputation.Mail{Stream: stream, Client: client, Sender: from, Domain: domain})
 	}}
-	h.GroupsWait, h.GroupBackoff = j.backoff.Groups.Waits, j.backoff.Groups.Left
-	if j.suppressions != nil {
-		h.Suppressed = j.suppressions.Suppressed
+	h.GroupsWait, h.GroupBackoff = rs.backoff.Groups.Waits, rs.backoff.Groups.Left
+	if rs.suppressions != nil {
+		h.Suppressed = rs.suppressions.Suppressed
 	}
 	h.Domain = func(ctx context.Context, domain string) *relay.DomainProblem {
-		switch reputation.NewChecker(j.resolver.Load()).Look(ctx, domain) {
+		switch reputation.NewChecker(rs.resolver.Load()).Look(ctx, domain) {
 		case reputation.NullMX:
 			return &relay.DomainProblem{NullMX: true}
 		case reputation.NoDomain:
@@ -122,10 +123,10 @@ func (j *judges) hooks() relay.Hooks {
 
 // Observe learns from what the upstream itself said about each recipient; what it
 // passes on of others, and what it said of the sender, changes nothing here.
-func (j *judges) Observe(e *mail.Event) {
+func (rs *receivers) Observe(e *mail.Event) {
 	m := reputation.Mail{Stream: e.Stream, Client: e.Client}
-	j.observeHost(e, m)
-	j.observeGroups(e)
+	rs.observeHost(e, m)
+	rs.observeGroups(e)
 	for i := range e.To {
 		r := &e.To[i]
 		if r.Rule != "upstream" {
@@ -135,41 +136,41 @@ func (j *judges) Observe(e *mail.Event) {
 			m.Sender = mail.IdentityOf(e.From)
 		}
 		m.Domain = domainOf(r.Address)
-		j.heard(e.Stream, r, m.Domain)
+		rs.heard(e.Stream, r, m.Domain)
 		switch {
 		case r.Code/100 == 2:
-			j.backoff.Relayed(m, r.Trial)
+			rs.backoff.Relayed(m, r.Trial)
 		case r.Said == nil || r.Said.Remote:
 		case tooMuch(r):
-			j.backoff.Refused(m, r.Said.Wait, upstreamReply(r))
+			rs.backoff.Refused(m, r.Said.Wait, upstreamReply(r))
 		}
 	}
 }
 
 // heard passes what was said of a recipient on to those who remember unknown ones.
-func (j *judges) heard(stream string, r *mail.RecipientEvent, domain string) {
-	if j.suppressions == nil || r.Code == 0 {
+func (rs *receivers) heard(stream string, r *mail.RecipientEvent, domain string) {
+	if rs.suppressions == nil || r.Code == 0 {
 		return
 	}
 	v := reputation.RecipientReply{Stream: stream, Recipient: mail.RecipientOf(r.Address), Domain: domain, Taken: r.Code/100 == 2}
 	if noSuchUser(r) {
 		v.Unknown, v.Doubt, v.Reply = true, r.Said.Remote || r.Said.Doubt, upstreamReply(r)
 	}
-	if e := j.suppressions.Heard(&v); e != nil && j.tell != nil {
-		j.tell(*e)
+	if e := rs.suppressions.Heard(&v); e != nil && rs.tell != nil {
+		rs.tell(*e)
 	}
 }
 
 // observeHost learns from what a receiver's own host said instead of beginning a
 // transaction. It concerns the mail to that receiver, as if each recipient had
 // heard it.
-func (j *judges) observeHost(e *mail.Event, m reputation.Mail) {
+func (rs *receivers) observeHost(e *mail.Event, m reputation.Mail) {
 	s := e.Said
 	if s == nil || s.Domain == "" || s.Remote || s.About != mail.AboutUs || s.Class != mail.ClassRateLimited {
 		return
 	}
 	m.Sender, m.Domain = mail.IdentityOf(e.From), s.Domain
-	j.backoff.Refused(m, s.Wait, s.Reply)
+	rs.backoff.Refused(m, s.Wait, s.Reply)
 }
 
 // noSuchUser reports whether a refusal says of exactly this recipient that there
