@@ -39,6 +39,9 @@ type HostState struct {
 	PerConnection int
 	// DSN: it offered DSN (RFC 3461) in its last reply to EHLO.
 	DSN bool
+	// InUse counts the connections that transactions have or make, and Idle those that
+	// are kept for the next ones; Max is how many both may be.
+	InUse, Idle, Max int
 }
 
 // health is what a host keeps of its tries, under its mu.
@@ -75,7 +78,7 @@ func (h *host) state() HostState {
 	return HostState{
 		Host: h.addr, Up: !s.down, Since: s.since, LastError: s.cause,
 		LastFailure: s.failure, LastSuccess: s.success, Surplus: s.surplus, PerConnection: per,
-		DSN: h.dsn.said.Load() == offered,
+		DSN: h.dsn.said.Load() == offered, InUse: h.open - len(h.idle), Idle: len(h.idle), Max: h.cfg.MaxConnections,
 	}
 }
 

@@ -50,7 +50,9 @@ func runMX(io cli.IO, args []string) int {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	good, err := check.Exchangers(ctx, io.Out, file, *stream, domain, *connect, func(group string) { control.WriteProvider(io, *path, *stream, domain, group) })
+	good, err := check.Exchangers(ctx, io.Out, file, *stream, domain, *connect, func(group string) {
+		control.WriteProvider(io, *path, file.Stream[*stream].Upstream, *stream, domain, group)
+	})
 	if err != nil {
 		fmt.Fprintf(io.Err, "relay mx: %v\n", err)
 		return cli.Fault

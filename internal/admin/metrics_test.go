@@ -167,7 +167,7 @@ func TestMetricsOfUpstreamHosts(t *testing.T) {
 	m := NewMetrics(func() int64 { return 0 })
 	m.WatchUpstreams(func() []UpstreamHost {
 		return []UpstreamHost{
-			{Upstream: "out", Host: "mx1.example:25", Up: true, LastSuccess: time.Unix(1700000000, 5e8), Surplus: 2},
+			{Upstream: "out", Host: "mx1.example:25", Up: true, LastSuccess: time.Unix(1700000000, 5e8), Surplus: 2, InUse: 3, Idle: 2},
 			{Upstream: "out", Host: "mx2.example:25"},
 		}
 	})
@@ -177,6 +177,9 @@ func TestMetricsOfUpstreamHosts(t *testing.T) {
 		`relay_upstream_up{host="mx2.example:25",upstream="out"} 0`,
 		`relay_upstream_last_success_timestamp_seconds{host="mx1.example:25",upstream="out"} 1.7000000005e+09`,
 		`relay_upstream_surplus_replies_total{host="mx1.example:25",upstream="out"} 2`,
+		`relay_upstream_connections{host="mx1.example:25",state="in_use",upstream="out"} 3`,
+		`relay_upstream_connections{host="mx1.example:25",state="idle",upstream="out"} 2`,
+		`relay_upstream_connections{host="mx2.example:25",state="idle",upstream="out"} 0`,
 	} {
 		if !strings.Contains(body, want+"\n") {
 			t.Errorf("no %s", want)

@@ -22,26 +22,32 @@ type UpstreamHost struct {
 	PerConnection int `json:"messages_per_connection,omitempty"`
 	// DSN: it offered DSN in its last reply to EHLO.
 	DSN bool `json:"dsn,omitempty"`
+	// InUse counts the connections of transactions, Idle those that are kept for the next
+	// ones; Max is how many both may be.
+	InUse int `json:"connections_in_use"`
+	Idle  int `json:"connections_idle"`
+	Max   int `json:"connections_max"`
 }
 
 // upstreams reads the states of hosts when it is asked for them, so that each
 // name goes with the configuration.
 type upstreams struct {
-	hosts                func() []UpstreamHost
-	up, success, surplus *prometheus.Desc
+	hosts                             func() []UpstreamHost
+	up, success, surplus, connections *prometheus.Desc
 }
 
 // WatchUpstreams adds the metrics of upstream hosts; hosts returns those of the
 // configuration in force. It is called once, and hosts from several goroutines.
 func (m *Metrics) WatchUpstreams(hosts func() []UpstreamHost) {
-	desc := func(name, help string) *prometheus.Desc {
-		return prometheus.NewDesc(name, help, []string{"upstream", "host"}, nil)
+	desc := func(name, help string, more ...string) *prometheus.Desc {
+		return prometheus.NewDesc(name, help, append([]string{"upstream", "host"}, more...), nil)
 	}
 	m.registry.MustRegister(&upstreams{
-		hosts:   hosts,
-		up:      desc("relay_upstream_up", "1 while the host's last try did not fail, else 0."),
-		success: desc("relay_upstream_last_success_timestamp_seconds", "When the host last answered as it should."),
-		surplus: desc("relay_upstream_surplus_replies_total", "Connections ended because of a reply that nobody had asked for."),
+		hosts:       hosts,
+		up:          desc("relay_upstream_up", "1 while the host's last try did not fail, else 0."),
+		success:     desc("relay_upstream_last_success_timestamp_seconds", "When the host last answered as it should."),
+		surplus:     desc("relay_upstream_surplus_replies_total", "Connections ended because of a reply that nobody had asked for."),
+		connections: desc("relay_upstream_connections", "Connections with the host: in use by transactions, or idle.", "state"),
 	})
 }
 
@@ -50,6 +56,7 @@ func (u *upstreams) Describe(to chan<- *prometheus.Desc) {
 	to <- u.up
 	to <- u.success
 	to <- u.surplus
+	to <- u.connections
 }
 
 // Collect implements prometheus.Collector.
@@ -61,6 +68,8 @@ func (u *upstreams) Collect(to chan<- prometheus.Metric) {
 		}
 		to <- prometheus.MustNewConstMetric(u.up, prometheus.GaugeValue, up, h.Upstream, h.Host)
 		to <- prometheus.MustNewConstMetric(u.surplus, prometheus.CounterValue, float64(h.Surplus), h.Upstream, h.Host)
+		to <- prometheus.MustNewConstMetric(u.connections, prometheus.GaugeValue, float64(h.InUse), h.Upstream, h.Host, "in_use")
+		to <- prometheus.MustNewConstMetric(u.connections, prometheus.GaugeValue, float64(h.Idle), h.Upstream, h.Host, "idle")
 		if !h.LastSuccess.IsZero() {
 			seconds := float64(h.LastSuccess.UnixMilli()) / 1000
 			to <- prometheus.MustNewConstMetric(u.success, prometheus.GaugeValue, seconds, h.Upstream, h.Host)

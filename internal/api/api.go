@@ -11,6 +11,7 @@ import (
 	"postern/internal/admin"
 	"postern/internal/audit"
 	"postern/mail"
+	"postern/mx/provider"
 	"postern/outlier"
 	"postern/ratelimit"
 	"postern/reputation"
@@ -38,6 +39,9 @@ type Parts struct {
 
 	Status func() admin.Status
 	Alerts func() admin.AlertStatus
+	// Lanes are the uses of groups of receivers, and Groups what each of them is given.
+	Lanes  func() []admin.ProviderLane
+	Groups func() *provider.Groups
 	// TLS is how TLS with receivers went, by upstream.
 	TLS func() []admin.TLSUse
 	// Journals are the files of the journals, that of clients first; none: no journal
@@ -82,6 +86,7 @@ type API struct {
 	Backoffs     Call[PageQuery, Page[reputation.BackoffEntry]]
 	Warmups      Call[PageQuery, Page[warmup.Row]]
 	Upstreams    Call[PageQuery, Page[admin.UpstreamHost]]
+	Providers    Call[PageQuery, Page[Provider]]
 	TLS          Call[PageQuery, Page[admin.TLSUse]]
 	Streams      Call[PageQuery, Page[admin.StreamStatus]]
 	Scanners     Call[PageQuery, Page[admin.ScannerStatus]]

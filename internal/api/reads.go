@@ -42,6 +42,7 @@ func (a *API) addReads() {
 	a.Upstreams = query(a, "/upstreams", "upstreams", "Upstream hosts.", all, func(ctx context.Context, q PageQuery) (Page[admin.UpstreamHost], error) {
 		return pageOf(hideHosts(access.Of(ctx), a.parts.Status().Upstreams), func(h *admin.UpstreamHost) string { return keyOf(h.Upstream, h.Host) }, q, "upstreams")
 	})
+	a.Providers = query(a, "/providers", "providers", "Groups of receivers of upstreams with mx = true: connections, back-offs, and budgets of new addresses.", all, a.providers)
 	a.TLS = query(a, "/tls", "tls", "How TLS with receivers went, by upstream.", all, func(_ context.Context, q PageQuery) (Page[admin.TLSUse], error) {
 		return pageOf(a.parts.TLS(), func(u *admin.TLSUse) string { return u.Upstream }, q, "tls")
 	})

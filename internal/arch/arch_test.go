@@ -122,7 +122,7 @@ var table = map[string]rule{
 	"internal/access":     {ours: []string{"internal/secret", "internal/statefile"}},
 	"internal/api/client": {ours: []string{"internal/api", "internal/secret"}},
 	"internal/audit":      {ours: []string{"internal/statefile"}},
-	"internal/api":        {ours: []string{"internal/access", "internal/admin", "internal/alert", "internal/audit", "internal/find", "mail", "outlier", "ratelimit", "reputation", "reputation/dnsbl", "reputation/identity", "upstream/warmup"}},
+	"internal/api":        {ours: []string{"internal/access", "internal/admin", "internal/alert", "internal/audit", "internal/find", "mail", "mx/provider", "outlier", "ratelimit", "reputation", "reputation/dnsbl", "reputation/identity", "upstream/warmup"}},
 	"internal/admin": {ours: []string{"internal/alert", "mail", "outlier", "ratelimit", "reputation", "reputation/identity"},
 		outside: []string{"github.com/prometheus/client_golang"}},
 	"internal/config": {ours: append([]string{"ratelimit/strangers", "internal/access", "internal/alert/deliver", "upstream/profile", "internal/secret", "internal/shell", "internal/eventlog", "ratelimit/embedded", "ratelimit/redisstore", "relay/smtpd", "reputation", "reputation/dnsbl", "reputation/identity"}, leaves...),

@@ -69,4 +69,7 @@ type Host struct {
 	LastSuccess    time.Time
 	LastFailure    time.Time
 	LastError      string
+	// Connections are those that transactions use, Idle those that are kept; Max is how
+	// many both may be.
+	Connections, Idle, Max int
 }

@@ -29,6 +29,7 @@ import (
 	"postern/ratelimit"
 	"postern/reputation"
 	"postern/reputation/dnsbl"
+	"postern/upstream/warmup"
 )
 
 // demo is a relay that never was, with something of everything that a page shows.
@@ -43,6 +44,7 @@ type demo struct {
 	state  State
 	held   []outlier.State
 	list   []reputation.Listing
+	groups []api.Provider
 	use    []ratelimit.Usage
 	raises []ratelimit.Raise
 	events []*mail.Event // newest first
@@ -153,6 +155,11 @@ func (d *demo) newAPI() *api.API {
 		}
 		return p, nil
 	}
+	a.Providers = func(context.Context, api.PageQuery) (api.Page[api.Provider], error) {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		return api.Page[api.Provider]{Items: slices.Clone(d.groups)}, nil
+	}
 	a.Listings = func(context.Context, api.ListingsQuery) (api.Page[reputation.Listing], error) {
 		return api.Page[reputation.Listing]{Items: d.list}, nil
 	}
@@ -225,7 +232,7 @@ func demoTally(now *time.Time) *tally.Tally {
 			numbers["corporate"] += 900
 		}
 		for stream, mean := range numbers {
-			e := &mail.Event{Client: "postfix", Stream: stream, Upstream: map[string]string{"marketing": "bulk"}[stream], Outcome: mail.Relayed, Took: mail.StageTimes{UpstreamData: time.Duration(20+r.IntN(90)) * time.Millisecond}}
+			e := &mail.Event{Client: "postfix", Stream: stream, Upstream: map[string]string{"marketing": "bulk", "transactional": "direct"}[stream], Outcome: mail.Relayed, Took: mail.StageTimes{UpstreamData: time.Duration(20+r.IntN(90)) * time.Millisecond}}
 			if e.Upstream == "" {
 				e.Upstream = "provider"
 			}
@@ -256,13 +263,20 @@ func (d *demo) fill() {
 	d.state = State{
 		Relay: "mail.example.org", Version: "v1.4.0", Started: ago(9*24*time.Hour + 3*time.Hour), Ready: true, Connections: 14,
 		Conditions: []Condition{{What: "upstream", Text: "smtp2.provider.example:587 of upstream provider is down; mail goes by its other hosts", Since: ago(26 * time.Minute)}},
-		Streams:    []Stream{{Name: "corporate", Upstream: "provider"}, {Name: "marketing", Upstream: "bulk"}, {Name: "transactional", Upstream: "provider"}},
+		Streams:    []Stream{{Name: "corporate", Upstream: "provider"}, {Name: "marketing", Upstream: "bulk"}, {Name: "transactional", Upstream: "direct"}},
 		Hosts: []Host{
 			{Upstream: "bulk", Host: "relay.bulk.example:587", Up: true, LastSuccess: ago(2 * 24 * time.Hour)},
-			{Upstream: "provider", Host: "smtp1.provider.example:587", Up: true, LastSuccess: ago(3 * time.Second)},
+			{Upstream: "provider", Host: "smtp1.provider.example:587", Up: true, LastSuccess: ago(3 * time.Second), Connections: 4, Idle: 3, Max: 20},
 			{Upstream: "provider", Host: "smtp2.provider.example:587", Since: ago(26 * time.Minute), LastSuccess: ago(27 * time.Minute), LastFailure: ago(40 * time.Second), LastError: "dial tcp 203.0.113.40:587: connect: connection refused"},
 		},
 	}
+	group := func(name string, open, most, inUse int, pace string) api.Provider {
+		return api.Provider{ProviderLane: admin.ProviderLane{Upstream: "direct", Provider: name, Sources: 1, Open: open, InUse: inUse}, MaxConnections: most, Pace: pace}
+	}
+	d.groups = []api.Provider{group("google", 5, 5, 4, ""), group("other", 11, 0, 2, ""), group("outlook", 2, 5, 0, ""), group("yahoo", 1, 5, 0, "60/1m")}
+	d.groups[0].Waiting, d.groups[0].Refused = 3, 18
+	d.groups[0].Warmups = []warmup.Row{{Source: "203.0.113.26", Step: 4, Steps: 12, Budget: 400, Sent: 316, Since: ago(26 * time.Hour), Holds: "in 22h if three of four places were used"}}
+	d.groups[3].Waits = []api.ProviderWait{{Stream: "transactional", Until: now.Add(17 * time.Minute), Reply: "421 4.7.0 [TSS04] Messages from 203.0.113.26 temporarily deferred due to unexpected volume or user complaints"}}
 	d.held = []outlier.State{
 		{Scope: outlier.Sender, Name: "crm@example.org", Client: "postfix", Level: outlier.Suspended, Since: ago(38 * time.Minute), Until: now.Add(3*time.Hour + 22*time.Minute), Rule: outlier.RuleVolume, Score: 41.2,
 			Reason: "213 recipients within an hour, of which 208 had never had mail of it; it usually has 4, and 31 in its busiest hour of 90 days"},

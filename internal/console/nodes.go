@@ -47,15 +47,23 @@ func (v *visit) otherUpstreams(p *upstreamsPart) {
 			continue
 		}
 		rows := map[string]int{}
-		for i := range a.Value.Status.Upstreams {
-			h := &a.Value.Status.Upstreams[i]
-			at, ok := rows[h.Upstream]
+		of := func(upstream string) int {
+			at, ok := rows[upstream]
 			if !ok {
 				at = len(p.Rows)
-				rows[h.Upstream] = at
-				p.Rows = append(p.Rows, upstreamRow{Name: clean(h.Upstream), Node: clean(a.Name)})
+				rows[upstream] = at
+				p.Rows = append(p.Rows, upstreamRow{Name: clean(upstream), Node: clean(a.Name)})
 			}
-			p.Rows[at].Hosts = append(p.Rows[at].Hosts, v.hostRow(&Host{Upstream: h.Upstream, Host: h.Host, Up: h.Up, Since: h.Since, LastSuccess: h.LastSuccess, LastFailure: h.LastFailure, LastError: h.LastError}))
+			return at
+		}
+		for upstream, groups := range byUpstream(a.Value.Providers) {
+			at := of(upstream)
+			v.addGroups(&p.Rows[at], groups)
+		}
+		for i := range a.Value.Status.Upstreams {
+			h := &a.Value.Status.Upstreams[i]
+			at := of(h.Upstream)
+			p.Rows[at].Hosts = append(p.Rows[at].Hosts, v.hostRow(&Host{Upstream: h.Upstream, Host: h.Host, Up: h.Up, Since: h.Since, LastSuccess: h.LastSuccess, LastFailure: h.LastFailure, LastError: h.LastError, Connections: h.InUse, Idle: h.Idle, Max: h.Max}))
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package console
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -9,7 +10,10 @@ import (
 )
 
 // upstreamsPart is how upstreams answer.
-type upstreamsPart struct{ Rows []upstreamRow }
+type upstreamsPart struct {
+	Rows    []upstreamRow
+	Problem string // why groups of receivers are missing
+}
 
 // upstreamRow is one upstream.
 type upstreamRow struct {
@@ -17,6 +21,8 @@ type upstreamRow struct {
 	Node    string // another one; "": this one
 	Streams string
 	Hosts   []hostRow
+	Groups  []groupRow
+	More    string // of groups that are not shown
 	Replies []replyRow
 	P50     string
 	P99     string
@@ -31,6 +37,7 @@ type hostRow struct {
 	Success   *moment
 	Failure   *moment
 	LastError string
+	Use       string // of connections; "": none
 }
 
 type replyRow struct {
@@ -71,12 +78,18 @@ func (v *visit) upstreams() *upstreamsPart {
 			row.Streams += " (keeps mail, sends nothing)"
 		}
 	}
+	v.ownGroups(p, of)
 	v.otherUpstreams(p)
 	return p
 }
 
 func (v *visit) hostRow(h *Host) hostRow {
+	use := ""
+	if h.Connections+h.Idle > 0 {
+		use = fmt.Sprintf("%d of %s, %d in use", h.Connections+h.Idle, counted(h.Max, "connection", "connections"), h.Connections)
+	}
 	return hostRow{
+		Use:  use,
 		Name: clean(h.Host), Up: h.Up, Tried: !h.Up || !h.LastSuccess.IsZero(), Since: v.moment(h.Since), Success: v.moment(h.LastSuccess),
 		Failure: v.moment(h.LastFailure), LastError: v.words(h.LastError),
 	}

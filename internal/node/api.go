@@ -16,6 +16,7 @@ import (
 	"postern/internal/describe"
 	"postern/internal/health"
 	"postern/mail"
+	"postern/mx/provider"
 	"postern/outlier"
 	"postern/policy"
 )
@@ -31,6 +32,7 @@ func (n *Node) openAPI() {
 		Status: n.status, Alerts: n.alerts.status, Complete: n.completeFacts,
 		Journals: n.journals, Config: func() map[string]any { return describe.Tree(n.file()) },
 		Known: n.limited, Stream: func(name string) error { return known(n.file(), aStream, name) },
+		Lanes: func() []admin.ProviderLane { return n.inForce.Load().Lanes() }, Groups: func() *provider.Groups { return n.file().Groups() },
 		TLS:     func() []admin.TLSUse { return n.inForce.Load().TLSUse() },
 		Channel: n.alerts.known, TestAlert: n.alerts.test,
 		ConsoleLink: n.consoleLink,

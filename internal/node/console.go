@@ -190,7 +190,7 @@ func (n *Node) consoleState() console.State {
 		s.Streams = append(s.Streams, console.Stream{Name: name, Upstream: up, Capture: f.Upstream[up].Capture != "", Paused: paused[name]})
 	}
 	for _, h := range rules.Hosts() {
-		s.Hosts = append(s.Hosts, console.Host{Upstream: h.Upstream, Host: h.Host, Up: h.Up, Since: h.Since, LastSuccess: h.LastSuccess, LastFailure: h.LastFailure, LastError: h.LastError})
+		s.Hosts = append(s.Hosts, console.Host{Upstream: h.Upstream, Host: h.Host, Up: h.Up, Since: h.Since, LastSuccess: h.LastSuccess, LastFailure: h.LastFailure, LastError: h.LastError, Connections: h.InUse, Idle: h.Idle, Max: h.Max})
 	}
 	return s
 }

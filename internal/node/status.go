@@ -33,11 +33,10 @@ func (n *Node) status() admin.Status {
 		up := f.Stream[name].Upstream
 		s.Streams = append(s.Streams, admin.StreamStatus{Name: name, Upstream: up, Capture: f.Upstream[up].Capture != "", Paused: paused[name]})
 	}
-	rows, _ := n.watch.List(outlier.Query{State: outlier.Throttled})
-	for i := range rows {
+	for _, held := range n.watch.Held(outlier.Throttled) {
 		switch {
-		case rows[i].Shadow:
-		case rows[i].State == outlier.Suspended:
+		case held.Shadow:
+		case held.Level == outlier.Suspended:
 			s.Suspended++
 		default:
 			s.Throttled++

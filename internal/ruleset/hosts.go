@@ -37,7 +37,7 @@ func (r *Set) Hosts() (all []admin.UpstreamHost) {
 			all = append(all, admin.UpstreamHost{
 				Upstream: name, Host: h.Host, Up: h.Up, Since: h.Since, LastSuccess: h.LastSuccess,
 				LastFailure: h.LastFailure, LastError: h.LastError, Surplus: h.Surplus,
-				PerConnection: h.PerConnection, DSN: h.DSN,
+				PerConnection: h.PerConnection, DSN: h.DSN, InUse: h.InUse, Idle: h.Idle, Max: h.Max,
 			})
 		}
 	}

@@ -29,7 +29,9 @@ func (r *Set) Lanes() (all []admin.ProviderLane) {
 				i = len(all)
 				at[l.Provider], all = i, append(all, admin.ProviderLane{Upstream: name, Provider: l.Provider})
 			}
+			all[i].Sources++
 			all[i].InUse += l.InUse
+			all[i].Open += l.Open
 			all[i].Waiting += l.Waiting
 			all[i].Refused += l.Refused
 		}

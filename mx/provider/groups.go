@@ -144,6 +144,14 @@ func (g *Groups) Of(hosts []string) *Group {
 	return nil
 }
 
+// Named is the group of a name; nil where there is none.
+func (g *Groups) Named(name string) *Group {
+	if g == nil {
+		return nil
+	}
+	return g.byName[name]
+}
+
 // Names are those of all groups in order, Other the last.
 func (g *Groups) Names() []string { return append(slices.Sorted(maps.Keys(g.byName)), Other) }
 

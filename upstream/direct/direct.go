@@ -200,11 +200,13 @@ type Lane struct {
 	Provider string
 	Source   netip.Addr // zero: whichever the system chooses
 	InUse    int        // transactions
+	Open     int        // connections, those that are idle included
 	Waiting  int
 	Refused  uint64 // transactions that found no room, or no turn, in time
 }
 
-// Lanes are those that were used since the start.
+// Lanes are those that were used since the start. What the hosts have that are in no
+// group is told as the use of provider.Other.
 func (u *Upstream) Lanes() []Lane { return u.pool.uses() }
 
 func ehlo(r upstream.Route, hostname string) string { return cmp.Or(r.EHLO, hostname) }

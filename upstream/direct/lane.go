@@ -1,6 +1,7 @@
 package direct
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -202,14 +203,35 @@ func (l *lane) surplus() (old []*host) {
 	return old
 }
 
-// uses is what is made of all lanes.
+// uses is what is made of all lanes, and of the hosts that are in no group.
 func (p *pool) uses() (all []Lane) {
 	p.mu.Lock()
-	defer p.mu.Unlock()
+	at := make(map[laneKey]int, len(p.lanes))
+	use := func(k laneKey) *Lane {
+		i, ok := at[k]
+		if !ok {
+			i = len(all)
+			at[k], all = i, append(all, Lane{Provider: k.group, Source: k.source})
+		}
+		return &all[i]
+	}
 	for k, l := range p.lanes {
+		u := use(k)
 		l.mu.Lock()
-		all = append(all, Lane{Provider: k.group, Source: k.source, InUse: l.inUse, Waiting: len(l.waiting), Refused: l.refused})
+		u.InUse, u.Waiting, u.Refused = l.inUse, len(l.waiting), l.refused
 		l.mu.Unlock()
+	}
+	hosts := make(map[*upstream.Upstream]laneKey, len(p.hosts))
+	for k, h := range p.hosts {
+		key := laneKey{cmp.Or(k.group, provider.Other), k.source}
+		hosts[h.up] = key
+		if u := use(key); k.group == "" {
+			u.InUse += h.inUse
+		}
+	}
+	p.mu.Unlock()
+	for up, k := range hosts { // there may be thousands, and mail needs the lock
+		use(k).Open += up.Connections()
 	}
 	return all
 }

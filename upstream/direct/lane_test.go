@@ -126,7 +126,7 @@ func TestGroupThatIsFull(t *testing.T) {
 		t.Errorf("after Close: %s", s)
 	}
 	for _, l := range w.up.Lanes() {
-		if l.InUse != 0 || l.Waiting != 0 || l.Provider != "big" || !l.Source.IsValid() && l.Refused != 2 {
+		if l.InUse != 0 || l.Waiting != 0 || l.Provider == "big" && !l.Source.IsValid() && l.Refused != 2 {
 			t.Errorf("%+v", l)
 		}
 	}
@@ -272,5 +272,36 @@ func TestEvidenceNamesTheGroupOfTheHost(t *testing.T) {
 		if said == nil || said.At != row.at || said.Provider != row.host || s.to[0].Provider != row.domain || !strings.HasSuffix(row.to, said.Domain) {
 			t.Errorf("%s: %+v in %q", row.to, said, s.to[0].Provider)
 		}
+	}
+}
+
+// TestUseIsToldByGroup: connections and transactions of each group and address of ours,
+// and of all other hosts together, however many domains there are.
+func TestUseIsToldByGroup(t *testing.T) {
+	w := grouped(t, provider.Config{Connections: 2}, nil)
+	w.receiver("127.0.3.1", smtptest.Options{})
+	w.domain("b.example", "mx1.big.example 127.0.3.1")
+	for i := range 12 {
+		ip := fmt.Sprintf("127.0.4.%d", i+1)
+		w.receiver(ip, smtptest.Options{})
+		w.domain(fmt.Sprintf("d%d.example", i), fmt.Sprintf("mx.d%d.example %s", i, ip))
+		if s := w.send(fmt.Sprintf("x@d%d.example", i)); s.codes() != "250 final 250" {
+			t.Fatal(s)
+		}
+	}
+	held := w.up.Begin(upstream.Route{SourceIPs: []netip.Addr{netip.MustParseAddr("127.0.0.9")}}, &mail.Envelope{From: rcpt("a@a.example").Address})
+	defer held.Close()
+	if r, err := held.Recipients(t.Context(), []mail.Recipient{rcpt("x@b.example")}, nil); err != nil || r[0].Code != 250 {
+		t.Fatal(r, err)
+	}
+	use := map[string]Lane{}
+	for _, l := range w.up.Lanes() {
+		use[l.Provider+" "+l.Source.String()] = l
+	}
+	if big := use["big 127.0.0.9"]; big.InUse != 1 || big.Open != 1 {
+		t.Errorf("%+v", use)
+	}
+	if other := use["other invalid IP"]; other.InUse != 0 || other.Open != 12 || len(use) != 2 {
+		t.Errorf("%+v", use)
 	}
 }

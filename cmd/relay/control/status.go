@@ -8,6 +8,7 @@ import (
 
 	"postern/cmd/relay/cli"
 	"postern/internal/admin"
+	"postern/internal/api"
 	"postern/internal/node"
 	"postern/internal/phrase"
 )
@@ -23,7 +24,15 @@ func Status(io cli.IO, args []string) int {
 	if err := v.Get("/status", url.Values{}, &s); err != nil {
 		return v.Fail(err)
 	}
-	if status := v.Print(s, func(w Writer) { writeStatus(w, &s, time.Now()) }); status != cli.OK {
+	providers, err := readProviders(v)
+	if err != nil {
+		return v.Fail(err)
+	}
+	full := struct {
+		admin.Status
+		Providers []api.Provider `json:"providers,omitempty"`
+	}{s, providers}
+	if status := v.Print(full, func(w Writer) { writeStatus(w, &s, providers, time.Now()) }); status != cli.OK {
 		return status
 	}
 	if !s.Ready {
@@ -32,7 +41,7 @@ func Status(io cli.IO, args []string) int {
 	return cli.OK
 }
 
-func writeStatus(w Writer, s *admin.Status, now time.Time) {
+func writeStatus(w Writer, s *admin.Status, providers []api.Provider, now time.Time) {
 	line := func(key, format string, args ...any) { fmt.Fprintf(w, "%s\t%s\n", key, fmt.Sprintf(format, args...)) }
 	line("relay", "%s, version %s, process %d, up %s", s.Hostname, s.Version, s.PID, phrase.Span(now.Sub(s.Started)))
 	ready := "yes: mail is taken"
@@ -50,6 +59,7 @@ func writeStatus(w Writer, s *admin.Status, now time.Time) {
 		h := &s.Upstreams[i]
 		line(first(i, "upstreams"), "%s %s is %s", h.Upstream, h.Host, hostWords(h))
 	}
+	writeProviders(line, providers)
 	for i := range s.Scanners {
 		sc := &s.Scanners[i]
 		line(first(i, "scanners"), "%s (%s) is %s", sc.Name, sc.Kind, scannerWords(sc))
@@ -89,6 +99,9 @@ func hostWords(h *admin.UpstreamHost) string {
 	text += ", last success " + success
 	if h.LastError != "" {
 		text += fmt.Sprintf(", last error %s: %s", phrase.Time(h.LastFailure), h.LastError)
+	}
+	if n := h.InUse + h.Idle; n > 0 {
+		text += fmt.Sprintf(", %d of %d connections (%d in use)", n, h.Max, h.InUse)
 	}
 	if h.PerConnection > 0 {
 		text += fmt.Sprintf(", takes %d messages a connection", h.PerConnection)

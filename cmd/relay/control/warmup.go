@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"postern/cmd/relay/cli"
+	"postern/internal/api"
 	"postern/internal/phrase"
 	"postern/reputation"
 	"postern/upstream/warmup"
@@ -29,26 +30,31 @@ func writeWarmup(w Writer, r *warmup.Row) {
 
 // WriteProvider writes what the running relay of a configuration knows of the mail of a
 // stream to a domain and its group of receivers: what waits, and budgets of addresses.
-func WriteProvider(io cli.IO, path, stream, domain, group string) {
+func WriteProvider(io cli.IO, path, upstream, stream, domain, group string) {
 	v := &Verb{io: io, config: &path}
 	waits, _, err := all[reputation.BackoffEntry](v, "/backoffs", nil, 0)
-	var rows []warmup.Row
+	var providers []api.Provider
 	if err == nil {
-		rows, _, err = all[warmup.Row](v, "/warmups", nil, 0)
+		providers, err = readProviders(v)
 	}
 	if err != nil {
 		fmt.Fprintln(io.Out, "back-off and warm-up: no relay of this configuration is running")
 		return
 	}
-	for i := range waits {
+	for i := range waits { // those of groups are among what holds says
 		e := &waits[i]
-		if e.Stream == stream && (e.Domain == domain || e.Provider == group || e.Destination() == "") {
+		if e.Stream == stream && (e.Domain == domain || e.Destination() == "") {
 			fmt.Fprintf(io.Out, "mail to %s%s waits until %s: %s\n", cmp.Or(e.Destination(), "everybody"), phrase.Whose(e), phrase.Time(e.Until), cmp.Or(phrase.Printable(e.Reply), "a listing"))
 		}
 	}
-	for i := range rows {
-		if r := &rows[i]; r.Provider == group && r.Budget > 0 {
-			fmt.Fprintf(io.Out, "warm-up of %s: step %d of %d, %d of %d messages in 24 hours went out\n", r.Source, r.Step, r.Steps, r.Sent, r.Budget)
+	for i := range providers {
+		p := &providers[i]
+		if p.Provider != group || p.Upstream != upstream {
+			continue
+		}
+		fmt.Fprintf(io.Out, "%s by upstream %s: %s\n", p.Provider, p.Upstream, p.Use())
+		for _, words := range holds(p) {
+			fmt.Fprintln(io.Out, words)
 		}
 	}
 }

@@ -32,8 +32,9 @@ var ErrSilent = errors.New("does not answer within 2 s")
 
 // State is what a peer says of itself.
 type State struct {
-	Status   admin.Status
-	Listings []reputation.Listing // that are open
+	Status    admin.Status
+	Listings  []reputation.Listing // that are open
+	Providers []api.Provider       // groups of receivers; none of a peer that is too old to tell
 }
 
 // Answer is what one peer said.
@@ -162,6 +163,13 @@ func (p *peer) look(done chan struct{}, now time.Time) {
 	err := p.ask.Get("/status", nil, &s.Status)
 	if err == nil {
 		s.Listings, _, err = client.All[reputation.Listing](p.ask, "/listings", url.Values{"open": {"true"}}, 0)
+	}
+	var old client.Misuse // it has no such route
+	if err == nil {
+		s.Providers, _, err = client.All[api.Provider](p.ask, "/providers", nil, 0)
+	}
+	if errors.As(err, &old) {
+		err = nil
 	}
 	p.mu.Lock()
 	if err == nil {
