@@ -61,7 +61,7 @@ func Exchangers(ctx context.Context, w io.Writer, f *config.File, stream, domain
 	defer finder.Close()
 	find, cancel := context.WithTimeout(ctx, cfg.FindTimeout)
 	defer cancel()
-	own := cfg.Domain[domain]
+	own, excepted := cfg.Domain[domain]
 	a, findErr := findOwn(find, finder, &own, domain, families)
 	fmt.Fprintf(w, "%s, as stream %s delivers by upstream %s over %s\n", domain, stream, s.Upstream, families)
 	if !cfg.MX {
@@ -69,14 +69,9 @@ func Exchangers(ctx context.Context, w io.Writer, f *config.File, stream, domain
 	}
 	writeExchangers(w, &a)
 	if len(a.Hosts) > 0 {
-		g := f.Groups().Of(a.Hosts)
-		fmt.Fprintf(w, "provider %s%s\n", provider.NameOf(g), groupWords(g))
-		writeLimits(w, f, stream)
-		if running != nil {
-			running(provider.NameOf(g))
-		}
+		writeProvider(w, f, stream, f.Groups().Of(a.Hosts), running)
 	}
-	if _, has := cfg.Domain[domain]; has {
+	if excepted {
 		fmt.Fprintf(w, "the configuration has an exception for it%s\n", ownWords(&own))
 	} else {
 		own.SetDefaults()
@@ -85,39 +80,68 @@ func Exchangers(ctx context.Context, w io.Writer, f *config.File, stream, domain
 	if cfg.MX && cfg.MTASTS && own.MTASTS && !a.Named {
 		writePolicy(find, w, finder, &cfg, &a)
 	}
-	switch {
-	case findErr != nil:
-		fmt.Fprintf(w, "mail waits (451): %s\n", phrase.Printable(findErr.Error()))
-		return false, nil
-	case a.Problem == mx.None && len(a.Targets) == 0:
-		fmt.Fprintln(w, "mail waits (451 4.7.5): the policy names none of these hosts")
-		return false, nil
-	case a.Problem != mx.None:
-		fmt.Fprintf(w, "mail is refused: %s\n", problemWords[a.Problem])
+	if why := undeliverable(&a, findErr); why != "" {
+		fmt.Fprintln(w, why)
 		return false, nil
 	}
 	fmt.Fprintln(w, "to be tried in this order:")
-	base := cfg
+	try := trial{w: w, file: f, stream: stream, domain: domain, finder: finder, cfg: &cfg, own: &own, connect: connect}
 	for i, t := range a.Targets {
-		cfg := base
-		if g := f.Groups().OfHost(t.Host); g != nil && own.TLS == "" && cfg.TLS == upstream.EncryptOpportunistic && g.TLS != "" {
-			cfg.TLS = upstream.TLSPolicy(g.TLS)
-		}
-		from, has := direct.Source(s.SourceIP, domain, t.Address.Addr())
-		var tlsa *mx.TLSA
-		var err error
-		if own.DANE != mx.DANEOff {
-			tlsa, err = finder.TLSA(ctx, domain, t)
-		}
-		fmt.Fprintf(w, "  %d  %s%s%s\n", i+1, t, fromWords(from, has), daneWords(t, tlsa, err))
-		if tlsa != nil {
-			cfg.TLS = upstream.EncryptRequired
-		}
-		if connect && has && err == nil {
-			ok = tryTarget(ctx, w, f, &cfg, stream, t, from, tlsa) || ok
-		}
+		ok = try.target(ctx, i+1, t) || ok
 	}
 	return ok || !connect, nil
+}
+
+// writeProvider writes which group of receivers the hosts are of; nil: of none.
+func writeProvider(w io.Writer, f *config.File, stream string, g *provider.Group, running func(provider string)) {
+	fmt.Fprintf(w, "provider %s%s\n", provider.NameOf(g), groupWords(g))
+	writeLimits(w, f, stream)
+	if running != nil {
+		running(provider.NameOf(g))
+	}
+}
+
+// undeliverable says why no mail could leave now; "" when it could.
+func undeliverable(a *mx.Answer, err error) string {
+	switch {
+	case err != nil:
+		return "mail waits (451): " + phrase.Printable(err.Error())
+	case a.Problem == mx.None && len(a.Targets) == 0:
+		return "mail waits (451 4.7.5): the policy names none of these hosts"
+	case a.Problem != mx.None:
+		return "mail is refused: " + problemWords[a.Problem]
+	}
+	return ""
+}
+
+// trial is what all addresses of a domain are written, and tried, with.
+type trial struct {
+	w              io.Writer
+	file           *config.File
+	stream, domain string
+	finder         *mx.Finder
+	cfg            *upstream.Config    // with the TLS that the domain's exception and policy ask for
+	own            *upstream.Exception // for the domain
+	connect        bool
+}
+
+// target writes one address, and tries it where that is asked for.
+func (r *trial) target(ctx context.Context, number int, t mx.Target) (ok bool) {
+	cfg := *r.cfg
+	if g := r.file.Groups().OfHost(t.Host); g != nil && r.own.TLS == "" && cfg.TLS == upstream.EncryptOpportunistic && g.TLS != "" {
+		cfg.TLS = upstream.TLSPolicy(g.TLS)
+	}
+	from, has := direct.Source(r.file.Stream[r.stream].SourceIP, r.domain, t.Address.Addr())
+	var tlsa *mx.TLSA
+	var err error
+	if r.own.DANE != mx.DANEOff {
+		tlsa, err = r.finder.TLSA(ctx, r.domain, t)
+	}
+	fmt.Fprintf(r.w, "  %d  %s%s%s\n", number, t, fromWords(from, has), daneWords(t, tlsa, err))
+	if tlsa != nil {
+		cfg.TLS = upstream.EncryptRequired
+	}
+	return r.connect && has && err == nil && tryTarget(ctx, r.w, r.file, &cfg, r.stream, t, from, tlsa)
 }
 
 // writePolicy writes the policy of MTA-STS that a domain has, and leaves only the
