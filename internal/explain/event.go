@@ -17,13 +17,38 @@ import (
 // (addresses, names, replies) stands in it as the event has it: a terminal
 // needs it cleaned, as package plain does.
 func Event(e *mail.Event) string {
-	var b strings.Builder
-	line := func(key, format string, args ...any) { fmt.Fprintf(&b, "%-12s%s\n", key, fmt.Sprintf(format, args...)) }
-	line("transaction", "%s, begun %s, %s long", e.ID, e.Time.Local().Format(time.DateTime+".000"), e.Duration.Round(time.Millisecond))
-	line("client", "%s from [%s] on listener %s, as %q%s%s", cmp.Or(e.Client, "none"), e.ClientIP, e.Listener, e.Helo,
+	var l lines
+	l.origin(e)
+	l.message(e)
+	for _, x := range e.Limits {
+		l.line("limit", "%s", limitWords(&x))
+	}
+	l.b.WriteString(Content(e))
+	if e.Harmful() {
+		l.line("watch", "counts as refused against its sender, user and client")
+	}
+	for i := range e.To {
+		l.recipient(&e.To[i])
+	}
+	l.end(e)
+	return l.b.String()
+}
+
+// lines gathers the lines of one event.
+type lines struct{ b strings.Builder }
+
+// line appends one, behind the word for its subject.
+func (l *lines) line(subject, format string, args ...any) {
+	fmt.Fprintf(&l.b, "%-12s%s\n", subject, fmt.Sprintf(format, args...))
+}
+
+// origin says which transaction it was, and who sent it as whom.
+func (l *lines) origin(e *mail.Event) {
+	l.line("transaction", "%s, begun %s, %s long", e.ID, e.Time.Local().Format(time.DateTime+".000"), e.Duration.Round(time.Millisecond))
+	l.line("client", "%s from [%s] on listener %s, as %q%s%s", cmp.Or(e.Client, "none"), e.ClientIP, e.Listener, e.Helo,
 		phrase.Prefixed(", user ", e.User), phrase.Prefixed(", ", e.TLS))
 	if e.Submitter != "" || e.SubmitterIP != "" || e.SubmitterDoubt != "" {
-		line("submitter", "%s%s%s", cmp.Or(e.Submitter, "none is told"), phrase.Prefixed(" from ", e.SubmitterIP), phrase.Prefixed("; ", e.SubmitterDoubt))
+		l.line("submitter", "%s%s%s", cmp.Or(e.Submitter, "none is told"), phrase.Prefixed(" from ", e.SubmitterIP), phrase.Prefixed("; ", e.SubmitterDoubt))
 	}
 	author := phrase.Prefixed(", header From ", strings.Join(e.Authors, ", "))
 	if e.FromRewritten {
@@ -33,55 +58,57 @@ func Event(e *mail.Event) string {
 		author += " (forwarded: " + e.Forwarded + ")"
 	}
 	if e.From != "" {
-		line("from", "<%s>%s", strings.Trim(e.From, "<>"), author)
+		l.line("from", "<%s>%s", strings.Trim(e.From, "<>"), author)
 	}
+}
+
+// message says what was sent, what was changed in it, and which way it went.
+func (l *lines) message(e *mail.Event) {
 	if e.MessageID != "" || e.Size > 0 {
-		line("message", "%d octets%s", e.Size, phrase.Prefixed(", Message-ID ", e.MessageID))
+		l.line("message", "%d octets%s", e.Size, phrase.Prefixed(", Message-ID ", e.MessageID))
 	}
 	if len(e.Rewritten) > 0 {
-		line("forms", "written anew for a lenient client: %s", strings.Join(e.Rewritten, ", "))
+		l.line("forms", "written anew for a lenient client: %s", strings.Join(e.Rewritten, ", "))
 	}
 	if e.LongLines > 0 {
-		line("long lines", "%d over 998 octets, which a next hop may cut; signatures then no longer fit", e.LongLines)
+		l.line("long lines", "%d over 998 octets, which a next hop may cut; signatures then no longer fit", e.LongLines)
 	}
 	if e.Upstream != "" {
-		line("way", "stream %s, upstream %s%s%s", e.Stream, e.Upstream, phrase.Prefixed(" at ", e.Host), phrase.Prefixed(" from ", e.SourceIP)+phrase.Prefixed(" over ", e.HostTLS))
+		l.line("way", "stream %s, upstream %s%s%s", e.Stream, e.Upstream, phrase.Prefixed(" at ", e.Host), phrase.Prefixed(" from ", e.SourceIP)+phrase.Prefixed(" over ", e.HostTLS))
 	}
 	if len(e.Signed) > 0 {
-		line("signed", "%s", strings.Join(e.Signed, ", "))
+		l.line("signed", "%s", strings.Join(e.Signed, ", "))
 	}
-	for _, l := range e.Limits {
-		line("limit", "%s", limitWords(&l))
-	}
-	b.WriteString(Content(e))
-	if e.Harmful() {
-		line("watch", "counts as refused against its sender, user and client")
-	}
-	for i := range e.To {
-		r := &e.To[i]
-		line("to", "<%s> %s", r.Address, verdictWords(r.Outcome, r.Code, r.Status, r.Rule, r.Reply)+phrase.Prefixed(", class ", string(r.Class))+phrase.Prefixed(", by ", r.Host)+phrase.Prefixed(", provider ", r.Provider)+saidWords(r.Said)+trialWords(r))
-	}
-	line("end", "%s at stage %s", verdictWords(e.Outcome, e.Code, e.Status, e.Rule, e.Reply)+phrase.Prefixed(", class ", string(e.Class)), e.Stage)
+}
+
+// recipient says what became of one recipient, and why.
+func (l *lines) recipient(r *mail.RecipientEvent) {
+	l.line("to", "<%s> %s%s%s%s%s%s", r.Address, verdictWords(r.Outcome, r.Code, r.Status, r.Rule, r.Reply),
+		phrase.Prefixed(", class ", string(r.Class)), phrase.Prefixed(", by ", r.Host), phrase.Prefixed(", provider ", r.Provider), saidWords(r.Said), trialWords(r))
+}
+
+// end says how the transaction ended, and what else is to be known of it.
+func (l *lines) end(e *mail.Event) {
+	l.line("end", "%s at stage %s", verdictWords(e.Outcome, e.Code, e.Status, e.Rule, e.Reply)+phrase.Prefixed(", class ", string(e.Class)), e.Stage)
 	if words := took(&e.Took); words != "" {
-		line("took", "%s", words)
+		l.line("took", "%s", words)
 	}
 	if e.Times > 0 {
-		line("times", "%d of this kind, told by this one; this was the last", e.Times)
+		l.line("times", "%d of this kind, told by this one; this was the last", e.Times)
 	}
 	if kinds := e.Refusals(); len(e.To) > 1 && len(kinds) > 0 {
 		words := make([]string, len(kinds))
 		for i, k := range kinds {
 			words[i] = k.String()
 		}
-		line("refused", "%s", strings.Join(words, ", "))
+		l.line("refused", "%s", strings.Join(words, ", "))
 	}
 	if len(e.Shadow) > 0 {
-		line("shadow", "would have been refused by %s", strings.Join(e.Shadow, ", "))
+		l.line("shadow", "would have been refused by %s", strings.Join(e.Shadow, ", "))
 	}
 	if e.Err != "" {
-		line("fault", "%s", e.Err)
+		l.line("fault", "%s", e.Err)
 	}
-	return b.String()
 }
 
 func limitWords(l *mail.LimitEvent) string {
@@ -100,20 +127,19 @@ func limitWords(l *mail.LimitEvent) string {
 // Content tells what was said of what a message holds: by the rules for attachments,
 // the lists of links and the scanners, a line for each.
 func Content(e *mail.Event) string {
-	var b strings.Builder
-	line := func(key, words string) { fmt.Fprintf(&b, "%-12s%s\n", key, words) }
+	var l lines
 	if e.Attachments != nil {
-		line("attachments", attachments(e.Attachments))
+		l.line("attachments", "%s", attachments(e.Attachments))
 	}
 	if e.Links != nil {
 		for _, words := range linkLines(e.Links) {
-			line("links", words)
+			l.line("links", "%s", words)
 		}
 	}
 	for i := range e.Scans {
-		line("scanner", scanWords(&e.Scans[i]))
+		l.line("scanner", "%s", scanWords(&e.Scans[i]))
 	}
-	return b.String()
+	return l.b.String()
 }
 
 // linkLines say what lists said of the hosts that a message links to.
