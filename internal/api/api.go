@@ -130,7 +130,7 @@ type None struct{}
 func New(p Parts) *API {
 	a := &API{parts: p, search: make(chan struct{}, 1)}
 	a.addReads()
-	a.addHolds()
+	a.addSuspensions()
 	a.addBudgets()
 	a.addOthers()
 	a.addTokens()

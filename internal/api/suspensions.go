@@ -51,10 +51,10 @@ type Release struct {
 	Learn bool   `json:"learn,omitempty" doc:"true: what was sent was legitimate and goes into the record."`
 }
 
-// maxSpan bounds a suspension; who wants it longer leaves its end away.
+// maxSpan bounds a suspension; one without an end may be longer.
 const maxSpan = 10 * 366 * 24 * time.Hour
 
-func (a *API) addHolds() {
+func (a *API) addSuspensions() {
 	who := rights{access.Operate, true}
 	a.Suspend = act(a, "/suspensions", "suspend", "Defer all mail of a sender, user or client.", who, true, a.suspend)
 	a.Extend = act(a, "/suspensions/extend", "extend", "Give a suspension another end: so long from now.", who, true, a.extend)
@@ -69,7 +69,7 @@ func (a *API) suspend(ctx context.Context, o *Suspend) (e effect[outlier.State],
 	if err := a.parts.Guide.Known(scope, name); err != nil && !o.Unknown {
 		return e, missing("%v; nothing was suspended; -unknown suspends it all the same", err)
 	}
-	return a.hold(ctx, scope, name, o)
+	return a.planSuspension(ctx, scope, name, o)
 }
 
 func (a *API) extend(ctx context.Context, o *Suspend) (e effect[outlier.State], err error) {
@@ -77,20 +77,20 @@ func (a *API) extend(ctx context.Context, o *Suspend) (e effect[outlier.State], 
 	if err != nil {
 		return e, err
 	}
-	held := a.held(scope, name)
-	if held == nil || held.Level != outlier.Suspended {
+	state := a.stateOf(scope, name)
+	if state == nil || state.Level != outlier.Suspended {
 		return e, conflict("%s %s is not suspended", scope, name)
 	}
-	return a.hold(ctx, scope, name, o)
+	return a.planSuspension(ctx, scope, name, o)
 }
 
-// hold plans a suspension.
-func (a *API) hold(ctx context.Context, scope, name string, o *Suspend) (e effect[outlier.State], err error) {
+// planSuspension plans a suspension, new or with another end.
+func (a *API) planSuspension(ctx context.Context, scope, name string, o *Suspend) (e effect[outlier.State], err error) {
 	if o.For < 0 || time.Duration(o.For) > maxSpan {
 		return e, invalid("for: is longer than ten years; leave it out to suspend until released")
 	}
 	by := access.Of(ctx)
-	before := a.held(scope, name)
+	before := a.stateOf(scope, name)
 	if err := mayEnd(by, before); err != nil {
 		return e, err
 	}
@@ -113,7 +113,7 @@ func (a *API) release(ctx context.Context, o *Release) (e effect[admin.Released]
 	if err != nil {
 		return e, err
 	}
-	before, by := a.held(scope, name), access.Of(ctx)
+	before, by := a.stateOf(scope, name), access.Of(ctx)
 	if err := mayEnd(by, before); err != nil {
 		return e, err
 	}
@@ -146,9 +146,9 @@ func (a *API) operable(ctx context.Context, text string) (scope, name string, er
 	return scope, name, err
 }
 
-// held is the state of somebody who is under alarm, throttled or suspended; of a sender
+// stateOf is the state of somebody who is under alarm, throttled or suspended; of a sender
 // the hardest of those of its users where it has none itself. nil: there is none.
-func (a *API) held(scope, name string) (hardest *outlier.State) {
+func (a *API) stateOf(scope, name string) (hardest *outlier.State) {
 	for _, s := range a.parts.Watch.Held(outlier.Observed) {
 		of := s.Scope == scope && s.Name == name
 		if scope == outlier.Sender && s.Scope == outlier.UserSender {
