@@ -15,7 +15,7 @@ type Pattern struct {
 }
 
 var (
-	errPattern = errors.New(`is not a pattern of addresses; write as "news@example.org", "@example.org" or "@*.example.org"`)
+	errPattern = errors.New(`is not a pattern of addresses; write one such as "news@example.org", "@example.org" or "@*.example.org"`)
 	errStar    = errors.New(`has a "*" that stands for itself alone; write "@example.org" for all of a domain`)
 )
 

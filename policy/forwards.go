@@ -26,7 +26,7 @@ func (b *builder) forwards(path string, entries []string) {
 	for i, entry := range entries {
 		id, isList := strings.CutPrefix(entry, forwardList)
 		if entry != forwardSRS && (!isList || !isListID(id)) {
-			b.problem(at(path, i), fmt.Sprintf(`%q is neither "srs" nor "list:LIST-ID"; write as "srs" or "list:announce.example.org"`, entry))
+			b.problem(at(path, i), fmt.Sprintf(`%q is neither "srs" nor "list:LIST-ID"; write "srs" or "list:announce.example.org"`, entry))
 		}
 	}
 }

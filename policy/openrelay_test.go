@@ -120,15 +120,15 @@ func TestCompileReportsEveryProblem(t *testing.T) {
 		{"a blank certificate", func(c *ClientConfig) { c.Certificates = []string{"a.example", " "} }, "client.one.certificates.1: is blank"},
 		{"a blank listener", func(c *ClientConfig) { c.Listeners = []string{""} }, "client.one.listeners.0: is blank"},
 		{"a pattern of certificates", func(c *ClientConfig) { c.Certificates = []string{"*.example.org"} }, `client.one.certificates.0: "*.example.org" is a pattern; write each name in full`},
-		{"a zero network", func(c *ClientConfig) { c.Networks = append(c.Networks, netip.Prefix{}) }, `client.one.networks.1: is not a network; write as "192.0.2.0/24"`},
+		{"a zero network", func(c *ClientConfig) { c.Networks = append(c.Networks, netip.Prefix{}) }, `client.one.networks.1: is not a network; write one such as "192.0.2.0/24"`},
 		{"bits beyond the length", func(c *ClientConfig) { c.Networks = networksOf("10.1.2.3/8") }, "client.one.networks.0: 10.1.2.3/8 has bits set beyond its length; write 10.0.0.0/8, or 10.1.2.3 for the one address"},
 		{"no stream", func(c *ClientConfig) { c.Stream = "" }, "client.one.stream: missing; name the table [stream.NAME] by which its mail leaves"},
 		{"a stream that is not there", func(c *ClientConfig) { c.Stream = "news" }, "client.one.stream: there is no [stream.news]; write that table or correct the name"},
-		{"a sender that is none", func(c *ClientConfig) { c.Senders = []string{"@example.org", "news"} }, `client.one.senders.1: "news" is not a pattern of addresses; write as "news@example.org", "@example.org" or "@*.example.org"`},
+		{"a sender that is none", func(c *ClientConfig) { c.Senders = []string{"@example.org", "news"} }, `client.one.senders.1: "news" is not a pattern of addresses; write one such as "news@example.org", "@example.org" or "@*.example.org"`},
 		{"a blank sender", func(c *ClientConfig) { c.Senders = []string{""} }, `client.one.senders.0: "" is not a pattern`},
 		{"a recipient that is none", func(c *ClientConfig) { c.RefuseRecipients = []string{"x@"} }, `client.one.refuse_recipients.0: "x@" is not a pattern`},
 		{"an allowed recipient that is none", func(c *ClientConfig) { c.AllowRecipients = []string{"example.org"} }, `client.one.allow_recipients.0: "example.org" is not a pattern`},
-		{"a limit that limits nothing", func(c *ClientConfig) { c.NullSenderLimit = nil }, `client.one.null_sender_limit: blank, so null_sender = "limit" has no limit; write as ["20/1h"]`},
+		{"a limit that limits nothing", func(c *ClientConfig) { c.NullSenderLimit = nil }, `client.one.null_sender_limit: blank, so null_sender = "limit" has no limit; write a list such as ["20/1h"]`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			r, s := compile(Config{Clients: map[string]ClientConfig{"one": anna(tt.change)}})
@@ -164,7 +164,7 @@ func TestCompileQuotesNamesAsTOMLDoes(t *testing.T) {
 
 func TestInternalDomainsAreDomains(t *testing.T) {
 	_, s := compile(Config{InternalDomains: []string{"example.org", "*.example.org", "", "a@example.org", "@example.org", "*"}})
-	if len(s.problems) != 4 || !strings.HasPrefix(s.problems[0], `internal_domains.2: "" is not a domain; write as "example.org" or "*.example.org"`) {
+	if len(s.problems) != 4 || !strings.HasPrefix(s.problems[0], `internal_domains.2: "" is not a domain; write one such as "example.org" or "*.example.org"`) {
 		t.Errorf("%q", s.problems)
 	}
 }

@@ -15,7 +15,7 @@ func (p *patterns) add(s string, parse func(string) (mail.Address, error)) (prob
 	case err != nil:
 		return err.Error()
 	case s == string(mail.NullSender):
-		return `is the null reverse-path, which null_sender is about; write as "news@example.org", "@example.org" or "@*.example.org"`
+		return `is the null reverse-path, which null_sender is about; write a pattern such as "news@example.org", "@example.org" or "@*.example.org"`
 	}
 	p.Add(one)
 	p.written = append(p.written, s)

@@ -79,7 +79,7 @@ func TestPatternsThatAreNone(t *testing.T) {
 		"@192.0.2.1", "@xn--a-ecp.ru", "@ｅxample.org", "@evil。example.org", "a b@example.org", "@example.org\r\n", "@exa\x00mple.org",
 	} {
 		var p patterns
-		if problem := p.add(s, parse); !strings.HasPrefix(problem, "is not a pattern of addresses; write as") {
+		if problem := p.add(s, parse); !strings.HasPrefix(problem, "is not a pattern of addresses; write one such as") {
 			t.Errorf("%q: %q", s, problem)
 		}
 		if !p.Empty() {

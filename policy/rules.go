@@ -105,7 +105,7 @@ func Compile(cfg Config, parse func(string) (mail.Address, error), problem, warn
 	r := &Rules{}
 	for i, d := range cfg.InternalDomains {
 		if r.internal.add("@"+d, parse) != "" {
-			b.problem(at("internal_domains", i), fmt.Sprintf(`%q is not a domain; write as "example.org" or "*.example.org"`, d))
+			b.problem(at("internal_domains", i), fmt.Sprintf(`%q is not a domain; write one such as "example.org" or "*.example.org"`, d))
 		}
 	}
 	for _, name := range sorted(cfg.Streams) {
@@ -166,7 +166,7 @@ func (b *builder) client(name string, cfg ClientConfig) *Client {
 	cfg.SubmitterConfig.Check(name, func(key, problem string) { b.problem(path+"."+key, problem) })
 	c.submitter = submitter.New(name, cfg.SubmitterConfig, b.parse)
 	if cfg.NullSender == LimitNull && len(cfg.NullSenderLimit) == 0 {
-		b.problem(path+".null_sender_limit", `blank, so null_sender = "limit" has no limit; write as ["20/1h"]`)
+		b.problem(path+".null_sender_limit", `blank, so null_sender = "limit" has no limit; write a list such as ["20/1h"]`)
 	}
 	return c
 }
@@ -235,7 +235,7 @@ func (b *builder) notBlank(path string, names []string) {
 func (b *builder) network(path string, n netip.Prefix) netip.Prefix {
 	switch {
 	case !n.IsValid():
-		b.problem(path, `is not a network; write as "192.0.2.0/24"`)
+		b.problem(path, `is not a network; write one such as "192.0.2.0/24"`)
 		return n
 	case n != n.Masked():
 		b.problem(path, fmt.Sprintf("%s has bits set beyond its length; write %s, or %s for the one address", n, n.Masked(), n.Addr()))

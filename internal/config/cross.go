@@ -70,16 +70,16 @@ func (x *crossCheck) top() {
 	case x.Hostname == "":
 		x.d.problem("hostname", `missing; write the full name of this host, as hostname = "relay.example.org"`)
 	case !isHostName(x.Hostname):
-		x.d.problem("hostname", fmt.Sprintf(`%q is not a full host name; write as "relay.example.org"`, x.Hostname))
+		x.d.problem("hostname", fmt.Sprintf(`%q is not a full host name; write one such as "relay.example.org"`, x.Hostname))
 	}
 	for i, domain := range x.InternalDomains {
 		if !isDomainPattern(domain) {
-			x.d.problem(join("internal_domains", strconv.Itoa(i)), fmt.Sprintf(`%q is not a domain; write as "example.org" or "*.example.org"`, domain))
+			x.d.problem(join("internal_domains", strconv.Itoa(i)), fmt.Sprintf(`%q is not a domain; write one such as "example.org" or "*.example.org"`, domain))
 		}
 	}
 	if x.Postmaster != "" {
 		if _, err := syntax.Mailbox(x.Postmaster, false); err != nil {
-			x.d.problem("postmaster", fmt.Sprintf(`%q is not an address; write as "postmaster@example.org"`, x.Postmaster))
+			x.d.problem("postmaster", fmt.Sprintf(`%q is not an address; write one such as "postmaster@example.org"`, x.Postmaster))
 		}
 	}
 	if len(x.Listener) == 0 {
@@ -337,7 +337,7 @@ func (x *crossCheck) outliers() {
 	x.listed("outlier.exempt_clients", "client", x.Outlier.ExemptClients)
 	for i, text := range x.Outlier.SuspendedMay {
 		if p, err := mail.ParsePattern(text, ParseAddress); err != nil || p.String() == string(mail.NullSender) {
-			x.d.problem(fmt.Sprintf("outlier.suspended_may.%d", i), fmt.Sprintf(`%q is not a pattern of recipients; write as "help@example.org" or "@example.org"`, text))
+			x.d.problem(fmt.Sprintf("outlier.suspended_may.%d", i), fmt.Sprintf(`%q is not a pattern of recipients; write one such as "help@example.org" or "@example.org"`, text))
 		}
 	}
 	for _, name := range sortedKeys(x.Client) {

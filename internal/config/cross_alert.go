@@ -50,7 +50,7 @@ func (x *crossCheck) alerts() {
 func (x *crossCheck) alertMail(path, to, from, stream string) {
 	for _, a := range []struct{ key, text string }{{"mail", to}, {"from", from}} {
 		if _, err := syntax.Mailbox(a.text, false); a.text != "" && err != nil {
-			x.d.problem(join(path, a.key), fmt.Sprintf("%q is not an address; write as %q", a.text, "ops@example.org"))
+			x.d.problem(join(path, a.key), fmt.Sprintf("%q is not an address; write one such as %q", a.text, "ops@example.org"))
 		}
 	}
 	if from == "" && x.Postmaster == "" {

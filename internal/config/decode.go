@@ -427,7 +427,7 @@ func (d *decoder) duration(n *node, v reflect.Value, path string) {
 		d.fault(n.at, path, `is a bare number; use a duration such as "30s"`)
 		return
 	}
-	if !d.wants(n, isText, path, `a duration; write as "90s", "10m", "1h" or "7d"`) {
+	if !d.wants(n, isText, path, `a duration; write one such as "90s", "10m", "1h" or "7d"`) {
 		return
 	}
 	t, err := text.ParseDuration(n.text)
@@ -478,7 +478,7 @@ func (d *decoder) size(n *node, v reflect.Value, path string) {
 		d.fault(n.at, path, `is a bare number; use a size such as "25MiB"`)
 		return
 	}
-	if !d.wants(n, isText, path, `a size; write as "25MiB", "10KB" or "512B"`) {
+	if !d.wants(n, isText, path, `a size; write one such as "25MiB", "10KB" or "512B"`) {
 		return
 	}
 	i, err := text.ParseSize(n.text)

@@ -158,11 +158,11 @@ func TestDecodeSetsDefaultsWithoutTheFile(t *testing.T) {
 func TestDecodeTellsProblemsWithTheirPlace(t *testing.T) {
 	for _, tt := range []struct{ name, text, want string }{
 		{"a bare number is no duration", "wait = 30", `test.toml:1:8: wait: is a bare number; use a duration such as "30s"`},
-		{"a number in quotes is no duration either", `wait = "30"`, `test.toml:1:8: wait: "30" is not a duration; write as "90s", "10m", "1h" or "7d"`},
-		{"a duration has no sign", `wait = "-1s"`, `test.toml:1:8: wait: "-1s" is not a duration; write as "90s", "10m", "1h" or "7d"`},
+		{"a number in quotes is no duration either", `wait = "30"`, `test.toml:1:8: wait: "30" is not a duration; write one such as "90s", "10m", "1h" or "7d"`},
+		{"a duration has no sign", `wait = "-1s"`, `test.toml:1:8: wait: "-1s" is not a duration; write one such as "90s", "10m", "1h" or "7d"`},
 		{"a duration in a list", `waits = ["1s", 2]`, `test.toml:1:16: waits.1: is a bare number; use a duration such as "30s"`},
 		{"a bare number is no size", "size = 25", `test.toml:1:8: size: is a bare number; use a size such as "25MiB"`},
-		{"a size needs a known unit", `size = "25 megs"`, `test.toml:1:8: size: "25 megs" is not a size; write as "25MiB", "10KB" or "512B"`},
+		{"a size needs a known unit", `size = "25 megs"`, `test.toml:1:8: size: "25 megs" is not a size; write one such as "25MiB", "10KB" or "512B"`},
 		{"a whole number in quotes", `number = "5"`, `test.toml:1:10: number: is text, not a whole number; write it without quotes, as 100`},
 		{"a number too large", `number = 99999999999999999999`, `test.toml:1:10: number: 99999999999999999999 is too large; write a smaller number`},
 		{"infinity", `share = inf`, `test.toml:1:9: share: is no number to reckon with; write one, as 1.5`},

@@ -17,7 +17,7 @@ func parsePrefix(s string) (netip.Prefix, error) {
 	p, err := netip.ParsePrefix(s)
 	switch {
 	case err != nil:
-		return p, fmt.Errorf(`%q is not a network; write as "192.0.2.0/24" or "2001:db8::/32"`, s)
+		return p, fmt.Errorf(`%q is not a network; write one such as "192.0.2.0/24" or "2001:db8::/32"`, s)
 	case p.Addr().Is4In6():
 		return p, fmt.Errorf("%q is an IPv4 network in IPv6 form; write it as IPv4", s)
 	case p != p.Masked():
@@ -30,7 +30,7 @@ func parsePrefix(s string) (netip.Prefix, error) {
 func parseAddr(s string) (netip.Addr, error) {
 	a, err := netip.ParseAddr(s)
 	if err != nil {
-		return a, fmt.Errorf(`%q is not an IP address; write as "192.0.2.1" or "2001:db8::1"`, s)
+		return a, fmt.Errorf(`%q is not an IP address; write one such as "192.0.2.1" or "2001:db8::1"`, s)
 	}
 	return a.Unmap(), nil
 }
@@ -46,7 +46,7 @@ func parseAddrPort(s string) (netip.AddrPort, error) {
 	if _, err := netip.ParseAddr(s); err == nil {
 		return a, fmt.Errorf("%q has no port; write %q", s, netip.AddrPortFrom(netip.MustParseAddr(s), 25))
 	}
-	return a, fmt.Errorf(`%q is not an IP address with a port; write as "127.0.0.1:2525" or "[::1]:2525"`, s)
+	return a, fmt.Errorf(`%q is not an IP address with a port; write one such as "127.0.0.1:2525" or "[::1]:2525"`, s)
 }
 
 // integer reads a TOML integer.

@@ -19,7 +19,7 @@ var durationUnits = []struct {
 // ParseDuration reads "90s", "10m", "1h30m" or "7d": whole numbers, each with
 // one of d, h, m, s, ms, us, ns. A day has 24 hours. There is no sign.
 func ParseDuration(s string) (time.Duration, error) {
-	bad := fmt.Errorf(`%q is not a duration; write as "90s", "10m", "1h" or "7d"`, s)
+	bad := fmt.Errorf(`%q is not a duration; write one such as "90s", "10m", "1h" or "7d"`, s)
 	var total time.Duration
 	if s == "" {
 		return 0, bad

@@ -28,7 +28,7 @@ func ParseSize(s string) (int64, error) {
 			return int64(n) * unit, nil
 		}
 	}
-	return 0, fmt.Errorf(`%q is not a size; write as "25MiB", "10KB" or "512B"`, s)
+	return 0, fmt.Errorf(`%q is not a size; write one such as "25MiB", "10KB" or "512B"`, s)
 }
 
 // CutUnit parts a size from its unit, in octets, with the blank that may stand

@@ -40,7 +40,7 @@ func (c *Config) Check(report func(key, problem string)) {
 	}
 	for i, s := range c.Skip {
 		if hostOf(s) == "" {
-			report(fmt.Sprintf("skip.%d", i), fmt.Sprintf(`%q is not a domain; write as "example.org"`, s))
+			report(fmt.Sprintf("skip.%d", i), fmt.Sprintf(`%q is not a domain; write one such as "example.org"`, s))
 		}
 	}
 	if c.Timeout < 50*time.Millisecond || c.Timeout > 10*time.Second {

@@ -5,7 +5,7 @@ package profile
 var all = []Profile{
 	{
 		Name: "ses", Title: "Amazon SES",
-		WhichHost: `each region has its own; write as hosts = ["email-smtp.eu-west-1.amazonaws.com:587"]`,
+		WhichHost: `each region has its own; write hosts = ["email-smtp.eu-west-1.amazonaws.com:587"]`,
 		Under:     []string{"email-smtp.*.amazonaws.com", "email-smtp-fips.*.amazonaws.com"},
 		TLS:       "verified", TLSMin: "1.2",
 		Login:         true,
