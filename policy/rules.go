@@ -73,6 +73,10 @@ func (c *Client) RefusesLongLines() bool { return c.cfg.LongLines == RefuseLong 
 // it does not tell.
 func (c *Client) Submitter() *submitter.Reader { return c.submitter }
 
+// NamesSubmitters says that it tells which of its own users has submitted a message,
+// not from where alone.
+func (c *Client) NamesSubmitters() bool { return c.cfg.Names() }
+
 // Attachments is what is refused of that which its messages hold, by itself or by
 // its stream; false where nothing is.
 func (c *Client) Attachments() (AttachmentConfig, bool) { return c.attachments, c.attachments.looks() }

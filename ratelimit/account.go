@@ -111,7 +111,7 @@ func (l *Limiter) BeginWhole(f Facts) *Account {
 func (a *Account) findConcerns() {
 	for _, r := range a.rules.of(a.facts.Client) {
 		sender := r.sender(a.facts.Sender)
-		if (a.headed || !r.late) && r.concerns(&a.facts, sender) {
+		if (a.headed || !r.late(&a.facts)) && r.concerns(&a.facts, sender) {
 			a.concern = append(a.concern, concern{r, sender, -1})
 		}
 	}
@@ -145,19 +145,23 @@ func (a *Account) Err() error { return a.err }
 // of each Recipient.
 func (a *Account) NeedsStrangers() bool {
 	a.renew()
-	return slices.ContainsFunc(a.concern, func(c concern) bool { return c.rule.cfg.Only.Strangers != "" })
+	return a.mayCount(func(r *rule) bool { return r.cfg.Only.Strangers != "" })
 }
 
 // NeedsProvider reports whether a limit counts the recipients at a domain by their
 // group of receivers: then Recipient.Provider has to be filled in.
 func (a *Account) NeedsProvider(domain string) bool {
 	a.renew()
-	for i := range a.concern {
-		if r := a.concern[i].rule; r.perProvider && r.counts(domain) {
-			return true
-		}
-	}
-	return false
+	return a.mayCount(func(r *rule) bool { return r.perProvider && r.counts(domain) })
+}
+
+// mayCount reports whether such a rule applies to the transaction, or may once the
+// header has come.
+func (a *Account) mayCount(is func(*rule) bool) bool {
+	f := &a.facts
+	return slices.ContainsFunc(a.rules.of(f.Client), func(r *rule) bool {
+		return is(r) && (!a.headed && r.late(f) || r.concerns(f, r.sender(f.Sender)))
+	})
 }
 
 // Recipients appends one verdict for each of rs to out, in order, by the rules in

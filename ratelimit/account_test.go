@@ -36,6 +36,8 @@ func testLimiter(t *testing.T, open func(t *testing.T) storetest.Bed) {
 		{"the most specific override holds", testOverrides},
 		{"the stream takes its share", testStreamShare},
 		{"strangers", testStrangers},
+		{"networks", testNetworks},
+		{"new senders behind an MTA", testNewSendersOfSubmitters},
 	} {
 		t.Run(test.name, func(t *testing.T) { test.f(t, open(t)) })
 	}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"maps"
+	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -51,6 +52,12 @@ type RuleConfig struct {
 	// Senders holds patterns of reverse-paths it concerns: an address,
 	// "@example.org", "@*.example.org" (every subdomain), or "<>". Blank: all.
 	Senders []string `toml:"senders"`
+	// Networks are those from which mail counts, and NotNetworks those from which it does
+	// not: by the address of the client's connection, and where the client tells its
+	// submitters, by theirs as it tells it; then the limit answers behind the data. Mail
+	// of which nobody knows from where it comes lies in no network. Blank: all, none.
+	Networks    []netip.Prefix `toml:"networks"`
+	NotNetworks []netip.Prefix `toml:"not_networks"`
 	// RecipientsAt holds patterns of recipient domains that count:
 	// "example.org", "*.example.org", or "internal" for internal_domains.
 	// Blank: all.

@@ -125,13 +125,21 @@ func (p Per) String() string {
 // SenderDomain the domain of Sender ("" for null); ClientIP and SourceIP are
 // addresses in text form. Empty means that the mail has no such thing.
 type Facts struct {
-	Client, User, ClientIP     string
-	Submitter                  string // client, "/" and name
+	Client, User, ClientIP string
+	Submitter              string // client, "/" and name
+	// Tells: the client tells, by the header or by XFORWARD, from where its submitters
+	// send; SubmitterIP is what it has told. Names: it tells who they are.
+	Tells, Names bool
+	SubmitterIP  string
+	// Anywhere asks each limit as if the mail came from where it counts: an operator
+	// has not said from where it comes.
+	Anywhere                   bool
 	Sender                     mail.Identity
 	SenderDomain               string
 	Stream, Upstream, SourceIP string
 	// Watched: the past of the client is known, so that strangers are such; before that
 	// limits on strangers refuse nothing. NewSender: the sender is in its first two days.
+	// Where the client names submitters, that is known behind the header.
 	Watched, NewSender bool
 	// Provider is what operators name; of a transaction each Recipient has its own.
 	Provider string

@@ -53,14 +53,13 @@ type rule struct {
 	streams   map[string]bool
 	senders   *mail.Patterns // nil: all
 	at, notAt *mail.Patterns // of domains; nil: all, none
+	in, notIn *networks      // that mail comes from; nil: all, none
 	base      *numbers
 	overrides overrideSet
 	// perDomain: the key holds the recipient's domain.
 	perDomain bool
 	// perProvider: the key holds the recipient's group of receivers.
 	perProvider bool
-	// late: it counts per submitter, who is known behind the header.
-	late bool
 	// shared: several senders may use one key.
 	shared bool
 }
@@ -155,13 +154,13 @@ func (c *compiler) rule(name string, cfg RuleConfig) *rule {
 	r := &rule{name: name, cfg: cfg}
 	r.dims = slices.Sorted(slices.Values(cfg.Per))
 	r.perDomain, r.perProvider = slices.Contains(r.dims, PerRecipientDomain), slices.Contains(r.dims, PerProvider)
-	r.late = slices.Contains(r.dims, PerSubmitter)
 	r.shared = !slices.Contains(r.dims, PerSender)
 	r.clients = c.names("clients", cfg.Clients, c.clients)
 	r.streams = c.names("streams", cfg.Streams, c.streams)
 	r.senders = c.senders(cfg.Senders, cfg.FoldTag)
 	r.at = c.domains("recipients_at", cfg.RecipientsAt)
 	r.notAt = c.domains("recipients_not_at", cfg.RecipientsNotAt)
+	r.in, r.notIn = newNetworks(cfg.Networks), newNetworks(cfg.NotNetworks)
 	r.base = &numbers{windows: windowsOf(cfg.units(), cfg.Reserve)}
 	for stream := range cfg.Reserve {
 		c.names("reserve", []string{stream}, c.streams)
@@ -319,6 +318,12 @@ func (r *rule) shadow(f *Facts) bool {
 	return r.cfg.Mode == Shadow || r.cfg.Only.Strangers != "" && !f.Watched
 }
 
+// late reports whether the limit goes by what only the header of a message tells: who
+// its submitter is, from where that one sends, and how long it has done so.
+func (r *rule) late(f *Facts) bool {
+	return slices.Contains(r.dims, PerSubmitter) || f.Tells && (r.in != nil || r.notIn != nil) || f.Names && r.cfg.Only.NewSenders
+}
+
 // counts reports whether a recipient's domain counts.
 func (r *rule) counts(domain string) bool {
 	if r.at != nil && !r.at.MatchDomain(domain) {
@@ -330,7 +335,7 @@ func (r *rule) counts(domain string) bool {
 // concerns reports whether the limit applies to a transaction at all; sender is
 // as the limit knows it.
 func (r *rule) concerns(f *Facts, sender mail.Identity) bool {
-	if r.streams != nil && !r.streams[f.Stream] || r.cfg.Only.NewSenders && !f.NewSender {
+	if r.streams != nil && !r.streams[f.Stream] || r.cfg.Only.NewSenders && !f.NewSender || !r.placed(f) {
 		return false
 	}
 	return r.senders == nil || r.senders.Match(sender)

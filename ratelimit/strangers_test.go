@@ -67,17 +67,54 @@ func testStrangers(t *testing.T, bed storetest.Bed) {
 	}
 }
 
+// testNewSendersOfSubmitters: whether a sender is new for whoever submits with it is
+// known behind the header, message by message, and so are limits per submitter.
+func testNewSendersOfSubmitters(t *testing.T, bed storetest.Bed) {
+	l := bed.Limiter(t, strangers.Expand(map[string]ratelimit.RuleConfig{
+		"new": {Per: ratelimit.Per{ratelimit.PerSender}, StrangersNew: storetest.Numbers(t, "2/2h")},
+		"box": {Per: ratelimit.Per{ratelimit.PerSubmitter}, Strangers: storetest.Numbers(t, "3/1h")},
+	}))
+	send := func(submitter string, isNew bool) string {
+		f := storetest.FactsOf("a@shop.example", "shop.example")
+		f.Watched, f.Tells, f.Names = true, true, true
+		a := l.Begin(f)
+		defer a.End()
+		to := storetest.At("r@x.example")
+		if to.NewToClient = a.NeedsStrangers(); !to.NewToClient {
+			t.Error("does not ask for strangers")
+		}
+		rs := []ratelimit.Recipient{to}
+		if v := a.Recipients(t.Context(), rs, nil); !v[0].OK {
+			t.Errorf("%s answers before the header", v[0].Limit)
+		}
+		if v := a.Submitted(t.Context(), ratelimit.Header{Submitter: submitter, NewSender: isNew}, rs, []int{0}); !v.OK {
+			return v.Limit
+		}
+		return "+"
+	}
+	for i, want := range []string{"+", "+", "new.strangers_new"} {
+		if got := send("shop/anna", true); got != want {
+			t.Errorf("message %d of a new sender: %s", i, got)
+		}
+	}
+	for i, want := range []string{"+", "+", "+", "box.strangers"} {
+		if got := send("shop/bob", false); got != want {
+			t.Errorf("message %d of a mailbox that has long used it: %s", i, got)
+		}
+	}
+}
+
 // TestStrangersAreExpanded into limits that concern whom their table does.
 func TestStrangersAreExpanded(t *testing.T) {
 	table := ratelimit.RuleConfig{
 		Per: ratelimit.Per{ratelimit.PerUser}, Absent: ratelimit.AbsentSkip, Strangers: storetest.Numbers(t, "30/1h", "100/24h"),
 		Clients: []string{"shop"}, Streams: []string{"main"}, Senders: []string{"@x.example"}, RecipientsNotAt: []string{"y.example"},
-		Mode: ratelimit.Shadow, OnStoreFailure: ratelimit.FailDefer, FoldTag: true,
+		Networks: office, NotNetworks: office[:1], Mode: ratelimit.Shadow, OnStoreFailure: ratelimit.FailDefer, FoldTag: true,
 	}
 	all := strangers.Expand(map[string]ratelimit.RuleConfig{"new": table})
 	got, ok := all["new.strangers"]
 	if len(all) != 1 || !ok || len(got.Recipients) != 2 || got.Only != (ratelimit.Only{Strangers: ratelimit.OfClient}) || got.Clients[0] != "shop" ||
-		got.Streams[0] != "main" || got.Senders[0] != "@x.example" || got.RecipientsNotAt[0] != "y.example" || got.Mode != ratelimit.Shadow ||
+		got.Streams[0] != "main" || got.Senders[0] != "@x.example" || got.RecipientsNotAt[0] != "y.example" || got.Mode != ratelimit.Shadow || len(got.Networks) != 2 || len(got.NotNetworks) != 1 ||
 		got.OnStoreFailure != ratelimit.FailDefer || !got.FoldTag || got.Absent != ratelimit.AbsentSkip || got.Per[0] != ratelimit.PerUser {
 		t.Errorf("%+v", all)
 	}

@@ -107,6 +107,8 @@ func (r *rule) whyNot(f *Facts, to Recipient) string {
 		return "is for other streams: " + strings.Join(r.cfg.Streams, ", ")
 	case r.senders != nil && !r.senders.Match(r.sender(f.Sender)):
 		return "is for other senders: " + strings.Join(r.cfg.Senders, ", ")
+	case !r.placed(f):
+		return r.whyNotThere(f)
 	case r.at != nil && !r.at.MatchDomain(to.Domain):
 		return "counts recipients at " + strings.Join(r.cfg.RecipientsAt, ", ") + " only"
 	case r.notAt != nil && r.notAt.MatchDomain(to.Domain):

@@ -47,16 +47,22 @@ func (t *transaction) nameClient() {
 }
 
 func (t *transaction) facts() ratelimit.Facts {
-	watched, isNew := false, false
-	if t.srv.hooks.Past != nil {
-		watched, isNew = t.srv.hooks.Past(t.client.Name(), t.peer.User, t.sender)
-	}
+	watched, isNew := t.past()
 	return ratelimit.Facts{
-		Watched: watched, NewSender: isNew,
+		Watched: watched, NewSender: isNew, Tells: t.client.Submitter() != nil, Names: t.client.NamesSubmitters(),
 		Client: t.client.Name(), User: t.peer.User, ClientIP: cmp.Or(t.ev.ClientIP, unknownIP),
 		Sender: t.sender, SenderDomain: t.env.From.Domain,
 		Stream: t.client.Stream(), Upstream: t.route.Name, SourceIP: t.route.SourceKey,
 	}
+}
+
+// past says whether the client's past is known, and whether the sender is new as whoever
+// has submitted the mail uses it, as far as that is known by now.
+func (t *transaction) past() (watched, isNew bool) {
+	if t.srv.hooks.Past == nil {
+		return false, false
+	}
+	return t.srv.hooks.Past(t.client.Name(), t.ev.Party(), t.sender)
 }
 
 // unknownIP is what limits per client_ip count those on whose address a front end

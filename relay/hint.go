@@ -9,6 +9,7 @@ import (
 
 	"postern/mail"
 	"postern/policy/submitter"
+	"postern/ratelimit"
 )
 
 // errUnmarked: a client whose Received lines are to tell the submitter has handed in
@@ -43,15 +44,19 @@ func (t *transaction) fields(yield func(name, body []byte) bool) {
 	}
 }
 
-// chargeSubmitter charges the limits by submitter. It is asked for every message: a
-// limit by submitter says what it counts where none is told.
+// chargeSubmitter charges the limits by what the header tells. It is asked for every
+// message: such a limit says what it counts where nothing is told.
 func (t *transaction) chargeSubmitter() (rule string, r *mail.Reply) {
 	rs, is := t.chargedRecipients()
+	h := ratelimit.Header{Submitter: t.ev.Submitter, From: t.ev.SubmitterIP}
+	if t.client.NamesSubmitters() {
+		_, h.NewSender = t.past()
+	}
 	ctx, cancel := context.WithTimeout(t.conn.Context(), t.snap.Timeouts.Limiter)
 	defer cancel()
 	t.clock(&t.ev.Took.Limit)
 	defer t.unclock()
-	if v := t.account.Submitted(ctx, t.ev.Submitter, rs, is); !v.OK {
+	if v := t.account.Submitted(ctx, h, rs, is); !v.OK {
 		return t.limitRefusal(&v)
 	}
 	return "", nil

@@ -34,7 +34,8 @@ type Hooks struct {
 	// event in which the transaction ends.
 	Brake func(id, client, user string, from mail.Identity, to mail.RecipientID) (left time.Duration, scope string)
 	// Past tells limits on strangers whether the past of a client is known, and whether
-	// its sender is in its first two days; Stranger whether nobody of the client, and
+	// its sender is in its first two days as that user, or submitter (as mail.Event.Party
+	// writes it), sends with it; Stranger whether nobody of the client, and
 	// whether the sender, has written to a recipient before. Nil: no limit asks.
 	Past     func(client, user string, from mail.Identity) (watched, newSender bool)
 	Stranger func(client string, from mail.Identity, to mail.RecipientID) (toClient, toSender bool)

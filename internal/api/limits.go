@@ -60,11 +60,13 @@ func (a *API) mayReadKey(id access.Identity, key string) bool {
 
 // ExplainQuery is one message.
 type ExplainQuery struct {
-	Client   string           `query:"client" doc:"Name of the client that sends."`
-	User     string           `query:"user" doc:"SASL user."`
-	ClientIP string           `query:"client_ip" doc:"Address of the client."`
-	From     mail.Identity    `query:"from" doc:"Reverse-path, or <>."`
-	To       mail.RecipientID `query:"to" doc:"Recipient."`
+	Client      string           `query:"client" doc:"Name of the client that sends."`
+	User        string           `query:"user" doc:"SASL user."`
+	ClientIP    string           `query:"client_ip" doc:"Address of the client."`
+	Submitter   string           `query:"submitter" doc:"Who has submitted it to the client, as CLIENT/NAME."`
+	SubmitterIP string           `query:"submitter_ip" doc:"Address of the submitter, as the client tells it."`
+	From        mail.Identity    `query:"from" doc:"Reverse-path, or <>."`
+	To          mail.RecipientID `query:"to" doc:"Recipient."`
 	PageQuery
 }
 
@@ -76,7 +78,7 @@ func (a *API) explainLimits(ctx context.Context, q ExplainQuery) (p Page[ratelim
 	case id.Role == access.Owner && q.Client != id.Client:
 		return p, forbidden("client %s is not yours", q.Client)
 	}
-	facts := ratelimit.Facts{Client: q.Client, User: q.User, ClientIP: q.ClientIP, Sender: q.From}
+	facts := ratelimit.Facts{Client: q.Client, User: q.User, ClientIP: q.ClientIP, Submitter: q.Submitter, SubmitterIP: q.SubmitterIP, Sender: q.From}
 	if err := a.parts.Complete(&facts); err != nil {
 		return p, missing("%v", err)
 	}

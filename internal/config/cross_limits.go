@@ -22,6 +22,8 @@ func (x *crossCheck) limits() {
 			}
 		}
 		x.strangerNames(path, name, l)
+		x.trusted(join(path, "networks"), l.Networks, "the limit would say nothing of where mail comes from; name your own networks")
+		x.trusted(join(path, "not_networks"), l.NotNetworks, "the limit would count next to nothing; name your own networks")
 		x.internalAtNone(path, l)
 		x.stops(path, l)
 	}
@@ -82,7 +84,7 @@ func (x *crossCheck) guarded(name string, c policy.ClientConfig, limits []string
 	chosen := []string{}
 	for _, limit := range limits {
 		l := x.Limit[limit]
-		if !x.holds(l, c) {
+		if !x.holds(l, c) || !x.everywhere(l, c, limits) {
 			continue
 		}
 		if !slices.ContainsFunc(l.Per, func(d ratelimit.Dimension) bool { return chooses(c, d) }) {
@@ -110,6 +112,15 @@ func (x *crossCheck) holds(l ratelimit.RuleConfig, c policy.ClientConfig) bool {
 	}
 	return (len(c.Users) > 0 || !slices.Contains(l.Per, ratelimit.PerUser)) && !slices.Contains(l.Per, ratelimit.PerSubmitter) &&
 		(len(x.Stream[c.Stream].SourceIP) > 0 || !slices.Contains(l.Per, ratelimit.PerSourceIP))
+}
+
+// everywhere reports whether a limit holds a client wherever its mail comes from, by
+// itself or with another one for all other networks.
+func (x *crossCheck) everywhere(l ratelimit.RuleConfig, c policy.ClientConfig, limits []string) bool {
+	return len(l.Networks)+len(l.NotNetworks) == 0 || slices.ContainsFunc(limits, func(name string) bool {
+		o := x.Limit[name]
+		return slices.Equal(o.Networks, l.NotNetworks) && slices.Equal(o.NotNetworks, l.Networks) && len(l.Networks)*len(l.NotNetworks) == 0 && x.holds(o, c)
+	})
 }
 
 // chooses reports whether a client can have many keys of a dimension, just by

@@ -1,12 +1,15 @@
 package describe
 
 import (
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"postern/internal/config"
+	"postern/policy"
+	"postern/ratelimit"
 )
 
 // TestConfigShowsProvidersAndSignatures: what a profile sets, and what was written
@@ -96,5 +99,19 @@ zones = ["dbl.example"]
 		if !strings.Contains(b.String(), want) {
 			t.Errorf("no %q in\n%s", want, b.String())
 		}
+	}
+}
+
+// TestLimitsSayFromWhereTheyCount, and whose address that is.
+func TestLimitsSayFromWhereTheyCount(t *testing.T) {
+	l := ratelimit.RuleConfig{Per: ratelimit.Per{ratelimit.PerUser}, Networks: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")},
+		NotNetworks: []netip.Prefix{netip.MustParsePrefix("192.0.2.7/32"), netip.MustParsePrefix("192.0.2.8/32")}}
+	c := policy.ClientConfig{Users: []string{"anna"}}
+	if got := oneLimit(l, c, false); got != "as its overrides say for each user; mail from 192.0.2.0/24 only; mail from 192.0.2.7/32, 192.0.2.8/32 not counted" {
+		t.Error(got)
+	}
+	c.Submitter = append(c.Submitter, "xforward")
+	if got := oneLimit(l, c, false); !strings.Contains(got, "mail from 192.0.2.0/24 only, by the submitter's address, behind the data;") {
+		t.Error(got)
 	}
 }

@@ -3,6 +3,7 @@ package describe
 import (
 	"cmp"
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 
@@ -40,6 +41,12 @@ func oneLimit(l ratelimit.RuleConfig, c policy.ClientConfig, sourceIP bool) stri
 	} else if len(l.Senders) > 0 {
 		parts = append(parts, "mail from "+strings.Join(l.Senders, ", ")+" only")
 	}
+	if len(l.Networks) > 0 {
+		parts = append(parts, "mail from "+prefixes(l.Networks)+" only"+whose(c))
+	}
+	if len(l.NotNetworks) > 0 {
+		parts = append(parts, "mail from "+prefixes(l.NotNetworks)+" not counted"+whose(c))
+	}
 	if len(l.RecipientsAt) > 0 {
 		parts = append(parts, "recipients at "+strings.Join(l.RecipientsAt, ", ")+" only")
 	}
@@ -63,6 +70,22 @@ func oneLimit(l ratelimit.RuleConfig, c policy.ClientConfig, sourceIP bool) stri
 		parts = append(parts, "mail passes uncounted while the store is away")
 	}
 	return strings.Join(parts, "; ")
+}
+
+func prefixes(list []netip.Prefix) string {
+	texts := make([]string, len(list))
+	for i, p := range list {
+		texts[i] = p.String()
+	}
+	return strings.Join(texts, ", ")
+}
+
+// whose says that networks are those of submitters.
+func whose(c policy.ClientConfig) string {
+	if c.Tells() {
+		return ", by the submitter's address, behind the data"
+	}
+	return ""
 }
 
 // absentWords says what becomes of the mail of this client when it has no such

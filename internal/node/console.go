@@ -219,7 +219,7 @@ func (n *Node) wouldGetNow(ctx context.Context, e *mail.Event) ([]string, error)
 			list = append(list, h.What)
 		}
 	}
-	facts := ratelimit.Facts{Client: e.Client, User: e.User, ClientIP: e.ClientIP, Sender: mail.Identity(sender)}
+	facts := ratelimit.Facts{Client: e.Client, User: e.User, Submitter: e.Submitter, SubmitterIP: e.SubmitterIP, ClientIP: e.ClientIP, Sender: mail.Identity(sender)}
 	if err := n.completeFacts(&facts); err != nil {
 		return append(list, err.Error()), nil
 	}

@@ -71,7 +71,7 @@ func (n *Node) completeFacts(f *ratelimit.Facts) error {
 	if !ok {
 		return fmt.Errorf("no client %q; there are: %s", f.Client, strings.Join(slices.Sorted(maps.Keys(rules.File.Client)), ", "))
 	}
-	f.Stream = c.Stream
+	f.Stream, f.Tells, f.Names = c.Stream, c.Tells(), c.Names()
 	if r := rules.Snapshot.Routes[c.Stream]; r != nil {
 		f.Upstream, f.SourceIP = r.Name, r.SourceKey
 	}

@@ -83,6 +83,7 @@ func (h *hinderer) client(name string) {
 const maxWays = 100
 
 func (h *hinderer) way(f ratelimit.Facts) {
+	f.Anywhere = true
 	if h.sender != "" {
 		f.Sender = mail.Identity(h.sender)
 	}

@@ -50,6 +50,8 @@ func (d *decoder) event(t *Transaction) bool {
 			return d.name(&t.User)
 		case "submitter":
 			return d.name(&t.Submitter)
+		case "submitter_ip":
+			return d.name(&t.SubmitterIP)
 		case "stream":
 			return d.name(&t.Stream)
 		case "from":

@@ -57,7 +57,7 @@ func New(opt Options) (*Replay, error) {
 
 func factsThen(t *Transaction) ratelimit.Facts {
 	return ratelimit.Facts{
-		Client: t.Client, User: t.User, Submitter: t.Submitter, ClientIP: t.ClientIP, Sender: mail.Identity(t.From), SenderDomain: t.SenderDomain(),
+		Client: t.Client, User: t.User, Submitter: t.Submitter, SubmitterIP: t.SubmitterIP, ClientIP: t.ClientIP, Sender: mail.Identity(t.From), SenderDomain: t.SenderDomain(),
 		Stream: t.Stream, Upstream: t.Upstream,
 	}
 }

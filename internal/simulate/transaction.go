@@ -14,7 +14,7 @@ type Transaction struct {
 	// Time of MAIL and End of the last reply, in nanoseconds since 1970.
 	Time, End int64
 
-	Client, ClientIP, Listener, TLS, User, Submitter, Stream, Upstream string
+	Client, ClientIP, Listener, TLS, User, Submitter, SubmitterIP, Stream, Upstream string
 
 	From                 string // mail.Address.Key; a mail.Identity within a replay
 	Stage, Outcome, Rule string
@@ -65,7 +65,7 @@ func (t *Transaction) fromEvent(line []byte) error {
 		return errTime
 	}
 	*t = Transaction{
-		Time: e.Time.UnixNano(), Client: e.Client, ClientIP: e.ClientIP, Listener: e.Listener, TLS: e.TLS, User: e.User, Submitter: e.Submitter, Stream: e.Stream, Upstream: e.Upstream,
+		Time: e.Time.UnixNano(), Client: e.Client, ClientIP: e.ClientIP, Listener: e.Listener, TLS: e.TLS, User: e.User, Submitter: e.Submitter, SubmitterIP: e.SubmitterIP, Stream: e.Stream, Upstream: e.Upstream,
 		From: e.From, Stage: e.Stage, Outcome: e.Outcome, Rule: e.Rule, Code: e.Code, Size: e.Size,
 	}
 	t.end(e.Duration)

@@ -118,6 +118,9 @@ func (c *Config) Check(client string, report func(key, problem string)) {
 	}
 }
 
+// Tells reports whether anything is to be told of submitters.
+func (c *Config) Tells() bool { return len(c.Submitter) > 0 }
+
 // Names reports whether a source tells mailboxes or scripts, not networks alone.
 func (c *Config) Names() bool {
 	for _, text := range c.Submitter {

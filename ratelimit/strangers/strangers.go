@@ -52,7 +52,7 @@ func add(limits map[string]ratelimit.RuleConfig, name string, of *ratelimit.Rule
 	}
 	limits[name] = ratelimit.RuleConfig{
 		Per: of.Per, Absent: of.Absent, Recipients: n, Clients: of.Clients, Streams: of.Streams, Senders: of.Senders,
-		RecipientsAt: of.RecipientsAt, RecipientsNotAt: of.RecipientsNotAt, Mode: of.Mode, OnStoreFailure: of.OnStoreFailure,
+		Networks: of.Networks, NotNetworks: of.NotNetworks, RecipientsAt: of.RecipientsAt, RecipientsNotAt: of.RecipientsNotAt, Mode: of.Mode, OnStoreFailure: of.OnStoreFailure,
 		FoldTag: of.FoldTag, Only: only,
 	}
 }

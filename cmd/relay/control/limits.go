@@ -129,10 +129,12 @@ func writeState(w Writer, s *ratelimit.Usage) {
 func explainLimits(io cli.IO, args []string) int {
 	v := NewVerb(io, "limits explain")
 	var k keyFlags
-	var to string
+	var to, submitterIP string
 	v.Flags.StringVar(&k.Client, "client", "", "`name` of the client that sends")
 	v.Flags.StringVar(&k.User, "user", "", "SASL `user`")
 	v.Flags.StringVar(&k.ClientIP, "client-ip", "", "`address` of the client")
+	v.Flags.StringVar(&k.Submitter, "submitter", "", "who has submitted it to the client, `client/name`")
+	v.Flags.StringVar(&submitterIP, "submitter-ip", "", "`address` of the submitter")
 	v.Flags.Func("from", "reverse-path, an `address` or <>", k.setSender)
 	v.Flags.Func("to", "recipient, an `address`", func(s string) error {
 		a, err := config.ParseAddress(s)
@@ -145,7 +147,8 @@ func explainLimits(io cli.IO, args []string) int {
 	if k.Client == "" || k.Sender == "" || to == "" {
 		return v.misuse("-client, -from and -to are needed")
 	}
-	about := url.Values{"client": {k.Client}, "user": {k.User}, "client_ip": {k.ClientIP}, "from": {string(k.Sender)}, "to": {to}}
+	about := url.Values{"client": {k.Client}, "user": {k.User}, "client_ip": {k.ClientIP},
+		"submitter": {k.Submitter}, "submitter_ip": {submitterIP}, "from": {string(k.Sender)}, "to": {to}}
 	return printAll(v, "/limits/explain", about, 0, "LIMIT\tCOUNTS ON\tUSED\tSAYS", writeExplanation)
 }
 

@@ -120,7 +120,7 @@ func newView(file *config.File) *view {
 // none of that name, the one that it would be now; its stream as it is now.
 func (v *view) facts(t *simulate.Transaction) ratelimit.Facts {
 	f := ratelimit.Facts{
-		Client: t.Client, User: t.User, Submitter: t.Submitter, ClientIP: t.ClientIP, Sender: mail.Identity(t.From), SenderDomain: t.SenderDomain(),
+		Client: t.Client, User: t.User, Submitter: t.Submitter, SubmitterIP: t.SubmitterIP, ClientIP: t.ClientIP, Sender: mail.Identity(t.From), SenderDomain: t.SenderDomain(),
 		Stream: t.Stream, Upstream: t.Upstream,
 	}
 	if _, ok := v.file.Client[f.Client]; !ok {
@@ -130,7 +130,8 @@ func (v *view) facts(t *simulate.Transaction) ratelimit.Facts {
 			return f
 		}
 	}
-	f.Stream = v.file.Client[f.Client].Stream
+	c := v.file.Client[f.Client]
+	f.Stream, f.Tells, f.Names = c.Stream, c.Tells(), c.Names()
 	f.Upstream, f.SourceIP = v.file.Stream[f.Stream].Upstream, v.sources[f.Stream]
 	return f
 }
