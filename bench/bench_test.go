@@ -143,7 +143,7 @@ func testRunner(t *testing.T) *runner {
 		t.Fatal(err)
 	}
 	t.Cleanup(l.close)
-	return &runner{lab: l, duration: 50 * time.Millisecond, rounds: 1, idle: 20, soak: time.Second, race: underRace()}
+	return &runner{lab: l, duration: 50 * time.Millisecond, rounds: 1, idle: 20, hosts: 200, soak: time.Second, race: underRace()}
 }
 
 // TestFloorForwardsSignedMail: what the relay is compared with does its work.
@@ -255,7 +255,7 @@ func TestWatcherComparesSpans(t *testing.T) {
 
 func TestFlags(t *testing.T) {
 	var out bytes.Buffer
-	if err := bench(t.Context(), []string{"-list", "-run", "KiB, 20 conn"}, &out); err != nil || strings.Count(out.String(), "\n") != 5 {
+	if err := bench(t.Context(), []string{"-list", "-run", "KiB, 20 conn"}, &out); err != nil || strings.Count(out.String(), "\n") != 6 {
 		t.Errorf("%v, %s", err, out.String())
 	}
 	for _, args := range [][]string{{"-run", "("}, {"-rounds", "0"}, {"x"}, {"-no"}} {
@@ -277,6 +277,7 @@ func TestRowsRunAgainstTheRelay(t *testing.T) {
 		pair{name: "floor", size: 20 * kib, conns: 2, recipients: 2, relay: rsa, redis: true, bars: []bar{throughput(0.1, 0.2), processor(20, 10)}},
 		pair{name: "relay", size: 2 * kib, conns: 2, redial: true, relay: rsa, base: &setup{}, bars: []bar{processor(20, 10)}},
 		pair{name: "TLS", size: 2 * kib, conns: 2, relay: full, redis: true, base: &rsa, bars: []bar{processor(20, 10)}},
+		fan{}, exchangers{name: "to MX", conns: 2, domains: 10, each: 40, bars: []bar{throughput(0.1, 0.2)}}, hosts{},
 		idle{}, rest{}, soak{},
 	} {
 		res, err := row.run(t.Context(), r)

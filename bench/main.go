@@ -72,7 +72,7 @@ func parse(args []string, out io.Writer) (options, error) {
 	f.DurationVar(&o.runner.duration, "time", 2*time.Second, "of one round")
 	f.IntVar(&o.runner.rounds, "rounds", 5, "of each row")
 	f.DurationVar(&o.runner.soak, "soak", 30*time.Second, "of the soak row; 10m is the full one")
-	o.runner.idle, o.keep = 2000, true
+	o.runner.idle, o.runner.hosts, o.keep = 2000, 20_000, true
 	if err := f.Parse(args); err != nil {
 		return o, err
 	}
@@ -85,6 +85,7 @@ func parse(args []string, out io.Writer) (options, error) {
 	if quick {
 		o.keep = false
 		o.runner.duration, o.runner.rounds, o.runner.soak, o.runner.idle = 200*time.Millisecond, 1, 2*time.Second, 200
+		o.runner.hosts = 2000
 	}
 	o.keep = o.keep && o.results != ""
 	if o.runner.rounds < 1 || o.runner.duration <= 0 {

@@ -32,7 +32,9 @@ type setup struct {
 	// sink offers it only then: the floor would save a round trip that the relay
 	// does not save by default.
 	chunking bool
-	scanners *scanners // nil: none
+	scanners *scanners  // nil: none
+	world    *receivers // non-nil: mail goes to the exchangers of its domains
+	lmtp     bool       // the listener speaks it
 }
 
 // lab is what all rows share.
@@ -162,14 +164,23 @@ func (l *lab) config(s setup, addr, upstream string) string {
 	if s.secure {
 		p("tls = \"implicit\"\ncertificate = %q\nkey = %q", filepath.Join(l.dir, "relay.crt"), filepath.Join(l.dir, "relay.key"))
 	}
+	if s.lmtp {
+		p("protocol = \"lmtp\"")
+	}
 	p("\n[client.bench]\nnetworks = [\"127.0.0.1/32\"]\nsenders = [\"@%s\"]\nstream = \"main\"\n", domain)
-	p("[stream.main]\nupstream = \"sink\"\n\n[upstream.sink]\nhosts = [%q]", upstream)
+	p("[stream.main]\nupstream = \"sink\"\n\n[upstream.sink]")
+	if s.world == nil {
+		p("hosts = [%q]", upstream)
+	}
 	if s.chunking {
 		p("chunking = true")
 	}
-	if s.secure {
+	switch {
+	case s.world != nil:
+		p("mx = true\nresolvers = [%q]\nport = %d\nallow_networks = [\"127.0.0.0/8\"]", s.world.dns, s.world.port)
+	case s.secure:
 		p("tls = \"verified\"\nca = %q", filepath.Join(l.dir, "ca.pem"))
-	} else {
+	default:
 		p("tls = \"off\"")
 	}
 	l.limits(s, p)

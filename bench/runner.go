@@ -22,6 +22,7 @@ type runner struct {
 	duration time.Duration // of one round
 	rounds   int
 	idle     int           // connections of the idle row
+	hosts    int           // of the row with receivers
 	soak     time.Duration // of the soak row
 	given    string        // a relay that was built already
 	race     bool          // build the relay with the race detector

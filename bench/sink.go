@@ -17,6 +17,8 @@ type sink struct {
 	ln       net.Listener
 	tls      *tls.Config // nil: no STARTTLS
 	chunking bool
+	atRCPT   time.Duration // how long it thinks about a recipient
+	atDot    time.Duration // and about a message
 
 	messages atomic.Int64
 	octets   atomic.Int64 // of bodies, as they came over the wire
@@ -35,9 +37,15 @@ func newSink(chunking bool, cfg *tls.Config) (*sink, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &sink{ln: ln, tls: cfg, chunking: chunking, conns: map[net.Conn]bool{}}
-	s.done.Go(s.accept)
+	s := &sink{tls: cfg, chunking: chunking}
+	s.serve(ln)
 	return s, nil
+}
+
+// serve takes connections of ln until close.
+func (s *sink) serve(ln net.Listener) {
+	s.ln, s.conns = ln, map[net.Conn]bool{}
+	s.done.Go(s.accept)
 }
 
 func (s *sink) addr() string { return s.ln.Addr().String() }
@@ -127,6 +135,7 @@ func (c *sinkSession) command(line []byte) error {
 			return nil
 		}
 		c.rcpts++
+		time.Sleep(c.s.atRCPT)
 		c.say("250 2.1.5 ok")
 	case verb(line, "BDAT "):
 		return c.bdat(line)
@@ -248,6 +257,7 @@ func (c *sinkSession) data() error {
 
 func (c *sinkSession) took(size int64, kept *bytes.Buffer) {
 	c.rcpts = 0
+	time.Sleep(c.s.atDot)
 	n := c.s.messages.Add(1)
 	c.s.octets.Add(size)
 	if kept != nil {

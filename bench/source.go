@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"fmt"
@@ -15,9 +16,11 @@ import (
 type plan struct {
 	conns      int
 	recipients int
+	domains    int              // of recipients, in turn, see receivers; 0: receiver.example
+	lmtp       bool             // a verdict for each recipient
 	senders    int              // different reverse-paths, in turn; 0: one per connection
 	redial     bool             // each mail over a connection of its own
-	perConn    int              // mails over one connection, then a new one; 0: any number
+	perConn    int              // mails over one connection, then a new one; 0: 900, as the relay ends a session behind 1,000
 	tls        *tls.Config      // non-nil: TLS from the first octet
 	messages   []message        // one of them at a time, by pick
 	pick       func(n int) int  // index in messages of the nth mail; nil: the first
@@ -132,7 +135,11 @@ func (c *client) dial() error {
 	if err := c.expect(220); err != nil {
 		return err
 	}
-	c.out = append(c.out, "EHLO client.example.org\r\n"...)
+	hello := "EHLO"
+	if c.plan.lmtp {
+		hello = "LHLO"
+	}
+	c.out = append(c.out, hello+" client.example.org\r\n"...)
 	return c.expect(250)
 }
 
@@ -154,7 +161,7 @@ func (c *client) expect(code int) error {
 // send is one transaction, with a connection of its own if the plan redials.
 func (c *client) send() error {
 	began := time.Now()
-	if c.count > 0 && (c.plan.redial || c.plan.perConn > 0 && c.count%c.plan.perConn == 0) {
+	if c.count > 0 && (c.plan.redial || c.count%cmp.Or(c.plan.perConn, 900) == 0) {
 		c.hangUp()
 		if err := c.dial(); err != nil {
 			return err
@@ -217,6 +224,14 @@ func (c *client) transaction(number int) (took bool, err error) {
 	if _, err := c.Write(m.wire); err != nil {
 		return false, err
 	}
+	for range max(1, p.recipients) - 1 {
+		if !p.lmtp {
+			break
+		}
+		if err := c.expect(250); err != nil {
+			return false, err
+		}
+	}
 	return true, c.expect(250)
 }
 
@@ -238,7 +253,13 @@ func (c *client) envelope(number, size int, refuse bool) {
 		}
 		o = append(o, 'r')
 		o = strconv.AppendInt(o, int64(i), 10)
-		o = append(o, "@receiver.example>\r\n"...)
+		o = append(o, '@')
+		if n := c.plan.domains; n > 0 {
+			o = append(o, domainOf((number*max(1, c.plan.recipients)+i)%n)...)
+		} else {
+			o = append(o, "receiver.example"...)
+		}
+		o = append(o, ">\r\n"...)
 	}
 	c.out = append(o, "DATA\r\n"...)
 }

@@ -15,7 +15,7 @@ import (
 )
 
 // AnswerState is what an answer says about a name.
-type AnswerState int
+type AnswerState int8
 
 const (
 	Fault  AnswerState = iota // nothing is known
@@ -86,12 +86,6 @@ type question struct {
 	qtype uint16
 }
 
-type kept struct {
-	answer Answer
-	until  time.Time
-	size   int
-}
-
 type flight struct {
 	done   chan struct{}
 	answer Answer
@@ -159,7 +153,7 @@ func (r *Resolver) Ask(ctx context.Context, name string, qtype uint16) Answer {
 
 // Knows reports whether Ask would answer from the cache.
 func (r *Resolver) Knows(name string, qtype uint16) bool {
-	_, ok := r.cached(question{dns.CanonicalName(name), qtype})
+	_, ok := r.look(question{dns.CanonicalName(name), qtype})
 	return ok
 }
 
@@ -169,13 +163,19 @@ func (r *Resolver) AskNow(ctx context.Context, name string, qtype uint16) Answer
 }
 
 func (r *Resolver) cached(q question) (Answer, bool) {
+	k, ok := r.look(q)
+	if !ok {
+		return Answer{}, false
+	}
+	return k.answer(q), true
+}
+
+// look finds what is kept and still holds.
+func (r *Resolver) look(q question) (kept, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	k, ok := r.cache[q]
-	if !ok || !r.now().Before(k.until) {
-		return Answer{}, false
-	}
-	return k.answer, true
+	return k, ok && r.now().UnixNano() < k.until
 }
 
 // askAnew joins the same question under way, or starts it. The question goes on
@@ -231,7 +231,7 @@ func (r *Resolver) keep(q question, a Answer) {
 	if len(r.cache) >= r.limits.Cached || r.octets+size > octetsEach*r.limits.Cached {
 		r.makeRoom(now)
 	}
-	r.cache[q] = kept{a, now.Add(ttl), size}
+	r.cache[q] = keepAnswer(q, &a, now.Add(ttl))
 	r.octets += size
 }
 
@@ -265,7 +265,7 @@ func (r *Resolver) keepFor(a *Answer) time.Duration {
 
 // forget takes an answer out of the cache; r.mu is held.
 func (r *Resolver) forget(q question) {
-	r.octets -= r.cache[q].size
+	r.octets -= int(r.cache[q].size)
 	delete(r.cache, q)
 }
 
@@ -273,7 +273,7 @@ func (r *Resolver) forget(q question) {
 // enough.
 func (r *Resolver) makeRoom(now time.Time) {
 	for q, k := range r.cache {
-		if !now.Before(k.until) {
+		if now.UnixNano() >= k.until {
 			r.forget(q)
 		}
 	}

@@ -144,7 +144,7 @@ func TestAnswersStayWithinTheirOctets(t *testing.T) {
 	}
 	octets := 0
 	for _, k := range r.cache {
-		octets += k.size
+		octets += int(k.size)
 	}
 	if octets != r.octets || octets > 512*1000 {
 		t.Errorf("%d answers of %d octets, counted as %d", len(r.cache), octets, r.octets)
