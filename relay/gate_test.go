@@ -90,7 +90,8 @@ func TestGateBehindTheWaitForTheUpstream(t *testing.T) {
 	r := newRig(t)
 	r.timeouts.Park = 20 * time.Millisecond
 	r.upConfig.MaxConnections, r.upConfig.WaitTimeout = 1, time.Minute
-	r.fault("", "dot times=1 delay=300ms 250 2.0.0 first")
+	busy := smtptest.NewGate()
+	r.faults = []smtptest.Fault{{Stage: smtptest.Dot, Times: 1, Gate: busy, Reply: "250 2.0.0 first"}}
 	passed := make(chan struct{})
 	var slow atomic.Pointer[string]
 	var calls atomic.Int64
@@ -114,8 +115,10 @@ func TestGateBehindTheWaitForTheUpstream(t *testing.T) {
 	q.envelope("c@dest.example") // takes the connection that p's dawdling gives back
 	q.say("DATA", "354")
 	q.send("From: a@example.org\r\n\r\nsecond\r\n.\r\n")
+	<-busy.Reached()
 	p.send(plainMail)
 	<-passed
+	busy.Release()
 	p.want("450 4.7.1 <a@example.org>: suspended")
 	q.want("250 2.0.0 first")
 	if got := r.up.Messages(); len(got) != 1 {

@@ -160,12 +160,25 @@ func TestAuditGoesOnInANewFile(t *testing.T) {
 type badDisk struct {
 	*os.File
 	fails *atomic.Bool
-	hang  chan struct{} // nil: it does not
+	hang  *hang // nil: it does not
+}
+
+// hang holds writes up until it is closed.
+type hang struct{ began, end chan struct{} }
+
+func newHang() *hang { return &hang{began: make(chan struct{}), end: make(chan struct{})} }
+
+func (h *hang) hold() {
+	select {
+	case h.began <- struct{}{}: // whoever waits for it
+	case <-h.end:
+	}
+	<-h.end
 }
 
 func (b *badDisk) Write(p []byte) (int, error) {
 	if b.hang != nil {
-		<-b.hang
+		b.hang.hold()
 	}
 	if b.fails.Load() {
 		n, _ := b.File.Write(p[:len(p)/2])
@@ -174,13 +187,13 @@ func (b *badDisk) Write(p []byte) (int, error) {
 	return b.File.Write(p)
 }
 
-func badly(fails *atomic.Bool, hang chan struct{}) func(string, int) (File, error) {
+func badly(fails *atomic.Bool, h *hang) func(string, int) (File, error) {
 	return func(name string, flags int) (File, error) {
 		f, err := os.OpenFile(name, flags, 0o600)
 		if err != nil {
 			return nil, err
 		}
-		return &badDisk{f, fails, hang}, nil
+		return &badDisk{f, fails, h}, nil
 	}
 }
 
@@ -221,21 +234,23 @@ func TestLinesWaitForTheDisk(t *testing.T) {
 // TestDiskThatHangs: an act does not wait for longer than its patience.
 func TestDiskThatHangs(t *testing.T) {
 	name := filepath.Join(t.TempDir(), "audit.jsonl")
-	hang := make(chan struct{})
+	h := newHang()
 	var fails atomic.Bool
-	l, log := open(t, name, Options{Open: badly(&fails, hang), Patience: 20 * time.Millisecond})
-	for i := range 3 {
-		if err := l.Write(entry(i+1), i == 1); !errors.Is(err, ErrSlow) {
+	l, log := open(t, name, Options{Open: badly(&fails, h), Patience: 20 * time.Millisecond})
+	l.Note(entry(1))
+	<-h.began // the first is being written
+	for i := range 2 {
+		if err := l.Write(entry(i+2), i == 0); !errors.Is(err, ErrSlow) {
 			t.Errorf("%d: %v", i, err)
 		}
 	}
 	if !strings.Contains(log.String(), "id=2") {
 		t.Error(log)
 	}
-	close(hang)
+	close(h.end)
 	l.Close()
 	list, err := Latest(name, 0, 10, func(*Line) bool { return true })
-	if err != nil || len(list) != 2 || list[0].ID != "2" || list[1].ID != "1" { // the first was being written
+	if err != nil || len(list) != 2 || list[0].ID != "2" || list[1].ID != "1" {
 		t.Errorf("%+v %v", list, err)
 	}
 }
@@ -244,7 +259,7 @@ func TestWhatWaitsIsBounded(t *testing.T) {
 	name := filepath.Join(t.TempDir(), "audit.jsonl")
 	var fails atomic.Bool
 	fails.Store(true)
-	l, _ := open(t, name, Options{Open: badly(&fails, nil)})
+	l, _ := open(t, name, Options{Open: badly(&fails, nil), Patience: time.Minute})
 	for i := range 3 * maxWaiting {
 		l.Note(entry(i + 1))
 	}
@@ -263,6 +278,34 @@ func TestWhatWaitsIsBounded(t *testing.T) {
 	}
 	if lost+len(list) != 3*maxWaiting+1 {
 		t.Errorf("%d lines and %d that are said to be lost", len(list), lost)
+	}
+}
+
+// TestNewestWaitsWhileManyAreWritten: lines that wait behind a full batch push out the
+// oldest of those that wait, never the newest, whose act would be refused for it.
+func TestNewestWaitsWhileManyAreWritten(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "audit.jsonl")
+	h := newHang()
+	var fails atomic.Bool
+	l, _ := open(t, name, Options{Open: badly(&fails, h), Patience: time.Minute})
+	l.Note(entry(1))
+	<-h.began
+	for i := range 2*maxWaiting + 5 {
+		l.Note(entry(i + 2))
+	}
+	l.mu.Lock()
+	n, newest := len(l.queue), l.queue[len(l.queue)-1].entry.ID
+	l.mu.Unlock()
+	if n != maxWaiting+1 || newest != fmt.Sprint(2*maxWaiting+6) {
+		t.Errorf("%d wait, the newest is %s", n, newest)
+	}
+	close(h.end)
+	if err := l.Write(entry(0), false); err != nil {
+		t.Error(err)
+	}
+	l.Close()
+	if list, err := Latest(name, 0, 3*maxWaiting, func(*Line) bool { return true }); err != nil || len(list) != maxWaiting+2 && len(list) != maxWaiting+1 {
+		t.Errorf("%d lines, %v", len(list), err)
 	}
 }
 

@@ -22,7 +22,8 @@ const (
 	// are kept.
 	maxFile   = 16 << 20
 	keptFiles = 50
-	// maxWaiting is how many lines wait for the disk, in memory.
+	// maxWaiting is how many lines wait for the disk, in memory, beside as many that are
+	// being written.
 	maxWaiting = 1000
 	// patience is how long an act waits for the disk.
 	patience = 2 * time.Second
@@ -44,12 +45,13 @@ type Log struct {
 	open     func(name string, flags int) (File, error)
 	patience time.Duration
 
-	mu     sync.Mutex
-	queue  []*job // in the order of the file
-	lost   int    // lines that nobody could keep
-	closed bool
-	wake   chan struct{}
-	done   chan struct{}
+	mu      sync.Mutex
+	queue   []*job // in the order of the file
+	writing int    // how many of them, from the first, are being written
+	lost    int    // lines that nobody could keep
+	closed  bool
+	wake    chan struct{}
+	done    chan struct{}
 
 	// Those of the goroutine that writes.
 	file  File
@@ -81,10 +83,9 @@ type Options struct {
 
 // job is one line that is to be written.
 type job struct {
-	entry  Entry
-	keep   bool       // it waits where the disk does not take it
-	during bool       // it is being written
-	wrote  chan error // holds the answer
+	entry Entry
+	keep  bool       // it waits where the disk does not take it
+	wrote chan error // holds the answer
 }
 
 // Open makes a Log; nothing is read or written yet. Close must be called.
@@ -135,7 +136,7 @@ func (l *Log) add(j *job) error {
 		return errClosed
 	}
 	l.queue = append(l.queue, j)
-	l.trimLocked(2 * maxWaiting) // half of them may be being written
+	l.trimLocked()
 	select {
 	case l.wake <- struct{}{}:
 	default:
@@ -144,14 +145,10 @@ func (l *Log) add(j *job) error {
 }
 
 // trimLocked drops the oldest lines that nobody writes just now, where too many wait.
-func (l *Log) trimLocked(most int) {
-	for len(l.queue) > most {
-		i := slices.IndexFunc(l.queue, func(j *job) bool { return !j.during })
-		if i < 0 {
-			return
-		}
-		l.queue[i].answer(errors.New("too many lines of the audit wait for the disk"))
-		l.queue = slices.Delete(l.queue, i, i+1)
+func (l *Log) trimLocked() {
+	for len(l.queue)-l.writing > maxWaiting {
+		l.queue[l.writing].answer(errors.New("too many lines of the audit wait for the disk"))
+		l.queue = slices.Delete(l.queue, l.writing, l.writing+1)
 		l.lost++
 	}
 }
@@ -175,7 +172,7 @@ func (l *Log) wait(j *job) error {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if i := slices.Index(l.queue, j); i >= 0 && !j.keep && !j.during {
+	if i := slices.Index(l.queue, j); i >= l.writing && !j.keep {
 		l.queue = slices.Delete(l.queue, i, i+1)
 	}
 	return ErrSlow
@@ -218,9 +215,7 @@ func (l *Log) run() {
 func (l *Log) flush() {
 	l.mu.Lock()
 	batch, lost := slices.Clone(l.queue), l.lost
-	for _, j := range batch {
-		j.during = true
-	}
+	l.writing = len(batch)
 	l.mu.Unlock()
 	if len(batch) == 0 {
 		return
@@ -229,20 +224,19 @@ func (l *Log) flush() {
 	l.report(err)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.queue = slices.Delete(l.queue, 0, len(batch)) // they are first: only others are taken out
+	l.queue, l.writing = slices.Delete(l.queue, 0, len(batch)), 0 // they are first: only others are taken out
 	if err == nil {
 		l.lost -= lost
 	}
 	var stay []*job
 	for _, j := range batch {
-		j.during = false
 		j.answer(err)
 		if err != nil && j.keep {
 			stay = append(stay, j)
 		}
 	}
 	l.queue = append(stay, l.queue...)
-	l.trimLocked(maxWaiting)
+	l.trimLocked()
 }
 
 // write appends lines and has them on the disk, or leaves the file as it was.
