@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"postern/internal/freeport"
 )
 
 // scriptSHA names the floor's script to Redis.
@@ -21,7 +23,7 @@ var scriptSHA = func() string {
 // startRedis runs a redis-server of its own that keeps nothing on disk, and
 // loads the floor's script.
 func startRedis(ctx context.Context, dir string, more ...string) (*process, string, error) {
-	port, err := freePort()
+	port, err := freeport.Port()
 	if err != nil {
 		return nil, "", err
 	}
@@ -46,16 +48,6 @@ func startRedis(ctx context.Context, dir string, more ...string) (*process, stri
 		return nil, "", err
 	}
 	return p, addr, nil
-}
-
-// freePort is one that nobody listens on at present.
-func freePort() (int, error) {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, err
-	}
-	defer ln.Close()
-	return ln.Addr().(*net.TCPAddr).Port, nil
 }
 
 // decisions is how many script calls a Redis server has had.
@@ -101,7 +93,7 @@ func startCluster(ctx context.Context, dir string, n int) (stores []*store, err 
 		if err != nil {
 			return stores, err
 		}
-		port, err := freePort() // of the bus between them
+		port, err := freeport.Port() // of the bus between them
 		if err != nil {
 			return stores, err
 		}

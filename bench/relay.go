@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"postern/dkimsign"
+	"postern/internal/freeport"
 	"postern/internal/smtptest"
 )
 
@@ -124,7 +125,7 @@ func (l *lab) startFloor(ctx context.Context, s setup, upstream string) (*subjec
 
 // startRelay runs the real relay.
 func (l *lab) startRelay(ctx context.Context, binary string, s setup, upstream string) (*subject, error) {
-	port, err := freePort()
+	port, err := freeport.Port()
 	if err != nil {
 		return nil, err
 	}

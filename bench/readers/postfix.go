@@ -16,6 +16,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"postern/internal/freeport"
 )
 
 // cleanup is a Postfix that reads: its cleanup daemon looks up each address that
@@ -77,7 +79,7 @@ func startCleanup(dir string) (c *cleanup, err error) {
 			c.close()
 		}
 	}()
-	address, err := freeAddress()
+	address, err := freeport.Address()
 	if err != nil {
 		return nil, err
 	}
@@ -89,15 +91,6 @@ func startCleanup(dir string) (c *cleanup, err error) {
 	}
 	c.started = true
 	return c, c.connect(address)
-}
-
-func freeAddress() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	defer l.Close()
-	return l.Addr().String(), nil
 }
 
 // writeConfig makes the folders of a Postfix that has nothing but what reads.

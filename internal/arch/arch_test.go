@@ -69,7 +69,6 @@ var table = map[string]rule{
 
 	"internal/volume":   {ours: []string{"internal/config", "internal/simulate", "mail", "outlier"}},
 	"internal/scanfile": {ours: []string{"scan"}},
-	"internal/scantest": {},
 	"internal/firewall": {ours: []string{"internal/config", "internal/plain"}},
 	"internal/expiry":   {},
 	"internal/explain":  {ours: []string{"internal/phrase", "mail", "ratelimit"}},
@@ -145,7 +144,7 @@ var table = map[string]rule{
 
 // support is for tests and benchmarks: it imports what it needs, but nothing of
 // the product imports it.
-var support = []string{"bench", "internal/dnstest", "internal/redistest", "internal/smtptest", "internal/spellings", "ratelimit/storetest"}
+var support = []string{"bench", "internal/dnstest", "internal/freeport", "internal/redistest", "internal/scantest", "internal/smtptest", "internal/spellings", "ratelimit/storetest"}
 
 type pkg struct {
 	ImportPath  string

@@ -15,26 +15,18 @@ import (
 	"time"
 
 	"github.com/miekg/dns"
+
+	"postern/internal/freeport"
 )
 
 // FreePort finds a port that is free for UDP and TCP.
 func FreePort(t *testing.T) int {
 	t.Helper()
-	for range 50 {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		port := l.Addr().(*net.TCPAddr).Port
-		u, err := net.ListenPacket("udp", l.Addr().String())
-		l.Close()
-		if err == nil {
-			u.Close()
-			return port
-		}
+	port, err := freeport.Port()
+	if err != nil {
+		t.Fatal(err)
 	}
-	t.Fatal("no port is free for UDP and TCP")
-	return 0
+	return port
 }
 
 // program is a server that is not ours.

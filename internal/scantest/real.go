@@ -3,7 +3,6 @@ package scantest
 import (
 	"bytes"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -11,6 +10,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"postern/internal/freeport"
 )
 
 // Run starts a server in the foreground and ends it, with all that it has started,
@@ -70,12 +71,11 @@ func Write(t *testing.T, path, text string) {
 // FreePort is a port of 127.0.0.1 that nobody listens on.
 func FreePort(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	port, err := freeport.Port()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
-	return strconv.Itoa(l.Addr().(*net.TCPAddr).Port)
+	return strconv.Itoa(port)
 }
 
 // EicarSignature is a line of a database of clamd (.hdb) by which it finds the EICAR

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"postern/internal/dnstest"
+	"postern/internal/freeport"
 	"postern/internal/smtptest"
 	"postern/mail"
 	"postern/upstream"
@@ -54,12 +55,11 @@ func newWorld(t *testing.T, set func(*upstream.Config, *Options), records ...str
 // freePort is free on all of 127.0.0.0/8.
 func freePort(t *testing.T) int {
 	t.Helper()
-	l, err := net.Listen("tcp", "0.0.0.0:0")
+	port, err := freeport.Port()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
+	return port
 }
 
 // receiver starts one at an address.
