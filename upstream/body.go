@@ -9,6 +9,8 @@ import (
 	"os"
 	"strconv"
 	"sync"
+
+	"postern/upstream/content"
 )
 
 // Sizes of writes.
@@ -143,7 +145,7 @@ func (w *bodyWriter) heard(last bool) error {
 // stuffed writes the content as DATA wants it (RFC 5321 s. 4.5.2).
 func (w *bodyWriter) stuffed(body *Content) error {
 	lineStart := true
-	return body.pieces(func(p []byte, kept, last bool) error {
+	return body.Pieces(func(p []byte, kept, last bool) error {
 		var err error
 		if lineStart, err = w.stuff(p, lineStart); err != nil {
 			return err
@@ -198,10 +200,10 @@ func (w *bodyWriter) done(kept bool) error {
 // chunk writes the content as one BDAT LAST (RFC 3030 s. 2), and next behind it.
 func (w *bodyWriter) chunk(body *Content, next string) error {
 	w.gather([]byte("BDAT "))
-	w.arena = strconv.AppendInt(w.arena, body.total(), 10)
+	w.arena = strconv.AppendInt(w.arena, body.Total(), 10)
 	w.gather([]byte(" LAST\r\n"))
 	tcp, ok := w.c.net.(*net.TCPConn)
-	if ok && body.File != nil && !body.Shared && body.FileSize > body.fileAt {
+	if ok && body.File != nil && !body.Shared && body.FileSize > body.FileAt() {
 		if err := w.sendFile(tcp, body); err != nil {
 			return err
 		}
@@ -209,7 +211,7 @@ func (w *bodyWriter) chunk(body *Content, next string) error {
 		w.c.net.Write([]byte(next))
 		return nil
 	}
-	return body.pieces(func(p []byte, kept, last bool) error {
+	return body.Pieces(func(p []byte, kept, last bool) error {
 		if err := w.add(p); err != nil {
 			return err
 		}
@@ -224,16 +226,16 @@ func (w *bodyWriter) chunk(body *Content, next string) error {
 // sendFile lets the kernel copy the file.
 func (w *bodyWriter) sendFile(tcp *net.TCPConn, body *Content) error {
 	head := Content{Prefix: body.Prefix, Chunks: body.Chunks}
-	if err := head.pieces(func(p []byte, _, _ bool) error { return w.add(p) }); err != nil {
+	if err := head.Pieces(func(p []byte, _, _ bool) error { return w.add(p) }); err != nil {
 		return err
 	}
 	if err := w.flush(); err != nil {
 		return err
 	}
-	if _, err := body.File.Seek(body.fileAt, io.SeekStart); err != nil {
-		return fmt.Errorf("%w: %w", errContent, err)
+	if _, err := body.File.Seek(body.FileAt(), io.SeekStart); err != nil {
+		return fmt.Errorf("%w: %w", content.ErrRead, err)
 	}
-	for left := body.FileSize - body.fileAt; left > 0; {
+	for left := body.FileSize - body.FileAt(); left > 0; {
 		n, err := w.copy(tcp, body.File, min(left, groupSize), left <= groupSize)
 		if err != nil {
 			return err
@@ -251,7 +253,7 @@ func (w *bodyWriter) copy(tcp *net.TCPConn, f *os.File, n int64, last bool) (int
 	w.unseen += int(got)
 	if err == nil && got < n {
 		w.last = false
-		err = fmt.Errorf("%w: %w", errContent, io.ErrUnexpectedEOF)
+		err = fmt.Errorf("%w: %w", content.ErrRead, io.ErrUnexpectedEOF)
 	}
 	return got, err
 }

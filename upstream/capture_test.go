@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"postern/mail"
+	"postern/upstream/capture"
 )
 
 func captureUpstream(t *testing.T) (*Upstream, string) {
@@ -40,11 +41,11 @@ func TestCaptureKeepsMessageAndEnvelope(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var e captured
+	var e capture.Envelope
 	if err := json.Unmarshal(raw, &e); err != nil {
 		t.Fatal(err)
 	}
-	if e.From != "a@a.example" || len(e.To) != 2 || e.To[0] != (capturedRecipient{Address: `"b c"@b.example`, Notify: "NEVER"}) ||
+	if e.From != "a@a.example" || len(e.To) != 2 || e.To[0] != (capture.Recipient{Address: `"b c"@b.example`, Notify: "NEVER"}) ||
 		e.EHLO != "news.example" || len(e.Source) != 2 || e.Size != int64(len(text)) || e.Upstream != "staging" || e.Body != "8BITMIME" || e.Ret != "HDRS" {
 		t.Errorf("envelope %s", raw)
 	}

@@ -57,7 +57,7 @@ func (t *Transaction) chunks(ctx context.Context, body *Content) (mail.Reply, er
 	if !c.chunks && t.size > 0 {
 		var first byte
 		var err error
-		if first, rest, err = body.cutFirst(); err != nil {
+		if first, rest, err = body.CutFirst(); err != nil {
 			return mail.Reply{}, t.faultIf(ctx, "content", err)
 		}
 		if r, err := t.firstChunk(ctx, first); err != nil || !r.Positive() {

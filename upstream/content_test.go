@@ -245,34 +245,6 @@ func TestAgainstGoSMTPServer(t *testing.T) {
 	<-served
 }
 
-func TestEightBitLooksWhereItIsTold(t *testing.T) {
-	for name, tc := range map[string]struct {
-		parts        []string
-		header, body bool
-	}{
-		"nothing":                {[]string{""}, false, false},
-		"ASCII":                  {[]string{"A: b\r\n\r\nc\r\n"}, false, false},
-		"in the body":            {[]string{"A: b\r\n\r\n\xff"}, false, true},
-		"in the header":          {[]string{"A: \xff\r\n\r\n"}, true, true},
-		"header end in pieces":   {[]string{"A: b\r", "\n", "\r", "\n\xff"}, false, true},
-		"header end at a seam":   {[]string{"A: b\r\n\r\n", "\xff"}, false, true},
-		"no header":              {[]string{"\r\n\xff"}, false, true},
-		"no header, in pieces":   {[]string{"\r", "\n", "\xff"}, false, true},
-		"before a piecewise end": {[]string{"A: \xff\r", "\n\r", "\n"}, true, true},
-		"no end of header":       {[]string{"A: b\r\n", "B: ccccccccccccccc\xff\r\n"}, true, true},
-	} {
-		c := Content{}
-		for _, p := range tc.parts {
-			c.Chunks = append(c.Chunks, []byte(p))
-		}
-		header, _ := c.eightBit(true)
-		all, _ := c.eightBit(false)
-		if header != tc.header || all != tc.body {
-			t.Errorf("%s: header %v, all %v", name, header, all)
-		}
-	}
-}
-
 func benchUpstream(b *testing.B, offer []string, size int, file bool) {
 	u, s := start(b, smtptest.Options{Discard: true, Offer: offer}, func(c *Config) { c.MessagesPerConnection = 1 << 30 })
 	body := bytes.Repeat([]byte("A line of seventy-six octets, as base64 and quoted-printable make. It ends..\r\n"), size/78+1)[:size]

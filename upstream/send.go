@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"postern/mail"
+	"postern/upstream/capture"
+	"postern/upstream/content"
 )
 
 // Send hands over the content and returns the upstream's final reply, or the
@@ -26,12 +28,12 @@ func (t *Transaction) Send(ctx context.Context, body Content) (mail.Reply, error
 	case len(t.accepted) == 0:
 		return mail.Reply{}, errNobody
 	}
-	size := body.total()
+	size := body.Total()
 	if body.Size != 0 && body.Size != size {
 		return mail.Reply{}, fmt.Errorf("content of %d octets is said to have %d", size, body.Size)
 	}
 	if t.u.capture != nil {
-		return t.u.capture.write(time.Now(), t, &body)
+		return t.u.capture.Write(t.captured(size), &body)
 	}
 	if _, err := t.Resume(ctx, size); err != nil {
 		return mail.Reply{}, err
@@ -92,12 +94,12 @@ func (t *Transaction) refuseContent(body *Content) (*mail.Reply, error) {
 	// Without a declaration by the client nothing is asked: much mail of this
 	// kind is wrong in form and harmless, and passes everywhere.
 	if t.env.UTF8 && !c.caps.UTF8 {
-		if eight, err := body.eightBit(true); eight || err != nil {
+		if eight, err := body.EightBit(true); eight || err != nil {
 			return &replyUTF8Header, err
 		}
 	}
 	if t.env.Body == mail.Body8Bit && !c.caps.EightBit {
-		if eight, err := body.eightBit(false); eight || err != nil {
+		if eight, err := body.EightBit(false); eight || err != nil {
 			return &replyNeeds8Bit, err
 		}
 	}
@@ -228,7 +230,7 @@ func (c *conn) contradicts(class int) bool {
 func (t *Transaction) early(ctx context.Context, complete bool, cause error) (mail.Reply, error) {
 	c := t.c
 	c.broken = true
-	if ctx.Err() == nil && !timedOut(cause) && !errors.Is(cause, errContent) {
+	if ctx.Err() == nil && !timedOut(cause) && !errors.Is(cause, content.ErrRead) {
 		r, err := c.reply(ctx, time.Second)
 		switch {
 		case err != nil || r.Positive() || foreign(r.Code):
@@ -268,4 +270,17 @@ func (t *Transaction) write(ctx context.Context, body *Content, as func(*bodyWri
 	defer w.release()
 	err = as(w, body)
 	return w.last, err
+}
+
+// captured is the envelope for a folder that keeps mail in place of an upstream.
+func (t *Transaction) captured(size int64) *capture.Envelope {
+	e := &capture.Envelope{
+		Time: time.Now(), Upstream: t.u.name, EHLO: t.route.ehlo, Source: t.route.sources(), From: t.env.From.String(), Size: size,
+		Body: t.env.Body, UTF8: t.env.UTF8, TLS: t.env.RequireTLS, Ret: t.env.Ret, EnvID: t.env.EnvID,
+	}
+	for i := range t.accepted {
+		r := &t.accepted[i]
+		e.To = append(e.To, capture.Recipient{Address: r.String(), Notify: r.Notify, ORcpt: r.ORcpt})
+	}
+	return e
 }

@@ -30,6 +30,8 @@ import (
 
 	"postern/internal/oauth"
 	"postern/mail"
+	"postern/upstream/capture"
+	"postern/upstream/content"
 	"postern/upstream/replies"
 )
 
@@ -56,6 +58,9 @@ var (
 	// free in time.
 	ErrBusy = errors.New("all connections are in use")
 )
+
+// Content is a message as it shall leave.
+type Content = content.Content
 
 // Route is how a stream's mail leaves.
 type Route struct {
@@ -155,7 +160,7 @@ type Upstream struct {
 	name    string
 	opt     Options
 	hosts   []*host
-	capture *capture // non-nil: nothing is sent
+	capture *capture.Folder // non-nil: nothing is sent
 	cfg     Config
 	tokens  *oauth.Source // nil: the password is used
 	turn    atomic.Uint32
@@ -176,7 +181,7 @@ func New(name string, cfg Config, opt Options) (*Upstream, error) {
 	u := &Upstream{name: name, opt: opt, cfg: cfg}
 	u.SetRules(opt.Rules)
 	if cfg.Capture != "" {
-		c, err := newCapture(name, cfg.Capture)
+		c, err := capture.Open(name, cfg.Capture)
 		u.capture = c
 		return u, err
 	}

@@ -34,7 +34,7 @@ type docReply struct {
 // codeReplies finds every reply that the packages on the mail path write.
 func codeReplies(t *testing.T) (all []codeReply) {
 	t.Helper()
-	for _, folder := range []string{"relay", "relay/replies", "relay/smtpd", "policy", "upstream", "upstream/direct"} {
+	for _, folder := range []string{"relay", "relay/replies", "relay/smtpd", "policy", "upstream", "upstream/capture", "upstream/direct"} {
 		files, err := filepath.Glob(filepath.Join("../..", folder, "*.go"))
 		if err != nil || len(files) == 0 {
 			t.Fatalf("%s: %d files, %v", folder, len(files), err)

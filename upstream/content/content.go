@@ -1,4 +1,7 @@
-package upstream
+// Package content holds a message on its way to a next hop: octets that stand in
+// memory and, where it is large, in a file, read one piece after the other and never
+// gathered.
+package content
 
 import (
 	"bytes"
@@ -22,7 +25,8 @@ type Content struct {
 	fileAt   int64 // octets of File that have left already
 }
 
-func (b *Content) total() int64 {
+// Total is how many octets there are.
+func (b *Content) Total() int64 {
 	n := int64(len(b.Prefix))
 	for _, c := range b.Chunks {
 		n += int64(len(c))
@@ -33,8 +37,8 @@ func (b *Content) total() int64 {
 	return n
 }
 
-// cutFirst returns the first octet and what follows it; b is not empty.
-func (b *Content) cutFirst() (first byte, rest Content, err error) {
+// CutFirst returns the first octet and what follows it; b is not empty.
+func (b *Content) CutFirst() (first byte, rest Content, err error) {
 	rest = *b
 	if len(b.Prefix) > 0 {
 		rest.Prefix = b.Prefix[1:]
@@ -48,23 +52,23 @@ func (b *Content) cutFirst() (first byte, rest Content, err error) {
 	}
 	var one [1]byte
 	if _, err := b.File.ReadAt(one[:], 0); err != nil {
-		return 0, rest, fmt.Errorf("%w: %w", errContent, err)
+		return 0, rest, fmt.Errorf("%w: %w", ErrRead, err)
 	}
 	rest.fileAt = 1
 	return one[0], rest, nil
 }
 
-// errContent is a fault of the content, not of the connection.
-var errContent = errors.New("read message")
+// ErrRead is the error of a file that does not give what it should.
+var ErrRead = errors.New("read message")
 
 // blockSize of what is read from a file at a time.
 const blockSize = 64 << 10
 
 var blocks = sync.Pool{New: func() any { return new([blockSize]byte) }}
 
-// pieces calls f for the octets in order; last marks the last call. A piece that
+// Pieces calls f for the octets in order; last marks the last call. A piece that
 // came from the file is valid until f returns. There is at least one call.
-func (b *Content) pieces(f func(p []byte, kept, last bool) error) error {
+func (b *Content) Pieces(f func(p []byte, kept, last bool) error) error {
 	from, end := int64(0), int64(0)
 	if b.File != nil {
 		from, end = b.fileAt, b.FileSize
@@ -85,7 +89,7 @@ func (b *Content) pieces(f func(p []byte, kept, last bool) error) error {
 	for at := from; at < end; {
 		p := block[:min(blockSize, end-at)]
 		if n, err := b.File.ReadAt(p, at); n < len(p) {
-			return fmt.Errorf("%w: %w", errContent, err)
+			return fmt.Errorf("%w: %w", ErrRead, err)
 		}
 		at += int64(len(p))
 		if err := f(p, false, at == end); err != nil {
@@ -95,11 +99,11 @@ func (b *Content) pieces(f func(p []byte, kept, last bool) error) error {
 	return nil
 }
 
-// eightBit reports whether the content has an octet beyond ASCII; with header
+// EightBit reports whether the content has an octet beyond ASCII; with header
 // it looks no further than the header.
-func (b *Content) eightBit(header bool) (found bool, err error) {
+func (b *Content) EightBit(header bool) (found bool, err error) {
 	tail := [3]byte{'?', '\r', '\n'} // the last octets so far
-	err = b.pieces(func(p []byte, _, _ bool) error {
+	err = b.Pieces(func(p []byte, _, _ bool) error {
 		if header {
 			if end := headerEnd(tail, p); end >= 0 {
 				found = found || !ascii(p[:end])
@@ -135,6 +139,9 @@ func headerEnd(tail [3]byte, p []byte) int {
 	}
 	return -1
 }
+
+// FileAt is where in File what is left of it begins.
+func (b *Content) FileAt() int64 { return b.fileAt }
 
 func ascii(p []byte) bool {
 	for len(p) >= 8 {
