@@ -17,9 +17,14 @@ type Config struct {
 	// the same events and defers nothing. Default: enforce.
 	Mode Mode `toml:"mode"`
 	// Sensitivity multiplies every score: 2 alarms at half the evidence, 0.5
-	// at twice as much; 0.1 to 10. Default: 1, about one false alarm in eight
+	// at twice as much; 0.1 to 10. Default: 1, about one false alarm in seven
 	// sender-years.
 	Sensitivity float64 `toml:"sensitivity"`
+	// FalseAlarms is how many false alarms are accepted, of all that send through the
+	// relay together, such as "20/year"; 1 to 100,000. It stands in the place of
+	// Sensitivity, which the relay then finds out from its own journal, see package
+	// tune. Blank: Sensitivity holds. Default: blank.
+	FalseAlarms FalseAlarms `toml:"false_alarms"`
 	// Brake is the part of the score of an alert from which on mail to recipients
 	// that the client has never written to waits, apart from five an hour; 0.1 to 1,
 	// 0 is off. Default: 0.4.

@@ -108,11 +108,10 @@ func (w *Watch) locate(now time.Time, ev *mail.Event) {
 	}
 }
 
-// fromElsewhere is what the network of the present event adds to the score of k, and the
-// words for it.
-func (w *Watch) fromElsewhere(k detector.Who, f *detector.Finding) (more float64, words string) {
-	s := &w.places.sign
-	if s.Evidence == 0 || w.rules.Networks.Evidence == 0 || f.Score == 0 || f.Names || k.Scope != User && k.Scope != Mailbox && k.Scope != UserSender {
+// fromElsewhere is what the network of an event adds to the score of k, and the words for
+// it.
+func (r *rules) fromElsewhere(s *networks.Sign, k detector.Who, f *detector.Finding) (more float64, words string) {
+	if s.Evidence == 0 || r.Networks.Evidence == 0 || f.Score == 0 || f.Names || k.Scope != User && k.Scope != Mailbox && k.Scope != UserSender {
 		return 0, ""
 	}
 	words = fmt.Sprintf("; from %s, new for this user", s.Network)
@@ -122,5 +121,5 @@ func (w *Watch) fromElsewhere(k detector.Who, f *detector.Finding) (more float64
 	case s.Colleagues:
 		words += ", known of colleagues"
 	}
-	return float64(f.Score) * float64(s.Evidence) * w.rules.Networks.Evidence, words
+	return float64(f.Score) * float64(s.Evidence) * r.Networks.Evidence, words
 }

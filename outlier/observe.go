@@ -29,7 +29,7 @@ func (w *Watch) observe(ev *mail.Event) (shadowed bool) {
 	harmful := ev.Harmful()
 	for i := range ev.To {
 		r := &ev.To[i]
-		w.sort(&n, r, harmful && r.Rule == ev.Rule)
+		w.rules.sort(&n, r, harmful && r.Rule == ev.Rule, w.hash)
 	}
 	w.rcpts = n.Recipients[:0]
 	if len(w.states) > 0 {
@@ -84,21 +84,21 @@ func wasUnderWay(ev *mail.Event) bool {
 // deferred will be tried again, and is counted then. A recipient of mail in which a
 // scanner found harm counts as refused by the upstream, which was asked for it at RCPT
 // and would have been next.
-func (w *Watch) sort(n *detector.Event, r *mail.RecipientEvent, harmful bool) {
+func (x *rules) sort(n *detector.Event, r *mail.RecipientEvent, harmful bool, hash func(address string) uint64) {
 	switch {
 	case harmful:
-		n.Recipients = append(n.Recipients, detector.Recipient{Hash: w.hashOf(r), Refused: true})
+		n.Recipients = append(n.Recipients, detector.Recipient{Hash: hash(r.Address), Refused: true})
 	case r.Outcome == mail.Relayed:
-		n.Recipients = append(n.Recipients, detector.Recipient{Hash: w.hashOf(r), Took: true, Inside: w.rules.isInternal(r.Address)})
+		n.Recipients = append(n.Recipients, detector.Recipient{Hash: hash(r.Address), Took: true, Inside: x.isInternal(r.Address)})
 	case r.Outcome == mail.Rejected && (r.Rule == "upstream" || r.Class != ""):
-		n.Recipients = append(n.Recipients, detector.Recipient{Hash: w.hashOf(r), Refused: canHelp(r)})
+		n.Recipients = append(n.Recipients, detector.Recipient{Hash: hash(r.Address), Refused: canHelp(r)})
 	default:
 		n.Away++
 	}
 }
 
-func (w *Watch) hashOf(r *mail.RecipientEvent) uint64 {
-	return w.detector.Hash(string(mail.RecipientOf(r.Address)))
+func (w *Watch) hash(address string) uint64 {
+	return w.detector.Hash(string(mail.RecipientOf(address)))
 }
 
 // canHelp reports whether a sender can help that the recipient was refused:

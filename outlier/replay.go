@@ -2,11 +2,13 @@ package outlier
 
 import (
 	"math"
+	"net/netip"
 	"time"
 
 	"postern/mail"
 	"postern/outlier/brake"
 	"postern/outlier/detector"
+	"postern/outlier/networks"
 )
 
 // Replay is the detector alone, on traffic that brings its own time: no clock,
@@ -14,19 +16,37 @@ import (
 type Replay struct {
 	detector *detector.Detector
 	rules    *rules
-	rcpts    []detector.Recipient // room for those of one message
+	places   *networks.Memory
+	sent     Sent // room for the message at hand
 	paces    *brake.Book[detector.Who]
 	braked   map[detector.Who]int64 // until when, in seconds since 1970
 }
 
+// replaySeed makes the same figures of the same traffic.
+var replaySeed = detector.Seed{0x243F6A8885A308D3, 0x13198A2E03707344}
+
 // NewReplay makes a detector that has seen nothing.
-func NewReplay(cfg Config) (*Replay, error) {
+func NewReplay(cfg Config) (*Replay, error) { return NewReplayKeyed(cfg, replaySeed) }
+
+// NewReplayKeyed is NewReplay with a key of its own for the hashes of recipients: several
+// with one key take the same Sent.
+func NewReplayKeyed(cfg Config, key detector.Seed) (*Replay, error) {
 	r, err := newRules(cfg, nil)
 	if err != nil {
 		return nil, err
 	}
-	return &Replay{detector: detector.New(cfg.settings(), detector.Seed{0x243F6A8885A308D3, 0x13198A2E03707344}), rules: r,
+	return &Replay{detector: detector.New(cfg.settings(), key), rules: r, places: networks.New(cfg.MaxSenders / 4),
 		paces: brake.NewBook[detector.Who](), braked: map[detector.Who]int64{}}, nil
+}
+
+// Sent is one message of the past, as the detector takes it.
+type Sent struct {
+	At                   int64  // in seconds since 1970
+	Client, User, Sender string // User is a mail.Event.Party, Sender "" for the null reverse-path
+	Recipients           []detector.Recipient
+	Alone                bool // it counts for its sender only
+	// Elsewhere is what is known of the network that it came from.
+	Elsewhere networks.Sign
 }
 
 // Message counts one message, of which the upstream refused so many recipients
@@ -41,74 +61,133 @@ func (r *Replay) Message(at int64, sender, client string, rcpts []string, refuse
 // Scores are those of one message.
 type Scores struct {
 	Sender, User, Client float64
+	// Networks are those within a day that are new and nobody else's where that alerts
+	// by itself, else 0.
+	Networks int
 	// Waiting are the recipients that the brake would have held up. They are counted
 	// all the same, as if they had been sent.
 	Waiting int
 }
 
 // UserMessage is Message with a SASL user; "" is none.
-func (r *Replay) UserMessage(at int64, user, sender, client string, rcpts []string, refused int) (s Scores) {
-	from := mail.IdentityOf(sender)
-	sender = senderName(from)
-	r.rcpts = r.rcpts[:0]
+func (r *Replay) UserMessage(at int64, user, sender, client string, rcpts []string, refused int) Scores {
+	return r.MessageFrom(netip.Addr{}, at, user, sender, client, rcpts, refused)
+}
+
+// MessageFrom is UserMessage with the address that the user sends from; the zero value
+// is not known.
+func (r *Replay) MessageFrom(from netip.Addr, at int64, user, sender, client string, rcpts []string, refused int) Scores {
+	id := mail.IdentityOf(sender)
+	p := &r.sent
+	*p = Sent{At: at, Client: client, User: user, Sender: senderName(id), Recipients: p.Recipients[:0], Alone: r.rules.exempt.Match(id)}
 	for i, name := range rcpts {
 		// Which ones were refused is not said. That a message with one refused
 		// recipient makes the others known matters more than who it was.
-		r.rcpts = append(r.rcpts, detector.Recipient{Hash: r.detector.Hash(string(mail.RecipientOf(name))), Refused: i < refused, Took: refused < len(rcpts)})
+		p.Recipients = append(p.Recipients, detector.Recipient{Hash: r.Hash(name), Refused: i < refused, Took: refused < len(rcpts)})
 	}
-	s.Waiting = r.waiting(at, user, sender, client)
+	if user != "" && from.IsValid() {
+		p.Elsewhere = r.places.Seen(client, user, from, "", at)
+	}
+	return r.Count(p)
+}
+
+// Hash is that of a recipient.
+func (r *Replay) Hash(recipient string) uint64 {
+	return r.detector.Hash(string(mail.RecipientOf(recipient)))
+}
+
+// Read takes of an event of the journal what the detector needs into p, whose slice is
+// used again; false where nobody's client sent it or no upstream was asked.
+func (r *Replay) Read(ev *mail.Event, p *Sent) bool {
+	if ev.Client == "" {
+		return false
+	}
+	from := mail.IdentityOf(ev.From)
+	*p = Sent{At: ev.Time.Add(ev.Duration).Unix(), Client: ev.Client, User: ev.Party(), Sender: senderName(from), Recipients: p.Recipients[:0]}
+	p.Alone = r.rules.bulkStreams[ev.Stream] || r.rules.exempt.Match(from)
+	n := detector.Event{Recipients: p.Recipients}
+	harmful := ev.Harmful()
+	for i := range ev.To {
+		to := &ev.To[i]
+		r.rules.sort(&n, to, harmful && to.Rule == ev.Rule, r.Hash)
+	}
+	p.Recipients = n.Recipients
+	if party, at, ehlo := networks.Origin(ev); party != "" {
+		p.Elsewhere = r.places.Seen(ev.Client, party, at, ehlo, p.At)
+	}
+	return len(p.Recipients) > 0
+}
+
+// Judged reports whether mail of such a sender can lead to anything at all.
+func (r *Replay) Judged(client, user, sender string) bool {
+	return r.rules.mode(detector.Submitter(user, sender), client) != Exempt
+}
+
+// Count counts one message and gives its scores, in units of the softest action. The
+// messages of a Replay come in the order of time.
+func (r *Replay) Count(p *Sent) (s Scores) {
+	now := time.Unix(p.At, 0)
+	s.Waiting = r.waiting(p)
 	found := r.detector.Count(&detector.Event{
-		At: at, Client: client, User: user, Sender: sender, Recipients: r.rcpts, Alone: r.rules.exempt.Match(from),
-	}, r.rules.expect(time.Unix(at, 0)))
+		At: p.At, Client: p.Client, User: p.User, Sender: p.Sender, Recipients: p.Recipients, Alone: p.Alone,
+	}, r.rules.expect(now))
 	for i := range found {
-		f := &found[i]
-		if f.Score == 0 {
-			continue
-		}
-		k, thresholds := f.Who(), &r.rules.Volume
-		if r.rules.brakes(r.detector, time.Unix(at, 0), k, client, f) {
-			r.braked[k] = at + int64(brakeTime/time.Second)
-		}
-		if f.Names {
-			thresholds = &r.rules.Names
-		}
-		if r.rules.mode(k, client) == Exempt {
-			continue
-		}
-		score := float64(f.Score) * r.rules.policy(client).Sensitivity
-		if r.detector.Early(f) && thresholds.level(score) < Throttled {
-			continue
-		}
-		score /= thresholds.lowest()
-		switch k.Scope {
-		case Client:
-			s.Client = max(s.Client, score)
-		case User:
-			s.User = max(s.User, score)
-		default:
-			s.Sender = score
-		}
+		r.score(&found[i], p, &s)
+	}
+	if most := r.rules.Networks.Alarm; most > 0 && p.Elsewhere.Within >= most {
+		s.Networks = p.Elsewhere.Within
 	}
 	return s
 }
 
+// score takes a finding of a message into its scores.
+func (r *Replay) score(f *detector.Finding, p *Sent, s *Scores) {
+	if f.Score == 0 {
+		return
+	}
+	k, thresholds := f.Who(), &r.rules.Volume
+	if r.rules.brakes(r.detector, time.Unix(p.At, 0), k, p.Client, f) {
+		r.braked[k] = p.At + int64(brakeTime/time.Second)
+	}
+	if f.Names {
+		thresholds = &r.rules.Names
+	}
+	if r.rules.mode(k, p.Client) == Exempt {
+		return
+	}
+	more, _ := r.rules.fromElsewhere(&p.Elsewhere, k, f)
+	score := (float64(f.Score) + more) * r.rules.policy(p.Client).Sensitivity
+	if r.detector.Early(f) && thresholds.level(score) < Throttled {
+		return
+	}
+	score /= thresholds.lowest()
+	switch k.Scope {
+	case Client:
+		s.Client = max(s.Client, score)
+	case User, Mailbox:
+		s.User = max(s.User, score)
+	default:
+		s.Sender = score
+	}
+}
+
 // waiting is how many of the recipients of the message at hand the brake would hold up.
-func (r *Replay) waiting(at int64, user, sender, client string) (n int) {
-	if len(r.braked) == 0 || sender == "" {
+func (r *Replay) waiting(p *Sent) (n int) {
+	if len(r.braked) == 0 || p.Sender == "" {
 		return 0
 	}
-	now := time.Unix(at, 0)
-	for _, k := range [...]detector.Who{detector.Submitter(user, sender), {Scope: User, Name: user}} {
+	now := time.Unix(p.At, 0)
+	for _, k := range [...]detector.Who{detector.Submitter(p.User, p.Sender), detector.PartyWho(p.User)} {
 		until, ok := r.braked[k]
 		if !ok {
 			continue
 		}
-		if f := r.detector.ProjectStrangers(at, k, client, 0, r.rules.expect(now)); until < at || !r.rules.brakes(r.detector, now, k, client, &f) {
+		if f := r.detector.ProjectStrangers(p.At, k, p.Client, 0, r.rules.expect(now)); until < p.At || !r.rules.brakes(r.detector, now, k, p.Client, &f) {
 			delete(r.braked, k)
 			continue
 		}
-		for i := range r.rcpts {
-			if !r.detector.Knows(client, r.rcpts[i].Hash) && r.paces.Take(now, k) > 0 {
+		for i := range p.Recipients {
+			if !r.detector.Knows(p.Client, p.Recipients[i].Hash) && r.paces.Take(now, k) > 0 {
 				n++
 			}
 		}

@@ -13,7 +13,7 @@ func (w *Watch) step(now time.Time, client string, f *detector.Finding) {
 		rule, thresholds = RuleNames, &w.rules.Names
 	}
 	k := f.Who()
-	more, elsewhere := w.fromElsewhere(k, f)
+	more, elsewhere := w.rules.fromElsewhere(&w.places.sign, k, f)
 	times := w.rules.policy(client).Sensitivity
 	score := (float64(f.Score) + more) * times
 	to := thresholds.level(score)

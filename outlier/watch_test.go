@@ -125,7 +125,7 @@ func TestGreylistingAndReputationAreNotTheSendersFault(t *testing.T) {
 		{"rate-limited-by-receiver", "5.7.1", false}, {"mailbox-full", "5.2.2", false}, {"other", "5.1.1", true}, {"ptr", "5.7.25", false},
 	} {
 		n.Recipients = nil
-		r.sort(&n, &mail.RecipientEvent{Outcome: mail.Rejected, Rule: "upstream", Code: 550, Class: mail.Class(row.class), Status: row.status}, false)
+		r.rules.sort(&n, &mail.RecipientEvent{Outcome: mail.Rejected, Rule: "upstream", Code: 550, Class: mail.Class(row.class), Status: row.status}, false, r.hash)
 		if len(n.Recipients) != 1 || n.Recipients[0].Refused != row.help {
 			t.Errorf("%s counts as refused: %v", row.class, n.Recipients)
 		}

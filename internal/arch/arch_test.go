@@ -43,8 +43,10 @@ var table = map[string]rule{
 	"internal/shell":     {},
 
 	// What a header tells of who submitted a message to a client.
-	"policy/submitter":  {ours: []string{"mail"}},
-	"outlier/networks":  {ours: []string{"mail"}},
+	"policy/submitter": {ours: []string{"mail"}},
+	"outlier/networks": {ours: []string{"mail"}},
+	// Which sensitivity of the watch the journal asks for.
+	"outlier/tune":      {ours: []string{"internal/statefile", "mail", "outlier", "outlier/detector", "outlier/networks"}},
 	"internal/incident": {ours: []string{"mail"}},
 
 	"mx":              {ours: []string{"internal/resolve"}, outside: []string{dns}},
