@@ -11,6 +11,7 @@ import (
 const outliersUsage = `usage: relay outliers replay [-config FILE]
        relay outliers explain [-config FILE] WHO
        relay outliers measure [-config FILE] [-json] [-journal FILE...]
+       relay outliers tune [-config FILE] [-json] [-accept N/year] [-confirmed WHO...] [-journal FILE...]
        relay outliers backtest [-config FILE] [-json] -journal FILE [FILE...]
 `
 
@@ -23,6 +24,8 @@ func runOutliers(io cli.IO, args []string) int {
 			return control.ExplainOutlier(io, args[1:])
 		case "measure":
 			return offline.Measure(io, args[1:])
+		case "tune":
+			return offline.Tune(io, args[1:])
 		case "backtest":
 			return offline.Backtest(io, args[1:])
 		case "-h", "-help", "--help", "help":

@@ -108,3 +108,44 @@ func TestBacktestTellsWhatWouldHaveBeen(t *testing.T) {
 		t.Errorf("nothing would have been deferred:\n%s", out)
 	}
 }
+
+// TestTuneSaysWhatAlarmsBuy: from a journal of seven weeks of 15 users, and from one that
+// is too short.
+func TestTuneSaysWhatAlarmsBuy(t *testing.T) {
+	journal := func(days int) string {
+		var b strings.Builder
+		e := json.NewEncoder(&b)
+		for d := range days {
+			for u := range 15 {
+				for i := range 3 {
+					at := time.Date(2026, 3, 1+d, 9, u, i, 0, time.UTC)
+					user := fmt.Sprintf("u%d", u)
+					e.Encode(mail.Event{Time: at, Client: "mta", ClientIP: "192.0.2.1", User: user, From: user + "@x.example", Outcome: mail.Relayed,
+						To: []mail.RecipientEvent{{Address: fmt.Sprintf("r%d-%d@y.example", u, d*i), Outcome: mail.Relayed, Rule: "upstream"}}})
+				}
+			}
+		}
+		return b.String()
+	}
+	status, out, errs := outliers(journal(50), "tune", "-journal", "-", "-accept", "7/year")
+	for _, want := range []string{"2250 messages from 2026-03-01 to 2026-04-19", "burst elsewhere", `false_alarms = "7/year" asks for a sensitivity of`, "messages out at the median"} {
+		if status != cli.OK || !strings.Contains(out, want) {
+			t.Errorf("status %d, %q is missing in:\n%s%s", status, want, out, errs)
+		}
+	}
+	if status, out, _ := outliers(journal(30), "tune", "-journal", "-"); status != cli.OK || !strings.Contains(out, "too short to go by") || !strings.Contains(out, "2026-04-04") {
+		t.Errorf("status %d, of 30 days: %s", status, out)
+	}
+	if status, out, _ := outliers("", "tune", "-journal", "-"); status != cli.OK || !strings.Contains(out, "no mail") {
+		t.Errorf("status %d, of nothing: %s", status, out)
+	}
+	if status, out, errs := outliers(journal(40), "tune", "-json", "-journal", "-"); status != cli.OK || !json.Valid([]byte(out)) {
+		t.Errorf("status %d: %s%s", status, out, errs)
+	}
+	if status, _, errs := outliers("", "tune", "-journal", "-", "-accept", "20"); status != cli.Usage || !strings.Contains(errs, "20/year") {
+		t.Errorf("status %d: %s", status, errs)
+	}
+	if status, _, errs := outliers("{\n{}\n", "tune", "-journal", "-"); status != cli.OK && status != cli.Fault {
+		t.Errorf("status %d: %s", status, errs)
+	}
+}

@@ -17,12 +17,13 @@ type Measured struct {
 	Copies       map[string]int64     // recipients who may get a second copy, by cause
 	ReloadOK     bool                 // the last reload, or the start
 	Reloaded     time.Time
+	Sensitivity  float64 // of the outlier watch, in force
 }
 
 // gauges collects what is measured.
 type gauges struct {
-	state                                                                              func() Measured
-	suspensions, listings, identity, certificate, conditions, ok, time, halves, copies *prometheus.Desc
+	state                                                                                           func() Measured
+	suspensions, listings, identity, certificate, conditions, ok, time, halves, copies, sensitivity *prometheus.Desc
 }
 
 // WatchState adds the metrics of what is measured and of the version. It is called once, and state
@@ -43,13 +44,14 @@ func (m *Metrics) WatchState(version string, state func() Measured) {
 		ok:          desc("relay_config_last_reload_successful", "1 while the last reload, or the start, went well, else 0."),
 		halves:      desc("relay_halves_total", "Recipients of messages that some domains took and others did not.", "what"),
 		copies:      desc("relay_possible_copies_total", "Recipients who may get a message twice.", "cause"),
+		sensitivity: desc("relay_outlier_sensitivity", "Sensitivity of the outlier watch that is in force."),
 		time:        desc("relay_config_last_reload_timestamp_seconds", "When the configuration was read last."),
 	})
 }
 
 // Describe implements prometheus.Collector.
 func (g *gauges) Describe(to chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{g.suspensions, g.listings, g.identity, g.certificate, g.conditions, g.ok, g.time, g.halves, g.copies} {
+	for _, d := range []*prometheus.Desc{g.suspensions, g.listings, g.identity, g.certificate, g.conditions, g.ok, g.time, g.halves, g.copies, g.sensitivity} {
 		to <- d
 	}
 }
@@ -89,5 +91,6 @@ func (g *gauges) Collect(to chan<- prometheus.Metric) {
 	count(g.halves, s.Halves)
 	count(g.copies, s.Copies)
 	put(g.ok, truth(s.ReloadOK))
+	put(g.sensitivity, s.Sensitivity)
 	put(g.time, float64(s.Reloaded.Unix()))
 }

@@ -230,7 +230,7 @@ func TestSeriesAreThereFromTheStartAndBounded(t *testing.T) {
 	m := NewMetrics(func() int64 { return 0 })
 	m.WatchState("v1", func() Measured {
 		return Measured{Suspensions: map[string]int{"sender": 0}, Listings: map[string]int{"addresses": 0}, Identity: map[string]bool{"spf": true},
-			Conditions: map[string]int{"store": 0}, Halves: map[string]int64{"kept": 2}, Copies: map[string]int64{"crash": 0}, Certificates: map[string]time.Time{"mta": time.Unix(1e9, 0)}, ReloadOK: true, Reloaded: time.Unix(1e9, 0)}
+			Conditions: map[string]int{"store": 0}, Halves: map[string]int64{"kept": 2}, Copies: map[string]int64{"crash": 0}, Certificates: map[string]time.Time{"mta": time.Unix(1e9, 0)}, ReloadOK: true, Reloaded: time.Unix(1e9, 0), Sensitivity: 0.83}
 	})
 	m.Expect(Names{Clients: map[string]string{"shop": "news"}, Upstreams: []string{"out"}, Limits: []string{"sender"}, Scanners: []string{"av"}, Channels: []string{"ops"}})
 	h := Handler(m, alwaysReady, ourNames)
@@ -245,7 +245,7 @@ func TestSeriesAreThereFromTheStartAndBounded(t *testing.T) {
 		`relay_scan_total{scanner="av",verdict="fault"} 0`,
 		`relay_stage_seconds_count{stage="limit"} 0`, `relay_stage_seconds_count{stage="upstream_data"} 0`,
 		`relay_alerts_total{channel="ops",result="failed"} 0`,
-		`relay_suspensions{kind="sender"} 0`, `relay_listings{kind="addresses"} 0`, `relay_identity_ok{check="spf"} 1`, `relay_alert_conditions{kind="store"} 0`, `relay_halves_total{what="kept"} 2`, `relay_possible_copies_total{cause="crash"} 0`,
+		`relay_suspensions{kind="sender"} 0`, `relay_listings{kind="addresses"} 0`, `relay_identity_ok{check="spf"} 1`, `relay_outlier_sensitivity 0.83`, `relay_alert_conditions{kind="store"} 0`, `relay_halves_total{what="kept"} 2`, `relay_possible_copies_total{cause="crash"} 0`,
 		`relay_certificate_expiry_timestamp_seconds{listener="mta"} 1e+09`, `relay_config_last_reload_successful 1`, `relay_build_info{version="v1"} 1`,
 	} {
 		if !strings.Contains(body, want+"\n") {

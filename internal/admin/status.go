@@ -1,6 +1,10 @@
 package admin
 
-import "time"
+import (
+	"time"
+
+	"postern/outlier/tune"
+)
 
 // Status is a running relay at one moment, as relay status shows it.
 type Status struct {
@@ -19,6 +23,8 @@ type Status struct {
 	Suspended   int              `json:"suspended"`
 	Throttled   int              `json:"throttled"`
 	Connections int64            `json:"connections"`
+	// Tuning is how the sensitivity of the watch is found; missing where an operator sets it.
+	Tuning *tune.Status `json:"tuning,omitempty"`
 }
 
 // ListenerStatus is one listener.

@@ -334,6 +334,7 @@ func (x *crossCheck) noSuch(table, name string) string {
 }
 
 func (x *crossCheck) outliers() {
+	x.falseAlarms()
 	x.listed("outlier.exempt_clients", "client", x.Outlier.ExemptClients)
 	for i, text := range x.Outlier.SuspendedMay {
 		if p, err := mail.ParsePattern(text, ParseAddress); err != nil || p.String() == string(mail.NullSender) {
@@ -351,6 +352,18 @@ func (x *crossCheck) outliers() {
 		if !x.exists("client", name) {
 			x.d.problem(join("outlier.client", name), x.noSuch("client", name))
 		}
+	}
+}
+
+// falseAlarms checks that there is a journal that holds all mail: with Redis each node
+// has one of its own.
+func (x *crossCheck) falseAlarms() {
+	switch {
+	case x.Outlier.FalseAlarms == 0:
+	case x.Journal.File == "":
+		x.d.problem("outlier.false_alarms", "needs a journal to learn from; set journal.file, or sensitivity in its place")
+	case x.Redis.Enabled():
+		x.d.problem("outlier.false_alarms", "is for one relay, and with [redis] each node has a journal of its own; set sensitivity to what relay outliers tune says of the journals of all nodes")
 	}
 }
 

@@ -26,6 +26,9 @@ func (x *crossCheck) identities() {
 // outlierSenders checks the sender patterns of [outlier] and the names of its
 // sender tables.
 func (d *decoder) outlierSenders(c *outlier.Config) {
+	if c.FalseAlarms > 0 && d.src.has("outlier.sensitivity") {
+		d.problem("outlier.sensitivity", "stands beside false_alarms, by which the relay finds it; leave one of them out")
+	}
 	for i, s := range c.ExemptSenders {
 		if p, err := mail.ParsePattern(s, ParseAddress); err != nil {
 			d.problem(fmt.Sprintf("outlier.exempt_senders.%d", i), fmt.Sprintf("%q %v", s, err))

@@ -31,7 +31,7 @@ func (n *Node) measured() admin.Measured {
 		Suspensions: map[string]int{outlier.Sender: 0, outlier.User: 0, outlier.Mailbox: 0, outlier.Client: 0},
 		Listings:    map[string]int{string(dnsbl.Addresses): 0, string(dnsbl.Domains): 0},
 		Identity:    map[string]bool{}, Certificates: map[string]time.Time{}, Conditions: map[string]int{},
-		ReloadOK: true, Reloaded: n.condition.started,
+		ReloadOK: true, Reloaded: n.condition.started, Sensitivity: n.tuning.Sensitivity(),
 	}
 	for _, held := range n.watch.Held(outlier.Suspended) {
 		scope := held.Scope

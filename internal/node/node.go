@@ -32,6 +32,7 @@ import (
 	"postern/internal/warmups"
 	"postern/mail"
 	"postern/outlier"
+	"postern/outlier/tune"
 	"postern/ratelimit"
 	"postern/relay"
 	"postern/relay/halves"
@@ -57,6 +58,7 @@ type Node struct {
 	metrics    *admin.Metrics
 	receivers  *receivers
 	watch      *outlier.Watch
+	tuning     *tune.Keeper
 	alerts     *alerts
 	reputation *reputationWatch
 	tally      *tally.Tally     // nil: there is no console

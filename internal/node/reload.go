@@ -94,7 +94,7 @@ func (n *Node) apply(file *config.File, rules *ruleset.Set) error {
 	if err := n.reputation.reload(file, rules.Snapshot.Signers); err != nil {
 		return err
 	}
-	if err := n.watch.SetConfig(file.Outlier); err != nil {
+	if err := n.watch.SetConfig(n.tuning.Use(file.Outlier)); err != nil {
 		return err
 	}
 	return n.relisten(file.Listener)

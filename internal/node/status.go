@@ -18,7 +18,7 @@ func (n *Node) status() admin.Status {
 	s := admin.Status{
 		Version: n.options.Version, Hostname: f.Hostname, Config: config.FullPath(f.Path()), PID: os.Getpid(), Started: n.condition.started,
 		Readiness: n.readiness(), Upstreams: rules.Hosts(), Scanners: rules.ScannerStatus(), Store: n.storeStatus(), LastReload: n.condition.reloaded.Load(),
-		Connections: n.server.Connections(),
+		Connections: n.server.Connections(), Tuning: n.tuning.Status(),
 	}
 	n.condition.mu.Lock()
 	s.Listeners = n.condition.listeners

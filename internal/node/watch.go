@@ -23,11 +23,13 @@ func (n *Node) openWatch(file *config.File) error {
 	if n.redis != nil {
 		o.Shared = &outlier.Shared{Client: n.redis, Prefix: file.Redis.Prefix}
 	}
+	n.openTuning(file)
 	var err error
-	if n.watch, err = outlier.New(file.Outlier, o); err != nil {
+	if n.watch, err = outlier.New(n.tuning.Use(file.Outlier), o); err != nil {
 		return err
 	}
 	n.run(n.watch.Run)
+	n.run(n.tuning.Run)
 	return nil
 }
 

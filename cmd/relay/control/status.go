@@ -11,6 +11,7 @@ import (
 	"postern/internal/api"
 	"postern/internal/node"
 	"postern/internal/phrase"
+	"postern/outlier/tune"
 )
 
 // Status tells how a running relay does; its exit status is 1 while the relay
@@ -73,6 +74,9 @@ func writeStatus(w Writer, s *admin.Status, providers []api.Provider, now time.T
 	}
 	line("connections", "%d", s.Connections)
 	line("outliers", "%d suspended, %d throttled", s.Suspended, s.Throttled)
+	if s.Tuning != nil {
+		line("sensitivity", "%s", tuningWords(s.Tuning))
+	}
 	line("config", "%s, %s", s.Config, reloadWords(s.LastReload))
 	if s.LastReload != nil {
 		for _, p := range s.LastReload.Problems {
@@ -149,6 +153,17 @@ func streamWords(s *admin.StreamStatus) string {
 		return ", which keeps mail and sends nothing"
 	}
 	return ""
+}
+
+func tuningWords(s *tune.Status) string {
+	text := fmt.Sprintf("%.2f, by false_alarms = %q", s.Sensitivity, s.Accepted.String())
+	switch {
+	case !s.Until.IsZero():
+		return text + fmt.Sprintf("; the journal is long enough on %s", s.Until.Format(time.DateOnly))
+	case s.Tried.IsZero():
+		return text + "; the journal was not looked at yet"
+	}
+	return text + fmt.Sprintf("; %s: %s", phrase.Time(s.Tried), s.Says)
 }
 
 func reloadWords(r *admin.ReloadStatus) string {

@@ -1,0 +1,38 @@
+package check
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"postern/internal/config"
+	"postern/internal/eventlog"
+	"postern/reputation/identity"
+)
+
+func TestFalseAlarmsSaysUntilWhenTheDefaultHolds(t *testing.T) {
+	journal := filepath.Join(t.TempDir(), "j.jsonl")
+	f := &config.File{Journal: eventlog.Config{File: journal}}
+	f.Outlier.FalseAlarms = 20
+	now := time.Date(2026, 3, 20, 0, 0, 0, 0, time.UTC)
+	see := func(status identity.Status, words string) {
+		t.Helper()
+		if all := tryFalseAlarms(f, now); len(all) != 1 || all[0].Status != status || !strings.Contains(all[0].Seen, words) {
+			t.Errorf("%+v, want %v and %q", all, status, words)
+		}
+	}
+	see(identity.Warn, "for the first 34 days")
+	lines := `{"time":"2026-03-01T08:00:00Z","client":"mta"}` + "\n" + `{"time":"2026-03-02T08:00:00Z","client":"mta"}` + "\n"
+	if err := os.WriteFile(journal, []byte(lines), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	see(identity.Warn, "until 2026-04-04")
+	now = now.AddDate(0, 1, 0)
+	see(identity.Pass, "begins on 2026-03-01")
+	f.Outlier.FalseAlarms = 0
+	if all := tryFalseAlarms(f, now); all != nil {
+		t.Errorf("without the key: %+v", all)
+	}
+}
