@@ -33,6 +33,9 @@ const maxTLSA = 24
 // taken for a host without any.
 var ErrNotKnown = errors.New("TLSA records are not known")
 
+// ErrNoFit: the certificate of a host is none that DANE asks for.
+var ErrNoFit = errors.New("no TLSA record fits the certificate")
+
 // TLSA says what DANE asks of a target of a domain; nil where it asks for nothing.
 // The error is ErrNotKnown: then nothing may be sent there.
 func (f *Finder) TLSA(ctx context.Context, domain string, t Target) (*TLSA, error) {
@@ -94,7 +97,7 @@ func (t *TLSA) Verify(state tls.ConnectionState) error {
 			return nil
 		}
 	}
-	return errors.New("DANE: no TLSA record fits the certificate")
+	return fmt.Errorf("DANE: %w", ErrNoFit)
 }
 
 // anchored reports whether the chain leads to the authority of a record, for one of

@@ -94,11 +94,15 @@ func (f *fetcher) fetch(ctx context.Context, domain string) (Policy, error) {
 		return Policy{}, fmt.Errorf("the policy host answers %d", reply.StatusCode)
 	}
 	if kind, _, err := mime.ParseMediaType(reply.Header.Get("Content-Type")); err != nil || kind != "text/plain" {
-		return Policy{}, errors.New("the policy is not text/plain")
+		return Policy{}, fmt.Errorf("%w: not text/plain", errInvalid)
 	}
 	text, err := io.ReadAll(io.LimitReader(reply.Body, maxPolicy+1))
 	if err != nil {
 		return Policy{}, err
 	}
-	return Parse(text)
+	p, err := Parse(text)
+	if err != nil {
+		return p, fmt.Errorf("%w: %w", errInvalid, err)
+	}
+	return p, nil
 }

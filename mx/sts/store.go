@@ -66,9 +66,9 @@ type Store struct {
 	mu      sync.Mutex
 	known   map[string]*entry
 	flights map[string]*flight
-	failed  map[string]time.Time // until when a domain is not asked again
-	save    *time.Timer          // nil: nothing is to be saved
-	told    time.Time            // when the last fetch that failed was logged
+	failed  map[string]failure
+	save    *time.Timer // nil: nothing is to be saved
+	told    time.Time   // when the last fetch that failed was logged
 }
 
 // entry is a policy as it is kept.
@@ -88,7 +88,7 @@ type flight struct{ done chan struct{} }
 func New(o Options) *Store {
 	o.Port = cmp.Or(o.Port, 443)
 	s := &Store{fetcher: newFetcher(&o), resolver: o.Resolver, log: o.Log, now: o.Now, slots: make(chan struct{}, maxFetches),
-		known: map[string]*entry{}, flights: map[string]*flight{}, failed: map[string]time.Time{}}
+		known: map[string]*entry{}, flights: map[string]*flight{}, failed: map[string]failure{}}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
@@ -178,7 +178,7 @@ func (s *Store) start(domain, id string) *flight {
 	if f := s.flights[domain]; f != nil {
 		return f
 	}
-	if s.now().Before(s.failed[domain]) || s.life.Err() != nil {
+	if s.now().Before(s.failed[domain].until) || s.life.Err() != nil {
 		return nil
 	}
 	select {
@@ -220,7 +220,7 @@ func (s *Store) took(domain, id string, p Policy, err error) {
 	now := s.now()
 	delete(s.flights, domain)
 	if err != nil {
-		s.failLocked(domain, now)
+		s.failLocked(domain, failure{now.Add(againAfter), troubleOf(err)}, now)
 		// Clients can name any number of domains.
 		if s.life.Err() == nil && now.Sub(s.told) >= tellEvery {
 			s.told = now
@@ -243,10 +243,10 @@ func (s *Store) took(domain, id string, p Policy, err error) {
 	}
 }
 
-func (s *Store) failLocked(domain string, now time.Time) {
+func (s *Store) failLocked(domain string, f failure, now time.Time) {
 	if len(s.failed) >= maxKept {
-		for d, until := range s.failed {
-			if !now.Before(until) {
+		for d, f := range s.failed {
+			if !now.Before(f.until) {
 				delete(s.failed, d)
 			}
 		}
@@ -254,7 +254,7 @@ func (s *Store) failLocked(domain string, now time.Time) {
 			clear(s.failed)
 		}
 	}
-	s.failed[domain] = now.Add(againAfter)
+	s.failed[domain] = f
 }
 
 // makeRoomLocked forgets what has ended; where that is not enough, some that do

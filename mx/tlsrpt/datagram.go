@@ -8,7 +8,10 @@ import (
 // kinds and codes are the numbers that the collector has for them.
 var (
 	kinds = map[Kind]int{DANE: 1, STS: 2, None: 9}
-	codes = map[Result]int{NoSTARTTLS: 201, HostMismatch: 202, NotTrusted: 203, Expired: 204, Invalid: 205, BadDNSSEC: 305}
+	codes = map[Result]int{
+		NoSTARTTLS: 201, HostMismatch: 202, NotTrusted: 203, Expired: 204, Invalid: 205,
+		FetchError: 301, BadPolicy: 302, BadHost: 303, NoUsable: 304, BadDNSSEC: 305,
+	}
 )
 
 type message struct {

@@ -8,16 +8,11 @@
 package tlsrpt
 
 import (
-	"context"
 	"log/slog"
-	"net"
 	"net/netip"
 	"slices"
 	"strings"
 	"sync"
-	"time"
-
-	"github.com/miekg/dns"
 
 	"postern/internal/resolve"
 )
@@ -43,7 +38,13 @@ const (
 	NotTrusted   Result = "certificate-not-trusted"
 	Expired      Result = "certificate-expired"
 	Invalid      Result = "validation-failure" // of another kind
-	BadDNSSEC    Result = "dnssec-invalid"     // DNS does not say which TLSA records there are
+
+	FetchError Result = "sts-policy-fetch-error"
+	BadPolicy  Result = "sts-policy-invalid"
+	BadHost    Result = "sts-webpki-invalid" // certificate of the policy host
+	NoUsable   Result = "tlsa-invalid"       // none of the TLSA records can be used
+	BadDNSSEC  Result = "dnssec-invalid"     // DNS does not say which TLSA records there are
+	// dane-required is for senders that want TLSA records of a domain; none can here.
 )
 
 // Policy is what a session was held to.
@@ -75,20 +76,13 @@ type Options struct {
 	Log *slog.Logger
 }
 
-// waiting is how many sessions wait to be handed over.
-const waiting = 1000
-
 // Reporter counts sessions and hands them over. It is safe for concurrent use.
 type Reporter struct {
-	o     Options
-	queue chan Session
-	stop  context.CancelFunc
-	ended chan struct{}
+	o    Options
+	desk *desk // nil: there is no collector
 
 	mu     sync.Mutex
 	counts map[Count]uint64 // by Policy and Result
-	sent   uint64
-	lost   uint64
 }
 
 // Count is how many sessions ended in one way.
@@ -100,19 +94,18 @@ type Count struct {
 
 // New makes a Reporter; Close ends it.
 func New(o Options) *Reporter {
-	if o.Log == nil {
-		o.Log = slog.New(slog.DiscardHandler)
+	r := &Reporter{o: o, counts: map[Count]uint64{}}
+	if o.Socket != "" {
+		r.desk = newDesk(o)
 	}
-	ctx, stop := context.WithCancel(context.Background())
-	r := &Reporter{o: o, queue: make(chan Session, waiting), stop: stop, ended: make(chan struct{}), counts: map[Count]uint64{}}
-	go r.run(ctx)
 	return r
 }
 
 // Close drops what waits.
 func (r *Reporter) Close() {
-	r.stop()
-	<-r.ended
+	if r.desk != nil {
+		r.desk.close()
+	}
 }
 
 // Note counts a session, and hands it over without waiting for that.
@@ -121,19 +114,11 @@ func (r *Reporter) Note(s Session) {
 	if s.Result == Success {
 		k.Result = "success"
 	}
-	dropped := false
-	if r.o.Socket != "" {
-		select {
-		case r.queue <- s:
-		default:
-			dropped = true
-		}
-	}
 	r.mu.Lock()
-	defer r.mu.Unlock()
 	r.counts[k]++
-	if dropped {
-		r.lost++
+	r.mu.Unlock()
+	if r.desk != nil {
+		r.desk.note(s)
 	}
 }
 
@@ -153,85 +138,8 @@ func (r *Reporter) Counts() (all []Count) {
 
 // Sent is how many sessions the collector was handed, and how many were dropped.
 func (r *Reporter) Sent() (sent, lost uint64) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.sent, r.lost
-}
-
-// tellEvery is how often the log says that the collector takes nothing.
-const tellEvery = time.Hour
-
-// run hands sessions over, one after another.
-func (r *Reporter) run(ctx context.Context) {
-	defer close(r.ended)
-	var to net.Conn
-	var told time.Time
-	defer func() {
-		if to != nil {
-			to.Close()
-		}
-	}()
-	for {
-		var s Session
-		select {
-		case s = <-r.queue:
-		case <-ctx.Done():
-			return
-		}
-		record := r.wanted(ctx, s.Domain)
-		if record == "" {
-			continue
-		}
-		err := send(&to, r.o.Socket, s.datagram(record))
-		if err != nil && time.Since(told) > tellEvery {
-			told = time.Now()
-			r.o.Log.Warn("the collector of TLS reports takes nothing", "socket", r.o.Socket, "err", err)
-		}
-		r.mu.Lock()
-		if err == nil {
-			r.sent++
-		} else {
-			r.lost++
-		}
-		r.mu.Unlock()
+	if r.desk == nil {
+		return 0, 0
 	}
-}
-
-// wanted is the record by which a domain asks for reports; "" where it does not. More
-// than one is as none (RFC 8460 s. 3).
-func (r *Reporter) wanted(ctx context.Context, domain string) (record string) {
-	a := r.o.Resolver.Ask(ctx, "_smtp._tls."+domain, dns.TypeTXT)
-	for _, text := range resolve.Texts(a.RRs) {
-		version, _, _ := strings.Cut(text, ";")
-		if strings.TrimRight(version, " \t") != "v=TLSRPTv1" {
-			continue
-		}
-		if record != "" {
-			return ""
-		}
-		record = text
-	}
-	return record
-}
-
-// patience is how long a full socket may stay full.
-const patience = 100 * time.Millisecond
-
-// send writes one datagram; a collector that has begun anew is found again.
-func send(to *net.Conn, socket string, datagram []byte) (err error) {
-	for range 2 {
-		if *to == nil {
-			if *to, err = net.Dial("unixgram", socket); err != nil {
-				*to = nil
-				return err
-			}
-		}
-		(*to).SetWriteDeadline(time.Now().Add(patience))
-		if _, err = (*to).Write(datagram); err == nil {
-			return nil
-		}
-		(*to).Close()
-		*to = nil
-	}
-	return err
+	return r.desk.totals()
 }

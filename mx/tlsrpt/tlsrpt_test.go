@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/miekg/dns"
+
 	"postern/internal/dnstest"
 	"postern/internal/resolve"
 )
@@ -85,10 +87,64 @@ func TestSessionsReachTheCollector(t *testing.T) {
 
 // TestEveryResultHasANumber of the collector's.
 func TestEveryResultHasANumber(t *testing.T) {
-	for _, r := range []Result{NoSTARTTLS, HostMismatch, NotTrusted, Expired, Invalid, BadDNSSEC} {
+	for _, r := range []Result{NoSTARTTLS, HostMismatch, NotTrusted, Expired, Invalid, FetchError, BadPolicy, BadHost, NoUsable, BadDNSSEC} {
 		if codes[r] == 0 {
 			t.Errorf("%s has none", r)
 		}
+	}
+}
+
+// TestSlowDomainHoldsNobody: whoever owns a domain decides how long DNS takes for it, and
+// how many such domains there are.
+func TestSlowDomainHoldsNobody(t *testing.T) {
+	socket, next := collector(t)
+	release := make(chan struct{})
+	address := dnstest.Serve(t, func(w dns.ResponseWriter, q *dns.Msg) {
+		name := q.Question[0].Name
+		if strings.Contains(name, "slow") {
+			<-release
+			return
+		}
+		m := new(dns.Msg).SetReply(q)
+		m.RecursionAvailable = true
+		m.Answer = append(m.Answer, dnstest.Record(name, dns.TypeTXT, 60, `"v=TLSRPTv1; rua=mailto:a@b.example"`))
+		w.WriteMsg(m)
+	})
+	res, err := resolve.New(resolve.Options{Servers: []string{address}, Timeout: 4 * time.Second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(res.Close)
+	r := New(Options{Socket: socket, Resolver: res})
+	t.Cleanup(r.Close)
+	t.Cleanup(func() { close(release) }) // before the others
+	session := func(domain string) { r.Note(Session{Domain: domain, Policy: Policy{Kind: None}}) }
+	session("known.example")
+	if got := next(); !strings.Contains(got, `"d":"known.example"`) {
+		t.Fatal(got)
+	}
+	// One with many sessions, and then many more than are asked about at a time.
+	for range 2 * perDomain {
+		session("slow.example")
+	}
+	if _, lost := r.Sent(); lost != perDomain {
+		t.Errorf("%d lost, want %d", lost, perDomain)
+	}
+	session("new.example")
+	if got := next(); !strings.Contains(got, `"d":"new.example"`) {
+		t.Error(got)
+	}
+	for i := range 3 * maxDomains {
+		session(fmt.Sprintf("slow%d.example", i))
+	}
+	session("known.example")
+	if got := next(); !strings.Contains(got, `"d":"known.example"`) {
+		t.Error(got)
+	}
+	r.desk.mu.Lock()
+	defer r.desk.mu.Unlock()
+	if len(r.desk.open) > maxDomains+askers || r.desk.held > waiting {
+		t.Errorf("%d domains, %d sessions wait", len(r.desk.open), r.desk.held)
 	}
 }
 

@@ -100,6 +100,8 @@ func TestTLSAIsKept(t *testing.T) {
 				counted = "starttls-not-supported"
 			case row.want == "451":
 				counted = "validation-failure"
+			case strings.HasPrefix(row.tlsa, "1 "):
+				counted = "tlsa-invalid"
 			}
 			want := fmt.Sprintf("{%s %s ", map[bool]tlsrpt.Kind{true: tlsrpt.DANE, false: tlsrpt.None}[row.tlsa != "" || row.break1], counted)
 			if got := fmt.Sprint(w.up.TLSCounts()); !strings.Contains(got, want) {

@@ -31,6 +31,8 @@ type lane struct {
 	pace  *rate.Limiter // nil: any
 	// hosts are those that may have connections; guarded by pool.mu.
 	hosts map[*host]bool
+	// claiming is held from the claim of a host until what is too much then is closed.
+	claiming sync.Mutex
 
 	mu      sync.Mutex
 	inUse   int

@@ -156,14 +156,27 @@ func (p *pool) take(ctx context.Context, k key, l level, g *provider.Group, env 
 	if err := way.enter(ctx, env, p.cfg.WaitTimeout); err != nil {
 		return nil, err
 	}
-	h, old, err := p.claim(k, l, way)
-	closeAll(old)
+	h, err := p.claimAlone(k, l, way)
 	if err != nil {
 		way.leave(env)
 		return nil, err
 	}
-	p.thin(way)
 	return h, nil
+}
+
+// claimAlone claims a host and closes what is too much then. In a lane one does that at a
+// time: another one would see what is about to be closed as closed.
+func (p *pool) claimAlone(k key, l level, way *lane) (*host, error) {
+	if way != nil {
+		way.claiming.Lock()
+		defer way.claiming.Unlock()
+	}
+	h, old, err := p.claim(k, l, way)
+	closeAll(old)
+	if err == nil {
+		p.closeSurplus(way)
+	}
+	return h, err
 }
 
 // give ends the use of a host by a transaction; parked: its connection has been given
@@ -191,6 +204,16 @@ func (p *pool) lane(source netip.Addr, g *provider.Group) *lane {
 
 // thin closes idle connections of a lane that has too many.
 func (p *pool) thin(way *lane) {
+	if way == nil {
+		return
+	}
+	way.claiming.Lock()
+	defer way.claiming.Unlock()
+	p.closeSurplus(way)
+}
+
+// closeSurplus is thin, with way.claiming held.
+func (p *pool) closeSurplus(way *lane) {
 	p.mu.Lock()
 	old := way.surplus()
 	p.mu.Unlock()

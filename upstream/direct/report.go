@@ -36,8 +36,10 @@ func (t *Transaction) began(ctx context.Context, w *way, h *host, in *upstream.T
 		s.Result = tlsrpt.NoSTARTTLS
 	case s.Policy.Kind == tlsrpt.STS && !w.level.verified:
 		s.Result, s.Reason = t.testing(ctx, w, state)
+	case w.level.tlsa != nil && len(w.level.tlsa.Records) == 0:
+		s.Result = tlsrpt.NoUsable
 	}
-	t.u.reports.Note(s)
+	t.tell(s)
 }
 
 // failed reports what went wrong with TLS, where it did.
@@ -47,8 +49,49 @@ func (t *Transaction) failed(ctx context.Context, w *way, from netip.Addr, err e
 		return
 	}
 	s := t.session(ctx, w, from)
-	s.Result, s.Reason = result, err.Error()
+	s.Result, s.Reason = result, reasonOf(err)
+	t.tell(s)
+}
+
+// tell reports a session. One that was held to nothing, since the policy that the domain
+// announces could not be had, is told as that (RFC 8460 s. 4.3.2.2).
+func (t *Transaction) tell(s tlsrpt.Session) {
+	if s.Policy.Kind == tlsrpt.None && t.u.sts != nil && t.u.exception(t.domain).sts {
+		if is, ok := troubles[t.u.sts.Trouble(t.domain)]; ok {
+			s.Policy.Kind, s.Result, s.Reason = tlsrpt.STS, is.result, is.words
+		}
+	}
 	t.u.reports.Note(s)
+}
+
+// troubles are what reports call them. The owner of the domain reads the words.
+var troubles = map[sts.Trouble]struct {
+	result tlsrpt.Result
+	words  string
+}{
+	sts.NotFetched:     {tlsrpt.FetchError, "the policy host gives no policy"},
+	sts.Invalid:        {tlsrpt.BadPolicy, "what the policy host gives is not a policy"},
+	sts.BadCertificate: {tlsrpt.BadHost, "the certificate of the policy host is not valid for it"},
+}
+
+// reasonOf is why TLS failed, in words that whoever owns the domain may read: nothing of
+// our DNS servers, names of upstreams and addresses is in it.
+func reasonOf(err error) string {
+	var certificate *tls.CertificateVerificationError
+	var alert tls.AlertError
+	switch {
+	case errors.Is(err, mx.ErrNotKnown):
+		return "DNS does not say which TLSA records there are"
+	case errors.Is(err, upstream.ErrNoTLS):
+		return ""
+	case errors.Is(err, mx.ErrNoFit):
+		return mx.ErrNoFit.Error()
+	case errors.As(err, &certificate):
+		return certificate.Err.Error()
+	case errors.As(err, &alert):
+		return alert.Error()
+	}
+	return "handshake"
 }
 
 // unnamed reports that a policy names none of the domain's hosts.

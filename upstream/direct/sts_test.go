@@ -29,8 +29,13 @@ func stsWorld(t *testing.T, policy func(domain string) string) (*world, *smtptes
 		t.Fatal(err)
 	}
 	srv := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		text := policy(strings.TrimPrefix(r.Host, "mta-sts."))
+		if text == "404" {
+			http.NotFound(w, r)
+			return
+		}
 		w.Header().Set("Content-Type", "text/plain")
-		w.Write([]byte(policy(strings.TrimPrefix(r.Host, "mta-sts."))))
+		w.Write([]byte(text))
 	})}
 	done := make(chan struct{})
 	go func() { defer close(done); srv.Serve(l) }()
