@@ -45,6 +45,7 @@ func main() {
 		b.attacks()
 		b.honest()
 		b.brakes()
+		b.elsewhere()
 		if *only == "" {
 			cost()
 		}
@@ -114,15 +115,19 @@ type result struct {
 	each  []string // by recording
 }
 
+// take adds the attacks of one recording.
+func (res *result) take(out []float64, found int) {
+	res.out = append(res.out, out...)
+	res.found += found
+	res.each = append(res.each, fmt.Sprintf("%s, %.0f %%", spread(out), percent(found, len(out))))
+}
+
 func (b *bench) attack(i int) (res result) {
 	k := &attackKinds[i]
 	for _, r := range b.recs {
 		s := newScene(r, uint64(i)+100, b.o)
 		s.attack(k)
-		out, found := letOut(s, run(b.cfg, s.events))
-		res.out = append(res.out, out...)
-		res.found += found
-		res.each = append(res.each, fmt.Sprintf("%s, %.0f %%", spread(out), percent(found, len(out))))
+		res.take(letOut(s, run(b.cfg, s.events)))
 	}
 	return res
 }

@@ -12,10 +12,11 @@ import (
 type play struct {
 	sender, client, user []float32
 	waits                []bool // the brake would hold up a recipient
+	networks             int    // alarms by three networks in a day
 }
 
 func newPlay(n int) play {
-	return play{make([]float32, n), make([]float32, n), make([]float32, n), make([]bool, n)}
+	return play{make([]float32, n), make([]float32, n), make([]float32, n), make([]bool, n), 0}
 }
 
 var names struct{ senders, rcpts, clients, users []string }
@@ -36,6 +37,7 @@ func run(cfg outlier.Config, events []event) play {
 		panic(err) // defaults are always right
 	}
 	var rcpts []string
+	three := map[int32]int64{}
 	for i := range events {
 		e := &events[i]
 		rcpts = rcpts[:0]
@@ -46,9 +48,18 @@ func run(cfg outlier.Config, events []event) play {
 		if e.user > 0 {
 			user = nameOf(&names.users, "u", e.user)
 		}
-		s := r.UserMessage(e.at, user, nameOf(&names.senders, "s", e.sender), nameOf(&names.clients, "c", int32(clientOf(e.sender))), rcpts, int(e.refused))
+		s := r.MessageFrom(addr(e.network), e.at, user, nameOf(&names.senders, "s", e.sender), nameOf(&names.clients, "c", int32(clientOf(e.sender))), rcpts, int(e.refused))
 		p.sender[i], p.client[i], p.user[i] = float32(s.Sender), float32(s.Client), float32(s.User)
 		p.waits[i] = s.Waiting > 0
+		if e.network > 0 { // of an account of one sender the alarm of its user is the same
+			p.sender[i] = max(p.sender[i], p.user[i])
+			if last, ok := three[e.user]; s.Networks > 0 && (!ok || e.at-last > gap) {
+				p.networks++
+			}
+			if s.Networks > 0 {
+				three[e.user] = e.at
+			}
+		}
 	}
 	return p
 }

@@ -35,7 +35,7 @@ func TestLetOutCountsUpToTheAlarm(t *testing.T) {
 
 func TestEpisodesAreADayApart(t *testing.T) {
 	events := []event{{at: 10}, {at: 80_000}, {at: 160_000}, {at: 300_000}, {at: 300_001, sender: 1}}
-	p := play{[]float32{1, 1, 1, 1, 0.9}, []float32{0, 0, 0, 1, 0}, make([]float32, 5), make([]bool, 5)}
+	p := play{[]float32{1, 1, 1, 1, 0.9}, []float32{0, 0, 0, 1, 0}, make([]float32, 5), make([]bool, 5), 0}
 	if senders, clients := episodesBoth(events, p, nil, nil); senders != 2 || clients != 1 {
 		t.Errorf("%d episodes of senders and %d of clients, want 2 and 1", senders, clients)
 	}

@@ -23,6 +23,7 @@ type event struct {
 	at      int64
 	sender  int32
 	refused int32
+	network int32 // from which its user sends; 0: not known
 	user    int32 // 1 + number of the sender whose SASL user sent it; 0: without a user
 	attack  int32 // 1 + number of the attack that it belongs to; 0: normal
 	touched bool  // an honest change made it or moved it
@@ -35,8 +36,10 @@ type recording struct {
 	events  []event
 	senders int32 // numbers below are in use
 	rcpts   int32
-	of      [][]int32 // indexes of the events of each sender
-	rate    []float64 // mean messages in an active hour, at least 1
+	// networks: numbers below are in use.
+	networks int32
+	of       [][]int32 // indexes of the events of each sender
+	rate     []float64 // mean messages in an active hour, at least 1
 }
 
 func clientOf(sender int32) int { return int(sender % clients) }
