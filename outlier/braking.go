@@ -34,31 +34,21 @@ func (r *rules) brakeFrom() float64 {
 
 // brakes reports whether a finding of k is one that the brake acts upon. A client is
 // never braked, and neither is anybody at one that is still new: there all recipients
-// are strangers; nor is a submitter, whom the header tells only behind the recipients.
-// A user is not braked because of its largest sender, which is braked by
-// itself.
+// are strangers. A user or submitter is not braked because of its largest sender, which
+// is braked by itself.
 func (r *rules) brakes(d *detector.Detector, now time.Time, k detector.Who, client string, f *detector.Finding) bool {
 	from := r.brakeFrom()
 	times := r.policy(client).Sensitivity
-	if from == 0 || float64(f.Score)*times < from || k.Scope == Client || ofMailbox(k) || f.Names || f.Mild || !f.OfStrangers() ||
+	if from == 0 || float64(f.Score)*times < from || k.Scope == Client || f.Names || f.Mild || !f.OfStrangers() ||
 		r.noRetries[client] || d.NewClient(f) {
 		return false
 	}
-	if k.Scope != User {
+	if k.Scope != User && k.Scope != Mailbox {
 		return true
 	}
 	rest := *f
 	d.WithoutLargest(now.Unix(), &rest, client)
 	return float64(rest.Score)*times >= from
-}
-
-// ofMailbox reports whether k is a submitter, or a sender as one uses it.
-func ofMailbox(k detector.Who) bool {
-	if k.Scope != UserSender {
-		return k.Scope == Mailbox
-	}
-	user, _ := detector.SplitNames(k.Name)
-	return detector.IsMailbox(user)
 }
 
 // Brake says how long mail to a recipient waits because of the brake; 0 when it may go
@@ -67,36 +57,62 @@ func ofMailbox(k detector.Who) bool {
 func (w *Watch) Brake(id, client, user string, from mail.Identity, to mail.RecipientID) (wait time.Duration, who Judgment) {
 	w.mu.Lock()
 	defer w.unlock()
+	if user == "" && w.detector.OfOthers(client, senderName(from)) {
+		return 0, Judgment{}
+	}
+	return w.brake(id, client, user, from, w.strangersOf(client, to))
+}
+
+// BrakeMessage is Brake for a whole message, whose submitter the header has told behind
+// the recipients: it waits as long as its strangers do.
+func (w *Watch) BrakeMessage(id, client, submitter string, from mail.Identity, to ...mail.RecipientID) (wait time.Duration, who Judgment) {
+	w.mu.Lock()
+	defer w.unlock()
+	return w.brake(id, client, detector.Party("", submitter), from, w.strangersOf(client, to...))
+}
+
+// strangersOf counts the recipients that a client has never written to.
+func (w *Watch) strangersOf(client string, to ...mail.RecipientID) (n int) {
+	if w.rules.brakeFrom() == 0 {
+		return 0
+	}
+	for _, r := range to {
+		if !w.detector.Knows(client, w.detector.Hash(string(r))) {
+			n++
+		}
+	}
+	return n
+}
+
+// brake says how long so many strangers wait; party is a user or submitter, or "".
+func (w *Watch) brake(id, client, party string, from mail.Identity, n int) (time.Duration, Judgment) {
 	sender := senderName(from)
-	if w.rules.brakeFrom() == 0 || sender == "" || w.rules.noRetries[client] || w.detector.Knows(client, w.detector.Hash(string(to))) {
+	if n == 0 || sender == "" || w.rules.noRetries[client] || w.rules.exempt.Match(from) {
 		return 0, Judgment{}
 	}
-	k, now := detector.Submitter(user, sender), w.clock.read()
-	if w.rules.exempt.Match(from) || user == "" && w.detector.OfOthers(client, sender) {
-		return 0, Judgment{}
-	}
-	for _, k := range [...]detector.Who{k, {Scope: User, Name: user}} {
+	narrow, now := detector.Submitter(party, sender), w.clock.read()
+	for _, k := range [...]detector.Who{narrow, detector.PartyWho(party)} {
 		if k.Name == "" {
 			continue
 		}
-		if wait := w.brakeOf(now, id, client, k); wait > 0 {
+		if wait := w.brakeOf(now, id, client, k, n); wait > 0 {
 			v := judgmentOn(k)
 			v.Level, v.Until, v.left = Braked, now.Add(wait), wait
 			return wait, v
 		}
 	}
-	w.strangers.Go(id, k)
+	w.strangers.Go(id, narrow, n)
 	return 0, Judgment{}
 }
 
-// brakeOf says how long a stranger of k waits.
-func (w *Watch) brakeOf(now time.Time, id, client string, k detector.Who) time.Duration {
+// brakeOf says how long n strangers of k wait.
+func (w *Watch) brakeOf(now time.Time, id, client string, k detector.Who, n int) time.Duration {
 	if w.rules.mode(k, client) != Enforce {
 		return 0
 	}
 	if s := w.current(k, now); s != nil && s.Level >= Braked && !s.Shadow && s.Rule != RuleManual {
 		if w.isBraked(now, client, k, 0) {
-			return w.strangers.Take(now, k)
+			return w.strangers.Take(now, k, n)
 		}
 		if s.Level == Braked {
 			w.end(s, now, CauseExpired, "", "its score is below the brake")

@@ -136,46 +136,129 @@ func TestFramedColleagueIsNotBraked(t *testing.T) {
 	}
 }
 
-// TestSubmittersAreNotBraked: they are told behind the recipients, too late for a
-// recipient to wait, so that none is said to be braked; and their senders, who are
-// counted with them, are not taken for new ones.
-func TestSubmittersAreNotBraked(t *testing.T) {
-	r := newRig(t, nil)
-	const from = "anna@x.example"
-	message := func(rcpt string) {
-		ev := event("mta", "", from)
-		ev.Submitter = "mta/anna"
-		to(ev, rcpt, false)
-		r.Observe(ev)
+// submit lets a submitter of an MTA send one message behind its header, and gives how long
+// it waits.
+func (r *rig) submit(box, from string, after time.Duration, rcpts ...string) time.Duration {
+	r.at = r.at.Add(after)
+	r.next++
+	ev := event("mta", "", from)
+	ev.ID, ev.Submitter = fmt.Sprint("s", r.next), "mta/"+box
+	var ids []mail.RecipientID
+	for _, rcpt := range rcpts {
+		if wait, _ := r.Brake(ev.ID, "mta", "", mail.Identity(from), mail.RecipientOf(rcpt)); wait > 0 {
+			r.t.Errorf("%s waits at RCPT, where nobody knows whose mail it is", rcpt)
+		}
+		ids = append(ids, mail.RecipientOf(rcpt))
 	}
+	wait, _ := r.BrakeMessage(ev.ID, "mta", ev.Submitter, mail.Identity(from), ids...)
+	for _, rcpt := range rcpts {
+		to(ev, rcpt, false)
+		if wait > 0 {
+			ev.Outcome, ev.Stage, ev.Rule = mail.Deferred, mail.StageForward, "outlier brake submitter"
+			ev.To[len(ev.To)-1] = mail.RecipientEvent{Address: rcpt, Outcome: mail.Deferred, Code: 450, Rule: ev.Rule}
+		}
+	}
+	r.Observe(ev)
+	return wait
+}
+
+// TestSubmittersAreBraked behind the header: the mailbox of one, and none of its
+// colleagues; and senders of submitters are not taken for new ones.
+func TestSubmittersAreBraked(t *testing.T) {
+	r := newRig(t, nil)
 	for range 70 {
 		for i := range 5 {
-			message(fmt.Sprintf("colleague%d@y.example", i))
+			r.submit("anna", "anna@x.example", time.Minute, fmt.Sprintf("colleague%d@y.example", i))
+			r.submit("bert", "bert@x.example", time.Minute, fmt.Sprintf("colleague%d@y.example", i))
 		}
 		r.at = r.at.Add(24 * time.Hour)
 	}
-	for i := range 200 {
-		if wait, _ := r.Brake(fmt.Sprint("t", i), "mta", "", from, mail.RecipientOf(fmt.Sprintf("new%d@z.example", i))); wait != 0 {
-			t.Fatalf("the stranger %d waits %v", i, wait)
-		}
-	}
-	if p := r.Past("mta", "", from); !p.OfOthers {
+	if p := r.Past("mta", "", "anna@x.example"); !p.OfOthers {
 		t.Errorf("%+v", p)
 	}
 	if p := r.Past("mta", "", "new@x.example"); p.OfOthers {
 		t.Errorf("a new one: %+v", p)
 	}
-	for i := range 30 {
-		r.at = r.at.Add(time.Minute)
-		message(fmt.Sprintf("victim%d@z.example", i))
+	before := 0
+	for before < 20 && r.submit("anna", "anna@x.example", time.Minute, fmt.Sprintf("victim%d@z.example", before)) == 0 {
+		before++
 	}
-	if len(r.changes) == 0 {
-		t.Error("no alarm")
+	if before < 3 || before > 8 {
+		t.Errorf("%d out before the brake", before)
 	}
-	for _, c := range r.changes {
-		if c.Level == Braked {
-			t.Errorf("%s %s is braked", c.Scope, c.Name)
+	if len(r.changes) == 0 || r.changes[0].Level != Braked || !strings.Contains(r.changes[0].Name, "mta/anna") {
+		t.Fatalf("%+v", r.changes)
+	}
+	if r.submit("anna", "anna@x.example", time.Second, "colleague1@y.example") != 0 || r.submit("bert", "bert@x.example", time.Second, "guest@z.example") != 0 {
+		t.Error("a known recipient or a colleague waits")
+	}
+	// Mail whose submitter is not told is not hers.
+	if wait, _ := r.Brake("other", "mta", "", "anna@x.example", "victim@z.example"); wait != 0 {
+		t.Error("mail of nobody waits")
+	}
+	out := 0
+	for i := range 120 {
+		if r.submit("anna", "anna@x.example", time.Minute, fmt.Sprintf("more%d@z.example", i), "colleague1@y.example") == 0 {
+			out++
 		}
+	}
+	if out < 8 || out > 11 {
+		t.Errorf("%d strangers in two hours under the brake", out)
+	}
+}
+
+// TestMessageToManyWaitsForAll: its strangers use up as much as if they were written to
+// one by one, and it does not wait for ever.
+func TestMessageToManyWaitsForAll(t *testing.T) {
+	r := newRig(t, nil)
+	for range 70 {
+		for i := range 5 {
+			r.submit("anna", "anna@x.example", time.Minute, fmt.Sprintf("colleague%d@y.example", i))
+		}
+		r.at = r.at.Add(24 * time.Hour)
+	}
+	for i := range 20 {
+		r.submit("anna", "anna@x.example", time.Second, fmt.Sprintf("victim%d@z.example", i))
+	}
+	var many []string
+	for i := range 20 {
+		many = append(many, fmt.Sprintf("list%d@z.example", i))
+	}
+	waited, tries := time.Duration(0), 0
+	for ; tries < 30; tries++ {
+		wait := r.submit("anna", "anna@x.example", time.Second, many...)
+		if wait == 0 {
+			break
+		}
+		r.at, waited = r.at.Add(wait), waited+wait
+	}
+	if waited < 45*time.Minute || waited > 90*time.Minute || tries == 30 {
+		t.Errorf("20 strangers of one message wait %v in %d tries", waited, tries)
+	}
+	if wait := r.submit("anna", "anna@x.example", time.Minute, "next@z.example"); wait < 2*time.Hour && r.state(UserSender, detector.JoinNames("submitter:mta/anna", "anna@x.example")) == Braked {
+		t.Errorf("the next one waits %v", wait)
+	}
+}
+
+// TestMessagesOfASubmitterAtOnceAreBraked: many that end at one moment let no more out.
+func TestMessagesOfASubmitterAtOnceAreBraked(t *testing.T) {
+	r := newRig(t, nil)
+	for range 70 {
+		for i := range 5 {
+			r.submit("anna", "anna@x.example", time.Minute, fmt.Sprintf("colleague%d@y.example", i))
+		}
+		r.at = r.at.Add(24 * time.Hour)
+	}
+	out := 0
+	for i := range 200 {
+		if wait, _ := r.BrakeMessage(fmt.Sprint("t", i), "mta", "mta/anna", "anna@x.example", mail.RecipientOf(fmt.Sprintf("new%d@z.example", i))); wait == 0 {
+			out++
+		} else if wait != crowdWait {
+			t.Fatalf("waits %v", wait)
+		}
+	}
+	if out > 9 {
+		t.Errorf("%d at one moment", out)
 	}
 }
 

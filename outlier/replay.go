@@ -187,7 +187,7 @@ func (r *Replay) waiting(p *Sent) (n int) {
 			continue
 		}
 		for i := range p.Recipients {
-			if !r.detector.Knows(p.Client, p.Recipients[i].Hash) && r.paces.Take(now, k) > 0 {
+			if !r.detector.Knows(p.Client, p.Recipients[i].Hash) && r.paces.Take(now, k, 1) > 0 {
 				n++
 			}
 		}

@@ -10,6 +10,7 @@ import (
 	"postern/mail"
 	"postern/policy/submitter"
 	"postern/ratelimit"
+	"postern/relay/replies"
 )
 
 // errUnmarked: a client whose Received lines are to tell the submitter has handed in
@@ -42,6 +43,27 @@ func (t *transaction) fields(yield func(name, body []byte) bool) {
 			return
 		}
 	}
+}
+
+// judgeSubmitter asks the limits and the brake of the watch about whom the header has
+// told.
+func (t *transaction) judgeSubmitter() (rule string, r *mail.Reply) {
+	if rule, r := t.chargeSubmitter(); r != nil {
+		return rule, r
+	}
+	if t.ev.Submitter == "" || t.srv.hooks.BrakeMessage == nil {
+		return "", nil
+	}
+	var to []mail.RecipientID
+	for i, a := range t.accepted {
+		if !t.mayReach(t.env.To[i].Address) {
+			to = append(to, mail.RecipientOf(t.ev.To[a.index].Address))
+		}
+	}
+	if left := t.srv.hooks.BrakeMessage(t.ev.ID, t.client.Name(), t.ev.Submitter, t.sender, to); left > 0 {
+		return "outlier brake submitter", replies.BrakedSubmitter(t.shownSubmitter(), left)
+	}
+	return "", nil
 }
 
 // chargeSubmitter charges the limits by what the header tells. It is asked for every

@@ -33,6 +33,9 @@ type Hooks struct {
 	// (scope) writes to more new ones than usual; 0 when it may go on. id is that of the
 	// event in which the transaction ends.
 	Brake func(id, client, user string, from mail.Identity, to mail.RecipientID) (left time.Duration, scope string)
+	// BrakeMessage is Brake for a message whose header has told a submitter: how long it
+	// waits because of strangers among its recipients.
+	BrakeMessage func(id, client, submitter string, from mail.Identity, to []mail.RecipientID) (left time.Duration)
 	// Past tells limits on strangers whether the past of a client is known, and whether
 	// its sender is in its first two days as that user, or submitter (as mail.Event.Party
 	// writes it), sends with it; Stranger whether nobody of the client, and

@@ -280,6 +280,14 @@ func (r *rig) hook(name string, words []string) {
 			}
 			return 0, ""
 		}
+	case "brake_message": // SUBMITTER RECIPIENT DURATION
+		left, _ := time.ParseDuration(words[2])
+		r.hooks.BrakeMessage = func(_, _, submitter string, _ mail.Identity, to []mail.RecipientID) time.Duration {
+			if submitter == words[0] && slices.Contains(to, mail.RecipientID(words[1])) {
+				return left
+			}
+			return 0
+		}
 	case "trial": // DOMAIN
 		r.hooks.Backoff = func(_, _ string, _ mail.Identity, domain string) (time.Duration, bool) { return 0, domain == words[0] }
 	case "suppressed": // ADDRESS

@@ -221,7 +221,7 @@ func (t *transaction) Deliver(m *smtpd.Message) *mail.Reply {
 	if rule, r := t.gate(); r != nil {
 		return t.gated(rule, r)
 	}
-	if rule, r := t.chargeSubmitter(); r != nil {
+	if rule, r := t.judgeSubmitter(); r != nil {
 		return t.bySubmitter(rule, r)
 	}
 	if rule, r := t.chargeBody(); r != nil {

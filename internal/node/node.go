@@ -241,7 +241,7 @@ func (n *Node) observers(file *config.File) []mail.Observer {
 func (n *Node) hooks() relay.Hooks {
 	h := n.receivers.hooks()
 	h.Past, h.Stranger = n.past, n.watch.Stranger
-	h.Suspended, h.Admit, h.Brake, h.Once = n.suspended, n.admit, n.brake, n.limiter.Once
+	h.Suspended, h.Admit, h.Brake, h.BrakeMessage, h.Once = n.suspended, n.admit, n.brake, n.brakeMessage, n.limiter.Once
 	return h
 }
 

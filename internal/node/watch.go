@@ -49,6 +49,12 @@ func (n *Node) brake(id, client, user string, from mail.Identity, to mail.Recipi
 	return left, who.Scope
 }
 
+// brakeMessage is the answer of the watch behind the header.
+func (n *Node) brakeMessage(id, client, submitter string, from mail.Identity, to []mail.RecipientID) time.Duration {
+	left, _ := n.watch.BrakeMessage(id, client, submitter, from, to...)
+	return left
+}
+
 // past is what limits on strangers need to know of a submitter.
 func (n *Node) past(client, user string, from mail.Identity) (watched, newSender bool) {
 	p := n.watch.Past(client, user, from)

@@ -10,6 +10,9 @@ const (
 	// PerHour is how many strangers a braked submitter may write to in an hour, the
 	// first one after a part of an hour; what was not used is kept for an hour.
 	PerHour = 5
+	// keep is how long a pace is remembered after it was asked for: longer than clients
+	// wait before they try again.
+	keep = 6 * time.Hour
 	// maxWays bounds the transactions on their way that are remembered.
 	maxWays = 100_000
 )
@@ -50,15 +53,19 @@ func (b *Book[K]) Others(id string, who K) int {
 	return n
 }
 
-// Go puts one more stranger of a transaction on its way. A transaction has one
-// submitter.
-func (b *Book[K]) Go(id string, who K) {
+// Go puts n more strangers of a transaction on their way. A transaction has one
+// submitter: where it turns out to be another, what was on its way is that one's.
+func (b *Book[K]) Go(id string, who K, n int) {
 	w, ok := b.ways[id]
-	if !ok && len(b.ways) >= maxWays {
+	switch {
+	case !ok && len(b.ways) >= maxWays:
 		return
+	case ok && w.who != who:
+		b.End(id)
+		w.n = 0
 	}
-	b.ways[id] = way[K]{who, w.n + 1}
-	b.on[who]++
+	b.ways[id] = way[K]{who, w.n + n}
+	b.on[who] += n
 }
 
 // End takes a transaction off its way.
@@ -73,19 +80,20 @@ func (b *Book[K]) End(id string) {
 	}
 }
 
-// Take lets a braked submitter write to one stranger now, or says how long it waits
-// until it may.
-func (b *Book[K]) Take(now time.Time, who K) (wait time.Duration) {
+// Take lets a braked submitter write to n strangers now, or says how long it waits
+// until it may. More of them than an hour has need all that can be kept, and the next
+// ones wait for as long as these would have taken one by one.
+func (b *Book[K]) Take(now time.Time, who K, n int) (wait time.Duration) {
 	p, ok := b.paced[who]
 	switch {
-	case !ok || now.Sub(p.last) > time.Hour:
+	case !ok || now.Sub(p.last) > keep:
 		p.next = now.Add(interval) // it is braked anew
 	case p.next.Before(now.Add(interval - time.Hour)):
 		p.next = now.Add(interval - time.Hour)
 	}
 	p.last = now
-	if wait = p.next.Sub(now); wait <= 0 {
-		wait, p.next = 0, p.next.Add(interval)
+	if wait = p.next.Add(interval * time.Duration(min(n, PerHour)-1)).Sub(now); wait <= 0 {
+		wait, p.next = 0, p.next.Add(interval*time.Duration(n))
 	}
 	b.paced[who] = p
 	return wait
@@ -94,10 +102,10 @@ func (b *Book[K]) Take(now time.Time, who K) (wait time.Duration) {
 // Release forgets the pace of who.
 func (b *Book[K]) Release(who K) { delete(b.paced, who) }
 
-// Prune forgets those that have not asked for an hour.
+// Prune forgets those that have not asked for long.
 func (b *Book[K]) Prune(now time.Time) {
 	for who, p := range b.paced {
-		if now.Sub(p.last) > time.Hour {
+		if now.Sub(p.last) > keep {
 			delete(b.paced, who)
 		}
 	}

@@ -14,7 +14,7 @@ func TestFiveAnHour(t *testing.T) {
 	b := NewBook[string]()
 	at, out := start, 0
 	for range 24 * 60 {
-		if b.Take(at, "a") == 0 {
+		if b.Take(at, "a", 1) == 0 {
 			out++
 		}
 		at = at.Add(time.Minute)
@@ -22,22 +22,22 @@ func TestFiveAnHour(t *testing.T) {
 	if out != 24*PerHour-1 {
 		t.Errorf("%d in a day", out)
 	}
-	if wait := b.Take(at, "b"); wait != 12*time.Minute {
+	if wait := b.Take(at, "b", 1); wait != 12*time.Minute {
 		t.Errorf("first one waits %v", wait)
 	}
 	at = at.Add(50 * time.Minute)
-	b.Take(at, "a")
+	b.Take(at, "a", 1)
 	at = at.Add(58 * time.Minute)
 	out = 0
 	for range 20 {
-		if b.Take(at, "a") == 0 {
+		if b.Take(at, "a", 1) == 0 {
 			out++
 		}
 	}
 	if out > PerHour {
 		t.Errorf("%d at once after an hour", out)
 	}
-	b.Prune(at.Add(2 * time.Hour))
+	b.Prune(at.Add(keep + time.Hour))
 	if len(b.paced) != 0 {
 		t.Errorf("%d are remembered", len(b.paced))
 	}
@@ -48,12 +48,12 @@ func TestWaitIsTrue(t *testing.T) {
 	b := NewBook[string]()
 	at := start
 	for i := range 50 {
-		wait := b.Take(at, "a")
+		wait := b.Take(at, "a", 1)
 		if wait == 0 {
 			continue
 		}
 		at = at.Add(wait)
-		if again := b.Take(at, "a"); again != 0 {
+		if again := b.Take(at, "a", 1); again != 0 {
 			t.Fatalf("%d: waits %v once more", i, again)
 		}
 	}
@@ -63,8 +63,8 @@ func TestWaitIsTrue(t *testing.T) {
 func TestOnTheWay(t *testing.T) {
 	b := NewBook[string]()
 	for i := range 10 {
-		b.Go(fmt.Sprint(i), "a")
-		b.Go(fmt.Sprint(i), "a")
+		b.Go(fmt.Sprint(i), "a", 1)
+		b.Go(fmt.Sprint(i), "a", 1)
 	}
 	if n := b.Others("3", "a"); n != 18 {
 		t.Errorf("%d beside the own", n)
@@ -83,9 +83,45 @@ func TestOnTheWay(t *testing.T) {
 		t.Errorf("left: %v %v", b.on, b.ways)
 	}
 	for i := range maxWays + 10 {
-		b.Go(fmt.Sprint(i), "a")
+		b.Go(fmt.Sprint(i), "a", 1)
 	}
 	if len(b.ways) != maxWays || b.on["a"] != maxWays {
 		t.Errorf("%d transactions are remembered", len(b.ways))
+	}
+}
+
+// TestManyAtOnceUseUpTheirShare, and a submitter that tries again hours later goes on
+// where it was.
+func TestManyAtOnceUseUpTheirShare(t *testing.T) {
+	b := NewBook[string]()
+	at := start
+	if wait := b.Take(at, "a", 20); wait != time.Hour {
+		t.Errorf("20 wait %v", wait)
+	}
+	at = at.Add(61 * time.Minute)
+	if wait := b.Take(at, "a", 20); wait != 0 {
+		t.Errorf("after an hour 20 wait %v", wait)
+	}
+	if wait := b.Take(at, "a", 1); wait < 3*time.Hour || wait > 4*time.Hour {
+		t.Errorf("the next one waits %v", wait)
+	}
+	at = at.Add(2 * time.Hour)
+	if wait := b.Take(at, "a", 1); wait < time.Hour || wait > 2*time.Hour {
+		t.Errorf("two hours later the next one waits %v", wait)
+	}
+}
+
+// TestTransactionOfAnother: where a header tells another submitter, what is on its way is
+// that one's alone.
+func TestTransactionOfAnother(t *testing.T) {
+	b := NewBook[string]()
+	b.Go("1", "mta", 2)
+	b.Go("1", "anna", 3)
+	if b.Others("2", "mta") != 0 || b.Others("2", "anna") != 3 {
+		t.Errorf("on their way: %v", b.on)
+	}
+	b.End("1")
+	if len(b.on) != 0 {
+		t.Errorf("left: %v", b.on)
 	}
 }

@@ -258,6 +258,9 @@ func Backoff(to mail.Address, left time.Duration) *mail.Reply {
 func Braked(to mail.Address, left time.Duration) *mail.Reply {
 	return reply(450, "4.7.1", fmt.Sprintf("%s: more new recipients than usual, retry in %d seconds", to.Shown(), seconds(left)))
 }
+func BrakedSubmitter(who string, left time.Duration) *mail.Reply {
+	return reply(450, "4.7.1", fmt.Sprintf("%s: more new recipients than usual, retry in %d seconds", who, seconds(left)))
+}
 func NoMail(to mail.Address, nullMX bool) *mail.Reply {
 	if nullMX {
 		return reply(556, "5.1.10", to.Shown()+": domain takes no mail (null MX)")
