@@ -59,7 +59,7 @@ func isUp(s HostState) bool { return s.Up }
 
 func TestHostNobodyUsedIsUp(t *testing.T) {
 	u := newUpstream(t, testConfig("127.0.0.1:1"))
-	if s := u.Hosts(); len(s) != 1 || s[0] != (HostState{Host: "127.0.0.1:1", Up: true}) {
+	if s := u.Hosts(); len(s) != 1 || s[0] != (HostState{Host: "127.0.0.1:1", Up: true, Max: 50}) {
 		t.Errorf("got %+v", s)
 	}
 	if c := newUpstream(t, Config{Capture: t.TempDir()}); len(c.Hosts()) != 0 {
