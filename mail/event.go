@@ -124,17 +124,8 @@ type Event struct {
 	Said *Evidence `json:"said,omitempty"`
 }
 
-// SubmitterMark begins the name of a submitter where it stands in the place of a user.
-const SubmitterMark = "submitter:"
-
-// Party is who has submitted the message, as far as is known: the submitter, by its
-// name behind SubmitterMark, else the user; "" where there is neither.
-func (e *Event) Party() string {
-	if e.Submitter != "" {
-		return SubmitterMark + e.Submitter
-	}
-	return e.User
-}
+// Party is who has submitted the message, as package function Party says.
+func (e *Event) Party() string { return Party(e.User, e.Submitter) }
 
 // StageTimes are the times that stages of a transaction took, each in nanoseconds and 0
 // where it was not reached: ours, the client's and the upstream's.

@@ -106,9 +106,6 @@ func TestSubmitterIsNoUser(t *testing.T) {
 	if v := r.Admit("j", "mta", "smarthost", "mta/bob", "", "a@x.example", 1); v.Scope != User {
 		t.Errorf("the user of the MTA is suspended, and its submitters are not held: %+v", v)
 	}
-	if detector.Party("", "mta/x") != mail.SubmitterMark+"mta/x" {
-		t.Error("two marks")
-	}
 }
 
 // TestInventedSubmittersAreTheClientsOutlier, and take no memory without end.

@@ -68,7 +68,7 @@ func (w *Watch) Brake(id, client, user string, from mail.Identity, to mail.Recip
 func (w *Watch) BrakeMessage(id, client, submitter string, from mail.Identity, to ...mail.RecipientID) (wait time.Duration, who Judgment) {
 	w.mu.Lock()
 	defer w.unlock()
-	return w.brake(id, client, detector.Party("", submitter), from, w.strangersOf(client, to...))
+	return w.brake(id, client, mail.Party("", submitter), from, w.strangersOf(client, to...))
 }
 
 // strangersOf counts the recipients that a client has never written to.

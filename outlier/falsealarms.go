@@ -61,7 +61,7 @@ func (w *Watch) Confirmed() (names []string) {
 		}
 		switch k.Scope {
 		case Mailbox:
-			names = append(names, mail.SubmitterMark+k.Name)
+			names = append(names, mail.Party("", k.Name))
 		case User, Sender:
 			names = append(names, k.Name)
 		case UserSender:

@@ -22,8 +22,8 @@ func (w *Watch) nameOf(who detector.Who) string {
 			return client + "/" + mail.User(name, w.parse)
 		}
 	case User:
-		if detector.IsMailbox(who.Name) { // in the place of one
-			return detector.Party("", w.nameOf(detector.PartyWho(who.Name)))
+		if name, ok := mail.SubmitterOf(who.Name); ok { // in the place of one
+			return mail.Party("", w.nameOf(detector.Who{Scope: Mailbox, Name: name}))
 		}
 		return mail.User(who.Name, w.parse)
 	case UserSender:

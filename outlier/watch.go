@@ -224,7 +224,7 @@ func senderName(from mail.Identity) string {
 // parties are those that a message belongs to, the widest first: where a client has
 // told a submitter, its user, too.
 func parties(client, user, submitter, sender string) (all [5]detector.Who) {
-	four := detector.Parties(client, detector.Party(user, submitter), sender)
+	four := detector.Parties(client, mail.Party(user, submitter), sender)
 	all = [...]detector.Who{four[0], {}, four[1], four[2], four[3]}
 	if submitter != "" {
 		all[1] = detector.Who{Scope: User, Name: user}
@@ -314,7 +314,7 @@ func (w *Watch) Admit(id, client, user, submitter, stream string, from mail.Iden
 			return v
 		}
 	}
-	return w.takeOff(id, client, detector.Party(user, submitter), stream, from, recipients)
+	return w.takeOff(id, client, mail.Party(user, submitter), stream, from, recipients)
 }
 
 // admitted is a transaction under way that has been let through.

@@ -13,7 +13,7 @@ type Transaction struct {
 	Time     time.Time
 	ID       string
 	Client   string
-	User     string // a mail.User, or a submitter behind mail.SubmitterMark
+	User     string // a mail.User, or a mail.Party
 	Sender   mail.Identity
 	Stream   string
 	Upstream string

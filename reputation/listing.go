@@ -378,8 +378,8 @@ func (s *Suspect) Remedy(id int, command func(words ...string) string) string {
 	switch {
 	case s.Kind == string(aUser):
 		who, first = userTarget(s.Name), "change its password"
-		if who == s.Name {
-			name = "submitter " + strings.TrimPrefix(s.Name, mail.SubmitterMark)
+		if submitter, ok := mail.SubmitterOf(s.Name); ok {
+			name = "submitter " + submitter
 		}
 	case s.Kind == string(aSender):
 		who, name, first = s.Name, name+" of client "+s.Client, "stop it there"
@@ -388,8 +388,8 @@ func (s *Suspect) Remedy(id int, command func(words ...string) string) string {
 		}
 		if s.User != "" {
 			who, name, first = userTarget(s.User), s.Kind+" "+s.Name, "change the password of user "+s.User
-			if who == s.User {
-				first = "change the password of the mailbox " + strings.TrimPrefix(s.User, mail.SubmitterMark) + ", or look at the script of that name"
+			if submitter, ok := mail.SubmitterOf(s.User); ok {
+				first = "change the password of the mailbox " + submitter + ", or look at the script of that name"
 			}
 		}
 	}
@@ -399,7 +399,7 @@ func (s *Suspect) Remedy(id int, command func(words ...string) string) string {
 
 // userTarget is how a command names a user, or the submitter in its place.
 func userTarget(name string) string {
-	if strings.HasPrefix(name, mail.SubmitterMark) {
+	if _, ok := mail.SubmitterOf(name); ok {
 		return name
 	}
 	return "user:" + name

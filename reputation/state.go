@@ -8,7 +8,6 @@ import (
 	"io/fs"
 	"path/filepath"
 	"slices"
-	"strings"
 	"time"
 
 	"postern/internal/statefile"
@@ -169,7 +168,7 @@ func canonical(entities map[entityKey]*entity) map[entityKey]*entity {
 		case aSender:
 			k.Name = string(mail.IdentityOf(k.Name))
 		case aUser:
-			if !strings.HasPrefix(k.Name, mail.SubmitterMark) {
+			if _, is := mail.SubmitterOf(k.Name); !is {
 				k.Name = mail.User(k.Name, nil)
 			}
 		}

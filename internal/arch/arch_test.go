@@ -87,7 +87,7 @@ var table = map[string]rule{
 	"upstream":          {ours: []string{"internal/oauth", "internal/tlsmin", "mail", "mx", "upstream/capture", "upstream/content", "upstream/replies", "upstream/wire"}, outside: []string{sasl, dns, "golang.org/x/sys"}},
 	"outlier":           {ours: []string{"mail", "internal/statefile", "outlier/brake", "outlier/detector", "outlier/networks", "outlier/store"}},
 	"outlier/brake":     {},
-	"outlier/detector":  {},
+	"outlier/detector":  {ours: []string{"mail"}},
 	"outlier/store":     {ours: []string{"internal/statefile", "outlier/detector"}, outside: []string{goRedis}},
 	"internal/resolve":  {outside: []string{dns}},
 	"reputation":        {ours: []string{"internal/resolve", "internal/shell", "internal/statefile", "mail", "reputation/bygroup", "reputation/dnsbl", "reputation/identity"}, outside: []string{dns}},

@@ -24,8 +24,8 @@ func (x *crossCheck) clients() {
 		x.d.warn("client", "no table [client.NAME], so nobody may send anything; write one")
 	}
 	for _, name := range sortedKeys(x.User) {
-		if mark := mail.SubmitterMark; strings.HasPrefix(strings.ToLower(name), mark) {
-			x.d.problem(join("user", name), fmt.Sprintf("begins with %q, as the names of submitters do; give it another name", mark))
+		if !mail.IsUserName(syntax.User(name)) {
+			x.d.problem(join("user", name), `begins with "submitter:", as the names of submitters do; give it another name`)
 		}
 	}
 	for _, name := range sortedKeys(x.Client) {

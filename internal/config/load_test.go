@@ -201,6 +201,8 @@ func TestLoadHoldsTablesAgainstOneAnother(t *testing.T) {
 		{"a user in two files", `[listener.a]`, "users_file = \"users.toml\"\n[user.extra]\npassword = " + hash + "\n[listener.a]", `users.toml:1:7: user.extra: stands in relay.toml, too; keep one`, ``},
 		{"a bad user in the other file", `[listener.a]`, "users_file = \"users.toml\"\n[listener.a]", `users.toml:2:1: user.extra.password: `, ``},
 		{"a users file that is missing", `[listener.a]`, "users_file = \"none.toml\"\n[listener.a]", `relay.toml:2:1: users_file: none.toml: no such file or directory`, ``},
+		{"a user named as a submitter", `[listener.a]`, "[user.\"Submitter:one/anna\"]\npassword = " + hash + "\n[listener.a]", `user."Submitter:one/anna": begins with "submitter:"`, ``},
+		{"a user named as a submitter, in wide letters", `[listener.a]`, "[user.\"ｓubmitter:one/anna\"]\npassword = " + hash + "\n[listener.a]", `user."ｓubmitter:one/anna": begins with "submitter:"`, ``},
 		{"a user without client", `[listener.a]`, "[user.extra]\npassword = " + hash + "\n[listener.a]", ``, `user.extra: no client names this user`},
 		{"a user where nothing is encrypted", `networks = ["10.1.2.0/24"]`, "users = [\"shop\"]\n[user.shop]\npassword = " + hash + "\n[client.x]\nnetworks = [\"10.1.2.0/24\"]", ``, ``},
 		{"everybody as proxy", `[client.one]`, "proxy_protocol_from = [\"0.0.0.0/0\"]\n[client.one]", `listener.a.proxy_protocol_from: holds most of IPv4: everybody could claim to be any client`, ``},

@@ -288,7 +288,7 @@ func (a *alerts) suspension(s *outlier.State) alert.Alert {
 	case outlier.User:
 		user = s.Name
 	case outlier.Mailbox:
-		user = mail.SubmitterMark + s.Name
+		user = mail.Party("", s.Name)
 	case outlier.UserSender:
 		user, sender = outlier.Names(s.Name)
 		about.Name = sender

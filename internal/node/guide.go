@@ -59,7 +59,7 @@ func known(f *config.File, scope, name string) error {
 		return nil
 	case outlier.UserSender:
 		user, sender := outlier.Names(name)
-		if submitter, ok := strings.CutPrefix(user, mail.SubmitterMark); ok {
+		if submitter, ok := mail.SubmitterOf(user); ok {
 			return cmp.Or(known(f, outlier.Mailbox, submitter), known(f, outlier.Sender, sender))
 		}
 		return cmp.Or(known(f, outlier.User, user), known(f, outlier.Sender, sender))
@@ -139,7 +139,7 @@ func (n *Node) hindrances(ctx context.Context, scope, name string) []admin.Hindr
 		h.sender = name
 	case outlier.UserSender:
 		h.user, h.sender = outlier.Names(name)
-		if submitter, ok := strings.CutPrefix(h.user, mail.SubmitterMark); ok {
+		if submitter, ok := mail.SubmitterOf(h.user); ok {
 			h.user, h.submitter = "", submitter
 		}
 	}

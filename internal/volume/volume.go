@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"os"
 	"slices"
-	"strings"
 	"time"
 
 	"postern/internal/config"
@@ -78,7 +77,7 @@ func isOf(t *simulate.Transaction, scope, name string) bool {
 		return t.Client == name
 	case outlier.UserSender:
 		user, sender := outlier.Names(name)
-		if submitter, ok := strings.CutPrefix(user, mail.SubmitterMark); ok {
+		if submitter, ok := mail.SubmitterOf(user); ok {
 			return isOf(t, outlier.Mailbox, submitter) && isOf(t, outlier.Sender, sender)
 		}
 		return isOf(t, outlier.User, user) && isOf(t, outlier.Sender, sender)

@@ -1,6 +1,10 @@
 package detector
 
-import "strings"
+import (
+	"strings"
+
+	"postern/mail"
+)
 
 // Scopes of who is watched, the narrowest first.
 const (
@@ -20,24 +24,9 @@ const (
 // Who is a sender, a sender as one user uses it, a user, a submitter or a client.
 type Who struct{ Scope, Name string }
 
-// mailboxMark begins the name of a submitter where it stands in the place of a user.
-const mailboxMark = Mailbox + ":"
-
-// Party is what an Event has as its user: the submitter whom the client has told,
-// else the SASL user; "" where there is neither.
-func Party(user, submitter string) string {
-	if submitter == "" {
-		return user
-	}
-	return mailboxMark + submitter
-}
-
-// IsMailbox reports whether a party is a submitter.
-func IsMailbox(party string) bool { return strings.HasPrefix(party, mailboxMark) }
-
-// PartyWho is a party by itself.
+// PartyWho is a mail.Party by itself.
 func PartyWho(party string) Who {
-	if name, ok := strings.CutPrefix(party, mailboxMark); ok {
+	if name, ok := mail.SubmitterOf(party); ok {
 		return Who{Mailbox, name}
 	}
 	return Who{User, party}
@@ -46,7 +35,7 @@ func PartyWho(party string) Who {
 // meterName is the name of w among the meters.
 func (w Who) meterName() string {
 	if w.Scope == Mailbox {
-		return mailboxMark + w.Name
+		return mail.Party("", w.Name)
 	}
 	return w.Name
 }
@@ -67,7 +56,7 @@ func SplitNames(name string) (user, sender string) {
 }
 
 // Parties are those that a message belongs to, the widest first; the ones without a
-// name do not exist. sender is "" for the null reverse-path; user is a Party.
+// name do not exist. sender is "" for the null reverse-path; user is a mail.Party.
 func Parties(client, user, sender string) [4]Who {
 	all := [...]Who{{Client, client}, PartyWho(user), {Scope: UserSender}, {Sender, sender}}
 	if user != "" && sender != "" {

@@ -106,8 +106,11 @@ func applyXClient(p *mail.Peer, name, value string) bool {
 	case "PROTO":
 		p.ESMTP = strings.EqualFold(value, "ESMTP")
 	case "LOGIN":
-		if !unknown {
-			p.User = syntax.User(value)
+		if unknown {
+			break
+		}
+		if p.User = syntax.User(value); !mail.IsUserName(p.User) {
+			return false
 		}
 	case "NAME", "DESTADDR", "DESTPORT":
 	default:
