@@ -36,6 +36,8 @@ type setup struct {
 	scanners *scanners  // nil: none
 	world    *receivers // non-nil: mail goes to the exchangers of its domains
 	lmtp     bool       // the listener speaks it
+	admin    bool       // with the port of [admin], and the console on it
+	events   int        // that the journal holds at the start
 }
 
 // lab is what all rows share.
@@ -134,6 +136,11 @@ func (l *lab) startRelay(ctx context.Context, binary string, s setup, upstream s
 	if err != nil {
 		return nil, err
 	}
+	if s.events > 0 {
+		if err := writeJournal(filepath.Join(dir, "state", "journal.jsonl"), s.events); err != nil {
+			return nil, err
+		}
+	}
 	file := filepath.Join(dir, "relay.toml")
 	if err := os.WriteFile(file, []byte(l.config(s, addr, upstream)), 0o600); err != nil {
 		return nil, err
@@ -209,6 +216,10 @@ func (l *lab) config(s setup, addr, upstream string) string {
 	}
 	if s.journal {
 		p("\n[journal]\nfile = \"state/journal.jsonl\"")
+	}
+	if s.admin {
+		port, _ := freeport.Port() // without one the relay does not start, and says so
+		p("\n[admin]\naddress = \"127.0.0.1:%d\"", port)
 	}
 	if s.scanners != nil {
 		p("\n[scanner.av]\nclamd = %q\nconcurrency = 24\n[scanner.spam]\nrspamd = %q\nconcurrency = 24", "unix:"+s.scanners.clamd, "unix:"+s.scanners.rspamd)

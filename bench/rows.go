@@ -89,6 +89,7 @@ func rows() []row {
 		idle{},
 		rest{},
 		soak{},
+		search{},
 	}
 }
 

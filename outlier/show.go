@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"runtime"
 	"slices"
 	"strings"
 	"time"
@@ -45,48 +46,116 @@ type Query struct {
 // Sorts are the orders that Query.Sort takes.
 var Sorts = []string{"score", "day", "name", "last", "alarm"}
 
+// listAtOnce is how many senders List looks at before mail may go on.
+const listAtOnce = 256
+
 // List gives the rows that the query asks for and the number of those that
 // would be there without its limit. Whatever is throttled or suspended is among
-// them, if it is asked for at all.
+// them, if it is asked for at all. Mail goes on while they are gathered: rows are of
+// the moment, each of its own.
 func (w *Watch) List(q Query) (rows []Row, all int) {
-	folded := mail.User(q.Match, w.parse)
-	matches := func(name string) bool { return strings.Contains(name, q.Match) || strings.Contains(name, folded) }
-	w.mu.Lock()
-	now := w.clock.read()
-	seen, ofUsers := map[detector.Who]bool{}, map[string]bool{}
-	listed := func(scope string) bool {
-		return q.Scope == "" || scope == q.Scope || q.Scope == Sender && scope == UserSender
+	l := lister{Query: q, folded: mail.User(q.Match, w.parse), ofUsers: map[string]bool{}}
+	l.Limit = cmp.Or(q.Limit, 100)
+	for from, more := 0, true; more; more = from > 0 {
+		from = w.listPart(&l, from)
+		runtime.Gosched()
 	}
-	for k := range w.detector.All() {
-		if !listed(k.Scope) || !matches(k.Name) {
+	w.listUnseen(&l)
+	w.tell()
+	l.cut()
+	seen := map[detector.Who]bool{} // who was forgotten meanwhile, and came again, is there twice
+	return slices.DeleteFunc(l.rows, func(r Row) bool {
+		k := detector.Who{Scope: r.Scope, Name: r.Name}
+		twice := seen[k]
+		seen[k] = true
+		return twice
+	}), l.all
+}
+
+// lister is a list that is being gathered.
+type lister struct {
+	Query
+	folded  string          // Match as names have it
+	ofUsers map[string]bool // senders in some state with which users send
+	rows    []Row
+	all     int // rows that there were
+	room    int // rows at which those that do not fit are cut off
+	last    Row // behind which none fits any more, once full
+	full    bool
+}
+
+func (l *lister) lists(k detector.Who) bool {
+	if l.Scope != "" && k.Scope != l.Scope && !(l.Scope == Sender && k.Scope == UserSender) {
+		return false
+	}
+	return strings.Contains(k.Name, l.Match) || strings.Contains(k.Name, l.folded)
+}
+
+func (l *lister) add(r Row) {
+	if r.State < l.State {
+		return
+	}
+	l.all++
+	if l.full && r.State < Throttled && l.order(&r, &l.last) > 0 {
+		return
+	}
+	if len(l.rows) >= max(l.room, 4*listAtOnce) {
+		l.cut()
+		l.room = 2 * len(l.rows)
+	}
+	l.rows = append(l.rows, r)
+}
+
+func (l *lister) order(a, b *Row) int {
+	return cmp.Or(l.compare(a, b), cmp.Compare(a.Name, b.Name), cmp.Compare(a.Scope, b.Scope))
+}
+
+// cut puts rows into their order, and takes away those beyond the limit.
+func (l *lister) cut() {
+	slices.SortFunc(l.rows, func(a, b Row) int { return l.order(&a, &b) })
+	left := l.Limit
+	l.rows = slices.DeleteFunc(l.rows, func(r Row) bool {
+		if r.State >= Throttled {
+			return false
+		}
+		if left--; left == 0 {
+			l.last, l.full = r, true
+		}
+		return left < 0
+	})
+}
+
+// listPart adds some of those that have sent; next is where the rest begins, 0 at the end.
+func (w *Watch) listPart(l *lister, from int) (next int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	now := w.clock.read()
+	part, next := w.detector.Part(from, listAtOnce)
+	for _, k := range part {
+		if !l.lists(k) {
 			continue
 		}
-		seen[k] = true
 		p, _ := w.detector.Profile(now.Unix(), k, w.rules.expect(now))
-		rows = append(rows, w.row(now, k, &p))
-		if k.Scope == UserSender {
-			_, sender := detector.SplitNames(k.Name)
-			ofUsers[sender] = true
+		l.add(w.row(now, k, &p))
+		if k.Scope == UserSender && len(w.states) > 0 {
+			if _, sender := detector.SplitNames(k.Name); w.states[detector.Who{Scope: Sender, Name: sender}] != nil {
+				l.ofUsers[sender] = true
+			}
 		}
 	}
-	for k := range w.states { // suspended by hand before a first message
-		if listed(k.Scope) && !seen[k] && matches(k.Name) && !(k.Scope == Sender && ofUsers[k.Name]) {
-			rows = append(rows, w.row(now, k, nil))
+	return next
+}
+
+// listUnseen adds who was suspended by hand before a first message.
+func (w *Watch) listUnseen(l *lister) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	now := w.clock.read()
+	for k := range w.states {
+		if l.lists(k) && !w.detector.Has(k) && !(k.Scope == Sender && l.ofUsers[k.Name]) {
+			l.add(w.row(now, k, nil))
 		}
 	}
-	w.mu.Unlock()
-	w.tell()
-	rows = slices.DeleteFunc(rows, func(r Row) bool { return r.State < q.State })
-	slices.SortFunc(rows, func(a, b Row) int {
-		return cmp.Or(q.compare(&a, &b), cmp.Compare(a.Name, b.Name), cmp.Compare(a.Scope, b.Scope))
-	})
-	all, left := len(rows), cmp.Or(q.Limit, 100)
-	return slices.DeleteFunc(rows, func(r Row) bool {
-		if r.State < Throttled {
-			left--
-		}
-		return r.State < Throttled && left < 0
-	}), all
 }
 
 func (q *Query) compare(a, b *Row) int {

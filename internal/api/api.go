@@ -72,7 +72,7 @@ type API struct {
 	parts  Parts
 	routes []*route
 	search chan struct{} // holds one while the journal is searched
-	listed listed
+	listed *listed
 
 	WhoAmI       Call[None, access.Identity]
 	Status       Call[None, admin.Status]
@@ -128,7 +128,7 @@ type None struct{}
 
 // New makes the operations.
 func New(p Parts) *API {
-	a := &API{parts: p, search: make(chan struct{}, 1)}
+	a := &API{parts: p, search: make(chan struct{}, 1), listed: newListed()}
 	a.addReads()
 	a.addSuspensions()
 	a.addBudgets()

@@ -3,7 +3,6 @@ package api
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/http"
 	"os"
 	"time"
@@ -70,18 +69,10 @@ func (a *API) enter(ctx context.Context) (leave func(), err error) {
 
 // search is find.Search on a thread that yields to mail.
 func search(ctx context.Context, files []string, look find.Query, hit func([]byte, *mail.Event) error) (stats find.Stats, err error) {
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		defer func() {
-			if p := recover(); p != nil {
-				err = fmt.Errorf("the search has a fault: %v", p)
-			}
-		}()
-		yield()
+	err = find.Aside(func() (err error) {
 		stats, err = find.Search(ctx, files, look, hit)
-	}()
-	<-done
+		return err
+	})
 	return stats, err
 }
 

@@ -93,10 +93,13 @@ func pageOf[T any](list []T, key func(*T) string, q PageQuery, of any) (p Page[T
 		return p, err
 	}
 	start := min(c.At, len(list))
-	for i := range list {
-		if c.After != "" && key(&list[i]) == c.After {
-			start = i + 1
-			break
+	// It is mostly where it was.
+	if c.After != "" && (start == 0 || key(&list[start-1]) != c.After) {
+		for i := range list {
+			if key(&list[i]) == c.After {
+				start = i + 1
+				break
+			}
 		}
 	}
 	end := min(start+limit, len(list))

@@ -90,10 +90,20 @@ func (a *API) senders(ctx context.Context, q SendersQuery) (p Page[outlier.Row],
 	}
 	id := access.Of(ctx)
 	others := q.Others
+	if others == 0 && q.Cursor == "" { // who turns no page needs no more
+		limit, err := q.limit()
+		if err != nil {
+			return p, err
+		}
+		others = limit + 1
+	}
 	if others == 0 || q.Client != "" || id.Role == access.Owner {
 		others = maxRows
 	}
-	rows, all := a.rows(outlier.Query{Scope: q.Scope, State: q.State, Match: q.Match, Sort: q.Sort, Limit: others})
+	rows, all, err := a.rows(ctx, outlier.Query{Scope: q.Scope, State: q.State, Match: q.Match, Sort: q.Sort, Limit: others})
+	if err != nil {
+		return p, err
+	}
 	if q.Client != "" || id.Role == access.Owner {
 		rows = slices.DeleteFunc(slices.Clone(rows), func(r outlier.Row) bool {
 			return q.Client != "" && r.Client != q.Client || !a.mayRead(id, r.Scope, r.Name)

@@ -24,7 +24,7 @@ const (
 	maxLine = 4 << 20
 	// maxKept bounds the octets of the hits of one packed file, which are gathered since
 	// it can be read from its beginning only.
-	maxKept = 24 << 20
+	maxKept = 16 << 20
 	// longest is how long a transaction may take: lines stand in the order of their ends,
 	// and times are those of their beginnings.
 	longest = 2 * time.Hour

@@ -61,7 +61,7 @@ func (n *Node) replay(ctx context.Context, since, started time.Time) error {
 	if err != nil {
 		return err
 	}
-	return n.tally.Replay(ctx, files, since, started)
+	return find.Aside(func() error { return n.tally.Replay(ctx, files, since, started) })
 }
 
 // openConsole makes the console; nil where there is no port for it.
@@ -121,7 +121,7 @@ func (n *Node) consoleData() console.Data {
 
 // sendersOf reads the senders of an hour from the journal; one at a time, since it takes up
 // to a core.
-func (n *Node) sendersOf(ctx context.Context, stream, client string, hour tally.Hour) ([]tally.Sender, bool, error) {
+func (n *Node) sendersOf(ctx context.Context, stream, client string, hour tally.Hour) (list []tally.Sender, whole bool, err error) {
 	journal := n.file().Journal.File
 	if journal == "" {
 		return nil, true, errors.New("the relay keeps no journal; set journal.file")
@@ -138,7 +138,11 @@ func (n *Node) sendersOf(ctx context.Context, stream, client string, hour tally.
 	if err != nil {
 		return nil, true, err
 	}
-	return tally.Senders(ctx, files, stream, client, hour)
+	err = find.Aside(func() (err error) {
+		list, whole, err = tally.Senders(ctx, files, stream, client, hour)
+		return err
+	})
+	return list, whole, err
 }
 
 // sendersTime bounds one look at an hour.

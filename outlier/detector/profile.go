@@ -46,6 +46,22 @@ func (d *Detector) All() iter.Seq[Who] {
 	}
 }
 
+// Part lists those of All in n places from a place on, the first being 0. next is where
+// the rest begins; 0: there is none. Whoever does something else between the parts may
+// miss somebody or see him twice.
+func (d *Detector) Part(from, n int) (part []Who, next int) {
+	end := min(from+n, int(d.meters.next))
+	for i := from; i < end; i++ {
+		if e := d.meters.at(uint32(i)); e.used && e.scope.countsVolume() {
+			part = append(part, e.who())
+		}
+	}
+	if end == int(d.meters.next) {
+		end = 0
+	}
+	return part, end
+}
+
 // Has reports whether who has sent something.
 func (d *Detector) Has(who Who) bool { return d.meters.find(who.meter(), who.meterName()) != nil }
 

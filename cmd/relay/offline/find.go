@@ -8,6 +8,8 @@ import (
 	"os"
 	"os/signal"
 	"runtime"
+	"runtime/debug"
+	"strconv"
 	"syscall"
 	"time"
 
@@ -77,10 +79,22 @@ func Find(io cli.IO, args []string) int {
 	return cli.OK
 }
 
-// YieldToMail keeps this process to one core, and to what of it nobody else wants.
+// maxHeap bounds the memory of a search, with what waits to be collected; the program
+// itself takes some 15 MiB beside it.
+const maxHeap = 40 << 20
+
+// YieldToMail keeps this process to one core, to what of it nobody else wants, and to
+// maxHeap.
 func YieldToMail() {
 	runtime.GOMAXPROCS(1)
-	syscall.Setpriority(syscall.PRIO_PROCESS, 0, 10)
+	debug.SetMemoryLimit(maxHeap)
+	// Linux has a priority for each thread, and new ones have that of who makes them.
+	threads, _ := os.ReadDir("/proc/self/task")
+	for _, t := range threads {
+		if id, err := strconv.Atoi(t.Name()); err == nil {
+			syscall.Setpriority(syscall.PRIO_PROCESS, id, 10)
+		}
+	}
 }
 
 // journalsToSearch are the journal that is named, or those of a configuration: that of

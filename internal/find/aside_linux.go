@@ -1,4 +1,4 @@
-package api
+package find
 
 import (
 	"runtime"

@@ -1,6 +1,6 @@
 //go:build !linux
 
-package api
+package find
 
 // yield does nothing: elsewhere a priority is that of the whole process.
 func yield() {}
