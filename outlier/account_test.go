@@ -189,11 +189,20 @@ func TestVerdictsSuspend(t *testing.T) {
 	if s := r.states[detector.Who{Scope: Sender, Name: "d@x.example"}]; s == nil || !s.Shadow || s.Level != Suspended {
 		t.Errorf("a table of one's own: %+v", s)
 	}
-	for i := range 3 * maxFound { // bounded
+	// Submitters whom one client invents make nobody else's count be forgotten, of other
+	// clients and of the same one.
+	spam(r, "other", "", "e@x.example", 4, time.Second)
+	spam(r, "mta", "mta/bob", "e@y.example", 4, time.Second)
+	for i := range 3 * maxFound {
 		spam(r, "mta", fmt.Sprint("mta/x", i), "a@x.example", 1, time.Millisecond)
 	}
-	if len(r.Watch.found) > maxFound {
-		t.Errorf("%d are remembered", len(r.Watch.found))
+	if n := r.Watch.found.times.Len(); n > maxFound {
+		t.Errorf("%d are remembered", n)
+	}
+	spam(r, "other", "", "e@x.example", 1, time.Second)
+	spam(r, "mta", "mta/bob", "e@y.example", 1, time.Second)
+	if r.state(Sender, "e@x.example") != Suspended || r.state(Mailbox, "mta/bob") != Suspended {
+		t.Error("four verdicts were pushed out by those on invented submitters")
 	}
 }
 

@@ -54,8 +54,11 @@ const (
 
 // openNetworks reads what an earlier watch has left in a folder, "" for none. A file
 // that is damaged is set aside, and the memory begins anew.
-func openNetworks(dir string, most int, report func(error)) elsewhere {
+func openNetworks(dir string, most int, shared bool, report func(error)) elsewhere {
 	e := elsewhere{memory: networks.New(most)}
+	if shared {
+		defer e.memory.Share()
+	}
 	if dir == "" {
 		return e
 	}

@@ -36,12 +36,18 @@ func client(t *testing.T, addrs ...string) redis.UniversalClient {
 
 func startNode(t *testing.T, addrs ...string) *sharedNode {
 	t.Helper()
+	return startNodeAt(t, nil, addrs...)
+}
+
+// startNodeAt is startNode with a clock.
+func startNodeAt(t *testing.T, now func() time.Time, addrs ...string) *sharedNode {
+	t.Helper()
 	var cfg Config
 	cfg.SetDefaults()
 	cfg.MaxKnown = 100_000
 	n := &sharedNode{}
 	var err error
-	n.Watch, err = New(cfg, Options{Shared: &Shared{Client: client(t, addrs...), Prefix: "test"}, Changes: func(c Change) {
+	n.Watch, err = New(cfg, Options{Now: now, Shared: &Shared{Client: client(t, addrs...), Prefix: "test"}, Changes: func(c Change) {
 		n.mu.Lock()
 		n.told = append(n.told, c)
 		n.mu.Unlock()

@@ -10,6 +10,7 @@ import (
 	"postern/internal/text"
 	"postern/mail"
 	"postern/outlier/detector"
+	"postern/outlier/fair"
 )
 
 // Verdicts is the plain rule on what scanners say: N messages in which they found
@@ -48,35 +49,34 @@ func (v Verdicts) MarshalText() ([]byte, error) {
 // maxFound bounds those of whom verdicts are counted, at up to 8 KB each.
 const maxFound = 2000
 
-// found are the times of the verdicts on the mail of each, in seconds since 1970,
-// the oldest first.
-type found map[detector.Who][]int64
-
-// add counts a verdict and gives how many lie within the window.
-func (f found) add(who detector.Who, at int64, v Verdicts) int {
-	first := at - int64(v.Window/time.Second)
-	times := slices.DeleteFunc(f[who], func(t int64) bool { return t <= first })
-	if _, known := f[who]; !known && len(f) >= maxFound {
-		f.sweep(first)
-	}
-	times = append(times, at)
-	f[who] = times[max(0, len(times)-v.N):]
-	return len(times)
+// found are the times of the verdicts on the mail of each, by client, in seconds since
+// 1970, the oldest first.
+type found struct {
+	times *fair.Map[detector.Who, []int64]
 }
 
-// sweep forgets those without a verdict of late, or somebody where there are none.
-func (f found) sweep(first int64) {
-	for who, times := range f {
-		if times[len(times)-1] <= first {
-			delete(f, who)
-		}
+func newFound() found {
+	return found{fair.New[detector.Who](maxFound, fewer, nil)}
+}
+
+// fewer puts those first who have fewer verdicts, and then those with older ones.
+func fewer(a, b []int64) bool {
+	if len(a) != len(b) {
+		return len(a) < len(b)
 	}
-	for who := range f {
-		if len(f) < maxFound {
-			return
-		}
-		delete(f, who)
+	return a[len(a)-1] < b[len(b)-1]
+}
+
+// add counts a verdict and gives how many lie within the window.
+func (f *found) add(client string, who detector.Who, at int64, v Verdicts) int {
+	first := at - int64(v.Window/time.Second)
+	times, known := f.times.Get(client, who)
+	if !known && f.times.Len() >= maxFound {
+		f.times.Keep(func(times []int64) bool { return times[len(times)-1] > first })
 	}
+	times = append(slices.DeleteFunc(times, func(t int64) bool { return t <= first }), at)
+	f.times.Put(client, who, times[max(0, len(times)-v.N):])
+	return len(times)
 }
 
 // verdict counts a message in which a scanner found harm for who has submitted it:
@@ -86,14 +86,16 @@ func (w *Watch) verdict(now time.Time, ev *mail.Event, sender string) {
 	if v.N == 0 || !ev.Harmful() {
 		return
 	}
-	who := detector.Who{Scope: Client, Name: ev.Client}
+	who, of := detector.Who{Scope: Client, Name: ev.Client}, ev.Client
 	switch party := ev.Party(); {
 	case party != "":
-		who = detector.PartyWho(party)
+		if who = detector.PartyWho(party); who.Scope == User {
+			of = "" // nobody invents users, and one may have several clients
+		}
 	case sender != "":
 		who = detector.Who{Scope: Sender, Name: sender}
 	}
-	if n := w.found.add(who, now.Unix(), v); n >= v.N {
+	if n := w.found.add(of, who, now.Unix(), v); n >= v.N {
 		w.plainly(now, who, ev.Client, Suspended, RuleSpam, fmt.Sprintf("scanners found spam or a virus in %d messages in %s", n, text.FormatDuration(v.Window)))
 	}
 }

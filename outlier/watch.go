@@ -72,7 +72,7 @@ func New(cfg Config, o Options) (*Watch, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &Watch{log: o.Log, changes: o.Changes, parse: o.Parse, rules: r, clock: newClock(o.Now), states: map[detector.Who]*State{}, admitted: map[string]admitted{}, found: found{},
+	w := &Watch{log: o.Log, changes: o.Changes, parse: o.Parse, rules: r, clock: newClock(o.Now), states: map[detector.Who]*State{}, admitted: map[string]admitted{}, found: newFound(),
 		flights: flights{of: map[string]flight{}, by: map[uint64]traffic{}}}
 	w.strangers = brake.NewBook[detector.Who]()
 	w.detector = detector.New(cfg.settings(), randomSeed())
@@ -80,7 +80,7 @@ func New(cfg Config, o Options) (*Watch, error) {
 	if report == nil {
 		report = func(error) {}
 	}
-	w.places = openNetworks(o.Dir, cfg.MaxSenders/4, report)
+	w.places = openNetworks(o.Dir, cfg.MaxSenders/4, o.Shared != nil, report)
 	src := w.source()
 	if o.Dir != "" {
 		if err := w.load(src, &o); err != nil {
@@ -96,7 +96,7 @@ func New(cfg Config, o Options) (*Watch, error) {
 // source is what disk and Redis need of the watch.
 func (w *Watch) source() *store.Source {
 	return &store.Source{
-		Log: w.log, Detector: w.detector, Lock: &w.mu, Now: w.clock.read, Name: w.nameOf,
+		Log: w.log, Detector: w.detector, Places: w.places.memory, Lock: &w.mu, Now: w.clock.read, Name: w.nameOf,
 		States: func() iter.Seq[*State] { return maps.Values(w.states) },
 		Count:  w.count, Take: w.take, Merge: w.merge, Adopt: w.adopt, Tell: w.tell,
 	}

@@ -48,8 +48,8 @@ func (m *Measure) Add(ev *mail.Event) error {
 	}
 	at, key := ev.Time.Unix(), ev.Client+" "+party
 	s := m.memory.Seen(ev.Client, party, from, ehlo, at)
-	u := m.memory.Users[key]
-	if u == nil || uint32(at)-min(uint32(at), u.First) < settle {
+	u, known := m.memory.users.Get(ev.Client, party)
+	if !known || uint32(at)-min(uint32(at), u.First) < settle {
 		return nil
 	}
 	d := m.days[key]

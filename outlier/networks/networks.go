@@ -10,8 +10,9 @@
 // password that is sold is used from many places.
 //
 // A user's first days say nothing, since everything is new then. The package knows no
-// clock and holds no lock. Its memory is bounded: beyond it those who were idle longest,
-// as far as a sample of them shows, are forgotten, and then begin anew without a sign.
+// clock and holds no lock. Its memory is bounded, and each client has a part of it:
+// beyond that, those of whom only a few days are known go first, and then those who were
+// idle longest. Whoever is forgotten begins anew without a sign.
 package networks
 
 import (
@@ -19,6 +20,7 @@ import (
 	"strings"
 
 	"postern/mail"
+	"postern/outlier/fair"
 )
 
 const (
@@ -26,6 +28,8 @@ const (
 	perUser, perNames = 8, 4
 	// newFor is how long a network is new, in seconds.
 	newFor = 24 * 3600
+	// dayLong is how often at most, in seconds, a user without anything new is told of.
+	dayLong = 24 * 3600
 	// settle is how long nothing is said of a user who was never seen before.
 	settle = 3 * 24 * 3600
 	// forget is after how long an unused network is new again.
@@ -54,22 +58,17 @@ type Sign struct {
 
 // Memory is what is known of all users.
 type Memory struct {
-	max    int
-	Users  map[string]*user // by client and user
-	Places map[place]others // who else uses a network of a client
+	users  *fair.Map[string, *user]
+	places *fair.Map[uint32, *place] // who else uses a network of a client
+	news   news
 }
 
-// place is a network of a client.
+// place is a network of a client: its first two users, as hashes of their names, when
+// each was first seen there, and when anybody was last.
 type place struct {
-	Client  string
-	Network netip.Prefix
-}
-
-// others are the first two users of a place, as hashes of their names, and when each
-// was first seen there.
-type others [2]struct {
-	User  uint32
-	First uint32
+	Users [2]uint32
+	First [2]uint32
+	Last  uint32
 }
 
 // user is what is known of one.
@@ -77,6 +76,7 @@ type user struct {
 	First, Last uint32 // in seconds since 1970
 	Networks    [perUser]use
 	Names       [perNames]use
+	told        bool // to other nodes, by this one
 }
 
 // use is a network or name and when it was first and last used; zero is none.
@@ -87,8 +87,28 @@ type use struct {
 }
 
 // New makes a memory of at most max users and four times as many places.
-func New(max int) *Memory {
-	return &Memory{max: max, Users: map[string]*user{}, Places: map[place]others{}}
+func New(most int) *Memory {
+	m := &Memory{}
+	m.users = fair.New(most, worseUser, m.news.gone)
+	m.places = fair.New[uint32](4*most, worsePlace, nil)
+	return m
+}
+
+// worseUser puts those first of whom less is known than settle: whoever invents names
+// pushes out invented ones.
+func worseUser(a, b *user) bool {
+	if young := a.Last-min(a.Last, a.First) < settle; young != (b.Last-min(b.Last, b.First) < settle) {
+		return young
+	}
+	return a.Last < b.Last
+}
+
+// worsePlace puts those first that one user alone has used.
+func worsePlace(a, b *place) bool {
+	if alone := a.Users[1] == 0; alone != (b.Users[1] == 0) {
+		return alone
+	}
+	return a.Last < b.Last
 }
 
 // Of is the network of an address; invalid for none.
@@ -132,21 +152,28 @@ func (m *Memory) Seen(client, name string, from netip.Addr, ehlo string, at int6
 		return Sign{}
 	}
 	now := uint32(at)
-	u := m.user(client+" "+name, now)
+	u, isNew := m.user(client, name, now)
+	told := isNew || u.Last/dayLong != now/dayLong
 	young := now-min(now, u.First) < settle
-	s.Colleagues = m.share(place{client, s.Network}, hash(name), now)
-	first, isNew := note(u.Networks[:], hash(s.Network.String()), now)
+	what := hash(s.Network.String())
+	s.Colleagues = m.share(client, what, hash(name), now)
+	first, isNew := note(u.Networks[:], what, now)
 	if isNew {
 		first.Alone = !s.Colleagues && !young
 	}
+	told = told || isNew
 	if ehlo != "" {
-		_, s.NewName = note(u.Names[:], hash(agent(ehlo)), now)
-		s.NewName = s.NewName && !young
+		_, isNew = note(u.Names[:], hash(agent(ehlo)), now)
+		s.NewName = isNew && !young
+		told = told || isNew
 	}
 	s.New = !young && now-min(now, first.First) < newFor
 	s.Within = u.within(now)
 	u.Last = max(u.Last, now)
 	s.Evidence = s.worth()
+	if told {
+		m.news.add(client, name)
+	}
 	return s
 }
 
@@ -203,62 +230,50 @@ func (u *user) within(now uint32) (n int) {
 	return n
 }
 
-// share notes a user of a place, and reports whether another one has used it on an
+// share notes a user of a network, and reports whether another one has used it on an
 // earlier day: of today's he may be the same thief.
-func (m *Memory) share(p place, who, now uint32) (earlier bool) {
-	o, known := m.Places[p]
-	if !known && len(m.Places) >= 4*m.max {
-		drop(m.Places)
+func (m *Memory) share(client string, what, who, now uint32) (earlier bool) {
+	p := m.place(client, what, now)
+	for i := range p.Users {
+		earlier = earlier || p.Users[i] != 0 && p.Users[i] != who && now-min(now, p.First[i]) >= newFor
 	}
-	there := false
-	for i := range o {
-		switch {
-		case o[i].User == who:
-			there = true
-		case o[i].User != 0 && now-min(now, o[i].First) >= newFor:
-			earlier = true
-		}
-	}
-	for i := range o {
-		if !there && o[i].User == 0 {
-			o[i].User, o[i].First = who, now
-			there = true
-		}
-	}
-	m.Places[p] = o
+	p.join(who, now)
 	return earlier
 }
 
-// drop forgets some entry.
-func drop[K comparable, V any](m map[K]V) {
-	for k := range m {
-		delete(m, k)
-		return
+// place finds or makes a network that was used at that time.
+func (m *Memory) place(client string, what, at uint32) *place {
+	p, known := m.places.Get(client, what)
+	if !known {
+		p = &place{}
+		m.places.Put(client, what, p)
+	}
+	p.Last = max(p.Last, at)
+	return p
+}
+
+// join notes that somebody was there first at that time, as far as there is room.
+func (p *place) join(who, first uint32) {
+	for i := range p.Users {
+		switch p.Users[i] {
+		case who:
+			p.First[i] = min(p.First[i], first)
+			return
+		case 0:
+			p.Users[i], p.First[i] = who, first
+			return
+		}
 	}
 }
 
-// sample is how many users are looked at for one to forget.
-const sample = 16
-
-func (m *Memory) user(key string, now uint32) *user {
-	if u := m.Users[key]; u != nil {
-		return u
+// user finds or makes what is known of one.
+func (m *Memory) user(client, name string, now uint32) (u *user, isNew bool) {
+	if u, known := m.users.Get(client, name); known {
+		return u, false
 	}
-	if len(m.Users) >= m.max {
-		oldest, at, n := "", uint32(1<<32-1), 0
-		for k, u := range m.Users {
-			if u.Last < at {
-				oldest, at = k, u.Last
-			}
-			if n++; n == sample {
-				break
-			}
-		}
-		delete(m.Users, oldest)
-	}
-	u := &user{First: now, Last: now}
-	m.Users[key] = u
-	return u
+	u = &user{First: now, Last: now}
+	m.users.Put(client, name, u)
+	return u, true
 }
 
 // hash is FNV-1a: it is kept on disk. Who finds two networks of the same hash has

@@ -89,12 +89,12 @@ func TestMemoryIsBoundedAndKept(t *testing.T) {
 	for i := range 100_000 {
 		m.Seen("mta", fmt.Sprint("invented", i), netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)}), "x", now+int64(i)/100)
 	}
-	if len(m.Users) > 500 || len(m.Places) > 2000 {
-		t.Errorf("%d users, %d places", len(m.Users), len(m.Places))
+	if m.users.Len() > 500 || m.places.Len() > 2000 {
+		t.Errorf("%d users, %d places", m.users.Len(), m.places.Len())
 	}
 	m = New(500)
 	now = office(m, 3, 10)
-	b, err := m.Encode()
+	b, err := m.Copy(func() {}).Encode()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -124,8 +124,8 @@ func TestCopyPauses(t *testing.T) {
 		pauses++
 		m.Seen("mta", fmt.Sprint("u", pauses), netip.AddrFrom4([4]byte{11, byte(pauses), 0, 1}), "y", 1_800_000_100)
 	})
-	if pauses != 10 || len(c.Users) != 5000 || len(c.Places) < 5000 {
-		t.Errorf("%d pauses, %d users, %d places", pauses, len(c.Users), len(c.Places))
+	if pauses != 10 || len(c.Users) != 5000 || len(c.Shared) < 5000 {
+		t.Errorf("%d pauses, %d users, %d places", pauses, len(c.Users), len(c.Shared))
 	}
 	before := *c.Users["mta u4999"]
 	m.Seen("mta", "u4999", netip.MustParseAddr("192.0.2.1"), "z", 1_800_000_200)
@@ -176,10 +176,38 @@ func TestMeasureCountsDays(t *testing.T) {
 	}
 }
 
+// TestInventedSubmittersForgetNobodyElse: behind one MTA a tenant invents a hundred
+// thousand submitters, each from a network of its own, while everybody else is asleep.
+func TestInventedSubmittersForgetNobodyElse(t *testing.T) {
+	m := New(400)
+	now := office(m, 50, 10)
+	for u := range 50 {
+		for d := range int64(5) {
+			m.Seen("shop", fmt.Sprint("s", u), netip.MustParseAddr("198.51.100.7"), "till.example", now-(5-d)*day)
+		}
+	}
+	for i := range 100_000 {
+		from := netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)})
+		m.Seen("mta", fmt.Sprint("invented", i), from, fmt.Sprint("h", i), now+int64(i)/10)
+	}
+	now += 10_000
+	for u := range 50 {
+		if s := m.Seen("shop", fmt.Sprint("s", u), netip.MustParseAddr("203.0.113.9"), "", now); !s.New || s.Evidence == 0 {
+			t.Fatalf("user %d of another client is young again: %+v", u, s)
+		}
+		if s := m.Seen("mta", fmt.Sprint("u", u), netip.AddrFrom4([4]byte{203, 0, byte(u), 9}), "", now); !s.New {
+			t.Errorf("mailbox %d of the same MTA is young again: %+v", u, s)
+		}
+		if s := m.Seen("mta", fmt.Sprint("u", u), netip.MustParseAddr("192.0.2.9"), "", now); s.New {
+			t.Errorf("mailbox %d of the same MTA is not known in its office: %+v", u, s)
+		}
+	}
+}
+
 func FuzzDecode(f *testing.F) {
 	m := New(10)
 	office(m, 2, 2)
-	b, _ := m.Encode()
+	b, _ := m.Copy(func() {}).Encode()
 	f.Add(b)
 	f.Fuzz(func(t *testing.T, b []byte) {
 		m := New(10)

@@ -4,60 +4,69 @@ import (
 	"bytes"
 	"encoding/gob"
 	"fmt"
+	"strings"
 )
 
 // step is how many entries Copy takes at a time.
 const step = 1000
 
-// Copy is a memory of the same. It calls pause after each thousand entries, in which
-// others may use m; what they change meanwhile may be in the copy or not.
-func (m *Memory) Copy(pause func()) *Memory {
-	c, n := &Memory{max: m.max, Users: make(map[string]*user, len(m.Users)), Places: make(map[place]others, len(m.Places))}, 0
+// Copy is a memory as it goes to a file.
+type Copy struct {
+	Users  map[string]*user // by client and name, as key has them
+	Shared map[spot]place
+}
+
+// spot is a network of a client.
+type spot struct {
+	Client string
+	What   uint32
+}
+
+// key names a user; no client has a space in its name.
+func key(client, name string) string { return client + " " + name }
+
+// Copy takes a copy. It calls pause after each thousand entries, in which others may
+// use m; what they change meanwhile may be in the copy or not.
+func (m *Memory) Copy(pause func()) *Copy {
+	c, n := &Copy{Users: make(map[string]*user, m.users.Len()), Shared: make(map[spot]place, m.places.Len())}, 0
 	next := func() {
 		if n++; n%step == 0 {
 			pause()
 		}
 	}
-	for k, u := range m.Users {
+	for at, u := range m.users.All() {
 		one := *u
-		c.Users[k] = &one
+		c.Users[key(at.Client, at.Key)] = &one
 		next()
 	}
-	for p, o := range m.Places {
-		c.Places[p] = o
+	for at, p := range m.places.All() {
+		c.Shared[spot{at.Client, at.Key}] = *p
 		next()
 	}
 	return c
 }
 
-// Encode is the memory as it stands in a file.
-func (m *Memory) Encode() ([]byte, error) {
+// Encode is the copy as it stands in a file.
+func (c *Copy) Encode() ([]byte, error) {
 	var b bytes.Buffer
-	err := gob.NewEncoder(&b).Encode(&saved{m.Users, m.Places})
+	err := gob.NewEncoder(&b).Encode(c)
 	return b.Bytes(), err
 }
 
-type saved struct {
-	Users  map[string]*user
-	Places map[place]others
-}
-
-// Decode takes what Encode has written; what is over the bounds of m is left out. On
-// an error m is as it was.
+// Decode takes what Encode has written, as far as there is room. On an error m is as
+// it was.
 func (m *Memory) Decode(b []byte) error {
-	var s saved
-	if err := gob.NewDecoder(bytes.NewReader(b)).Decode(&s); err != nil {
+	var c Copy
+	if err := gob.NewDecoder(bytes.NewReader(b)).Decode(&c); err != nil {
 		return fmt.Errorf("read networks: %w", err)
 	}
-	for k, u := range s.Users {
-		if u != nil && len(m.Users) < m.max {
-			m.Users[k] = u
+	for k, u := range c.Users {
+		if client, name, ok := strings.Cut(k, " "); ok && u != nil {
+			m.users.Put(client, name, u)
 		}
 	}
-	for p, o := range s.Places {
-		if p.Network.IsValid() && len(m.Places) < 4*m.max {
-			m.Places[p] = o
-		}
+	for at, p := range c.Shared {
+		m.places.Put(at.Client, at.What, &p)
 	}
 	return nil
 }

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"postern/outlier/detector"
+	"postern/outlier/networks"
 )
 
 var start = time.Unix(1_700_000_000, 0)
@@ -29,7 +30,7 @@ func source() (*Source, map[detector.Who]*State) {
 	states := map[detector.Who]*State{}
 	count := func(ev *detector.Event) { d.Count(ev, nil) }
 	return &Source{
-		Log: slog.New(slog.DiscardHandler), Detector: d, Lock: new(sync.Mutex), Now: func() time.Time { return start },
+		Log: slog.New(slog.DiscardHandler), Detector: d, Places: networks.New(100), Lock: new(sync.Mutex), Now: func() time.Time { return start },
 		States: func() iter.Seq[*State] { return maps.Values(states) },
 		Name:   func(who detector.Who) string { return who.Name }, Count: count, Take: count, Tell: func() {},
 	}, states

@@ -204,7 +204,8 @@ func (s *Link) readKnown(ctx context.Context) error {
 	return nil
 }
 
-// readMeters reads what the nodes have stored about everybody.
+// readMeters reads what the nodes have stored about everybody: counts, and where users
+// are.
 func (s *Link) readMeters(ctx context.Context) error {
 	if c, ok := s.rdb.(*redis.ClusterClient); ok {
 		return c.ForEachMaster(ctx, func(ctx context.Context, node *redis.Client) error { return s.scan(ctx, node) })
@@ -213,7 +214,7 @@ func (s *Link) readMeters(ctx context.Context) error {
 }
 
 func (s *Link) scan(ctx context.Context, node redis.Cmdable) error {
-	match := strings.NewReplacer("[", `\[`, "?", `\?`, "*", `\*`, `\`, `\\`).Replace(s.loose) + "m:*"
+	match := strings.NewReplacer("[", `\[`, "?", `\?`, "*", `\*`, `\`, `\\`).Replace(s.loose) + "[mw]:*"
 	for cursor := uint64(0); ; {
 		keys, next, err := node.Scan(ctx, cursor, match, 500).Result()
 		if err != nil {
@@ -231,12 +232,22 @@ func (s *Link) scan(ctx context.Context, node redis.Cmdable) error {
 		}
 		for i, k := range keys {
 			if b, err := values[i].Bytes(); err == nil {
-				s.takeMeter(k[len(s.loose)+len("m:"):], b)
+				s.takeStored(k[len(s.loose):], b)
 			}
 		}
 		if cursor = next; cursor == 0 {
 			return nil
 		}
+	}
+}
+
+// takeStored merges what stands under a key.
+func (s *Link) takeStored(key string, b []byte) {
+	switch kind, name := key[:2], key[2:]; kind {
+	case "m:":
+		s.takeMeter(name, b)
+	case "w:":
+		s.takePlace(name, b)
 	}
 }
 

@@ -20,8 +20,8 @@ import (
 // has all counts in memory and judges by itself. Notes that go out at the same
 // time share an entry. States travel on the same
 // stream and stand in a hash besides. What each node has counted is written
-// under a key for each sender, and the sketch of known recipients under some
-// keys, for nodes that join.
+// under a key for each sender, the sketch of known recipients under some keys, and where
+// each user is under another one, for nodes that join.
 type Shared struct {
 	Client redis.UniversalClient
 	// Prefix begins the name of every key.
@@ -191,17 +191,14 @@ func (s *Link) write(ctx context.Context) {
 			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), redisTimeout)
 			for s.send(last) == nil && s.Waiting() {
 			}
+			_ = s.sendPlaces(last) // the next start tells it
 			s.store(last)
 			s.storeKnown(last)
 			cancel()
 			return
 		}
-		for s.Waiting() {
-			if err := s.send(ctx); err != nil {
-				pause(ctx, retryAfter, nil)
-				break
-			}
-			pause(ctx, s.gather, s.urgent)
+		if err := s.sendAll(ctx); err != nil {
+			pause(ctx, retryAfter, nil)
 		}
 		if time.Since(store) >= storeEvery {
 			s.store(ctx)
@@ -211,6 +208,22 @@ func (s *Link) write(ctx context.Context) {
 			s.storeKnown(ctx)
 			known = time.Now()
 		}
+	}
+}
+
+// sendAll sends until nothing waits.
+func (s *Link) sendAll(ctx context.Context) error {
+	for {
+		waiting := s.Waiting()
+		if waiting {
+			if err := s.send(ctx); err != nil {
+				return err
+			}
+		}
+		if err := s.sendPlaces(ctx); err != nil || !waiting {
+			return err
+		}
+		pause(ctx, s.gather, s.urgent)
 	}
 }
 
@@ -334,6 +347,9 @@ func (s *Link) read(ctx context.Context) (others bool, err error) {
 func (s *Link) take(values map[string]any) {
 	if text, ok := values["n"].(string); ok {
 		s.takeNotes([]byte(text))
+	}
+	if text, ok := values["w"].(string); ok {
+		s.takePlaces([]byte(text))
 	}
 	if text, ok := values["s"].(string); ok {
 		var st State

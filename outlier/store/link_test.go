@@ -2,6 +2,8 @@ package store
 
 import (
 	"context"
+	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 	"testing"
@@ -111,4 +113,57 @@ func TestNotesOfAnAttackDoNotWait(t *testing.T) {
 	}
 	l.Note(&ev, urgentScore)
 	wait("all events to go out", func() bool { return !l.Waiting() })
+}
+
+// TestInventedUsersTakeNoMoreInRedisThanHere: whom there is no room for any more is
+// taken away, and who was never seen for three days stays a week at most.
+func TestInventedUsersTakeNoMoreInRedisThanHere(t *testing.T) {
+	s := redistest.Start(t)
+	src, _ := source()
+	src.Places.Share() // of at most 100
+	link := NewLink(src, &Shared{Client: s.Client(), Prefix: "test"})
+	for i := range 3000 {
+		src.Places.Seen("mta", fmt.Sprint("submitter:mta/", i), netip.AddrFrom4([4]byte{10, byte(i >> 8), byte(i), 1}), "", start.Unix()+int64(i))
+		if i%50 == 0 {
+			if err := link.sendPlaces(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	keys, err := s.Client().Keys(t.Context(), "test:outlier:w:*").Result()
+	if err != nil || len(keys) > 100 || len(keys) < 50 {
+		t.Fatalf("%d keys, %v", len(keys), err)
+	}
+	if ttl := s.Client().TTL(t.Context(), keys[0]).Val(); ttl > keepYoung || ttl < keepYoung-time.Hour {
+		t.Errorf("%s, invented, stays %v", keys[0], ttl)
+	}
+}
+
+// TestDamagedPlacesAreLeftOut, from the stream and where they are stored.
+func TestDamagedPlacesAreLeftOut(t *testing.T) {
+	s := redistest.Start(t)
+	src, _ := source()
+	src.Places.Share()
+	link := NewLink(src, &Shared{Client: s.Client(), Prefix: "test"})
+	src.Places.Seen("mta", "anna", netip.MustParseAddr("192.0.2.7"), "", start.Unix())
+	good, _ := src.Places.Tell("mta anna")
+	entry := appendPlace(appendPlace(nil, "mta bob", []byte("damage")), "mta carl", good)
+	for n := range entry {
+		link.takePlaces(entry[:n])
+		link.takePlaces(entry[n:])
+	}
+	link.takePlaces(entry)
+	if v, _ := src.Places.Tell("mta carl"); v == nil {
+		t.Error("what follows damage is lost")
+	}
+	if v, _ := src.Places.Tell("mta bob"); v != nil {
+		t.Error("damage was taken")
+	}
+	s.Client().Set(t.Context(), "test:outlier:w:mta anna", "damage", 0)
+	if err := link.sendPlaces(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if v := s.Client().Get(t.Context(), "test:outlier:w:mta anna").Val(); v != string(good) {
+		t.Errorf("what is damaged stays: %q", v)
+	}
 }

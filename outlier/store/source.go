@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"postern/outlier/detector"
+	"postern/outlier/networks"
 )
 
 // Source is the watch whose counts and states are kept on disk and shared through
@@ -14,7 +15,9 @@ import (
 type Source struct {
 	Log      *slog.Logger
 	Detector *detector.Detector
-	// Lock guards the detector and the states. Now, States, Merge, Adopt and Take are
+	// Places are where users are.
+	Places *networks.Memory
+	// Lock guards the detector, the places and the states. Now, States, Merge, Adopt and Take are
 	// called with it held, and so are Disk.Note, Disk.State and the methods of Link of
 	// these names.
 	Lock sync.Locker
