@@ -244,9 +244,10 @@ func (w *Watch) statesOf(keys *[5]detector.Who) (states [5]*State, any bool) {
 	return states, any
 }
 
-// judge looks at the states that are in shadow, or at those that are not. n is how
-// many recipients are to go, of which was have been let through before.
-func (w *Watch) judge(now time.Time, keys *[5]detector.Who, states *[5]*State, shadow bool, n, was int) Judgment {
+// judge looks at the states that are in shadow, or at those that are not: the first
+// suspended one decides, else the first that is over its pace. n is how many recipients
+// are to go, of which was have been let through before.
+func (w *Watch) judge(now time.Time, keys *[5]detector.Who, states *[5]*State, shadow bool, n, was int) (held Judgment) {
 	for i, s := range states {
 		if s == nil {
 			continue
@@ -271,9 +272,14 @@ func (w *Watch) judge(now time.Time, keys *[5]detector.Who, states *[5]*State, s
 		if !v.Until.IsZero() {
 			v.left = max(v.Until.Sub(now), time.Second)
 		}
-		return v
+		if v.Level == Suspended {
+			return v
+		}
+		if !held.Refuse() {
+			held = v
+		}
 	}
-	return Judgment{}
+	return held
 }
 
 // verdictOn is a verdict because of k; that of a sender as a user uses it names the

@@ -70,3 +70,20 @@ func TestThrottledMessagesThatEndedAreNotUnderWay(t *testing.T) {
 		}
 	}
 }
+
+// TestSuspensionIsToldBeforeAPace: of a user who is throttled and sends with a sender that
+// is suspended.
+func TestSuspensionIsToldBeforeAPace(t *testing.T) {
+	r := newRig(t, nil)
+	const from = "a@x.example"
+	r.ordinary("shop", "anna", from, 70, 5)
+	r.mu.Lock()
+	now := r.clock.read()
+	r.hold(now, detector.Who{Scope: User, Name: "anna"}, "shop", State{Level: Throttled, Rule: RuleVolume})
+	r.hold(now, detector.Submitter("anna", from), "shop", State{Level: Suspended, Rule: RuleVolume})
+	r.states[detector.Who{Scope: User, Name: "anna"}].Pending = 1000 // far beyond its pace
+	r.mu.Unlock()
+	if v := r.Judge("shop", "anna", from); v.Level != Suspended || v.Scope != Sender {
+		t.Errorf("%+v", v)
+	}
+}
