@@ -29,7 +29,7 @@ func TestRealScannersKilledInMidScan(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			scanner := func(onFailure Choice) Config {
-				return config(func(k *Config) { c.change(k); k.Timeout, k.OnFailure, k.Canary = 10*time.Second, onFailure, time.Hour })
+				return config(func(k *Config) { c.change(k); k.Timeout, k.OnFailure, k.Canary = 2*patience, onFailure, time.Hour })
 			}
 			set := await(t, map[string]Config{"defers": scanner(Defer), "passes": scanner(Pass)})
 			if v := judge(t, set, message("hello\r\n")).Decided; v != nil {
@@ -51,7 +51,7 @@ func TestRealScannersKilledInMidScan(t *testing.T) {
 			case <-time.After(300 * time.Millisecond): // the message is on its way
 			}
 			syscall.Kill(-c.process.Pid, syscall.SIGKILL)
-			within(t, 3*time.Second, func() {
+			within(t, func() {
 				r := <-done
 				if r.Decided == nil || r.Decided.Scanner != "defers" || r.Decided.Choice != Defer || r.Decided.Class != Fault {
 					t.Errorf("%+v", r.Decided)
@@ -118,7 +118,7 @@ func reloadClamd(t *testing.T, beside string) {
 		if v := only(t, set, message(time.Now().String()+word+"\r\n")); v.Class == Virus && v.Text == "Own.Word.UNOFFICIAL" {
 			break
 		}
-		if time.Since(began) > 20*time.Second {
+		if time.Since(began) > patience {
 			t.Errorf("the new signature finds nothing: %+v", set.States())
 			break
 		}
