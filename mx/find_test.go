@@ -399,7 +399,7 @@ func TestWhatAnOwnerOfADomainCanHaveUsDo(t *testing.T) {
 	if show(a, err) != "DNS" || a.Left != 20 {
 		t.Errorf("%s, %d hosts left out", show(a, err), a.Left)
 	}
-	if d := time.Since(began); d > 2500*time.Millisecond {
+	if d := time.Since(began); d > 30*time.Second {
 		t.Errorf("it took %s", d)
 	}
 	hosts := map[string]bool{}

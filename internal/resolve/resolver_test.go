@@ -65,7 +65,7 @@ func TestResolverGivesUpInTime(t *testing.T) {
 		if a := r.Ask(t.Context(), how+".example", dns.TypeA); a.State != Fault {
 			t.Errorf("%s: state %d, want a fault", how, a.State)
 		}
-		if d := time.Since(began); d > 10*time.Second {
+		if d := time.Since(began); d > 30*time.Second {
 			t.Errorf("%s: gave up after %v", how, d)
 		}
 	}

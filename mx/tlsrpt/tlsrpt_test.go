@@ -158,12 +158,12 @@ func TestCollectorThatIsAwayCostsNothing(t *testing.T) {
 	for range 3 * waiting {
 		r.Note(Session{Domain: "b.example", Policy: Policy{Kind: None}})
 	}
-	if d := time.Since(began); d > time.Second {
+	if d := time.Since(began); d > 20*time.Second {
 		t.Errorf("%d sessions took %v", 3*waiting, d)
 	}
 	settled := func(want uint64) {
 		t.Helper()
-		for end := time.Now().Add(10 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+		for end := time.Now().Add(60 * time.Second); ; time.Sleep(5 * time.Millisecond) {
 			sent, lost := r.Sent()
 			if sent+lost == want {
 				return

@@ -451,7 +451,8 @@ func TestPreflightIsQuick(t *testing.T) {
 	r := newTestResolver(t, 4*time.Second, resolver)
 	began := time.Now()
 	report := Check(t.Context(), r, id, time.Now)
-	if d := time.Since(began); d > 10*time.Second {
+	// Alone it takes two or three seconds; one after another it would be minutes.
+	if d := time.Since(began); d > 30*time.Second {
 		t.Errorf("took %v", d)
 	}
 	s := Summarize(report.Findings)

@@ -147,7 +147,7 @@ func TestFaultsAreNoListings(t *testing.T) {
 		if host == "listed.example" {
 			want = "listed.example zone.example 127.0.1.2"
 		}
-		if got != want || time.Since(began) > 2*time.Second {
+		if got != want || time.Since(began) > 30*time.Second {
 			t.Errorf("%s: %s after %v, want %s", host, got, r.Took, want)
 		}
 	}
@@ -209,7 +209,7 @@ func TestFinishEndsWhatIsAsked(t *testing.T) {
 	k := l.Ask(t.Context(), f)
 	began := time.Now()
 	r := k.Finish()
-	if time.Since(began) > time.Second || len(r.Lists) != 1 || r.Lists[0].Err == nil || len(r.Listed) > 0 {
+	if time.Since(began) > 30*time.Second || len(r.Lists) != 1 || r.Lists[0].Err == nil || len(r.Listed) > 0 {
 		t.Errorf("after %v: %+v", time.Since(began), r)
 	}
 	if (*Look)(nil).Finish() != nil {
