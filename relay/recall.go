@@ -216,28 +216,35 @@ func (t *transaction) halved(e ending) ending {
 		t.settleHalves(&e)
 		return e
 	}
-	t.keepHalves()
+	reply := replies.Halved(taken, len(t.accepted))
+	if !t.keepHalves() {
+		reply = replies.HalvedUnwritten(taken, len(t.accepted))
+	}
 	t.again = true
-	return ending{stage: mail.StageForward, rule: ruleHalves, reply: replies.Halved(taken, len(t.accepted))}
+	return ending{stage: mail.StageForward, rule: ruleHalves, reply: reply}
 }
 
-// keepHalves remembers who has the message and who has refused it for good.
-func (t *transaction) keepHalves() {
-	if t.begun == nil {
-		return
-	}
+// keepHalves remembers who has the message and who has refused it for good; kept: that
+// stands where a crash leaves it.
+func (t *transaction) keepHalves() (kept bool) {
 	var parts []halves.Part
 	for i := range t.accepted {
 		if a := &t.accepted[i]; !a.before && !a.end.reply.Temporary() {
 			parts = append(parts, halves.Part{To: string(t.env.To[i].RecipientID()), Taken: a.end.reply.Positive()})
 		}
 	}
+	if t.begun == nil { // of one domain a message may leave without
+		t.srv.halves.Unwritten(len(parts))
+		return len(parts) == 0
+	}
 	begun := t.begun
 	t.begun = nil
-	if err := begun.Keep(t.conn.Context(), t.env.From.Key(), t.contentHash, parts); err != nil {
+	err := begun.Keep(t.conn.Context(), t.env.From.Key(), t.contentHash, parts)
+	if err != nil {
 		t.ev.Err = err.Error()
 		t.srv.fault("memory of halves", err, "id", t.ev.ID)
 	}
+	return !errors.Is(err, halves.ErrUnwritten)
 }
 
 // settleHalves has the memory let go of what the client has been told in the end: who

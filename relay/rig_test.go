@@ -193,8 +193,8 @@ func (r *rig) set(at, line string) {
 		}
 	case "provider":
 		r.provider = key
-	case "halves": // none: nothing can be remembered
-		r.worldOf().forgetful = value == "none"
+	case "halves": // none: nothing can be remembered; unsynced: the disk fails later
+		r.worldOf().forgetful, r.worldOf().unsynced = value == "none", value == "unsynced"
 	case "group": // group.NAME PATTERN, of MX hosts
 		w := r.worldOf()
 		w.groups[key] = provider.Config{MX: strings.Fields(value)}

@@ -5,9 +5,11 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -30,6 +32,7 @@ type world struct {
 	groups    map[string]provider.Config
 	up        *direct.Upstream
 	forgetful bool // nothing can be remembered
+	unsynced  bool // what is to be remembered can be written, and not synced
 	halves    *halves.Memory
 }
 
@@ -94,6 +97,20 @@ func (w *world) start(t testing.TB) {
 	})
 }
 
+// unsynced is a file that is synced once, when it is opened, and never again.
+type unsynced struct {
+	*os.File
+	opened bool
+}
+
+func (u *unsynced) Sync() error {
+	if u.opened {
+		return syscall.EIO
+	}
+	u.opened = true
+	return u.File.Sync()
+}
+
 // memory is what remembers halves; nil without a world.
 func (w *world) memory(t testing.TB) *halves.Memory {
 	if w == nil || w.halves != nil {
@@ -103,7 +120,14 @@ func (w *world) memory(t testing.TB) *halves.Memory {
 	if w.forgetful {
 		file = filepath.Join(t.TempDir(), "none", "halves.state")
 	}
-	w.halves = halves.Open(halves.Options{File: file})
+	o := halves.Options{File: file}
+	if w.unsynced {
+		o.Open = func(name string) (halves.File, error) {
+			f, err := os.OpenFile(name, os.O_RDWR, 0)
+			return &unsynced{File: f}, err
+		}
+	}
+	w.halves = halves.Open(o)
 	w.halves.Want(t.Context())
 	return w.halves
 }

@@ -13,13 +13,13 @@ type Begun struct {
 	owner  hash
 	id     string
 	n      int
-	slot   int // of its mark on disk; -1: it has none
+	mark   record // on disk; slot -1: it has none there
 }
 
 // Begin makes room for n recipients of a message, and leaves a mark that tells of a
 // crash. On an error nothing must be sent to several domains.
 func (m *Memory) Begin(ctx context.Context, client, id string, n int) (*Begun, error) {
-	b := &Begun{m: m, client: client, id: id, n: n, slot: -1}
+	b := &Begun{m: m, client: client, id: id, n: n, mark: record{slot: -1}}
 	if err := m.reserve(b); err != nil {
 		return nil, err
 	}
@@ -33,41 +33,58 @@ func (m *Memory) Begin(ctx context.Context, client, id string, n int) (*Begun, e
 	return b, nil
 }
 
+// reserve makes room in this process and on the disk.
 func (m *Memory) reserve(b *Begun) error {
 	m.mu.Lock()
-	defer m.mu.Unlock()
 	m.sweep()
 	b.owner = keyed(m.keys[0], "client", b.client)
 	if err := m.room(b.owner, b.n); err != nil {
+		m.mu.Unlock()
 		return err
-	}
-	if m.disk != nil {
-		mark := record{kind: kindBegun, n: b.n, client: b.owner, slot: -1}
-		copy(mark.id[:], b.id)
-		mark.until = m.opt.Now()
-		m.disk.reserve(b.n + 1)
-		m.disk.put(&mark)
-		b.slot = mark.slot
-	}
-	if m.shared == nil && !m.disk.ready() {
-		m.disk.unreserve(b.n + 1)
-		m.disk.free(b.slot)
-		return errDisk
 	}
 	for m.total+b.n > m.opt.total && m.evict() {
 	}
-	o := m.ownerOf(b.owner)
-	o.reserved += b.n
+	m.ownerOf(b.owner).reserved += b.n
 	m.total += b.n
+	if m.disk != nil {
+		m.disk.reserved += b.n + 1
+	}
+	m.mu.Unlock()
+	if err := m.mark(b); err != nil && m.shared == nil {
+		m.release(b)
+		return err
+	}
 	return nil
+}
+
+// mark has the mark of b written, and room behind it.
+func (m *Memory) mark(b *Begun) error {
+	m.mu.Lock()
+	ready, short := m.disk.ready(), m.disk != nil && len(m.disk.unused) < m.disk.reserved
+	m.mu.Unlock()
+	if !ready {
+		return errDisk
+	}
+	if short {
+		if err := m.written(); err != nil {
+			return err
+		}
+	}
+	b.mark = record{kind: kindBegun, n: b.n, client: b.owner, slot: -1, until: m.opt.Now()}
+	copy(b.mark.id[:], b.id)
+	m.mu.Lock()
+	m.disk.put(&b.mark)
+	m.mu.Unlock()
+	return m.written()
 }
 
 // release gives the room back; the mark goes.
 func (m *Memory) release(b *Begun) {
 	m.mu.Lock()
-	defer m.mu.Unlock()
 	m.giveBack(b)
-	m.disk.free(b.slot)
+	m.disk.free(b.mark.slot)
+	m.mu.Unlock()
+	m.writing.begin()
 }
 
 // giveBack gives the room back and leaves the mark; m.mu is held.
@@ -91,7 +108,7 @@ func (b *Begun) End(ctx context.Context) {
 
 // Keep remembers the ends of recipients of a sender's message before the client hears
 // of them. They are known in this process whatever happens; the error says where
-// they are not, which has been counted.
+// they are not, which has been counted, and is ErrUnwritten where that is everywhere else.
 func (b *Begun) Keep(ctx context.Context, from string, content [32]byte, parts []Part) error {
 	m := b.m
 	records := b.records(from, content, parts)
@@ -101,22 +118,29 @@ func (b *Begun) Keep(ctx context.Context, from string, content [32]byte, parts [
 	}
 	m.giveBack(b)
 	m.counts.Kept += int64(len(parts))
+	faults := 0
+	if m.disk != nil {
+		faults = m.disk.faults
+	}
 	m.mu.Unlock()
-	errDisk := m.sync() // the mark stays until then: one that is left tells of a crash
+	errDisk := m.kept(faults) // the mark stays until then: one that is left tells of a crash
 	var errShared error
 	if m.shared != nil {
 		errShared = m.shared.keep(ctx, b.owner, b.id, b.n, records, m.opt.Now())
 	}
 	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.disk.free(b.slot)
+	m.disk.free(b.mark.slot)
 	if errShared != nil {
 		m.counts.Unshared += int64(len(parts))
 	}
+	err := errors.Join(errDisk, errShared)
 	if errDisk != nil && (m.shared == nil || errShared != nil) {
 		m.counts.Unwritten += int64(len(parts))
+		err = errors.Join(ErrUnwritten, err)
 	}
-	return errors.Join(errDisk, errShared)
+	m.mu.Unlock()
+	m.writing.begin()
+	return err
 }
 
 func (b *Begun) records(from string, content [32]byte, parts []Part) (all []record) {
@@ -135,26 +159,4 @@ func (b *Begun) records(from string, content [32]byte, parts []Part) (all []reco
 		all = append(all, r)
 	}
 	return all
-}
-
-// sync has what was written reach the disk.
-func (m *Memory) sync() error {
-	if m.disk == nil {
-		return nil
-	}
-	m.mu.Lock()
-	file, err := m.disk.file, m.disk.err
-	m.mu.Unlock()
-	if err != nil {
-		return err
-	}
-	if err = file.Sync(); err == nil {
-		m.mu.Lock()
-		defer m.mu.Unlock()
-		return m.disk.err // of a write
-	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.disk.fail(err)
-	return err
 }

@@ -9,6 +9,8 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"slices"
+	"sync"
 	"time"
 
 	"postern/internal/statefile"
@@ -72,75 +74,86 @@ func decodeRecord(b []byte, slot int) (r record, ok bool) {
 	return r, r.kind >= kindBegun && r.kind <= kindRefused
 }
 
-// file is what a disk is written through; tests have faults in it.
-type file interface {
+// File is what the disk is written through; tests have faults in it.
+type File interface {
 	io.WriterAt
 	Sync() error
 	Close() error
 }
 
-// disk is the file of slots. Its user holds a lock, but not for syncing. reserve,
-// unreserve, put and free do nothing on a nil disk. The first error stays until rewrite
-// has mended it.
+// disk is the file of slots. What stands in a slot is changed in memory, and written by
+// flush, so that nobody waits for a disk while the lock of the Memory is held. put, free
+// and unreserve do nothing on a nil disk. The first error stays until mend has written
+// everything anew.
 type disk struct {
 	name string
-	open func(name string) (file, error)
+	open func(name string) (File, error)
 
-	file     file
+	// io is held by who reads or writes the file; it is taken before the lock of the
+	// Memory, never while that is held.
+	io sync.Mutex
+
+	// Under the lock of the Memory. held becomes longer only with io held, too.
+	file     File
 	err      error
-	unproven bool // written anew, and not yet synced
-	slots    int
+	faults   int       // errors, ever: who finds another number than before cannot trust a sync
+	unproven bool      // written anew, and not yet synced
+	held     []*record // by slot; nil: it is free
 	unused   []int
 	reserved int // of unused
+	dirty    map[int]struct{}
+	head     bool // the head is to be written
+	closed   bool
 }
 
-func openFile(name string) (file, error) { return statefile.Open(name, os.O_RDWR) }
+func openFile(name string) (File, error) { return statefile.Open(name, os.O_RDWR) }
 
-// load opens the file, makes it where there is none, and returns what it holds. An
-// error with d.err nil is one of a damaged file that was set aside.
-func (d *disk) load() (keys [][32]byte, found []record, err error) {
+// contents are what a file holds.
+type contents struct {
+	keys  [][32]byte
+	found []record
+	slots int
+	file  File // nil: it could not be opened
+}
+
+// load opens the file, makes it where there is none, and returns what it holds; io is
+// held. aside is the error of a damaged file that was set aside; with err the file cannot
+// be used now.
+func (d *disk) load() (c contents, aside, err error) {
 	f := statefile.New(d.name, headSize+maxSlots*slotSize)
 	b, readErr := f.Read()
 	if readErr == nil {
-		keys, found, readErr = d.parse(b)
+		c, readErr = parse(b)
 	}
 	if readErr != nil && !errors.Is(readErr, fs.ErrNotExist) {
 		if statefile.IsDiskTrouble(readErr) {
-			d.err = readErr
-			return nil, nil, readErr
+			return contents{}, nil, readErr
 		}
-		err = f.SetAside(readErr)
+		aside = f.SetAside(readErr)
 	}
 	if readErr != nil {
-		d.slots, d.unused = 0, nil
-		if d.err = f.Write(headOf(nil)); d.err != nil {
-			return nil, nil, errors.Join(err, d.err)
+		c = contents{}
+		if err := f.Write(headOf(nil)); err != nil {
+			return contents{}, aside, err
 		}
 	}
-	d.file, d.err = d.open(d.name)
-	if d.err != nil {
-		d.file = nil
-		return nil, nil, errors.Join(err, d.err)
+	if c.file, err = d.open(d.name); err != nil {
+		return contents{}, aside, err
 	}
-	return keys, found, err
+	return c, aside, nil
 }
 
-func (d *disk) parse(b []byte) (keys [][32]byte, found []record, err error) {
-	keys, err = keysOf(b)
-	if err != nil {
-		return nil, nil, err
+func parse(b []byte) (c contents, err error) {
+	if c.keys, err = keysOf(b); err != nil {
+		return contents{}, err
 	}
-	b = b[headSize:]
-	d.slots, d.unused = 0, nil
-	for ; len(b) >= slotSize; b = b[slotSize:] {
-		if r, ok := decodeRecord(b[:slotSize], d.slots); ok {
-			found = append(found, r)
-		} else {
-			d.unused = append(d.unused, d.slots)
+	for b = b[headSize:]; len(b) >= slotSize; b = b[slotSize:] {
+		if r, ok := decodeRecord(b[:slotSize], c.slots); ok {
+			c.found = append(c.found, r)
 		}
-		d.slots++
+		c.slots++
 	}
-	return keys, found, nil
+	return c, nil
 }
 
 // headOf is a head with at most two keys.
@@ -170,41 +183,17 @@ func keysOf(b []byte) (keys [][32]byte, err error) {
 
 // fail notes an error, if err is one.
 func (d *disk) fail(err error) {
-	if err != nil && d.err == nil {
+	if err == nil {
+		return
+	}
+	d.faults++
+	if d.err == nil {
 		d.err = fmt.Errorf("write %s: %w", d.name, err)
 	}
 }
 
-func (d *disk) write(at int64, b []byte) {
-	if d.err != nil {
-		return
-	}
-	_, err := d.file.WriteAt(b, at)
-	d.fail(err)
-}
-
-func (d *disk) setKeys(keys [][32]byte) { d.write(0, headOf(keys)) }
-
 // ready reports whether what has to be kept could be written now.
 func (d *disk) ready() bool { return d != nil && d.err == nil && !d.unproven }
-
-// reserve sees to it that there are n more slots to be written.
-func (d *disk) reserve(n int) {
-	if d == nil {
-		return
-	}
-	d.reserved += n
-	for d.err == nil && len(d.unused) < d.reserved {
-		d.write(d.at(d.slots), make([]byte, growBy*slotSize))
-		if d.err != nil {
-			return
-		}
-		for range growBy {
-			d.unused = append(d.unused, d.slots)
-			d.slots++
-		}
-	}
-}
 
 // unreserve gives n slots back.
 func (d *disk) unreserve(n int) {
@@ -213,26 +202,20 @@ func (d *disk) unreserve(n int) {
 	}
 }
 
-func (d *disk) at(slot int) int64 { return headSize + int64(slot)*slotSize }
-
-// put writes a record into its slot, or into a free one.
+// put gives a record a slot, if it has none and one is free.
 func (d *disk) put(r *record) {
-	if d == nil || d.err != nil {
+	if d == nil {
 		return
 	}
 	if r.slot < 0 {
-		if len(d.unused) == 0 {
-			d.reserved++
-			d.reserve(0)
-			d.reserved--
-		}
 		if len(d.unused) == 0 {
 			return
 		}
 		r.slot = d.unused[len(d.unused)-1]
 		d.unused = d.unused[:len(d.unused)-1]
 	}
-	d.write(d.at(r.slot), r.encode())
+	d.held[r.slot] = r
+	d.dirty[r.slot] = struct{}{}
 }
 
 // free empties a slot; -1 is none. A slot that still looks taken after a crash does no
@@ -241,30 +224,58 @@ func (d *disk) free(slot int) {
 	if d == nil || slot < 0 {
 		return
 	}
-	d.write(d.at(slot), make([]byte, slotSize))
+	d.held[slot] = nil
 	d.unused = append(d.unused, slot)
+	d.dirty[slot] = struct{}{}
 }
 
-// rewrite writes everything once more: after an error nobody knows what is on the disk.
-func (d *disk) rewrite(keys [][32]byte, index map[hash][]*entry) {
-	d.err = nil
-	d.write(0, headOf(keys))
-	for _, all := range index {
-		for _, e := range all {
-			d.put(&e.record)
-		}
-	}
-	for _, slot := range d.unused {
-		if d.err != nil {
-			return
-		}
-		d.write(d.at(slot), make([]byte, slotSize))
+// grown adds free slots that the file has.
+func (d *disk) grown(n int) {
+	for range n {
+		d.unused = append(d.unused, len(d.held))
+		d.held = append(d.held, nil)
 	}
 }
 
-func (d *disk) close() {
-	if d.file != nil {
-		d.file.Close()
-		d.file, d.err = nil, errDisk
+// again has everything written once more: after an error nobody knows what is on the disk.
+func (d *disk) again() {
+	d.err, d.head = nil, true
+	for slot := range d.held {
+		d.dirty[slot] = struct{}{}
 	}
+}
+
+// piece is what is to be written at a place of the file.
+type piece struct {
+	at int64
+	b  []byte
+}
+
+// pieces takes up to that many slots that are to be written, neighbours in one piece.
+func (d *disk) pieces(most int, keys [][32]byte) (all []piece) {
+	if d.head {
+		d.head = false
+		all = append(all, piece{0, headOf(keys)})
+	}
+	var slots []int
+	for slot := range d.dirty {
+		if slots = append(slots, slot); len(slots) == most {
+			break
+		}
+	}
+	slices.Sort(slots)
+	for i, slot := range slots {
+		delete(d.dirty, slot)
+		b := make([]byte, slotSize)
+		if r := d.held[slot]; r != nil {
+			b = r.encode()
+		}
+		if i > 0 && slots[i-1] == slot-1 {
+			last := &all[len(all)-1]
+			last.b = append(last.b, b...)
+			continue
+		}
+		all = append(all, piece{headSize + int64(slot)*slotSize, b})
+	}
+	return all
 }

@@ -28,10 +28,13 @@ const (
 	sweepEach = time.Minute
 )
 
-// Errors of Begin.
+// Errors.
 var (
 	ErrFull = errors.New("memory of halves is full for this client")
-	errDisk = errors.New("file of halves cannot be written")
+	// ErrUnwritten is of Keep: nothing but this process knows what was to be kept.
+	ErrUnwritten = errors.New("who has the message is written nowhere")
+	errDisk      = errors.New("file of halves cannot be written")
+	errSlow      = errors.New("the disk does not answer")
 )
 
 // hash tells recipients, clients and contents apart, without naming them.
@@ -62,7 +65,9 @@ type Options struct {
 	Prefix  string
 	Timeout time.Duration
 	Now     func() time.Time // nil: time.Now
-	Log     *slog.Logger     // nil: nobody is told
+	// Open opens File for writing; nil: as a state file. Tests have one that fails.
+	Open func(name string) (File, error)
+	Log  *slog.Logger // nil: nobody is told
 	// Changed is told how writing the file goes; nil: nobody is.
 	Changed func(error)
 
@@ -86,6 +91,8 @@ type Counts struct {
 type Memory struct {
 	opt    Options
 	shared *shared // nil: of one node
+
+	writing, syncing, mending lane // on the disk
 
 	mu      sync.Mutex
 	wanted  bool
@@ -124,8 +131,12 @@ func Open(o Options) *Memory {
 	var key [32]byte
 	rand.Read(key[:]) // never fails since Go 1.24
 	m.keys = [][32]byte{key}
+	if o.Open == nil {
+		o.Open = openFile
+	}
 	if o.File != "" {
-		m.disk = &disk{name: o.File, open: openFile, err: errDisk}
+		m.disk = &disk{name: o.File, open: o.Open, err: errDisk, dirty: map[int]struct{}{}}
+		m.writing.do, m.syncing.do, m.mending.do = m.write, m.sync, m.mend
 	}
 	if o.Redis != nil {
 		m.shared = &shared{client: o.Redis, prefix: o.Prefix + ":halves:", timeout: o.Timeout, most: o.perClient}
@@ -164,22 +175,20 @@ func (m *Memory) Run(ctx context.Context) {
 func (m *Memory) Check(ctx context.Context) {
 	m.mu.Lock()
 	wanted := m.wanted
-	mended := wanted && m.disk != nil && m.disk.err != nil
-	if mended {
-		m.mend()
-	}
 	own := m.keys[0]
 	m.mu.Unlock()
-	if mended {
-		m.sync() // its error is in m.disk
+	if !wanted {
+		return
 	}
-	if wanted && m.disk != nil {
+	if m.disk != nil {
+		m.mending.ask(mendTime)
+		m.writing.ask(diskTime)
 		m.mu.Lock()
-		m.disk.unproven = m.disk.unproven && !mended
-		m.opt.Changed(m.disk.err)
+		err := m.disk.err
 		m.mu.Unlock()
+		m.opt.Changed(err)
 	}
-	if !wanted || m.shared == nil {
+	if m.shared == nil {
 		return
 	}
 	if key, err := m.shared.probe(ctx, own); err == nil && key != own {
@@ -191,70 +200,12 @@ func (m *Memory) Check(ctx context.Context) {
 func (m *Memory) adopt(key [32]byte) {
 	m.mu.Lock()
 	m.keys = [][32]byte{key, m.keys[0]}
+	faults := 0
 	if m.disk != nil {
-		m.disk.setKeys(m.keys)
+		m.disk.head, faults = true, m.disk.faults
 	}
 	m.mu.Unlock()
-	m.sync() // its error is in m.disk
-}
-
-// mend opens the file, or writes everything into it once more, which is to be synced;
-// m.mu is held.
-func (m *Memory) mend() {
-	m.disk.unproven = true
-	if m.disk.file != nil {
-		m.disk.rewrite(m.keys, m.index)
-		return
-	}
-	keys, found, err := m.disk.load()
-	if err != nil {
-		m.opt.Log.Error("memory of halves", "err", err)
-	}
-	if m.disk.err != nil {
-		return
-	}
-	if len(keys) > 0 {
-		m.keys = keys
-	}
-	now := m.opt.Now()
-	for _, r := range found {
-		switch {
-		case r.kind == kindBegun:
-			m.counts.Crashed += int64(r.n)
-			m.opt.Log.Warn("the relay ended while a message was on its way to several domains; its next try may make second copies", "id", r.text(), "recipients", r.n)
-			m.disk.free(r.slot)
-		case !now.Before(r.until):
-			m.disk.free(r.slot)
-		default:
-			m.insert(&entry{record: r})
-		}
-	}
-	m.fill(len(keys) == 0)
-}
-
-// fill writes what was remembered before the file could be opened; fresh: the file
-// has no key yet.
-func (m *Memory) fill(fresh bool) {
-	n := 0
-	for _, all := range m.index {
-		for _, e := range all {
-			if e.slot < 0 {
-				m.disk.put(&e.record)
-				n++
-			}
-		}
-	}
-	if fresh || n > 0 {
-		m.disk.setKeys(m.keys)
-	}
-}
-
-func (m *Memory) close() {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.disk != nil {
-		m.disk.close()
-	}
+	m.commit(faults) // its error is in m.disk
 }
 
 // Counts are those since the start.
@@ -266,6 +217,9 @@ func (m *Memory) Counts() Counts {
 
 // Unasked notes that recipients have taken a message while Look was not sure.
 func (m *Memory) Unasked(recipients int) { m.count(&m.counts.Unasked, recipients) }
+
+// Unwritten notes recipients who have a message while there was no room to remember them.
+func (m *Memory) Unwritten(recipients int) { m.count(&m.counts.Unwritten, recipients) }
 
 // Lost notes that nobody knows whether recipients have a message.
 func (m *Memory) Lost(recipients int) { m.count(&m.counts.Lost, recipients) }
@@ -426,12 +380,13 @@ func (m *Memory) Settle(ctx context.Context, client, from string, content [32]by
 	}
 	owner, sum := keyed(m.keys[0], "client", client), contentHash(m.keys[0], content)
 	m.mu.Unlock()
+	m.writing.begin() // it need not be synced
 	if m.shared != nil {
 		m.shared.settle(ctx, owner, hashes, sum, until) // else it stays as long as it would have
 	}
 }
 
-// settle is Settle for one entry; m.mu is held. That it is not synced does no harm.
+// settle is Settle for one entry; m.mu is held.
 func (m *Memory) settle(h, sum hash, until time.Time) {
 	for _, e := range m.index[h] {
 		if e.sum != sum {

@@ -110,8 +110,8 @@ func TestWhatWasTakenIsKnownAfterARestart(t *testing.T) {
 		t.Error("known beyond its time")
 	}
 	m.close()
-	if m = open(t, Options{File: file, Now: c.Now}); m.total != 0 || len(m.disk.unused) != m.disk.slots {
-		t.Errorf("%d are left, %d of %d slots are free", m.total, len(m.disk.unused), m.disk.slots)
+	if m = open(t, Options{File: file, Now: c.Now}); m.total != 0 || len(m.disk.unused) != len(m.disk.held) {
+		t.Errorf("%d are left, %d of %d slots are free", m.total, len(m.disk.unused), len(m.disk.held))
 	}
 }
 
@@ -167,7 +167,7 @@ func TestCrashIsCounted(t *testing.T) {
 
 // snapped is a file that keeps, at each sync, what it held before.
 type snapped struct {
-	file
+	File
 	name, copy string
 }
 
@@ -176,7 +176,7 @@ func (s snapped) Sync() error {
 	if err == nil {
 		err = os.WriteFile(s.copy, b, 0o600)
 	}
-	return errors.Join(err, s.file.Sync())
+	return errors.Join(err, s.File.Sync())
 }
 
 // TestMarkStaysUntilTheDiskHasTheRest: a machine that dies while the ends of a message
@@ -184,7 +184,7 @@ func (s snapped) Sync() error {
 func TestMarkStaysUntilTheDiskHasTheRest(t *testing.T) {
 	name, copied := filepath.Join(t.TempDir(), "halves.state"), filepath.Join(t.TempDir(), "halves.state")
 	m := Open(Options{File: name})
-	m.disk.open = func(name string) (file, error) {
+	m.disk.open = func(name string) (File, error) {
 		f, err := openFile(name)
 		return snapped{f, name, copied}, err
 	}
@@ -220,7 +220,7 @@ func TestSettledIsForgottenSooner(t *testing.T) {
 
 // faulty is a file whose writes fail while full, and whose syncs while broken.
 type faulty struct {
-	file
+	File
 	full, broken *bool
 }
 
@@ -228,14 +228,14 @@ func (f faulty) WriteAt(b []byte, at int64) (int, error) {
 	if *f.full {
 		return 0, syscall.ENOSPC
 	}
-	return f.file.WriteAt(b, at)
+	return f.File.WriteAt(b, at)
 }
 
 func (f faulty) Sync() error {
 	if *f.broken {
 		return syscall.EIO
 	}
-	return f.file.Sync()
+	return f.File.Sync()
 }
 
 // TestDiskTrouble is found out before anything leaves, or is counted; what this process
@@ -243,7 +243,7 @@ func (f faulty) Sync() error {
 func TestDiskTrouble(t *testing.T) {
 	name, full, broken := filepath.Join(t.TempDir(), "halves.state"), false, false
 	m := Open(Options{File: name})
-	m.disk.open = func(name string) (file, error) {
+	m.disk.open = func(name string) (File, error) {
 		f, err := openFile(name)
 		return faulty{f, &full, &broken}, err
 	}
@@ -287,31 +287,31 @@ func TestDiskTrouble(t *testing.T) {
 	}
 }
 
-// slow is a file whose syncs fail once and then take until they may end.
+// slow is a file whose second and third sync fail, and whose fourth takes until it may end.
 type slow struct {
-	file
+	File
 	syncs   atomic.Int32
-	waiting chan struct{} // closed when the third has begun
+	waiting chan struct{} // closed when the fourth has begun
 	end     chan struct{}
 }
 
 func (s *slow) Sync() error {
 	switch s.syncs.Add(1) {
-	case 2:
+	case 2, 3:
 		return syscall.EIO
-	case 3:
+	case 4:
 		close(s.waiting)
 		<-s.end
 	}
-	return s.file.Sync()
+	return s.File.Sync()
 }
 
 // TestSlowDiskHoldsNobodyUp while it is mended, and counts as one only once it has synced.
 func TestSlowDiskHoldsNobodyUp(t *testing.T) {
 	s := &slow{waiting: make(chan struct{}), end: make(chan struct{})}
 	m := Open(Options{File: filepath.Join(t.TempDir(), "halves.state")})
-	m.disk.open = func(name string) (f file, err error) {
-		s.file, err = openFile(name)
+	m.disk.open = func(name string) (f File, err error) {
+		s.File, err = openFile(name)
 		return s, err
 	}
 	m.Want(t.Context()) // the first
@@ -321,7 +321,7 @@ func TestSlowDiskHoldsNobodyUp(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := b.Keep(t.Context(), "<a@example.org>", content(1), []Part{{To: "x@b.example", Taken: true}}); err == nil {
-		t.Fatal("the second sync went well")
+		t.Fatal("kept where neither it nor what mends it reached the disk")
 	}
 	checked := make(chan struct{})
 	go func() {
@@ -433,8 +433,8 @@ func TestNobodyFillsItForOthers(t *testing.T) {
 			t.Fatalf("one of a client that has less was forgotten")
 		}
 	}
-	if free := len(m.disk.unused); free+m.total != m.disk.slots || m.disk.slots > 2*growBy || m.disk.reserved != 0 {
-		t.Errorf("%d slots, %d free, %d remembered, %d reserved", m.disk.slots, free, m.total, m.disk.reserved)
+	if free := len(m.disk.unused); free+m.total != len(m.disk.held) || len(m.disk.held) > 2*growBy || m.disk.reserved != 0 {
+		t.Errorf("%d slots, %d free, %d remembered, %d reserved", len(m.disk.held), free, m.total, m.disk.reserved)
 	}
 }
 
@@ -478,17 +478,16 @@ func FuzzSlots(f *testing.F) {
 	f.Add([]byte(magic), []byte{})
 	f.Fuzz(func(t *testing.T, head, slots []byte) {
 		b := append(append(headOf([][32]byte{{1}}), head...), slots...)
-		d := &disk{}
-		_, found, err := d.parse(b)
-		if err != nil || len(found)+len(d.unused) != d.slots {
-			t.Fatalf("%v, %d found, %d unused of %d", err, len(found), len(d.unused), d.slots)
+		c, err := parse(b)
+		if err != nil || c.slots != (len(b)-headSize)/slotSize || len(c.found) > c.slots {
+			t.Fatalf("%v, %d found of %d", err, len(c.found), c.slots)
 		}
-		for i := range found {
-			if back, ok := decodeRecord(found[i].encode(), found[i].slot); !ok || back != found[i] {
-				t.Fatalf("%+v is read as %+v", found[i], back)
+		for i := range c.found {
+			if back, ok := decodeRecord(c.found[i].encode(), c.found[i].slot); !ok || back != c.found[i] {
+				t.Fatalf("%+v is read as %+v", c.found[i], back)
 			}
 		}
-		d.parse(head)
+		parse(head)
 		parseShort(string(slots), time.Now())
 	})
 }

@@ -238,6 +238,9 @@ func TakenBefore(id string) *mail.Reply { return reply(250, "2.0.0", "taken befo
 func Halved(taken, all int) *mail.Reply {
 	return reply(451, "4.5.3", fmt.Sprintf("taken for %d of %d recipients, send again for the rest", taken, all))
 }
+func HalvedUnwritten(taken, all int) *mail.Reply {
+	return reply(451, "4.3.0", fmt.Sprintf("taken for %d of %d recipients, which could not be written down, send again for the rest", taken, all))
+}
 func Apart() *mail.Reply {
 	return reply(452, "4.5.3", "a domain that has refused this sender needs a transaction of its own")
 }
