@@ -74,9 +74,6 @@ func (w *Watch) decoyed(now time.Time, ev *mail.Event, sender string) {
 	to, why := Suspended, ""
 	party := ev.Party()
 	who := detector.PartyWho(party)
-	if s := w.current(who, now); s != nil && s.Level == Suspended {
-		return // the look at who shares its sender takes long
-	}
 	switch {
 	case party == "" && sender != "":
 		to, who, why = Alerted, detector.Who{Scope: Sender, Name: sender}, "; nobody knows who submitted it"
@@ -86,7 +83,7 @@ func (w *Watch) decoyed(now time.Time, ev *mail.Event, sender string) {
 		to, why = Alerted, "; it is automatic mail"
 	case sender == "":
 		to, why = Alerted, "; in the name of a sender that is not its own"
-	case len(w.withUsers(detector.Who{Scope: Sender, Name: sender})) > 2: // the sender, and two that use it
+	case w.detector.Users(sender) > 1:
 		to, why = Alerted, "; its sender is shared by several users"
 	}
 	w.plainly(now, who, ev.Client, to, RuleDecoy, "a message to a decoy, which nobody writes to"+why)

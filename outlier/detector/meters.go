@@ -35,10 +35,12 @@ type meters struct {
 	draw  uint64            // state of the draw of places to give up
 	// regular are the runs of those that have any, by the hash of their entry.
 	regular map[uint64]*runs
+	// users is how many users send with a sender, by the hash of its name.
+	users map[uint64]uint32
 }
 
 func newMeters(s Seed, max int) *meters {
-	return &meters{seed: s, max: max, index: map[uint64]uint32{}, regular: map[uint64]*runs{}}
+	return &meters{seed: s, max: max, index: map[uint64]uint32{}, regular: map[uint64]*runs{}, users: map[uint64]uint32{}}
 }
 
 func (r *meters) at(i uint32) *entry { return &r.slabs[i/slabSize][i%slabSize] }
@@ -70,6 +72,7 @@ func (r *meters) get(sc scope, name string, client uint16, now int64) (e *entry,
 	*e = entry{meter: newMeter(now), name: name, hash: h, client: client, scope: sc, used: true}
 	r.index[h] = i
 	r.heldBy(client, 1)
+	r.uses(e, 1)
 	return e, true
 }
 
@@ -78,6 +81,20 @@ func (r *meters) heldBy(client uint16, n int) {
 		r.held = append(r.held, 0)
 	}
 	r.held[client] += n
+}
+
+// uses counts one user more, or less, of the sender that e is a part of.
+func (r *meters) uses(e *entry, more int32) {
+	if e.scope != ofUserSender {
+		return
+	}
+	_, sender := SplitNames(e.name)
+	h := r.seed.hash(sender)
+	if n := r.users[h] + uint32(more); n > 0 {
+		r.users[h] = n
+	} else {
+		delete(r.users, h)
+	}
 }
 
 // place finds a place that is free, or frees one.
@@ -136,6 +153,7 @@ func (r *meters) forget(i uint32) {
 		delete(r.regular, e.hash)
 	}
 	r.heldBy(e.client, -1)
+	r.uses(e, -1)
 	*e = entry{}
 }
 

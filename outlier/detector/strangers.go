@@ -68,6 +68,9 @@ func (d *Detector) Age(now int64, who Who) int {
 	return int(now/daySeconds) - int(e.born)
 }
 
+// Users is how many users and submitters are known to send with a sender.
+func (d *Detector) Users(sender string) int { return int(d.meters.users[d.seed.hash(sender)]) }
+
 // OfOthers reports whether a client knows the name of a sender only from mail of users
 // or submitters, so that it has no meter without one.
 func (d *Detector) OfOthers(client, sender string) bool {
