@@ -122,6 +122,46 @@ type Event struct {
 	// Said is, of a fault, what the upstream's host said instead of beginning a
 	// mail transaction: in place of its greeting, or to EHLO or AUTH.
 	Said *Evidence `json:"said,omitempty"`
+	// Unreached are the recipient domains without a host that took a transaction, where
+	// there are several: of one, Err and Said tell. At most MaxUnreached.
+	Unreached []Unreached `json:"unreached,omitempty"`
+}
+
+// Unreached is what Err and Said are of one of several domains.
+type Unreached struct {
+	Domain string    `json:"domain"`
+	Err    string    `json:"err"` // at most 500 octets
+	Said   *Evidence `json:"said,omitempty"`
+}
+
+// MaxUnreached is how many domains an event tells.
+const MaxUnreached = 20
+
+// AllSaid is Said, or those of several domains.
+func (e *Event) AllSaid() (all []*Evidence) {
+	for i := range e.Unreached {
+		if s := e.Unreached[i].Said; s != nil {
+			all = append(all, s)
+		}
+	}
+	if len(e.Unreached) == 0 && e.Said != nil {
+		all = append(all, e.Said)
+	}
+	return all
+}
+
+// FaultOf is why no host of a recipient domain took a transaction, and what one said; ""
+// and nil where that is not so.
+func (e *Event) FaultOf(domain string) (fault string, said *Evidence) {
+	for i := range e.Unreached {
+		if u := &e.Unreached[i]; u.Domain == domain {
+			return u.Err, u.Said
+		}
+	}
+	if len(e.Unreached) > 0 {
+		return "", nil
+	}
+	return e.Err, e.Said
 }
 
 // Party is who has submitted the message, as package function Party says.

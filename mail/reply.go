@@ -26,10 +26,11 @@ type Reply struct {
 
 // Own is why there is no host to ask.
 type Own struct {
-	Rule  string // that decided, for the event
-	Class Class
-	Err   error     // the fault; nil: DNS says so
-	Said  *Evidence // what a host said instead of beginning a transaction; nil: nothing
+	Rule   string // that decided, for the event
+	Class  Class
+	Domain string    // of the recipient, whose hosts they are
+	Err    error     // the fault; nil: DNS says so
+	Said   *Evidence // what a host said instead of beginning a transaction; nil: nothing
 }
 
 // Positive reports whether the command was carried out (2yz or 3yz).

@@ -65,6 +65,23 @@ func TestLimitPerProvider(t *testing.T) {
 	}
 }
 
+// TestExplainSaysWhyMailHasNoKeyPerProvider: by no receiver's own hosts, or since another
+// part of the key is missing.
+func TestExplainSaysWhyMailHasNoKeyPerProvider(t *testing.T) {
+	clock := storetest.NewClock()
+	rules := map[string]ratelimit.RuleConfig{"group": {Per: ratelimit.Per{ratelimit.PerProvider, ratelimit.PerUser}, Absent: ratelimit.AbsentSkip, Recipients: storetest.Numbers(t, "2/1h")}}
+	l := ratelimit.NewLimiter(embedded.New(embedded.Config{Memory: 16 << 20}, clock.Now), storetest.Compile(t, rules), clock.Now)
+	for _, row := range []struct{ group, user, want string }{
+		{"", "anna", "counts per provider, and mail that does not go to the receivers' own hosts (mx = true) has none"},
+		{"google", "", "counts per user, and this mail has none"},
+	} {
+		all, err := l.Explain(t.Context(), ratelimit.Facts{Client: "shop", Sender: "news@example.org", Upstream: "world", User: row.user}, at("a.example", row.group))
+		if err != nil || all[0].Why != row.want {
+			t.Errorf("%+v: %+v, %v", row, all, err)
+		}
+	}
+}
+
 // TestProviderIsNotAskedForWhereNoLimitCountsIt, so that no look at DNS goes before the
 // limits in vain.
 func TestProviderIsNotAskedForWhereNoLimitCountsIt(t *testing.T) {

@@ -47,7 +47,7 @@ func (l *Limiter) Explain(ctx context.Context, f Facts, to Recipient) ([]Explana
 		if x.Why = r.whyNot(&f, to); x.Why == "" {
 			i := a.explained(r, to)
 			if i < 0 {
-				x.Why = r.whyNoKey(&f)
+				x.Why = r.whyNoKey(&f, &to)
 			} else {
 				x.describe(&a.budgets[i], a.parts, r)
 				b.Requests[0].Refs = append(b.Requests[0].Refs, len(b.Budgets))
@@ -118,8 +118,14 @@ func (r *rule) whyNot(f *Facts, to Recipient) string {
 }
 
 // whyNoKey says why a limit that applies to the mail has no number for it.
-func (r *rule) whyNoKey(f *Facts) string {
+func (r *rule) whyNoKey(f *Facts, to *Recipient) string {
 	for _, d := range r.dims {
+		if d == PerProvider { // it is the recipient's
+			if to.Provider == "" && r.cfg.Absent == AbsentSkip {
+				return "counts per provider, and mail that does not go to the receivers' own hosts (mx = true) has none"
+			}
+			continue
+		}
 		if d != PerRecipientDomain && d != PerSender && f.value(d) == "" && r.cfg.Absent == AbsentSkip {
 			return fmt.Sprintf("counts per %s, and this mail has none", Per{d})
 		}

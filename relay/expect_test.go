@@ -82,6 +82,12 @@ func eventField(e *mail.Event, key string) (string, bool) {
 			all = append(all, r.Address+":"+r.Outcome+":"+strconv.Itoa(r.Code))
 		}
 		return strings.Join(all, ","), true
+	case "unreached":
+		var all []string
+		for _, u := range e.Unreached {
+			all = append(all, u.Domain+":"+saidWords(u.Said)+":"+strconv.FormatBool(strings.Contains(u.Err, u.Domain)))
+		}
+		return strings.Join(all, ","), true
 	case "rules":
 		var all []string
 		for _, r := range e.To {

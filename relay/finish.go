@@ -143,6 +143,9 @@ func (t *transaction) finish(e ending, outcome string) {
 	case e.reply == nil && t.last.Code != 0:
 		ev.Reply = t.last.String()
 	}
+	if len(ev.Unreached) == 1 {
+		ev.Unreached = nil // Err and Said have it
+	}
 	t.finishRecipients(e, outcome)
 	if t.up != nil {
 		ev.Host, ev.SourceIP, ev.HostTLS = t.up.Host(), mail.AddrText(t.up.SourceIP()), t.up.TLS()

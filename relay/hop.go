@@ -7,6 +7,7 @@ import (
 	"postern/mail"
 	"postern/relay/replies"
 	"postern/upstream"
+	"slices"
 	"strings"
 )
 
@@ -139,11 +140,23 @@ func (t *transaction) ownReply(r *mail.Reply) ending {
 			t.srv.fault("source address", r.Own.Err, "upstream", t.route.Name, "id", t.ev.ID)
 		}
 	}
+	t.unreached(r.Own)
 	// Of several, that of a group of receivers concerns the most mail.
 	if r.Own.Said != nil && (t.ev.Said == nil || t.ev.Said.Provider == "") {
 		t.ev.Said = r.Own.Said
 	}
 	return ending{stage: mail.StageRcpt, rule: r.Own.Rule, class: r.Own.Class, reply: r}
+}
+
+// unreached notes why the hosts of a domain could not be asked.
+func (t *transaction) unreached(o *mail.Own) {
+	all := t.ev.Unreached
+	if o.Err == nil || len(all) == mail.MaxUnreached || slices.ContainsFunc(all, func(u mail.Unreached) bool { return u.Domain == o.Domain }) {
+		return
+	}
+	const most = 500
+	words := o.Err.Error()
+	t.ev.Unreached = append(all, mail.Unreached{Domain: o.Domain, Err: strings.ToValidUTF8(words[:min(len(words), most)], ""), Said: o.Said})
 }
 
 // faultEnd is the end that a fault behind us makes of the message.

@@ -7,7 +7,6 @@ import (
 
 	"golang.org/x/time/rate"
 
-	"postern/mx/provider"
 	"postern/relay/replies"
 )
 
@@ -41,7 +40,7 @@ func (a *askers) may(client string, now time.Time) bool {
 
 // providers finds the groups of receivers of those attempts that are still open and
 // of which a limit wants to know it, or a back-off of the stream. All questions go out at once, and what has no
-// answer within [timeouts] dns is in the group of all others.
+// answer within [timeouts] dns is in the group that it was in last, else in that of all others.
 func (t *transaction) providers(batch []attempt) {
 	if t.route.Direct == nil {
 		return
@@ -56,7 +55,7 @@ func (t *transaction) providers(batch []attempt) {
 		if t.groups == nil {
 			t.groups = map[string]string{}
 		}
-		t.groups[domain] = provider.Other
+		t.groups[domain] = t.route.Direct.LastProvider(domain)
 		ask[domain] = t.route.Direct.KnowsProvider(domain) || t.srv.asking.may(t.client.Name(), time.Now())
 	}
 	var wait sync.WaitGroup

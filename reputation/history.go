@@ -20,9 +20,9 @@ type Transaction struct {
 	// SourceIP and Domains matter only where a recipient was refused.
 	SourceIP netip.Addr // zero: the system chose
 	Domains  []string   // of reverse-path, header From and signatures
-	// Said is what the upstream's host said instead of taking a transaction; nil:
-	// nothing.
-	Said *mail.Evidence
+	// Said is what the upstream's host said instead of taking a transaction, or hosts of
+	// several domains; nil: nothing.
+	Said []*mail.Evidence
 	// Recipients that the upstream was asked about.
 	Recipients []Recipient
 }

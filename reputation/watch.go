@@ -18,8 +18,8 @@ func (m *Monitor) take(t *Transaction) {
 	var outcomes []outcome
 	m.mu.Lock()
 	m.history.Add(t)
-	if t.Said != nil {
-		touched = append(touched, m.heardLocked(t, &Recipient{Reply: t.Said.Reply, Said: t.Said}))
+	for _, s := range t.Said {
+		touched = append(touched, m.heardLocked(t, &Recipient{Reply: s.Reply, Said: s}))
 	}
 	var seen map[string]bool
 	for i := range t.Recipients {

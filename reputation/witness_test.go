@@ -368,7 +368,7 @@ func TestVerdictsOnOthersSayNothingOfUs(t *testing.T) {
 		said := &mail.Evidence{At: "connect", About: mail.AboutUs, Class: "listed-ip", List: "bl", Reply: listedReply}
 		x := relayed(fmt.Sprintf("x@mx%d.example", i))
 		x.Relayed, x.Code = false, 451
-		r.take(&Transaction{Time: r.clock.Now(), ID: fmt.Sprint(10 + i), Client: "tenant", Stream: "main", Upstream: "provider", Said: said, Recipients: []Recipient{x}})
+		r.take(&Transaction{Time: r.clock.Now(), ID: fmt.Sprint(10 + i), Client: "tenant", Stream: "main", Upstream: "provider", Said: []*mail.Evidence{said}, Recipients: []Recipient{x}})
 	}
 	l := r.Listings()
 	if len(l) != 1 || len(l[0].Evidence) != 1 || l[0].Evidence[0].Domain != "" || l[0].Evidence[0].Source != "reply of upstream provider" {
@@ -464,7 +464,7 @@ func TestWordOfAReceiversHostIsOfItsDomain(t *testing.T) {
 		x := refused("x@"+domain, "listed-ip", "bl", listedReply)
 		x.Said.At, x.Said.Domain, x.Said.Reply = "connect", domain, listedReply
 		r.next++
-		r.take(&Transaction{Time: r.clock.Now(), ID: fmt.Sprintf("t%d", r.next), Client: client, Sender: "a@shop.example", Stream: "main", Upstream: "world", Said: x.Said})
+		r.take(&Transaction{Time: r.clock.Now(), ID: fmt.Sprintf("t%d", r.next), Client: client, Sender: "a@shop.example", Stream: "main", Upstream: "world", Said: []*mail.Evidence{x.Said}})
 		r.jobs = nil
 		r.noteNetworks(ourTarget, ownedDomain(domain), networks)
 	}

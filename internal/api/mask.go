@@ -58,6 +58,11 @@ func MaskEvent(e *mail.Event) {
 		r := &e.To[i]
 		r.Address, r.Reply, r.Said = Mask(r.Address), MaskText(r.Reply), maskSaid(r.Said)
 	}
+	e.Unreached = slices.Clone(e.Unreached)
+	for i := range e.Unreached {
+		u := &e.Unreached[i]
+		u.Err, u.Said = MaskText(u.Err), maskSaid(u.Said)
+	}
 	e.Reply, e.Err, e.Said = MaskText(e.Reply), MaskText(e.Err), maskSaid(e.Said)
 	e.Scans = slices.Clone(e.Scans)
 	for i := range e.Scans {

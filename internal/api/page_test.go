@@ -119,8 +119,9 @@ func TestMaskHidesWhoseAnAddressIs(t *testing.T) {
 
 func TestMaskedEventNamesNoRecipient(t *testing.T) {
 	e := mail.Event{From: "news@shop.example", Reply: "550 <alice@example.net> unknown", Err: "alice@example.net", Said: &mail.Evidence{Reply: "alice@example.net"},
-		To:    []mail.RecipientEvent{{Address: "alice@example.net", Reply: "550 <alice@example.net>", Said: &mail.Evidence{Reply: "alice@example.net"}}},
-		Scans: []mail.ScanEvent{{Text: "to alice@example.net", Symbols: []string{"alice@example.net"}}}}
+		To:        []mail.RecipientEvent{{Address: "alice@example.net", Reply: "550 <alice@example.net>", Said: &mail.Evidence{Reply: "alice@example.net"}}},
+		Unreached: []mail.Unreached{{Domain: "example.net", Err: "alice@example.net", Said: &mail.Evidence{Reply: "alice@example.net"}}},
+		Scans:     []mail.ScanEvent{{Text: "to alice@example.net", Symbols: []string{"alice@example.net"}}}}
 	masked := e
 	MaskEvent(&masked)
 	text := string(mustJSON(t, masked))

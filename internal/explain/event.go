@@ -106,7 +106,10 @@ func (l *lines) end(e *mail.Event) {
 	if len(e.Shadow) > 0 {
 		l.line("shadow", "would have been refused by %s", strings.Join(e.Shadow, ", "))
 	}
-	if e.Err != "" {
+	for i := range e.Unreached {
+		l.line("fault", "%s", e.Unreached[i].Err)
+	}
+	if e.Err != "" && len(e.Unreached) == 0 {
 		l.line("fault", "%s", e.Err)
 	}
 }

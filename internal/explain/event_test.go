@@ -31,3 +31,11 @@ func TestExplainTellsWhatWasWrittenAnew(t *testing.T) {
 		t.Errorf("no %q in\n%s", want, words)
 	}
 }
+
+// TestExplainTellsTheWordsOfEachDomain where hosts of several took no transaction.
+func TestExplainTellsTheWordsOfEachDomain(t *testing.T) {
+	words := Event(&mail.Event{Outcome: mail.Deferred, Err: "the last", Unreached: []mail.Unreached{{Domain: "b.example", Err: "b.example: 554 listed"}, {Domain: "c.example", Err: "c.example: 421 slow down"}}})
+	if want := "fault       b.example: 554 listed\nfault       c.example: 421 slow down\n"; !strings.Contains(words, want) || strings.Contains(words, "the last") {
+		t.Errorf("no %q in\n%s", want, words)
+	}
+}

@@ -297,3 +297,16 @@ func BenchmarkMillion(b *testing.B) {
 		})
 	}
 }
+
+// TestWordsAreThoseOfTheRecipientsOwnDomain where no host of it took a transaction.
+func TestWordsAreThoseOfTheRecipientsOwnDomain(t *testing.T) {
+	e := &mail.Event{Outcome: mail.Relayed, Code: 250, Err: "c.example: 421 slow down", To: []mail.RecipientEvent{
+		{Address: "x@b.example", Outcome: mail.Deferred, Code: 451, Status: "4.4.1", Rule: "mx"},
+		{Address: "x@c.example", Outcome: mail.Deferred, Code: 451, Status: "4.4.1", Rule: "mx"},
+	}, Unreached: []mail.Unreached{{Domain: "b.example", Err: "b.example: 554 listed"}, {Domain: "c.example", Err: "c.example: 421 slow down"}}}
+	for to, want := range map[string]string{"x@b.example": "deferred 451 4.4.1 mx: b.example: 554 listed", "@c.example": "deferred 451 4.4.1 mx: c.example: 421 slow down"} {
+		if got := Words(e, to); !strings.HasSuffix(got, want) {
+			t.Errorf("%s: %q, want %q", to, got, want)
+		}
+	}
+}

@@ -47,6 +47,9 @@ func Words(e *mail.Event, to string) string {
 	if i := Recipient(e, to); i >= 0 {
 		r := &e.To[i]
 		first, outcome, code, status, rule, class, reply = i, r.Outcome, r.Code, r.Status, r.Rule, r.Class, r.Reply
+		if reply == "" && rule == "mx" { // no host of its domain took a transaction
+			reply, _ = e.FaultOf(r.Address[strings.LastIndexByte(r.Address, '@')+1:])
+		}
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s  %s  %s  <%s>", e.Time.Local().Format(time.DateTime), e.ID, orNone(e.Client), strings.Trim(e.From, "<>"))

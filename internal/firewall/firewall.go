@@ -96,7 +96,11 @@ func ports(f *config.File) (used map[int]bool, here []string) {
 		if u.MX {
 			used[u.Port] = true
 		}
-		for _, host := range u.Hosts {
+		hosts := slices.Clone(u.Hosts)
+		for _, domain := range slices.Sorted(maps.Keys(u.Domain)) {
+			hosts = append(hosts, u.Domain[domain].Hosts...)
+		}
+		for _, host := range hosts {
 			at, port := split(host)
 			switch ip, err := netip.ParseAddr(at); {
 			case at == "localhost" || err == nil && ip.Unmap().IsLoopback():

@@ -25,6 +25,8 @@ func TestRules(t *testing.T) {
 			[]string{"tcp dport { 25, 2525 } meta skuid"}, nil},
 		{"to a provider", upstream.Config{Hosts: []string{"smtp.provider.example:587"}}, Options{Users: []string{"postern"}},
 			[]string{"# no upstream is on port 25", "\t\ttcp dport { 25 } counter reject"}, []string{"skuid"}},
+		{"to hosts of one domain", upstream.Config{Config: mx.Config{MX: true, Port: 2525}, Domain: map[string]upstream.Exception{"partner.example": {Hosts: []string{"mail.partner.example", "127.0.0.1:10025"}}}},
+			Options{Users: []string{"postern", "postfix"}}, []string{"tcp dport { 25, 2525 } meta skuid", "is a program on this machine (127.0.0.1:10025)"}, nil},
 		{"to a gateway", upstream.Config{Hosts: []string{"gateway.example"}}, Options{Users: []string{"postern"}},
 			[]string{"tcp dport { 25 } meta skuid { \"postern\" } accept"}, nil},
 		{"to a program here", upstream.Config{Hosts: []string{"[::1]:10025"}}, Options{Users: []string{"postern", "postfix"}},

@@ -124,6 +124,26 @@ func TestHostThatWantsLessHoldsItsDomainOnly(t *testing.T) {
 	}
 }
 
+// TestEachDomainIsHeldByItsOwnHost where hosts of several say that they want less.
+func TestEachDomainIsHeldByItsOwnHost(t *testing.T) {
+	var e mail.Event
+	e.Stream, e.Client, e.From = "main", "a", "a@example.org"
+	for _, domain := range []string{"x.example", "y.example"} {
+		said := &mail.Evidence{At: "connect", About: mail.AboutUs, Class: mail.ClassRateLimited, Domain: domain, Reply: "421 too many connections"}
+		e.Unreached = append(e.Unreached, mail.Unreached{Domain: domain, Said: said})
+		e.To = append(e.To, mail.RecipientEvent{Address: "b@" + domain, Rule: "mx", Code: 451})
+		e.Said = said
+	}
+	j := &receivers{backoff: reputation.NewBackoff(time.Now)}
+	j.Observe(&e)
+	if all := j.backoff.List(); len(all) != 2 || all[0].Domain == all[1].Domain {
+		t.Errorf("%+v", all)
+	}
+	if got := transactionOf(&e, nil); len(got.Said) != 2 {
+		t.Errorf("%d domains have said something of our address", len(got.Said))
+	}
+}
+
 // TestWhatChangesAnythingIsSaidByTheHostOfTheRecipient: what each verdict
 // suppresses and whose mail waits for it.
 func TestWhatChangesAnythingIsSaidByTheHostOfTheRecipient(t *testing.T) {
@@ -216,7 +236,7 @@ func TestReputationReadsEvents(t *testing.T) {
 	lost := &mail.Event{Err: `up: greeting: host replied "554 5.7.1 blocked using zen.spamhaus.org"`, Said: said, From: "x@example.org",
 		To: []mail.RecipientEvent{{Address: "a@mx.example", Rule: "upstream", Code: 451}, {Address: "b@mx.example", Rule: "limit x", Code: 450}}}
 	rs := recipientsOf(nil, lost)
-	if got := transactionOf(lost, rs); len(rs) != 0 || got.Said != said || len(got.Domains) != 1 {
+	if got := transactionOf(lost, rs); len(rs) != 0 || len(got.Said) != 1 || got.Said[0] != said || len(got.Domains) != 1 {
 		t.Errorf("a refused connection gives %+v, %+v", rs, got)
 	}
 	if w.monitor == nil {

@@ -46,8 +46,10 @@ func (n *Node) clientsOf(stream string) (count int) {
 // observeGroups learns what hosts of groups of receivers say of us. Only what they say
 // themselves, under their own names, counts.
 func (rs *receivers) observeGroups(e *mail.Event) {
-	if s := e.Said; s != nil && wantsLess(s) {
-		rs.backoff.Groups.Refused(hearing(e, s, s.Reply))
+	for _, s := range e.AllSaid() {
+		if wantsLess(s) {
+			rs.backoff.Groups.Refused(hearing(e, s, s.Reply))
+		}
 	}
 	for i := range e.To {
 		r := &e.To[i]

@@ -165,12 +165,13 @@ func (rs *receivers) heard(stream string, r *mail.RecipientEvent, domain string)
 // transaction. It concerns the mail to that receiver, as if each recipient had
 // heard it.
 func (rs *receivers) observeHost(e *mail.Event, m reputation.Mail) {
-	s := e.Said
-	if s == nil || s.Domain == "" || s.Remote || s.About != mail.AboutUs || s.Class != mail.ClassRateLimited {
-		return
+	for _, s := range e.AllSaid() {
+		if s.Domain == "" || s.Remote || s.About != mail.AboutUs || s.Class != mail.ClassRateLimited {
+			continue
+		}
+		m.Sender, m.Domain = mail.IdentityOf(e.From), s.Domain
+		rs.backoff.Refused(m, s.Wait, s.Reply)
 	}
-	m.Sender, m.Domain = mail.IdentityOf(e.From), s.Domain
-	rs.backoff.Refused(m, s.Wait, s.Reply)
 }
 
 // noSuchUser reports whether a refusal says of exactly this recipient that there

@@ -163,7 +163,7 @@ func (w *reputationWatch) Observe(e *mail.Event) {
 // transactionOf is what the monitor needs to know beside the recipients.
 func transactionOf(e *mail.Event, to []reputation.Recipient) reputation.Transaction {
 	t := reputation.Transaction{Time: e.Time, ID: e.ID, Client: e.Client, User: e.Party(), Sender: mail.IdentityOf(e.From), Stream: e.Stream, Upstream: e.Upstream,
-		Said: e.Said}
+		Said: e.AllSaid()}
 	refused := func(r reputation.Recipient) bool { return !r.Relayed }
 	if e.Said != nil || slices.ContainsFunc(to, refused) { // it may be refused for what we are
 		t.Domains = domainsOf(e)

@@ -27,8 +27,10 @@ func (n *Node) openUnknown(file *config.File) unknownReplies {
 
 // Observe takes in refusals of which nothing sure is known.
 func (u unknownReplies) Observe(e *mail.Event) {
-	if unsure(e.Said) {
-		u.add(e, e.Said, e.Said.Reply, "")
+	for _, s := range e.AllSaid() {
+		if unsure(s) {
+			u.add(e, s, s.Reply, "")
+		}
 	}
 	for i := range e.To {
 		if r := &e.To[i]; r.Rule == "upstream" && unsure(r.Said) {

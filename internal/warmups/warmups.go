@@ -123,8 +123,8 @@ func (s *Set) List(ctx context.Context) ([]warmup.Row, error) {
 
 // Observe takes in who calls one of our new addresses listed.
 func (s *Set) Observe(e *mail.Event) {
-	if e.Said != nil {
-		s.heard(e, e.Said, provider.Other)
+	for _, said := range e.AllSaid() {
+		s.heard(e, said, provider.Other)
 	}
 	for i := range e.To {
 		if r := &e.To[i]; r.Said != nil && r.Rule == "upstream" {

@@ -56,6 +56,7 @@ type Upstream struct {
 	pool       *pool
 	warmup     atomic.Pointer[warmup.Gate]
 	exceptions map[string]exception // by recipient domain
+	known      groupsKnown
 
 	mu   sync.Mutex
 	told map[string]time.Time // domains whose addresses were refused, and when that was logged
@@ -180,20 +181,6 @@ func (u *Upstream) firstToTell(domain string, now time.Time) bool {
 	u.told[domain] = now
 	return true
 }
-
-// Provider is the name of the group of receivers that a domain is in: provider.Other
-// where none claims it, and where DNS does not say in time. It asks DNS where the
-// answer is not kept any more, see KnowsProvider.
-func (u *Upstream) Provider(ctx context.Context, domain string) string {
-	hosts, err := u.finder.Hosts(ctx, domain)
-	if err != nil {
-		return provider.Other
-	}
-	return provider.NameOf(u.opt.Groups.Of(hosts))
-}
-
-// KnowsProvider reports whether Provider answers without a question to DNS.
-func (u *Upstream) KnowsProvider(domain string) bool { return u.finder.KnowsHosts(domain) }
 
 // Lane is the use that is made of one group of receivers from one of our addresses.
 type Lane struct {

@@ -2,6 +2,8 @@ package direct
 
 import (
 	"context"
+	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 	"sync"
@@ -245,6 +247,7 @@ func (f *Fan) fault(ctx context.Context, answered bool) (err error) {
 // Resume has all domains take their connections again after Park, at the same time,
 // as that of upstream.Transaction does. What is lost on the way is told by Send.
 func (f *Fan) Resume(ctx context.Context, size int64) (parked bool, err error) {
+	f.unpark(ctx)
 	var mu sync.Mutex
 	atOnce(f.legs, func(l *leg) {
 		if l.lost != nil {
@@ -257,6 +260,28 @@ func (f *Fan) Resume(ctx context.Context, size int64) (parked bool, err error) {
 		mu.Unlock()
 	})
 	return parked, f.fault(ctx, false)
+}
+
+// unpark takes room with each group of receivers again after Park, for all domains of a
+// group at once: one that had room already would not wait for that of another.
+func (f *Fan) unpark(ctx context.Context) {
+	by := map[*lane][]*leg{}
+	for _, l := range f.legs {
+		if l.lost == nil && l.parked {
+			by[l.host.lane] = append(by[l.host.lane], l)
+		}
+	}
+	atOnce(slices.Collect(maps.Keys(by)), func(way *lane) {
+		err := way.rooms(ctx, f.env, len(by[way]), f.u.cfg.WaitTimeout)
+		for _, l := range by[way] {
+			if l.parked = err != nil; err != nil {
+				l.lost = fmt.Errorf("upstream %s: %s: %w", f.u.name, l.target, err)
+			}
+		}
+		if err == nil {
+			f.u.pool.thin(way)
+		}
+	})
 }
 
 // Send hands the content to every domain that has taken recipients, at the same

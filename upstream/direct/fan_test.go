@@ -13,6 +13,7 @@ import (
 
 	"postern/internal/smtptest"
 	"postern/mail"
+	"postern/mx/provider"
 	"postern/upstream"
 )
 
@@ -292,6 +293,88 @@ func TestParkedDomainsComeBack(t *testing.T) {
 	s := fanned{all: f.Send(t.Context(), upstream.Content{Chunks: [][]byte{[]byte(message)}})}
 	if s.codes() != "b.example=250 c.example=fault" || !errors.Is(s.all[1].Err, upstream.ErrVerdictChanged) {
 		t.Errorf("%s", s.codes())
+	}
+}
+
+// TestParkedDomainsOfAGroupComeBackTogether: two messages that each need all connections
+// of a group have them one after the other, and do not wait for one another.
+func TestParkedDomainsOfAGroupComeBackTogether(t *testing.T) {
+	w := grouped(t, provider.Config{Connections: 2}, func(c *upstream.Config, _ *Options) { c.WaitTimeout = 30 * time.Second })
+	for i, domain := range []string{"b.example", "c.example"} {
+		w.receiver(fmt.Sprintf("127.0.3.%d", i+1), smtptest.Options{})
+		w.domain(domain, fmt.Sprintf("mx%d.big.example 127.0.3.%d", i, i+1))
+	}
+	var fans []*Fan
+	for range 4 {
+		f := w.up.Fan(upstream.Route{}, &mail.Envelope{From: rcpt("a@a.example").Address})
+		defer f.Close()
+		got, err := f.Recipients(t.Context(), recipients("x@b.example", "x@c.example"), nil)
+		if err != nil || got[0].Code != 250 || got[1].Code != 250 {
+			t.Fatal(got, err)
+		}
+		if err := f.Park(); err != nil {
+			t.Fatal(err)
+		}
+		fans = append(fans, f)
+	}
+	began := time.Now()
+	atOnce(fans, func(f *Fan) {
+		defer f.Close()
+		if _, err := f.Resume(t.Context(), int64(len(message))); err != nil {
+			t.Error(err)
+			return
+		}
+		if s := (fanned{all: f.Send(t.Context(), upstream.Content{Chunks: [][]byte{[]byte(message)}})}); s.codes() != "b.example=250 c.example=250" {
+			t.Errorf("%s", s.codes())
+		}
+	})
+	if took := time.Since(began); took > 25*time.Second {
+		t.Errorf("they waited for one another: %v", took)
+	}
+	for _, l := range w.up.Lanes() {
+		if l.InUse != 0 || l.Waiting != 0 || l.Refused != 0 {
+			t.Errorf("%+v", l)
+		}
+	}
+}
+
+// TestWhoWaitsForTwoIsNotPassed by those who want one, and does not hold them when he leaves.
+func TestWhoWaitsForTwoIsNotPassed(t *testing.T) {
+	l := newLane(&provider.Group{Connections: 2})
+	first, second, two, one := new(mail.Envelope), new(mail.Envelope), new(mail.Envelope), new(mail.Envelope)
+	for _, env := range []*mail.Envelope{first, second} {
+		if err := l.room(t.Context(), env, time.Minute); err != nil {
+			t.Fatal(err)
+		}
+	}
+	waiting := func(n int) {
+		for have := -1; have != n; {
+			l.mu.Lock()
+			have = len(l.waiting)
+			l.mu.Unlock()
+		}
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	left, came := make(chan error, 1), make(chan error, 1)
+	go func() { left <- l.rooms(ctx, two, 2, time.Minute) }()
+	waiting(1)
+	go func() { came <- l.room(t.Context(), one, time.Minute) }()
+	waiting(2)
+	l.leave(first)
+	select {
+	case err := <-came:
+		t.Fatalf("who wants one has passed: %v", err)
+	default:
+	}
+	cancel()
+	if err := <-left; !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+	if err := <-came; err != nil {
+		t.Error(err)
+	}
+	if err := l.rooms(t.Context(), two, 3, time.Minute); !errors.Is(err, errOwnTurn) {
+		t.Errorf("more than there are: %v", err)
 	}
 }
 

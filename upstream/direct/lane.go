@@ -37,8 +37,8 @@ type lane struct {
 	mu      sync.Mutex
 	inUse   int
 	holders map[*mail.Envelope]int // transactions of each message
-	waiting []chan struct{}        // closed when its turn has come
-	refused uint64                 // that found no room in time
+	waiting []waiter
+	refused uint64 // that found no room in time
 }
 
 // errTurn: the group takes no further connection, or no message so soon.
@@ -72,30 +72,42 @@ func (l *lane) enter(ctx context.Context, env *mail.Envelope, wait time.Duration
 	return nil
 }
 
+// waiter waits for rooms.
+type waiter struct {
+	n    int
+	turn chan struct{} // closed when it has them
+}
+
 // room waits for one of the connections. A message that has one already does not wait
 // for another: two of them could wait for one another.
 func (l *lane) room(ctx context.Context, env *mail.Envelope, wait time.Duration) error {
+	return l.rooms(ctx, env, 1, wait)
+}
+
+// rooms is room for n connections at once: all or none.
+func (l *lane) rooms(ctx context.Context, env *mail.Envelope, n int, wait time.Duration) error {
 	if l == nil {
 		return nil
 	}
 	l.mu.Lock()
-	full := l.group.Connections > 0 && l.inUse >= l.group.Connections
+	own := l.holders[env] > 0
 	switch {
-	case !full:
-		l.hold(env)
+	case l.fits(n) && (own || len(l.waiting) == 0):
+		l.inUse += n
+		l.holders[env] += n
 		l.mu.Unlock()
 		return nil
-	case l.holders[env] > 0:
+	case own || l.group.Connections < n:
 		l.mu.Unlock()
 		return errOwnTurn
 	}
-	mine := make(chan struct{})
+	mine := waiter{n, make(chan struct{})}
 	l.waiting = append(l.waiting, mine)
 	l.mu.Unlock()
 	timer := time.NewTimer(wait)
 	defer timer.Stop()
 	select {
-	case <-mine:
+	case <-mine.turn:
 	case <-timer.C:
 	case <-ctx.Done():
 	}
@@ -103,20 +115,27 @@ func (l *lane) room(ctx context.Context, env *mail.Envelope, wait time.Duration)
 	defer l.mu.Unlock()
 	if i := slices.Index(l.waiting, mine); i >= 0 {
 		l.waiting = slices.Delete(l.waiting, i, i+1)
+		l.grant() // to who waited behind for less
 		if err := ctx.Err(); err != nil {
 			return err
 		}
 		l.refused++
 		return errTurn
 	}
-	l.holders[env]++ // who left has handed his room on
+	l.holders[env] += n
 	return nil
 }
 
-// hold takes room; l.mu is held.
-func (l *lane) hold(env *mail.Envelope) {
-	l.inUse++
-	l.holders[env]++
+// fits reports whether there are n connections more; l.mu is held.
+func (l *lane) fits(n int) bool { return l.group.Connections == 0 || l.inUse+n <= l.group.Connections }
+
+// grant gives what is free to who waits, in their order; l.mu is held.
+func (l *lane) grant() {
+	for len(l.waiting) > 0 && l.fits(l.waiting[0].n) {
+		l.inUse += l.waiting[0].n
+		close(l.waiting[0].turn)
+		l.waiting = slices.Delete(l.waiting, 0, 1)
+	}
 }
 
 // turn waits for the pace.
@@ -157,12 +176,8 @@ func (l *lane) leave(env *mail.Envelope) {
 	if l.holders[env]--; l.holders[env] <= 0 {
 		delete(l.holders, env)
 	}
-	if len(l.waiting) > 0 {
-		close(l.waiting[0])
-		l.waiting = slices.Delete(l.waiting, 0, 1)
-		return
-	}
 	l.inUse--
+	l.grant()
 }
 
 // wanted reports whether others wait for room.

@@ -42,7 +42,7 @@ func (t *Transaction) enter(ctx context.Context, from netip.Addr) (wait time.Dur
 
 // warming is the reply for each recipient where there is no room, or where nobody knows.
 func (t *Transaction) warming(rs []mail.Recipient, wait time.Duration, err error) []mail.Reply {
-	own := &mail.Own{Rule: ruleWarmup}
+	own := &mail.Own{Rule: ruleWarmup, Domain: t.domain}
 	if err != nil {
 		own.Err, wait = fmt.Errorf("upstream %s: budget of %s: %w", t.u.name, t.domain, err), time.Minute
 	}

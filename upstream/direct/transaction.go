@@ -147,10 +147,13 @@ func (t *Transaction) begin(ctx context.Context, rs []mail.Recipient) ([]mail.Re
 	case ctx.Err() != nil:
 		return nil, fmt.Errorf("upstream %s: %w", t.u.name, ctx.Err())
 	case err != nil:
-		t.group = provider.Other
+		t.group = t.u.known.group(t.domain)
 		return t.fault(rs, err, nil), nil
 	}
 	t.group = provider.NameOf(t.u.opt.Groups.Of(answer.Hosts))
+	if !answer.Named {
+		t.u.known.note(t.domain, t.group)
+	}
 	if answer.Problem != mx.None {
 		t.u.tellRefused(&answer)
 		return problem(rs, answer.Problem), nil
@@ -257,7 +260,7 @@ func problem(rs []mail.Recipient, p mx.Problem) []mail.Reply {
 // fault is the reply for each recipient of a domain whose hosts could not be
 // found or reached.
 func (t *Transaction) fault(rs []mail.Recipient, err error, said *mail.Evidence) []mail.Reply {
-	own := &mail.Own{Rule: rule, Class: mail.ClassTemporaryFault, Err: fmt.Errorf("upstream %s: %s: %w", t.u.name, t.domain, err), Said: said}
+	own := &mail.Own{Rule: rule, Class: mail.ClassTemporaryFault, Domain: t.domain, Err: fmt.Errorf("upstream %s: %s: %w", t.u.name, t.domain, err), Said: said}
 	made := replyUnreachable
 	switch {
 	case errors.Is(err, errPolicy):

@@ -203,17 +203,19 @@ func (t *replyTop) add(e *mail.Event) error {
 // verdict says what a refusal means, and its text.
 func (t *replyTop) verdict(e *mail.Event, r *mail.RecipientEvent) (replies.Meaning, string) {
 	reply := mail.Reply{Code: r.Code, Status: r.Status, Text: r.Reply}
+	_, domain, _ := cutLast(r.Address, '@')
+	fault, said := e.FaultOf(domain)
 	switch {
 	case r.Class == mail.ClassCredentials:
 		return replies.Meaning{Class: mail.ClassCredentials}, cmp.Or(e.Err, reply.String())
-	case r.Reply == "" && e.Said != nil: // the host took no transaction
-		return t.rules.Classify(e.Said.At, e.Said.Reply), e.Said.Reply
-	case r.Reply == "" && r.Class == "" && e.Err != "": // a fault of which nobody has said anything
-		return replies.Meaning{}, e.Err
+	case r.Reply == "" && said != nil: // the host took no transaction
+		return t.rules.Classify(said.At, said.Reply), said.Reply
+	case r.Reply == "" && r.Class == "" && fault != "": // a fault of which nobody has said anything
+		return replies.Meaning{}, fault
 	case r.Reply == "" && e.Code == r.Code && e.Status == r.Status:
 		return t.rules.Classify("", e.Reply), e.Reply
-	case r.Reply == "" && e.Err != "":
-		return t.rules.Classify("", reply.String()), e.Err
+	case r.Reply == "" && fault != "":
+		return t.rules.Classify("", reply.String()), fault
 	}
 	return t.rules.Classify("", reply.String()), reply.String()
 }
