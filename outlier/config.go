@@ -83,6 +83,10 @@ type Config struct {
 	// suspends who has submitted it; automatic mail, an application and a sender that
 	// several users share alert. A reload reads them again. Default empty.
 	Decoys []string `toml:"decoys" form:"path"`
+	// ASTable is a file that says which autonomous system (AS) each network belongs to, in
+	// the forms of package astable: then all networks of an AS are one for [outlier.networks].
+	// A reload reads it again. Blank: none. Default: blank.
+	ASTable string `toml:"as_table" form:"path"`
 	// SuspendedMay are recipients to whom a suspended or throttled sender may still
 	// write, as in senders of a client, beside the postmaster: the address that the
 	// key postmaster names, and postmaster of internal_domains. Then mail of such a

@@ -41,6 +41,13 @@ type elsewhere struct {
 	file   *statefile.File // nil: it is not kept
 	saved  time.Time
 	sign   networks.Sign // of the present event
+	as     asFile
+}
+
+// useTable has networks compared by a table of autonomous systems.
+func (e *elsewhere) useTable(as asFile) {
+	e.as = as
+	e.memory.UseTable(as.table)
 }
 
 // netsEvery is how often the memory of networks goes to the disk.
@@ -107,8 +114,16 @@ func (w *Watch) locate(now time.Time, ev *mail.Event) {
 	w.places.sign = s
 	if most := w.rules.Networks.Alarm; most > 0 && s.Within >= most {
 		w.plainly(now, detector.PartyWho(party), ev.Client, Alerted, RuleNetworks,
-			fmt.Sprintf("mail from %d networks within 24 h that are new and nobody else's, now %s", s.Within, s.Network))
+			fmt.Sprintf("mail from %d networks within 24 h that are new and nobody else's, now %s", s.Within, placeWords(&s)))
 	}
+}
+
+// placeWords names a network, and its AS where that is known.
+func placeWords(s *networks.Sign) string {
+	if s.AS == 0 {
+		return s.Network.String()
+	}
+	return fmt.Sprintf("%s (AS%d)", s.Network, s.AS)
 }
 
 // fromElsewhere is what the network of an event adds to the score of k, and the words for
@@ -117,7 +132,7 @@ func (r *rules) fromElsewhere(s *networks.Sign, k detector.Who, f *detector.Find
 	if s.Evidence == 0 || r.Networks.Evidence == 0 || f.Score == 0 || f.Names || k.Scope != User && k.Scope != Mailbox && k.Scope != UserSender {
 		return 0, ""
 	}
-	words = fmt.Sprintf("; from %s, new for this user", s.Network)
+	words = fmt.Sprintf("; from %s, new for this user", placeWords(s))
 	switch {
 	case !s.New:
 		words = "; with an EHLO name that is new for this user"

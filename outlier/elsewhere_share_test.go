@@ -49,7 +49,7 @@ func (n *sharedNode) knows(t *testing.T, user string, octets int) {
 }
 
 // octets of a user with so many networks and EHLO names, as they are told.
-func octets(uses int) int { return 11 + 13*uses }
+func octets(uses int) int { return 11 + 17*uses }
 
 // TestUserWhoChangesTheNodeIsNotNew, whichever node he has sent by, also by one that
 // joins later; and a thief is new on all.

@@ -2,6 +2,9 @@ package outlier
 
 import (
 	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -98,5 +101,52 @@ func TestThreeNewPlacesAlertByThemselves(t *testing.T) {
 	}
 	if s := r.state(User, "bob"); s != Alerted || r.changes[0].Rule != RuleNetworks {
 		t.Errorf("%v, %+v", s, r.changes)
+	}
+}
+
+// TestTableOfSystems: reasons name the AS; a reload reads a file that has changed and no
+// other one, and one that is damaged changes nothing.
+func TestTableOfSystems(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "as.tsv")
+	write := func(text string) {
+		t.Helper()
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var cfg Config
+	use := func(c *Config) {
+		c.ASTable = file
+		cfg = *c
+	}
+	write("203.0.113.0/24 64500\n192.0.2.0/24 64501\n")
+	r := newRig(t, use)
+	burst(t, r, "203.0.113.7", false)
+	if last := r.changes[len(r.changes)-1]; !strings.Contains(last.Reason, "from 203.0.113.0/24 (AS64500), new for this user") {
+		t.Errorf("%q", last.Reason)
+	}
+	was := r.places.as.table
+	if err := r.SetConfig(cfg); err != nil || r.places.as.table != was {
+		t.Errorf("the same file was read again: %v", err)
+	}
+	write("203.0.113.0/24 64500\n192.0.2.0/33 64501\n")
+	cfg.Sensitivity = 5
+	if err := r.SetConfig(cfg); err == nil || !strings.Contains(err.Error(), "outlier.as_table: "+file+": line 2: ") || r.places.as.table != was || r.rules.Sensitivity == 5 {
+		t.Errorf("a damaged table: %v", err)
+	}
+	if err := TryFiles(cfg, Options{}); err == nil {
+		t.Error("and nobody is told before")
+	}
+	write("203.0.113.0/24 64507 # another\n")
+	if err := r.SetConfig(cfg); err != nil || r.places.as.table.Of(netip.MustParseAddr("203.0.113.1")) != 64507 {
+		t.Errorf("a new table: %v", err)
+	}
+	cfg.ASTable = filepath.Dir(file)
+	if err := r.SetConfig(cfg); err == nil {
+		t.Error("a folder is a table")
+	}
+	cfg.ASTable = ""
+	if err := r.SetConfig(cfg); err != nil || r.places.as.table != nil {
+		t.Errorf("no table: %v", err)
 	}
 }

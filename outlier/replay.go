@@ -35,7 +35,13 @@ func NewReplayKeyed(cfg Config, key detector.Seed) (*Replay, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Replay{detector: detector.New(cfg.settings(), key), rules: r, places: networks.New(cfg.MaxSenders / 4),
+	as, err := openASFile(cfg.ASTable, asFile{})
+	if err != nil {
+		return nil, err
+	}
+	places := networks.New(cfg.MaxSenders / 4)
+	places.UseTable(as.table)
+	return &Replay{detector: detector.New(cfg.settings(), key), rules: r, places: places,
 		paces: brake.NewBook[detector.Who](), braked: map[detector.Who]int64{}}, nil
 }
 

@@ -42,6 +42,7 @@ type Watch struct {
 	rcpts     []detector.Recipient // room for those of one message
 
 	telling sync.Mutex // so that changes are told in order
+	setting sync.Mutex // so that settings come in one after the other
 }
 
 // Options are what a Watch is made of.
@@ -80,7 +81,12 @@ func New(cfg Config, o Options) (*Watch, error) {
 	if report == nil {
 		report = func(error) {}
 	}
+	as, err := openASFile(cfg.ASTable, asFile{})
+	if err != nil {
+		return nil, err
+	}
 	w.places = openNetworks(o.Dir, cfg.MaxSenders/4, o.Shared != nil, report)
+	w.places.useTable(as)
 	src := w.source()
 	if o.Dir != "" {
 		if err := w.load(src, &o); err != nil {
@@ -132,9 +138,19 @@ func (w *Watch) SetConfig(cfg Config) error {
 	if err != nil {
 		return err
 	}
+	w.setting.Lock()
+	defer w.setting.Unlock()
+	w.mu.Lock()
+	last := w.places.as
+	w.mu.Unlock()
+	as, err := openASFile(cfg.ASTable, last)
+	if err != nil {
+		return err
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.rules = r
+	w.places.useTable(as)
 	w.detector.Set(cfg.settings())
 	return nil
 }

@@ -44,7 +44,8 @@ var table = map[string]rule{
 
 	// What a header tells of who submitted a message to a client.
 	"policy/submitter": {ours: []string{"mail"}},
-	"outlier/networks": {ours: []string{"mail", "outlier/fair"}},
+	"outlier/networks": {ours: []string{"mail", "outlier/astable", "outlier/fair"}},
+	"outlier/astable":  {outside: []string{"github.com/gaissmai/bart"}},
 	"outlier/fair":     {},
 	// Which sensitivity of the watch the journal asks for.
 	"outlier/tune":      {ours: []string{"internal/statefile", "mail", "outlier", "outlier/detector", "outlier/networks"}},
@@ -86,7 +87,7 @@ var table = map[string]rule{
 	"upstream/content":  {},
 	"upstream/capture":  {ours: []string{"mail", "upstream/content"}},
 	"upstream":          {ours: []string{"internal/oauth", "internal/tlsmin", "mail", "mx", "upstream/capture", "upstream/content", "upstream/replies", "upstream/wire"}, outside: []string{sasl, dns, "golang.org/x/sys"}},
-	"outlier":           {ours: []string{"mail", "internal/statefile", "outlier/brake", "outlier/detector", "outlier/fair", "outlier/networks", "outlier/store"}},
+	"outlier":           {ours: []string{"mail", "internal/statefile", "outlier/astable", "outlier/brake", "outlier/detector", "outlier/fair", "outlier/networks", "outlier/store"}},
 	"outlier/brake":     {},
 	"outlier/detector":  {ours: []string{"mail"}},
 	"outlier/store":     {ours: []string{"internal/statefile", "outlier/detector", "outlier/networks"}, outside: []string{goRedis}},

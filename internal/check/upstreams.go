@@ -31,6 +31,7 @@ func Connect(ctx context.Context, f *config.File, dns bool) []identity.Finding {
 	all = append(all, tryUpstreams(ctx, f)...)
 	all = append(all, tryRedis(ctx, f)...)
 	all = append(all, tryScanners(ctx, f, time.Now())...)
+	all = append(all, tryWatchFiles(f)...)
 	all = append(all, tryStrangers(f, time.Now())...)
 	all = append(all, tryFalseAlarms(f, time.Now())...)
 	all = append(all, tryCertificates(f, time.Now())...)

@@ -3,7 +3,8 @@
 //
 // Whoever uses a stolen password connects from somewhere else. That is evidence of
 // another kind than volume: it does not wait until much has been sent. A network is a
-// /24 of IPv4 or a /48 of IPv6. One that the user has never used is a sign for a day,
+// /24 of IPv4 or a /48 of IPv6, and where a table of autonomous systems (AS) is given,
+// all of an AS is one. One that the user has never used is a sign for a day,
 // and a weaker one where colleagues at the same client have used it on an earlier day.
 // An EHLO name that is new is a sign of the same kind, and weaker still. Three
 // networks within a day that are new and nobody else's are an alarm by themselves: a
@@ -17,9 +18,11 @@ package networks
 
 import (
 	"net/netip"
+	"strconv"
 	"strings"
 
 	"postern/mail"
+	"postern/outlier/astable"
 	"postern/outlier/fair"
 )
 
@@ -44,6 +47,7 @@ const (
 // Sign is what one message says of where its user is.
 type Sign struct {
 	Network netip.Prefix
+	AS      uint32 // that the network belongs to; 0 where none is known
 	// New: the user has begun to use this network within a day, or another one has just
 	// been forgotten. Colleagues: others used it on an earlier day.
 	New, Colleagues bool
@@ -61,6 +65,7 @@ type Memory struct {
 	users  *fair.Map[string, *user]
 	places *fair.Map[uint32, *place] // who else uses a network of a client
 	news   news
+	table  *astable.Table
 }
 
 // place is a network of a client: its first two users, as hashes of their names, when
@@ -82,6 +87,7 @@ type user struct {
 // use is a network or name and when it was first and last used; zero is none.
 type use struct {
 	What        uint32
+	AS          uint32 // of a network, 0 where none is known
 	First, Last uint32
 	Alone       bool // nobody else had used the network when it was first used
 }
@@ -93,6 +99,9 @@ func New(most int) *Memory {
 	m.places = fair.New[uint32](4*most, worsePlace, nil)
 	return m
 }
+
+// UseTable has networks compared by their AS where a table knows it; nil: never.
+func (m *Memory) UseTable(t *astable.Table) { m.table = t }
 
 // worseUser puts those first of whom less is known than settle: whoever invents names
 // pushes out invented ones.
@@ -155,15 +164,16 @@ func (m *Memory) Seen(client, name string, from netip.Addr, ehlo string, at int6
 	u, isNew := m.user(client, name, now)
 	told := isNew || u.Last/dayLong != now/dayLong
 	young := now-min(now, u.First) < settle
-	what := hash(s.Network.String())
-	s.Colleagues = m.share(client, what, hash(name), now)
-	first, isNew := note(u.Networks[:], what, now)
+	s.AS = m.table.Of(s.Network.Addr())
+	w := use{What: hash(s.Network.String()), AS: s.AS, First: now, Last: now}
+	s.Colleagues = m.share(client, &w, hash(name), now)
+	first, isNew := note(u.Networks[:], &w)
 	if isNew {
 		first.Alone = !s.Colleagues && !young
 	}
 	told = told || isNew
 	if ehlo != "" {
-		_, isNew = note(u.Names[:], hash(agent(ehlo)), now)
+		_, isNew = note(u.Names[:], &use{What: hash(agent(ehlo)), First: now, Last: now})
 		s.NewName = isNew && !young
 		told = told || isNew
 	}
@@ -199,24 +209,30 @@ func agent(ehlo string) string {
 	return strings.ToLower(ehlo)
 }
 
-// note finds what in list, or puts it in the place of what was used longest ago.
-func note(list []use, what, now uint32) (u *use, isNew bool) {
-	oldest := &list[0]
+// same reports whether two uses are of one network, or of one AS.
+func (w *use) same(o *use) bool {
+	return w.Last > 0 && (w.What == o.What || w.AS != 0 && w.AS == o.AS)
+}
+
+// note finds w, which is used now, in list, or puts it in the place of what was used
+// longest ago.
+func note(list []use, w *use) (u *use, isNew bool) {
+	now, oldest := w.Last, &list[0]
 	for i := range list {
 		u := &list[i]
-		if u.Last > 0 && u.What == what {
+		if u.same(w) {
 			isNew = now-min(now, u.Last) > forget
 			if isNew {
 				u.First = now
 			}
-			u.Last = max(u.Last, now)
+			u.What, u.AS, u.Last = w.What, w.AS, max(u.Last, now)
 			return u, isNew
 		}
 		if u.Last < oldest.Last {
 			oldest = u
 		}
 	}
-	*oldest = use{What: what, First: now, Last: now}
+	*oldest = *w
 	return oldest, true
 }
 
@@ -232,17 +248,34 @@ func (u *user) within(now uint32) (n int) {
 
 // share notes a user of a network, and reports whether another one has used it on an
 // earlier day: of today's he may be the same thief.
-func (m *Memory) share(client string, what, who, now uint32) (earlier bool) {
-	p := m.place(client, what, now)
-	for i := range p.Users {
-		earlier = earlier || p.Users[i] != 0 && p.Users[i] != who && now-min(now, p.First[i]) >= newFor
-	}
+func (m *Memory) share(client string, w *use, who, now uint32) (earlier bool) {
+	p := m.place(client, w, now)
+	earlier = p.before(who, now)
 	p.join(who, now)
+	if w.AS != 0 && !earlier { // from before there was a table
+		if p, known := m.places.Get(client, w.What); known {
+			earlier = p.before(who, now)
+		}
+	}
 	return earlier
 }
 
+// before reports whether anybody else was there on an earlier day.
+func (p *place) before(who, now uint32) bool {
+	for i := range p.Users {
+		if p.Users[i] != 0 && p.Users[i] != who && now-min(now, p.First[i]) >= newFor {
+			return true
+		}
+	}
+	return false
+}
+
 // place finds or makes a network that was used at that time.
-func (m *Memory) place(client string, what, at uint32) *place {
+func (m *Memory) place(client string, w *use, at uint32) *place {
+	what := w.What
+	if w.AS != 0 {
+		what = hash("AS" + strconv.FormatUint(uint64(w.AS), 10))
+	}
 	p, known := m.places.Get(client, what)
 	if !known {
 		p = &place{}

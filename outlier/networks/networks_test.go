@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"postern/mail"
+	"postern/outlier/astable"
 )
 
 const day = 24 * 3600
@@ -204,6 +205,52 @@ func TestInventedSubmittersForgetNobodyElse(t *testing.T) {
 	}
 }
 
+// TestNetworksOfOneASAreOne where a table says so; what was known before it is known
+// with it, and without it again.
+func TestNetworksOfOneASAreOne(t *testing.T) {
+	table, err := astable.Read(strings.NewReader("100.64.0.0/16 64500\n100.65.0.0/16 64500\n2001:db8::/32 64500\n203.0.113.0/24 64666\n192.0.2.0/24 64501\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := New(1000)
+	now := office(m, 3, 10)
+	at := func(user, addr string, later int64) Sign {
+		return m.Seen("mta", user, netip.MustParseAddr(addr), "desk.example", now+later)
+	}
+	at("u2", "203.0.113.7", -day) // before there was a table
+	m.UseTable(table)
+	if s := at("u1", "192.0.2.9", 0); s.New || s.AS != 64501 {
+		t.Errorf("what was known before the table: %+v", s)
+	}
+	if s := at("u1", "203.0.113.9", 0); !s.New || !s.Colleagues || s.Evidence != ofColleagues {
+		t.Errorf("a colleague's from before the table: %+v", s)
+	}
+	if s := at("u0", "100.64.1.1", 10); !s.New || s.AS != 64500 || s.Within != 1 {
+		t.Errorf("a new AS: %+v", s)
+	}
+	for i, addr := range []string{"100.64.77.1", "100.65.3.1", "2001:db8:7::1"} {
+		if s := at("u0", addr, 20); s.Within != 1 {
+			t.Errorf("network %d of the same AS is another one: %+v", i, s)
+		}
+		if s := at("u0", addr, 2*day); s.New {
+			t.Errorf("network %d of a known AS is new: %+v", i, s)
+		}
+	}
+	if s := at("u0", "198.51.100.1", 2*day); !s.New || s.AS != 0 || s.Evidence != 1 {
+		t.Errorf("in no AS: %+v", s)
+	}
+	other := New(1000)
+	m.Share()
+	tell(t, m, other, now+2*day)
+	if s := other.Seen("mta", "u0", netip.MustParseAddr("2001:db8:7::9"), "", now+2*day); s.New {
+		t.Errorf("on a node without the table, where this was last: %+v", s)
+	}
+	m.UseTable(nil)
+	if s := at("u1", "192.0.2.9", 2*day); s.New || s.AS != 0 {
+		t.Errorf("the table is gone: %+v", s)
+	}
+}
+
 func FuzzDecode(f *testing.F) {
 	m := New(10)
 	office(m, 2, 2)
@@ -228,5 +275,17 @@ func BenchmarkSeen(b *testing.B) {
 	b.ReportAllocs()
 	for i := 0; b.Loop(); i++ {
 		m.Seen("mta", names[i%1000], home, "desk.example", now)
+	}
+}
+
+// BenchmarkInvented is a submitter and a network that were never seen, in a memory that
+// is full.
+func BenchmarkInvented(b *testing.B) {
+	m := New(50_000)
+	now := office(m, 1000, 2)
+	b.ReportAllocs()
+	for i := 0; b.Loop(); i++ {
+		from := netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)})
+		m.Seen("mta", fmt.Sprint("invented", i), from, "h", now+int64(i))
 	}
 }

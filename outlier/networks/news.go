@@ -83,10 +83,10 @@ func (m *Memory) Tell(key string) (value []byte, lasting bool) {
 func (m *Memory) Waiting() bool { return len(m.news.of) > 0 || len(m.news.dropped) > 0 }
 
 // version begins a told user.
-const version = 1
+const version = 2
 
 // append writes u behind b: the version, the two times, the number of networks and of
-// names, and of each what it is, its two times and whether it was nobody else's.
+// names, and of each what it is, its AS, its two times and whether it was nobody else's.
 func (u *user) append(b []byte) []byte {
 	b = append(b, version)
 	b = binary.LittleEndian.AppendUint32(b, u.First)
@@ -105,10 +105,11 @@ func (u *user) append(b []byte) []byte {
 }
 
 // useSize is how many octets a use takes.
-const useSize = 13
+const useSize = 17
 
 func (w *use) append(b []byte) []byte {
 	b = binary.LittleEndian.AppendUint32(b, w.What)
+	b = binary.LittleEndian.AppendUint32(b, w.AS)
 	b = binary.LittleEndian.AppendUint32(b, w.First)
 	b = binary.LittleEndian.AppendUint32(b, w.Last)
 	if w.Alone {
@@ -132,7 +133,8 @@ func (u *user) read(b []byte) error {
 		}
 		n := int(b[0])
 		for i, b := 0, b[1:]; i < n; i, b = i+1, b[useSize:] {
-			list[i] = use{binary.LittleEndian.Uint32(b), binary.LittleEndian.Uint32(b[4:]), binary.LittleEndian.Uint32(b[8:]), b[12] == 1}
+			u32 := func(at int) uint32 { return binary.LittleEndian.Uint32(b[at:]) }
+			list[i] = use{What: u32(0), AS: u32(4), First: u32(8), Last: u32(12), Alone: b[16] == 1}
 		}
 		b = b[1+n*useSize:]
 	}
@@ -156,7 +158,7 @@ func (m *Memory) Merge(key string, value []byte, now int64) error {
 	for i := range theirs.Networks {
 		if w := &theirs.Networks[i]; w.Last > 0 {
 			adopt(u.Networks[:], w)
-			m.place(client, w.What, w.Last).join(hash(name), w.First)
+			m.place(client, w, w.Last).join(hash(name), w.First)
 		}
 	}
 	for i := range theirs.Names {
@@ -198,7 +200,7 @@ func adopt(list []use, w *use) {
 	oldest := &list[0]
 	for i := range list {
 		u := &list[i]
-		if u.Last > 0 && u.What == w.What {
+		if u.same(w) {
 			u.meet(w)
 			return
 		}

@@ -62,8 +62,11 @@ type sign struct {
 // NewTrace makes a trace without mail. Mail later than now is not believed. key is that
 // of the hashes of recipients.
 func NewTrace(cfg outlier.Config, key detector.Seed, now time.Time) (*Trace, error) {
+	table := cfg.ASTable
 	cfg = plain(cfg, 1)
-	r, err := outlier.NewReplayKeyed(cfg, key)
+	reading := cfg
+	reading.ASTable = table
+	r, err := outlier.NewReplayKeyed(reading, key)
 	if err != nil {
 		return nil, err
 	}
@@ -83,7 +86,7 @@ func RandomKey() detector.Seed {
 func plain(cfg outlier.Config, sensitivity float64) outlier.Config {
 	cfg.Sensitivity = sensitivity
 	cfg.Volume.Observe, cfg.Names.Observe = 0, 0
-	cfg.Brake, cfg.Decoys = 0, nil
+	cfg.Brake, cfg.Decoys, cfg.ASTable = 0, nil, ""
 	cfg.MaxSenders, cfg.MaxKnown = min(cfg.MaxSenders, maxNames), min(cfg.MaxKnown, 4_000_000)
 	return cfg
 }
