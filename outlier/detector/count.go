@@ -33,7 +33,7 @@ type top struct {
 func (d *Detector) client(name string, now int64) *clientInfo {
 	c := d.clients[name]
 	if c == nil {
-		c = &clientInfo{name: name, num: uint16(len(d.byNum)), born: uint16(now / daySeconds), party: party{hash: d.seed.hash(name)}, users: map[string]*party{}}
+		c = &clientInfo{name: name, num: uint16(len(d.byNum)), born: max(uint16(now/daySeconds), d.knownSince), party: party{hash: d.seed.hash(name)}, users: map[string]*party{}}
 		d.clients[name] = c
 		d.byNum = append(d.byNum, c)
 	}

@@ -116,6 +116,9 @@ type Detector struct {
 	changed  map[*entry]string // meters that Touch has marked, with their names
 	// lastingSince is the day since which lasting records are kept; 0: there is none yet.
 	lastingSince uint16
+	// knownSince is the day since which the table of known recipients is kept; 0: for as
+	// long as the clients are known.
+	knownSince uint16
 }
 
 // New makes a detector that has seen nothing.
@@ -149,7 +152,7 @@ func (d *Detector) Reset(seed Seed) { *d = *New(d.settings, seed) }
 func (d *Detector) Reseed(seed Seed) {
 	old := *d
 	d.Reset(seed)
-	d.lastingSince = old.lastingSince
+	d.lastingSince, d.knownSince = old.lastingSince, old.knownSince
 	for _, c := range old.byNum {
 		d.client(c.name, 0).born = c.born
 	}

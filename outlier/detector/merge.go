@@ -96,7 +96,7 @@ func (d *Detector) Merge(now int64, key string, value []byte, fold Fold) error {
 	e.meter = m
 	d.meters.setRuns(e, rs)
 	if c := d.byNum[e.client]; sc == ofClient {
-		c.born = min(c.born, m.born)
+		c.born = max(min(c.born, m.born), d.knownSince)
 	}
 	return nil
 }

@@ -23,6 +23,7 @@ type Snapshot struct {
 	slabs   [][]entry
 	used    uint32
 	since   uint16 // Detector.lastingSince
+	known   uint16 // Detector.knownSince
 	buckets []bucket
 	regular map[uint64]runs
 }
@@ -35,7 +36,7 @@ type firstSeen struct {
 
 // Snapshot copies what is known at a time.
 func (d *Detector) Snapshot(at time.Time) *Snapshot {
-	s := &Snapshot{seed: d.seed, at: at, used: d.meters.next, since: d.lastingSince, buckets: slices.Clone(d.known.buckets)}
+	s := &Snapshot{seed: d.seed, at: at, used: d.meters.next, since: d.lastingSince, known: d.knownSince, buckets: slices.Clone(d.known.buckets)}
 	for _, c := range d.byNum { // not the pointers: Merge changes what is behind them
 		s.clients = append(s.clients, firstSeen{c.name, c.born})
 	}
@@ -88,9 +89,10 @@ func (s *Snapshot) Encode() []byte {
 }
 
 // encodeLasting appends the lasting records, which earlier releases do not look for
-// behind the rest: since when they are kept, and those of the entries in their order.
+// behind the rest: since when they are kept, and those of the entries in their order. Then
+// comes since when recipients are known, where that is not for as long as the clients are.
 func (s *Snapshot) encodeLasting(w *writer) {
-	if s.since == 0 {
+	if s.since == 0 && s.known == 0 {
 		return
 	}
 	w.u16(s.since)
@@ -99,6 +101,9 @@ func (s *Snapshot) encodeLasting(w *writer) {
 			e.lasting.encode(w)
 		}
 	}
+	if s.known > 0 {
+		w.u16(s.known)
+	}
 }
 
 // Restored is what Restore has found.
@@ -106,7 +111,7 @@ type Restored struct {
 	At time.Time // of the snapshot
 	// Forgotten is for how many recipients the sketch of the snapshot had places,
 	// where it was of another size than Settings.MaxKnown asks for; then nobody is
-	// known. Else 0.
+	// known, and KnownFrom is to be called. Else 0.
 	Forgotten int
 }
 
@@ -154,6 +159,9 @@ func (d *Detector) Restore(b []byte, fold Fold) (Restored, error) {
 			if l.decode(r); p.e.is(p.hash) { // its place may have been given to another
 				p.e.lasting.raise(&l)
 			}
+		}
+		if len(r.rest) > 0 {
+			g.knownSince = r.u16()
 		}
 		if r.bad {
 			return Restored{}, errCut

@@ -141,7 +141,8 @@ func (k *Disk) restore(b []byte, l *Loaded) error {
 		return err
 	}
 	if found.Forgotten > 0 {
-		k.src.Log.Warn(fmt.Sprintf("known recipients forgotten: max_known has changed, %d places instead of %d", d.Places(), found.Forgotten))
+		d.KnownFrom(k.src.Now().Unix())
+		k.src.Log.Warn(fmt.Sprintf("known recipients forgotten: max_known has changed, %d places instead of %d; each client counts as new from today on, and limits on strangers refuse nothing for 14 days", d.Places(), found.Forgotten))
 	}
 	l.Latest = found.At
 	return nil

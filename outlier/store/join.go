@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"math"
 	"strconv"
 	"strings"
 	"time"
@@ -88,6 +89,7 @@ func (s *Link) adoptSeed(ctx context.Context) error {
 		s.src.Lock.Lock()
 		s.src.Detector.Reseed(common)
 		s.src.Lock.Unlock()
+		s.last = "" // so that they are read
 	}
 	return nil
 }
@@ -160,9 +162,10 @@ func (s *Link) store(ctx context.Context) {
 
 // storeKnown writes the parts of the sketch that have changed.
 func (s *Link) storeKnown(ctx context.Context) {
+	told := false
 	for chunk := 0; ctx.Err() == nil; chunk++ {
 		s.src.Lock.Lock()
-		k := s.src.Detector.Known()
+		k, since := s.src.Detector.Known(), s.src.Detector.KnownSince()
 		if chunk >= k.Chunks() {
 			s.src.Lock.Unlock()
 			return
@@ -171,6 +174,10 @@ func (s *Link) storeKnown(ctx context.Context) {
 		s.src.Lock.Unlock()
 		if !changed {
 			continue
+		}
+		if !told {
+			s.storeSince(ctx, k.Size(), since)
+			told = true
 		}
 		if err := s.rdb.Set(ctx, s.knownKey(k.Size(), chunk), b, idleExpiry).Err(); err != nil {
 			s.src.Lock.Lock()
@@ -186,10 +193,14 @@ func (s *Link) knownKey(buckets, chunk int) string {
 	return s.loose + "known:" + strconv.Itoa(buckets) + ":" + strconv.Itoa(chunk)
 }
 
+// readKnown reads whom the other nodes know, and since when. Where there is nothing to
+// read, this node's own table begins now, if it is blank.
 func (s *Link) readKnown(ctx context.Context) error {
 	s.src.Lock.Lock()
 	k := s.src.Detector.Known()
+	blank := k.Blank()
 	s.src.Lock.Unlock()
+	found := false
 	for chunk := range k.Chunks() {
 		b, err := s.rdb.Get(ctx, s.knownKey(k.Size(), chunk)).Bytes()
 		if err == redis.Nil {
@@ -200,9 +211,50 @@ func (s *Link) readKnown(ctx context.Context) error {
 		s.src.Lock.Lock()
 		k.Merge(chunk, b)
 		s.src.Lock.Unlock()
+		found = true
+	}
+	since, err := s.knownSince(ctx, k.Size())
+	if err != nil {
+		return err
+	}
+	s.src.Lock.Lock()
+	defer s.src.Lock.Unlock()
+	d := s.src.Detector
+	switch {
+	case found && blank:
+		d.SetKnownSince(since)
+	case found:
+		d.SetKnownSince(min(d.KnownSince(), since))
+	case blank:
+		d.KnownFrom(s.src.Now().Unix())
 	}
 	return nil
 }
+
+// knownSince is the day since which the nodes keep the sketch of that size; 0 where it is
+// not known, as of an earlier release.
+func (s *Link) knownSince(ctx context.Context, size int) (uint16, error) {
+	day, err := s.rdb.Get(ctx, s.sinceKey(size)).Uint64()
+	if err == redis.Nil || day > math.MaxUint16 {
+		return 0, nil
+	}
+	return uint16(day), err
+}
+
+// storeSince writes since when the sketch is kept, unless another node keeps it for longer.
+func (s *Link) storeSince(ctx context.Context, size int, day uint16) {
+	key := s.sinceKey(size)
+	stored, err := s.rdb.Get(ctx, key).Uint64()
+	if err == nil && stored <= uint64(day) {
+		s.rdb.Expire(ctx, key, idleExpiry)
+		return
+	}
+	if err == nil || err == redis.Nil {
+		s.rdb.Set(ctx, key, strconv.Itoa(int(day)), idleExpiry)
+	}
+}
+
+func (s *Link) sinceKey(buckets int) string { return s.knownKey(buckets, -1) }
 
 // readMeters reads what the nodes have stored about everybody: counts, and where users
 // are.
