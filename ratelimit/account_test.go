@@ -252,8 +252,8 @@ func testDeclared(t *testing.T, bed storetest.Bed) {
 		}
 		a.End()
 	}
-	raise := ratelimit.Raise{Limit: "bytes", Key: "sender=news@example.org", Unit: ratelimit.Bytes, Add: 1, Until: bed.Clock.Now().Add(time.Hour)}
-	if err := bed.SetRaise(t.Context(), raise); err != nil {
+	allowance := ratelimit.Allowance{Limit: "bytes", Key: "sender=news@example.org", Unit: ratelimit.Bytes, Add: 1, Until: bed.Clock.Now().Add(time.Hour)}
+	if err := bed.SetAllowance(t.Context(), allowance); err != nil {
 		t.Fatal(err)
 	}
 	if err := l.Refresh(t.Context()); err != nil {
@@ -261,7 +261,7 @@ func testDeclared(t *testing.T, bed storetest.Bed) {
 	}
 	a := l.Begin(f)
 	if v := a.Declared(1001); v != nil {
-		t.Errorf("SIZE=1001 under a raise of 1: %+v", *v)
+		t.Errorf("SIZE=1001 under an allowance of 1: %+v", *v)
 	}
 	a.End()
 }

@@ -73,19 +73,19 @@ func spelledBudget(t *testing.T, l *ratelimit.Limiter, now time.Time, n int, blo
 			t.Fatal(err)
 		}
 		for _, k := range []string{key, ratelimit.SenderKey(sender)} {
-			raise, err := l.Allow(t.Context(), ratelimit.Raise{Limit: limit, Key: k, Unit: ratelimit.Messages, Add: 1, Until: now.Add(time.Hour), Reason: "r"})
-			if err != nil || raise.Key != key {
-				t.Errorf("%s: raised %+v, %v", sender, raise, err)
+			allowance, err := l.Allow(t.Context(), ratelimit.Allowance{Limit: limit, Key: k, Unit: ratelimit.Messages, Add: 1, Until: now.Add(time.Hour), Reason: "r"})
+			if err != nil || allowance.Key != key {
+				t.Errorf("%s: raised %+v, %v", sender, allowance, err)
 			}
 		}
-		if raises, err := l.Raises(t.Context()); err != nil || len(raises) != 1 {
-			t.Errorf("%s: raises %+v, %v", sender, raises, err)
+		if allowances, err := l.Allowances(t.Context()); err != nil || len(allowances) != 1 {
+			t.Errorf("%s: allowances %+v, %v", sender, allowances, err)
 		}
 		states, err := l.Show(t.Context(), ratelimit.Filter{Limit: limit, Sender: mail.Identity(sender)}, 0)
 		if err != nil || len(states) != 1 || states[0].Windows[0].Max != 3 || states[0].Windows[0].Used != 2 {
 			t.Errorf("%s: shown %+v, %v", sender, states, err)
 		}
-		if _, err := l.Allow(t.Context(), ratelimit.Raise{Limit: limit, Key: key, Unit: ratelimit.Messages, Until: now}); err != nil {
+		if _, err := l.Allow(t.Context(), ratelimit.Allowance{Limit: limit, Key: key, Unit: ratelimit.Messages, Until: now}); err != nil {
 			t.Error(err)
 		}
 	}

@@ -24,8 +24,8 @@ type Limiter struct {
 	pool   sync.Pool
 	top    *contributors.Table
 	// provider is what UseProviders has set.
-	provider func(ctx context.Context, upstream, domain string) string
-	raises   atomic.Pointer[map[budgetName][]Raise]
+	provider   func(ctx context.Context, upstream, domain string) string
+	allowances atomic.Pointer[map[budgetName][]Allowance]
 	// retries is until when messages may come again whose outcome was unknown, in
 	// nanoseconds since 1970; 0: none.
 	retries atomic.Int64
@@ -47,7 +47,7 @@ func NewLimiter(store Store, rules *Limits, now func() time.Time) *Limiter {
 	l.node = binary.LittleEndian.Uint64(node[:])
 	l.pool.New = func() any { return new(Account) }
 	l.rules.Store(rules)
-	l.raises.Store(&map[budgetName][]Raise{})
+	l.allowances.Store(&map[budgetName][]Allowance{})
 	return l
 }
 
@@ -89,27 +89,27 @@ func (l *Limiter) Run(ctx context.Context) {
 // other decision adds them in the store), and whether other nodes have messages
 // of unknown outcome, see ExpectsRetries.
 func (l *Limiter) Refresh(ctx context.Context) error {
-	raises, err := l.store.Raises(ctx)
+	allowances, err := l.store.Allowances(ctx)
 	if err != nil {
 		return err
 	}
-	byName := make(map[budgetName][]Raise, len(raises))
-	for _, r := range raises {
+	byName := make(map[budgetName][]Allowance, len(allowances))
+	for _, r := range allowances {
 		name := budgetName{r.Limit, r.Key}
 		byName[name] = append(byName[name], r)
 	}
-	l.raises.Store(&byName)
+	l.allowances.Store(&byName)
 	return l.refreshHint(ctx)
 }
 
-// raised is what live raises add to a window.
+// raised is what live allowances add to a window.
 func (l *Limiter) raised(limit string, key []byte, w *Window) int64 {
-	raises := *l.raises.Load()
-	if len(raises) == 0 {
+	allowances := *l.allowances.Load()
+	if len(allowances) == 0 {
 		return 0
 	}
 	var add int64
-	for _, r := range raises[budgetName{limit, string(key)}] {
+	for _, r := range allowances[budgetName{limit, string(key)}] {
 		if r.Unit == w.Unit && (r.Window == 0 || r.Window == w.Length) && l.now().Before(r.Until) {
 			add += r.Add
 		}

@@ -104,17 +104,17 @@ func (rs *Limits) canonicalKey(limit, key string) string {
 	return string(b)
 }
 
-// CanonicalRaises are temporary overrides under the keys that are counted on now; of two that
+// CanonicalAllowances are temporary overrides under the keys that are counted on now; of two that
 // thereby are for one window the larger stays.
-func CanonicalRaises(raises []Raise) []Raise {
+func CanonicalAllowances(allowances []Allowance) []Allowance {
 	type window struct {
 		limit, key string
 		unit       Unit
 		length     int64
 	}
 	at := map[window]int{}
-	all := make([]Raise, 0, len(raises))
-	for _, r := range raises {
+	all := make([]Allowance, 0, len(allowances))
+	for _, r := range allowances {
 		r.Key = CanonicalKey(r.Key)
 		w := window{r.Limit, r.Key, r.Unit, int64(r.Window)}
 		i, again := at[w]

@@ -65,13 +65,13 @@ type Store interface {
 	// Reset forgets the counts of one budget, not its temporary overrides.
 	Reset(ctx context.Context, limit, key string) error
 
-	// SetRaise keeps r until r.Until and adds it to Max in every Take and Peek
+	// SetAllowance keeps r until r.Until and adds it to Max in every Take and Peek
 	// from now on; it replaces one of the same limit, key, unit and window. One
 	// whose Add is 0 is removed.
-	SetRaise(ctx context.Context, r Raise) error
+	SetAllowance(ctx context.Context, r Allowance) error
 
-	// Raises returns the temporary overrides that have not ended, in no order.
-	Raises(ctx context.Context) ([]Raise, error)
+	// Allowances returns the temporary overrides that have not ended, in no order.
+	Allowances(ctx context.Context) ([]Allowance, error)
 
 	// Nodes is the number of nodes, this one included, that used the store in
 	// the last minute.
@@ -213,8 +213,8 @@ type Record struct {
 	Plain bool
 }
 
-// Raise is a temporary override: it adds room to one budget until a time.
-type Raise struct {
+// Allowance is a temporary override: it adds room to one budget until a time.
+type Allowance struct {
 	Limit  string        `json:"limit"`
 	Key    string        `json:"key"`
 	Unit   Unit          `json:"unit"`

@@ -33,10 +33,10 @@ type Usage struct {
 type WindowUsage struct {
 	Unit   Unit   `json:"unit"`
 	Window string `json:"window"` // "1h"
-	Max    int64  `json:"max"`    // with raises
+	Max    int64  `json:"max"`    // with allowances
 	Used   int64  `json:"used"`
 	Room   int64  `json:"room"`
-	Raised int64  `json:"raised,omitempty"` // part of Max that raises add
+	Raised int64  `json:"raised,omitempty"` // part of Max that allowances add
 	// Wait is the seconds until one more fits, rounded up; 0 now, -1 never.
 	Wait int64 `json:"wait_seconds"`
 }
@@ -323,7 +323,7 @@ func (r *rule) key(parts []part, n *numbers) (key []byte) {
 	return key
 }
 
-// Reset forgets the counts of one key, and returns what they were. Raises stay.
+// Reset forgets the counts of one key, and returns what they were. Allowances stay.
 func (l *Limiter) Reset(ctx context.Context, limit, key string) (Usage, error) {
 	key = l.Limits().canonicalKey(limit, key)
 	st, err := l.state(ctx, limit, key)
@@ -358,20 +358,20 @@ var errReason = errors.New("no reason is given; say why, for those who find the 
 // Allow gives a key more room until r.Until, or takes a temporary override back when r.Add is
 // 0. It is kept in the store, replaces an earlier one of the same limit, key,
 // unit and window, and ends by itself. Made is filled in.
-func (l *Limiter) Allow(ctx context.Context, r Raise) (Raise, error) {
+func (l *Limiter) Allow(ctx context.Context, r Allowance) (Allowance, error) {
 	r.Made = l.now().UTC().Truncate(time.Second)
 	r.Until = r.Until.UTC()
 	r.Key = l.Limits().canonicalKey(r.Limit, r.Key)
-	if err := l.checkRaise(&r); err != nil {
+	if err := l.checkAllowance(&r); err != nil {
 		return r, err
 	}
-	if err := l.store.SetRaise(ctx, r); err != nil {
+	if err := l.store.SetAllowance(ctx, r); err != nil {
 		return r, err
 	}
 	return r, l.Refresh(ctx)
 }
 
-func (l *Limiter) checkRaise(r *Raise) error {
+func (l *Limiter) checkAllowance(r *Allowance) error {
 	rs := l.Limits()
 	rule := rs.rule(r.Limit)
 	if rule == nil {
@@ -386,13 +386,13 @@ func (l *Limiter) checkRaise(r *Raise) error {
 	case !slices.ContainsFunc(rule.find(parts).windows, fits):
 		return fmt.Errorf("limit %q has no number of %s in such a window for %s", r.Limit, r.Unit.Words(), r.Key)
 	case r.Add < 0 || r.Add > MaxNumber:
-		return fmt.Errorf("a raise of %d; it is from 1 to %d", r.Add, int64(MaxNumber))
+		return fmt.Errorf("an allowance of %d; it is from 1 to %d", r.Add, int64(MaxNumber))
 	case r.Add == 0:
 		return nil
 	case !r.Until.After(l.now()):
-		return fmt.Errorf("the raise would have ended at %s; choose a time to come", r.Until.Format(time.RFC3339))
+		return fmt.Errorf("the allowance would have ended at %s; choose a time to come", r.Until.Format(time.RFC3339))
 	case r.Until.Sub(l.now()) > MaxWindow:
-		return fmt.Errorf("the raise would last over %s; change the limit in the configuration", FormatWindow(MaxWindow))
+		return fmt.Errorf("the allowance would last over %s; change the limit in the configuration", FormatWindow(MaxWindow))
 	case strings.TrimSpace(r.Reason) == "":
 		return errReason
 	}
@@ -403,12 +403,12 @@ func (l *Limiter) checkRaise(r *Raise) error {
 // no [limit.NAME] can have it.
 const WarmupPrefix = "warmup:"
 
-// Raises lists the temporary overrides that have not ended, by limit and key.
-func (l *Limiter) Raises(ctx context.Context) ([]Raise, error) {
-	raises, err := l.store.Raises(ctx)
-	raises = slices.DeleteFunc(raises, func(r Raise) bool { return strings.HasPrefix(r.Limit, WarmupPrefix) })
-	slices.SortFunc(raises, func(a, b Raise) int {
+// Allowances lists the temporary overrides that have not ended, by limit and key.
+func (l *Limiter) Allowances(ctx context.Context) ([]Allowance, error) {
+	allowances, err := l.store.Allowances(ctx)
+	allowances = slices.DeleteFunc(allowances, func(r Allowance) bool { return strings.HasPrefix(r.Limit, WarmupPrefix) })
+	slices.SortFunc(allowances, func(a, b Allowance) int {
 		return cmp.Or(cmp.Compare(a.Limit, b.Limit), cmp.Compare(a.Key, b.Key), cmp.Compare(a.Unit, b.Unit), cmp.Compare(a.Window, b.Window))
 	})
-	return raises, err
+	return allowances, err
 }

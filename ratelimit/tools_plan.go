@@ -3,9 +3,9 @@ package ratelimit
 import "context"
 
 // Plan says what Allow would make of r, and changes nothing.
-func (l *Limiter) Plan(r Raise) (Raise, error) {
+func (l *Limiter) Plan(r Allowance) (Allowance, error) {
 	r.Key = l.Limits().canonicalKey(r.Limit, r.Key)
-	return r, l.checkRaise(&r)
+	return r, l.checkAllowance(&r)
 }
 
 // Peek is what Reset would forget.

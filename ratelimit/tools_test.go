@@ -135,8 +135,8 @@ func TestStateOfAWindow(t *testing.T) {
 	if err != nil || key != "sender=a@example.org" {
 		t.Fatal(key, err)
 	}
-	raise := ratelimit.Raise{Limit: "sender", Key: key, Unit: ratelimit.Messages, Add: 5, Until: bed.Clock.Now().Add(20 * time.Minute), Reason: "campaign"}
-	made, err := l.Allow(t.Context(), raise)
+	allowance := ratelimit.Allowance{Limit: "sender", Key: key, Unit: ratelimit.Messages, Add: 5, Until: bed.Clock.Now().Add(20 * time.Minute), Reason: "campaign"}
+	made, err := l.Allow(t.Context(), allowance)
 	if err != nil || made.Made.IsZero() {
 		t.Fatal(made, err)
 	}
@@ -155,9 +155,9 @@ func TestStateOfAWindow(t *testing.T) {
 	if err != nil || !strings.Contains(string(text), `"unit":"messages","window":"1h","max":15,"used":15,"room":0,"raised":5,"wait_seconds":3120`) {
 		t.Errorf("%s, %v", text, err)
 	}
-	raises, err := l.Raises(t.Context())
-	if err != nil || len(raises) != 1 || raises[0].Reason != "campaign" {
-		t.Errorf("%+v, %v", raises, err)
+	allowances, err := l.Allowances(t.Context())
+	if err != nil || len(allowances) != 1 || allowances[0].Reason != "campaign" {
+		t.Errorf("%+v, %v", allowances, err)
 	}
 	before, err := l.Reset(t.Context(), "sender", key)
 	if err != nil || before.Windows[0].Used != 15 {
@@ -166,29 +166,29 @@ func TestStateOfAWindow(t *testing.T) {
 	if got := storetest.Send(t, l, f, "r@corp.example"); got != "+" {
 		t.Error("refused after the reset")
 	}
-	raise.Add = 0
-	if _, err := l.Allow(t.Context(), raise); err != nil {
+	allowance.Add = 0
+	if _, err := l.Allow(t.Context(), allowance); err != nil {
 		t.Error(err)
 	}
-	if raises, _ := l.Raises(t.Context()); len(raises) != 0 {
-		t.Errorf("taken back, yet listed: %+v", raises)
+	if allowances, _ := l.Allowances(t.Context()); len(allowances) != 0 {
+		t.Errorf("taken back, yet listed: %+v", allowances)
 	}
 }
 
 func TestAllowRefusesWhatMakesNoSense(t *testing.T) {
 	bed, _ := newBed(t, storetest.NewClock())
 	l := testTools(t, bed)
-	good := ratelimit.Raise{Limit: "sender", Key: "sender=a@example.org", Unit: ratelimit.Messages, Add: 5, Until: bed.Clock.Now().Add(time.Hour), Reason: "why"}
-	for want, change := range map[string]func(*ratelimit.Raise){
-		"no limit":              func(r *ratelimit.Raise) { r.Limit = "none" },
-		"is no key":             func(r *ratelimit.Raise) { r.Key = "a@example.org" },
-		"no number of bytes":    func(r *ratelimit.Raise) { r.Unit = ratelimit.Bytes },
-		"in such a window":      func(r *ratelimit.Raise) { r.Window = time.Minute },
-		"a raise of -1":         func(r *ratelimit.Raise) { r.Add = -1 },
-		"would have ended":      func(r *ratelimit.Raise) { r.Until = bed.Clock.Now() },
-		"would last over 31d":   func(r *ratelimit.Raise) { r.Until = bed.Clock.Now().Add(32 * 24 * time.Hour) },
-		"no reason is given":    func(r *ratelimit.Raise) { r.Reason = " " },
-		"a raise of 1000000000": func(r *ratelimit.Raise) { r.Add = ratelimit.MaxNumber * 10 },
+	good := ratelimit.Allowance{Limit: "sender", Key: "sender=a@example.org", Unit: ratelimit.Messages, Add: 5, Until: bed.Clock.Now().Add(time.Hour), Reason: "why"}
+	for want, change := range map[string]func(*ratelimit.Allowance){
+		"no limit":                   func(r *ratelimit.Allowance) { r.Limit = "none" },
+		"is no key":                  func(r *ratelimit.Allowance) { r.Key = "a@example.org" },
+		"no number of bytes":         func(r *ratelimit.Allowance) { r.Unit = ratelimit.Bytes },
+		"in such a window":           func(r *ratelimit.Allowance) { r.Window = time.Minute },
+		"an allowance of -1":         func(r *ratelimit.Allowance) { r.Add = -1 },
+		"would have ended":           func(r *ratelimit.Allowance) { r.Until = bed.Clock.Now() },
+		"would last over 31d":        func(r *ratelimit.Allowance) { r.Until = bed.Clock.Now().Add(32 * 24 * time.Hour) },
+		"no reason is given":         func(r *ratelimit.Allowance) { r.Reason = " " },
+		"an allowance of 1000000000": func(r *ratelimit.Allowance) { r.Add = ratelimit.MaxNumber * 10 },
 	} {
 		r := good
 		change(&r)
@@ -196,8 +196,8 @@ func TestAllowRefusesWhatMakesNoSense(t *testing.T) {
 			t.Errorf("%q: %v", want, err)
 		}
 	}
-	if raises, _ := l.Raises(t.Context()); len(raises) != 0 {
-		t.Errorf("made all the same: %+v", raises)
+	if allowances, _ := l.Allowances(t.Context()); len(allowances) != 0 {
+		t.Errorf("made all the same: %+v", allowances)
 	}
 	for want, ask := range map[string]func() error{
 		"no limit":                  func() error { _, err := l.KeyOf("none", ratelimit.Facts{}, ""); return err },

@@ -106,7 +106,7 @@ mode = "shadow"
 	p.expect(`msg=operator act=allow by=\S+ .*launch`)
 	send("a@example.org", "250")
 
-	// The raise survives a restart, and so do the counts.
+	// The allowance survives a restart, and so do the counts.
 	d.conn.Close()
 	p.stop()
 	p = startRelayIn(t, p.dir)

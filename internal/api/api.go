@@ -81,7 +81,7 @@ type API struct {
 	Suspensions  Call[SuspensionsQuery, Page[outlier.State]]
 	Limits       Call[LimitsQuery, Page[ratelimit.Usage]]
 	ExplainLimit Call[ExplainQuery, Page[ratelimit.Explanation]]
-	Allowances   Call[PageQuery, Page[ratelimit.Raise]]
+	Allowances   Call[PageQuery, Page[ratelimit.Allowance]]
 	Suppressions Call[SuppressionsQuery, Page[reputation.Suppression]]
 	Backoffs     Call[PageQuery, Page[reputation.BackoffEntry]]
 	Warmups      Call[PageQuery, Page[warmup.Row]]
@@ -104,7 +104,7 @@ type API struct {
 
 	Suspend, Extend Call[Suspend, Done[outlier.State]]
 	Release         Call[Release, Done[admin.Released]]
-	Allow           Call[Allow, Done[ratelimit.Raise]]
+	Allow           Call[Allow, Done[ratelimit.Allowance]]
 	Reset           Call[Reset, Done[ratelimit.Usage]]
 	Suppress        Call[Suppress, Done[Suppressed]]
 	Unsuppress      Call[Suppress, Done[Suppressed]]

@@ -56,7 +56,7 @@ func (a *API) reset(ctx context.Context, o *Reset) (e effect[ratelimit.Usage], e
 	}}, nil
 }
 
-func (a *API) allow(ctx context.Context, o *Allow) (e effect[ratelimit.Raise], err error) {
+func (a *API) allow(ctx context.Context, o *Allow) (e effect[ratelimit.Allowance], err error) {
 	key, err := a.keyOf(ctx, &o.BudgetOf)
 	if err != nil {
 		return e, err
@@ -64,14 +64,14 @@ func (a *API) allow(ctx context.Context, o *Allow) (e effect[ratelimit.Raise], e
 	if o.Unit == nil {
 		return e, invalid("unit: is missing; write messages, recipients, bytes or distinct_recipients")
 	}
-	raise := ratelimit.Raise{Limit: o.Limit, Key: key, Unit: *o.Unit, Window: time.Duration(o.Window), Add: o.Add, Until: o.Until,
+	allowance := ratelimit.Allowance{Limit: o.Limit, Key: key, Unit: *o.Unit, Window: time.Duration(o.Window), Add: o.Add, Until: o.Until,
 		Reason: fmt.Sprintf("%s (%s)", o.Reason, access.Of(ctx).By())}
-	would, err := a.parts.Limiter.Plan(raise)
+	would, err := a.parts.Limiter.Plan(allowance)
 	if err != nil {
 		return e, invalid("%v", err)
 	}
-	return effect[ratelimit.Raise]{target: o.Limit + " " + key, would: would, run: func(ctx context.Context) (ratelimit.Raise, error) {
-		made, err := a.parts.Limiter.Allow(ctx, raise)
+	return effect[ratelimit.Allowance]{target: o.Limit + " " + key, would: would, run: func(ctx context.Context) (ratelimit.Allowance, error) {
+		made, err := a.parts.Limiter.Allow(ctx, allowance)
 		var down interface{ Unwrap() error }
 		if err != nil && !errors.As(err, &down) {
 			return made, invalid("%v", err)

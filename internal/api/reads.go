@@ -284,12 +284,12 @@ func (a *API) findings(_ context.Context, q PageQuery) (f FindingsPage, err erro
 	return f, err
 }
 
-func (a *API) allowances(ctx context.Context, q PageQuery) (p Page[ratelimit.Raise], err error) {
-	list, err := a.parts.Limiter.Raises(ctx)
+func (a *API) allowances(ctx context.Context, q PageQuery) (p Page[ratelimit.Allowance], err error) {
+	list, err := a.parts.Limiter.Allowances(ctx)
 	if err != nil {
 		return p, err
 	}
 	id := access.Of(ctx)
-	list = slices.DeleteFunc(list, func(r ratelimit.Raise) bool { return !a.mayReadKey(id, r.Key) })
-	return pageOf(list, func(r *ratelimit.Raise) string { return keyOf(r.Limit, r.Key, r.Unit.String(), r.Window.String()) }, q, "allowances")
+	list = slices.DeleteFunc(list, func(r ratelimit.Allowance) bool { return !a.mayReadKey(id, r.Key) })
+	return pageOf(list, func(r *ratelimit.Allowance) string { return keyOf(r.Limit, r.Key, r.Unit.String(), r.Window.String()) }, q, "allowances")
 }

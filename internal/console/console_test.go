@@ -298,7 +298,7 @@ func TestNamesOfOthersAreInert(t *testing.T) {
 		d.held = append(d.held, outlier.State{Scope: outlier.Sender, Name: name, Client: name, By: name, Reason: name, Level: outlier.Suspended, Since: demoNow})
 		d.list[0].Target.Name, d.list[0].Evidence[0].Text, d.list[0].Evidence[0].Source = name, name, name
 		d.use[i%4].Key, d.use[i%4].Top = "sender="+name, []string{name}
-		d.raises[0].Reason = name
+		d.allowances[0].Reason = name
 		d.state.Conditions[0].Text, d.state.Hosts[0].Host, d.state.Hosts[2].LastError = name, name, name
 		e := *d.events[0]
 		e.ID, e.From, e.Client, e.Helo, e.User, e.Reply, e.Rule, e.MessageID, e.Err = "06hd2k7gq1f8s0x"+string(rune('a'+i)), name, name, name, name, name, name, name, name
@@ -357,7 +357,7 @@ func TestPageIsSmallHoweverMuchThereIs(t *testing.T) {
 		s.Name = strconv.Itoa(i) + strings.Repeat("x", 60) + "@example.org"
 		d.held = append(d.held, s)
 		d.use = append(d.use, d.use[0], d.use[2])
-		d.raises = append(d.raises, d.raises[0])
+		d.allowances = append(d.allowances, d.allowances[0])
 	}
 	for range 3 {
 		d.list = append(d.list, d.list[0])

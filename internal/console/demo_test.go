@@ -40,17 +40,17 @@ type demo struct {
 	others  *peers.Peers
 	journal string
 
-	mu     sync.Mutex
-	state  State
-	held   []outlier.State
-	list   []reputation.Listing
-	groups []api.Provider
-	use    []ratelimit.Usage
-	raises []ratelimit.Raise
-	events []*mail.Event // newest first
-	acts   []string
-	who    map[string]access.Identity // by token
-	gone   map[string]bool
+	mu         sync.Mutex
+	state      State
+	held       []outlier.State
+	list       []reputation.Listing
+	groups     []api.Provider
+	use        []ratelimit.Usage
+	allowances []ratelimit.Allowance
+	events     []*mail.Event // newest first
+	acts       []string
+	who        map[string]access.Identity // by token
+	gone       map[string]bool
 }
 
 var demoNow = time.Date(2026, 11, 26, 14, 24, 0, 0, time.UTC) // a Thursday
@@ -163,8 +163,8 @@ func (d *demo) newAPI() *api.API {
 	a.Listings = func(context.Context, api.ListingsQuery) (api.Page[reputation.Listing], error) {
 		return api.Page[reputation.Listing]{Items: d.list}, nil
 	}
-	a.Allowances = func(ctx context.Context, _ api.PageQuery) (p api.Page[ratelimit.Raise], err error) {
-		for _, r := range d.raises {
+	a.Allowances = func(ctx context.Context, _ api.PageQuery) (p api.Page[ratelimit.Allowance], err error) {
+		for _, r := range d.allowances {
 			if a.MayReadKey(access.Of(ctx), r.Key) {
 				p.Items = append(p.Items, r)
 			}
@@ -189,7 +189,7 @@ func (d *demo) newAPI() *api.API {
 		did(ctx, "resume %s (%s)", o.Stream, o.Reason)
 		return r, nil
 	}
-	a.Allow = func(ctx context.Context, o api.Allow) (r api.Done[ratelimit.Raise], err error) {
+	a.Allow = func(ctx context.Context, o api.Allow) (r api.Done[ratelimit.Allowance], err error) {
 		did(ctx, "allow %s %s %d %s %v until %s (%s)", o.Limit, o.Key, o.Add, o.Unit, time.Duration(o.Window), o.Until.Format(time.DateTime), o.Reason)
 		r.Result.Until = o.Until
 		return r, nil
@@ -300,7 +300,7 @@ func (d *demo) fill() {
 		usage("sender", "sender=desk@example.org", "1h", 31, 200, 0),
 		usage("gmail", "client=shop recipient_domain=gmail.com", "1h", 310, 600, 0),
 	}
-	d.raises = []ratelimit.Raise{{Limit: "client", Key: "client=shop", Unit: ratelimit.Recipients, Window: 24 * time.Hour, Add: 5000, Until: now.Add(9 * time.Hour), Reason: "winter sale, agreed with the provider (olga)"}}
+	d.allowances = []ratelimit.Allowance{{Limit: "client", Key: "client=shop", Unit: ratelimit.Recipients, Window: 24 * time.Hour, Add: 5000, Until: now.Add(9 * time.Hour), Reason: "winter sale, agreed with the provider (olga)"}}
 	event := func(id string, d time.Duration, client, from, to, outcome string, code int, status, rule string, class mail.Class, reply string) *mail.Event {
 		return &mail.Event{
 			Time: ago(d), Duration: 84 * time.Millisecond, ID: id, Client: client, ClientIP: "10.20.0.7", Listener: "mta", Helo: "mx1.example.org", TLS: "TLS 1.3", Stream: "corporate", From: from,

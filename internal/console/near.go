@@ -16,10 +16,10 @@ import (
 )
 
 const (
-	shownBudgets = 20
-	shownForms   = 5 // of the fullest; the page of its own has all
-	shownRaises  = 4
-	shownRest    = 12 // with those that are less than half used
+	shownBudgets    = 20
+	shownForms      = 5 // of the fullest; the page of its own has all
+	shownAllowances = 4
+	shownRest       = 12 // with those that are less than half used
 	// askedBudgets are asked for, so that some can be left out that a visitor may not see.
 	askedBudgets = 200
 	// budgetsFor is how long an answer is shown; asking looks at all budgets there are.
@@ -87,14 +87,14 @@ func (b *budgets) look(done chan struct{}, now time.Time) {
 
 // nearPart is which limits are nearly used up.
 type nearPart struct {
-	Rows       []nearRow // half used or more
-	Rest       []nearRow
-	Raises     []raiseRow
-	RaisesMore int // that are not shown; below 1: none
-	Problem    string
-	Waits      bool // the first answer is on its way
-	Act        bool
-	Form       string // token of forms
+	Rows           []nearRow // half used or more
+	Rest           []nearRow
+	Allowances     []allowanceRow
+	AllowancesMore int // that are not shown; below 1: none
+	Problem        string
+	Waits          bool // the first answer is on its way
+	Act            bool
+	Form           string // token of forms
 }
 
 // nearRow is one budget.
@@ -118,8 +118,8 @@ type nearRow struct {
 	Step       int64  // a proposal of how much more to allow
 }
 
-// raiseRow is a temporary override.
-type raiseRow struct {
+// allowanceRow is a temporary override.
+type allowanceRow struct {
 	ID                   string
 	Limit, Key           string
 	Unit, Window         string
@@ -162,13 +162,13 @@ func (v *visit) near() *nearPart {
 	}
 	ctx, cancel := context.WithTimeout(v.request.Context(), time.Second)
 	defer cancel()
-	raises, err := v.api.Allowances(ctx, api.PageQuery{Limit: shownRaises})
+	allowances, err := v.api.Allowances(ctx, api.PageQuery{Limit: shownAllowances})
 	if err != nil && p.Problem == "" {
 		p.Problem = clean(err.Error())
 	}
-	p.RaisesMore = max(raises.Total, len(raises.Items)) - shownRaises
-	for i := range raises.Items[:min(len(raises.Items), shownRaises)] {
-		p.Raises = append(p.Raises, v.raiseRow(&raises.Items[i], i))
+	p.AllowancesMore = max(allowances.Total, len(allowances.Items)) - shownAllowances
+	for i := range allowances.Items[:min(len(allowances.Items), shownAllowances)] {
+		p.Allowances = append(p.Allowances, v.allowanceRow(&allowances.Items[i], i))
 	}
 	return p
 }
@@ -246,8 +246,8 @@ func fitsWords(seconds int64) string {
 	return "one more fits in " + span(time.Duration(seconds)*time.Second)
 }
 
-func (v *visit) raiseRow(r *ratelimit.Raise, i int) raiseRow {
-	row := raiseRow{ID: "raise-" + strconv.Itoa(i), Limit: r.Limit, Key: r.Key, Unit: r.Unit.String(), By: v.words(r.Reason), Until: v.moment(r.Until)}
+func (v *visit) allowanceRow(r *ratelimit.Allowance, i int) allowanceRow {
+	row := allowanceRow{ID: "allowance-" + strconv.Itoa(i), Limit: r.Limit, Key: r.Key, Unit: r.Unit.String(), By: v.words(r.Reason), Until: v.moment(r.Until)}
 	row.Added = "+" + number(r.Add) + " " + r.Unit.Words()
 	if r.Window > 0 {
 		row.Window = ratelimit.FormatWindow(r.Window)

@@ -377,35 +377,35 @@ func (f *Failover) Reset(ctx context.Context, limit, key string) error {
 	return errors.Join(f.local.Reset(ctx, limit, key), f.shared.Reset(ctx, limit, key))
 }
 
-// SetRaise needs the shared store.
-func (f *Failover) SetRaise(ctx context.Context, r ratelimit.Raise) error {
-	if err := f.shared.SetRaise(ctx, r); err != nil {
+// SetAllowance needs the shared store.
+func (f *Failover) SetAllowance(ctx context.Context, r ratelimit.Allowance) error {
+	if err := f.shared.SetAllowance(ctx, r); err != nil {
 		return err
 	}
-	return f.local.SetRaise(ctx, shareOf(r, f.local.nodeCount()))
+	return f.local.SetAllowance(ctx, shareOf(r, f.local.nodeCount()))
 }
 
 // shareOf is the temporary override as one of several nodes has it.
-func shareOf(r ratelimit.Raise, nodes int64) ratelimit.Raise {
+func shareOf(r ratelimit.Allowance, nodes int64) ratelimit.Allowance {
 	if r.Add > 0 {
 		r.Add = max(1, r.Add/nodes)
 	}
 	return r
 }
 
-// Raises lists those of the shared store, or this node's share of those that
+// Allowances lists those of the shared store, or this node's share of those that
 // it last knew.
-func (f *Failover) Raises(ctx context.Context) ([]ratelimit.Raise, error) {
+func (f *Failover) Allowances(ctx context.Context) ([]ratelimit.Allowance, error) {
 	if f.down.Load() {
-		return f.local.Raises(ctx)
+		return f.local.Allowances(ctx)
 	}
-	raises, err := f.shared.Raises(ctx)
+	allowances, err := f.shared.Allowances(ctx)
 	if err != nil {
 		return nil, err
 	}
-	raises = withoutMarks(raises)
-	f.local.setRaises(raises)
-	return raises, nil
+	allowances = withoutMarks(allowances)
+	f.local.setAllowances(allowances)
+	return allowances, nil
 }
 
 // Nodes is the number that was last seen.

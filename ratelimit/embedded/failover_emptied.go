@@ -41,12 +41,12 @@ func newMark() mark {
 }
 
 // withoutMarks are the temporary overrides but for the marks of nodes.
-func withoutMarks(raises []ratelimit.Raise) []ratelimit.Raise {
-	return slices.DeleteFunc(slices.Clone(raises), func(r ratelimit.Raise) bool { return r.Limit == markLimit })
+func withoutMarks(allowances []ratelimit.Allowance) []ratelimit.Allowance {
+	return slices.DeleteFunc(slices.Clone(allowances), func(r ratelimit.Allowance) bool { return r.Limit == markLimit })
 }
 
-func (m *mark) in(raises []ratelimit.Raise) bool {
-	return slices.ContainsFunc(raises, func(r ratelimit.Raise) bool { return r.Limit == markLimit && r.Key == m.key })
+func (m *mark) in(allowances []ratelimit.Allowance) bool {
+	return slices.ContainsFunc(allowances, func(r ratelimit.Allowance) bool { return r.Limit == markLimit && r.Key == m.key })
 }
 
 // emptied asks a store of which a key looks as if it had lost its counts. When
@@ -57,22 +57,22 @@ func (f *Failover) emptied(ctx context.Context) bool {
 	if f.down.Load() {
 		return true // another session has seen it
 	}
-	var raises []ratelimit.Raise
+	var allowances []ratelimit.Allowance
 	err := f.ask(ctx, func(ctx context.Context) (err error) {
-		raises, err = f.shared.Raises(ctx)
+		allowances, err = f.shared.Allowances(ctx)
 		return err
 	})
 	if err != nil {
 		f.failed(err)
 		return true
 	}
-	return f.checkMark(raises)
+	return f.checkMark(allowances)
 }
 
 // checkMark looks for the mark among the temporary overrides of the store, and has it given
 // back what it lost.
-func (f *Failover) checkMark(raises []ratelimit.Raise) (emptied bool) {
-	there := f.mark.in(raises)
+func (f *Failover) checkMark(allowances []ratelimit.Allowance) (emptied bool) {
+	there := f.mark.in(allowances)
 	emptied = f.mark.seen && !there
 	f.mark.seen = there
 	if emptied {
@@ -90,17 +90,17 @@ func (f *Failover) renewMark(ctx context.Context) error {
 	if m.seen && now.Sub(m.made) < markEvery {
 		return nil
 	}
-	err := f.shared.SetRaise(ctx, ratelimit.Raise{
+	err := f.shared.SetAllowance(ctx, ratelimit.Allowance{
 		Limit: markLimit, Key: m.key, Unit: ratelimit.Messages, Add: 1, Made: now, Until: now.Add(markFor), Reason: "a node uses this store",
 	})
 	if err != nil {
 		return err
 	}
-	raises, err := f.shared.Raises(ctx)
+	allowances, err := f.shared.Allowances(ctx)
 	if err != nil {
 		return err
 	}
-	m.made, m.seen = now, m.in(raises)
+	m.made, m.seen = now, m.in(allowances)
 	return nil
 }
 

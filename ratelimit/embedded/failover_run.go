@@ -159,12 +159,12 @@ func (f *Failover) refresh(ctx context.Context) error {
 	f.local.nodes.Store(int64(max(1, n)))
 	f.marking.Lock()
 	defer f.marking.Unlock()
-	raises, err := f.shared.Raises(ctx)
+	allowances, err := f.shared.Allowances(ctx)
 	if err != nil {
 		return err
 	}
-	f.local.setRaises(withoutMarks(raises))
-	f.checkMark(raises)
+	f.local.setAllowances(withoutMarks(allowances))
+	f.checkMark(allowances)
 	return f.renewMark(ctx)
 }
 

@@ -396,8 +396,8 @@ func TestFailoverGivesBackWhatTheStoreLost(t *testing.T) {
 	if n := rig.Fill(t, 100, b()); n != 1 {
 		t.Errorf("%d more passed, want 1 of 10", n)
 	}
-	if raises, err := rig.f.Raises(t.Context()); err != nil || len(raises) != 0 {
-		t.Errorf("marks are listed as raises: %+v, %v", raises, err)
+	if allowances, err := rig.f.Allowances(t.Context()); err != nil || len(allowances) != 0 {
+		t.Errorf("marks are listed as allowances: %+v, %v", allowances, err)
 	}
 	if len(rig.changes) != 4 || !errors.Is(rig.changes[0].Err, errEmptied) || rig.changes[3].Added == 0 {
 		t.Errorf("told %+v", rig.changes)

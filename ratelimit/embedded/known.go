@@ -42,15 +42,15 @@ func (o *owed) record(now int64) ratelimit.Record {
 // nodeCount is the nodes among which numbers are divided, one at least.
 func (e *Store) nodeCount() int64 { return max(1, e.nodes.Load()) }
 
-// setRaises takes over the temporary overrides of the shared store.
-func (e *Store) setRaises(raises []ratelimit.Raise) {
-	kept := make([]ratelimit.Raise, len(raises))
-	for i, r := range raises {
+// setAllowances takes over the temporary overrides of the shared store.
+func (e *Store) setAllowances(allowances []ratelimit.Allowance) {
+	kept := make([]ratelimit.Allowance, len(allowances))
+	for i, r := range allowances {
 		kept[i] = shareOf(r, e.nodeCount())
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.raises.Store(&kept)
+	e.allowances.Store(&kept)
 }
 
 // learn notes what the shared store said of the budgets of b. A key that does

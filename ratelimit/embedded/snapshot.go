@@ -35,14 +35,14 @@ const (
 
 // snapshotHead is what a snapshot knows beside the counts.
 type snapshotHead struct {
-	Saved  time.Time         `json:"saved"`
-	Clock  int64             `json:"clock"`          // of the store
-	Boot   string            `json:"boot,omitempty"` // which start of the machine
-	Uptime time.Duration     `json:"uptime"`         // since then
-	Limits []string          `json:"limits"`
-	Shares []string          `json:"shares"`
-	Raises []ratelimit.Raise `json:"raises"`
-	Nodes  int64             `json:"nodes,omitempty"`
+	Saved      time.Time             `json:"saved"`
+	Clock      int64                 `json:"clock"`          // of the store
+	Boot       string                `json:"boot,omitempty"` // which start of the machine
+	Uptime     time.Duration         `json:"uptime"`         // since then
+	Limits     []string              `json:"limits"`
+	Shares     []string              `json:"shares"`
+	Allowances []ratelimit.Allowance `json:"raises"`
+	Nodes      int64                 `json:"nodes,omitempty"`
 	// Keyed: logs of DistinctRecipients have hashes under a secret. Releases of
 	// before had no such thing.
 	Keyed bool `json:"keyed,omitempty"`
@@ -143,7 +143,7 @@ func (e *Store) writeAll(out io.Writer) error {
 }
 
 func (e *Store) head() snapshotHead {
-	head := snapshotHead{Saved: e.clock.now().Round(0), Clock: e.clock.read(), Raises: e.liveRaises(), Nodes: e.nodes.Load(), Keyed: true}
+	head := snapshotHead{Saved: e.clock.now().Round(0), Clock: e.clock.read(), Allowances: e.liveAllowances(), Nodes: e.nodes.Load(), Keyed: true}
 	if !e.clock.wall {
 		head.Boot, head.Uptime = uptime()
 	}
@@ -244,8 +244,8 @@ func (e *Store) restore(file io.Reader) error {
 		shares[name] = uint8(i)
 	}
 	e.names.Store(&names{limits: map[string]uint16{}, shares: shares})
-	raises := ratelimit.CanonicalRaises(head.Raises)
-	e.raises.Store(&raises)
+	allowances := ratelimit.CanonicalAllowances(head.Allowances)
+	e.allowances.Store(&allowances)
 	e.nodes.Store(head.Nodes)
 	now := e.clock.read()
 	lost := 0
@@ -438,5 +438,5 @@ func (e *Store) clear() {
 		}
 	}
 	e.names.Store(&names{limits: map[string]uint16{}, shares: map[string]uint8{"": 0}})
-	e.raises.Store(&[]ratelimit.Raise{})
+	e.allowances.Store(&[]ratelimit.Allowance{})
 }

@@ -38,8 +38,8 @@ func TestSnapshotKeepsCountsAndRaises(t *testing.T) {
 			clock.Add(time.Second)
 		}
 	}
-	raise := ratelimit.Raise{Limit: "sender", Key: "sender=s1@example.org", Unit: ratelimit.Messages, Add: 3, Until: clock.Now().Add(2 * time.Hour), Reason: "campaign"}
-	if err := e.SetRaise(t.Context(), raise); err != nil {
+	allowance := ratelimit.Allowance{Limit: "sender", Key: "sender=s1@example.org", Unit: ratelimit.Messages, Add: 3, Until: clock.Now().Add(2 * time.Hour), Reason: "campaign"}
+	if err := e.SetAllowance(t.Context(), allowance); err != nil {
 		t.Fatal(err)
 	}
 	if err := e.Save(path); err != nil {
@@ -60,7 +60,7 @@ func TestSnapshotKeepsCountsAndRaises(t *testing.T) {
 			}
 		}
 	}
-	if list, _ := e2.Raises(t.Context()); len(list) != 1 || list[0].Reason != "campaign" {
+	if list, _ := e2.Allowances(t.Context()); len(list) != 1 || list[0].Reason != "campaign" {
 		t.Errorf("raises after a restart: %+v", list)
 	}
 }
@@ -192,11 +192,11 @@ func TestRunSavesAtOnceAfterARaiseAndAtTheEnd(t *testing.T) {
 			}
 		})
 	}()
-	raise := ratelimit.Raise{Limit: "sender", Key: "all", Unit: ratelimit.Recipients, Add: 1, Until: clock.Now().Add(time.Hour)}
-	if err := e.SetRaise(t.Context(), raise); err != nil {
+	allowance := ratelimit.Allowance{Limit: "sender", Key: "all", Unit: ratelimit.Recipients, Add: 1, Until: clock.Now().Add(time.Hour)}
+	if err := e.SetAllowance(t.Context(), allowance); err != nil {
 		t.Fatal(err)
 	}
-	for { // Run has no other reason to write than the raise
+	for { // Run has no other reason to write than the allowance
 		if _, err := os.Stat(path); err == nil {
 			break
 		}

@@ -22,15 +22,15 @@ import (
 // far below their limits are forgotten first, and one that has used half of a
 // limit never is: when only such are left, Take fails with ErrFull.
 type Store struct {
-	clock  *elapsed
-	seed   maphash.Seed
-	names  atomic.Pointer[names]
-	raises atomic.Pointer[[]ratelimit.Raise]
-	nodes  atomic.Int64 // last seen by Failover; 0: never
-	mu     sync.Mutex   // to change names or temporary overrides
-	dirty  chan struct{}
-	file   *statefile.File // that the snapshot was last in
-	shards [shardCount]shard
+	clock      *elapsed
+	seed       maphash.Seed
+	names      atomic.Pointer[names]
+	allowances atomic.Pointer[[]ratelimit.Allowance]
+	nodes      atomic.Int64 // last seen by Failover; 0: never
+	mu         sync.Mutex   // to change names or temporary overrides
+	dirty      chan struct{}
+	file       *statefile.File // that the snapshot was last in
+	shards     [shardCount]shard
 }
 
 const shardCount = 64 // a set of shards is a uint64
@@ -50,7 +50,7 @@ func New(cfg Config, now func() time.Time) *Store {
 	}
 	e := &Store{clock: newElapsed(now), seed: maphash.MakeSeed(), dirty: make(chan struct{}, 1)}
 	e.names.Store(&names{limits: map[string]uint16{}, shares: map[string]uint8{"": 0}})
-	e.raises.Store(&[]ratelimit.Raise{})
+	e.allowances.Store(&[]ratelimit.Allowance{})
 	memory := &chunkMemory{}
 	memory.freeWith(e)
 	// Four fifths for records and their index, the rest for busy keys.
@@ -73,7 +73,7 @@ func (e *Store) Take(_ context.Context, b *ratelimit.Batch) (ratelimit.Result, e
 	defer e.unlock(set)
 	// Read under the lock, so that charges are in the order of time.
 	now := e.clock.read()
-	t := take{e, b, result, budgets, now, *e.raises.Load()}
+	t := take{e, b, result, budgets, now, *e.allowances.Load()}
 	defer t.unpin()
 	return result, t.run()
 }
@@ -329,12 +329,12 @@ func (e *Store) Reset(_ context.Context, limit, key string) error {
 	return nil
 }
 
-// SetRaise keeps a temporary override, and has a snapshot written soon.
-func (e *Store) SetRaise(_ context.Context, r ratelimit.Raise) error {
+// SetAllowance keeps a temporary override, and has a snapshot written soon.
+func (e *Store) SetAllowance(_ context.Context, r ratelimit.Allowance) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	kept := []ratelimit.Raise{}
-	for _, old := range e.liveRaises() {
+	kept := []ratelimit.Allowance{}
+	for _, old := range e.liveAllowances() {
 		if old.Limit != r.Limit || old.Key != r.Key || old.Unit != r.Unit || old.Window != r.Window {
 			kept = append(kept, old)
 		}
@@ -342,7 +342,7 @@ func (e *Store) SetRaise(_ context.Context, r ratelimit.Raise) error {
 	if r.Add != 0 {
 		kept = append(kept, r)
 	}
-	e.raises.Store(&kept)
+	e.allowances.Store(&kept)
 	e.changed()
 	return nil
 }
@@ -355,10 +355,10 @@ func (e *Store) changed() {
 	}
 }
 
-func (e *Store) liveRaises() []ratelimit.Raise {
-	var live []ratelimit.Raise
+func (e *Store) liveAllowances() []ratelimit.Allowance {
+	var live []ratelimit.Allowance
 	now := e.clock.now()
-	for _, r := range *e.raises.Load() {
+	for _, r := range *e.allowances.Load() {
 		if now.Before(r.Until) {
 			live = append(live, r)
 		}
@@ -366,8 +366,10 @@ func (e *Store) liveRaises() []ratelimit.Raise {
 	return live
 }
 
-// Raises lists the temporary overrides that have not ended.
-func (e *Store) Raises(context.Context) ([]ratelimit.Raise, error) { return e.liveRaises(), nil }
+// Allowances lists the temporary overrides that have not ended.
+func (e *Store) Allowances(context.Context) ([]ratelimit.Allowance, error) {
+	return e.liveAllowances(), nil
+}
 
 // Nodes is 1.
 func (e *Store) Nodes(context.Context) (int, error) { return 1, nil }

@@ -8,12 +8,12 @@ import (
 
 // take is one Take of the embedded store, its shards locked.
 type take struct {
-	store  *Store
-	batch  *ratelimit.Batch
-	result ratelimit.Result
-	held   []held // the budgets of batch
-	now    int64
-	raises []ratelimit.Raise
+	store      *Store
+	batch      *ratelimit.Batch
+	result     ratelimit.Result
+	held       []held // the budgets of batch
+	now        int64
+	allowances []ratelimit.Allowance
 }
 
 // held is a budget and where the store has it.
@@ -71,8 +71,8 @@ func (t *take) load(g *held) error {
 }
 
 func (t *take) raised(g *held, w *ratelimit.Window) (add int64) {
-	for i := range t.raises {
-		r := &t.raises[i]
+	for i := range t.allowances {
+		r := &t.allowances[i]
 		if r.Unit == w.Unit && (r.Window == 0 || r.Window == w.Length) &&
 			r.Limit == g.Limit && r.Key == string(g.Key) && t.store.clock.now().Before(r.Until) {
 			add += r.Add

@@ -116,53 +116,53 @@ func (r *Store) Reset(ctx context.Context, limit, key string) error {
 	return err
 }
 
-// SetRaise keeps a temporary override in the state of the budget, where decisions find it,
+// SetAllowance keeps a temporary override in the state of the budget, where decisions find it,
 // and in the list of all.
-func (r *Store) SetRaise(ctx context.Context, raise ratelimit.Raise) error {
+func (r *Store) SetAllowance(ctx context.Context, allowance ratelimit.Allowance) error {
 	ctx, cancel := r.bounded(ctx)
 	defer cancel()
-	seconds := int64(raise.Window / time.Second)
-	until := raise.Until.UnixMilli()
-	_, err := r.run(ctx, &r.scripts.raise, []string{r.budgetKey(raise.Limit, []byte(raise.Key))},
-		int(raise.Unit), seconds, raise.Add, until)
+	seconds := int64(allowance.Window / time.Second)
+	until := allowance.Until.UnixMilli()
+	_, err := r.run(ctx, &r.scripts.allowance, []string{r.budgetKey(allowance.Limit, []byte(allowance.Key))},
+		int(allowance.Unit), seconds, allowance.Add, until)
 	if err != nil {
 		return err
 	}
-	text, err := json.Marshal(raise)
+	text, err := json.Marshal(allowance)
 	if err != nil {
 		return err
 	}
-	if raise.Add == 0 {
+	if allowance.Add == 0 {
 		until = 0
 	}
-	field := strconv.Itoa(int(raise.Unit)) + " " + strconv.FormatInt(seconds, 10) + " " + raise.Limit + "\x00" + raise.Key
-	_, err = r.run(ctx, &r.scripts.raises, []string{r.prefix + ":raises"}, field, until, text)
+	field := strconv.Itoa(int(allowance.Unit)) + " " + strconv.FormatInt(seconds, 10) + " " + allowance.Limit + "\x00" + allowance.Key
+	_, err = r.run(ctx, &r.scripts.allowances, []string{r.prefix + ":raises"}, field, until, text)
 	return err
 }
 
-// Raises lists the temporary overrides that have not ended.
-func (r *Store) Raises(ctx context.Context) ([]ratelimit.Raise, error) {
-	raises, err := r.listed(ctx)
-	return ratelimit.CanonicalRaises(raises), err
+// Allowances lists the temporary overrides that have not ended.
+func (r *Store) Allowances(ctx context.Context) ([]ratelimit.Allowance, error) {
+	allowances, err := r.listed(ctx)
+	return ratelimit.CanonicalAllowances(allowances), err
 }
 
 // listed is the list of temporary overrides as it stands there.
-func (r *Store) listed(ctx context.Context) ([]ratelimit.Raise, error) {
+func (r *Store) listed(ctx context.Context) ([]ratelimit.Allowance, error) {
 	ctx, cancel := r.bounded(ctx)
 	defer cancel()
-	v, err := r.run(ctx, &r.scripts.raises, []string{r.prefix + ":raises"})
+	v, err := r.run(ctx, &r.scripts.allowances, []string{r.prefix + ":raises"})
 	if err != nil {
 		return nil, err
 	}
 	texts, _ := v.([]any)
-	raises := make([]ratelimit.Raise, 0, len(texts))
+	allowances := make([]ratelimit.Allowance, 0, len(texts))
 	for _, one := range texts {
 		text, _ := one.(string)
-		var raise ratelimit.Raise
-		if err := json.Unmarshal([]byte(text), &raise); err != nil {
+		var allowance ratelimit.Allowance
+		if err := json.Unmarshal([]byte(text), &allowance); err != nil {
 			return nil, fmt.Errorf("raise in Redis: %w", err)
 		}
-		raises = append(raises, raise)
+		allowances = append(allowances, allowance)
 	}
-	return raises, nil
+	return allowances, nil
 }

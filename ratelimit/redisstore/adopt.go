@@ -31,7 +31,7 @@ func (r *Store) Adopt(ctx context.Context) error {
 			return err
 		}
 	}
-	return r.adoptRaises(ctx)
+	return r.adoptAllowances(ctx)
 }
 
 // adopt joins one state to that of the identity, and removes it.
@@ -51,27 +51,27 @@ func (r *Store) adopt(outer context.Context, limit, key string) error {
 	return r.client.Del(ctx, old).Err()
 }
 
-// adoptRaises lists temporary overrides under the keys that are counted on now.
-func (r *Store) adoptRaises(ctx context.Context) error {
+// adoptAllowances lists temporary overrides under the keys that are counted on now.
+func (r *Store) adoptAllowances(ctx context.Context) error {
 	listed, err := r.listed(ctx)
 	if err != nil {
 		return err
 	}
 	moved := false
-	for _, raise := range listed {
-		if ratelimit.CanonicalKey(raise.Key) == raise.Key {
+	for _, allowance := range listed {
+		if ratelimit.CanonicalKey(allowance.Key) == allowance.Key {
 			continue
 		}
-		raise.Add, moved = 0, true
-		if err := r.SetRaise(ctx, raise); err != nil {
+		allowance.Add, moved = 0, true
+		if err := r.SetAllowance(ctx, allowance); err != nil {
 			return err
 		}
 	}
 	if !moved {
 		return nil
 	}
-	for _, raise := range ratelimit.CanonicalRaises(listed) {
-		if err := r.SetRaise(ctx, raise); err != nil {
+	for _, allowance := range ratelimit.CanonicalAllowances(listed) {
+		if err := r.SetAllowance(ctx, allowance); err != nil {
 			return err
 		}
 	}

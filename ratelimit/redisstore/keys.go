@@ -13,7 +13,7 @@ import (
 //	P:a:{SLOT}:NODE:SERIES     marks of attempts, 16 in each
 //	P:a:NODE:SERIES            the same where there is no Cluster
 //	P:nodes                    nodes, with the time they were last seen
-//	P:raises                   all raises, for the list of them
+//	P:raises                   all allowances, for the list of them
 //	P:secret                   what hashes of recipients are keyed with
 //
 // In LIMIT everything but letters, digits, "-", "_" and "." is written as %XX.

@@ -89,8 +89,8 @@ func (d *quickDrive) step(t *testing.T) {
 		d.both(t, func(ctx context.Context, i int) error { return d.beds[i].Undo(ctx, d.last[i]) })
 	case n == 2 && d.rnd.IntN(10) == 0:
 		until := d.beds[0].Clock.Now().Add(time.Minute)
-		raise := ratelimit.Raise{Limit: d.prefix + "a", Key: "sender=1", Add: d.rnd.Int64N(20), Until: until}
-		d.both(t, func(ctx context.Context, i int) error { return d.beds[i].SetRaise(ctx, raise) })
+		allowance := ratelimit.Allowance{Limit: d.prefix + "a", Key: "sender=1", Add: d.rnd.Int64N(20), Until: until}
+		d.both(t, func(ctx context.Context, i int) error { return d.beds[i].SetAllowance(ctx, allowance) })
 	default:
 		d.take(t)
 	}
@@ -253,7 +253,7 @@ func TestRedisFirstVersion(t *testing.T) {
 	now := bed.Clock.Now().UnixMilli()
 	base := now - 90_000
 	old := append48(append48([]byte{1}, now), now+int64(time.Hour/time.Millisecond))
-	old = append(appendCount(old, 19), 0)                                                  // a raise of messages
+	old = append(appendCount(old, 19), 0)                                                  // an allowance of messages
 	old = append48(be.AppendUint64(be.AppendUint32(old, 60), 5), now+30_000)               // by 5 in 1m
 	old = append(be.AppendUint32(old, wireID(ratelimit.Messages, time.Minute)), 0)         // 2 of them count
 	old = appendCount(be.AppendUint64(append48(append48(old, base), 0), 4), 0)             // near, sum, share
@@ -277,7 +277,7 @@ func TestRedisFirstVersion(t *testing.T) {
 	check("2 of 15, 1 of 10")
 	bed.Ask(t, ratelimit.Request{Recipients: 1, Distinct: 78, Plain: 77}, storetest.BudgetOf("first", "all", windows...))
 	check("3 of 15, 1 of 10")
-	bed.Clock.Add(31 * time.Second) // the second of the old charges has passed, and the raise
+	bed.Clock.Add(31 * time.Second) // the second of the old charges has passed, and the allowance
 	check("1 of 10, 1 of 10")
 	if v := c.Get(t.Context(), key).Val(); v == "" || v[0] != 2 {
 		t.Errorf("the state is %q", v)

@@ -25,7 +25,7 @@ type script struct {
 
 // scripts are all that the store runs.
 type scripts struct {
-	take, undo, refund, record, raise, raises, reset, nodes, adopt, secret script
+	take, undo, refund, record, allowance, allowances, reset, nodes, adopt, secret script
 }
 
 // newScripts reads the programs; edit may change the text, for tests.
@@ -38,8 +38,8 @@ func newScripts(edit func(string) string) (s scripts) {
 		return string(b)
 	}
 	for name, to := range map[string]*script{
-		"refund": &s.refund, "record": &s.record, "raise": &s.raise,
-		"raises": &s.raises, "reset": &s.reset, "nodes": &s.nodes, "adopt": &s.adopt, "secret": &s.secret,
+		"refund": &s.refund, "record": &s.record, "allowance": &s.allowance,
+		"allowances": &s.allowances, "reset": &s.reset, "nodes": &s.nodes, "adopt": &s.adopt, "secret": &s.secret,
 	} {
 		*to = newScript(edit(text("time") + text("state") + text(name)))
 	}

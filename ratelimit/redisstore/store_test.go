@@ -128,7 +128,7 @@ func TestRedisKeysExpire(t *testing.T) {
 		bed.Undo(t.Context(), storetest.BatchOf([]ratelimit.Request{{Recipients: 1}}, b())), // never arrived
 		bed.Refund(t.Context(), storetest.NextAttempt(), []ratelimit.Return{{Budget: b(), At: q.Charges[0].At, Messages: 1}}),
 		bed.Record(t.Context(), storetest.NextAttempt(), []ratelimit.Record{{Limit: "expiry", Key: "all", Length: time.Hour, N: 1}}),
-		bed.SetRaise(t.Context(), ratelimit.Raise{Limit: "expiry", Key: "sender=b", Add: 1, Until: bed.Clock.Now().Add(time.Hour)}),
+		bed.SetAllowance(t.Context(), ratelimit.Allowance{Limit: "expiry", Key: "sender=b", Add: 1, Until: bed.Clock.Now().Add(time.Hour)}),
 	} {
 		if err != nil {
 			t.Fatal(err)
@@ -313,10 +313,10 @@ func useEverything(t *testing.T, r *Store) {
 	b := storetest.BatchOf([]ratelimit.Request{{Recipients: 1, Bytes: 5, Distinct: 9}}, storetest.BudgetOf("l", "all",
 		storetest.Win(ratelimit.Messages, 2, time.Hour), storetest.Win(ratelimit.Recipients, 2, time.Hour), storetest.Win(ratelimit.Bytes, 20, time.Hour), storetest.Win(ratelimit.DistinctRecipients, 2, time.Hour)))
 	ctx := t.Context()
-	raise := ratelimit.Raise{Limit: "l", Key: "all", Add: 1, Until: time.Now().Add(time.Hour)}
+	allowance := ratelimit.Allowance{Limit: "l", Key: "all", Add: 1, Until: time.Now().Add(time.Hour)}
 	_, err := r.Take(ctx, b)
 	for i, err := range []error{
-		r.Ping(ctx), err, r.Undo(ctx, b), r.SetRaise(ctx, raise),
+		r.Ping(ctx), err, r.Undo(ctx, b), r.SetAllowance(ctx, allowance),
 		r.Record(ctx, storetest.NextAttempt(), []ratelimit.Record{{Limit: "l", Key: "all", Length: time.Hour, N: 1}}),
 		r.Refund(ctx, storetest.NextAttempt(), []ratelimit.Return{{Budget: b.Budgets[0], At: 1, Messages: 1}}),
 		r.Scan(ctx, "", func(string, string) bool { return true }),
@@ -326,11 +326,11 @@ func useEverything(t *testing.T, r *Store) {
 			t.Errorf("call %d: %v", i, err)
 		}
 	}
-	raise.Add = 0
-	if err := r.SetRaise(ctx, raise); err != nil {
+	allowance.Add = 0
+	if err := r.SetAllowance(ctx, allowance); err != nil {
 		t.Error(err)
 	}
-	if list, err := r.Raises(ctx); err != nil || len(list) != 0 {
+	if list, err := r.Allowances(ctx); err != nil || len(list) != 0 {
 		t.Errorf("raises: %v, %v", list, err)
 	}
 	if n, err := r.Nodes(ctx); err != nil || n != 1 {

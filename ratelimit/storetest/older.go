@@ -35,7 +35,7 @@ func OlderCounts(t *testing.T, bed Bed) *ratelimit.Limiter {
 	f, _ := OlderFacts("news@example.org")
 	Send(t, l, f, "a@x.example", "b@x.example", "c@x.example", "d@x.example") // one message, so that both are the larger in one window
 	for key, add := range map[string]int64{"sender=News@example.org": 7, "sender=news@example.org": 5} {
-		if err := bed.Store.SetRaise(t.Context(), ratelimit.Raise{Limit: "sender", Key: key, Unit: ratelimit.Messages, Add: add, Until: bed.Clock.Now().Add(time.Hour), Reason: "r"}); err != nil {
+		if err := bed.Store.SetAllowance(t.Context(), ratelimit.Allowance{Limit: "sender", Key: key, Unit: ratelimit.Messages, Add: add, Until: bed.Clock.Now().Add(time.Hour), Reason: "r"}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -71,9 +71,9 @@ func Joined(t *testing.T, l *ratelimit.Limiter, name string) {
 	if all, err := l.Show(t.Context(), ratelimit.Filter{}, 0); err != nil || len(all) != 6 {
 		t.Errorf("%s: %d keys of 3 senders and users: %+v, %v", name, len(all), all, err)
 	}
-	raises, err := l.Raises(t.Context())
-	if err != nil || len(raises) != 1 || raises[0].Add != 7 || raises[0].Key != "sender=news@example.org" {
-		t.Errorf("%s: raises %+v, %v", name, raises, err)
+	allowances, err := l.Allowances(t.Context())
+	if err != nil || len(allowances) != 1 || allowances[0].Add != 7 || allowances[0].Key != "sender=news@example.org" {
+		t.Errorf("%s: allowances %+v, %v", name, allowances, err)
 	}
 }
 

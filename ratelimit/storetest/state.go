@@ -130,29 +130,29 @@ func testRecord(t *testing.T, bed Bed) {
 	}
 }
 
-func testRaises(t *testing.T, bed Bed) {
+func testAllowances(t *testing.T, bed Bed) {
 	w := []ratelimit.Window{Win(ratelimit.Messages, 2, time.Minute), Win(ratelimit.Messages, 3, time.Hour)}
 	b := func() ratelimit.Budget { return BudgetOf("raise", "sender=a", w...) }
-	raise := ratelimit.Raise{
+	allowance := ratelimit.Allowance{
 		Limit: "raise", Key: "sender=a", Unit: ratelimit.Messages, Add: 5,
 		Made: bed.Clock.Now(), Until: bed.Clock.Now().Add(30 * time.Minute), Reason: "campaign",
 	}
 	if n := bed.Fill(t, 100, b()); n != 2 {
 		t.Fatalf("%d passed, want 2", n)
 	}
-	if err := bed.SetRaise(t.Context(), raise); err != nil {
+	if err := bed.SetAllowance(t.Context(), allowance); err != nil {
 		t.Fatal(err)
 	}
 	if n := bed.Fill(t, 100, b()); n != 5 {
-		t.Errorf("%d more passed under a raise of 5", n)
+		t.Errorf("%d more passed under an allowance of 5", n)
 	}
 	if r := bed.Look(t, b()); r[0].Max != 7 || r[1].Max != 8 {
 		t.Errorf("raised numbers %d and %d, want 7 and 8", r[0].Max, r[1].Max)
 	}
 	if r := bed.Look(t, BudgetOf("raise", "sender=b", w...)); r[0].Max != 2 {
-		t.Error("a raise reached another key")
+		t.Error("an allowance reached another key")
 	}
-	list, err := bed.Raises(t.Context())
+	list, err := bed.Allowances(t.Context())
 	if err != nil || len(list) != 1 || list[0].Reason != "campaign" || list[0].Key != "sender=a" || list[0].Add != 5 {
 		t.Errorf("raises: %+v, %v", list, err)
 	}
@@ -160,20 +160,20 @@ func testRaises(t *testing.T, bed Bed) {
 		t.Fatal(err)
 	}
 	if n := bed.Fill(t, 100, b()); n != 7 {
-		t.Errorf("%d passed after a reset, want the raise to stay", n)
+		t.Errorf("%d passed after a reset, want the allowance to stay", n)
 	}
 	bed.Clock.Add(30 * time.Minute)
 	if bed.One(t, b()).OK {
-		t.Error("the raise has ended, yet another passed")
+		t.Error("the allowance has ended, yet another passed")
 	}
-	if list, _ := bed.Raises(t.Context()); len(list) != 0 {
-		t.Errorf("an ended raise is listed: %+v", list)
+	if list, _ := bed.Allowances(t.Context()); len(list) != 0 {
+		t.Errorf("an ended allowance is listed: %+v", list)
 	}
-	raise.Until = bed.Clock.Now().Add(time.Hour)
-	raise.Window = time.Hour
+	allowance.Until = bed.Clock.Now().Add(time.Hour)
+	allowance.Window = time.Hour
 	for _, add := range []int64{5, 0} {
-		raise.Add = add
-		if err := bed.SetRaise(t.Context(), raise); err != nil {
+		allowance.Add = add
+		if err := bed.SetAllowance(t.Context(), allowance); err != nil {
 			t.Fatal(err)
 		}
 		if r := bed.Look(t, b()); r[0].Max != 2 || r[1].Max != 3+add {

@@ -63,7 +63,7 @@ var others = []test{
 	{"distinct recipients under another secret", testFormerRecipients},
 	{"recipients that were sampled elsewhere", testSampledRecords},
 	{"records", testRecord},
-	{"raises", testRaises},
+	{"raises", testAllowances},
 	{"scan and reset", testScanReset},
 }
 

@@ -307,18 +307,18 @@ func (a away) Take(ctx context.Context, b *ratelimit.Batch) (ratelimit.Result, e
 	return a.Store.Take(ctx, b)
 }
 
-func (a away) Raises(ctx context.Context) ([]ratelimit.Raise, error) {
+func (a away) Allowances(ctx context.Context) ([]ratelimit.Allowance, error) {
 	if *a.gone {
 		return nil, errAway
 	}
-	return a.Store.Raises(ctx)
+	return a.Store.Allowances(ctx)
 }
 
-func (a away) SetRaise(ctx context.Context, r ratelimit.Raise) error {
+func (a away) SetAllowance(ctx context.Context, r ratelimit.Allowance) error {
 	if *a.gone {
 		return errAway
 	}
-	return a.Store.SetRaise(ctx, r)
+	return a.Store.SetAllowance(ctx, r)
 }
 
 func (a away) Ping(ctx context.Context) error {

@@ -62,7 +62,7 @@ func (g *Gate) away() bool {
 // yet. While that is away nobody knows what it has, and nothing is written.
 func (g *Gate) Refresh(ctx context.Context) error {
 	away := g.away()
-	all, err := g.store.Raises(ctx)
+	all, err := g.store.Allowances(ctx)
 	if err != nil {
 		return err
 	}
@@ -87,7 +87,7 @@ func (g *Gate) Refresh(ctx context.Context) error {
 
 // adopt takes over a record; g.mu is held. A step back that is not yet written here
 // stays.
-func (g *Gate) adopt(r *ratelimit.Raise) (p Pair, ok bool) {
+func (g *Gate) adopt(r *ratelimit.Allowance) (p Pair, ok bool) {
 	p, ok = parsePair(r.Key)
 	var k kept
 	if r.Limit != g.stateLimit() || !ok || json.Unmarshal([]byte(r.Reason), &k) != nil || k.Step < 0 {
@@ -136,7 +136,7 @@ func (g *Gate) write(ctx context.Context, p Pair, r record) error {
 	if err != nil {
 		return err
 	}
-	err = g.store.SetRaise(ctx, ratelimit.Raise{
+	err = g.store.SetAllowance(ctx, ratelimit.Allowance{
 		Limit: g.stateLimit(), Key: p.key(), Unit: ratelimit.Messages, Window: day, Add: 1, Made: r.since.UTC(), Until: r.until.UTC(), Reason: string(reason),
 	})
 	g.mu.Lock()

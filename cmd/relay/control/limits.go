@@ -18,7 +18,7 @@ import (
 
 func Limits(io cli.IO, args []string) int {
 	return cli.Subcommands(io, "limits", args, map[string]func(cli.IO, []string) int{
-		"show": showLimits, "top": topLimits, "explain": explainLimits, "reset": resetLimit, "allow": allowLimit, "raises": listRaises,
+		"show": showLimits, "top": topLimits, "explain": explainLimits, "reset": resetLimit, "allow": allowLimit, "raises": listAllowances,
 	}, "show", "top", "explain", "reset", "allow", "raises")
 }
 
@@ -243,11 +243,11 @@ func allowLimit(io cli.IO, args []string) int {
 		return v.misuse("-reason is missing; say why, for those who find the allowance later")
 	}
 	o.BudgetOf = k.budget()
-	var made ratelimit.Raise
+	var made ratelimit.Allowance
 	if err := v.do("/limits/"+url.PathEscape(k.Limit)+"/allowances", o, &made); err != nil {
 		return v.Fail(err)
 	}
-	return v.Print(made, func(w Writer) { writeRaises(w, []ratelimit.Raise{made}) })
+	return v.Print(made, func(w Writer) { writeAllowances(w, []ratelimit.Allowance{made}) })
 }
 
 // parseMore reads "+5000", for bytes "+1GiB".
@@ -287,19 +287,19 @@ func parseUntil(s string, now time.Time) (time.Time, error) {
 	return now.Add(d), nil
 }
 
-func listRaises(io cli.IO, args []string) int {
+func listAllowances(io cli.IO, args []string) int {
 	v := NewVerb(io, "limits raises")
 	if _, status, ok := v.Parse(args, 0); !ok {
 		return status
 	}
-	list, _, err := all[ratelimit.Raise](v, "/allowances", nil, 0)
+	list, _, err := all[ratelimit.Allowance](v, "/allowances", nil, 0)
 	if err != nil {
 		return v.Fail(err)
 	}
-	return v.Print(list, func(w Writer) { writeRaises(w, list) })
+	return v.Print(list, func(w Writer) { writeAllowances(w, list) })
 }
 
-func writeRaises(w Writer, list []ratelimit.Raise) {
+func writeAllowances(w Writer, list []ratelimit.Allowance) {
 	fmt.Fprintln(w, "LIMIT\tKEY\tMORE\tUNTIL\tREASON")
 	for _, r := range list {
 		window := "every window"
