@@ -56,7 +56,7 @@ func (d *desk) pass(t *testing.T, days int) {
 }
 
 func TestSensitivityMovesByAStepADay(t *testing.T) {
-	d := newDesk(t, office(20, 60))
+	d := newDesk(t, office(6, 40))
 	d.Tick(t.Context())
 	if d.played != 0 {
 		t.Error("the journal was played at the start")
@@ -98,7 +98,7 @@ func TestSensitivityMovesByAStepADay(t *testing.T) {
 }
 
 func TestShortJournalLeavesTheDefault(t *testing.T) {
-	d := newDesk(t, office(20, 30))
+	d := newDesk(t, office(4, 30))
 	d.pass(t, 3)
 	s := d.Status()
 	if s.Sensitivity != 1 || s.Wanted != 0 || !s.Until.Equal(EnoughAt(d.events[0].Time)) {
@@ -114,7 +114,7 @@ func TestShortJournalLeavesTheDefault(t *testing.T) {
 // TestStopEndsTheReplay: a relay that stops does not wait for it, and the day is not
 // lost for it.
 func TestStopEndsTheReplay(t *testing.T) {
-	d := newDesk(t, office(5, 60))
+	d := newDesk(t, office(3, 40))
 	ctx, cancel := context.WithCancel(t.Context())
 	d.Keeper.o.Pause = func(context.Context, time.Duration) { cancel() }
 	d.now = d.now.Add(24 * time.Hour)

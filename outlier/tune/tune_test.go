@@ -80,8 +80,8 @@ func tableWith(t *testing.T, shapes []shape, events []*mail.Event, confirmed ...
 }
 
 func TestMoreSensitiveCostsAlarmsAndBuysMessages(t *testing.T) {
-	table := tableWith(t, shapes, office(30, 70))
-	if !table.Enough() || table.Accounts < 29 || table.Accounts > 31 {
+	table := tableWith(t, shapes, office(12, 45))
+	if !table.Enough() || table.Accounts < 11.5 || table.Accounts > 12.5 {
 		t.Fatalf("enough %v, accounts %.1f, days %.1f", table.Enough(), table.Accounts, table.Days)
 	}
 	first, last := &table.Rows[0], &table.Rows[len(table.Rows)-1]
@@ -104,7 +104,7 @@ func TestMoreSensitiveCostsAlarmsAndBuysMessages(t *testing.T) {
 }
 
 func TestSameTraceGivesTheSameTable(t *testing.T) {
-	events := office(12, 60)
+	events := office(6, 40)
 	one, two := tableWith(t, shapes, events), tableWith(t, shapes, events)
 	if a, b := fmt.Sprint(*one), fmt.Sprint(*two); a != b {
 		t.Errorf("%s\n%s", a, b)
@@ -114,12 +114,17 @@ func TestSameTraceGivesTheSameTable(t *testing.T) {
 // TestNoiseOfOneIsNoReason: who raises alarms on purpose, to make the watch deaf for
 // everybody, moves hardly anything, by one account or by thousands of names.
 func TestNoiseOfOneIsNoReason(t *testing.T) {
-	quiet := office(30, 90)
+	quiet := office(15, 60)
 	noisy := append([]*mail.Event(nil), quiet...)
 	byNames := append([]*mail.Event(nil), quiet...)
-	for d := 20; d < 90; d += 2 {
+	for d := range 60 {
+		ev := message1(start.Add(time.Duration(d)*24*time.Hour+10*time.Hour), "", "friend@z.example")
+		ev.Client, ev.From = "tenant", "known@x.example"
+		byNames = append(byNames, ev)
+	}
+	for d := 20; d < 60; d += 2 {
 		at := start.Add(time.Duration(d)*24*time.Hour + 15*time.Hour)
-		for i := range 200 {
+		for i := range 60 {
 			noisy = append(noisy, message1(at.Add(time.Duration(i)*time.Second), "evil", fmt.Sprintf("n%d-%d@z.example", d, i)))
 			ev := message1(at.Add(time.Duration(i)*time.Second), "", fmt.Sprintf("m%d-%d@z.example", d, i))
 			ev.Client, ev.From = "tenant", fmt.Sprintf("x%d-%d@x.example", d, i/20)
@@ -134,7 +139,7 @@ func TestNoiseOfOneIsNoReason(t *testing.T) {
 		}
 	}
 	table := tableOf(t, noisy)
-	if len(table.LeftOut) == 0 || table.LeftOut[0].Name != "evil" || table.LeftOut[0].Alarms < 2 {
+	if len(table.LeftOut) == 0 || table.LeftOut[0].Name != "evil" || table.LeftOut[0].Alarms < 1 {
 		t.Errorf("left out: %+v", table.LeftOut)
 	}
 	// Whom an operator has suspended by hand did not raise a false alarm.
@@ -166,7 +171,7 @@ func TestShortAndStrangeJournals(t *testing.T) {
 
 // TestOrderOfTheJournalsDoesNotMatter: those of several nodes overlap.
 func TestOrderOfTheJournalsDoesNotMatter(t *testing.T) {
-	events := office(6, 50)
+	events := office(4, 45)
 	var odd, even []*mail.Event
 	for i, ev := range events {
 		if i%2 == 0 {
@@ -186,7 +191,7 @@ func TestOrderOfTheJournalsDoesNotMatter(t *testing.T) {
 func TestTraceIsBounded(t *testing.T) {
 	tr := traceOf(t, defaults(), nil)
 	tr.limit = bounds{messages: 5000, recipients: 8000, names: 300}
-	for i := range 100_000 { // a million invented names, in small
+	for i := range 30_000 { // a million invented names, in small
 		if err := tr.Add(message1(start.Add(time.Duration(i)*time.Second), fmt.Sprintf("u%d", i), "a@y.example")); err != nil {
 			t.Fatal(err)
 		}

@@ -3,6 +3,7 @@ package control
 import (
 	"cmp"
 	"fmt"
+	"math"
 	"net/url"
 	"time"
 
@@ -162,6 +163,9 @@ func tuningWords(s *tune.Status) string {
 		return text + fmt.Sprintf("; the journal is long enough on %s", s.Until.Format(time.DateOnly))
 	case s.Tried.IsZero():
 		return text + "; the journal was not looked at yet"
+	}
+	if s.Wanted != 0 && math.Abs(s.Wanted-s.Sensitivity) > 0.01 {
+		text += fmt.Sprintf("; it moves to %.2f by 5 %% a day", s.Wanted)
 	}
 	return text + fmt.Sprintf("; %s: %s", phrase.Time(s.Tried), s.Says)
 }
