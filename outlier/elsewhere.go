@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"postern/internal/statefile"
@@ -24,15 +25,28 @@ type Networks struct {
 	// Alarm is how many such networks within 24 hours alert by themselves; 0 to 8, 0:
 	// never. Default: 3.
 	Alarm int `toml:"alarm"`
+	// Zones are blocklists that are asked about the address that a user, or a submitter
+	// whom a client tells, sends from, with the keys and controls of
+	// [reputation.dnsbl."ZONE"] where there is such a table. Blank: none. Default: blank.
+	Zones []string `toml:"zones"`
+	// Listed is the share of a score that is added to it while one lists that address;
+	// 0 to 3, 0: nothing. Default: 1.
+	Listed float64 `toml:"listed"`
 }
 
 // SetDefaults fills n with the documented defaults.
-func (n *Networks) SetDefaults() { *n = Networks{Evidence: 1, Alarm: networks.Alarming} }
+func (n *Networks) SetDefaults() { *n = Networks{Evidence: 1, Alarm: networks.Alarming, Listed: 1} }
 
 // Check reports every problem of the table.
 func (n *Networks) Check(report func(key, problem string)) {
 	between(report, "evidence", n.Evidence, 0, 3)
 	between(report, "alarm", n.Alarm, 0, 8)
+	between(report, "listed", n.Listed, 0, 3)
+	for i, zone := range n.Zones {
+		if !strings.Contains(zone, ".") || strings.ContainsAny(zone, " \t/:@") {
+			report(fmt.Sprintf("zones.%d", i), "is not the name of a blocklist's zone; write as in \"authbl.example\"")
+		}
+	}
 }
 
 // elsewhere is what is known of where users are.
@@ -111,6 +125,9 @@ func (w *Watch) locate(now time.Time, ev *mail.Event) {
 		return
 	}
 	s := w.places.memory.Seen(ev.Client, party, from, ehlo, now.Unix())
+	if w.listed != nil && w.rules.Networks.Listed > 0 {
+		s.Listed = w.listed(ev.Client, from)
+	}
 	w.places.sign = s
 	if most := w.rules.Networks.Alarm; most > 0 && s.Within >= most {
 		w.plainly(now, detector.PartyWho(party), ev.Client, Alerted, RuleNetworks,
@@ -129,15 +146,23 @@ func placeWords(s *networks.Sign) string {
 // fromElsewhere is what the network of an event adds to the score of k, and the words for
 // it.
 func (r *rules) fromElsewhere(s *networks.Sign, k detector.Who, f *detector.Finding) (more float64, words string) {
-	if s.Evidence == 0 || r.Networks.Evidence == 0 || f.Score == 0 || f.Names || k.Scope != User && k.Scope != Mailbox && k.Scope != UserSender {
+	of := float64(s.Evidence) * r.Networks.Evidence
+	if of == 0 && s.Listed == "" || f.Score == 0 || f.Names || k.Scope != User && k.Scope != Mailbox && k.Scope != UserSender {
 		return 0, ""
 	}
-	words = fmt.Sprintf("; from %s, new for this user", placeWords(s))
 	switch {
+	case of == 0:
 	case !s.New:
 		words = "; with an EHLO name that is new for this user"
-	case s.Colleagues:
-		words += ", known of colleagues"
+	default:
+		words = fmt.Sprintf("; from %s, new for this user", placeWords(s))
+		if s.Colleagues {
+			words += ", known of colleagues"
+		}
 	}
-	return float64(f.Score) * float64(s.Evidence) * r.Networks.Evidence, words
+	if s.Listed != "" {
+		of += r.Networks.Listed
+		words += "; its address is listed by " + s.Listed
+	}
+	return float64(f.Score) * of, words
 }

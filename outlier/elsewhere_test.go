@@ -150,3 +150,41 @@ func TestTableOfSystems(t *testing.T) {
 		t.Errorf("no table: %v", err)
 	}
 }
+
+// TestListedAddressIsEvidence: it doubles a score, and does nothing to who sends as
+// always.
+func TestListedAddressIsEvidence(t *testing.T) {
+	near, listed := newRig(t, nil), newRig(t, nil)
+	listed.listed = func(client string, from netip.Addr) string {
+		if client == "mta" && from == netip.MustParseAddr("192.0.2.9") {
+			return "authbl.example (127.0.0.4)"
+		}
+		return ""
+	}
+	home, bad := burst(t, near, "192.0.2.9", false), burst(t, listed, "192.0.2.9", false)
+	if bad > home*2/3 {
+		t.Errorf("%d messages went out from a listed address, %d from another", bad, home)
+	}
+	if last := listed.changes[len(listed.changes)-1]; !strings.Contains(last.Reason, "; its address is listed by authbl.example (127.0.0.4)") || strings.Contains(last.Reason, "new for this user") {
+		t.Errorf("%q", last.Reason)
+	}
+	off := newRig(t, func(c *Config) { c.Networks.Listed = 0 })
+	off.listed = listed.listed
+	if n := burst(t, off, "192.0.2.9", false); n != home {
+		t.Errorf("with listed = 0 %d go out, and %d without a list", n, home)
+	}
+	calm := newRig(t, nil)
+	calm.listed = func(string, netip.Addr) string { return "authbl.example" }
+	burst(t, calm, "192.0.2.9", false)
+	calm.at, calm.changes = calm.at.Add(48*time.Hour), nil
+	for i := range 8 {
+		calm.at = calm.at.Add(time.Hour)
+		ev := event("mta", "bob", "bob@x.example")
+		ev.ClientIP = "192.0.2.8"
+		to(ev, fmt.Sprintf("peer%d@y.example", i), false)
+		calm.Observe(ev)
+	}
+	if len(calm.changes) > 0 {
+		t.Errorf("a listing by itself is an alarm: %+v", calm.changes[0])
+	}
+}

@@ -7,6 +7,7 @@ import (
 	"iter"
 	"log/slog"
 	"maps"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -24,6 +25,7 @@ type Watch struct {
 	parse   func(string) (mail.Address, error) // nil: ASCII only
 	disk    *store.Disk                        // nil: nothing is kept on disk
 	link    *store.Link                        // nil: nothing is shared
+	listed  func(client string, from netip.Addr) string
 
 	mu       sync.Mutex
 	rules    *rules
@@ -58,6 +60,9 @@ type Options struct {
 	Dir string
 	// Report is told how each try to write there went; nil: nobody.
 	Report func(error)
+	// Listed is the blocklist that lists the address of a client's user, as far as is
+	// known now, "" for none. It must not block. Nil: none is asked.
+	Listed func(client string, from netip.Addr) string
 	// Shared makes one state for all nodes with the same Redis; nil: each node
 	// watches by itself.
 	Shared *Shared
@@ -73,7 +78,7 @@ func New(cfg Config, o Options) (*Watch, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &Watch{log: o.Log, changes: o.Changes, parse: o.Parse, rules: r, clock: newClock(o.Now), states: map[detector.Who]*State{}, admitted: map[string]admitted{}, found: newFound(),
+	w := &Watch{log: o.Log, changes: o.Changes, parse: o.Parse, listed: o.Listed, rules: r, clock: newClock(o.Now), states: map[detector.Who]*State{}, admitted: map[string]admitted{}, found: newFound(),
 		flights: flights{of: map[string]flight{}, by: map[uint64]traffic{}}}
 	w.strangers = brake.NewBook[detector.Who]()
 	w.detector = detector.New(cfg.settings(), randomSeed())

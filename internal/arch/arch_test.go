@@ -47,6 +47,7 @@ var table = map[string]rule{
 	"outlier/networks": {ours: []string{"mail", "outlier/astable", "outlier/fair"}},
 	"outlier/astable":  {outside: []string{"github.com/gaissmai/bart"}},
 	"outlier/fair":     {},
+	"outlier/logins":   {ours: []string{"internal/resolve", "outlier/fair", "reputation/dnsbl"}},
 	// Which sensitivity of the watch the journal asks for.
 	"outlier/tune":      {ours: []string{"internal/statefile", "mail", "outlier", "outlier/detector", "outlier/networks"}},
 	"internal/incident": {ours: []string{"mail"}},

@@ -32,6 +32,7 @@ import (
 	"postern/internal/warmups"
 	"postern/mail"
 	"postern/outlier"
+	"postern/outlier/logins"
 	"postern/outlier/tune"
 	"postern/ratelimit"
 	"postern/relay"
@@ -59,6 +60,7 @@ type Node struct {
 	receivers  *receivers
 	watch      *outlier.Watch
 	tuning     *tune.Keeper
+	logins     *logins.Asker
 	alerts     *alerts
 	reputation *reputationWatch
 	tally      *tally.Tally     // nil: there is no console

@@ -94,6 +94,9 @@ func (n *Node) apply(file *config.File, rules *ruleset.Set) error {
 	if err := n.reputation.reload(file, rules.Snapshot.Signers); err != nil {
 		return err
 	}
+	if err := n.logins.Use(loginLists(file)); err != nil {
+		return err
+	}
 	if err := n.watch.SetConfig(n.tuning.Use(file.Outlier)); err != nil {
 		return err
 	}

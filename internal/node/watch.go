@@ -8,6 +8,7 @@ import (
 	"postern/internal/config"
 	"postern/mail"
 	"postern/outlier"
+	"postern/outlier/logins"
 	"postern/ratelimit/strangers"
 	"postern/relay"
 )
@@ -20,6 +21,18 @@ func (n *Node) openWatch(file *config.File) error {
 			n.alerts.changed(c)
 			n.auditChange(&c)
 		}}
+	n.logins = logins.New(nil, func(zone string, why error) {
+		if why != nil {
+			n.log.Warn("blocklist of logins not believed", "zone", zone, "err", why)
+			return
+		}
+		n.log.Info("blocklist of logins believed again", "zone", zone)
+	})
+	if err := n.logins.Use(loginLists(file)); err != nil {
+		return err
+	}
+	n.run(n.logins.Run)
+	o.Listed = n.logins.Listed
 	if n.redis != nil {
 		o.Shared = &outlier.Shared{Client: n.redis, Prefix: file.Redis.Prefix}
 	}
@@ -31,6 +44,11 @@ func (n *Node) openWatch(file *config.File) error {
 	n.run(n.watch.Run)
 	n.run(n.tuning.Run)
 	return nil
+}
+
+// loginLists are the blocklists that are asked about the addresses of users.
+func loginLists(file *config.File) logins.Setup {
+	return logins.Setup{Zones: file.Outlier.Networks.Zones, Tables: file.Reputation.DNSBL, Servers: file.Reputation.Resolvers}
 }
 
 // suspended is the answer of the watch as a session takes it.
