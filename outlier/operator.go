@@ -19,8 +19,8 @@ type Order struct {
 	Learn  bool          `json:"learn"`  // release: what was sent was legitimate and goes into the record
 }
 
-// ErrNotHeld is returned by Release for what is in no state.
-var ErrNotHeld = errors.New("is neither suspended nor throttled nor under alarm")
+// ErrNoState is returned by Release for what is in no state.
+var ErrNoState = errors.New("is neither suspended nor throttled nor under alarm")
 
 // Suspend defers all mail of what the order names, also in shadow mode.
 func (w *Watch) Suspend(o Order) (State, error) {
@@ -81,7 +81,7 @@ func (w *Watch) Release(o Order) (State, error) {
 		}
 	}
 	if !any && !o.Learn {
-		return State{}, fmt.Errorf("%s %s %w", o.Scope, o.Name, ErrNotHeld)
+		return State{}, fmt.Errorf("%s %s %w", o.Scope, o.Name, ErrNoState)
 	}
 	return released, nil
 }

@@ -337,7 +337,7 @@ func (w *Watch) Admit(id, client, user, submitter, stream string, from mail.Iden
 	w.mu.Lock()
 	defer w.unlock()
 	if len(w.states) > 0 {
-		if v := w.admitHeld(id, client, user, submitter, from, recipients); v.Refuse() {
+		if v := w.admitByState(id, client, user, submitter, from, recipients); v.Refuse() {
 			return v
 		}
 	}
@@ -350,8 +350,8 @@ type admitted struct {
 	submitter string // for whom they count beside the others; "" before the header
 }
 
-// admitHeld is Admit for those with a state.
-func (w *Watch) admitHeld(id, client, user, submitter string, from mail.Identity, recipients int) Judgment {
+// admitByState is Admit for those with a state.
+func (w *Watch) admitByState(id, client, user, submitter string, from mail.Identity, recipients int) Judgment {
 	was := w.underWay(id)
 	if was.submitter != submitter { // it was under way for others
 		old := parties(client, user, was.submitter, senderName(from))

@@ -244,9 +244,9 @@ func (b *Board) Find(id string) (Alert, bool) {
 	return Alert{}, false
 }
 
-// Held are the conditions of a kind that are known, told or not: what a source cannot
-// judge at the moment it reports again.
-func (b *Board) Held(kind string) (list []Alert) {
+// OfKind are the conditions of a kind that hold, told or not: a source reports again
+// what it cannot see at the moment.
+func (b *Board) OfKind(kind string) (list []Alert) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for _, c := range b.known {

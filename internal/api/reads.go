@@ -179,7 +179,7 @@ func (a *API) mayRead(id access.Identity, scope, name string) bool {
 	return id.Role != access.Owner || a.owns(id.Client, scope, name)
 }
 
-// SuspensionsQuery chooses from what is held.
+// SuspensionsQuery chooses from those under alarm, throttled or suspended.
 type SuspensionsQuery struct {
 	State outlier.Level `query:"state" doc:"throttle: also who is throttled; suspend, or missing: who is suspended."`
 	PageQuery
@@ -195,9 +195,9 @@ func (a *API) suspensions(ctx context.Context, q SuspensionsQuery) (p Page[outli
 		return p, invalid("state: write throttle or suspend")
 	}
 	id := access.Of(ctx)
-	held := slices.DeleteFunc(a.parts.Watch.Held(least), func(s outlier.State) bool { return !a.mayRead(id, s.Scope, s.Name) })
-	slices.SortStableFunc(held, func(x, y outlier.State) int { return y.Since.Compare(x.Since) })
-	return pageOf(held, func(s *outlier.State) string { return keyOf(s.Scope, s.Name) }, q.PageQuery, least)
+	states := slices.DeleteFunc(a.parts.Watch.States(least), func(s outlier.State) bool { return !a.mayRead(id, s.Scope, s.Name) })
+	slices.SortStableFunc(states, func(x, y outlier.State) int { return y.Since.Compare(x.Since) })
+	return pageOf(states, func(s *outlier.State) string { return keyOf(s.Scope, s.Name) }, q.PageQuery, least)
 }
 
 // SuppressionsQuery chooses from the recipients to whom no mail is sent.

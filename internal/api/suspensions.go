@@ -119,7 +119,7 @@ func (a *API) release(ctx context.Context, o *Release) (e effect[admin.Released]
 	}
 	still := a.still(ctx, scope, name)
 	if before == nil && !o.Learn {
-		return e, conflict("%s %s %v%s", scope, name, outlier.ErrNotHeld, otherwise(still))
+		return e, conflict("%s %s %v%s", scope, name, outlier.ErrNoState, otherwise(still))
 	}
 	e = effect[admin.Released]{target: scope + " " + name, would: admin.Released{State: outlier.State{Scope: scope, Name: name, By: by.By(), Reason: o.Reason}, Still: still}}
 	if before != nil {
@@ -127,7 +127,7 @@ func (a *API) release(ctx context.Context, o *Release) (e effect[admin.Released]
 	}
 	e.run = func(ctx context.Context) (r admin.Released, err error) {
 		r.State, err = a.parts.Watch.Release(outlier.Order{Scope: scope, Name: name, Reason: o.Reason, By: by.By(), Learn: o.Learn})
-		if errors.Is(err, outlier.ErrNotHeld) {
+		if errors.Is(err, outlier.ErrNoState) {
 			return r, conflict("%v%s", err, otherwise(still))
 		}
 		r.Still = a.still(ctx, scope, name)
@@ -149,7 +149,7 @@ func (a *API) operable(ctx context.Context, text string) (scope, name string, er
 // stateOf is the state of somebody who is under alarm, throttled or suspended; of a sender
 // the hardest of those of its users where it has none itself. nil: there is none.
 func (a *API) stateOf(scope, name string) (hardest *outlier.State) {
-	for _, s := range a.parts.Watch.Held(outlier.Observed) {
+	for _, s := range a.parts.Watch.States(outlier.Observed) {
 		of := s.Scope == scope && s.Name == name
 		if scope == outlier.Sender && s.Scope == outlier.UserSender {
 			_, sender := outlier.Names(s.Name)

@@ -68,7 +68,7 @@ func (a *alerts) releaseByLink(token, by string) (s admin.Suspension, err error)
 
 // nameOf is the name under which the watch knows what a condition is about.
 func (a *alerts) nameOf(c *alert.Alert) string {
-	for _, s := range a.Node.watch.Held(outlier.Suspended) {
+	for _, s := range a.Node.watch.States(outlier.Suspended) {
 		if suspendedName(&s) == c.Condition {
 			return s.Name
 		}

@@ -24,9 +24,9 @@ func (a *alerts) look(tick int) {
 	now := time.Now()
 	sync := func(kind string, list []alert.Alert) { a.board.Sync(kind, list, now) }
 	sync(alert.UpstreamDown, a.upstreams())
-	sync(alert.NoSuccess, withCommand(a.watch.NoSuccess(a.board.Held(alert.NoSuccess)), a.shows("status"), a.shows("replies", "top", "-since", "1h")))
-	sync(alert.Refusals, withCommand(a.watch.Refusals(a.board.Held(alert.Refusals)), a.shows("replies", "top", "-since", "1h")))
-	sync(alert.NearLimit, withCommand(a.watch.NearLimits(a.board.Held(alert.NearLimit)), a.shows("limits", "top")))
+	sync(alert.NoSuccess, withCommand(a.watch.NoSuccess(a.board.OfKind(alert.NoSuccess)), a.shows("status"), a.shows("replies", "top", "-since", "1h")))
+	sync(alert.Refusals, withCommand(a.watch.Refusals(a.board.OfKind(alert.Refusals)), a.shows("replies", "top", "-since", "1h")))
+	sync(alert.NearLimit, withCommand(a.watch.NearLimits(a.board.OfKind(alert.NearLimit)), a.shows("limits", "top")))
 	sync(alert.Store, a.store())
 	sync(alert.Scanner, a.scanners())
 	sync(alert.Reload, a.reloads())
@@ -95,9 +95,9 @@ func (a *alerts) stillDown(upstream string, untried map[string]bool) (list []ale
 	for _, u := range untried {
 		all = all && u
 	}
-	for _, held := range a.board.Held(alert.UpstreamDown) {
-		if held.About.Upstream == upstream && (untried[held.About.Name] || held.About.Scope == "upstream" && all) {
-			list = append(list, held)
+	for _, told := range a.board.OfKind(alert.UpstreamDown) {
+		if told.About.Upstream == upstream && (untried[told.About.Name] || told.About.Scope == "upstream" && all) {
+			list = append(list, told)
 		}
 	}
 	return list
@@ -227,22 +227,23 @@ func (a *alerts) identity(sync func(string, []alert.Alert)) {
 		}
 	}
 	if !checked.IsZero() {
-		sync(alert.Identity, append(broken, a.heldIf(alert.Identity, unknown)...))
-		ends = append(ends, a.heldIf(alert.Certificate, unknown)...)
+		sync(alert.Identity, append(broken, a.toldIf(alert.Identity, unknown)...))
+		ends = append(ends, a.toldIf(alert.Certificate, unknown)...)
 	} else {
-		for _, held := range a.board.Held(alert.Certificate) {
-			if held.About.Scope == "certificate" {
-				ends = append(ends, held)
+		for _, told := range a.board.OfKind(alert.Certificate) {
+			if told.About.Scope == "certificate" {
+				ends = append(ends, told)
 			}
 		}
 	}
 	sync(alert.Certificate, append(ends, a.ownCertificates(time.Now())...))
 }
 
-func (a *alerts) heldIf(kind string, is map[string]bool) (list []alert.Alert) {
-	for _, held := range a.board.Held(kind) {
-		if is[held.Condition] {
-			list = append(list, held)
+// toldIf are the conditions of a kind that were told before, of those named.
+func (a *alerts) toldIf(kind string, is map[string]bool) (list []alert.Alert) {
+	for _, told := range a.board.OfKind(kind) {
+		if is[told.Condition] {
+			list = append(list, told)
 		}
 	}
 	return list
@@ -321,10 +322,10 @@ func (a *alerts) suspension(s *outlier.State) alert.Alert {
 func (a *alerts) suspensions(now time.Time) {
 	var list []alert.Alert
 	told := map[string]bool{}
-	for _, held := range a.board.Held(alert.Suspended) {
-		told[held.Condition] = true
+	for _, c := range a.board.OfKind(alert.Suspended) {
+		told[c.Condition] = true
 	}
-	for _, s := range a.Node.watch.Held(outlier.Suspended) {
+	for _, s := range a.Node.watch.States(outlier.Suspended) {
 		if one := a.suspension(&s); !s.Shadow && (told[one.Condition] || a.redis == nil) {
 			list = append(list, one)
 		}

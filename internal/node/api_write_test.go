@@ -230,8 +230,8 @@ func TestHostileBodies(t *testing.T) {
 			t.Errorf("%s: %d %s", method, status, text)
 		}
 	}
-	if held := a.watch.Held(outlier.Suspended); len(held) > 0 {
-		t.Errorf("something was suspended: %+v", held)
+	if suspended := a.watch.States(outlier.Suspended); len(suspended) > 0 {
+		t.Errorf("something was suspended: %+v", suspended)
 	}
 	for i := range 10_000 {
 		if status, _, text := a.port.ask(t, "GET", fmt.Sprintf("/api/v1/suspensions?cursor=%d", i), a.tokens[access.View], ""); status != 400 {

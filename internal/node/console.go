@@ -213,7 +213,7 @@ func (n *Node) wouldGetNow(ctx context.Context, e *mail.Event) ([]string, error)
 			return nil, err
 		}
 	}
-	for _, s := range n.watch.Held(outlier.Throttled) {
+	for _, s := range n.watch.States(outlier.Throttled) {
 		if !s.Shadow && (s.Scope == scope && s.Name == name || s.Scope == outlier.Sender && s.Name == sender) {
 			list = append(list, fmt.Sprintf("%s %s is %s%s", s.Scope, s.Name, phrase.State(&outlier.Row{State: s.Level, Until: s.Until}), phrase.Prefixed(": ", s.Reason)))
 		}

@@ -33,12 +33,12 @@ func (n *Node) measured() admin.Measured {
 		Identity:    map[string]bool{}, Certificates: map[string]time.Time{}, Conditions: map[string]int{},
 		ReloadOK: true, Reloaded: n.condition.started, Sensitivity: n.tuning.Sensitivity(),
 	}
-	for _, held := range n.watch.Held(outlier.Suspended) {
-		scope := held.Scope
+	for _, state := range n.watch.States(outlier.Suspended) {
+		scope := state.Scope
 		if scope == outlier.UserSender {
 			scope = outlier.Sender
 		}
-		if !held.Shadow {
+		if !state.Shadow {
 			s.Suspensions[scope]++
 		}
 	}

@@ -33,10 +33,10 @@ func (n *Node) status() admin.Status {
 		up := f.Stream[name].Upstream
 		s.Streams = append(s.Streams, admin.StreamStatus{Name: name, Upstream: up, Capture: f.Upstream[up].Capture != "", Paused: paused[name]})
 	}
-	for _, held := range n.watch.Held(outlier.Throttled) {
+	for _, of := range n.watch.States(outlier.Throttled) {
 		switch {
-		case held.Shadow:
-		case held.Level == outlier.Suspended:
+		case of.Shadow:
+		case of.Level == outlier.Suspended:
 			s.Suspended++
 		default:
 			s.Throttled++
@@ -59,7 +59,7 @@ func (n *Node) setStore(s admin.StoreStatus) {
 	n.condition.store = s
 }
 
-// noteListeners keeps which listeners are open; n.mu is held, or nobody else has
+// noteListeners keeps which listeners are open; n.mu is s2, or nobody else has
 // the node yet.
 func (n *Node) noteListeners() {
 	list := make([]admin.ListenerStatus, 0, len(n.listeners))
