@@ -31,7 +31,8 @@ type Evidence struct {
 	Wait    time.Duration `json:"wait,omitempty"` // nanoseconds that the reply asks for; 0 when it names no time
 	// Doubt: of ClassNoSuchUser, the reply hints at trouble of the receiver (LDAP, a
 	// look-up, policy, "later", 5.4.1) or its class is not sure, and nothing lasting
-	// follows from it; of ClassOther, nothing sure is known of what it means.
+	// follows from it; of ClassOther and ClassTemporaryFault, nothing sure is known of
+	// what it means.
 	Doubt bool `json:"doubt,omitempty"`
 	// By says what decided on the class: "rule NAME", or how sure it is and the words
 	// that weighed most, such as "0.97: pair:ip+list 0.74, word:blacklisted 0.61".

@@ -43,7 +43,7 @@ func (u unknownReplies) Observe(e *mail.Event) {
 }
 
 func unsure(s *mail.Evidence) bool {
-	return s != nil && s.Class == mail.ClassOther && s.Doubt
+	return s != nil && s.Doubt && (s.Class == mail.ClassOther || s.Class == mail.ClassTemporaryFault)
 }
 
 func (u unknownReplies) add(e *mail.Event, s *mail.Evidence, reply, to string) {

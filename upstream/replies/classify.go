@@ -7,7 +7,7 @@
 // text is masked (addresses, host names and links become words for their kind), and
 // rules that name codes, stages and phrases are tried in order; the first that
 // matches gives the class. What no rule knows package vote weighs word by word; what
-// that is not sure of is mail.ClassOther.
+// that is not sure of is mail.ClassOther, or mail.ClassTemporaryFault for a 4yz reply.
 package replies
 
 import (
@@ -27,14 +27,14 @@ type Meaning struct {
 	Class  mail.Class
 	List   string        // which list or whose, for the listed classes; "" when the reply names none
 	Rule   string        // name of the rule that matched; "" when none did
-	Sure   float64       // how likely Class is, from 0 to 1: 1 where a rule matched; of Guess where Class is other for lack of it
-	Guess  mail.Class    // likeliest class where that is not sure enough; "" otherwise
+	Sure   float64       // how likely Class is, from 0 to 1: 1 where a rule matched; of Guess where there is one
+	Guess  mail.Class    // likeliest class where that is not sure enough and not Class; "" otherwise
 	Words  Words         // what weighed most where no rule matched
 	Remedy string        // what an operator does about it, one sentence
 	Wait   time.Duration // how long the reply asks us to wait; 0 when it names no time
 	// Doubt is true for ClassNoSuchUser where the reply hints at trouble of the
 	// receiver (LDAP, a look-up, "temporarily", policy, 5.4.1) or is not sure, and for
-	// ClassOther where nothing sure is known.
+	// ClassOther and ClassTemporaryFault where nothing sure is known.
 	Doubt bool
 	// Sign is true for the listed classes and for a refusal for volume that
 	// speaks of reputation or complaints: the step before a listing.
@@ -145,14 +145,15 @@ func (r *Classifier) Classify(stage, reply string) Meaning {
 	switch v.Class {
 	case mail.ClassNoSuchUser:
 		v.Doubt = v.Sure < sureUnknown || said.Fault || t.speaksOfTrouble()
-	case mail.ClassOther:
+	case mail.ClassOther, mail.ClassTemporaryFault:
 		v.Doubt = v.Rule == "" && v.Sure < vote.SureEnough
 	}
 	return v
 }
 
-// sureUnknown is how sure it must be that a recipient does not exist: above it 99 %
-// are right (make bench-replies).
+// sureUnknown is how sure it must be that a recipient does not exist before anything
+// is withheld from it: above it 99 % are right (make bench-replies). To ask once more
+// costs one more refusal; to withhold wrongly costs mail.
 const sureUnknown = 0.7
 
 // troubleWords are parts of words that the lexicon may know under another meaning.
@@ -242,6 +243,9 @@ func codeMatches(pattern, s string) bool {
 			}
 		}
 		return true
+	}
+	if s == "" || strings.IndexByte(pattern, 'x') < 0 {
+		return pattern == s
 	}
 	for {
 		p, pRest, pMore := strings.Cut(pattern, ".")

@@ -277,6 +277,9 @@ func TestDoubtIsSeen(t *testing.T) {
 		"550 5.1.1 No such user, try again later":                    true,
 		"550 Utilisateur inconnu, veuillez r\u00e9essayer plus tard": true,
 		"450 4.7.1 slow down":                                        false,
+		"550 5.9.9 zorp for <ben@partner.example>: quux frobnicated": true,
+		"451 zorp for <ben@partner.example>":                         true,
+		"451 4.3.0 internal error, try again later":                  false,
 	} {
 		if v := Classify("rcpt", reply); v.Doubt != want {
 			t.Errorf("%s: %+v", reply, v)

@@ -47,7 +47,7 @@ const Shown = 4
 
 // Estimate is what the model says of a reply.
 type Estimate struct {
-	Class  mail.Class   // mail.ClassOther where nothing is sure enough
+	Class  mail.Class   // where nothing is sure enough: mail.ClassTemporaryFault for a 4yz reply, else mail.ClassOther
 	Guess  mail.Class   // the likeliest class
 	Sure   float64      // how likely Guess is, from 0 to 1
 	Tokens [Shown]Token // what weighed most, largest first; unused ones have no name
@@ -55,14 +55,14 @@ type Estimate struct {
 	Fault  bool         // speaks of look-ups, time-outs, policy or "later": the receiver may be in trouble
 }
 
-// SureEnough is how likely a class must be. Below it 10 of 31 were right, on sources
-// that neither the model nor the writer of its lexicon had seen then; from there to
-// 0.3 14 of 23.
-const SureEnough = 0.25
+// SureEnough is how likely a class must be. Below it a third are right, on sources
+// that the model has not seen; from there to 0.3 two thirds.
+const SureEnough = 0.2
 
-// sureListed is how likely it must be that an address is listed: to hear of a
-// listing that is none costs more than to take one for another refusal.
-const sureListed = 0.45
+// sureListed is how likely it must be that an address is listed: likelier than all
+// else together, for to hear of a listing that is none costs more than to take one
+// for another refusal.
+const sureListed = 0.5
 
 // Weigh says what a refusal means. It takes time linear in the text.
 func (m *Model) Weigh(reply *Reply) Estimate {
@@ -81,6 +81,9 @@ func (m *Model) Weigh(reply *Reply) Estimate {
 	}
 	if v.Sure < SureEnough {
 		v.Class = mail.ClassOther
+		if strings.HasPrefix(reply.Code, "4") {
+			v.Class = mail.ClassTemporaryFault // RFC 5321 s. 4.2.1: the same may be tried again
+		}
 	}
 	v.Tokens = m.top(rows, best, second)
 	return v

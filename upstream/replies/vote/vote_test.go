@@ -56,8 +56,8 @@ func TestLexiconTakesTheLongestEntry(t *testing.T) {
 	}
 }
 
-// TestWordsOfTenLanguages: none of these stands in the labelled replies.
-func TestWordsOfTenLanguages(t *testing.T) {
+// TestWordsOfManyLanguages: none of these stands in the labelled replies.
+func TestWordsOfManyLanguages(t *testing.T) {
 	for reply, want := range map[string]mail.Class{
 		"empfänger ist hier nicht bekannt":                  mail.ClassNoSuchUser,
 		"ce destinataire est introuvable":                   mail.ClassNoSuchUser,
@@ -73,6 +73,12 @@ func TestWordsOfTenLanguages(t *testing.T) {
 		"l'adresse IP est sur notre liste noire":            mail.ClassListedIP,
 		"la IP está en nuestra lista negra":                 mail.ClassListedIP,
 		"адрес IP внесен в черный список":                   mail.ClassListedIP,
+		"tento uživatel neexistuje":                         mail.ClassNoSuchUser,
+		"mottagaren hittades inte, okänd":                   mail.ClassNoSuchUser,
+		"користувача не знайдено, не існує":                 mail.ClassNoSuchUser,
+		"수신자를 찾을 수 없습니다":                                    mail.ClassNoSuchUser,
+		"din IP finns på svarta listan":                     mail.ClassListedIP,
+		"IP 주소가 차단 목록에 있습니다":                                mail.ClassListedIP,
 	} {
 		v := BuiltIn().Weigh(&Reply{Stage: "rcpt", Code: "550", Text: " " + reply})
 		if v.Class != want {
@@ -89,6 +95,9 @@ func TestCodeAloneDecidesNothing(t *testing.T) {
 		if v := BuiltIn().Weigh(&r); v.Class != mail.ClassOther || v.Sure != 0 {
 			t.Errorf("%+v: %+v", r, v)
 		}
+	}
+	if v := BuiltIn().Weigh(&Reply{Stage: "rcpt", Code: "451", Text: " zorp quux"}); v.Class != mail.ClassTemporaryFault || v.Sure != 0 {
+		t.Errorf("a 4yz reply says so much: %+v", v)
 	}
 	if v := BuiltIn().Weigh(&Reply{Stage: "rcpt", Code: "550", Status: "5.1.1"}); v.Class != mail.ClassNoSuchUser {
 		t.Errorf("5.1.1 says enough: %+v", v)
