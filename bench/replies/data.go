@@ -14,8 +14,9 @@ import (
 	"postern/upstream/replies/vote"
 )
 
-// files of labelled replies; testdata/README.md of package replies describes them.
-var files = []string{"replies.tsv", "replies-2.tsv", "replies-more.tsv", "replies-written.tsv", "replies-3.tsv", "replies-4.tsv", "replies-5.tsv", "replies-6.tsv"}
+// files of labelled replies that the model is trained on; testdata/README.md of
+// package replies describes them.
+var files = []string{"replies.tsv", "replies-2.tsv", "replies-more.tsv", "replies-written.tsv", "replies-3.tsv", "replies-4.tsv", "replies-5.tsv", "replies-6.tsv", "replies-8.tsv"}
 
 // line is one labelled reply.
 type line struct {
@@ -27,7 +28,7 @@ type line struct {
 	rule                   replies.Meaning // by the rules alone
 }
 
-func load(dir string) ([]line, error) {
+func load(dir string, files ...string) ([]line, error) {
 	var all []line
 	for _, name := range files {
 		f, err := os.Open(filepath.Join(dir, name))

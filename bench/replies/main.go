@@ -30,15 +30,20 @@ set aside                           right   macro  listed-ip  others taken for i
 149 lines of 25 sources, replies-4  88.6 %  0.843  42 of 44   2 of 105
 112 lines of 20 sources, replies-5  85.7 %  0.867  20 of 22   2 of 90
 57 lines of 32 sources, replies-6   96.5 %  0.979  7 of 7     0 of 50
+221 lines of 81 sources, replies-7  91.0 %  0.869  48 of 50   1 of 171
 `
 
 func main() {
 	dir := flag.String("data", "upstream/replies/testdata", "`folder` with the labelled replies")
 	out := flag.String("train", "", "train on all lines and write the model to this `file` (upstream/replies/vote/weights.txt)")
 	wrong := flag.Bool("wrong", false, "print each line that is taken for something else")
-	aside := flag.String("aside", "", "judge this `file` of the folder alone, by a model of the others")
+	aside := flag.String("aside", "", "judge this `file` of the folder alone, by a model of the others, such as replies-7.tsv")
 	flag.Parse()
-	lines, err := load(*dir)
+	names := files
+	if *aside != "" && !slices.Contains(names, *aside) {
+		names = append(slices.Clone(names), *aside)
+	}
+	lines, err := load(*dir, names...)
 	switch {
 	case err != nil:
 	case *aside != "":
@@ -73,6 +78,8 @@ func report(out io.Writer, lines []line, wrong bool) {
 	all.pairs(out, 15)
 	fmt.Fprintln(out, "\nHow sure the model is where no rule matches, and how often that is right, by source:")
 	sureness(out, lines, bySource)
+	fmt.Fprintln(out, "\nWhere an hour of suppression begins at each sureness of no-such-user, by source (5yz to RCPT):")
+	suppressed(out, lines, bySource)
 	if wrong {
 		fmt.Fprintln(out)
 		for i := range lines {
@@ -172,6 +179,33 @@ func sureness(out io.Writer, lines []line, verdicts []said) {
 	fmt.Fprintln(w, "sure\tlines\tright")
 	for s := range n {
 		fmt.Fprintf(w, "%.1f to %.1f\t%d\t%.2f\n", float64(s)/steps, float64(s+1)/steps, n[s], share(right[s], n[s]))
+	}
+	w.Flush()
+}
+
+// suppressed prints what each threshold would cost: recipients that exist and would
+// be suppressed, and those that do not and would be asked again.
+func suppressed(out io.Writer, lines []line, verdicts []said) {
+	w := tabwriter.NewWriter(out, 0, 4, 2, ' ', 0)
+	fmt.Fprintln(w, "from\tsuppressed\tof them wrongly\tasked again")
+	for _, from := range []float64{0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9} {
+		var n, wrong, again int
+		for i := range lines {
+			l := &lines[i]
+			if l.stage != "rcpt" || l.read.Code < "500" {
+				continue
+			}
+			switch taken := verdicts[i].class == mail.ClassNoSuchUser && verdicts[i].sure >= from; {
+			case taken && !l.right(mail.ClassNoSuchUser):
+				wrong++
+				fallthrough
+			case taken:
+				n++
+			case l.class == mail.ClassNoSuchUser:
+				again++
+			}
+		}
+		fmt.Fprintf(w, "%.1f\t%d\t%d\t%d\n", from, n, wrong, again)
 	}
 	w.Flush()
 }

@@ -13,7 +13,7 @@ const data = "../../upstream/replies/testdata"
 // TestUnseenRepliesAreUnderstood holds the classifier to what was asked of it, on
 // lines of sources that the model has not seen.
 func TestUnseenRepliesAreUnderstood(t *testing.T) {
-	lines, err := load(data)
+	lines, err := load(data, files...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -33,7 +33,7 @@ func TestUnseenRepliesAreUnderstood(t *testing.T) {
 
 // TestWeightsAreThoseOfTheData: who changes lexicon or data trains anew.
 func TestWeightsAreThoseOfTheData(t *testing.T) {
-	lines, err := load(data)
+	lines, err := load(data, files...)
 	if err != nil {
 		t.Fatal(err)
 	}
