@@ -287,6 +287,9 @@ func (k *Keeper) take(table *Table, first time.Time, err error) {
 		s.Says, s.Wanted = "the journal is not long enough yet", 0
 		return
 	}
+	if k.cfg.FalseAlarms == 0 {
+		return // a reload has come meanwhile
+	}
 	s.Wanted, s.Says = table.Wanted(k.cfg.FalseAlarms), table.Words(k.cfg.FalseAlarms)
 	// The sensitivity of before may have been that of an earlier number.
 	k.move(min(max(s.Wanted, s.Sensitivity/stepADay), s.Sensitivity*stepADay))

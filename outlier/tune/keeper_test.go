@@ -111,6 +111,20 @@ func TestShortJournalLeavesTheDefault(t *testing.T) {
 	}
 }
 
+// TestReloadDuringTheReplay: a number that is gone by its end moves nothing.
+func TestReloadDuringTheReplay(t *testing.T) {
+	d := newDesk(t, office(4, 40))
+	d.Keeper.o.Pause = func(context.Context, time.Duration) {
+		cfg := defaults()
+		cfg.FalseAlarms, cfg.Sensitivity = 0, 0.7
+		d.Use(cfg)
+	}
+	d.pass(t, 1)
+	if d.Sensitivity() != 0.7 || len(d.set) != 0 || d.s.Sensitivity != 1 {
+		t.Errorf("in force %v, kept %v, set %v", d.Sensitivity(), d.s.Sensitivity, d.set)
+	}
+}
+
 // TestStopEndsTheReplay: a relay that stops does not wait for it, and the day is not
 // lost for it.
 func TestStopEndsTheReplay(t *testing.T) {
