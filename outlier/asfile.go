@@ -43,6 +43,12 @@ func openASFile(name string, last asFile) (asFile, error) {
 	return asFile{name, info, table}, nil
 }
 
+// OpenTable reads the table of autonomous systems of a configuration, nil for none.
+func OpenTable(cfg Config) (*astable.Table, error) {
+	as, err := openASFile(cfg.ASTable, asFile{})
+	return as.table, err
+}
+
 // TryFiles reports what is wrong with the files that a configuration names.
 func TryFiles(cfg Config, o Options) error {
 	if _, err := readDecoys(cfg.Decoys, o.Parse); err != nil {

@@ -80,21 +80,44 @@ func (r *Replay) UserMessage(at int64, user, sender, client string, rcpts []stri
 	return r.MessageFrom(netip.Addr{}, at, user, sender, client, rcpts, refused)
 }
 
+// Signs are what may be said of a message besides, as if it had been seen.
+type Signs struct {
+	New, Colleagues bool // its network is new for the user, and others have used it
+	NewName         bool // its EHLO name is new
+	Listed          bool // a blocklist lists its address
+	Harmful         bool // a scanner found spam or a virus in it
+}
+
 // MessageFrom is UserMessage with the address that the user sends from; the zero value
 // is not known.
 func (r *Replay) MessageFrom(from netip.Addr, at int64, user, sender, client string, rcpts []string, refused int) Scores {
+	return r.MessageWith(Signs{}, from, at, user, sender, client, rcpts, refused)
+}
+
+// MessageWith is MessageFrom with signs.
+func (r *Replay) MessageWith(signs Signs, from netip.Addr, at int64, user, sender, client string, rcpts []string, refused int) Scores {
 	id := mail.IdentityOf(sender)
 	p := &r.sent
 	*p = Sent{At: at, Client: client, User: user, Sender: senderName(id), Recipients: p.Recipients[:0], Alone: r.rules.exempt.Match(id)}
 	for i, name := range rcpts {
 		// Which ones were refused is not said. That a message with one refused
 		// recipient makes the others known matters more than who it was.
-		p.Recipients = append(p.Recipients, detector.Recipient{Hash: r.Hash(name), Refused: i < refused, Took: refused < len(rcpts)})
+		p.Recipients = append(p.Recipients, detector.Recipient{Hash: r.Hash(name), Refused: signs.Harmful || i < refused, Took: !signs.Harmful && refused < len(rcpts)})
 	}
 	if user != "" && from.IsValid() {
 		p.Elsewhere = r.places.Seen(client, user, from, "", at)
 	}
+	signs.mark(&p.Elsewhere)
 	return r.Count(p)
+}
+
+// mark adds signs to what is known of where a message comes from.
+func (g *Signs) mark(s *networks.Sign) {
+	s.New, s.Colleagues, s.NewName = s.New || g.New, s.Colleagues || g.Colleagues, s.NewName || g.NewName
+	if g.Listed {
+		s.Listed = "a blocklist"
+	}
+	s.Weigh()
 }
 
 // Hash is that of a recipient.

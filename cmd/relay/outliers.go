@@ -10,7 +10,7 @@ import (
 
 const outliersUsage = `usage: relay outliers replay [-config FILE]
        relay outliers explain [-config FILE] WHO
-       relay outliers measure [-config FILE] [-json] [-journal FILE...]
+       relay outliers measure [-config FILE] [-json] [-as-table FILE] [-journal FILE...]
        relay outliers tune [-config FILE] [-json] [-accept N/year] [-confirmed WHO...] [-journal FILE...]
        relay outliers backtest [-config FILE] [-json] -journal FILE [FILE...]
 `

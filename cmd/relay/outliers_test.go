@@ -73,11 +73,84 @@ func TestReplayRefusesBadLinesWithTheirNumber(t *testing.T) {
 		"more refused than all": "1700000000 a shop 1 r 2\n",
 		"an empty line":         "\n",
 		"a carriage return":     "1700000000 a shop 1 r 0\r\n",
+		"nine fields":           "1700000000 a shop 1 r 0 - - -\n",
+		"no network":            "1700000000 a shop 1 r 0 office\n",
+		"an unknown flag":       "1700000000 a shop 1 r 0 - new,evil\n",
 	} {
 		status, out, errs := outliers(good+bad+good, "replay")
 		if status != cli.Fault || out != "ok\n" || !strings.Contains(errs, "line 2: ") {
 			t.Errorf("%s: status %d, out %q, errors %q", name, status, out, errs)
 		}
+	}
+}
+
+// TestReplayTakesNetworksAndFlags: a burst from a network that is new is an alarm
+// sooner, so is one that is flagged so, and three networks are one by themselves.
+func TestReplayTakesNetworksAndFlags(t *testing.T) {
+	const day = 24 * 3600
+	lines := func(more func(i int) string) string {
+		var b strings.Builder
+		at := 1_700_000_000
+		for d := range 40 {
+			for i := range 12 {
+				fmt.Fprintf(&b, "%d a shop 1 r%d 0 192.0.2.7\n", at+d*day+i*600, i)
+			}
+		}
+		for i := range 60 {
+			fmt.Fprintf(&b, "%d a shop 1 new%d 0 %s\n", at+40*day+i*20, i, more(i))
+		}
+		return b.String()
+	}
+	first := func(more func(i int) string) int {
+		status, out, errs := outliers(lines(more), "replay")
+		if status != cli.OK {
+			t.Fatalf("status %d, %s", status, errs)
+		}
+		for i, line := range strings.Split(out, "\n")[480:] {
+			if strings.HasPrefix(line, "alarm ") {
+				return i
+			}
+		}
+		return 60
+	}
+	always := func(s string) func(int) string { return func(int) string { return s } }
+	home := first(always("192.0.2.9"))
+	for _, more := range []string{"203.0.113.7", "203.0.113.0/24 -", "192.0.2.9 new", "- new,name", "192.0.2.9 listed", "192.0.2.9 spam"} {
+		if n := first(always(more)); n >= home {
+			t.Errorf("%s: after %d messages, at home after %d", more, n, home)
+		}
+	}
+	if n := first(func(i int) string { return fmt.Sprintf("203.0.%d.7", i) }); n != 2 {
+		t.Errorf("three networks: after %d messages", n)
+	}
+}
+
+// TestMeasureKnowsSystems: with a table, a phone that changes its network is at home.
+func TestMeasureKnowsSystems(t *testing.T) {
+	dir := t.TempDir()
+	journal, table := filepath.Join(dir, "j.jsonl"), filepath.Join(dir, "as.tsv")
+	f, err := os.Create(journal)
+	if err != nil {
+		t.Fatal(err)
+	}
+	begin := time.Date(2026, 3, 2, 9, 0, 0, 0, time.UTC)
+	for i := range 20 {
+		json.NewEncoder(f).Encode(&mail.Event{Time: begin.AddDate(0, 0, i), Client: "shop", User: "anna", ClientIP: fmt.Sprintf("100.64.%d.7", i), Outcome: mail.Relayed})
+	}
+	f.Close()
+	if err := os.WriteFile(table, []byte("100.64.0.0\t100.64.255.255\t64500\tDE\tPHONES\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, out, _ := outliers("", "measure", "-journal", journal)
+	if !strings.Contains(out, "100.00 % of these days with a network that is new") || !strings.Contains(out, "evidence = 0.25 fits") {
+		t.Error(out)
+	}
+	status, out, errs := outliers("", "measure", "-as-table", table, "-journal", journal)
+	if status != cli.OK || !strings.Contains(out, "  0.00 % of these days with a network that is new") {
+		t.Error(status, out, errs)
+	}
+	if status, _, errs = outliers("", "measure", "-as-table", journal, "-journal", journal); status != cli.Usage || !strings.Contains(errs, "line 1: ") {
+		t.Error(status, errs)
 	}
 }
 

@@ -183,25 +183,25 @@ func (m *Memory) Seen(client, name string, from netip.Addr, ehlo string, at int6
 	s.New = !young && now-min(now, first.First) < newFor
 	s.Within = u.within(now)
 	u.Last = max(u.Last, now)
-	s.Evidence = s.worth()
+	s.Weigh()
 	if told {
 		m.news.add(client, name)
 	}
 	return s
 }
 
-// worth is the evidence of a sign.
-func (s *Sign) worth() (e float32) {
+// Weigh sets the evidence by the rest of the sign.
+func (s *Sign) Weigh() {
+	s.Evidence = 0
 	switch {
 	case s.New && s.Colleagues:
-		e = ofColleagues
+		s.Evidence = ofColleagues
 	case s.New:
-		e = 1
+		s.Evidence = 1
 	}
 	if s.NewName {
-		e += ofName
+		s.Evidence += ofName
 	}
-	return e
 }
 
 // agent is an EHLO name without what changes with the network.

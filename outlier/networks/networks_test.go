@@ -149,7 +149,7 @@ func TestAddressesThatSayNothing(t *testing.T) {
 }
 
 func TestMeasureCountsDays(t *testing.T) {
-	m := NewMeasure()
+	m := NewMeasure(nil)
 	at := time.Unix(1_800_000_000, 0)
 	send := func(user, ip string) {
 		if err := m.Add(&mail.Event{Time: at, Client: "mta", User: user, ClientIP: ip, Helo: "h"}); err != nil {
@@ -164,16 +164,22 @@ func TestMeasureCountsDays(t *testing.T) {
 		}
 		at = at.Add(24 * time.Hour)
 	}
-	for i := range 4 {
+	for i := range 8 {
 		send("anna", fmt.Sprintf("203.0.%d.1", i))
 	}
 	var b strings.Builder
+	m.End()
 	m.Write(&b)
+	if m.Busy != 1 || m.BusyAlone != 1 || m.Evidence() != 0.75 {
+		t.Errorf("busy days: %+v", m)
+	}
 	if m.Users != 2 || m.Days != 15 || m.New != 1 || m.Alone != 1 || m.Three != 1 || m.Names != 0 || m.Without != 30 {
 		t.Errorf("%+v\n%s", m, &b)
 	}
-	if !strings.Contains(b.String(), "6.67 % of these days with a network that is new") {
-		t.Error(b.String())
+	for _, line := range []string{"  6.67 % of these days with a network that is new", "100.00 % of the 1 days on which", "evidence = 0.75 fits", "alarm = 3 would alert 24.3 times in a year"} {
+		if !strings.Contains(b.String(), line) {
+			t.Errorf("no line %q in\n%s", line, &b)
+		}
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"net/netip"
 	"strconv"
 	"strings"
 	"time"
@@ -15,6 +16,7 @@ import (
 	"postern/internal/eventlog"
 	"postern/mail"
 	"postern/outlier"
+	"postern/outlier/astable"
 	"postern/outlier/networks"
 )
 
@@ -82,7 +84,8 @@ func replay(r *outlier.Replay, in io.Reader, out io.Writer) error {
 			w.Flush()
 			return fmt.Errorf("line %d: time %d comes after %d; lines must be in the order of time", n, m.at, last)
 		}
-		sender, client := r.Message(m.at, m.sender, m.client, m.rcpts, m.refused)
+		s := r.MessageWith(m.signs, m.from, m.at, m.user(), m.sender, m.client, m.rcpts, m.refused)
+		sender, client := max(s.Sender, s.User), s.Client
 		switch {
 		case sender >= 1 && client >= 1:
 			fmt.Fprintf(w, "alarm %.2f both\n", max(sender, client))
@@ -90,6 +93,8 @@ func replay(r *outlier.Replay, in io.Reader, out io.Writer) error {
 			fmt.Fprintf(w, "alarm %.2f client\n", client)
 		case sender >= 1:
 			fmt.Fprintf(w, "alarm %.2f\n", sender)
+		case s.Networks > 0:
+			w.WriteString("alarm 1.00 networks\n")
 		default:
 			w.WriteString("ok\n")
 		}
@@ -102,16 +107,33 @@ type replayLine struct {
 	sender, client string
 	rcpts          []string
 	refused        int
+	// located: the line has a network, and its sender is a user of that name. from is
+	// invalid where it is not known.
+	located bool
+	from    netip.Addr
+	signs   outlier.Signs
+}
+
+// user is who sends from a network: the sender itself.
+func (m *replayLine) user() string {
+	if !m.located {
+		return ""
+	}
+	return m.sender
 }
 
 // maxTime is the last second of the year 2105.
 const maxTime = 4_291_747_199
 
-// parse reads "UNIXTIME SENDER CLIENT NRCPT RCPT,RCPT,... REFUSED".
+// parse reads "UNIXTIME SENDER CLIENT NRCPT RCPT,RCPT,... REFUSED", and behind it, if
+// they are known, " NETWORK" and " FLAG,FLAG,...".
 func (m *replayLine) parse(line string) error {
 	f := strings.Split(line, " ")
-	if len(f) != 6 {
-		return fmt.Errorf("has %d fields; write six, each followed by one space: time, sender, client, number of recipients, recipients, refused", len(f))
+	if len(f) < 6 || len(f) > 8 {
+		return fmt.Errorf("has %d fields; write six, with one space between: time, sender, client, number of recipients, recipients, refused; and then network and flags, if known", len(f))
+	}
+	if err := m.parseSigns(f[6:]); err != nil {
+		return err
 	}
 	at, err := strconv.ParseFloat(f[0], 64)
 	if err != nil || !(at >= 0 && at <= maxTime) {
@@ -133,6 +155,39 @@ func (m *replayLine) parse(line string) error {
 	}
 	if m.refused, err = strconv.Atoi(f[5]); err != nil || m.refused < 0 || m.refused > len(m.rcpts) {
 		return fmt.Errorf("refused is %q; write a number from 0 to %d", f[5], len(m.rcpts))
+	}
+	return nil
+}
+
+// parseSigns reads the network and the flags of a line, "-" where one is not known.
+func (m *replayLine) parseSigns(f []string) error {
+	m.located, m.from, m.signs = len(f) > 0, netip.Addr{}, outlier.Signs{}
+	if len(f) > 0 && f[0] != "-" {
+		text, _, _ := strings.Cut(f[0], "/")
+		a, err := netip.ParseAddr(text)
+		if err != nil {
+			return fmt.Errorf("network %q is neither an address nor a network, nor - for one that is not known", f[0])
+		}
+		m.from = a
+	}
+	if len(f) < 2 || f[1] == "-" {
+		return nil
+	}
+	for flag := range strings.SplitSeq(f[1], ",") {
+		switch flag {
+		case "new":
+			m.signs.New = true
+		case "colleagues":
+			m.signs.Colleagues = true
+		case "name":
+			m.signs.NewName = true
+		case "listed":
+			m.signs.Listed = true
+		case "spam":
+			m.signs.Harmful = true
+		default:
+			return fmt.Errorf("flag %q is unknown; write some of new, colleagues, name, listed, spam, or -", flag)
+		}
 	}
 	return nil
 }
@@ -226,6 +281,7 @@ func Measure(io cli.IO, args []string) int {
 	f.SetOutput(io.Err)
 	path := cli.ConfigFlag(f, " that names the journal")
 	asJSON := f.Bool("json", false, "print JSON")
+	table := f.String("as-table", "", "`file` of networks and autonomous systems, in place of the one in the configuration")
 	named := cli.JournalFlag(f)
 	words, status, ok := cli.ParseWords(f, args, cli.MaxJournals)
 	if !ok {
@@ -236,11 +292,24 @@ func Measure(io cli.IO, args []string) int {
 		fmt.Fprintf(io.Err, "relay outliers measure: %v\n", err)
 		return cli.Usage
 	}
-	m := networks.NewMeasure()
+	cfg, err := outlierConfig(*path)
+	if err == nil && *table != "" {
+		cfg.ASTable = *table
+	}
+	var systems *astable.Table
+	if err == nil {
+		systems, err = outlier.OpenTable(cfg)
+	}
+	if err != nil {
+		fmt.Fprintf(io.Err, "relay outliers measure: %v\n", err)
+		return cli.Usage
+	}
+	m := networks.NewMeasure(systems)
 	if err := eventlog.Read(files, io.In, m.Add); err != nil {
 		fmt.Fprintf(io.Err, "relay outliers measure: %v\n", err)
 		return cli.Fault
 	}
+	m.End()
 	if *asJSON {
 		cli.PrintJSON(io, m)
 		return cli.OK
