@@ -62,6 +62,30 @@ func (m *Monitor) Resume(stream string) bool {
 	return m.backoff.Resume(stream)
 }
 
+// Pause takes Resume back: a stream waits again until a time, and the listings that had
+// paused it may do so. It reports whether one of them still says so.
+func (m *Monitor) Pause(stream string, until time.Time) (paused bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, l := range m.book.listings {
+		if !l.Open() || !l.Released || !slices.Contains(l.Streams, stream) {
+			continue
+		}
+		if l.Released = false; !m.mayPauseLocked(l, stream) {
+			l.Released = true
+			continue
+		}
+		if !slices.Contains(l.Paused, stream) {
+			l.Paused = append(l.Paused, stream)
+		}
+		paused = true
+	}
+	if paused {
+		m.backoff.Pause(stream, until)
+	}
+	return paused
+}
+
 const maxSuspects = 10
 
 // outcome is what is to be told and done about a listing without the lock.

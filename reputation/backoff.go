@@ -303,8 +303,63 @@ func (e *BackoffEntry) Destination() string {
 	return e.Domain
 }
 
+// Paused are the streams that are paused, with the end of each pause.
+func (b *Backoff) Paused() map[string]time.Time {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	now, paused := b.now(), map[string]time.Time{}
+	for s, p := range b.paused {
+		if now.Before(p.until) {
+			paused[s] = p.until
+		}
+	}
+	return paused
+}
+
+// Restore has mail wait again as entries of List say whose time is not over. It leaves
+// streams out: Monitor.Pause is about these. It reports how many it took.
+func (b *Backoff) Restore(list []BackoffEntry) (n int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	now := b.now()
+	for i := range list {
+		e := &list[i]
+		switch {
+		case !now.Before(e.Until):
+			continue
+		case e.Provider != "":
+			b.Groups.Restore(e.Stream, e.Provider, e.Until, e.Reply)
+		case e.Domain != "" && e.Client != "": // without a client it follows from those of two
+			p := b.pairLocked(pair{e.Stream, e.Domain}, now)
+			w := p.waits[e.Client]
+			if w == nil {
+				w = &wait{sender: e.Sender, wide: e.Sender == "", steps: 1}
+				p.waits[e.Client], p.reply = w, e.Reply
+			}
+			w.until = later(w.until, e.Until)
+		default:
+			continue
+		}
+		n++
+	}
+	return n
+}
+
 // List returns what waits now.
 func (b *Backoff) List() []BackoffEntry {
+	list := b.unsorted()
+	for _, e := range b.Groups.List() {
+		list = append(list, BackoffEntry{Stream: e.Stream, Provider: e.Group, Until: e.Until, Reply: e.Reply})
+	}
+	slices.SortFunc(list, func(a, b BackoffEntry) int {
+		return cmp.Or(cmp.Compare(a.Stream, b.Stream), cmp.Compare(a.Provider, b.Provider), cmp.Compare(a.Domain, b.Domain), cmp.Compare(a.Client, b.Client))
+	})
+	return list
+}
+
+// unsorted is what waits for domains, and the streams that are paused; never nil. Mail
+// waits while it is gathered, and not while it is sorted.
+func (b *Backoff) unsorted() []BackoffEntry {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	now := b.now()
@@ -317,12 +372,6 @@ func (b *Backoff) List() []BackoffEntry {
 	for k, p := range b.pairs {
 		list = append(list, p.entries(k, now)...)
 	}
-	for _, e := range b.Groups.List() {
-		list = append(list, BackoffEntry{Stream: e.Stream, Provider: e.Group, Until: e.Until, Reply: e.Reply})
-	}
-	slices.SortFunc(list, func(a, b BackoffEntry) int {
-		return cmp.Or(cmp.Compare(a.Stream, b.Stream), cmp.Compare(a.Provider, b.Provider), cmp.Compare(a.Domain, b.Domain), cmp.Compare(a.Client, b.Client))
-	})
 	return list
 }
 

@@ -154,6 +154,15 @@ func (s *Suppressions) Add(stream string, recipient mail.RecipientID, reason str
 	s.put(suppressed{stream, recipient}, Suppression{Since: now, Until: now.Add(cmp.Or(keep, s.keep)), Reason: reason}, now)
 }
 
+// Restore puts entries of List back.
+func (s *Suppressions) Restore(list []Suppression) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, e := range list {
+		s.put(suppressed{e.Stream, e.Recipient}, e, s.now())
+	}
+}
+
 func (s *Suppressions) put(k suppressed, e Suppression, now time.Time) {
 	if _, known := s.entries[k]; !known && len(s.entries) >= s.max {
 		s.makeRoom(now)

@@ -99,6 +99,7 @@ type API struct {
 	Event        Call[EventQuery, mail.Event]
 	Config       Call[None, map[string]any]
 	OpenAPI      Call[None, map[string]any]
+	Undo         Call[Undo, Done[Undone]]
 	Audit        Call[AuditQuery, AuditPage]
 	Tokens       Call[PageQuery, Page[access.Token]]
 

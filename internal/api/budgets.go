@@ -70,14 +70,37 @@ func (a *API) allow(ctx context.Context, o *Allow) (e effect[ratelimit.Allowance
 	if err != nil {
 		return e, invalid("%v", err)
 	}
-	return effect[ratelimit.Allowance]{target: o.Limit + " " + key, would: would, run: func(ctx context.Context) (ratelimit.Allowance, error) {
+	before, err := a.allowed(ctx, &would)
+	if err != nil {
+		return e, err
+	}
+	if before != nil { // a nil pointer would be a state
+		e.before = before
+	}
+	e.target, e.would = o.Limit+" "+key, would
+	e.run = func(ctx context.Context) (ratelimit.Allowance, error) {
 		made, err := a.parts.Limiter.Allow(ctx, allowance)
 		var down interface{ Unwrap() error }
 		if err != nil && !errors.As(err, &down) {
 			return made, invalid("%v", err)
 		}
 		return made, err
-	}}, nil
+	}
+	return e, nil
+}
+
+// allowed is the allowance that stands where another one would be; nil: there is none.
+func (a *API) allowed(ctx context.Context, r *ratelimit.Allowance) (*ratelimit.Allowance, error) {
+	all, err := a.parts.Limiter.Allowances(ctx)
+	if err != nil {
+		return nil, fault(err)
+	}
+	for i := range all {
+		if x := &all[i]; x.Limit == r.Limit && x.Key == r.Key && x.Unit == r.Unit && x.Window == r.Window {
+			return x, nil
+		}
+	}
+	return nil, nil
 }
 
 // keyOf is the key that an order means, if whoever asks may operate on it.

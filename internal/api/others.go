@@ -78,7 +78,8 @@ func (a *API) addOthers() {
 	a.TestAlert = act(a, "/alerts/test", "alert_test", "Send a test notice to a channel of alerts.", operate, false, a.testAlert)
 	a.Reload = act(a, "/reload", "reload", "Read the configuration again.", admins, false, a.reload)
 	a.ConsoleLink = act(a, "/console/links", "console_link", "Make a link that logs in to the console as who asks, once, within a minute.", rights{access.View, true}, false, a.consoleLink)
-	a.Audit = query(a, "/audit", "audit", "Who did what, and why, the newest first.", operate, a.audit)
+	a.Audit = query(a, "/audit", "audit", "Who did what, and why, the newest first; to an owner what he did.", rights{access.Operate, true}, a.audit)
+	a.Undo = act(a, "/audit/{id}/undo", "undo", "Take back what was done, as far as that can be.", rights{access.Operate, true}, false, a.undo)
 }
 
 func (a *API) recipientOf(text string) (mail.RecipientID, error) {
@@ -112,11 +113,25 @@ func (a *API) suppress(ctx context.Context, o *Suppress) (e effect[Suppressed], 
 	}
 	reason := "added by " + access.Of(ctx).By() + ": " + o.Reason
 	e = effect[Suppressed]{target: "recipient " + string(to) + " of stream " + o.Stream, would: Suppressed{o.Stream, to, o.For}}
+	if before := a.suppressed(o.Stream, to); before != nil {
+		e.before = before
+	}
+	e.told = func(Suppressed) any { return a.suppressed(o.Stream, to) }
 	e.run = func(context.Context) (Suppressed, error) {
 		a.parts.Suppressions.Add(o.Stream, to, reason, time.Duration(o.For))
 		return e.would, nil
 	}
 	return e, nil
+}
+
+// suppressed is the suppression of a recipient for exactly this stream; nil: there is none.
+func (a *API) suppressed(stream string, to mail.RecipientID) *reputation.Suppression {
+	for _, s := range a.parts.Suppressions.List() {
+		if s.Recipient == to && s.Stream == stream {
+			return &s
+		}
+	}
+	return nil
 }
 
 func (a *API) unsuppress(_ context.Context, o *Suppress) (e effect[Suppressed], err error) {
@@ -187,14 +202,12 @@ func (a *API) resume(_ context.Context, o *Resume) (e effect[Asked], err error) 
 		return e, missing("%v", err)
 	}
 	no := conflict("stream %q is not paused", o.Stream)
-	paused := false
-	for _, b := range a.parts.Backoff.List() {
-		paused = paused || b.Stream == o.Stream && b.Destination() == ""
-	}
+	until, paused := a.parts.Backoff.Paused()[o.Stream]
 	if !paused {
 		return e, no
 	}
-	return effect[Asked]{target: "stream " + o.Stream, would: Asked{o.Stream}, run: func(context.Context) (Asked, error) {
+	before := reputation.BackoffEntry{Stream: o.Stream, Until: until}
+	return effect[Asked]{target: "stream " + o.Stream, before: before, would: Asked{o.Stream}, run: func(context.Context) (Asked, error) {
 		if !a.parts.Monitor.Resume(o.Stream) {
 			return Asked{o.Stream}, no
 		}
@@ -244,7 +257,8 @@ type AuditPage struct {
 	Next  string       `json:"next,omitempty"`
 }
 
-func (a *API) audit(_ context.Context, q AuditQuery) (p AuditPage, err error) {
+func (a *API) audit(ctx context.Context, q AuditQuery) (p AuditPage, err error) {
+	id := access.Of(ctx)
 	of := q
 	of.PageQuery = PageQuery{}
 	limit, at, err := q.begin(of)
@@ -252,7 +266,7 @@ func (a *API) audit(_ context.Context, q AuditQuery) (p AuditPage, err error) {
 		return p, err
 	}
 	lines, err := audit.Latest(a.parts.Audit.Name(), int64(at.At), limit+1, func(l *audit.Line) bool {
-		return (q.Actor == "" || l.Actor == q.Actor) && (q.Verb == "" || l.Verb == q.Verb)
+		return (q.Actor == "" || l.Actor == q.Actor) && (q.Verb == "" || l.Verb == q.Verb) && a.mayReadAct(id, l)
 	})
 	if err != nil {
 		return p, fault(err)

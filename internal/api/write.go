@@ -44,8 +44,9 @@ type Done[T any] struct {
 // effect is a request that has been looked at, and can be carried out.
 type effect[Out any] struct {
 	target string
-	before any // state of the target
-	would  Out // what a dry run answers
+	undoes string // id of the act that it takes back; "": none
+	before any    // state of the target
+	would  Out    // what a dry run answers
 	run    func(context.Context) (Out, error)
 	// told is what of the result stands in the audit; nil: all of it.
 	told func(Out) any
@@ -102,7 +103,7 @@ func act[In any, P order[In], Out any](a *API, path, id, about string, who right
 // carryOut does what was planned, between two lines of the audit.
 func carryOut[Out any](ctx context.Context, a *API, by access.Identity, verb, reason string, always bool, e *effect[Out]) (id string, out Out, err error) {
 	entry := audit.Entry{ID: mail.NewID(a.parts.Now()), Actor: by.By(), Role: string(by.Role), Door: string(by.Door), Remote: by.Remote,
-		Verb: verb, Target: e.target, Reason: reason, Before: audit.State(e.before), Result: audit.Begun}
+		Verb: verb, Target: e.target, Reason: reason, Undoes: e.undoes, Before: audit.State(e.before), Result: audit.Begun}
 	if err := a.parts.Audit.Write(entry, always); err != nil && !always {
 		p := problem(http.StatusServiceUnavailable, "audit", "the audit cannot be written, and nothing was done: "+err.Error())
 		p.wait = time.Minute
@@ -112,6 +113,9 @@ func carryOut[Out any](ctx context.Context, a *API, by access.Identity, verb, re
 	a.forget()
 	entry.Before, entry.Result = nil, audit.Done
 	level, attrs := slog.LevelInfo, []any{"act", verb, "by", by.By(), "what", e.target, "reason", reason, "audit", entry.ID}
+	if e.undoes != "" {
+		attrs = append(attrs, "undoes", e.undoes)
+	}
 	if err != nil {
 		entry.Result = err.Error()
 		level, attrs = slog.LevelWarn, append(attrs, "err", err)

@@ -106,7 +106,7 @@ var table = map[string]rule{
 	"internal/tally":         {ours: []string{"internal/find", "internal/statefile", "mail"}},
 	"internal/console/chart": {},
 	"internal/console/peers": {ours: []string{"internal/access", "internal/admin", "internal/api", "internal/api/client", "mail", "reputation"}},
-	"internal/console":       {ours: []string{"internal/access", "internal/api", "internal/console/chart", "internal/console/peers", "internal/explain", "internal/phrase", "internal/find", "internal/plain", "internal/statefile", "internal/tally", "mail", "outlier", "ratelimit", "reputation"}},
+	"internal/console":       {ours: []string{"internal/access", "internal/api", "internal/audit", "internal/console/chart", "internal/console/peers", "internal/explain", "internal/phrase", "internal/find", "internal/plain", "internal/statefile", "internal/tally", "mail", "outlier", "ratelimit", "reputation"}},
 	"internal/alert":         {},
 	"internal/alert/deliver": {ours: []string{"internal/alert"}},
 	"internal/alert/watch":   {ours: []string{"internal/alert", "mail"}},

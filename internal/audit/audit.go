@@ -29,6 +29,7 @@ type Entry struct {
 	Verb   string `json:"verb"`
 	Target string `json:"target,omitempty"`
 	Reason string `json:"reason,omitempty"`
+	Undoes string `json:"undoes,omitempty"` // id of the act that this one takes back
 	// Before and After are the state of the target; After stands behind the act only.
 	Before json.RawMessage `json:"before,omitempty"`
 	After  json.RawMessage `json:"after,omitempty"`
@@ -66,7 +67,7 @@ func (e *Entry) bound() {
 	for _, f := range []struct {
 		text *string
 		most int
-	}{{&e.Actor, 300}, {&e.Remote, 100}, {&e.Verb, 100}, {&e.Target, maxTarget}, {&e.Reason, 2 * maxReason}, {&e.Result, maxTarget}} {
+	}{{&e.Actor, 300}, {&e.Remote, 100}, {&e.Verb, 100}, {&e.Target, maxTarget}, {&e.Reason, 2 * maxReason}, {&e.Undoes, 100}, {&e.Result, maxTarget}} {
 		if len(*f.text) > f.most {
 			*f.text = (*f.text)[:f.most] + "..."
 		}

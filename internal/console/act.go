@@ -17,7 +17,7 @@ import (
 // act carries out what a form asks for, by the API and in the name of who sent it. It
 // answers with the way to the page, which tells what was done.
 func (c *Console) act(w http.ResponseWriter, v *visit) {
-	acts := map[string]func() (string, error){"release": v.release, "extend": v.extend, "resume": v.resume, "allow": v.allow, "unallow": v.unallow}
+	acts := map[string]func() (string, error){"release": v.release, "extend": v.extend, "resume": v.resume, "allow": v.allow, "unallow": v.unallow, "undo": v.undo}
 	do := acts[v.request.PathValue("what")]
 	if do == nil {
 		c.problem(w, v, http.StatusNotFound, "There is nothing of that name to do.")

@@ -115,3 +115,38 @@ func TestFormsThatAreNotOursDoNothing(t *testing.T) {
 		t.Error("a viewer has forms")
 	}
 }
+
+// TestWhatWasDoneCanBeUndone: each act once, with a form where it can be taken back by who
+// looks; what others have written is inert.
+func TestWhatWasDoneCanBeUndone(t *testing.T) {
+	d := newDemo(t)
+	d.lines[2].Target, d.lines[2].Reason, d.lines[2].Actor = "user <script>alert(1)</script>\u202e"+strings.Repeat("x", 1500), "<b>x</b>\x1b[31m", "token <i>"
+	page := func(token string) (int, string) { return get(t, d.login(t, token), d.server.URL+"/done") }
+	if status, text := page("pst_view"); status != http.StatusForbidden || strings.Contains(text, "crm@") {
+		t.Errorf("a viewer: %d %s", status, text)
+	}
+	status, text := page("pst_operate")
+	if n := strings.Count(text, `action="/act/undo"`); status != http.StatusOK || n != 2 {
+		t.Errorf("%d, %d forms: %s", status, n, text)
+	}
+	for _, bad := range []string{"<script>alert", "<b>", "<i>", "\u202e", "\x1b"} {
+		if strings.Contains(text, bad) {
+			t.Errorf("%q is on the page", bad)
+		}
+	}
+	for _, want := range []string{"took back what was done to", "<strong>taken back</strong>", "did not succeed: limit", "sender crm@example.org", `name="id" value="` + sealed("06hd2k7gq1f8u2")} {
+		if !strings.Contains(text, want) {
+			t.Errorf("no %s", want)
+		}
+	}
+	c := d.login(t, "pst_operate")
+	_, text = get(t, c, d.server.URL+"/done")
+	f := forms(text)[1]
+	f.Set("reason", "a mistake")
+	action := f.Get("action")
+	f.Del("action")
+	status, text = send(t, c, d.server.URL+action, f)
+	if got := d.acts[len(d.acts)-1]; status != http.StatusSeeOther || !strings.HasSuffix(got, "undo 06hd2k7gq1f8u2 (a mistake)") {
+		t.Errorf("%d %s: %s", status, text, got)
+	}
+}

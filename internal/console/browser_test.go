@@ -107,7 +107,7 @@ func TestScreenshots(t *testing.T) {
 	}
 	for _, width := range []int64{360, 768, 1280} {
 		for _, look := range []string{"light", "dark"} {
-			for name, path := range map[string]string{"console": "/", "find": "/find?since=7d", "event": "/event/06hd2k7gq1f8s0v3", "hour": "/hour?stream=corporate&at=2026-11-25T10:00:00Z"} {
+			for name, path := range map[string]string{"console": "/", "done": "/done", "find": "/find?since=7d", "event": "/event/06hd2k7gq1f8s0v3", "hour": "/hour?stream=corporate&at=2026-11-25T10:00:00Z"} {
 				do(ctx, t, chromedp.EmulateViewport(width, 900), scheme(look), chromedp.Navigate(d.server.URL+path))
 				until(ctx, t, `document.querySelector("main") != null`)
 				png, err := chromedp.Run(ctx, chromedp.FullScreenshot(100))
@@ -132,7 +132,7 @@ func TestPagesReadOnSmallScreensAndAloud(t *testing.T) {
 	enter(ctx, t, d, access.Operate)
 	for _, look := range []string{"light", "dark"} {
 		for _, width := range []int64{360, 1280} {
-			for _, path := range []string{"/", "/find?since=7d", "/event/06hd2k7gq1f8s0v3", "/hour?stream=corporate&at=2026-11-25T10:00:00Z", "/hours?stream=corporate", "/event/none"} {
+			for _, path := range []string{"/", "/find?since=7d", "/event/06hd2k7gq1f8s0v3", "/hour?stream=corporate&at=2026-11-25T10:00:00Z", "/hours?stream=corporate", "/done", "/event/none"} {
 				do(ctx, t, chromedp.EmulateViewport(width, 740), scheme(look), chromedp.Navigate(d.server.URL+path))
 				until(ctx, t, `document.readyState == "complete"`)
 				eval[bool](ctx, t, `document.querySelectorAll("details").forEach(d => d.open = true) ?? true`)

@@ -112,6 +112,7 @@ func (c *Console) Serve(mux *http.ServeMux) {
 	add("GET /{$}", c.inSession(c.page))
 	add("GET /part/{name}", c.inSession(c.part))
 	add("GET /near", c.inSession(c.nearPage))
+	add("GET /done", c.inSession(c.donePage))
 	add("GET /needs", c.inSession(c.needsPage))
 	add("GET /find", c.inSession(c.findPage))
 	add("GET /event/{id}", c.inSession(c.eventPage))

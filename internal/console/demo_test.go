@@ -21,6 +21,7 @@ import (
 	"postern/internal/access"
 	"postern/internal/admin"
 	"postern/internal/api"
+	"postern/internal/audit"
 	"postern/internal/console/peers"
 	"postern/internal/statefile"
 	"postern/internal/tally"
@@ -45,6 +46,7 @@ type demo struct {
 	held       []outlier.State
 	list       []reputation.Listing
 	groups     []api.Provider
+	lines      []audit.Line
 	use        []ratelimit.Usage
 	allowances []ratelimit.Allowance
 	events     []*mail.Event // newest first
@@ -171,6 +173,12 @@ func (d *demo) newAPI() *api.API {
 		}
 		return p, nil
 	}
+	a.Audit = func(ctx context.Context, _ api.AuditQuery) (p api.AuditPage, err error) {
+		if access.Of(ctx).Role == access.View {
+			return p, &api.Problem{Status: http.StatusForbidden, Detail: "role"}
+		}
+		return api.AuditPage{Items: d.lines}, nil
+	}
 	did := func(ctx context.Context, format string, args ...any) {
 		d.mu.Lock()
 		defer d.mu.Unlock()
@@ -183,6 +191,11 @@ func (d *demo) newAPI() *api.API {
 	}
 	a.Extend = func(ctx context.Context, o api.Suspend) (r api.Done[outlier.State], err error) {
 		did(ctx, "extend %s %v (%s)", o.Name, time.Duration(o.For), o.Reason)
+		return r, nil
+	}
+	a.Undo = func(ctx context.Context, o api.Undo) (r api.Done[api.Undone], err error) {
+		did(ctx, "undo %s (%s)", o.ID, o.Reason)
+		r.Result = api.Undone{ID: o.ID, Verb: "release", Target: "sender crm@example.org"}
 		return r, nil
 	}
 	a.Resume = func(ctx context.Context, o api.Resume) (r api.Done[api.Asked], err error) {
@@ -277,6 +290,18 @@ func (d *demo) fill() {
 	d.groups[0].Waiting, d.groups[0].Refused = 3, 18
 	d.groups[0].Warmups = []warmup.Row{{Source: "203.0.113.26", Step: 4, Steps: 12, Budget: 400, Sent: 316, Since: ago(26 * time.Hour), Holds: "in 22h if three of four places were used"}}
 	d.groups[3].Waits = []api.ProviderWait{{Stream: "transactional", Until: now.Add(17 * time.Minute), Reply: "421 4.7.0 [TSS04] Messages from 203.0.113.26 temporarily deferred due to unexpected volume or user complaints"}}
+	line := func(id string, d time.Duration, actor, verb, target, reason, result, undoes string) audit.Line {
+		return audit.Line{Time: ago(d), Entry: audit.Entry{ID: id, Actor: actor, Role: "operate", Verb: verb, Target: target, Reason: reason, Result: result, Undoes: undoes}}
+	}
+	d.lines = []audit.Line{
+		line("06hd2k7gq1f8u5", 2*time.Minute, "token olga", "undo", "sender desk@example.org", "it was the other desk", "done", "06hd2k7gq1f8u3"),
+		line("06hd2k7gq1f8u5", 2*time.Minute, "token olga", "undo", "sender desk@example.org", "it was the other desk", "begun", "06hd2k7gq1f8u3"),
+		line("06hd2k7gq1f8u4", 19*time.Minute, "token olga", "release", "user jansen", "called him: a mail merge, agreed with sales", "done", ""),
+		line("06hd2k7gq1f8u3", 23*time.Minute, "token olga", "release", "sender desk@example.org", "password changed", "done", ""),
+		line("06hd2k7gq1f8u2", 38*time.Minute, "the outlier watch", "suspend", "sender crm@example.org", "213 recipients within an hour, usually 4", "done", ""),
+		line("06hd2k7gq1f8u1", 3*time.Hour, "token deploy", "reload", "the configuration", "new key for example.org", "done", ""),
+		line("06hd2k7gq1f8u0", 9*time.Hour, "token olga", "allow", "client client=shop", "winter sale, agreed with the provider", "limit \"client\" has no number of messages in such a window", ""),
+	}
 	d.held = []outlier.State{
 		{Scope: outlier.Sender, Name: "crm@example.org", Client: "postfix", Level: outlier.Suspended, Since: ago(38 * time.Minute), Until: now.Add(3*time.Hour + 22*time.Minute), Rule: outlier.RuleVolume, Score: 41.2,
 			Reason: "213 recipients within an hour, of which 208 had never had mail of it; it usually has 4, and 31 in its busiest hour of 90 days"},

@@ -183,12 +183,7 @@ func (n *Node) consoleState() console.State {
 			s.Conditions = append(s.Conditions, console.Condition{What: "identity", Text: fmt.Sprintf("%s of %s is wrong: %s", f.Check, f.Subject, f.Seen), Remedy: f.Change})
 		}
 	}
-	paused := map[string]time.Time{}
-	for _, p := range n.receivers.backoff.List() {
-		if p.Destination() == "" {
-			paused[p.Stream] = p.Until
-		}
-	}
+	paused := n.receivers.backoff.Paused()
 	for _, name := range slices.Sorted(maps.Keys(f.Stream)) {
 		up := f.Stream[name].Upstream
 		s.Streams = append(s.Streams, console.Stream{Name: name, Upstream: up, Capture: f.Upstream[up].Capture != "", Paused: paused[name]})

@@ -226,6 +226,9 @@ func (a *apiNode) tryAll(t *testing.T, d *document, id, body string, ok map[stri
 			if id == "limits_explain" {
 				at += "?client=shop&from=news@shop.example&to=a@example.net"
 			}
+			if id == "undo" {
+				at = "/api/v1/audit/" + a.post(t, http.StatusOK, "", "/suspensions", `{"reason":"x","name":"x@office.example"}`).Audit + "/undo"
+			}
 			text := ""
 			if method == "post" {
 				text = strings.TrimSuffix(`{"reason":"x",`+body, ",") + "}"

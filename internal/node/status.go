@@ -23,12 +23,7 @@ func (n *Node) status() admin.Status {
 	n.condition.mu.Lock()
 	s.Listeners = n.condition.listeners
 	n.condition.mu.Unlock()
-	paused := map[string]time.Time{}
-	for _, p := range n.receivers.backoff.List() {
-		if p.Destination() == "" {
-			paused[p.Stream] = p.Until
-		}
-	}
+	paused := n.receivers.backoff.Paused()
 	for _, name := range slices.Sorted(maps.Keys(f.Stream)) {
 		up := f.Stream[name].Upstream
 		s.Streams = append(s.Streams, admin.StreamStatus{Name: name, Upstream: up, Capture: f.Upstream[up].Capture != "", Paused: paused[name]})

@@ -180,6 +180,27 @@ func (m *Memory) Left(stream, client, group string) (left time.Duration, trial b
 	return 0, true
 }
 
+// Restore has mail of a stream wait for a group until a time, at least.
+func (m *Memory) Restore(stream, group string, until time.Time, reply string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	now, k := m.now(), pair{stream, group}
+	s := m.pairs[k]
+	if s == nil {
+		if len(m.pairs) >= maxPairs {
+			m.makeRoom(now)
+		}
+		s = &state{trials: map[string]time.Time{}, reply: reply}
+		m.pairs[k] = s
+		m.any.Store(true)
+	}
+	if !now.Before(s.until) {
+		s.began, s.steps = now, 1
+		clear(s.trials)
+	}
+	s.until = later(s.until, until)
+}
+
 // End lets mail to a group go on, for a stream or, where that is "", for all. It reports
 // how many pairs waited.
 func (m *Memory) End(stream, group string) (n int) {

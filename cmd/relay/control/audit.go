@@ -15,7 +15,7 @@ import (
 
 // Audit shows who had a relay do what, and holds the file against its own chain.
 func Audit(io cli.IO, args []string) int {
-	return cli.Subcommands(io, "audit", args, map[string]func(cli.IO, []string) int{"list": listAudit, "verify": verifyAudit}, "list", "verify")
+	return cli.Subcommands(io, "audit", args, map[string]func(cli.IO, []string) int{"list": listAudit, "undo": undoAudit, "verify": verifyAudit}, "list", "undo", "verify")
 }
 
 // listAudit asks a running relay, the newest first.
@@ -32,11 +32,38 @@ func listAudit(io cli.IO, args []string) int {
 		return v.Fail(err)
 	}
 	return v.Print(p.Items, func(w Writer) {
-		fmt.Fprintln(w, "TIME\tBY\tFROM\tACT\tWHAT\tRESULT\tREASON")
+		fmt.Fprintln(w, "TIME\tID\tBY\tFROM\tACT\tWHAT\tRESULT\tREASON")
 		for i := range p.Items {
 			l := &p.Items[i]
-			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", phrase.Time(l.Time), phrase.Printable(l.Actor), cmp.Or(l.Remote, l.Door), l.Verb, phrase.Printable(l.Target), l.Result, phrase.Printable(l.Reason))
+			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", phrase.Time(l.Time), l.ID, phrase.Printable(l.Actor), cmp.Or(l.Remote, l.Door), l.Verb+phrase.Prefixed(" of ", l.Undoes), phrase.Printable(l.Target), l.Result, phrase.Printable(l.Reason))
 		}
+	})
+}
+
+// undoAudit has a relay take an act back.
+func undoAudit(io cli.IO, args []string) int {
+	v := NewVerb(io, "audit undo")
+	reason := v.Flags.String("reason", "", "why, a `text` for the audit")
+	dry := v.Flags.Bool("dry-run", false, "say whether it could be taken back, and do nothing")
+	words, status, ok := v.Parse(args, 1)
+	switch {
+	case !ok:
+		return status
+	case len(words) == 0:
+		return v.misuse("name the id of an act, as relay audit list has it")
+	}
+	order := api.Undo{Act: because(*reason)}
+	order.DryRun = *dry
+	var done api.Undone
+	if err := v.do("/audit/"+url.PathEscape(words[0])+"/undo", order, &done); err != nil {
+		return v.Fail(err)
+	}
+	return v.Print(done, func(w Writer) {
+		said := "taken back"
+		if *dry {
+			said = "would be taken back"
+		}
+		fmt.Fprintf(w, "%s: %s of %s\n", said, done.Verb, phrase.Printable(done.Target))
 	})
 }
 
