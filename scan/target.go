@@ -6,10 +6,11 @@ import (
 	"crypto/tls"
 	"fmt"
 	"net"
-	"net/netip"
 	"net/url"
 	"strings"
 	"time"
+
+	"postern/internal/text"
 )
 
 // target is where a scanner listens.
@@ -73,8 +74,7 @@ func (t target) private() bool {
 		return true
 	}
 	host, _, _ := net.SplitHostPort(t.address)
-	ip, err := netip.ParseAddr(host)
-	return host == "localhost" || err == nil && ip.Unmap().IsLoopback()
+	return text.IsLoopback(host)
 }
 
 // open connects. Whatever is done with the connection ends with ctx, which has a

@@ -375,3 +375,42 @@ func FuzzTokensFile(f *testing.F) {
 		}
 	})
 }
+
+// TestGuessesOfTheProxySecretAreCounted where one can be guessed: they are told in the log
+// and soon refused by 429, and the right one passes all the same.
+func TestGuessesOfTheProxySecretAreCounted(t *testing.T) {
+	var log bytes.Buffer
+	rules := Rules{ProxyFrom: []netip.Prefix{netip.MustParsePrefix("127.0.0.2/32")}, ProxySecret: "between us", Groups: map[string]Role{"ops": View}}
+	gate := NewGate(nil, func() Rules { return rules }, time.Now, slog.New(slog.NewTextHandler(&log, nil)))
+	try := func(remote, secret string) int {
+		fields := []string{ForwardedUser, "pia", ForwardedGroups, "ops"}
+		if secret != "" {
+			fields = append(fields, ProxySecret, secret)
+		}
+		if _, no := gate.Identify(request("127.0.0.1:8025", remote, fields...)); no != nil {
+			return no.Status
+		}
+		return 0
+	}
+	for i := range 3 * maxGuesses {
+		if got := try("127.0.0.9:1", "guess"); got != 403 {
+			t.Errorf("from elsewhere: %d", got)
+		}
+		if got := try("127.0.0.2:1", ""); got != 403 {
+			t.Errorf("without one: %d", got)
+		}
+		want := 403
+		if i >= maxGuesses {
+			want = 429
+		}
+		if got := try("127.0.0.2:1", "guess"); got != want {
+			t.Fatalf("guess %d: %d, want %d", i, got, want)
+		}
+	}
+	if got := try("127.0.0.2:1", "between us"); got != 0 {
+		t.Errorf("the right one: %d", got)
+	}
+	if n := strings.Count(log.String(), "wrong proxy secret"); n != 2 || strings.Contains(log.String(), "guess ") || strings.Contains(log.String(), "between") {
+		t.Errorf("%d lines:\n%s", n, &log)
+	}
+}

@@ -104,16 +104,20 @@ func (g *Gate) Token(r *http.Request, token string) (Identity, *Refusal) {
 
 // wrong counts a token that does not hold.
 func (g *Gate) wrong(remote netip.Addr, detail string) *Refusal {
+	return g.guessed(remote, "token", refuse(http.StatusUnauthorized, "token", detail))
+}
+
+// guessed counts a secret that is wrong, and refuses it with no, or for there were too many.
+func (g *Gate) guessed(remote netip.Addr, what string, no *Refusal) *Refusal {
 	wait, first := g.guesses.wrong(remote)
 	if first {
-		g.log.Warn("wrong token", "client_ip", addrText(remote), "wait", wait.Round(time.Second))
+		g.log.Warn("wrong "+what, "client_ip", addrText(remote), "wait", wait.Round(time.Second))
 	}
 	if wait > 0 {
-		no := refuse(http.StatusTooManyRequests, "guesses", "too many wrong tokens from this address; wait, or send one that holds")
+		no = refuse(http.StatusTooManyRequests, "guesses", "too many wrong secrets from this address; wait, or send one that holds")
 		no.Wait = time.Duration(math.Ceil(wait.Seconds())) * time.Second
-		return no
 	}
-	return refuse(http.StatusUnauthorized, "token", detail)
+	return no
 }
 
 // proxied takes the word of a proxy, and refuses that of anybody else: to ignore it
@@ -122,9 +126,11 @@ func (g *Gate) proxied(r *http.Request, rules *Rules, remote netip.Addr) (Identi
 	no := refuse(http.StatusForbidden, "proxy", "only a proxy that [admin] proxy_auth_from names, and that knows the secret, may say who somebody is; this request has "+ForwardedUser)
 	from := func(p netip.Prefix) bool { return p.Contains(remote) }
 	users, secrets := r.Header.Values(ForwardedUser), r.Header.Values(ProxySecret)
-	if !slices.ContainsFunc(rules.ProxyFrom, from) || rules.ProxySecret == "" || len(secrets) != 1 || !same(secrets[0], rules.ProxySecret) {
-		g.guesses.wrong(remote)
-		return Identity{}, no
+	switch {
+	case !slices.ContainsFunc(rules.ProxyFrom, from) || rules.ProxySecret == "" || len(secrets) == 0:
+		return Identity{}, no // nothing was guessed
+	case len(secrets) > 1 || !same(secrets[0], rules.ProxySecret):
+		return Identity{}, g.guessed(remote, "proxy secret", no)
 	}
 	if len(users) != 1 || !isUser(users[0]) {
 		return Identity{}, refuse(http.StatusForbidden, "proxy", "the proxy names no user, or several")

@@ -1,8 +1,9 @@
 package access
 
 import (
-	"net/netip"
 	"net/url"
+
+	"postern/internal/text"
 )
 
 // Peer is [admin.peers.NAME]: another node of the relay that the console asks.
@@ -27,15 +28,10 @@ func (p *Peer) Check(report func(key, problem string)) {
 	switch {
 	case err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" || u.Path != "" && u.Path != "/" || u.RawQuery != "" || u.User != nil:
 		report("server", `write it as "https://mx2.example.org:8025"`)
-	case u.Scheme == "http" && !isLoopback(u.Hostname()):
+	case u.Scheme == "http" && !text.IsLoopback(u.Hostname()):
 		report("server", "the token would cross the net in plain text; write https://")
 	}
 	if p.TokenFile == "" {
 		report("token_file", "is missing; put a token of that node into a file that only the relay can read")
 	}
-}
-
-func isLoopback(host string) bool {
-	a, err := netip.ParseAddr(host)
-	return host == "localhost" || err == nil && a.IsLoopback()
 }

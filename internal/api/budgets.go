@@ -151,6 +151,8 @@ func (a *API) mayOperateKey(id access.Identity, key string) bool {
 	switch {
 	case !ok || f.Client != "" && f.Client != id.Client:
 		return false
+	case f.Submitter != "":
+		return a.owns(id.Client, outlier.Mailbox, f.Submitter)
 	case f.Sender != "":
 		return a.owns(id.Client, outlier.Sender, string(f.Sender))
 	}

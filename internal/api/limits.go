@@ -52,6 +52,8 @@ func (a *API) mayReadKey(id access.Identity, key string) bool {
 		return false
 	case f.Client != "":
 		return f.Client == id.Client
+	case f.Submitter != "":
+		return a.owns(id.Client, outlier.Mailbox, f.Submitter)
 	case f.Sender != "":
 		return a.owns(id.Client, outlier.Sender, string(f.Sender))
 	}

@@ -239,7 +239,7 @@ func (a *API) consoleLink(ctx context.Context, _ *OpenConsole) (e effect[Link], 
 }
 
 func (a *API) reload(context.Context, *Reload) (e effect[admin.ReloadStatus], err error) {
-	return effect[admin.ReloadStatus]{target: "the configuration", would: a.parts.CheckReload(), run: func(context.Context) (admin.ReloadStatus, error) {
+	return effect[admin.ReloadStatus]{target: "the configuration", look: a.parts.CheckReload, run: func(context.Context) (admin.ReloadStatus, error) {
 		return a.parts.Reload(), nil
 	}}, nil
 }

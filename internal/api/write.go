@@ -47,7 +47,9 @@ type effect[Out any] struct {
 	undoes string // id of the act that it takes back; "": none
 	before any    // state of the target
 	would  Out    // what a dry run answers
-	run    func(context.Context) (Out, error)
+	// look finds that out, where it costs something; nil: would is it.
+	look func() Out
+	run  func(context.Context) (Out, error)
 	// told is what of the result stands in the audit; nil: all of it.
 	told func(Out) any
 }
@@ -77,6 +79,9 @@ func act[In any, P order[In], Out any](a *API, path, id, about string, who right
 			return done, asProblem(err)
 		}
 		if how.DryRun {
+			if e.look != nil {
+				e.would = e.look()
+			}
 			return Done[Out]{DryRun: true, Result: e.would}, nil
 		}
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), actTime)

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"net"
-	"net/netip"
 	"net/url"
 	"os"
 	"os/exec"
@@ -14,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"postern/internal/text"
 	"postern/reputation/identity"
 )
 
@@ -56,7 +56,7 @@ func readClamd(path, address string) map[string]string {
 		return nil
 	}
 	host, port, err := net.SplitHostPort(strings.TrimPrefix(address, "tcp:"))
-	if err != nil || !isLoopback(host) || settings["TCPSocket"] != port {
+	if err != nil || !text.IsLoopback(host) || settings["TCPSocket"] != port {
 		return nil
 	}
 	return settings
@@ -147,10 +147,5 @@ func (v *scannerView) rspamdLimits(s *rspamdSettings) {
 
 func isLocal(address string) bool {
 	u, err := url.Parse(address)
-	return err == nil && isLoopback(u.Hostname())
-}
-
-func isLoopback(host string) bool {
-	ip, err := netip.ParseAddr(host)
-	return host == "localhost" || err == nil && ip.IsLoopback()
+	return err == nil && text.IsLoopback(u.Hostname())
 }

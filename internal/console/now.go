@@ -20,6 +20,7 @@ type nowPart struct {
 	Tiles    []tile
 	LastBy   string // which upstream took mail last
 	Last     *moment
+	All      bool          // the visitor sees the mail of all clients
 	Day      template.HTML // the picture
 	DaySays  string
 	DayTop   string
@@ -48,9 +49,12 @@ var kinds = [...]struct {
 
 func (v *visit) now() *nowPart {
 	s := v.State()
-	p := &nowPart{Ready: s.Ready, Verdict: "Mail is taken.", Needs: v.needs().Count, Up: span(v.Console.now().Sub(s.Started))}
+	p := &nowPart{Ready: s.Ready, Verdict: "Mail is taken.", Needs: v.needs().Count, Up: span(v.Console.now().Sub(s.Started)), All: !v.isOwner()}
 	if !s.Ready {
 		p.Verdict = "Mail is not taken."
+	}
+	if v.isOwner() { // the counts and the upstreams are those of all clients
+		return p
 	}
 	took := func(at time.Time, upstream string) {
 		if !at.IsZero() && (p.Last == nil || at.After(p.Last.At)) {
@@ -62,9 +66,6 @@ func (v *visit) now() *nowPart {
 	}
 	for name, way := range v.Ways() { // an upstream that keeps mail has no hosts
 		took(way.Success, name)
-	}
-	if v.isOwner() { // the counts are those of all clients
-		return p
 	}
 	r := v.Report()
 	sum := r.Sum()

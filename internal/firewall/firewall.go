@@ -15,6 +15,7 @@ import (
 
 	"postern/internal/config"
 	"postern/internal/plain"
+	"postern/internal/text"
 )
 
 // smtp is the port on which everybody takes mail from everybody.
@@ -102,8 +103,8 @@ func ports(f *config.File) (used map[int]bool, here []string) {
 		}
 		for _, host := range hosts {
 			at, port := split(host)
-			switch ip, err := netip.ParseAddr(at); {
-			case at == "localhost" || err == nil && ip.Unmap().IsLoopback():
+			switch {
+			case text.IsLoopback(at):
 				here = append(here, fmt.Sprintf("upstream %s is a program on this machine (%s): name its user, too, with -user", name, host))
 			case port == smtp:
 				used[smtp] = true

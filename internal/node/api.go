@@ -124,6 +124,9 @@ func clientsOf(f *config.File, scope, name string) (clients []string) {
 		return nil
 	case outlier.User:
 		return usersClients(f, name)
+	case outlier.Mailbox:
+		client, _, _ := strings.Cut(name, "/")
+		return clientsOf(f, outlier.Client, client)
 	case outlier.UserSender:
 		user, sender := outlier.Names(name)
 		of := usersClients(f, user)

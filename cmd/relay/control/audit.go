@@ -75,6 +75,9 @@ func verifyAudit(io cli.IO, args []string) int {
 	if !ok {
 		return status
 	}
+	if status, ok := v.readsFiles(); !ok {
+		return status
+	}
 	name := ""
 	if len(words) == 1 {
 		name = words[0]

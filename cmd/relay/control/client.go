@@ -50,6 +50,16 @@ func (v *Verb) Parse(args []string, max int) (words []string, status int, ok boo
 	return cli.ParseWords(v.Flags, args, max)
 }
 
+// readsFiles says that a command asks no relay, where a flag names one; ok is false then.
+func (v *Verb) readsFiles() (status int, ok bool) {
+	for _, f := range []struct{ name, value string }{{"server", v.server}, {"token-file", v.tokenFile}, {"ca", v.ca}, {"socket", v.socket}} {
+		if f.value != "" {
+			return v.misuse("it reads files where it runs, and asks no relay: leave -%s out, or run it there", f.name), false
+		}
+	}
+	return 0, true
+}
+
 func (v *Verb) misuse(format string, args ...any) int {
 	fmt.Fprintf(v.io.Err, "%s: %s\n", v.Flags.Name(), fmt.Sprintf(format, args...))
 	return cli.Usage

@@ -80,7 +80,7 @@ func showLimits(io cli.IO, args []string) int {
 	v := NewVerb(io, "limits show")
 	var k keyFlags
 	k.add(v.Flags)
-	n := v.Flags.Int("n", 100, "show at most `n`")
+	n := v.Flags.Int("n", 100, "show at most `n`; 0: all")
 	if _, status, ok := v.Parse(args, 0); !ok {
 		return status
 	}
@@ -93,7 +93,7 @@ func showLimits(io cli.IO, args []string) int {
 
 func topLimits(io cli.IO, args []string) int {
 	v := NewVerb(io, "limits top")
-	n := v.Flags.Int("n", 20, "how many")
+	n := v.Flags.Int("n", 20, "show at most `n`; 0: all")
 	if _, status, ok := v.Parse(args, 0); !ok {
 		return status
 	}
@@ -101,7 +101,10 @@ func topLimits(io cli.IO, args []string) int {
 }
 
 func (v *Verb) listStates(values url.Values, n int) int {
-	return printAll(v, "/limits", values, max(n, 0), "USE\tLIMIT\tKEY\tUSED\tROOM\tNEXT FITS\tLARGEST SENDERS", writeState)
+	if n < 0 {
+		return v.misuse("-n %d is negative", n)
+	}
+	return printAll(v, "/limits", values, n, "USE\tLIMIT\tKEY\tUSED\tROOM\tNEXT FITS\tLARGEST SENDERS", writeState)
 }
 
 // writeState writes a budget, a line for each window.

@@ -232,6 +232,9 @@ func runSuspects(io cli.IO, args []string) int {
 	if !ok {
 		return status
 	}
+	if status, ok := v.readsFiles(); !ok {
+		return status
+	}
 	files, err := cli.JournalsNamed(*v.config, append(*named, words...))
 	if err != nil {
 		return v.misuse("%v", err)

@@ -25,13 +25,16 @@ func Senders(io cli.IO, args []string) int {
 	state := v.Flags.String("state", "", "only in this `state` or a harder one: brake, alert, throttle, suspend")
 	match := v.Flags.String("match", "", "only names with this `text`")
 	sort := v.Flags.String("sort", "", "by "+strings.Join(outlier.Sorts, ", ")+"; otherwise by state, then score")
-	n := v.Flags.Int("n", 100, "how many at most, beside those that are suspended or throttled")
+	n := v.Flags.Int("n", 100, "how many at most, beside those that are suspended or throttled; 0: all")
 	if _, status, ok := v.Parse(args, 0); !ok {
 		return status
 	}
+	if *n < 0 {
+		return v.misuse("-n %d is negative", *n)
+	}
 	var list admin.SenderList
 	var err error
-	list.Rows, list.All, err = all[outlier.Row](v, "/senders", url.Values{"scope": {*scope}, "state": {*state}, "match": {*match}, "sort": {*sort}, "others": {fmt.Sprint(cmp.Or(*n, 100))}}, 0)
+	list.Rows, list.All, err = all[outlier.Row](v, "/senders", url.Values{"scope": {*scope}, "state": {*state}, "match": {*match}, "sort": {*sort}, "others": {fmt.Sprint(*n)}}, 0)
 	if err != nil {
 		return v.Fail(err)
 	}

@@ -2,12 +2,12 @@ package deliver
 
 import (
 	"fmt"
-	"net/netip"
 	"net/url"
 	"slices"
 	"strings"
 
 	"postern/internal/alert"
+	"postern/internal/text"
 )
 
 // Config is one [alert.NAME]: a receiver of alerts. Exactly one of Webhook,
@@ -120,30 +120,21 @@ func (c *Config) Check(report func(key, problem string)) {
 			report(key, `is not a URL without query; write it as "https://relay.example.org:8025"`)
 		}
 	}
-	if u, err := url.Parse(c.ReleaseLink); c.ReleaseLink != "" && err == nil && u.Scheme == "http" && !isLoopback(u) && !c.Plain {
+	if u, err := url.Parse(c.ReleaseLink); c.ReleaseLink != "" && err == nil && u.Scheme == "http" && !text.IsLoopback(u.Hostname()) && !c.Plain {
 		report("release_link", "is http to another machine, where everybody on the way could take the link; write https, or plain = true")
 	}
 }
 
 // parse reads the URL of a receiver, or says what is wrong with it, without quoting it.
-func (c *Config) parse(text string) (*url.URL, string) {
-	u, err := url.Parse(text)
+func (c *Config) parse(address string) (*url.URL, string) {
+	u, err := url.Parse(address)
 	switch {
 	case err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http":
 		return nil, `is not a URL; write it as "https://hooks.example.org/postern"`
-	case u.Scheme == "http" && !isLoopback(u) && !c.Plain:
+	case u.Scheme == "http" && !text.IsLoopback(u.Hostname()) && !c.Plain:
 		return nil, "is http to another machine, where everybody on the way could read and change it; write https, or plain = true"
 	}
 	return u, ""
-}
-
-// isLoopback reports whether a URL leads to this machine, by its text alone.
-func isLoopback(u *url.URL) bool {
-	if strings.EqualFold(u.Hostname(), "localhost") {
-		return true
-	}
-	ip, err := netip.ParseAddr(u.Hostname())
-	return err == nil && ip.Unmap().IsLoopback()
 }
 
 // Secrets takes in what the files hold: the URL of webhook_file, the signing secret and

@@ -13,7 +13,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"os"
 	"strconv"
@@ -22,6 +21,7 @@ import (
 
 	"postern/internal/api"
 	"postern/internal/secret"
+	"postern/internal/text"
 )
 
 // Client asks one relay.
@@ -58,7 +58,7 @@ func At(server, tokenFile, ca string) (*Client, error) {
 	switch {
 	case err != nil || u.Host == "" || u.Path != "" && u.Path != "/" || u.RawQuery != "" || u.User != nil:
 		return nil, fmt.Errorf("-server %q is not such as https://relay.example.org:8025", server)
-	case u.Scheme != "https" && !(u.Scheme == "http" && isLoopback(u.Hostname())):
+	case u.Scheme != "https" && !(u.Scheme == "http" && text.IsLoopback(u.Hostname())):
 		return nil, fmt.Errorf("-server %s: the token would cross the net in plain text; write https://", server)
 	case tokenFile == "":
 		return nil, errors.New("-server needs -token-file")
@@ -87,9 +87,12 @@ func At(server, tokenFile, ca string) (*Client, error) {
 	}, nil
 }
 
-func isLoopback(host string) bool {
-	a, err := netip.ParseAddr(host)
-	return host == "localhost" || err == nil && a.IsLoopback()
+// Within is c with another bound for one request.
+func (c *Client) Within(d time.Duration) *Client {
+	within, transport := *c, *c.http
+	transport.Timeout = d
+	within.http = &transport
+	return &within
 }
 
 // Misuse is the error of a request that cannot be carried out as it stands.

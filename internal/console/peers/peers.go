@@ -23,6 +23,8 @@ import (
 const (
 	// Wait is how long an answer is waited for.
 	Wait = 2 * time.Second
+	// late bounds each request for a state, for which nobody waits longer than Wait.
+	late = 10 * time.Second
 	// freshFor is how long a state is told again without asking.
 	freshFor = 4 * time.Second
 )
@@ -55,8 +57,9 @@ type Peers struct {
 // peer is one of them.
 type peer struct {
 	access.Peer
-	ask *client.Client
-	err error // why it cannot be asked
+	ask  *client.Client // for its state, which may come late
+	soon *client.Client // for what somebody waits for
+	err  error          // why it cannot be asked
 
 	mu     sync.Mutex
 	at     time.Time
@@ -75,7 +78,9 @@ func (ps *Peers) Use(cfg map[string]access.Peer) {
 	next := map[string]*peer{}
 	for name, c := range cfg {
 		p := &peer{Peer: c}
-		p.ask, p.err = client.At(c.Server, c.TokenFile, c.CA)
+		if p.ask, p.err = client.At(c.Server, c.TokenFile, c.CA); p.err == nil {
+			p.ask, p.soon = p.ask.Within(late), p.ask.Within(Wait)
+		}
 		if old := ps.all[name]; old != nil && old.Peer == c {
 			old.mu.Lock()
 			p.state.Value = old.state.Value // told beside an error, should it be silent now
@@ -189,7 +194,7 @@ func (ps *Peers) Events(q api.EventsQuery) []Answer[api.EventsPage] {
 			return Answer[api.EventsPage]{Err: p.err}
 		}
 		return within(func() (page api.EventsPage, err error) {
-			err = p.ask.Get("/events", valuesOf(q), &page)
+			err = p.soon.Get("/events", valuesOf(q), &page)
 			return page, err
 		})
 	})
@@ -207,7 +212,7 @@ func (ps *Peers) Event(name, id string) (e mail.Event, err error) {
 		return e, p.err
 	}
 	a := within(func() (e mail.Event, err error) {
-		err = p.ask.Get("/events/"+url.PathEscape(id), nil, &e)
+		err = p.soon.Get("/events/"+url.PathEscape(id), nil, &e)
 		return e, err
 	})
 	return a.Value, a.Err

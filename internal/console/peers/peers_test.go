@@ -2,6 +2,7 @@ package peers
 
 import (
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"postern/internal/access"
+	"postern/internal/api"
 )
 
 // TestTokensAreReadAnew: a token that was replaced in its file holds from the next reload on,
@@ -46,5 +48,37 @@ func TestTokensAreReadAnew(t *testing.T) {
 	ps.Use(peers)
 	if a := ps.States()[0]; a.Err != nil {
 		t.Errorf("with the new token: %v", a.Err)
+	}
+}
+
+// TestSearchOfASilentPeerEnds when nobody waits for it any more: its connection does not
+// stay open.
+func TestSearchOfASilentPeerEnds(t *testing.T) {
+	deaf, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer deaf.Close()
+	file := filepath.Join(t.TempDir(), "peer.token")
+	if err := os.WriteFile(file, []byte("pst_x\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	ps := New(time.Now)
+	ps.Use(map[string]access.Peer{"mx2": {Server: "http://" + deaf.Addr().String(), TokenFile: file}})
+	ended := make(chan error, 1)
+	go func() {
+		c, err := deaf.Accept()
+		if err == nil {
+			defer c.Close()
+			c.SetDeadline(time.Now().Add(30 * time.Second))
+			_, err = io.Copy(io.Discard, c) // until the other side leaves
+		}
+		ended <- err
+	}()
+	if a := ps.Events(api.EventsQuery{})[0]; a.Err == nil {
+		t.Error("a deaf peer has answered")
+	}
+	if err := <-ended; err != nil {
+		t.Errorf("the connection stays: %v", err)
 	}
 }
