@@ -70,6 +70,11 @@ type Store interface {
 	// whose Add is 0 is removed.
 	SetAllowance(ctx context.Context, r Allowance) error
 
+	// SwapAllowance is SetAllowance for who knows which one there was, in one step for all
+	// nodes: ok is false, and nothing is changed, where the reason of that is not old
+	// ("": there was none). What is there already is ok, too.
+	SwapAllowance(ctx context.Context, r Allowance, old string) (ok bool, err error)
+
 	// Allowances returns the temporary overrides that have not ended, in no order.
 	Allowances(ctx context.Context) ([]Allowance, error)
 

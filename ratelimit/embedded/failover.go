@@ -385,6 +385,14 @@ func (f *Failover) SetAllowance(ctx context.Context, r ratelimit.Allowance) erro
 	return f.local.SetAllowance(ctx, shareOf(r, f.local.nodeCount()))
 }
 
+// SwapAllowance needs the shared store.
+func (f *Failover) SwapAllowance(ctx context.Context, r ratelimit.Allowance, old string) (ok bool, err error) {
+	if ok, err = f.shared.SwapAllowance(ctx, r, old); err != nil || !ok {
+		return false, err
+	}
+	return true, f.local.SetAllowance(ctx, shareOf(r, f.local.nodeCount()))
+}
+
 // shareOf is the temporary override as one of several nodes has it.
 func shareOf(r ratelimit.Allowance, nodes int64) ratelimit.Allowance {
 	if r.Add > 0 {

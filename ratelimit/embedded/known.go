@@ -42,17 +42,6 @@ func (o *owed) record(now int64) ratelimit.Record {
 // nodeCount is the nodes among which numbers are divided, one at least.
 func (e *Store) nodeCount() int64 { return max(1, e.nodes.Load()) }
 
-// setAllowances takes over the temporary overrides of the shared store.
-func (e *Store) setAllowances(allowances []ratelimit.Allowance) {
-	kept := make([]ratelimit.Allowance, len(allowances))
-	for i, r := range allowances {
-		kept[i] = shareOf(r, e.nodeCount())
-	}
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.allowances.Store(&kept)
-}
-
 // learn notes what the shared store said of the budgets of b. A key that does
 // not fit into memory is not noted. Unless it is sure, it notes nothing where
 // the store knows so much less than a while ago that it may have lost its

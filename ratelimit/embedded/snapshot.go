@@ -244,8 +244,7 @@ func (e *Store) restore(file io.Reader) error {
 		shares[name] = uint8(i)
 	}
 	e.names.Store(&names{limits: map[string]uint16{}, shares: shares})
-	allowances := ratelimit.CanonicalAllowances(head.Allowances)
-	e.allowances.Store(&allowances)
+	e.allowances.Store(newAllowances(ratelimit.CanonicalAllowances(head.Allowances)))
 	e.nodes.Store(head.Nodes)
 	now := e.clock.read()
 	lost := 0
@@ -438,5 +437,5 @@ func (e *Store) clear() {
 		}
 	}
 	e.names.Store(&names{limits: map[string]uint16{}, shares: map[string]uint8{"": 0}})
-	e.allowances.Store(&[]ratelimit.Allowance{})
+	e.allowances.Store(newAllowances(nil))
 }

@@ -25,7 +25,7 @@ type Store struct {
 	clock      *elapsed
 	seed       maphash.Seed
 	names      atomic.Pointer[names]
-	allowances atomic.Pointer[[]ratelimit.Allowance]
+	allowances atomic.Pointer[allowances]
 	nodes      atomic.Int64 // last seen by Failover; 0: never
 	mu         sync.Mutex   // to change names or temporary overrides
 	dirty      chan struct{}
@@ -50,7 +50,7 @@ func New(cfg Config, now func() time.Time) *Store {
 	}
 	e := &Store{clock: newElapsed(now), seed: maphash.MakeSeed(), dirty: make(chan struct{}, 1)}
 	e.names.Store(&names{limits: map[string]uint16{}, shares: map[string]uint8{"": 0}})
-	e.allowances.Store(&[]ratelimit.Allowance{})
+	e.allowances.Store(newAllowances(nil))
 	memory := &chunkMemory{}
 	memory.freeWith(e)
 	// Four fifths for records and their index, the rest for busy keys.
@@ -73,7 +73,7 @@ func (e *Store) Take(_ context.Context, b *ratelimit.Batch) (ratelimit.Result, e
 	defer e.unlock(set)
 	// Read under the lock, so that charges are in the order of time.
 	now := e.clock.read()
-	t := take{e, b, result, budgets, now, *e.allowances.Load()}
+	t := take{e, b, result, budgets, now, e.allowances.Load()}
 	defer t.unpin()
 	return result, t.run()
 }
@@ -329,46 +329,12 @@ func (e *Store) Reset(_ context.Context, limit, key string) error {
 	return nil
 }
 
-// SetAllowance keeps a temporary override, and has a snapshot written soon.
-func (e *Store) SetAllowance(_ context.Context, r ratelimit.Allowance) error {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	kept := []ratelimit.Allowance{}
-	for _, old := range e.liveAllowances() {
-		if old.Limit != r.Limit || old.Key != r.Key || old.Unit != r.Unit || old.Window != r.Window {
-			kept = append(kept, old)
-		}
-	}
-	if r.Add != 0 {
-		kept = append(kept, r)
-	}
-	e.allowances.Store(&kept)
-	e.changed()
-	return nil
-}
-
 // changed asks Run for a snapshot now.
 func (e *Store) changed() {
 	select {
 	case e.dirty <- struct{}{}:
 	default:
 	}
-}
-
-func (e *Store) liveAllowances() []ratelimit.Allowance {
-	var live []ratelimit.Allowance
-	now := e.clock.now()
-	for _, r := range *e.allowances.Load() {
-		if now.Before(r.Until) {
-			live = append(live, r)
-		}
-	}
-	return live
-}
-
-// Allowances lists the temporary overrides that have not ended.
-func (e *Store) Allowances(context.Context) ([]ratelimit.Allowance, error) {
-	return e.liveAllowances(), nil
 }
 
 // Nodes is 1.

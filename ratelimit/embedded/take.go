@@ -13,7 +13,7 @@ type take struct {
 	result     ratelimit.Result
 	held       []held // the budgets of batch
 	now        int64
-	allowances []ratelimit.Allowance
+	allowances *allowances
 }
 
 // held is a budget and where the store has it.
@@ -71,10 +71,8 @@ func (t *take) load(g *held) error {
 }
 
 func (t *take) raised(g *held, w *ratelimit.Window) (add int64) {
-	for i := range t.allowances {
-		r := &t.allowances[i]
-		if r.Unit == w.Unit && (r.Window == 0 || r.Window == w.Length) &&
-			r.Limit == g.Limit && r.Key == string(g.Key) && t.store.clock.now().Before(r.Until) {
+	for _, r := range t.allowances.of(g.Budget) {
+		if r.Unit == w.Unit && (r.Window == 0 || r.Window == w.Length) && t.store.clock.now().Before(r.Until) {
 			add += r.Add
 		}
 	}

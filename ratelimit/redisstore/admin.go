@@ -121,23 +121,43 @@ func (r *Store) Reset(ctx context.Context, limit, key string) error {
 func (r *Store) SetAllowance(ctx context.Context, allowance ratelimit.Allowance) error {
 	ctx, cancel := r.bounded(ctx)
 	defer cancel()
-	seconds := int64(allowance.Window / time.Second)
-	until := allowance.Until.UnixMilli()
-	_, err := r.run(ctx, &r.scripts.allowance, []string{r.budgetKey(allowance.Limit, []byte(allowance.Key))},
-		int(allowance.Unit), seconds, allowance.Add, until)
-	if err != nil {
+	if err := r.decide(ctx, &allowance); err != nil {
 		return err
 	}
+	_, err := r.enlist(ctx, &allowance)
+	return err
+}
+
+// SwapAllowance does so in the list first, where all nodes see which one there is.
+func (r *Store) SwapAllowance(ctx context.Context, allowance ratelimit.Allowance, old string) (ok bool, err error) {
+	ctx, cancel := r.bounded(ctx)
+	defer cancel()
+	v, err := r.enlist(ctx, &allowance, old, allowance.Reason)
+	if n, _ := v.(int64); err != nil || n == 0 {
+		return false, err
+	}
+	return true, r.decide(ctx, &allowance)
+}
+
+// decide keeps a temporary override where decisions find it.
+func (r *Store) decide(ctx context.Context, allowance *ratelimit.Allowance) error {
+	_, err := r.run(ctx, &r.scripts.allowance, []string{r.budgetKey(allowance.Limit, []byte(allowance.Key))},
+		int(allowance.Unit), int64(allowance.Window/time.Second), allowance.Add, allowance.Until.UnixMilli())
+	return err
+}
+
+// enlist keeps it in the list of all; reasons are those of a swap.
+func (r *Store) enlist(ctx context.Context, allowance *ratelimit.Allowance, reasons ...any) (any, error) {
 	text, err := json.Marshal(allowance)
 	if err != nil {
-		return err
+		return nil, err
 	}
+	until := allowance.Until.UnixMilli()
 	if allowance.Add == 0 {
 		until = 0
 	}
-	field := strconv.Itoa(int(allowance.Unit)) + " " + strconv.FormatInt(seconds, 10) + " " + allowance.Limit + "\x00" + allowance.Key
-	_, err = r.run(ctx, &r.scripts.allowances, []string{r.prefix + ":raises"}, field, until, text)
-	return err
+	field := strconv.Itoa(int(allowance.Unit)) + " " + strconv.FormatInt(int64(allowance.Window/time.Second), 10) + " " + allowance.Limit + "\x00" + allowance.Key
+	return r.run(ctx, &r.scripts.allowances, []string{r.prefix + ":raises"}, append([]any{field, until, text}, reasons...)...)
 }
 
 // Allowances lists the temporary overrides that have not ended.

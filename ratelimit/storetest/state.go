@@ -1,6 +1,9 @@
 package storetest
 
 import (
+	"fmt"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -179,6 +182,62 @@ func testAllowances(t *testing.T, bed Bed) {
 		if r := bed.Look(t, b()); r[0].Max != 2 || r[1].Max != 3+add {
 			t.Errorf("raise of the hour by %d: numbers %d and %d", add, r[0].Max, r[1].Max)
 		}
+	}
+}
+
+// testSwapAllowances: of two who change what they have read only one does.
+func testSwapAllowances(t *testing.T, bed Bed) {
+	allowance := func(reason string) ratelimit.Allowance {
+		return ratelimit.Allowance{Limit: "swap", Key: "sender=a", Unit: ratelimit.Messages, Window: time.Hour, Add: 1, Made: bed.Clock.Now(), Until: bed.Clock.Now().Add(30 * time.Minute), Reason: reason}
+	}
+	there := func() (reason string) {
+		t.Helper()
+		all, err := bed.Allowances(t.Context())
+		if err != nil || len(all) > 1 {
+			t.Fatal(all, err)
+		}
+		for _, r := range all {
+			reason = r.Reason
+		}
+		return reason
+	}
+	for _, row := range []struct {
+		old, reason string
+		ok          bool
+	}{
+		{"x", "one", false}, {"", "one", true}, {"", "two", false}, {"", "one", true}, {"one", "two", true},
+		{"one", "three", false}, {"one", "two", true}, {"two", `{"step": 1, "\"\u00e9": true}`, true}, {`{"step": 1, "\"\u00e9": true}`, "four", true},
+	} {
+		before := there()
+		ok, err := bed.SwapAllowance(t.Context(), allowance(row.reason), row.old)
+		want := before
+		if row.ok {
+			want = row.reason
+		}
+		if err != nil || ok != row.ok || there() != want {
+			t.Errorf("%q for %q: %v, %v; there is %q, want %q", row.reason, row.old, ok, err, there(), want)
+		}
+	}
+	b := BudgetOf("swap", "sender=a", Win(ratelimit.Messages, 2, time.Hour))
+	if r := bed.Look(t, b); r[0].Max != 3 {
+		t.Errorf("the number is %d, want 3", r[0].Max)
+	}
+	var wg sync.WaitGroup
+	var won atomic.Int64
+	for i := range 20 {
+		wg.Go(func() {
+			if ok, err := bed.SwapAllowance(t.Context(), allowance(fmt.Sprint("race ", i)), "four"); ok && err == nil {
+				won.Add(1)
+			}
+		})
+	}
+	wg.Wait()
+	if won.Load() != 1 {
+		t.Errorf("%d of 20 have won", won.Load())
+	}
+	bed.Clock.Add(31 * time.Minute)
+	if ok, err := bed.SwapAllowance(t.Context(), allowance("anew"), ""); !ok || err != nil {
+		t.Errorf("behind its end: %v, %v", ok, err)
 	}
 }
 

@@ -64,6 +64,7 @@ var others = []test{
 	{"recipients that were sampled elsewhere", testSampledRecords},
 	{"records", testRecord},
 	{"raises", testAllowances},
+	{"swapped allowances", testSwapAllowances},
 	{"scan and reset", testScanReset},
 }
 

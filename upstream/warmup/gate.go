@@ -68,6 +68,9 @@ type Pair struct {
 type state struct {
 	record
 	unwritten bool // the store does not know it yet
+	// stored is the reason of what the store had when it was last read; "": nothing. Who
+	// writes says it, so that of two nodes that judge at once the second one reads first.
+	stored    string
 	witnesses bygroup.Witnesses
 }
 

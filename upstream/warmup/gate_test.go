@@ -314,11 +314,11 @@ func (a away) Allowances(ctx context.Context) ([]ratelimit.Allowance, error) {
 	return a.Store.Allowances(ctx)
 }
 
-func (a away) SetAllowance(ctx context.Context, r ratelimit.Allowance) error {
+func (a away) SwapAllowance(ctx context.Context, r ratelimit.Allowance, old string) (bool, error) {
 	if *a.gone {
-		return errAway
+		return false, errAway
 	}
-	return a.Store.SetAllowance(ctx, r)
+	return a.Store.SwapAllowance(ctx, r, old)
 }
 
 func (a away) Ping(ctx context.Context) error {

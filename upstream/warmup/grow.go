@@ -67,6 +67,9 @@ func (g *Gate) Refresh(ctx context.Context) error {
 		return err
 	}
 	g.mu.Lock()
+	for _, s := range g.pairs {
+		s.stored = ""
+	}
 	there := map[Pair]bool{}
 	for i := range all {
 		if p, ok := g.adopt(&all[i]); ok {
@@ -89,14 +92,20 @@ func (g *Gate) Refresh(ctx context.Context) error {
 // stays.
 func (g *Gate) adopt(r *ratelimit.Allowance) (p Pair, ok bool) {
 	p, ok = parsePair(r.Key)
-	var k kept
-	if r.Limit != g.stateLimit() || !ok || json.Unmarshal([]byte(r.Reason), &k) != nil || k.Step < 0 {
+	if r.Limit != g.stateLimit() || !ok {
 		return p, false
 	}
-	s := g.pairs[p]
-	if s == nil {
+	var k kept
+	s, readable := g.pairs[p], json.Unmarshal([]byte(r.Reason), &k) == nil && k.Step >= 0
+	if s == nil && readable {
 		s = &state{}
 		g.pairs[p] = s
+	}
+	if s != nil {
+		s.stored = r.Reason
+	}
+	if !readable {
+		return p, false
 	}
 	if !s.unwritten || s.back.IsZero() {
 		s.record, s.unwritten = record{step: min(k.Step, maxSteps), since: r.Made, until: r.Until, back: k.Back}, false
@@ -130,21 +139,38 @@ func (g *Gate) missing(there map[Pair]bool) map[Pair]record {
 	return due
 }
 
-// write has the store keep a record, and holds by it from then on.
+// write has the store keep a record in the place of what it had when it was last read, and
+// holds by it from then on. Where another node was quicker nothing is written: a step back
+// is tried again behind the next Refresh, and whether to grow is judged anew.
 func (g *Gate) write(ctx context.Context, p Pair, r record) error {
 	reason, err := json.Marshal(kept{r.step, r.back})
 	if err != nil {
 		return err
 	}
-	err = g.store.SetAllowance(ctx, ratelimit.Allowance{
+	ok, err := g.store.SwapAllowance(ctx, ratelimit.Allowance{
 		Limit: g.stateLimit(), Key: p.key(), Unit: ratelimit.Messages, Window: day, Add: 1, Made: r.since.UTC(), Until: r.until.UTC(), Reason: string(reason),
-	})
+	}, g.storedOf(p))
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if s := g.pairs[p]; err == nil && s != nil && !(s.unwritten && s.back.After(r.back)) {
+	s := g.pairs[p]
+	if err != nil || !ok || s == nil {
+		return err
+	}
+	s.stored = string(reason)
+	if !s.unwritten || !s.back.After(r.back) {
 		s.record, s.unwritten = r, false
 	}
-	return err
+	return nil
+}
+
+// storedOf is what the store had of a pair when it was last read.
+func (g *Gate) storedOf(p Pair) string {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if s := g.pairs[p]; s != nil {
+		return s.stored
+	}
+	return ""
 }
 
 // counts are those of the last 24 hours.
