@@ -134,7 +134,11 @@ func (w *world) send(to ...string) (s sent) {
 }
 
 func (w *world) sendBy(via upstream.Route, to ...string) (s sent) {
-	t := w.up.Begin(via, &mail.Envelope{From: rcpt("a@a.example").Address})
+	return w.sendEnvelope(&mail.Envelope{From: rcpt("a@a.example").Address}, via, to...)
+}
+
+func (w *world) sendEnvelope(env *mail.Envelope, via upstream.Route, to ...string) (s sent) {
+	t := w.up.Begin(via, env)
 	defer t.Close()
 	var rs []mail.Recipient
 	for _, a := range to {

@@ -16,6 +16,12 @@ import (
 // says.
 func stsWorld(t *testing.T, policy func(domain string) string) (*world, *smtptest.CA) {
 	t.Helper()
+	return stsWorldWith(t, policy, func(*upstream.Config) {})
+}
+
+// stsWorldWith is a stsWorld with other settings.
+func stsWorldWith(t *testing.T, policy func(domain string) string, set func(*upstream.Config)) (*world, *smtptest.CA) {
+	t.Helper()
 	ca, err := smtptest.NewCA()
 	if err != nil {
 		t.Fatal(err)
@@ -43,6 +49,7 @@ func stsWorld(t *testing.T, policy func(domain string) string) (*world, *smtptes
 	w := newWorld(t, func(c *upstream.Config, o *Options) {
 		c.MTASTS, c.CA = true, ca.WriteFile(t, t.TempDir())
 		o.STSPort = l.Addr().(*net.TCPAddr).Port
+		set(c)
 	}, "mta-sts.b.example. 60 A 127.0.0.1", "mta-sts.c.example. 60 A 127.0.0.1", `_mta-sts.b.example. 60 TXT "v=STSv1; id=1;"`, `_mta-sts.c.example. 60 TXT "v=STSv1; id=1;"`)
 	return w, ca
 }
