@@ -28,6 +28,9 @@ const (
 	hostsAtOnce = 4
 	// questions is how many are under way for all domains together.
 	questions = 512
+	// perOwner is how many of them are about names of one owner: slow ones hold nobody
+	// else's mail.
+	perOwner = 64
 	// maxAddresses is how many addresses of one host are looked at.
 	maxAddresses = 16
 	// firstOfHost is how many addresses of a host come before those of the next
@@ -76,7 +79,7 @@ func New(o Options) (*Finder, error) {
 		o.Interfaces = net.InterfaceAddrs
 	}
 	r, err := resolve.New(resolve.Options{
-		Servers: o.Config.Resolvers, Timeout: o.DNSTimeout, Now: o.Now, Questions: questions,
+		Servers: o.Config.Resolvers, Timeout: o.DNSTimeout, Now: o.Now, Questions: questions, PerOwner: perOwner,
 		DNSSEC: o.Config.DANE != DANEOff, Trust: o.Config.DNSSEC == DNSSECTrust,
 		Cached: cached, MinTTL: minTTL, MaxTTL: maxTTL, MaxNegative: maxNegative,
 	})

@@ -12,6 +12,10 @@ import (
 	"postern/internal/resolve"
 )
 
+// Owner is the domain under which somebody has registered a domain or a host: who owns it
+// decides over all of them.
+func Owner(domain string) string { return resolve.Owner(domain) }
+
 // Hosts are the names of the hosts that take mail for a domain, the best preference
 // first, equals by their names: all that its MX records have, else the domain
 // itself. None for an address literal and for a domain that takes no mail. The error

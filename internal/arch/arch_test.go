@@ -92,7 +92,7 @@ var table = map[string]rule{
 	"outlier/brake":     {},
 	"outlier/detector":  {ours: []string{"mail"}},
 	"outlier/store":     {ours: []string{"internal/statefile", "outlier/detector", "outlier/networks"}, outside: []string{goRedis}},
-	"internal/resolve":  {outside: []string{dns}},
+	"internal/resolve":  {outside: []string{dns, "golang.org/x/net"}},
 	"reputation":        {ours: []string{"internal/resolve", "internal/shell", "internal/statefile", "mail", "reputation/bygroup", "reputation/dnsbl", "reputation/identity"}, outside: []string{dns}},
 
 	"upstream/replies/vote":    {ours: []string{"mail"}},

@@ -18,6 +18,13 @@ const udpSize = 1232
 // attempt puts a question to the servers in turn, each twice, until one gives a
 // plain answer. Whatever else comes is a fault.
 func (r *Resolver) attempt(ctx context.Context, q question) Answer {
+	if most := r.limits.PerOwner; most > 0 {
+		done, ok := r.shares.take(ctx, Owner(q.name), most)
+		if !ok {
+			return Answer{Name: q.name, Err: errors.New("too many questions about names of one owner are under way")}
+		}
+		defer done()
+	}
 	select {
 	case r.slots <- struct{}{}:
 		defer func() { <-r.slots }()

@@ -49,6 +49,8 @@ type Options struct {
 	DNSSEC, Trust bool
 	// Questions is how many are under way at most; 0: 128.
 	Questions int
+	// PerOwner is how many of them are about names of one owner, see Owner; 0: any.
+	PerOwner int
 	// Cached is how many answers are kept at most; 0: 20,000. They take at most
 	// 512 octets each of what came over the wire, on the average.
 	Cached int
@@ -67,6 +69,7 @@ type Resolver struct {
 	now     func() time.Time
 	limits  Options
 	slots   chan struct{}
+	shares  shares // of owners in the questions
 	tasks   sync.WaitGroup
 	base    context.Context // of all questions
 	end     context.CancelFunc
@@ -138,7 +141,9 @@ func (r *Resolver) Stop() { r.end() }
 
 // Close breaks off all questions; every answer from now on is a fault.
 func (r *Resolver) Close() {
-	r.end()
+	r.mu.Lock()
+	r.end() // no question begins behind this
+	r.mu.Unlock()
 	r.tasks.Wait()
 }
 
@@ -185,6 +190,10 @@ func (r *Resolver) askAnew(ctx context.Context, q question) Answer {
 		return Answer{Name: q.name, Err: err}
 	}
 	r.mu.Lock()
+	if r.base.Err() != nil {
+		r.mu.Unlock()
+		return Answer{Name: q.name, Err: errors.New("no more questions are asked")}
+	}
 	f := r.flights[q]
 	if f == nil {
 		f = &flight{done: make(chan struct{})}

@@ -24,6 +24,9 @@ const (
 	maxKept = 10_000 // domains
 	// maxFetches is how many policies are fetched at a time.
 	maxFetches = 64
+	// perOwner is how many of them are for domains of one owner, who decides how long
+	// they take: others' domains would have no policy meanwhile.
+	perOwner = 4
 	// firstWait is how long the first mail to a domain waits for its policy. The
 	// fetch goes on, for the mail that follows.
 	firstWait = 5 * time.Second
@@ -66,9 +69,11 @@ type Store struct {
 	mu      sync.Mutex
 	known   map[string]*entry
 	flights map[string]*flight
-	failed  map[string]failure
-	save    *time.Timer // nil: nothing is to be saved
-	told    time.Time   // when the last fetch that failed was logged
+	// fetching counts the fetches under way by owner.
+	fetching map[string]int
+	failed   map[string]failure
+	save     *time.Timer // nil: nothing is to be saved
+	told     time.Time   // when the last fetch that failed was logged
 }
 
 // entry is a policy as it is kept.
@@ -88,7 +93,7 @@ type flight struct{ done chan struct{} }
 func New(o Options) *Store {
 	o.Port = cmp.Or(o.Port, 443)
 	s := &Store{fetcher: newFetcher(&o), resolver: o.Resolver, log: o.Log, now: o.Now, slots: make(chan struct{}, maxFetches),
-		known: map[string]*entry{}, flights: map[string]*flight{}, failed: map[string]failure{}}
+		known: map[string]*entry{}, flights: map[string]*flight{}, fetching: map[string]int{}, failed: map[string]failure{}}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
@@ -181,11 +186,16 @@ func (s *Store) start(domain, id string) *flight {
 	if s.now().Before(s.failed[domain].until) || s.life.Err() != nil {
 		return nil
 	}
+	owner := resolve.Owner(domain)
+	if s.fetching[owner] >= perOwner {
+		return nil
+	}
 	select {
 	case s.slots <- struct{}{}:
 	default:
 		return nil // others fetch; the next mail asks again
 	}
+	s.fetching[owner]++
 	f := &flight{done: make(chan struct{})}
 	s.flights[domain] = f
 	s.tasks.Add(1)
@@ -193,10 +203,20 @@ func (s *Store) start(domain, id string) *flight {
 		defer s.tasks.Done()
 		p, err := s.fetcher.fetch(s.life, domain)
 		s.took(domain, id, p, err)
+		s.ended(owner)
 		<-s.slots
 		close(f.done)
 	}()
 	return f
+}
+
+// ended notes the end of a fetch for a domain of an owner.
+func (s *Store) ended(owner string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.fetching[owner]--; s.fetching[owner] <= 0 {
+		delete(s.fetching, owner)
+	}
 }
 
 // await waits for a fetch, for as long as a mail may wait.

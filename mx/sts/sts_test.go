@@ -320,6 +320,34 @@ func TestSlowPolicyHostHoldsNobody(t *testing.T) {
 	}
 }
 
+// TestSlowOwnerLeavesFetchesToOthers: whoever owns many domains whose policy hosts say
+// nothing keeps nobody else from a policy.
+func TestSlowOwnerLeavesFetchesToOthers(t *testing.T) {
+	h := newHost(t)
+	for i := range 2 * maxFetches {
+		h.zone.Add(fmt.Sprintf("mta-sts.d%d.evil.example. 60 A 127.0.0.1", i))
+	}
+	silent, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { silent.Close() })
+	h.port = silent.Addr().(*net.TCPAddr).Port
+	s := h.store(t)
+	under := 0
+	for i := range 2 * maxFetches {
+		if s.start(fmt.Sprintf("d%d.evil.example", i), "1") != nil {
+			under++
+		}
+	}
+	if under != perOwner {
+		t.Errorf("%d fetches for one owner", under)
+	}
+	if s.start("b.example", "1") == nil {
+		t.Error("none is left for another one")
+	}
+}
+
 // TestStoreStaysBounded: what enforces stays the longest.
 func TestStoreStaysBounded(t *testing.T) {
 	h := newHost(t)

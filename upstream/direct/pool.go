@@ -31,6 +31,13 @@ const (
 	countEvery = time.Second
 )
 
+// perOwner is the part of all transactions under way that domains of one owner have: who
+// lets them wait for ten minutes each takes no more.
+const perOwner = 4
+
+// errOwnerFull: a quarter of them is with hosts that domains of one owner name.
+var errOwnerFull = errors.New("as many connections as may be are in use for domains of one owner")
+
 // errFull: as many transactions are under way as may be at one time.
 var errFull = errors.New("as many connections to receivers are in use as may be")
 
@@ -68,9 +75,10 @@ type pool struct {
 	hosts   map[key]*host
 	order   *list.List // of hosts, the one that was used last in front
 	lanes   map[laneKey]*lane
-	inUse   int       // transactions with all hosts
-	open    int       // of all hosts
-	counted time.Time // when open was last counted
+	inUse   int            // transactions with all hosts
+	owners  map[string]int // of them, by owner of the recipients' domain
+	open    int            // of all hosts
+	counted time.Time      // when open was last counted
 	plain   map[netip.AddrPort]time.Time
 	// draining: nothing is kept any more. closed: nothing is given out any more.
 	draining, closed bool
@@ -87,7 +95,7 @@ func newPool(name string, cfg upstream.Config, o Options, roots *x509.CertPool) 
 	return &pool{
 		name: name, cfg: cfg, opt: upstream.Options{Hostname: o.Hostname, Rules: o.Rules, Strangers: true, Roots: roots},
 		strict: strict,
-		hosts:  map[key]*host{}, lanes: map[laneKey]*lane{}, order: list.New(), most: maxConnections, ended: make(chan struct{}), plain: map[netip.AddrPort]time.Time{},
+		hosts:  map[key]*host{}, lanes: map[laneKey]*lane{}, owners: map[string]int{}, order: list.New(), most: maxConnections, ended: make(chan struct{}), plain: map[netip.AddrPort]time.Time{},
 	}
 }
 
@@ -146,8 +154,8 @@ func (p *pool) inPlain(k key) bool {
 }
 
 // take returns the host of a key, for one transaction of a message; give ends its
-// use. g is the group of the host; nil: none.
-func (p *pool) take(ctx context.Context, k key, l level, g *provider.Group, env *mail.Envelope) (*host, error) {
+// use. g is the group of the host; nil: none. owner is that of the recipients' domain.
+func (p *pool) take(ctx context.Context, k key, l level, g *provider.Group, env *mail.Envelope, owner string) (*host, error) {
 	k.group = ""
 	if g != nil {
 		k.group = g.Name
@@ -156,7 +164,7 @@ func (p *pool) take(ctx context.Context, k key, l level, g *provider.Group, env 
 	if err := way.enter(ctx, env, p.cfg.WaitTimeout); err != nil {
 		return nil, err
 	}
-	h, err := p.claimAlone(k, l, way)
+	h, err := p.claimAlone(k, l, way, owner)
 	if err != nil {
 		way.leave(env)
 		return nil, err
@@ -166,12 +174,12 @@ func (p *pool) take(ctx context.Context, k key, l level, g *provider.Group, env 
 
 // claimAlone claims a host and closes what is too much then. In a lane one does that at a
 // time: another one would see what is about to be closed as closed.
-func (p *pool) claimAlone(k key, l level, way *lane) (*host, error) {
+func (p *pool) claimAlone(k key, l level, way *lane, owner string) (*host, error) {
 	if way != nil {
 		way.claiming.Lock()
 		defer way.claiming.Unlock()
 	}
-	h, old, err := p.claim(k, l, way)
+	h, old, err := p.claim(k, l, way, owner)
 	closeAll(old)
 	if err == nil {
 		p.closeSurplus(way)
@@ -181,8 +189,8 @@ func (p *pool) claimAlone(k key, l level, way *lane) (*host, error) {
 
 // give ends the use of a host by a transaction; parked: its connection has been given
 // back before.
-func (p *pool) give(h *host, env *mail.Envelope, parked bool) {
-	p.release(h)
+func (p *pool) give(h *host, env *mail.Envelope, owner string, parked bool) {
+	p.release(h, owner)
 	if !parked {
 		h.lane.leave(env)
 	}
@@ -223,7 +231,7 @@ func (p *pool) closeSurplus(way *lane) {
 }
 
 // claim is take; old are hosts that have to go for it.
-func (p *pool) claim(k key, l level, way *lane) (h *host, old []*host, err error) {
+func (p *pool) claim(k key, l level, way *lane, owner string) (h *host, old []*host, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	switch h = p.hosts[k]; {
@@ -231,6 +239,8 @@ func (p *pool) claim(k key, l level, way *lane) (h *host, old []*host, err error
 		return nil, nil, upstream.ErrClosed
 	case p.inUse >= p.most:
 		return nil, nil, errFull
+	case p.owners[owner] >= max(1, p.most/perOwner):
+		return nil, nil, errOwnerFull
 	case h == nil:
 		opt := p.opt
 		if k.tlsa != "" {
@@ -247,6 +257,7 @@ func (p *pool) claim(k key, l level, way *lane) (h *host, old []*host, err error
 	p.order.MoveToFront(h.place)
 	h.inUse++
 	p.inUse++
+	p.owners[owner]++
 	if way != nil {
 		way.hosts[h] = true
 	}
@@ -277,11 +288,14 @@ func (p *pool) config(k key, way *lane) upstream.Config {
 }
 
 // release ends the use of a host by a transaction.
-func (p *pool) release(h *host) {
+func (p *pool) release(h *host, owner string) {
 	n := h.up.Connections()
 	p.mu.Lock()
 	h.inUse--
 	p.inUse--
+	if p.owners[owner]--; p.owners[owner] <= 0 {
+		delete(p.owners, owner)
+	}
 	p.open += n - h.open
 	h.open = n
 	old := p.surplus()

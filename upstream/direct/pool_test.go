@@ -26,11 +26,11 @@ func TestHostsAreForgotten(t *testing.T) {
 	runtime.GC()
 	runtime.ReadMemStats(&before)
 	for i := range 2*maxHosts + 100 {
-		h, err := p.take(t.Context(), key{to: netip.AddrPortFrom(netip.AddrFrom4([4]byte{11, byte(i >> 16), byte(i >> 8), byte(i)}), 25)}, level{}, nil, nil)
+		h, err := p.take(t.Context(), key{to: netip.AddrPortFrom(netip.AddrFrom4([4]byte{11, byte(i >> 16), byte(i >> 8), byte(i)}), 25)}, level{}, nil, nil, "b.example")
 		if err != nil {
 			t.Fatal(err)
 		}
-		p.release(h)
+		p.release(h, "b.example")
 	}
 	runtime.GC()
 	runtime.ReadMemStats(&after)
@@ -62,7 +62,7 @@ func TestConnectionsInAllAreBounded(t *testing.T) {
 	}
 	var held []*host
 	for i := range 5 {
-		h, err := p.take(t.Context(), key{to: netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 2, byte(i + 1)}), uint16(w.port))}, level{}, nil, nil)
+		h, err := p.take(t.Context(), key{to: netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 2, byte(i + 1)}), uint16(w.port))}, level{}, nil, nil, fmt.Sprint(i))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -71,11 +71,41 @@ func TestConnectionsInAllAreBounded(t *testing.T) {
 	if s := w.send("x@d9.example"); s.codes() != "451" {
 		t.Errorf("%s", s)
 	}
-	for _, h := range held {
-		p.release(h)
+	for i, h := range held {
+		p.release(h, fmt.Sprint(i))
 	}
 	if s := w.send("x@d9.example"); s.codes() != "250 final 250" {
 		t.Errorf("%s", s)
+	}
+}
+
+// TestOwnerHasAPartOfAllTransactions: hosts of one owner that let mail wait leave room for
+// that to others, over however many domains and addresses they are spread.
+func TestOwnerHasAPartOfAllTransactions(t *testing.T) {
+	w := newWorld(t, nil)
+	w.up.pool.most = 4 * perOwner
+	for i := range 5 {
+		w.receiver(fmt.Sprintf("127.0.4.%d", i+1), smtptest.Options{})
+		w.domain(fmt.Sprintf("d%d.evil.example", i), fmt.Sprintf("mx%d.evil.example 127.0.4.%d", i, i+1))
+	}
+	w.receiver("127.0.0.2", smtptest.Options{})
+	w.domain("b.example", "mx.b.example 127.0.0.2")
+	for i := range 5 {
+		tx := w.up.Begin(upstream.Route{}, &mail.Envelope{From: rcpt("a@a.example").Address})
+		defer tx.Close()
+		r, err := tx.Recipients(t.Context(), []mail.Recipient{rcpt(fmt.Sprintf("x@d%d.evil.example", i))}, nil)
+		if want := map[bool]int{true: 250, false: 451}[i < 4]; err != nil || r[0].Code != want {
+			t.Errorf("%d: %v, %v", i, r, err)
+		}
+		if want := i + 1; i < 4 && w.up.pool.owners["evil.example"] != want {
+			t.Errorf("%d are counted, want %d", w.up.pool.owners["evil.example"], want)
+		}
+	}
+	if s := w.send("x@b.example"); s.codes() != "250 final 250" {
+		t.Errorf("another owner: %s", s)
+	}
+	if n := len(w.up.pool.owners); n != 1 {
+		t.Errorf("%d owners are counted", n)
 	}
 }
 

@@ -328,7 +328,7 @@ func (s *search) try(ctx context.Context, w way, rs []mail.Recipient) (got []mai
 		route = upstream.Route{SourceIPs: over.Sources, EHLO: over.EHLO}
 		t.from = from
 	}
-	h, err := t.u.pool.take(ctx, t.u.pool.keyFor(target.Address, from, target.Host, w.level, time.Now()), w.level, group, t.env)
+	h, err := t.u.pool.take(ctx, t.u.pool.keyFor(target.Address, from, target.Host, w.level, time.Now()), w.level, group, t.env, mx.Owner(t.domain))
 	switch {
 	case errors.Is(err, errOwnTurn):
 		return slices.Repeat([]mail.Reply{replySeveral()}, len(rs)), true, nil
@@ -356,7 +356,7 @@ func (s *search) try(ctx context.Context, w way, rs []mail.Recipient) (got []mai
 		return got, true, nil
 	}
 	in.Close()
-	t.u.pool.give(h, t.env, false)
+	t.u.pool.give(h, t.env, mx.Owner(t.domain), false)
 	if ctx.Err() != nil {
 		return nil, true, fmt.Errorf("upstream %s: %s: %w", t.u.name, target, ctx.Err())
 	}
@@ -502,7 +502,7 @@ func (t *Transaction) Close() {
 		t.in.Close()
 	}
 	if t.host != nil {
-		t.u.pool.give(t.host, t.env, t.parked)
+		t.u.pool.give(t.host, t.env, mx.Owner(t.domain), t.parked)
 		t.host = nil
 	}
 }
@@ -514,6 +514,6 @@ func (t *Transaction) leave() {
 		return
 	}
 	t.in.Close()
-	t.u.pool.give(t.host, t.env, t.parked)
+	t.u.pool.give(t.host, t.env, mx.Owner(t.domain), t.parked)
 	t.host, t.in, t.parked = nil, nil, false
 }
