@@ -41,7 +41,7 @@ func TestWhoChangesTheNodeIsNotNew(t *testing.T) {
 		}
 	}
 	tell(t, b, a, now)
-	if s := a.Seen("mta", "u1", netip.MustParseAddr("203.0.2.1"), "bot", now+60); !s.New || s.Within != 3 || s.NewName != false {
+	if s := a.Seen("mta", "u1", netip.MustParseAddr("203.0.2.1"), "bot", now+60); !s.New || s.Within != 3 || s.NewName {
 		t.Errorf("the third network, at the first node: %+v", s)
 	}
 	if s := a.Seen("mta", "u1", netip.MustParseAddr("203.0.0.9"), "bot", now+day); s.New {
