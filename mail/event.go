@@ -213,6 +213,16 @@ type RecipientEvent struct {
 	Trial bool `json:"trial,omitempty"`
 }
 
+// RuleHalves decides about a recipient who had the message already, from an earlier try
+// that others did not take: he hears 250, and nothing is sent.
+const RuleHalves = "halves"
+
+// Left reports whether the message left for this recipient, in this transaction.
+func (r *RecipientEvent) Left() bool { return LeftNow(r.Outcome, r.Rule) }
+
+// LeftNow is Left of an outcome with its rule.
+func LeftNow(outcome, rule string) bool { return outcome == Relayed && rule != RuleHalves }
+
 // Refusal is a kind of refusal with the number of recipients that got it.
 type Refusal struct {
 	Code   int

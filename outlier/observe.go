@@ -88,7 +88,8 @@ func (x *rules) sort(n *detector.Event, r *mail.RecipientEvent, harmful bool, ha
 	switch {
 	case harmful:
 		n.Recipients = append(n.Recipients, detector.Recipient{Hash: hash(r.Address), Refused: true})
-	case r.Outcome == mail.Relayed:
+	case r.Outcome == mail.Relayed && !r.Left(): // counted when it left
+	case r.Left():
 		n.Recipients = append(n.Recipients, detector.Recipient{Hash: hash(r.Address), Took: true, Inside: x.isInternal(r.Address)})
 	case r.Outcome == mail.Rejected && (r.Rule == "upstream" || r.Class != ""):
 		n.Recipients = append(n.Recipients, detector.Recipient{Hash: hash(r.Address), Refused: canHelp(r)})

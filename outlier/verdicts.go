@@ -96,7 +96,7 @@ func (w *Watch) verdict(now time.Time, ev *mail.Event, sender string) {
 		who = detector.Who{Scope: Sender, Name: sender}
 	}
 	if n := w.found.add(of, who, now.Unix(), v); n >= v.N {
-		w.plainly(now, who, ev.Client, Suspended, RuleSpam, fmt.Sprintf("scanners found spam or a virus in %d messages in %s", n, text.FormatDuration(v.Window)))
+		w.plainly(now, who, ev.Client, Suspended, RuleSpam, fmt.Sprintf("scanners found spam or a virus in %s in %s", text.Count(n, "message", "messages"), text.FormatDuration(v.Window)))
 	}
 }
 

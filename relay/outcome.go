@@ -124,10 +124,12 @@ func (t *transaction) outcomeOf(a *taken) string {
 	return mail.OutcomeOf(a.end.reply)
 }
 
-// outcome is that of the transaction: relayed where anybody has the message.
+// outcome is that of the transaction: relayed where it has left for anybody, else what
+// the client hears. Who had the message from an earlier try is no reason to say that it
+// has left again.
 func (t *transaction) outcome(e *ending) string {
 	for i := range t.accepted {
-		if t.accepted[i].endOf(e).reply.Positive() {
+		if a := &t.accepted[i]; a.endOf(e).reply.Positive() && !a.before {
 			return mail.Relayed
 		}
 	}

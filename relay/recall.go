@@ -21,7 +21,7 @@ import (
 // beside others gets a transaction of its own, so that the refusal can be told.
 
 // ruleHalves decides where the memory of halves does.
-const ruleHalves = "halves"
+const ruleHalves = mail.RuleHalves
 
 // remembers reports whether the memory has a say in this transaction.
 func (t *transaction) remembers() bool {

@@ -15,6 +15,7 @@ import (
 	"postern/internal/resolve"
 	"postern/internal/shell"
 	"postern/internal/statefile"
+	"postern/internal/text"
 	"postern/mail"
 	"postern/reputation/dnsbl"
 	"postern/reputation/identity"
@@ -350,7 +351,7 @@ func (m *Monitor) tell(e Event) {
 func (m *Monitor) tellDropped() {
 	if n := m.intake.lost(); n > 0 {
 		m.tell(Event{Kind: EventDropped, Status: identity.Warn, Subject: "transactions",
-			Text: fmt.Sprintf("%d transactions came faster than they could be counted; reports leave them out", n)})
+			Text: text.Count(n, "transaction", "transactions") + " came faster than could be counted; reports leave that out"})
 	}
 }
 

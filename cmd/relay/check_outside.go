@@ -10,6 +10,7 @@ import (
 	"postern/internal/check"
 	"postern/internal/config"
 	"postern/internal/resolve"
+	"postern/internal/text"
 	"postern/reputation/identity"
 )
 
@@ -89,8 +90,8 @@ func checkOpenRelay(io cli.IO, f *config.File, asJSON bool) int {
 	for _, s := range t.Skipped {
 		fmt.Fprintf(io.Out, "unknown: %s\n", s)
 	}
-	fmt.Fprintf(io.Out, "open relay: %d forged envelopes, %d accepted, %d refused, %d without an answer\n",
-		len(t.Attempts), t.Count("fail"), t.Count("pass"), t.Count("unknown"))
+	fmt.Fprintf(io.Out, "open relay: %s, %d accepted, %d refused, %d without an answer\n",
+		text.Count(len(t.Attempts), "forged envelope", "forged envelopes"), t.Count("fail"), t.Count("pass"), t.Count("unknown"))
 	return openRelayStatus(&t)
 }
 

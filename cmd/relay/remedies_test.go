@@ -230,9 +230,9 @@ func TestSenderShowsRealVolume(t *testing.T) {
 	shown := ""
 	eventually(t, "the journal has the message", func() bool {
 		shown = p.verb(0, "senders", "show", "news@example.org")
-		return strings.Contains(shown, "1 messages relayed")
+		return strings.Contains(shown, "1 message relayed")
 	})
-	for _, want := range []string{`volume 24h +1 messages relayed to 1 recipients; 0 recipients deferred, 0 rejected \(journal\)`,
+	for _, want := range []string{`volume 24h +1 message relayed to 1 recipient; 0 recipients deferred, 0 rejected \(journal\)`,
 		`watch +what follows was counted by the watch and is not the volume`, `(?s)stopped by +.*client corporate is suspended.*relay release client:corporate -config`} {
 		wantText(t, shown, want)
 	}

@@ -134,7 +134,7 @@ func TestIncidentTellsWhatLeft(t *testing.T) {
 	upstreamMessages(t, up, 3)
 	p.stop()
 	list := filepath.Join(t.TempDir(), "list.csv")
-	wantText(t, p.verb(0, "incident", "submitter:corporate/anna", "-since", "1h", "-list", list), `(?s)2 messages left from .* to 2 recipients, 1 different ones.*dest\.example +2 +0 +0.*Please do not open`)
+	wantText(t, p.verb(0, "incident", "submitter:corporate/anna", "-since", "1h", "-list", list), `(?s)2 messages left from .* to 2 recipients, 1 different one; 0 recipients refused.*dest\.example +2 +0 +0.*Please do not open`)
 	info, err := os.Stat(list)
 	if err != nil || info.Mode().Perm() != 0o600 || strings.Count(string(readFile(t, list)), "anna@dest.example") != 2 {
 		t.Errorf("%v %v", info, err)

@@ -138,7 +138,9 @@ func (m *Metrics) Observe(e *mail.Event) {
 	}
 	same := 0
 	for i := range e.To {
-		if outcome := e.To[i].Outcome; outcome == e.Outcome {
+		if outcome := e.To[i].Outcome; outcome == mail.Relayed && !e.To[i].Left() {
+			continue // counted when it left; relay_halves_total has it as left out
+		} else if outcome == e.Outcome {
 			same++
 		} else {
 			m.recipients.WithLabelValues(e.Client, e.Stream, outcome).Inc()

@@ -13,6 +13,7 @@ import (
 
 	"postern/dkimsign"
 	"postern/internal/config"
+	"postern/internal/text"
 	"postern/policy"
 	"postern/ratelimit"
 	"postern/relay/smtpd"
@@ -209,9 +210,9 @@ func providerWords(u config.UpstreamConfig) []string {
 	}
 	words := fmt.Sprintf("by the profile %s, %s", p.Name, p.Title)
 	if u.MaxRecipients > 0 {
-		words += fmt.Sprintf("; %d recipients a message", u.MaxRecipients)
+		words += "; " + text.Count(u.MaxRecipients, "recipient", "recipients") + " a message"
 	}
-	words += fmt.Sprintf("; %d connections with %d messages each", u.MaxConnections, u.MessagesPerConnection)
+	words += "; " + text.Count(u.MaxConnections, "connection", "connections") + " with " + text.Count(u.MessagesPerConnection, "message", "messages") + " each"
 	return append([]string{words}, p.Quirks...)
 }
 

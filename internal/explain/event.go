@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"postern/internal/phrase"
+	"postern/internal/text"
 	"postern/mail"
 	"postern/ratelimit"
 )
@@ -147,7 +148,7 @@ func Content(e *mail.Event) string {
 
 // linkLines say what lists said of the hosts that a message links to.
 func linkLines(l *mail.LinkEvent) []string {
-	first := fmt.Sprintf("%d hosts", l.Hosts)
+	first := text.Count(l.Hosts, "host", "hosts")
 	if l.More {
 		first += " and more"
 	}

@@ -15,6 +15,7 @@ import (
 	"strings"
 	"time"
 
+	"postern/internal/text"
 	"postern/mail"
 )
 
@@ -121,8 +122,11 @@ func (r *Report) Add(e *mail.Event) error {
 	left := false
 	for i := range e.To {
 		t := &e.To[i]
+		if t.Outcome == mail.Relayed && !t.Left() {
+			continue // it left before, as another event says
+		}
 		r.recipient(e, t)
-		left = left || t.Outcome == mail.Relayed
+		left = left || t.Left()
 	}
 	if left {
 		r.Messages++
@@ -204,8 +208,12 @@ func (r *Report) Write(out io.Writer, list string) error {
 		fmt.Fprintln(w, "nothing has left")
 		return w.Flush()
 	}
-	fmt.Fprintf(w, "%d messages left from %s to %s: to %d recipients, %d different ones; %d recipients refused, %d were to be tried again\n", r.Messages,
-		r.First.UTC().Format(time.RFC3339), r.Last.UTC().Format(time.RFC3339), r.Relayed, r.People, r.Refused, r.Waiting)
+	people := text.Count(r.Relayed, "recipient", "recipients")
+	if r.Relayed != r.People {
+		people += ", " + text.Count(r.People, "different one", "different ones")
+	}
+	fmt.Fprintf(w, "%s left from %s to %s: to %s; %s refused, %s to be tried again\n", text.Count(r.Messages, "message", "messages"),
+		r.First.UTC().Format(time.RFC3339), r.Last.UTC().Format(time.RFC3339), people, text.Count(r.Refused, "recipient", "recipients"), text.Count(r.Waiting, "was", "were"))
 	if r.Over {
 		fmt.Fprintf(w, "there are more than %d different ones\n", maxRecipients)
 	}
@@ -219,7 +227,7 @@ func (r *Report) Write(out io.Writer, list string) error {
 	})
 	for i, name := range domains {
 		if i == mostLines {
-			fmt.Fprintf(w, "and %d more domains\n", len(domains)-i)
+			fmt.Fprintf(w, "and %s\n", text.Count(len(domains)-i, "more domain", "more domains"))
 			break
 		}
 		d := r.Domains[name]
@@ -250,6 +258,6 @@ func counts(w io.Writer, label string, n map[string]int) {
 			fmt.Fprintf(w, "  and %d more\n", len(names)-i)
 			return
 		}
-		fmt.Fprintf(w, "  %s %s: %d messages\n", label, cmp.Or(name, "an unknown address"), n[name])
+		fmt.Fprintf(w, "  %s %s: %s\n", label, cmp.Or(name, "an unknown address"), text.Count(n[name], "message", "messages"))
 	}
 }

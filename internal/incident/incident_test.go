@@ -47,7 +47,7 @@ func TestReportTellsWhatLeft(t *testing.T) {
 		t.Errorf("%+v", r)
 	}
 	r.Write(&out, "list.csv")
-	for _, want := range []string{"2 messages left from 2026-11-30T08:00:00Z to 2026-11-30T08:01:00Z: to 3 recipients, 2 different ones; 1 recipients refused, 1 were", "dest.example", "550 5.7.1 spam", "list.csv", "Please do not open", "left from 192.0.2.25: 2 messages"} {
+	for _, want := range []string{"2 messages left from 2026-11-30T08:00:00Z to 2026-11-30T08:01:00Z: to 3 recipients, 2 different ones; 1 recipient refused, 1 was", "dest.example", "550 5.7.1 spam", "list.csv", "Please do not open", "left from 192.0.2.25: 2 messages"} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("lacks %q:\n%s", want, &out)
 		}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"postern/internal/phrase"
+	"postern/internal/text"
 	"postern/ratelimit"
 )
 
@@ -20,21 +21,21 @@ func (r *Report) Write(w io.Writer, unknown map[string]int64, top int) {
 		fmt.Fprintln(w, "The journal holds no transaction.")
 		return
 	}
-	fmt.Fprintf(w, "%d transactions from %s to %s UTC; %d of them reached the limits, with %d recipients.\n",
-		r.Transactions, day(r.From), day(r.To), r.Replayed, r.Recipients)
-	fmt.Fprintf(w, "Limits refused %d recipients then and would refuse %d now: %d that passed then would be refused, %d that were refused would pass.\n",
-		r.RefusedThen, r.RefusedNow, r.Refused, r.Passed)
+	fmt.Fprintf(w, "%s from %s to %s UTC; %d of them reached the limits, with %s.\n",
+		transactions(r.Transactions), day(r.From), day(r.To), r.Replayed, recipients(r.Recipients))
+	fmt.Fprintf(w, "Limits refused %s then and would refuse %d now: %d that passed then would be refused, %d that were refused would pass.\n",
+		recipients(r.RefusedThen), r.RefusedNow, r.Refused, r.Passed)
 	if r.Retries > 0 {
-		fmt.Fprintf(w, "%d later attempts for what would have passed before do not count.\n", r.Retries)
+		fmt.Fprintf(w, "Later attempts for what would have passed before do not count: %d.\n", r.Retries)
 	}
 	if r.Late > 0 {
-		fmt.Fprintf(w, "%d transactions lasted so long that they count later than they should.\n", r.Late)
+		fmt.Fprintf(w, "Counted later than they should be, since they lasted so long: %s.\n", transactions(r.Late))
 	}
 	if r.Undecided > 0 {
-		fmt.Fprintf(w, "%d recipients are undecided, for there was no memory left for their counts; raise store.memory.\n", r.Undecided)
+		fmt.Fprintf(w, "Undecided, for there was no memory left for the counts: %s; raise store.memory.\n", recipients(r.Undecided))
 	}
 	for _, name := range slices.Sorted(maps.Keys(unknown)) {
-		fmt.Fprintf(w, "Client %s, with %d transactions, is none of this configuration; its mail counts as it did.\n", phrase.Printable(name), unknown[name])
+		fmt.Fprintf(w, "Client %s, with %s, is none of this configuration; its mail counts as it did.\n", phrase.Printable(name), transactions(unknown[name]))
 	}
 	writeLimits(w, r.Limits)
 	writeFirst(w, r.Limits)
@@ -140,6 +141,10 @@ func writeSenders(w io.Writer, r *Report, top int) {
 	}
 	t.Flush()
 	if more := r.MoreSenders + int64(len(r.Senders)-min(top, len(r.Senders))); more > 0 {
-		fmt.Fprintf(w, "%d more senders; -top shows them\n", more)
+		fmt.Fprintf(w, "%s; -top shows them\n", text.Count(more, "more sender", "more senders"))
 	}
 }
+
+func transactions(n int64) string { return text.Count(n, "transaction", "transactions") }
+
+func recipients(n int64) string { return text.Count(n, "recipient", "recipients") }

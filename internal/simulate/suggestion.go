@@ -31,8 +31,8 @@ func (s *Suggestion) Write(w io.Writer) {
 		fmt.Fprintln(w, "# The journal holds no mail that limits would count.")
 		return
 	}
-	fmt.Fprintf(w, "# From %d transactions of %s to %s UTC, with %g times the highest use, rounded up.\n",
-		r.Transactions, day(r.From), day(r.To), s.Headroom)
+	fmt.Fprintf(w, "# From %s of %s to %s UTC, with %g times the highest use, rounded up.\n",
+		transactions(r.Transactions), day(r.From), day(r.To), s.Headroom)
 	fmt.Fprintln(w, "# Mail that a limit refused then is counted as if it had passed; what the upstream deferred was given back.")
 	if longest := s.longest(); r.To.Sub(r.From) < longest {
 		fmt.Fprintf(w, "# The journal is shorter than %s: the numbers of that window may be too small.\n", ratelimit.FormatWindow(longest))

@@ -90,7 +90,9 @@ func countOf(e *mail.Event) (c Count) {
 		}
 	}
 	for i := range e.To {
-		outcome(e.To[i].Outcome)
+		if to := &e.To[i]; to.Outcome != mail.Relayed || to.Left() {
+			outcome(to.Outcome)
+		}
 	}
 	if len(e.To) == 0 {
 		outcome(e.Outcome)

@@ -11,6 +11,7 @@ import (
 
 	"postern/internal/config"
 	"postern/internal/simulate"
+	"postern/internal/text"
 	"postern/mail"
 	"postern/outlier"
 )
@@ -91,12 +92,12 @@ func (v *Count) add(t *simulate.Transaction) {
 	}
 	before := v.Relayed
 	for i := range t.To {
-		switch t.To[i].Outcome {
-		case mail.Relayed:
+		switch to := &t.To[i]; {
+		case mail.LeftNow(to.Outcome, to.Rule):
 			v.Relayed++
-		case mail.Deferred:
+		case to.Outcome == mail.Deferred:
 			v.Deferred++
-		case mail.Rejected:
+		case to.Outcome == mail.Rejected:
 			v.Rejected++
 		}
 	}
@@ -106,9 +107,9 @@ func (v *Count) add(t *simulate.Transaction) {
 }
 
 func (v *Count) String() string {
-	s := fmt.Sprintf("%d messages relayed to %d recipients; %d recipients deferred, %d rejected", v.Messages, v.Relayed, v.Deferred, v.Rejected)
+	s := fmt.Sprintf("%s relayed to %s; %s deferred, %d rejected", text.Count(v.Messages, "message", "messages"), text.Count(v.Relayed, "recipient", "recipients"), text.Count(v.Deferred, "recipient", "recipients"), v.Rejected)
 	if v.Aborted > 0 {
-		s += fmt.Sprintf("; %d transactions aborted", v.Aborted)
+		s += "; " + text.Count(v.Aborted, "transaction", "transactions") + " aborted"
 	}
 	return s
 }

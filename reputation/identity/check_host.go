@@ -14,6 +14,7 @@ import (
 	"github.com/miekg/dns"
 
 	"postern/internal/resolve"
+	"postern/internal/text"
 )
 
 // mx checks that a sender domain can get replies and delivery reports.
@@ -183,6 +184,6 @@ func (p *Preflight) judgeExpiry(f *Finding, leaf *x509.Certificate, change strin
 		f.Seen = "not valid before " + leaf.NotBefore.UTC().Format(time.DateTime)
 	case left < certificateDays:
 		f.Status, f.Change = Warn, change
-		f.Seen += fmt.Sprintf(", in %d days", int(left.Hours()/24))
+		f.Seen += ", in " + text.Count(int(left.Hours()/24), "day", "days")
 	}
 }

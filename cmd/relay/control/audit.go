@@ -11,6 +11,7 @@ import (
 	"postern/internal/audit"
 	"postern/internal/config"
 	"postern/internal/phrase"
+	"postern/internal/text"
 )
 
 // Audit shows who had a relay do what, and holds the file against its own chain.
@@ -103,7 +104,7 @@ func verifyAudit(io cli.IO, args []string) int {
 			fmt.Fprintf(w, "no line in %s: nobody has had the relay do anything yet, or the file is gone\n", name)
 			return
 		}
-		fmt.Fprintf(w, "%d lines in %d files, number %d to %d, %s to %s\n", r.Lines, r.Files, r.From, r.Seq, phrase.Time(r.First), phrase.Time(r.Last))
+		fmt.Fprintf(w, "%s in %s, number %d to %d, %s to %s\n", text.Count(r.Lines, "line", "lines"), text.Count(r.Files, "file", "files"), r.From, r.Seq, phrase.Time(r.First), phrase.Time(r.Last))
 		if len(r.Problems) == 0 {
 			fmt.Fprintf(w, "all as they were written; the last line has the sum %s\n", r.Sum)
 		}

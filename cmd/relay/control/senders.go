@@ -11,6 +11,7 @@ import (
 	"postern/internal/admin"
 	"postern/internal/api"
 	"postern/internal/phrase"
+	"postern/internal/text"
 	"postern/internal/volume"
 	"postern/outlier"
 )
@@ -120,7 +121,7 @@ func writeWatched(line func(key, format string, args ...any), d *outlier.Detail)
 		line(win.Kind+" "+win.Window, "%.0f counted now, usual most %.0f", win.Now, win.Record)
 	}
 	if d.Away > 0 {
-		line("turned away", "%d recipients refused here, aborted or in shadow, within about an hour", d.Away)
+		line("turned away", "%s refused here, aborted or in shadow, within about an hour", text.Count(d.Away, "recipient", "recipients"))
 	}
 	if d.Names != nil {
 		line("sender names", "%.0f in use within the hour, %.0f new within 24 h, usual most %.0f", d.Names.InUse, d.Names.New, d.Names.UsualNew)

@@ -12,6 +12,7 @@ import (
 	"postern/internal/api"
 	"postern/internal/node"
 	"postern/internal/phrase"
+	counts "postern/internal/text"
 	"postern/outlier/tune"
 )
 
@@ -109,7 +110,7 @@ func hostWords(h *admin.UpstreamHost) string {
 		text += fmt.Sprintf(", %d of %d connections (%d in use)", n, h.Max, h.InUse)
 	}
 	if h.PerConnection > 0 {
-		text += fmt.Sprintf(", takes %d messages a connection", h.PerConnection)
+		text += ", takes " + counts.Count(h.PerConnection, "message", "messages") + " a connection"
 	}
 	if h.DSN {
 		text += ", offers DSN"

@@ -15,6 +15,7 @@ import (
 
 	"postern/cmd/relay/cli"
 	"postern/internal/find"
+	"postern/internal/text"
 	"postern/mail"
 )
 
@@ -71,7 +72,7 @@ func Find(io cli.IO, args []string) int {
 		fmt.Fprintf(io.Err, "relay find: %v\n", err)
 		return cli.Fault
 	case found == 0:
-		fmt.Fprintf(io.Err, "relay find: nothing in %d files of %v\n", stats.Files, journals)
+		fmt.Fprintf(io.Err, "relay find: nothing in %s of %v\n", text.Count(stats.Files, "file", "files"), journals)
 		return cli.Fault
 	case found == *n:
 		fmt.Fprintf(io.Err, "%d shown; there may be more: -n 0 shows all; relay explain ID tells one in words\n", found)
