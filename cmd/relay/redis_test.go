@@ -149,7 +149,7 @@ func TestRedisStalls(t *testing.T) {
 func TestTwoRelaysHoldChosenRecipients(t *testing.T) {
 	redis := redistest.Start(t)
 	up := smtptest.Start(t, smtptest.Options{})
-	text := redisConfig(up, redis.Addr, `distinct_recipients = ["1100/1h"]`)
+	text := redisConfig(up, redis.Addr, "distinct_recipients = [\"1100/1h\"]\non_store_failure = \"defer\"")
 	relays := []*process{startRelay(t, text), startRelay(t, text)}
 	passed, next := 0, 0
 	for message := range 16 {
@@ -161,7 +161,11 @@ func TestTwoRelaysHoldChosenRecipients(t *testing.T) {
 				continue
 			}
 			n++
-			if strings.HasPrefix(d.say("RCPT TO:<"+name+">", ""), "250") {
+			reply := d.say("RCPT TO:<"+name+">", "")
+			for strings.HasPrefix(reply, "451 4.3.2") { // the store is slow on a busy machine
+				reply = d.say("RCPT TO:<"+name+">", "")
+			}
+			if strings.HasPrefix(reply, "250") {
 				passed++
 			}
 		}
@@ -186,6 +190,7 @@ func TestTwoRelaysHoldChosenRecipients(t *testing.T) {
 		if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o600 {
 			t.Errorf("its mode is %v, %v", info.Mode(), err)
 		}
+		p.tells(".", "status") // that all is well, once it has put its counts back
 		shown := p.verb(0, "status") + p.verb(0, "status", "-json")
 		p.stop()
 		journal, err := os.ReadFile(filepath.Join(p.dir, "journal.jsonl"))
