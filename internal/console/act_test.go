@@ -134,7 +134,7 @@ func TestWhatWasDoneCanBeUndone(t *testing.T) {
 			t.Errorf("%q is on the page", bad)
 		}
 	}
-	for _, want := range []string{"took back what was done to", "<strong>taken back</strong>", "did not succeed: limit", "sender crm@example.org", `name="id" value="` + sealed("06hd2k7gq1f8u2")} {
+	for _, want := range []string{"took back an act on", "<strong>taken back</strong>", "did not succeed: limit", "sender crm@example.org", `name="id" value="` + sealed("06hd2k7gq1f8u2")} {
 		if !strings.Contains(text, want) {
 			t.Errorf("no %s", want)
 		}

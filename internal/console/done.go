@@ -38,8 +38,8 @@ const (
 
 // verbs are the words for acts, in the past.
 var verbs = map[string]string{
-	"suspend": "suspended", "extend": "suspended to another end", "release": "released", "allow": "allowed more, or ended that", "reset": "reset", "suppress": "suppressed",
-	"unsuppress": "sends again to", "backoff_end": "ended the back-off of", "resume": "resumed", "undo": "took back what was done to", "reload": "reloaded",
+	"suspend": "suspended", "extend": "suspended to another end", "release": "released", "allow": "set an allowance of", "reset": "reset", "suppress": "suppressed",
+	"unsuppress": "sends again to", "backoff_end": "ended the back-off of", "resume": "resumed", "undo": "took back an act on", "reload": "reloaded",
 	"token_new": "made", "token_revoke": "revoked", "alert_test": "tested", "console_link": "asked for a link to",
 }
 
