@@ -135,11 +135,11 @@ func TestInventedSubmittersAreTheClientsOutlier(t *testing.T) {
 			r.Observe(ev)
 		}
 	}
-	invent(0, 30_000)
+	invent(0, 10_000)
 	before := heap()
-	invent(30_000, 70_000)
-	if after := heap(); after > before+4<<20 {
-		t.Errorf("70,000 further names take %d KiB", (after-before)>>10)
+	invent(10_000, 20_000)
+	if after := heap(); after > before+2<<20 {
+		t.Errorf("20,000 further names take %d KiB", (after-before)>>10)
 	}
 	if r.state(Client, "mta") < Alerted {
 		t.Error("the client is no outlier")
