@@ -339,6 +339,13 @@ func (s *search) try(ctx context.Context, w way, rs []mail.Recipient) (got []mai
 		}
 		return nil, false, nil
 	}
+	return s.ask(ctx, &w, h, route, from, rs)
+}
+
+// ask begins a transaction at a host and asks it about the recipients; the results are
+// those of try.
+func (s *search) ask(ctx context.Context, w *way, h *host, route upstream.Route, from netip.Addr, rs []mail.Recipient) (got []mail.Reply, done bool, err error) {
+	t, target := s.t, w.Target
 	via := upstream.Route{EHLO: ehlo(route, t.u.opt.Hostname)}
 	if from.IsValid() {
 		via.SourceIPs = []netip.Addr{from}
@@ -351,7 +358,7 @@ func (s *search) try(ctx context.Context, w way, rs []mail.Recipient) (got []mai
 			t.u.pool.fellBack(target.Address, time.Now())
 		}
 		t.host, t.in, t.target, t.level = h, in, target, w.level
-		t.began(ctx, &w, h, in)
+		t.began(ctx, w, h, in)
 		t.note(got)
 		return got, true, nil
 	}
@@ -364,7 +371,7 @@ func (s *search) try(ctx context.Context, w way, rs []mail.Recipient) (got []mai
 		s.policy = err
 	}
 	s.failed(target, err)
-	t.failed(ctx, &w, from, err)
+	t.failed(ctx, w, from, err)
 	return nil, false, nil
 }
 
