@@ -140,13 +140,3 @@ func (c *Config) Fields() (names []string) {
 	}
 	return names
 }
-
-// Reads reports whether a source is asked for: "received-auth" or "xforward".
-func (c *Config) Reads(word string) bool {
-	for _, text := range c.Submitter {
-		if string(text) == word {
-			return true
-		}
-	}
-	return false
-}
