@@ -31,14 +31,14 @@ build:
 test: packages
 	go vet ./...
 	@unformatted=$$(gofmt -l .); test -z "$$unformatted" || { echo "gofmt: run gofmt -w $$unformatted" >&2; exit 1; }
-	go test -race -timeout 15m ./...
+	go test -race -timeout 30m ./...
 
 packages:
 	@.ci/packages $(PACKAGES)
 	@.ci/unpack .unpacked $(UNPACKED)
 
 race:
-	go test -race -count=1 -timeout 15m ./...
+	go test -race -count=1 -timeout 30m ./...
 
 # Every fuzz target for FUZZTIME; what it finds stays under testdata/fuzz.
 fuzz:
