@@ -10,7 +10,8 @@ import (
 
 // Past is what limits on strangers need to know of a submitter.
 type Past struct {
-	// Since is the day on which its client was first seen; zero: it never was.
+	// Since is the day on which its client was first seen, here or in a journal that was
+	// read; zero: it never was.
 	Since time.Time
 	// Age is that of the sender, as its user sends with it, in days; 0 for one that
 	// was never seen.
@@ -25,7 +26,7 @@ func (w *Watch) Past(client, user string, from mail.Identity) (p Past) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	now := w.clock.read()
-	p.Since = w.detector.Since(client)
+	p.Since = w.pastOf(client)
 	sender := senderName(from)
 	p.Age = w.detector.Age(now.Unix(), detector.Submitter(user, sender))
 	p.OfOthers = user == "" && sender != "" && w.detector.OfOthers(client, sender)

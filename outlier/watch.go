@@ -40,6 +40,7 @@ type Watch struct {
 	places    elsewhere
 	strangers *brake.Book[detector.Who]
 	forgotten forgotten
+	learned   map[string]Learned   // of clients' past, by a journal
 	queue     []Change             // to be told once mu is free
 	rcpts     []detector.Recipient // room for those of one message
 

@@ -49,7 +49,9 @@ var table = map[string]rule{
 	"outlier/fair":     {},
 	"outlier/logins":   {ours: []string{"internal/resolve", "outlier/fair", "reputation/dnsbl"}},
 	// Which sensitivity of the watch the journal asks for.
-	"outlier/tune":      {ours: []string{"internal/statefile", "mail", "outlier", "outlier/detector", "outlier/networks"}},
+	"outlier/tune": {ours: []string{"internal/statefile", "mail", "outlier", "outlier/detector", "outlier/networks"}},
+	// To whom clients wrote before they were watched, by the journal.
+	"outlier/learn":     {ours: []string{"internal/statefile", "mail", "outlier", "outlier/detector"}},
 	"internal/incident": {ours: []string{"mail"}},
 
 	"mx":              {ours: []string{"internal/resolve"}, outside: []string{dns}},
@@ -136,7 +138,7 @@ var table = map[string]rule{
 	"internal/warmups":    {ours: []string{"internal/config", "mail", "mx/provider", "ratelimit", "upstream/direct", "upstream/warmup"}},
 	"internal/bruteforce": {ours: []string{"internal/auth"}, outside: []string{goRedis}},
 	"internal/phrase":     {ours: []string{"outlier", "ratelimit", "reputation"}, outside: []string{xtime}},
-	"internal/check": {ours: append([]string{"ratelimit/strangers", "internal/eventlog", "outlier/tune", "internal/config", "internal/phrase", "mx", "internal/shell", "ratelimit/redisstore", "relay/smtpd", "reputation", "reputation/dnsbl", "reputation/identity"}, leaves...),
+	"internal/check": {ours: append([]string{"ratelimit/strangers", "internal/eventlog", "outlier/learn", "outlier/tune", "internal/config", "internal/phrase", "mx", "internal/shell", "ratelimit/redisstore", "relay/smtpd", "reputation", "reputation/dnsbl", "reputation/identity"}, leaves...),
 		outside: []string{goRedis, "github.com/emersion/go-msgauth"}},
 	"internal/rotation": {ours: []string{"dkimsign", "internal/check", "internal/resolve", "reputation", "reputation/identity"}},
 	"internal/ruleset":  {ours: []string{"dkimsign", "internal/admin", "internal/auth", "internal/bruteforce", "internal/config", "mail", "relay", "relay/smtpd", "scan", "scan/links", "upstream", "upstream/direct", "upstream/replies"}, outside: []string{goRedis}},

@@ -31,7 +31,7 @@ func (x *explainer) limitWords(client string, c policy.ClientConfig) []string {
 func oneLimit(l ratelimit.RuleConfig, c policy.ClientConfig, sourceIP bool) string {
 	parts := []string{cmp.Or(numberWords(l.Messages, l.Recipients, l.Bytes, l.DistinctRecipients), "as its overrides say") + " " + perWords(l.Per)}
 	if l.Only.Strangers != "" {
-		parts = append(parts, fmt.Sprintf("only recipients to whom the %s has never written before, refusing none in the client's first 14 days", l.Only.Strangers))
+		parts = append(parts, fmt.Sprintf("only recipients to whom the %s has never written before, refusing none in the client's first 14 days here or in the journal", l.Only.Strangers))
 	}
 	if l.Only.NewSenders {
 		parts = append(parts, "senders in their first two days only")

@@ -43,6 +43,7 @@ func (n *Node) openWatch(file *config.File) error {
 	}
 	n.run(n.watch.Run)
 	n.run(n.tuning.Run)
+	n.openLearning(file)
 	return nil
 }
 

@@ -107,17 +107,19 @@ func (k *Sketch) Merge(n int, b []byte) {
 	}
 }
 
-// append puts a mark into the first free place, if it is not there already.
-func (b *bucket) append(mark uint16) {
+// append puts a mark into the first free place, if it is not there already, and reports
+// whether it is there now.
+func (b *bucket) append(mark uint16) bool {
 	for i, m := range b {
 		if m == mark {
-			return
+			return true
 		}
 		if m == 0 {
 			b[i] = mark
-			return
+			return true
 		}
 	}
+	return false
 }
 
 // fill takes the places of a sketch of the same size, sixteen octets for each bucket.

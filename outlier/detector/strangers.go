@@ -6,8 +6,16 @@ import "time"
 // as the sketch of known recipients knows: it forgets the oldest beyond
 // Settings.MaxKnown, and takes one in 8,000 strangers for somebody known.
 func (d *Detector) Knows(client string, recipient uint64) bool {
-	c := d.clients[client]
-	return c != nil && d.known.has(c.hash, recipient)
+	return d.known.has(d.hashOf(client), recipient)
+}
+
+// hashOf is that of a client, also of one whose mail was never counted: its past may
+// have been read.
+func (d *Detector) hashOf(client string) uint64 {
+	if c := d.clients[client]; c != nil {
+		return c.hash
+	}
+	return d.seed.hash(client)
 }
 
 // OfStrangers reports whether recipients never seen before are a part of the score.
@@ -25,15 +33,16 @@ func (d *Detector) ProjectStrangers(now int64, who Who, client string, more int,
 }
 
 // pairs is the key under which the recipients stand that a sender of a client knows.
-func (d *Detector) pairs(c *clientInfo, sender string) uint64 {
-	return mix(c.hash^0xA24BAED4963EE407, d.seed.hash(sender))
+func (d *Detector) pairs(client uint64, sender string) uint64 {
+	return pairKey(client, d.seed.hash(sender))
 }
+
+func pairKey(client, sender uint64) uint64 { return mix(client^0xA24BAED4963EE407, sender) }
 
 // SenderKnows reports whether a sender of a client has written to the recipient before,
 // since Settings.Pairs was set. The null reverse-path is a sender here.
 func (d *Detector) SenderKnows(client, sender string, recipient uint64) bool {
-	c := d.clients[client]
-	return c != nil && d.known.has(d.pairs(c, sender), recipient)
+	return d.known.has(d.pairs(d.hashOf(client), sender), recipient)
 }
 
 // meetAll makes the recipients that were taken known to the sender.
@@ -41,7 +50,7 @@ func (d *Detector) meetAll(ev *Event, c *clientInfo) {
 	if !d.settings.Pairs {
 		return
 	}
-	key := d.pairs(c, ev.Sender)
+	key := d.pairs(c.hash, ev.Sender)
 	for i := range ev.Recipients {
 		if r := &ev.Recipients[i]; r.Took {
 			d.known.add(key, r.Hash)

@@ -268,7 +268,7 @@ func (k *Disk) Tick() {
 	due := k.size > maxLog || k.seed != k.src.Detector.Seed()
 	k.src.Lock.Unlock()
 	if due {
-		k.snapshot()
+		_ = k.snapshot() // reported
 	}
 	k.rewriteStates()
 }
@@ -353,14 +353,26 @@ func (k *Disk) rotate(s detector.Seed) (old *os.File, err error) {
 	return old, nil
 }
 
-// snapshot writes all counts and removes the logs that are in it; disk is held.
-func (k *Disk) snapshot() {
+// Save writes a snapshot now.
+func (k *Disk) Save() error {
+	k.disk.Lock()
+	defer k.disk.Unlock()
+	if !k.reopen() {
+		return errors.New("the state folder cannot be written")
+	}
+	k.flush()
+	return k.snapshot()
+}
+
+// snapshot writes all counts and removes the logs that are in it; disk is held. Its error
+// has been reported.
+func (k *Disk) snapshot() error {
 	k.src.Lock.Lock()
 	old, err := k.rotate(k.src.Detector.Seed())
 	if err != nil { // the present log goes on
 		k.src.Lock.Unlock()
 		k.report(err)
-		return
+		return err
 	}
 	state := k.src.Detector.Snapshot(k.src.Now())
 	notes := k.pending
@@ -371,7 +383,7 @@ func (k *Disk) snapshot() {
 	err = statefile.New(k.path(k.gen, "snap"), 0).Write(state.Encode())
 	k.report(err)
 	if err != nil {
-		return
+		return err
 	}
 	gens, _ := k.generations()
 	for _, g := range gens {
@@ -380,6 +392,7 @@ func (k *Disk) snapshot() {
 			os.Remove(k.path(g, "snap"))
 		}
 	}
+	return nil
 }
 
 // Close writes a last snapshot and closes the files.
@@ -388,7 +401,7 @@ func (k *Disk) Close() {
 	defer k.disk.Unlock()
 	if k.reopen() {
 		k.flush()
-		k.snapshot()
+		_ = k.snapshot() // reported
 	}
 	k.rewriteStates()
 	if k.counts != nil {

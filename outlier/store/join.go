@@ -160,32 +160,46 @@ func (s *Link) store(ctx context.Context) {
 	}
 }
 
-// storeKnown writes the parts of the sketch that have changed.
-func (s *Link) storeKnown(ctx context.Context) {
+// storeKnown writes the parts of the sketch that have changed, each with what the other
+// nodes have written there, and reports whether it has written all.
+func (s *Link) storeKnown(ctx context.Context) bool {
 	told := false
 	for chunk := 0; ctx.Err() == nil; chunk++ {
 		s.src.Lock.Lock()
 		k, since := s.src.Detector.Known(), s.src.Detector.KnownSince()
 		if chunk >= k.Chunks() {
 			s.src.Lock.Unlock()
-			return
+			return true
 		}
-		b, changed := k.Changed(chunk)
+		_, changed := k.Changed(chunk)
 		s.src.Lock.Unlock()
 		if !changed {
 			continue
 		}
+		_, err := s.mergeChunk(ctx, chunk)
+		s.src.Lock.Lock()
+		if s.src.Detector.Known() != k { // of another seed meanwhile
+			s.src.Lock.Unlock()
+			return false
+		}
+		k.Again(chunk) // it may have changed
+		b, _ := k.Changed(chunk)
+		s.src.Lock.Unlock()
 		if !told {
 			s.storeSince(ctx, k.Size(), since)
 			told = true
 		}
-		if err := s.rdb.Set(ctx, s.knownKey(k.Size(), chunk), b, idleExpiry).Err(); err != nil {
+		if err == nil {
+			err = s.rdb.Set(ctx, s.knownKey(k.Size(), chunk), b, idleExpiry).Err()
+		}
+		if err != nil {
 			s.src.Lock.Lock()
 			k.Again(chunk)
 			s.src.Lock.Unlock()
-			return
+			return false
 		}
 	}
+	return false
 }
 
 // knownKey names the size too: nodes with another max_known do not read it.
@@ -200,18 +214,9 @@ func (s *Link) readKnown(ctx context.Context) error {
 	k := s.src.Detector.Known()
 	blank := k.Blank()
 	s.src.Lock.Unlock()
-	found := false
-	for chunk := range k.Chunks() {
-		b, err := s.rdb.Get(ctx, s.knownKey(k.Size(), chunk)).Bytes()
-		if err == redis.Nil {
-			continue
-		} else if err != nil {
-			return err
-		}
-		s.src.Lock.Lock()
-		k.Merge(chunk, b)
-		s.src.Lock.Unlock()
-		found = true
+	found, err := s.mergeKnown(ctx)
+	if err != nil {
+		return err
 	}
 	since, err := s.knownSince(ctx, k.Size())
 	if err != nil {

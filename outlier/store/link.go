@@ -71,6 +71,10 @@ type Link struct {
 	last   string // id of the last entry of the stream that was read
 	away   bool
 	joined bool // once at least
+	// learned: more is known than was told; learnedSeen is what Redis said of that last,
+	// and only write has it.
+	learned     bool
+	learnedSeen string
 }
 
 // NewLink makes the part of the node with that source. Run must be called for anything
@@ -193,7 +197,7 @@ func (s *Link) write(ctx context.Context) {
 			}
 			_ = s.sendPlaces(last) // the next start tells it
 			s.store(last)
-			s.storeKnown(last)
+			s.shareLearned(last, s.storeKnown(last))
 			cancel()
 			return
 		}
@@ -205,7 +209,7 @@ func (s *Link) write(ctx context.Context) {
 			store = time.Now()
 		}
 		if time.Since(known) >= knownEvery {
-			s.storeKnown(ctx)
+			s.shareLearned(ctx, s.storeKnown(ctx))
 			known = time.Now()
 		}
 	}

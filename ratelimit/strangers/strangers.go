@@ -6,6 +6,7 @@ package strangers
 
 import (
 	"maps"
+	"slices"
 
 	"postern/ratelimit"
 )
@@ -83,4 +84,15 @@ func Any(tables map[string]ratelimit.RuleConfig) bool {
 		}
 	}
 	return false
+}
+
+// Names are the tables that count strangers of a client, in their order.
+func Names(tables map[string]ratelimit.RuleConfig, client string) (names []string) {
+	for _, name := range slices.Sorted(maps.Keys(tables)) {
+		t := tables[name]
+		if In(&t) && (len(t.Clients) == 0 || slices.Contains(t.Clients, client)) {
+			names = append(names, name)
+		}
+	}
+	return names
 }

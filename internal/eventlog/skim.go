@@ -1,0 +1,135 @@
+package eventlog
+
+import (
+	"bufio"
+	"bytes"
+	"compress/gzip"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"syscall"
+
+	"postern/mail"
+)
+
+// ErrTurnedOver is returned by Skim where files have got other names meanwhile, so that
+// one may not have been read.
+var ErrTurnedOver = errors.New("files of the journal were renamed while they were read")
+
+// Skim calls f for each event of a journal while it may be written to: files stand the
+// oldest first, names that end in .gz are unpacked, and the event is used again. Unlike
+// Read it passes over what is no event, lines over 4 MiB and what is damaged of a packed
+// file, and says how often it has. It takes what the last file holds when it begins.
+func Skim(files []string, f func(*mail.Event) error) (skipped int, err error) {
+	if len(files) == 0 {
+		return 0, nil
+	}
+	old, newest := files[:len(files)-1], files[len(files)-1]
+	last, err := openPlain(newest) // first of all: soon it may have another name
+	if err != nil {
+		return 0, err
+	}
+	defer last.Close()
+	var was []os.FileInfo
+	for _, name := range old {
+		info, err := os.Stat(name)
+		if err != nil {
+			return 0, err
+		}
+		was = append(was, info)
+	}
+	for _, name := range old {
+		if err := skimFile(name, &skipped, f); err != nil {
+			return skipped, err
+		}
+	}
+	for i, name := range old {
+		if is, err := os.Stat(name); err == nil && !os.SameFile(is, was[i]) {
+			return skipped, ErrTurnedOver
+		}
+	}
+	info, err := last.Stat()
+	if err != nil {
+		return skipped, err
+	}
+	return skipped, skimOpen(newest, io.LimitReader(last, info.Size()), &skipped, f)
+}
+
+// openPlain opens a regular file; a pipe would wait for a writer.
+func openPlain(name string) (*os.File, error) {
+	file, err := os.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	if info, err := file.Stat(); err != nil || !info.Mode().IsRegular() {
+		file.Close()
+		return nil, errors.Join(err, fmt.Errorf("%s is not a regular file", name))
+	}
+	return file, nil
+}
+
+// skimFile reads one; one that is gone was the oldest of all.
+func skimFile(name string, skipped *int, f func(*mail.Event) error) error {
+	file, err := openPlain(name)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	return skimOpen(name, file, skipped, f)
+}
+
+func skimOpen(name string, file io.Reader, skipped *int, f func(*mail.Event) error) error {
+	if strings.HasSuffix(name, ".gz") {
+		z, err := gzip.NewReader(file)
+		if err != nil {
+			*skipped++
+			return nil
+		}
+		file = z
+	}
+	in := bufio.NewReaderSize(file, 64<<10)
+	var line []byte
+	for {
+		part, err := in.ReadSlice('\n')
+		if len(line) <= maxLine {
+			line = append(line, part...)
+		}
+		if errors.Is(err, bufio.ErrBufferFull) {
+			continue
+		}
+		if bad := skimLine(line, skipped, f); bad != nil {
+			return bad
+		}
+		if line = line[:0]; cap(line) > 1<<20 {
+			line = nil
+		}
+		switch {
+		case errors.Is(err, io.EOF):
+			return nil
+		case err != nil && strings.HasSuffix(name, ".gz"):
+			*skipped++
+			return nil
+		case err != nil:
+			return err
+		}
+	}
+}
+
+func skimLine(line []byte, skipped *int, f func(*mail.Event) error) error {
+	line = bytes.Trim(line, " \t\r\n\x00") // a power failure leaves NULs
+	if len(line) == 0 {
+		return nil
+	}
+	var e mail.Event
+	if len(line) > maxLine || json.Unmarshal(line, &e) != nil {
+		*skipped++
+		return nil
+	}
+	return f(&e)
+}
