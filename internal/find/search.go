@@ -91,7 +91,23 @@ type search struct {
 	ctx   context.Context
 	hit   func(line []byte, e *mail.Event) error
 	stats Stats
-	old   bool // what follows is older than Since
+	old   bool      // what follows is older than Since
+	began time.Time // of the work since the last rest
+}
+
+// workFor is how long a search reads plain files until it rests for as long: it reads as
+// fast as memory gives, which mail needs, too.
+const workFor = time.Millisecond
+
+// rest lets others have the machine, if the search has worked for long enough.
+func (s *search) rest() {
+	if worked := time.Since(s.began); worked >= workFor {
+		select {
+		case <-time.After(min(worked, 10*workFor)):
+		case <-s.ctx.Done():
+		}
+		s.began = time.Now()
+	}
 }
 
 // Search calls hit for each event that the query asks for, newest first, as soon as it is
@@ -153,7 +169,9 @@ func (s *search) plain(f io.ReaderAt, size int64) error {
 	buf := make([]byte, 0, 2*blockSize)
 	var rest []byte // the beginning of a line whose end has been read
 	skipping := false
+	s.began = time.Now()
 	for end := size; end > 0 && !s.old; {
+		s.rest()
 		if err := s.ctx.Err(); err != nil {
 			return err
 		}

@@ -93,7 +93,7 @@ func YieldToMail() {
 	threads, _ := os.ReadDir("/proc/self/task")
 	for _, t := range threads {
 		if id, err := strconv.Atoi(t.Name()); err == nil {
-			syscall.Setpriority(syscall.PRIO_PROCESS, id, 10)
+			syscall.Setpriority(syscall.PRIO_PROCESS, id, 19)
 		}
 	}
 }
