@@ -38,6 +38,7 @@ var table = map[string]rule{
 	"internal/text":      {},
 	"internal/health":    {},
 	"internal/plain":     {},
+	"internal/spare":     {},
 	"internal/statefile": {},
 	"internal/secret":    {ours: []string{"internal/shell"}, outside: []string{"golang.org/x/sys"}},
 	"internal/shell":     {},
@@ -49,9 +50,9 @@ var table = map[string]rule{
 	"outlier/fair":     {},
 	"outlier/logins":   {ours: []string{"internal/resolve", "outlier/fair", "reputation/dnsbl"}},
 	// Which sensitivity of the watch the journal asks for.
-	"outlier/tune": {ours: []string{"internal/statefile", "mail", "outlier", "outlier/detector", "outlier/networks"}},
+	"outlier/tune": {ours: []string{"internal/spare", "internal/statefile", "mail", "outlier", "outlier/detector", "outlier/networks"}},
 	// To whom clients wrote before they were watched, by the journal.
-	"outlier/learn":     {ours: []string{"internal/statefile", "mail", "outlier", "outlier/detector"}},
+	"outlier/learn":     {ours: []string{"internal/spare", "internal/statefile", "mail", "outlier", "outlier/detector"}},
 	"internal/incident": {ours: []string{"mail"}},
 
 	"mx":              {ours: []string{"internal/resolve"}, outside: []string{dns}},
@@ -104,7 +105,7 @@ var table = map[string]rule{
 	"reputation/dnsbl":    {ours: []string{"internal/resolve", "internal/secret"}, outside: []string{dns}},
 	"reputation/identity": {ours: []string{"internal/resolve", "internal/shell"}, outside: []string{dns, "blitiri.com.ar/go/spf", "golang.org/x/net"}},
 
-	"internal/find":          {ours: []string{"internal/syntax", "mail"}},
+	"internal/find":          {ours: []string{"internal/eventlog", "internal/syntax", "mail"}},
 	"internal/tally":         {ours: []string{"internal/find", "internal/statefile", "mail"}},
 	"internal/console/chart": {},
 	"internal/console/peers": {ours: []string{"internal/access", "internal/admin", "internal/api", "internal/api/client", "mail", "reputation"}},
@@ -138,7 +139,7 @@ var table = map[string]rule{
 	"internal/warmups":    {ours: []string{"internal/config", "mail", "mx/provider", "ratelimit", "upstream/direct", "upstream/warmup"}},
 	"internal/bruteforce": {ours: []string{"internal/auth"}, outside: []string{goRedis}},
 	"internal/phrase":     {ours: []string{"outlier", "ratelimit", "reputation"}, outside: []string{xtime}},
-	"internal/check": {ours: append([]string{"ratelimit/strangers", "internal/eventlog", "outlier/learn", "outlier/tune", "internal/config", "internal/phrase", "mx", "internal/shell", "ratelimit/redisstore", "relay/smtpd", "reputation", "reputation/dnsbl", "reputation/identity"}, leaves...),
+	"internal/check": {ours: append([]string{"internal/find", "ratelimit/strangers", "internal/eventlog", "outlier/learn", "outlier/tune", "internal/config", "internal/phrase", "mx", "internal/shell", "ratelimit/redisstore", "relay/smtpd", "reputation", "reputation/dnsbl", "reputation/identity"}, leaves...),
 		outside: []string{goRedis, "github.com/emersion/go-msgauth"}},
 	"internal/rotation": {ours: []string{"dkimsign", "internal/check", "internal/resolve", "reputation", "reputation/identity"}},
 	"internal/ruleset":  {ours: []string{"dkimsign", "internal/admin", "internal/auth", "internal/bruteforce", "internal/config", "mail", "relay", "relay/smtpd", "scan", "scan/links", "upstream", "upstream/direct", "upstream/replies"}, outside: []string{goRedis}},

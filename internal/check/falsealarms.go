@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"postern/internal/config"
-	"postern/internal/eventlog"
+	"postern/internal/find"
 	"postern/mail"
 	"postern/outlier/tune"
 	"postern/reputation/identity"
@@ -43,21 +43,11 @@ var errFirst = errors.New("the first event is enough")
 // journalSince is the time of the first event of a journal with its files that were set
 // aside; zero: there is none.
 func journalSince(journal string) (first time.Time, err error) {
-	files, err := eventlog.SetAside(journal)
-	if errors.Is(err, os.ErrNotExist) {
-		return first, nil
-	}
-	if err != nil {
-		return first, err
-	}
-	if _, err := os.Stat(journal); err == nil {
-		files = append(files, journal)
-	}
-	err = eventlog.Read(files, nil, func(ev *mail.Event) error {
+	_, err = find.Past(journal, func(ev *mail.Event) error {
 		first = ev.Time
 		return errFirst
 	})
-	if errors.Is(err, errFirst) {
+	if errors.Is(err, errFirst) || errors.Is(err, os.ErrNotExist) {
 		err = nil
 	}
 	return first, err

@@ -6,7 +6,6 @@ import (
 	"slices"
 
 	"postern/internal/config"
-	"postern/internal/eventlog"
 	"postern/internal/find"
 	"postern/mail"
 	"postern/outlier/learn"
@@ -32,12 +31,7 @@ func (n *Node) learning(file *config.File) learn.Options {
 			return slices.DeleteFunc(slices.Sorted(maps.Keys(f.Client)), func(client string) bool { return len(strangers.Names(f.Limit, client)) == 0 })
 		},
 		Journal: func(add func(*mail.Event) error) (skipped int, err error) {
-			files, err := find.Files(file.Journal.File)
-			if err != nil {
-				return 0, err
-			}
-			slices.Reverse(files)
-			return eventlog.Skim(files, add)
+			return find.Past(file.Journal.File, add)
 		},
 	}
 }

@@ -20,6 +20,7 @@ import (
 	"sync"
 	"time"
 
+	"postern/internal/spare"
 	"postern/internal/statefile"
 	"postern/mail"
 	"postern/outlier"
@@ -78,7 +79,7 @@ func New(o Options) *Keeper {
 		o.Report = func(error) {}
 	}
 	if o.Pause == nil {
-		o.Pause = rest
+		o.Pause = spare.Rest
 	}
 	k := &Keeper{o: o, started: o.Now()}
 	if o.Dir != "" {
@@ -119,16 +120,7 @@ func load(file *statefile.File) (read map[string]outlier.Learned, err error) {
 
 // Run reads the journal when that is wanted, until ctx ends.
 func (k *Keeper) Run(ctx context.Context) {
-	tick := time.NewTicker(time.Minute)
-	defer tick.Stop()
-	for {
-		select {
-		case <-tick.C:
-			k.Tick(ctx)
-		case <-ctx.Done():
-			return
-		}
-	}
+	spare.EachMinute(ctx, k.Tick)
 }
 
 // Tick reads the journal if that is wanted now; Run calls it every minute.
@@ -205,16 +197,6 @@ func (k *Keeper) save() error {
 	err = k.file.Write(b)
 	k.o.Report(err)
 	return err
-}
-
-// rest lets the work have a fifth of one processor.
-func rest(ctx context.Context, used time.Duration) {
-	wait := time.NewTimer(min(4*used, time.Second))
-	defer wait.Stop()
-	select {
-	case <-wait.C:
-	case <-ctx.Done():
-	}
 }
 
 // reading is a journal while it is read.

@@ -139,13 +139,7 @@ func newLists(s Setup) (*lists, error) {
 
 // newZone makes a zone with its table, if it has one.
 func newZone(name string, tables map[string]dnsbl.ZoneConfig) (*zone, error) {
-	var c dnsbl.ZoneConfig
-	c.SetDefaults()
-	for written, table := range tables {
-		if strings.EqualFold(strings.TrimSuffix(written, "."), strings.TrimSuffix(name, ".")) {
-			c = table
-		}
-	}
+	c := dnsbl.ConfigOf(name, tables)
 	c.Of = []dnsbl.Kind{dnsbl.Addresses}
 	made, err := dnsbl.NewZone(name, c)
 	return &zone{Zone: made, proven: map[bool]proof{}}, err

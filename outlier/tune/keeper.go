@@ -13,6 +13,7 @@ import (
 	"sync"
 	"time"
 
+	"postern/internal/spare"
 	"postern/internal/statefile"
 	"postern/mail"
 	"postern/outlier"
@@ -93,7 +94,7 @@ func NewKeeper(o Options) *Keeper {
 		o.Report = func(error) {}
 	}
 	if o.Pause == nil {
-		o.Pause = rest
+		o.Pause = spare.Rest
 	}
 	k := &Keeper{o: o, started: o.Now(), s: saved{Sensitivity: 1}}
 	if o.Dir == "" {
@@ -149,16 +150,7 @@ func (k *Keeper) Use(cfg outlier.Config) outlier.Config {
 
 // Run plays the journal when it is due, until ctx ends.
 func (k *Keeper) Run(ctx context.Context) {
-	tick := time.NewTicker(time.Minute)
-	defer tick.Stop()
-	for {
-		select {
-		case <-tick.C:
-			k.Tick(ctx)
-		case <-ctx.Done():
-			return
-		}
-	}
+	spare.EachMinute(ctx, k.Tick)
 }
 
 // Tick does what is due; Run calls it every minute.
@@ -262,16 +254,6 @@ func (k *Keeper) measure(ctx context.Context, cfg outlier.Config, confirmed []st
 		first = table.From
 	}
 	return table, first, err
-}
-
-// rest lets the work have a fifth of one processor.
-func rest(ctx context.Context, used time.Duration) {
-	wait := time.NewTimer(min(4*used, time.Second))
-	defer wait.Stop()
-	select {
-	case <-wait.C:
-	case <-ctx.Done():
-	}
 }
 
 // take takes what the journal says; k.mu is held.

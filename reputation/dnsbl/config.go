@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 	"time"
 
 	"postern/internal/resolve"
@@ -111,3 +112,15 @@ func (k *Kind) UnmarshalText(b []byte) error {
 func (k Kind) MarshalText() ([]byte, error) { return []byte(k), nil }
 
 var loopback4 = netip.MustParsePrefix("127.0.0.0/8")
+
+// ConfigOf is the table of a zone among those of [reputation.dnsbl], whatever the case of
+// its name and with or without the last dot; the defaults where it has none.
+func ConfigOf(zone string, tables map[string]ZoneConfig) (c ZoneConfig) {
+	c.SetDefaults()
+	for written, table := range tables {
+		if strings.EqualFold(strings.TrimSuffix(written, "."), strings.TrimSuffix(zone, ".")) {
+			c = table
+		}
+	}
+	return c
+}

@@ -102,13 +102,7 @@ func New(o Options) (*Lists, error) {
 
 // newZone makes a zone with its table of [reputation.dnsbl], if it has one.
 func newZone(name string, tables map[string]dnsbl.ZoneConfig) (*zone, error) {
-	var c dnsbl.ZoneConfig
-	c.SetDefaults()
-	for written, table := range tables {
-		if strings.EqualFold(strings.TrimSuffix(written, "."), strings.TrimSuffix(name, ".")) {
-			c = table
-		}
-	}
+	c := dnsbl.ConfigOf(name, tables)
 	c.Of = []dnsbl.Kind{dnsbl.Domains}
 	made, err := dnsbl.NewZone(name, c)
 	if err != nil {
