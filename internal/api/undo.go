@@ -220,7 +220,7 @@ func (a *API) undoSuspend(ctx context.Context, p *past) (e effect[Undone], err e
 		return instead(p, by, err)
 	}
 	if other := a.ofUsers(&made); other != nil {
-		return e, conflict("%s %s is held, too, and a release would end that as well; see: relay release", other.Scope, other.Name)
+		return e, conflict("%s %s is suspended, throttled or on record, too, and a release would end that as well; see: relay release", other.Scope, other.Name)
 	}
 	by, err := a.release(ctx, &Release{Act: p.how, Name: nameOfState(&made)})
 	return instead(p, by, err)
@@ -259,7 +259,7 @@ func (a *API) undoRelease(ctx context.Context, p *past) (e effect[Undone], err e
 	case err != nil:
 		return e, err
 	case !ok:
-		return e, conflict("nothing was held; what the watch has learned stays")
+		return e, conflict("nobody was suspended or throttled; what the watch has learned stays")
 	case before.Level != outlier.Suspended:
 		return e, conflict("%s %s was not suspended, and only a suspension can be put back", before.Scope, before.Name)
 	}
