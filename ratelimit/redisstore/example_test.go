@@ -38,3 +38,28 @@ func ExampleNew() {
 		fmt.Println("retry after", result.Requests[0].RetryAfter)
 	}
 }
+
+// While nobody answers, it is not known whether there is room, and the mail has to wait.
+func ExampleStore_Take_fault() {
+	var cfg redisstore.Config
+	cfg.SetDefaults()
+	cfg.Addresses = []string{"127.0.0.1:1"} // no Redis
+	client, err := redisstore.NewClient(cfg)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer client.Close()
+	store := redisstore.New(client, cfg)
+	defer store.Close()
+	hour := []ratelimit.Window{{Unit: ratelimit.Messages, Max: 500, Length: time.Hour}}
+	_, err = store.Take(context.Background(), &ratelimit.Batch{
+		Budgets:  []ratelimit.Budget{{Limit: "sender", Key: []byte("sender=news@example.org"), Windows: hour}},
+		Requests: []ratelimit.Request{{Recipients: 1, Refs: []int{0}}},
+	})
+	if err != nil {
+		fmt.Println("451 4.3.0 try again later")
+	}
+	// Output:
+	// 451 4.3.0 try again later
+}
