@@ -2,7 +2,7 @@
 # them all. The other targets install nothing.
 
 # Debian packages that the tests use: peers that are not ours.
-PACKAGES = c-icap ca-certificates chromium clamav-daemon curl gcc git knot libc-icap-mod-virus-scan libc6-dev libnet-ssleay-perl libsasl2-modules libssl-dev \
+PACKAGES = c-icap ca-certificates chromium clamav-daemon curl gcc git knot libc-icap-mod-virus-scan libc6-dev libnet-ssleay-perl libsasl2-modules \
 	libphp-phpmailer msmtp nmap node-nodemailer opendkim openssl php-cli postfix procps python3 python3-dkim rbldnsd redis-server redis-tools rspamd swaks unbound
 
 # MTAs that tests run beside the one that is installed, since apt keeps one.

@@ -21,34 +21,39 @@ type runner struct {
 	lab      *lab
 	duration time.Duration // of one round
 	rounds   int
-	idle     int           // connections of the idle row
-	hosts    int           // of the row with receivers
-	soak     time.Duration // of the soak row
-	given    string        // a relay that was built already
-	race     bool          // build the relay with the race detector
-	built    map[string]string
+	idle     int             // connections of the idle row
+	hosts    int             // of the row with receivers
+	soak     time.Duration   // of the soak row
+	given    string          // a relay that was built already
+	race     bool            // build the relay with the race detector
+	built    map[bool]string // by whether with cgo
 }
 
-// binary returns the relay built with tags, building it at first use.
-func (r *runner) binary(ctx context.Context, tags string) (string, error) {
-	if r.given != "" && tags == "" {
+// binary returns the relay, building it at first use. Without cgo, Go signs in place
+// of OpenSSL.
+func (r *runner) binary(ctx context.Context, cgo bool) (string, error) {
+	if r.given != "" && cgo {
 		return r.given, nil
 	}
-	if path := r.built[tags]; path != "" {
+	if path := r.built[cgo]; path != "" {
 		return path, nil
 	}
-	path := filepath.Join(r.lab.dir, "relay-"+tags)
-	args := []string{"build", "-buildvcs=false", "-o", path, "-tags", tags}
+	path := filepath.Join(r.lab.dir, fmt.Sprintf("relay-cgo-%t", cgo))
+	args := []string{"build", "-buildvcs=false", "-o", path}
 	if r.race {
 		args = append(args, "-race")
 	}
-	if out, err := exec.CommandContext(ctx, "go", append(args, "postern/cmd/relay")...).CombinedOutput(); err != nil {
+	build := exec.CommandContext(ctx, "go", append(args, "postern/cmd/relay")...)
+	if !cgo {
+		build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	}
+	if out, err := build.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("build the relay: %w: %s", err, bytes.TrimSpace(out))
 	}
 	if r.built == nil {
-		r.built = map[string]string{}
+		r.built = map[bool]string{}
 	}
-	r.built[tags] = path
+	r.built[cgo] = path
 	return path, nil
 }
 

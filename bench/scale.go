@@ -118,7 +118,7 @@ func (tr trial) run(ctx context.Context, r *runner) (point, error) {
 		defer q.stop()
 	}
 	tr.conf.redis = addresses(stores)
-	binary, err := r.binary(ctx, "")
+	binary, err := r.binary(ctx, true)
 	if err != nil {
 		return p, err
 	}

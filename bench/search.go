@@ -49,7 +49,7 @@ func (k search) run(ctx context.Context, r *runner) (result, error) {
 	if err := sub.settle(ctx); err != nil { // what is usual is counted at the first start
 		return res, err
 	}
-	binary, err := r.binary(ctx, "")
+	binary, err := r.binary(ctx, true)
 	if err != nil {
 		return res, err
 	}

@@ -15,7 +15,7 @@ func (r *runner) alone(ctx context.Context, conf setup) (*sink, *subject, error)
 	if err != nil {
 		return nil, nil, err
 	}
-	binary, err := r.binary(ctx, "")
+	binary, err := r.binary(ctx, true)
 	if err == nil {
 		var sub *subject
 		if sub, err = r.lab.startRelay(ctx, binary, conf, s.addr()); err == nil {

@@ -66,7 +66,7 @@ func (f fan) side(ctx context.Context, r *runner, s *sink) (many, one measure, e
 
 // world starts a relay that delivers to the exchangers of conf, else to a smarthost.
 func (r *runner) world(ctx context.Context, conf setup, smarthost string) (*subject, error) {
-	binary, err := r.binary(ctx, "")
+	binary, err := r.binary(ctx, true)
 	if err != nil {
 		return nil, err
 	}

@@ -25,6 +25,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"postern/internal/openssl"
 	"postern/internal/shell"
 	"postern/internal/statefile"
 )
@@ -33,6 +34,8 @@ import (
 // SetPublished notes, and safe for concurrent use.
 type Signers struct {
 	domains map[string]*Domain
+	library *openssl.Library // nil: Go signs with RSA, too
+	without error            // why there is no library
 }
 
 // Domain signs for one configured domain. It is safe for concurrent use.
@@ -90,6 +93,7 @@ type reader func(file string, t KeyType) (key crypto.Signer, made bool, err erro
 
 func load(cfg map[string]DomainConfig, generate reader) (*Signers, error) {
 	s := &Signers{domains: make(map[string]*Domain, len(cfg))}
+	s.library, s.without = openssl.Open()
 	var problems []error
 	for _, name := range slices.Sorted(maps.Keys(cfg)) {
 		c := cfg[name]
@@ -99,7 +103,7 @@ func load(cfg map[string]DomainConfig, generate reader) (*Signers, error) {
 		}
 		d := &Domain{name: name, config: c}
 		for i, k := range c.Keys {
-			key, err := loadKey(d, k, generate)
+			key, err := s.loadKey(d, k, generate)
 			switch {
 			case err != nil && c.Generate && statefile.IsDiskTrouble(err):
 				d.unmade = fmt.Errorf("key %s/%s: %w", name, k.Selector, err)
@@ -119,7 +123,7 @@ func load(cfg map[string]DomainConfig, generate reader) (*Signers, error) {
 }
 
 // loadKey returns nil without an error for a key that only Load would make.
-func loadKey(d *Domain, k KeyConfig, generate reader) (*Key, error) {
+func (s *Signers) loadKey(d *Domain, k KeyConfig, generate reader) (*Key, error) {
 	read := generate
 	if !d.config.Generate {
 		read = func(string, KeyType) (crypto.Signer, bool, error) { return readExisting(d.name, k) }
@@ -133,7 +137,7 @@ func loadKey(d *Domain, k KeyConfig, generate reader) (*Key, error) {
 			"where this one is published, write allow_weak = true beside it until the new one is",
 			k.File, bits(signer), keygen(d.name, KeyConfig{Selector: k.Selector + "b", File: k.File + ".new"}))
 	}
-	return newKey(d.name, k, signer, made)
+	return s.newKey(d.name, k, signer, made)
 }
 
 func readExisting(domain string, k KeyConfig) (crypto.Signer, bool, error) {
@@ -164,8 +168,8 @@ func keygen(domain string, k KeyConfig) string {
 	return shell.Command(words...)
 }
 
-func newKey(domain string, k KeyConfig, signer crypto.Signer, made bool) (*Key, error) {
-	sign, algorithm, err := signWith(signer)
+func (s *Signers) newKey(domain string, k KeyConfig, signer crypto.Signer, made bool) (*Key, error) {
+	sign, algorithm, err := signWith(signer, s.library)
 	if err != nil {
 		return nil, err
 	}
@@ -187,6 +191,16 @@ func (s *Signers) For(domain string) *Domain {
 		}
 		domain = parent
 	}
+}
+
+// RSASigner names what makes RSA signatures: the version of the system's OpenSSL, or
+// "Go" and why not OpenSSL, which would need a fraction of the time. A key that OpenSSL
+// refuses is one for Go in any case.
+func (s *Signers) RSASigner() string {
+	if s.library == nil {
+		return "Go, as " + s.without.Error()
+	}
+	return s.library.Version()
 }
 
 // Keys returns all keys, by domain and then in the order of the configuration.

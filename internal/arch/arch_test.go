@@ -82,7 +82,8 @@ var table = map[string]rule{
 	"internal/explain":  {ours: []string{"internal/phrase", "mail", "ratelimit"}},
 	"upstream/profile":  {},
 	"internal/describe": {ours: []string{"upstream/profile", "dkimsign", "internal/config", "policy", "ratelimit", "relay/smtpd", "upstream"}},
-	"dkimsign":          {ours: []string{"internal/secret", "internal/shell", "internal/statefile"}},
+	"internal/openssl":  {},
+	"dkimsign":          {ours: []string{"internal/openssl", "internal/secret", "internal/shell", "internal/statefile"}},
 	"internal/tlsmin":   {},
 	"internal/oauth":    {ours: []string{"internal/statefile"}, outside: []string{"golang.org/x/oauth2"}},
 	"upstream/replies":  {ours: []string{"mail", "upstream/replies/vote"}},
@@ -222,7 +223,7 @@ func isSupport(name string) bool {
 func (r rule) judge(name, imported string, standard map[string]bool) string {
 	ours, isOurs := strings.CutPrefix(imported, "postern/")
 	switch {
-	case standard[imported] || imported == "C" && name == "dkimsign" || ours == plainest && name != plainest:
+	case standard[imported] || imported == "C" && name == "internal/openssl" || ours == plainest && name != plainest:
 		return ""
 	case isOurs && isSupport(ours):
 		return "package " + name + " imports " + ours + ", which is for tests and benchmarks only"

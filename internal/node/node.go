@@ -224,6 +224,7 @@ func (n *Node) openRules(file *config.File) (err error) {
 	n.metrics.WatchScanners(func() map[string]bool { return n.inForce.Load().ScannersUp() })
 	n.metrics.Expect(labels(file))
 	n.tellMade(n.rules)
+	n.tellSigner()
 	return nil
 }
 
@@ -285,6 +286,14 @@ func (n *Node) Stop(ctx context.Context) {
 	n.opened.run(ctx)
 	n.log.Info("stopped")
 	n.lines.Close()
+}
+
+// tellSigner says who makes RSA signatures, which are most of a small message's cost.
+func (n *Node) tellSigner() {
+	signers := n.rules.Snapshot.Signers
+	if len(signers.Keys()) > 0 {
+		n.log.Info("DKIM signatures", "rsa", signers.RSASigner())
+	}
 }
 
 // tellMade tells of the keys of a rule set that have just been made.
