@@ -12,10 +12,10 @@ var all = []Profile{
 		MaxRecipients: 50,
 		SignKeys:      []string{"first"}, OneSignature: true, UnsignedFields: []string{"Message-ID", "Date"}, ClientSignatures: "remove",
 		Quirks: []string{
-			"It refuses a second DKIM-Signature field, and others that occur twice, by 554 behind the message.",
-			"It puts Message-ID and Date of its own in place of those that it gets; its last reply has the new id.",
-			`It signs by itself where Easy DKIM is switched on for the domain; then set sign_keys = "none".`,
-			"It takes mail of verified senders only, by From, Sender and Return-Path.",
+			"It refuses a second DKIM-Signature field, and any other duplicate field, with 554 after the message.",
+			"It replaces Message-ID and Date by its own; its final reply has the new id.",
+			`It signs mail itself if Easy DKIM is enabled for the domain; then set sign_keys = "none".`,
+			"It accepts mail from verified senders only, and checks From, Sender and Return-Path.",
 		},
 		Sources: []string{
 			"https://docs.aws.amazon.com/ses/latest/dg/header-fields.html",
@@ -33,10 +33,10 @@ var all = []Profile{
 		Login:          true,
 		MaxConnections: 3, MaxRecipients: 500,
 		Quirks: []string{
-			"Username is a mailbox, and a message whose From is another's is refused by 554 5.2.252 unless that mailbox has the right to send as it.",
-			"Basic authentication ends: log in by oauth, else 535 5.7.139.",
-			`It takes 30 messages a minute and 10,000 recipients a day of a mailbox: limit them, as by per = "upstream", messages = ["30/1m"], recipients = ["10000/24h"].`,
-			"Each message is kept in the folder Sent Items of the mailbox, which may be full in the end: 554 5.2.2.",
+			"The user name is a mailbox. A message with another mailbox in From is refused with 554 5.2.252 unless the first has the right to send as the other.",
+			"Basic authentication is being switched off (535 5.7.139): log in with oauth.",
+			`It accepts 30 messages a minute and 10,000 recipients a day from a mailbox: set a limit with per = "upstream", messages = ["30/1m"], recipients = ["10000/24h"].`,
+			"Each message is kept in the Sent Items folder of the mailbox. When the mailbox is full, mail is refused with 554 5.2.2.",
 		},
 		Sources: []string{
 			"https://learn.microsoft.com/en-us/exchange/troubleshoot/send-emails/smtp-submission-improvements",
@@ -52,8 +52,8 @@ var all = []Profile{
 		TLS:   "verified", TLSMin: "1.2",
 		MaxRecipients: 100,
 		Quirks: []string{
-			"It knows its customer by the address that mail comes from and the domain of the name in EHLO, or by a login: give the stream an ehlo of your domain and a source_ip that is registered there, else 550 5.7.1.",
-			"It takes 10,000 recipients a day of each user: 550 5.4.5 beyond, for that user's mail.",
+			"It identifies its customer by source address and the domain of the EHLO name, or by a login: give the stream an ehlo in your domain and a source_ip that is registered there. Otherwise mail is refused with 550 5.7.1.",
+			"It accepts 10,000 recipients a day from each user. Beyond that, that user's mail is refused with 550 5.4.5.",
 		},
 		Sources: []string{
 			"https://support.google.com/a/answer/2956491",
@@ -68,10 +68,10 @@ var all = []Profile{
 		Login:    true,
 		Username: "apikey", MessagesPerConnection: 1000,
 		Quirks: []string{
-			"The user name is the word apikey, the password an API key.",
-			"It ends a connection after 5,000 messages.",
-			`Where it counts clicks or opens it changes the text, and our signature no longer fits; then set sign_keys = "none" and have it sign for your domain.`,
-			"Of several X-SMTPAPI fields it reads the first.",
+			"The user name is the word apikey, and the password is an API key.",
+			"It closes a connection after 5,000 messages.",
+			`If it tracks clicks or opens, it changes the text and breaks our signature; then set sign_keys = "none" and let it sign for your domain.`,
+			"If there are several X-SMTPAPI fields, it reads the first.",
 		},
 		Sources: []string{
 			"https://www.twilio.com/docs/sendgrid/for-developers/sending-email/integrating-with-the-smtp-api",
@@ -85,9 +85,9 @@ var all = []Profile{
 		TLS:   "verified", TLSMin: "1.2",
 		Login: true,
 		Quirks: []string{
-			`Domains in the EU have smtp.eu.mailgun.org; write hosts = ["smtp.eu.mailgun.org:587"]. At the wrong one the login fails.`,
-			"User name and password are those of the sending domain, not the key of the API.",
-			`Where it counts clicks or opens it changes the text, and our signature no longer fits; then set sign_keys = "none". It signs for the domain unless X-Mailgun-Dkim says no.`,
+			`For domains in the EU, write hosts = ["smtp.eu.mailgun.org:587"]. At the wrong host the login fails.`,
+			"User name and password are those of the sending domain, not the API key.",
+			`If it tracks clicks or opens, it changes the text and breaks our signature; then set sign_keys = "none". It signs for the domain unless X-Mailgun-Dkim says no.`,
 		},
 		Sources: []string{
 			"https://documentation.mailgun.com/docs/mailgun/user-manual/sending-messages/send-smtp",
@@ -103,9 +103,9 @@ var all = []Profile{
 		MaxRecipients: 50,
 		SignKeys:      []string{"none"}, ClientSignatures: "remove",
 		Quirks: []string{
-			"It takes each message apart and puts it together anew, so that no signature made before fits; it signs for domains that are set up there.",
-			"Bulk mail goes by smtp-broadcasts.postmarkapp.com, or by a field X-PM-Message-Stream.",
-			"It puts a Message-ID of its own in the message unless a field X-PM-KeepID says true.",
+			"It rebuilds each message, which breaks every earlier signature; it signs for domains that are set up there.",
+			"Send bulk mail to smtp-broadcasts.postmarkapp.com, or with a field X-PM-Message-Stream.",
+			"It replaces the Message-ID by its own unless a field X-PM-KeepID says true.",
 		},
 		Sources: []string{
 			"https://postmarkapp.com/developer/user-guide/send-email-with-smtp",
@@ -113,12 +113,12 @@ var all = []Profile{
 		},
 	},
 	{
-		Name: "stalwart", Title: "Stalwart, with the limits that it comes with",
-		WhichHost: "it is software of your own; name your server",
+		Name: "stalwart", Title: "Stalwart, with its default limits",
+		WhichHost: "you run the server yourself; name it",
 		TLS:       "verified", TLSMin: "1.2",
 		MessagesPerConnection: 10,
 		Quirks: []string{
-			"It takes ten messages on a connection and says 452 4.4.5 to the next, without closing it.",
+			"It accepts ten messages on a connection and answers the next one with 452 4.4.5, without closing it.",
 		},
 		Sources: []string{
 			"https://github.com/stalwartlabs/stalwart/issues/1384",
