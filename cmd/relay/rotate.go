@@ -30,7 +30,7 @@ func runRotate(io cli.IO, args []string) int {
 	f := flag.NewFlagSet("relay dkim rotate", flag.ContinueOnError)
 	f.SetOutput(io.Err)
 	path := cli.ConfigFlag(f, "")
-	f.Func("wait", "how `long` to wait for the record to be published, such as 1h; default: DNS is asked once", cli.DurationFlag(&wait))
+	f.Func("wait", "`duration` to wait for the record to be published, such as 1h; default: DNS is asked once", cli.DurationFlag(&wait))
 	f.Func("type", "`kind` of key: rsa or ed25519; default: that of the domain's newest key", func(s string) error { return kind.UnmarshalText([]byte(s)) })
 	words, status, ok := cli.ParseWords(f, args, 1)
 	if !ok {

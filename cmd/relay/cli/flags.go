@@ -28,7 +28,7 @@ func ParseOpenFlags(f *flag.FlagSet, args []string) (status int, ok bool) {
 	f.SetOutput(w)
 	switch {
 	case errors.Is(err, flag.ErrHelp):
-		f.Usage()
+		showHelp(f)
 		return OK, false
 	case err != nil:
 		fmt.Fprintf(w, "%s: %v; run \"%s -h\" for the flags\n", f.Name(), err, f.Name())

@@ -21,7 +21,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"strings"
 )
 
 // Exit statuses of every command.
@@ -51,7 +50,7 @@ func PrintJSON(io IO, v any) {
 // Subcommands runs the one of all that the first word of args names; order is
 // how the usage lists them.
 func Subcommands(io IO, name string, args []string, all map[string]func(IO, []string) int, order ...string) int {
-	usage := "usage: relay " + name + " " + strings.Join(order, "|") + " [flags]\n"
+	usage := groupHelp(name, order)
 	if len(args) > 0 {
 		if run, ok := all[args[0]]; ok {
 			return run(io, args[1:])

@@ -45,7 +45,7 @@ func listAudit(io cli.IO, args []string) int {
 func undoAudit(io cli.IO, args []string) int {
 	v := NewVerb(io, "audit undo")
 	reason := v.Flags.String("reason", "", "why, a `text` for the audit")
-	dry := v.Flags.Bool("dry-run", false, "say whether it could be taken back, and do nothing")
+	dry := v.Flags.Bool("dry-run", false, "say whether it could be undone, and do nothing")
 	words, status, ok := v.Parse(args, 1)
 	switch {
 	case !ok:

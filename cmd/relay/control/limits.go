@@ -221,7 +221,7 @@ func allowLimit(io cli.IO, args []string) int {
 		"messages": ratelimit.Messages, "recipients": ratelimit.Recipients, "bytes": ratelimit.Bytes,
 		"distinct-recipients": ratelimit.DistinctRecipients,
 	} {
-		v.Flags.Func(name, "how many more, such as `+5000`; +0 ends the allowance", func(s string) (err error) {
+		v.Flags.Func(name, "how many more, such as `+5000`; +0 ends the override", func(s string) (err error) {
 			units++
 			o.Unit = &unit
 			o.Add, err = parseMore(s, unit)

@@ -224,7 +224,7 @@ func runSuspects(io cli.IO, args []string) int {
 		at, err = time.Parse(time.RFC3339, s)
 		return err
 	})
-	v.Flags.Func("look-back", "how `far` to look back; default: 24h", cli.DurationFlag(&lookBack))
+	v.Flags.Func("look-back", "`duration` to look back; default: 24h", cli.DurationFlag(&lookBack))
 	v.Flags.Func("stream", "only mail of this `stream`; several flags: several streams", func(s string) error { streams = append(streams, s); return nil })
 	named := cli.JournalFlag(v.Flags)
 	v.Flags.IntVar(&n, "n", n, "`number` of suspects")

@@ -55,7 +55,7 @@ func Senders(io cli.IO, args []string) int {
 func (v *Verb) target(args []string) (name string, status int, ok bool) {
 	words, status, ok := v.Parse(args, 1)
 	if ok && len(words) == 0 {
-		return "", v.misuse("name a sender, user:NAME or client:NAME"), false
+		return "", v.misuse("name a sender, user:NAME, submitter:CLIENT/NAME or client:NAME"), false
 	}
 	if !ok {
 		return "", status, false
@@ -156,7 +156,7 @@ func ExplainOutlier(io cli.IO, args []string) int {
 func Suspend(io cli.IO, args []string) int {
 	v := NewVerb(io, "suspend")
 	var o api.Suspend
-	v.Flags.Func("for", "how `long`, such as 24h; default: until released", cli.DurationFlag((*time.Duration)(&o.For)))
+	v.Flags.Func("for", "`duration`, such as 24h; default: until released", cli.DurationFlag((*time.Duration)(&o.For)))
 	v.Flags.StringVar(&o.Reason, "reason", "", "why; a `text` for the log and the list")
 	v.Flags.BoolVar(&o.Unknown, "unknown", false, "also accept a name that the configuration does not have")
 	name, status, ok := v.target(args)

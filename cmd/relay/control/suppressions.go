@@ -42,7 +42,7 @@ func addSuppression(io cli.IO, args []string) int {
 	o := api.Suppress{Stream: reputation.AllStreams}
 	v.Flags.StringVar(&o.Stream, "stream", o.Stream, "for mail of this `stream`; * is all")
 	v.Flags.StringVar(&o.Reason, "reason", "", "`text` for the list")
-	v.Flags.Func("for", "how `long`, such as 7d; default: as configured", cli.DurationFlag((*time.Duration)(&o.For)))
+	v.Flags.Func("for", "`duration`, such as 7d; default: as configured", cli.DurationFlag((*time.Duration)(&o.For)))
 	return suppressionAct(v, args, "/suppressions", &o)
 }
 

@@ -24,7 +24,7 @@ func newToken(io cli.IO, args []string) int {
 	o := api.MakeToken{Role: access.View}
 	v.Flags.Func("role", "`role`: view, operate, admin or owner; view where it is missing", func(s string) error { return o.Role.UnmarshalText([]byte(s)) })
 	v.Flags.StringVar(&o.Client, "client", "", "the `client` of an owner")
-	v.Flags.Func("for", "how `long` it holds, such as 30d; otherwise 90d", cli.DurationFlag((*time.Duration)(&o.For)))
+	v.Flags.Func("for", "`duration` until it expires, such as 30d; default: 90d", cli.DurationFlag((*time.Duration)(&o.For)))
 	v.Flags.StringVar(&o.Reason, "reason", "", "why; a `text` for the audit")
 	words, status, ok := v.Parse(args, 1)
 	switch {
