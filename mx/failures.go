@@ -16,17 +16,22 @@ const (
 // failures remembers addresses that failed. The zero value is ready.
 type failures struct {
 	mu    sync.Mutex
-	until map[netip.Addr]time.Time
+	until map[failed]time.Time
 }
 
-func (f *failures) has(a netip.Addr, now time.Time) bool {
+// failed is an address that failed: for mail to one recipient domain, or "" for all.
+type failed struct {
+	address netip.Addr
+	domain  string
+}
+
+func (f *failures) has(a netip.Addr, domain string, now time.Time) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	until, ok := f.until[a]
-	return ok && now.Before(until)
+	return now.Before(f.until[failed{a, ""}]) || now.Before(f.until[failed{a, domain}])
 }
 
-func (f *failures) add(a netip.Addr, now time.Time) {
+func (f *failures) add(a failed, now time.Time) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.until == nil || len(f.until) >= maxFailures {
@@ -43,18 +48,25 @@ func (f *failures) makeRoom(now time.Time) {
 		}
 	}
 	if f.until == nil || len(f.until) >= maxFailures {
-		f.until = map[netip.Addr]time.Time{}
+		f.until = map[failed]time.Time{}
 	}
 }
 
-func (f *failures) remove(a netip.Addr) {
+func (f *failures) remove(a netip.Addr, domain string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	delete(f.until, a)
+	delete(f.until, failed{a, ""})
+	delete(f.until, failed{a, domain})
 }
 
-// Failed notes that no session could be had at an address.
-func (f *Finder) Failed(a netip.Addr) { f.failures.add(a.Unmap(), f.now()) }
+// Failed notes that no session could be had at an address, whoever the mail is for.
+func (f *Finder) Failed(a netip.Addr) { f.failures.add(failed{a.Unmap(), ""}, f.now()) }
 
-// Worked notes that a session was had there.
-func (f *Finder) Worked(a netip.Addr) { f.failures.remove(a.Unmap()) }
+// FailedFor notes that no session could be had there as mail to one domain needs it: the
+// owner of that domain asks for a certificate, and may name hosts of others.
+func (f *Finder) FailedFor(domain string, a netip.Addr) {
+	f.failures.add(failed{a.Unmap(), domain}, f.now())
+}
+
+// Worked notes that mail to a domain had a session there.
+func (f *Finder) Worked(domain string, a netip.Addr) { f.failures.remove(a.Unmap(), domain) }

@@ -142,7 +142,7 @@ func (f *Finder) literal(a *Answer, families Families) error {
 		a.Problem = NoAddress
 		return nil
 	}
-	e := Exchanger{Name: a.Domain, Addresses: []Address{f.judge(ip.Unmap().WithZone(""), f.port(0))}}
+	e := Exchanger{Name: a.Domain, Addresses: []Address{f.judge(a.Domain, ip.Unmap().WithZone(""), f.port(0))}}
 	a.Exchangers = []Exchanger{e}
 	a.Targets = f.targets(a.Exchangers)
 	switch one := e.Addresses[0]; {
@@ -216,7 +216,7 @@ func (f *Finder) lookUp(ctx context.Context, a *Answer, families Families) {
 		var wait sync.WaitGroup
 		for i := lo; i < hi; i++ {
 			if !all[i].Skipped && len(all[i].Addresses) == 0 {
-				wait.Go(func() { f.addresses(ctx, &all[i], families) })
+				wait.Go(func() { f.addresses(ctx, a.Domain, &all[i], families) })
 			}
 		}
 		wait.Wait()
@@ -228,8 +228,8 @@ func (f *Finder) lookUp(ctx context.Context, a *Answer, families Families) {
 	}
 }
 
-// addresses finds those of one host.
-func (f *Finder) addresses(ctx context.Context, e *Exchanger, families Families) {
+// addresses finds those of one host of a domain.
+func (f *Finder) addresses(ctx context.Context, domain string, e *Exchanger, families Families) {
 	var six resolve.Answer
 	done := make(chan struct{})
 	go func() {
@@ -255,7 +255,7 @@ func (f *Finder) addresses(ctx context.Context, e *Exchanger, families Families)
 		ips := resolve.Addresses(a.RRs)
 		rand.Shuffle(len(ips), func(i, j int) { ips[i], ips[j] = ips[j], ips[i] })
 		for _, ip := range ips[:min(len(ips), maxAddresses)] {
-			e.add(f.judge(ip.Unmap(), f.port(e.port)))
+			e.add(f.judge(domain, ip.Unmap(), f.port(e.port)))
 		}
 	}
 	e.Ours = e.Ours || slices.ContainsFunc(e.aliases, func(name string) bool { return f.self.hasName(strings.TrimSuffix(name, ".")) })
@@ -267,12 +267,12 @@ func (e *Exchanger) add(a Address) {
 	}
 }
 
-// judge says what is known of an address before it is dialled.
-func (f *Finder) judge(ip netip.Addr, port uint16) Address {
+// judge says what is known of an address before it is dialled for mail to a domain.
+func (f *Finder) judge(domain string, ip netip.Addr, port uint16) Address {
 	a := Address{IP: ip, Refused: f.cfg.Refusal(ip)}
 	if a.Refused == "" {
 		a.Ours = f.ours(netip.AddrPortFrom(ip, port))
-		a.Failing = f.failures.has(ip, f.now())
+		a.Failing = f.failures.has(ip, domain, f.now())
 	}
 	return a
 }
@@ -346,7 +346,7 @@ func (f *Finder) explain(ctx context.Context, a *Answer, families Families) erro
 			continue
 		}
 		probe := Exchanger{Name: a.Exchangers[i].Name, port: a.Exchangers[i].port}
-		if f.addresses(ctx, &probe, other); probe.Err != nil {
+		if f.addresses(ctx, a.Domain, &probe, other); probe.Err != nil {
 			return fmt.Errorf("%w: address of %s: %w", ErrDNS, probe.Name, probe.Err)
 		}
 		if ts := f.targets([]Exchanger{probe}); len(ts) > 0 {

@@ -328,7 +328,7 @@ func TestAddressesThatFailedComeLast(t *testing.T) {
 		t.Errorf("later: %s", got)
 	}
 	f.Failed(netip.MustParseAddr("11.0.0.1"))
-	f.Worked(netip.MustParseAddr("11.0.0.1"))
+	f.Worked("b.example", netip.MustParseAddr("11.0.0.1"))
 	if got := find(); got != "a[11.0.0.1] b[11.0.0.2]" {
 		t.Errorf("after a success: %s", got)
 	}

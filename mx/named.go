@@ -28,7 +28,7 @@ func (f *Finder) FindNamed(ctx context.Context, domain string, hosts []Host, fam
 		e := Exchanger{Name: h.Name, Preference: uint16(i), Ours: f.self.hasName(h.Name), Secure: true, port: h.Port}
 		if ip, err := netip.ParseAddr(h.Name); err == nil {
 			e.Name, e.Secure = "["+h.Name+"]", false
-			e.add(f.judge(ip.Unmap(), h.Port))
+			e.add(f.judge(domain, ip.Unmap(), h.Port))
 		}
 		a.Exchangers, a.Hosts = append(a.Exchangers, e), append(a.Hosts, e.Name)
 	}

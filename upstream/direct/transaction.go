@@ -353,7 +353,7 @@ func (s *search) ask(ctx context.Context, w *way, h *host, route upstream.Route,
 	in := h.up.Begin(via, t.env)
 	got, err = in.Recipients(ctx, rs, nil)
 	if err == nil {
-		t.u.finder.Worked(target.Address.Addr())
+		t.u.finder.Worked(t.domain, target.Address.Addr())
 		if in.FellBack() {
 			t.u.pool.fellBack(target.Address, time.Now())
 		}
@@ -386,6 +386,10 @@ func (s *search) failed(target mx.Target, err error) {
 	}
 	if op := (*net.OpError)(nil); !errors.As(err, &op) || op.Op != "dial" {
 		s.sessions++
+	}
+	if errors.Is(err, upstream.ErrHandshake) || errors.Is(err, upstream.ErrNoTLS) {
+		s.t.u.finder.FailedFor(s.t.domain, target.Address.Addr())
+		return // another domain may ask for less there
 	}
 	s.t.u.finder.Failed(target.Address.Addr())
 }
