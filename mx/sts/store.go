@@ -22,6 +22,12 @@ import (
 // Bounds of what is asked and kept.
 const (
 	maxKept = 10_000 // domains
+	// maxOctets is how much their policies take, which is less than maxFile.
+	maxOctets = 16 << 20
+	maxFile   = 64 << 20
+	// ownerKept and ownerOctets are what the domains of one owner have of that.
+	ownerKept   = 500
+	ownerOctets = 256 << 10
 	// maxFetches is how many policies are fetched at a time.
 	maxFetches = 64
 	// perOwner is how many of them are for domains of one owner, who decides how long
@@ -67,7 +73,7 @@ type Store struct {
 	tasks    sync.WaitGroup
 
 	mu      sync.Mutex
-	known   map[string]*entry
+	known   shelf
 	flights map[string]*flight
 	// fetching counts the fetches under way by owner.
 	fetching map[string]int
@@ -81,6 +87,16 @@ type entry struct {
 	Policy
 	ID      string    `json:"id"`
 	Fetched time.Time `json:"fetched"`
+	owner   string    // of the domain
+	octets  int       // that it takes in the file, about
+}
+
+func newEntry(domain string, p Policy, id string, fetched time.Time) *entry {
+	e := &entry{Policy: p, ID: id, Fetched: fetched, owner: resolve.Owner(domain), octets: len(domain) + 150}
+	for _, name := range p.MX {
+		e.octets += len(name) + 3
+	}
+	return e
 }
 
 func (e *entry) valid(now time.Time) bool {
@@ -93,7 +109,7 @@ type flight struct{ done chan struct{} }
 func New(o Options) *Store {
 	o.Port = cmp.Or(o.Port, 443)
 	s := &Store{fetcher: newFetcher(&o), resolver: o.Resolver, log: o.Log, now: o.Now, slots: make(chan struct{}, maxFetches),
-		known: map[string]*entry{}, flights: map[string]*flight{}, fetching: map[string]int{}, failed: map[string]failure{}}
+		known: newShelf(), flights: map[string]*flight{}, fetching: map[string]int{}, failed: map[string]failure{}}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
@@ -102,7 +118,7 @@ func New(o Options) *Store {
 	}
 	s.life, s.end = context.WithCancel(context.Background())
 	if o.File != "" {
-		s.file = statefile.New(o.File, 64<<20)
+		s.file = statefile.New(o.File, maxFile)
 		if err := s.load(); err != nil {
 			s.log.Error("policies of MTA-STS begin anew", "err", err)
 		}
@@ -132,7 +148,7 @@ func (s *Store) Policy(ctx context.Context, domain string) (p Policy, ok bool) {
 	id, faulty := s.announced(ctx, domain)
 	now := s.now()
 	s.mu.Lock()
-	e := s.known[domain]
+	e := s.known.of[domain]
 	s.mu.Unlock()
 	switch valid := e.valid(now); {
 	case valid && (id == "" || id == e.ID):
@@ -147,7 +163,7 @@ func (s *Store) Policy(ctx context.Context, domain string) (p Policy, ok bool) {
 	s.await(ctx, s.start(domain, id))
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if e = s.known[domain]; e.valid(now) {
+	if e = s.known.of[domain]; e.valid(now) {
 		return e.Policy, true
 	}
 	return p, false
@@ -157,14 +173,14 @@ func (s *Store) Policy(ctx context.Context, domain string) (p Policy, ok bool) {
 // not fetched just now: before mail is refused for a policy (RFC 8461 s. 5.1).
 func (s *Store) Refresh(ctx context.Context, domain string) (p Policy, ok bool) {
 	s.mu.Lock()
-	e := s.known[domain]
+	e := s.known.of[domain]
 	s.mu.Unlock()
 	if e != nil && s.now().Sub(e.Fetched) > againAfter {
 		s.await(ctx, s.start(domain, e.ID))
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if e = s.known[domain]; e.valid(s.now()) {
+	if e = s.known.of[domain]; e.valid(s.now()) {
 		return e.Policy, true
 	}
 	return p, false
@@ -249,10 +265,7 @@ func (s *Store) took(domain, id string, p Policy, err error) {
 		return
 	}
 	delete(s.failed, domain)
-	if len(s.known) >= maxKept {
-		s.makeRoomLocked(now)
-	}
-	s.known[domain] = &entry{p, id, now}
+	s.known.put(domain, newEntry(domain, p, id, now), now)
 	if s.file != nil && s.save == nil {
 		s.save = time.AfterFunc(saveAfter, func() {
 			s.mu.Lock()
@@ -277,25 +290,6 @@ func (s *Store) failLocked(domain string, f failure, now time.Time) {
 	s.failed[domain] = f
 }
 
-// makeRoomLocked forgets what has ended; where that is not enough, some that do
-// not enforce anything, and then any.
-func (s *Store) makeRoomLocked(now time.Time) {
-	for _, drop := range []func(*entry) bool{
-		func(e *entry) bool { return !e.valid(now) },
-		func(e *entry) bool { return e.Mode != Enforce && len(s.known) >= maxKept*9/10 },
-		func(*entry) bool { return len(s.known) >= maxKept*9/10 },
-	} {
-		for domain, e := range s.known {
-			if drop(e) {
-				delete(s.known, domain)
-			}
-		}
-		if len(s.known) < maxKept {
-			return
-		}
-	}
-}
-
 // load reads the file.
 func (s *Store) load() error {
 	text, err := s.file.Read()
@@ -310,8 +304,8 @@ func (s *Store) load() error {
 		return s.file.SetAside(err)
 	}
 	for domain, e := range all {
-		if e != nil && len(s.known) < maxKept && e.valid(s.now()) && e.MaxAge <= longestAge && !e.Fetched.After(s.now()) {
-			s.known[domain] = e
+		if e != nil && e.valid(s.now()) && e.MaxAge <= longestAge && !e.Fetched.After(s.now()) {
+			s.known.put(domain, newEntry(domain, e.Policy, e.ID, e.Fetched), s.now())
 		}
 	}
 	return nil
@@ -320,7 +314,7 @@ func (s *Store) load() error {
 // write writes the file.
 func (s *Store) write() {
 	s.mu.Lock()
-	text, err := json.Marshal(s.known)
+	text, err := json.Marshal(s.known.of)
 	s.mu.Unlock()
 	if err == nil {
 		err = s.file.Write(text)

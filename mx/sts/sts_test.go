@@ -361,12 +361,72 @@ func TestStoreStaysBounded(t *testing.T) {
 		s.took(fmt.Sprintf("d%d.example", i), "1", p, nil)
 		s.took(fmt.Sprintf("f%d.example", i), "1", p, errors.New("x"))
 	}
-	if len(s.known) > maxKept || len(s.failed) > maxKept {
-		t.Errorf("%d known, %d failed", len(s.known), len(s.failed))
+	if len(s.known.of) > maxKept || len(s.failed) > maxKept {
+		t.Errorf("%d known, %d failed", len(s.known.of), len(s.failed))
 	}
 	for i := range 100 {
-		if s.known[fmt.Sprintf("d%d.example", i)] == nil {
+		if s.known.of[fmt.Sprintf("d%d.example", i)] == nil {
 			t.Errorf("policy %d, which enforces, is forgotten", i)
 		}
+	}
+}
+
+// TestOwnerTakesNoOtherPolicy: however many domains somebody has, and however large their
+// policies are, those of others stay, also over a restart.
+func TestOwnerTakesNoOtherPolicy(t *testing.T) {
+	h := newHost(t)
+	s := h.store(t)
+	now := s.now()
+	large := Policy{Mode: Enforce, MaxAge: longestAge}
+	for i := range maxMX {
+		large.MX = append(large.MX, fmt.Sprintf("%s.%03d.example", strings.Repeat(strings.Repeat("a", 60)+".", 3), i))
+	}
+	small := Policy{Mode: Enforce, MX: []string{"mx.honest.example"}, MaxAge: longestAge}
+	for i := range 100 {
+		s.known.put(fmt.Sprintf("honest%d.example", i), newEntry(fmt.Sprintf("honest%d.example", i), small, "1", now), now)
+	}
+	for i := range 4 * ownerKept {
+		d, p := fmt.Sprintf("d%d.evil.example", i), small
+		if i%4 == 0 { // and a hundred other domains of his own
+			d, p = fmt.Sprintf("d%d.evil%d.example", i/4, i%100), large
+		}
+		s.known.put(d, newEntry(d, p, "1", now.Add(time.Duration(i))), now)
+	}
+	if u := s.known.owners["evil.example"]; u.over(ownerKept, ownerOctets) || s.known.all.over(maxKept, maxOctets) {
+		t.Errorf("%+v of %+v", u, s.known.all)
+	}
+	s.write()
+	if s = h.store(t); len(s.known.of) == 0 {
+		t.Error("the file is not read again")
+	}
+	for i := range 100 {
+		if s.known.of[fmt.Sprintf("honest%d.example", i)] == nil {
+			t.Errorf("policy %d of others is forgotten", i)
+		}
+	}
+}
+
+// TestMostGoesFirst where all owners together have too much.
+func TestMostGoesFirst(t *testing.T) {
+	s, now := newShelf(), time.Now()
+	for i := range maxKept + 2000 {
+		d := fmt.Sprintf("d%d.owner%d.example", i, i%50)
+		if i%60 == 0 {
+			d = fmt.Sprintf("honest%d.example", i)
+		}
+		s.put(d, newEntry(d, Policy{Mode: Enforce, MX: []string{"a"}, MaxAge: longestAge}, "1", now), now)
+	}
+	n := 0
+	for d := range s.of {
+		if strings.HasPrefix(d, "honest") {
+			n++
+		}
+	}
+	var sum use
+	for _, u := range s.owners {
+		sum.domains, sum.octets = sum.domains+u.domains, sum.octets+u.octets
+	}
+	if n != 200 || sum != s.all || len(s.of) != s.all.domains {
+		t.Errorf("%d of 200 single ones are left, %+v of %+v", n, sum, s.all)
 	}
 }

@@ -43,7 +43,7 @@ func (s *Store) Trouble(domain string) Trouble {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := s.now()
-	if f := s.failed[domain]; now.Before(f.until) && !s.known[domain].valid(now) {
+	if f := s.failed[domain]; now.Before(f.until) && !s.known.of[domain].valid(now) {
 		return f.why
 	}
 	return NoTrouble
