@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"log/slog"
 	"postern/internal/eventlog"
 	"regexp"
@@ -108,4 +109,26 @@ func TestFaultsAreLoggedSparingly(t *testing.T) {
 			t.Errorf("the others are not counted: %s", &b)
 		}
 	})
+}
+
+// TestLongRepliesDoNotFillTheJournal: a receiver chooses its reply to each of many
+// recipients. The client hears all of it.
+func TestLongRepliesDoNotFillTheJournal(t *testing.T) {
+	r := newRig(t)
+	long := strings.Repeat(`550-5.7.1 `+strings.Repeat("x", 900)+`\n`, 7)
+	r.fault("", "rcpt "+long+"550 5.7.1 no")
+	p := r.dial()
+	p.say("EHLO x", "250")
+	p.say("MAIL FROM:<a@example.org>", "250")
+	const n = 50
+	for i := range n {
+		if got := p.say(fmt.Sprintf("RCPT TO:<b%d@dest.example>", i), "550"); len(got) < 3000 {
+			t.Fatalf("the client hears %d octets", len(got))
+		}
+	}
+	p.say("QUIT", "221")
+	text, err := json.Marshal(r.events.wait(t, 0))
+	if err != nil || len(text) > 48<<10 {
+		t.Errorf("an event of %d octets, %v", len(text), err)
+	}
 }

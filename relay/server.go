@@ -142,6 +142,7 @@ func (s *Server) Serve(ctx context.Context, l *smtpd.Listener) error { return s.
 func (s *Server) Shutdown(ctx context.Context) int { return s.engine.Shutdown(ctx) }
 
 func (s *Server) observe(ev *mail.Event) {
+	ev.Bound()
 	for _, o := range s.observers {
 		o.Observe(ev)
 	}

@@ -255,7 +255,7 @@ func (c *conn) handshake(ctx context.Context) error {
 		return err
 	}
 	if err := tc.HandshakeContext(ctx); err != nil {
-		return fmt.Errorf("%w: %w", ErrHandshake, err)
+		return fmt.Errorf("%w: %w", ErrHandshake, shortError{err})
 	}
 	c.net, c.verified = tc, c.h.cfg.TLS == EncryptVerified
 	c.tls = strings.Replace(tls.VersionName(tc.ConnectionState().Version), " ", "v", 1)

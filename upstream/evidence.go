@@ -181,8 +181,18 @@ func (e *hostError) Error() string {
 	if e.text != "" {
 		return e.text
 	}
-	return fmt.Sprintf("%s: host replied %q", e.what, e.reply.String())
+	return fmt.Sprintf("%s: host replied %q", e.what, mail.Cut(e.reply.String(), maxQuoted))
 }
+
+// maxQuoted is how many octets of a host's own words an error has.
+const maxQuoted = 600
+
+// shortError is an error that quotes a host at length: a certificate holds as many names
+// as its owner likes.
+type shortError struct{ error }
+
+func (e shortError) Error() string { return mail.Cut(e.error.Error(), maxQuoted) }
+func (e shortError) Unwrap() error { return e.error }
 
 func (e *hostError) Unwrap() error { return e.err }
 
@@ -192,7 +202,7 @@ func (c *conn) refusedAt(at, what string, r mail.Reply) *hostError {
 	e := &hostError{what: what, reply: r}
 	if r.Code >= 400 {
 		e.reply.Said = (&wording{at: at, code: r.Code, text: r.String()}).weigh(c.h.u.rules.Load())
-		e.reply.Said.Reply = r.String()
+		e.reply.Said.Reply = mail.Cut(r.String(), maxQuoted)
 	}
 	return e
 }

@@ -2,6 +2,7 @@ package direct
 
 import (
 	"crypto/tls"
+	"fmt"
 	"net"
 	"net/http"
 	"strings"
@@ -173,5 +174,49 @@ func TestREQUIRETLSNeedsAPolicyThatIsMet(t *testing.T) {
 			t.Errorf("%s: %v, %v", to, r, err)
 		}
 		tx.Close()
+	}
+}
+
+// TestDomainsDoNotMoveMailOfOthers: whoever names the hosts of another domain as its own,
+// and asks for a certificate that they do not have, does not send that domain's mail to its
+// second host.
+func TestDomainsDoNotMoveMailOfOthers(t *testing.T) {
+	w, ca := stsWorld(t, func(string) string { return enforce("*.b.example") })
+	first := w.encrypted("127.0.0.2", ca, "mx1.victim.example")
+	w.receiver("127.0.0.3", smtptest.Options{})
+	w.domain("victim.example", "mx1.victim.example 127.0.0.2", "mx2.victim.example 127.0.0.3")
+	w.domain("b.example", "mx1.b.example 127.0.0.2", "mx2.b.example 127.0.0.4")
+	if s := w.send("x@b.example"); s.codes() != "451" {
+		t.Fatalf("%s", s)
+	}
+	a, err := w.up.finder.Find(t.Context(), "b.example", w.up.cfg.Families(nil))
+	if err != nil || len(a.Targets) != 2 || !a.Exchangers[0].Addresses[0].Failing {
+		t.Errorf("%+v, %v: its own host is not tried last", a, err)
+	}
+	if s := w.send("x@victim.example"); s.codes() != "250 final 250" || len(first.Messages()) != 1 {
+		t.Errorf("%s at %s", s, s.host)
+	}
+}
+
+// TestCertificateOfManyNames is not repeated at length in the fault, which log and journal
+// keep; what is wrong with it is still told apart.
+func TestCertificateOfManyNames(t *testing.T) {
+	w, ca := stsWorld(t, func(string) string { return enforce("*.b.example") })
+	names := make([]string, 90)
+	for i := range names {
+		names[i] = fmt.Sprintf("%s%d.example", strings.Repeat("n", 50), i)
+	}
+	cert, err := ca.Issue(smtptest.Cert{Names: names})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.receiver("127.0.0.2", smtptest.Options{TLS: &tls.Config{Certificates: []tls.Certificate{cert}}, Offer: append([]string{"STARTTLS"}, smtptest.Common...)})
+	w.domain("b.example", "mx1.b.example 127.0.0.2")
+	s := w.send("x@b.example")
+	if s.codes() != "451" || len(s.to[0].Own.Err.Error()) > 1000 {
+		t.Errorf("%s, a fault of %d octets", s, len(s.to[0].Own.Err.Error()))
+	}
+	if got := fmt.Sprint(w.up.TLSCounts()); got != "[{sts certificate-host-mismatch 1}]" {
+		t.Error(got)
 	}
 }
