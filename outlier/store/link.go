@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"iter"
+	"strconv"
 	"sync"
 	"time"
 
@@ -18,7 +19,8 @@ import (
 //
 // Every transaction is a note in a stream, which all nodes read: so each of them
 // has all counts in memory and judges by itself. Notes that go out at the same
-// time share an entry. States travel on the same
+// time share an entry, and are numbered: one whose entry is written again, since Redis
+// has written it and the answer got lost, counts once. States travel on the same
 // stream and stand in a hash besides. What each node has counted is written
 // under a key for each sender, the sketch of known recipients under some keys, and where
 // each user is under another one, for nodes that join.
@@ -63,12 +65,13 @@ type Link struct {
 	mu     sync.Mutex
 	queue  [][]byte // notes in order
 	lost   int      // notes that found no room in the queue
-	pushed int      // notes that others have pushed out of it, ever
+	out    uint64   // notes that have left it, sent or pushed out: the first that waits is number out+1
 	states map[detector.Who]*State
 	gone   []detector.Who
 	wake   chan struct{}
 	urgent chan struct{}
 	last   string // id of the last entry of the stream that was read
+	heard  heard  // only read has it
 	away   bool
 	joined bool // once at least
 	// learned: more is known than was told; learnedSeen is what Redis said of that last,
@@ -96,7 +99,7 @@ func (s *Link) Note(ev *detector.Event, score float32) {
 	if len(s.queue) >= maxQueued {
 		s.queue = s.queue[1:]
 		s.lost++
-		s.pushed++
+		s.out++
 	}
 	s.queue = append(s.queue, b)
 	nudge(s.wake)
@@ -253,7 +256,7 @@ func (s *Link) send(ctx context.Context) error {
 	for _, st := range s.states {
 		states = append(states, st)
 	}
-	gone, pushed := s.gone, s.pushed
+	gone, out := s.gone, s.out
 	s.mu.Unlock()
 	ctx, cancel := context.WithTimeout(ctx, redisTimeout)
 	defer cancel()
@@ -266,8 +269,8 @@ func (s *Link) send(ctx context.Context) error {
 		p.HSet(ctx, s.prefix+"states", st.Scope+" "+st.Name, line)
 		s.append(ctx, p, "s", line)
 	}
-	for entry := range joined(notes) {
-		s.append(ctx, p, "n", entry)
+	for i, entry := range joined(notes) {
+		s.append(ctx, p, "n", entry, "first", out+uint64(i)+1)
 	}
 	for _, k := range gone {
 		p.HDel(ctx, s.prefix+"states", k.Scope+" "+k.Name)
@@ -277,7 +280,7 @@ func (s *Link) send(ctx context.Context) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.sent(len(notes), s.pushed-pushed)
+	s.sent(len(notes), int(s.out-out))
 	s.gone = s.gone[len(gone):]
 	for _, st := range states {
 		k := st.Who()
@@ -294,33 +297,36 @@ func (s *Link) sent(n, pushed int) {
 	pushed = min(pushed, n)
 	s.lost = max(0, s.lost-pushed)
 	s.queue = s.queue[n-pushed:]
+	s.out += uint64(n - pushed)
 	if len(s.queue) == 0 {
 		s.queue = nil
 	}
 }
 
-// joined yields notes one behind another, in entries of at most maxEntry octets.
-func joined(notes [][]byte) iter.Seq[[]byte] {
-	return func(yield func([]byte) bool) {
+// joined yields notes one behind another, in entries of at most maxEntry octets, each with
+// the index of its first note.
+func joined(notes [][]byte) iter.Seq2[int, []byte] {
+	return func(yield func(int, []byte) bool) {
 		var entry []byte
-		for _, n := range notes {
+		first := 0
+		for i, n := range notes {
 			if len(entry) > 0 && len(entry)+len(n) > maxEntry {
-				if !yield(entry) {
+				if !yield(first, entry) {
 					return
 				}
-				entry = nil
+				entry, first = nil, i
 			}
 			entry = append(entry, n...)
 		}
 		if len(entry) > 0 {
-			yield(entry)
+			yield(first, entry)
 		}
 	}
 }
 
-func (s *Link) append(ctx context.Context, p redis.Pipeliner, kind string, value []byte) {
+func (s *Link) append(ctx context.Context, p redis.Pipeliner, kind string, value []byte, more ...any) {
 	p.XAdd(ctx, &redis.XAddArgs{Stream: s.prefix + "stream", MaxLen: streamLength, Approx: true,
-		Values: []any{"node", s.node, kind, value}})
+		Values: append([]any{"node", s.node, kind, value}, more...)})
 }
 
 // read takes what other nodes have written, waiting for it up to a second, and
@@ -350,7 +356,10 @@ func (s *Link) read(ctx context.Context) (others bool, err error) {
 // take applies what another node has counted or decided.
 func (s *Link) take(values map[string]any) {
 	if text, ok := values["n"].(string); ok {
-		s.takeNotes([]byte(text))
+		node, _ := values["node"].(string)
+		number, _ := values["first"].(string)
+		first, _ := strconv.ParseUint(number, 10, 64) // 0: of an earlier release
+		s.takeNotes([]byte(text), node, first)
 	}
 	if text, ok := values["w"].(string); ok {
 		s.takePlaces([]byte(text))
@@ -362,20 +371,5 @@ func (s *Link) take(values map[string]any) {
 			defer s.src.Lock.Unlock()
 			s.src.Merge(&st)
 		}
-	}
-}
-
-// takeNotes counts the notes of another node.
-func (s *Link) takeNotes(entry []byte) {
-	var ev detector.Event
-	var err error
-	s.src.Lock.Lock()
-	defer s.src.Lock.Unlock()
-	for len(entry) > 0 {
-		if entry, err = ev.Read(entry); err != nil {
-			return
-		}
-		ev.At = min(ev.At, s.src.Now().Unix()+maxAhead)
-		s.src.Take(&ev)
 	}
 }

@@ -34,13 +34,16 @@ func TestFullQueueLosesOnlyWhatWasNotSent(t *testing.T) {
 			}
 		}
 		add(maxQueued)
-		pushed := s.pushed
+		out := s.out
 		add(c.come)
-		s.sent(c.sending, s.pushed-pushed)
+		s.sent(c.sending, int(s.out-out))
 		first := (&detector.Event{At: int64(c.firstAge)}).Append(nil)
 		if len(s.queue) != c.left || s.lost != c.lost || string(s.queue[0]) != string(first) {
 			t.Errorf("%s: %d notes left and %d lost, want %d and %d; first %x, want %x",
 				c.name, len(s.queue), s.lost, c.left, c.lost, s.queue[0], first)
+		}
+		if s.out != uint64(c.firstAge) {
+			t.Errorf("%s: the first is number %d", c.name, s.out+1)
 		}
 	}
 }
@@ -56,8 +59,11 @@ func TestNotesShareEntries(t *testing.T) {
 	}
 	var read []string
 	var sizes []int
-	for entry := range joined(queue) {
+	for first, entry := range joined(queue) {
 		had := len(read)
+		if first != had {
+			t.Errorf("the entry after %d notes says that it begins with number %d", had, first)
+		}
 		var n detector.Event
 		for len(entry) > 0 {
 			var err error

@@ -62,7 +62,7 @@ func (s *Link) tellPlaces(ctx context.Context, changed, gone []string) error {
 		notes = append(notes, appendPlace(nil, k, value))
 	}
 	s.src.Lock.Unlock()
-	for entry := range joined(notes) {
+	for _, entry := range joined(notes) {
 		s.append(ctx, p, "w", entry)
 	}
 	for _, k := range gone {
