@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"postern/internal/dnstest"
+	"postern/internal/freeport"
 	"postern/internal/smtptest"
 	"postern/mx/provider"
 	"postern/relay/halves"
@@ -62,12 +63,10 @@ func (r *rig) mx(at, line string) {
 
 // start starts the receivers and the upstream that finds them.
 func (w *world) start(t testing.TB) {
-	l, err := net.Listen("tcp", "0.0.0.0:0") // a port that is free on all addresses
+	port, err := freeport.Port()
 	if err != nil {
 		t.Fatal(err)
 	}
-	port := l.Addr().(*net.TCPAddr).Port
-	l.Close()
 	w.zone = dnstest.StartZone(t.(*testing.T))
 	for i, domain := range w.order {
 		ip := fmt.Sprintf("127.0.3.%d", i+1)

@@ -20,12 +20,15 @@ const (
 	count = 6000
 )
 
-// Port finds a port that nobody uses for TCP or UDP on any address. Another call may
-// find the same one before it is used, once in some thousand times.
+// Port finds a port that nobody uses for TCP or UDP on any address. On Linux no other
+// call gets the same one while this process lives, in whichever process it is.
 func Port() (int, error) {
 	var err error
 	for range 200 {
 		port := first + rand.IntN(count)
+		if !lease(port) {
+			continue
+		}
 		if err = free(":" + strconv.Itoa(port)); err == nil {
 			return port, nil
 		}

@@ -3,8 +3,10 @@ package freeport
 import (
 	"net"
 	"os"
+	"runtime"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 )
 
@@ -23,6 +25,33 @@ func TestPortIsFreeAndStaysSo(t *testing.T) {
 	}
 	if a, err := Address(); err != nil || !strings.HasPrefix(a, "127.0.0.1:") {
 		t.Errorf("%q %v", a, err)
+	}
+}
+
+// TestPortIsGivenOnce, also to those that ask at the same time, before anybody listens.
+func TestPortIsGivenOnce(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		return // there is no lease
+	}
+	var mu sync.Mutex
+	var all sync.WaitGroup
+	given := map[int]int{}
+	for range 4 {
+		all.Go(func() {
+			for range 100 { // of 6000: some would come twice
+				port, err := Port()
+				if err != nil {
+					t.Error(err)
+				}
+				mu.Lock()
+				given[port]++
+				mu.Unlock()
+			}
+		})
+	}
+	all.Wait()
+	if len(given) != 400 {
+		t.Errorf("400 calls were given %d ports", len(given))
 	}
 }
 
