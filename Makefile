@@ -20,6 +20,10 @@ REVIVE = github.com/mgechev/revive@v1.15.0
 # In a clone of another owner git tells no version, and the build would fail.
 export GOFLAGS := $(GOFLAGS) -buildvcs=false
 
+# A program with the race detector sleeps for a second when it ends; tests start some
+# hundred.
+export GORACE := atexit_sleep_ms=20 $(GORACE)
+
 # An upstream that adds, drops and splits replies at random, against the true verdict on each message.
 SOAKTIME = 10m
 
