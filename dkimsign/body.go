@@ -34,12 +34,6 @@ type BodyHash struct {
 // NewBodyHash is a BodyHash that has read nothing yet.
 func NewBodyHash() *BodyHash { return &BodyHash{sum: sha256.New()} }
 
-// Reset makes h as new.
-func (h *BodyHash) Reset() {
-	h.sum.Reset()
-	h.ends, h.space, h.cr, h.any, h.n, h.done = 0, false, false, false, 0, false
-}
-
 // Write takes the next piece of the body. It keeps nothing of p and never
 // fails. After Sum it panics: the body had ended.
 func (h *BodyHash) Write(p []byte) (int, error) {

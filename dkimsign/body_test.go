@@ -55,11 +55,18 @@ var bodies = []struct{ name, body string }{
 	{"a tab in every line", strings.Repeat("a\tb\r\n", 2000)},
 }
 
+// reset makes h as new.
+func (h *BodyHash) reset() {
+	sum := h.sum
+	sum.Reset()
+	*h = BodyHash{sum: sum}
+}
+
 func TestBodyHash(t *testing.T) {
 	h := NewBodyHash()
 	for _, row := range bodies {
 		want := sha256.Sum256([]byte(relaxedBody(row.body)))
-		h.Reset()
+		h.reset()
 		h.Write([]byte(row.body))
 		if once, again := h.Sum(), h.Sum(); once != want || again != want {
 			t.Errorf("%s: wrong hash", row.name)
@@ -98,7 +105,7 @@ func TestBodyHashKnowsThatTheBodyEnded(t *testing.T) {
 func TestBodyHashDoesNotAllocate(t *testing.T) {
 	h := NewBodyHash()
 	body := []byte(strings.Repeat("some words  and a tab\there \r\n", 1000) + strings.Repeat("\r\n", 1000))
-	if n := testing.AllocsPerRun(10, func() { h.Reset(); h.Write(body); h.Sum() }); n > 0 {
+	if n := testing.AllocsPerRun(10, func() { h.reset(); h.Write(body); h.Sum() }); n > 0 {
 		t.Errorf("%v allocations for each body", n)
 	}
 }
@@ -112,7 +119,7 @@ func FuzzBodyHash(f *testing.F) {
 		h := NewBodyHash()
 		h.Write(body)
 		whole := h.Sum()
-		h.Reset()
+		h.reset()
 		for rest := body; len(rest) > 0; {
 			n := min(int(size)+1, len(rest))
 			h.Write(rest[:n])
@@ -122,7 +129,7 @@ func FuzzBodyHash(f *testing.F) {
 			t.Fatalf("%q hashes differently in pieces of %d", body, size+1)
 		}
 		text := clean(string(body))
-		h.Reset()
+		h.reset()
 		h.Write([]byte(text))
 		if h.Sum() != sha256.Sum256([]byte(relaxedBody(text))) {
 			t.Fatalf("%q: hash is not that of %q", text, relaxedBody(text))
@@ -145,7 +152,7 @@ func BenchmarkBodyHash(b *testing.B) {
 			b.SetBytes(int64(len(body)))
 			h := NewBodyHash()
 			for b.Loop() {
-				h.Reset()
+				h.reset()
 				for rest := body; len(rest) > 0; {
 					n := min(32<<10, len(rest))
 					h.Write(rest[:n])

@@ -13,8 +13,8 @@ import (
 // Errors of Sign that say something about the message or the domain, not about
 // a key.
 var (
-	ErrNoFrom      = errors.New("message has no From field to sign")
-	ErrUnpublished = errors.New("no record in DNS for the DKIM key")
+	errNoFrom      = errors.New("message has no From field to sign")
+	errUnpublished = errors.New("no record in DNS for the DKIM key")
 )
 
 // Sign returns one DKIM-Signature field for each key, folded and ended by CRLF,
@@ -37,7 +37,7 @@ func (d *Domain) signBy(keys []*Key, way *Way, header []byte, body *BodyHash, no
 	defer w.free()
 	w.picked.pick(header, way)
 	if w.picked.count[0] == 0 {
-		return nil, ErrNoFrom
+		return nil, errNoFrom
 	}
 	w.canon = w.picked.appendSigned(w.canon[:0], header)
 	w.appendCommon(body.Sum())
@@ -71,7 +71,7 @@ func (d *Domain) usable(all []*Key, allNames []string) ([]*Key, []string, error)
 	case unpublished == 0, lenient && good == 0:
 		return all, allNames, nil
 	case unpublished == len(all) && (d.config.RequirePublished == Defer || d.config.Require):
-		return nil, nil, ErrUnpublished
+		return nil, nil, errUnpublished
 	}
 	keys := make([]*Key, 0, len(all))
 	names := make([]string, 0, len(all))

@@ -214,7 +214,7 @@ func TestSignatureField(t *testing.T) {
 func TestSignRefusesMessageWithoutFrom(t *testing.T) {
 	d := testDomain(t, nil).For("example.org")
 	for _, header := range []string{"", "\r\n", "Subject: a\r\n", "Subject: a\r\n\r\nFrom: in@the.body\r\n", " From: a@b\r\n", "From\r\n"} {
-		if fields, _, err := d.Sign([]byte(header), NewBodyHash(), time.Now()); !errors.Is(err, ErrNoFrom) || fields != nil {
+		if fields, _, err := d.Sign([]byte(header), NewBodyHash(), time.Now()); !errors.Is(err, errNoFrom) || fields != nil {
 			t.Errorf("%q: %q, %v", header, fields, err)
 		}
 	}
@@ -250,11 +250,11 @@ func TestRequirePublished(t *testing.T) {
 		{"warn signs all the same", Warn, true, []string{"r1", "e1"}, "example.org/r1 example.org/e1", nil},
 		{"warn leaves one out while another is there", Warn, true, []string{"r1"}, "example.org/e1", nil},
 		{"skip leaves one out", Skip, true, []string{"r1"}, "example.org/e1", nil},
-		{"skip with nothing left", Skip, true, []string{"r1", "e1"}, "", ErrUnpublished},
+		{"skip with nothing left", Skip, true, []string{"r1", "e1"}, "", errUnpublished},
 		{"skip with nothing left where none is required", Skip, false, []string{"r1", "e1"}, "", nil},
 		{"defer leaves one out while another is there", Defer, true, []string{"e1"}, "example.org/r1", nil},
-		{"defer with nothing left", Defer, true, []string{"r1", "e1"}, "", ErrUnpublished},
-		{"defer with nothing left where none is required", Defer, false, []string{"r1", "e1"}, "", ErrUnpublished},
+		{"defer with nothing left", Defer, true, []string{"r1", "e1"}, "", errUnpublished},
+		{"defer with nothing left where none is required", Defer, false, []string{"r1", "e1"}, "", errUnpublished},
 		{"defer with all there", Defer, true, nil, "example.org/r1 example.org/e1", nil},
 	} {
 		s := testDomain(t, func(c *DomainConfig) { c.RequirePublished, c.Require = row.mode, row.required })
@@ -284,7 +284,7 @@ func BenchmarkSign(b *testing.B) {
 			b.ReportAllocs()
 			h := NewBodyHash()
 			for b.Loop() {
-				h.Reset()
+				h.reset()
 				h.Write(header)
 				if _, _, err := d.Sign(header, h, time.Now()); err != nil {
 					b.Fatal(err)

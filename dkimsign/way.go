@@ -10,9 +10,9 @@ import (
 
 // Errors of Way.Sign that say something about the way, not about a key.
 var (
-	// ErrNotThisWay: none of the domain's keys is among those that sign on this
+	// errNotThisWay: none of the domain's keys is among those that sign on this
 	// way out, although the domain requires a signature.
-	ErrNotThisWay = errors.New("none of the domain's keys signs on this way")
+	errNotThisWay = errors.New("none of the domain's keys signs on this way")
 	// ErrOneSignature: the one signature that this way lets out has been made for
 	// another domain.
 	ErrOneSignature = errors.New("only one signature leaves on this way")
@@ -207,7 +207,7 @@ func (w *Way) choose(d *Domain) ([]*Key, []string, error) {
 	case d.unmade != nil:
 		return nil, nil, d.unmade
 	case d.config.Require:
-		return nil, nil, ErrNotThisWay
+		return nil, nil, errNotThisWay
 	}
 	return nil, nil, nil
 }

@@ -59,7 +59,7 @@ func TestWayWithoutAKeyOfTheDomain(t *testing.T) {
 	for _, required := range []bool{true, false} {
 		s := testDomain(t, func(c *DomainConfig) { c.Require = required })
 		fields, names, err := w.Sign(s.For("example.org"), []byte(plain), NewBodyHash(), time.Now())
-		if len(fields)+len(names) > 0 || errors.Is(err, ErrNotThisWay) != required {
+		if len(fields)+len(names) > 0 || errors.Is(err, errNotThisWay) != required {
 			t.Errorf("required %v: signed by %q, %v", required, names, err)
 		}
 	}

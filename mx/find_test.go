@@ -155,7 +155,7 @@ func newFinder(t *testing.T, server string, change func(*Options)) *Finder {
 // show is an answer in one line: its targets, or why there are none.
 func show(a Answer, err error) string {
 	switch {
-	case errors.Is(err, ErrNamed):
+	case errors.Is(err, errNamed):
 		return "named"
 	case errors.Is(err, ErrDNS):
 		return "DNS"

@@ -13,14 +13,14 @@ type Host struct {
 	Port uint16
 }
 
-// ErrNamed: the hosts that the operator names for a domain have no address that mail
+// errNamed: the hosts that the operator names for a domain have no address that mail
 // may be sent to. Mail waits until somebody corrects it.
-var ErrNamed = errors.New("none of the hosts that the configuration names has an address that mail may be sent to")
+var errNamed = errors.New("none of the hosts that the configuration names has an address that mail may be sent to")
 
 // FindNamed is Find for a domain whose mail goes to hosts that the operator names, in
 // this order, whatever its MX records say. Their addresses are judged as all others.
 // There is no Problem, for the owner of the domain has no part in it: the error may be
-// ErrNamed, too.
+// errNamed, too.
 func (f *Finder) FindNamed(ctx context.Context, domain string, hosts []Host, families Families) (Answer, error) {
 	a := Answer{Domain: domain, Named: true}
 	f.resolver.Probe(ctx)
@@ -40,5 +40,5 @@ func (f *Finder) FindNamed(ctx context.Context, domain string, hosts []Host, fam
 		return a, err
 	}
 	a.Problem = None
-	return a, fmt.Errorf("%w: %v", ErrNamed, a.Hosts)
+	return a, fmt.Errorf("%w: %v", errNamed, a.Hosts)
 }

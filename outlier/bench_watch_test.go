@@ -49,7 +49,7 @@ func benchmarkWatch(b *testing.B, change func(*Config), other string) {
 		w.Judge(e.Client, e.User, mail.Identity(e.From))
 		w.Observe(e)
 		if i%20_000 == 0 {
-			w.Tick() // as in a second of a busy node
+			w.tick() // as in a second of a busy node
 		}
 	}
 }

@@ -90,7 +90,7 @@ func TestFormsReadWhatTheyWrite(t *testing.T) {
 func TestHoursGoOverMidnight(t *testing.T) {
 	h := Hours{22, 2}
 	for hour, want := range map[int]bool{21: false, 22: true, 23: true, 0: true, 1: true, 2: false, 12: false} {
-		if h.Has(hour) != want {
+		if h.has(hour) != want {
 			t.Errorf("%d: %v", hour, !want)
 		}
 	}

@@ -88,12 +88,12 @@ func TestStateOfAnEarlierReleaseIsRead(t *testing.T) {
 	before := len(r.changes)
 	ev := event("shop", "anna", "a@x.example")
 	to(ev, "colleague1@y.example", false)
-	was, err := r.Explain(UserSender, "anna a@x.example")
+	was, err := r.explain(UserSender, "anna a@x.example")
 	if err != nil {
 		t.Fatal(err)
 	}
 	r.Observe(ev)
-	is, err := r.Explain(UserSender, "anna a@x.example")
+	is, err := r.explain(UserSender, "anna a@x.example")
 	if err != nil || is.Parts[1].Now != was.Parts[1].Now || len(r.changes) != before {
 		t.Errorf("a recipient that was known counts as new: %v, %+v, %v", is, r.changes[before:], err)
 	}
@@ -151,7 +151,7 @@ func TestRedisOfAnEarlierReleaseIsRead(t *testing.T) {
 	}
 	eventually(t, "the notes to be counted", func() bool { return n.messages("a@x.example") == 24 && n.messages("b@x.example") == 120 })
 	// Two of them were refused, and are not known from then on.
-	if e, err := n.Explain(Sender, "a@x.example"); err != nil || e.Parts[1].Now > 14.5 {
+	if e, err := n.explain(Sender, "a@x.example"); err != nil || e.Parts[1].Now > 14.5 {
 		t.Errorf("recipients that were known count as new: %+v, %v", e, err)
 	}
 }

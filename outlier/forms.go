@@ -108,8 +108,8 @@ func (h Hours) MarshalText() ([]byte, error) {
 	return fmt.Appendf(nil, "%02d-%02d", h.From, h.To), nil
 }
 
-// Has reports whether hour, 0 to 23, is within h.
-func (h Hours) Has(hour int) bool {
+// has reports whether hour, 0 to 23, is within h.
+func (h Hours) has(hour int) bool {
 	switch {
 	case h.From < h.To:
 		return hour >= h.From && hour < h.To

@@ -102,7 +102,7 @@ func TestCountsOfAnOlderVersionAreJoined(t *testing.T) {
 		for sender, n := range map[string]int{"News@x.example": 7, "news@x.example": 3, "NEWS@x.example": 2, "other@x.example": 1} {
 			olderNote(r.Watch, sender, n)
 		}
-		r.Tick()
+		r.tick()
 		if snapshot {
 			r.disk.Close()
 		}

@@ -19,11 +19,11 @@ func suspendByHand(t *testing.T, dir string) *rig {
 			t.Fatal(err)
 		}
 	}
-	r.Tick()
+	r.tick()
 	if _, err := r.Release(Order{Scope: Sender, Name: "well@x.example", By: "ops"}); err != nil {
 		t.Fatal(err)
 	}
-	r.Tick()
+	r.tick()
 	r.kill()
 	return r
 }
@@ -62,7 +62,7 @@ func TestSuspensionsByHandSurviveADamagedFile(t *testing.T) {
 			if !r.Judge("shop", "", "stolen@x.example").Refuse() || r.Judge("shop", "", "well@x.example").Refuse() {
 				t.Errorf("states %v", r.states)
 			}
-			r.Tick()
+			r.tick()
 			r.kill()
 			aside, _ := filepath.Glob(file + ".damaged-*")
 			if damage == nil {
@@ -102,7 +102,7 @@ func TestWatchSetsAsideWhatIsNoFolder(t *testing.T) {
 			}
 			r := newRigIn(t, dir, nil, nil)
 			r.message()
-			r.Tick()
+			r.tick()
 			r.kill()
 			if _, err := os.Stat(filepath.Join(dir, "states.jsonl")); err != nil {
 				t.Error(err)
@@ -128,15 +128,15 @@ func TestWatchGoesOnWithoutADisk(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.message()
-	r.Tick()
+	r.tick()
 	if !r.Judge("shop", "", "stolen@x.example").Refuse() {
 		t.Error("a suspension is not in force without a disk")
 	}
 	if err := syscall.Mount("", disk, "", syscall.MS_REMOUNT, ""); err != nil {
 		t.Fatal(err)
 	}
-	r.Tick()
-	r.Tick()
+	r.tick()
+	r.tick()
 	r.kill()
 	r.open(dir, nil, nil)
 	defer r.kill()

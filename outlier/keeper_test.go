@@ -53,7 +53,7 @@ func TestKilledProcessForgetsFewCounts(t *testing.T) {
 	r := newRigIn(t, dir, nil, nil)
 	r.ordinary("shop", "u", "a@x.example", 70, 5)
 	r.send("shop", "u", "a@x.example", 10, time.Hour, 0)
-	r.Tick()
+	r.tick()
 	want, err := r.Show(Sender, "a@x.example")
 	if err != nil {
 		t.Fatal(err)
@@ -82,9 +82,9 @@ func TestKilledProcessForgetsFewCounts(t *testing.T) {
 	// The recipients are known still.
 	ev := event("shop", "u", "a@x.example")
 	to(ev, "colleague1@y.example", false)
-	before, _ := r.Explain(Sender, "a@x.example")
+	before, _ := r.explain(Sender, "a@x.example")
 	r.Observe(ev)
-	after, _ := r.Explain(Sender, "a@x.example")
+	after, _ := r.explain(Sender, "a@x.example")
 	if before.Parts[1].Now != after.Parts[1].Now {
 		t.Errorf("a known recipient counts as new: %+v, %+v", before, after)
 	}
@@ -103,7 +103,7 @@ func TestDamagedFilesAreNoObstacle(t *testing.T) {
 	r.open(dir, nil, nil)
 	r.Suspend(Order{Scope: User, Name: "u", By: "ops"})
 	r.send("shop", "", "a@x.example", 5, time.Hour, 0)
-	r.Tick()
+	r.tick()
 	r.kill()
 	files, _ := filepath.Glob(filepath.Join(dir, "*"))
 	for _, f := range files {
@@ -148,7 +148,7 @@ func TestNoOrderOfEventsLosesASuspension(t *testing.T) {
 			case 3:
 				r.send("shop", "", k.Name, 100, 10*time.Minute, 30)
 			case 4:
-				r.Tick()
+				r.tick()
 			}
 		}
 		for range 12 {

@@ -50,7 +50,7 @@ func TestAnotherMaxKnownBeginsAnew(t *testing.T) {
 		t.Error("known in a table of another size")
 	}
 	r.ordinary("shop", "", "a@x.example", 5, 5)
-	r.Tick()
+	r.tick()
 	r.stop()
 	r.open(dir, nil, more)
 	r.since("a restart later", changed)

@@ -191,7 +191,7 @@ func TestThirdNameUnderAlarmIsTheUsers(t *testing.T) {
 			r.loudMessages("anna", from)
 			if i < 2 {
 				r.at = r.at.Add(row.pause)
-				r.Tick()
+				r.tick()
 			}
 			if row.restart {
 				r.disk.Close()

@@ -64,7 +64,7 @@ func TestOnlySenderOfAClientIsFoundByFewRefusals(t *testing.T) {
 		if want := "refused in 24 h, usual most 1, of the only sender of its client"; !strings.Contains(c.Reason, want) {
 			t.Errorf("%s: reason %q without %q", row.name, c.Reason, want)
 		}
-		a, err := r.Explain(Sender, from)
+		a, err := r.explain(Sender, from)
 		if err != nil || !a.Alone || !strings.Contains(a.String(), "no other sender, so that refused recipients count 4 times") ||
 			!strings.Contains(a.String(), "3 % of what was sent") {
 			t.Errorf("%s: %v, %v", row.name, a, err)
@@ -101,7 +101,7 @@ func TestNewSenderMayWriteToAllItsColleagues(t *testing.T) {
 		if got := len(r.changes) > 0; got != row.want {
 			t.Errorf("%s: %+v", row.name, r.changes)
 		}
-		a, err := r.Explain(Sender, from)
+		a, err := r.explain(Sender, from)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -21,7 +21,7 @@ func (r *rig) monthlyRuns(n int, held func()) (alarms []int) {
 				continue
 			}
 			r.at = r.at.Add(10 * time.Minute) // the client tries again
-			r.Tick()
+			r.tick()
 		}
 		ev := event("shop", "", "billing@x.example")
 		ev.To = append(ev.To, recipientOf(to))
@@ -34,7 +34,7 @@ func (r *rig) monthlyRuns(n int, held func()) (alarms []int) {
 			if at := start.AddDate(0, 0, 30*run+d); at.After(r.at) {
 				r.at = at
 			}
-			r.Tick()
+			r.tick()
 			deliver(people(1000+d%3, 1)[0])
 		}
 		before := len(r.changes)
@@ -86,7 +86,7 @@ func TestRegularMailIsLearnedInShadowAndWhileItIsHeld(t *testing.T) {
 				t.Errorf("%s: run %d led to %d alarms", name, i+3, n)
 			}
 		}
-		a, err := r.Explain(Sender, "billing@x.example")
+		a, err := r.explain(Sender, "billing@x.example")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -137,7 +137,7 @@ func TestBurstToKnownColleaguesIsThrottledAtMost(t *testing.T) {
 					most = max(most, r.state(Sender, "monitor@x.example"), r.state(Client, "shop"))
 				}
 				r.at = r.at.Add(48 * time.Hour)
-				r.Tick()
+				r.tick()
 			}
 			if most != row.most {
 				t.Errorf("%s, %d bursts: %v, want %v", name, burst+1, most, row.most)

@@ -60,7 +60,7 @@ type Sent struct {
 // score of 1 and more. Scores are in units of the softest action.
 // at is in seconds since 1970.
 func (r *Replay) Message(at int64, sender, client string, rcpts []string, refused int) (ofThis, ofClient float64) {
-	s := r.UserMessage(at, "", sender, client, rcpts, refused)
+	s := r.userMessage(at, "", sender, client, rcpts, refused)
 	return s.Sender, s.Client
 }
 
@@ -75,8 +75,8 @@ type Scores struct {
 	Waiting int
 }
 
-// UserMessage is Message with a SASL user; "" is none.
-func (r *Replay) UserMessage(at int64, user, sender, client string, rcpts []string, refused int) Scores {
+// userMessage is Message with a SASL user; "" is none.
+func (r *Replay) userMessage(at int64, user, sender, client string, rcpts []string, refused int) Scores {
 	return r.MessageFrom(netip.Addr{}, at, user, sender, client, rcpts, refused)
 }
 
@@ -88,7 +88,7 @@ type Signs struct {
 	Harmful         bool // a scanner found spam or a virus in it
 }
 
-// MessageFrom is UserMessage with the address that the user sends from; the zero value
+// MessageFrom is userMessage with the address that the user sends from; the zero value
 // is not known.
 func (r *Replay) MessageFrom(from netip.Addr, at int64, user, sender, client string, rcpts []string, refused int) Scores {
 	return r.MessageWith(Signs{}, from, at, user, sender, client, rcpts, refused)
@@ -102,7 +102,7 @@ func (r *Replay) MessageWith(signs Signs, from netip.Addr, at int64, user, sende
 	for i, name := range rcpts {
 		// Which ones were refused is not said. That a message with one refused
 		// recipient makes the others known matters more than who it was.
-		p.Recipients = append(p.Recipients, detector.Recipient{Hash: r.Hash(name), Refused: signs.Harmful || i < refused, Took: !signs.Harmful && refused < len(rcpts)})
+		p.Recipients = append(p.Recipients, detector.Recipient{Hash: r.hash(name), Refused: signs.Harmful || i < refused, Took: !signs.Harmful && refused < len(rcpts)})
 	}
 	if user != "" && from.IsValid() {
 		p.Elsewhere = r.places.Seen(client, user, from, "", at)
@@ -120,8 +120,8 @@ func (g *Signs) mark(s *networks.Sign) {
 	s.Weigh()
 }
 
-// Hash is that of a recipient.
-func (r *Replay) Hash(recipient string) uint64 {
+// hash is the hash of a recipient.
+func (r *Replay) hash(recipient string) uint64 {
 	return r.detector.Hash(string(mail.RecipientOf(recipient)))
 }
 
@@ -138,7 +138,7 @@ func (r *Replay) Read(ev *mail.Event, p *Sent) bool {
 	harmful := ev.Harmful()
 	for i := range ev.To {
 		to := &ev.To[i]
-		r.rules.sort(&n, to, harmful && to.Rule == ev.Rule, r.Hash)
+		r.rules.sort(&n, to, harmful && to.Rule == ev.Rule, r.hash)
 	}
 	p.Recipients = n.Recipients
 	if party, at, ehlo := networks.Origin(ev); party != "" {

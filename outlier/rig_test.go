@@ -19,6 +19,18 @@ type rig struct {
 	next    int // number of the next new recipient
 }
 
+// explain gives the arithmetic of the present score.
+func (w *Watch) explain(scope, name string) (*detector.Arguments, error) {
+	d, err := w.Show(scope, name)
+	if err != nil {
+		return nil, err
+	}
+	if d.Explain == nil {
+		return nil, fmt.Errorf("%s %s %w", scope, name, ErrUnknown)
+	}
+	return d.Explain, nil
+}
+
 func newRig(t *testing.T, change func(*Config)) *rig {
 	t.Helper()
 	return newRigIn(t, "", nil, change)

@@ -143,7 +143,7 @@ func (r *rules) declared(who detector.Who) []Pace {
 }
 
 func (e *Expectation) holds(at time.Time) bool {
-	if !e.Hours.Has(at.Hour()) {
+	if !e.Hours.has(at.Hour()) {
 		return false
 	}
 	for _, d := range e.Days {

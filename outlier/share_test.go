@@ -192,9 +192,9 @@ func TestJoiningNodeKnowsWhatTheOthersKnow(t *testing.T) {
 	if !b.Judge("shop", "u", "").Refuse() {
 		t.Error("a suspension is not known")
 	}
-	before, _ := b.Explain(Sender, "a@x.example")
+	before, _ := b.explain(Sender, "a@x.example")
 	b.Observe(attack(0, "a@x.example"))
-	after, _ := b.Explain(Sender, "a@x.example")
+	after, _ := b.explain(Sender, "a@x.example")
 	if before.Parts[1].Now != after.Parts[1].Now {
 		t.Error("a recipient that another node knows counts as new")
 	}

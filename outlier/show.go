@@ -277,18 +277,6 @@ func (w *Watch) shown(k detector.Who) detector.Who {
 	return best
 }
 
-// Explain gives the arithmetic of the present score.
-func (w *Watch) Explain(scope, name string) (*detector.Arguments, error) {
-	d, err := w.Show(scope, name)
-	if err != nil {
-		return nil, err
-	}
-	if d.Explain == nil {
-		return nil, fmt.Errorf("%s %s %w", scope, name, ErrUnknown)
-	}
-	return d.Explain, nil
-}
-
 // Sparkline draws numbers in one line of characters.
 func Sparkline(numbers []int) string {
 	most := slices.Max(append([]int{1}, numbers...))

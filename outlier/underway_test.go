@@ -148,7 +148,7 @@ func (r *rig) approve(user, from string, n int) {
 		}
 	}
 	r.at = r.at.Add(14 * 24 * time.Hour)
-	r.Tick()
+	r.tick()
 }
 
 // TestOnlyWhatWouldAlarmWaits: when some of the messages that are on their way at

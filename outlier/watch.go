@@ -173,7 +173,7 @@ func (w *Watch) Run(ctx context.Context) {
 	for {
 		select {
 		case <-tick.C:
-			w.Tick()
+			w.tick()
 		case <-ctx.Done():
 			wait.Wait()
 			w.keepNetworks(true)
@@ -185,8 +185,8 @@ func (w *Watch) Run(ctx context.Context) {
 	}
 }
 
-// Tick does what is due: Run calls it every second.
-func (w *Watch) Tick() {
+// tick does what is due: Run calls it every second.
+func (w *Watch) tick() {
 	w.mu.Lock()
 	w.expire(w.clock.read())
 	w.mu.Unlock()

@@ -37,7 +37,7 @@ func TestLadderTakesItsStepsAndEachEnds(t *testing.T) {
 		t.Errorf("another sender: %+v", v)
 	}
 	r.at = r.at.Add(4*time.Hour + time.Second)
-	r.Tick()
+	r.tick()
 	if c, ok = r.said(Sender, from, Normal); !ok || c.Cause != CauseExpired || r.state(Sender, from) != Normal {
 		t.Errorf("end %+v", c)
 	}
@@ -303,7 +303,7 @@ func TestExplainShowsTheArithmetic(t *testing.T) {
 	r := newRig(t, nil)
 	r.ordinary("shop", "", "a@x.example", 70, 5)
 	r.send("shop", "", "a@x.example", 200, time.Hour, 5)
-	a, err := r.Explain(Sender, "a@x.example")
+	a, err := r.explain(Sender, "a@x.example")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -324,7 +324,7 @@ func TestExplainShowsTheArithmetic(t *testing.T) {
 		t.Errorf("%s", text)
 	}
 	r.send("shop", "", "new@x.example", 30, time.Hour, 0)
-	if n, err := r.Explain(Sender, "new@x.example"); err != nil || n.Ease <= 1 || !strings.Contains(n.String(), "as it is new") {
+	if n, err := r.explain(Sender, "new@x.example"); err != nil || n.Ease <= 1 || !strings.Contains(n.String(), "as it is new") {
 		t.Errorf("of a new sender: %+v, %v", n, err)
 	}
 	d, err := r.Show(Sender, "a@x.example")
@@ -448,12 +448,12 @@ func TestAlertEndsAfterItsCause(t *testing.T) {
 	r.send("shop", "", "a@x.example", 100, time.Hour, 0)
 	last := r.at
 	r.at = last.Add(3*time.Hour + 50*time.Minute)
-	r.Tick()
+	r.tick()
 	if r.state(Sender, "a@x.example") != Alerted {
 		t.Error("the alert ended before its time")
 	}
 	r.at = last.Add(4*time.Hour + time.Minute)
-	r.Tick()
+	r.tick()
 	if r.state(Sender, "a@x.example") != Normal {
 		t.Error("the alert stands after its time")
 	}

@@ -9,23 +9,8 @@ import (
 	"strings"
 )
 
-// Explain writes in plain words who each client is and what it may send, for
-// people who check a configuration. The form may change.
-func (r *Rules) Explain(w io.Writer) error {
-	for i, c := range r.clients {
-		if i > 0 {
-			if _, err := io.WriteString(w, "\n"); err != nil {
-				return err
-			}
-		}
-		if err := r.ExplainClient(w, c); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// ExplainClient writes what Explain does for one client.
+// ExplainClient writes in plain words who a client is and what it may send, for people
+// who check a configuration. The form may change.
 func (r *Rules) ExplainClient(w io.Writer, c *Client) error {
 	lines := []struct{ label, text string }{
 		{"who", c.who()},

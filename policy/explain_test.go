@@ -31,7 +31,7 @@ func TestExplainSaysInPlainWords(t *testing.T) {
 	}
 	r := good(t, Config{Clients: clients, Streams: streams, InternalDomains: []string{"example.org", "*.example.org"}})
 	var b strings.Builder
-	if err := r.Explain(&b); err != nil {
+	if err := explainAll(r, &b); err != nil {
 		t.Fatal(err)
 	}
 	want := `client corporate
@@ -75,10 +75,25 @@ func (w *full) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
+// explainAll explains all clients, with an empty line between two.
+func explainAll(r *Rules, w io.Writer) error {
+	for i, c := range r.clients {
+		if i > 0 {
+			if _, err := io.WriteString(w, "\n"); err != nil {
+				return err
+			}
+		}
+		if err := r.ExplainClient(w, c); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func TestExplainReportsTheWriter(t *testing.T) {
 	r := good(t, Config{Clients: map[string]ClientConfig{"a": anna(nil), "b": anna(func(c *ClientConfig) { c.Networks = networksOf("192.0.2.2/32") })}})
 	for room := range 17 {
-		if err := r.Explain(&full{room}); !errors.Is(err, io.ErrShortWrite) {
+		if err := explainAll(r, &full{room}); !errors.Is(err, io.ErrShortWrite) {
 			t.Errorf("room for %d lines: %v", room, err)
 		}
 	}

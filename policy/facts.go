@@ -54,12 +54,12 @@ type ReadAuthors func(room []mail.Author, body []byte) (authors []mail.Author, p
 // Begin makes ready for a header. The body of each of its fields must not
 // change until it has been judged.
 func (h *HeaderFacts) Begin(authors ReadAuthors) {
-	h.Forget()
+	h.forget()
 	h.authors = authors
 }
 
-// Forget empties h but keeps its room.
-func (h *HeaderFacts) Forget() {
+// forget empties h but keeps its room.
+func (h *HeaderFacts) forget() {
 	clear(h.Authors)
 	clear(h.Others)
 	*h = HeaderFacts{Authors: h.Authors[:0], Others: h.Others[:0]}

@@ -84,15 +84,6 @@ func (c *Client) Attachments() (AttachmentConfig, bool) { return c.attachments, 
 // AddressLiterals says that recipients may be at address literals.
 func (c *Client) AddressLiterals() bool { return c.cfg.AddressLiterals }
 
-// NullSenderLimit holds the limits in messages that the null reverse-path is
-// held to, counted per client; nil when it is not limited.
-func (c *Client) NullSenderLimit() []string {
-	if c.cfg.NullSender != LimitNull {
-		return nil
-	}
-	return slices.Clone(c.cfg.NullSenderLimit)
-}
-
 // Clients returns all clients by name.
 func (r *Rules) Clients() []*Client { return slices.Clone(r.clients) }
 

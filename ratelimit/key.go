@@ -189,8 +189,8 @@ type Recipient struct {
 	NewToClient, NewToSender bool
 }
 
-// Stranger reports whether it is one to somebody.
-func (r *Recipient) Stranger(to StrangersOf) bool {
+// stranger reports whether it is one to somebody.
+func (r *Recipient) stranger(to StrangersOf) bool {
 	if to == OfSender {
 		return r.NewToSender
 	}

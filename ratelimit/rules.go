@@ -310,7 +310,7 @@ func (rs *Limits) perProvider() bool {
 
 // counted reports whether a recipient counts.
 func (r *rule) counted(to *Recipient) bool {
-	return (r.cfg.Only.Strangers == "" || to.Stranger(r.cfg.Only.Strangers)) && r.counts(to.Domain)
+	return (r.cfg.Only.Strangers == "" || to.stranger(r.cfg.Only.Strangers)) && r.counts(to.Domain)
 }
 
 // shadow reports whether what the limit says of a transaction is reported only.

@@ -47,12 +47,12 @@ func TestTokenHoldsUntilItIsRevokedOrExpires(t *testing.T) {
 	if info, err := os.Stat(file); err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("mode %v, %v", info.Mode(), err)
 	}
-	id, err := tokens.Check(text)
+	id, err := tokens.identity(text)
 	if err != nil || id.Name != "ops" || id.Role != Operate {
 		t.Errorf("%+v %v", id, err)
 	}
 	for _, wrong := range []string{"", "pst_", text + "x", text[:46], strings.ToUpper(text), made.SHA256} {
-		if _, err := tokens.Check(wrong); !errors.Is(err, ErrToken) {
+		if _, err := tokens.identity(wrong); !errors.Is(err, errToken) {
 			t.Errorf("%q is taken: %v", wrong, err)
 		}
 	}
@@ -63,7 +63,7 @@ func TestTokenHoldsUntilItIsRevokedOrExpires(t *testing.T) {
 		t.Errorf("a second token of the name: %v", err)
 	}
 	clock.t = clock.t.Add(24 * time.Hour)
-	if _, err := tokens.Check(text); !errors.Is(err, ErrToken) {
+	if _, err := tokens.identity(text); !errors.Is(err, errToken) {
 		t.Errorf("an expired token: %v", err)
 	}
 	if _, ok := tokens.Still(id); ok {
@@ -73,7 +73,7 @@ func TestTokenHoldsUntilItIsRevokedOrExpires(t *testing.T) {
 	if _, err := tokens.Revoke("ops"); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := tokens.Check(text); !errors.Is(err, ErrToken) {
+	if _, err := tokens.identity(text); !errors.Is(err, errToken) {
 		t.Errorf("a revoked token: %v", err)
 	}
 	if _, _, err := tokens.New(clock.token("ops", Admin)); err != nil {
@@ -129,7 +129,7 @@ func TestTokensFileIsReadAgain(t *testing.T) {
 				t.Fatal(err)
 			}
 			os.Chmod(file, c.mode)
-			_, err := tokens.Check(text)
+			_, err := tokens.identity(text)
 			if (err == nil) != c.ok {
 				t.Errorf("the token is taken: %v, want %v", err == nil, c.ok)
 			}
@@ -139,7 +139,7 @@ func TestTokensFileIsReadAgain(t *testing.T) {
 		})
 	}
 	os.Remove(file)
-	if _, err := tokens.Check(text); !errors.Is(err, ErrToken) {
+	if _, err := tokens.identity(text); !errors.Is(err, errToken) {
 		t.Errorf("a file that is gone: %v", err)
 	}
 	if list, err := tokens.List(); err != nil || len(list) != 0 {

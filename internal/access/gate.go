@@ -90,11 +90,11 @@ func bearer(field string) (token string, ok bool) {
 // plain text.
 func (g *Gate) Token(r *http.Request, token string) (Identity, *Refusal) {
 	remote, rules := Remote(r), g.rules()
-	if !rules.Plain && !IsPrivate(r) {
+	if !rules.Plain && !isPrivate(r) {
 		return Identity{}, refuse(http.StatusForbidden, "plain",
 			"this token came over plain HTTP, where others could read it: revoke it, and use https ([admin] certificate), the loopback address, or plain = true")
 	}
-	id, err := g.tokens.Check(token)
+	id, err := g.tokens.identity(token)
 	if err != nil {
 		return Identity{}, g.wrong(remote, err.Error())
 	}
@@ -190,9 +190,9 @@ func addrText(a netip.Addr) string {
 	return a.String()
 }
 
-// IsPrivate reports whether nobody on a net can have read a request: it came by TLS, over
+// isPrivate reports whether nobody on a net can have read a request: it came by TLS, over
 // a loopback address, or over a Unix socket.
-func IsPrivate(r *http.Request) bool {
+func isPrivate(r *http.Request) bool {
 	if r.TLS != nil {
 		return true
 	}

@@ -44,8 +44,8 @@ const (
 
 var validName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`)
 
-// ErrToken is the error of Check for a token that does not hold.
-var ErrToken = errors.New("the token is unknown, expired or revoked")
+// errToken is the error of identity for a token that does not hold.
+var errToken = errors.New("the token is unknown, expired or revoked")
 
 // parseTokens reads a file of tokens. Any line that is wrong spoils the whole of it: who
 // could read half a file would not see what is missing.
@@ -126,9 +126,9 @@ func NewTokens(file func() string, now func() time.Time, report func(error)) *To
 	return &Tokens{now: now, file: file, report: report}
 }
 
-// Check is the identity that a token gives, without its door and remote address; ErrToken
-// for one that does not hold. It takes the same time whichever token of the file it is.
-func (ts *Tokens) Check(token string) (Identity, error) {
+// identity is the identity that a token gives, without its door and remote address; errToken
+// for a token that does not hold. It takes the same time whichever token of the file it is.
+func (ts *Tokens) identity(token string) (Identity, error) {
 	sum := sha256.Sum256([]byte(token))
 	text := []byte(hex.EncodeToString(sum[:]))
 	ts.mu.Lock()
@@ -141,7 +141,7 @@ func (ts *Tokens) Check(token string) (Identity, error) {
 		}
 	}
 	if found == nil || !ts.now().Before(found.Expires) {
-		return Identity{}, ErrToken
+		return Identity{}, errToken
 	}
 	return found.identity(), nil
 }
@@ -274,12 +274,12 @@ func (ts *Tokens) refreshLocked() {
 		return
 	}
 	ts.stamp = stamp
-	ts.list, ts.err = ReadTokens(name)
+	ts.list, ts.err = readTokens(name)
 	ts.report(ts.err)
 }
 
-// ReadTokens reads a file of tokens; one that is missing holds none.
-func ReadTokens(name string) ([]Token, error) {
+// readTokens reads a file of tokens; one that is missing holds none.
+func readTokens(name string) ([]Token, error) {
 	if name == "" {
 		return nil, nil
 	}

@@ -12,8 +12,8 @@ import (
 	"postern/reputation"
 )
 
-// Mask hides whose an address is: "a***@example.net".
-func Mask(address string) string {
+// mask hides whose an address is: "a***@example.net".
+func mask(address string) string {
 	at := strings.LastIndexByte(address, '@')
 	if at < 0 {
 		return "***"
@@ -39,7 +39,7 @@ func MaskText(text string) string {
 	if !strings.Contains(text, "@") {
 		return text
 	}
-	return anAddress.ReplaceAllStringFunc(text, Mask)
+	return anAddress.ReplaceAllStringFunc(text, mask)
 }
 
 func maskAll(list []string, mask func(string) string) []string {
@@ -56,7 +56,7 @@ func MaskEvent(e *mail.Event) {
 	e.To = slices.Clone(e.To)
 	for i := range e.To {
 		r := &e.To[i]
-		r.Address, r.Reply, r.Said = Mask(r.Address), MaskText(r.Reply), maskSaid(r.Said)
+		r.Address, r.Reply, r.Said = mask(r.Address), MaskText(r.Reply), maskSaid(r.Said)
 	}
 	e.Unreached = slices.Clone(e.Unreached)
 	for i := range e.Unreached {
@@ -133,7 +133,7 @@ func hideAlert(c *alert.Alert) {
 	c.Reason = MaskText(c.Reason)
 	if c.About.Envelope != nil {
 		envelope := *c.About.Envelope
-		envelope.To = maskAll(envelope.To, Mask)
+		envelope.To = maskAll(envelope.To, mask)
 		c.About.Envelope = &envelope
 	}
 }

@@ -101,7 +101,7 @@ func TestMaskHidesWhoseAnAddressIs(t *testing.T) {
 		"alice@example.net": "a***@example.net", `"odd name"@example.net`: "o***@example.net", `"a@b"@example.net`: "a***@example.net",
 		"postmaster": "***", "": "***", "jörg@example.net": "j***@example.net", "@example.net": "***@example.net", `""@example.net`: "***@example.net",
 	} {
-		if got := Mask(in); got != want {
+		if got := mask(in); got != want {
 			t.Errorf("Mask(%q) = %q, want %q", in, got, want)
 		}
 	}

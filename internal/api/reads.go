@@ -223,7 +223,7 @@ func (a *API) suppressions(ctx context.Context, q SuppressionsQuery) (p Page[rep
 	if access.Of(ctx).Masked() {
 		for i := range p.Items {
 			s := &p.Items[i]
-			s.Recipient, s.Reason = mail.RecipientID(Mask(string(s.Recipient))), MaskText(s.Reason)
+			s.Recipient, s.Reason = mail.RecipientID(mask(string(s.Recipient))), MaskText(s.Reason)
 		}
 	}
 	return p, err

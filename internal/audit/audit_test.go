@@ -240,7 +240,7 @@ func TestDiskThatHangs(t *testing.T) {
 	l.Note(entry(1))
 	<-h.began // the first is being written
 	for i := range 2 {
-		if err := l.Write(entry(i+2), i == 0); !errors.Is(err, ErrSlow) {
+		if err := l.Write(entry(i+2), i == 0); !errors.Is(err, errSlow) {
 			t.Errorf("%d: %v", i, err)
 		}
 	}

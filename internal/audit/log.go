@@ -31,8 +31,8 @@ const (
 	retry = 5 * time.Second
 )
 
-// ErrSlow means that the disk has not taken a line in time.
-var ErrSlow = errors.New("the disk does not take the line of the audit in time")
+// errSlow means that the disk has not taken a line in time.
+var errSlow = errors.New("the disk does not take the line of the audit in time")
 
 var errClosed = errors.New("the audit is closed")
 
@@ -175,7 +175,7 @@ func (l *Log) wait(j *job) error {
 	if i := slices.Index(l.queue, j); i >= l.writing && !j.keep {
 		l.queue = slices.Delete(l.queue, i, i+1)
 	}
-	return ErrSlow
+	return errSlow
 }
 
 // Close writes what waits, as far as the disk takes it.
@@ -308,7 +308,7 @@ func (l *Log) setAside() error {
 	if err := os.Rename(l.name, aside); err != nil {
 		return err
 	}
-	files, err := Files(l.name)
+	files, err := filesOf(l.name)
 	if err != nil {
 		return err
 	}
@@ -376,7 +376,7 @@ func (l *Log) resume(tail []byte) error {
 
 // before finds the end of the chain in the newest file that was set aside.
 func (l *Log) before() error {
-	files, err := Files(l.name)
+	files, err := filesOf(l.name)
 	if err != nil {
 		return err
 	}

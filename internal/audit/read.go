@@ -15,9 +15,9 @@ import (
 	"postern/internal/statefile"
 )
 
-// Files are an audit and what was set aside of it, the oldest first. Those that are not
+// filesOf are an audit and what was set aside of it, the oldest first. Those that are not
 // there are no error.
-func Files(name string) ([]string, error) {
+func filesOf(name string) ([]string, error) {
 	base := strings.TrimSuffix(filepath.Base(name), ext)
 	all, err := os.ReadDir(filepath.Dir(name))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -57,7 +57,7 @@ const maxProblems = 100
 
 // Verify reads all files of an audit and holds each line against the one before.
 func Verify(name string) (r Report, err error) {
-	files, err := Files(name)
+	files, err := filesOf(name)
 	if err != nil {
 		return r, err
 	}
@@ -116,7 +116,7 @@ func readAll(name string) ([]byte, error) {
 // Latest are up to n lines with a number below before (0: any), the newest first, that
 // keep takes. Lines that cannot be read are left out: Verify names them.
 func Latest(name string, before int64, n int, keep func(*Line) bool) (list []Line, err error) {
-	files, err := Files(name)
+	files, err := filesOf(name)
 	if err != nil {
 		return nil, err
 	}

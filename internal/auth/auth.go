@@ -19,9 +19,9 @@ import (
 	"time"
 )
 
-// ErrBusy is returned when too many passwords wait to be hashed. The client may
+// errBusy is returned when too many passwords wait to be hashed. The client may
 // try again; nothing was counted against it.
-var ErrBusy = errors.New("too many passwords wait to be checked")
+var errBusy = errors.New("too many passwords wait to be checked")
 
 // Authenticator checks passwords of configured users. It is safe for concurrent
 // use.
@@ -119,19 +119,11 @@ func stampOf(hash string) string {
 // Failures is the number of wrong passwords after which a session is closed.
 func (a *Authenticator) Failures() int { return a.cfg.Failures }
 
-// Suspended returns how long addr stays suspended, 0 when it is not.
-func (a *Authenticator) Suspended(ctx context.Context, addr netip.Addr) (time.Duration, error) {
-	if a.trusted(addr) {
-		return 0, nil
-	}
-	return a.guesses.suspended(ctx, Network(addr))
-}
-
 // Verify checks the password that name sent from addr. Unknown, disabled and
-// wrong cost the same time and give the same Result. The error is ErrBusy or
+// wrong cost the same time and give the same Result. The error is errBusy or
 // that of ctx: nothing was decided, the client may try again (454).
 func (a *Authenticator) Verify(ctx context.Context, addr netip.Addr, name, password string) (Result, error) {
-	from, trusted := Network(addr), a.trusted(addr)
+	from, trusted := networkOf(addr), a.trusted(addr)
 	u := a.users[name]
 	mac := a.mac(password)
 	if r, done := a.early(ctx, from, trusted, u, mac); done {
@@ -230,8 +222,8 @@ func (a *Authenticator) trusted(addr netip.Addr) bool {
 	return slices.ContainsFunc(a.cfg.Trusted, func(p netip.Prefix) bool { return p.Contains(addr) })
 }
 
-// Network is what counts as one address: an IPv4 address, or an IPv6 /64.
-func Network(addr netip.Addr) netip.Prefix {
+// networkOf is what counts as one address: an IPv4 address, or an IPv6 /64.
+func networkOf(addr netip.Addr) netip.Prefix {
 	addr = addr.Unmap().WithZone("")
 	bits := addr.BitLen()
 	if addr.Is6() {

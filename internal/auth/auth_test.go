@@ -188,7 +188,7 @@ func TestSuspension(t *testing.T) {
 	if r := try(t, a, home, "argon", "open sesame"); r.OK || r.Suspended != left {
 		t.Errorf("right password while suspended: %+v", r)
 	}
-	if d, err := a.Suspended(t.Context(), home); d != left || err != nil {
+	if d, err := a.guesses.suspended(t.Context(), networkOf(home)); d != left || err != nil {
 		t.Errorf("Suspended: %v, %v", d, err)
 	}
 	if r := try(t, a, home.Next(), "argon", "open sesame"); !r.OK {
@@ -221,13 +221,13 @@ func TestSuspensionTakesAnIPv6NetworkAsOne(t *testing.T) {
 		try(t, a, addr, "argon", "x")
 		addr = addr.Next()
 	}
-	if d, _ := a.Suspended(t.Context(), netip.MustParseAddr("2001:db8::ffff:1")); d == 0 {
+	if d, _ := a.guesses.suspended(t.Context(), networkOf(netip.MustParseAddr("2001:db8::ffff:1"))); d == 0 {
 		t.Error("the same /64 is not suspended")
 	}
-	if d, _ := a.Suspended(t.Context(), netip.MustParseAddr("2001:db8:0:1::1")); d != 0 {
+	if d, _ := a.guesses.suspended(t.Context(), networkOf(netip.MustParseAddr("2001:db8:0:1::1"))); d != 0 {
 		t.Error("another /64 is suspended")
 	}
-	if Network(netip.MustParseAddr("::ffff:192.0.2.1")) != Network(home) {
+	if networkOf(netip.MustParseAddr("::ffff:192.0.2.1")) != networkOf(home) {
 		t.Error("an IPv4 address in IPv6 form counts as another")
 	}
 }

@@ -28,7 +28,7 @@ func newGate(concurrency int) *gate {
 // enter waits for a place. The caller calls leave when it has hashed.
 func (g *gate) enter(ctx context.Context, addr netip.Prefix) (leave func(), err error) {
 	if !g.admit(addr) {
-		return nil, ErrBusy
+		return nil, errBusy
 	}
 	select {
 	case g.slots <- struct{}{}:

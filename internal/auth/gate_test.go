@@ -9,7 +9,7 @@ import (
 
 func TestGateLetsOnlySoManyIn(t *testing.T) {
 	g := newGate(2)
-	from := Network(home)
+	from := networkOf(home)
 	first, err := g.enter(t.Context(), from)
 	if err != nil {
 		t.Fatal(err)
@@ -33,23 +33,23 @@ func TestGateLetsOnlySoManyIn(t *testing.T) {
 
 func TestGateBoundsWhoWaits(t *testing.T) {
 	g := newGate(1)
-	from := Network(home)
+	from := networkOf(home)
 	for range maxWaitingPerAddr + 1 {
 		if !g.admit(from) {
 			t.Fatal("refused too early")
 		}
 	}
-	if _, err := g.enter(t.Context(), from); !errors.Is(err, ErrBusy) {
+	if _, err := g.enter(t.Context(), from); !errors.Is(err, errBusy) {
 		t.Errorf("one too many from one address: %v", err)
 	}
 	addr := home
 	for g.waiting < maxWaiting+1 {
 		addr = addr.Next()
-		if !g.admit(Network(addr)) {
+		if !g.admit(networkOf(addr)) {
 			t.Fatal("refused another address")
 		}
 	}
-	if _, err := g.enter(t.Context(), netip.Prefix{}); !errors.Is(err, ErrBusy) {
+	if _, err := g.enter(t.Context(), netip.Prefix{}); !errors.Is(err, errBusy) {
 		t.Errorf("one too many in all: %v", err)
 	}
 }
@@ -62,15 +62,15 @@ func TestLocalForgetsTheOldest(t *testing.T) {
 	addr := netip.MustParseAddr("10.0.0.0")
 	for range remembers + 1 {
 		addr = addr.Next()
-		l.Failed(t.Context(), Network(addr), addr.String())
+		l.Failed(t.Context(), networkOf(addr), addr.String())
 	}
 	if len(l.addrs.entries) != remembers || len(l.users.entries) != remembers || l.addrs.recent.Len() != remembers {
 		t.Errorf("%d addresses, %d users", len(l.addrs.entries), len(l.users.entries))
 	}
-	if n, _ := l.Failed(t.Context(), Network(netip.MustParseAddr("10.0.0.1")), "new"); n.Addr != 1 {
+	if n, _ := l.Failed(t.Context(), networkOf(netip.MustParseAddr("10.0.0.1")), "new"); n.Addr != 1 {
 		t.Errorf("the oldest was not forgotten: %+v", n)
 	}
-	if n, _ := l.Failed(t.Context(), Network(addr), "new"); n.Addr != 2 {
+	if n, _ := l.Failed(t.Context(), networkOf(addr), "new"); n.Addr != 2 {
 		t.Errorf("the newest was forgotten: %+v", n)
 	}
 }

@@ -92,7 +92,7 @@ func (x *crossCheck) policy() {
 	for _, p := range x.d.problems {
 		told[p.Key] = true
 	}
-	x.File.policy = policy.Compile(x.PolicyConfig(), ParseAddress, func(path, text string) {
+	x.File.policy = policy.Compile(x.policyConfig(), ParseAddress, func(path, text string) {
 		if !told[path] {
 			x.d.problem(path, text)
 		}

@@ -25,7 +25,7 @@ func (f *File) compile() (err error) {
 		return err // the cross-check has compiled it
 	}
 	var problems []string
-	f.policy = policy.Compile(f.PolicyConfig(), ParseAddress,
+	f.policy = policy.Compile(f.policyConfig(), ParseAddress,
 		func(path, text string) { problems = append(problems, path+": "+text) }, func(string, string) {})
 	if f.policy == nil {
 		return errors.New(strings.Join(problems, "; "))
@@ -33,8 +33,8 @@ func (f *File) compile() (err error) {
 	return nil
 }
 
-// PolicyConfig is what policy compiles its rules from.
-func (f *File) PolicyConfig() policy.Config {
+// policyConfig is what policy compiles its rules from.
+func (f *File) policyConfig() policy.Config {
 	streams := make(map[string]policy.StreamConfig, len(f.Stream))
 	for name, s := range f.Stream {
 		streams[name] = s.StreamConfig

@@ -51,7 +51,7 @@ func (w plainLines) Write(line []byte) (int, error) {
 func (h *LogHandler) Handle(ctx context.Context, r slog.Record) error {
 	err := h.Handler.Handle(ctx, r)
 	if r.Level >= slog.LevelWarn {
-		h.out.Flush()
+		h.out.flush()
 	}
 	return err
 }

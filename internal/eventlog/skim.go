@@ -15,9 +15,9 @@ import (
 	"postern/mail"
 )
 
-// ErrTurnedOver is returned by Skim where files have got other names meanwhile, so that
+// errTurnedOver is returned by Skim where files have got other names meanwhile, so that
 // one may not have been read.
-var ErrTurnedOver = errors.New("files of the journal were renamed while they were read")
+var errTurnedOver = errors.New("files of the journal were renamed while they were read")
 
 // Skim calls f for each event of a journal while it may be written to: files stand the
 // oldest first, names that end in .gz are unpacked, and the event is used again. Unlike
@@ -48,7 +48,7 @@ func Skim(files []string, f func(*mail.Event) error) (skipped int, err error) {
 	}
 	for i, name := range old {
 		if is, err := os.Stat(name); err == nil && !os.SameFile(is, was[i]) {
-			return skipped, ErrTurnedOver
+			return skipped, errTurnedOver
 		}
 	}
 	info, err := last.Stat()

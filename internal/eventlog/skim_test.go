@@ -77,7 +77,7 @@ func TestSkimSaysWhenFilesWereRenamed(t *testing.T) {
 		t.Errorf("got %q, %v", got, err)
 	}
 	_, err = Skim([]string{oldest, old, newest}, func(*mail.Event) error { return os.Rename(old, oldest) })
-	if !errors.Is(err, ErrTurnedOver) && !errors.Is(err, os.ErrNotExist) {
+	if !errors.Is(err, errTurnedOver) && !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("renamed: %v", err)
 	}
 }

@@ -98,13 +98,6 @@ func (w *LineWriter) setTell(f func(lost int) []byte) {
 	w.tell = f
 }
 
-// Lost is how many lines out has not taken since the last that it took.
-func (w *LineWriter) Lost() int {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.lost
-}
-
 // signal leaves at most one note in c.
 func signal(c chan struct{}) {
 	select {
@@ -113,9 +106,9 @@ func signal(c chan struct{}) {
 	}
 }
 
-// Flush returns when all lines that came before it have been written, or out
+// flush returns when all lines that came before it have been written, or out
 // is stuck.
-func (w *LineWriter) Flush() {
+func (w *LineWriter) flush() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for until := w.appended; w.written < until && !w.stuck; w.changed.Wait() {

@@ -101,7 +101,7 @@ func TestLineLongerThanTheBufferGoesOut(t *testing.T) {
 	w.Write([]byte("a\n"))
 	w.Write([]byte(strings.Repeat("x", 3*gatherMax) + "\n"))
 	w.Write([]byte("b\n"))
-	w.Flush()
+	w.flush()
 	if n := len(out.String()); n != 3*gatherMax+5 {
 		t.Errorf("%d octets came out", n)
 	}
@@ -136,7 +136,7 @@ func TestLinesAfterCloseAreWrittenThrough(t *testing.T) {
 	w.Write([]byte("a\n"))
 	w.Close()
 	w.Write([]byte("b\n"))
-	w.Flush()
+	w.flush()
 	w.Close()
 	if out.String() != "a\nb\n" {
 		t.Errorf("out has %q", out.String())
@@ -153,7 +153,7 @@ func TestLinesKeepTheirOrder(t *testing.T) {
 			for i := range 500 {
 				w.Write(fmt.Appendf(nil, "%d %d\n", id, i))
 				if i%97 == 0 {
-					w.Flush()
+					w.flush()
 				}
 				if id == 3 && i == 300 {
 					w.Close()
@@ -196,23 +196,30 @@ func TestLostLinesAreCountedAndTold(t *testing.T) {
 		w := NewLineWriter(&c)
 		log := slog.New(NewLogHandler(w, json, slog.LevelInfo))
 		log.Info("one")
-		w.Flush()
+		w.flush()
 		c.gone.Store(true)
 		for range 40 {
 			log.Info("lost")
 		}
 		log.Warn("lost")
-		if n := w.Lost(); n != 41 {
+		if n := w.lostLines(); n != 41 {
 			t.Errorf("%d lines are lost, want 41", n)
 		}
 		c.gone.Store(false)
 		log.Info("two")
 		w.Close()
 		lines := strings.Split(strings.TrimSpace(c.String()), "\n")
-		if len(lines) != 3 || !strings.Contains(lines[1], "41") || !strings.Contains(lines[1], "log lines lost") || w.Lost() != 0 {
+		if len(lines) != 3 || !strings.Contains(lines[1], "41") || !strings.Contains(lines[1], "log lines lost") || w.lostLines() != 0 {
 			t.Errorf("out has %q", lines)
 		}
 	}
+}
+
+// lostLines is how many lines out has not taken since the last that it took.
+func (w *LineWriter) lostLines() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.lost
 }
 
 // TestStuckOutHoldsNobodyUp: a reader that stands still for longer than the
@@ -228,7 +235,7 @@ func TestStuckOutHoldsNobodyUp(t *testing.T) {
 	}
 	log.Error("an error is not waited for either")
 	w.Close() // nor is the end
-	lost := w.Lost()
+	lost := w.lostLines()
 	if lost < 200 || lost > 400 {
 		t.Errorf("%d of 501 lines are lost", lost)
 	}
@@ -250,7 +257,7 @@ func TestTornLineStandsByItself(t *testing.T) {
 	w := NewLineWriter(half)
 	log := slog.New(NewLogHandler(w, true, slog.LevelInfo))
 	log.Info("torn")
-	w.Flush()
+	w.flush()
 	log.Info("whole")
 	w.Close()
 	lines := strings.Split(strings.TrimSpace(c.String()), "\n")

@@ -48,8 +48,8 @@ func (c *Config) SetDefaults() {}
 // refresh token, each blank where there is no file.
 func (c *Config) Secrets(client, refresh string) { c.secret, c.refresh = client, refresh }
 
-// Mailbox reports whether tokens are those of a mailbox, not the client's own.
-func (c *Config) Mailbox() bool { return c.RefreshTokenFile != "" || c.DeviceURL != "" }
+// mailbox reports whether tokens are those of a mailbox, not the client's own.
+func (c *Config) mailbox() bool { return c.RefreshTokenFile != "" || c.DeviceURL != "" }
 
 // Check reports every problem of the table by itself.
 func (c *Config) Check(report func(key, problem string)) {
@@ -66,7 +66,7 @@ func (c *Config) Check(report func(key, problem string)) {
 	if c.ClientID == "" {
 		report("client_id", "missing; write the name under which the relay is registered with the provider")
 	}
-	if c.ClientSecretFile == "" && !c.Mailbox() {
+	if c.ClientSecretFile == "" && !c.mailbox() {
 		report("client_secret_file", "missing; name the file with the client's secret, or set refresh_token_file or device_url for the tokens of a mailbox")
 	}
 }

@@ -232,7 +232,7 @@ func (s *Source) ask(ctx context.Context) (*oauth2.Token, error) {
 	var t *oauth2.Token
 	var err error
 	secrets := []string{s.cfg.secret}
-	if s.cfg.Mailbox() {
+	if s.cfg.mailbox() {
 		refresh := s.refreshToken()
 		if refresh == "" {
 			return nil, errors.New("there is no refresh token yet; get one by: relay oauth login")

@@ -391,15 +391,3 @@ func (r *Resolver) Hosts(ctx context.Context, name string) Answer {
 	}
 	return a
 }
-
-// LookupHost returns the addresses of a host; an error where there are none.
-func (r *Resolver) LookupHost(ctx context.Context, name string) ([]netip.Addr, error) {
-	a := r.Hosts(ctx, name)
-	switch a.State {
-	case Found:
-		return Addresses(a.RRs), nil
-	case Fault:
-		return nil, fmt.Errorf("look up %s: %w", name, a.Err)
-	}
-	return nil, fmt.Errorf("look up %s: no address", name)
-}

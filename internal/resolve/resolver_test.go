@@ -239,19 +239,20 @@ func TestSystemServersComeFromResolvConf(t *testing.T) {
 	}
 }
 
-func TestLookupHostGivesBothFamilies(t *testing.T) {
+func TestHostsGivesBothFamilies(t *testing.T) {
 	server := dnstest.Knot(t, map[string]string{"example": "a A 192.0.2.1\na AAAA 2001:db8::1\nb CNAME a\nt TXT x\n"})
 	r := newTestResolver(t, 10*time.Second, server)
 	for _, name := range []string{"a.example", "b.example"} {
-		got, err := r.LookupHost(t.Context(), name)
+		a := r.Hosts(t.Context(), name)
+		got := Addresses(a.RRs)
 		slices.SortFunc(got, netip.Addr.Compare)
-		if fmt.Sprint(got) != "[192.0.2.1 2001:db8::1]" || err != nil {
-			t.Errorf("%s: %v, %v", name, got, err)
+		if fmt.Sprint(got) != "[192.0.2.1 2001:db8::1]" || a.State != Found {
+			t.Errorf("%s: %v, %v", name, got, a.Err)
 		}
 	}
 	for _, name := range []string{"t.example", "gone.example"} {
-		if got, err := r.LookupHost(t.Context(), name); err == nil {
-			t.Errorf("%s: %v without an error", name, got)
+		if a := r.Hosts(t.Context(), name); a.State == Found || a.State == Fault {
+			t.Errorf("%s: %v", name, a)
 		}
 	}
 }

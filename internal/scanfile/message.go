@@ -19,9 +19,9 @@ type Envelope struct {
 	To                   []string
 }
 
-// ErrTooLarge is the error of Read where the relay would refuse a message for its
+// errTooLarge is the error of Read where the relay would refuse a message for its
 // size before any scanner sees it.
-var ErrTooLarge = errors.New("is larger than max_size of [message]")
+var errTooLarge = errors.New("is larger than max_size of [message]")
 
 // Read takes a message of at most limit octets from r, its lines ended by CR LF as
 // mail has them.
@@ -31,7 +31,7 @@ func Read(r io.Reader, limit int64, hostname string, e *Envelope) (*scan.Message
 	case err != nil:
 		return nil, err
 	case int64(len(raw)) > limit:
-		return nil, ErrTooLarge
+		return nil, errTooLarge
 	case len(raw) == 0:
 		return nil, errors.New("is empty")
 	}

@@ -101,7 +101,7 @@ func (p *Replayer) Folder(ctx context.Context, dir string) (*Report, error) {
 
 func (p *Replayer) message(ctx context.Context, file string, r io.Reader) error {
 	m, err := Read(r, p.MaxSize, p.Hostname, &p.Envelope)
-	if errors.Is(err, ErrTooLarge) {
+	if errors.Is(err, errTooLarge) {
 		p.report.Messages, p.report.TooLarge = p.report.Messages+1, p.report.TooLarge+1
 		return nil
 	}

@@ -50,7 +50,7 @@ func TestReadMakesMailOfAFile(t *testing.T) {
 	if m, err = Read(strings.NewReader("no header\nat all"), 1000, "", &Envelope{}); err != nil || m.Content.Size() != 17 {
 		t.Errorf("%+v, %v", m, err)
 	}
-	if _, err := Read(strings.NewReader(strings.Repeat("x", 1001)), 1000, "", &Envelope{}); !errors.Is(err, ErrTooLarge) {
+	if _, err := Read(strings.NewReader(strings.Repeat("x", 1001)), 1000, "", &Envelope{}); !errors.Is(err, errTooLarge) {
 		t.Errorf("%v", err)
 	}
 	if _, err := Read(strings.NewReader(""), 1000, "", &Envelope{}); err == nil {

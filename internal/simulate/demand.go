@@ -145,11 +145,11 @@ type NumbersFor struct {
 	Numbers []int64
 }
 
-// Propose finds numbers under which nothing of what was seen is refused, with
+// propose finds numbers under which nothing of what was seen is refused, with
 // headroom as a factor on top. The busiest, at most listed of them, get numbers
 // of their own where they need more than the base. The base holds all others;
 // when there are none, it is what the one in the middle needs.
-func Propose(uses []Uses, headroom float64, listed int) Proposal {
+func propose(uses []Uses, headroom float64, listed int) Proposal {
 	if len(uses) == 0 {
 		return Proposal{}
 	}
@@ -162,7 +162,7 @@ func Propose(uses []Uses, headroom float64, listed int) Proposal {
 	for _, u := range own {
 		n := NumbersFor{Name: u.Name, Numbers: slices.Clone(p.Base)}
 		for i := range n.Numbers {
-			n.Numbers[i] = max(n.Numbers[i], Need(&u.Peaks[i], headroom))
+			n.Numbers[i] = max(n.Numbers[i], need(&u.Peaks[i], headroom))
 		}
 		if !slices.Equal(n.Numbers, p.Base) {
 			p.Overrides = append(p.Overrides, n)
@@ -173,21 +173,21 @@ func Propose(uses []Uses, headroom float64, listed int) Proposal {
 
 func baseOf(own, rest []Uses, window int, headroom float64) (n int64) {
 	for i := range rest {
-		n = max(n, Need(&rest[i].Peaks[window], headroom))
+		n = max(n, need(&rest[i].Peaks[window], headroom))
 	}
 	if len(rest) > 0 {
 		return n
 	}
 	all := make([]int64, len(own))
 	for i := range own {
-		all[i] = Need(&own[i].Peaks[window], headroom)
+		all[i] = need(&own[i].Peaks[window], headroom)
 	}
 	slices.Sort(all)
 	return all[(len(all)-1)/2]
 }
 
-// Need is a round number of at least headroom times what was used.
-func Need(p *Use, headroom float64) int64 {
+// need is a round number of at least headroom times what was used.
+func need(p *Use, headroom float64) int64 {
 	n := math.Ceil(float64(max(1, p.Used)) * headroom)
 	return int64(min(roundUp(n), ratelimit.MaxNumber))
 }

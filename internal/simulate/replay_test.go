@@ -266,7 +266,7 @@ func TestPeaksKeepTheHighest(t *testing.T) {
 	}
 }
 
-// TestProposedLimitsRefuseNothing: what Propose finds holds the mail that it was
+// TestProposedLimitsRefuseNothing: what propose finds holds the mail that it was
 // found from, bursts and all.
 func TestProposedLimitsRefuseNothing(t *testing.T) {
 	path := writeJournal(t, 1500)
@@ -289,7 +289,7 @@ func TestProposedLimitsRefuseNothing(t *testing.T) {
 	}
 	limits := map[string]ratelimit.RuleConfig{}
 	for name, uses := range map[string][]Uses{"client": found.Clients, "sender": found.Senders} {
-		p := Propose(uses, 1, 10)
+		p := propose(uses, 1, 10)
 		cfg := ratelimit.RuleConfig{Overrides: map[string]ratelimit.Override{}}
 		cfg.Per.UnmarshalText([]byte(name))
 		numbersOf := func(n []int64) (o ratelimit.Override) {
@@ -339,7 +339,7 @@ func TestProposeBases(t *testing.T) {
 		"nobody":         {nil, 50, "base []"},
 		"none is listed": {uses(7, 3), 0, "base [11]"},
 	} {
-		p := Propose(row.uses, 1.5, row.listed)
+		p := propose(row.uses, 1.5, row.listed)
 		got := fmt.Sprintf("base %v", p.Base)
 		for _, o := range p.Overrides {
 			got += fmt.Sprintf(" %s%v", o.Name, o.Numbers)
@@ -348,7 +348,7 @@ func TestProposeBases(t *testing.T) {
 			t.Errorf("%s: got %s, want %s", name, got, row.want)
 		}
 	}
-	if got := Need(&Use{Used: 1 << 60}, 100); got != ratelimit.MaxNumber {
+	if got := need(&Use{Used: 1 << 60}, 100); got != ratelimit.MaxNumber {
 		t.Errorf("an impossible number: %d", got)
 	}
 }

@@ -87,8 +87,8 @@ type Peak struct {
 	Time time.Time `json:"time"`
 }
 
-// Use is the share used, 1 is full.
-func (p *Peak) Use() float64 {
+// use is the share used, 1 is full.
+func (p *Peak) use() float64 {
 	if p.Max <= 0 {
 		return 1
 	}
@@ -122,12 +122,12 @@ const (
 // note keeps the use of a key, if it is among the highest.
 func (p *Peaks) note(key string, used, most, at int64) {
 	n := Peak{Key: key, Used: used, Max: most}
-	use, full := n.Use(), len(p.Top) >= topPeaks
-	if full && use <= p.Top[len(p.Top)-1].Use() {
+	use, full := n.use(), len(p.Top) >= topPeaks
+	if full && use <= p.Top[len(p.Top)-1].use() {
 		return
 	}
 	switch i := slices.IndexFunc(p.Top, func(o Peak) bool { return o.Key == key }); {
-	case i >= 0 && p.Top[i].Use() >= use:
+	case i >= 0 && p.Top[i].use() >= use:
 		return
 	case i >= 0:
 		p.Top = slices.Delete(p.Top, i, i+1)
@@ -135,7 +135,7 @@ func (p *Peaks) note(key string, used, most, at int64) {
 		p.Top = p.Top[:len(p.Top)-1]
 	}
 	n.Time = moment(at)
-	place := slices.IndexFunc(p.Top, func(o Peak) bool { return o.Use() < use })
+	place := slices.IndexFunc(p.Top, func(o Peak) bool { return o.use() < use })
 	if place < 0 {
 		place = len(p.Top)
 	}

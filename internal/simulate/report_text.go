@@ -79,7 +79,7 @@ func highest(p *Peaks) string {
 		return "0"
 	}
 	h := &p.Top[0]
-	return fmt.Sprintf("%s\t%s\t%.0f%%\t%s\t%s", amount(p.Unit, h.Used), amount(p.Unit, h.Max), 100*h.Use(), day(h.Time), phrase.Printable(h.Key))
+	return fmt.Sprintf("%s\t%s\t%.0f%%\t%s\t%s", amount(p.Unit, h.Used), amount(p.Unit, h.Max), 100*h.use(), day(h.Time), phrase.Printable(h.Key))
 }
 
 // amount writes octets in a unit that people read, and other numbers as they

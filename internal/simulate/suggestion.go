@@ -52,7 +52,7 @@ func (s *Suggestion) longest() (d time.Duration) {
 }
 
 func (s *Suggestion) limit(w io.Writer, name string, per ratelimit.Dimension, uses []Uses) {
-	p := Propose(uses, s.Headroom, s.Listed)
+	p := propose(uses, s.Headroom, s.Listed)
 	fmt.Fprintf(w, "\n[limit.%s]\n", name)
 	if rest := len(uses) - s.Listed; rest > 0 {
 		fmt.Fprintf(w, "# Enough for the %d %ss that are not among the %d busiest.\n", rest, name, s.Listed)
@@ -192,7 +192,7 @@ func (s *Suggestion) JSON() any {
 			o := one{Name: uses[i].Name}
 			for j := range uses[i].Peaks {
 				p := &uses[i].Peaks[j]
-				o.Windows = append(o.Windows, window{*p, Need(p, s.Headroom)})
+				o.Windows = append(o.Windows, window{*p, need(p, s.Headroom)})
 			}
 			all = append(all, o)
 		}

@@ -9,16 +9,16 @@ import (
 	"syscall"
 )
 
-// ErrLink is returned for a file of a state folder that is a link: whoever made
+// errLink is returned for a file of a state folder that is a link: whoever made
 // it chooses what we write to.
-var ErrLink = errors.New("is a link, and links in a state folder are not followed; move the file there, or remove the link")
+var errLink = errors.New("is a link, and links in a state folder are not followed; move the file there, or remove the link")
 
 // Open opens a file of a state folder, made with mode 0600 where flags say so. A
-// link is not followed: ErrLink.
+// link is not followed: errLink.
 func Open(name string, flags int) (*os.File, error) {
 	f, err := os.OpenFile(name, flags|syscall.O_NOFOLLOW, 0o600)
 	if errors.Is(err, syscall.ELOOP) {
-		return nil, fmt.Errorf("%s %w", name, ErrLink)
+		return nil, fmt.Errorf("%s %w", name, errLink)
 	}
 	return f, err
 }
@@ -39,7 +39,7 @@ func CheckFolder(dir string, follow bool) error {
 	case err != nil:
 		return err
 	case info.Mode()&fs.ModeSymlink != 0:
-		return fmt.Errorf("%s %w", dir, ErrLink)
+		return fmt.Errorf("%s %w", dir, errLink)
 	case !info.IsDir():
 		return fmt.Errorf("%s is not a folder", dir)
 	case info.Mode().Perm()&0o022 != 0:

@@ -28,7 +28,7 @@ func TestFolderThatOthersCanWriteIsRefused(t *testing.T) {
 		if err := CheckFolder(link, true); (err == nil) != fine { // as DynamicUser makes it
 			t.Errorf("%v by a link: %v", mode, err)
 		}
-		if err := CheckFolder(link, false); !errors.Is(err, ErrLink) {
+		if err := CheckFolder(link, false); !errors.Is(err, errLink) {
 			t.Errorf("%v by a link within: %v", mode, err)
 		}
 	}
@@ -84,7 +84,7 @@ func TestLinksAreNotFollowed(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if err := row.do(dir); !errors.Is(err, ErrLink) {
+			if err := row.do(dir); !errors.Is(err, errLink) {
 				t.Errorf("error %v", err)
 			}
 			if b, _ := os.ReadFile(target); string(b) != "precious" {

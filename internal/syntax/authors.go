@@ -11,13 +11,13 @@ import (
 // What can be wrong with a list of addresses in a header, besides the errors of
 // an address.
 var (
-	// ErrNoAuthor: a list without an address, as in "Nobody:;".
-	ErrNoAuthor = errors.New("no address in the list")
-	// ErrManyAuthors: more than MaxAuthors addresses.
-	ErrManyAuthors = errors.New("too many addresses in the list")
-	// ErrAmbiguous: text around an address that readers take differently, such
+	// errNoAuthor: a list without an address, as in "Nobody:;".
+	errNoAuthor = errors.New("no address in the list")
+	// errManyAuthors: more than MaxAuthors addresses.
+	errManyAuthors = errors.New("too many addresses in the list")
+	// errAmbiguous: text around an address that readers take differently, such
 	// as two addresses without a comma, or words without brackets.
-	ErrAmbiguous = errors.New("list of addresses cannot be read for certain")
+	errAmbiguous = errors.New("list of addresses cannot be read for certain")
 )
 
 // MaxAuthors bounds the addresses of one list.
@@ -39,9 +39,9 @@ type Author = mail.Author
 // Other forms are read where one reading alone finds an address in them: any
 // text before the brackets, comments beside words and addresses, a group that is
 // the whole value (RFC 6854). Then every at sign, as written and as decoded,
-// is that of an author's own address. AppendFrom writes them in plain form.
+// is that of an author's own address. appendFrom writes them in plain form.
 //
-// All else is an error, ErrAmbiguous most often: white space, comments and
+// All else is an error, errAmbiguous most often: white space, comments and
 // routes within an address, entries without an address, encoded-words that are
 // not words of their own, text that does not end.
 //
@@ -62,15 +62,9 @@ func (h hosts) appendAuthors(list []Author, value []byte) (authors []Author, pla
 		return nil, false, err
 	}
 	if !p.plain && !oneReading(p.authors) {
-		return nil, false, ErrAmbiguous
+		return nil, false, errAmbiguous
 	}
 	return p.authors, p.plain, nil
-}
-
-// Authors is AppendAuthors without room, for those who do not ask for the form.
-func Authors(value []byte) ([]Author, error) {
-	authors, _, err := AppendAuthors(nil, value)
-	return authors, err
 }
 
 // oneReading reports whether the names of authors show no other address and can
@@ -150,7 +144,7 @@ func (p *parser) entry() error {
 		case c == end, c == ',' && p.hasBare(), c == ';' && p.inGroup:
 			return p.endBare()
 		case p.hasBare():
-			return ErrAmbiguous // text behind an address
+			return errAmbiguous // text behind an address
 		case c == ':' && p.group && !p.inGroup && len(p.authors) == 0 && !p.name.empty():
 			err = p.groupName()
 		case c == ',', c == ':', c == ';':
@@ -171,7 +165,7 @@ func (p *parser) hasBare() bool { return !p.bare.IsNull() }
 // groupName ends the name of a group, which does not go on.
 func (p *parser) groupName() error {
 	if hidesAddress(p.name.String()) {
-		return ErrAmbiguous
+		return errAmbiguous
 	}
 	p.at++
 	p.inGroup, p.plain = true, false
@@ -183,7 +177,7 @@ func (p *parser) groupName() error {
 // "Example, Inc. <news@example.org>".
 func (p *parser) separator(c byte) error {
 	if p.name.empty() || p.inGroup && c != ',' {
-		return ErrAmbiguous
+		return errAmbiguous
 	}
 	p.at++
 	p.plain = false
@@ -211,7 +205,7 @@ func (p *parser) word() error {
 		p.at = start
 		return p.bareAddress()
 	case text == "", strings.Contains(text, "=?"):
-		return ErrAmbiguous
+		return errAmbiguous
 	}
 	p.plain = p.plain && atoms && p.name.takes(word, p.spaced) && text[0] != '.'
 	p.name.join(text, p.spaced)
@@ -223,7 +217,7 @@ func (p *parser) word() error {
 func (p *parser) encoded() error {
 	w, atoms := encodedWord(p.s[p.at:])
 	if w == "" || !p.name.empty() && !p.spaced {
-		return ErrAmbiguous
+		return errAmbiguous
 	}
 	p.at += len(w)
 	switch p.peek() {
@@ -232,7 +226,7 @@ func (p *parser) encoded() error {
 	case '<':
 		p.plain = false
 	default:
-		return ErrAmbiguous
+		return errAmbiguous
 	}
 	p.plain = p.plain && p.name.takes(word, p.spaced)
 	return p.name.decode(w)
@@ -265,11 +259,11 @@ func (p *parser) quoted() error {
 func (p *parser) encodedInQuotes(text string) error {
 	p.plain = false
 	if p.at < len(p.s) && p.s[p.at] != ' ' && p.s[p.at] != '\t' && p.s[p.at] != '\r' && p.s[p.at] != '<' || !p.name.empty() && !p.spaced {
-		return ErrAmbiguous
+		return errAmbiguous
 	}
 	for _, w := range strings.Fields(text) {
 		if whole, _ := encodedWord(w); whole != w {
-			return ErrAmbiguous
+			return errAmbiguous
 		}
 		if err := p.name.decode(w); err != nil {
 			return err
@@ -281,7 +275,7 @@ func (p *parser) encodedInQuotes(text string) error {
 // bareAddress reads an address without brackets.
 func (p *parser) bareAddress() (err error) {
 	if !p.name.empty() {
-		return ErrAmbiguous
+		return errAmbiguous
 	}
 	p.plain = p.plain && len(p.comment) == 0
 	p.began = p.at
@@ -296,9 +290,9 @@ func (p *parser) endBare() error {
 	case p.hasBare():
 		return p.add(p.bare, "")
 	case !p.name.empty() || len(p.authors) > 0 || len(p.comment) > 0 && p.peek() != end:
-		return ErrAmbiguous
+		return errAmbiguous
 	}
-	return ErrNoAuthor
+	return errNoAuthor
 }
 
 // angle reads angle-addr and what stands behind it.
@@ -309,13 +303,13 @@ func (p *parser) angle() error {
 	case err != nil:
 		return err
 	case p.peek() != '>':
-		return ErrAmbiguous
+		return errAmbiguous
 	}
 	p.at++
 	name := p.name.String()
 	if p.hasBare() { // "news@example.org <news@example.org>"
 		if p.bare != a || len(p.comment) > 0 {
-			return ErrAmbiguous
+			return errAmbiguous
 		}
 		p.plain = false
 		name = a.String()
@@ -343,7 +337,7 @@ func (p *parser) behind() error {
 		case c == end, c == ',', c == ';' && p.inGroup:
 			return nil
 		default:
-			return ErrAmbiguous
+			return errAmbiguous
 		}
 	}
 }
@@ -360,7 +354,7 @@ func (p *parser) address() (a mail.Address, err error) {
 	}
 	p.at += n
 	if p.peek() != '@' || strings.Contains(local, "=?") {
-		return a, ErrAmbiguous
+		return a, errAmbiguous
 	}
 	p.at++
 	var domain string
@@ -380,7 +374,7 @@ func (p *parser) address() (a mail.Address, err error) {
 // add ends an entry.
 func (p *parser) add(a mail.Address, name string) error {
 	if len(p.authors) == MaxAuthors {
-		return ErrManyAuthors
+		return errManyAuthors
 	}
 	p.authors = append(p.authors, Author{Address: a, Name: name, Comment: string(p.comment)})
 	return nil
@@ -388,7 +382,7 @@ func (p *parser) add(a mail.Address, name string) error {
 
 func ambiguousIf(bad bool) error {
 	if bad {
-		return ErrAmbiguous
+		return errAmbiguous
 	}
 	return nil
 }

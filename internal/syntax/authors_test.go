@@ -122,7 +122,7 @@ func TestAuthorsWrittenAnew(t *testing.T) {
 			if err != nil || plain {
 				t.Fatalf("%q: %s, plain %v, %v", tt.in, shown(authors), plain, err)
 			}
-			if got := string(AppendFrom(nil, authors)); got != "From: "+tt.want+"\r\n" {
+			if got := string(appendFrom(nil, authors)); got != "From: "+tt.want+"\r\n" {
 				t.Errorf("%q:\n got %q\nwant %q", tt.in, got, tt.want)
 			}
 			fixed(t, authors)
@@ -130,11 +130,11 @@ func TestAuthorsWrittenAnew(t *testing.T) {
 	}
 }
 
-// fixed holds what AppendFrom writes to what it was given: the same authors,
+// fixed holds what appendFrom writes to what it was given: the same authors,
 // plain, and written the same again.
 func fixed(t *testing.T, authors []Author) {
 	t.Helper()
-	field := AppendFrom(nil, authors)
+	field := appendFrom(nil, authors)
 	h, err := ParseHeader(field, 1)
 	if len(field) > MaxSenderField {
 		return // which leaves, for it was shorter when it came
@@ -151,7 +151,7 @@ func fixed(t *testing.T, authors []Author) {
 			t.Fatalf("%q is read as %s, from %s", field, shown(again), shown(authors))
 		}
 	}
-	if twice := AppendFrom(nil, again); !bytes.Equal(twice, field) {
+	if twice := appendFrom(nil, again); !bytes.Equal(twice, field) {
 		t.Fatalf("%q is then written %q", field, twice)
 	}
 }
@@ -316,15 +316,15 @@ func TestAuthorsRefusesWhatIsNotCertain(t *testing.T) {
 // What a caller may tell apart.
 func TestAuthorsErrors(t *testing.T) {
 	for in, want := range map[string]error{
-		"":                   ErrNoAuthor,
-		"Undisclosed:;":      ErrNoAuthor,
-		"Anna a@example.org": ErrAmbiguous,
-		"a@-example.org":     ErrDomain,
+		"":                   errNoAuthor,
+		"Undisclosed:;":      errNoAuthor,
+		"Anna a@example.org": errAmbiguous,
+		"a@-example.org":     errDomain,
 		"a@[x]":              ErrLiteral,
-		"a\x01@example.org":  ErrSyntax,
-		strings.Repeat("a@b,", MaxAuthors) + "a@b": ErrManyAuthors,
+		"a\x01@example.org":  errSyntax,
+		strings.Repeat("a@b,", MaxAuthors) + "a@b": errManyAuthors,
 	} {
-		if _, err := Authors([]byte(in)); !errors.Is(err, want) {
+		if _, _, err := AppendAuthors(nil, []byte(in)); !errors.Is(err, want) {
 			t.Errorf("%.40q: %v, want %v", in, err, want)
 		}
 	}
@@ -339,7 +339,7 @@ func TestAuthorsTakesLinearTime(t *testing.T) {
 		for _, format := range []string{"%s", "<%s", "<a@%s", "\"%s\" <a@example.org>", "(%s) a@example.org", "%s <a@example.org>"} {
 			value := []byte(fmt.Sprintf(format, strings.Repeat(pattern, 256*1024/len(pattern))))
 			start := time.Now()
-			Authors(value)
+			AppendAuthors(nil, value)
 			// 256 KiB take milliseconds; a square of them would take minutes.
 			if d := time.Since(start); d > time.Minute {
 				t.Errorf("%d octets of %q in %q take %v", len(value), pattern, format, d)

@@ -46,7 +46,7 @@ func BenchmarkAuthors(b *testing.B) {
 			value := []byte(v.value)
 			b.ReportAllocs()
 			for b.Loop() {
-				if _, err := Authors(value); err != nil {
+				if _, _, err := AppendAuthors(nil, value); err != nil {
 					b.Fatal(err)
 				}
 			}

@@ -9,22 +9,22 @@ import "errors"
 
 // What can be wrong with an address or a path.
 var (
-	// ErrSyntax: not the grammar of RFC 5321 s. 4.1.2 (or RFC 5322 s. 3.4 in a
+	// errSyntax: not the grammar of RFC 5321 s. 4.1.2 (or RFC 5322 s. 3.4 in a
 	// header), which includes controls anywhere, and paths without brackets.
-	ErrSyntax = errors.New("bad address syntax")
+	errSyntax = errors.New("bad address syntax")
 	// ErrSourceRoute: "<@a,@b:c@d>". It is never interpreted.
 	ErrSourceRoute = errors.New("source route")
 	// ErrLiteral: an address literal that is malformed or not wanted here.
 	ErrLiteral = errors.New("bad address literal")
-	// ErrNonASCII: an octet above 0x7F without SMTPUTF8.
-	ErrNonASCII = errors.New("address beyond ASCII needs SMTPUTF8")
-	// ErrLength: a local-part over 64 octets in an address that does not fit into a
+	// errNonASCII: an octet above 0x7F without SMTPUTF8.
+	errNonASCII = errors.New("address beyond ASCII needs SMTPUTF8")
+	// errLength: a local-part over 64 octets in an address that does not fit into a
 	// path of 256, a domain over 255 (RFC 5321 s. 4.5.3.1), or a label over 63 (RFC
 	// 1035 s. 2.3.4).
-	ErrLength = errors.New("address too long")
-	// ErrDomain: a domain that is not letters, digits and hyphens in labels, or
+	errLength = errors.New("address too long")
+	// errDomain: a domain that is not letters, digits and hyphens in labels, or
 	// whose A-label or U-label is not valid (RFC 5890).
-	ErrDomain = errors.New("bad domain name")
+	errDomain = errors.New("bad domain name")
 )
 
 const (

@@ -13,7 +13,7 @@ import (
 // hyphens (no underscore, no trailing dot); those beyond ASCII must be valid
 // U-labels. One label alone is a domain here: policy decides about it. A last
 // label of digits alone is refused, for "a@192.0.2.1" is neither a name nor an
-// address literal. Errors: ErrDomain, ErrLength.
+// address literal. Errors: errDomain, errLength.
 func Domain(s string) (string, error) { return hosts{}.domain(s) }
 
 // hosts says what may stand behind the at sign besides a domain as Domain has it.
@@ -25,20 +25,20 @@ type hosts struct {
 func (h hosts) domain(s string) (string, error) {
 	switch {
 	case s == "":
-		return "", ErrDomain
+		return "", errDomain
 	case len(s) > maxDomain:
-		return "", ErrLength
+		return "", errLength
 	}
 	plain := true // as it should be already
 	for rest, more := s, true; more; {
 		var label string
 		label, rest, more = strings.Cut(rest, ".")
 		if len(label) > maxLabel {
-			return "", ErrLength
+			return "", errLength
 		}
 		switch kind := h.judgeLabel(label); {
 		case kind == badLabel, !more && digits(label):
-			return "", ErrDomain
+			return "", errDomain
 		case kind != plainLabel:
 			plain = false
 		}
@@ -95,7 +95,7 @@ func (h hosts) canonical(s string) (string, error) {
 		labels[i] = l
 	}
 	if s = strings.Join(labels, "."); len(s) > maxDomain {
-		return "", ErrLength
+		return "", errLength
 	}
 	return s, nil
 }
@@ -109,19 +109,19 @@ var idn = idna.New(idna.MapForLookup(), idna.BidiRule(), idna.Transitional(false
 func aLabel(l string) (string, error) {
 	a, err := idn.ToASCII(l)
 	if err != nil {
-		return "", ErrDomain
+		return "", errDomain
 	}
 	back := a
 	if !mail.ASCII(l) {
 		if back, err = idn.ToUnicode(a); err != nil {
-			return "", ErrDomain
+			return "", errDomain
 		}
 	}
 	switch {
 	case back != l, !hasACEPrefix(a):
-		return "", ErrDomain
+		return "", errDomain
 	case len(a) > maxLabel:
-		return "", ErrLength
+		return "", errLength
 	}
 	return a, nil
 }
@@ -139,13 +139,13 @@ func digits(s string) bool {
 func (h hosts) fill(a *mail.Address, s string, utf8 bool) (err error) {
 	switch {
 	case s == "":
-		return ErrSyntax
+		return errSyntax
 	case s[0] == '[' && !h.literals:
 		return ErrLiteral
 	case s[0] == '[':
 		a.Domain, err = literal(s)
 	case !utf8 && !mail.ASCII(s):
-		return ErrNonASCII
+		return errNonASCII
 	default:
 		a.Domain, err = h.domain(s)
 	}
@@ -158,7 +158,7 @@ func (h hosts) fill(a *mail.Address, s string, utf8 bool) (err error) {
 	// Both forms must fit: one goes to the upstream, by the other it is counted.
 	local := len(mail.QuoteLocal(a.Local))
 	if local > leastLocal && local+len("@")+max(len(a.Domain), len(a.Written)) > maxAddress {
-		return ErrLength
+		return errLength
 	}
 	return nil
 }

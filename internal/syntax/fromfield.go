@@ -13,7 +13,7 @@ import (
 // it can be folded.
 const longName = 200
 
-// AppendFrom appends the field From with these authors in plain form, and its
+// appendFrom appends the field From with these authors in plain form, and its
 // CR LF: "Name" <a@b.example>, one author a line. A name that quotes cannot hold
 // as it is becomes encoded-words of UTF-8 (RFC 2047). Comments follow the name in
 // parentheses, or are the name where there is none.
@@ -21,7 +21,7 @@ const longName = 200
 // AppendAuthors reads the same addresses from it, and reads it as plain. Authors
 // are those that it returned; names with "=?" or of text that is not UTF-8 are
 // left out, for no plain form shows them.
-func AppendFrom(b []byte, authors []Author) []byte {
+func appendFrom(b []byte, authors []Author) []byte {
 	b = append(b, "From: "...)
 	for i := range authors {
 		if i > 0 {
@@ -36,12 +36,12 @@ func AppendFrom(b []byte, authors []Author) []byte {
 }
 
 // AppendWith appends the fields of h but for those named in without; From is as
-// AppendFrom writes it, or with no authors as it came.
+// appendFrom writes it, or with no authors as it came.
 func (h Header) AppendWith(b []byte, authors []Author, without ...string) []byte {
 	for i := range h {
 		switch {
 		case len(authors) > 0 && h[i].Is("From"):
-			b = AppendFrom(b, authors)
+			b = appendFrom(b, authors)
 		case !slices.ContainsFunc(without, h[i].Is):
 			b = append(b, h[i].Raw...)
 		}

@@ -48,7 +48,7 @@ func roundTrip(t *testing.T, a mail.Address, literals bool) {
 	if b, err := Mailbox(a.String(), true); err != nil || b != a {
 		t.Fatalf("%+v comes back as %+v, %v", a, b, err)
 	}
-	b, rest, err := ForwardPath("<"+a.String()+"> X=y", true, literals)
+	b, rest, err := hosts{literals: literals}.forwardPath("<"+a.String()+"> X=y", true)
 	if err != nil || b != a || rest != "X=y" {
 		t.Fatalf("%+v comes back as %+v, %q, %v", a, b, rest, err)
 	}
@@ -62,15 +62,15 @@ func FuzzPath(f *testing.F) {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
-		if a, _, err := ReversePath(s, true); err == nil && !a.IsNull() {
+		if a, _, err := (hosts{literals: true}).reversePath(s, true); err == nil && !a.IsNull() {
 			checkAddress(t, a)
 			roundTrip(t, a, true)
 		}
-		a, _, err := ReversePath(s, false)
+		a, _, err := hosts{literals: true}.reversePath(s, false)
 		if err == nil && (a.UTF8() || !mail.ASCII(a.Written)) {
 			t.Fatalf("%+v without SMTPUTF8", a)
 		}
-		r, _, err := ForwardPath(s, false, false)
+		r, _, err := hosts{literals: false}.forwardPath(s, false)
 		if err == nil && r != mail.Postmaster {
 			checkAddress(t, r)
 			roundTrip(t, r, false)
@@ -208,7 +208,7 @@ func FuzzAuthors(f *testing.F) {
 		if !plain {
 			fixed(t, authors)
 			ownAtSigns(t, b, authors)
-			b = AppendFrom(nil, authors)[len("From:"):]
+			b = appendFrom(nil, authors)[len("From:"):]
 		}
 		list, err := netmail.ParseAddressList(strings.ReplaceAll(string(b), "\r\n", ""))
 		if err != nil {

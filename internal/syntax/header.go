@@ -10,12 +10,12 @@ import (
 
 // What can be wrong with a header block.
 var (
-	// ErrNotField: a line that is neither a field nor the folded part of one.
+	// errNotField: a line that is neither a field nor the folded part of one.
 	// Receivers disagree whether it ends the header or is skipped, so what
 	// follows would be a From field for some of them only.
-	ErrNotField = errors.New("not a header field")
-	// ErrNewline: a CR or LF that is not part of CR LF, or NUL.
-	ErrNewline = errors.New("bare CR, bare LF or NUL in the header")
+	errNotField = errors.New("not a header field")
+	// errNewline: a CR or LF that is not part of CR LF, or NUL.
+	errNewline = errors.New("bare CR, bare LF or NUL in the header")
 	// ErrManyFields: more fields than asked for.
 	ErrManyFields = errors.New("too many header fields")
 	// ErrLongField: a field over MaxField octets, or one that names a sender over
@@ -92,17 +92,6 @@ func (h Header) Get(name string) (Field, bool) {
 	return Field{}, false
 }
 
-// All returns the fields of that name in their order.
-func (h Header) All(name string) []Field {
-	var all []Field
-	for i := range h {
-		if h[i].Is(name) {
-			all = append(all, h[i])
-		}
-	}
-	return all
-}
-
 // Count returns how many fields have that name.
 func (h Header) Count(name string) int {
 	n := 0
@@ -126,7 +115,7 @@ func (h Header) Size() (n int) {
 // it, into at most maxFields fields. The fields are parts of block, which must
 // not change while they are in use.
 //
-// Every line that is not a field is an error that wraps ErrNotField and names the
+// Every line that is not a field is an error that wraps errNotField and names the
 // line: no colon, an empty name, a name with blanks, controls or 8-bit octets,
 // the "From " line of a mailbox file, and a first line that is folded. So is
 // "Name :", though obsolete syntax has it (RFC 5322 s. 4.5): for some readers it
@@ -135,7 +124,7 @@ func (h Header) Size() (n int) {
 func ParseHeader(block []byte, maxFields int) (Header, error) {
 	lines, ok := cleanLines(block)
 	if !ok {
-		return nil, ErrNewline
+		return nil, errNewline
 	}
 	h := make(Header, 0, min(maxFields, 1+lines))
 	for at := 0; at < len(block) && block[at] != '\r'; { // CR begins the blank line
@@ -158,7 +147,7 @@ func cutField(b []byte) (f Field, err error) {
 		f.name++
 	}
 	if f.name == 0 || f.name == len(b) || b[f.name] != ':' {
-		return Field{}, ErrNotField
+		return Field{}, errNotField
 	}
 	end := fieldEnd(b, f.name)
 	f.Raw = b[:end:end]

@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// ErrHelo: the argument of HELO or EHLO cannot be a name (501 5.5.4).
-var ErrHelo = errors.New("bad HELO name")
+// errHelo: the argument of HELO or EHLO cannot be a name (501 5.5.4).
+var errHelo = errors.New("bad HELO name")
 
 // Helo judges the argument of HELO or EHLO. RFC 5321 s. 4.1.1.1 asks for a
 // domain or an address literal; real clients also send single labels, bare
@@ -16,18 +16,18 @@ var ErrHelo = errors.New("bad HELO name")
 // meaning in Received, and brackets that are no address literal.
 func Helo(s string) error {
 	if s == "" || len(s) > maxDomain {
-		return ErrHelo
+		return errHelo
 	}
 	named := false
 	for i := range len(s) {
 		c := s[i]
 		if !heloOctet(c) {
-			return ErrHelo
+			return errHelo
 		}
 		named = named || c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z'
 	}
 	if strings.ContainsAny(s, "[]") && !looseLiteral(s) || !named {
-		return ErrHelo
+		return errHelo
 	}
 	return nil
 }

@@ -69,7 +69,7 @@ func (h Header) AppendAuthor(b []byte, author mail.Address) []byte {
 	if f, ok := h.Get("From"); ok && len(f.Text()) <= longName {
 		a.Name = strings.ReplaceAll(f.Text(), "\t", " ")
 	}
-	return h.AppendWith(AppendFrom(b, []Author{a}), nil, "From")
+	return h.AppendWith(appendFrom(b, []Author{a}), nil, "From")
 }
 
 // mend writes what stands behind the colon of MAIL or RCPT in the form of RFC 5321
@@ -141,7 +141,7 @@ func LenientHelo(s string) (string, error) {
 		return s, nil
 	}
 	if s == "" {
-		return "", ErrHelo
+		return "", errHelo
 	}
 	name := []byte(s[:min(len(s), maxDomain)])
 	for i, c := range name {

@@ -26,7 +26,7 @@ func newLexer(value []byte) (lexer, error) {
 	for i := range len(s) {
 		c := s[i]
 		if c < ' ' && c != '\t' && c != '\r' && c != '\n' || c == 0x7f {
-			return lexer{}, ErrSyntax
+			return lexer{}, errSyntax
 		}
 	}
 	return lexer{s: s}, nil
@@ -48,7 +48,7 @@ func (l *lexer) white() error {
 		case ' ', '\t':
 		case '\r', '\n':
 			if folded || !l.fold() {
-				return ErrSyntax
+				return errSyntax
 			}
 			folded = true
 		default:
@@ -83,7 +83,7 @@ func (l *lexer) readComment() (plain bool, err error) {
 		switch c {
 		case '(':
 			if depth++; depth > maxComments {
-				return false, ErrAmbiguous
+				return false, errAmbiguous
 			}
 			if depth == 1 {
 				continue
@@ -96,13 +96,13 @@ func (l *lexer) readComment() (plain bool, err error) {
 			}
 		case '\r', '\n':
 			if !l.fold() {
-				return false, ErrSyntax
+				return false, errSyntax
 			}
 			plain = false
 			continue
 		case '\\':
 			if !l.escape() {
-				return false, ErrSyntax
+				return false, errSyntax
 			}
 			plain, c = false, l.s[l.at]
 		case '"', ',', ';', ':':
@@ -112,7 +112,7 @@ func (l *lexer) readComment() (plain bool, err error) {
 		}
 		l.comment = append(l.comment, c)
 	}
-	return false, ErrAmbiguous
+	return false, errAmbiguous
 }
 
 // hidesAddress reports whether some reader could take a part of text for an
@@ -199,18 +199,18 @@ func (l *lexer) quotedString() (text string, plain bool, err error) {
 		case '\r', '\n':
 			b.WriteString(l.s[start:l.at])
 			if !l.fold() {
-				return "", false, ErrSyntax
+				return "", false, errSyntax
 			}
 			start, plain = l.at+1, false
 		case '\\':
 			b.WriteString(l.s[start:l.at])
 			if !l.escape() {
-				return "", false, ErrSyntax
+				return "", false, errSyntax
 			}
 			start, plain, escaped = l.at, plain && l.s[l.at] == '"', true
 		}
 	}
-	return "", false, ErrAmbiguous
+	return "", false, errAmbiguous
 }
 
 // bracketed reads from "[" to "]", or to the end where that is missing.

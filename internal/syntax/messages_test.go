@@ -46,10 +46,10 @@ func readHeader(t testing.TB, name string) (Header, error) {
 
 // What the index leaves to us, besides what policy decides.
 var refusedHeader = map[string]error{
-	"header-line-without-colon.eml": ErrNotField,
-	"space-before-colon.eml":        ErrNotField,
-	"unix-mail-bare-lf.eml.raw":     ErrNewline,
-	"cr-cr-lf.eml.raw":              ErrNewline,
+	"header-line-without-colon.eml": errNotField,
+	"space-before-colon.eml":        errNotField,
+	"unix-mail-bare-lf.eml.raw":     errNewline,
+	"cr-cr-lf.eml.raw":              errNewline,
 }
 
 // Of the forms of From that the index leaves to us these are refused.
@@ -88,7 +88,7 @@ func fromOf(h Header) (string, error) {
 		return "", errors.New("not one From field")
 	}
 	f, _ := h.Get("From")
-	authors, err := Authors(f.Body())
+	authors, _, err := AppendAuthors(nil, f.Body())
 	var all []string
 	for _, a := range authors {
 		all = append(all, a.Address.String())

@@ -56,7 +56,7 @@ func (n *name) join(text string, spaced bool) {
 func (n *name) decode(w string) error {
 	text := decodeWord(w)
 	if strings.ContainsFunc(text, unicode.IsControl) {
-		return ErrAmbiguous
+		return errAmbiguous
 	}
 	if len(n.buf) > 0 && !n.encoded {
 		n.buf = append(n.buf, ' ')

@@ -26,7 +26,7 @@ const (
 
 // MailCommand parses the argument of MAIL after "FROM:": the path, then its
 // parameters, so that SMTPUTF8 is known when the address is judged. Errors are
-// those of ReversePath and MailParams.
+// those of reversePath and mailParams.
 func MailCommand(arg string) (mail.Envelope, error) { return hosts{literals: true}.mailCommand(arg) }
 
 func (h hosts) mailCommand(arg string) (mail.Envelope, error) {
@@ -35,11 +35,11 @@ func (h hosts) mailCommand(arg string) (mail.Envelope, error) {
 	if err != nil {
 		return mail.Envelope{}, err
 	}
-	if err := MailParams(rest, &env); err != nil {
+	if err := mailParams(rest, &env); err != nil {
 		return mail.Envelope{}, err
 	}
 	if a.UTF8() && !env.UTF8 {
-		return mail.Envelope{}, ErrNonASCII
+		return mail.Envelope{}, errNonASCII
 	}
 	env.From = a
 	return env, nil
@@ -47,7 +47,7 @@ func (h hosts) mailCommand(arg string) (mail.Envelope, error) {
 
 // RcptCommand parses the argument of RCPT after "TO:". utf8 says that MAIL had
 // SMTPUTF8, literals that an address literal may stand for the domain. Errors
-// are those of ForwardPath and RcptParams.
+// are those of forwardPath and rcptParams.
 func RcptCommand(arg string, utf8, literals bool) (mail.Recipient, error) {
 	return hosts{literals: literals}.rcptCommand(arg, utf8)
 }
@@ -58,17 +58,17 @@ func (h hosts) rcptCommand(arg string, utf8 bool) (mail.Recipient, error) {
 		return mail.Recipient{}, err
 	}
 	r := mail.Recipient{Address: a}
-	if err := RcptParams(rest, utf8, &r); err != nil {
+	if err := rcptParams(rest, utf8, &r); err != nil {
 		return mail.Recipient{}, err
 	}
 	return r, nil
 }
 
-// MailParams parses the parameters of MAIL into env: SIZE, BODY, SMTPUTF8, RET,
+// mailParams parses the parameters of MAIL into env: SIZE, BODY, SMTPUTF8, RET,
 // ENVID, AUTH and REQUIRETLS. Keywords and fixed values in any case are stored
 // in upper case; ENVID and AUTH stay as given. A SIZE beyond an int64 is stored
 // as the largest. Whether a parameter was offered is for the caller to judge.
-func MailParams(rest string, env *mail.Envelope) error {
+func mailParams(rest string, env *mail.Envelope) error {
 	return params(rest, func(key, value string, given bool) (err error) {
 		switch key {
 		case "SIZE":
@@ -92,10 +92,10 @@ func MailParams(rest string, env *mail.Envelope) error {
 	})
 }
 
-// RcptParams parses the parameters of RCPT into r: NOTIFY and ORCPT (RFC 3461;
+// rcptParams parses the parameters of RCPT into r: NOTIFY and ORCPT (RFC 3461;
 // the address type utf-8 of RFC 6533, beyond ASCII only with utf8). NOTIFY is
 // stored in upper case, ORCPT as given.
-func RcptParams(rest string, utf8 bool, r *mail.Recipient) error {
+func rcptParams(rest string, utf8 bool, r *mail.Recipient) error {
 	return params(rest, func(key, value string, _ bool) (err error) {
 		switch key {
 		case "NOTIFY":

@@ -75,7 +75,7 @@ func TestMailCommandKnowsSMTPUTF8BeforeTheAddress(t *testing.T) {
 		t.Errorf("%+v, %v", env, err)
 	}
 	for _, in := range []string{"<jdöe@example.org>", "<jdöe@example.org> BODY=8BITMIME", "<a@mächine.example> SIZE=1"} {
-		if _, err := MailCommand(in); !errors.Is(err, ErrNonASCII) {
+		if _, err := MailCommand(in); !errors.Is(err, errNonASCII) {
 			t.Errorf("%s: %v", in, err)
 		}
 	}

@@ -8,18 +8,14 @@ import (
 	"postern/mail"
 )
 
-// ReversePath parses what follows "MAIL FROM:" up to the end of the path;
+// reversePath parses what follows "MAIL FROM:" up to the end of the path;
 // "<>" is the null address. Spaces before the path are tolerated, since real
 // clients send one. rest is the text of the parameters without the spaces
-// around it. utf8 says that SMTPUTF8 was given. Address literals pass.
-func ReversePath(s string, utf8 bool) (a mail.Address, rest string, err error) {
-	return hosts{literals: true}.reversePath(s, utf8)
-}
-
+// around it. utf8 says that SMTPUTF8 was given.
 func (h hosts) reversePath(s string, utf8 bool) (a mail.Address, rest string, err error) {
 	inner, ok := openPath(s)
 	if !ok {
-		return mail.Address{}, "", ErrSyntax
+		return mail.Address{}, "", errSyntax
 	}
 	if strings.HasPrefix(inner, ">") {
 		return closePath(mail.Address{}, inner)
@@ -27,17 +23,12 @@ func (h hosts) reversePath(s string, utf8 bool) (a mail.Address, rest string, er
 	return h.path(inner, utf8, false)
 }
 
-// ForwardPath parses what follows "RCPT TO:" as ReversePath does. <postmaster>
+// forwardPath parses what follows "RCPT TO:" as reversePath does. <postmaster>
 // in any case is mail.Postmaster (RFC 5321 s. 4.5.1); the null path is refused.
-// literals says whether an address literal may stand for the domain.
-func ForwardPath(s string, utf8, literals bool) (a mail.Address, rest string, err error) {
-	return hosts{literals: literals}.forwardPath(s, utf8)
-}
-
 func (h hosts) forwardPath(s string, utf8 bool) (a mail.Address, rest string, err error) {
 	inner, ok := openPath(s)
 	if !ok {
-		return mail.Address{}, "", ErrSyntax
+		return mail.Address{}, "", errSyntax
 	}
 	return h.path(inner, utf8, true)
 }
@@ -54,7 +45,7 @@ func (h hosts) mailbox(s string, utf8 bool) (mail.Address, error) {
 		return mail.Address{}, err
 	}
 	if n == len(s) || s[n] != '@' {
-		return mail.Address{}, ErrSyntax
+		return mail.Address{}, errSyntax
 	}
 	a := mail.Address{Local: local}
 	if err := h.fill(&a, s[n+1:], utf8); err != nil {
@@ -82,7 +73,7 @@ func (h hosts) path(s string, utf8, bare bool) (mail.Address, string, error) {
 	}
 	end := strings.IndexByte(s, '>') // no domain holds one
 	if end < 0 || s[0] != '@' {
-		return mail.Address{}, "", ErrSyntax
+		return mail.Address{}, "", errSyntax
 	}
 	a := mail.Address{Local: local}
 	if err := h.fill(&a, s[1:end], utf8); err != nil {
@@ -95,7 +86,7 @@ func (h hosts) path(s string, utf8, bare bool) (mail.Address, string, error) {
 func closePath(a mail.Address, s string) (mail.Address, string, error) {
 	rest := s[1:]
 	if rest != "" && rest[0] != ' ' {
-		return mail.Address{}, "", ErrSyntax
+		return mail.Address{}, "", errSyntax
 	}
 	return a, strings.Trim(rest, " "), nil
 }
@@ -112,7 +103,7 @@ func localPart(s string, utf8 bool) (local string, n int, err error) {
 	case err != nil:
 		return "", 0, err
 	case n > maxAddress-len("@d"):
-		return "", 0, ErrLength
+		return "", 0, errLength
 	}
 	if err := checkLocal(local, utf8); err != nil {
 		return "", 0, err
@@ -126,7 +117,7 @@ func dotString(s string) (string, int, error) {
 	for ; n < len(s); n++ {
 		if s[n] == '.' {
 			if dot {
-				return "", 0, ErrSyntax
+				return "", 0, errSyntax
 			}
 			dot = true
 		} else if mail.IsAtext(s[n]) {
@@ -136,7 +127,7 @@ func dotString(s string) (string, int, error) {
 		}
 	}
 	if dot {
-		return "", 0, ErrSyntax
+		return "", 0, errSyntax
 	}
 	return s[:n], n, nil
 }
@@ -147,19 +138,19 @@ func quotedLocal(s string) (string, int, error) {
 		c := s[i]
 		switch {
 		case c == '"' && b.Len() == 0: // mail.Address cannot hold it
-			return "", 0, ErrSyntax
+			return "", 0, errSyntax
 		case c == '"':
 			return b.String(), i + 1, nil
 		case c == '\\':
 			// RFC 5321 s. 4.1.2: quoted-pairSMTP = %d92 %d32-126
 			if i++; i == len(s) || s[i] >= 0x80 {
-				return "", 0, ErrSyntax
+				return "", 0, errSyntax
 			}
 			c = s[i]
 		}
 		b.WriteByte(c)
 	}
-	return "", 0, ErrSyntax
+	return "", 0, errSyntax
 }
 
 // checkLocal judges a decoded local-part: no controls of any kind, and beyond
@@ -169,7 +160,7 @@ func checkLocal(s string, utf8OK bool) error {
 	for i := range len(s) {
 		switch c := s[i]; {
 		case c < ' ', c == 0x7f:
-			return ErrSyntax
+			return errSyntax
 		case c >= 0x80:
 			ascii = false
 		}
@@ -178,13 +169,13 @@ func checkLocal(s string, utf8OK bool) error {
 	case ascii:
 		return nil
 	case !utf8OK:
-		return ErrNonASCII
+		return errNonASCII
 	case !utf8.ValidString(s):
-		return ErrSyntax
+		return errSyntax
 	}
 	for _, r := range s {
 		if unicode.IsControl(r) || unicode.In(r, unicode.Zl, unicode.Zp) {
-			return ErrSyntax
+			return errSyntax
 		}
 	}
 	return nil

@@ -58,7 +58,7 @@ func (m *Measure) Add(ev *mail.Event) error {
 		return nil
 	}
 	party, from, ehlo := Origin(ev)
-	if party == "" || !Of(from).IsValid() {
+	if party == "" || !networkOf(from).IsValid() {
 		m.Without++
 		return nil
 	}
@@ -114,9 +114,9 @@ func (m *Measure) End() {
 	}
 }
 
-// Evidence is the value of the key evidence that goes with what was counted: where users
+// evidence is the value of the key evidence that goes with what was counted: where users
 // travel a lot, a new network says less.
-func (m *Measure) Evidence() float64 {
+func (m *Measure) evidence() float64 {
 	switch share := percent(m.Alone, m.Days); {
 	case share <= 3:
 		return 1
@@ -149,7 +149,7 @@ func (m *Measure) Write(w io.Writer) {
 	}
 	fmt.Fprintf(w, "%6.2f %% with %d such networks within 24 h: alarms by themselves, %d in all\n", percent(m.Three, m.Days), Alarming, m.Three)
 	fmt.Fprintf(w, "%6.2f %% with a new EHLO name\n", percent(m.Names, m.Days))
-	fmt.Fprintf(w, "evidence = %v fits these users\n", m.Evidence())
+	fmt.Fprintf(w, "evidence = %v fits these users\n", m.evidence())
 	if alarms := 365 * float64(m.Three) / float64(m.Days); alarms > 1 {
 		fmt.Fprintf(w, "alarm = %d would alert %.1f times in a year of each user's days: set it higher, or to 0\n", Alarming, alarms)
 	}

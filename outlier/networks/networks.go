@@ -123,8 +123,8 @@ func worsePlace(a, b *place) bool {
 	return a.Last < b.Last
 }
 
-// Of is the network of an address; invalid for none.
-func Of(a netip.Addr) netip.Prefix {
+// networkOf is the network of an address; invalid for none.
+func networkOf(a netip.Addr) netip.Prefix {
 	a = a.Unmap().WithZone("")
 	bits := 48
 	if a.Is4() {
@@ -159,7 +159,7 @@ func Origin(ev *mail.Event) (party string, from netip.Addr, ehlo string) {
 // Seen notes a message of a user of a client from an address, with the EHLO name that
 // the user's own program said, "" where it is not known; at is in seconds since 1970.
 func (m *Memory) Seen(client, name string, from netip.Addr, ehlo string, at int64) (s Sign) {
-	s.Network = Of(from)
+	s.Network = networkOf(from)
 	if !s.Network.IsValid() || at <= 0 || at > 1<<32-1 {
 		return Sign{}
 	}

@@ -142,7 +142,7 @@ func TestAddressesThatSayNothing(t *testing.T) {
 			t.Errorf("%v: %+v", a, s)
 		}
 	}
-	if Of(netip.MustParseAddr("::ffff:192.0.2.7")).String() != "192.0.2.0/24" || Of(netip.MustParseAddr("2001:db8:1:2::3")).String() != "2001:db8:1::/48" {
+	if networkOf(netip.MustParseAddr("::ffff:192.0.2.7")).String() != "192.0.2.0/24" || networkOf(netip.MustParseAddr("2001:db8:1:2::3")).String() != "2001:db8:1::/48" {
 		t.Error("other networks")
 	}
 	m.Seen("mta", "u", netip.MustParseAddr("192.0.2.1"), "x", -5) // a clock that is not set
@@ -170,7 +170,7 @@ func TestMeasureCountsDays(t *testing.T) {
 	var b strings.Builder
 	m.End()
 	m.Write(&b)
-	if m.Busy != 1 || m.BusyAlone != 1 || m.Evidence() != 0.75 {
+	if m.Busy != 1 || m.BusyAlone != 1 || m.evidence() != 0.75 {
 		t.Errorf("busy days: %+v", m)
 	}
 	if m.Users != 2 || m.Days != 15 || m.New != 1 || m.Alone != 1 || m.Three != 1 || m.Names != 0 || m.Without != 30 {

@@ -79,9 +79,6 @@ func (m *Memory) Tell(key string) (value []byte, lasting bool) {
 	return u.append(nil), u.Last-min(u.Last, u.First) >= settle
 }
 
-// Waiting reports whether Changed has anything to give.
-func (m *Memory) Waiting() bool { return len(m.news.of) > 0 || len(m.news.dropped) > 0 }
-
 // version begins a told user.
 const version = 2
 

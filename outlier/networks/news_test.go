@@ -6,10 +6,13 @@ import (
 	"testing"
 )
 
+// waiting reports whether Changed has anything to give.
+func (m *Memory) waiting() bool { return len(m.news.of) > 0 || len(m.news.dropped) > 0 }
+
 // tell has b hear all that is new in a.
 func tell(t *testing.T, a, b *Memory, now int64) (n int) {
 	t.Helper()
-	for a.Waiting() {
+	for a.waiting() {
 		changed, _ := a.Changed(10)
 		for _, k := range changed {
 			value, _ := a.Tell(k)
@@ -69,7 +72,7 @@ func TestNothingNewIsNotTold(t *testing.T) {
 	}
 	changed, gone := a.Changed(5)
 	a.Again(append(changed, "mta u0"), append(gone, "mta other"))
-	if changed, gone = a.Changed(5); len(changed) != 1 || len(gone) != 1 || a.Waiting() {
+	if changed, gone = a.Changed(5); len(changed) != 1 || len(gone) != 1 || a.waiting() {
 		t.Errorf("not told again: %v %v", changed, gone)
 	}
 	if v, lasting := a.Tell("mta u0"); v == nil || !lasting {
@@ -176,7 +179,7 @@ func FuzzMerge(f *testing.F) {
 		if m.Merge(key, value, now) != nil {
 			return
 		}
-		if m.Waiting() {
+		if m.waiting() {
 			t.Error("what another node told is told on")
 		}
 		for at, u := range m.users.All() {

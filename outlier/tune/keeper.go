@@ -150,11 +150,11 @@ func (k *Keeper) Use(cfg outlier.Config) outlier.Config {
 
 // Run plays the journal when it is due, until ctx ends.
 func (k *Keeper) Run(ctx context.Context) {
-	spare.EachMinute(ctx, k.Tick)
+	spare.EachMinute(ctx, k.tick)
 }
 
-// Tick does what is due; Run calls it every minute.
-func (k *Keeper) Tick(ctx context.Context) {
+// tick does what is due; Run calls it every minute.
+func (k *Keeper) tick(ctx context.Context) {
 	cfg, due := k.due()
 	if !due {
 		return

@@ -51,13 +51,13 @@ func (d *desk) start() {
 func (d *desk) pass(t *testing.T, days int) {
 	for range days {
 		d.now = d.now.Add(24 * time.Hour)
-		d.Tick(t.Context())
+		d.tick(t.Context())
 	}
 }
 
 func TestSensitivityMovesByAStepADay(t *testing.T) {
 	d := newDesk(t, office(6, 40))
-	d.Tick(t.Context())
+	d.tick(t.Context())
 	if d.played != 0 {
 		t.Error("the journal was played at the start")
 	}
@@ -69,7 +69,7 @@ func TestSensitivityMovesByAStepADay(t *testing.T) {
 			t.Fatalf("from %v to %v in a day", last, is)
 		}
 		last = is
-		d.Tick(t.Context()) // not again on that day
+		d.tick(t.Context()) // not again on that day
 	}
 	s := d.Status()
 	if d.played != 5 || last == 1 || s.Wanted == 0 || s.Says == "" || !s.Until.IsZero() {
@@ -80,7 +80,7 @@ func TestSensitivityMovesByAStepADay(t *testing.T) {
 	}
 	// It outlasts a restart, and nothing is played at once.
 	d.start()
-	d.Tick(t.Context())
+	d.tick(t.Context())
 	if got := d.Use(defaults()).Sensitivity; got != last || d.played != 5 {
 		t.Errorf("after a restart %v instead of %v, played %d times", got, last, d.played)
 	}
@@ -132,7 +132,7 @@ func TestStopEndsTheReplay(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	d.Keeper.o.Pause = func(context.Context, time.Duration) { cancel() }
 	d.now = d.now.Add(24 * time.Hour)
-	d.Tick(ctx)
+	d.tick(ctx)
 	if s := d.Status(); s.Sensitivity != 1 || s.Wanted != 0 || len(d.set) != 0 {
 		t.Errorf("%+v", *s)
 	}

@@ -130,13 +130,3 @@ func (c *Config) Names() bool {
 	}
 	return false
 }
-
-// Fields are the names of the header fields that are read.
-func (c *Config) Fields() (names []string) {
-	for _, text := range c.Submitter {
-		if s, err := text.parse(); err == nil && s.kind == fromHeader {
-			names = append(names, s.field)
-		}
-	}
-	return names
-}

@@ -44,8 +44,8 @@ type Hint struct {
 	Unmarked bool
 }
 
-// Join is the name of what client calls name.
-func Join(client, name string) string { return client + "/" + name }
+// join is the name of what client calls name.
+func join(client, name string) string { return client + "/" + name }
 
 // Reader finds the hint in the mail of one client. It never changes and may be used
 // by many goroutines at once.
@@ -126,7 +126,7 @@ func (r *Reader) Read(fields iter.Seq2[[]byte, []byte], asked Asked) (h Hint) {
 			continue
 		}
 		if doubt == "" && h.Name == "" {
-			h.Name = Join(r.client, mail.User(name, r.parse))
+			h.Name = join(r.client, mail.User(name, r.parse))
 		}
 		if h.Doubt == "" {
 			h.Doubt = doubt

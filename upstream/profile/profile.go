@@ -51,11 +51,11 @@ func Find(name string) (*Profile, error) {
 			return &all[i], nil
 		}
 	}
-	return nil, fmt.Errorf("%q is not a provider that is known; write one of %s, or leave it out", name, strings.Join(Names(), ", "))
+	return nil, fmt.Errorf("%q is not a provider that is known; write one of %s, or leave it out", name, strings.Join(names(), ", "))
 }
 
-// Names are those of all profiles, in order.
-func Names() []string {
+// names are those of all profiles, in order.
+func names() []string {
 	names := make([]string, len(all))
 	for i := range all {
 		names[i] = all[i].Name

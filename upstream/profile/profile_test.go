@@ -10,7 +10,7 @@ import (
 )
 
 func TestFindNamesEveryProfile(t *testing.T) {
-	for _, name := range Names() {
+	for _, name := range names() {
 		if p, err := Find(name); err != nil || p.Name != name || p.Title == "" {
 			t.Errorf("%s: %+v, %v", name, p, err)
 		}
@@ -19,7 +19,7 @@ func TestFindNamesEveryProfile(t *testing.T) {
 	if err == nil {
 		t.Fatal("names count in any case")
 	}
-	for _, name := range Names() {
+	for _, name := range names() {
 		if !strings.Contains(err.Error(), name) {
 			t.Errorf("%v does not name %s", err, name)
 		}
@@ -117,13 +117,13 @@ func TestDocsHaveTheTable(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range Names() {
+	for _, name := range names() {
 		p, _ := Find(name)
 		if want := page(p); !strings.Contains(string(text), want) {
 			t.Errorf("docs/providers.md does not say of %s:\n%s", name, want)
 		}
 	}
-	if !slices.IsSorted(Names()) {
+	if !slices.IsSorted(names()) {
 		t.Error("names are not in order")
 	}
 }

@@ -104,7 +104,7 @@ var rulesText string
 func BuiltInRules() string { return rulesText }
 
 var builtIn = sync.OnceValue(func() *Classifier {
-	r, err := NewRules("")
+	r, err := newRules("")
 	if err != nil {
 		panic("replies: built-in reply rules: " + err.Error())
 	}

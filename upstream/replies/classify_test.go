@@ -288,7 +288,7 @@ func TestDoubtIsSeen(t *testing.T) {
 }
 
 func TestOperatorRulesComeFirst(t *testing.T) {
-	r, err := NewRules(`
+	r, err := newRules(`
 # ours
 let frob frob(?:bed|nicated)
 known frobzilla bl.frob.example | frob list
@@ -322,7 +322,7 @@ class other Ask Anna.
 }
 
 func TestNewRulesNamesEachFault(t *testing.T) {
-	_, err := NewRules("text x\nrule a nonsense\nrule b other\ncode 550\nrule b other\nrule b2 other\n text (\nrule c other\n text Capital\n" +
+	_, err := newRules("text x\nrule a nonsense\nrule b other\ncode 550\nrule b other\nrule b2 other\n text (\nrule c other\n text Capital\n" +
 		"rule d other\n code 9xx\n stage later\n status 5\n word x\nknown alone\nrule e other\nclass none x\n")
 	for _, want := range []string{
 		"line 1: text: stands before the first rule", `unknown class "nonsense"`, `"b" is used twice`, "missing closing )",
@@ -373,7 +373,7 @@ func FuzzNewRules(f *testing.F) {
 	f.Add(rulesText[:2000])
 	f.Add("rule a other\n text x{1,100}\n and y\n not z")
 	f.Fuzz(func(t *testing.T, text string) {
-		if r, err := NewRules(text); err == nil {
+		if r, err := newRules(text); err == nil {
 			r.Classify("rcpt", "550 5.1.1 user unknown")
 		}
 	})
@@ -394,7 +394,7 @@ func BenchmarkClassify(b *testing.B) {
 func BenchmarkNewRules(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := NewRules(""); err != nil {
+		if _, err := newRules(""); err != nil {
 			b.Fatal(err)
 		}
 	}

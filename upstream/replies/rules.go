@@ -40,9 +40,9 @@ type replyRule struct {
 // BuiltIn are the built-in rules.
 func BuiltIn() *Classifier { return &Classifier{plain: true} }
 
-// NewRules compiles the operator's rules in front of the built-in ones. extra
+// newRules compiles the operator's rules in front of the built-in ones. extra
 // is their text; empty adds none. The error names every bad line.
-func NewRules(extra string) (*Classifier, error) {
+func newRules(extra string) (*Classifier, error) {
 	p := &rulesParser{lets: map[string]string{}, remedies: map[mail.Class]string{}, names: map[string]bool{}}
 	// The built-in file is read first, so that the operator's may use and
 	// replace its definitions, but its rules are tried last.
@@ -56,7 +56,7 @@ func NewRules(extra string) (*Classifier, error) {
 	return &Classifier{rules: append(p.rules, rules...), lists: newListNames(append(p.lists, lists...)), remedies: p.remedies}, nil
 }
 
-// LoadRules is NewRules with the text of a file; a blank path adds none, and is
+// LoadRules is newRules with the text of a file; a blank path adds none, and is
 // the rules that the function Classify goes by.
 func LoadRules(path string) (*Classifier, error) {
 	if path == "" {
@@ -66,7 +66,7 @@ func LoadRules(path string) (*Classifier, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read reply rules: %w", err)
 	}
-	r, err := NewRules(string(b))
+	r, err := newRules(string(b))
 	if err != nil {
 		return nil, fmt.Errorf("reply rules %s:\n%w", path, err)
 	}

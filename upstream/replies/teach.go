@@ -132,7 +132,7 @@ func Add(rules, rule, stage, reply string, class mail.Class) (string, error) {
 	if head, _, ok := strings.Cut(rules, "\nrule "); ok { // behind definitions, in front of the first rule
 		all = head + "\n" + rule + rules[len(head):]
 	}
-	r, err := NewRules(all)
+	r, err := newRules(all)
 	if err != nil {
 		return "", err
 	}

@@ -37,7 +37,7 @@ func TestTaughtRuleTakesRepliesThatDifferInNames(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r, err := NewRules(text)
+	r, err := newRules(text)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -100,7 +100,7 @@ func FuzzTeach(f *testing.F) {
 		if strings.Count(rule, "\n") > 7 {
 			t.Errorf("%q", rule)
 		}
-		if _, err := NewRules(rule); err != nil {
+		if _, err := newRules(rule); err != nil {
 			t.Errorf("%q: %v", rule, err)
 		}
 	})

@@ -29,7 +29,7 @@ func TestNodeThatHasNotAskedWritesNothing(t *testing.T) {
 	if err := begun.Refresh(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if err := begun.Grow(t.Context()); err != nil {
+	if err := begun.grow(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if err := old.Refresh(t.Context()); err != nil || old.budgetOf(google) != 80 {

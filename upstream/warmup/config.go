@@ -93,7 +93,7 @@ func (c *Config) Check(report func(key, problem string)) {
 	}
 }
 
-// Warms reports whether an address is warmed up at a group.
-func (c *Config) Warms(source netip.Addr, group string) bool {
+// warms reports whether an address is warmed up at a group.
+func (c *Config) warms(source netip.Addr, group string) bool {
 	return (len(c.Sources) == 0 || slices.Contains(c.Sources, source)) && (len(c.Providers) == 0 || slices.Contains(c.Providers, group))
 }

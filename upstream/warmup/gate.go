@@ -117,7 +117,7 @@ type Pass struct {
 // where there is no room: then wait is the time until there is, rounded up to a
 // second. The error is the store's; nothing is known then.
 func (g *Gate) Take(ctx context.Context, source netip.Addr, group string) (p *Pass, wait time.Duration, err error) {
-	if g == nil || !g.cfg.Warms(source, group) {
+	if g == nil || !g.cfg.warms(source, group) {
 		return nil, 0, nil
 	}
 	pair := Pair{source, group}
@@ -250,7 +250,7 @@ type Hearing struct {
 // three owners of domains say it by mail of two clients; of the latter it must be
 // confirmed, too. It reports whether the budget went back.
 func (g *Gate) Listed(h *Hearing) bool {
-	if g == nil || !g.cfg.Warms(h.Source, h.Group) {
+	if g == nil || !g.cfg.warms(h.Source, h.Group) {
 		return false
 	}
 	g.mu.Lock()

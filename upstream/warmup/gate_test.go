@@ -53,7 +53,7 @@ func (b *bench) gate(steps ...Step) *Gate {
 func (b *bench) round() {
 	b.t.Helper()
 	for _, g := range b.nodes {
-		if err := errors.Join(g.Refresh(b.t.Context()), g.Grow(b.t.Context())); err != nil {
+		if err := errors.Join(g.Refresh(b.t.Context()), g.grow(b.t.Context())); err != nil {
 			b.t.Fatal(err)
 		}
 	}
@@ -184,7 +184,7 @@ func TestBudgetIsNeverExceeded(t *testing.T) {
 		b.send(rnd.IntN(30), Taken)
 		b.clock.Add(time.Duration(rnd.IntN(30)) * time.Minute)
 		g := b.nodes[rnd.IntN(2)]
-		if err := errors.Join(g.Refresh(t.Context()), g.Grow(t.Context())); err != nil {
+		if err := errors.Join(g.Refresh(t.Context()), g.grow(t.Context())); err != nil {
 			t.Fatal(err)
 		}
 		if rnd.IntN(50) == 0 {
@@ -342,7 +342,7 @@ func TestStoreIsAway(t *testing.T) {
 	if p, _, err := b.nodes[0].Take(t.Context(), cold, "google"); p != nil || !errors.Is(err, errAway) {
 		t.Errorf("%v, %v", p, err)
 	}
-	if err := b.nodes[0].Grow(t.Context()); !errors.Is(err, errAway) {
+	if err := b.nodes[0].grow(t.Context()); !errors.Is(err, errAway) {
 		t.Errorf("%v", err)
 	}
 	if b.nodes[0].budgetOf(google) != 10 {

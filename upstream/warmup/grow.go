@@ -40,7 +40,7 @@ func (g *Gate) Run(ctx context.Context) {
 		err := g.Refresh(ctx)
 		if now := g.now(); err == nil && now.Sub(grown) >= growEvery {
 			grown = now
-			_ = g.Grow(ctx)
+			_ = g.grow(ctx)
 		}
 		select {
 		case <-tick.C:
@@ -176,8 +176,8 @@ func (g *Gate) storedOf(p Pair) string {
 // counts are those of the last 24 hours.
 type counts struct{ sent, tried, deferred, refused int64 }
 
-// Grow looks at all pairs, and lets those grow whose day was a good one.
-func (g *Gate) Grow(ctx context.Context) error {
+// grow looks at all pairs, and lets those grow whose day was a good one.
+func (g *Gate) grow(ctx context.Context) error {
 	g.mu.Lock()
 	var pairs []Pair
 	now := g.now()

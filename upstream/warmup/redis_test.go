@@ -84,7 +84,7 @@ func TestNodesShareBudgetsOverRedis(t *testing.T) {
 	if had := take(Pair{cold, "yahoo"}); had > 20 || had < 5 {
 		t.Errorf("%d went out while Redis is away, want at most 20", had)
 	}
-	if err := one.Grow(t.Context()); err == nil && one.budgetOf(google) != 40 {
+	if err := one.grow(t.Context()); err == nil && one.budgetOf(google) != 40 {
 		t.Error("a node has grown by itself")
 	}
 	server.Restart()

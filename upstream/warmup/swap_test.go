@@ -72,7 +72,7 @@ func TestStepBackIsNotLost(t *testing.T) {
 				t.Error(err)
 			}
 		}
-		if err := two.Grow(t.Context()); err != nil {
+		if err := two.grow(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		b.settled(20)
@@ -81,7 +81,7 @@ func TestStepBackIsNotLost(t *testing.T) {
 		b, one, two, before, _ := judges(t)
 		b.listed(one)
 		*before = func() {
-			if err := two.Grow(t.Context()); err != nil {
+			if err := two.grow(t.Context()); err != nil {
 				t.Error(err)
 			}
 		}
@@ -111,7 +111,7 @@ func TestStepBackIsNotLost(t *testing.T) {
 		if err := one.Refresh(t.Context()); err == nil {
 			t.Fatal("no error")
 		}
-		if err := two.Grow(t.Context()); err != nil {
+		if err := two.grow(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		b.settled(20)

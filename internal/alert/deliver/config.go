@@ -153,8 +153,8 @@ func (c *Config) Secrets(hook, secret, token string) (problem string) {
 	return problem
 }
 
-// Channel is the channel of the board that these settings make.
-func (c *Config) Channel(name string) alert.Channel {
+// channel is the channel of the board that these settings make.
+func (c *Config) channel(name string) alert.Channel {
 	ch := alert.Channel{Name: name, Kinds: slices.Clone(c.Rules)}
 	if len(ch.Kinds) == 0 {
 		ch.Kinds = alert.DefaultKinds()

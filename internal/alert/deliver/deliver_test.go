@@ -388,7 +388,7 @@ func TestRunnerSurvivesLostAnswersAndARestart(t *testing.T) {
 			}
 			clock.step()
 			board.Sync(alert.Disk, nil, clock.read())
-			board.SetChannels([]alert.Channel{c.Channel("ops")}) // wakes
+			board.SetChannels([]alert.Channel{c.channel("ops")}) // wakes
 		}
 	}
 	wait(8)
@@ -467,12 +467,12 @@ func TestTryOfAnUnknownChannel(t *testing.T) {
 
 // FuzzReadToken: nobody makes a token that holds.
 func FuzzReadToken(f *testing.F) {
-	good := Token([]byte("key"), "ops", "06h2pxm00w0z21ve88")
+	good := channelToken([]byte("key"), "ops", "06h2pxm00w0z21ve88")
 	f.Add(good)
 	f.Add(good + "=")
 	f.Add(strings.Replace(good, ".ops", ".other", 1))
 	f.Fuzz(func(t *testing.T, token string) {
-		if channel, id, ok := ReadToken([]byte("key"), token); ok && token != Token([]byte("key"), channel, id) {
+		if channel, id, ok := ReadToken([]byte("key"), token); ok && token != channelToken([]byte("key"), channel, id) {
 			t.Errorf("%q holds for %s %s", token, channel, id)
 		}
 		if _, _, ok := ReadToken(nil, token); ok {

@@ -87,7 +87,7 @@ func (p *poster) post(ctx context.Context, id string, v any) alert.Result {
 		req.Header.Set("Authorization", "Bearer "+p.token)
 	}
 	if len(p.secret) > 0 {
-		req.Header.Set("X-Postern-Signature", Sign(p.secret, p.now(), body))
+		req.Header.Set("X-Postern-Signature", signature(p.secret, p.now(), body))
 	}
 	res, err := p.client.Do(req)
 	if err != nil {
@@ -98,10 +98,10 @@ func (p *poster) post(ctx context.Context, id string, v any) alert.Result {
 	return judge(res.StatusCode)
 }
 
-// Sign is the value of X-Postern-Signature: "t=SECONDS,v1=HEX", where HEX is the
+// signature is the value of X-Postern-Signature: "t=SECONDS,v1=HEX", where HEX is the
 // HMAC-SHA256 of SECONDS, a dot and the body. A receiver holds the time against its
 // clock, so that nobody can send an old notice again.
-func Sign(secret []byte, now time.Time, body []byte) string {
+func signature(secret []byte, now time.Time, body []byte) string {
 	t := strconv.FormatInt(now.Unix(), 10)
 	m := hmac.New(sha256.New, secret)
 	m.Write([]byte(t + "."))

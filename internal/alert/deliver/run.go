@@ -96,7 +96,7 @@ func (r *Runner) sender(name string, c *Config, from, stream string) (Sender, er
 func (r *Runner) Use(tables map[string]Config, senders map[string]Sender) {
 	var channels []alert.Channel
 	for name, c := range tables {
-		channels = append(channels, c.Channel(name))
+		channels = append(channels, c.channel(name))
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -32,7 +32,7 @@ func (f *form) all(list []alert.Alert) []alert.Alert {
 			a.Docs = strings.TrimSuffix(f.docs, "/") + "/" + a.Docs
 		}
 		if f.link != "" && a.Kind == alert.Suspended && a.Status == alert.Open {
-			a.ReleaseLink = strings.TrimSuffix(f.link, "/") + ReleasePath + Token(f.key, f.channel, a.Opened)
+			a.ReleaseLink = strings.TrimSuffix(f.link, "/") + ReleasePath + channelToken(f.key, f.channel, a.Opened)
 		}
 	}
 	return list
@@ -41,9 +41,9 @@ func (f *form) all(list []alert.Alert) []alert.Alert {
 // ReleasePath is where [admin] serves the pages of release links.
 const ReleasePath = "/release/"
 
-// Token is what a release link ends in: which notice of which channel it is of, and the
+// channelToken is what a release link ends in: which notice of which channel it is of, and the
 // proof that it is ours. It holds as long as that suspension does.
-func Token(key []byte, channel, id string) string {
+func channelToken(key []byte, channel, id string) string {
 	return id + "." + channel + "~" + base64.RawURLEncoding.EncodeToString(mac(key, channel, id))
 }
 

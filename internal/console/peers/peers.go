@@ -29,8 +29,8 @@ const (
 	freshFor = 4 * time.Second
 )
 
-// ErrSilent is the error of a peer that has not answered within Wait.
-var ErrSilent = errors.New("does not answer within 2 s")
+// errSilent is the error of a peer that has not answered within Wait.
+var errSilent = errors.New("does not answer within 2 s")
 
 // State is what a peer says of itself.
 type State struct {
@@ -121,7 +121,7 @@ func within[T any](f func() (T, error)) (a Answer[T]) {
 	select {
 	case a = <-done:
 	case <-timer.C:
-		a.Err = ErrSilent
+		a.Err = errSilent
 	}
 	return a
 }
@@ -157,7 +157,7 @@ func (p *peer) stateNow(now time.Time) Answer[State] {
 	defer p.mu.Unlock()
 	answer := p.state
 	if silent {
-		answer.Err = ErrSilent
+		answer.Err = errSilent
 	}
 	return answer
 }

@@ -18,7 +18,7 @@ var weightsText string
 
 // BuiltIn is the model that is compiled in. It is read at its first use.
 var BuiltIn = sync.OnceValue(func() *Model {
-	m, err := ParseModel(weightsText)
+	m, err := parseModel(weightsText)
 	if err != nil {
 		panic("vote: built-in weights: " + err.Error())
 	}
@@ -170,9 +170,9 @@ func (m *Model) top(rows []int32, best, second int) (top [Shown]Token) {
 	return top
 }
 
-// ParseModel reads the text form: "classes" with their names on the first line
+// parseModel reads the text form: "classes" with their names on the first line
 // that is not a comment, then a token and its weights on each, in hundredths.
-func ParseModel(text string) (*Model, error) {
+func parseModel(text string) (*Model, error) {
 	m := &Model{index: map[token]int32{}}
 	for line := range strings.Lines(text) {
 		f := strings.Fields(line)

@@ -130,7 +130,7 @@ func TestTrainedModelIsReadBackAsWritten(t *testing.T) {
 	if text != Train(examples()).String() {
 		t.Error("the same examples give another model")
 	}
-	back, err := ParseModel("# a comment\n\n" + text)
+	back, err := parseModel("# a comment\n\n" + text)
 	if err != nil || back.String() != text {
 		t.Fatal(err, "another model is read back")
 	}
@@ -150,7 +150,7 @@ func TestParseModelNamesTheFault(t *testing.T) {
 		"classes a b\nword:x 1 b":     `"word:x"`,
 		"classes a b\nword:x 1 99999": "out of range",
 	} {
-		if _, err := ParseModel(text); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := parseModel(text); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v", text, err)
 		}
 	}
