@@ -25,7 +25,7 @@ func (t *transaction) ask(batch []attempt) {
 		return
 	}
 	if t.up == nil {
-		t.up = t.route.Begin(&t.env)
+		t.up = t.route.Begin(t.client.Name(), &t.env)
 	}
 	t.fanOut()
 	ctx, cancel := context.WithTimeout(t.conn.Context(), t.snap.Timeouts.Upstream)
@@ -81,8 +81,17 @@ func aboutCommand(code int) bool { return code == 500 || code == 502 || code == 
 // lose notes that the upstream is lost to this transaction.
 func (t *transaction) lose(err error) {
 	t.lost = t.upstreamFault(err)
-	t.lost.reply = replies.UpstreamDown()
+	t.lost.reply = noUpstream(err)
 	t.up.Close()
+}
+
+// noUpstream is what the client is told where its mail got no connection: that of all
+// there may be none was free is not the upstream's doing.
+func noUpstream(err error) *mail.Reply {
+	if errors.Is(err, upstream.ErrBusy) {
+		return replies.UpstreamBusy()
+	}
+	return replies.UpstreamDown()
 }
 
 // upstreamFault logs a fault behind us and returns the end that it makes, still
@@ -171,7 +180,7 @@ func (t *transaction) faultEnd(err error) ending {
 	case errors.Is(err, errOwnField):
 		e.reply = replies.OwnField()
 	default:
-		e.reply = replies.UpstreamDown()
+		e.reply = noUpstream(err)
 	}
 	return e
 }

@@ -14,13 +14,14 @@ import (
 
 // conn is one connection to a host. One goroutine at a time uses it.
 type conn struct {
-	h     *host
-	route route
-	raw   net.Conn     // TCP
-	net   net.Conn     // raw, or TLS on sock
-	sock  *wire.Socket // reads raw
-	r     *wire.Reader
-	out   []byte // the command group that is being put together
+	h      *host
+	route  route
+	client string       // whose transaction has it
+	raw    net.Conn     // TCP
+	net    net.Conn     // raw, or TLS on sock
+	sock   *wire.Socket // reads raw
+	r      *wire.Reader
+	out    []byte // the command group that is being put together
 
 	caps     wire.Offers
 	greeting string // its text

@@ -46,7 +46,7 @@ func (u *Upstream) Meet(r Route) <-chan struct{} {
 		if h.dsn.said.Load() == unheard && h.beginMeeting() {
 			all.Go(func() {
 				defer h.probing.Done()
-				if c, err := u.takeFrom(h.life, h, r.key(u.opt.Hostname), true); err == nil {
+				if c, err := u.takeFrom(h.life, h, want{route: r.key(u.opt.Hostname), fresh: true}); err == nil {
 					h.dismiss(c)
 				}
 			})

@@ -23,6 +23,7 @@ type host struct {
 	open     int     // slots taken: in use, in the making or idle
 	idle     []*conn // the longest idle first
 	waiting  []*waiter
+	shares   shares
 	all      map[*conn]bool
 	reaper   *time.Timer // nil while nothing is idle
 	draining bool        // nothing is kept any more
@@ -46,15 +47,21 @@ type host struct {
 // waiter is a transaction without a connection. It gets one of its own route,
 // or nil and with it the right to open one.
 type waiter struct {
-	route route
-	fresh bool       // it wants the right to open one
-	got   chan *conn // of capacity 1; closed when the host is closed
+	want
+	got chan *conn // of capacity 1; closed when the host is closed
+}
+
+// want is what a transaction asks of the pool.
+type want struct {
+	route  route
+	fresh  bool   // a new connection, none that is kept
+	client string // whose mail it is
 }
 
 // acquire takes an idle connection of the route, or a free slot: then c is nil.
-// With fresh it takes no idle one. The slot is given back by put or free.
-func (h *host) acquire(ctx context.Context, rt route, fresh bool) (c *conn, err error) {
-	c, w, dead, err := h.claim(rt, fresh)
+// The slot is given back by put, or by free for the client that wanted it.
+func (h *host) acquire(ctx context.Context, what want) (c *conn, err error) {
+	c, w, dead, err := h.claim(what)
 	for _, d := range dead {
 		d.quit()
 	}
@@ -80,39 +87,49 @@ func (h *host) acquire(ctx context.Context, rt route, fresh bool) (c *conn, err 
 }
 
 // claim does what acquire can do at once; dead are connections to close.
-func (h *host) claim(rt route, fresh bool) (c *conn, w *waiter, dead []*conn, err error) {
+func (h *host) claim(what want) (c *conn, w *waiter, dead []*conn, err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.closed {
 		return nil, nil, nil, ErrClosed
 	}
 	now := time.Now()
-	for i := len(h.idle) - 1; i >= 0 && !fresh; i-- {
+	h.shares.wants(what.client, now)
+	may := h.shares.may(what.client, now)
+	for i := len(h.idle) - 1; i >= 0 && may && !what.fresh; i-- {
 		c := h.idle[i]
-		if c.route != rt {
+		if c.route != what.route {
 			continue
 		}
 		h.idle = slices.Delete(h.idle, i, i+1)
 		if c.fresh(h.cfg, now) {
+			h.shares.took(what.client)
 			return c, nil, dead, nil
 		}
 		delete(h.all, c)
 		h.open--
 		dead = append(dead, c)
 	}
-	if h.open < h.cfg.MaxConnections && len(h.waiting) == 0 {
+	switch {
+	case may && h.open < h.cfg.MaxConnections && h.first(now) < 0:
 		h.open++
+		h.shares.took(what.client)
 		return nil, nil, dead, nil
-	}
-	if len(h.idle) > 0 {
+	case may && len(h.idle) > 0:
 		d := h.idle[0]
 		h.idle = slices.Delete(h.idle, 0, 1)
 		delete(h.all, d)
+		h.shares.took(what.client)
 		return nil, nil, append(dead, d), nil
 	}
-	w = &waiter{route: rt, fresh: fresh, got: make(chan *conn, 1)}
+	w = &waiter{what, make(chan *conn, 1)}
 	h.waiting = append(h.waiting, w)
 	return nil, w, dead, nil
+}
+
+// first is the place in the queue of who may have the next connection; -1: nobody.
+func (h *host) first(now time.Time) int {
+	return slices.IndexFunc(h.waiting, func(w *waiter) bool { return h.shares.may(w.client, now) })
 }
 
 // desert ends a wait; what was granted in the same moment goes back.
@@ -125,9 +142,10 @@ func (h *host) desert(w *waiter) {
 	select {
 	case c, ok := <-w.got:
 		if ok && c != nil {
+			c.client = w.client
 			h.put(c)
 		} else if ok {
-			h.free()
+			h.free(w.client)
 		}
 	default:
 	}
@@ -155,7 +173,7 @@ func (h *host) put(c *conn) {
 		return
 	}
 	c.quit()
-	h.free()
+	h.freed()
 }
 
 // keep hands c to who waits for one of its route, or lets it be idle. Where the
@@ -164,16 +182,18 @@ func (h *host) keep(c *conn) bool {
 	now := time.Now()
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	h.shares.left(c.client)
+	next := h.first(now)
 	if c.heard.After(h.health.success) {
 		h.health.success = c.heard
 	}
-	if h.draining || !c.usable(h.cfg, now) || len(h.waiting) > 0 && (h.waiting[0].fresh || h.waiting[0].route != c.route) {
+	if h.draining || !c.usable(h.cfg, now) || next >= 0 && (h.waiting[next].fresh || h.waiting[next].route != c.route) {
 		delete(h.all, c)
 		return false
 	}
 	c.idle, c.pooled = now, true
-	if len(h.waiting) > 0 {
-		h.next().got <- c
+	if next >= 0 {
+		h.grant(next, c)
 		return true
 	}
 	h.idle = append(h.idle, c)
@@ -187,7 +207,7 @@ func (h *host) dismiss(c *conn) {
 	delete(h.all, c)
 	h.mu.Unlock()
 	c.quit()
-	h.free()
+	h.free(c.client)
 }
 
 // drop closes a connection whose state is not known.
@@ -196,23 +216,32 @@ func (h *host) drop(c *conn) {
 	h.put(c)
 }
 
-// free gives a slot back.
-func (h *host) free() {
+// free gives back a slot that client had without a connection.
+func (h *host) free(client string) {
+	h.mu.Lock()
+	h.shares.left(client)
+	h.mu.Unlock()
+	h.freed()
+}
+
+// freed gives back a slot that nobody has any more.
+func (h *host) freed() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if len(h.waiting) > 0 {
-		h.next().got <- nil
+	if next := h.first(time.Now()); next >= 0 {
+		h.grant(next, nil)
 		return
 	}
 	h.open--
 	h.checkEmpty()
 }
 
-// next takes the first waiter out of the queue.
-func (h *host) next() *waiter {
-	w := h.waiting[0]
-	h.waiting = slices.Delete(h.waiting, 0, 1)
-	return w
+// grant gives c, or the right to open a connection, to one of the queue.
+func (h *host) grant(next int, c *conn) {
+	w := h.waiting[next]
+	h.waiting = slices.Delete(h.waiting, next, next+1)
+	h.shares.took(w.client)
+	w.got <- c
 }
 
 func (h *host) checkEmpty() {
@@ -247,7 +276,7 @@ func (h *host) reap() {
 	h.mu.Unlock()
 	for _, c := range old {
 		c.quit()
-		h.free()
+		h.freed()
 	}
 }
 
@@ -263,7 +292,7 @@ func (u *Upstream) CloseIdle() {
 		h.mu.Unlock()
 		for _, c := range old {
 			c.quit()
-			h.free()
+			h.freed()
 		}
 	}
 }
@@ -290,7 +319,7 @@ func (h *host) drain() <-chan struct{} {
 	h.mu.Unlock()
 	for _, c := range old {
 		c.quit()
-		h.free()
+		h.freed()
 	}
 	return done
 }

@@ -106,7 +106,7 @@ func (h *host) failedTry(rt route, err error) {
 	dead, changed := h.noteFailure(rt, err, time.Now())
 	for _, c := range dead {
 		c.raw.Close()
-		h.free()
+		h.freed()
 	}
 	if changed {
 		h.u.opt.Log.Error("upstream host is down", "upstream", h.u.name, "host", h.addr, "err", err)
@@ -193,7 +193,7 @@ func (h *host) tryAgain() {
 	case c != nil:
 		c.raw.Close()
 	}
-	h.free()
+	h.free("")
 	switch {
 	case h.life.Err() != nil:
 	case errors.Is(err, ErrSource) || errors.Is(err, errLocked):
@@ -219,6 +219,8 @@ func (h *host) beginProbe() (rt route, ok bool) {
 		return rt, false
 	}
 	h.open++
+	h.shares.wants("", time.Now())
+	h.shares.took("")
 	h.probing.Add(1)
 	return h.health.route, true
 }

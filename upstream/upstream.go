@@ -234,7 +234,7 @@ func (u *Upstream) newHost(text string, roots *x509.CertPool) (*host, error) {
 	}
 	h := &host{
 		u: u, cfg: &u.cfg, probeEvery: probeEvery, name: name, port: uint16(port), addr: net.JoinHostPort(name, strconv.Itoa(port)),
-		all: map[*conn]bool{},
+		all: map[*conn]bool{}, shares: newShares(u.cfg.MaxConnections),
 		tls: &tls.Config{
 			ServerName: name, RootCAs: roots,
 			InsecureSkipVerify: u.cfg.TLS != EncryptVerified,
@@ -314,10 +314,10 @@ func (u *Upstream) Begin(r Route, env *mail.Envelope) *Transaction {
 
 // take returns a connection of the route: a kept one or, also with fresh, a new
 // one, of the first host that gives one.
-func (u *Upstream) take(ctx context.Context, rt route, fresh bool) (*conn, error) {
+func (u *Upstream) take(ctx context.Context, what want) (*conn, error) {
 	var errs faults
 	for _, h := range u.order() {
-		c, err := u.takeFrom(ctx, h, rt, fresh)
+		c, err := u.takeFrom(ctx, h, what)
 		if err == nil {
 			return c, nil
 		}
@@ -346,26 +346,31 @@ func (u *Upstream) order() []*host {
 	return append(good, bad...)
 }
 
-func (u *Upstream) takeFrom(ctx context.Context, h *host, rt route, fresh bool) (*conn, error) {
-	c, err := h.acquire(ctx, rt, fresh)
-	if c != nil || err != nil {
-		return c, err
+func (u *Upstream) takeFrom(ctx context.Context, h *host, what want) (*conn, error) {
+	c, err := h.acquire(ctx, what)
+	switch {
+	case err != nil:
+		return nil, err
+	case c != nil:
+		c.client = what.client
+		return c, nil
 	}
-	c, err = u.connect(ctx, h, rt)
+	c, err = u.connect(ctx, h, what.route)
 	if err == nil {
 		err = h.added(c)
 	}
 	if err == nil {
+		c.client = what.client
 		return c, nil
 	}
 	if c != nil {
 		c.raw.Close()
 	}
-	h.free()
+	h.free(what.client)
 	// Our own address or the caller's patience says nothing about the host, and
 	// neither does a try that was not made.
 	if !errors.Is(err, ErrSource) && !errors.Is(err, errLocked) && ctx.Err() == nil {
-		h.failedTry(rt, err)
+		h.failedTry(what.route, err)
 	}
 	return nil, err
 }

@@ -324,6 +324,9 @@ func Storage() *mail.Reply {
 func UpstreamDown() *mail.Reply {
 	return reply(451, "4.4.1", "upstream cannot be reached now, try again later")
 }
+func UpstreamBusy() *mail.Reply {
+	return reply(451, "4.4.5", "all connections to the upstream are in use now, try again later")
+}
 func UpstreamLost() *mail.Reply {
 	return reply(451, "4.4.2", "upstream connection was lost, try again later")
 }
