@@ -38,7 +38,7 @@ func (w *Watch) Suspend(o Order) (State, error) {
 	}
 	from := s.Level
 	s.Level, s.Rule, s.Score, s.Reason, s.Since, s.Until = Suspended, RuleManual, 0, o.Reason, s.After(now), time.Time{}
-	s.By, s.Shadow, s.Held = o.By, false, now
+	s.By, s.Shadow, s.Restricted = o.By, false, now
 	if o.For > 0 {
 		s.Until = now.Add(o.For)
 	}
@@ -72,7 +72,7 @@ func (w *Watch) Release(o Order) (State, error) {
 		if s == nil || s.Level == Normal {
 			continue
 		}
-		s.Held, s.Suspensions = time.Time{}, 0 // no repetition: the operator has looked at it
+		s.Restricted, s.Suspensions = time.Time{}, 0 // no repetition: the operator has looked at it
 		w.detector.Forgive(k)
 		w.detector.ForgiveAlarm(k, s.Client)
 		w.end(s, now, CauseOperator, o.By, o.Reason)

@@ -76,7 +76,7 @@ func (l *Thresholds) soften(to Level) Level {
 
 // repeated reports whether s was throttled or suspended a short while ago.
 func (w *Watch) repeated(s *State, now time.Time) bool {
-	return s != nil && !s.Held.IsZero() && s.Level < Throttled && now.Sub(s.Held) < w.rules.Expiry.Repeat
+	return s != nil && !s.Restricted.IsZero() && s.Level < Throttled && now.Sub(s.Restricted) < w.rules.Expiry.Repeat
 }
 
 // prolong keeps an alert and a brake as long as their cause is seen.
@@ -110,7 +110,7 @@ func (w *Watch) hold(now time.Time, k detector.Who, client string, next State) {
 	s.Reason = next.Reason
 	switch next.Level {
 	case Suspended:
-		if s.Suspensions > 0 && now.Sub(s.Held) >= w.rules.Expiry.Repeat {
+		if s.Suspensions > 0 && now.Sub(s.Restricted) >= w.rules.Expiry.Repeat {
 			s.Suspensions = 0
 		}
 		s.Suspensions++
@@ -118,9 +118,9 @@ func (w *Watch) hold(now time.Time, k detector.Who, client string, next State) {
 		if list := w.rules.Expiry.Suspend; s.Suspensions <= len(list) {
 			s.Until = now.Add(list[s.Suspensions-1])
 		}
-		s.Held = now
+		s.Restricted = now
 	case Throttled:
-		s.Until, s.Held, s.Pending = now.Add(w.rules.Expiry.Throttle), now, 0
+		s.Until, s.Restricted, s.Pending = now.Add(w.rules.Expiry.Throttle), now, 0
 	case Braked:
 		s.Until = now.Add(brakeTime)
 	default:
@@ -181,7 +181,7 @@ func (w *Watch) expire(now time.Time) {
 	}
 	for k, s := range w.states {
 		w.current(k, now)
-		if s.Level == Normal && now.Sub(s.Held) >= w.rules.Expiry.Repeat && now.Sub(s.Since) >= keep {
+		if s.Level == Normal && now.Sub(s.Restricted) >= w.rules.Expiry.Repeat && now.Sub(s.Since) >= keep {
 			delete(w.states, k)
 			if w.link != nil {
 				w.link.Forget(k)

@@ -51,13 +51,13 @@ type account struct {
 	past      bool  // of rules that are no longer in force: it is only given back
 	shared    bool  // several senders may use it
 	batch     int   // index into Batch.Budgets, -1 outside
-	asked     bool  // looks are filled in
+	asked     bool  // results are filled in
 	rcpts     int   // charged and not given back
 	messageAt int64
 	bytes     int64 // charged
 	bytesAt   int64
 	last      []WindowResult // what the last batch said of the windows
-	looks     []WindowResult // what all batches said, joined
+	results   []WindowResult // what all batches said, joined
 }
 
 // charged is what one recipient was charged.
@@ -73,9 +73,9 @@ type charge struct {
 	at     int64
 }
 
-// Look is what one window that the transaction was checked against said, for the
+// WindowCheck is what one window that the transaction was checked against said, for the
 // event.
-type Look struct {
+type WindowCheck struct {
 	Limit, Key string
 	Unit       Unit
 	Window     time.Duration
@@ -205,7 +205,7 @@ func (a *Account) Declared(bytes int64) *Decision {
 			}
 			most := w.most(st.Share) + a.limiter.raised(st.Limit, st.Key, w)
 			if bytes > most || most == 0 {
-				st.looks[j] = WindowResult{Max: most, Refused: true}
+				st.results[j] = WindowResult{Max: most, Refused: true}
 				v := st.refusal(w)
 				v.Max, v.RetryAfter, v.Never = most, w.Length, true
 				return &v
@@ -328,8 +328,8 @@ func (a *Account) take(ctx context.Context) (Result, error) {
 	for i, b := range a.order {
 		st, said := &a.budgets[b], &r.Budgets[i]
 		st.Paid, st.asked, st.last = said.Paid, true, said.Windows
-		for j := range st.looks {
-			st.looks[j].join(&said.Windows[j])
+		for j := range st.results {
+			st.results[j].join(&said.Windows[j])
 		}
 	}
 	return r, nil
@@ -493,26 +493,26 @@ func (a *Account) giveBack(ctx context.Context) {
 	a.returns = a.returns[:0]
 }
 
-// Looks appends every window that the transaction was checked against to looks, in
+// Checks appends every window that the transaction was checked against to checks, in
 // the order of the limits. It allocates; call it once, for the event.
-func (a *Account) Looks(looks []Look) []Look {
+func (a *Account) Checks(checks []WindowCheck) []WindowCheck {
 	for i := range a.budgets {
 		st := &a.budgets[i]
 		key := string(st.Key)
-		for j := range st.looks {
-			r, w := &st.looks[j], &st.Windows[j]
+		for j := range st.results {
+			r, w := &st.results[j], &st.Windows[j]
 			if !st.asked && !r.Refused {
 				continue // opened by Declared
 			}
-			look := Look{
+			check := WindowCheck{
 				Limit: st.Limit, Key: key, Unit: w.Unit, Window: w.Length, Max: r.Max,
 				Used: r.Used, Refused: r.Refused, Shadow: st.Shadow, Near: r.Near,
 			}
 			if st.shared && (r.Refused || r.Near) {
-				look.Top = a.limiter.top.Names(st.Limit, st.Key, st.looks[countedAt(st.Windows)].Used, a.limiter.now())
+				check.Top = a.limiter.top.Names(st.Limit, st.Key, st.results[countedAt(st.Windows)].Used, a.limiter.now())
 			}
-			looks = append(looks, look)
+			checks = append(checks, check)
 		}
 	}
-	return looks
+	return checks
 }

@@ -100,7 +100,7 @@ func testNullSender(t *testing.T, bed storetest.Bed) {
 	a := l.Begin(two)
 	a.Recipients(t.Context(), []ratelimit.Recipient{storetest.At("a@x.example")}, nil)
 	for i, want := range []string{"client=other sender_domain=<>", "client=other sender=<>"} {
-		if looks := a.Looks(nil); looks[i].Key != want {
+		if looks := a.Checks(nil); looks[i].Key != want {
 			t.Errorf("key %q, want %q", looks[i].Key, want)
 		}
 	}
@@ -125,7 +125,7 @@ func testNoSharedKeys(t *testing.T, bed storetest.Bed) {
 		f.Client, f.User = names[0], names[1]
 		a := l.Begin(f)
 		v := a.Recipients(t.Context(), []ratelimit.Recipient{storetest.At("a@x.example")}, nil)[0]
-		looks := a.Looks(nil)
+		looks := a.Checks(nil)
 		a.End()
 		if !v.OK || len(looks) != 1 {
 			t.Errorf("%q: %+v %+v", names, v, looks)
@@ -149,7 +149,7 @@ func testAbsent(t *testing.T, bed storetest.Bed) {
 	f := storetest.FactsOf("news@example.org", "example.org")
 	a := l.Begin(f)
 	a.Recipients(t.Context(), []ratelimit.Recipient{storetest.At("a@x.example")}, nil)
-	if looks := a.Looks(nil); len(looks) != 1 || looks[0].Key != "client=shop" || looks[0].Limit != "counted" {
+	if looks := a.Checks(nil); len(looks) != 1 || looks[0].Key != "client=shop" || looks[0].Limit != "counted" {
 		t.Errorf("mail without a user: %+v", looks)
 	}
 	a.End()
@@ -204,7 +204,7 @@ func testInternal(t *testing.T, bed storetest.Bed) {
 	}
 	a := l.Begin(f)
 	a.Recipients(t.Context(), []ratelimit.Recipient{storetest.At("a@corp.example"), storetest.At("a@x.example"), storetest.At("b@x.example")}, nil)
-	for _, look := range a.Looks(nil) {
+	for _, look := range a.Checks(nil) {
 		want := map[string]int64{"out messages": 1, "out recipients": 2, "in recipients": 3}[look.Limit+" "+look.Unit.String()]
 		if look.Used != want {
 			t.Errorf("%s %s: %d used, want %d", look.Limit, look.Unit, look.Used, want)
@@ -312,7 +312,7 @@ func testAccountRefund(t *testing.T, bed storetest.Bed) {
 	used := func() (u [4]int64) {
 		b := storetest.BudgetOf("sender", "sender=news@example.org",
 			storetest.Win(ratelimit.Messages, 2, time.Hour), storetest.Win(ratelimit.Recipients, 4, time.Hour), storetest.Win(ratelimit.Bytes, 1000, time.Hour), storetest.Win(ratelimit.DistinctRecipients, 3, 24*time.Hour))
-		for i, r := range bed.Look(t, b) {
+		for i, r := range bed.Peek(t, b) {
 			u[i] = r.Used
 		}
 		return u
@@ -388,7 +388,7 @@ func testContributors(t *testing.T, bed storetest.Bed) {
 		for range n {
 			a := l.Begin(f)
 			a.Recipients(t.Context(), []ratelimit.Recipient{storetest.At("a@x.example")}, nil)
-			for _, look := range a.Looks(nil) {
+			for _, look := range a.Checks(nil) {
 				if look.Top != nil {
 					tops = append(tops, look.Top)
 				}
@@ -477,7 +477,7 @@ func testShadowLooks(t *testing.T, bed storetest.Bed) {
 		if v.OK != (want == "+") {
 			t.Errorf("message %d: %+v", i, v)
 		}
-		for _, look := range a.Looks(nil) {
+		for _, look := range a.Checks(nil) {
 			if look.Limit == "a shadow" && (!look.Shadow || look.Used != 1 || look.Refused != (i > 0)) {
 				t.Errorf("message %d: %+v", i, look)
 			}

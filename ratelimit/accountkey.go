@@ -55,8 +55,8 @@ func (a *Account) open(c *concern, at place) int {
 			Shadow: c.rule.shadow(&a.facts), OnFailure: c.rule.cfg.OnStoreFailure,
 		},
 		rule: c.rule, place: at, batch: -1,
-		shared: n.key != "" || !slices.Contains(c.rule.dims, PerSender),
-		looks:  a.makeResults(len(n.windows)),
+		shared:  n.key != "" || !slices.Contains(c.rule.dims, PerSender),
+		results: a.makeResults(len(n.windows)),
 	})
 	return len(a.budgets) - 1
 }

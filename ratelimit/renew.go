@@ -114,7 +114,7 @@ func (a *Account) over(ctx context.Context) Decision {
 		st := &a.budgets[b]
 		for j := range st.last {
 			if r := &st.last[j]; !st.Shadow && r.Used > r.Max {
-				st.looks[j].Refused = true
+				st.results[j].Refused = true
 				return st.tooMuch(j)
 			}
 		}

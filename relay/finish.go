@@ -188,7 +188,7 @@ func (t *transaction) finishRecipients(e ending, outcome string) {
 
 // addLimits writes what the limits said into the event.
 func (t *transaction) addLimits() {
-	for _, l := range t.account.Looks(nil) {
+	for _, l := range t.account.Checks(nil) {
 		t.ev.Limits = append(t.ev.Limits, mail.LimitEvent{
 			Limit: l.Limit, Key: l.Key, Unit: l.Unit.String(), Window: l.Window, Max: l.Max, Used: l.Used,
 			Refused: l.Refused, Shadow: l.Shadow, Near: l.Near, Top: l.Top,

@@ -51,7 +51,7 @@ func (t *transaction) recall(batch []attempt) {
 	if len(open) == 0 {
 		return
 	}
-	known, sure := t.srv.halves.Look(t.conn.Context(), t.client.Name(), t.env.From.Key(), to)
+	known, sure := t.srv.halves.Lookup(t.conn.Context(), t.client.Name(), t.env.From.Key(), to)
 	t.unsure = t.unsure || !sure
 	others := len(t.accepted) > 0
 	for i := range open {

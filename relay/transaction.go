@@ -55,10 +55,10 @@ type transaction struct {
 	// From DATA or the first BDAT.
 	in      *intake // nil before
 	message message
-	scanned *scan.Result // nil: no scanner was asked
-	links   *links.Look  // nil: no list was asked
-	claims  []claim      // what this message has claimed elsewhere
-	reports []int        // charges of the account for a message that is a report
+	scanned *scan.Result  // nil: no scanner was asked
+	links   *links.Lookup // nil: no list was asked
+	claims  []claim       // what this message has claimed elsewhere
+	reports []int         // charges of the account for a message that is a report
 
 	several bool // the recipients have ends of their own, see taken
 

@@ -81,7 +81,7 @@ func (m *Monitor) confirm(ctx context.Context, j job) {
 	if z == nil || z.Believed(ctx, r, dnsbl.FamilyOf(j.target)) != nil {
 		return
 	}
-	a := z.Look(ctx, r, j.target)
+	a := z.Lookup(ctx, r, j.target)
 	if a.State != dnsbl.Listed {
 		return
 	}

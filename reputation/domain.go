@@ -25,8 +25,8 @@ type Checker struct{ resolver *resolve.Resolver }
 // NewChecker makes a checker over a resolver, whose cache it uses.
 func NewChecker(r *resolve.Resolver) *Checker { return &Checker{r} }
 
-// Look judges a domain in A-labels. An address literal takes mail.
-func (c *Checker) Look(ctx context.Context, domain string) DomainVerdict {
+// Check judges a domain in A-labels. An address literal takes mail.
+func (c *Checker) Check(ctx context.Context, domain string) DomainVerdict {
 	if domain == "" || strings.HasPrefix(domain, "[") {
 		return TakesMail
 	}

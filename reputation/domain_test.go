@@ -21,7 +21,7 @@ func TestCheckerBelievesNoResolverThatLies(t *testing.T) {
 	})
 	r := newTestResolver(t, 10*time.Second, address)
 	r.Probe(t.Context())
-	if v := NewChecker(r).Look(t.Context(), "gone.example"); v != TakesMail {
+	if v := NewChecker(r).Check(t.Context(), "gone.example"); v != TakesMail {
 		t.Errorf("a domain was refused (%d) on the word of a resolver that lies", v)
 	}
 }

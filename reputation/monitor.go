@@ -107,7 +107,7 @@ type Monitor struct {
 	jobs      []job
 }
 
-// job is a look at DNS that a refusal asks for.
+// job is a question to DNS that a refusal leads to.
 type job struct {
 	transaction string
 	target      dnsbl.Target // to confirm, with the zone that the refusal names
@@ -121,7 +121,7 @@ type job struct {
 
 const (
 	maxJobs     = 256
-	jobsAtOnce  = 4 // between two looks at what else is due
+	jobsAtOnce  = 4 // before anything else that is due has its turn
 	maxAsked    = 1000
 	askAgain    = 10 * time.Minute
 	saveEvery   = 5 * time.Minute
@@ -129,7 +129,7 @@ const (
 	pauseFor    = 24 * time.Hour  // renewed while the listing lasts
 	expireEvery = time.Minute
 	checkBound  = 2 * time.Minute
-	// networksBound is for one look for the networks of a witness.
+	// networksBound is for one search for the networks of a witness.
 	networksBound = 30 * time.Second
 )
 

@@ -144,13 +144,13 @@ func TestCheckerRefusesOnlyWhatIsSure(t *testing.T) {
 			timeout = time.Second
 		}
 		r := newTestResolver(t, timeout, c.server)
-		if got := NewChecker(r).Look(t.Context(), c.domain); got != c.want {
+		if got := NewChecker(r).Check(t.Context(), c.domain); got != c.want {
 			t.Errorf("%s: %d, want %d", c.domain, got, c.want)
 		}
 	}
 	r := newTestResolver(t, time.Second, bad.Address)
 	for range 20 {
-		NewChecker(r).Look(t.Context(), "x-nxdomain.cached.example")
+		NewChecker(r).Check(t.Context(), "x-nxdomain.cached.example")
 	}
 	if n := bad.Count("x-nxdomain.cached.example."); n != 1 {
 		t.Errorf("asked %d times for one domain", n)

@@ -122,10 +122,10 @@ func (w *bodyWriter) begin(last bool) error {
 	return nil
 }
 
-// lookEvery is how many octets of a body are written, about, from one look at
-// the host to the next. A look sooner would spare little of a body that has been
+// checkEvery is how many octets of a body are written, about, from one check of
+// the host to the next. A check sooner would spare little of a body that has been
 // refused in its middle; the one that counts is that before the last write.
-const lookEvery = 1 << 20
+const checkEvery = 1 << 20
 
 // heard is the error of a host that has said something, or has gone. The first
 // write stands directly behind the reply to DATA or to the first chunk.
@@ -135,7 +135,7 @@ func (w *bodyWriter) heard(last bool) error {
 		if err := w.c.judge(w.c.behind(), "before the message"); err != nil {
 			return fmt.Errorf("%w: %w", errAnew, err)
 		}
-	case last || w.unseen >= lookEvery:
+	case last || w.unseen >= checkEvery:
 		w.unseen = 0
 		return w.c.unread()
 	}

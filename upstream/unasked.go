@@ -20,7 +20,7 @@ func (c *conn) unread() error {
 	if c.sock == nil {
 		return nil // not TCP: in tests
 	}
-	nothing, err := c.sock.Look(func() error {
+	nothing, err := c.sock.TryRead(func() error {
 		_, err := c.r.Peek(1)
 		return err
 	})

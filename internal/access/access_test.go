@@ -318,10 +318,10 @@ func TestGuessesAreBounded(t *testing.T) {
 	if got := try("127.0.0.1:1", "x"); got != 401 {
 		t.Errorf("after the wait: %d", got)
 	}
-	for i := range 2 * maxGuessers {
+	for i := range 2 * maxAddresses {
 		gate.guesses.wrong(netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)}))
 	}
-	if n := len(gate.guesses.from); n > maxGuessers {
+	if n := len(gate.guesses.from); n > maxAddresses {
 		t.Errorf("%d addresses are remembered", n)
 	}
 }

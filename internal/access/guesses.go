@@ -9,27 +9,28 @@ import (
 const (
 	// maxGuesses is how many wrong tokens an address may try within guessTime; further
 	// ones hear 429. A right one passes all the same: who shares an address with a
-	// guesser is not kept out, and nobody guesses 256 random bits.
+	// client that guesses is not kept out, and nobody guesses 256 random bits.
 	maxGuesses = 10
 	guessTime  = time.Minute
-	// maxGuessers is how many addresses are remembered.
-	maxGuessers = 4096
+	// maxAddresses is how many addresses are remembered.
+	maxAddresses = 4096
 )
 
 // guesses counts wrong tokens by address, an IPv6 /64 as one.
 type guesses struct {
 	now  func() time.Time
 	mu   sync.Mutex
-	from map[netip.Prefix]*guesser
+	from map[netip.Prefix]*tries
 }
 
-type guesser struct {
+// tries are the wrong tokens of one address since a time.
+type tries struct {
 	since time.Time
 	n     int
 }
 
 func newGuesses(now func() time.Time) *guesses {
-	return &guesses{now: now, from: map[netip.Prefix]*guesser{}}
+	return &guesses{now: now, from: map[netip.Prefix]*tries{}}
 }
 
 // wrong counts one; wait is how long the address has to wait, 0 while it may go on.
@@ -41,7 +42,7 @@ func (g *guesses) wrong(addr netip.Addr) (wait time.Duration, first bool) {
 	one := g.from[key]
 	if one == nil || now.Sub(one.since) >= guessTime {
 		g.makeRoomLocked(now)
-		one = &guesser{since: now}
+		one = &tries{since: now}
 		g.from[key] = one
 	}
 	one.n++
@@ -53,7 +54,7 @@ func (g *guesses) wrong(addr netip.Addr) (wait time.Duration, first bool) {
 
 // makeRoomLocked forgets who has waited long enough, and else anybody.
 func (g *guesses) makeRoomLocked(now time.Time) {
-	if len(g.from) < maxGuessers {
+	if len(g.from) < maxAddresses {
 		return
 	}
 	for key, one := range g.from {
@@ -62,14 +63,14 @@ func (g *guesses) makeRoomLocked(now time.Time) {
 		}
 	}
 	for key := range g.from {
-		if len(g.from) < maxGuessers {
+		if len(g.from) < maxAddresses {
 			return
 		}
 		delete(g.from, key)
 	}
 }
 
-// network is what counts as one guesser.
+// network is what counts as one address.
 func network(addr netip.Addr) netip.Prefix {
 	addr = addr.Unmap().WithZone("")
 	bits := 32

@@ -19,9 +19,9 @@ var ErrReleased = errors.New("this link has been used, or the suspension is over
 
 // ReleaseLinks are what the pages of release links ask.
 type ReleaseLinks struct {
-	// Look is the suspension that a link is about; ErrReleased when it no longer holds,
+	// Find finds the suspension that a link is about; ErrReleased when it no longer holds,
 	// also for a link that never did.
-	Look func(token string) (Suspension, error)
+	Find func(token string) (Suspension, error)
 	// Release ends it; by is the address of the browser.
 	Release func(token, by string) (Suspension, error)
 }
@@ -30,7 +30,7 @@ type ReleaseLinks struct {
 // links in mail are opened by programs, too; POST, which the button sends, releases.
 func (l *ReleaseLinks) Serve(mux *http.ServeMux) {
 	mux.HandleFunc("GET /release/{token}", func(w http.ResponseWriter, r *http.Request) {
-		s, err := l.Look(r.PathValue("token"))
+		s, err := l.Find(r.PathValue("token"))
 		releasePage(w, s, err, false)
 	})
 	mux.HandleFunc("POST /release/{token}", func(w http.ResponseWriter, r *http.Request) {

@@ -14,7 +14,7 @@ func TestReleasePage(t *testing.T) {
 	released := ""
 	var fault error
 	links := ReleaseLinks{
-		Look: func(token string) (s Suspension, err error) {
+		Find: func(token string) (s Suspension, err error) {
 			if token != "good" {
 				return s, ErrReleased
 			}

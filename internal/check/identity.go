@@ -194,7 +194,7 @@ func systemHosts(ctx context.Context, host string) ([]netip.Addr, error) {
 	return net.DefaultResolver.LookupNetIP(ctx, "ip", host)
 }
 
-// probeTimeout bounds the look at one upstream's certificate.
+// probeTimeout bounds the check of one upstream's certificate.
 const probeTimeout = 15 * time.Second
 
 // probeCertificate makes a session with an upstream as the relay would, up to the

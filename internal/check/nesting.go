@@ -140,7 +140,7 @@ func (v *scannerView) rspamdLimits(s *rspamdSettings) {
 		v.add(identity.Pass, asked, fmt.Sprintf("task_timeout %s below timeout = %s", limit, c.Timeout), "")
 	}
 	if s.Soft != nil && !*s.Soft && len(c.RequireSymbols) == 0 {
-		v.add(identity.Warn, "soft_reject_on_timeout", "soft_reject_on_timeout false: what task_timeout ends passes without a look",
+		v.add(identity.Warn, "soft_reject_on_timeout", "soft_reject_on_timeout false: what task_timeout ends passes without having been scanned",
 			"set soft_reject_on_timeout = true in its options, or require_symbols here")
 	}
 }

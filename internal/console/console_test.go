@@ -364,7 +364,7 @@ func TestPageIsSmallHoweverMuchThereIs(t *testing.T) {
 	}
 	c := d.login(t, "pst_operate")
 	_, page := get(t, c, d.server.URL+"/")
-	if len(page) > 60<<10 || !strings.Contains(page, "397 more are held") {
+	if len(page) > 60<<10 || !strings.Contains(page, "397 more are suspended or throttled") {
 		t.Errorf("%d octets", len(page))
 	}
 	if _, all := get(t, c, d.server.URL+"/needs"); strings.Count(all, "Release") < 400 {

@@ -15,12 +15,12 @@ import (
 type needsPart struct {
 	Count      int
 	Conditions []conditionItem
-	Held       []heldItem
+	Restricted []restrictedItem
 	Listings   []listingItem
 	Paused     []pausedItem
 	Act        bool   // the visitor may do something about it
 	Form       string // token of forms
-	More       int    // that are held and not shown
+	More       int    // that are suspended or throttled and not shown
 	Problem    string
 }
 
@@ -38,8 +38,8 @@ type conditionItem struct {
 	Since        *moment
 }
 
-// heldItem is somebody who is suspended or throttled.
-type heldItem struct {
+// restrictedItem is somebody who is suspended or throttled.
+type restrictedItem struct {
 	ID           string // for the page
 	Scope, Name  string // as the watch has them, for the form
 	Kind, Shown  string // for people
@@ -73,11 +73,11 @@ type pausedItem struct {
 	Until      *moment
 }
 
-// maxHeld bounds how many are shown on the page with all the rest, askedHeld on their own
+// shownInBrief bounds how many are shown on the page with all the rest, shownOfAll on their own
 // page.
 const (
-	maxHeld   = 5
-	askedHeld = 500
+	shownInBrief = 5
+	shownOfAll   = 500
 )
 
 func (v *visit) needs() *needsPart {
@@ -105,19 +105,19 @@ func (v *visit) needs() *needsPart {
 	if !v.isOwner() {
 		v.otherNodes(p)
 	}
-	all, err := v.api.Suspensions(v.request.Context(), api.SuspensionsQuery{State: outlier.Throttled, PageQuery: api.PageQuery{Limit: askedHeld}})
+	all, err := v.api.Suspensions(v.request.Context(), api.SuspensionsQuery{State: outlier.Throttled, PageQuery: api.PageQuery{Limit: shownOfAll}})
 	p.fail(err)
-	shown := maxHeld
+	shown := shownInBrief
 	if v.request.URL.Path == "/needs" {
-		shown = askedHeld
+		shown = shownOfAll
 	}
-	held := slices.DeleteFunc(all.Items, func(s outlier.State) bool { return s.Shadow })
-	slices.SortStableFunc(held, func(a, b outlier.State) int { return int(b.Level) - int(a.Level) })
-	for i := range held[:min(len(held), shown)] {
-		p.Held = append(p.Held, v.heldItem(&held[i], i))
+	restricted := slices.DeleteFunc(all.Items, func(s outlier.State) bool { return s.Shadow })
+	slices.SortStableFunc(restricted, func(a, b outlier.State) int { return int(b.Level) - int(a.Level) })
+	for i := range restricted[:min(len(restricted), shown)] {
+		p.Restricted = append(p.Restricted, v.restrictedItem(&restricted[i], i))
 	}
-	count := max(all.Total, len(held))
-	p.More = count - len(p.Held)
+	count := max(all.Total, len(restricted))
+	p.More = count - len(p.Restricted)
 	p.Count = len(p.Conditions) + count + len(p.Listings) + len(p.Paused)
 	return p
 }
@@ -130,8 +130,8 @@ func (v *visit) words(s string) string {
 	return clean(s)
 }
 
-func (v *visit) heldItem(s *outlier.State, i int) heldItem {
-	h := heldItem{
+func (v *visit) restrictedItem(s *outlier.State, i int) restrictedItem {
+	h := restrictedItem{
 		ID: "held-" + strconv.Itoa(i), Scope: s.Scope, Name: s.Name, Kind: s.Scope, Shown: clean(s.Name), Client: clean(s.Client), State: "throttled",
 		Suspended: s.Level == outlier.Suspended, Reason: v.words(s.Reason), By: clean(s.By), Since: v.moment(s.Since), Until: v.moment(s.Until),
 		History: v.Data.History(s.Scope, s.Name),

@@ -22,7 +22,7 @@ const linkFor = 7 * 24 * time.Hour
 // links are the pages of release links.
 func (a *alerts) links() *admin.ReleaseLinks {
 	return &admin.ReleaseLinks{
-		Look: func(token string) (s admin.Suspension, err error) {
+		Find: func(token string) (s admin.Suspension, err error) {
 			_, c, err := a.linked(token)
 			if err != nil {
 				return s, err

@@ -145,7 +145,7 @@ func (n *Node) sendersOf(ctx context.Context, stream, client string, hour tally.
 	return list, whole, err
 }
 
-// sendersTime bounds one look at an hour.
+// sendersTime bounds the reading of one hour.
 const sendersTime = 20 * time.Second
 
 // usualHour is what the watch knows of a sender.

@@ -110,7 +110,7 @@ func (rs *receivers) hooks() relay.Hooks {
 		h.Suppressed = rs.suppressions.Suppressed
 	}
 	h.Domain = func(ctx context.Context, domain string) *relay.DomainProblem {
-		switch reputation.NewChecker(rs.resolver.Load()).Look(ctx, domain) {
+		switch reputation.NewChecker(rs.resolver.Load()).Check(ctx, domain) {
 		case reputation.NullMX:
 			return &relay.DomainProblem{NullMX: true}
 		case reputation.NoDomain:

@@ -28,7 +28,7 @@ type Report struct {
 	// TooLarge would have been refused for their size before a scanner sees them.
 	TooLarge int       `json:"too_large"`
 	Scanners []Scanner `json:"scanners"` // by name
-	Held     []Held    `json:"held"`     // refused and deferred ones, in the order of their files
+	Stopped  []Stopped `json:"held"`     // refused and deferred ones, in the order of their files
 	Unread   []string  `json:"unread,omitempty"`
 }
 
@@ -44,8 +44,8 @@ type Scanner struct {
 	took []time.Duration
 }
 
-// Held is a message that would not have gone on.
-type Held struct {
+// Stopped is a message that would not have gone on.
+type Stopped struct {
 	File    string      `json:"file"`
 	Choice  scan.Choice `json:"choice"`
 	Scanner string      `json:"scanner"`
@@ -144,11 +144,11 @@ func (p *Replayer) add(file string, list []scan.Verdict) {
 	default:
 		r.Deferred++
 	}
-	h := Held{File: file, Choice: v.Choice, Scanner: v.Scanner, Class: v.Class, Text: v.Text}
+	h := Stopped{File: file, Choice: v.Choice, Scanner: v.Scanner, Class: v.Class, Text: v.Text}
 	if v.Err != nil {
 		h.Err = v.Err.Error()
 	}
-	r.Held = append(r.Held, h)
+	r.Stopped = append(r.Stopped, h)
 }
 
 func (p *Replayer) sum() *Report {
@@ -179,8 +179,8 @@ func (r *Report) Write(w io.Writer, top int) {
 		}
 		fmt.Fprintf(w, "%-12s%s; time median %.1f ms, 99 %% within %.1f ms%s\n", s.Name, strings.Join(words, ", "), ms(s.Median), ms(s.P99), shadow)
 	}
-	for i := range r.Held[:min(len(r.Held), top)] {
-		h := &r.Held[i]
+	for i := range r.Stopped[:min(len(r.Stopped), top)] {
+		h := &r.Stopped[i]
 		fmt.Fprintf(w, "%s: %s by %s: %s", h.File, word(h.Choice), h.Scanner, h.Class)
 		for _, s := range []string{h.Text, h.Err} {
 			if s != "" {
@@ -189,7 +189,7 @@ func (r *Report) Write(w io.Writer, top int) {
 		}
 		fmt.Fprintln(w)
 	}
-	if more := len(r.Held) - top; more > 0 {
+	if more := len(r.Stopped) - top; more > 0 {
 		fmt.Fprintf(w, "and %d more\n", more)
 	}
 	for _, s := range r.Unread {

@@ -103,8 +103,8 @@ func TestFolderIsShownToTheScanners(t *testing.T) {
 	if r.Messages != 5 || r.Passed != 2 || r.Refused != 1 || r.Deferred != 1 || r.TooLarge != 1 || r.Unscanned != 1 || len(r.Unread) != 1 {
 		t.Errorf("%+v", r)
 	}
-	if len(r.Held) != 2 || r.Held[0].File != filepath.Join(dir, "2") || r.Held[0].Text != "Own.Virus" || r.Held[1].Choice != scan.Defer {
-		t.Errorf("%+v", r.Held)
+	if len(r.Stopped) != 2 || r.Stopped[0].File != filepath.Join(dir, "2") || r.Stopped[0].Text != "Own.Virus" || r.Stopped[1].Choice != scan.Defer {
+		t.Errorf("%+v", r.Stopped)
 	}
 	var b strings.Builder
 	r.Write(&b, 1)

@@ -67,7 +67,7 @@ func NewDemand(windows []Window) (*Demand, error) {
 		Limits: map[string]ratelimit.RuleConfig{
 			demandClient: limit(ratelimit.PerClient), demandSender: limit(ratelimit.PerSender),
 		},
-		Store: embedded.Config{Memory: demandMemory}, Look: d.look,
+		Store: embedded.Config{Memory: demandMemory}, Check: d.check,
 	})
 	return d, err
 }
@@ -75,7 +75,7 @@ func NewDemand(windows []Window) (*Demand, error) {
 // Add takes the next transaction of the journal.
 func (d *Demand) Add(t *Transaction) error { return d.replay.Add(t) }
 
-func (d *Demand) look(t *Transaction, l *ratelimit.Look) {
+func (d *Demand) check(t *Transaction, l *ratelimit.WindowCheck) {
 	all, name := d.clients, t.Client
 	if l.Limit == demandSender {
 		all, name = d.senders, t.From

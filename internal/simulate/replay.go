@@ -18,9 +18,9 @@ type Options struct {
 	Store  embedded.Config
 	// Facts says what limits see of a transaction. Nil: what they saw then.
 	Facts func(*Transaction) ratelimit.Facts
-	// Look, where it is not nil, gets every window that a transaction was held
+	// Check, where it is not nil, gets every window that a transaction was checked
 	// against, after its charges.
-	Look func(*Transaction, *ratelimit.Look)
+	Check func(*Transaction, *ratelimit.WindowCheck)
 }
 
 // Replay holds transactions against limits.
@@ -40,7 +40,7 @@ type Replay struct {
 	verdicts []ratelimit.Decision
 	back     []int
 	shadows  []string
-	looks    []ratelimit.Look
+	checks   []ratelimit.WindowCheck
 }
 
 // New makes a replay; the error is that of ratelimit.Compile.
@@ -132,7 +132,7 @@ func (r *Replay) judge(t *Transaction) {
 		r.body(account, t)
 	}
 	r.count(t)
-	r.look(account, t)
+	r.note(account, t)
 	r.end(account, t)
 }
 
@@ -245,16 +245,16 @@ func (r *Replay) count(t *Transaction) {
 	}
 }
 
-// look keeps the highest uses, and what shadow limits say.
-func (r *Replay) look(account *ratelimit.Account, t *Transaction) {
+// note keeps the highest uses, and what shadow limits say.
+func (r *Replay) note(account *ratelimit.Account, t *Transaction) {
 	r.shadows = r.shadows[:0]
-	r.looks = account.Looks(r.looks[:0])
-	looks := r.looks
-	for i := range looks {
-		l := &looks[i]
-		r.tally.look(t, l)
-		if r.opt.Look != nil {
-			r.opt.Look(t, l)
+	r.checks = account.Checks(r.checks[:0])
+	checks := r.checks
+	for i := range checks {
+		l := &checks[i]
+		r.tally.check(t, l)
+		if r.opt.Check != nil {
+			r.opt.Check(t, l)
 		}
 		if l.Shadow && l.Refused && !slices.Contains(r.shadows, l.Limit) {
 			r.shadows = append(r.shadows, l.Limit)

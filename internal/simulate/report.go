@@ -188,13 +188,13 @@ func (y *tally) window(limit string, unit ratelimit.Unit, length time.Duration) 
 	return p
 }
 
-// look keeps what a transaction saw of a window.
-func (y *tally) look(t *Transaction, l *ratelimit.Look) {
+// check keeps what a transaction saw of a window.
+func (y *tally) check(t *Transaction, l *ratelimit.WindowCheck) {
 	y.window(l.Limit, l.Unit, l.Window).note(l.Key, l.Used, l.Max, t.Time)
 }
 
 // shadowed counts what a shadow limit would have refused.
-func (y *tally) shadowed(t *Transaction, l *ratelimit.Look) {
+func (y *tally) shadowed(t *Transaction, l *ratelimit.WindowCheck) {
 	n := y.limits[l.Limit]
 	n.Refused++
 	n.New++

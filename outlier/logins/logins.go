@@ -210,7 +210,7 @@ func (a *Asker) ask(ctx context.Context, q question) {
 			all = false
 			continue
 		}
-		said := z.Recall(ctx, q.lists.resolver, dnsbl.AddressTarget(q.addr))
+		said := z.LookupCached(ctx, q.lists.resolver, dnsbl.AddressTarget(q.addr))
 		if said.State == dnsbl.Listed {
 			found.zone = z.Name + " (" + strings.Join(said.Codes, ", ") + ")"
 			break

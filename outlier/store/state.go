@@ -51,9 +51,9 @@ type State struct {
 	Until  time.Time `json:"until,omitzero"`   // zero: until an operator releases it
 	By     string    `json:"by,omitempty"`     // Who did it by hand; "" for the watch itself
 	Shadow bool      `json:"shadow,omitempty"` // defers nothing
-	// Held is when it was last throttled or suspended, and Suspensions how often
+	// Restricted is when it was last throttled or suspended, and Suspensions how often
 	// it was suspended without a longer pause than [outlier.expiry] repeat.
-	Held        time.Time `json:"held,omitzero"`
+	Restricted  time.Time `json:"held,omitzero"`
 	Suspensions int       `json:"suspensions,omitempty"`
 	// Alarms are the last few, oldest first.
 	Alarms []Alarm `json:"alarms,omitempty"`

@@ -64,7 +64,7 @@ func (d *divided) view() (used, most int64) {
 	return most - d.room(), most
 }
 
-func (t *take) divide(g *held, w *ratelimit.Window, most int64) divided {
+func (t *take) divide(g *located, w *ratelimit.Window, most int64) divided {
 	byShare := func(share string) (used int64) {
 		id := t.store.shareID(share)
 		t.each(g, w, func(l log) {
@@ -79,7 +79,7 @@ func (t *take) divide(g *held, w *ratelimit.Window, most int64) divided {
 
 // waitDivided is the time until n fits into a window of several shares: the
 // entries of all are let go in the order in which their time comes.
-func (t *take) waitDivided(g *held, w *ratelimit.Window, most, n int64) (time.Duration, bool) {
+func (t *take) waitDivided(g *located, w *ratelimit.Window, most, n int64) (time.Duration, bool) {
 	var logs []log
 	t.each(g, w, func(l log) { logs = append(logs, l) })
 	d := t.divide(g, w, most)

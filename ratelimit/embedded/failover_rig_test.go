@@ -182,5 +182,5 @@ func (rig *failoverRig) pass(d time.Duration) {
 
 func (rig *failoverRig) used(t *testing.T, b ratelimit.Budget) int64 {
 	t.Helper()
-	return storetest.Bed{Store: rig.shared.Store}.Look(t, b)[0].Used
+	return storetest.Bed{Store: rig.shared.Store}.Peek(t, b)[0].Used
 }

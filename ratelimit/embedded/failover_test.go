@@ -389,7 +389,7 @@ func TestFailoverGivesBackWhatTheStoreLost(t *testing.T) {
 		rig.shared.Store = New(Config{Memory: 16 << 20}, rig.Clock.Now)
 		rig.shared.set(healthy)
 		rig.recover()
-		if r := (storetest.Bed{Store: rig.shared.Store}).Look(t, b()); rig.f.Down() || r[0].Used < 8 || r[1].Used != 4 {
+		if r := (storetest.Bed{Store: rig.shared.Store}).Peek(t, b()); rig.f.Down() || r[0].Used < 8 || r[1].Used != 4 {
 			t.Fatalf("the shared store has %+v, want 8 and 4", r)
 		}
 	}

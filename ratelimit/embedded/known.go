@@ -47,7 +47,7 @@ func (e *Store) nodeCount() int64 { return max(1, e.nodes.Load()) }
 // the store knows so much less than a while ago that it may have lost its
 // counts, and reports false.
 func (e *Store) learn(b *ratelimit.Batch, result *ratelimit.Result, sure bool) bool {
-	var room [8]held
+	var room [8]located
 	budgets, set := e.locate(b, result, room[:0])
 	e.lock(set)
 	defer e.unlock(set)
@@ -68,7 +68,7 @@ func (e *Store) learn(b *ratelimit.Batch, result *ratelimit.Result, sure bool) b
 // fallen reports whether a window of the budget has less than half of what was
 // known less than half its length ago. Windows with reserved room look
 // different from each stream, and are not asked.
-func (e *Store) fallen(g *held, now int64) bool {
+func (e *Store) fallen(g *located, now int64) bool {
 	sh := e.shard(g.hash)
 	i, ok := sh.lookup(uint32(g.hash), g.limitID, g.Key)
 	if !ok {
@@ -92,7 +92,7 @@ func (e *Store) fallen(g *held, now int64) bool {
 }
 
 // used reports whether anything was used of the budget.
-func (g *held) used() bool {
+func (g *located) used() bool {
 	for i := range g.result.Windows {
 		if g.result.Windows[i].Used > 0 {
 			return true
@@ -101,7 +101,7 @@ func (g *held) used() bool {
 	return false
 }
 
-func (e *Store) learnBudget(b *ratelimit.Batch, result *ratelimit.Result, i int, g *held, now int64) {
+func (e *Store) learnBudget(b *ratelimit.Batch, result *ratelimit.Result, i int, g *located, now int64) {
 	sh, r, ok := e.known(g, now)
 	if !ok {
 		return
@@ -157,7 +157,7 @@ func (sh *shard) learnUsed(r record, id windowID, n, now int64) log {
 }
 
 // known finds or makes the record of a budget whose shard is locked.
-func (e *Store) known(g *held, now int64) (*shard, record, bool) {
+func (e *Store) known(g *located, now int64) (*shard, record, bool) {
 	sh := e.shard(g.hash)
 	i, ok := sh.lookup(uint32(g.hash), g.limitID, g.Key)
 	if !ok {

@@ -85,7 +85,7 @@ func sendTo(t *testing.T, l *ratelimit.Limiter, names []string) (passed int) {
 
 func distinctUsed(t *testing.T, store ratelimit.Store) int64 {
 	t.Helper()
-	return storetest.Bed{Store: store}.Look(t, storetest.BudgetOf("client", "client=shop", storetest.Win(ratelimit.DistinctRecipients, 500, time.Hour)))[0].Used
+	return storetest.Bed{Store: store}.Peek(t, storetest.BudgetOf("client", "client=shop", storetest.Win(ratelimit.DistinctRecipients, 500, time.Hour)))[0].Used
 }
 
 // TestSecretIsOneForAllNodes: the first one's holds, it is put back where Redis

@@ -53,7 +53,7 @@ func TestSnapshotKeepsCountsAndRaises(t *testing.T) {
 		t.Fatal(err)
 	}
 	for i := range 300 {
-		want, got := bed.Look(t, b(i)), again.Look(t, b(i))
+		want, got := bed.Peek(t, b(i)), again.Peek(t, b(i))
 		for j := range want {
 			if got[j] != want[j] {
 				t.Fatalf("key %d window %d: got %+v, want %+v", i, j, got[j], want[j])
@@ -85,7 +85,7 @@ func TestSnapshotCountsTheTimeBetween(t *testing.T) {
 		if err := e.Load(path); err != nil {
 			t.Fatal(err)
 		}
-		r := bed.Look(t, b)[0]
+		r := bed.Peek(t, b)[0]
 		if r.Used != test.want || r.Free > time.Hour {
 			t.Errorf("after %s: %+v, want %d used", test.pause, r, test.want)
 		}
@@ -112,7 +112,7 @@ func TestSnapshotOfTheRealClock(t *testing.T) {
 	if err := e.Load(path); err != nil {
 		t.Fatal(err)
 	}
-	if r := (storetest.Bed{Store: e}).Look(t, b)[0]; r.Used != 3 {
+	if r := (storetest.Bed{Store: e}).Peek(t, b)[0]; r.Used != 3 {
 		t.Errorf("%d used, want 3", r.Used)
 	}
 }
@@ -209,7 +209,7 @@ func TestRunSavesAtOnceAfterARaiseAndAtTheEnd(t *testing.T) {
 	if err := e2.Load(path); err != nil {
 		t.Fatal(err)
 	}
-	if r := again.Look(t, b)[0]; r.Used != 6 || r.Max != 6 {
+	if r := again.Peek(t, b)[0]; r.Used != 6 || r.Max != 6 {
 		t.Errorf("after the stop: %+v, want 6 of 6", r)
 	}
 }

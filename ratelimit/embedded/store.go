@@ -66,7 +66,7 @@ func New(cfg Config, now func() time.Time) *Store {
 // Take decides b under the locks of all shards that it touches, so nothing
 // comes between.
 func (e *Store) Take(_ context.Context, b *ratelimit.Batch) (ratelimit.Result, error) {
-	var room [8]held
+	var room [8]located
 	result := ratelimit.NewResult(b)
 	budgets, set := e.locate(b, &result, room[:0])
 	e.lock(set)
@@ -80,9 +80,9 @@ func (e *Store) Take(_ context.Context, b *ratelimit.Batch) (ratelimit.Result, e
 
 // locate appends every budget, with what is decided about it and its hash, to
 // all, and returns the set of their shards.
-func (e *Store) locate(b *ratelimit.Batch, r *ratelimit.Result, all []held) (_ []held, set uint64) {
+func (e *Store) locate(b *ratelimit.Batch, r *ratelimit.Result, all []located) (_ []located, set uint64) {
 	for i := range b.Budgets {
-		g := held{Budget: &b.Budgets[i], result: &r.Budgets[i], limitID: e.limitID(b.Budgets[i].Limit)}
+		g := located{Budget: &b.Budgets[i], result: &r.Budgets[i], limitID: e.limitID(b.Budgets[i].Limit)}
 		g.hash = e.hash(g.limitID, g.Key)
 		set |= 1 << (g.hash >> 58)
 		all = append(all, g)

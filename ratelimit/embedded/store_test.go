@@ -111,7 +111,7 @@ func TestEmbeddedHoldsAMillionSenders(t *testing.T) {
 		for j, x := 7, uint64(i); j < 27; j, x = j+1, x/26 {
 			key[j] = 'a' + byte(x%26)
 		}
-		if r := bed.Look(t, storetest.BudgetOf("sender", string(key), floodWindows...)); r[2].Used != 1 {
+		if r := bed.Peek(t, storetest.BudgetOf("sender", string(key), floodWindows...)); r[2].Used != 1 {
 			t.Errorf("sender %d was forgotten", i)
 		}
 	}
@@ -146,7 +146,7 @@ func TestEmbeddedForgetsTheLeastUsedFirst(t *testing.T) {
 	}
 	t.Logf("%d keys live", total)
 	for _, key := range busy {
-		if r := bed.Look(t, storetest.BudgetOf("sender", key, w...)); r[0].Used != 6 {
+		if r := bed.Peek(t, storetest.BudgetOf("sender", key, w...)); r[0].Used != 6 {
 			t.Fatalf("%s has %d used, want 6", key, r[0].Used)
 		}
 	}

@@ -11,13 +11,13 @@ type take struct {
 	store      *Store
 	batch      *ratelimit.Batch
 	result     ratelimit.Result
-	held       []held // the budgets of batch
+	budgets    []located // the budgets of batch
 	now        int64
 	allowances *allowances
 }
 
-// held is a budget and where the store has it.
-type held struct {
+// located is a budget and where the store has it.
+type located struct {
 	*ratelimit.Budget
 	result  *ratelimit.BudgetResult
 	hash    uint64
@@ -26,17 +26,17 @@ type held struct {
 }
 
 func (t *take) run() error {
-	for i := range t.held {
+	for i := range t.budgets {
 		// All records first: when memory fails, nothing has been charged.
-		if err := t.load(&t.held[i]); err != nil {
+		if err := t.load(&t.budgets[i]); err != nil {
 			return err
 		}
 	}
 	for i := range t.batch.Requests {
 		t.decide(&t.batch.Requests[i], &t.result.Requests[i])
 	}
-	for i := range t.held {
-		t.report(&t.held[i])
+	for i := range t.budgets {
+		t.report(&t.budgets[i])
 	}
 	return nil
 }
@@ -44,7 +44,7 @@ func (t *take) run() error {
 // load finds or makes a budget's record, cleans it and sums its windows up.
 // From here to report, its result holds the plain sum in Used and the number with
 // temporary overrides in Max.
-func (t *take) load(g *held) error {
+func (t *take) load(g *located) error {
 	sh := t.store.shard(g.hash)
 	i, ok := sh.lookup(uint32(g.hash), g.limitID, g.Key)
 	if !ok && !t.batch.Peek {
@@ -70,7 +70,7 @@ func (t *take) load(g *held) error {
 	return nil
 }
 
-func (t *take) raised(g *held, w *ratelimit.Window) (add int64) {
+func (t *take) raised(g *located, w *ratelimit.Window) (add int64) {
 	for _, r := range t.allowances.of(g.Budget) {
 		if r.Unit == w.Unit && (r.Window == 0 || r.Window == w.Length) && t.store.clock.now().Before(r.Until) {
 			add += r.Add
@@ -80,13 +80,13 @@ func (t *take) raised(g *held, w *ratelimit.Window) (add int64) {
 }
 
 // sum is what all shares have used of a window.
-func (t *take) sum(g *held, w *ratelimit.Window) (used int64) {
+func (t *take) sum(g *located, w *ratelimit.Window) (used int64) {
 	t.each(g, w, func(l log) { used += l.used() })
 	return used
 }
 
 // each calls f with the log of every share of a window.
-func (t *take) each(g *held, w *ratelimit.Window, f func(log)) {
+func (t *take) each(g *located, w *ratelimit.Window, f func(log)) {
 	if g.rec == 0 {
 		return
 	}
@@ -107,7 +107,7 @@ func (t *take) each(g *held, w *ratelimit.Window, f func(log)) {
 }
 
 // cost is what a request takes from a window.
-func (t *take) cost(g *held, w *ratelimit.Window, q *ratelimit.Request) int64 {
+func (t *take) cost(g *located, w *ratelimit.Window, q *ratelimit.Request) int64 {
 	switch w.Unit {
 	case ratelimit.Messages:
 		if q.Recipients > 0 && !g.result.Paid {
@@ -125,7 +125,7 @@ func (t *take) cost(g *held, w *ratelimit.Window, q *ratelimit.Request) int64 {
 	return 0
 }
 
-func (t *take) seen(g *held, w *ratelimit.Window, q *ratelimit.Request) (seen bool) {
+func (t *take) seen(g *located, w *ratelimit.Window, q *ratelimit.Request) (seen bool) {
 	t.each(g, w, func(l log) { seen = seen || l.seenAs(q) })
 	return seen
 }
@@ -133,7 +133,7 @@ func (t *take) seen(g *held, w *ratelimit.Window, q *ratelimit.Request) (seen bo
 // decide judges a request and charges it.
 func (t *take) decide(q *ratelimit.Request, a *ratelimit.RequestResult) {
 	for i, budget := range q.Refs {
-		c, g := &a.Charges[i], &t.held[budget]
+		c, g := &a.Charges[i], &t.budgets[budget]
 		c.Made = true
 		for j := range g.Windows {
 			if t.fits(g, j, q) {
@@ -151,12 +151,12 @@ func (t *take) decide(q *ratelimit.Request, a *ratelimit.RequestResult) {
 		c := &a.Charges[i]
 		c.Made = c.Made && a.OK
 		if c.Made && !t.batch.Peek {
-			t.charge(&t.held[budget], c, q)
+			t.charge(&t.budgets[budget], c, q)
 		}
 	}
 }
 
-func (t *take) fits(g *held, j int, q *ratelimit.Request) bool {
+func (t *take) fits(g *located, j int, q *ratelimit.Request) bool {
 	w, r := &g.Windows[j], &g.result.Windows[j]
 	n := t.cost(g, w, q)
 	if n == 0 {
@@ -171,7 +171,7 @@ func (t *take) fits(g *held, j int, q *ratelimit.Request) bool {
 
 // refuse notes the wait for a window without room, the longest of all.
 func (t *take) refuse(q *ratelimit.Request, a *ratelimit.RequestResult, budget, window int) {
-	g := &t.held[budget]
+	g := &t.budgets[budget]
 	wait, never := t.wait(g, window, t.cost(g, &g.Windows[window], q))
 	first := a.RetryAfter == 0 && !a.Never
 	if first || never && !a.Never || never == a.Never && wait > a.RetryAfter {
@@ -180,7 +180,7 @@ func (t *take) refuse(q *ratelimit.Request, a *ratelimit.RequestResult, budget, 
 }
 
 // wait is the time until n fits into a window.
-func (t *take) wait(g *held, j int, n int64) (d time.Duration, never bool) {
+func (t *take) wait(g *located, j int, n int64) (d time.Duration, never bool) {
 	w, r := &g.Windows[j], &g.result.Windows[j]
 	if w.Reserve != nil {
 		return t.waitDivided(g, w, r.Max, n)
@@ -200,7 +200,7 @@ func (t *take) wait(g *held, j int, n int64) (d time.Duration, never bool) {
 }
 
 // charge takes a request from all windows of a budget.
-func (t *take) charge(g *held, c *ratelimit.Charge, q *ratelimit.Request) {
+func (t *take) charge(g *located, c *ratelimit.Charge, q *ratelimit.Request) {
 	sh := t.store.shard(g.hash)
 	r := sh.record(g.rec - 1)
 	r.setTouched(uint32(t.now / int64(time.Second)))
@@ -240,7 +240,7 @@ func (e *Store) windowShare(w *ratelimit.Window, share string) uint8 {
 }
 
 // mark notes how full the window is, and whether it has come near its limit.
-func (t *take) mark(g *held, j int, id windowID) {
+func (t *take) mark(g *located, j int, id windowID) {
 	sh := t.store.shard(g.hash)
 	l, at := sh.window(sh.record(g.rec-1), id)
 	if at < 0 {
@@ -270,7 +270,7 @@ func (t *take) mark(g *held, j int, id windowID) {
 }
 
 // report turns the sums into what the caller sees.
-func (t *take) report(g *held) {
+func (t *take) report(g *located) {
 	for j := range g.Windows {
 		w, r := &g.Windows[j], &g.result.Windows[j]
 		if t.batch.Peek {
@@ -288,7 +288,7 @@ func (t *take) report(g *held) {
 	}
 }
 
-func (t *take) roomForOne(g *held, j int) bool {
+func (t *take) roomForOne(g *located, j int) bool {
 	w, r := &g.Windows[j], &g.result.Windows[j]
 	if w.Reserve != nil {
 		d := t.divide(g, w, r.Max)
@@ -299,8 +299,8 @@ func (t *take) roomForOne(g *held, j int) bool {
 
 // unpin lets the records go, and drops those in which nothing was charged.
 func (t *take) unpin() {
-	for i := range t.held {
-		g := &t.held[i]
+	for i := range t.budgets {
+		g := &t.budgets[i]
 		if g.rec == 0 {
 			continue
 		}

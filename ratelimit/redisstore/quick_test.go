@@ -269,7 +269,7 @@ func TestRedisFirstVersion(t *testing.T) {
 	}
 	check := func(want string) {
 		t.Helper()
-		r := bed.Look(t, storetest.BudgetOf("first", "all", windows...))
+		r := bed.Peek(t, storetest.BudgetOf("first", "all", windows...))
 		if got := fmt.Sprintf("%d of %d, %d of %d", r[0].Used, r[0].Max, r[1].Used, r[1].Max); got != want {
 			t.Errorf("used %s, want %s", got, want)
 		}

@@ -122,7 +122,7 @@ func TestRedisKeysExpire(t *testing.T) {
 	}
 	q := bed.Ask(t, ratelimit.Request{Recipients: 1, Distinct: 77}, b())
 	bed.Ask(t, ratelimit.Request{Recipients: 9}, b()) // refused
-	bed.Look(t, b())
+	bed.Peek(t, b())
 	undone := storetest.BatchOf([]ratelimit.Request{{Recipients: 1}}, b())
 	bed.Decide(t, undone)
 	for _, err := range []error{
@@ -236,14 +236,14 @@ func TestRedisDistinctMemory(t *testing.T) {
 		}
 		batch.ID = storetest.NextAttempt()
 		bed.Decide(t, batch)
-		if round == 1 && bed.Look(t, b)[0].Used != 1000 {
-			t.Errorf("1000 recipients count as %d", bed.Look(t, b)[0].Used)
+		if round == 1 && bed.Peek(t, b)[0].Used != 1000 {
+			t.Errorf("1000 recipients count as %d", bed.Peek(t, b)[0].Used)
 		}
 	}
 	if n := c.MemoryUsage(t.Context(), "postern:b:distinct:{all}").Val(); n > 18<<10 {
 		t.Errorf("6000 recipients take %d octets", n)
 	}
-	if used := bed.Look(t, b)[0].Used; used < 5000 || used > 7000 {
+	if used := bed.Peek(t, b)[0].Used; used < 5000 || used > 7000 {
 		t.Errorf("6000 recipients count as %d", used)
 	}
 }
@@ -521,7 +521,7 @@ func TestRedisManyReturns(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if used := bed.Look(t, b())[0].Used; used != 100 {
+	if used := bed.Peek(t, b())[0].Used; used != 100 {
 		t.Errorf("%d of 1300 are left after 1200 were given back, want 100", used)
 	}
 	if _, err := bed.Take(t.Context(), storetest.BatchOf(make([]ratelimit.Request, 70_000), b())); err == nil {
@@ -569,7 +569,7 @@ func TestRedisRefundOfLostCharge(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if used := bed.Look(t, b())[0].Used; used != 150 {
+	if used := bed.Peek(t, b())[0].Used; used != 150 {
 		t.Errorf("%d are left of 200 after 50 of them were given back, and 200 that were lost", used)
 	}
 }

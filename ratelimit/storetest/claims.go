@@ -185,7 +185,7 @@ func testNewRulesAtRcpt(t *testing.T, bed Bed) {
 		t.Error("a number raised by one does not let one more pass")
 	}
 	used := func() [2]int64 {
-		r := bed.Look(t, BudgetOf("sender", "sender=news@example.org", Win(ratelimit.Messages, 10, time.Hour), Win(ratelimit.Recipients, 10, time.Hour)))
+		r := bed.Peek(t, BudgetOf("sender", "sender=news@example.org", Win(ratelimit.Messages, 10, time.Hour), Win(ratelimit.Recipients, 10, time.Hour)))
 		return [2]int64{r[0].Used, r[1].Used}
 	}
 	if got := used(); got != [2]int64{1, 2} {

@@ -192,7 +192,7 @@ func plainRecords(names []string, age time.Duration, level uint8) (records []rat
 func testPlainRecipients(t *testing.T, bed Bed) {
 	w := Win(ratelimit.DistinctRecipients, 800, time.Hour)
 	g := func() ratelimit.Budget { return BudgetOf("plain", "all", w) }
-	used := func() int64 { return bed.Look(t, g())[0].Used }
+	used := func() int64 { return bed.Peek(t, g())[0].Used }
 	names := Numbered(0, 1000)
 	recordDistinct(t, bed, "plain", plainRecords(names[:700], 30*time.Minute, 0)...)
 	if n := used(); n != 700 {
@@ -232,7 +232,7 @@ func testPlainSample(t *testing.T, bed Bed) {
 	w := Win(ratelimit.DistinctRecipients, 2000, time.Hour)
 	g := func() ratelimit.Budget { return BudgetOf("sample", "all", w) }
 	recordDistinct(t, bed, "sample", plainRecords(Numbered(0, 900), 30*time.Minute, 1)...)
-	if n := bed.Look(t, g())[0].Used; n != 1800 {
+	if n := bed.Peek(t, g())[0].Used; n != 1800 {
 		t.Fatalf("%d used, want 1800", n)
 	}
 	if n := len(bed.SendDistinct(t, g(), Numbered(0, 900), true)); n != 900 {
@@ -242,7 +242,7 @@ func testPlainSample(t *testing.T, bed Bed) {
 		t.Errorf("%d new recipients passed beside 1800 of 2000", n)
 	}
 	bed.Clock.Add(30 * time.Minute)
-	if n := int(bed.Look(t, g())[0].Used); n < 900 || n > 1200 {
+	if n := int(bed.Peek(t, g())[0].Used); n < 900 || n > 1200 {
 		t.Errorf("%d used once the sample has passed, want the 900 and what came since", n)
 	}
 }
@@ -273,8 +273,8 @@ func testFormerRecipients(t *testing.T, bed Bed) {
 	if n := ask(names); n != 500 {
 		t.Errorf("%d passed, want 500", n)
 	}
-	if n := ask(names); n != 500 || bed.Look(t, g())[0].Used != 500 {
-		t.Errorf("%d passed again, %d used, want 500", n, bed.Look(t, g())[0].Used)
+	if n := ask(names); n != 500 || bed.Peek(t, g())[0].Used != 500 {
+		t.Errorf("%d passed again, %d used, want 500", n, bed.Peek(t, g())[0].Used)
 	}
 }
 
@@ -288,11 +288,11 @@ func testSampledRecords(t *testing.T, bed Bed) {
 		records = append(records, ratelimit.Record{Age: time.Minute, Distinct: HashRecipient(mail.RecipientID(name)), Level: 3})
 	}
 	recordDistinct(t, bed, "sampled", records...)
-	if n := bed.Look(t, g())[0].Used; n != 8*700 {
+	if n := bed.Peek(t, g())[0].Used; n != 8*700 {
 		t.Errorf("%d used, want %d", n, 8*700)
 	}
 	bed.SendDistinct(t, g(), Numbered(10_000, 14_000), false)
-	if n := int(bed.Look(t, g())[0].Used); !About(n, 9600) {
+	if n := int(bed.Peek(t, g())[0].Used); !About(n, 9600) {
 		t.Errorf("%d used, want about 9600", n)
 	}
 	var more []ratelimit.Record // fewer of each, so they are thinned
@@ -300,7 +300,7 @@ func testSampledRecords(t *testing.T, bed Bed) {
 		more = append(more, ratelimit.Record{Age: time.Minute, Distinct: HashRecipient(mail.RecipientID(name))})
 	}
 	recordDistinct(t, bed, "sampled", more...)
-	if n := int(bed.Look(t, g())[0].Used); !About(n, 10_400) {
+	if n := int(bed.Peek(t, g())[0].Used); !About(n, 10_400) {
 		t.Errorf("%d used, want about 10400", n)
 	}
 }

@@ -35,7 +35,7 @@ func testReserve(t *testing.T, bed Bed) {
 			t.Errorf("share %q got %d, want %d", step.share, n, step.want)
 		}
 	}
-	if r := bed.Look(t, b("")); r[0].Used != 70 || r[0].Max != 70 {
+	if r := bed.Peek(t, b("")); r[0].Used != 70 || r[0].Max != 70 {
 		t.Errorf("share \"\" sees %d of %d, want 70 of 70", r[0].Used, r[0].Max)
 	}
 	bed.Clock.Add(time.Hour + time.Hour/64 + time.Second)
@@ -108,7 +108,7 @@ func testChangedNumber(t *testing.T, bed Bed) {
 			t.Errorf("at %d: %d passed, want %d", step.max, n, step.want)
 		}
 	}
-	if r := bed.Look(t, with(500)); r[0].Used != 602 || r[0].Max != 500 {
+	if r := bed.Peek(t, with(500)); r[0].Used != 602 || r[0].Max != 500 {
 		t.Errorf("lowered number: %d of %d used, want 602 of 500", r[0].Used, r[0].Max)
 	}
 	// A window that joins later counts from then on, and one that leaves is
@@ -251,7 +251,7 @@ func testParallel(t *testing.T, bed Bed) {
 	if passed.Load() != most {
 		t.Errorf("%d passed in parallel, want exactly %d", passed.Load(), most)
 	}
-	if r := bed.Look(t, BudgetOf("p client", "client=c", Win(ratelimit.Messages, 2*most, time.Hour))); r[0].Used != most {
+	if r := bed.Peek(t, BudgetOf("p client", "client=c", Win(ratelimit.Messages, 2*most, time.Hour))); r[0].Used != most {
 		t.Errorf("the wide budget has %d, want %d", r[0].Used, most)
 	}
 }
@@ -268,7 +268,7 @@ func testAttempt(t *testing.T, bed Bed) {
 	for _, batch := range []*ratelimit.Batch{first, again, again} {
 		said = bed.Decide(t, batch)
 	}
-	if r := bed.Look(t, b()); r[0].Used != 1 {
+	if r := bed.Peek(t, b()); r[0].Used != 1 {
 		t.Errorf("the same attempt was charged %d times", r[0].Used)
 	}
 	if !said.Requests[0].OK {
@@ -279,7 +279,7 @@ func testAttempt(t *testing.T, bed Bed) {
 			t.Fatal(err)
 		}
 	}
-	if r := bed.Look(t, b()); r[0].Used != 0 {
+	if r := bed.Peek(t, b()); r[0].Used != 0 {
 		t.Errorf("%d used after the attempt was undone", r[0].Used)
 	}
 	if n := bed.Fill(t, 100, b()); n != 10 {
@@ -298,7 +298,7 @@ func testAttempt(t *testing.T, bed Bed) {
 			t.Fatal(err)
 		}
 	}
-	if r := bed.Look(t, BudgetOf("attempt 2", "all", Win(ratelimit.Recipients, 10, time.Hour))); r[0].Used != 1 {
+	if r := bed.Peek(t, BudgetOf("attempt 2", "all", Win(ratelimit.Recipients, 10, time.Hour))); r[0].Used != 1 {
 		t.Errorf("a refund that came twice left %d used, want 1", r[0].Used)
 	}
 }

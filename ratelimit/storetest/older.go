@@ -88,7 +88,7 @@ func Upgraded(t *testing.T, bed Bed) {
 	sample := func() ratelimit.Budget {
 		return BudgetOf("sample", "client=shop", Win(ratelimit.DistinctRecipients, 2000, time.Hour))
 	}
-	look := func() string { return fmt.Sprint(bed.Look(t, exact())[0].Used, bed.Look(t, sample())[0].Used) }
+	look := func() string { return fmt.Sprint(bed.Peek(t, exact())[0].Used, bed.Peek(t, sample())[0].Used) }
 	if got := look(); got != "150 1162" {
 		t.Fatalf("used %s, want 150 1162", got)
 	}

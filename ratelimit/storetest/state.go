@@ -71,7 +71,7 @@ func testDistinct(t *testing.T, bed Bed) {
 	bed.Clock.Add(time.Hour)
 	only := ask("e@x.example")
 	give(only, "e@x.example")
-	if r := bed.Look(t, b()); r[0].Used != 0 {
+	if r := bed.Peek(t, b()); r[0].Used != 0 {
 		t.Errorf("%d used after the only charge was given back", r[0].Used)
 	}
 	// Of many the number is an estimate.
@@ -83,7 +83,7 @@ func testDistinct(t *testing.T, bed Bed) {
 		}
 		bed.Decide(t, b)
 	}
-	if used := bed.Look(t, many)[0].Used; used < 4000 || used > 6000 {
+	if used := bed.Peek(t, many)[0].Used; used < 4000 || used > 6000 {
 		t.Errorf("estimate of 5000 distinct: %d", used)
 	}
 }
@@ -91,19 +91,19 @@ func testDistinct(t *testing.T, bed Bed) {
 func testPeek(t *testing.T, bed Bed) {
 	w := Win(ratelimit.Recipients, 2, time.Hour)
 	b := func() ratelimit.Budget { return BudgetOf("peek", "all", w) }
-	if r := bed.Look(t, b()); r[0] != (ratelimit.WindowResult{Max: 2}) {
+	if r := bed.Peek(t, b()); r[0] != (ratelimit.WindowResult{Max: 2}) {
 		t.Errorf("of a new key: %+v", r[0])
 	}
 	bed.One(t, b())
 	bed.Clock.Add(time.Minute)
 	bed.One(t, b())
 	for range 3 {
-		r := bed.Look(t, b())[0]
+		r := bed.Peek(t, b())[0]
 		if r.Used != 2 || !r.Refused || r.Free < 59*time.Minute-time.Second || r.Free > 59*time.Minute+time.Second {
 			t.Errorf("full: %+v", r)
 		}
 	}
-	if r := bed.Look(t, BudgetOf("peek", "all", Win(ratelimit.Recipients, 0, time.Hour)))[0]; r.Free != -1 {
+	if r := bed.Peek(t, BudgetOf("peek", "all", Win(ratelimit.Recipients, 0, time.Hour)))[0]; r.Free != -1 {
 		t.Errorf("0/1h: %+v", r)
 	}
 }
@@ -120,15 +120,15 @@ func testRecord(t *testing.T, bed Bed) {
 	if err := bed.Record(t.Context(), NextAttempt(), records); err != nil {
 		t.Fatal(err)
 	}
-	if r := bed.Look(t, b()); r[0].Used != 13 || r[1].Used != 1 {
+	if r := bed.Peek(t, b()); r[0].Used != 13 || r[1].Used != 1 {
 		t.Errorf("used %d and %d distinct, want 13 and 1", r[0].Used, r[1].Used)
 	}
 	bed.Clock.Add(20*time.Minute + time.Minute)
-	if r := bed.Look(t, b()); r[0].Used != 12 {
+	if r := bed.Peek(t, b()); r[0].Used != 12 {
 		t.Errorf("used %d after the older one's hour, want 12", r[0].Used)
 	}
 	bed.Clock.Add(10 * time.Minute)
-	if r := bed.Look(t, b()); r[0].Used != 0 || r[1].Used != 1 {
+	if r := bed.Peek(t, b()); r[0].Used != 0 || r[1].Used != 1 {
 		t.Errorf("used %d and %d distinct, want 0 and 1", r[0].Used, r[1].Used)
 	}
 }
@@ -149,10 +149,10 @@ func testAllowances(t *testing.T, bed Bed) {
 	if n := bed.Fill(t, 100, b()); n != 5 {
 		t.Errorf("%d more passed under an allowance of 5", n)
 	}
-	if r := bed.Look(t, b()); r[0].Max != 7 || r[1].Max != 8 {
+	if r := bed.Peek(t, b()); r[0].Max != 7 || r[1].Max != 8 {
 		t.Errorf("raised numbers %d and %d, want 7 and 8", r[0].Max, r[1].Max)
 	}
-	if r := bed.Look(t, BudgetOf("raise", "sender=b", w...)); r[0].Max != 2 {
+	if r := bed.Peek(t, BudgetOf("raise", "sender=b", w...)); r[0].Max != 2 {
 		t.Error("an allowance reached another key")
 	}
 	list, err := bed.Allowances(t.Context())
@@ -179,7 +179,7 @@ func testAllowances(t *testing.T, bed Bed) {
 		if err := bed.SetAllowance(t.Context(), allowance); err != nil {
 			t.Fatal(err)
 		}
-		if r := bed.Look(t, b()); r[0].Max != 2 || r[1].Max != 3+add {
+		if r := bed.Peek(t, b()); r[0].Max != 2 || r[1].Max != 3+add {
 			t.Errorf("raise of the hour by %d: numbers %d and %d", add, r[0].Max, r[1].Max)
 		}
 	}
@@ -219,7 +219,7 @@ func testSwapAllowances(t *testing.T, bed Bed) {
 		}
 	}
 	b := BudgetOf("swap", "sender=a", Win(ratelimit.Messages, 2, time.Hour))
-	if r := bed.Look(t, b); r[0].Max != 3 {
+	if r := bed.Peek(t, b); r[0].Max != 3 {
 		t.Errorf("the number is %d, want 3", r[0].Max)
 	}
 	var wg sync.WaitGroup
@@ -274,10 +274,10 @@ func testScanReset(t *testing.T, bed Bed) {
 	if err := bed.Reset(t.Context(), "s1", "client=a"); err != nil {
 		t.Fatal(err)
 	}
-	if r := bed.Look(t, BudgetOf("s1", "client=a", w)); r[0].Used != 0 {
+	if r := bed.Peek(t, BudgetOf("s1", "client=a", w)); r[0].Used != 0 {
 		t.Errorf("%d used after a reset", r[0].Used)
 	}
-	if r := bed.Look(t, BudgetOf("s1", "client=b", w)); r[0].Used != 1 {
+	if r := bed.Peek(t, BudgetOf("s1", "client=b", w)); r[0].Used != 1 {
 		t.Errorf("another key has %d used after the reset, want 1", r[0].Used)
 	}
 	if err := bed.Reset(t.Context(), "s1", "client=unknown"); err != nil {
@@ -295,7 +295,7 @@ func testPaid(t *testing.T, bed Bed) {
 	}
 	b.Paid = true
 	bed.One(t, b)
-	if r := bed.Look(t, b); r[0].Used != 1 || r[1].Used != 3 {
+	if r := bed.Peek(t, b); r[0].Used != 1 || r[1].Used != 3 {
 		t.Errorf("used %d messages and %d recipients, want 1 and 3", r[0].Used, r[1].Used)
 	}
 }

@@ -165,8 +165,8 @@ func (bed Bed) Fill(t *testing.T, n int, budgets ...ratelimit.Budget) (taken int
 	return taken
 }
 
-// Look peeks at a budget without asking for anything.
-func (bed Bed) Look(t *testing.T, b ratelimit.Budget) []ratelimit.WindowResult {
+// Peek peeks at a budget without asking for anything.
+func (bed Bed) Peek(t *testing.T, b ratelimit.Budget) []ratelimit.WindowResult {
 	t.Helper()
 	batch := BatchOf([]ratelimit.Request{{Recipients: 1}}, b)
 	batch.Peek = true
@@ -295,12 +295,12 @@ func testAllOrNothing(t *testing.T, bed Bed) {
 	if n := bed.Fill(t, 10, wide, narrow); n != 3 {
 		t.Fatalf("%d passed, want 3", n)
 	}
-	for _, r := range bed.Look(t, wide) {
+	for _, r := range bed.Peek(t, wide) {
 		if r.Used != 3 {
 			t.Errorf("the other budget has %d used, want 3: a refused request costs nothing", r.Used)
 		}
 	}
-	if r := bed.Look(t, narrow); r[0].Used != 3 || r[1].Used != 3 {
+	if r := bed.Peek(t, narrow); r[0].Used != 3 || r[1].Used != 3 {
 		t.Errorf("used %d messages and %d recipients, want 3 and 3", r[0].Used, r[1].Used)
 	}
 	q := bed.One(t, wide, narrow)
@@ -327,7 +327,7 @@ func testRefund(t *testing.T, bed Bed) {
 	}
 	used := func(messages, recipients, bytes int64) {
 		t.Helper()
-		r := bed.Look(t, b())
+		r := bed.Peek(t, b())
 		if r[0].Used != messages || r[1].Used != recipients || r[2].Used != bytes {
 			t.Errorf("used %d %d %d, want %d %d %d", r[0].Used, r[1].Used, r[2].Used, messages, recipients, bytes)
 		}
@@ -371,7 +371,7 @@ func testShadow(t *testing.T, bed Bed) {
 				t.Errorf("%s: a shadow budget is named as the one that refused", order)
 			}
 		}
-		if r := bed.Look(t, shadow); r[0].Used != 2 {
+		if r := bed.Peek(t, shadow); r[0].Used != 2 {
 			t.Errorf("%s: shadow has %d used, want 2 as if it were enforced", order, r[0].Used)
 		}
 	}

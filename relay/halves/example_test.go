@@ -33,7 +33,7 @@ func Example() {
 		fmt.Println(err)
 		return
 	}
-	known, sure := memory.Look(ctx, "office", "news@example.org", []string{"anna@one.example", "bob@two.example"})
+	known, sure := memory.Lookup(ctx, "office", "news@example.org", []string{"anna@one.example", "bob@two.example"})
 	fmt.Println("sure:", sure)
 	fmt.Println("anna has it:", known[0][0].Taken && memory.Same(known[0][0], content))
 	fmt.Println("known of bob:", len(known[1]))

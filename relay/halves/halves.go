@@ -215,7 +215,7 @@ func (m *Memory) Counts() Counts {
 	return m.counts
 }
 
-// Unasked notes that recipients have taken a message while Look was not sure.
+// Unasked notes that recipients have taken a message while Lookup was not sure.
 func (m *Memory) Unasked(recipients int) { m.count(&m.counts.Unasked, recipients) }
 
 // Unwritten notes recipients who have a message while there was no room to remember them.
@@ -315,9 +315,9 @@ func (m *Memory) largest() (most *owner) {
 	return most
 }
 
-// Look says what is known of recipients of a client's sender. sure is false where Redis,
+// Lookup says what is known of recipients of a client's sender. sure is false where Redis,
 // which may know more, could not be asked.
-func (m *Memory) Look(ctx context.Context, client, from string, to []string) (known [][]Known, sure bool) {
+func (m *Memory) Lookup(ctx context.Context, client, from string, to []string) (known [][]Known, sure bool) {
 	known = make([][]Known, len(to))
 	current := make([]hash, len(to))
 	m.mu.Lock()

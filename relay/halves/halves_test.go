@@ -69,7 +69,7 @@ func keep(t *testing.T, m *Memory, client string, n int, to ...string) {
 // has says whether a recipient is known to have a content.
 func has(t *testing.T, m *Memory, client string, n int, to string) bool {
 	t.Helper()
-	known, _ := m.Look(t.Context(), client, "<a@example.org>", []string{to})
+	known, _ := m.Lookup(t.Context(), client, "<a@example.org>", []string{to})
 	for _, k := range known[0] {
 		if k.Taken && m.Same(k, content(n)) {
 			return true
@@ -99,7 +99,7 @@ func TestWhatWasTakenIsKnownAfterARestart(t *testing.T) {
 			t.Errorf("%+v: %v", row, got)
 		}
 	}
-	if known, sure := m.Look(t.Context(), "mta", "<b@example.org>", []string{"x@b.example"}); len(known[0]) > 0 || !sure {
+	if known, sure := m.Lookup(t.Context(), "mta", "<b@example.org>", []string{"x@b.example"}); len(known[0]) > 0 || !sure {
 		t.Errorf("another sender: %v, %v", known, sure)
 	}
 	if n := m.Counts(); n.Crashed != 0 {
@@ -456,7 +456,7 @@ func TestManyAtOnce(t *testing.T) {
 					continue
 				}
 				b.Keep(context.Background(), "<a@example.org>", content(i), []Part{{To: fmt.Sprintf("x%d@b.example", g), Taken: true}, {To: fmt.Sprintf("y%d@b.example", g)}})
-				m.Look(context.Background(), fmt.Sprint("c", g%3), "<a@example.org>", []string{fmt.Sprintf("x%d@b.example", g)})
+				m.Lookup(context.Background(), fmt.Sprint("c", g%3), "<a@example.org>", []string{fmt.Sprintf("x%d@b.example", g)})
 				if i%7 == 0 {
 					m.Settle(context.Background(), fmt.Sprint("c", g%3), "<a@example.org>", content(i), []string{fmt.Sprintf("x%d@b.example", g)}, true)
 				}

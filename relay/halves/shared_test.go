@@ -63,7 +63,7 @@ func TestRefusedIsShared(t *testing.T) {
 		t.Fatal(err)
 	}
 	b.Check(t.Context())
-	known, sure := b.Look(t.Context(), "mta", "<a@example.org>", []string{"y@b.example", "x@b.example"})
+	known, sure := b.Lookup(t.Context(), "mta", "<a@example.org>", []string{"y@b.example", "x@b.example"})
 	if !sure || len(known[0]) != 0 || len(known[1]) != 1 || known[1][0].Taken || known[1][0].ID != "id1" {
 		t.Errorf("%v, %v", known, sure)
 	}
@@ -85,7 +85,7 @@ func TestSettledOnAnotherNodeEndsSooner(t *testing.T) {
 	}
 }
 
-// TestRedisAway: nothing goes to several domains then, and Look says that it is not
+// TestRedisAway: nothing goes to several domains then, and Lookup says that it is not
 // sure; what this node knows it still knows.
 func TestRedisAway(t *testing.T) {
 	server := redistest.Start(t)
@@ -108,7 +108,7 @@ func TestRedisAway(t *testing.T) {
 	if _, err := m.Begin(t.Context(), "mta", "id3", 2); err == nil {
 		t.Error("begun")
 	}
-	known, sure := m.Look(t.Context(), "mta", "<a@example.org>", []string{"x@b.example", "z@b.example"})
+	known, sure := m.Lookup(t.Context(), "mta", "<a@example.org>", []string{"x@b.example", "z@b.example"})
 	if sure || len(known[0]) != 1 || len(known[1]) != 1 {
 		t.Errorf("%v, %v", known, sure)
 	}
@@ -195,7 +195,7 @@ func TestRecordsOfOneRecipientAreBounded(t *testing.T) {
 	for i := range 40 {
 		keep(t, a, "mta", i, "x@b.example")
 	}
-	known, _ := b.Look(t.Context(), "mta", "<a@example.org>", []string{"x@b.example"})
+	known, _ := b.Lookup(t.Context(), "mta", "<a@example.org>", []string{"x@b.example"})
 	if len(known[0]) != 16 || !has(t, b, "mta", 39, "x@b.example") {
 		t.Errorf("%d are known", len(known[0]))
 	}

@@ -148,7 +148,7 @@ type Timeouts struct {
 	Write time.Duration `toml:"write"`
 	// Limiter bounds one decision of the limit store; over it: 451. Default: 250ms.
 	Limiter time.Duration `toml:"limiter"`
-	// DNS bounds the look at a recipient's domain; over it: no objection. Default: 3s.
+	// DNS bounds the check of a recipient's domain; over it: no objection. Default: 3s.
 	DNS time.Duration `toml:"dns"`
 	// Transaction is how long a transaction may go on without RCPT or data, whatever
 	// else the client sends; 10s to 1h. Default: 10m.

@@ -107,8 +107,8 @@ func reversed(ip netip.Addr) string {
 	return strings.Join(parts, ".")
 }
 
-// Look asks the zone about a target, past our own cache.
-func (z *Zone) Look(ctx context.Context, r *resolve.Resolver, t Target) Answer {
+// Lookup asks the zone about a target, past our own cache.
+func (z *Zone) Lookup(ctx context.Context, r *resolve.Resolver, t Target) Answer {
 	name, err := z.question(t)
 	if err != nil {
 		return Answer{why: err}
@@ -116,8 +116,8 @@ func (z *Zone) Look(ctx context.Context, r *resolve.Resolver, t Target) Answer {
 	return z.judge(r.AskNow(ctx, name, dns.TypeA))
 }
 
-// Recall is Look with our own cache, for who asks about the same targets often.
-func (z *Zone) Recall(ctx context.Context, r *resolve.Resolver, t Target) Answer {
+// LookupCached is Lookup with our own cache, for who asks about the same targets often.
+func (z *Zone) LookupCached(ctx context.Context, r *resolve.Resolver, t Target) Answer {
 	name, err := z.question(t)
 	if err != nil {
 		return Answer{why: err}
@@ -217,8 +217,8 @@ func (z *Zone) controls(f family) (listed, clean Target) {
 func (z *Zone) Believed(ctx context.Context, r *resolve.Resolver, f family) error {
 	listed, clean := z.controls(f)
 	second := make(chan Answer, 1)
-	go func() { second <- z.Look(ctx, r, clean) }()
-	a := z.Look(ctx, r, listed)
+	go func() { second <- z.Lookup(ctx, r, clean) }()
+	a := z.Lookup(ctx, r, listed)
 	b := <-second
 	switch {
 	case a.State == Unknown:

@@ -191,7 +191,7 @@ func (z *Zone) lookAll(ctx context.Context, r *resolve.Resolver, targets []Targe
 	for i, t := range targets {
 		slots <- struct{}{}
 		wg.Go(func() {
-			answers[i] = z.Look(ctx, r, t)
+			answers[i] = z.Lookup(ctx, r, t)
 			<-slots
 		})
 	}

@@ -65,7 +65,7 @@ func TestZonesAreReadAsTheyMean(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			a := z.Look(t.Context(), c.r, c.target)
+			a := z.Lookup(t.Context(), c.r, c.target)
 			all := fmt.Sprint(a.Codes, a.why)
 			if a.State != c.want || !strings.Contains(all, c.say) {
 				t.Errorf("state %d %s, want %d with %q", a.State, all, c.want, c.say)
@@ -125,7 +125,7 @@ func TestZoneKeyIsAskedButNeverTold(t *testing.T) {
 		t.Errorf("asks for %q", q)
 	}
 	bad := dnstest.StartFaulty(t)
-	a := z.Look(t.Context(), newTestResolver(t, 300*time.Millisecond, bad.Address), Target{Addresses, "x"})
+	a := z.Lookup(t.Context(), newTestResolver(t, 300*time.Millisecond, bad.Address), Target{Addresses, "x"})
 	if strings.Contains(fmt.Sprint(a.why, z.Name), "s3cret") {
 		t.Errorf("the key shows: %v", a.why)
 	}

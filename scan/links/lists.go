@@ -236,8 +236,8 @@ type Result struct {
 	Enforce bool
 }
 
-// Look is a message that is being looked up.
-type Look struct {
+// Lookup is a message that is being looked up.
+type Lookup struct {
 	cancel context.CancelFunc
 	done   chan struct{}
 	result Result
@@ -245,8 +245,8 @@ type Look struct {
 
 // Ask begins to ask the zones about the hosts that a finder has found. Finish has to
 // be called.
-func (l *Lists) Ask(ctx context.Context, f *Finder) *Look {
-	k := &Look{done: make(chan struct{})}
+func (l *Lists) Ask(ctx context.Context, f *Finder) *Lookup {
+	k := &Lookup{done: make(chan struct{})}
 	ctx, k.cancel = context.WithTimeout(ctx, l.options.Config.Timeout)
 	k.result = Result{
 		Hosts: len(f.known), More: f.left, Left: f.names - len(f.asked), Listed: f.listed, Enforce: l.Enforces(),
@@ -268,14 +268,14 @@ func (l *Lists) Ask(ctx context.Context, f *Finder) *Look {
 }
 
 // Wait returns what the lists said, at the latest when their time is up.
-func (k *Look) Wait() *Result {
+func (k *Lookup) Wait() *Result {
 	<-k.done
 	return &k.result
 }
 
-// Finish ends what is still being asked, and returns what is known. A nil Look has
+// Finish ends what is still being asked, and returns what is known. A nil Lookup has
 // nothing.
-func (k *Look) Finish() *Result {
+func (k *Lookup) Finish() *Result {
 	if k == nil {
 		return nil
 	}
@@ -314,7 +314,7 @@ func (r *Result) zones(ctx context.Context, l *Lists, hosts []ranked) {
 		for j := range hosts {
 			for _, name := range slices.Compact([]string{registered(hosts[j].host), hosts[j].host}) {
 				open++
-				go func() { answers <- l.look(ctx, z, i, j, name) }()
+				go func() { answers <- l.lookup(ctx, z, i, j, name) }()
 			}
 		}
 	}
@@ -334,7 +334,7 @@ func (r *Result) zones(ctx context.Context, l *Lists, hosts []ranked) {
 	r.Lists = append(r.Lists, verdicts...)
 }
 
-func (l *Lists) look(ctx context.Context, z *zone, i, j int, name string) answer {
-	found := z.Recall(ctx, l.resolver, dnsbl.DomainTarget(name))
+func (l *Lists) lookup(ctx context.Context, z *zone, i, j int, name string) answer {
+	found := z.LookupCached(ctx, l.resolver, dnsbl.DomainTarget(name))
 	return answer{zone: i, host: j, listed: found.State == dnsbl.Listed, text: strings.Join(found.Codes, ", "), err: found.Why()}
 }

@@ -212,7 +212,7 @@ func TestFinishEndsWhatIsAsked(t *testing.T) {
 	if time.Since(began) > 30*time.Second || len(r.Lists) != 1 || r.Lists[0].Err == nil || len(r.Listed) > 0 {
 		t.Errorf("after %v: %+v", time.Since(began), r)
 	}
-	if (*Look)(nil).Finish() != nil {
+	if (*Lookup)(nil).Finish() != nil {
 		t.Error("nothing was looked up")
 	}
 }

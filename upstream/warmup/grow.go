@@ -221,7 +221,7 @@ func (g *Gate) count(ctx context.Context, p Pair) (c counts, err error) {
 	return c, nil
 }
 
-// grown is the record of a pair after a look at its counts. It holds only once the
+// grown is the record of a pair after a check of its counts. It holds only once the
 // store has it: while that is away no node grows by itself.
 func (g *Gate) grown(p Pair, c counts) (r record, changed bool) {
 	g.mu.Lock()

@@ -24,9 +24,9 @@ func NewSocket(c *net.TCPConn) *Socket {
 	return &Socket{TCPConn: c, rc: rc}
 }
 
-// Look reads by read, which must read through s, without waiting: nothing is
+// TryRead reads by read, which must read through s, without waiting: nothing is
 // true where nothing has come.
-func (s *Socket) Look(read func() error) (nothing bool, err error) {
+func (s *Socket) TryRead(read func() error) (nothing bool, err error) {
 	s.look = true
 	err = read()
 	s.look = false
