@@ -119,11 +119,17 @@ func (t *transaction) claim(i int, what policy.AutomaticReplies) (bool, error) {
 }
 
 // responders are those in whose name a message answers: its authors, each once;
-// else its sender, and for the null reverse-path its client.
+// else its sender, and for the null reverse-path its client. An author who is not the
+// client's own, as in forwarded mail, answers for this client only: nobody uses up what
+// an author may send through another client.
 func (t *transaction) responders() []string {
 	var authors []string
-	for _, a := range t.ev.Authors {
-		authors = append(authors, string(mail.IdentityOf(a)))
+	for i, a := range t.ev.Authors {
+		who := string(mail.IdentityOf(a))
+		if !t.client.Owns(t.message.facts.Authors[i].Address) {
+			who = "client " + t.client.Name() + " " + who
+		}
+		authors = append(authors, who)
 	}
 	slices.Sort(authors)
 	switch {
