@@ -231,3 +231,19 @@ func (r *Rules) HaveNetworks(listener string) bool {
 	}
 	return false
 }
+
+// ByAddress is the name of the client that the peer is by its address alone, as far as
+// that says on its listener; "" where it is none so, and where there is one client only.
+func (r *Rules) ByAddress(p *mail.Peer) string {
+	if len(r.clients) < 2 {
+		return ""
+	}
+	for _, here := range r.index.networks.around(address(p)) {
+		for _, c := range here {
+			if l := c.cfg.Listeners; len(l) == 0 || slices.Contains(l, p.Listener) {
+				return c.name
+			}
+		}
+	}
+	return ""
+}

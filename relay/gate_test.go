@@ -33,7 +33,7 @@ func TestPreparedTransactionsDeliverNothing(t *testing.T) {
 			delete(r.clients, "shop")
 			r.set("", "limit.sender.per sender")
 			r.set("", "limit.sender.messages 1000000/1h")
-			r.listener.MaxConnections, r.listener.MaxConnectionsPerIP = sessions+1, sessions+1
+			r.listener.MaxConnections, r.listener.MaxConnectionsPerIP = 2*sessions, sessions+1
 			r.upConfig.MaxConnections = 10
 			r.upConfig.WaitTimeout = time.Minute
 			r.timeouts.Park = 10 * time.Millisecond

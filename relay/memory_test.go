@@ -20,7 +20,7 @@ func heap() float64 {
 // idle opens n connections, brings each to rest by do and returns the octets
 // that each of them costs, its client's side included.
 func idle(t testing.TB, r *rig, n int, do func(*peer)) float64 {
-	r.listener.MaxConnections, r.listener.MaxConnectionsPerIP = n+10, n+10
+	r.listener.MaxConnections, r.listener.MaxConnectionsPerIP = 2*n, n+10
 	r.start()
 	before := heap()
 	for range n {

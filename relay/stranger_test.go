@@ -2,6 +2,7 @@ package relay
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"net/netip"
 	"strings"
@@ -131,5 +132,41 @@ func TestWaysOfAListener(t *testing.T) {
 			r.clients = map[string]policy.ClientConfig{"one": c}
 			r.connect().want(row.greeting)
 		})
+	}
+}
+
+// TestAClientOfManyAddressesDoesNotLockTheOthersOut: the cap per address does not hold
+// a client that has many, the one per client does.
+func TestAClientOfManyAddressesDoesNotLockTheOthersOut(t *testing.T) {
+	r := newRig(t)
+	r.listener.MaxConnections, r.listener.MaxConnectionsPerIP = 20, 5
+	r.listener.ProxyProtocolFrom = []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")}
+	for name, network := range map[string]string{"corporate": "192.0.2.0/28", "shop": "198.51.100.0/28"} {
+		c := r.clients[name]
+		c.Networks, c.Users = []netip.Prefix{netip.MustParsePrefix(network)}, nil
+		r.clients[name] = c
+	}
+	from := func(address string) bool {
+		p := r.connect()
+		p.send("PROXY TCP4 " + address + " 203.0.113.1 5000 25\r\n")
+		return strings.HasPrefix(p.reply(), "220")
+	}
+	in := 0
+	for i := range 20 {
+		if from(fmt.Sprintf("192.0.2.%d", i%8+1)) {
+			in++
+		}
+	}
+	if in != 15 {
+		t.Errorf("%d of one client's connections are in, want 15 of 20", in)
+	}
+	others := 0
+	for end := time.Now().Add(time.Minute); others < 5 && time.Now().Before(end); { // the last ones leave a moment behind their reply
+		if from("198.51.100.1") {
+			others++
+		}
+	}
+	if others != 5 {
+		t.Errorf("%d of the other client's connections are in, want 5", others)
 	}
 }

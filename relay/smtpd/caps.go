@@ -6,13 +6,15 @@ import (
 	"sync"
 )
 
-// connCaps counts the connections of one listener, in all and by address.
+// connCaps counts the connections of one listener, in all, by address, and by client
+// where the address tells it.
 type connCaps struct {
 	total, each int
 	mu          sync.Mutex
 	open        int
 	strangers   int // those of open that come from no client's network
 	by          map[netip.Prefix]int
+	of          map[string]int // by client
 }
 
 func (c *connCaps) set(total, each int) {
@@ -85,5 +87,32 @@ func (c *connCaps) leaveIP(ip netip.Addr) {
 	p := mail.Site(ip)
 	if c.by[p]--; c.by[p] <= 0 {
 		delete(c.by, p)
+	}
+}
+
+// enterClient counts a connection of a client that is known by its address, "" for
+// none. One with many addresses may have three quarters of all connections, so that it
+// does not lock the others out.
+func (c *connCaps) enterClient(name string) bool {
+	if name == "" {
+		return true
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.of[name] >= max(1, c.total*3/4) {
+		return false
+	}
+	c.of[name]++
+	return true
+}
+
+func (c *connCaps) leaveClient(name string) {
+	if name == "" {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.of[name]--; c.of[name] <= 0 {
+		delete(c.of, name)
 	}
 }

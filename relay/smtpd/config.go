@@ -76,7 +76,8 @@ type ListenerConfig struct {
 	// passwords from outside of loopback and private networks. Default: "1.2".
 	TLSMin tlsmin.Version `toml:"tls_min"`
 	// MaxConnections at one time; over it: 421 4.7.0. Where clients have networks a
-	// tenth, at least one, is kept for them. Default: 1000.
+	// tenth, at least one, is kept for them, and one client that is known by its address
+	// has three quarters at most beside others. Default: 1000.
 	MaxConnections int `toml:"max_connections"`
 	// MaxConnectionsPerIP at one time; an IPv6 /64 counts as one. Default: 50.
 	MaxConnectionsPerIP int `toml:"max_connections_per_ip"`

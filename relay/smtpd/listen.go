@@ -47,7 +47,7 @@ func Listen(name string, cfg ListenerConfig) (*Listener, error) {
 	if err != nil {
 		return nil, fmt.Errorf("listener.%s: %w", name, err)
 	}
-	l := &Listener{name: name, ln: ln, caps: connCaps{by: map[netip.Prefix]int{}}}
+	l := &Listener{name: name, ln: ln, caps: connCaps{by: map[netip.Prefix]int{}, of: map[string]int{}}}
 	l.use(&settings{cfg, files})
 	return l, nil
 }
@@ -217,6 +217,11 @@ func (s *Server) serveConn(l *Listener, conn net.Conn, known bool) {
 	c.countedIP = c.peer.Addr.Addr()
 	c.front = c.countedIP
 	defer func() { l.caps.leaveIP(c.countedIP) }()
+	defer func() { l.caps.leaveClient(c.countedFor) }()
+	if !c.trusted && !c.moveClient() {
+		s.turnAway(l, conn, "max_connections", c.countedIP)
+		return
+	}
 	if c.set.cfg.TLS == TLSImplicit && c.handshake() != nil {
 		return
 	}

@@ -37,9 +37,11 @@ type session struct {
 	stamp     string     // of the password that the user was let in by; "" for none
 	countedIP netip.Addr // on which the cap per address counts this connection
 	known     bool       // the caps count it as no stranger's
-	tx        *open      // nil outside of a transaction
-	began     time.Time
-	messages  int // transactions that MAIL has begun
+	// countedFor is the client for which the caps count it; "" for none.
+	countedFor string
+	tx         *open // nil outside of a transaction
+	began      time.Time
+	messages   int // transactions that MAIL has begun
 
 	// spared is what strict forms would have been answered to EHLO, HELO or AUTH; nil:
 	// they were strict. A client that is not lenient hears it at MAIL.

@@ -44,7 +44,7 @@ func (s *session) xclient(arg string) error {
 		return errQuit
 	}
 	s.peer, s.external, s.stamp, s.strangerMails, s.renamed = next, false, "", 0, true
-	if !s.recount(s.cfg.Rules.InNetworks(&s.peer)) {
+	if !s.recount(s.cfg.Rules.InNetworks(&s.peer)) || !s.moveClient() {
 		s.reply(replies.TooManyConnections())
 		return errQuit
 	}
@@ -65,6 +65,21 @@ func (s *session) moveIP(to netip.Addr) bool {
 	}
 	s.lis.caps.leaveIP(s.countedIP)
 	s.countedIP = to
+	return true
+}
+
+// moveClient counts the connection for the client that the peer is by its address;
+// false when that one has too many.
+func (s *session) moveClient() bool {
+	to := s.cfg.Rules.ByAddress(&s.peer)
+	if to == s.countedFor {
+		return true
+	}
+	if !s.lis.caps.enterClient(to) {
+		return false
+	}
+	s.lis.caps.leaveClient(s.countedFor)
+	s.countedFor = to
 	return true
 }
 
