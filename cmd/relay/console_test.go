@@ -113,7 +113,7 @@ func TestConsoleInABrowser(t *testing.T) {
 	b.says("Sender a@example.org is suspended")
 	b.says("<i>phished</i>\\u202e")
 	b.fill("release", "password changed")
-	b.says("Released: sender a@example.org. Its mail is still stopped: 1 recipients")
+	b.says("Released: sender a@example.org. Its mail is still stopped: 1 recipient is suppressed")
 	send("a@example.org", "b@dest.example", "250")
 	b.says("Nothing needs you")
 	p.expect(`msg=operator act=release by=\S+ what="sender a@example\.org" reason="password changed" audit=`)

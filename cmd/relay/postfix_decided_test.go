@@ -33,7 +33,7 @@ messages = ["1/1h"]
 	upstreamMessages(t, up, 1)
 	send("a@example.org", "b@dest.example", "c@dest.example")
 	id := p.expect(`msg=transaction id=(\S+) .* to_count=2 .*stage=rcpt outcome=deferred code=450 status=4\.7\.1 rule="limit sender" .*` +
-		`reply="450 4\.7\.1 <a@example\.org>: sender limit of 1 messages in 1h reached, retry in \d+ seconds" ms=\d+ refused="2 by limit sender 450 4\.7\.1"`)[1]
+		`reply="450 4\.7\.1 <a@example\.org>: sender limit of 1 message in 1h reached, retry in \d+ seconds" ms=\d+ refused="2 by limit sender 450 4\.7\.1"`)[1]
 	send("z@example.org", "no@dest.example")
 	unknown := p.expect(`msg=transaction id=(\S+) .*stage=rcpt outcome=rejected code=550 status=5\.1\.1 rule=upstream .*reply="550 5\.1\.1 no such user here" ms=\d+ class=no-such-user refused="1 by upstream/no-such-user 550 5\.1\.1"`)[1]
 	if n := p.count(`no valid recipients|no recipient can be taken`); n > 0 {

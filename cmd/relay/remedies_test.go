@@ -99,7 +99,7 @@ func TestReleaseSaysWhatElseStops(t *testing.T) {
 	said := p.verb(0, "release", "news@example.org")
 	for _, want := range []string{"sender news@example.org is now normal\nits mail is still stopped:\n", "client corporate is suspended until released: it's a \"test\"",
 		"user " + awkwardUser + " is suspended until released", "user " + awkwardUser + " is disabled in the configuration",
-		"limit client is full for client=corporate: 1 of 1 messages in 1h, next fits in ", "1 recipients of stream main are suppressed"} {
+		"limit client is full for client=corporate: 1 of 1 messages in 1h, next fits in ", "1 recipient is suppressed for stream main"} {
 		if !strings.Contains(said, want) {
 			t.Errorf("does not say %q:\n%s", want, said)
 		}

@@ -9,6 +9,7 @@ import (
 
 	"postern/internal/access"
 	"postern/internal/admin"
+	"postern/internal/text"
 	"postern/mx/provider"
 	"postern/upstream/warmup"
 )
@@ -30,14 +31,14 @@ type Provider struct {
 
 // Use says in words what is made of the group now, and what it is given.
 func (p *Provider) Use() string {
-	s := count(p.Open, "connection")
+	s := text.Count(p.Open, "connection", "connections")
 	if p.MaxConnections > 0 {
-		s = fmt.Sprintf("%d of %s", p.Open, count(p.MaxConnections*max(p.Sources, 1), "connection"))
+		s = fmt.Sprintf("%d of %s", p.Open, text.Count(p.MaxConnections*max(p.Sources, 1), "connection", "connections"))
 	}
 	if p.Sources > 1 {
 		s += fmt.Sprintf(" from %d addresses", p.Sources)
 	}
-	s += fmt.Sprintf(", %s under way", count(p.InUse, "transaction"))
+	s += fmt.Sprintf(", %s under way", text.Count(p.InUse, "transaction", "transactions"))
 	if p.Waiting > 0 {
 		s += fmt.Sprintf(", %d waiting", p.Waiting)
 	}
@@ -59,13 +60,6 @@ func WarmupWords(r *warmup.Row) string {
 		return fmt.Sprintf("no budget any more, %d messages in 24 hours", r.Sent)
 	}
 	return fmt.Sprintf("%d of %d messages in 24 hours, step %d of %d", r.Sent, r.Budget, r.Step, r.Steps)
-}
-
-func count(n int, what string) string {
-	if n == 1 {
-		return "1 " + what
-	}
-	return fmt.Sprintf("%d %ss", n, what)
 }
 
 // ProviderWait is a back-off of one stream from a group.

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"postern/internal/access"
+	"postern/internal/text"
 )
 
 // part is one part of the page, which is also served alone, to refresh it.
@@ -110,7 +111,7 @@ func span(d time.Duration) string {
 	case d < 48*time.Hour:
 		return fmt.Sprintf("%d h", int(d.Hours()))
 	}
-	return fmt.Sprintf("%d days", int(d.Hours())/24)
+	return text.Count(int(d.Hours())/24, "day", "days")
 }
 
 // number writes a count with commas.

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"postern/internal/plain"
+	"postern/internal/text"
 	"postern/mail"
 )
 
@@ -377,7 +378,7 @@ func (w *Writer) Close() error {
 	w.closed = true
 	if lost := w.lost + bytes.Count(w.pending, []byte{'\n'}); lost > 0 {
 		w.opt.Log.Error("journal lines lost at the end", "file", w.cfg.File, "lines", lost)
-		return fmt.Errorf("journal %s: %d lines not written", w.cfg.File, lost)
+		return fmt.Errorf("journal %s: %s not written", w.cfg.File, text.Count(lost, "line", "lines"))
 	}
 	if w.file == nil {
 		return nil

@@ -176,7 +176,7 @@ func linkLines(l *mail.LinkEvent) []string {
 
 // attachments says what was found in a message.
 func attachments(a *mail.AttachmentEvent) string {
-	words := fmt.Sprintf("%d parts", a.Parts)
+	words := text.Count(a.Parts, "part", "parts")
 	switch {
 	case a.Refused != "" && a.Name != "":
 		words += fmt.Sprintf(": %s is refused as %s", a.Name, a.Refused)

@@ -8,13 +8,14 @@ import (
 	"postern/internal/alert"
 	"postern/internal/config"
 	"postern/internal/expiry"
+	"postern/internal/text"
 )
 
 // ownCertificates are those of listeners, Redis and [admin] that end soon.
 func (a *alerts) ownCertificates(now time.Time) (list []alert.Alert) {
 	for _, c := range a.certs.Ending(certificateFiles(a.file()), now) {
 		left := c.End.Sub(now)
-		summary := fmt.Sprintf("the certificate of %s ends in %d days, on %s", c.What, int(left.Hours()/24), c.End.UTC().Format(time.DateTime))
+		summary := fmt.Sprintf("the certificate of %s ends in %s, on %s", c.What, text.Count(int(left.Hours()/24), "day", "days"), c.End.UTC().Format(time.DateTime))
 		if left <= 0 {
 			summary = fmt.Sprintf("the certificate of %s has expired on %s", c.What, c.End.UTC().Format(time.DateTime))
 		}

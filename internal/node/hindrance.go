@@ -192,7 +192,7 @@ func (h *hinderer) stream(name string) {
 		}
 	}
 	if suppressed > 0 {
-		h.add(h.command("suppressions", "list"), "%d recipients of stream %s are suppressed; mail to them is refused", suppressed, name)
+		h.add(h.command("suppressions", "list"), "%s suppressed for stream %s; such mail is refused", text.Count(suppressed, "recipient is", "recipients are"), name)
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"postern/internal/text"
 	"postern/scan"
 )
 
@@ -165,8 +166,8 @@ func (p *Replayer) sum() *Report {
 // Write prints r for people, with at most top messages that would not have gone
 // on.
 func (r *Report) Write(w io.Writer, top int) {
-	fmt.Fprintf(w, "%d messages: %d would have gone on (%d of them unscanned by some scanner), %d refused, %d deferred, %d too large for the relay\n",
-		r.Messages, r.Passed, r.Unscanned, r.Refused, r.Deferred, r.TooLarge)
+	fmt.Fprintf(w, "%s: %d would have gone on (%d of them unscanned by some scanner), %d refused, %d deferred, %d too large for the relay\n",
+		text.Count(r.Messages, "message", "messages"), r.Passed, r.Unscanned, r.Refused, r.Deferred, r.TooLarge)
 	for i := range r.Scanners {
 		s := &r.Scanners[i]
 		words := make([]string, 0, len(s.Verdicts))

@@ -7,6 +7,8 @@ import (
 	"maps"
 	"slices"
 	"strings"
+
+	"postern/internal/text"
 )
 
 // Other is the name of the group of all domains that no group claims.
@@ -168,10 +170,10 @@ func NameOf(g *Group) string {
 func (g *Group) String() string {
 	var words []string
 	if g.Connections > 0 {
-		words = append(words, fmt.Sprintf("%d connections", g.Connections))
+		words = append(words, text.Count(g.Connections, "connection", "connections"))
 	}
 	if g.MessagesPerConnection > 0 {
-		words = append(words, fmt.Sprintf("%d messages on each", g.MessagesPerConnection))
+		words = append(words, text.Count(g.MessagesPerConnection, "message", "messages")+" on each")
 	}
 	if g.Rate.N > 0 {
 		words = append(words, "pace "+g.Rate.String())

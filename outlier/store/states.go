@@ -4,11 +4,11 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"os"
 	"time"
 
 	"postern/internal/statefile"
+	"postern/internal/text"
 	"postern/outlier/detector"
 )
 
@@ -63,7 +63,7 @@ func (k *Disk) loadStates(l *Loaded) {
 			k.src.Log.Warn("outlier state not read", "file", k.stateFile.Name(), "line", "the last one was cut off")
 		}
 		if bad > 0 {
-			err = fmt.Errorf("%d lines are damaged", bad)
+			err = errors.New(text.Count(bad, "line is damaged", "lines are damaged"))
 		}
 	}
 	copied := k.readCopy()

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"postern/internal/statefile"
+	"postern/internal/text"
 	"postern/ratelimit"
 )
 
@@ -256,7 +257,7 @@ func (e *Store) restore(file io.Reader) error {
 			return err
 		case r == nil:
 			if lost > 0 {
-				return fmt.Errorf("load limits: %d keys of the snapshot: %w", lost, ratelimit.ErrFull)
+				return fmt.Errorf("load limits: %s of the snapshot: %w", text.Count(lost, "key", "keys"), ratelimit.ErrFull)
 			}
 			return nil
 		}

@@ -14,8 +14,10 @@ package replies
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
+	"postern/internal/text"
 	"postern/mail"
 )
 
@@ -270,9 +272,11 @@ func NoMail(to mail.Address, nullMX bool) *mail.Reply {
 	}
 	return reply(550, "5.1.2", to.Shown()+": domain does not exist")
 }
+
+// Limit names the limit that is used up; unit is a plural, such as "messages".
 func Limit(who, per, unit string, max int64, window string, retry time.Duration) *mail.Reply {
-	return reply(450, "4.7.1", fmt.Sprintf("%s: %s limit of %d %s in %s reached, retry in %d seconds",
-		who, per, max, unit, window, seconds(retry)))
+	return reply(450, "4.7.1", fmt.Sprintf("%s: %s limit of %s in %s reached, retry in %d seconds",
+		who, per, text.Count(max, strings.TrimSuffix(unit, "s"), unit), window, seconds(retry)))
 }
 func SharedLimit(who string, retry time.Duration) *mail.Reply {
 	return reply(450, "4.7.1", fmt.Sprintf("%s: relay limit reached, retry in %d seconds", who, seconds(retry)))

@@ -13,6 +13,8 @@ import (
 	"strings"
 	"sync/atomic"
 	"time"
+
+	"postern/internal/text"
 )
 
 // maxFile is the size up to which a list is read.
@@ -128,7 +130,7 @@ func (f *hostFile) read() (hashes []uint64, err error) {
 	case limited.N == 0:
 		return nil, fmt.Errorf("%s is larger than 128 MiB", f.path)
 	case unread > len(hashes):
-		return nil, fmt.Errorf("%s is not a list of hosts: %d lines cannot be read", f.path, unread)
+		return nil, fmt.Errorf("%s is not a list of hosts: %s cannot be read", f.path, text.Count(unread, "line", "lines"))
 	}
 	slices.Sort(hashes)
 	return slices.Compact(hashes), nil

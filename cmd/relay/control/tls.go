@@ -5,6 +5,7 @@ import (
 
 	"postern/cmd/relay/cli"
 	"postern/internal/admin"
+	"postern/internal/text"
 )
 
 // tlsPolicies are what a domain can ask for.
@@ -33,7 +34,7 @@ func TLS(io cli.IO, args []string) int {
 		}
 		for _, u := range list {
 			if u.Reported+u.Lost > 0 {
-				fmt.Fprintf(w, "%s: %d sessions were told to the collector of reports, %d could not be\n", u.Upstream, u.Reported, u.Lost)
+				fmt.Fprintf(w, "%s: %s handed to the collector of reports, %d could not be\n", u.Upstream, text.Count(int64(u.Reported), "session was", "sessions were"), u.Lost)
 			}
 		}
 	})

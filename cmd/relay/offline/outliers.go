@@ -271,9 +271,9 @@ func (t *backtest) sum() {
 	if t.json || t.read == 0 {
 		return
 	}
-	fmt.Fprintf(t.io.Out, "%s from %s to %s: %d times alert, %d throttle, %d suspend; %s (%.2f %%) deferred\n",
+	fmt.Fprintf(t.io.Out, "%s from %s to %s: %s alert, %d throttle, %d suspend; %s (%.2f %%) deferred\n",
 		text.Count(t.read, "transaction", "transactions"), t.first.UTC().Format(time.RFC3339), t.last.UTC().Format(time.RFC3339),
-		t.to[outlier.Alerted], t.to[outlier.Throttled], t.to[outlier.Suspended], text.Count(t.deferred, "transaction", "transactions"), 100*float64(t.deferred)/float64(t.read))
+		text.Count(t.to[outlier.Alerted], "time", "times"), t.to[outlier.Throttled], t.to[outlier.Suspended], text.Count(t.deferred, "transaction", "transactions"), 100*float64(t.deferred)/float64(t.read))
 }
 
 // Measure says from a journal how often users show networks that are new for them.

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"postern/internal/alert"
+	"postern/internal/text"
 )
 
 // form is how a channel tells alerts.
@@ -149,7 +150,7 @@ func describe(a *alert.Alert) string {
 	line("address", a.About.Address)
 	line("transaction", a.About.Transaction)
 	if e := a.About.Envelope; e != nil {
-		line("envelope", fmt.Sprintf("from <%s> to %d recipients", strings.Trim(e.From, "<>"), e.ToCount))
+		line("envelope", fmt.Sprintf("from <%s> to %s", strings.Trim(e.From, "<>"), text.Count(e.ToCount, "recipient", "recipients")))
 	}
 	line("message-id", a.About.MessageID)
 	for _, name := range slices.Sorted(maps.Keys(a.Numbers)) {
