@@ -211,7 +211,7 @@ func TestRelayTLSCountsSessions(t *testing.T) {
 	if want := `{"dpv":"1","d":"a.example","pr":"v=TLSRPTv1; rua=mailto:tls@a.example","policies":[{"policy-type":9,"policy-domain":"a.example","t":0,"f":0}]}`; err != nil || string(b[:n]) != want {
 		t.Errorf("the collector hears %s, %v", b[:n], err)
 	}
-	eventually(t, "the session is counted", func() bool { return strings.Contains(p.verb(0, "tls"), "world: 1 sessions were told") })
+	eventually(t, "the session is counted", func() bool { return strings.Contains(p.verb(0, "tls"), "world: 1 session was handed") })
 	if out := p.verb(0, "tls"); !regexp.MustCompile(`(?m)^world +none +success +1$`).MatchString(out) {
 		t.Error(out)
 	}

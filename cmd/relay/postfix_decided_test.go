@@ -60,7 +60,7 @@ messages = ["1/1h"]
 	})
 
 	p.stop()
-	wantText(t, p.verb(0, "explain", id), `(?s)to +<b@dest.example> deferred with 450 4.7.1 by limit sender.*end +deferred with 450 4.7.1 by limit sender: 450 4.7.1 <a@example.org>: sender limit of 1 messages.*refused +2 by limit sender 450 4.7.1`)
+	wantText(t, p.verb(0, "explain", id), `(?s)to +<b@dest.example> deferred with 450 4.7.1 by limit sender.*end +deferred with 450 4.7.1 by limit sender: 450 4.7.1 <a@example.org>: sender limit of 1 message in.*refused +2 by limit sender 450 4.7.1`)
 	wantText(t, p.verb(0, "explain", unknown), `end +rejected with 550 5.1.1 by upstream: 550 5.1.1 no such user here, class no-such-user at stage rcpt`)
 	wantText(t, p.verb(0, "replies", "top", "-by", "class,destination"), `1 +no-such-user +dest.example +.*no such user here`)
 }
