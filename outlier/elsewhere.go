@@ -22,6 +22,10 @@ type Networks struct {
 	// before: 1 doubles the score. A quarter of that where a colleague did, a fifth for
 	// a new EHLO name; 0 to 3, 0: nothing. Default: 1.
 	Evidence float64 `toml:"evidence"`
+	// Familiar is the share of a score that is taken from it while mail comes from a
+	// network that the user has used for two weeks or longer, and nothing else about it
+	// is new; 0 to 0.9, 0: nothing. Default: 0.28.
+	Familiar float64 `toml:"familiar"`
 	// Alarm is how many such networks within 24 hours alert by themselves; 0 to 8, 0:
 	// never. Default: 3.
 	Alarm int `toml:"alarm"`
@@ -35,11 +39,14 @@ type Networks struct {
 }
 
 // SetDefaults fills n with the documented defaults.
-func (n *Networks) SetDefaults() { *n = Networks{Evidence: 1, Alarm: networks.Alarming, Listed: 1} }
+func (n *Networks) SetDefaults() {
+	*n = Networks{Evidence: 1, Familiar: 0.28, Alarm: networks.Alarming, Listed: 1}
+}
 
 // Check reports every problem of the table.
 func (n *Networks) Check(report func(key, problem string)) {
 	between(report, "evidence", n.Evidence, 0, 3)
+	between(report, "familiar", n.Familiar, 0, 0.9)
 	between(report, "alarm", n.Alarm, 0, 8)
 	between(report, "listed", n.Listed, 0, 3)
 	for i, zone := range n.Zones {
@@ -143,14 +150,18 @@ func placeWords(s *networks.Sign) string {
 	return fmt.Sprintf("%s (AS%d)", s.Network, s.AS)
 }
 
-// fromElsewhere is what the network of an event adds to the score of k, and the words for
-// it.
+// fromElsewhere is what the network of an event adds to the score of k, or takes from it,
+// and the words for it.
 func (r *rules) fromElsewhere(s *networks.Sign, k detector.Who, f *detector.Finding) (more float64, words string) {
 	of := float64(s.Evidence) * r.Networks.Evidence
-	if of == 0 && s.Listed == "" || f.Score == 0 || f.Names || k.Scope != User && k.Scope != Mailbox && k.Scope != UserSender {
+	familiar := s.Familiar && s.Evidence == 0 && s.Listed == "" && r.Networks.Familiar > 0
+	if of == 0 && s.Listed == "" && !familiar || f.Score == 0 || f.Names || k.Scope != User && k.Scope != Mailbox && k.Scope != UserSender {
 		return 0, ""
 	}
 	switch {
+	case familiar:
+		of = -r.Networks.Familiar
+		words = fmt.Sprintf("; from %s, long used by this user", placeWords(s))
 	case of == 0:
 	case !s.New:
 		words = "; with an EHLO name that is new for this user"

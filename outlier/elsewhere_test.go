@@ -51,7 +51,7 @@ func burst(t *testing.T, r *rig, address string, submitter bool) (out int) {
 // held for a journey.
 func TestAThiefFromElsewhereIsHeldSooner(t *testing.T) {
 	for _, submitter := range []bool{false, true} {
-		near, far := newRig(t, nil), newRig(t, nil)
+		near, far := newRig(t, func(c *Config) { c.Networks.Familiar = 0 }), newRig(t, nil)
 		home, away := burst(t, near, "192.0.2.9", submitter), burst(t, far, "203.0.113.7", submitter)
 		t.Logf("from the office %d messages went out, from elsewhere %d", home, away)
 		if away > home*2/3 {
@@ -65,7 +65,12 @@ func TestAThiefFromElsewhereIsHeldSooner(t *testing.T) {
 			t.Errorf("with evidence = 0 %d go out, and %d from the office", n, home)
 		}
 		r := newRig(t, nil)
-		burst(t, r, "192.0.2.9", submitter)
+		if n := burst(t, r, "192.0.2.9", submitter); n <= home || n > home*2 {
+			t.Errorf("from the office, which is familiar, %d go out, and %d otherwise", n, home)
+		}
+		if last := r.changes[len(r.changes)-1]; !strings.Contains(last.Reason, "from 192.0.2.0/24, long used by this user") {
+			t.Errorf("%q", last.Reason)
+		}
 		r.at, r.changes = r.at.Add(48*time.Hour), nil
 		for i := range 5 {
 			r.at = r.at.Add(time.Hour)

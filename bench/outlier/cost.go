@@ -2,11 +2,13 @@ package main
 
 import (
 	"fmt"
+	"os"
 	"runtime"
 	"strings"
 	"syscall"
 	"time"
 
+	"postern/mail"
 	"postern/outlier"
 )
 
@@ -88,6 +90,63 @@ func cost() {
 		senders, bytes, float64(used)/events)
 	runtime.KeepAlive(r)
 	runtime.KeepAlive(touched)
+}
+
+// costOfAll measures the same with all that the watch knows of a submitter: each sender is
+// that of a mailbox behind an MTA, which sends from a network of its own; whom senders
+// know is remembered, the brake is asked about each message, and there are decoys.
+func costOfAll() error {
+	const senders, events = 100_000, 1_000_000
+	decoys, err := os.CreateTemp("", "decoys")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(decoys.Name())
+	if _, err := decoys.WriteString("decoy@example.org\n"); err != nil {
+		return err
+	}
+	if err := decoys.Close(); err != nil {
+		return err
+	}
+	var cfg outlier.Config
+	cfg.SetDefaults()
+	cfg.Pairs, cfg.Decoys, cfg.MaxSenders = true, []string{decoys.Name()}, 400_000
+	now := time.Unix(1_700_000_000, 0)
+	before := heap() + 2*float64(cfg.MaxKnown)
+	w, err := outlier.New(cfg, outlier.Options{Now: func() time.Time { return now }})
+	if err != nil {
+		return err
+	}
+	message := func(i, to int) *mail.Event {
+		name := fmt.Sprintf("sender%06d", i)
+		return &mail.Event{
+			ID: "transaction", Client: "mta", ClientIP: "192.0.2.25", From: name + "@example.org",
+			Submitter: "mta/" + name, SubmitterIP: addr(int32(i) + 1).String(),
+			To: []mail.RecipientEvent{{Address: fmt.Sprintf("recipient%d@example.net", to), Outcome: mail.Relayed, Rule: "upstream"}},
+		}
+	}
+	for i := range senders {
+		w.Observe(message(i, i%1000))
+	}
+	bytes := (heap() - before) / senders
+	var used time.Duration
+	var batch [1000]*mail.Event
+	for i := 0; i < events; i += len(batch) {
+		for j := range batch {
+			batch[j] = message((i+j)*7919%senders, (i+j)%1000)
+		}
+		now = now.Add(10 * time.Second)
+		begin := cpuTime()
+		for _, ev := range batch {
+			w.BrakeMessage(ev.ID, ev.Client, ev.Submitter, mail.Identity(ev.From), mail.RecipientOf(ev.To[0].Address))
+			w.Observe(ev)
+		}
+		used += cpuTime() - begin
+	}
+	fmt.Printf("cost with %d submitters and everything on: %.0f octets each, names included, and %.0f ns an event with the question to the brake\n",
+		senders, bytes, float64(used)/events)
+	runtime.KeepAlive(w)
+	return nil
 }
 
 // cpuTime is what the process has used so far: other load does not count.

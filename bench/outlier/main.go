@@ -24,14 +24,18 @@ func main() {
 	only := flag.String("only", "", "`names` of attacks and honest changes, with commas between; blank: all")
 	sensitivity := flag.Float64("sensitivity", 1, "as in [outlier]")
 	evidence := flag.Float64("evidence", 1, "as in [outlier.networks]")
+	familiar := flag.Float64("familiar", 0.28, "as in [outlier.networks]")
 	vary := flag.Bool("vary", false, "one line each for other seeds, without refusals, with half and twice the new recipients")
 	suspects := flag.Bool("suspects", false, "measure instead whether the report on a listing names its cause")
 	tuned := flag.Int("tune", -1, "take each recording as a journal, or so many of its last `days`, 0: all of it, and say which sensitivity it asks for")
 	flag.Parse()
 	b := bench{dir: *dir, only: *only}
 	b.cfg.SetDefaults()
-	b.cfg.Sensitivity, b.cfg.Networks.Evidence = *sensitivity, *evidence
+	b.cfg.Sensitivity, b.cfg.Networks.Evidence, b.cfg.Networks.Familiar = *sensitivity, *evidence, *familiar
 	o := options{*seed, *fresh, !*noRefusals}
+	if *only == "cost" {
+		recordings = nil
+	}
 	err := b.load(o)
 	switch {
 	case err != nil:
@@ -47,8 +51,9 @@ func main() {
 		b.honest()
 		b.brakes()
 		b.elsewhere()
-		if *only == "" {
+		if *only == "" || *only == "cost" {
 			cost()
+			err = costOfAll()
 		}
 	}
 	if err != nil {

@@ -2,6 +2,7 @@ package detector
 
 import (
 	"fmt"
+	"math"
 	"strings"
 	"time"
 )
@@ -20,7 +21,8 @@ type Arguments struct {
 	Alone bool       `json:"alone,omitempty"` // the only sender of its client
 	Parts []Argument `json:"parts"`           // of sent, new and refused recipients
 	// Newcomer are the recipients never seen before in 1 h of a new sender whose score
-	// they alone make, 1 for each eleven; 0 of others, and where Parts give more.
+	// they alone make, 1 for each eleven; 0 of others, and where Parts give more. The sixth
+	// root of Sensitivity multiplies it.
 	Newcomer float64 `json:"newcomer,omitempty"`
 	// Lasting is the arithmetic of the lasting record where that alone makes the score.
 	Lasting *Lasting  `json:"lasting,omitempty"`
@@ -133,8 +135,8 @@ func (a *Arguments) sum() float64 {
 func (a *Arguments) String() string {
 	var b strings.Builder
 	if a.Newcomer > 0 {
-		fmt.Fprintf(&b, "score %.2f: a new sender wrote to %.1f recipients never seen before in 1h, and %d are an alarm; it counts %d at most, and\nmore than the ",
-			a.Score, a.Newcomer, newcomerStrangers, newcomerMost)
+		fmt.Fprintf(&b, "score %.2f: a new sender wrote to %.1f recipients never seen before in 1h, and %.3g are an alarm; it counts %d at most, and\nmore than the ",
+			a.Score, a.Newcomer, newcomerStrangers/math.Pow(a.Sensitivity, 1.0/6), newcomerMost)
 	}
 	if l := a.Lasting; l != nil {
 		l.write(&b, a.Score, a.Sensitivity)
@@ -152,7 +154,7 @@ func (a *Arguments) String() string {
 		fmt.Fprintf(&b, "its client has no other sender, so that refused recipients count %d times\n", aloneTimes)
 	}
 	if a.Early {
-		fmt.Fprintf(&b, "its client has been known for less than %d days: without refused recipients there is no alarm before the score that throttles\n", earlyDays)
+		fmt.Fprintf(&b, "its client has been known for less than %d days: recipients never seen before\ncount by the hour more than by the day, and without refused recipients there is no alarm before the score that throttles\n", earlyDays)
 	}
 	for _, r := range a.Regular {
 		fmt.Fprintf(&b, "regular  %.0f recipients in 24h, %.0f of them new, last on %s; no evidence when it comes again", r.Recipients, r.New, r.Last.Format(time.DateOnly))

@@ -35,6 +35,10 @@ func newTuning(s *Settings) tuning {
 	return tuning{growth: s.Growth, halfLife: s.HalfLife.Hours() / 24, sensitivity: float32(s.Sensitivity)}
 }
 
+// newcomer is the sensitivity of the rule on newcomers. Fewer false alarms are not to be
+// had by making it wait: it hardly moves with the sensitivity of all.
+func (t *tuning) newcomer() float32 { return float32(math.Pow(float64(t.sensitivity), 1.0/6)) }
+
 // forget is what remains of a record after so many days.
 func (t *tuning) forget(days int) float32 {
 	return float32(math.Exp2(-float64(days) / t.halfLife))

@@ -68,13 +68,11 @@ func (d *Detector) Early(f *Finding) bool {
 		return false
 	}
 	bad := f.sums[refused][day]
-	return d.NewClient(f) && (bad < earlyRefused || bad < earlyShare*f.sums[sent][day])
+	return d.NewClient(f) && (bad == 0 || bad < earlyShare*f.sums[sent][day])
 }
 
 // NewClient reports whether the client of f is that new.
-func (d *Detector) NewClient(f *Finding) bool {
-	return int(int64(f.e.last)/daySeconds)-int(d.byNum[f.e.client].born) < earlyDays
-}
+func (d *Detector) NewClient(f *Finding) bool { return d.isEarly(f.e) }
 
 // findings are those of one event, the narrowest scope first.
 type findings struct {
@@ -155,7 +153,7 @@ func (f *Finding) judge(t *tuning, sums *table) {
 	}
 	f.e.judge(sums, f.floor, f.scale, spare, &f.evidence)
 	f.Score, f.by = t.score(&f.e.meter, &f.evidence, f.scale), byEvidence
-	if s := t.sensitivity * f.newcomer(sums); s > f.Score {
+	if s := f.newcomer(t, sums); s > f.Score {
 		f.Score, f.by = s, byNewcomer
 	}
 	s, w := f.byLasting(sums, spare)

@@ -140,6 +140,25 @@ func TestLastingRecordSurvives(t *testing.T) {
 	}
 }
 
+// TestEarlyDayOfStrangers: whoever begins to use a relay writes to many for the first time
+// in a day; that is no alarm, and as many within the hour are.
+func TestEarlyDayOfStrangers(t *testing.T) {
+	for _, row := range []struct {
+		apart int64
+		want  bool
+	}{{1200, false}, {30, true}} {
+		p := newPast(usual())
+		var f Finding
+		for i := range 70 {
+			p.at += row.apart
+			f = p.d.Count(&Event{At: p.at, Client: "shop", Sender: "a@x.example", Recipients: []Recipient{{Hash: p.d.Hash(fmt.Sprint("new", i)), Took: true}}}, nil)[0]
+		}
+		if throttles := f.Score >= 1.5; throttles != row.want {
+			t.Errorf("70 strangers, one each %d s: score %.2f", row.apart, f.Score)
+		}
+	}
+}
+
 // TestEarlyVolumeIsNoMereAlarm: in the first weeks of a client, unless many are refused.
 func TestEarlyVolumeIsNoMereAlarm(t *testing.T) {
 	for _, row := range []struct {
@@ -150,6 +169,7 @@ func TestEarlyVolumeIsNoMereAlarm(t *testing.T) {
 	}{
 		{"the first day", 0, 60, 0, true},
 		{"the first day, every tenth refused", 0, 60, 10, false},
+		{"the first day, two of 24 refused", 0, 24, 20, false},
 		{"the twentieth day", 19, 60, 0, true},
 		{"the twenty-first day", 20, 60, 0, false},
 	} {

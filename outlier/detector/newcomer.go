@@ -28,9 +28,9 @@ func (d *Detector) isNewcomer(now int64, m *tally) bool {
 
 // newcomer is the score of a sender in its first days by its recipients never seen
 // before; 0 of others, and of one from whom an operator expects anything.
-func (f *Finding) newcomer(sums *table) float32 {
+func (f *Finding) newcomer(t *tuning, sums *table) float32 {
 	if !f.e.has(isNewcomer) || f.floor != nil || f.e.messages < newcomerMessages || f.e.age() > newcomerDays {
 		return 0
 	}
-	return min(sums[fresh][hour]/newcomerStrangers, newcomerMost)
+	return min(t.newcomer()*sums[fresh][hour]/newcomerStrangers, newcomerMost)
 }

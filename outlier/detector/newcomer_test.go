@@ -70,6 +70,26 @@ func TestNewSenderIsJudgedByStrangers(t *testing.T) {
 	}
 }
 
+// TestNewSenderHardlyWaitsForSensitivity: with half the sensitivity an alarm comes with
+// the thirteenth stranger, and not with the twenty-second.
+func TestNewSenderHardlyWaitsForSensitivity(t *testing.T) {
+	const day1 = 20_000 * daySeconds
+	s := usual()
+	s.Sensitivity = 0.5
+	d := New(s, Seed{1, 2})
+	d.Count(&Event{At: day1, Client: "shop", Sender: "old@x.example", Recipients: []Recipient{{Hash: 1, Took: true}}}, nil)
+	for i := range 13 {
+		f := d.Count(&Event{At: day1 + 20*daySeconds + int64(i), Client: "shop", Sender: "new@x.example", Recipients: []Recipient{{Hash: d.Hash(fmt.Sprint("new", i)), Took: true}}}, nil)[0]
+		if alarm := f.Score >= 1; alarm != (i == 12) {
+			t.Errorf("stranger %d: score %.2f", i+1, f.Score)
+		}
+	}
+	p, _ := d.Profile(day1+20*daySeconds+20, Who{Sender, "new@x.example"}, nil)
+	if text := p.Explain().String(); !strings.Contains(text, "and 12.3 are an alarm") {
+		t.Errorf("explained as\n%s", text)
+	}
+}
+
 // TestNewSenderMayInviteMany: one message to many strangers, and a second one to them,
 // are no alarm by that rule.
 func TestNewSenderMayInviteMany(t *testing.T) {

@@ -14,11 +14,10 @@ const (
 	// easeDays is how long a sender's score is eased, less from day to day, and
 	// newScale holds.
 	easeDays = 60
-	// In the first earlyDays of a client volume alone is no mere alarm, unless so many
-	// recipients of a day and such a share of them were refused.
-	earlyDays    = 20
-	earlyRefused = 3
-	earlyShare   = 0.05
+	// In the first earlyDays of a client earlyScale holds, and volume alone is no mere
+	// alarm, unless such a share of the recipients of a day was refused.
+	earlyDays  = 20
+	earlyShare = 0.04
 	// bentBy is the part that counts of evidence beyond scale.bend.
 	bentBy = 0.15
 	// aloneNames is above the number of names in use within an hour of a client
@@ -47,6 +46,20 @@ var senderScale = scale{
 var newScale = func() scale {
 	s := senderScale
 	s.bend[sent] = 0.6
+	return s
+}()
+
+// earlyScale judges them in the first earlyDays of their client, when everybody is a
+// stranger once: in a day that adds up and says little, and a burst shows within the
+// hour.
+var earlyScale = func() scale {
+	s := newScale
+	for w, times := range [windows]float32{hour: 0.7, day: 6, leaky: 6} {
+		s.width[fresh][w] *= times
+		s.slope[fresh][w] *= times
+		s.width[refused][w] /= 2
+		s.slope[refused][w] /= 2
+	}
 	return s
 }()
 
@@ -102,12 +115,19 @@ func (d *Detector) scale(e *entry) *scale {
 	switch {
 	case !e.scope.isSender() && e.scope != ofUser:
 		return scaleOf(e.scope)
+	case d.isEarly(e):
+		return &earlyScale
 	case e.age() < easeDays:
 		return &newScale
 	case e.scope.isSender() && d.alone(e):
 		return &aloneScale
 	}
 	return &senderScale
+}
+
+// isEarly reports whether the client of an entry is in its first days.
+func (d *Detector) isEarly(e *entry) bool {
+	return int(int64(e.last)/daySeconds)-int(d.byNum[e.client].born) < earlyDays
 }
 
 // alone reports whether no second sender of the client was ever in use within

@@ -2,7 +2,8 @@
 // when mail comes from one that is new.
 //
 // Whoever uses a stolen password connects from somewhere else. That is evidence of
-// another kind than volume: it does not wait until much has been sent. A network is a
+// another kind than volume: it does not wait until much has been sent. Mail from a network
+// that the user has long used is a sign of the opposite, and a weak one. A network is a
 // /24 of IPv4 or a /48 of IPv6, and where a table of autonomous systems (AS) is given,
 // all of an AS is one. One that the user has never used is a sign for a day,
 // and a weaker one where colleagues at the same client have used it on an earlier day.
@@ -31,6 +32,8 @@ const (
 	perUser, perNames = 8, 4
 	// newFor is how long a network is new, in seconds.
 	newFor = 24 * 3600
+	// familiarFrom is how long a network is in use, in seconds, until it is familiar.
+	familiarFrom = 14 * 24 * 3600
 	// dayLong is how often at most, in seconds, a user without anything new is told of.
 	dayLong = 24 * 3600
 	// settle is how long nothing is said of a user who was never seen before.
@@ -51,6 +54,8 @@ type Sign struct {
 	// New: the user has begun to use this network within a day, or another one has just
 	// been forgotten. Colleagues: others used it on an earlier day.
 	New, Colleagues bool
+	// Familiar: the user has used this network for two weeks or longer.
+	Familiar bool
 	// NewName: its EHLO name is new.
 	NewName bool
 	// Within is how many networks that are new and nobody else's the user has used
@@ -181,6 +186,7 @@ func (m *Memory) Seen(client, name string, from netip.Addr, ehlo string, at int6
 		told = told || isNew
 	}
 	s.New = !young && now-min(now, first.First) < newFor
+	s.Familiar = now-min(now, first.First) >= familiarFrom
 	s.Within = u.within(now)
 	u.Last = max(u.Last, now)
 	s.Weigh()

@@ -57,6 +57,33 @@ func TestANewNetworkIsASign(t *testing.T) {
 	}
 }
 
+// TestANetworkBecomesFamiliar after two weeks, is no longer when it was not used for half
+// a year, and makes nobody else's familiar.
+func TestANetworkBecomesFamiliar(t *testing.T) {
+	m := New(1000)
+	now := office(m, 2, 13)
+	at := func(user, addr string, later int64) bool {
+		return m.Seen("mta", user, netip.MustParseAddr(addr), "desk.example", now+later).Familiar
+	}
+	for _, row := range []struct {
+		user, addr string
+		later      int64
+		want       bool
+	}{
+		{"u1", "192.0.2.7", day - 1, false},
+		{"u1", "192.0.2.7", day, true},
+		{"u2", "192.0.2.7", day, false},
+		{"u1", "203.0.113.7", day, false},
+		{"u1", "203.0.113.7", 14 * day, false},
+		{"u1", "203.0.113.7", 15 * day, true},
+		{"u1", "192.0.2.7", 200 * day, false},
+	} {
+		if got := at(row.user, row.addr, row.later); got != row.want {
+			t.Errorf("%+v: %v", row, got)
+		}
+	}
+}
+
 func TestThreeNewNetworksInADay(t *testing.T) {
 	m := New(1000)
 	now := office(m, 3, 10)
