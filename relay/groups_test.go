@@ -76,3 +76,31 @@ func TestGroupWithoutAnAnswerIsOther(t *testing.T) {
 		t.Errorf("%v", keys)
 	}
 }
+
+// TestGroupOutlivesAReload: with no question left a domain is in the group that it was in
+// before its upstream was made anew.
+func TestGroupOutlivesAReload(t *testing.T) {
+	r := newRig(t)
+	for _, line := range []string{"limit.group.per provider", "limit.group.recipients 2/1h", "group.big mx.b.example mx.c.example"} {
+		r.set("test", line)
+	}
+	r.mx("test", "b.example")
+	r.mx("test", "c.example")
+	r.world.asked = []string{"b.example"}
+	r.start()
+	for r.server.asking.may("corporate", time.Now()) {
+	}
+	p := r.dial()
+	p.send("EHLO c.example\r\nMAIL FROM:<a@example.org>\r\nRCPT TO:<x@b.example>\r\nRCPT TO:<x@c.example>\r\nQUIT\r\n")
+	for _, want := range []string{"250", "250", "250", "250", "221"} {
+		p.want(want)
+	}
+	var keys []string
+	for _, l := range r.events.wait(t, 0).Limits {
+		keys = append(keys, l.Key)
+	}
+	slices.Sort(keys)
+	if !slices.Equal(keys, []string{"provider=big", "provider=" + provider.Other}) {
+		t.Errorf("%v: c.example was not known before, and b.example was", keys)
+	}
+}

@@ -32,8 +32,9 @@ type world struct {
 	most      int // max_domains; 0: as by default
 	groups    map[string]provider.Config
 	up        *direct.Upstream
-	forgetful bool // nothing can be remembered
-	unsynced  bool // what is to be remembered can be written, and not synced
+	asked     []string // domains whose groups were asked for before the last reload
+	forgetful bool     // nothing can be remembered
+	unsynced  bool     // what is to be remembered can be written, and not synced
 	halves    *halves.Memory
 }
 
@@ -86,14 +87,23 @@ func (w *world) start(t testing.TB) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if w.up, err = direct.New("world", cfg, direct.Options{Hostname: "relay.test", DNSTimeout: time.Second, Groups: groups}); err != nil {
-		t.Fatal(err)
+	open := func(after *direct.Upstream) *direct.Upstream {
+		up, err := direct.New("world", cfg, direct.Options{Hostname: "relay.test", DNSTimeout: time.Second, Groups: groups, After: after})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() {
+			ctx, cancel := context.WithCancel(context.Background())
+			cancel()
+			up.Close(ctx)
+		})
+		return up
 	}
-	t.Cleanup(func() {
-		ctx, cancel := context.WithCancel(context.Background())
-		cancel()
-		w.up.Close(ctx)
-	})
+	before := open(nil)
+	for _, domain := range w.asked {
+		before.Provider(t.Context(), domain)
+	}
+	w.up = open(before)
 }
 
 // unsynced is a file that is synced once, when it is opened, and never again.

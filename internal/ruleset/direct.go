@@ -14,7 +14,8 @@ import (
 // which nothing has changed.
 func (r *Set) makeDirect(old *Set, log *slog.Logger) error {
 	self := r.File.Self()
-	same := old != nil && old.File.Hostname == r.File.Hostname && old.File.Reputation.Timeout == r.File.Reputation.Timeout && reflect.DeepEqual(old.File.Self(), self) && reflect.DeepEqual(old.File.Provider, r.File.Provider)
+	groups := old != nil && reflect.DeepEqual(old.File.Provider, r.File.Provider)
+	same := groups && old.File.Hostname == r.File.Hostname && old.File.Reputation.Timeout == r.File.Reputation.Timeout && reflect.DeepEqual(old.File.Self(), self)
 	var errs []error
 	for name, cfg := range r.File.Upstream {
 		switch {
@@ -24,7 +25,11 @@ func (r *Set) makeDirect(old *Set, log *slog.Logger) error {
 			r.Direct[name] = old.Direct[name]
 			continue
 		}
-		u, err := direct.New(name, cfg.Config, direct.Options{Hostname: r.File.Hostname, Self: self, STSFile: filepath.Join(r.File.StateDir, "mta-sts-"+name+".json"), DNSTimeout: r.File.Reputation.Timeout, Log: log, Rules: r.replies, Groups: r.File.Groups()})
+		o := direct.Options{Hostname: r.File.Hostname, Self: self, STSFile: filepath.Join(r.File.StateDir, "mta-sts-"+name+".json"), DNSTimeout: r.File.Reputation.Timeout, Log: log, Rules: r.replies, Groups: r.File.Groups()}
+		if groups {
+			o.After = old.Direct[name]
+		}
+		u, err := direct.New(name, cfg.Config, o)
 		if err != nil {
 			errs = append(errs, err)
 			continue

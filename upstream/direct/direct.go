@@ -42,6 +42,9 @@ type Options struct {
 	Groups *provider.Groups
 	// Warmup holds what leaves from new addresses to their budgets. Nil: all may leave.
 	Warmup *warmup.Gate
+	// After is the upstream whose place it takes, with the same Groups: both remember
+	// together which domains are in which group. Nil: there is none.
+	After *Upstream
 }
 
 // Upstream delivers to the exchangers of each recipient's domain. All methods may
@@ -56,7 +59,7 @@ type Upstream struct {
 	pool       *pool
 	warmup     atomic.Pointer[warmup.Gate]
 	exceptions map[string]exception // by recipient domain
-	known      groupsKnown
+	known      *groupsKnown         // shared with the one whose place it takes
 
 	mu   sync.Mutex
 	told map[string]time.Time // domains whose addresses were refused, and when that was logged
@@ -80,7 +83,11 @@ func New(name string, cfg upstream.Config, o Options) (*Upstream, error) {
 		finder.Close()
 		return nil, err
 	}
-	u := &Upstream{name: name, cfg: cfg, opt: o, finder: finder, exceptions: exceptionsOf(&cfg), told: map[string]time.Time{}}
+	known := &groupsKnown{}
+	if o.After != nil {
+		known, o.After = o.After.known, nil // it goes once its transactions have ended
+	}
+	u := &Upstream{name: name, cfg: cfg, opt: o, finder: finder, exceptions: exceptionsOf(&cfg), known: known, told: map[string]time.Time{}}
 	u.reports = tlsrpt.New(tlsrpt.Options{Socket: cfg.TLSRPTSocket, Resolver: finder.Resolver(), Log: o.Log})
 	u.pool = newPool(name, cfg, o, roots)
 	u.warmup.Store(o.Warmup)
