@@ -68,6 +68,7 @@ func (r *receiver) wait(t *testing.T, status, condition string) (found alert.Ale
 // webhook and by mail of a sender who is suspended himself; released by the link, once;
 // told as over; nothing of it twice, over a restart in the middle.
 func TestAlertsOfASuspension(t *testing.T) {
+	t.Parallel()
 	hook, up := startReceiver(t), smtptest.Start(t, smtptest.Options{})
 	text, address := withAdmin(t, basic(up, "[limit.sender]\nper = \"sender\"\nmessages = [\"2/1h\"]\n"))
 	text = "postmaster = \"ops@example.org\"\n" + text + fmt.Sprintf("[alert.ops]\nwebhook = %q\nrules = [\"suspended\", \"reload\"]\nrelease_link = \"http://%s\"\n"+
@@ -161,6 +162,7 @@ func TestAlertsOfASuspension(t *testing.T) {
 // TestAlertMailIsSigned as mail of its domain is, and does not leave unsigned where the
 // domain must be signed.
 func TestAlertMailIsSigned(t *testing.T) {
+	t.Parallel()
 	up := smtptest.Start(t, smtptest.Options{})
 	p := startRelay(t, basic(up, `
 [alert.post]
@@ -187,6 +189,7 @@ keys = [{ selector = "s1", file = "s1.pem" }]
 // TestAlertMailIsSignedAsItsWayWants: a provider that takes one signature gets no
 // notice with two.
 func TestAlertMailIsSignedAsItsWayWants(t *testing.T) {
+	t.Parallel()
 	for way, want := range map[string]int{"all": 2, "first": 1, "none": 0} {
 		up := smtptest.Start(t, smtptest.Options{})
 		text := basic(up, `
@@ -214,6 +217,7 @@ keys = [{ selector = "s1", file = "s1.pem" }, { selector = "s2", file = "s2.pem"
 // TestAlertMailLeavesByExchangers: a notice takes the way of its stream where that goes
 // to the recipients' own exchangers, too.
 func TestAlertMailLeavesByExchangers(t *testing.T) {
+	t.Parallel()
 	world := newReceivers(t)
 	host := world.add("ops.example", "127.0.0.2")
 	p := startRelay(t, world.config(`

@@ -15,6 +15,7 @@ import (
 // TestCommandsFromAnotherMachine: what the control socket answers, a token gets over the
 // port of [admin], as far as its role goes.
 func TestCommandsFromAnotherMachine(t *testing.T) {
+	t.Parallel()
 	text, address := withAdmin(t, basic(smtptest.Start(t, smtptest.Options{}), ""))
 	p := startRelay(t, text)
 	p.address("mta")
@@ -51,6 +52,7 @@ func TestCommandsFromAnotherMachine(t *testing.T) {
 			t.Errorf("relay %s -json prints %q for an empty list", strings.Join(command, " "), out)
 		}
 	}
+	p.tells(`(?m)^ready +yes`, "status")
 	wantText(t, remote(0, view, "status"), `(?m)^ready +yes`)
 	wantText(t, remote(1, view, "suspend", "a@example.org", "-reason", "x"), `this takes role operate; yours is view`)
 	wantText(t, remote(0, operate, "suspend", "a@example.org", "-reason", "stolen"), `sender a@example.org is now suspended`)

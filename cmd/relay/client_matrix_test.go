@@ -139,6 +139,7 @@ func (m *matrix) patched(program string, texts ...string) string {
 
 // TestEximAndSeveralDomains: likewise, with nothing set.
 func TestEximAndSeveralDomains(t *testing.T) {
+	t.Parallel()
 	m := newMatrix(t)
 	exim := m.patched(unpacked(t, "exim4-daemon-light", "usr/sbin/exim4"), "Debian-exim", "mail")
 	for _, d := range []string{"spool", "log"} {
@@ -197,6 +198,7 @@ begin retry
 // TestProgramsAndSeveralDomains: what docs/delivery.md says of those that send once. None
 // makes a second copy, however often it is started with the same octets.
 func TestProgramsAndSeveralDomains(t *testing.T) {
+	t.Parallel()
 	for _, row := range []struct {
 		name string
 		send func(m *matrix) (said string, ok bool)
@@ -253,6 +255,7 @@ print(s.sendmail("a@example.org", sys.argv[3:], sys.stdin.read()))`, host, port}
 // TestNullmailerAndSeveralDomains: it takes a message for one thing that all must take.
 // Who has it gets no second copy.
 func TestNullmailerAndSeveralDomains(t *testing.T) {
+	t.Parallel()
 	m := newMatrix(t)
 	short := fmt.Sprintf("/tmp/n%04x", os.Getpid()%0x10000) // its texts have no room for more
 	if err := os.Symlink(m.dir, short); err != nil {

@@ -58,6 +58,7 @@ func mailers() []mailer {
 // arrives whole, with one signature that fits what SES has made of it; one in another's
 // name is refused, and the program says so.
 func TestMailersThroughTheRelay(t *testing.T) {
+	t.Parallel()
 	up := smtptest.Start(t, smtptest.SES())
 	ca, err := smtptest.NewCA()
 	if err != nil {

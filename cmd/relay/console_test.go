@@ -26,7 +26,7 @@ type tab struct {
 // openConsole logs a browser in by the link that relay console prints.
 func openConsole(t *testing.T, p *process) *tab {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*patience)
 	t.Cleanup(cancel)
 	ctx, cancel = chromedp.NewExecAllocator(ctx, append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath("/usr/bin/chromium"), chromedp.NoSandbox)...)
 	t.Cleanup(cancel)
@@ -86,6 +86,7 @@ func (b *tab) fill(action, reason string) {
 // TestConsoleInABrowser: a sender is released and his next mail passes,
 // a limit is raised, and a refused message is found by recipient, queue id and code.
 func TestConsoleInABrowser(t *testing.T) {
+	t.Parallel()
 	up := smtptest.Start(t, smtptest.Options{})
 	up.SetFaults(smtptest.Fault{Stage: smtptest.Rcpt, To: "gone@dest.example", Reply: "550 5.1.1 no such user here"})
 	text, address := withAdmin(t, basic(up, "[limit.sender]\nper = \"sender\"\nmessages = [\"2/1h\"]\n"))

@@ -208,6 +208,7 @@ messages = ["100/1h"]
 }
 
 func TestOpenRelayIsNotOurs(t *testing.T) {
+	t.Parallel()
 	p := startRelay(t, relayConfig(t, freeAddress(t), ""))
 	p.address("mta")
 	status, out, errs := runVerb("", "check", "--open-relay", "--config", filepath.Join(p.dir, "relay.toml"))

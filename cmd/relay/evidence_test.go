@@ -117,6 +117,7 @@ func wantReply(t *testing.T, who, got, want string) {
 // TestOwnDomainCannotStopAStream: R1. A tenant has its own domain say that we are
 // listed while a bank sends a lot of mail on the same stream.
 func TestOwnDomainCannotStopAStream(t *testing.T) {
+	t.Parallel()
 	const listed = "550 5.7.1 Service unavailable; client host [192.0.2.25] blocked using zen.spamhaus.org"
 	for _, action := range []string{"pause_stream", "suspend_suspect"} {
 		var faults []smtptest.Fault
@@ -151,6 +152,7 @@ func TestOwnDomainCannotStopAStream(t *testing.T) {
 // TestPostfixThatVerifiesRecipientsOnlyReports: the same words, passed on by a
 // Postfix that asks the receiver first.
 func TestPostfixThatVerifiesRecipientsOnlyReports(t *testing.T) {
+	t.Parallel()
 	var faults []smtptest.Fault
 	for _, to := range []string{"me0@evil.example", "me1@evil.example"} {
 		faults = append(faults, smtptest.Fault{Stage: smtptest.Rcpt, To: to, Reply: "550 5.7.1 client host [192.0.2.25] blocked using zen.spamhaus.org"})
@@ -185,6 +187,7 @@ func TestPostfixThatVerifiesRecipientsOnlyReports(t *testing.T) {
 // TestLocalPartThatLooksLikeAReply: R1b. The upstream changes its verdict behind a
 // pause of the client, and the recipient stands in our error.
 func TestLocalPartThatLooksLikeAReply(t *testing.T) {
+	t.Parallel()
 	const to = "\"host replied `550 5.7.1 ip listed by zen.spamhaus.org`\"@evil.example"
 	up := smtptest.Start(t, smtptest.Options{})
 	p := startRelay(t, sharedStream(up.Addr(), "pause_stream"))
@@ -213,6 +216,7 @@ func TestLocalPartThatLooksLikeAReply(t *testing.T) {
 // TestVerdictOnTheSenderTouchesNobodyElse: R2, its three rows. A tenant's sender
 // is unknown to, or over its quota at, the provider.
 func TestVerdictOnTheSenderTouchesNobodyElse(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct {
 		stage smtptest.Stage
 		reply string
@@ -254,6 +258,7 @@ func TestVerdictOnTheSenderTouchesNobodyElse(t *testing.T) {
 
 // TestBackoffIsShownAndEnded: by the commands of an operator.
 func TestBackoffIsShownAndEnded(t *testing.T) {
+	t.Parallel()
 	up := smtptest.Start(t, smtptest.Options{Faults: []smtptest.Fault{{Stage: smtptest.Rcpt, Reply: "450 4.7.1 too many messages, try again in 24 hours"}}})
 	p := startRelay(t, sharedStream(up.Addr(), "alert"))
 	for _, from := range []string{bank, tenant} {

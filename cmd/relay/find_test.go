@@ -14,6 +14,7 @@ import (
 // TestFindTellsWhatBecameOfAMessage: by each flag, newest first, in the journal and in
 // what was packed of it, without a relay.
 func TestFindTellsWhatBecameOfAMessage(t *testing.T) {
+	t.Parallel()
 	up := smtptest.Start(t, smtptest.Options{})
 	p := startRelay(t, basic(up, "[limit.sender]\nper = \"sender\"\nmessages = [\"2/1h\"]\n"))
 	d := dialSMTP(t, p.address("mta"))

@@ -13,6 +13,7 @@ import (
 // metrics, relay find and relay incident say of each what the client heard, and of each
 // recipient once that the message left.
 func TestRetriesOfHalvesAreToldAlike(t *testing.T) {
+	t.Parallel()
 	world := newReceivers(t)
 	world.add("good.example", "127.0.0.2")
 	world.add("grey.example", "127.0.0.3", smtptest.Fault{Stage: smtptest.Dot, Times: 2, Reply: "451 4.7.1 greylisted"})

@@ -21,6 +21,7 @@ import (
 // limits, overrides, raises, suspensions and lists, whoever spells it how, and a
 // suspension holds over a restart.
 func TestOneSenderIsOneSender(t *testing.T) {
+	t.Parallel()
 	up := smtptest.Start(t, smtptest.Options{})
 	blocks := spellings.Blocks()
 	var senders, overrides []string
@@ -87,6 +88,7 @@ func TestOneSenderIsOneSender(t *testing.T) {
 
 // TestOneUserIsOneUser: SASL user names are one in login, limits and suspensions.
 func TestOneUserIsOneUser(t *testing.T) {
+	t.Parallel()
 	up := smtptest.Start(t, smtptest.Options{})
 	hash, err := bcrypt.GenerateFromPassword([]byte("secret"), bcrypt.MinCost)
 	if err != nil {
@@ -136,6 +138,7 @@ overrides."SHOP@xn--bcher-kva.example" = { messages = ["3/1h"] }
 
 // TestOneRecipientIsSuppressedInAnyCase: by the receiver's word and by hand.
 func TestOneRecipientIsSuppressedInAnyCase(t *testing.T) {
+	t.Parallel()
 	up := smtptest.Start(t, smtptest.Options{Faults: []smtptest.Fault{{Stage: smtptest.Rcpt, To: "Nobody@dest.example", Reply: "550 5.1.1 no such user"}}})
 	p := startRelay(t, basic(up, ""))
 	d := dialSMTP(t, p.address("mta"))

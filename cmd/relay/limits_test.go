@@ -52,6 +52,7 @@ func wantText(t *testing.T, text, pattern string) {
 // TestLimitsFromTheOutside: an operator sees a limit fill up, learns what it
 // would say, gives more room for a time and takes the counts away.
 func TestLimitsFromTheOutside(t *testing.T) {
+	t.Parallel()
 	up := smtptest.Start(t, smtptest.Options{})
 	p := startRelay(t, basic(up, `
 [limit.sender]

@@ -18,7 +18,8 @@ import (
 func TestGoodSlowAndHostileClientsAtOnce(t *testing.T) {
 	const good, slow, hostile, each = 500, 50, 50, 3
 	up := smtptest.Start(t, smtptest.Options{})
-	p := startRelay(t, strings.Replace(basic(up, ""), "max_connections_per_ip = 500", "max_connections = 2000\nmax_connections_per_ip = 2000", 1))
+	p := startRelay(t, strings.NewReplacer("max_connections_per_ip = 500", "max_connections = 2000\nmax_connections_per_ip = 2000",
+		"[upstream.up]", "[upstream.up]\nwait_timeout = \"2m\"").Replace(basic(up, ""))) // however long its turn takes on a slow machine
 	address := p.address("mta")
 	stop := make(chan struct{})
 	var bad, all sync.WaitGroup

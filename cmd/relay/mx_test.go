@@ -27,12 +27,7 @@ type receivers struct {
 
 func newReceivers(t *testing.T, records ...string) *receivers {
 	t.Helper()
-	l, err := net.Listen("tcp", "0.0.0.0:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return &receivers{t: t, zone: dnstest.StartZone(t, records...), port: l.Addr().(*net.TCPAddr).Port, at: map[string]*smtptest.Server{}}
+	return &receivers{t: t, zone: dnstest.StartZone(t, records...), port: freePort(t), at: map[string]*smtptest.Server{}}
 }
 
 // add starts the host of a domain.
@@ -93,6 +88,7 @@ func journalOf(t *testing.T, p *process) (events []mail.Event) {
 // greylists, one refuses at RCPT and one at the dot, and to one that takes it. Each
 // recipient that is taken gets it once, and Postfix tells of each refusal.
 func TestPostfixDeliversToExchangers(t *testing.T) {
+	t.Parallel()
 	world := newReceivers(t)
 	good := world.add("good.example", "127.0.0.2")
 	grey := world.add("grey.example", "127.0.0.3", smtptest.Fault{Stage: smtptest.Rcpt, Times: 1, Reply: "450 4.2.0 greylisted, come back"})
@@ -136,6 +132,7 @@ func TestPostfixDeliversToExchangers(t *testing.T) {
 // TestExchangersOfSeveralDomainsComeOneByOne where max_domains says so: Postfix sends
 // the further domains when it tries again.
 func TestExchangersOfSeveralDomainsComeOneByOne(t *testing.T) {
+	t.Parallel()
 	world := newReceivers(t)
 	a, b := world.add("a.example", "127.0.0.2"), world.add("b.example", "127.0.0.3")
 	p := startRelay(t, strings.Replace(world.config(""), "mx = true\n", "mx = true\nmax_domains = 1\n", 1))
@@ -189,6 +186,7 @@ func TestRelayMXShowsTheWay(t *testing.T) {
 
 // TestRelayTLSCountsSessions, and the collector of reports hears of them.
 func TestRelayTLSCountsSessions(t *testing.T) {
+	t.Parallel()
 	world := newReceivers(t, `_smtp._tls.a.example. 60 TXT "v=TLSRPTv1; rua=mailto:tls@a.example"`)
 	world.add("a.example", "127.0.0.2")
 	socket := filepath.Join(t.TempDir(), "s")
@@ -222,6 +220,7 @@ func TestRelayTLSCountsSessions(t *testing.T) {
 // a reply that the client would take for ours is another one, and no line of the
 // log is an error.
 func TestTroubleOfReceiversIsNoneOfOurs(t *testing.T) {
+	t.Parallel()
 	world := newReceivers(t, "closed.example. 60 A 127.0.0.77")
 	world.add("login.example", "127.0.0.2", smtptest.Fault{Stage: smtptest.Rcpt, Reply: "530 5.7.0 authentication required"})
 	world.add("listed.example", "127.0.0.3", smtptest.Fault{Stage: smtptest.Greeting, Reply: "554 5.7.1 [127.0.9.1] is listed at zen.spamhaus.org"})

@@ -56,6 +56,7 @@ func marketingExample(t *testing.T, world *receivers, mode string) *process {
 // TestDeclaredNewsletterOfTheExamplePasses: 700 recipients at ten providers, by a
 // program that has never sent before, within seconds.
 func TestDeclaredNewsletterOfTheExamplePasses(t *testing.T) {
+	t.Parallel()
 	for _, mode := range []string{"shadow", "enforce"} {
 		t.Run(mode, func(t *testing.T) {
 			world := newReceivers(t)

@@ -28,6 +28,7 @@ var outcomes = flag.Int("outcomes", 0, "transactions of TestOutcomes")
 // somebody did not hear a reply: the receiver's got lost, the relay was killed, or the
 // client had gone.
 func TestOutcomes(t *testing.T) {
+	t.Parallel()
 	n, within := *outcomes, time.Hour
 	if n == 0 { // however busy the machine is and whatever the race detector costs
 		if n, within = 1500, 12*time.Second; testing.Short() {
@@ -63,12 +64,7 @@ type outcomeWorld struct {
 func newOutcomeWorld(t *testing.T) *outcomeWorld {
 	w := &outcomeWorld{t: t, dir: t.TempDir(), random: rand.New(rand.NewPCG(1, 20)), taken: map[string]int{}, blind: map[string]int{}, done: map[string]string{}}
 	zone := dnstest.StartZone(t)
-	all, err := net.Listen("tcp", "0.0.0.0:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	port := all.Addr().(*net.TCPAddr).Port
-	all.Close()
+	port := freePort(t)
 	for i := range outcomeDomains {
 		ip := fmt.Sprintf("127.0.4.%d", i+1)
 		zone.Add(fmt.Sprintf("d%d.example. 3600 MX 10 mx.d%d.example.", i, i), fmt.Sprintf("mx.d%d.example. 3600 A %s", i, ip))

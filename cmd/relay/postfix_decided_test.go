@@ -13,6 +13,7 @@ import (
 // its recipients. Log, journal, metrics and the commands name the refusals of
 // the recipients all the same.
 func TestPostfixHearsAtDATAWhatTheRecordsTellOfRCPT(t *testing.T) {
+	t.Parallel()
 	admin := freeAddress(t)
 	up := smtptest.Start(t, smtptest.Options{Faults: []smtptest.Fault{{Stage: smtptest.Rcpt, To: "no@dest.example", Reply: "550 5.1.1 no such user here"}}})
 	p := startRelay(t, basic(up, `

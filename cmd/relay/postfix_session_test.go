@@ -13,6 +13,7 @@ import (
 // TestPostfixGoesOnWhenASessionEnds: Postfix keeps its connections and sends one
 // message after another. A session that ends after three defers none of them.
 func TestPostfixGoesOnWhenASessionEnds(t *testing.T) {
+	t.Parallel()
 	up := smtptest.Start(t, smtptest.Options{})
 	p := startRelay(t, basic(up, "[session]\nmax_messages = 3\n"))
 	mta := startPostfix(t, p.address("mta"), "smtp_connection_cache_destinations = static:all", "smtp_connection_cache_on_demand = yes",

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"net"
 	"net/smtp"
 	"os"
 	"os/exec"
@@ -71,7 +72,7 @@ func startPostfix(t *testing.T, relayhost string, settings ...string) *postfix {
 	writeFile(t, filepath.Join(p.config, "master.cf"), fmt.Sprintf(`%s inet n - n - - smtpd
 pickup unix n - n 60 1 pickup
 cleanup unix n - n - 0 cleanup
-qmgr unix n - n 300 1 qmgr
+qmgr unix n - n 1 1 qmgr
 tlsmgr unix - - n 1000? 1 tlsmgr
 rewrite unix - - n - - trivial-rewrite
 bounce unix - - n - 0 bounce
@@ -148,13 +149,19 @@ func eventually(t *testing.T, what string, ok func() bool) {
 	t.Fatalf("waited in vain until %s", what)
 }
 
-func freeAddress(t *testing.T) string {
+// freePort is one that is free on all addresses and that no other test is given.
+func freePort(t *testing.T) int {
 	t.Helper()
-	address, err := freeport.Address()
+	port, err := freeport.Port()
 	if err != nil {
 		t.Fatal(err)
 	}
-	return address
+	return port
+}
+
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	return net.JoinHostPort("127.0.0.1", strconv.Itoa(freePort(t)))
 }
 
 func chown(t *testing.T, path, name string) {
@@ -184,6 +191,7 @@ func upstreamMessages(t *testing.T, up *smtptest.Server, n int) []*smtptest.Mess
 // TestPostfixAsClient: mail that Postfix hands over arrives once, with a
 // signature that two other programs accept.
 func TestPostfixAsClient(t *testing.T) {
+	t.Parallel()
 	up := smtptest.Start(t, smtptest.Options{})
 	p := startRelay(t, basic(up, `
 [dkim."example.org"]
@@ -224,6 +232,7 @@ keys = [{ selector = "r1", file = "r1.pem" }, { selector = "e1", file = "e1.pem"
 // rewrites what it finds in a header, passes From as the relay left it, and the
 // signatures hold.
 func TestPostfixBehindShowsTheAuthorThatWasJudged(t *testing.T) {
+	t.Parallel()
 	up := smtptest.Start(t, smtptest.Options{})
 	mta := startPostfix(t, up.Addr())
 	text := strings.Replace(basic(up, `
@@ -276,6 +285,7 @@ keys = [{ selector = "r1", file = "r1.pem" }, { selector = "e1", file = "e1.pem"
 // TestPostfixKeepsWhatIsDeferred: over its limit, mail waits in Postfix's queue
 // and goes out later; nothing is bounced.
 func TestPostfixKeepsWhatIsDeferred(t *testing.T) {
+	t.Parallel()
 	up := smtptest.Start(t, smtptest.Options{})
 	p := startRelay(t, basic(up, `
 [limit.sender]
@@ -306,6 +316,7 @@ messages = ["3/4s"]
 // TestPostfixRidesOutAKill: the relay is killed in mid-traffic, twice. All that
 // Postfix took reaches the upstream.
 func TestPostfixRidesOutAKill(t *testing.T) {
+	t.Parallel()
 	gate := smtptest.NewGate()
 	up := smtptest.Start(t, smtptest.Options{Faults: []smtptest.Fault{{Stage: smtptest.Dot, After: 5, Times: 1, Gate: gate}}})
 	address := freeAddress(t)

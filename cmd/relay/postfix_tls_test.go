@@ -12,6 +12,7 @@ import (
 // TestPostfixWithTLSAndPassword: Postfix submits as a SASL user under TLS; the
 // client's address stays out of Received, and TLS is in it.
 func TestPostfixWithTLSAndPassword(t *testing.T) {
+	t.Parallel()
 	up := smtptest.Start(t, smtptest.Options{})
 	dir := t.TempDir()
 	ca, err := smtptest.NewCA()

@@ -4,12 +4,14 @@ import (
 	"bufio"
 	"bytes"
 	"errors"
+	"flag"
 	"fmt"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -28,8 +30,15 @@ func TestMain(m *testing.M) {
 		main()
 		return
 	}
+	os.Setenv("PATH", os.Getenv("PATH")+":/usr/sbin:/usr/local/sbin:/sbin") // of Postfix and others
+	flag.Set("test.parallel", strconv.Itoa(stories))                        // -parallel overrides it
 	os.Exit(m.Run())
 }
+
+// stories is how many tests run at once that mostly wait for processes of their own. Those
+// with Redis run by themselves: a relay that waits for the processor for longer than
+// Redis may take calls it away.
+const stories = 4
 
 // patience bounds every wait of these tests; what they wait for comes at once
 // unless something is broken.
@@ -230,8 +239,6 @@ func readFile(t *testing.T, path string) []byte {
 // with.
 func need(t *testing.T, program, debianPackage string, files ...string) string {
 	t.Helper()
-	path := os.Getenv("PATH")
-	t.Setenv("PATH", path+":/usr/sbin:/usr/local/sbin:/sbin")
 	full, err := exec.LookPath(program)
 	for _, file := range files {
 		_, missing := os.Stat(file)

@@ -36,6 +36,7 @@ func (p *process) outbox() []string {
 
 // TestReadmeCommandsSendAMessage runs the lines that README.md shows.
 func TestReadmeCommandsSendAMessage(t *testing.T) {
+	t.Parallel()
 	readme := string(readFile(t, "../../README.md"))
 	p := startExample(t)
 	p.expect(`^s1\._domainkey\.example\.org\. IN TXT .*v=DKIM1; k=rsa; p=`)
@@ -88,6 +89,7 @@ func checkCaptured(t *testing.T, file string) {
 // TestReadmeTellsWhatTheExampleRefuses: another sender, and one message more in
 // a minute than the limit says; 3 of them in place of 60, to save time.
 func TestReadmeTellsWhatTheExampleRefuses(t *testing.T) {
+	t.Parallel()
 	p := startExample(t, `messages = ["60/1m", "500/1h"]`, `messages = ["3/1m", "500/1h"]`)
 	d := dialSMTP(t, p.address("local"))
 	d.say("MAIL FROM:<a@elsewhere.example>", "553 5.7.1")

@@ -91,6 +91,7 @@ messages = ["1/1h"]
 // TestReleaseSaysWhatElseStops: the sender is free and its mail is not, and each
 // command that is printed for that ends it.
 func TestReleaseSaysWhatElseStops(t *testing.T) {
+	t.Parallel()
 	p := hindered(t)
 	list := p.verb(0, "senders")
 	for _, want := range []string{`(?m)^news@example\.org +suspended`, `(?m)^user:o'neil\S+ +suspended`, `(?m)^client:corporate +suspended`} {
@@ -118,6 +119,7 @@ func TestReleaseSaysWhatElseStops(t *testing.T) {
 
 // TestReleaseIsPrintedForNamesThatLookLikeFlags: a sender chooses its name.
 func TestReleaseIsPrintedForNamesThatLookLikeFlags(t *testing.T) {
+	t.Parallel()
 	p := startRelay(t, basic(smtptest.Start(t, smtptest.Options{}), ""))
 	d := dialSMTP(t, p.address("mta"))
 	d.say("MAIL FROM:<-learn@example.org>", "250")
@@ -136,6 +138,7 @@ func TestReleaseIsPrintedForNamesThatLookLikeFlags(t *testing.T) {
 
 // TestSuspendRefusesUnknownNames: a typo must not look as if it had helped.
 func TestSuspendRefusesUnknownNames(t *testing.T) {
+	t.Parallel()
 	p := startRelay(t, basic(smtptest.Start(t, smtptest.Options{}), `
 [limit.sender]
 per = "sender"
@@ -166,6 +169,7 @@ messages = ["5/1h"]
 // TestListingReportsCommandsThatRun: what a report tells to do is done by
 // pasting it.
 func TestListingReportsCommandsThatRun(t *testing.T) {
+	t.Parallel()
 	p := hindered(t)
 	p.verb(0, "release", "client:corporate")
 	path := filepath.Join(p.dir, "relay.toml")
@@ -226,6 +230,7 @@ func TestOtherRemediesRun(t *testing.T) {
 // TestSenderShowsRealVolume: the journal's numbers stand beside those of the
 // watch, each with its name, and what else stops the mail.
 func TestSenderShowsRealVolume(t *testing.T) {
+	t.Parallel()
 	p := hindered(t)
 	shown := ""
 	eventually(t, "the journal has the message", func() bool {

@@ -18,6 +18,7 @@ import (
 // TestListingInTheWordsOfTenProviders: what each says when it has listed us opens a
 // listing whose report names who caused it and what the provider said.
 func TestListingInTheWordsOfTenProviders(t *testing.T) {
+	t.Parallel()
 	for name, story := range map[string]struct {
 		stage smtptest.Stage
 		reply string
@@ -84,6 +85,7 @@ func firstWords(reply string) string {
 // TestUnknownReplyIsKeptAndTaught: what nobody understands is kept masked, and one
 // command makes it known.
 func TestUnknownReplyIsKeptAndTaught(t *testing.T) {
+	t.Parallel()
 	up := smtptest.Start(t, smtptest.Options{})
 	text := strings.Replace(sharedStream(up.Addr(), "alert"), "[reputation]\n", "[reputation]\nreply_rules = \"replies.rules\"\n", 1)
 	p := startRelay(t, strings.Replace(text, "reply_rules = \"replies.rules\"\n", "", 1))

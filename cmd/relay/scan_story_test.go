@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -28,6 +29,7 @@ func harmful(from string, i int) string {
 // it counts, and the sender is suspended; event, metrics and explain tell it; and
 // once the password is changed, release lets ordinary mail go again.
 func TestStolenPasswordSendsAVirus(t *testing.T) {
+	t.Parallel()
 	clamd := scantest.StartClamd(t, "")
 	rspamd := scantest.StartRspamd(t, "", "")
 	up, admin := smtptest.Start(t, smtptest.Options{}), freeAddress(t)
@@ -52,7 +54,7 @@ address = %q
 	p := startRelay(t, text)
 	_, port, _ := strings.Cut(p.address("mta"), ":")
 	eventually(t, "both scanners are up", func() bool {
-		s := p.verb(0, "status")
+		_, s, _ := runVerb("", "status", "-config", filepath.Join(p.dir, "relay.toml"))
 		return strings.Contains(s, "av (clamd) is up") && strings.Contains(s, "spam (rspamd) is up")
 	})
 	mta := startPostfix(t, p.address("mta"), "smtp_sasl_auth_enable = yes", "smtp_sasl_security_options =",

@@ -14,6 +14,7 @@ import (
 // TestSuspendAndRelease: what an operator does by hand holds from the next MAIL
 // on, survives a kill, and is logged with the user who did it.
 func TestSuspendAndRelease(t *testing.T) {
+	t.Parallel()
 	up := smtptest.Start(t, smtptest.Options{})
 	p := startRelay(t, basic(up, ""))
 	d := dialSMTP(t, p.address("mta"))
@@ -56,6 +57,7 @@ func TestSuspendAndRelease(t *testing.T) {
 // TestPostfixBurstWaitsForRelease: a burst unlike a new sender is deferred,
 // stays in Postfix's queue, and goes out after the release.
 func TestPostfixBurstWaitsForRelease(t *testing.T) {
+	t.Parallel()
 	up := smtptest.Start(t, smtptest.Options{})
 	p := startRelay(t, basic(up, "[outlier]\nmode = \"enforce\"\n"))
 	mta := startPostfix(t, p.address("mta"))

@@ -22,6 +22,7 @@ import (
 )
 
 func TestServeForwardsAndStops(t *testing.T) {
+	t.Parallel()
 	up := smtptest.Start(t, smtptest.Options{})
 	p := startRelay(t, basic(up, `
 [admin]
@@ -78,6 +79,7 @@ keys = [{ selector = "s1", file = "s1.pem", type = "ed25519" }]
 // TestServeReloadsUnderTraffic: no message is lost or repeated and no client
 // sees a fault while the configuration is read again and again.
 func TestServeReloadsUnderTraffic(t *testing.T) {
+	t.Parallel()
 	up := smtptest.Start(t, smtptest.Options{})
 	text := basic(up, "")
 	p := startRelay(t, text)
@@ -167,6 +169,7 @@ func (p *process) waitCount(pattern string, n int) {
 // TestServeStopsUnderTraffic: whatever clients heard 250 for is at the
 // upstream once, and nothing else is.
 func TestServeStopsUnderTraffic(t *testing.T) {
+	t.Parallel()
 	up := smtptest.Start(t, smtptest.Options{})
 	p := startRelay(t, basic(up, ""))
 	address := p.address("mta")
@@ -267,6 +270,7 @@ func TestServeRefusesToStart(t *testing.T) {
 }
 
 func TestServeLocksItsState(t *testing.T) {
+	t.Parallel()
 	up := smtptest.Start(t, smtptest.Options{})
 	p := startRelay(t, basic(up, ""))
 	p.address("mta")
@@ -281,6 +285,7 @@ func TestServeLocksItsState(t *testing.T) {
 // TestServeReloadsListeners: a listener comes, changes and goes with the file,
 // and what is open goes on.
 func TestServeReloadsListeners(t *testing.T) {
+	t.Parallel()
 	up := smtptest.Start(t, smtptest.Options{})
 	text := basic(up, "")
 	p := startRelay(t, text)

@@ -14,6 +14,7 @@ import (
 // message on, over the connections that there are; a message that has begun is signed
 // as it began.
 func TestReloadChangesHowMailIsSigned(t *testing.T) {
+	t.Parallel()
 	up := smtptest.Start(t, smtptest.Options{})
 	text := basic(up, `
 [dkim."example.org"]

@@ -15,6 +15,7 @@ import (
 // of its stream, each recipient of one message has a verdict of its own, and mail of
 // applications goes to the provider.
 func TestSmarthostOfTheExample(t *testing.T) {
+	t.Parallel()
 	world := newReceivers(t)
 	good := world.add("good.example", "127.0.0.2")
 	grey := world.add("grey.example", "127.0.0.3", smtptest.Fault{Stage: smtptest.Rcpt, Times: 1, Reply: "450 4.2.0 greylisted, come back"})

@@ -12,6 +12,7 @@ import (
 
 // TestServeRefusesAStateFolderThatOthersCanWrite.
 func TestServeRefusesAStateFolderThatOthersCanWrite(t *testing.T) {
+	t.Parallel()
 	up := smtptest.Start(t, smtptest.Options{})
 	for _, row := range []struct {
 		name, says string
@@ -50,6 +51,7 @@ func TestServeRefusesAStateFolderThatOthersCanWrite(t *testing.T) {
 
 // TestServeTakesTheLinkOfDynamicUser: systemd makes the folder itself a link.
 func TestServeTakesTheLinkOfDynamicUser(t *testing.T) {
+	t.Parallel()
 	up := smtptest.Start(t, smtptest.Options{})
 	dir, private := t.TempDir(), filepath.Join(t.TempDir(), "postern")
 	writeFile(t, filepath.Join(dir, "relay.toml"), basic(up, ""))
@@ -64,6 +66,7 @@ func TestServeTakesTheLinkOfDynamicUser(t *testing.T) {
 // TestServeFollowsNoLinksInItsState: what links of state files and of the journal
 // point to stays as it is.
 func TestServeFollowsNoLinksInItsState(t *testing.T) {
+	t.Parallel()
 	up := smtptest.Start(t, smtptest.Options{})
 	dir, precious := t.TempDir(), filepath.Join(t.TempDir(), "precious")
 	writeFile(t, filepath.Join(dir, "relay.toml"), basic(up, `strangers_file = "state/strangers.jsonl"`))

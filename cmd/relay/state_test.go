@@ -20,6 +20,7 @@ func stateOn(t *testing.T, dir, more string) string {
 // TestRelayStartsOnAReadOnlyDisk: it says once what is wrong, relays, and
 // keeps its state there as soon as it can.
 func TestRelayStartsOnAReadOnlyDisk(t *testing.T) {
+	t.Parallel()
 	disk := t.TempDir()
 	if err := syscall.Mount("tmpfs", disk, "tmpfs", syscall.MS_RDONLY, "size=8m"); err != nil {
 		t.Fatalf("run the tests as root: %v", err)
@@ -48,6 +49,7 @@ func TestRelayStartsOnAReadOnlyDisk(t *testing.T) {
 // TestRelaySetsDamagedStateAside: garbage in each file of the state folder is
 // an error in the log and a file beside it, and the relay starts.
 func TestRelaySetsDamagedStateAside(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	files := []string{"limits.snapshot", "suppressions.json", "listings.json", "history.bin", "outlier/states.jsonl"}
 	if err := os.Mkdir(filepath.Join(dir, "outlier"), 0o700); err != nil {
@@ -77,6 +79,7 @@ func TestRelaySetsDamagedStateAside(t *testing.T) {
 
 // TestSecondRelayIsKeptOutOfTheFolder, also where no file can be made in it.
 func TestSecondRelayIsKeptOutOfTheFolder(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	p := startRelay(t, stateOn(t, dir, ""))
 	p.expect("listening")
@@ -90,6 +93,7 @@ func TestSecondRelayIsKeptOutOfTheFolder(t *testing.T) {
 
 // TestControlSocketIsMadeAgain where something has removed it.
 func TestControlSocketIsMadeAgain(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	p := startRelay(t, stateOn(t, dir, ""))
 	p.expect("listening")
@@ -99,6 +103,6 @@ func TestControlSocketIsMadeAgain(t *testing.T) {
 		t.Fatal(err)
 	}
 	eventually(t, "the socket is there again", func() bool { _, err := os.Stat(socket); return err == nil })
-	p.verb(0, "status")
+	p.tells(".", "status")
 	p.stop()
 }

@@ -84,6 +84,7 @@ func (p *postfix) submitAs(user, from string, to []string, text string) {
 // network. Its mail to strangers is braked, then the mailbox is suspended, without an
 // operator, and the other 19 go on.
 func TestStolenPasswordBehindPostfix(t *testing.T) {
+	t.Parallel()
 	need(t, "postfix", "postfix")
 	up := smtptest.Start(t, smtptest.Options{Judge: func(s smtptest.Step) string {
 		if s.Stage == smtptest.Rcpt && strings.Contains(s.Address, "gone") {

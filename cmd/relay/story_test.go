@@ -16,6 +16,7 @@ import (
 // listing ends when mail is taken again. The word of one receiver suspends nobody
 // by itself.
 func TestLeakedPasswordFromListingToEnd(t *testing.T) {
+	t.Parallel()
 	up := smtptest.Start(t, smtptest.Options{})
 	_, hash, _ := runVerb("secret\n", "hash-password", "-bcrypt")
 	text := strings.Replace(basic(up, fmt.Sprintf(`

@@ -61,6 +61,7 @@ func serveAuth(c net.Conn) {
 // TestOneMailboxOfTwentyBehindPostfixIsSuspended: by the name that a real Postfix
 // tells. The other 19 go on; what the suspended one writes of itself changes nothing.
 func TestOneMailboxOfTwentyBehindPostfixIsSuspended(t *testing.T) {
+	t.Parallel()
 	up := smtptest.Start(t, smtptest.Options{})
 	p := startRelay(t, strings.Replace(basic(up, `
 [client.other]
@@ -122,6 +123,7 @@ stream = "main"
 
 // TestIncidentTellsWhatLeft: from the journal of a relay, with a list for its owner alone.
 func TestIncidentTellsWhatLeft(t *testing.T) {
+	t.Parallel()
 	up := smtptest.Start(t, smtptest.Options{})
 	p := startRelay(t, strings.Replace(basic(up, ""), "[client.corporate]", "[client.corporate]\nsubmitter = [\"header:X-AuthUser\"]", 1))
 	s := p.session("127.0.0.1")

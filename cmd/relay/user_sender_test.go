@@ -13,6 +13,7 @@ import (
 // in the name of a colleague. What is held is the author, as each command says, and
 // what it prints is taken back.
 func TestUserInAColleaguesNameIsHeldAndReleased(t *testing.T) {
+	t.Parallel()
 	up := smtptest.Start(t, smtptest.Options{})
 	_, hash, _ := runVerb("secret\n", "hash-password", "-bcrypt")
 	p := startRelay(t, strings.Replace(basic(up, fmt.Sprintf(`
