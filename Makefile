@@ -17,6 +17,11 @@ VERSION := $(shell git describe --always --dirty 2>/dev/null || echo development
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.7.0
 REVIVE = github.com/mgechev/revive@v1.15.0
 
+# Linters look at packages as the race detector has them: the tests need these anyway, and
+# nothing is compiled twice. Without a C compiler there is no race detector.
+RACE = $(shell test "$$(go env CGO_ENABLED)" = 0 || echo -race)
+LINTER = nice -n 10 go run -exec 'env "GOFLAGS=$(GOFLAGS) $(RACE)"'
+
 # In a clone of another owner git tells no version, and the build would fail.
 export GOFLAGS := $(GOFLAGS) -buildvcs=false
 
@@ -27,15 +32,14 @@ export GORACE := atexit_sleep_ms=20 $(GORACE)
 # An upstream that adds, drops and splits replies at random, against the true verdict on each message.
 SOAKTIME = 10m
 
-.PHONY: build test race fuzz soak outcomes bench bench-outlier bench-replies bench-readers lint check packages
+.PHONY: build test race fuzz soak outcomes bench bench-outlier bench-replies bench-readers lint vet linters check packages
 
 build:
 	go build -trimpath -ldflags "-X main.version=$(VERSION)" -o bin/relay ./cmd/relay
 
-test: packages
-	go vet ./...
-	@unformatted=$$(gofmt -l .); test -z "$$unformatted" || { echo "gofmt: run gofmt -w $$unformatted" >&2; exit 1; }
-	go test -race -timeout 30m ./...
+# go test has a vet of its own, which vet has done by then, and more of it.
+test: packages vet
+	go test -race -vet=off -timeout 30m ./...
 
 packages:
 	@.ci/packages $(PACKAGES)
@@ -77,11 +81,16 @@ bench-readers:
 	cd bench/readers && npm ci --ignore-scripts --no-audit --no-fund
 	go run ./bench/readers
 
-lint:
-	go vet ./...
+lint: vet linters
+
+vet:
+	go vet $(RACE) ./...
 	@unformatted=$$(gofmt -l .); test -z "$$unformatted" || { echo "gofmt: run gofmt -w $$unformatted" >&2; exit 1; }
-	go run $(STATICCHECK) ./...
-	go run $(REVIVE) -config revive.toml -set_exit_status ./...
+
+# They yield to tests that run beside them.
+linters: vet
+	$(LINTER) $(STATICCHECK) ./...
+	$(LINTER) $(REVIVE) -config revive.toml -set_exit_status ./...
 
 # What the example configuration means, and whether it is good.
 check: lint
