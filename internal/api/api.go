@@ -44,8 +44,8 @@ type Parts struct {
 	Groups func() *provider.Groups
 	// TLS is how TLS with receivers went, by upstream.
 	TLS func() []admin.TLSUse
-	// Journals are the files of the journals, that of clients first; none: no journal
-	// is kept.
+	// Journals are the files of the journals, that of clients first, with all that is to
+	// stand in them; none: no journal is kept.
 	Journals func() []string
 	// Config is the configuration in force, its secrets hidden.
 	Config func() map[string]any

@@ -73,10 +73,11 @@ func (c *Config) Check(report func(key, problem string)) {
 	}
 }
 
+// FlushEvery is how often lines go to the file of a Writer, and how soon it is seen that the
+// file has been renamed, removed or cut.
+const FlushEvery = 200 * time.Millisecond
+
 const (
-	// flushEvery is how often lines go to the file, and how soon it is seen that
-	// the file has been renamed, removed or cut.
-	flushEvery = 200 * time.Millisecond
 	// flushSize is how many octets go at once.
 	flushSize = 64 << 10
 	// maxPending bounds the lines that wait for a disk that fails.
@@ -102,7 +103,7 @@ type Options struct {
 }
 
 // Writer appends events to the journal. It is safe for concurrent use. A line
-// is on its way to the disk within flushEvery, and goes there as a whole, so
+// is on its way to the disk within FlushEvery, and goes there as a whole, so
 // that whoever renames, copies or cuts the file meets whole lines. While the
 // disk fails, lines wait in memory up to a bound; beyond it they are counted.
 type Writer struct {
@@ -342,7 +343,7 @@ func (w *Writer) prune() error {
 
 func (w *Writer) flushLoop() {
 	defer close(w.done)
-	tick := time.NewTicker(flushEvery)
+	tick := time.NewTicker(FlushEvery)
 	defer tick.Stop()
 	for {
 		select {

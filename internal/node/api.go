@@ -106,6 +106,7 @@ func (n *Node) guardMetrics(next http.Handler) http.Handler {
 
 // journals are the files of the journals, that of clients first.
 func (n *Node) journals() []string {
+	n.reopenJournals() // so that what has just happened is found
 	j := n.file().Journal
 	if j.File == "" {
 		return nil

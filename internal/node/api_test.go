@@ -19,6 +19,7 @@ import (
 	"postern/internal/alert"
 	"postern/internal/api"
 	"postern/internal/config"
+	"postern/internal/freeport"
 	"postern/mail"
 	"postern/reputation/bygroup"
 )
@@ -75,12 +76,10 @@ type apiNode struct {
 
 func startAPI(t *testing.T, more string) *apiNode {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	address, err := freeport.Address()
 	if err != nil {
 		t.Fatal(err)
 	}
-	address := l.Addr().String()
-	l.Close()
 	dir := t.TempDir()
 	path := filepath.Join(dir, "relay.toml")
 	if err := os.WriteFile(path, []byte(strings.Replace(apiConfig, "ADDRESS", address, 1)+more), 0o600); err != nil {
@@ -301,6 +300,18 @@ func event(n int, client string) mail.Event {
 	return mail.Event{Time: time.Now().Add(time.Duration(n-1000) * time.Second), ID: fmt.Sprintf("id%06d", n), Client: client, From: "news@shop.example",
 		To:      []mail.RecipientEvent{{Address: fmt.Sprintf("alice%d@example.net", n), Outcome: mail.Rejected, Code: 550, Reply: fmt.Sprintf("550 <alice%d@example.net>: unknown", n)}},
 		Outcome: mail.Rejected, Code: 550, Reply: fmt.Sprintf("550 <alice%d@example.net>: unknown", n)}
+}
+
+// TestEventOfJustNowIsFound, though lines wait for a moment until they go to the journal.
+func TestEventOfJustNowIsFound(t *testing.T) {
+	a := startAPI(t, "")
+	for n := range 20 {
+		e := event(n, "shop")
+		a.journal.Observe(&e)
+		if status, _, text := a.port.ask(t, "GET", "/api/v1/events/"+e.ID, a.tokens[access.View], ""); status != 200 {
+			t.Fatalf("%s: %d %s", e.ID, status, text)
+		}
+	}
 }
 
 func TestEventsByRole(t *testing.T) {

@@ -34,7 +34,8 @@ func (n *Node) openJournal(cfg eventlog.Config, which, state string) *eventlog.W
 	return w
 }
 
-// reopenJournals is for a SIGHUP after the files were renamed.
+// reopenJournals writes what waits for the disk, to files of their names: for a SIGHUP
+// after they were renamed, and before they are searched.
 func (n *Node) reopenJournals() {
 	if n.journal != nil {
 		n.journal.Reopen()

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"slices"
 	"strings"
 
 	"postern/cmd/relay/cli"
@@ -36,17 +37,19 @@ func Explain(io cli.IO, args []string) int {
 		return cli.Usage
 	}
 	errFound := errors.New("found")
-	err = eventlog.Read(files, io.In, func(e *mail.Event) error {
-		if e.ID != words[0] {
-			return nil
-		}
-		if *asJSON {
-			cli.PrintJSON(io, e)
-		} else {
-			fmt.Fprint(io.Out, explain.Event(e))
-		}
-		return errFound
-	})
+	err = lookAgain(func() (bool, error) {
+		return slices.Contains(files, "-"), eventlog.Read(files, io.In, func(e *mail.Event) error {
+			if e.ID != words[0] {
+				return nil
+			}
+			if *asJSON {
+				cli.PrintJSON(io, e)
+			} else {
+				fmt.Fprint(io.Out, explain.Event(e))
+			}
+			return errFound
+		})
+	}, untilWritten)
 	switch {
 	case errors.Is(err, errFound):
 		return cli.OK

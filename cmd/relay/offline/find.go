@@ -53,17 +53,21 @@ func Find(io cli.IO, args []string) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	found := 0
-	stats, err := searchAll(ctx, journals, q, func(line []byte, e *mail.Event) error {
-		if found++; *asJSON {
-			fmt.Fprintf(io.Out, "%s\n", line)
-		} else {
-			fmt.Fprintln(io.Out, find.Words(e, q.To))
-		}
-		if found == *n {
-			return find.ErrEnough
-		}
-		return nil
-	})
+	var stats find.Stats
+	err = lookAgain(func() (done bool, err error) {
+		stats, err = searchAll(ctx, journals, q, func(line []byte, e *mail.Event) error {
+			if found++; *asJSON {
+				fmt.Fprintf(io.Out, "%s\n", line)
+			} else {
+				fmt.Fprintln(io.Out, find.Words(e, q.To))
+			}
+			if found == *n {
+				return find.ErrEnough
+			}
+			return nil
+		})
+		return found > 0 || !q.Until.IsZero() && q.Until.Before(now.Add(-time.Minute)), err
+	}, untilWritten)
 	for _, name := range stats.Cut {
 		fmt.Fprintf(io.Err, "relay find: %s has more than fit; its oldest are left out; -until asks for those before a time\n", name)
 	}
