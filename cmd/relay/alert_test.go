@@ -236,3 +236,13 @@ from = "alerts@example.org"
 	wantText(t, p.verb(1, "alert", "test", "other"), "elsewhere.example")
 	p.stop()
 }
+
+// TestAlertListSaysWhenThereIsNothing: an empty screen could mean anything.
+func TestAlertListSaysWhenThereIsNothing(t *testing.T) {
+	dir := t.TempDir()
+	writeFile(t, filepath.Join(dir, "relay.toml"), basic(smtptest.Start(t, smtptest.Options{}), ""))
+	p := startRelayIn(t, dir)
+	p.address("mta")
+	wantText(t, p.verb(0, "alert", "list"), "no alerts are open", `no channel is configured: write a table \[alert\.NAME\]`)
+	p.stop()
+}

@@ -238,7 +238,7 @@ func TestSenderShowsRealVolume(t *testing.T) {
 		return strings.Contains(shown, "1 message relayed")
 	})
 	for _, want := range []string{`volume 24h +1 message relayed to 1 recipient; 0 recipients deferred, 0 rejected \(journal\)`,
-		`watch +what follows was counted by the watch and is not the volume`, `(?s)stopped by +.*client corporate is suspended.*relay release client:corporate -config`} {
+		`watch +the lines below are the counts of the outlier watch, not the volume`, `(?s)stopped by +.*client corporate is suspended.*relay release client:corporate -config`} {
 		wantText(t, shown, want)
 	}
 	var s control.ShownSender

@@ -122,7 +122,7 @@ func writeWere(w io.Writer, were []Were) {
 	}
 	fmt.Fprintln(w)
 	t := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
-	fmt.Fprintln(t, "LIMIT OF THEN\tREFUSED\tWOULD PASS")
+	fmt.Fprintln(t, "PAST LIMIT\tREFUSED\tWOULD PASS")
 	for _, l := range were {
 		fmt.Fprintf(t, "%s\t%d\t%d\n", phrase.Printable(l.Name), l.Refused, l.Passed)
 	}

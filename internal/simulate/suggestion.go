@@ -57,7 +57,7 @@ func (s *Suggestion) limit(w io.Writer, name string, per ratelimit.Dimension, us
 	if rest := len(uses) - s.Listed; rest > 0 {
 		fmt.Fprintf(w, "# Enough for the %d %ss that are not among the %d busiest.\n", rest, name, s.Listed)
 	} else {
-		fmt.Fprintf(w, "# What the %s in the middle of %d needs; also for those that the journal has never seen.\n", name, len(uses))
+		fmt.Fprintf(w, "# The median need of a %s in the journal; it also applies to those that are not in it.\n", name)
 	}
 	fmt.Fprintf(w, "per = %q\n", per)
 	for _, line := range s.numbers(p.Base) {

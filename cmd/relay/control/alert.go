@@ -25,6 +25,12 @@ func listAlerts(io cli.IO, args []string) int {
 		return v.Fail(err)
 	}
 	return v.Print(s, func(w Writer) {
+		if len(s.Conditions) == 0 {
+			fmt.Fprintln(w, "no alerts are open")
+		}
+		if len(s.Channels) == 0 {
+			fmt.Fprintln(w, "no channel is configured: write a table [alert.NAME], docs/alerts.md")
+		}
 		for _, a := range s.Conditions {
 			fmt.Fprintf(w, "%s\t%s\t%s%s\n", phrase.Time(a.Since), a.Severity, a.Summary, phrase.Prefixed(": ", a.Reason))
 		}

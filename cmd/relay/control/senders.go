@@ -109,7 +109,7 @@ func writeDetail(w Writer, d *ShownSender) {
 // writeWatched writes what the watch counted, which is not the volume: it judges
 // by recipients that were new or passed, and leaves out what was turned away.
 func writeWatched(line func(key, format string, args ...any), d *outlier.Detail) {
-	line("watch", "what follows was counted by the watch and is not the volume: mail that was turned away, or would have been in shadow, is left out")
+	line("watch", "the lines below are the counts of the outlier watch, not the volume: they leave out mail that was refused here, or would have been without shadow")
 	line("score", "%.2f", d.Score)
 	if d.Messages > 0 {
 		line("messages", "%d counted since %s, the latest %s", d.Messages, d.First.Format(time.DateOnly), phrase.Time(d.Last))

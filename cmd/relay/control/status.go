@@ -47,7 +47,7 @@ func Status(io cli.IO, args []string) int {
 func writeStatus(w Writer, s *admin.Status, providers []api.Provider, now time.Time) {
 	line := func(key, format string, args ...any) { fmt.Fprintf(w, "%s\t%s\n", key, fmt.Sprintf(format, args...)) }
 	line("relay", "%s, version %s, process %d, up %s", s.Hostname, s.Version, s.PID, phrase.Span(now.Sub(s.Started)))
-	ready := "yes: mail is taken"
+	ready := "yes: mail is accepted"
 	if !s.Ready {
 		ready = "NO"
 	}
@@ -69,7 +69,7 @@ func writeStatus(w Writer, s *admin.Status, providers []api.Provider, now time.T
 	}
 	line("store", "%s", storeStatusWords(&s.Store))
 	for i, st := range s.Streams {
-		line(first(i, "streams"), "%s by %s%s", st.Name, st.Upstream, streamWords(&st))
+		line(first(i, "streams"), "%s through %s%s", st.Name, st.Upstream, streamWords(&st))
 	}
 	for i, l := range s.Listeners {
 		line(first(i, "listeners"), "%s on %s, tls %s", l.Name, l.Address, l.TLS)

@@ -79,7 +79,7 @@ func Find(io cli.IO, args []string) int {
 		fmt.Fprintf(io.Err, "relay find: nothing in %s of %v\n", text.Count(stats.Files, "file", "files"), journals)
 		return cli.Fault
 	case found == *n:
-		fmt.Fprintf(io.Err, "%d shown; there may be more: -n 0 shows all; relay explain ID tells one in words\n", found)
+		fmt.Fprintf(io.Err, "%d shown; there may be more: -n 0 shows all; relay explain ID describes one in words\n", found)
 	}
 	return cli.OK
 }
