@@ -243,6 +243,8 @@ func TestAlertListSaysWhenThereIsNothing(t *testing.T) {
 	writeFile(t, filepath.Join(dir, "relay.toml"), basic(smtptest.Start(t, smtptest.Options{}), ""))
 	p := startRelayIn(t, dir)
 	p.address("mta")
-	wantText(t, p.verb(0, "alert", "list"), "no alerts are open", `no channel is configured: write a table \[alert\.NAME\]`)
+	out := p.verb(0, "alert", "list")
+	wantText(t, out, "no alerts are open")
+	wantText(t, out, `no channel is configured: write a table \[alert\.NAME\]`)
 	p.stop()
 }
