@@ -198,6 +198,27 @@ func TestDomainsDoNotMoveMailOfOthers(t *testing.T) {
 	}
 }
 
+// TestDomainsThatAHostDoesNotKnow do not move the mail of those that it knows: some hosts
+// say 252 to a recipient whom they cannot verify, or hang up on one whom they do not relay to.
+func TestDomainsThatAHostDoesNotKnow(t *testing.T) {
+	for _, fault := range []smtptest.Fault{
+		{Stage: smtptest.Rcpt, To: "x@evil.example", Reply: "252 2.1.5 perhaps"},
+		{Stage: smtptest.Rcpt, To: "x@evil.example", Drop: smtptest.DropBefore},
+	} {
+		w := newWorld(t, nil)
+		first := w.receiver("127.0.0.2", smtptest.Options{Faults: []smtptest.Fault{fault}})
+		w.receiver("127.0.0.3", smtptest.Options{})
+		w.domain("victim.example", "mx1.victim.example 127.0.0.2", "mx2.victim.example 127.0.0.3")
+		w.domain("evil.example", "mx.evil.example 127.0.0.2")
+		if s := w.send("x@evil.example"); s.codes() != "451" {
+			t.Fatalf("%s", s)
+		}
+		if s := w.send("x@victim.example"); s.codes() != "250 final 250" || len(first.Messages()) != 1 {
+			t.Errorf("%s at %s", s, s.host)
+		}
+	}
+}
+
 // TestCertificateOfManyNames is not repeated at length in the fault, which log and journal
 // keep; what is wrong with it is still told apart.
 func TestCertificateOfManyNames(t *testing.T) {

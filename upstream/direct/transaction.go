@@ -370,13 +370,13 @@ func (s *search) ask(ctx context.Context, w *way, h *host, route upstream.Route,
 	if w.level.policy() && (errors.Is(err, upstream.ErrHandshake) || errors.Is(err, upstream.ErrNoTLS)) {
 		s.policy = err
 	}
-	s.failed(target, err)
+	s.failed(target, err, in.SourceIP().IsValid())
 	t.failed(ctx, w, from, err)
 	return nil, false, nil
 }
 
-// failed notes why an address took no transaction.
-func (s *search) failed(target mx.Target, err error) {
+// failed notes why an address took no transaction; session: MAIL or RCPT had been said.
+func (s *search) failed(target mx.Target, err error, session bool) {
 	s.errs = append(s.errs, fmt.Errorf("%s: %w", target.Host, err))
 	if said := upstream.Said(s.t.said(err)); said != nil {
 		s.said = said
@@ -387,9 +387,11 @@ func (s *search) failed(target mx.Target, err error) {
 	if op := (*net.OpError)(nil); !errors.As(err, &op) || op.Op != "dial" {
 		s.sessions++
 	}
-	if errors.Is(err, upstream.ErrHandshake) || errors.Is(err, upstream.ErrNoTLS) {
+	if session || errors.Is(err, upstream.ErrHandshake) || errors.Is(err, upstream.ErrNoTLS) {
+		// The owner of the domain may name hosts of others, which know nothing of it or
+		// have another certificate than it asks for.
 		s.t.u.finder.FailedFor(s.t.domain, target.Address.Addr())
-		return // another domain may ask for less there
+		return
 	}
 	s.t.u.finder.Failed(target.Address.Addr())
 }
