@@ -149,6 +149,8 @@ func lame(m *dns.Msg) bool {
 	return !m.Authoritative && !m.RecursionAvailable && len(m.Answer) == 0
 }
 
+var errCircle = errors.New("CNAMEs in a circle")
+
 // chase follows the CNAMEs within one reply and collects the records at their
 // end.
 func (a *Answer) chase(qtype uint16, rrs []dns.RR) error {
@@ -172,7 +174,7 @@ func (a *Answer) chase(qtype uint16, rrs []dns.RR) error {
 			return nil
 		}
 		if slices.Contains(a.Aliases, target) {
-			return errors.New("CNAMEs in a circle")
+			return errCircle
 		}
 		a.Aliases = append(a.Aliases, target)
 		a.Name = target

@@ -298,7 +298,10 @@ func (r *Resolver) makeRoom(now time.Time) {
 // server did not resolve.
 func (r *Resolver) follow(ctx context.Context, q question) Answer {
 	a := r.attempt(ctx, q)
-	for len(a.Aliases) > 0 && a.State == NoData && a.Name != q.name {
+	for len(a.Aliases) > 0 && a.State == NoData {
+		if a.Name == q.name {
+			return Answer{Name: q.name, Err: errCircle, TTL: faultTTL}
+		}
 		if len(a.Aliases) > maxAliases {
 			return Answer{Name: q.name, Err: fmt.Errorf("more than %d CNAMEs in a row", maxAliases), TTL: faultTTL}
 		}

@@ -297,3 +297,26 @@ func TestOnlyLocalServersAreBelieved(t *testing.T) {
 		}
 	}
 }
+
+// TestCircleOverSeveralAnswers: a server that does not ask on tells one alias at a time. A
+// circle of them is a fault, and not a name without records: that would be final.
+func TestCircleOverSeveralAnswers(t *testing.T) {
+	server := dnstest.Serve(t, func(w dns.ResponseWriter, q *dns.Msg) {
+		m := new(dns.Msg).SetReply(q)
+		m.Authoritative = true
+		name := q.Question[0].Name
+		if target := map[string]string{"a.example.": "b.example.", "b.example.": "a.example.", "c.example.": "d.example.", "d.example.": "e.example.", "e.example.": "d.example."}[name]; target != "" {
+			m.Answer = append(m.Answer, dnstest.Record(name, dns.TypeCNAME, 60, target))
+		}
+		w.WriteMsg(m)
+	})
+	r := newTestResolver(t, time.Second, server)
+	for _, name := range []string{"a.example", "c.example"} {
+		if a := r.Ask(t.Context(), name, dns.TypeMX); a.State != Fault || !strings.Contains(fmt.Sprint(a.Err), "CNAMEs") {
+			t.Errorf("%s: %+v", name, a)
+		}
+	}
+	if a := r.Ask(t.Context(), "z.example", dns.TypeMX); a.State != NoData {
+		t.Errorf("%+v", a)
+	}
+}
