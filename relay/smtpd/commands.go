@@ -105,6 +105,10 @@ func (s *session) dispatch(name string, arg []byte, spaced bool) error {
 			return s.fail(r)
 		}
 	}
+	if isHTTP(name) {
+		s.reply(replies.NotSMTP())
+		return errQuit
+	}
 	if s.set.cfg.needsTLS() && !s.peer.TLS.On() && !allowedBeforeTLS[name] {
 		if s.tx != nil { // begun before a reload
 			return s.endTransaction(s.tx.Break("listener", replies.TLSFirst()))
@@ -146,10 +150,6 @@ func (s *session) dispatch(name string, arg []byte, spaced bool) error {
 		return s.xclient(string(arg))
 	case "XFORWARD":
 		return s.xforward(string(arg))
-	}
-	if isHTTP(name) {
-		s.reply(replies.NotSMTP())
-		return errQuit
 	}
 	return s.fail(replies.UnknownCommand())
 }
