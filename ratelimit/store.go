@@ -225,7 +225,7 @@ type Allowance struct {
 	Unit   Unit          `json:"unit"`
 	Window time.Duration `json:"window"` // nanoseconds; 0: every window of the unit
 	Add    int64         `json:"add"`    // at most MaxNumber
-	Made   time.Time     `json:"made"`
+	Made   time.Time     `json:"made,omitzero"`
 	Until  time.Time     `json:"until"`
 	Reason string        `json:"reason"`
 }
