@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"path/filepath"
 	"strings"
 	"time"
@@ -81,8 +82,8 @@ const (
 )
 
 // openNetworks reads what an earlier watch has left in a folder, "" for none. A file
-// that is damaged is set aside, and the memory begins anew.
-func openNetworks(dir string, most int, shared bool, report func(error)) elsewhere {
+// that is damaged is set aside, which log is told, and the memory begins anew.
+func openNetworks(dir string, most int, shared bool, log *slog.Logger) elsewhere {
 	e := elsewhere{memory: networks.New(most)}
 	if shared {
 		defer e.memory.Share()
@@ -96,7 +97,7 @@ func openNetworks(dir string, most int, shared bool, report func(error)) elsewhe
 		err = e.memory.Decode(b)
 	}
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		report(e.file.SetAside(err))
+		log.Error("networks of users begin anew", "err", e.file.SetAside(err))
 	}
 	return e
 }

@@ -1,7 +1,9 @@
 package outlier
 
 import (
+	"bytes"
 	"fmt"
+	"log/slog"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -191,5 +193,18 @@ func TestListedAddressIsEvidence(t *testing.T) {
 	}
 	if len(calm.changes) > 0 {
 		t.Errorf("a listing by itself is an alarm: %+v", calm.changes[0])
+	}
+}
+
+// TestDamagedNetworks are told to the log, and are no fault of the folder.
+func TestDamagedNetworks(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "networks"), []byte("Kaboom"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var log bytes.Buffer
+	e := openNetworks(dir, 100, false, slog.New(slog.NewTextHandler(&log, nil)))
+	if e.memory == nil || !strings.Contains(log.String(), "networks of users begin anew") || !strings.Contains(log.String(), "networks.damaged-") {
+		t.Errorf("the log has %q", &log)
 	}
 }

@@ -83,15 +83,11 @@ func New(cfg Config, o Options) (*Watch, error) {
 		flights: flights{of: map[string]flight{}, by: map[uint64]traffic{}}}
 	w.strangers = brake.NewBook[detector.Who]()
 	w.detector = detector.New(cfg.settings(), randomSeed())
-	report := o.Report
-	if report == nil {
-		report = func(error) {}
-	}
 	as, err := openASFile(cfg.ASTable, asFile{})
 	if err != nil {
 		return nil, err
 	}
-	w.places = openNetworks(o.Dir, cfg.MaxSenders/4, o.Shared != nil, report)
+	w.places = openNetworks(o.Dir, cfg.MaxSenders/4, o.Shared != nil, o.Log)
 	w.places.useTable(as)
 	src := w.source()
 	if o.Dir != "" {

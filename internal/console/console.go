@@ -68,14 +68,15 @@ type file struct {
 	text          []byte
 }
 
-// New makes a console. The error is for the log: the console works all the same.
+// New makes a console. The error says that its file cannot be written: the console works
+// all the same.
 func New(o Options) (*Console, error) {
 	c := &Console{Data: o.Data, api: o.API, peers: o.Peers, token: o.Token, still: o.Still, identify: o.Identify, log: o.Log, now: o.Now, files: map[string]file{}}
 	if c.now == nil {
 		c.now = time.Now
 	}
 	var err error
-	c.sessions, err = openSessions(o.State, c.now)
+	c.sessions, err = openSessions(o.State, c.now, o.Log)
 	c.budgets.ask = o.Data.Budgets
 	list, _ := static.ReadDir("static")
 	for _, e := range list {

@@ -1,9 +1,11 @@
 package console
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/url"
 	"os"
@@ -139,7 +141,7 @@ func TestSessionEnds(t *testing.T) {
 		t.Error("a session that was logged out holds")
 	}
 	// Another start with the same folder.
-	again, err := openSessions(statefile.New(d.sessions.file.Name(), 1<<20), d.now)
+	again, err := openSessions(statefile.New(d.sessions.file.Name(), 1<<20), d.now, slog.New(slog.DiscardHandler))
 	if err != nil || again.read(good) != nil {
 		t.Errorf("it holds again after a restart: %v", err)
 	}
@@ -369,5 +371,30 @@ func TestPageIsSmallHoweverMuchThereIs(t *testing.T) {
 	}
 	if _, all := get(t, c, d.server.URL+"/needs"); strings.Count(all, "Release") < 400 {
 		t.Error("the page of what needs somebody does not hold all")
+	}
+}
+
+// TestDamagedSessions are told to the log, and are no fault of the folder: a relay that
+// calls its folder one that cannot be written is not ready.
+func TestDamagedSessions(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "console.json")
+	if err := os.WriteFile(path, []byte("Kaboom"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var log bytes.Buffer
+	open := func() *sessions {
+		s, err := openSessions(statefile.New(path, 1<<20), time.Now, slog.New(slog.NewTextHandler(&log, nil)))
+		if err != nil {
+			t.Error(err)
+		}
+		return s
+	}
+	first := open()
+	if !strings.Contains(log.String(), "sessions of the console begin anew") || !strings.Contains(log.String(), "console.json.damaged-") {
+		t.Errorf("the log has %q", &log)
+	}
+	log.Reset()
+	if again := open(); !bytes.Equal(first.state.Key, again.state.Key) || log.Len() > 0 {
+		t.Errorf("another start has another key, or says %q", &log)
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io/fs"
+	"log/slog"
 	"maps"
 	"strings"
 	"sync"
@@ -58,9 +59,10 @@ type link struct {
 	expires time.Time
 }
 
-// openSessions reads the key from a file, or draws one. The error is for the log: what
-// cannot be kept holds until the next start.
-func openSessions(file *statefile.File, now func() time.Time) (*sessions, error) {
+// openSessions reads the key from a file, or draws one. A file that is damaged is told to
+// log and set aside. The error says that the key cannot be kept: it holds until the next
+// start.
+func openSessions(file *statefile.File, now func() time.Time, log *slog.Logger) (*sessions, error) {
 	s := &sessions{now: now, file: file, links: map[[sha256.Size]byte]link{}, said: map[string]string{}}
 	text, err := file.Read()
 	if err == nil {
@@ -75,14 +77,12 @@ func openSessions(file *statefile.File, now func() time.Time) (*sessions, error)
 	if err == nil {
 		err = errors.New("the key in it is too short")
 	}
-	if errors.Is(err, fs.ErrNotExist) {
-		err = nil
-	} else {
-		err = file.SetAside(err)
+	if !errors.Is(err, fs.ErrNotExist) {
+		log.Error("sessions of the console begin anew", "err", file.SetAside(err))
 	}
 	s.state = sessionState{Key: make([]byte, keySize), Ended: map[string]time.Time{}}
 	rand.Read(s.state.Key) // never fails since Go 1.24
-	return s, errors.Join(err, s.save())
+	return s, s.save()
 }
 
 func (s *sessions) save() error {
