@@ -213,8 +213,8 @@ func (v *visit) group(q *asked) (g group, err error) {
 // else for all.
 func (v *visit) foundRow(e *mail.Event, to string) foundRow {
 	r := foundRow{
-		ID: e.ID, Client: clean(cmp.Or(e.Client, "no client")), At: v.moment(e.Time), From: clean(e.From), Outcome: e.Outcome, Rule: clean(e.Rule),
-		Class: string(e.Class), Reply: v.words(e.Reply),
+		ID: clean(e.ID), Client: clean(cmp.Or(e.Client, "no client")), At: v.moment(e.Time), From: clean(e.From), Outcome: clean(e.Outcome), Rule: clean(e.Rule),
+		Class: clean(string(e.Class)), Reply: v.words(e.Reply),
 	}
 	code, status := e.Code, e.Status
 	if len(e.To) > 0 {
@@ -225,7 +225,7 @@ func (v *visit) foundRow(e *mail.Event, to string) foundRow {
 			r.More = number(len(e.To)-1) + " more"
 		}
 		if i >= 0 {
-			r.Outcome, r.Rule, r.Class, code, status = t.Outcome, clean(t.Rule), string(t.Class), t.Code, t.Status
+			r.Outcome, r.Rule, r.Class, code, status = clean(t.Outcome), clean(t.Rule), clean(string(t.Class)), t.Code, t.Status
 			r.Reply = v.words(cmp.Or(t.Reply, e.Reply))
 		}
 	}

@@ -214,6 +214,43 @@ func TestConsoleAsksOtherNodes(t *testing.T) {
 	}
 }
 
+// TestTextOfAHostileNodeIsInert: another node may be in other hands.
+func TestTextOfAHostileNodeIsInert(t *testing.T) {
+	const words = "<script>x</script>\u202e\x1b[31m"
+	text, err := json.Marshal(words)
+	if err != nil {
+		t.Fatal(err)
+	}
+	evil := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		answer := `{"ID":W,"client":W,"from":W,"rule":W,"outcome":W,"class":W,"status":W,"reply":W,"message_id":W,"to":[{"address":W,"outcome":W,"class":W,"rule":W,"reply":W,"status":W}]}`
+		switch path := strings.TrimPrefix(r.URL.Path, "/api/v1"); {
+		case path == "/events":
+			answer = `{"items":[` + answer + `],"complete":true}`
+		case path == "/status":
+			answer = `{"reasons":[{"text":W}],"degraded":[{"text":W}],"upstreams":[{"upstream":W,"host":W,"last_error":W}]}`
+		case path == "/listings":
+			answer = `{"items":[{"target":{"name":W},"streams":[W],"evidence":[{"text":W}]}]}`
+		case path == "/providers":
+			answer = `{"items":[{"upstream":W,"provider":W,"waits":[{"stream":W,"reply":W}]}]}`
+		}
+		io.WriteString(w, strings.ReplaceAll(answer, "W", string(text)))
+	}))
+	defer evil.Close()
+	file := filepath.Join(t.TempDir(), "peer.token")
+	if err := os.WriteFile(file, []byte("pst_x\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	a := startAPI(t, fmt.Sprintf("[admin.peers.evil]\nserver = %q\ntoken_file = %q\n", evil.URL, file))
+	operate := a.login(t, access.Operate)
+	for path, has := range map[string]string{"/": "evil", "/find?q=gone@dest.example": "on evil", "/find?code=550": "On evil", "/event/x?node=evil": "node evil"} {
+		status, page, _ := operate.get(t, path)
+		if status != http.StatusOK || !strings.Contains(page, has) || strings.Contains(page, "<script>x") || strings.ContainsAny(page, "\u202e\x1b") {
+			t.Errorf("%s: %d %s", path, status, page)
+		}
+	}
+}
+
 // TestWhoComesByAProxyIsNotTakenForAUserOfTheSystem: the audit says that a proxy has named
 // him, also for what he does on the console, and no link makes him a session of his own.
 func TestWhoComesByAProxyIsNotTakenForAUserOfTheSystem(t *testing.T) {

@@ -29,6 +29,9 @@ type Client struct {
 	http  *http.Client
 	base  string // without a slash at its end
 	token string
+	// most is how many octets of an answer are read, objects how many objects may be in
+	// it; 0: any number.
+	most, objects int
 	// unreachable is about an error of the way there.
 	unreachable func(error) error
 }
@@ -38,6 +41,10 @@ const (
 	timeout = time.Minute
 	// maxAnswer is the most that is read of an answer.
 	maxAnswer = 64 << 20
+	// doubtedAnswer and doubtedObjects are that of a relay that may be in other hands. An
+	// object of two octets becomes an event of some hundred.
+	doubtedAnswer  = 8 << 20
+	doubtedObjects = 100_000
 )
 
 // OnSocket asks the relay behind a control socket.
@@ -45,7 +52,7 @@ func OnSocket(path string) *Client {
 	transport := &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return new(net.Dialer).DialContext(ctx, "unix", path)
 	}}
-	return &Client{http: &http.Client{Timeout: timeout, Transport: transport}, base: "http://relay", unreachable: func(err error) error {
+	return &Client{http: &http.Client{Timeout: timeout, Transport: transport}, base: "http://relay", most: maxAnswer, unreachable: func(err error) error {
 		return fmt.Errorf("no relay answers on %s: %w; is it running, and are you its user or root?", path, err)
 	}}
 }
@@ -82,7 +89,7 @@ func At(server, tokenFile, ca string) (*Client, error) {
 	stay := func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	return &Client{
 		http: &http.Client{Timeout: timeout, CheckRedirect: stay, Transport: &http.Transport{Proxy: http.ProxyFromEnvironment, TLSClientConfig: config, DisableKeepAlives: true}},
-		base: strings.TrimSuffix(server, "/"), token: strings.TrimSpace(token),
+		base: strings.TrimSuffix(server, "/"), token: strings.TrimSpace(token), most: maxAnswer,
 		unreachable: func(err error) error { return fmt.Errorf("no relay answers at %s: %w", server, err) },
 	}, nil
 }
@@ -93,6 +100,14 @@ func (c *Client) Within(d time.Duration) *Client {
 	transport.Timeout = d
 	within.http = &transport
 	return &within
+}
+
+// Doubting is c for a relay that may be in other hands, whose answers must not fill our
+// memory.
+func (c *Client) Doubting() *Client {
+	doubting := *c
+	doubting.most, doubting.objects = doubtedAnswer, doubtedObjects
+	return &doubting
 }
 
 // Misuse is the error of a request that cannot be carried out as it stands.
@@ -154,8 +169,8 @@ func (c *Client) ask(method, path string, body []byte, out any) error {
 		return c.unreachable(err)
 	}
 	defer res.Body.Close()
-	text, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer+1))
-	if err == nil && len(text) > maxAnswer {
+	text, err := io.ReadAll(io.LimitReader(res.Body, int64(c.most)+1))
+	if err == nil && (len(text) > c.most || c.objects > 0 && bytes.Count(text, []byte{'{'}) > c.objects) {
 		err = errors.New("it is too long")
 	}
 	if err != nil {
@@ -200,6 +215,9 @@ func All[T any](c *Client, path string, values url.Values, most int) (list []T, 
 		var p api.Page[T]
 		if err := c.Get(path, query, &p); err != nil {
 			return nil, 0, err
+		}
+		if len(p.Items) == 0 && p.Next != "" {
+			return nil, 0, errors.New("read the relay's answer: an empty page is not the last")
 		}
 		list = append(list, p.Items...)
 		if p.Next == "" || most > 0 && len(list) >= most {

@@ -25,6 +25,8 @@ const (
 	Wait = 2 * time.Second
 	// late bounds each request for a state, for which nobody waits longer than Wait.
 	late = 10 * time.Second
+	// maxListed is how many listings, and groups of receivers, are read of one.
+	maxListed = 1000
 	// freshFor is how long a state is told again without asking.
 	freshFor = 4 * time.Second
 )
@@ -79,7 +81,8 @@ func (ps *Peers) Use(cfg map[string]access.Peer) {
 	for name, c := range cfg {
 		p := &peer{Peer: c}
 		if p.ask, p.err = client.At(c.Server, c.TokenFile, c.CA); p.err == nil {
-			p.ask, p.soon = p.ask.Within(late), p.ask.Within(Wait)
+			doubted := p.ask.Doubting()
+			p.ask, p.soon = doubted.Within(late), doubted.Within(Wait)
 		}
 		if old := ps.all[name]; old != nil && old.Peer == c {
 			old.mu.Lock()
@@ -167,15 +170,16 @@ func (p *peer) look(done chan struct{}, now time.Time) {
 	var s State
 	err := p.ask.Get("/status", nil, &s.Status)
 	if err == nil {
-		s.Listings, _, err = client.All[reputation.Listing](p.ask, "/listings", url.Values{"open": {"true"}}, 0)
+		s.Listings, _, err = client.All[reputation.Listing](p.ask, "/listings", url.Values{"open": {"true"}}, maxListed)
 	}
 	var old client.Misuse // it has no such route
 	if err == nil {
-		s.Providers, _, err = client.All[api.Provider](p.ask, "/providers", nil, 0)
+		s.Providers, _, err = client.All[api.Provider](p.ask, "/providers", nil, maxListed)
 	}
 	if errors.As(err, &old) {
 		err = nil
 	}
+	s.bound()
 	p.mu.Lock()
 	if err == nil {
 		p.state = Answer[State]{Value: s}
@@ -186,6 +190,19 @@ func (p *peer) look(done chan struct{}, now time.Time) {
 	p.mu.Unlock()
 	close(done)
 }
+
+// bound leaves of a state what a page can show: a peer in other hands may say any number of
+// things.
+func (s *State) bound() {
+	s.Status.Reasons, s.Status.Degraded = first(s.Status.Reasons), first(s.Status.Degraded)
+	s.Status.Upstreams = first(s.Status.Upstreams)
+	s.Listings = first(s.Listings)
+}
+
+// maxTold is how many things of a kind are told of one peer.
+const maxTold = 100
+
+func first[T any](all []T) []T { return all[:min(len(all), maxTold)] }
 
 // Events searches the journals of all peers for the same.
 func (ps *Peers) Events(q api.EventsQuery) []Answer[api.EventsPage] {

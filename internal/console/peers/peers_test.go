@@ -7,6 +7,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -80,5 +81,44 @@ func TestSearchOfASilentPeerEnds(t *testing.T) {
 	}
 	if err := <-ended; err != nil {
 		t.Errorf("the connection stays: %v", err)
+	}
+}
+
+// TestPeerInOtherHands fills neither memory nor page: with objects of two octets, pages
+// without end, or any number of reasons.
+func TestPeerInOtherHands(t *testing.T) {
+	answer := map[string]string{"/status": `{}`, "/listings": `{"items":[]}`, "/providers": `{"items":[]}`}
+	asked := 0
+	node := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked++
+		w.Header().Set("Content-Type", "application/json")
+		io.WriteString(w, answer[strings.TrimPrefix(r.URL.Path, api.Root)])
+	}))
+	defer node.Close()
+	file := filepath.Join(t.TempDir(), "peer.token")
+	if err := os.WriteFile(file, []byte("pst_x\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	ask := func() *Peers {
+		ps := New(time.Now)
+		ps.Use(map[string]access.Peer{"mx2": {Server: node.URL, TokenFile: file}})
+		return ps
+	}
+	many := strings.Repeat("{},", 200_000) + "{}"
+	answer["/events"] = `{"items":[` + many + `]}`
+	if a := ask().Events(api.EventsQuery{})[0]; a.Err == nil {
+		t.Errorf("%d events are taken", len(a.Value.Items))
+	}
+	for name, rows := range map[string]string{"an empty page": "", "pages": `{"id":1}`} {
+		asked = 0
+		answer["/listings"] = `{"items":[` + rows + `],"next":"x"}`
+		if a := ask().States()[0]; rows == "" && a.Err == nil || len(a.Value.Listings) > maxTold || asked > maxListed+5 {
+			t.Errorf("%s: %d listings of %d requests, %v", name, len(a.Value.Listings), asked, a.Err)
+		}
+	}
+	answer["/listings"] = `{"items":[]}`
+	answer["/status"] = `{"reasons":[` + many[:3*5000] + `{}]}`
+	if a := ask().States()[0]; a.Err != nil || len(a.Value.Status.Reasons) != maxTold {
+		t.Errorf("%d reasons, %v", len(a.Value.Status.Reasons), a.Err)
 	}
 }
