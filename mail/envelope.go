@@ -40,15 +40,16 @@ const (
 	BodyBinary = "BINARYMIME"
 )
 
-// Envelope is what MAIL and RCPT said (RFC 5321 s. 2.3.1).
+// Envelope is what MAIL and RCPT said (RFC 5321 s. 2.3.1), and who was the client.
 type Envelope struct {
-	From  Address
-	Size  int64  // SIZE parameter in octets (RFC 1870); 0: not declared
-	Body  string // BODY parameter; "" when not given
-	UTF8  bool   // SMTPUTF8 parameter (RFC 6531)
-	Ret   string // RET parameter, FULL or HDRS (RFC 3461); "" when not given
-	EnvID string // ENVID parameter as xtext, undecoded; "" when not given
-	Auth  string // AUTH parameter (RFC 4954) as xtext, undecoded, never believed; "" when not given
+	Client string // the configured client whose mail it is; "": the relay itself
+	From   Address
+	Size   int64  // SIZE parameter in octets (RFC 1870); 0: not declared
+	Body   string // BODY parameter; "" when not given
+	UTF8   bool   // SMTPUTF8 parameter (RFC 6531)
+	Ret    string // RET parameter, FULL or HDRS (RFC 3461); "" when not given
+	EnvID  string // ENVID parameter as xtext, undecoded; "" when not given
+	Auth   string // AUTH parameter (RFC 4954) as xtext, undecoded, never believed; "" when not given
 	// RequireTLS is the REQUIRETLS parameter (RFC 8689).
 	RequireTLS bool
 	To         []Recipient

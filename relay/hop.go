@@ -25,7 +25,7 @@ func (t *transaction) ask(batch []attempt) {
 		return
 	}
 	if t.up == nil {
-		t.up = t.route.Begin(t.client.Name(), &t.env)
+		t.up = t.route.Begin(&t.env)
 	}
 	t.fanOut()
 	ctx, cancel := context.WithTimeout(t.conn.Context(), t.snap.Timeouts.Upstream)

@@ -140,7 +140,7 @@ func (t *transaction) askLate(ctx context.Context, late []int) error {
 		return nil
 	}
 	if t.up == nil {
-		t.up = t.route.Begin(t.client.Name(), &t.env)
+		t.up = t.route.Begin(&t.env)
 	}
 	t.fanOut()
 	ctx, cancel := context.WithTimeout(ctx, t.snap.Timeouts.Upstream)

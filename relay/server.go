@@ -65,16 +65,13 @@ type Hop interface {
 	Close()
 }
 
-// Begin starts a mail transaction on this way for a client, "" for the relay itself.
-// It does no I/O; env must stay as it is until the transaction's end, and the caller
-// calls Close in the end.
-func (r *Route) Begin(client string, env *mail.Envelope) Hop {
+// Begin starts a mail transaction on this way. It does no I/O; env must stay as it is
+// until the transaction's end, and the caller calls Close in the end.
+func (r *Route) Begin(env *mail.Envelope) Hop {
 	if r.Direct != nil {
 		return r.Direct.Fan(r.Via, env)
 	}
-	t := r.Upstream.Begin(r.Via, env)
-	t.Client = client
-	return next{t}
+	return next{r.Upstream.Begin(r.Via, env)}
 }
 
 // next is a transaction with the configured upstream as a Hop.

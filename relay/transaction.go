@@ -112,7 +112,7 @@ func (t *transaction) start() (rule string, r *mail.Reply) {
 	if t.client, r = t.snap.Rules.Client(t.peer); r != nil {
 		return "client", r
 	}
-	t.ev.Client, t.ev.Stream = t.client.Name(), t.client.Stream()
+	t.ev.Client, t.ev.Stream, t.env.Client = t.client.Name(), t.client.Stream(), t.client.Name()
 	if r = t.snap.Rules.Sender(t.client, t.env.From); r != nil {
 		return "senders", r
 	}

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"postern/upstream/share"
 )
 
 // host is one of an upstream's hosts with its connections: those in use, those
@@ -23,7 +25,7 @@ type host struct {
 	open     int     // slots taken: in use, in the making or idle
 	idle     []*conn // the longest idle first
 	waiting  []*waiter
-	shares   shares
+	shares   *share.Shares
 	all      map[*conn]bool
 	reaper   *time.Timer // nil while nothing is idle
 	draining bool        // nothing is kept any more
@@ -94,8 +96,8 @@ func (h *host) claim(what want) (c *conn, w *waiter, dead []*conn, err error) {
 		return nil, nil, nil, ErrClosed
 	}
 	now := time.Now()
-	h.shares.wants(what.client, now)
-	may := h.shares.may(what.client, now)
+	h.shares.Wants(what.client, now)
+	may := h.shares.May(what.client, 1, now)
 	for i := len(h.idle) - 1; i >= 0 && may && !what.fresh; i-- {
 		c := h.idle[i]
 		if c.route != what.route {
@@ -103,7 +105,7 @@ func (h *host) claim(what want) (c *conn, w *waiter, dead []*conn, err error) {
 		}
 		h.idle = slices.Delete(h.idle, i, i+1)
 		if c.fresh(h.cfg, now) {
-			h.shares.took(what.client)
+			h.shares.Took(what.client, 1)
 			return c, nil, dead, nil
 		}
 		delete(h.all, c)
@@ -113,13 +115,13 @@ func (h *host) claim(what want) (c *conn, w *waiter, dead []*conn, err error) {
 	switch {
 	case may && h.open < h.cfg.MaxConnections && h.first(now) < 0:
 		h.open++
-		h.shares.took(what.client)
+		h.shares.Took(what.client, 1)
 		return nil, nil, dead, nil
 	case may && len(h.idle) > 0:
 		d := h.idle[0]
 		h.idle = slices.Delete(h.idle, 0, 1)
 		delete(h.all, d)
-		h.shares.took(what.client)
+		h.shares.Took(what.client, 1)
 		return nil, nil, append(dead, d), nil
 	}
 	w = &waiter{what, make(chan *conn, 1)}
@@ -129,7 +131,7 @@ func (h *host) claim(what want) (c *conn, w *waiter, dead []*conn, err error) {
 
 // first is the place in the queue of who may have the next connection; -1: nobody.
 func (h *host) first(now time.Time) int {
-	return slices.IndexFunc(h.waiting, func(w *waiter) bool { return h.shares.may(w.client, now) })
+	return slices.IndexFunc(h.waiting, func(w *waiter) bool { return h.shares.May(w.client, 1, now) })
 }
 
 // desert ends a wait; what was granted in the same moment goes back.
@@ -182,7 +184,7 @@ func (h *host) keep(c *conn) bool {
 	now := time.Now()
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.shares.left(c.client)
+	h.shares.Left(c.client, 1)
 	next := h.first(now)
 	if c.heard.After(h.health.success) {
 		h.health.success = c.heard
@@ -219,7 +221,7 @@ func (h *host) drop(c *conn) {
 // free gives back a slot that client had without a connection.
 func (h *host) free(client string) {
 	h.mu.Lock()
-	h.shares.left(client)
+	h.shares.Left(client, 1)
 	h.mu.Unlock()
 	h.freed()
 }
@@ -240,7 +242,7 @@ func (h *host) freed() {
 func (h *host) grant(next int, c *conn) {
 	w := h.waiting[next]
 	h.waiting = slices.Delete(h.waiting, next, next+1)
-	h.shares.took(w.client)
+	h.shares.Took(w.client, 1)
 	w.got <- c
 }
 

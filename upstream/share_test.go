@@ -14,8 +14,7 @@ import (
 // got none in time.
 func hold(t *testing.T, u *Upstream, client string) *Transaction {
 	t.Helper()
-	tx := u.Begin(Route{}, &mail.Envelope{})
-	tx.Client = client
+	tx := u.Begin(Route{}, &mail.Envelope{Client: client})
 	t.Cleanup(tx.Close)
 	switch _, err := tx.Recipients(t.Context(), recipients("b@b.example"), nil); {
 	case errors.Is(err, ErrBusy):
@@ -51,8 +50,7 @@ func TestOneClientDoesNotTakeAllConnections(t *testing.T) {
 func TestWhoWaitsForItsOwnShareKeepsNobodyWaiting(t *testing.T) {
 	u, _ := start(t, smtptest.Options{}, func(c *Config) { c.MaxConnections, c.WaitTimeout = 2, time.Minute })
 	hold(t, u, "honest").Close()
-	first, next := hold(t, u, "greedy"), u.Begin(Route{}, &mail.Envelope{})
-	next.Client = "greedy"
+	first, next := hold(t, u, "greedy"), u.Begin(Route{}, &mail.Envelope{Client: "greedy"})
 	defer next.Close()
 	got := make(chan error)
 	go func() {
@@ -60,7 +58,12 @@ func TestWhoWaitsForItsOwnShareKeepsNobodyWaiting(t *testing.T) {
 		got <- err
 	}()
 	for !first.Wanted() {
-		runtime.Gosched()
+		select {
+		case <-got:
+			t.Fatal("one client has all connections")
+		default:
+			runtime.Gosched()
+		}
 	}
 	if hold(t, u, "honest") == nil {
 		t.Fatal("a client stands behind one that waits for its own share")

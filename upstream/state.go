@@ -219,8 +219,8 @@ func (h *host) beginProbe() (rt route, ok bool) {
 		return rt, false
 	}
 	h.open++
-	h.shares.wants("", time.Now())
-	h.shares.took("")
+	h.shares.Wants("", time.Now())
+	h.shares.Took("", 1)
 	h.probing.Add(1)
 	return h.health.route, true
 }

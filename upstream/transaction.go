@@ -25,11 +25,6 @@ var (
 // Transaction is one mail transaction. One goroutine at a time uses it. After a
 // fault it has no connection, and every call returns that fault.
 type Transaction struct {
-	// Client is whose mail it is, "" for that of the relay itself. Set it before the
-	// first call: beside others a client has three quarters of the connections with a
-	// host at most.
-	Client string
-
 	u        *Upstream
 	route    route
 	env      *mail.Envelope
@@ -115,7 +110,7 @@ func (t *Transaction) ask(ctx context.Context, rs []mail.Recipient, out []mail.R
 	}
 	var f *full
 	for retried := false; ; retried = true {
-		c, err := t.u.take(ctx, want{t.route, retried || fresh, t.Client})
+		c, err := t.u.take(ctx, want{t.route, retried || fresh, t.env.Client})
 		if err != nil && f != nil && ctx.Err() == nil {
 			t.refused = &f.reply
 			return fill(out, t.refused, len(rs)), nil

@@ -33,6 +33,7 @@ import (
 	"postern/upstream/capture"
 	"postern/upstream/content"
 	"postern/upstream/replies"
+	"postern/upstream/share"
 )
 
 // What a caller may want to know of a fault.
@@ -234,7 +235,7 @@ func (u *Upstream) newHost(text string, roots *x509.CertPool) (*host, error) {
 	}
 	h := &host{
 		u: u, cfg: &u.cfg, probeEvery: probeEvery, name: name, port: uint16(port), addr: net.JoinHostPort(name, strconv.Itoa(port)),
-		all: map[*conn]bool{}, shares: newShares(u.cfg.MaxConnections),
+		all: map[*conn]bool{}, shares: share.New(u.cfg.MaxConnections),
 		tls: &tls.Config{
 			ServerName: name, RootCAs: roots,
 			InsecureSkipVerify: u.cfg.TLS != EncryptVerified,

@@ -39,7 +39,7 @@ func (a *alerts) submit(ctx context.Context, stream, from, to string, header, bo
 		content.Prefix = fields
 	}
 	env := mail.Envelope{From: sender, To: []mail.Recipient{{Address: recipient}}}
-	t := route.Begin("", &env)
+	t := route.Begin(&env)
 	defer t.Close()
 	replies, err := t.Recipients(ctx, env.To, nil)
 	if err != nil {

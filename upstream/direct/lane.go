@@ -15,6 +15,7 @@ import (
 	"postern/mail"
 	"postern/mx/provider"
 	"postern/upstream"
+	"postern/upstream/share"
 )
 
 // laneKey names a lane.
@@ -37,6 +38,7 @@ type lane struct {
 	mu      sync.Mutex
 	inUse   int
 	holders map[*mail.Envelope]int // transactions of each message
+	shares  *share.Shares          // of clients
 	waiting []waiter
 	refused uint64 // that found no room in time
 }
@@ -48,7 +50,7 @@ var errTurn = fmt.Errorf("%w: the provider has as many as it is given", upstream
 var errOwnTurn = errors.New("other domains of this message have all connections to the receiver's group")
 
 func newLane(g *provider.Group) *lane {
-	l := &lane{group: g, hosts: map[*host]bool{}, holders: map[*mail.Envelope]int{}}
+	l := &lane{group: g, hosts: map[*host]bool{}, holders: map[*mail.Envelope]int{}, shares: share.New(g.Connections)}
 	if r := g.Rate; r.N > 0 {
 		// Evenly spread: with a burst of N twice as many could go within one time.
 		l.pace = rate.NewLimiter(rate.Every(r.Per/time.Duration(r.N)), 1)
@@ -74,8 +76,9 @@ func (l *lane) enter(ctx context.Context, env *mail.Envelope, wait time.Duration
 
 // waiter waits for rooms.
 type waiter struct {
-	n    int
-	turn chan struct{} // closed when it has them
+	n      int
+	client string
+	turn   chan struct{} // closed when it has them
 }
 
 // room waits for one of the connections. A message that has one already does not wait
@@ -90,10 +93,12 @@ func (l *lane) rooms(ctx context.Context, env *mail.Envelope, n int, wait time.D
 		return nil
 	}
 	l.mu.Lock()
-	own := l.holders[env] > 0
+	own, now := l.holders[env] > 0, time.Now()
+	l.shares.Wants(env.Client, now)
 	switch {
-	case l.fits(n) && (own || len(l.waiting) == 0):
+	case l.fits(n) && l.shares.May(env.Client, n, now) && (own || l.first(now) < 0):
 		l.inUse += n
+		l.shares.Took(env.Client, n)
 		l.holders[env] += n
 		l.mu.Unlock()
 		return nil
@@ -101,7 +106,7 @@ func (l *lane) rooms(ctx context.Context, env *mail.Envelope, n int, wait time.D
 		l.mu.Unlock()
 		return errOwnTurn
 	}
-	mine := waiter{n, make(chan struct{})}
+	mine := waiter{n, env.Client, make(chan struct{})}
 	l.waiting = append(l.waiting, mine)
 	l.mu.Unlock()
 	timer := time.NewTimer(wait)
@@ -129,13 +134,21 @@ func (l *lane) rooms(ctx context.Context, env *mail.Envelope, n int, wait time.D
 // fits reports whether there are n connections more; l.mu is held.
 func (l *lane) fits(n int) bool { return l.group.Connections == 0 || l.inUse+n <= l.group.Connections }
 
-// grant gives what is free to who waits, in their order; l.mu is held.
+// grant gives what is free to who waits, in their order, but for clients that have their
+// share; l.mu is held.
 func (l *lane) grant() {
-	for len(l.waiting) > 0 && l.fits(l.waiting[0].n) {
-		l.inUse += l.waiting[0].n
-		close(l.waiting[0].turn)
-		l.waiting = slices.Delete(l.waiting, 0, 1)
+	now := time.Now()
+	for i := l.first(now); i >= 0 && l.fits(l.waiting[i].n); i = l.first(now) {
+		l.inUse += l.waiting[i].n
+		l.shares.Took(l.waiting[i].client, l.waiting[i].n)
+		close(l.waiting[i].turn)
+		l.waiting = slices.Delete(l.waiting, i, i+1)
 	}
+}
+
+// first is the place in the queue of who is next; -1: nobody may have more.
+func (l *lane) first(now time.Time) int {
+	return slices.IndexFunc(l.waiting, func(w waiter) bool { return l.shares.May(w.client, w.n, now) })
 }
 
 // turn waits for the pace.
@@ -177,6 +190,7 @@ func (l *lane) leave(env *mail.Envelope) {
 		delete(l.holders, env)
 	}
 	l.inUse--
+	l.shares.Left(env.Client, 1)
 	l.grant()
 }
 

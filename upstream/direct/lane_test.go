@@ -186,7 +186,7 @@ func TestPaceOfAGroup(t *testing.T) {
 	}
 	slow := newLane(&provider.Group{Rate: provider.Rate{N: 1, Per: time.Hour}})
 	for i, want := range []bool{true, false, false} {
-		if err := slow.enter(t.Context(), nil, time.Second); (err == nil) != want {
+		if err := slow.enter(t.Context(), new(mail.Envelope), time.Second); (err == nil) != want {
 			t.Errorf("message %d: %v", i, err)
 		}
 	}

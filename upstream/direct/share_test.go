@@ -1,0 +1,81 @@
+package direct
+
+import (
+	"runtime"
+	"testing"
+	"time"
+
+	"postern/internal/smtptest"
+	"postern/mail"
+	"postern/mx/provider"
+	"postern/upstream"
+)
+
+// TestAFloodOfOneClientKeepsNobodyFromAGroup: who waits for more than its share stands
+// in nobody's way to a group of receivers.
+func TestAFloodOfOneClientKeepsNobodyFromAGroup(t *testing.T) {
+	l := newLane(&provider.Group{Connections: 4})
+	honest := &mail.Envelope{Client: "honest"}
+	if err := l.enter(t.Context(), honest, time.Minute); err != nil {
+		t.Fatal(err)
+	}
+	l.leave(honest)
+	var greedy []*mail.Envelope
+	came := make(chan error, 1)
+	for range 3 {
+		env := &mail.Envelope{Client: "greedy"}
+		if err := l.enter(t.Context(), env, time.Minute); err != nil {
+			t.Fatal(err)
+		}
+		greedy = append(greedy, env)
+	}
+	go func() { came <- l.enter(t.Context(), &mail.Envelope{Client: "greedy"}, time.Minute) }()
+	for !l.wanted() {
+		select {
+		case <-came:
+			t.Fatal("one client has all connections")
+		default:
+			runtime.Gosched()
+		}
+	}
+	for range 2 { // one after the other
+		if err := l.enter(t.Context(), honest, time.Minute); err != nil {
+			t.Fatal(err)
+		}
+		select {
+		case <-came:
+			t.Fatal("one client has all connections")
+		default:
+		}
+		l.leave(honest)
+	}
+	l.leave(greedy[0])
+	if err := <-came; err != nil {
+		t.Error(err)
+	}
+}
+
+// TestAFloodOfOneClientKeepsNobodyFromAHost: the same for a host that is in no group.
+func TestAFloodOfOneClientKeepsNobodyFromAHost(t *testing.T) {
+	w := newWorld(t, func(c *upstream.Config, _ *Options) { c.MaxConnections, c.WaitTimeout = 4, time.Millisecond })
+	w.receiver("127.0.0.2", smtptest.Options{})
+	w.domain("b.example", "mx.b.example 127.0.0.2")
+	hold := func(client string) bool {
+		tx := w.up.Begin(upstream.Route{}, &mail.Envelope{From: rcpt("a@a.example").Address, Client: client})
+		t.Cleanup(tx.Close)
+		got, err := tx.Recipients(t.Context(), []mail.Recipient{rcpt("x@b.example")}, nil)
+		return err == nil && got[0].Positive()
+	}
+	if !hold("honest") {
+		t.Fatal("nothing goes")
+	}
+	greedy := 0
+	for range 4 {
+		if hold("greedy") {
+			greedy++
+		}
+	}
+	if greedy != 3 {
+		t.Errorf("one client has %d of 4 connections beside another", greedy)
+	}
+}

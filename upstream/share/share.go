@@ -1,0 +1,65 @@
+// Package share keeps one client from having all connections with a host or a group of
+// receivers.
+//
+// A client whose recipients the other side takes long over, or that sends more than it
+// takes, would otherwise keep everybody's mail waiting. So where others use the same
+// connections, too, a client has at most three quarters of them; one that is alone has
+// all. The relay itself, which probes hosts and sends alerts, is the client "": nobody
+// has to leave it anything.
+package share
+
+import "time"
+
+// memory is how long a client counts as one that uses the connections, after it last
+// wanted one.
+const memory = time.Hour
+
+// Shares are what each client has. The caller guards them by a lock of its own.
+type Shares struct {
+	most int // of one client beside others; 0: any
+	of   map[string]*use
+}
+
+// use is what one client has.
+type use struct {
+	n    int       // connections
+	last time.Time // wanted one
+}
+
+// New makes the shares of so many connections; 0: they have no bound.
+func New(connections int) *Shares {
+	s := &Shares{of: map[string]*use{}}
+	if connections > 0 {
+		s.most = max(1, connections*3/4)
+	}
+	return s
+}
+
+// Wants notes that client asks for a connection. It comes before May and Took.
+func (s *Shares) Wants(client string, now time.Time) {
+	u := s.of[client]
+	if u == nil {
+		u = &use{}
+		s.of[client] = u
+	}
+	u.last = now
+}
+
+// May reports whether client may have n more at once. One that has none may.
+func (s *Shares) May(client string, n int, now time.Time) bool {
+	if have := s.of[client].n; s.most == 0 || have == 0 || have+n <= s.most {
+		return true
+	}
+	for name, u := range s.of {
+		if name != client && name != "" && (u.n > 0 || now.Sub(u.last) < memory) {
+			return false
+		}
+	}
+	return true
+}
+
+// Took notes that client has got n.
+func (s *Shares) Took(client string, n int) { s.of[client].n += n }
+
+// Left notes that client has given n back.
+func (s *Shares) Left(client string, n int) { s.of[client].n -= n }
