@@ -1,5 +1,7 @@
 package detector
 
+import "postern/mail"
+
 // entry is one place among the meters.
 type entry struct {
 	meter
@@ -116,8 +118,8 @@ func (r *meters) place(client uint16, now int64) uint32 {
 const drawn = 16
 
 // leastOf draws places and gives the one whose loss costs least: idle for long,
-// and with few messages. Only senders are given up, as users and clients are
-// named in the configuration; with crowding only those of client.
+// and with few messages. Only senders and submitters are given up, as users and clients
+// are named in the configuration; with crowding only those of client.
 func (r *meters) leastOf(client uint16, crowding bool, now int64) uint32 {
 	var best uint32
 	worth, seen := float64(-1), 0
@@ -128,7 +130,7 @@ func (r *meters) leastOf(client uint16, crowding bool, now int64) uint32 {
 		if !e.used {
 			return i
 		}
-		if !e.scope.isSender() || crowding && e.client != client {
+		if e.stays() || crowding && e.client != client {
 			if tries > 1<<12 {
 				return i // nearly all are users and clients: max_senders is far too small
 			}
@@ -141,6 +143,16 @@ func (r *meters) leastOf(client uint16, crowding bool, now int64) uint32 {
 		}
 	}
 	return best
+}
+
+// stays reports whether the entry is one of a user or client, or of a message at hand that
+// has not counted yet.
+func (e *entry) stays() bool {
+	if e.scope.isSender() {
+		return false
+	}
+	_, isSubmitter := mail.SubmitterOf(e.name)
+	return !isSubmitter || e.messages == 0
 }
 
 func (r *meters) forget(i uint32) {
