@@ -110,7 +110,7 @@ func costOfAll() error {
 	}
 	var cfg outlier.Config
 	cfg.SetDefaults()
-	cfg.Pairs, cfg.Decoys, cfg.MaxSenders = true, []string{decoys.Name()}, 400_000
+	cfg.Pairs, cfg.Decoys, cfg.MaxSenders = true, []string{decoys.Name()}, 800_000
 	now := time.Unix(1_700_000_000, 0)
 	before := heap() + 2*float64(cfg.MaxKnown)
 	w, err := outlier.New(cfg, outlier.Options{Now: func() time.Time { return now }})
