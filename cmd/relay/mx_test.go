@@ -74,7 +74,7 @@ file = "journal.jsonl"
 
 func journalOf(t *testing.T, p *process) (events []mail.Event) {
 	t.Helper()
-	err := eventlog.Read([]string{filepath.Join(p.dir, "journal.jsonl")}, nil, func(e *mail.Event) error {
+	_, err := eventlog.Read([]string{filepath.Join(p.dir, "journal.jsonl")}, nil, func(e *mail.Event) error {
 		events = append(events, *e)
 		return nil
 	})

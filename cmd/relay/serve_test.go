@@ -67,7 +67,7 @@ keys = [{ selector = "s1", file = "s1.pem", type = "ed25519" }]
 		}
 	}
 	var events []mail.Event
-	err := eventlog.Read([]string{filepath.Join(p.dir, "journal.jsonl")}, nil, func(e *mail.Event) error {
+	_, err := eventlog.Read([]string{filepath.Join(p.dir, "journal.jsonl")}, nil, func(e *mail.Event) error {
 		events = append(events, *e)
 		return nil
 	})

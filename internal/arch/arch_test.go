@@ -148,7 +148,7 @@ var table = map[string]rule{
 	"internal/node":     {ours: []string{"*"}, outside: []string{goRedis, "golang.org/x/net", xtime}},
 	// The commands: what they share, those that ask a running relay, and those that
 	// read files.
-	"cmd/relay/cli":     {ours: []string{"internal/config", "internal/eventlog", "internal/text"}},
+	"cmd/relay/cli":     {ours: []string{"internal/config", "internal/eventlog", "internal/text", "mail"}},
 	"cmd/relay/control": {ours: []string{"*"}},
 	"cmd/relay/offline": {ours: []string{"*"}},
 	"cmd/relay":         {ours: []string{"*"}, outside: []string{"golang.org/x/term"}},

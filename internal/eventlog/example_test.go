@@ -29,13 +29,13 @@ func Example() {
 		fmt.Println(err)
 	}
 
-	err = eventlog.Read([]string{cfg.File}, nil, func(e *mail.Event) error {
+	damage, err := eventlog.Read([]string{cfg.File}, nil, func(e *mail.Event) error {
 		fmt.Printf("%s %s %q\n", e.ID, e.Outcome, e.Rule)
 		return nil
 	})
-	fmt.Println(err)
+	fmt.Println(damage.Lines, "lines are damaged,", err)
 	// Output:
 	// 01k relayed ""
 	// 01m deferred "limit sender"
-	// <nil>
+	// 0 lines are damaged, <nil>
 }

@@ -113,8 +113,9 @@ func FuzzLineIsReadBack(f *testing.F) {
 			t.Fatalf("%d lines: %q", n, w.pending)
 		}
 		var back mail.Event
-		if err := readLines("fuzz", file, func(e *mail.Event) error { back = *e; return nil }); err != nil {
-			t.Fatal(err)
+		var d Damage
+		if err := readLines("fuzz", file, &d, func(e *mail.Event) error { back = *e; return nil }); err != nil || d.Lines > 0 {
+			t.Fatal(err, d)
 		}
 		if !reflect.DeepEqual(back, ref) {
 			t.Fatalf("read back %+v, want %+v", back, ref)
@@ -135,7 +136,7 @@ func TestLineIsThatOfEarlierReleases(t *testing.T) {
 	if err := os.WriteFile(cfg.File, []byte(want), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	err := Read([]string{cfg.File}, nil, func(e *mail.Event) error {
+	_, err := Read([]string{cfg.File}, nil, func(e *mail.Event) error {
 		if !reflect.DeepEqual(e, ordinary()) {
 			t.Errorf("read %+v", e)
 		}

@@ -34,7 +34,7 @@ func open(t *testing.T, cfg Config) *Writer {
 
 func ids(t *testing.T, files ...string) (ids []string) {
 	t.Helper()
-	err := Read(files, nil, func(e *mail.Event) error { ids = append(ids, e.ID); return nil })
+	_, err := Read(files, nil, func(e *mail.Event) error { ids = append(ids, e.ID); return nil })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -51,7 +51,7 @@ func TestWriterGivesBackWhatItTook(t *testing.T) {
 	if err := w.Close(); err != nil {
 		t.Fatal(err)
 	}
-	err := Read([]string{cfg.File}, nil, func(e *mail.Event) error {
+	_, err := Read([]string{cfg.File}, nil, func(e *mail.Event) error {
 		if fmt.Sprint(*e) != fmt.Sprint(want) {
 			t.Errorf("read %v, wrote %v", *e, want)
 		}
@@ -104,12 +104,28 @@ func TestWriterEndsALineThatACrashCutOff(t *testing.T) {
 	}
 }
 
-func TestReadTellsWhereABadLineStands(t *testing.T) {
-	name := filepath.Join(t.TempDir(), "j.jsonl")
-	os.WriteFile(name, []byte("{\"id\":\"1\"}\nnonsense\n{\"id\":\"2\"}\n"), 0o600)
-	err := Read([]string{name}, nil, func(*mail.Event) error { return nil })
-	if err == nil || !strings.Contains(err.Error(), ":2: ") {
-		t.Errorf("error %v does not name line 2", err)
+// TestReadSaysWhereDamageIs, passes over it, and goes on.
+func TestReadSaysWhereDamageIs(t *testing.T) {
+	dir := t.TempDir()
+	first := put(t, filepath.Join(dir, "j.1"), "{\"id\":\"1\"}\nnonsense\n\n{\"id\":\"2\"}\n{\"id\":7}\n{\"id\":\""+strings.Repeat("x", maxLine)+"\"}\n{\"id\":\"3\"}\n{\"id\":\"torn", 0)
+	cut := put(t, filepath.Join(dir, "j.2.gz"), "{\"id\":\"4\"}\n", 5)
+	none := put(t, filepath.Join(dir, "j.3.gz"), "", 20)
+	var got []string
+	d, err := Read([]string{first, cut, none, "-"}, strings.NewReader("{\"id\":\"5\"}\n"), func(e *mail.Event) error { got = append(got, e.ID); return nil })
+	if err != nil || !slices.Equal(got, []string{"1", "2", "3", "4", "5"}) {
+		t.Errorf("read %v, %v", got, err)
+	}
+	if d.Events != 5 || d.Lines != 5 || len(d.Places) != 3 {
+		t.Fatalf("%+v", d)
+	}
+	for i, want := range []string{":2: not a journal line", ":5: not a journal line", ":6: not a journal line: longer"} {
+		if text := d.Places[i].Error(); !strings.Contains(text, want) {
+			t.Errorf("%s, want %s", text, want)
+		}
+	}
+	fault := errors.New("fault")
+	if _, err := Read([]string{first}, nil, func(*mail.Event) error { return fault }); !errors.Is(err, fault) || !strings.Contains(err.Error(), ":1: ") {
+		t.Errorf("%v", err)
 	}
 }
 

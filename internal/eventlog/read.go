@@ -18,23 +18,49 @@ import (
 // replies stay far below it.
 const maxLine = 4 << 20
 
-// Read calls f for each event of the files in their order; "-" is standard
-// input and names that end in .gz are unpacked. The event is used again for
-// the next line: f keeps nothing of it. A line that is not an event is an error
-// with its place, except for one whose end is missing, which a crash or a full
-// disk has cut off, and for the last one of a file.
-func Read(files []string, stdin io.Reader, f func(*mail.Event) error) error {
-	for _, name := range files {
-		if err := readFile(name, stdin, f); err != nil {
-			return err
-		}
-	}
-	return nil
+// Damage is what Read has passed over.
+type Damage struct {
+	// Events is how many events were read.
+	Events int
+	// Lines is how many lines are not events, and packed files that could not be unpacked
+	// to their end.
+	Lines int
+	// Places are the first of them and what is wrong there, at most three.
+	Places []error
 }
 
-func readFile(name string, stdin io.Reader, f func(*mail.Event) error) error {
+// Add adds a line, and what is wrong there.
+func (d *Damage) Add(place error) {
+	if d.Lines++; len(d.Places) < 3 {
+		d.Places = append(d.Places, place)
+	}
+}
+
+// Join adds what was passed over elsewhere.
+func (d *Damage) Join(o *Damage) {
+	d.Events += o.Events
+	d.Lines += o.Lines
+	d.Places = append(d.Places, o.Places[:min(len(o.Places), 3-len(d.Places))]...)
+}
+
+// Read calls f for each event of the files in their order; "-" is standard
+// input and names that end in .gz are unpacked. The event is used again for
+// the next line: f keeps nothing of it. Read passes over lines that are not events and
+// says where they are; only the last line of a file, which may still be written to, is
+// passed over in silence. The error is that of f, with its place, or of a file that cannot
+// be read.
+func Read(files []string, stdin io.Reader, f func(*mail.Event) error) (d Damage, err error) {
+	for _, name := range files {
+		if err := readFile(name, stdin, &d, f); err != nil {
+			return d, err
+		}
+	}
+	return d, nil
+}
+
+func readFile(name string, stdin io.Reader, d *Damage, f func(*mail.Event) error) error {
 	if name == "-" {
-		return readLines(name, stdin, f)
+		return readLines(name, stdin, d, f)
 	}
 	file, err := os.Open(name)
 	if err != nil {
@@ -42,47 +68,83 @@ func readFile(name string, stdin io.Reader, f func(*mail.Event) error) error {
 	}
 	defer file.Close()
 	if !strings.HasSuffix(name, ".gz") {
-		return readLines(name, file, f)
+		return readLines(name, file, d, f)
 	}
 	z, err := gzip.NewReader(file)
 	if err != nil {
-		return fmt.Errorf("%s: %w", name, err)
+		d.Add(fmt.Errorf("%s: cannot be unpacked: %w", name, err))
+		return nil
 	}
-	return readLines(name, z, f)
+	return readLines(name, z, d, f)
 }
 
-func readLines(name string, r io.Reader, f func(*mail.Event) error) error {
-	in := bufio.NewScanner(r)
-	in.Buffer(make([]byte, 64<<10), maxLine)
-	var bad error
-	for n := 1; in.Scan(); n++ {
+func readLines(name string, r io.Reader, d *Damage, f func(*mail.Event) error) error {
+	var bad error // of the line before
+	last := 0
+	stopped, fault := eachLine(r, func(n int, line []byte) error {
 		if bad != nil {
-			return bad
-		}
-		line := bytes.Trim(in.Bytes(), " \t\r\x00") // a power failure leaves NULs
-		if len(line) == 0 {
-			continue
+			d.Add(bad)
 		}
 		var e mail.Event
-		switch err := json.Unmarshal(line, &e); {
-		case err != nil && isCutOff(err):
-			continue
-		case err != nil:
-			bad = fmt.Errorf("%s:%d: not a journal line: %w", name, n, err)
-			continue
+		bad, last = unmarshal(line, &e), n
+		if bad != nil {
+			bad = fmt.Errorf("%s:%d: not a journal line: %w", name, n, bad)
+			return nil
 		}
+		d.Events++
 		if err := f(&e); err != nil {
 			return fmt.Errorf("%s:%d: %w", name, n, err)
 		}
-	}
-	if err := in.Err(); err != nil {
-		return fmt.Errorf("%s: %w", name, err)
+		return nil
+	})
+	switch {
+	case stopped != nil:
+		return stopped
+	case fault != nil && strings.HasSuffix(name, ".gz"):
+		d.Add(fmt.Errorf("%s:%d: cannot be unpacked any further: %w", name, last+1, fault))
+	case fault != nil:
+		return fmt.Errorf("%s: %w", name, fault)
 	}
 	return nil
 }
 
-// isCutOff reports whether the text of an object ended too soon.
-func isCutOff(err error) bool {
-	var syntax *json.SyntaxError
-	return errors.As(err, &syntax) && syntax.Error() == "unexpected end of JSON input"
+var errLong = fmt.Errorf("longer than %d octets", maxLine)
+
+// unmarshal reads a line, of which there may be the beginning only if it is too long.
+func unmarshal(line []byte, e *mail.Event) error {
+	if len(line) > maxLine {
+		return errLong
+	}
+	return json.Unmarshal(line, e)
+}
+
+// eachLine calls f for each line that is not blank, with its number. Of one over maxLine f
+// gets the beginning, which is longer than that, too. stopped is the error of f, fault that of r.
+func eachLine(r io.Reader, f func(n int, line []byte) error) (stopped, fault error) {
+	in := bufio.NewReaderSize(r, 64<<10)
+	var line []byte
+	for n := 1; ; {
+		part, err := in.ReadSlice('\n')
+		if len(line) <= maxLine {
+			line = append(line, part...)
+		}
+		if errors.Is(err, bufio.ErrBufferFull) {
+			continue
+		}
+		if text := bytes.Trim(line, " \t\r\n\x00"); len(text) > 0 { // a power failure leaves NULs
+			if err := f(n, text); err != nil {
+				return err, nil
+			}
+		}
+		n++
+		if line = line[:0]; cap(line) > 1<<20 {
+			line = nil
+		}
+		switch {
+		case errors.Is(err, io.EOF):
+			return nil, nil
+		case err != nil:
+			return nil, err
+		}
+	}
 }

@@ -1,10 +1,7 @@
 package eventlog
 
 import (
-	"bufio"
-	"bytes"
 	"compress/gzip"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -93,43 +90,20 @@ func skimOpen(name string, file io.Reader, skipped *int, f func(*mail.Event) err
 		}
 		file = z
 	}
-	in := bufio.NewReaderSize(file, 64<<10)
-	var line []byte
-	for {
-		part, err := in.ReadSlice('\n')
-		if len(line) <= maxLine {
-			line = append(line, part...)
-		}
-		if errors.Is(err, bufio.ErrBufferFull) {
-			continue
-		}
-		if bad := skimLine(line, skipped, f); bad != nil {
-			return bad
-		}
-		if line = line[:0]; cap(line) > 1<<20 {
-			line = nil
-		}
-		switch {
-		case errors.Is(err, io.EOF):
-			return nil
-		case err != nil && strings.HasSuffix(name, ".gz"):
+	stopped, fault := eachLine(file, func(_ int, line []byte) error {
+		var e mail.Event
+		if unmarshal(line, &e) != nil {
 			*skipped++
 			return nil
-		case err != nil:
-			return err
 		}
-	}
-}
-
-func skimLine(line []byte, skipped *int, f func(*mail.Event) error) error {
-	line = bytes.Trim(line, " \t\r\n\x00") // a power failure leaves NULs
-	if len(line) == 0 {
-		return nil
-	}
-	var e mail.Event
-	if len(line) > maxLine || json.Unmarshal(line, &e) != nil {
+		return f(&e)
+	})
+	switch {
+	case stopped != nil:
+		return stopped
+	case fault != nil && strings.HasSuffix(name, ".gz"):
 		*skipped++
 		return nil
 	}
-	return f(&e)
+	return fault
 }

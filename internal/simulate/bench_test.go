@@ -107,7 +107,7 @@ func BenchmarkReplay(b *testing.B) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		if err := Read([]string{path}, nil, r.Add); err != nil {
+		if _, err := Read([]string{path}, nil, r.Add); err != nil {
 			b.Fatal(err)
 		}
 		if got := r.Report().Transactions; got != 100_000 {
@@ -122,7 +122,7 @@ func BenchmarkRead(b *testing.B) {
 	info, _ := os.Stat(path)
 	b.SetBytes(info.Size())
 	for b.Loop() {
-		if err := Read([]string{path}, nil, func(*Transaction) error { return nil }); err != nil {
+		if _, err := Read([]string{path}, nil, func(*Transaction) error { return nil }); err != nil {
 			b.Fatal(err)
 		}
 	}

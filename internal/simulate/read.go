@@ -13,6 +13,8 @@ import (
 	"slices"
 	"strings"
 	"sync"
+
+	"postern/internal/eventlog"
 )
 
 const (
@@ -26,29 +28,27 @@ const (
 // Read calls f with every transaction of the files, in the order in which they
 // ended; "-" is stdin, names that end in .gz are unpacked. Files may overlap in
 // time, as the journals of several nodes do, and may be named in any order; each
-// must be in the order of time by itself. Lines are decoded on all cores. A line
-// that is not an event is an error with its place, except for the last one of a
-// file, which a crash may have cut off.
-func Read(files []string, stdin io.Reader, f func(*Transaction) error) error {
+// must be in the order of time by itself. Lines are decoded on all cores. Those that
+// are not events are passed over, as eventlog.Read does; one over 4 MiB is an error.
+func Read(files []string, stdin io.Reader, f func(*Transaction) error) (d eventlog.Damage, err error) {
 	r := &reader{stdin: stdin, work: make(chan *block), quit: make(chan struct{})}
 	defer r.stop()
 	for range runtime.GOMAXPROCS(0) {
 		r.running.Go(r.decode)
 	}
-	var err error
 	if r.waiting, err = r.firsts(files); err != nil {
-		return err
+		return d, err
 	}
 	for {
 		s, err := r.next()
 		if s == nil || err != nil {
-			return err
+			return r.damage, err
 		}
 		if err := f(s.head); err != nil {
-			return err
+			return r.damage, err
 		}
-		if err := s.advance(); err != nil {
-			return err
+		if err := s.advance(&r.damage); err != nil {
+			return r.damage, err
 		}
 	}
 }
@@ -61,6 +61,7 @@ type reader struct {
 	work    chan *block
 	quit    chan struct{}
 	running sync.WaitGroup
+	damage  eventlog.Damage
 }
 
 // source is one file.
@@ -74,7 +75,7 @@ type source struct {
 	block *block
 	at    int
 	head  *Transaction // the next one
-	bad   error        // a line that is not an event; an error unless it is the last
+	bad   error        // the last line, which is not an event: damage unless the file ends there
 }
 
 // block is some whole lines.
@@ -84,10 +85,9 @@ type block struct {
 	line  int // number of the first
 	done  chan struct{}
 	found []*Transaction
-	// bad is the first line that is not an event; nothing after it is decoded. Its
-	// rest tells whether there were more lines in the block.
-	bad  error
-	rest bool
+	// bad says what is wrong with the last line; damage is that of those before it.
+	bad    error
+	damage eventlog.Damage
 }
 
 func (r *reader) stop() {
@@ -119,7 +119,7 @@ func (r *reader) firsts(files []string) (all []*source, err error) {
 	return all, nil
 }
 
-// firstEnd is the End of a file's first transaction.
+// firstEnd is the End of a file's first transaction; 0 where all lines are damaged.
 func firstEnd(name string) (end int64, found bool, err error) {
 	in, err := openFile(name)
 	if err != nil {
@@ -128,25 +128,24 @@ func firstEnd(name string) (end int64, found bool, err error) {
 	defer in.Close()
 	lines := bufio.NewScanner(in)
 	lines.Buffer(nil, maxLine)
-	for n := 1; lines.Scan(); n++ {
-		line := bytes.TrimSpace(lines.Bytes())
+	damaged := false
+	for lines.Scan() {
+		line := bytes.Trim(lines.Bytes(), " \t\r\x00")
 		if len(line) == 0 {
 			continue
 		}
 		var d decoder
 		var t Transaction
 		if err := d.decode(line, &t); err != nil {
-			if !lines.Scan() && lines.Err() == nil {
-				return 0, false, nil // a first line that a crash cut off
-			}
-			return 0, false, badLine(name, n, err)
+			damaged = true // and told by whoever reads it
+			continue
 		}
 		return t.End, true, nil
 	}
 	if err := lines.Err(); err != nil {
 		return 0, false, fmt.Errorf("%s: %w", name, err)
 	}
-	return 0, false, nil
+	return 0, damaged, nil
 }
 
 func badLine(name string, n int, err error) error {
@@ -219,26 +218,17 @@ func (r *reader) begin(s *source) (err error) {
 	} else {
 		r.running.Go(run)
 	}
-	return s.advance()
+	return s.advance(&r.damage)
 }
 
 // advance makes head the next transaction of the file, nil at its end.
-func (s *source) advance() error {
+func (s *source) advance(damage *eventlog.Damage) error {
 	for {
 		if s.block != nil && s.at < len(s.block.found) {
-			if s.bad != nil {
-				return s.bad
-			}
 			s.head = s.block.found[s.at]
 			s.block.found[s.at] = nil
 			s.at++
 			return nil
-		}
-		if s.block != nil && s.block.bad != nil {
-			if s.bad != nil || s.block.rest {
-				return cmp.Or(s.bad, s.block.bad)
-			}
-			s.bad = s.block.bad
 		}
 		b, ok := <-s.order
 		if !ok {
@@ -246,6 +236,14 @@ func (s *source) advance() error {
 			return s.err
 		}
 		<-b.done
+		if s.bad != nil && (b.bad != nil || b.damage.Events+b.damage.Lines > 0) {
+			damage.Add(s.bad)
+			s.bad = nil
+		}
+		if b.bad != nil {
+			s.bad = b.bad
+		}
+		damage.Join(&b.damage)
 		s.block, s.at = b, 0
 	}
 }
@@ -336,14 +334,19 @@ func (b *block) decode(d *decoder) {
 		} else {
 			line, rest = rest, nil
 		}
-		if line = bytes.TrimSpace(line); len(line) == 0 {
+		if line = bytes.Trim(line, " \t\r\x00"); len(line) == 0 {
 			continue
+		}
+		if b.bad != nil {
+			b.damage.Add(b.bad)
+			b.bad = nil
 		}
 		t := new(Transaction)
 		if err := d.decode(line, t); err != nil {
-			b.bad, b.rest = badLine(b.name, n, err), len(bytes.TrimSpace(rest)) > 0
-			break
+			b.bad = badLine(b.name, n, err)
+			continue
 		}
+		b.damage.Events++
 		b.found = append(b.found, t)
 	}
 	b.text = nil

@@ -52,7 +52,7 @@ func writeFile(t testing.TB, name, text string) string {
 
 // read lists the seconds of what Read gives.
 func read(files []string, stdin string) (seconds []int, err error) {
-	err = Read(files, strings.NewReader(stdin), func(t *Transaction) error {
+	_, err = Read(files, strings.NewReader(stdin), func(t *Transaction) error {
 		seconds = append(seconds, int(moment(t.Time).Sub(start)/time.Second))
 		return nil
 	})
@@ -88,20 +88,26 @@ func TestReadOnBrokenLines(t *testing.T) {
 	for name, row := range map[string]struct {
 		text  string
 		lines int
-		want  string // of the error
+		wrong int    // lines that are passed over
+		want  string // of the error, or of the first of these
 	}{
-		"a last line that a crash cut off":    {lines(t, 1, 2) + `{"time":"2026-`, 2, ""},
-		"the same with an end and empty ones": {lines(t, 1, 2) + "{\"time\":\"2026-\n\n \n", 2, ""},
-		"a broken line between others":        {lines(t, 1) + "{\n" + lines(t, 2), 1, "a.jsonl:2: not a journal line"},
-		"two broken lines":                    {lines(t, 1) + "{\n{\n", 1, "a.jsonl:2: not a journal line"},
-		"a broken first line":                 {"{\n" + lines(t, 1), 0, "a.jsonl:1: not a journal line"},
-		"nothing but a cut-off line":          {"{", 0, ""},
-		"a line over the bound":               {lines(t, 1) + `{"helo":"` + strings.Repeat("x", maxLine+blockSize*2) + `"}` + "\n", 1, "longer than"},
+		"a last line that a crash cut off":    {lines(t, 1, 2) + `{"time":"2026-`, 2, 0, ""},
+		"the same with an end and empty ones": {lines(t, 1, 2) + "{\"time\":\"2026-\n\n \n", 2, 0, ""},
+		"a broken line between others":        {lines(t, 1) + "{\n" + lines(t, 2), 2, 1, "a.jsonl:2: not a journal line"},
+		"two broken lines":                    {lines(t, 1) + "{\n{\n", 1, 1, "a.jsonl:2: not a journal line"},
+		"a broken first line":                 {"{\n" + lines(t, 1), 1, 1, "a.jsonl:1: not a journal line"},
+		"nothing but a cut-off line":          {"{", 0, 0, ""},
+		"broken lines at the ends of blocks":  {strings.Repeat(lines(t, 1)+strings.Repeat("x", blockSize)+"\n", 5) + lines(t, 2), 6, 5, "a.jsonl:2: not a journal line"},
+		"a line over the bound":               {lines(t, 1) + `{"helo":"` + strings.Repeat("x", maxLine+blockSize*2) + `"}` + "\n", 1, 0, "longer than"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got, err := read([]string{writeFile(t, "a.jsonl", row.text)}, "")
-			if len(got) != row.lines && row.want == "" {
-				t.Errorf("%d lines, want %d", len(got), row.lines)
+			got := 0
+			d, err := Read([]string{writeFile(t, "a.jsonl", row.text)}, nil, func(*Transaction) error { got++; return nil })
+			if got != row.lines || d.Lines != row.wrong || err == nil && d.Events != got {
+				t.Errorf("%d lines, want %d, and %+v", got, row.lines, d)
+			}
+			if d.Lines > 0 {
+				err = d.Places[0]
 			}
 			if (err == nil) != (row.want == "") || err != nil && !strings.Contains(err.Error(), row.want) {
 				t.Errorf("error %v, want %q", err, row.want)
@@ -115,10 +121,10 @@ func TestReadEndsEarly(t *testing.T) {
 	text := strings.Repeat(strings.Replace(lines(t, 1), `"helo":""`, `"helo":"`+strings.Repeat("x", blockSize/2)+`"`, 1), 8*blocksAhead)
 	file := writeFile(t, "a.jsonl", text)
 	stop := errors.New("enough")
-	if err := Read([]string{file, file}, nil, func(*Transaction) error { return stop }); err != stop {
+	if _, err := Read([]string{file, file}, nil, func(*Transaction) error { return stop }); err != stop {
 		t.Errorf("error %v", err)
 	}
-	if err := Read([]string{file + ".missing"}, nil, func(*Transaction) error { return nil }); !os.IsNotExist(err) {
+	if _, err := Read([]string{file + ".missing"}, nil, func(*Transaction) error { return nil }); !os.IsNotExist(err) {
 		t.Errorf("missing file: %v", err)
 	}
 	cut := writeFile(t, "b.jsonl.gz", lines(t, 1, 2, 3))

@@ -280,7 +280,7 @@ func TestProposedLimitsRefuseNothing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := Read([]string{path}, nil, d.Add); err != nil {
+	if _, err := Read([]string{path}, nil, d.Add); err != nil {
 		t.Fatal(err)
 	}
 	found := d.Demands()
@@ -313,7 +313,7 @@ func TestProposedLimitsRefuseNothing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := Read([]string{path}, nil, r.Add); err != nil {
+	if _, err := Read([]string{path}, nil, r.Add); err != nil {
 		t.Fatal(err)
 	}
 	if report := r.Report(); report.RefusedNow != 0 || report.Transactions != 1500 {

@@ -53,7 +53,7 @@ func (v *Volume) count(files []string, scope, name string, now time.Time) error 
 		info, err := os.Stat(file)
 		return err == nil && now.Sub(info.ModTime()) > 24*time.Hour
 	})
-	return simulate.Read(files, nil, func(t *simulate.Transaction) error {
+	_, err := simulate.Read(files, nil, func(t *simulate.Transaction) error {
 		age := now.Sub(time.Unix(0, t.End))
 		if age > 24*time.Hour || !isOf(t, scope, name) {
 			return nil
@@ -64,6 +64,7 @@ func (v *Volume) count(files []string, scope, name string, now time.Time) error 
 		}
 		return nil
 	})
+	return err
 }
 
 // isOf reports whether a transaction is of a sender, user or client; name is as

@@ -5,8 +5,11 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+
 	"postern/internal/config"
 	"postern/internal/eventlog"
+	"postern/internal/text"
+	"postern/mail"
 )
 
 // JournalFlag adds -journal, which may be given several times.
@@ -46,6 +49,29 @@ func cleanPath(file string) string {
 		return file
 	}
 	return filepath.Clean(file)
+}
+
+// ReadJournal is eventlog.Read for a command, with what Damage says of it.
+func ReadJournal(io IO, command string, files []string, f func(*mail.Event) error) (tell func(), err error) {
+	d, err := eventlog.Read(files, io.In, f)
+	return Damage(io, command, d, err)
+}
+
+// Damage tells what a command has passed over in a journal: tell, which is to be called when
+// the answer is printed, says where damaged lines are and how many there were. Where most
+// lines are damaged the answer would say nothing, and that is the error; else it is err.
+func Damage(io IO, command string, d eventlog.Damage, err error) (tell func(), fault error) {
+	if err == nil && d.Lines > d.Events {
+		err = fmt.Errorf("%s not journal lines, and %s; name a journal with -journal", text.Count(d.Lines, "line is", "lines are"), text.Count(d.Events, "is", "are"))
+	}
+	return func() {
+		for _, place := range d.Places {
+			fmt.Fprintf(io.Err, "%s: %v\n", command, place)
+		}
+		if d.Lines > 0 && err == nil {
+			fmt.Fprintf(io.Err, "%s: passed over %s held is missing above\n", command, text.Count(d.Lines, "damaged line; what it", "damaged lines; what they"))
+		}
+	}, err
 }
 
 // AllJournalFiles are JournalFiles and, of a configuration, those of peers that

@@ -13,7 +13,6 @@ import (
 
 	"postern/cmd/relay/cli"
 	"postern/internal/api"
-	"postern/internal/eventlog"
 	"postern/internal/node"
 	"postern/internal/phrase"
 	"postern/mail"
@@ -242,7 +241,14 @@ func runSuspects(io cli.IO, args []string) int {
 	if lookBack < time.Hour || lookBack > 7*24*time.Hour {
 		return v.Fail(errors.New("-look-back is not between 1h and 7d"))
 	}
-	list, err := node.Suspects(func(f func(*mail.Event) error) error { return eventlog.Read(files, io.In, f) }, streams, at, lookBack)
+	var tell func()
+	list, err := node.Suspects(func(f func(*mail.Event) error) (err error) {
+		tell, err = cli.ReadJournal(io, "relay listings suspects", files, f)
+		return err
+	}, streams, at, lookBack)
+	if tell != nil {
+		defer tell()
+	}
 	if err != nil {
 		return v.Fail(err)
 	}

@@ -11,7 +11,6 @@ import (
 	"strings"
 
 	"postern/cmd/relay/cli"
-	"postern/internal/eventlog"
 	"postern/internal/explain"
 	"postern/mail"
 )
@@ -37,8 +36,9 @@ func Explain(io cli.IO, args []string) int {
 		return cli.Usage
 	}
 	errFound := errors.New("found")
-	err = lookAgain(func() (bool, error) {
-		return slices.Contains(files, "-"), eventlog.Read(files, io.In, func(e *mail.Event) error {
+	tell := func() {}
+	err = lookAgain(func() (done bool, err error) {
+		tell, err = cli.ReadJournal(io, "relay explain", files, func(e *mail.Event) error {
 			if e.ID != words[0] {
 				return nil
 			}
@@ -49,14 +49,16 @@ func Explain(io cli.IO, args []string) int {
 			}
 			return errFound
 		})
+		return slices.Contains(files, "-"), err
 	}, untilWritten)
 	switch {
 	case errors.Is(err, errFound):
-		return cli.OK
+		return cli.OK // whatever is damaged elsewhere
 	case err != nil:
 		fmt.Fprintf(io.Err, "relay explain: %v\n", err)
 		return cli.Fault
 	}
+	tell()
 	fmt.Fprintf(io.Err, "relay explain: no transaction %q in %s\n", words[0], strings.Join(files, ", "))
 	return cli.Fault
 }

@@ -9,7 +9,6 @@ import (
 
 	"postern/cmd/relay/cli"
 	"postern/internal/config"
-	"postern/internal/eventlog"
 	"postern/internal/incident"
 )
 
@@ -57,7 +56,8 @@ func tellIncident(io cli.IO, who incident.Who, since, until time.Time, files []s
 			return err
 		}
 		r = incident.NewReport(who, since, until, to)
-		err = eventlog.Read(files, io.In, r.Add)
+		tell, err := cli.ReadJournal(io, "relay incident", files, r.Add)
+		defer tell()
 		if bad := errors.Join(r.Flush(), to.Close()); bad != nil && err == nil {
 			err = fmt.Errorf("write %s: %w", list, bad)
 		}
@@ -65,8 +65,12 @@ func tellIncident(io cli.IO, who incident.Who, since, until time.Time, files []s
 			os.Remove(list) // half a list would pass for the whole
 			return err
 		}
-	} else if err := eventlog.Read(files, io.In, r.Add); err != nil {
-		return err
+	} else {
+		tell, err := cli.ReadJournal(io, "relay incident", files, r.Add)
+		defer tell()
+		if err != nil {
+			return err
+		}
 	}
 	if asJSON {
 		cli.PrintJSON(io, r)

@@ -13,7 +13,6 @@ import (
 
 	"postern/cmd/relay/cli"
 	"postern/internal/config"
-	"postern/internal/eventlog"
 	"postern/internal/text"
 	"postern/mail"
 	"postern/outlier"
@@ -222,7 +221,9 @@ func Backtest(io cli.IO, args []string) int {
 		fmt.Fprintf(io.Err, "relay outliers backtest: %v\n", err)
 		return cli.Usage
 	}
-	if err := eventlog.Read(files, io.In, t.add); err != nil {
+	tell, err := cli.ReadJournal(io, "relay outliers backtest", files, t.add)
+	defer tell()
+	if err != nil {
 		fmt.Fprintf(io.Err, "relay outliers backtest: %v\n", err)
 		return cli.Fault
 	}
@@ -306,7 +307,9 @@ func Measure(io cli.IO, args []string) int {
 		return cli.Usage
 	}
 	m := networks.NewMeasure(systems)
-	if err := eventlog.Read(files, io.In, m.Add); err != nil {
+	tell, err := cli.ReadJournal(io, "relay outliers measure", files, m.Add)
+	defer tell()
+	if err != nil {
 		fmt.Fprintf(io.Err, "relay outliers measure: %v\n", err)
 		return cli.Fault
 	}

@@ -13,7 +13,6 @@ import (
 
 	"postern/cmd/relay/cli"
 	"postern/internal/config"
-	"postern/internal/eventlog"
 	"postern/mail"
 	"postern/upstream/replies"
 )
@@ -150,7 +149,9 @@ func runTop(io cli.IO, args []string) int {
 	if since > 0 {
 		t.from = time.Now().Add(-since)
 	}
-	if err := eventlog.Read(files, io.In, t.add); err != nil {
+	tell, err := cli.ReadJournal(io, "relay replies top", files, t.add)
+	defer tell()
+	if err != nil {
 		fmt.Fprintf(io.Err, "relay replies: %v\n", err)
 		return cli.Fault
 	}

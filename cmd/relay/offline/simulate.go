@@ -47,11 +47,12 @@ func Simulate(io cli.IO, args []string) int {
 		return cli.Usage
 	}
 	report, see, err := simulateFile(io, file, files)
-	switch {
-	case err != nil:
+	if err != nil {
 		fmt.Fprintf(io.Err, "relay simulate: %v\n", err)
 		return cli.Fault
-	case *asJSON:
+	}
+	defer see.tell()
+	if *asJSON {
 		cli.PrintJSON(io, struct {
 			*simulate.Report
 			Unknown map[string]int64 `json:"unknown_clients,omitempty"`
@@ -78,7 +79,9 @@ func simulateFile(io cli.IO, file *config.File, files []string) (*simulate.Repor
 	if err != nil {
 		return nil, nil, err
 	}
-	if err := simulate.Read(files, io.In, r.Add); err != nil {
+	d, err := simulate.Read(files, io.In, r.Add)
+	if see.tell, err = cli.Damage(io, "relay simulate", d, err); err != nil {
+		see.tell()
 		return nil, nil, err
 	}
 	return r.Report(), see, nil
@@ -100,6 +103,7 @@ const sharedMemory = 1 << 30
 type view struct {
 	file    *config.File
 	sources map[string]string // by stream
+	tell    func()            // what was damaged
 	// unknown are clients that it does not have, with their transactions; nil:
 	// none.
 	unknown map[string]int64

@@ -65,7 +65,10 @@ func measure(io cli.IO, asked []simulate.Window, files []string) (*simulate.Dema
 	if err != nil {
 		return nil, err
 	}
-	if err := simulate.Read(files, io.In, d.Add); err != nil {
+	damage, err := simulate.Read(files, io.In, d.Add)
+	tell, err := cli.Damage(io, "relay suggest", damage, err)
+	tell()
+	if err != nil {
 		return nil, err
 	}
 	return d.Demands(), nil

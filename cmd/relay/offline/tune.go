@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"postern/cmd/relay/cli"
-	"postern/internal/eventlog"
 	"postern/outlier"
 	"postern/outlier/tune"
 )
@@ -30,7 +29,8 @@ func Tune(io cli.IO, args []string) int {
 	if !ok {
 		return status
 	}
-	t := tuning{io: io, confirmed: confirmed}
+	t := tuning{io: io, confirmed: confirmed, tell: func() {}}
+	defer func() { t.tell() }()
 	if err := t.read(*path, *accept, append(*named, words...)); err != nil {
 		fmt.Fprintf(io.Err, "relay outliers tune: %v\n", err)
 		return cli.Usage
@@ -54,6 +54,7 @@ type tuning struct {
 	accept    outlier.FalseAlarms
 	files     []string
 	confirmed []string
+	tell      func() // what was damaged
 }
 
 func (t *tuning) read(path, accept string, named []string) (err error) {
@@ -79,7 +80,7 @@ func (t *tuning) measure() (*tune.Table, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := eventlog.Read(t.files, t.io.In, trace.Add); err != nil {
+	if t.tell, err = cli.ReadJournal(t.io, "relay outliers tune", t.files, trace.Add); err != nil {
 		return nil, err
 	}
 	return tune.Measure(trace, t.confirmed, func() error { return nil })
