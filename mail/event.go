@@ -113,7 +113,7 @@ type Event struct {
 	// being watched.
 	Shadow []string `json:"shadow,omitempty"`
 	Err    string   `json:"err,omitempty"` // the fault behind a 4yz of ours; never sent to the client
-	// Times is how many events this one stands for, of peers that are no client or of
+	// Times is how many events this one stands for, of peers that are not clients or of
 	// a client whose transactions come to nothing; 0 is one. See eventlog.Strangers
 	// and eventlog.Fruitless.
 	Times int `json:"times,omitempty"`

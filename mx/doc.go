@@ -8,7 +8,7 @@
 // or mail would go round in a loop.
 //
 // Who owns a domain writes its records, so that nothing in them is trusted: names
-// that are no host names are left out, of many hosts only some are looked at, and
+// that are not host names are left out, of many hosts only some are looked at, and
 // each address is judged before it is dialled. Mail never goes to an address
 // inside of this network because a stranger's DNS says so.
 //

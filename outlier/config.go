@@ -253,7 +253,7 @@ type Expiry struct {
 	// Alert is how long an alert stands after its cause was last seen; 1m to
 	// 30d. Default: 4h.
 	Alert time.Duration `toml:"alert"`
-	// Throttle is how long a sender is held to its usual pace; 1m to 30d.
+	// Throttle is how long a sender is kept to its usual pace; 1m to 30d.
 	// Default: 4h.
 	Throttle time.Duration `toml:"throttle"`
 	// Suspend are the durations of the first, second ... suspension; 1m to 30d

@@ -126,7 +126,7 @@ func (w *Watch) hold(now time.Time, k detector.Who, client string, next State) {
 	default:
 		s.Until = now.Add(w.rules.Expiry.Alert)
 	}
-	if next.Level != Braked { // which is no alarm
+	if next.Level != Braked { // which is not an alarm
 		s.Remember()
 	}
 	w.changed(Change{State: *s, Time: now, From: from, Cause: CauseRule})

@@ -19,7 +19,7 @@ type Account struct {
 	rcpts   []charged
 	err     error
 	// changed: other rules have come into force, and what was charged before has
-	// not been held against them, see Recheck.
+	// not been checked against them, see Recheck.
 	changed bool
 	// headed: the header has told the submitter, or that there is none.
 	headed bool

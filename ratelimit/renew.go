@@ -48,7 +48,7 @@ func sameCounts(a, b Window) bool {
 }
 
 // NewRules reports whether other rules have come into force than those that all
-// charges were made under or held against; only then Recheck has anything to do.
+// charges were made under or checked against; only then Recheck has anything to do.
 func (a *Account) NewRules() bool { return a.changed || a.limiter.rules.Load() != a.rules }
 
 // Recheck holds what has been charged against the rules in force now. rs are the

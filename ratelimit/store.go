@@ -184,7 +184,7 @@ type Request struct {
 	Bytes      int64  // of a body
 	Distinct   uint64 // keyed hash of the recipient; 0 for a body, or where nothing counts them
 	// Former is the hash under the secret before, Plain the one without any that
-	// releases of before counted: who is live under one of them costs nothing. 0:
+	// earlier releases counted: who is live under one of them costs nothing. 0:
 	// is not looked up.
 	Former, Plain uint64
 	Refs          []int // indexes of Batch.Budgets, each at most once
@@ -214,7 +214,7 @@ type Record struct {
 	Distinct uint64        // only for DistinctRecipients
 	// Level, of a Distinct: it was kept as one of 2^Level recipients.
 	Level uint8
-	// Plain: Distinct is a hash without a secret, of a release of before.
+	// Plain: Distinct is a hash without a secret, of an earlier release.
 	Plain bool
 }
 

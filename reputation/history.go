@@ -260,16 +260,5 @@ func (p *past) closeDay() {
 
 // makeRoom forgets the quarter that was idle longest.
 func (h *History) makeRoom() {
-	times := make([]int64, 0, len(h.entities))
-	for _, e := range h.entities {
-		times = append(times, e.Last.UnixNano())
-	}
-	slices.Sort(times)
-	limit, room := times[len(times)/4], len(times)/4+1
-	for k, e := range h.entities {
-		if room > 0 && e.Last.UnixNano() <= limit {
-			delete(h.entities, k)
-			room--
-		}
-	}
+	dropEarliest(h.entities, 4, func(e *entity) time.Time { return e.Last })
 }

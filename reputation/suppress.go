@@ -219,16 +219,22 @@ func (s *Suppressions) makeRoom(now time.Time) {
 	if len(s.entries) < s.max {
 		return
 	}
-	ends := make([]int64, 0, len(s.entries))
-	for _, e := range s.entries {
-		ends = append(ends, e.Until.UnixNano())
+	dropEarliest(s.entries, 10, func(e Suppression) time.Time { return e.Until })
+}
+
+// dropEarliest deletes from a map that is not empty one value in share, at least one:
+// those whose time comes first.
+func dropEarliest[K comparable, V any](m map[K]V, share int, timeOf func(V) time.Time) {
+	times := make([]time.Time, 0, len(m))
+	for _, v := range m {
+		times = append(times, timeOf(v))
 	}
-	slices.Sort(ends)
-	limit, room := ends[len(ends)/10], len(ends)/10+1
-	for k, e := range s.entries {
-		if room > 0 && e.Until.UnixNano() <= limit {
-			delete(s.entries, k)
-			room--
+	slices.SortFunc(times, time.Time.Compare)
+	last, left := times[len(times)/share], len(times)/share+1
+	for k, v := range m {
+		if left > 0 && !timeOf(v).After(last) {
+			delete(m, k)
+			left--
 		}
 	}
 }

@@ -88,7 +88,7 @@ func (r *Report) add(file string, n int, line []byte, c *chain) int {
 	}
 	if err != nil {
 		r.Problems = append(r.Problems, fmt.Sprintf("%s:%d: %v", file, n, err))
-		if l.Seq > 0 { // what follows is held against this one
+		if l.Seq > 0 { // what follows is compared with this one
 			next = chain{l.Seq, sum(text)}
 		}
 	}

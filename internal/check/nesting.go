@@ -18,7 +18,7 @@ import (
 )
 
 // The protocols of scanners do not tell their time-outs. Where one is on this
-// machine and its configuration can be read, they are held against ours: each has
+// machine and its configuration can be read, they are compared with ours: each has
 // to end before the one that waits for it.
 
 // nesting holds the time-outs of a scanner on this machine against ours.

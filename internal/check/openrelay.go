@@ -107,7 +107,7 @@ type RelayTest struct {
 const attemptTimeout = 20 * time.Second
 
 // OpenRelay connects to the listeners of the running relay from addresses
-// of this machine that are no client, and tries the forgeries that wanted says.
+// of this machine that are not clients, and tries the forgeries that wanted says.
 func OpenRelay(ctx context.Context, f *config.File, wanted func(*Forgery) bool) (t RelayTest) {
 	t.Warnings = trustedGateways(f, Gateways())
 	own := "example.org"
@@ -141,7 +141,7 @@ type path struct {
 	to   netip.AddrPort
 }
 
-// strangers are the ways to a listener from addresses that are no client: at
+// strangers are the ways to a listener from addresses that are not clients: at
 // most one loopback address, and all others of this machine.
 func strangers(f *config.File, name string, l smtpd.ListenerConfig) (paths []path) {
 	loopback := false

@@ -22,7 +22,7 @@ const connectBound = 3 * time.Minute
 
 // Connect tries what mail will need, as of now: a session with each upstream
 // host, each command that Redis has to run, test messages to each scanner,
-// certificates, and a signature by each DKIM key; with dns these are held against the record in DNS. It ends within
+// certificates, and a signature by each DKIM key; with dns these are compared with the record in DNS. It ends within
 // three minutes.
 func Connect(ctx context.Context, f *config.File, dns bool) []identity.Finding {
 	ctx, cancel := context.WithTimeout(ctx, connectBound)

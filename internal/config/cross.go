@@ -26,7 +26,7 @@ type crossCheck struct {
 
 	names    map[string][]string // of each table, in order
 	users    map[string]bool     // the one form of each user that has a table
-	compared int                 // names that were held against a wrong one
+	compared int                 // names that were compared with a wrong one
 }
 
 // maxCompared bounds the search for names that may have been meant.

@@ -28,7 +28,7 @@ func (x *crossCheck) limits() {
 		x.stops(path, l)
 	}
 	env := x.LimitEnv()
-	env.Clients, env.Streams = nil, nil // held against their tables above
+	env.Clients, env.Streams = nil, nil // compared with their tables above
 	if _, err := ratelimit.Compile(x.Limit, env); err != nil {
 		x.d.joined(err)
 	}

@@ -115,7 +115,7 @@ func attachmentWords(c *policy.Client) string {
 	return strings.Join(refused, "; ") + " refused"
 }
 
-// linkWords says what links are held against; "" where they are not.
+// linkWords says what links are checked against; "" where they are not.
 func linkWords(f *config.File) string {
 	lists := slices.Concat(f.Links.Zones, f.Links.Files)
 	if len(lists) == 0 {

@@ -18,7 +18,7 @@ var errTurnedOver = errors.New("files of the journal were renamed while they wer
 
 // Skim calls f for each event of a journal while it may be written to: files stand the
 // oldest first, names that end in .gz are unpacked, and the event is used again. Unlike
-// Read it passes over what is no event, lines over 4 MiB and what is damaged of a packed
+// Read it passes over what is not an event, lines over 4 MiB and what is damaged of a packed
 // file, and says how often it has. It takes what the last file holds when it begins.
 func Skim(files []string, f func(*mail.Event) error) (skipped int, err error) {
 	if len(files) == 0 {

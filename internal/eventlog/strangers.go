@@ -15,7 +15,7 @@ const (
 	strangersEvery = 10 * time.Second
 	// strangersLines is how many lines all strangers have in that time.
 	strangersLines = 100
-	// strangersKept is how many of these go to who was told of before, so that
+	// strangersKept is how many of these go to those who were logged before, so that
 	// there is room for others.
 	strangersKept = strangersLines / 2
 	// strangersAuth is how many of the lines go to nothing but wrong passwords,

@@ -37,7 +37,7 @@ var ErrEnough = errors.New("enough")
 type Stats struct {
 	Files int
 	Read  int64 // octets, unpacked
-	Bad   int   // lines that held the octets and are no event
+	Bad   int   // lines that held the octets and are not an event
 	// Cut are packed files with so many hits that the oldest of them were left out.
 	Cut []string
 }

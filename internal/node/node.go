@@ -74,7 +74,7 @@ type Node struct {
 	gate       *access.Gate
 	api        *api.API
 	journal    *eventlog.Writer // nil: none is kept
-	strangers  *eventlog.Writer // of peers that are no client; likewise
+	strangers  *eventlog.Writer // of peers that are not clients; likewise
 	server     *relay.Server
 	halves     *halves.Memory
 	listeners  map[string]*listening

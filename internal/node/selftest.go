@@ -23,7 +23,7 @@ type selfTest struct {
 }
 
 // Observe passes on what does not come from the test itself: while it runs,
-// transactions from addresses of this machine that are no client.
+// transactions from addresses of this machine that are not clients.
 func (s *selfTest) Observe(e *mail.Event) {
 	if s.running.Load() && e.Client == "" && isOwn(e.ClientIP) {
 		return

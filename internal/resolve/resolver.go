@@ -60,7 +60,7 @@ type Options struct {
 }
 
 // Resolver asks DNS. It keeps answers as long as they say (RFC 2181 s. 8, RFC
-// 2308), asks again over TCP what did not fit, and takes whatever is no plain
+// 2308), asks again over TCP what did not fit, and takes whatever is not a plain
 // answer for a fault. It is safe for concurrent use, and bounded: at most
 // Options.Questions are under way, at most Options.Cached answers are kept.
 type Resolver struct {

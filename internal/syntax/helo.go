@@ -13,7 +13,7 @@ var errHelo = errors.New("bad HELO name")
 // domain or an address literal; real clients also send single labels, bare
 // addresses and underscores, and those pass. Refused are an empty name, more
 // than 255 octets, anything but printable ASCII, the characters that have a
-// meaning in Received, and brackets that are no address literal.
+// meaning in Received, and brackets that are not an address literal.
 func Helo(s string) error {
 	if s == "" || len(s) > maxDomain {
 		return errHelo

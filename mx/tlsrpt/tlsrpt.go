@@ -17,7 +17,7 @@ import (
 	"postern/internal/resolve"
 )
 
-// Kind is the policy that a session was held to.
+// Kind is the policy that a session had to meet.
 type Kind string
 
 // The kinds.
@@ -47,7 +47,7 @@ const (
 	// dane-required is for senders that want TLSA records of a domain; none can here.
 )
 
-// Policy is what a session was held to.
+// Policy is what a session had to meet.
 type Policy struct {
 	Kind   Kind
 	Domain string   // whose it is: the recipients' domain, or with TLSA records that of the host

@@ -15,7 +15,7 @@ type Arguments struct {
 	Score       float64 `json:"score"`
 	Sensitivity float64 `json:"sensitivity"`
 	Ease        float64 `json:"ease"` // divides the score of who is new; else 1
-	// Early: its client is so new that volume alone is no alarm before the score that
+	// Early: its client is so new that volume alone is not an alarm before the score that
 	// throttles.
 	Early bool       `json:"early,omitempty"`
 	Alone bool       `json:"alone,omitempty"` // the only sender of its client
@@ -29,7 +29,7 @@ type Arguments struct {
 	Regular []Regular `json:"regular,omitempty"`
 }
 
-// Regular is mail that comes again and again, and is no evidence while it is as
+// Regular is mail that comes again and again, and is not evidence while it is as
 // large as usual.
 type Regular struct {
 	Recipients float64   `json:"recipients"` // most in 24 hours

@@ -20,7 +20,7 @@ type scale struct {
 	ease float32
 	// lasting: the lasting record holds, see Finding.byLasting.
 	lasting bool
-	// regular: what comes regularly is no evidence, see runs.
+	// regular: what comes regularly is not evidence, see runs.
 	regular bool
 }
 

@@ -18,7 +18,7 @@ type Finding struct {
 	sums     table
 	floor    *table
 	runs     *runs // nil: none
-	spared   bool  // a regular run is due, and is no evidence
+	spared   bool  // a regular run is due, and is not evidence
 	// all are the windows with what is the fault of somebody narrower, which sums
 	// leave out.
 	all    table

@@ -58,7 +58,7 @@ func (l *lasting) decode(r *reader) {
 }
 
 // byLasting is the score of a sender or user by its lasting record, and the window that
-// gave it; 0 of others. spare names windows that are no evidence; nil: none.
+// gave it; 0 of others. spare names windows that are not evidence; nil: none.
 func (f *Finding) byLasting(sums *table, spare *spared) (score float32, window int) {
 	if !f.lasting {
 		return 0, 0

@@ -145,7 +145,7 @@ func (m *meter) add(at int64, a *amount) {
 		}
 		r := &m.ring[w][ago[w]]
 		for k, n := range a {
-			// Counts are whole: a score that rises by less than a half is no rise.
+			// Counts are whole: a score that rises by less than a half is not a rise.
 			r[k] = float32(math.Floor(float64(r[k]+n) + 0.5))
 		}
 	}

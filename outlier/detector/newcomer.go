@@ -1,6 +1,6 @@
 package detector
 
-// An account that did not exist the day before has no record to be held against, and
+// An account that did not exist the day before has no record to be compared with, and
 // to write to ten people whom nobody at its client has ever written to is rare for it:
 // of recorded newcomers 95 in a hundred write to one to six in two hours. So in its
 // first days a sender has a score by strangers alone beside that of all evidence, and

@@ -5,7 +5,7 @@ import "time"
 // windowSeconds are the lengths of the rolling windows.
 var windowSeconds = [2]int64{hour: 3600, day: daySeconds}
 
-// SmallMessage is up to how many recipients a message is no burst by itself; that many
+// SmallMessage is up to how many recipients a message is not a burst by itself; that many
 // a throttled submitter may send that has sent nothing of late.
 const SmallMessage = 10
 

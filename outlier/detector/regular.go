@@ -73,7 +73,7 @@ func (r *meters) setRuns(e *entry, rs *runs) {
 	r.regular[e.hash] = rs
 }
 
-// spared says of which windows sent and fresh recipients are no evidence.
+// spared says of which windows sent and fresh recipients are not evidence.
 type spared [2][windows]bool
 
 // spare compares the windows with the runs that have come again.

@@ -14,7 +14,7 @@ const (
 	// easeDays is how long a sender's score is eased, less from day to day, and
 	// newScale holds.
 	easeDays = 60
-	// In the first earlyDays of a client earlyScale holds, and volume alone is no mere
+	// In the first earlyDays of a client earlyScale holds, and volume alone is not a mere
 	// alarm, unless such a share of the recipients of a day was refused.
 	earlyDays  = 20
 	earlyShare = 0.04
@@ -80,7 +80,7 @@ var clientScale = scale{
 	least: table{{20, 60, 100}, {10, 20, 40}, {2, 4, 8}},
 	width: table{{400, 800, 1600}, {60, 90, 140}, {12, 18, 30}},
 	slope: table{{2, 2, 2}, {1, 1, 1}, {1, 1, 1}},
-	// Refusals alone are no alarm of a client: many honest senders share them.
+	// Refusals alone are not an alarm of a client: many honest senders share them.
 	most:    [kinds]float32{9, 9, 0.9},
 	apart:   true,
 	regular: true,

@@ -61,7 +61,7 @@ type Sign struct {
 	// Within is how many networks that are new and nobody else's the user has used
 	// within a day.
 	Within int
-	// Listed is the blocklist that lists the address, "" for none. It is no part of
+	// Listed is the blocklist that lists the address, "" for none. It is not part of
 	// Evidence.
 	Listed string
 	// Evidence is from 0, nothing, to 1; a little more with a new EHLO name.

@@ -273,7 +273,7 @@ func (k *Keeper) take(table *Table, first time.Time, err error) {
 		return // a reload has come meanwhile
 	}
 	s.Wanted, s.Says = table.Wanted(k.cfg.FalseAlarms), table.Words(k.cfg.FalseAlarms)
-	// The sensitivity of before may have been that of an earlier number.
+	// The previous sensitivity may have been that of an earlier number.
 	k.move(min(max(s.Wanted, s.Sensitivity/stepADay), s.Sensitivity*stepADay))
 }
 

@@ -81,7 +81,7 @@ func RandomKey() detector.Seed {
 	return detector.ReadSeed(b[:])
 }
 
-// plain are the settings of a replay at a sensitivity: an observation is no alarm, and
+// plain are the settings of a replay at a sensitivity: an observation is not an alarm, and
 // what is remembered is bounded.
 func plain(cfg outlier.Config, sensitivity float64) outlier.Config {
 	cfg.Sensitivity = sensitivity

@@ -11,7 +11,7 @@ type Config struct {
 func (c *Config) SetDefaults() { c.Memory = 256 << 20 }
 
 // Check reports what is wrong with the table by itself; names of clients and
-// streams are held against the rest of the configuration by Compile.
+// streams are checked against the rest of the configuration by Compile.
 func (c *Config) Check(report func(key, problem string)) {
 	if c.Memory < 16<<20 {
 		report("memory", "is less than 16MiB; raise it")

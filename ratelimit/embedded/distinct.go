@@ -22,7 +22,7 @@ import (
 // then no more than twice the number fits into any window, and no more than the
 // number into a period.
 //
-// Releases of before kept hashes without a secret. What they left stands in logs
+// Earlier releases kept hashes without a secret. What they left stands in logs
 // of its own (plainDistinct): it counts until its window has passed, and nothing
 // is added. A recipient that is charged again moves to the other log, unless the
 // old one is a sample: its sender may have chosen it, and then all of it stays.
@@ -34,7 +34,7 @@ const (
 	maxLevel      = 32
 )
 
-// plainDistinct is the unit of the logs that releases of before have left.
+// plainDistinct is the unit of the logs that earlier releases have left.
 const plainDistinct = ratelimit.DistinctRecipients + 1
 
 func (w log) distinct(i int) distinct { return distinct(w[windowHead+i*distinctSize:]) }

@@ -45,7 +45,7 @@ type heldSecret struct {
 	former     *hashKey
 	formerEnds time.Time
 	// plainEnds is the time until which hashes without a secret are looked up,
-	// which releases of before counted.
+	// which earlier releases counted.
 	plainEnds time.Time
 }
 

@@ -48,7 +48,7 @@ func Numbered(from, to int) (names []string) {
 	return names
 }
 
-// chosen are recipients whose SHA-256 begins, as releases of before counted it,
+// chosen are recipients whose SHA-256 begins, as earlier releases counted it,
 // with a one: those were not kept beyond the first 1,024, so that a window of an
 // hour held nobody. Nor would the draws of the store keep them at this time, if
 // they went by that hash.

@@ -14,7 +14,7 @@ import (
 	"strings"
 )
 
-// Message is what a reply is held against.
+// Message is what a reply is compared with.
 type Message struct {
 	// Added are the names of fields that we have put there.
 	Added []string

@@ -54,7 +54,7 @@ type session struct {
 	unanswered   int         // recipients of that transaction, of whom LMTP tells each behind the last
 	verdict      *mail.Reply // that ended the last transaction
 	// orphans is how many commands may still come that the client had pipelined
-	// behind a MAIL that was then refused; they are no errors of the client.
+	// behind a MAIL that was then refused; they are not errors of the client.
 	orphans                             int
 	dataBegan                           bool // by the present command: 354 has been given
 	errors, idle, refused, authFailures int

@@ -21,7 +21,7 @@ type ZoneConfig struct {
 	// Codes give the meaning of answers, such as "127.0.0.2" = "SBL". An answer that
 	// is not described counts all the same. Blank: no meanings.
 	Codes map[string]string `toml:"codes"`
-	// Ignore are answers that are no listing for us, such as "127.0.0.10" for a
+	// Ignore are answers that are not a listing for us, such as "127.0.0.10" for a
 	// policy list that our provider keeps. Blank: every answer in 127.0.0.0/8
 	// is one, apart from 127.255.255.x, which is an error of the zone.
 	Ignore []netip.Addr `toml:"ignore"`

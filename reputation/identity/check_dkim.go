@@ -77,7 +77,7 @@ func consequence(k KeyIdentity) string {
 	return "; until then the signature does not verify, and is made only where no other key is published"
 }
 
-// keyRecords leaves out texts that are no key records at all.
+// keyRecords leaves out texts that are not key records at all.
 func keyRecords(texts []string) []string {
 	return slices.DeleteFunc(texts, func(t string) bool {
 		tags, err := parseTags(t)

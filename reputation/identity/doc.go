@@ -10,5 +10,5 @@
 //
 // Each check ends in a Finding: pass, warn, fail or unknown, with what was asked,
 // what was seen, what to change and, where a record mends it, that record, which is
-// first held against the same rules. Trouble of DNS is always unknown, never fail.
+// first checked against the same rules. Trouble of DNS is always unknown, never fail.
 package identity

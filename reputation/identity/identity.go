@@ -11,7 +11,7 @@ import (
 	"postern/internal/text"
 )
 
-// Identity is what the preflight checks are held against: all that the world
+// Identity is what the preflight checks compare with the world: all that the world
 // sees of us. Domains are in lower-case A-labels without a final dot.
 type Identity struct {
 	Hostname     string

@@ -11,7 +11,7 @@ import (
 
 // publishable returns the record of a finding, "" when a line of it is not what
 // it should be: a zone does not take it, or a receiver would not read it. What
-// is offered to an operator is held against the same rules as what stands in
+// is offered to an operator is checked against the same rules as what stands in
 // DNS.
 func (p *Preflight) publishable(f *Finding) string {
 	for line := range strings.SplitSeq(f.Record, "\n") {

@@ -53,7 +53,7 @@ func (t *Transaction) failed(ctx context.Context, w *way, from netip.Addr, err e
 	t.tell(s)
 }
 
-// tell reports a session. One that was held to nothing, since the policy that the domain
+// tell reports a session. One that had to meet nothing, since the policy that the domain
 // announces could not be had, is told as that (RFC 8460 s. 4.3.2.2).
 func (t *Transaction) tell(s tlsrpt.Session) {
 	if s.Policy.Kind == tlsrpt.None && t.u.sts != nil && t.u.exception(t.domain).sts {

@@ -71,7 +71,7 @@ func (r *Reader) Reply() (mail.Reply, error) {
 }
 
 // Verdict is Reply for the reply to a message, behind which nothing else has
-// been asked: lines that are no reply are left out.
+// been asked: lines that are not a reply are left out.
 func (r *Reader) Verdict() (mail.Reply, error) {
 	r.octets, r.untidy = 0, false
 	for r.octets < MaxOctets {

@@ -9,7 +9,7 @@ import (
 )
 
 // Reload has a running relay read its configuration again, and waits for how that went:
-// its exit status is 1 where the one of before stays in force.
+// its exit status is 1 where the previous one stays in force.
 func Reload(io cli.IO, args []string) int {
 	v := NewVerb(io, "reload")
 	var o api.Reload

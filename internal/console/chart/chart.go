@@ -28,7 +28,7 @@ type Point struct {
 	Value   int
 	Missing bool
 	Band
-	// Link is where a dot on the point leads to, Says its name; a blank Link is no dot.
+	// Link is where a dot on the point leads to, Says its name; a blank Link means no dot.
 	Link, Says string
 }
 

@@ -127,7 +127,7 @@ func (r *reader) words() {
 	}
 }
 
-// maxWord is how long a word may be; longer ones are no words.
+// maxWord is how long a word may be; longer ones are not words.
 const maxWord = 30
 
 func (r *reader) emitBytes(kind string, w []byte) {
