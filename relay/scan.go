@@ -114,7 +114,7 @@ func (t *transaction) shown() *scan.Message {
 	return m
 }
 
-func (t *transaction) refuseScanned(v *scan.Verdict) *mail.Reply {
+func (t *transaction) refuseScanned(v *scan.Response) *mail.Reply {
 	rule := "scanner " + v.Scanner
 	if v.Err != nil {
 		t.ev.Err = rule + ": " + v.Err.Error()
@@ -125,7 +125,7 @@ func (t *transaction) refuseScanned(v *scan.Verdict) *mail.Reply {
 }
 
 // ScanReply is what the client hears of a verdict that ends its message.
-func ScanReply(v *scan.Verdict) *mail.Reply {
+func ScanReply(v *scan.Response) *mail.Reply {
 	switch {
 	case v.Hopeless:
 		return replies.Hopeless()

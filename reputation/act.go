@@ -15,7 +15,7 @@ import (
 )
 
 // targetsOf are all that blocklists are asked about.
-func targetsOf(id *identity.Identity) (ts []dnsbl.Target) {
+func targetsOf(id *identity.Presence) (ts []dnsbl.Target) {
 	add := func(t dnsbl.Target) {
 		if !slices.Contains(ts, t) {
 			ts = append(ts, t)

@@ -28,10 +28,10 @@ func zoneConfig(change func(*dnsbl.ZoneConfig)) dnsbl.ZoneConfig {
 	}
 	return z
 }
-func oneStream(ehlo string, ips ...string) identity.Identity {
+func oneStream(ehlo string, ips ...string) identity.Presence {
 	s := identity.StreamIdentity{Name: "main", EHLO: ehlo}
 	for _, ip := range ips {
 		s.Addresses = append(s.Addresses, netip.MustParseAddr(ip))
 	}
-	return identity.Identity{Hostname: ehlo, Streams: []identity.StreamIdentity{s}}
+	return identity.Presence{Hostname: ehlo, Streams: []identity.StreamIdentity{s}}
 }

@@ -50,7 +50,7 @@ type Event struct {
 // Setup is what a configuration says; Reload takes a new one.
 type Setup struct {
 	Config   Config
-	Identity identity.Identity
+	Identity identity.Presence
 }
 
 // Options are what a Monitor is made of.

@@ -188,7 +188,7 @@ func (s *Scanner) canary(ctx context.Context, what string) error {
 
 // answered judges the answer to a clean test message and learns from it how the
 // service says clean.
-func (s *Scanner) answered(v *Verdict) error {
+func (s *Scanner) answered(v *Response) error {
 	if v.Class != Clean {
 		return fmt.Errorf("clean test message was called %s: %s", v.Class, v.Text)
 	}

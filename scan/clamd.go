@@ -17,10 +17,10 @@ type clamd struct{ target target }
 // chunkSize is how much of a file is sent in one piece.
 const chunkSize = 64 << 10
 
-func (c *clamd) ask(ctx context.Context, m *Message) (Verdict, error) {
+func (c *clamd) ask(ctx context.Context, m *Message) (Response, error) {
 	conn, err := c.target.open(ctx)
 	if err != nil {
-		return Verdict{}, err
+		return Response{}, err
 	}
 	defer conn.Close()
 	// A server that has had enough says why and closes: what it said is read
@@ -29,13 +29,13 @@ func (c *clamd) ask(ctx context.Context, m *Message) (Verdict, error) {
 	answer, err := readLine(conn)
 	switch {
 	case err != nil && wrote != nil:
-		return Verdict{}, wrote
+		return Response{}, wrote
 	case err != nil:
-		return Verdict{}, err
+		return Response{}, err
 	}
 	v, err := parseClamd(answer)
 	if wrote != nil && v.Class == Clean {
-		return Verdict{}, fmt.Errorf("clean before it had all: %w", wrote)
+		return Response{}, fmt.Errorf("clean before it had all: %w", wrote)
 	}
 	return v, err
 }
@@ -99,18 +99,18 @@ func readLine(r io.Reader) (string, error) {
 }
 
 // parseClamd reads the answer to INSTREAM. Heuristics are policies, not viruses.
-func parseClamd(s string) (Verdict, error) {
+func parseClamd(s string) (Response, error) {
 	said, ok := strings.CutPrefix(s, "stream: ")
 	if ok && said == "OK" {
-		return Verdict{Class: Clean}, nil
+		return Response{Class: Clean}, nil
 	}
 	if name, found := strings.CutSuffix(said, " FOUND"); ok && found && name != "" && clean(name, maxLine) == name {
-		return Verdict{Class: signatureClass(name), Text: reason(name)}, nil
+		return Response{Class: signatureClass(name), Text: reason(name)}, nil
 	}
 	if s == "INSTREAM size limit exceeded. ERROR" {
-		return Verdict{Class: Unscannable, Text: "over the size limit of the scanner"}, nil
+		return Response{Class: Unscannable, Text: "over the size limit of the scanner"}, nil
 	}
-	return Verdict{}, fmt.Errorf("answer %q", clean(s, 200))
+	return Response{}, fmt.Errorf("answer %q", clean(s, 200))
 }
 
 func signatureClass(name string) Class {

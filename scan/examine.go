@@ -15,7 +15,7 @@ import (
 // Each asks every scanner that a message needs and waits for all of them: none
 // ends the others, those in shadow are waited for, too, and nothing is remembered
 // or known from before. The verdicts are in the order of the names.
-func (set *Set) Each(ctx context.Context, m *Message) []Verdict {
+func (set *Set) Each(ctx context.Context, m *Message) []Response {
 	if set == nil {
 		return nil
 	}
@@ -25,7 +25,7 @@ func (set *Set) Each(ctx context.Context, m *Message) []Verdict {
 			needed = append(needed, s)
 		}
 	}
-	list := make([]Verdict, len(needed))
+	list := make([]Response, len(needed))
 	var tasks sync.WaitGroup
 	for i, s := range needed {
 		tasks.Go(func() { list[i] = s.once(ctx, m) })
@@ -36,7 +36,7 @@ func (set *Set) Each(ctx context.Context, m *Message) []Verdict {
 
 // Deciding is the verdict of a list that ends the message: the first refusal, else
 // the first deferral; nil when it goes on.
-func Deciding(list []Verdict) (v *Verdict) {
+func Deciding(list []Response) (v *Response) {
 	for i := range list {
 		switch {
 		case list[i].Choice == Refuse:
@@ -49,11 +49,11 @@ func Deciding(list []Verdict) (v *Verdict) {
 }
 
 // once asks about a message by itself.
-func (s *Scanner) once(ctx context.Context, m *Message) Verdict {
+func (s *Scanner) once(ctx context.Context, m *Message) Response {
 	began := time.Now()
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.Timeout)
 	defer cancel()
-	var v Verdict
+	var v Response
 	var err error
 	switch {
 	case m.Content.Size() > s.cfg.MaxSize:
@@ -64,7 +64,7 @@ func (s *Scanner) once(ctx context.Context, m *Message) Verdict {
 		v, err = s.ask(ctx, m)
 	}
 	if err != nil {
-		v = Verdict{Class: Fault, Err: err}
+		v = Response{Class: Fault, Err: err}
 	}
 	s.cfg.choose(&v)
 	v.Scanner, v.Took = s.name, time.Since(began)

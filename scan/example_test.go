@@ -9,7 +9,7 @@ import (
 // A refusal of one scanner ends the message, whatever the others say; a scanner that
 // is only watched does not.
 func ExampleDeciding() {
-	list := []scan.Verdict{
+	list := []scan.Response{
 		{Scanner: "av", Class: scan.Clean, Choice: scan.Pass},
 		{Scanner: "dlp", Class: scan.Fault, Choice: scan.Defer},
 		{Scanner: "new", Class: scan.Spam, Choice: scan.Pass, Shadow: true},

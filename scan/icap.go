@@ -22,17 +22,17 @@ type icap struct {
 	clean200 atomic.Bool
 }
 
-func (c *icap) ask(ctx context.Context, m *Message) (Verdict, error) {
+func (c *icap) ask(ctx context.Context, m *Message) (Response, error) {
 	o := c.offered.Load()
 	if o == nil {
 		var err error
 		if o, err = c.options(ctx); err != nil {
-			return Verdict{}, err
+			return Response{}, err
 		}
 	}
 	conn, err := c.target.open(ctx)
 	if err != nil {
-		return Verdict{}, err
+		return Response{}, err
 	}
 	conn.left += m.Content.Size() // it may send all of it back
 	x := &exchange{c: c, conn: conn, r: bufio.NewReader(conn), m: m, wrote: make(chan error, 1)}
@@ -59,19 +59,19 @@ func (x *exchange) end() {
 	}
 }
 
-func (x *exchange) run(o *icapOptions) (Verdict, error) {
+func (x *exchange) run(o *icapOptions) (Response, error) {
 	content := x.m.Content.Reader()
 	if o.preview >= 0 {
 		a, whole, err := x.preview(o.preview, content)
 		switch {
 		case err != nil:
-			return Verdict{}, err
+			return Response{}, err
 		case a.status != 100 && a.status == 204 && !whole:
-			return Verdict{Class: Unscannable, Text: "only the beginning was looked at"}, nil
+			return Response{Class: Unscannable, Text: "only the beginning was looked at"}, nil
 		case a.status != 100:
 			return x.judge(a)
 		case whole:
-			return Verdict{}, errors.New("asks for more behind the end")
+			return Response{}, errors.New("asks for more behind the end")
 		}
 		x.write(nil, content)
 	} else {
@@ -79,7 +79,7 @@ func (x *exchange) run(o *icapOptions) (Verdict, error) {
 	}
 	a, err := readICAP(x.r)
 	if err != nil {
-		return Verdict{}, err
+		return Response{}, err
 	}
 	v, err := x.judge(a)
 	if err == nil && v.Class == Clean {

@@ -137,31 +137,31 @@ func (a *icapAnswer) options() (*icapOptions, error) {
 
 // judge reads the verdict of an answer. The fields of vendors count before its
 // status: a server may name a virus and give back the message all the same.
-func (x *exchange) judge(a *icapAnswer) (Verdict, error) {
+func (x *exchange) judge(a *icapAnswer) (Response, error) {
 	if a.status != 200 && a.status != 204 {
-		return Verdict{}, fmt.Errorf("ICAP status %d", a.status)
+		return Response{}, fmt.Errorf("ICAP status %d", a.status)
 	}
 	if v := a.found(); v.Class != "" {
 		return v, nil
 	}
 	switch {
 	case a.status == 204:
-		return Verdict{Class: Clean}, nil
+		return Response{Class: Clean}, nil
 	case a.page >= 400 && a.page < 500 || a.page == 307:
-		return Verdict{Class: Policy}, nil
+		return Response{Class: Policy}, nil
 	case a.page != 200:
-		return Verdict{}, fmt.Errorf("encapsulated status %d", a.page)
+		return Response{}, fmt.Errorf("encapsulated status %d", a.page)
 	}
 	same, err := x.same(a.body)
 	switch {
 	case err != nil:
-		return Verdict{}, err
+		return Response{}, err
 	case !same:
-		return Verdict{Class: Unscannable, Text: "modified"}, nil
+		return Response{Class: Unscannable, Text: "modified"}, nil
 	case !x.c.clean200.Load() && !x.m.Canary:
-		return Verdict{Class: Unscannable, Text: "given back without a verdict"}, nil
+		return Response{Class: Unscannable, Text: "given back without a verdict"}, nil
 	}
-	return Verdict{Class: Clean, Text: givenBack}, nil
+	return Response{Class: Clean, Text: givenBack}, nil
 }
 
 // givenBack is the text of a clean verdict that was 200 with the same body.
@@ -183,43 +183,43 @@ func (x *exchange) same(body bool) (bool, error) {
 
 // found reads the fields in which vendors tell what they found; the zero Verdict
 // when there are none.
-func (a *icapAnswer) found() Verdict {
+func (a *icapAnswer) found() Response {
 	if list := a.header.Values("X-Infection-Found"); len(list) > 0 {
 		return infection(list)
 	}
 	for _, name := range []string{"X-Virus-Id", "X-Virus-Name"} {
 		for _, value := range a.header.Values(name) {
 			if s := strings.Trim(strings.TrimSpace(value), "."); !strings.EqualFold(s, "no threats") && s != "" {
-				return Verdict{Class: Virus, Text: reason(value)}
+				return Response{Class: Virus, Text: reason(value)}
 			}
 		}
 	}
 	if s := a.header.Values("X-Fsecure-Scan-Result"); len(s) > 0 && !(len(s) == 1 && strings.EqualFold(strings.TrimSpace(s[0]), "clean")) {
-		return Verdict{Class: Virus, Text: reason(a.header.Get("X-Fsecure-Infection-Name"))}
+		return Response{Class: Virus, Text: reason(a.header.Get("X-Fsecure-Infection-Name"))}
 	}
 	if s := strings.TrimSpace(a.header.Get("X-Violations-Found")); s != "" && s != "0" {
-		return Verdict{Class: Virus, Text: reason(s)}
+		return Response{Class: Virus, Text: reason(s)}
 	}
 	for _, name := range []string{"X-Block-Reason", "X-Blocked"} {
 		if s := a.header.Values(name); len(s) > 0 {
-			return Verdict{Class: Policy, Text: reason(s[0])}
+			return Response{Class: Policy, Text: reason(s[0])}
 		}
 	}
 	for _, s := range a.header.Values("X-Response-Info") {
 		if strings.EqualFold(strings.TrimSpace(s), "blocked") {
-			return Verdict{Class: Policy, Text: reason(a.header.Get("X-Response-Desc"))}
+			return Response{Class: Policy, Text: reason(a.header.Get("X-Response-Desc"))}
 		}
 	}
-	return Verdict{}
+	return Response{}
 }
 
 // infection reads X-Infection-Found: "Type=0; Resolution=2; Threat=NAME;". Type 0
 // is a virus, 1 a policy, 2 a container that it could not look into. The worst
 // of several counts.
-func infection(list []string) (v Verdict) {
+func infection(list []string) (v Response) {
 	rank := map[Class]int{Unscannable: 1, Policy: 2, Virus: 3}
 	for _, value := range list {
-		one := Verdict{Class: Policy}
+		one := Response{Class: Policy}
 		for part := range strings.SplitSeq(value, ";") {
 			name, s, _ := strings.Cut(strings.TrimSpace(part), "=")
 			switch {

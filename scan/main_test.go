@@ -152,7 +152,7 @@ func judge(t *testing.T, set *Set, m *Message) *Result {
 }
 
 // only is the one verdict of a set of one scanner.
-func only(t *testing.T, set *Set, m *Message) Verdict {
+func only(t *testing.T, set *Set, m *Message) Response {
 	t.Helper()
 	r := judge(t, set, m)
 	if len(r.Verdicts) != 1 {
@@ -162,7 +162,7 @@ func only(t *testing.T, set *Set, m *Message) Verdict {
 }
 
 // asked is what one asker makes of a scripted answer.
-func askRaw(t *testing.T, c Config, m *Message) (Verdict, error) {
+func askRaw(t *testing.T, c Config, m *Message) (Response, error) {
 	t.Helper()
 	s, err := newScanner("x", "relay.example", c, nil, time.Now)
 	if err != nil {

@@ -41,10 +41,10 @@ type fixed struct{ net.Conn }
 
 func (f fixed) Dial(string, string) (net.Conn, error) { return f.Conn, nil }
 
-func (c *milterClient) ask(ctx context.Context, m *Message) (v Verdict, err error) {
+func (c *milterClient) ask(ctx context.Context, m *Message) (v Response, err error) {
 	conn, err := c.target.open(ctx)
 	if err != nil {
-		return Verdict{}, err
+		return Response{}, err
 	}
 	defer conn.Close()
 	// What a milter sends is read by a library: whatever it makes of that stays a
@@ -56,7 +56,7 @@ func (c *milterClient) ask(ctx context.Context, m *Message) (v Verdict, err erro
 	}()
 	s, err := c.session(conn)
 	if err != nil {
-		return Verdict{}, err
+		return Response{}, err
 	}
 	d := &milterDialog{s: s, m: m}
 	d.connection()
@@ -68,7 +68,7 @@ func (c *milterClient) ask(ctx context.Context, m *Message) (v Verdict, err erro
 	}
 	fields, act, err := s.End()
 	if err != nil {
-		return Verdict{}, err
+		return Response{}, err
 	}
 	d.act = act
 	s.Close()
@@ -235,37 +235,37 @@ func fieldEnd(head []byte) int {
 }
 
 // verdict reads what ended the dialog.
-func (d *milterDialog) verdict(mods []milter.ModifyAction, accept []string) (Verdict, error) {
+func (d *milterDialog) verdict(mods []milter.ModifyAction, accept []string) (Response, error) {
 	if d.err != nil {
-		return Verdict{}, d.err
+		return Response{}, d.err
 	}
 	switch d.act.Code {
 	case milter.ActReject:
-		return Verdict{Class: Policy, Code: 550, Status: "5.7.1"}, nil
+		return Response{Class: Policy, Code: 550, Status: "5.7.1"}, nil
 	case milter.ActDiscard:
-		return Verdict{Class: Policy, Text: "discarded"}, nil
+		return Response{Class: Policy, Text: "discarded"}, nil
 	case milter.ActTempFail:
-		return Verdict{Class: Later, Code: 451, Status: "4.7.1"}, nil
+		return Response{Class: Later, Code: 451, Status: "4.7.1"}, nil
 	case milter.ActReplyCode:
 		return replyCode(d.act)
 	case milter.ActAccept, milter.ActContinue:
 	default:
-		return Verdict{}, fmt.Errorf("action %q is unknown", rune(d.act.Code))
+		return Response{}, fmt.Errorf("action %q is unknown", rune(d.act.Code))
 	}
-	v := Verdict{Class: Clean}
+	v := Response{Class: Clean}
 	for i := range mods {
 		switch mod := &mods[i]; {
 		case mod.Code == milter.ActQuarantine:
-			return Verdict{Class: Policy, Text: reason("quarantined " + mod.Reason)}, nil
+			return Response{Class: Policy, Text: reason("quarantined " + mod.Reason)}, nil
 		case mod.Code != milter.ActAddHeader && mod.Code != milter.ActInsertHeader:
-			return Verdict{}, fmt.Errorf("it changes the message (%q)", rune(mod.Code))
+			return Response{}, fmt.Errorf("it changes the message (%q)", rune(mod.Code))
 		case accepted(accept, mod.HeaderName):
 			f, err := field(mod)
 			if err != nil {
-				return Verdict{}, err
+				return Response{}, err
 			}
 			if len(v.Fields) == maxFields {
-				return Verdict{}, fmt.Errorf("it adds over %d fields", maxFields)
+				return Response{}, fmt.Errorf("it adds over %d fields", maxFields)
 			}
 			v.Fields = append(v.Fields, f)
 		}
@@ -297,13 +297,13 @@ func field(mod *milter.ModifyAction) (Field, error) {
 }
 
 // replyCode reads a reply of the milter's own: code and status keep their class.
-func replyCode(act *milter.Action) (Verdict, error) {
-	v := Verdict{Class: Policy, Code: act.SMTPCode, Status: "5.7.1"}
+func replyCode(act *milter.Action) (Response, error) {
+	v := Response{Class: Policy, Code: act.SMTPCode, Status: "5.7.1"}
 	switch {
 	case act.SMTPCode >= 400 && act.SMTPCode < 500:
 		v.Class, v.Status = Later, "4.7.1"
 	case act.SMTPCode < 500 || act.SMTPCode > 599:
-		return Verdict{}, errors.New("reply " + strconv.Itoa(act.SMTPCode) + " is neither 4yz nor 5yz")
+		return Response{}, errors.New("reply " + strconv.Itoa(act.SMTPCode) + " is neither 4yz nor 5yz")
 	}
 	status, text, _ := strings.Cut(act.SMTPText, " ")
 	if !isStatus(status, v.Status[0]) {

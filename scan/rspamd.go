@@ -23,10 +23,10 @@ type rspamd struct {
 	settings string
 }
 
-func (r *rspamd) ask(ctx context.Context, m *Message) (Verdict, error) {
+func (r *rspamd) ask(ctx context.Context, m *Message) (Response, error) {
 	body, err := r.do(ctx, r.head(m), &m.Content)
 	if err != nil {
-		return Verdict{}, err
+		return Response{}, err
 	}
 	return parseRspamd(body, r.require, m.Canary)
 }
@@ -114,15 +114,15 @@ type rspamdAnswer struct {
 
 // parseRspamd reads an answer. A canary asks only whether something was found,
 // so that no symbols are required.
-func parseRspamd(body []byte, require []string, canary bool) (Verdict, error) {
+func parseRspamd(body []byte, require []string, canary bool) (Response, error) {
 	var a rspamdAnswer
 	if err := json.Unmarshal(body, &a); err != nil {
-		return Verdict{}, fmt.Errorf("answer is not the JSON of /checkv2: %w", err)
+		return Response{}, fmt.Errorf("answer is not the JSON of /checkv2: %w", err)
 	}
 	if a.Action == nil {
-		return Verdict{}, errors.New("answer without an action")
+		return Response{}, errors.New("answer without an action")
 	}
-	v := Verdict{Score: a.Score, Symbols: names(a.Symbols), Text: a.text()}
+	v := Response{Score: a.Score, Symbols: names(a.Symbols), Text: a.text()}
 	if a.swallows() {
 		v.Class = a.refusal()
 		return v, nil
@@ -141,11 +141,11 @@ func parseRspamd(body []byte, require []string, canary bool) (Verdict, error) {
 		v.Class = a.refusal()
 		return v, nil
 	}
-	return Verdict{}, fmt.Errorf("action %q is unknown", clean(*a.Action, 80))
+	return Response{}, fmt.Errorf("action %q is unknown", clean(*a.Action, 80))
 }
 
 // looked makes v clean where the answer proves that rspamd has looked.
-func (a *rspamdAnswer) looked(v *Verdict, require []string, canary bool) error {
+func (a *rspamdAnswer) looked(v *Response, require []string, canary bool) error {
 	switch {
 	case a.IsSkipped == nil:
 		return errors.New("answer does not say whether the scan was skipped")

@@ -15,7 +15,7 @@ var loopback = netip.AddrFrom4([4]byte{127, 0, 0, 1})
 // asker speaks the protocol of one kind. What it returns with a nil error is an
 // answer that the tables know.
 type asker interface {
-	ask(ctx context.Context, m *Message) (Verdict, error)
+	ask(ctx context.Context, m *Message) (Response, error)
 	version(ctx context.Context) (Version, error)
 }
 
@@ -112,11 +112,11 @@ const (
 )
 
 // ask asks once. A canary needs no free place.
-func (s *Scanner) ask(ctx context.Context, m *Message) (Verdict, error) {
+func (s *Scanner) ask(ctx context.Context, m *Message) (Response, error) {
 	if !m.Canary {
 		leave, ok := s.places.enter(ctx, m.Client)
 		if !ok {
-			return Verdict{}, errBusy
+			return Response{}, errBusy
 		}
 		defer leave()
 	}
@@ -127,7 +127,7 @@ var errBusy = errors.New("no place became free in time")
 
 // judge asks about a message and says what is to happen to it, within the
 // time-out.
-func (s *Scanner) judge(ctx context.Context, m *Message, about digest) Verdict {
+func (s *Scanner) judge(ctx context.Context, m *Message, about digest) Response {
 	began := time.Now()
 	v := s.verdict(ctx, m, about)
 	s.cfg.choose(&v)
@@ -138,31 +138,31 @@ func (s *Scanner) judge(ctx context.Context, m *Message, about digest) Verdict {
 	return v
 }
 
-func (s *Scanner) verdict(whole context.Context, m *Message, about digest) Verdict {
+func (s *Scanner) verdict(whole context.Context, m *Message, about digest) Response {
 	ctx, cancel := context.WithTimeout(whole, s.cfg.Timeout)
 	defer cancel()
 	switch {
 	case m.Content.Size() > s.cfg.MaxSize:
-		return Verdict{Class: TooLarge}
+		return Response{Class: TooLarge}
 	case !s.usable():
-		return Verdict{Class: Fault, Err: errors.New("scanner is down: " + s.State().Why)}
+		return Response{Class: Fault, Err: errors.New("scanner is down: " + s.State().Why)}
 	}
 	if r, ok := s.clean.get(about, s.now()); ok && s.same(ctx) {
-		return Verdict{Class: Clean, Score: r.score, Cached: true}
+		return Response{Class: Clean, Score: r.score, Cached: true}
 	}
 	if n := s.poison.faults(about, s.now()); n > 0 && s.cfg.Canary != 0 && s.same(ctx) {
 		if n >= attempts {
 			return hopeless()
 		}
 		if !s.checkWithin(ctx) {
-			return Verdict{Class: Fault, Err: errors.New("scanner is down: " + s.State().Why)}
+			return Response{Class: Fault, Err: errors.New("scanner is down: " + s.State().Why)}
 		}
 	}
 	before := s.proof()
 	v, err := s.ask(ctx, m)
 	switch {
 	case err != nil && whole.Err() != nil:
-		return Verdict{Class: Cut} // nobody wants the answer any more
+		return Response{Class: Cut} // nobody wants the answer any more
 	case err != nil && ctx.Err() != nil:
 		return s.fault(about, before, fmt.Errorf("no verdict within %s: %w", s.cfg.Timeout, err))
 	case err != nil:
@@ -177,21 +177,21 @@ func (s *Scanner) verdict(whole context.Context, m *Message, about digest) Verdi
 }
 
 // keep remembers a clean verdict, where a canary vouches for it.
-func (s *Scanner) keep(about digest, v *Verdict, before proof) {
+func (s *Scanner) keep(about digest, v *Response, before proof) {
 	if len(v.Fields) == 0 && (s.cfg.Canary == 0 || before.found) {
 		s.clean.put(about, remembered{at: s.now(), score: v.Score})
 	}
 }
 
 // hopeless is the verdict on content that has had its attempts.
-func hopeless() Verdict {
-	return Verdict{Class: Fault, Hopeless: true, Err: fmt.Errorf("fault %d on the same content, between canaries that were found", attempts)}
+func hopeless() Response {
+	return Response{Class: Fault, Hopeless: true, Err: fmt.Errorf("fault %d on the same content, between canaries that were found", attempts)}
 }
 
 // fault notes a failed question. Where the scanner found a canary directly
 // before, and finds one directly behind it, the content is to blame.
-func (s *Scanner) fault(about digest, before proof, err error) Verdict {
-	v := Verdict{Class: Fault, Err: err}
+func (s *Scanner) fault(about digest, before proof, err error) Response {
+	v := Response{Class: Fault, Err: err}
 	if errors.Is(err, errBusy) {
 		return v
 	}

@@ -160,25 +160,25 @@ func (set *Set) Judge(ctx context.Context, m *Message) (*Result, error) {
 type shadows struct {
 	cancel   context.CancelFunc
 	tasks    sync.WaitGroup
-	verdicts []Verdict // by scanner; of enforcing ones empty
-	enforced []Verdict
+	verdicts []Response // by scanner; of enforcing ones empty
+	enforced []Response
 }
 
 type answer struct {
 	at int
-	v  Verdict
+	v  Response
 }
 
 func (r *Result) ask(ctx context.Context, m *Message, needed []*Scanner, about digest) {
 	watched, cancel := context.WithCancel(ctx)
-	sh := &shadows{cancel: cancel, verdicts: make([]Verdict, len(needed))}
+	sh := &shadows{cancel: cancel, verdicts: make([]Response, len(needed))}
 	r.shadows = sh
 	enforcing, end := context.WithCancel(ctx)
 	defer end()
 	answers := make(chan answer, len(needed))
 	left := 0
 	for i, s := range needed {
-		sh.verdicts[i] = Verdict{Scanner: s.name, Class: Cut, Shadow: s.cfg.Mode == Shadow, Choice: Pass}
+		sh.verdicts[i] = Response{Scanner: s.name, Class: Cut, Shadow: s.cfg.Mode == Shadow, Choice: Pass}
 		if s.cfg.Mode == Shadow {
 			sh.tasks.Go(func() { sh.verdicts[i] = s.judge(watched, m, about) })
 			continue
@@ -186,7 +186,7 @@ func (r *Result) ask(ctx context.Context, m *Message, needed []*Scanner, about d
 		left++
 		go func() { answers <- answer{i, s.judge(enforcing, m, about)} }()
 	}
-	enforced := make([]Verdict, len(needed))
+	enforced := make([]Response, len(needed))
 	for ; left > 0; left-- {
 		a := <-answers
 		enforced[a.at] = a.v

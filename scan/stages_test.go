@@ -107,7 +107,7 @@ func stagesMessage() *Message {
 }
 
 // askThrough asks a server with b in between.
-func askThrough(t *testing.T, kind, server string, b *between, timeout time.Duration, onFailure Choice) Verdict {
+func askThrough(t *testing.T, kind, server string, b *between, timeout time.Duration, onFailure Choice) Response {
 	t.Helper()
 	p := serve(t, func(c net.Conn) { b.pass(c, server) })
 	defer p.close()

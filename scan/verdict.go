@@ -28,8 +28,8 @@ const (
 // Field is a header field that a milter adds.
 type Field struct{ Name, Value string }
 
-// Verdict is what came of asking one scanner.
-type Verdict struct {
+// Response is what came of asking one scanner.
+type Response struct {
 	Scanner string
 	Class   Class
 	Text    string // the scanner's own words, clean; "" when it gave none
@@ -55,10 +55,10 @@ type Verdict struct {
 // Result is what is to happen to a message.
 type Result struct {
 	// Decided is the verdict that ends the message, nil when it goes on.
-	Decided *Verdict
+	Decided *Response
 	// Verdicts of all scanners that it needs, in the order of their names. Those
 	// of shadow scanners are complete only after Finish.
-	Verdicts []Verdict
+	Verdicts []Response
 	// Fields to add to the header.
 	Fields []Field
 
@@ -66,7 +66,7 @@ type Result struct {
 }
 
 // Event is what log and journal keep of v.
-func (v *Verdict) Event() mail.ScanEvent {
+func (v *Response) Event() mail.ScanEvent {
 	e := mail.ScanEvent{
 		Scanner: v.Scanner, Verdict: string(v.Class), Text: v.Text, Score: v.Score, Symbols: v.Symbols, Took: v.Took,
 		Shadow: v.Shadow, Cached: v.Cached, Unscanned: v.Unscanned,
@@ -78,7 +78,7 @@ func (v *Verdict) Event() mail.ScanEvent {
 }
 
 // choose fills in what the settings make of a class.
-func (c *Config) choose(v *Verdict) {
+func (c *Config) choose(v *Response) {
 	switch v.Class {
 	case Clean, Cut:
 		v.Choice = Pass

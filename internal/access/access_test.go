@@ -47,12 +47,12 @@ func TestTokenHoldsUntilItIsRevokedOrExpires(t *testing.T) {
 	if info, err := os.Stat(file); err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("mode %v, %v", info.Mode(), err)
 	}
-	id, err := tokens.identity(text)
+	id, err := tokens.caller(text)
 	if err != nil || id.Name != "ops" || id.Role != Operate {
 		t.Errorf("%+v %v", id, err)
 	}
 	for _, wrong := range []string{"", "pst_", text + "x", text[:46], strings.ToUpper(text), made.SHA256} {
-		if _, err := tokens.identity(wrong); !errors.Is(err, errToken) {
+		if _, err := tokens.caller(wrong); !errors.Is(err, errToken) {
 			t.Errorf("%q is taken: %v", wrong, err)
 		}
 	}
@@ -63,7 +63,7 @@ func TestTokenHoldsUntilItIsRevokedOrExpires(t *testing.T) {
 		t.Errorf("a second token of the name: %v", err)
 	}
 	clock.t = clock.t.Add(24 * time.Hour)
-	if _, err := tokens.identity(text); !errors.Is(err, errToken) {
+	if _, err := tokens.caller(text); !errors.Is(err, errToken) {
 		t.Errorf("an expired token: %v", err)
 	}
 	if _, ok := tokens.Still(id); ok {
@@ -73,7 +73,7 @@ func TestTokenHoldsUntilItIsRevokedOrExpires(t *testing.T) {
 	if _, err := tokens.Revoke("ops"); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := tokens.identity(text); !errors.Is(err, errToken) {
+	if _, err := tokens.caller(text); !errors.Is(err, errToken) {
 		t.Errorf("a revoked token: %v", err)
 	}
 	if _, _, err := tokens.New(clock.token("ops", Admin)); err != nil {
@@ -129,7 +129,7 @@ func TestTokensFileIsReadAgain(t *testing.T) {
 				t.Fatal(err)
 			}
 			os.Chmod(file, c.mode)
-			_, err := tokens.identity(text)
+			_, err := tokens.caller(text)
 			if (err == nil) != c.ok {
 				t.Errorf("the token is taken: %v, want %v", err == nil, c.ok)
 			}
@@ -139,7 +139,7 @@ func TestTokensFileIsReadAgain(t *testing.T) {
 		})
 	}
 	os.Remove(file)
-	if _, err := tokens.identity(text); !errors.Is(err, errToken) {
+	if _, err := tokens.caller(text); !errors.Is(err, errToken) {
 		t.Errorf("a file that is gone: %v", err)
 	}
 	if list, err := tokens.List(); err != nil || len(list) != 0 {
@@ -157,15 +157,15 @@ func TestRolesHoldOneAnother(t *testing.T) {
 		{Admin, View, false, true}, {Admin, Admin, false, true}, {Admin, "", false, false},
 		{Owner, View, false, false}, {Owner, View, true, true}, {Owner, Admin, false, false}, {"root", View, false, false},
 	} {
-		id := Identity{Role: c.role, Client: "a"}
+		id := Caller{Role: c.role, Client: "a"}
 		if no := id.Allow(c.least, c.owned); (no == nil) != c.may {
 			t.Errorf("%q on %q, owned %v: %v", c.role, c.least, c.owned, no)
 		}
 	}
-	if no := (Identity{Role: Owner}).Allow(View, true); no == nil {
+	if no := (Caller{Role: Owner}).Allow(View, true); no == nil {
 		t.Error("an owner of no client is let in")
 	}
-	if id := Of(t.Context()); id != (Identity{}) {
+	if id := Of(t.Context()); id != (Caller{}) {
 		t.Errorf("a context of nobody has %+v", id)
 	}
 }
@@ -188,31 +188,31 @@ func TestGateAsksEverybodyForSomething(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	rules := Rules{ProxyFrom: []netip.Prefix{netip.MustParsePrefix("127.0.0.2/32")}, ProxySecret: "between us",
+	rules := PortRules{ProxyFrom: []netip.Prefix{netip.MustParsePrefix("127.0.0.2/32")}, ProxySecret: "between us",
 		Groups: map[string]Role{"mail-ops": Operate, "everybody": View}}
-	gate := NewGate(tokens, func() Rules { return rules }, clock.now, slog.New(slog.DiscardHandler))
+	gate := NewGate(tokens, func() PortRules { return rules }, clock.now, slog.New(slog.DiscardHandler))
 	const loop, wide, near, far, proxy = "127.0.0.1:8025", "192.0.2.1:8025", "127.0.0.1:1", "198.51.100.7:1", "127.0.0.2:1"
 	for _, c := range []struct {
 		name   string
 		r      *http.Request
 		status int // 0: let in
-		id     Identity
+		id     Caller
 	}{
-		{"loopback is not a password", request(loop, near), 401, Identity{}},
-		{"a token", request(loop, near, "Authorization", "Bearer "+text), 0, Identity{Name: "ops", Role: Operate, Door: Port, Remote: "127.0.0.1"}},
-		{"in another case", request(loop, near, "Authorization", "bearer "+text), 0, Identity{Name: "ops", Role: Operate, Door: Port, Remote: "127.0.0.1"}},
-		{"two fields", request(loop, near, "Authorization", "Bearer "+text, "Authorization", "Bearer "+text), 401, Identity{}},
-		{"another scheme", request(loop, near, "Authorization", "Basic "+text), 401, Identity{}},
-		{"a wrong token", request(loop, near, "Authorization", "Bearer pst_x"), 401, Identity{}},
-		{"plain HTTP over the net", request(wide, far, "Authorization", "Bearer "+text), 403, Identity{}},
-		{"the proxy without a user", request(loop, proxy, ProxySecret, "between us"), 403, Identity{}},
-		{"the proxy", request(loop, proxy, ProxySecret, "between us", ForwardedUser, "pia", ForwardedGroups, "everybody, mail-ops"), 0, Identity{Name: "pia", Role: Operate, Door: Proxy, Remote: "127.0.0.2"}},
-		{"the proxy with a user of no group", request(loop, proxy, ProxySecret, "between us", ForwardedUser, "pia"), 403, Identity{}},
-		{"the proxy with two users", request(loop, proxy, ProxySecret, "between us", ForwardedUser, "pia", ForwardedUser, "olga", ForwardedGroups, "mail-ops"), 403, Identity{}},
-		{"the proxy without its secret", request(loop, proxy, ForwardedUser, "pia", ForwardedGroups, "mail-ops"), 403, Identity{}},
-		{"the proxy with another secret", request(loop, proxy, ProxySecret, "between you", ForwardedUser, "pia", ForwardedGroups, "mail-ops"), 403, Identity{}},
-		{"the secret from another address", request(loop, near, ProxySecret, "between us", ForwardedUser, "pia", ForwardedGroups, "mail-ops"), 403, Identity{}},
-		{"the field beside a token that holds", request(loop, near, "Authorization", "Bearer "+text, ForwardedUser, "pia"), 403, Identity{}},
+		{"loopback is not a password", request(loop, near), 401, Caller{}},
+		{"a token", request(loop, near, "Authorization", "Bearer "+text), 0, Caller{Name: "ops", Role: Operate, Door: Port, Remote: "127.0.0.1"}},
+		{"in another case", request(loop, near, "Authorization", "bearer "+text), 0, Caller{Name: "ops", Role: Operate, Door: Port, Remote: "127.0.0.1"}},
+		{"two fields", request(loop, near, "Authorization", "Bearer "+text, "Authorization", "Bearer "+text), 401, Caller{}},
+		{"another scheme", request(loop, near, "Authorization", "Basic "+text), 401, Caller{}},
+		{"a wrong token", request(loop, near, "Authorization", "Bearer pst_x"), 401, Caller{}},
+		{"plain HTTP over the net", request(wide, far, "Authorization", "Bearer "+text), 403, Caller{}},
+		{"the proxy without a user", request(loop, proxy, ProxySecret, "between us"), 403, Caller{}},
+		{"the proxy", request(loop, proxy, ProxySecret, "between us", ForwardedUser, "pia", ForwardedGroups, "everybody, mail-ops"), 0, Caller{Name: "pia", Role: Operate, Door: Proxy, Remote: "127.0.0.2"}},
+		{"the proxy with a user of no group", request(loop, proxy, ProxySecret, "between us", ForwardedUser, "pia"), 403, Caller{}},
+		{"the proxy with two users", request(loop, proxy, ProxySecret, "between us", ForwardedUser, "pia", ForwardedUser, "olga", ForwardedGroups, "mail-ops"), 403, Caller{}},
+		{"the proxy without its secret", request(loop, proxy, ForwardedUser, "pia", ForwardedGroups, "mail-ops"), 403, Caller{}},
+		{"the proxy with another secret", request(loop, proxy, ProxySecret, "between you", ForwardedUser, "pia", ForwardedGroups, "mail-ops"), 403, Caller{}},
+		{"the secret from another address", request(loop, near, ProxySecret, "between us", ForwardedUser, "pia", ForwardedGroups, "mail-ops"), 403, Caller{}},
+		{"the field beside a token that holds", request(loop, near, "Authorization", "Bearer "+text, ForwardedUser, "pia"), 403, Caller{}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			id, no := gate.Identify(c.r)
@@ -251,8 +251,8 @@ func TestGateAsksEverybodyForSomething(t *testing.T) {
 }
 
 func TestCertificateHasTheRoleOfItsName(t *testing.T) {
-	rules := Rules{Names: map[string]Role{"grafana.example.org": View}}
-	gate := NewGate(NewTokens(func() string { return "" }, time.Now, nil), func() Rules { return rules }, time.Now, slog.New(slog.DiscardHandler))
+	rules := PortRules{Names: map[string]Role{"grafana.example.org": View}}
+	gate := NewGate(NewTokens(func() string { return "" }, time.Now, nil), func() PortRules { return rules }, time.Now, slog.New(slog.DiscardHandler))
 	with := func(name string, verified bool) *http.Request {
 		r := request("192.0.2.1:8025", "198.51.100.7:1")
 		leaf := &x509.Certificate{DNSNames: []string{name}}
@@ -279,7 +279,7 @@ func TestGuessesAreBounded(t *testing.T) {
 		t.Fatal(err)
 	}
 	var log bytes.Buffer
-	gate := NewGate(tokens, func() Rules { return Rules{} }, clock.now, slog.New(slog.NewTextHandler(&log, nil)))
+	gate := NewGate(tokens, func() PortRules { return PortRules{} }, clock.now, slog.New(slog.NewTextHandler(&log, nil)))
 	try := func(remote, token string) int {
 		_, no := gate.Identify(request("127.0.0.1:8025", remote, "Authorization", "Bearer "+token))
 		if no == nil {
@@ -380,8 +380,8 @@ func FuzzTokensFile(f *testing.F) {
 // and soon refused by 429, and the right one passes all the same.
 func TestGuessesOfTheProxySecretAreCounted(t *testing.T) {
 	var log bytes.Buffer
-	rules := Rules{ProxyFrom: []netip.Prefix{netip.MustParsePrefix("127.0.0.2/32")}, ProxySecret: "between us", Groups: map[string]Role{"ops": View}}
-	gate := NewGate(nil, func() Rules { return rules }, time.Now, slog.New(slog.NewTextHandler(&log, nil)))
+	rules := PortRules{ProxyFrom: []netip.Prefix{netip.MustParsePrefix("127.0.0.2/32")}, ProxySecret: "between us", Groups: map[string]Role{"ops": View}}
+	gate := NewGate(nil, func() PortRules { return rules }, time.Now, slog.New(slog.NewTextHandler(&log, nil)))
 	try := func(remote, secret string) int {
 		fields := []string{ForwardedUser, "pia", ForwardedGroups, "ops"}
 		if secret != "" {

@@ -47,8 +47,8 @@ type Config struct {
 func (c *Config) UseProxySecret(text string) { c.proxySecret = text }
 
 // Rules are what a Gate goes by.
-func (c *Config) Rules() Rules {
-	r := Rules{Plain: c.Plain, ProxyFrom: c.ProxyAuthFrom, ProxySecret: c.proxySecret, Groups: map[string]Role{}, Names: map[string]Role{}}
+func (c *Config) Rules() PortRules {
+	r := PortRules{Plain: c.Plain, ProxyFrom: c.ProxyAuthFrom, ProxySecret: c.proxySecret, Groups: map[string]Role{}, Names: map[string]Role{}}
 	for name, role := range c.CertificateRoles {
 		r.Names[name] = Role(role)
 	}

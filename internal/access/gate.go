@@ -14,8 +14,8 @@ import (
 	"unicode/utf8"
 )
 
-// Rules are what [admin] says about who comes in on its port.
-type Rules struct {
+// PortRules are what [admin] says about who comes in on its port.
+type PortRules struct {
 	// Plain: tokens may come over plain HTTP from other machines.
 	Plain bool
 	// ProxyFrom are the networks of proxies that say who somebody is, ProxySecret is
@@ -31,13 +31,13 @@ type Rules struct {
 // Gate finds out who asks on the port of [admin].
 type Gate struct {
 	tokens  *Tokens
-	rules   func() Rules
+	rules   func() PortRules
 	guesses *guesses
 	log     *slog.Logger
 }
 
 // NewGate asks rules at each request.
-func NewGate(tokens *Tokens, rules func() Rules, now func() time.Time, log *slog.Logger) *Gate {
+func NewGate(tokens *Tokens, rules func() PortRules, now func() time.Time, log *slog.Logger) *Gate {
 	return &Gate{tokens: tokens, rules: rules, guesses: newGuesses(now), log: log}
 }
 
@@ -49,18 +49,18 @@ const (
 )
 
 // Identify says who asks: by a proxy, a token or a client certificate, in this order.
-func (g *Gate) Identify(r *http.Request) (Identity, *Refusal) {
+func (g *Gate) Identify(r *http.Request) (Caller, *Refusal) {
 	rules, remote := g.rules(), Remote(r)
 	if len(r.Header.Values(ForwardedUser))+len(r.Header.Values(ForwardedGroups))+len(r.Header.Values(ProxySecret)) > 0 {
 		return g.proxied(r, &rules, remote)
 	}
 	switch auth := r.Header.Values("Authorization"); {
 	case len(auth) > 1:
-		return Identity{}, refuse(http.StatusUnauthorized, "token", "send one Authorization field")
+		return Caller{}, refuse(http.StatusUnauthorized, "token", "send one Authorization field")
 	case len(auth) == 1:
 		token, ok := bearer(auth[0])
 		if !ok {
-			return Identity{}, g.wrong(remote, "the Authorization field does not begin with Bearer")
+			return Caller{}, g.wrong(remote, "the Authorization field does not begin with Bearer")
 		}
 		return g.Token(r, token)
 	}
@@ -68,12 +68,12 @@ func (g *Gate) Identify(r *http.Request) (Identity, *Refusal) {
 		id.Remote = addrText(remote)
 		return id, nil
 	}
-	return Identity{}, Identity{}.Allow(View, false)
+	return Caller{}, Caller{}.Allow(View, false)
 }
 
 // Basic is Identify, and takes the token also as the password of Basic (RFC 7617),
 // whatever the user.
-func (g *Gate) Basic(r *http.Request) (Identity, *Refusal) {
+func (g *Gate) Basic(r *http.Request) (Caller, *Refusal) {
 	if _, token, ok := r.BasicAuth(); ok {
 		return g.Token(r, token)
 	}
@@ -88,15 +88,15 @@ func bearer(field string) (token string, ok bool) {
 // Token is the identity of a token that a request brings in whatever way: in a header, or
 // in the form of a page. It counts wrong ones, and takes none that has crossed the net in
 // plain text.
-func (g *Gate) Token(r *http.Request, token string) (Identity, *Refusal) {
+func (g *Gate) Token(r *http.Request, token string) (Caller, *Refusal) {
 	remote, rules := Remote(r), g.rules()
 	if !rules.Plain && !isPrivate(r) {
-		return Identity{}, refuse(http.StatusForbidden, "plain",
+		return Caller{}, refuse(http.StatusForbidden, "plain",
 			"this token came over plain HTTP, where others could read it: revoke it, and use https ([admin] certificate), the loopback address, or plain = true")
 	}
-	id, err := g.tokens.identity(token)
+	id, err := g.tokens.caller(token)
 	if err != nil {
-		return Identity{}, g.wrong(remote, err.Error())
+		return Caller{}, g.wrong(remote, err.Error())
 	}
 	id.Door, id.Remote = Port, addrText(remote)
 	return id, nil
@@ -122,20 +122,20 @@ func (g *Gate) guessed(remote netip.Addr, what string, no *Refusal) *Refusal {
 
 // proxied takes the word of a proxy, and refuses that of anybody else: to ignore it
 // would let a mistake in front go unseen.
-func (g *Gate) proxied(r *http.Request, rules *Rules, remote netip.Addr) (Identity, *Refusal) {
+func (g *Gate) proxied(r *http.Request, rules *PortRules, remote netip.Addr) (Caller, *Refusal) {
 	no := refuse(http.StatusForbidden, "proxy", "only a proxy that [admin] proxy_auth_from names, and that knows the secret, may say who somebody is; this request has "+ForwardedUser)
 	from := func(p netip.Prefix) bool { return p.Contains(remote) }
 	users, secrets := r.Header.Values(ForwardedUser), r.Header.Values(ProxySecret)
 	switch {
 	case !slices.ContainsFunc(rules.ProxyFrom, from) || rules.ProxySecret == "" || len(secrets) == 0:
-		return Identity{}, no // nothing was guessed
+		return Caller{}, no // nothing was guessed
 	case len(secrets) > 1 || !same(secrets[0], rules.ProxySecret):
-		return Identity{}, g.guessed(remote, "proxy secret", no)
+		return Caller{}, g.guessed(remote, "proxy secret", no)
 	}
 	if len(users) != 1 || !isUser(users[0]) {
-		return Identity{}, refuse(http.StatusForbidden, "proxy", "the proxy names no user, or several")
+		return Caller{}, refuse(http.StatusForbidden, "proxy", "the proxy names no user, or several")
 	}
-	id := Identity{Name: users[0], Door: Proxy, Remote: addrText(remote)}
+	id := Caller{Name: users[0], Door: Proxy, Remote: addrText(remote)}
 	for _, field := range r.Header.Values(ForwardedGroups) {
 		for group := range strings.SplitSeq(field, ",") {
 			if role, ok := rules.Groups[strings.TrimSpace(group)]; ok && reach[role] > reach[id.Role] {
@@ -144,7 +144,7 @@ func (g *Gate) proxied(r *http.Request, rules *Rules, remote netip.Addr) (Identi
 		}
 	}
 	if id.Role == "" {
-		return Identity{}, refuse(http.StatusForbidden, "role", "no group of this user has a role in [admin] group_roles")
+		return Caller{}, refuse(http.StatusForbidden, "role", "no group of this user has a role in [admin] group_roles")
 	}
 	return id, nil
 }
@@ -161,17 +161,17 @@ func isUser(name string) bool {
 }
 
 // certified takes a client certificate that the listener has verified.
-func certified(r *http.Request, rules *Rules) (Identity, bool) {
+func certified(r *http.Request, rules *PortRules) (Caller, bool) {
 	if r.TLS == nil || len(r.TLS.VerifiedChains) == 0 || len(rules.Names) == 0 {
-		return Identity{}, false
+		return Caller{}, false
 	}
 	leaf := r.TLS.VerifiedChains[0][0]
 	for _, name := range append(slices.Clone(leaf.DNSNames), leaf.EmailAddresses...) {
 		if role, ok := rules.Names[name]; ok && reach[role] > 0 {
-			return Identity{Name: name, Role: role, Door: Cert}, true
+			return Caller{Name: name, Role: role, Door: Cert}, true
 		}
 	}
-	return Identity{}, false
+	return Caller{}, false
 }
 
 // Remote is the address at the other end; the zero Addr where there is none.

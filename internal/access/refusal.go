@@ -23,7 +23,7 @@ func refuse(status int, code, detail string) *Refusal {
 
 // Allow says why somebody may not do what needs least, or, where owned is set, what an
 // owner may do for his client; nil: he may.
-func (id Identity) Allow(least Role, owned bool) *Refusal {
+func (id Caller) Allow(least Role, owned bool) *Refusal {
 	switch {
 	case id.Role == "":
 		return refuse(http.StatusUnauthorized, "token", "a token is needed: Authorization: Bearer pst_...")

@@ -126,9 +126,9 @@ func NewTokens(file func() string, now func() time.Time, report func(error)) *To
 	return &Tokens{now: now, file: file, report: report}
 }
 
-// identity is the identity that a token gives, without its door and remote address; errToken
+// caller is whom a token stands for, without its door and remote address; errToken
 // for a token that does not hold. It takes the same time whichever token of the file it is.
-func (ts *Tokens) identity(token string) (Identity, error) {
+func (ts *Tokens) caller(token string) (Caller, error) {
 	sum := sha256.Sum256([]byte(token))
 	text := []byte(hex.EncodeToString(sum[:]))
 	ts.mu.Lock()
@@ -141,18 +141,18 @@ func (ts *Tokens) identity(token string) (Identity, error) {
 		}
 	}
 	if found == nil || !ts.now().Before(found.Expires) {
-		return Identity{}, errToken
+		return Caller{}, errToken
 	}
 	return found.identity(), nil
 }
 
-func (t *Token) identity() Identity {
-	return Identity{Name: t.Name, Role: t.Role, Client: t.Client, Token: t.id()}
+func (t *Token) identity() Caller {
+	return Caller{Name: t.Name, Role: t.Role, Client: t.Client, Token: t.id()}
 }
 
 // Still is the identity that the token of id gives now, which may have changed; ok is
 // false when it was revoked or has expired. Sessions that live longer than a request ask.
-func (ts *Tokens) Still(id Identity) (now Identity, ok bool) {
+func (ts *Tokens) Still(id Caller) (now Caller, ok bool) {
 	if id.Token == "" {
 		return id, false
 	}

@@ -60,7 +60,7 @@ type Parts struct {
 	TestAlert func(ctx context.Context, channel, by string) error
 	// ConsoleLink is a link that logs somebody in to the console, once; "" where there
 	// is none.
-	ConsoleLink func(access.Identity) string
+	ConsoleLink func(access.Caller) string
 	// Reload reads the configuration again; CheckReload says what would become of that.
 	Reload, CheckReload func() admin.ReloadStatus
 	// Owners are the clients that own a sender, user or client of the configuration.
@@ -74,7 +74,7 @@ type API struct {
 	search chan struct{} // holds one while the journal is searched
 	listed *listed
 
-	WhoAmI       Call[None, access.Identity]
+	WhoAmI       Call[None, access.Caller]
 	Status       Call[None, admin.Status]
 	Senders      Call[SendersQuery, Page[outlier.Row]]
 	Sender       Call[Named, admin.SenderDetail]

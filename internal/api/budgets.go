@@ -146,7 +146,7 @@ func (a *API) namedKey(b *BudgetOf) (string, error) {
 
 // mayOperateKey reports whether a budget is one sender's or user's of an owner; that of
 // his client holds for him.
-func (a *API) mayOperateKey(id access.Identity, key string) bool {
+func (a *API) mayOperateKey(id access.Caller, key string) bool {
 	f, ok := ratelimit.FilterOf(key)
 	switch {
 	case !ok || f.Client != "" && f.Client != id.Client:

@@ -100,7 +100,7 @@ func (a *API) events(ctx context.Context, q EventsQuery) (p EventsPage, err erro
 }
 
 // lookFor makes a query of the journal. An owner finds mail of his client.
-func (a *API) lookFor(id access.Identity, q *EventsQuery) (look find.Query, err error) {
+func (a *API) lookFor(id access.Caller, q *EventsQuery) (look find.Query, err error) {
 	if len(a.parts.Journals()) == 0 {
 		return look, conflict("the relay keeps no journal; set journal.file")
 	}

@@ -68,7 +68,7 @@ func (a *API) careful(next http.Handler) http.Handler {
 }
 
 // Identify says who sends a request.
-type Identify func(*http.Request) (access.Identity, *access.Refusal)
+type Identify func(*http.Request) (access.Caller, *access.Refusal)
 
 // Behind serves next to those whom identify lets in, and to no page of another site.
 func Behind(identify Identify, next http.Handler) http.Handler {
@@ -90,7 +90,7 @@ func Behind(identify Identify, next http.Handler) http.Handler {
 // OnSocket identifies who asks on the control socket: the user of the operating system,
 // whom by names from a context. All rights are his.
 func OnSocket(by func(context.Context) string) Identify {
-	return func(r *http.Request) (access.Identity, *access.Refusal) {
-		return access.Identity{Name: by(r.Context()), Role: access.Admin, Door: access.Socket}, nil
+	return func(r *http.Request) (access.Caller, *access.Refusal) {
+		return access.Caller{Name: by(r.Context()), Role: access.Admin, Door: access.Socket}, nil
 	}
 }

@@ -42,7 +42,7 @@ func (a *API) knownLimit(name string) error {
 
 // mayReadKey reports whether somebody may see a budget: an owner those of his client, and
 // of the senders and users that belong to it alone.
-func (a *API) mayReadKey(id access.Identity, key string) bool {
+func (a *API) mayReadKey(id access.Caller, key string) bool {
 	if id.Role != access.Owner {
 		return true
 	}
@@ -100,4 +100,4 @@ func (a *API) explainLimits(ctx context.Context, q ExplainQuery) (p Page[ratelim
 
 // MayReadKey reports whether somebody may see the budget of a key, for who keeps a list
 // of budgets for several.
-func (a *API) MayReadKey(id access.Identity, key string) bool { return a.mayReadKey(id, key) }
+func (a *API) MayReadKey(id access.Caller, key string) bool { return a.mayReadKey(id, key) }

@@ -89,7 +89,7 @@ func hideListing(l *reputation.Listing) {
 }
 
 // hideHosts hides the recipients that the last errors of hosts name.
-func hideHosts(id access.Identity, hosts []admin.UpstreamHost) []admin.UpstreamHost {
+func hideHosts(id access.Caller, hosts []admin.UpstreamHost) []admin.UpstreamHost {
 	if !id.Masked() {
 		return hosts
 	}
@@ -101,7 +101,7 @@ func hideHosts(id access.Identity, hosts []admin.UpstreamHost) []admin.UpstreamH
 }
 
 // hideStatus hides the recipients that errors in a status name.
-func hideStatus(id access.Identity, s admin.Status) admin.Status {
+func hideStatus(id access.Caller, s admin.Status) admin.Status {
 	if !id.Masked() {
 		return s
 	}
@@ -117,7 +117,7 @@ func hideStatus(id access.Identity, s admin.Status) admin.Status {
 
 // hideAlerts hides the recipients in conditions, and what releases: links are for those
 // whom a channel tells.
-func hideAlerts(id access.Identity, s admin.AlertStatus) admin.AlertStatus {
+func hideAlerts(id access.Caller, s admin.AlertStatus) admin.AlertStatus {
 	s.Conditions = slices.Clone(s.Conditions)
 	for i := range s.Conditions {
 		c := &s.Conditions[i]

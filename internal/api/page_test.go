@@ -136,10 +136,10 @@ func TestMaskedEventNamesNoRecipient(t *testing.T) {
 func TestMaskedStatusNamesNoRecipient(t *testing.T) {
 	s := admin.Status{Upstreams: []admin.UpstreamHost{{LastError: "550 <alice@example.net>"}},
 		Readiness: admin.Readiness{Reasons: []admin.Reason{{Text: "alice@example.net"}}, Degraded: []admin.Reason{{Text: "alice@example.net"}}}}
-	if text := string(mustJSON(t, hideStatus(access.Identity{Role: access.View}, s))); strings.Contains(text, "alice") {
+	if text := string(mustJSON(t, hideStatus(access.Caller{Role: access.View}, s))); strings.Contains(text, "alice") {
 		t.Error(text)
 	}
-	if text := string(mustJSON(t, hideStatus(access.Identity{Role: access.Operate}, s))); strings.Count(text, "alice@example.net") != 3 {
+	if text := string(mustJSON(t, hideStatus(access.Caller{Role: access.Operate}, s))); strings.Count(text, "alice@example.net") != 3 {
 		t.Error(text)
 	}
 }

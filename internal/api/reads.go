@@ -20,7 +20,7 @@ import (
 // addReads adds the operations that change nothing.
 func (a *API) addReads() {
 	all, own := rights{least: access.View}, rights{access.View, true}
-	a.WhoAmI = query(a, "/whoami", "whoami", "Who asks, with which role.", own, func(ctx context.Context, _ None) (access.Identity, error) { return access.Of(ctx), nil })
+	a.WhoAmI = query(a, "/whoami", "whoami", "Who asks, with which role.", own, func(ctx context.Context, _ None) (access.Caller, error) { return access.Of(ctx), nil })
 	a.Status = query(a, "/status", "status", "How the relay does.", all, func(ctx context.Context, _ None) (admin.Status, error) {
 		return hideStatus(access.Of(ctx), a.parts.Status()), nil
 	})
@@ -175,7 +175,7 @@ func (a *API) owns(client, scope, name string) bool {
 }
 
 // mayRead reports whether somebody may see what is about a sender, user or client.
-func (a *API) mayRead(id access.Identity, scope, name string) bool {
+func (a *API) mayRead(id access.Caller, scope, name string) bool {
 	return id.Role != access.Owner || a.owns(id.Client, scope, name)
 }
 

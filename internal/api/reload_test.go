@@ -18,7 +18,7 @@ func TestReloadReadsTheFileOnce(t *testing.T) {
 	defer lines.Close()
 	a := New(Parts{Audit: lines, Log: log, Now: time.Now, Reload: func() admin.ReloadStatus { read++; return admin.ReloadStatus{OK: true} },
 		CheckReload: func() admin.ReloadStatus { looked++; return admin.ReloadStatus{OK: true} }})
-	ctx := access.With(t.Context(), access.Identity{Name: "root", Role: access.Admin, Door: access.Socket})
+	ctx := access.With(t.Context(), access.Caller{Name: "root", Role: access.Admin, Door: access.Socket})
 	if done, err := a.Reload(ctx, Reload{Act{Reason: "x"}}); err != nil || !done.Result.OK || looked != 0 || read != 1 {
 		t.Errorf("%+v %v: looked %d times, read %d times", done, err, looked, read)
 	}

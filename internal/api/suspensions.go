@@ -163,7 +163,7 @@ func (a *API) stateOf(scope, name string) (hardest *outlier.State) {
 }
 
 // mayEnd keeps an owner from undoing what an operator has done by hand.
-func mayEnd(id access.Identity, s *outlier.State) error {
+func mayEnd(id access.Caller, s *outlier.State) error {
 	if id.Role == access.Owner && s != nil && s.By != "" && s.By != id.By() {
 		return forbidden("%s %s was suspended by %s; ask there", s.Scope, s.Name, s.By)
 	}

@@ -52,7 +52,7 @@ var undoable = map[string]bool{"suspend": true, "extend": true, "release": true,
 
 // MayUndo reports whether acts such as that of a line can be taken back by somebody. What
 // has changed since shows when he tries.
-func MayUndo(id access.Identity, l *audit.Line) bool {
+func MayUndo(id access.Caller, l *audit.Line) bool {
 	owned, ok := undoable[l.Verb]
 	return ok && l.Result == audit.Done && (id.May(access.Operate) || id.Role == access.Owner && owned)
 }
@@ -102,7 +102,7 @@ func (a *API) undo(ctx context.Context, o *Undo) (e effect[Undone], err error) {
 
 // mayReadAct reports whether somebody may know of an act: an owner of what he did himself,
 // with the token that he has now.
-func (a *API) mayReadAct(id access.Identity, l *audit.Line) bool {
+func (a *API) mayReadAct(id access.Caller, l *audit.Line) bool {
 	if id.Role != access.Owner {
 		return true
 	}
@@ -123,7 +123,7 @@ func (p *past) first() *audit.Line {
 }
 
 // check says why an act cannot be taken back whatever it was.
-func (p *past) check(id access.Identity) error {
+func (p *past) check(id access.Caller) error {
 	switch {
 	case p.Undone.ID != "":
 		return conflict("it was taken back already, by %s: %s", p.Undone.Actor, p.Undone.ID)

@@ -106,7 +106,7 @@ func act[In any, P order[In], Out any](a *API, path, id, about string, who right
 }
 
 // carryOut does what was planned, between two lines of the audit.
-func carryOut[Out any](ctx context.Context, a *API, by access.Identity, verb, reason string, always bool, e *effect[Out]) (id string, out Out, err error) {
+func carryOut[Out any](ctx context.Context, a *API, by access.Caller, verb, reason string, always bool, e *effect[Out]) (id string, out Out, err error) {
 	entry := audit.Entry{ID: mail.NewID(a.parts.Now()), Actor: by.By(), Role: string(by.Role), Door: string(by.Door), Remote: by.Remote,
 		Verb: verb, Target: e.target, Reason: reason, Undoes: e.undoes, Before: audit.State(e.before), Result: audit.Begun}
 	if err := a.parts.Audit.Write(entry, always); err != nil && !always {

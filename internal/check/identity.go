@@ -26,8 +26,8 @@ import (
 
 // Identity collects what the world sees of a configuration. What is only
 // captured is left out.
-func Identity(f *config.File, signers *dkimsign.Signers) identity.Identity {
-	id := identity.Identity{Hostname: f.Hostname}
+func Identity(f *config.File, signers *dkimsign.Signers) identity.Presence {
+	id := identity.Presence{Hostname: f.Hostname}
 	used := map[string]bool{}
 	for _, name := range slices.Sorted(maps.Keys(f.Stream)) {
 		s := streamIdentity(f, name)

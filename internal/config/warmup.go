@@ -79,11 +79,11 @@ func (x *crossCheck) overflow(path, upstream string, c *warmup.Config) {
 
 // Overflow is how mail of an upstream leaves that does not fit into the budgets of its
 // new addresses; nil: it waits.
-func (f *File) Overflow(upstream string) *warmup.Way {
+func (f *File) Overflow(upstream string) *warmup.Overflow {
 	c := f.Upstream[upstream].Warmup
 	if c == nil || c.Overflow == warmup.Defer {
 		return nil
 	}
 	s := f.Stream[c.Overflow]
-	return &warmup.Way{Sources: s.SourceIP, EHLO: s.EHLO}
+	return &warmup.Overflow{Sources: s.SourceIP, EHLO: s.EHLO}
 }

@@ -85,7 +85,7 @@ func scheme(name string) chromedp.Action[chromedp.Void] {
 // enter logs a tab in by a one-time link.
 func enter(ctx context.Context, t testing.TB, d *demo, role access.Role) {
 	t.Helper()
-	do(ctx, t, chromedp.Navigate(d.server.URL+d.NewLink(access.Identity{Name: "olga", Role: role})), chromedp.Click("button.primary"))
+	do(ctx, t, chromedp.Navigate(d.server.URL+d.NewLink(access.Caller{Name: "olga", Role: role})), chromedp.Click("button.primary"))
 	until(ctx, t, `document.querySelector("#now") != null`)
 }
 

@@ -33,13 +33,13 @@ type Options struct {
 	// API is asked as who looks, and does what he asks for.
 	API *api.API
 	// Token is who a token is of that a request's form brings.
-	Token func(r *http.Request, token string) (access.Identity, *access.Refusal)
+	Token func(r *http.Request, token string) (access.Caller, *access.Refusal)
 	// Still says who a session by a token is now: the token may have ended. It is asked at
 	// each request.
-	Still func(access.Identity) (access.Identity, bool)
+	Still func(access.Caller) (access.Caller, bool)
 	// Identify is who a request is of without a session: a proxy in front or a client
 	// certificate may say so.
-	Identify func(*http.Request) (access.Identity, *access.Refusal)
+	Identify func(*http.Request) (access.Caller, *access.Refusal)
 	// Peers are the other nodes.
 	Peers *peers.Peers
 	Log   *slog.Logger
@@ -51,9 +51,9 @@ type Console struct {
 	Data
 	api      *api.API
 	peers    *peers.Peers
-	token    func(*http.Request, string) (access.Identity, *access.Refusal)
-	still    func(access.Identity) (access.Identity, bool)
-	identify func(*http.Request) (access.Identity, *access.Refusal)
+	token    func(*http.Request, string) (access.Caller, *access.Refusal)
+	still    func(access.Caller) (access.Caller, bool)
+	identify func(*http.Request) (access.Caller, *access.Refusal)
 	log      *slog.Logger
 	now      func() time.Time
 	sessions *sessions
@@ -98,7 +98,7 @@ func (c *Console) address(name string) string {
 }
 
 // NewLink is the path of a page that logs who in, once and within a minute.
-func (c *Console) NewLink(who access.Identity) string { return "/login/" + c.sessions.newLink(who) }
+func (c *Console) NewLink(who access.Caller) string { return "/login/" + c.sessions.newLink(who) }
 
 // Serve adds the pages to a port.
 func (c *Console) Serve(mux *http.ServeMux) {
@@ -172,7 +172,7 @@ type frame struct {
 	Title   string
 	Relay   string
 	Version string
-	Who     *access.Identity
+	Who     *access.Caller
 	Form    string // token of forms
 	Said    string
 	Body    any

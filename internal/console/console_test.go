@@ -162,7 +162,7 @@ func TestSessionEnds(t *testing.T) {
 
 func TestLinkLogsInOnceAndByItsButtonOnly(t *testing.T) {
 	d := newDemo(t)
-	link := d.NewLink(access.Identity{Name: "root", Role: access.Admin})
+	link := d.NewLink(access.Caller{Name: "root", Role: access.Admin})
 	for range 3 { // as a program does that looks at links
 		c := d.client()
 		if status, _ := get(t, c, d.server.URL+link); status != http.StatusOK || len(c.Jar.(*jar).list) > 0 {
@@ -180,7 +180,7 @@ func TestLinkLogsInOnceAndByItsButtonOnly(t *testing.T) {
 	if status, _ := send(t, second, d.server.URL+link, nil); status != http.StatusUnauthorized || len(second.Jar.(*jar).list) > 0 {
 		t.Errorf("a second use: %d", status)
 	}
-	late := d.NewLink(access.Identity{Name: "root", Role: access.Admin})
+	late := d.NewLink(access.Caller{Name: "root", Role: access.Admin})
 	*d.clock = demoNow.Add(linkFor)
 	if status, _ := send(t, d.client(), d.server.URL+late, nil); status != http.StatusUnauthorized {
 		t.Errorf("after its minute: %d", status)

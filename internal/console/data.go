@@ -13,7 +13,7 @@ import (
 // goroutines at once.
 type Data struct {
 	// State is the relay at the moment.
-	State func() State
+	State func() RelayState
 	// Budgets are the n budgets that are used most.
 	Budgets func(ctx context.Context, n int) ([]ratelimit.Usage, error)
 	// History are the recipients of somebody of the last 14 days, today last; nil where
@@ -26,14 +26,14 @@ type Data struct {
 	UsualHour func(*tally.Sender) int
 	// Report and Ways are what was counted.
 	Report func() tally.Report
-	Ways   func() map[string]tally.Way
+	Ways   func() map[string]tally.UpstreamUse
 	// Now says what mail like that of an event would get now, a line for each thing that
 	// would stop it; none: it would go on to the upstream.
 	Now func(ctx context.Context, e *mail.Event) ([]string, error)
 }
 
-// State is a relay at one moment.
-type State struct {
+// RelayState is a relay at one moment.
+type RelayState struct {
 	Relay, Version string
 	Started        time.Time
 	Ready          bool // mail is taken

@@ -42,7 +42,7 @@ type demo struct {
 	journal string
 
 	mu         sync.Mutex
-	state      State
+	state      RelayState
 	held       []outlier.State
 	list       []reputation.Listing
 	groups     []api.Provider
@@ -51,7 +51,7 @@ type demo struct {
 	allowances []ratelimit.Allowance
 	events     []*mail.Event // newest first
 	acts       []string
-	who        map[string]access.Identity // by token
+	who        map[string]access.Caller // by token
 	gone       map[string]bool
 }
 
@@ -61,7 +61,7 @@ var demoNow = time.Date(2026, 11, 26, 14, 24, 0, 0, time.UTC) // a Thursday
 func newDemo(t testing.TB) *demo {
 	t.Helper()
 	now := demoNow
-	d := &demo{clock: &now, journal: filepath.Join(t.TempDir(), "journal.jsonl"), who: map[string]access.Identity{
+	d := &demo{clock: &now, journal: filepath.Join(t.TempDir(), "journal.jsonl"), who: map[string]access.Caller{
 		"pst_view": {Name: "viewer", Role: access.View, Token: "view"}, "pst_operate": {Name: "olga", Role: access.Operate, Token: "operate"},
 		"pst_shop": {Name: "shop", Role: access.Owner, Client: "shop", Token: "shop"},
 	}, gone: map[string]bool{}}
@@ -73,25 +73,25 @@ func newDemo(t testing.TB) *demo {
 	d.Console, err = New(Options{
 		Log: slog.New(slog.DiscardHandler), Now: func() time.Time { return *d.clock }, State: statefile.New(filepath.Join(t.TempDir(), "console.json"), 1<<20),
 		API: d.newAPI(), Peers: d.others,
-		Token: func(_ *http.Request, token string) (access.Identity, *access.Refusal) {
+		Token: func(_ *http.Request, token string) (access.Caller, *access.Refusal) {
 			if who, ok := d.who[token]; ok {
 				return who, nil
 			}
-			return access.Identity{}, &access.Refusal{Status: http.StatusUnauthorized, Detail: "unknown"}
+			return access.Caller{}, &access.Refusal{Status: http.StatusUnauthorized, Detail: "unknown"}
 		},
-		Still: func(who access.Identity) (access.Identity, bool) {
+		Still: func(who access.Caller) (access.Caller, bool) {
 			d.mu.Lock()
 			defer d.mu.Unlock()
 			return who, !d.gone[who.Token]
 		},
-		Identify: func(r *http.Request) (access.Identity, *access.Refusal) {
+		Identify: func(r *http.Request) (access.Caller, *access.Refusal) {
 			if user := r.Header.Get(access.ForwardedUser); user != "" {
-				return access.Identity{Name: user, Role: access.View, Door: access.Proxy}, nil
+				return access.Caller{Name: user, Role: access.View, Door: access.Proxy}, nil
 			}
-			return access.Identity{}, &access.Refusal{Status: http.StatusUnauthorized}
+			return access.Caller{}, &access.Refusal{Status: http.StatusUnauthorized}
 		},
 		Data: Data{
-			State:   func() State { d.mu.Lock(); defer d.mu.Unlock(); return d.state },
+			State:   func() RelayState { d.mu.Lock(); defer d.mu.Unlock(); return d.state },
 			Budgets: func(context.Context, int) ([]ratelimit.Usage, error) { return d.use, nil },
 			History: d.history,
 			Senders: func(_ context.Context, stream, client string, _ tally.Hour) ([]tally.Sender, bool, error) {
@@ -273,7 +273,7 @@ func demoTally(now *time.Time) *tally.Tally {
 func (d *demo) fill() {
 	now := *d.clock
 	ago := func(d time.Duration) time.Time { return now.Add(-d) }
-	d.state = State{
+	d.state = RelayState{
 		Relay: "mail.example.org", Version: "v1.4.0", Started: ago(9*24*time.Hour + 3*time.Hour), Ready: true, Connections: 14,
 		Conditions: []Condition{{What: "upstream", Text: "smtp2.provider.example:587 of upstream provider is down; mail goes by its other hosts", Since: ago(26 * time.Minute)}},
 		Streams:    []Stream{{Name: "corporate", Upstream: "provider"}, {Name: "marketing", Upstream: "bulk"}, {Name: "transactional", Upstream: "direct"}},

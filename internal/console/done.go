@@ -76,7 +76,7 @@ func (v *visit) done() *donePart {
 func (v *visit) doneRow(l *audit.Line, undone bool) doneRow {
 	r := doneRow{
 		ID: l.ID, Words: verbs[l.Verb], Target: clean(l.Target), By: clean(l.Actor), Reason: v.words(l.Reason), At: v.moment(l.Time),
-		Undone: undone, Undo: !undone && api.MayUndo(v.Identity, l),
+		Undone: undone, Undo: !undone && api.MayUndo(v.Caller, l),
 	}
 	if r.Words == "" {
 		r.Words = clean(l.Verb)

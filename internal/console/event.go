@@ -74,7 +74,7 @@ func (v *visit) event(ctx context.Context, node, id string) (mail.Event, error) 
 func (v *visit) wouldGetNow(e *mail.Event) ([]string, error) {
 	ctx := v.request.Context()
 	if v.Masked() {
-		who := v.Identity
+		who := v.Caller
 		who.Role = access.Operate
 		whole, err := v.api.Event(access.With(ctx, who), api.EventQuery{ID: e.ID})
 		if err != nil {

@@ -18,10 +18,10 @@ type visit struct {
 	*Console
 	session *session
 	request *http.Request
-	// Identity is who looks, as of now.
-	access.Identity
-	waiting *needsPart                  // once it was asked for
-	nodes   []peers.Answer[peers.State] // likewise
+	// Caller is who looks, as of now.
+	access.Caller
+	waiting *needsPart                      // once it was asked for
+	nodes   []peers.Answer[peers.NodeState] // likewise
 }
 
 // inSession has h answer who is logged in, and shows others the way.
@@ -52,7 +52,7 @@ func (c *Console) proxied(r *http.Request) *visit {
 	if no != nil || who.Token != "" { // a token in a header is for programs
 		return nil
 	}
-	return c.visitOf(r, &session{Identity: who, ID: string(who.Door) + " " + who.Name}, who)
+	return c.visitOf(r, &session{Caller: who, ID: string(who.Door) + " " + who.Name}, who)
 }
 
 // visit is that of a request; nil where nobody is logged in.
@@ -65,7 +65,7 @@ func (c *Console) visit(r *http.Request) *visit {
 	if s == nil {
 		return c.proxied(r)
 	}
-	who := s.Identity
+	who := s.Caller
 	if who.Token != "" {
 		var ok bool
 		if who, ok = c.still(who); !ok {
@@ -77,7 +77,7 @@ func (c *Console) visit(r *http.Request) *visit {
 
 // visitOf is a visit of somebody whom the console lets in. What he asks for is asked of
 // the API in his name.
-func (c *Console) visitOf(r *http.Request, s *session, who access.Identity) *visit {
+func (c *Console) visitOf(r *http.Request, s *session, who access.Caller) *visit {
 	if who.Door != access.Proxy && who.Door != access.Cert { // the audit tells their names from those of the system's users
 		who.Door = access.Page
 	}
@@ -85,12 +85,12 @@ func (c *Console) visitOf(r *http.Request, s *session, who access.Identity) *vis
 	if who.Allow(access.View, true) != nil {
 		return nil
 	}
-	return &visit{Console: c, session: s, request: r.WithContext(access.With(r.Context(), who)), Identity: who}
+	return &visit{Console: c, session: s, request: r.WithContext(access.With(r.Context(), who)), Caller: who}
 }
 
 func (v *visit) frame(title string, body any) frame {
 	s := v.State()
-	return frame{Title: title, Relay: clean(s.Relay), Version: s.Version, Who: &v.Identity, Form: v.sessions.formToken(v.session), Said: v.sessions.hear(v.session), Body: body}
+	return frame{Title: title, Relay: clean(s.Relay), Version: s.Version, Who: &v.Caller, Form: v.sessions.formToken(v.session), Said: v.sessions.hear(v.session), Body: body}
 }
 
 // loginForm is what the page to log in shows.
@@ -145,7 +145,7 @@ func (c *Console) loginByToken(w http.ResponseWriter, r *http.Request) {
 }
 
 // enter begins a session.
-func (c *Console) enter(w http.ResponseWriter, r *http.Request, who access.Identity) {
+func (c *Console) enter(w http.ResponseWriter, r *http.Request, who access.Caller) {
 	cookie, expires := c.sessions.begin(who)
 	c.log.Info("console: logged in", "by", who.By(), "role", who.Role, "remote", remote(r))
 	http.SetCookie(w, &http.Cookie{Name: cookieName, Value: cookie, Path: "/", Expires: expires, MaxAge: int(sessionFor / time.Second),

@@ -141,7 +141,7 @@ func (v *visit) near() *nearPart {
 	for i := range list {
 		u, n := &list[i], len(p.Rows)+len(p.Rest)
 		switch {
-		case u.Use <= 0 || !v.api.MayReadKey(v.Identity, u.Key) || n >= shown:
+		case u.Use <= 0 || !v.api.MayReadKey(v.Caller, u.Key) || n >= shown:
 		case u.Use >= 0.5:
 			p.Rows = append(p.Rows, v.nearRow(u, n))
 		case n < shownRest || shown > shownBudgets:

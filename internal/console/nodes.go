@@ -33,7 +33,7 @@ func (v *visit) otherNodes(p *needsPart) {
 func (v *visit) onNode(name, text string) string { return clean(name) + ": " + v.words(text) }
 
 // states are what the other nodes say of themselves.
-func (v *visit) states() []peers.Answer[peers.State] {
+func (v *visit) states() []peers.Answer[peers.NodeState] {
 	if v.nodes == nil {
 		v.nodes = v.peers.States()
 	}

@@ -30,8 +30,8 @@ const (
 // session is what the cookie of a browser says; it is signed, and nothing of it is kept
 // here.
 type session struct {
-	access.Identity
-	Token   string    `json:"token,omitempty"` // of Identity
+	access.Caller
+	Token   string    `json:"token,omitempty"` // of Caller
 	ID      string    `json:"id"`
 	Expires time.Time `json:"expires"`
 }
@@ -55,7 +55,7 @@ type sessionState struct {
 
 // link is a login that waits for its one use.
 type link struct {
-	access.Identity
+	access.Caller
 	expires time.Time
 }
 
@@ -104,8 +104,8 @@ func (s *sessions) sign(use, text string) []byte {
 }
 
 // begin makes a session and its cookie.
-func (s *sessions) begin(who access.Identity) (cookie string, expires time.Time) {
-	one := session{Identity: who, Token: who.Token, ID: rand.Text(), Expires: s.now().Add(sessionFor).UTC().Truncate(time.Second)}
+func (s *sessions) begin(who access.Caller) (cookie string, expires time.Time) {
+	one := session{Caller: who, Token: who.Token, ID: rand.Text(), Expires: s.now().Add(sessionFor).UTC().Truncate(time.Second)}
 	text, _ := json.Marshal(one)
 	payload := base64.RawURLEncoding.EncodeToString(text)
 	return payload + "." + base64.RawURLEncoding.EncodeToString(s.sign("session", payload)), one.Expires
@@ -132,7 +132,7 @@ func (s *sessions) read(cookie string) *session {
 	if err != nil || json.Unmarshal(text, one) != nil || !s.now().Before(one.Expires) {
 		return nil
 	}
-	one.Identity.Token = one.Token
+	one.Caller.Token = one.Token
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if _, ended := s.state.Ended[one.ID]; ended {
@@ -167,7 +167,7 @@ func (s *sessions) isFormToken(one *session, token string) bool {
 }
 
 // newLink makes a token that logs in once, within a minute.
-func (s *sessions) newLink(who access.Identity) string {
+func (s *sessions) newLink(who access.Caller) string {
 	token := rand.Text() + rand.Text()
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -181,16 +181,16 @@ func (s *sessions) newLink(who access.Identity) string {
 }
 
 // useLink is who logs in with a link, which ends with it.
-func (s *sessions) useLink(token string) (access.Identity, bool) {
+func (s *sessions) useLink(token string) (access.Caller, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	key := sha256.Sum256([]byte(token))
 	l, ok := s.links[key]
 	delete(s.links, key)
 	if !ok || !s.now().Before(l.expires) {
-		return access.Identity{}, false
+		return access.Caller{}, false
 	}
-	return l.Identity, true
+	return l.Caller, true
 }
 
 // isLink reports whether a link still holds.

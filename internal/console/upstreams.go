@@ -95,7 +95,7 @@ func (v *visit) hostRow(h *Host) hostRow {
 	}
 }
 
-func (v *visit) upstreamRow(name string, w tally.Way) upstreamRow {
+func (v *visit) upstreamRow(name string, w tally.UpstreamUse) upstreamRow {
 	r := upstreamRow{Name: name, P50: took(w.P50), P99: took(w.P99)}
 	for _, reply := range w.Replies {
 		words := strings.TrimSpace(reply.Class + " " + clean(reply.Status))

@@ -57,7 +57,7 @@ func (a *alerts) releaseByLink(token, by string) (s admin.Suspension, err error)
 	if err != nil {
 		return s, err
 	}
-	who := access.Identity{Name: fmt.Sprintf("a link of alert %s, from %s", channel, by), Role: access.Operate, Door: access.Link, Remote: by}
+	who := access.Caller{Name: fmt.Sprintf("a link of alert %s, from %s", channel, by), Role: access.Operate, Door: access.Link, Remote: by}
 	_, err = a.api.Release(access.With(context.Background(), who), api.Release{Act: api.Act{Reason: "released by a link of alert " + c.ID}, Name: c.About.Scope + ":" + a.nameOf(&c)})
 	var p *api.Problem
 	if errors.As(err, &p) && p.Status == http.StatusConflict {

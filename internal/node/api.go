@@ -25,7 +25,7 @@ import (
 func (n *Node) openAPI() {
 	file := func() string { return n.file().Admin.TokensFile }
 	n.tokens = access.NewTokens(file, time.Now, func(err error) { n.health.Report(health.Tokens, "tokens_file", err) })
-	n.gate = access.NewGate(n.tokens, func() access.Rules { return n.file().Admin.Config.Rules() }, time.Now, n.log)
+	n.gate = access.NewGate(n.tokens, func() access.PortRules { return n.file().Admin.Config.Rules() }, time.Now, n.log)
 	n.api = api.New(api.Parts{
 		Watch: n.watch, Limiter: n.limiter, Suppressions: n.receivers.suppressions, Backoff: n.receivers.backoff, Warmups: n.warmups.List, Monitor: n.reputation.monitor,
 		Guide: n.guide(), Tokens: n.tokens, Audit: n.audit, Log: n.log, Now: time.Now,

@@ -28,7 +28,7 @@ func TestOwnerHasTheSubmittersOfHisClient(t *testing.T) {
 	}
 	a.post(t, http.StatusForbidden, access.Owner, "/suspensions/release", `{"reason":"x","name":"submitter:office/bob"}`)
 	a.post(t, http.StatusOK, access.Owner, "/suspensions/release", `{"reason":"x","name":"submitter:shop/anna"}`)
-	owner := access.Identity{Role: access.Owner, Client: "shop"}
+	owner := access.Caller{Role: access.Owner, Client: "shop"}
 	for key, want := range map[string]bool{"submitter=shop/anna": true, "submitter=office/bob": false, "client=office": false, "client=shop": true} {
 		if got := a.api.MayReadKey(owner, key); got != want {
 			t.Errorf("budget %s: %v", key, got)

@@ -384,7 +384,7 @@ func TestViewNeverSeesARecipient(t *testing.T) {
 	e.To[0].Said = &mail.Evidence{Reply: e.Reply, By: "word:" + planted}
 	a.write(t, e)
 	a.receivers.suppressions.Add("main", mail.RecipientOf(planted), "550 <"+planted+">: unknown", time.Hour)
-	a.receivers.backoff.Groups.Refused(&bygroup.Hearing{Stream: "main", Client: "shop", Group: "google", Domain: "dest.example", At: "mail", Reply: "421 <" + planted + ">"})
+	a.receivers.backoff.Groups.Refused(&bygroup.Refusal{Stream: "main", Client: "shop", Group: "google", Domain: "dest.example", At: "mail", Reply: "421 <" + planted + ">"})
 	a.alerts.board.Open(alert.Alert{Kind: alert.Suspended, Condition: "suspended sender news@shop.example", Reason: "mail to " + planted, Since: time.Now(),
 		About: alert.About{Envelope: &alert.Envelope{From: "news@shop.example", To: []string{planted}, ToCount: 1}}}, time.Now())
 	found := false

@@ -35,7 +35,7 @@ func TestUndo(t *testing.T) {
 	b := a.receivers.backoff
 	to := mail.RecipientOf("bob@dest.example")
 	b.Refused(reputation.Mail{Stream: "main", Client: "shop", Sender: "news@shop.example", Domain: "dest.example"}, time.Hour, "450 slow down")
-	b.Groups.Refused(&bygroup.Hearing{Stream: "main", Client: "shop", Group: "google", Domain: "dest.example", At: "mail", Named: time.Hour, Reply: "421 slow down"})
+	b.Groups.Refused(&bygroup.Refusal{Stream: "main", Client: "shop", Group: "google", Domain: "dest.example", At: "mail", Named: time.Hour, Reply: "421 slow down"})
 	held := func() string {
 		text := ""
 		for _, s := range a.watch.States(outlier.Suspended) {

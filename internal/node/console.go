@@ -81,7 +81,7 @@ func (n *Node) openConsole(file *config.File) *console.Console {
 
 // consoleLink is a link that logs somebody in as who he is, once; "" where there is no
 // console.
-func (n *Node) consoleLink(who access.Identity) string {
+func (n *Node) consoleLink(who access.Caller) string {
 	if n.console == nil {
 		return ""
 	}
@@ -166,11 +166,11 @@ func (n *Node) usualHour(s *tally.Sender) int {
 
 // consoleState is this node at the moment; unlike status it takes no time that grows with
 // the senders.
-func (n *Node) consoleState() console.State {
+func (n *Node) consoleState() console.RelayState {
 	rules := n.inForce.Load()
 	f := rules.File
 	ready := n.readiness()
-	s := console.State{Relay: f.Hostname, Version: n.options.Version, Started: n.condition.started, Ready: ready.Ready, Connections: n.server.Connections()}
+	s := console.RelayState{Relay: f.Hostname, Version: n.options.Version, Started: n.condition.started, Ready: ready.Ready, Connections: n.server.Connections()}
 	for _, r := range ready.Reasons {
 		s.Conditions = append(s.Conditions, console.Condition{Bad: true, What: r.What, Text: r.Text, Since: r.Since})
 	}

@@ -286,7 +286,7 @@ func TestOwnerSeesNoCountsOfOthers(t *testing.T) {
 	}
 	facts.Client = "shop"
 	for role, want := range map[access.Role]string{access.View: "limit sender is full for sender=both@shop.example: 100 of 100", access.Owner: "limit sender is full"} {
-		list, err := a.limitsNow(access.With(t.Context(), access.Identity{Role: role, Client: "shop"}), facts, "r@dest.example")
+		list, err := a.limitsNow(access.With(t.Context(), access.Caller{Role: role, Client: "shop"}), facts, "r@dest.example")
 		if err != nil || len(list) != 1 || !strings.HasPrefix(list[0], want) || role == access.Owner && list[0] != want {
 			t.Errorf("%s: %q, %v", role, list, err)
 		}

@@ -70,6 +70,6 @@ func wantsLess(s *mail.Evidence) bool {
 	return s.Provider != "" && !s.Remote && s.About == mail.AboutUs && s.Class == mail.ClassRateLimited
 }
 
-func hearing(e *mail.Event, s *mail.Evidence, reply string) *bygroup.Hearing {
-	return &bygroup.Hearing{Stream: e.Stream, Client: e.Client, Group: s.Provider, Domain: s.Domain, At: s.At, Named: s.Wait, Reply: phrase.Printable(reply)}
+func hearing(e *mail.Event, s *mail.Evidence, reply string) *bygroup.Refusal {
+	return &bygroup.Refusal{Stream: e.Stream, Client: e.Client, Group: s.Provider, Domain: s.Domain, At: s.At, Named: s.Wait, Reply: phrase.Printable(reply)}
 }

@@ -34,9 +34,9 @@ func TestGroupsOfReceiversAreTold(t *testing.T) {
 	a := startAPI(t, directConfig)
 	const evil = "<script>alert(1)</script>\u202e <victim@dest.example>"
 	for i := range 10_000 {
-		a.receivers.backoff.Groups.Refused(&bygroup.Hearing{Stream: "direct", Client: "direct", Group: "google", Domain: fmt.Sprintf("d%d.example", i), At: "connect", Reply: "421 4.7.28 " + evil})
+		a.receivers.backoff.Groups.Refused(&bygroup.Refusal{Stream: "direct", Client: "direct", Group: "google", Domain: fmt.Sprintf("d%d.example", i), At: "connect", Reply: "421 4.7.28 " + evil})
 	}
-	a.receivers.backoff.Groups.Refused(&bygroup.Hearing{Stream: "gone", Client: "direct", Group: "yahoo", Domain: "d.example", At: "connect", Reply: "421"})
+	a.receivers.backoff.Groups.Refused(&bygroup.Refusal{Stream: "gone", Client: "direct", Group: "yahoo", Domain: "d.example", At: "connect", Reply: "421"})
 	var p api.Page[api.Provider]
 	status, _, text := a.port.ask(t, "GET", "/api/v1/providers", a.tokens[access.Operate], "")
 	if err := json.Unmarshal([]byte(text), &p); status != 200 || err != nil || len(p.Items) != 1 {

@@ -117,7 +117,7 @@ func (p *Replayer) message(ctx context.Context, file string, r io.Reader) error 
 	return nil
 }
 
-func (p *Replayer) add(file string, list []scan.Verdict) {
+func (p *Replayer) add(file string, list []scan.Response) {
 	r := &p.report
 	r.Messages++
 	unscanned := false

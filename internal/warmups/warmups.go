@@ -46,7 +46,7 @@ type Set struct {
 type gate struct {
 	*warmup.Gate
 	cfg  warmup.Config
-	over *warmup.Way
+	over *warmup.Overflow
 	end  context.CancelFunc
 }
 
@@ -145,7 +145,7 @@ func (s *Set) heard(e *mail.Event, said *mail.Evidence, group string) {
 		return
 	}
 	source, _ := netip.ParseAddr(said.SourceIP) // zero where the system has chosen
-	h := warmup.Hearing{Pair: warmup.Pair{Source: source, Group: cmp.Or(said.Provider, group)}, Client: e.Client, Clients: s.Clients(e.Stream), Domain: said.Domain,
+	h := warmup.Listing{Pair: warmup.Pair{Source: source, Group: cmp.Or(said.Provider, group)}, Client: e.Client, Clients: s.Clients(e.Stream), Domain: said.Domain,
 		OfGroup: said.Provider != "", Early: said.At != "rcpt" && said.At != "dot", Confirmed: source.IsValid() && s.Confirmed(source)}
 	if g.Listed(&h) {
 		s.Log.Warn("the budget of a new address went back, since a receiver calls it listed", "upstream", e.Upstream, "source_ip", said.SourceIP, "provider", h.Group,

@@ -13,7 +13,7 @@ import (
 func Example() {
 	now := time.Date(2026, 5, 4, 9, 0, 0, 0, time.UTC)
 	memory := bygroup.New(func() time.Time { return now })
-	refusal := bygroup.Hearing{Stream: "news", Client: "shop", Group: "google", Domain: "dest.example", At: "rcpt", Reply: "450 4.2.1 too many messages"}
+	refusal := bygroup.Refusal{Stream: "news", Client: "shop", Group: "google", Domain: "dest.example", At: "rcpt", Reply: "450 4.2.1 too many messages"}
 	memory.Refused(&refusal)
 	fmt.Println("after one RCPT the stream waits:", memory.Waits("news"))
 	refusal.At = "connect"

@@ -21,8 +21,8 @@ const (
 	maxPairs = 10_000
 )
 
-// Hearing is a refusal by a host of a group that wants less of us.
-type Hearing struct {
+// Refusal is a refusal by a host of a group that wants less of us.
+type Refusal struct {
 	Stream, Client string
 	Group          string // of the host, by its name in the MX record
 	Domain         string // of the recipients
@@ -32,7 +32,7 @@ type Hearing struct {
 }
 
 // early reports whether no recipient had been named yet.
-func (h *Hearing) early() bool { return h.At != "rcpt" && h.At != "dot" }
+func (h *Refusal) early() bool { return h.At != "rcpt" && h.At != "dot" }
 
 // Memory remembers it for all streams and groups. It is safe for concurrent use.
 type Memory struct {
@@ -68,7 +68,7 @@ func New(now func() time.Time) *Memory {
 func (m *Memory) UseClients(f func(stream string) int) { m.clients.Store(&f) }
 
 // Refused takes a refusal in.
-func (m *Memory) Refused(h *Hearing) {
+func (m *Memory) Refused(h *Refusal) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	now, k := m.now(), pair{h.Stream, h.Group}
@@ -89,7 +89,7 @@ func (m *Memory) Refused(h *Hearing) {
 }
 
 // wait begins a wait, or makes one that goes on longer if the reply asks for that.
-func (s *state) wait(h *Hearing, now time.Time) {
+func (s *state) wait(h *Refusal, now time.Time) {
 	s.reply = h.Reply
 	if now.Before(s.until) {
 		if len(s.heard) < 2 && !slices.Contains(s.heard, h.Client) {

@@ -25,7 +25,7 @@ func newDesk() *desk {
 }
 
 func (d *desk) says(at, client, domain string, named time.Duration) {
-	d.Refused(&Hearing{Stream: "main", Client: client, Group: "google", Domain: domain, At: at, Named: named, Reply: "421 4.7.28 too fast"})
+	d.Refused(&Refusal{Stream: "main", Client: client, Group: "google", Domain: domain, At: at, Named: named, Reply: "421 4.7.28 too fast"})
 }
 
 // left is how long mail of a client waits, without a trial.
@@ -69,7 +69,7 @@ func TestOwnerOfADomainStopsNobodyElse(t *testing.T) {
 		for _, at := range []string{"rcpt", "dot"} {
 			d := newDesk()
 			for i := range 200 {
-				d.Refused(&Hearing{Stream: row.stream, Client: row.clients[i%len(row.clients)], Group: "google", Domain: row.domains[i%len(row.domains)], At: at, Named: 24 * time.Hour})
+				d.Refused(&Refusal{Stream: row.stream, Client: row.clients[i%len(row.clients)], Group: "google", Domain: row.domains[i%len(row.domains)], At: at, Named: 24 * time.Hour})
 			}
 			if got := d.left(row.stream, "third", "google") > 0; got != row.waits || d.Waits(row.stream) != row.waits {
 				t.Errorf("%s at %s: waits %v", row.name, at, got)
@@ -177,8 +177,8 @@ func TestMemoryForgetsWhatIsOver(t *testing.T) {
 func TestEndAndList(t *testing.T) {
 	d := newDesk()
 	d.says("connect", "shop", "a.example", 0)
-	d.Refused(&Hearing{Stream: "news", Client: "shop", Group: "google", Domain: "a.example", At: "mail", Reply: "x"})
-	d.Refused(&Hearing{Stream: "main", Client: "shop", Group: "yahoo", Domain: "a.example", At: "rcpt"})
+	d.Refused(&Refusal{Stream: "news", Client: "shop", Group: "google", Domain: "a.example", At: "mail", Reply: "x"})
+	d.Refused(&Refusal{Stream: "main", Client: "shop", Group: "yahoo", Domain: "a.example", At: "rcpt"})
 	if all := d.List(); len(all) != 2 || all[0].Stream != "main" || all[0].Group != "google" || all[0].Reply != "421 4.7.28 too fast" || !all[0].Until.Equal(d.at.Add(time.Minute)) {
 		t.Errorf("%+v", all)
 	}
@@ -201,7 +201,7 @@ func TestMemoryIsBounded(t *testing.T) {
 		t.Errorf("%d domains, %d clients", len(s.witnesses.words), len(s.heard))
 	}
 	for i := range 3 * maxPairs {
-		d.Refused(&Hearing{Stream: fmt.Sprint(i), Group: "google", Domain: "a.example", At: "connect"})
+		d.Refused(&Refusal{Stream: fmt.Sprint(i), Group: "google", Domain: "a.example", At: "connect"})
 	}
 	if len(d.pairs) > maxPairs {
 		t.Errorf("%d pairs", len(d.pairs))

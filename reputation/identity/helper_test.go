@@ -18,10 +18,10 @@ func newTestResolver(t *testing.T, timeout time.Duration, servers ...string) *re
 	return r
 }
 
-func oneStream(ehlo string, ips ...string) Identity {
+func oneStream(ehlo string, ips ...string) Presence {
 	s := StreamIdentity{Name: "main", EHLO: ehlo}
 	for _, ip := range ips {
 		s.Addresses = append(s.Addresses, netip.MustParseAddr(ip))
 	}
-	return Identity{Hostname: ehlo, Streams: []StreamIdentity{s}}
+	return Presence{Hostname: ehlo, Streams: []StreamIdentity{s}}
 }

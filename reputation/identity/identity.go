@@ -11,9 +11,9 @@ import (
 	"postern/internal/text"
 )
 
-// Identity is what the preflight checks compare with the world: all that the world
+// Presence is what the preflight checks compare with the world: all that the world
 // sees of us. Domains are in lower-case A-labels without a final dot.
-type Identity struct {
+type Presence struct {
 	Hostname     string
 	Streams      []StreamIdentity
 	Domains      []DomainIdentity

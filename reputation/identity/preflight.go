@@ -16,7 +16,7 @@ import (
 type Preflight struct {
 	resolver *resolve.Resolver
 	now      func() time.Time
-	id       Identity
+	id       Presence
 
 	mu       sync.Mutex
 	findings []Finding
@@ -37,7 +37,7 @@ type Report struct {
 
 // Check runs all checks on an identity. It takes as long as a few DNS questions
 // one after the other; what is not answered by the end of ctx is unknown.
-func Check(ctx context.Context, r *resolve.Resolver, id Identity, now func() time.Time) Report {
+func Check(ctx context.Context, r *resolve.Resolver, id Presence, now func() time.Time) Report {
 	p := &Preflight{resolver: r, now: now, id: id, keys: map[string]KeyState{}, spf: map[string]Finding{}, told: map[string]bool{}}
 	r.Probe(ctx)
 	p.resolverFinding()
@@ -49,8 +49,8 @@ func Check(ctx context.Context, r *resolve.Resolver, id Identity, now func() tim
 
 // CheckAddress runs the checks on one domain and address of an identity, as a
 // refusal that speaks of authentication or PTR asks for.
-func CheckAddress(ctx context.Context, r *resolve.Resolver, id Identity, domain string, ip netip.Addr, now func() time.Time) []Finding {
-	one := Identity{Hostname: id.Hostname, Keys: id.Keys}
+func CheckAddress(ctx context.Context, r *resolve.Resolver, id Presence, domain string, ip netip.Addr, now func() time.Time) []Finding {
+	one := Presence{Hostname: id.Hostname, Keys: id.Keys}
 	for _, s := range id.Streams {
 		if slices.Contains(s.Addresses, ip) {
 			s.Addresses = []netip.Addr{ip}

@@ -189,20 +189,20 @@ func identityZones(k testKeys) map[string]string {
 // identityCase is one check on the zones above.
 type identityCase struct {
 	name   string
-	id     Identity
+	id     Presence
 	check  string
 	want   Status
 	result string // of SPF or DMARC; "" is not looked at
 	say    string // somewhere in the finding
 }
 
-func oneDomain(domain, ip string) Identity {
+func oneDomain(domain, ip string) Presence {
 	id := oneStream("mail.pass.example", ip)
 	id.Domains = []DomainIdentity{{Name: domain, Streams: []string{"main"}}}
 	return id
 }
 
-func signedDomain(domain, signer, ip string, k KeyIdentity) Identity {
+func signedDomain(domain, signer, ip string, k KeyIdentity) Presence {
 	id := oneDomain(domain, ip)
 	id.Domains[0].SignedBy = signer
 	k.Domain, k.Selector = signer, "s1"
@@ -210,9 +210,9 @@ func signedDomain(domain, signer, ip string, k KeyIdentity) Identity {
 	return id
 }
 
-func oneKey(selector string, k KeyIdentity) Identity {
+func oneKey(selector string, k KeyIdentity) Presence {
 	k.Domain, k.Selector = "dkim.example", selector
-	return Identity{Keys: []KeyIdentity{k}}
+	return Presence{Keys: []KeyIdentity{k}}
 }
 
 func addressCases() []identityCase {
@@ -309,12 +309,12 @@ func dkimCases(k testKeys) []identityCase {
 		dkim("two records", "two", k.rsa, Fail, "2 records"),
 		dkim("no tags", "notags", k.rsa, Fail, ""),
 		dkim("blanks for semicolons", "blanks", k.rsa, Fail, `a text that is not one: "v=DKIM1 k=rsa p=`),
-		{"zone that fails", Identity{Keys: []KeyIdentity{dead}}, "dkim", Unknown, "", "SERVFAIL"},
+		{"zone that fails", Presence{Keys: []KeyIdentity{dead}}, "dkim", Unknown, "", "SERVFAIL"},
 	}
 }
 
 func dmarcCases(k testKeys) []identityCase {
-	dmarc := func(name string, id Identity, want Status, result, say string) identityCase {
+	dmarc := func(name string, id Presence, want Status, result, say string) identityCase {
 		return identityCase{name, id, "dmarc", want, result, say}
 	}
 	below := signedDomain("signed.example", "signed.example", "192.0.2.1", k.rsa)
@@ -365,13 +365,13 @@ func certificateCases(now time.Time) []identityCase {
 	leaf := func(after time.Duration) *x509.Certificate {
 		return &x509.Certificate{NotBefore: now.Add(-time.Hour), NotAfter: now.Add(after)}
 	}
-	up := func(host string, v CertificateView, err error) Identity {
-		return Identity{Upstreams: []UpstreamIdentity{{Name: "u", Host: host, Port: 25,
+	up := func(host string, v CertificateView, err error) Presence {
+		return Presence{Upstreams: []UpstreamIdentity{{Name: "u", Host: host, Port: 25,
 			Probe: func(context.Context, []netip.Addr) (CertificateView, error) { return v, err }}}}
 	}
-	ours := func(c CertificateIdentity) Identity {
+	ours := func(c CertificateIdentity) Presence {
 		c.Where = "listener mta"
-		return Identity{Certificates: []CertificateIdentity{c}}
+		return Presence{Certificates: []CertificateIdentity{c}}
 	}
 	const day = 24 * time.Hour
 	return []identityCase{

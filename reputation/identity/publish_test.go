@@ -45,7 +45,7 @@ func TestPublishedRecordsMend(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			z := good()
 			spoil(z)
-			id := Identity{Hostname: "mail.d.example", Keys: []KeyIdentity{key}}
+			id := Presence{Hostname: "mail.d.example", Keys: []KeyIdentity{key}}
 			id.Streams = oneStream("mail.d.example", "192.0.2.1").Streams
 			id.Domains = []DomainIdentity{{Name: "d.example", Open: true, Streams: []string{"main"}, SignedBy: "d.example"}}
 			put := 0
@@ -74,7 +74,7 @@ func TestPublishedRecordsMend(t *testing.T) {
 }
 
 // all is findings with those of EHLO names.
-func (z zoneOf) all(t *testing.T, id Identity, check string) (fs []Finding) {
+func (z zoneOf) all(t *testing.T, id Presence, check string) (fs []Finding) {
 	t.Helper()
 	for _, f := range Check(t.Context(), z.resolver(t), id, time.Now).Findings {
 		if f.Check == check {

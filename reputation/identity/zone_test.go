@@ -43,7 +43,7 @@ func (z zoneOf) resolver(t *testing.T) *resolve.Resolver {
 }
 
 // findings runs the checks of an identity on the zone.
-func (z zoneOf) findings(t *testing.T, id Identity, check string) (fs []Finding) {
+func (z zoneOf) findings(t *testing.T, id Presence, check string) (fs []Finding) {
 	t.Helper()
 	for _, f := range Check(t.Context(), z.resolver(t), id, time.Now).Findings {
 		if f.Check == check && (check != "spf" || f.Stream == "") {

@@ -17,7 +17,7 @@ import (
 )
 
 // warming is a world whose address 127.0.0.9 is warmed up with n messages.
-func warming(t *testing.T, n warmup.Step, over *warmup.Way) (*world, *warmup.Gate, upstream.Route) {
+func warming(t *testing.T, n warmup.Step, over *warmup.Overflow) (*world, *warmup.Gate, upstream.Route) {
 	t.Helper()
 	cold := netip.MustParseAddr("127.0.0.9")
 	g := warmup.New(warmup.Options{Upstream: "world", Config: warmup.Config{Schedule: warmup.Schedule{n}, Sources: []netip.Addr{cold}, Overflow: warmup.Defer},
@@ -158,7 +158,7 @@ func TestPlaceIsSpentByWhatLeft(t *testing.T) {
 
 // TestOverflowLeavesByOtherAddresses, with their EHLO name, and only what does not fit.
 func TestOverflowLeavesByOtherAddresses(t *testing.T) {
-	w, _, via := warming(t, 1, &warmup.Way{Sources: []netip.Addr{netip.MustParseAddr("127.0.0.8")}, EHLO: "warm.example"})
+	w, _, via := warming(t, 1, &warmup.Overflow{Sources: []netip.Addr{netip.MustParseAddr("127.0.0.8")}, EHLO: "warm.example"})
 	r := w.receiver("127.0.3.1", smtptest.Options{})
 	w.domain("b.example", "mx1.big.example 127.0.3.1")
 	for i, want := range []string{"127.0.0.9", "127.0.0.8", "127.0.0.8"} {

@@ -34,11 +34,11 @@ type Options struct {
 	Store    ratelimit.Store
 	Now      func() time.Time // nil: time.Now
 	// Overflow is how mail leaves that does not fit; nil: it waits.
-	Overflow *Way
+	Overflow *Overflow
 }
 
-// Way is another way out.
-type Way struct {
+// Overflow is another way out.
+type Overflow struct {
 	Sources []netip.Addr
 	EHLO    string
 }
@@ -50,7 +50,7 @@ type Gate struct {
 	node     uint64
 	seq      atomic.Uint64
 	cfg      Config
-	overflow *Way
+	overflow *Overflow
 	store    ratelimit.Store
 	wake     chan struct{} // a step is to be written
 
@@ -99,7 +99,7 @@ func (g *Gate) attempt() ratelimit.Attempt {
 }
 
 // Way is how mail leaves that does not fit; nil: it waits.
-func (g *Gate) Way() *Way {
+func (g *Gate) Way() *Overflow {
 	if g == nil {
 		return nil
 	}
@@ -232,8 +232,8 @@ func (p *Pass) End(e End, sent bool) {
 	_, _ = p.g.store.Take(ctx, &b)
 }
 
-// Hearing is a refusal that calls one of our addresses listed.
-type Hearing struct {
+// Listing is a refusal that calls one of our addresses listed.
+type Listing struct {
 	Pair
 	Client  string
 	Clients int    // of the stream
@@ -249,7 +249,7 @@ type Hearing struct {
 // counts at once; what it says later, and what hosts of domains in no group say, when
 // three owners of domains say it by mail of two clients; of the latter it must be
 // confirmed, too. It reports whether the budget went back.
-func (g *Gate) Listed(h *Hearing) bool {
+func (g *Gate) Listed(h *Listing) bool {
 	if g == nil || !g.cfg.warms(h.Source, h.Group) {
 		return false
 	}

@@ -215,7 +215,7 @@ func TestBudgetIsNeverExceeded(t *testing.T) {
 // TestListingTakesBack: what a host of the group says before a recipient is named, once a
 // day; all else needs witnesses, and of domains in no group confirmation.
 func TestListingTakesBack(t *testing.T) {
-	at := func(h Hearing, more func(i int, h *Hearing)) func(g *Gate) bool {
+	at := func(h Listing, more func(i int, h *Listing)) func(g *Gate) bool {
 		return func(g *Gate) (back bool) {
 			for i := range 6 {
 				one := h
@@ -231,23 +231,23 @@ func TestListingTakesBack(t *testing.T) {
 			return back
 		}
 	}
-	one := func(_ int, h *Hearing) { h.Domain = "evil.example" }
-	tenant := func(_ int, h *Hearing) { h.Client = "shop" }
+	one := func(_ int, h *Listing) { h.Domain = "evil.example" }
+	tenant := func(_ int, h *Listing) { h.Client = "shop" }
 	for _, row := range []struct {
 		name string
 		say  func(*Gate) bool
 		back bool
 	}{
-		{"a host of the group, at once", at(Hearing{Pair: google, OfGroup: true, Early: true}, one), true},
-		{"one domain, to RCPT", at(Hearing{Pair: google, OfGroup: true}, one), false},
-		{"many domains, mail of one tenant", at(Hearing{Pair: google, OfGroup: true}, tenant), false},
-		{"many domains, a stream with one client", at(Hearing{Pair: google, OfGroup: true, Clients: 1}, tenant), true},
-		{"many domains, mail of two", at(Hearing{Pair: google, OfGroup: true}, nil), true},
-		{"hosts under other names", at(Hearing{Pair: google, Early: true}, nil), false},
-		{"hosts under other names, confirmed", at(Hearing{Pair: google, Early: true, Confirmed: true}, nil), true},
-		{"one host under another name, confirmed", at(Hearing{Pair: google, Early: true, Confirmed: true}, one), false},
-		{"another address", at(Hearing{Pair: Pair{netip.MustParseAddr("192.0.2.26"), "google"}, OfGroup: true, Early: true}, nil), false},
-		{"another group", at(Hearing{Pair: Pair{cold, "yahoo"}, OfGroup: true, Early: true}, nil), false},
+		{"a host of the group, at once", at(Listing{Pair: google, OfGroup: true, Early: true}, one), true},
+		{"one domain, to RCPT", at(Listing{Pair: google, OfGroup: true}, one), false},
+		{"many domains, mail of one tenant", at(Listing{Pair: google, OfGroup: true}, tenant), false},
+		{"many domains, a stream with one client", at(Listing{Pair: google, OfGroup: true, Clients: 1}, tenant), true},
+		{"many domains, mail of two", at(Listing{Pair: google, OfGroup: true}, nil), true},
+		{"hosts under other names", at(Listing{Pair: google, Early: true}, nil), false},
+		{"hosts under other names, confirmed", at(Listing{Pair: google, Early: true, Confirmed: true}, nil), true},
+		{"one host under another name, confirmed", at(Listing{Pair: google, Early: true, Confirmed: true}, one), false},
+		{"another address", at(Listing{Pair: Pair{netip.MustParseAddr("192.0.2.26"), "google"}, OfGroup: true, Early: true}, nil), false},
+		{"another group", at(Listing{Pair: Pair{cold, "yahoo"}, OfGroup: true, Early: true}, nil), false},
 	} {
 		b := newBench(t, 2, 10, 20, 40, 80, 160)
 		if err := b.nodes[0].write(t.Context(), google, record{step: 4, since: b.clock.Now(), until: b.clock.Now().Add(coldAfter)}); err != nil {
@@ -348,7 +348,7 @@ func TestStoreIsAway(t *testing.T) {
 	if b.nodes[0].budgetOf(google) != 10 {
 		t.Error("it has grown by itself")
 	}
-	b.nodes[0].Listed(&Hearing{Pair: google, OfGroup: true, Early: true})
+	b.nodes[0].Listed(&Listing{Pair: google, OfGroup: true, Early: true})
 	gone = false
 	b.round()
 	if b.row().Step != 2 {

@@ -56,7 +56,7 @@ func judges(t *testing.T) (b *bench, one, two *Gate, before *func(), behind *err
 
 func (b *bench) listed(g *Gate) {
 	b.t.Helper()
-	if !g.Listed(&Hearing{Pair: google, Client: "shop", Clients: 1, Domain: "b.example", OfGroup: true, Early: true}) {
+	if !g.Listed(&Listing{Pair: google, Client: "shop", Clients: 1, Domain: "b.example", OfGroup: true, Early: true}) {
 		b.t.Fatal("no step back")
 	}
 }

@@ -137,7 +137,7 @@ func readMessage(std cli.IO, name string, file *config.File, e *scanfile.Envelop
 // printScans says what each answered and what would become of the message. The
 // status is 0 where it would go on, 1 where it would be refused and 3 where it would
 // be deferred.
-func printScans(std cli.IO, looked *relay.Looked, list []scan.Verdict, asJSON bool) int {
+func printScans(std cli.IO, looked *relay.Looked, list []scan.Response, asJSON bool) int {
 	e := mail.Event{Attachments: looked.Attachments, Links: looked.Links}
 	for i := range list {
 		e.Scans = append(e.Scans, list[i].Event())

@@ -34,8 +34,8 @@ const (
 // errSilent is the error of a peer that has not answered within Wait.
 var errSilent = errors.New("does not answer within 2 s")
 
-// State is what a peer says of itself.
-type State struct {
+// NodeState is what a peer says of itself.
+type NodeState struct {
 	Status    admin.Status
 	Listings  []reputation.Listing // that are open
 	Providers []api.Provider       // groups of receivers; none of a peer that is too old to tell
@@ -65,7 +65,7 @@ type peer struct {
 
 	mu     sync.Mutex
 	at     time.Time
-	state  Answer[State]
+	state  Answer[NodeState]
 	asking chan struct{} // closed when the answer is there; nil: nobody asks
 }
 
@@ -131,13 +131,13 @@ func within[T any](f func() (T, error)) (a Answer[T]) {
 
 // States are what all peers say of themselves, some seconds old at most; of one that is
 // silent its last word is told with the error.
-func (ps *Peers) States() []Answer[State] {
-	return each(ps, func(p *peer) Answer[State] { return p.stateNow(ps.now()) })
+func (ps *Peers) States() []Answer[NodeState] {
+	return each(ps, func(p *peer) Answer[NodeState] { return p.stateNow(ps.now()) })
 }
 
-func (p *peer) stateNow(now time.Time) Answer[State] {
+func (p *peer) stateNow(now time.Time) Answer[NodeState] {
 	if p.err != nil {
-		return Answer[State]{Err: p.err}
+		return Answer[NodeState]{Err: p.err}
 	}
 	p.mu.Lock()
 	if p.asking == nil && now.Sub(p.at).Abs() > freshFor {
@@ -167,7 +167,7 @@ func (p *peer) stateNow(now time.Time) Answer[State] {
 
 // look asks for the state. One request is under way at a time.
 func (p *peer) look(done chan struct{}, now time.Time) {
-	var s State
+	var s NodeState
 	err := p.ask.Get("/status", nil, &s.Status)
 	if err == nil {
 		s.Listings, _, err = client.All[reputation.Listing](p.ask, "/listings", url.Values{"open": {"true"}}, maxListed)
@@ -182,7 +182,7 @@ func (p *peer) look(done chan struct{}, now time.Time) {
 	s.bound()
 	p.mu.Lock()
 	if err == nil {
-		p.state = Answer[State]{Value: s}
+		p.state = Answer[NodeState]{Value: s}
 	} else {
 		p.state.Err = err
 	}
@@ -193,7 +193,7 @@ func (p *peer) look(done chan struct{}, now time.Time) {
 
 // bound leaves of a state what a page can show: a peer in other hands may say any number of
 // things.
-func (s *State) bound() {
+func (s *NodeState) bound() {
 	s.Status.Reasons, s.Status.Degraded = first(s.Status.Reasons), first(s.Status.Degraded)
 	s.Status.Upstreams = first(s.Status.Upstreams)
 	s.Listings = first(s.Listings)

@@ -54,9 +54,9 @@ const (
 	Inside Door = "inside" // the relay itself, such as the outlier watch
 )
 
-// Identity is who asks. Only this package and the doors make one; the zero Identity may
+// Caller is who asks. Only this package and the doors make one; the zero Caller may
 // nothing.
-type Identity struct {
+type Caller struct {
 	// Name is the actor in the audit: that of the token, or of the user of the
 	// operating system.
 	Name string `json:"name"`
@@ -71,7 +71,7 @@ type Identity struct {
 
 // By names somebody in the audit, in lists and in the log: a user of the operating
 // system by his name, others with how they came, so that no token can take such a name.
-func (id Identity) By() string {
+func (id Caller) By() string {
 	switch id.Door {
 	case Socket, Inside, Link:
 		return id.Name
@@ -87,20 +87,20 @@ func (id Identity) By() string {
 }
 
 // May reports whether somebody may do what needs least.
-func (id Identity) May(least Role) bool { return id.Role.Holds(least) }
+func (id Caller) May(least Role) bool { return id.Role.Holds(least) }
 
 // Masked reports whether recipients are hidden from somebody.
-func (id Identity) Masked() bool { return !id.May(Operate) && id.Role != Owner }
+func (id Caller) Masked() bool { return !id.May(Operate) && id.Role != Owner }
 
 type identityKey struct{}
 
 // With puts an identity into the context of a request.
-func With(ctx context.Context, id Identity) context.Context {
+func With(ctx context.Context, id Caller) context.Context {
 	return context.WithValue(ctx, identityKey{}, id)
 }
 
-// Of is the identity of a request; the zero Identity where there is none.
-func Of(ctx context.Context) Identity {
-	id, _ := ctx.Value(identityKey{}).(Identity)
+// Of is the caller of a request; the zero Caller where there is none.
+func Of(ctx context.Context) Caller {
+	id, _ := ctx.Value(identityKey{}).(Caller)
 	return id
 }

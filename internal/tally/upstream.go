@@ -50,8 +50,8 @@ type Refusal struct {
 	ID   string // of the transaction
 }
 
-// Way is what an upstream did within the last hour.
-type Way struct {
+// UpstreamUse is what an upstream did within the last hour.
+type UpstreamUse struct {
 	Replies []Reply // most first
 	// P50 and P99 are the times until its verdict on the message, rounded up to a
 	// fifth; 0: none.
@@ -106,18 +106,18 @@ func timeOf(step int) time.Duration {
 }
 
 // Ways tells what each upstream did within the last hour.
-func (t *Tally) Ways() map[string]Way {
+func (t *Tally) Ways() map[string]UpstreamUse {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	now := t.now()
-	all := map[string]Way{}
+	all := map[string]UpstreamUse{}
 	for name, w := range t.ways {
 		all[name] = w.report(now)
 	}
 	return all
 }
 
-func (w *way) report(now time.Time) (out Way) {
+func (w *way) report(now time.Time) (out UpstreamUse) {
 	replies := map[Kind]int{}
 	var times [steps]uint32
 	first := now.Unix()/slotSeconds - slots + 1
