@@ -53,7 +53,7 @@ keys = [{ selector = "s1", file = "s1.pem" }, { selector = "s2", file = "s2.pem"
 	Config(&b, f)
 	for _, want := range []string{
 		"upstream out:  by the profile ses, Amazon SES; 20 recipients a message; 50 connections with 1000 messages each\n",
-		"               It puts Message-ID and Date of its own in place of those that it gets",
+		"               It replaces Message-ID and Date by its own",
 		`upstream plain: smtp.mailgun.org:587 is a host of Mailgun; profile = "mailgun" would set what that wants`,
 		"example.org as example.org with key s1 alone, or the next one that is published, or it waits\n",
 		"leaving out Message-ID, Date\n",
