@@ -74,8 +74,10 @@ func newScanner(name, hostname string, cfg Config, changed func(ScannerState), n
 		s.asker = &clamd{target: t}
 	case "icap":
 		s.asker = &icap{target: t}
-	default:
+	case "milter":
 		s.asker = &milterClient{target: t, accept: cfg.AcceptHeaders}
+	default:
+		return nil, fmt.Errorf("%q is not a kind of scanner", kind)
 	}
 	s.state = ScannerState{Name: name, Kind: kind, Since: now(), Why: "not asked yet", Shadow: cfg.Mode == Shadow}
 	if cfg.Canary == 0 {

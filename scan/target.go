@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"net"
 	"net/url"
@@ -39,8 +40,10 @@ func (c *Config) target() (target, error) {
 		return t, err
 	case c.Clamd != "":
 		return socketTarget(c.Clamd, "tcp")
+	case c.Milter != "":
+		return socketTarget(c.Milter, "inet")
 	}
-	return socketTarget(c.Milter, "inet")
+	return target{}, errors.New("a scanner without an address")
 }
 
 func urlTarget(s, plain, secure, port string) (target, error) {

@@ -8,6 +8,7 @@
 // rules that name codes, stages and phrases are tried in order; the first that
 // matches gives the class. What no rule knows package vote weighs word by word; what
 // that is not sure of is mail.ClassOther, or mail.ClassTemporaryFault for a 4yz reply.
+// The classes are constants of package mail (replyclass.go), the rules lines of rules.txt.
 package replies
 
 import (
