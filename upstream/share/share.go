@@ -8,7 +8,10 @@
 // has to leave it anything.
 package share
 
-import "time"
+import (
+	"maps"
+	"time"
+)
 
 // memory is how long a client counts as one that uses the connections, after it last
 // wanted one.
@@ -16,9 +19,13 @@ const memory = time.Hour
 
 // Shares are what each client has. The caller guards them by a lock of its own.
 type Shares struct {
-	most int // of one client beside others; 0: any
-	of   map[string]*use
+	most  int // of one client beside others; 0: any
+	of    map[string]*use
+	sweep int // clients from which on those that count no longer are forgotten
 }
+
+// fewClients are kept without a look at whether they still count.
+const fewClients = 64
 
 // use is what one client has.
 type use struct {
@@ -28,7 +35,7 @@ type use struct {
 
 // New makes the shares of so many connections; 0: they have no bound.
 func New(connections int) *Shares {
-	s := &Shares{of: map[string]*use{}}
+	s := &Shares{of: map[string]*use{}, sweep: fewClients}
 	if connections > 0 {
 		s.most = max(1, connections*3/4)
 	}
@@ -39,10 +46,21 @@ func New(connections int) *Shares {
 func (s *Shares) Wants(client string, now time.Time) {
 	u := s.of[client]
 	if u == nil {
+		s.forget(now)
 		u = &use{}
 		s.of[client] = u
 	}
 	u.last = now
+}
+
+// forget leaves out who has no connection and has wanted none for an hour, each time that
+// twice as many clients have come as were left.
+func (s *Shares) forget(now time.Time) {
+	if len(s.of) < s.sweep {
+		return
+	}
+	maps.DeleteFunc(s.of, func(_ string, u *use) bool { return u.n == 0 && now.Sub(u.last) >= memory })
+	s.sweep = max(fewClients, 2*len(s.of))
 }
 
 // May reports whether client may have n more at once. One that has none may.

@@ -1,6 +1,7 @@
 package share
 
 import (
+	"fmt"
 	"testing"
 	"time"
 )
@@ -49,4 +50,22 @@ func TestMay(t *testing.T) {
 	if !s.May("a", 1, now) {
 		t.Error("who gave its connection back is still seen")
 	}
+}
+
+// TestClientsOfThePastAreForgotten while those with connections stay.
+func TestClientsOfThePastAreForgotten(t *testing.T) {
+	s, now := New(8), time.Now()
+	s.Wants("busy", now)
+	s.Took("busy", 6)
+	for i := range 100 * fewClients {
+		s.Wants(fmt.Sprint(i), now.Add(time.Duration(i)*time.Minute))
+	}
+	if len(s.of) > 3*fewClients {
+		t.Errorf("%d clients are kept, 60 of which count", len(s.of))
+	}
+	last := now.Add(100 * fewClients * time.Minute)
+	if s.May("busy", 1, last) {
+		t.Error("a client is taken for alone")
+	}
+	s.Left("busy", 6)
 }
