@@ -33,6 +33,8 @@ const (
 	PerStream
 	PerUpstream
 	PerSourceIP
+	// PerProvider is the group of the recipient's MX hosts, see package mx/provider. What a
+	// group bounds by itself (connections, pace) stands there, too.
 	PerProvider
 	// PerSubmitter is known only once the header has come, see Account.Submitted.
 	PerSubmitter

@@ -13,7 +13,9 @@ import (
 var loopback = netip.AddrFrom4([4]byte{127, 0, 0, 1})
 
 // asker speaks the protocol of one kind. What it returns with a nil error is an
-// answer that the tables know.
+// answer that the tables know. A new kind begins here and in newScanner; its keys are in
+// config.go, its address in target.go, what it has to find in canary.go, and its test
+// messages in examine.go.
 type asker interface {
 	ask(ctx context.Context, m *Message) (Response, error)
 	version(ctx context.Context) (Version, error)

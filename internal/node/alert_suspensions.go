@@ -10,7 +10,8 @@ import (
 	"postern/outlier"
 )
 
-// changed takes in a change of the outlier watch.
+// changed takes in a change of the outlier watch. Package internal/alert/deliver brings
+// what is opened here to webhooks, Alertmanager and mailboxes.
 func (a *alerts) changed(c outlier.Change) {
 	if !a.on.Load() || c.Shadow {
 		return
