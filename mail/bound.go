@@ -1,6 +1,6 @@
 package mail
 
-import "strings"
+import "postern/internal/text"
 
 // Bounds of what others have written in one event, in octets.
 const (
@@ -14,7 +14,7 @@ const (
 // of a hundred recipients, up to 8 KiB, and log and journal keep what is there for all:
 // with 800 KB a message it would turn them over within some thousand messages.
 func (e *Event) Bound() {
-	e.Reply, e.Err = Cut(e.Reply, maxReplyWords), Cut(e.Err, maxErrWords)
+	e.Reply, e.Err = text.Clip(e.Reply, maxReplyWords), text.Clip(e.Err, maxErrWords)
 	all := 0
 	for i := range e.To {
 		r := &e.To[i]
@@ -22,15 +22,7 @@ func (e *Event) Bound() {
 		if all > maxAllReplies {
 			most = fewReplyWords
 		}
-		r.Reply = Cut(r.Reply, most)
+		r.Reply = text.Clip(r.Reply, most)
 		all += len(r.Reply)
 	}
-}
-
-// Cut is a text of at most n octets, more than 3, which ends in "..." where it was longer.
-func Cut(s string, n int) string {
-	if len(s) <= n {
-		return s
-	}
-	return strings.ToValidUTF8(s[:n-3], "") + "..."
 }

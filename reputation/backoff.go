@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"postern/internal/resolve"
+	"postern/internal/text"
 	"postern/mail"
 	"postern/reputation/bygroup"
 )
@@ -107,7 +108,7 @@ func (b *Backoff) Refused(m Mail, named time.Duration, reply string) {
 	defer b.mu.Unlock()
 	now := b.now()
 	p := b.pairLocked(pair{m.Stream, m.Domain}, now)
-	p.reply = resolve.Clip(resolve.Printable(reply), 200)
+	p.reply = text.Clip(resolve.Printable(reply), 200)
 	w := p.waits[m.Client]
 	if w == nil || now.Sub(w.until) > forgetWait {
 		w = &wait{sender: m.Sender}

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"postern/internal/resolve"
+	"postern/internal/text"
 	"postern/mail"
 	"postern/reputation/dnsbl"
 	"postern/reputation/identity"
@@ -102,11 +103,11 @@ func (m *Monitor) explain(ctx context.Context, j job) {
 	ctx, cancel := context.WithTimeout(ctx, checkBound)
 	defer cancel()
 	e := Event{Kind: EventRefusal, Status: identity.Warn, Subject: strings.TrimSpace(j.domain + " " + addressText(j.address)),
-		Text: "a receiver refused (" + resolve.Clip(resolve.Printable(j.reply), 200) + "), but our checks find nothing wrong"}
+		Text: "a receiver refused (" + text.Clip(resolve.Printable(j.reply), 200) + "), but our checks find nothing wrong"}
 	findings := identity.CheckAddress(ctx, m.resolver.Load(), id, j.domain, j.address, m.now)
 	if f := cause(findings, j.class); f != nil {
 		e.Status, e.Finding = f.Status, f
-		e.Text = fmt.Sprintf("a receiver refused (%s): %s %s: %s; %s", resolve.Clip(resolve.Printable(j.reply), 200), f.Check, f.Subject, f.Seen, f.Change)
+		e.Text = fmt.Sprintf("a receiver refused (%s): %s %s: %s; %s", text.Clip(resolve.Printable(j.reply), 200), f.Check, f.Subject, f.Seen, f.Change)
 	}
 	m.tell(e)
 }
@@ -157,7 +158,7 @@ func (m *Monitor) poll(ctx context.Context) {
 	m.mu.Unlock()
 	for i := range changes {
 		if c := &changes[i]; c.Listed {
-			c.Text = resolve.Clip(c.Zone.Reason(ctx, m.resolver.Load(), c.Target), dnsbl.MaxReasonSize)
+			c.Text = text.Clip(c.Zone.Reason(ctx, m.resolver.Load(), c.Target), dnsbl.MaxReasonSize)
 		}
 	}
 	m.carryOut(m.changedZones(changes))

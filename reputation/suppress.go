@@ -13,6 +13,7 @@ import (
 
 	"postern/internal/resolve"
 	"postern/internal/statefile"
+	"postern/internal/text"
 	"postern/mail"
 )
 
@@ -167,7 +168,7 @@ func (s *Suppressions) put(k suppressed, e Suppression, now time.Time) {
 	if _, known := s.entries[k]; !known && len(s.entries) >= s.max {
 		s.makeRoom(now)
 	}
-	e.Stream, e.Recipient, e.Reason = k.stream, k.recipient, resolve.Clip(resolve.Printable(e.Reason), 200)
+	e.Stream, e.Recipient, e.Reason = k.stream, k.recipient, text.Clip(resolve.Printable(e.Reason), 200)
 	s.entries[k] = e
 	s.changed = true
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"postern/internal/resolve"
+	"postern/internal/text"
 	"postern/mail"
 	"postern/reputation/dnsbl"
 	"postern/reputation/identity"
@@ -197,12 +198,12 @@ func containsName(text, name string) bool {
 	}
 }
 
-// addressesIn finds the addresses that a text holds, at most ten.
-func addressesIn(text string) (as []netip.Addr) {
+// addressesIn finds the addresses that some words hold, at most ten.
+func addressesIn(words string) (as []netip.Addr) {
 	isPart := func(c rune) bool {
 		return c >= '0' && c <= '9' || c >= 'a' && c <= 'f' || c >= 'A' && c <= 'F' || c == ':' || c == '.'
 	}
-	for word := range strings.FieldsFuncSeq(resolve.Clip(text, 4096), func(c rune) bool { return !isPart(c) }) {
+	for word := range strings.FieldsFuncSeq(text.Clip(words, 4096), func(c rune) bool { return !isPart(c) }) {
 		if len(as) == 10 {
 			break
 		}

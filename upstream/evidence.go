@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"strings"
 
+	"postern/internal/text"
 	"postern/mail"
 	"postern/upstream/replies"
 )
@@ -181,7 +182,7 @@ func (e *hostError) Error() string {
 	if e.text != "" {
 		return e.text
 	}
-	return fmt.Sprintf("%s: host replied %q", e.what, mail.Cut(e.reply.String(), maxQuoted))
+	return fmt.Sprintf("%s: host replied %q", e.what, text.Clip(e.reply.String(), maxQuoted))
 }
 
 // maxQuoted is how many octets of a host's own words an error has.
@@ -191,7 +192,7 @@ const maxQuoted = 600
 // as its owner likes.
 type shortError struct{ error }
 
-func (e shortError) Error() string { return mail.Cut(e.error.Error(), maxQuoted) }
+func (e shortError) Error() string { return text.Clip(e.error.Error(), maxQuoted) }
 func (e shortError) Unwrap() error { return e.error }
 
 func (e *hostError) Unwrap() error { return e.err }
@@ -202,7 +203,7 @@ func (c *conn) refusedAt(at, what string, r mail.Reply) *hostError {
 	e := &hostError{what: what, reply: r}
 	if r.Code >= 400 {
 		e.reply.Said = (&wording{at: at, code: r.Code, text: r.String()}).weigh(c.h.u.rules.Load())
-		e.reply.Said.Reply = mail.Cut(r.String(), maxQuoted)
+		e.reply.Said.Reply = text.Clip(r.String(), maxQuoted)
 	}
 	return e
 }

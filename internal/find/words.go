@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"postern/internal/syntax"
+	"postern/internal/text"
 	"postern/mail"
 )
 
@@ -70,10 +71,7 @@ func Words(e *mail.Event, to string) string {
 	}
 	reply = strings.TrimPrefix(strings.TrimPrefix(reply, fmt.Sprintf("%d ", code)), status+" ")
 	if reply != "" {
-		if len(reply) > maxReply {
-			reply = strings.ToValidUTF8(reply[:maxReply], "") + "..."
-		}
-		b.WriteString(": " + strings.ReplaceAll(reply, "\n", " "))
+		b.WriteString(": " + strings.ReplaceAll(text.Clip(reply, maxReply), "\n", " "))
 	}
 	return b.String()
 }

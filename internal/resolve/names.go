@@ -5,6 +5,8 @@ import (
 	"net"
 	"net/netip"
 	"strings"
+
+	"postern/internal/text"
 )
 
 // ServerAddress adds the port 53 where none is given.
@@ -42,13 +44,6 @@ func IsNameByte(c byte) bool {
 	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '-' || c == '_'
 }
 
-func Clip(s string, n int) string {
-	if len(s) <= n {
-		return s
-	}
-	return strings.ToValidUTF8(s[:n-3], "") + "..."
-}
-
 // Printable writes what DNS or a peer said so that it cannot move the cursor.
 func Printable(s string) string {
 	clean := strings.Map(func(c rune) rune {
@@ -57,5 +52,5 @@ func Printable(s string) string {
 		}
 		return c
 	}, s)
-	return Clip(clean, 600)
+	return text.Clip(clean, 600)
 }

@@ -44,3 +44,18 @@ func TestOneOfListsTheWords(t *testing.T) {
 		t.Errorf("got %q, %v", c, err)
 	}
 }
+
+func TestClip(t *testing.T) {
+	for _, c := range []struct {
+		s    string
+		n    int
+		want string
+	}{
+		{"", 4, ""}, {"four", 4, "four"}, {"five!", 4, "f..."}, {"aü", 3, "aü"},
+		{"abüüü", 6, "ab..."}, {"abüüü", 7, "abü..."},
+	} {
+		if got := Clip(c.s, c.n); got != c.want {
+			t.Errorf("Clip(%q, %d) = %q, want %q", c.s, c.n, got, c.want)
+		}
+	}
+}

@@ -14,6 +14,7 @@ import (
 	"github.com/miekg/dns"
 
 	"postern/internal/resolve"
+	"postern/internal/text"
 )
 
 // key checks the record of one DKIM key against our private key.
@@ -47,7 +48,7 @@ func judgeKey(k KeyIdentity, a resolve.Answer) (Finding, KeyState) {
 	if len(values) == 0 {
 		f.Status, f.Seen = Fail, seenNothing(a)
 		if other := resolve.Texts(a.RRs); len(other) > 0 {
-			f.Seen = resolve.Clip(fmt.Sprintf("no such record, and a text that is not one: %q", other[0]), 200)
+			f.Seen = text.Clip(fmt.Sprintf("no such record, and a text that is not one: %q", other[0]), 200)
 		}
 		f.Record = txtRecord(name, k.Record)
 		f.Change = "publish the record" + consequence(k) + inPlaceOf(f.Record, a)
@@ -60,7 +61,7 @@ func judgeKey(k KeyIdentity, a resolve.Answer) (Finding, KeyState) {
 		f.Rule = "RFC 6376 s. 3.6.2.2"
 		return f, stateOfSeveral(k, values)
 	}
-	f.Seen = resolve.Clip(values[0], 200)
+	f.Seen = text.Clip(values[0], 200)
 	state := judgeRecord(&f, k, values[0])
 	f.Change += inPlaceOf(f.Record, a)
 	return f, state
@@ -217,7 +218,7 @@ func parseTags(s string) (map[string]string, error) {
 		name, value, ok := strings.Cut(part, "=")
 		name = strings.TrimSpace(name)
 		if !ok || !isTagName(name) {
-			return nil, fmt.Errorf("%q is no tag", resolve.Clip(strings.TrimSpace(part), 40))
+			return nil, fmt.Errorf("%q is no tag", text.Clip(strings.TrimSpace(part), 40))
 		}
 		if _, twice := tags[name]; twice {
 			return nil, fmt.Errorf("tag %s occurs twice", name)

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"text/tabwriter"
 
-	"postern/internal/resolve"
+	"postern/internal/text"
 )
 
 // Status is the end of one check.
@@ -102,7 +102,7 @@ func WriteTable(w io.Writer, fs []Finding) {
 	fmt.Fprintf(t, "status\tcheck\tsubject\tstream\tseen\n")
 	for i := range fs {
 		f := &fs[i]
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", f.Status, f.Check, f.Subject, cmp.Or(f.Stream, "-"), resolve.Clip(f.Seen, 90))
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", f.Status, f.Check, f.Subject, cmp.Or(f.Stream, "-"), text.Clip(f.Seen, 90))
 	}
 	t.Flush()
 	for i := range fs {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"postern/internal/resolve"
+	"postern/internal/text"
 )
 
 // Preflight is one run of the identity checks.
@@ -153,7 +154,7 @@ func (p *Preflight) tellOnce(key string) bool {
 func (p *Preflight) add(f Finding) {
 	f.Seen = resolve.Printable(f.Seen)
 	f.Mechanism = resolve.Printable(f.Mechanism)
-	f.Change = resolve.Clip(f.Change, 2000)
+	f.Change = text.Clip(f.Change, 2000)
 	f.Record = p.publishable(&f)
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -13,6 +13,7 @@ import (
 	"github.com/miekg/dns"
 
 	"postern/internal/resolve"
+	"postern/internal/text"
 )
 
 // spfSubject is whose mail one SPF check is about.
@@ -85,7 +86,7 @@ func (p *Preflight) spfFinding(ctx context.Context, s spfSubject) Finding {
 		f.Seen += ": " + strings.Join(records, " | ")
 	}
 	if spoilt, meant := spoiltSPF(resolve.Texts(a.RRs)); len(records) == 0 && len(spoilt) > 0 {
-		f.Seen += fmt.Sprintf("; %q is not a record, which begins with v=spf1 and a blank", resolve.Clip(spoilt[0], 200))
+		f.Seen += fmt.Sprintf("; %q is not a record, which begins with v=spf1 and a blank", text.Clip(spoilt[0], 200))
 		records = meant
 	}
 	p.judgeSPF(ctx, &f, v, s, records)

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"postern/internal/resolve"
+	"postern/internal/text"
 )
 
 // spfTerm is one mechanism or modifier of an SPF record (RFC 7208 s. 4.6.1).
@@ -39,7 +40,7 @@ type spfSyntaxError struct {
 }
 
 func (e *spfSyntaxError) Error() string {
-	return fmt.Sprintf("%q %s", resolve.Clip(e.term, 60), e.problem)
+	return fmt.Sprintf("%q %s", text.Clip(e.term, 60), e.problem)
 }
 
 // parseSPF reads a whole record, as receivers must before they evaluate any of

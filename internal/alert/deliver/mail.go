@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"postern/internal/alert"
+	"postern/internal/text"
 )
 
 // Submit hands one message to the upstream of a stream, for one recipient. refused says
@@ -23,6 +24,9 @@ type mailer struct {
 	submit           Submit
 	now              func() time.Time
 }
+
+// maxSubject is how many octets of a subject are written, before it is encoded.
+const maxSubject = 200
 
 // mailTimeout bounds one try by mail.
 const mailTimeout = time.Minute
@@ -39,10 +43,10 @@ func (m *mailer) Send(ctx context.Context, b *alert.Batch) alert.Result {
 // that a copy after a lost reply can be told; the end of a condition answers its
 // beginning.
 func (m *mailer) compose(b *alert.Batch) (header, body []byte) {
-	subject, text := m.form.text(b)
+	subject, words := m.form.text(b)
 	var h bytes.Buffer
 	fmt.Fprintf(&h, "From: Postern <%s>\r\nTo: <%s>\r\n", m.from, m.to)
-	fmt.Fprintf(&h, "Subject: %s\r\n", mime.QEncoding.Encode("utf-8", cutSubject(subject)))
+	fmt.Fprintf(&h, "Subject: %s\r\n", mime.QEncoding.Encode("utf-8", text.Clip(subject, maxSubject)))
 	fmt.Fprintf(&h, "Date: %s\r\n", b.Time.Format("Mon, 2 Jan 2006 15:04:05 -0700"))
 	fmt.Fprintf(&h, "Message-ID: <%s@%s>\r\n", b.ID, m.form.relay)
 	if len(b.Alerts) == 1 && b.Alerts[0].Status == alert.Resolved {
@@ -52,16 +56,7 @@ func (m *mailer) compose(b *alert.Batch) (header, body []byte) {
 		"Content-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\n")
 	var t bytes.Buffer
 	q := quotedprintable.NewWriter(&t)
-	q.Write([]byte(strings.ReplaceAll(text, "\n", "\r\n")))
+	q.Write([]byte(strings.ReplaceAll(words, "\n", "\r\n")))
 	q.Close()
 	return h.Bytes(), t.Bytes()
-}
-
-// cutSubject keeps a subject that a line can hold.
-func cutSubject(s string) string {
-	const most = 200
-	if len(s) > most {
-		s = strings.ToValidUTF8(s[:most], "") + "..."
-	}
-	return s
 }

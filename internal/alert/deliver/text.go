@@ -177,8 +177,5 @@ func stamp(t time.Time) string {
 func slackText(s string) string {
 	const most = 30_000 // Slack cuts at 40,000
 	s = strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;").Replace(s)
-	if len(s) > most {
-		s = strings.ToValidUTF8(s[:most], "") + "..."
-	}
-	return s
+	return text.Clip(s, most)
 }
