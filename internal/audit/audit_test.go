@@ -156,6 +156,25 @@ func TestAuditGoesOnInANewFile(t *testing.T) {
 	}
 }
 
+// TestAuditIsOneChainWhateverTheClockSays: a full file goes behind those before it, also
+// where the clock was set back by a year.
+func TestAuditIsOneChainWhateverTheClockSays(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "audit.jsonl")
+	at := time.Date(2026, 11, 30, 12, 0, 0, 0, time.UTC)
+	full := &Log{name: name, now: func() time.Time { return at }}
+	for range 4 {
+		write(t, name, 3)
+		if err := full.setAside(); err != nil {
+			t.Fatal(err)
+		}
+		at = at.AddDate(-1, 0, 0)
+	}
+	write(t, name, 1)
+	if r := verify(t, name); r.Files != 5 || r.Lines != 13 || len(r.Problems) > 0 {
+		t.Errorf("%+v", r)
+	}
+}
+
 // badDisk is a file that fails while it is told to.
 type badDisk struct {
 	*os.File

@@ -304,7 +304,10 @@ func (l *Log) ready() error {
 // setAside gives a full file a name with the time, and removes the oldest of too many.
 func (l *Log) setAside() error {
 	l.shut()
-	aside := strings.TrimSuffix(l.name, ext) + "-" + l.now().UTC().Format("20060102T150405.000000Z") + ext
+	aside, err := l.aside()
+	if err != nil {
+		return err
+	}
 	if err := os.Rename(l.name, aside); err != nil {
 		return err
 	}
@@ -316,6 +319,25 @@ func (l *Log) setAside() error {
 		os.Remove(old)
 	}
 	return nil
+}
+
+const asideTime = "20060102T150405.000000Z"
+
+// aside is the name for a full file. It sorts behind those before, whatever the clock
+// says: the chain is read by the names, and the oldest is removed.
+func (l *Log) aside() (string, error) {
+	files, err := filesOf(l.name)
+	if err != nil {
+		return "", err
+	}
+	at, prefix := l.now().UTC().Truncate(time.Microsecond), strings.TrimSuffix(l.name, ext)+"-"
+	for _, f := range files {
+		text := strings.TrimSuffix(f, ext)
+		if last, err := time.Parse(asideTime, text[max(0, len(text)-len(asideTime)):]); err == nil && !at.After(last) {
+			at = last.Add(time.Microsecond)
+		}
+	}
+	return prefix + at.Format(asideTime) + ext, nil
 }
 
 // goOn finds the end of the chain in the file that was opened, and cuts off a line that

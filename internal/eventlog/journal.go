@@ -295,14 +295,7 @@ func (w *Writer) note(err error) {
 // rotate sets the file aside and opens a new one. Where that fails the present
 // one grows on.
 func (w *Writer) rotate() {
-	aside, at := "", w.opt.Now().UTC()
-	for { // never onto another one, whatever the clock says
-		aside = w.cfg.File + "." + at.Format(timeSuffix)
-		if _, err := os.Lstat(aside); errors.Is(err, fs.ErrNotExist) {
-			break
-		}
-		at = at.Add(time.Microsecond)
-	}
+	aside := w.aside()
 	err := os.Rename(w.cfg.File, aside)
 	if err == nil {
 		err = w.open()
@@ -315,6 +308,20 @@ func (w *Writer) rotate() {
 		w.stuck = w.opt.Now()
 	}
 	w.opt.Report("set aside", err)
+}
+
+// aside is the name for the present file. It sorts behind all that were set aside before,
+// whatever the clock says: by their names the oldest goes, and they are read in order.
+func (w *Writer) aside() string {
+	at := w.opt.Now().UTC().Truncate(time.Microsecond)
+	if files, _ := SetAside(w.cfg.File); len(files) > 0 {
+		newest := files[len(files)-1]
+		last, _ := time.Parse(timeSuffix, newest[len(newest)-len(timeSuffix):])
+		if !at.After(last) {
+			at = last.Add(time.Microsecond)
+		}
+	}
+	return w.cfg.File + "." + at.Format(timeSuffix)
 }
 
 // soonAfter reports whether at was less than pause ago; never for the zero time,

@@ -311,6 +311,30 @@ func TestWriterNeverSetsAsideOntoAnotherFile(t *testing.T) {
 	}
 }
 
+// TestWriterKeepsTheNewestWhateverTheClockSays: files set aside behind a step back by a
+// year are neither removed first nor read first.
+func TestWriterKeepsTheNewestWhateverTheClockSays(t *testing.T) {
+	cfg := Config{File: filepath.Join(t.TempDir(), "j.jsonl"), RotateSize: 10, Keep: 3}
+	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	w := Open(cfg, Options{Log: slog.New(slog.DiscardHandler), Now: func() time.Time { return at }})
+	for i := range 10 {
+		if i == 5 {
+			at = at.AddDate(-1, 0, 0)
+		}
+		at = at.Add(time.Minute)
+		w.Observe(&mail.Event{ID: fmt.Sprint(i)})
+		w.Reopen()
+	}
+	w.Close()
+	aside, err := SetAside(cfg.File)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := ids(t, append(aside, cfg.File)...); !slices.Equal(got, []string{"6", "7", "8", "9"}) {
+		t.Errorf("lines %v, want the newest, in order", got)
+	}
+}
+
 // TestReadGoesOnBehindALineThatWasCut: a crash, a full disk or a power failure
 // in the middle of a journal must not hide what came later.
 func TestReadGoesOnBehindALineThatWasCut(t *testing.T) {

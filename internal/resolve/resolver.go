@@ -180,7 +180,15 @@ func (r *Resolver) look(q question) (kept, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	k, ok := r.cache[q]
-	return k, ok && r.now().UnixNano() < k.until
+	return k, ok && r.holds(&k, r.now())
+}
+
+// holds reports whether an answer may still be given. One that has longer to go than any
+// answer of its kind was kept before the machine's clock was set back: it would be given
+// for as long as that, a SERVFAIL of five seconds for an hour.
+func (r *Resolver) holds(k *kept, now time.Time) bool {
+	left := time.Duration(k.until - now.UnixNano())
+	return left > 0 && left <= r.keepFor(k.state, time.Duration(k.ttl+1)*time.Second)
 }
 
 // askAnew joins the same question under way, or starts it. The question goes on
@@ -232,7 +240,7 @@ func (r *Resolver) keep(q question, a Answer) {
 	defer r.mu.Unlock()
 	delete(r.flights, q)
 	r.forget(q)
-	ttl, size := r.keepFor(&a), a.size()
+	ttl, size := r.keepFor(a.State, a.TTL), a.size()
 	if ttl <= 0 || size > maxKept {
 		return
 	}
@@ -261,15 +269,15 @@ func (a *Answer) size() int {
 	return n
 }
 
-// keepFor is how long an answer is kept.
-func (r *Resolver) keepFor(a *Answer) time.Duration {
-	switch a.State {
+// keepFor is how long an answer with this TTL is kept.
+func (r *Resolver) keepFor(state AnswerState, ttl time.Duration) time.Duration {
+	switch state {
 	case Fault:
-		return a.TTL
+		return ttl
 	case Found:
-		return min(max(a.TTL, r.limits.MinTTL), r.limits.MaxTTL)
+		return min(max(ttl, r.limits.MinTTL), r.limits.MaxTTL)
 	}
-	return min(max(a.TTL, r.limits.MinTTL), r.limits.MaxNegative)
+	return min(max(ttl, r.limits.MinTTL), r.limits.MaxNegative)
 }
 
 // forget takes an answer out of the cache; r.mu is held.
@@ -282,7 +290,7 @@ func (r *Resolver) forget(q question) {
 // enough.
 func (r *Resolver) makeRoom(now time.Time) {
 	for q, k := range r.cache {
-		if now.UnixNano() >= k.until {
+		if !r.holds(&k, now) {
 			r.forget(q)
 		}
 	}

@@ -111,6 +111,25 @@ func TestResolverKeepsAnswersAsLongAsTheySay(t *testing.T) {
 	}
 }
 
+// TestClockThatStepsBackKeepsNoAnswer for as long as it was set back.
+func TestClockThatStepsBackKeepsNoAnswer(t *testing.T) {
+	f := dnstest.StartFaulty(t)
+	clock := dnstest.NewClock()
+	r, err := New(Options{Servers: []string{f.Address}, Timeout: 10 * time.Second, Now: clock.Now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	for i, step := range []time.Duration{0, -time.Hour, -365 * 24 * time.Hour} {
+		clock.Add(step)
+		r.Ask(t.Context(), "x-good.example", dns.TypeA)
+		r.Ask(t.Context(), "x-good.example", dns.TypeA)
+		if n := f.Count("x-good.example."); n != i+1 {
+			t.Errorf("asked %d times after a step of %v, want %d", n, step, i+1)
+		}
+	}
+}
+
 func TestResolverAsksOnceForManyAtATime(t *testing.T) {
 	f := dnstest.StartFaulty(t)
 	r := newTestResolver(t, time.Second, f.Address)
@@ -171,7 +190,7 @@ func TestTTLHasBounds(t *testing.T) {
 		{Answer{State: Found, TTL: 68 * 365 * 24 * time.Hour}, time.Hour}, {Answer{State: Found, TTL: 5 * time.Minute}, 5 * time.Minute},
 		{Answer{State: NoName}, 30 * time.Second}, {Answer{State: NoData, TTL: 3 * time.Hour}, 5 * time.Minute}, {Answer{TTL: faultTTL}, faultTTL},
 	} {
-		if got := r.keepFor(&row.answer); got != row.want {
+		if got := r.keepFor(row.answer.State, row.answer.TTL); got != row.want {
 			t.Errorf("%+v: kept for %s, want %s", row.answer, got, row.want)
 		}
 	}

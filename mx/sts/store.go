@@ -103,6 +103,13 @@ func (e *entry) valid(now time.Time) bool {
 	return e != nil && now.Before(e.Fetched.Add(e.MaxAge))
 }
 
+// olderThan reports whether a policy was fetched longer ago than that, or, as a clock has
+// it that was set back, later than now.
+func (e *entry) olderThan(age time.Duration, now time.Time) bool {
+	is := now.Sub(e.Fetched)
+	return is > age || is < 0
+}
+
 type flight struct{ done chan struct{} }
 
 // New makes a store and reads its file.
@@ -153,7 +160,7 @@ func (s *Store) Policy(ctx context.Context, domain string) (p Policy, ok bool) {
 	switch valid := e.valid(now); {
 	case valid && (id == "" || id == e.ID):
 		// A record that is gone, or that DNS does not give now, ends no policy.
-		if id != "" && now.Sub(e.Fetched) > refreshAfter {
+		if id != "" && e.olderThan(refreshAfter, now) {
 			s.start(domain, id)
 		}
 		return e.Policy, true
@@ -175,7 +182,7 @@ func (s *Store) Refresh(ctx context.Context, domain string) (p Policy, ok bool) 
 	s.mu.Lock()
 	e := s.known.of[domain]
 	s.mu.Unlock()
-	if e != nil && s.now().Sub(e.Fetched) > againAfter {
+	if e != nil && e.olderThan(againAfter, s.now()) {
 		s.await(ctx, s.start(domain, e.ID))
 	}
 	s.mu.Lock()
@@ -303,9 +310,12 @@ func (s *Store) load() error {
 	if err := json.Unmarshal(text, &all); err != nil {
 		return s.file.SetAside(err)
 	}
+	now := s.now()
 	for domain, e := range all {
-		if e != nil && e.valid(s.now()) && e.MaxAge <= longestAge && !e.Fetched.After(s.now()) {
-			s.known.put(domain, newEntry(domain, e.Policy, e.ID, e.Fetched), s.now())
+		// A clock that is behind, as of a machine that starts without a battery, takes no
+		// protection away.
+		if e != nil && e.valid(now) && e.MaxAge <= longestAge {
+			s.known.put(domain, newEntry(domain, e.Policy, e.ID, e.Fetched), now)
 		}
 	}
 	return nil

@@ -220,6 +220,27 @@ func TestPolicyIsFetchedOnceAndKept(t *testing.T) {
 	}
 }
 
+// TestPolicyOutlivesAClockThatIsBehind at the next start, and is fetched again at once,
+// since nobody knows how old it is.
+func TestPolicyOutlivesAClockThatIsBehind(t *testing.T) {
+	h := newHost(t)
+	s := h.store(t)
+	mode(s, t)
+	s.Close()
+	h.clock.Add(-365 * 24 * time.Hour)
+	h.does(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(500) })
+	s = h.store(t)
+	if m := mode(s, t); m != Enforce {
+		t.Errorf("after a restart a year earlier: %s", m)
+	}
+	s.Close()
+	h.says("version: STSv1\nmode: testing\nmx: x.example\nmax_age: 60000\n")
+	s = h.store(t)
+	if p, ok := s.Refresh(t.Context(), "b.example"); !ok || p.Mode != Testing {
+		t.Errorf("refreshed: %v", p)
+	}
+}
+
 func TestPolicyChangesWithItsID(t *testing.T) {
 	h := newHost(t)
 	s := h.store(t)
