@@ -124,12 +124,12 @@ func (w *Watch) saveNetworks(now time.Time, anyway bool) error {
 	return e.file.Write(b)
 }
 
-// locate notes from where the user or submitter of an event has sent, and takes the
-// step that follows from many new places by themselves.
-func (w *Watch) locate(now time.Time, ev *mail.Event) {
+// locate notes from where the party of an event, a user or submitter, has sent, and takes
+// the step that follows from many new places by themselves.
+func (w *Watch) locate(now time.Time, ev *mail.Event, party string) {
 	w.places.sign = networks.Sign{}
-	party, from, ehlo := networks.Origin(ev)
-	if party == "" {
+	from, ehlo := networks.Origin(ev)
+	if party == "" || ev.Rule == "client" {
 		return
 	}
 	s := w.places.memory.Seen(ev.Client, party, from, ehlo, now.Unix())

@@ -45,7 +45,7 @@ func (w *Watch) observe(ev *mail.Event) (shadowed bool) {
 	if ev.Rule == "senders" || ev.Rule == "client" {
 		n.Sender = "" // not this sender's doing
 	}
-	w.locate(now, ev)
+	w.locate(now, ev, n.User)
 	w.decoyed(now, ev, n.Sender)
 	score := w.apply(now, &n)
 	w.verdict(now, ev, n.Sender)

@@ -141,8 +141,9 @@ func (r *Replay) Read(ev *mail.Event, p *Sent) bool {
 		r.rules.sort(&n, to, harmful && to.Rule == ev.Rule, r.hash)
 	}
 	p.Recipients = n.Recipients
-	if party, at, ehlo := networks.Origin(ev); party != "" {
-		p.Elsewhere = r.places.Seen(ev.Client, party, at, ehlo, p.At)
+	if p.User != "" {
+		at, ehlo := networks.Origin(ev)
+		p.Elsewhere = r.places.Seen(ev.Client, p.User, at, ehlo, p.At)
 	}
 	return len(p.Recipients) > 0
 }

@@ -57,7 +57,8 @@ func (m *Measure) Add(ev *mail.Event) error {
 	if ev.Client == "" {
 		return nil
 	}
-	party, from, ehlo := Origin(ev)
+	party := ev.Party()
+	from, ehlo := Origin(ev)
 	if party == "" || !networkOf(from).IsValid() {
 		m.Without++
 		return nil

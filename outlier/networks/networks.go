@@ -84,14 +84,6 @@ type place struct {
 	Last  uint32
 }
 
-// user is what is known of one.
-type user struct {
-	First, Last uint32 // in seconds since 1970
-	Networks    [perUser]use
-	Names       [perNames]use
-	told        bool // to other nodes, by this one
-}
-
 // use is a network or name and when it was first and last used; zero is none.
 type use struct {
 	What        uint32
@@ -142,13 +134,12 @@ func networkOf(a netip.Addr) netip.Prefix {
 	return p
 }
 
-// Origin says of an event whose mail it is and from where, with the EHLO name that the
-// user's own program said: of a submitter as the MTA tells it, which tells no such name.
-// from is invalid where that is not known, party "" where nobody is told, or where the
-// mail was nobody's.
-func Origin(ev *mail.Event) (party string, from netip.Addr, ehlo string) {
+// Origin says of an event from where the mail of its mail.Party is, with the EHLO name that
+// the user's own program said: of a submitter as the MTA tells it, which tells no such name.
+// from is invalid where that is not known, or where the mail was nobody's.
+func Origin(ev *mail.Event) (from netip.Addr, ehlo string) {
 	if ev.Rule == "client" {
-		return "", netip.Addr{}, ""
+		return netip.Addr{}, ""
 	}
 	told, ehlo := ev.ClientIP, ev.Helo
 	if ev.Submitter != "" {
@@ -158,7 +149,7 @@ func Origin(ev *mail.Event) (party string, from netip.Addr, ehlo string) {
 	if err != nil {
 		from = netip.Addr{}
 	}
-	return ev.Party(), from, ehlo
+	return from, ehlo
 }
 
 // Seen notes a message of a user of a client from an address, with the EHLO name that
@@ -173,20 +164,26 @@ func (m *Memory) Seen(client, name string, from netip.Addr, ehlo string, at int6
 	told := isNew || u.Last/dayLong != now/dayLong
 	young := now-min(now, u.First) < settle
 	s.AS = m.table.Of(s.Network.Addr())
-	w := use{What: hash(s.Network.String()), AS: s.AS, First: now, Last: now}
-	s.Colleagues = m.share(client, &w, hash(name), now)
-	first, isNew := note(u.Networks[:], &w)
+	var room [64]byte
+	w := use{What: hash(s.Network.AppendTo(room[:0])), AS: s.AS, First: now, Last: now}
+	used := find(u.networks(), &w)
+	if used == nil || used.AS != w.AS || !used.settled(now, young) {
+		s.Colleagues = m.share(client, &w, hash(name), now)
+	}
+	if isNew = used == nil || used.again(&w); used == nil {
+		used = u.addNetwork(&w)
+	}
 	if isNew {
-		first.Alone = !s.Colleagues && !young
+		used.Alone = !s.Colleagues && !young
 	}
 	told = told || isNew
 	if ehlo != "" {
-		_, isNew = note(u.Names[:], &use{What: hash(agent(ehlo)), First: now, Last: now})
+		isNew = u.noteName(&use{What: hash(agent(ehlo)), First: now, Last: now})
 		s.NewName = isNew && !young
 		told = told || isNew
 	}
-	s.New = !young && now-min(now, first.First) < newFor
-	s.Familiar = now-min(now, first.First) >= familiarFrom
+	s.New = !young && now-min(now, used.First) < newFor
+	s.Familiar = now-min(now, used.First) >= familiarFrom
 	s.Within = u.within(now)
 	u.Last = max(u.Last, now)
 	s.Weigh()
@@ -194,6 +191,12 @@ func (m *Memory) Seen(client, name string, from netip.Addr, ehlo string, at int6
 		m.news.add(client, name)
 	}
 	return s
+}
+
+// settled reports whether a network that is used now is none that is new, and was noted
+// today among those of the client: whether colleagues use it is not asked then.
+func (w *use) settled(now uint32, young bool) bool {
+	return w.Last/dayLong == now/dayLong && (young || now-min(now, w.First) >= newFor)
 }
 
 // Weigh sets the evidence by the rest of the sign.
@@ -223,33 +226,13 @@ func (w *use) same(o *use) bool {
 	return w.Last > 0 && (w.What == o.What || w.AS != 0 && w.AS == o.AS)
 }
 
-// note finds w, which is used now, in list, or puts it in the place of what was used
-// longest ago.
-func note(list []use, w *use) (u *use, isNew bool) {
-	now, oldest := w.Last, &list[0]
-	for i := range list {
-		u := &list[i]
-		if u.same(w) {
-			isNew = now-min(now, u.Last) > forget
-			if isNew {
-				u.First = now
-			}
-			u.What, u.AS, u.Last = w.What, w.AS, max(u.Last, now)
-			return u, isNew
-		}
-		if u.Last < oldest.Last {
-			oldest = u
-		}
-	}
-	*oldest = *w
-	return oldest, true
-}
-
 // within counts the networks of the last day that are new and nobody else's.
 func (u *user) within(now uint32) (n int) {
-	for i := range u.Networks {
-		if w := &u.Networks[i]; w.Last > 0 && w.Alone && now-min(now, w.First) < newFor {
-			n++
+	for _, part := range u.networks() {
+		for i := range part {
+			if w := &part[i]; w.Last > 0 && w.Alone && now-min(now, w.First) < newFor {
+				n++
+			}
 		}
 	}
 	return n
@@ -320,7 +303,7 @@ func (m *Memory) user(client, name string, now uint32) (u *user, isNew bool) {
 
 // hash is FNV-1a: it is kept on disk. Who finds two networks of the same hash has
 // found one that is not new for a user of whom he knows the networks.
-func hash(s string) uint32 {
+func hash[T string | []byte](s T) uint32 {
 	h := uint32(2166136261)
 	for i := range len(s) {
 		h = (h ^ uint32(s[i])) * 16777619

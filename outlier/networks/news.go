@@ -88,13 +88,15 @@ func (u *user) append(b []byte) []byte {
 	b = append(b, version)
 	b = binary.LittleEndian.AppendUint32(b, u.First)
 	b = binary.LittleEndian.AppendUint32(b, u.Last)
-	for _, list := range [...][]use{u.Networks[:], u.Names[:]} {
+	for _, list := range [...]uses{u.networks(), u.names()} {
 		at := len(b)
 		b = append(b, 0)
-		for i := range list {
-			if w := &list[i]; w.Last > 0 {
-				b[at]++
-				b = w.append(b)
+		for _, part := range list {
+			for i := range part {
+				if w := &part[i]; w.Last > 0 {
+					b[at]++
+					b = w.append(b)
+				}
 			}
 		}
 	}
@@ -118,7 +120,7 @@ func (w *use) append(b []byte) []byte {
 var errTold = errors.New("what another node told of a user's networks is damaged")
 
 // read takes what append has written.
-func (u *user) read(b []byte) error {
+func (u *saved) read(b []byte) error {
 	if len(b) < 9 || b[0] != version {
 		return errTold
 	}
@@ -144,7 +146,7 @@ func (u *user) read(b []byte) error {
 // Merge adds to what is known of a user what another node has told; now is in seconds
 // since 1970, and no time is later. It is not told on.
 func (m *Memory) Merge(key string, value []byte, now int64) error {
-	var theirs user
+	var theirs saved
 	client, name, ok := strings.Cut(key, " ")
 	if err := theirs.read(value); err != nil || !ok || client == "" || name == "" || now <= 0 || now > 1<<32-1 {
 		return errTold
@@ -152,22 +154,17 @@ func (m *Memory) Merge(key string, value []byte, now int64) error {
 	theirs.notLater(uint32(now))
 	u, _ := m.user(client, name, theirs.First)
 	u.First, u.Last = min(u.First, theirs.First), max(u.Last, theirs.Last)
+	u.adopt(&theirs)
 	for i := range theirs.Networks {
 		if w := &theirs.Networks[i]; w.Last > 0 {
-			adopt(u.Networks[:], w)
 			m.place(client, w, w.Last).join(hash(name), w.First)
-		}
-	}
-	for i := range theirs.Names {
-		if w := &theirs.Names[i]; w.Last > 0 {
-			adopt(u.Names[:], w)
 		}
 	}
 	return nil
 }
 
 // notLater has no time be after now, nor any first use after the last.
-func (u *user) notLater(now uint32) {
+func (u *saved) notLater(now uint32) {
 	u.Last = min(u.Last, now)
 	u.First = min(u.First, u.Last)
 	for _, list := range [...][]use{u.Networks[:], u.Names[:]} {
@@ -188,24 +185,5 @@ func (w *use) meet(o *use) {
 	case o.Last < w.First && w.First-o.Last > forget:
 	default:
 		w.First, w.Last, w.Alone = min(w.First, o.First), max(w.Last, o.Last), w.Alone && o.Alone
-	}
-}
-
-// adopt adds a use to a list, in the place of what was used longest ago, unless that
-// was later.
-func adopt(list []use, w *use) {
-	oldest := &list[0]
-	for i := range list {
-		u := &list[i]
-		if u.same(w) {
-			u.meet(w)
-			return
-		}
-		if u.Last < oldest.Last {
-			oldest = u
-		}
-	}
-	if oldest.Last < w.Last {
-		*oldest = *w
 	}
 }

@@ -136,7 +136,7 @@ func TestMergeRefusesDamage(t *testing.T) {
 	if err := b.Merge("mta u0", good, 1_000_000_000); err != nil { // from a clock that is years ahead
 		t.Fatal(err)
 	}
-	if u, _ := b.users.Get("mta", "u0"); u.First > 1_000_000_000 || u.Last > 1_000_000_000 || u.Networks[0].Last > 1_000_000_000 {
+	if u, _ := b.users.Get("mta", "u0"); u.First > 1_000_000_000 || u.Last > 1_000_000_000 || u.first[0].Last > 1_000_000_000 {
 		t.Errorf("%+v", u)
 	}
 }

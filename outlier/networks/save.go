@@ -12,8 +12,42 @@ const step = 1000
 
 // Copy is a memory as it goes to a file.
 type Copy struct {
-	Users  map[string]*user // by client and name, as key has them
+	Users  map[string]*saved // by client and name, as key has them
 	Shared map[spot]place
+}
+
+// saved is a user as it stands in a file.
+type saved struct {
+	First, Last uint32
+	Networks    [perUser]use
+	Names       [perNames]use
+}
+
+func (u *user) save() *saved {
+	s := &saved{First: u.First, Last: u.Last}
+	u.networks().copy(s.Networks[:])
+	u.names().copy(s.Names[:])
+	return s
+}
+
+func (s *saved) load() *user {
+	u := &user{First: s.First, Last: s.Last}
+	for i := range s.Networks {
+		if s.Networks[i].Last > 0 {
+			u.addNetwork(&s.Networks[i])
+		}
+	}
+	for i := range s.Names {
+		if s.Names[i].Last > 0 {
+			u.addName(&s.Names[i])
+		}
+	}
+	return u
+}
+
+func (l uses) copy(to []use) {
+	n := copy(to, l[0])
+	copy(to[n:], l[1])
 }
 
 // spot is a network of a client.
@@ -28,15 +62,14 @@ func key(client, name string) string { return client + " " + name }
 // Copy takes a copy. It calls pause after each thousand entries, in which others may
 // use m; what they change meanwhile may be in the copy or not.
 func (m *Memory) Copy(pause func()) *Copy {
-	c, n := &Copy{Users: make(map[string]*user, m.users.Len()), Shared: make(map[spot]place, m.places.Len())}, 0
+	c, n := &Copy{Users: make(map[string]*saved, m.users.Len()), Shared: make(map[spot]place, m.places.Len())}, 0
 	next := func() {
 		if n++; n%step == 0 {
 			pause()
 		}
 	}
 	for at, u := range m.users.All() {
-		one := *u
-		c.Users[key(at.Client, at.Key)] = &one
+		c.Users[key(at.Client, at.Key)] = u.save()
 		next()
 	}
 	for at, p := range m.places.All() {
@@ -60,9 +93,9 @@ func (m *Memory) Decode(b []byte) error {
 	if err := gob.NewDecoder(bytes.NewReader(b)).Decode(&c); err != nil {
 		return fmt.Errorf("read networks: %w", err)
 	}
-	for k, u := range c.Users {
-		if client, name, ok := strings.Cut(k, " "); ok && u != nil {
-			m.users.Put(client, name, u)
+	for k, s := range c.Users {
+		if client, name, ok := strings.Cut(k, " "); ok && s != nil {
+			m.users.Put(client, name, s.load())
 		}
 	}
 	for at, p := range c.Shared {
