@@ -164,6 +164,14 @@ func (e *Event) FaultOf(domain string) (fault string, said *Evidence) {
 	return e.Err, e.Said
 }
 
+// Foreign reports whether the message was refused because it was nobody's who may send:
+// of no client, or no longer of this one. An abort has the same rule, and is its client's.
+func (e *Event) Foreign() bool { return e.Rule == "client" && e.Outcome != Aborted }
+
+// HeaderRead reports whether the header was read, so that what it says of the message is
+// known: its submitter, and whether it is automatic.
+func (e *Event) HeaderRead() bool { return len(e.Authors) > 0 }
+
 // Party is who has submitted the message, as package function Party says.
 func (e *Event) Party() string { return Party(e.User, e.Submitter) }
 

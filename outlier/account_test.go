@@ -248,7 +248,7 @@ func TestADecoySuspends(t *testing.T) {
 			r.Observe(ev)
 		}
 		ev := event("mta", row.user, row.from)
-		ev.Submitter, ev.Automatic = row.submitter, row.automatic
+		ev.Submitter, ev.Automatic, ev.Authors = row.submitter, row.automatic, []string{row.from}
 		to(ev, "friend@y.example", false)
 		r.Observe(ev)
 		if len(r.changes) > 0 {
@@ -275,5 +275,28 @@ func TestADecoySuspends(t *testing.T) {
 	cfg.Decoys = []string{file}
 	if _, err := New(cfg, Options{}); err == nil || !strings.Contains(err.Error(), `:2: "not one" is not an address`) {
 		t.Error(err)
+	}
+}
+
+// TestDecoyOfUnreadMailAlerts, whatever ended it: a vacation program's answer is automatic
+// by its header, which nobody has seen where the decoy was refused at RCPT.
+func TestDecoyOfUnreadMailAlerts(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "decoys")
+	if err := os.WriteFile(file, []byte("zz.decoy@x.example\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, row := range map[string]struct{ outcome, rule string }{
+		"refused by the upstream": {mail.Rejected, "upstream"},
+		"a header of bad form":    {mail.Rejected, "header"},
+		"the client has left":     {mail.Aborted, "client"},
+	} {
+		r := newRig(t, func(c *Config) { c.Decoys = []string{file} })
+		ev := event("people", "anna", "anna@x.example")
+		to(ev, "zz.decoy@x.example", true)
+		ev.Outcome, ev.Rule = row.outcome, row.rule
+		r.Observe(ev)
+		if len(r.changes) != 1 || r.changes[0].Level != Alerted || !strings.Contains(r.changes[0].Reason, "before its header was there") {
+			t.Errorf("%s: %+v", name, r.changes)
+		}
 	}
 }

@@ -64,10 +64,13 @@ func (w *Watch) Brake(id, client, user string, from mail.Identity, to mail.Recip
 }
 
 // BrakeMessage is Brake for a whole message, whose submitter the header has told behind
-// the recipients: it waits as long as its strangers do.
+// the recipients, "" where it tells none: it waits as long as its strangers do.
 func (w *Watch) BrakeMessage(id, client, submitter string, from mail.Identity, to ...mail.RecipientID) (wait time.Duration, who Judgment) {
 	w.mu.Lock()
 	defer w.unlock()
+	if submitter == "" && w.detector.OfOthers(client, senderName(from)) {
+		return 0, Judgment{}
+	}
 	return w.brake(id, client, mail.Party("", submitter), from, w.strangersOf(client, to...))
 }
 

@@ -59,7 +59,8 @@ func readDecoyFile(name string, parse func(string) (mail.Address, error), all ma
 // decoyed takes the step that follows from a message to a decoy: whoever has
 // submitted it is suspended. A program that answers or reports wrote nobody of its own
 // accord, and an application, or an address that several users share, may stand for
-// somebody who is not to blame: then it alerts, for a forged decoy must frame nobody.
+// somebody who is not to blame: then it alerts, for a forged decoy must frame nobody. So
+// does a message that ended before its header said what it is.
 func (w *Watch) decoyed(now time.Time, ev *mail.Event, sender string) {
 	if len(w.rules.decoys) == 0 {
 		return
@@ -83,6 +84,8 @@ func (w *Watch) decoyed(now time.Time, ev *mail.Event, sender string) {
 		to, why = Alerted, "; it is automatic mail"
 	case sender == "":
 		to, why = Alerted, "; in the name of a sender that is not its own"
+	case !ev.HeaderRead():
+		to, why = Alerted, "; it ended before its header was there, and may have been automatic mail"
 	case w.detector.Users(sender) > 1:
 		to, why = Alerted, "; its sender is shared by several users"
 	}

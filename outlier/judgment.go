@@ -29,6 +29,10 @@ type Judgment struct {
 	Level Level     // Throttled or Suspended when the mail is to be deferred
 	Until time.Time // when it is worth trying again; zero: when an operator releases it
 
+	// Unnamed: it holds for mail alone of which nobody knows who submitted it, see
+	// OfUnnamed. A header that is still to come may tell.
+	Unnamed bool
+
 	left time.Duration
 }
 

@@ -42,7 +42,7 @@ func (w *Watch) observe(ev *mail.Event) (shadowed bool) {
 	if len(ev.To) == 0 {
 		n.Away = 1
 	}
-	if ev.Rule == "senders" || ev.Rule == "client" {
+	if ev.Rule == "senders" || ev.Foreign() {
 		n.Sender = "" // not this sender's doing
 	}
 	w.locate(now, ev, n.User)

@@ -138,7 +138,7 @@ func (w *Watch) listPart(l *lister, from int) (next int) {
 		p, _ := w.detector.Profile(now.Unix(), k, w.rules.expect(now))
 		l.add(w.row(now, k, &p))
 		if k.Scope == UserSender && len(w.states) > 0 {
-			if _, sender := detector.SplitNames(k.Name); w.states[detector.Who{Scope: Sender, Name: sender}] != nil {
+			if _, sender := detector.SplitNames(k.Name); w.byHand(sender, now) != nil {
 				l.ofUsers[sender] = true
 			}
 		}
@@ -151,8 +151,8 @@ func (w *Watch) listUnseen(l *lister) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	now := w.clock.read()
-	for k := range w.states {
-		if l.lists(k) && !w.detector.Has(k) && !(k.Scope == Sender && l.ofUsers[k.Name]) {
+	for k, s := range w.states {
+		if l.lists(k) && !w.detector.Has(k) && !(k.Scope == Sender && l.ofUsers[k.Name] && !OfUnnamed(s)) {
 			l.add(w.row(now, k, nil))
 		}
 	}
@@ -242,6 +242,15 @@ func (w *Watch) Show(scope, name string) (*Detail, error) {
 	return d, nil
 }
 
+// byHand is the state of a sender whoever sends with it; nil for none.
+func (w *Watch) byHand(sender string, now time.Time) *State {
+	s := w.current(detector.Who{Scope: Sender, Name: sender}, now)
+	if s == nil || OfUnnamed(s) {
+		return nil
+	}
+	return s
+}
+
 // holding is the state of k, of a sender as a user sends with it that of the sender
 // whoever sends with it, where that is harder; nil for none.
 func (w *Watch) holding(k detector.Who, now time.Time) *State {
@@ -250,7 +259,7 @@ func (w *Watch) holding(k detector.Who, now time.Time) *State {
 		return s
 	}
 	_, sender := detector.SplitNames(k.Name)
-	all := w.current(detector.Who{Scope: Sender, Name: sender}, now)
+	all := w.byHand(sender, now)
 	if all != nil && (s == nil || all.Harder(s, now)) {
 		return all
 	}
@@ -260,7 +269,7 @@ func (w *Watch) holding(k detector.Who, now time.Time) *State {
 // shown is k, or for a sender with which only users send the one of them that is
 // in the hardest state, or has sent most.
 func (w *Watch) shown(k detector.Who) detector.Who {
-	if k.Scope != Sender || w.detector.Has(k) {
+	if s := w.states[k]; k.Scope != Sender || w.detector.Has(k) || s != nil && OfUnnamed(s) {
 		return k
 	}
 	best := k

@@ -144,6 +144,7 @@ func (f *flights) around(t, was *flight) int {
 // crowded is the answer to a message that waits for others of k.
 func (w *Watch) crowded(k detector.Who) Judgment {
 	v := judgmentOn(k)
+	v.Unnamed = k.Scope == Sender
 	v.Level, v.Until, v.left = Throttled, w.clock.read().Add(flightWait), flightWait
 	return v
 }

@@ -251,12 +251,16 @@ func parties(client, user, submitter, sender string) (all [5]detector.Who) {
 }
 
 // statesOf are the states of those that a message belongs to, nil where one has
-// none; any says whether one has.
+// none; any says whether one has. What the watch has found in a sender's mail of which
+// nobody knows who submitted it holds no mail of users and submitters: anybody can have
+// written that name there.
 func (w *Watch) statesOf(keys *[5]detector.Who) (states [5]*State, any bool) {
-	for i := range keys {
-		if keys[i].Name != "" {
-			states[i] = w.states[keys[i]]
-			any = any || states[i] != nil
+	for i, k := range keys {
+		if k.Name == "" {
+			continue
+		}
+		if s := w.states[k]; s != nil && !(OfUnnamed(s) && keys[3].Name != "") {
+			states[i], any = s, true
 		}
 	}
 	return states, any
@@ -276,7 +280,7 @@ func (w *Watch) judge(now time.Time, keys *[5]detector.Who, states *[5]*State, s
 		}
 		k := keys[i]
 		v := judgmentOn(k)
-		v.Level, v.Until = s.Level, s.Until
+		v.Level, v.Until, v.Unnamed = s.Level, s.Until, OfUnnamed(s)
 		if s.Level == Throttled {
 			wait := w.detector.Pace(now.Unix(), k, n, max(0, s.Pending-was), !shadow, w.rules.expect(now))
 			if wait == 0 {

@@ -45,13 +45,19 @@ func (t *transaction) fields(yield func(name, body []byte) bool) {
 	}
 }
 
+// submitterToCome reports whether nobody knows who has submitted the message, and its
+// header may still tell. What holds a sender's mail by that name alone waits for it.
+func (t *transaction) submitterToCome() bool {
+	return t.ev.User == "" && t.client.NamesSubmitters() && t.message.raw == nil
+}
+
 // judgeSubmitter asks the limits and the brake of the watch about whom the header has
-// told.
+// told; of nobody's the brake of its sender, which was not asked before.
 func (t *transaction) judgeSubmitter() (rule string, r *mail.Reply) {
 	if rule, r := t.chargeSubmitter(); r != nil {
 		return rule, r
 	}
-	if t.ev.Submitter == "" || t.srv.hooks.BrakeMessage == nil {
+	if t.srv.hooks.BrakeMessage == nil || !t.client.NamesSubmitters() || t.ev.Submitter == "" && t.ev.User != "" {
 		return "", nil
 	}
 	var to []mail.RecipientID
@@ -60,10 +66,14 @@ func (t *transaction) judgeSubmitter() (rule string, r *mail.Reply) {
 			to = append(to, mail.RecipientOf(t.ev.To[a.index].Address))
 		}
 	}
-	if left := t.srv.hooks.BrakeMessage(t.ev.ID, t.client.Name(), t.ev.Submitter, t.sender, to); left > 0 {
-		return "outlier brake submitter", replies.BrakedSubmitter(t.shownSubmitter(), left)
+	left := t.srv.hooks.BrakeMessage(t.ev.ID, t.client.Name(), t.ev.Submitter, t.sender, to)
+	switch {
+	case left == 0:
+		return "", nil
+	case t.ev.Submitter == "":
+		return "outlier brake sender", replies.BrakedSubmitter(t.env.From.Shown(), left)
 	}
-	return "", nil
+	return "outlier brake submitter", replies.BrakedSubmitter(t.shownSubmitter(), left)
 }
 
 // chargeSubmitter charges the limits by what the header tells. It is asked for every
@@ -94,7 +104,7 @@ func (t *transaction) bySubmitter(rule string, r *mail.Reply) *mail.Reply {
 // late reports whether what the gate said behind the data may be about the submitter,
 // of whom nobody knew before.
 func (t *transaction) late(rule string) bool {
-	return t.ev.Submitter != "" && strings.HasPrefix(rule, "outlier ")
+	return t.client.NamesSubmitters() && strings.HasPrefix(rule, "outlier ")
 }
 
 // shownSubmitter is the submitter as its own MTA knows it.

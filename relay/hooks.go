@@ -61,6 +61,8 @@ type Suspension struct {
 	Left time.Duration
 	// Pace: not suspended, but over its own usual pace.
 	Pace bool
+	// Unnamed: it holds for mail alone of which nobody knows who submitted it.
+	Unnamed bool
 }
 
 // DomainProblem says why a domain takes no mail.
@@ -92,7 +94,7 @@ func (s *Server) userSuspended(user string) (rule string, r *mail.Reply) {
 
 func (t *transaction) refuseSuspended(v Suspension) (rule string, r *mail.Reply) {
 	switch {
-	case v.Scope == "":
+	case v.Scope == "", v.Unnamed && t.submitterToCome():
 		return "", nil
 	case v.Pace:
 		return "outlier " + v.Scope, replies.Pace(v.Name, v.Left)
@@ -112,7 +114,7 @@ func (t *transaction) judgeOutside(a *attempt) (rule string, r *mail.Reply) {
 			return "backoff", replies.Backoff(to, left)
 		}
 	}
-	if h.Brake != nil && !t.mayReach(to) {
+	if h.Brake != nil && !t.mayReach(to) && !t.submitterToCome() {
 		if left, scope := h.Brake(t.ev.ID, t.client.Name(), t.ev.User, t.sender, mail.RecipientOf(a.shown)); left > 0 {
 			return "outlier brake " + scope, replies.Braked(to, left)
 		}

@@ -114,7 +114,7 @@ func newRig(t testing.TB) *rig {
 // suspended answers as the watch does: senders are asked for at MAIL.
 func (r *rig) suspended(_, user string, from mail.Identity) Suspension {
 	s := r.suspension.Load()
-	if s == nil || s.Scope == "sender" && from == "" || s.Scope == "user" && user == "" || s.Scope == "submitter" {
+	if s == nil || s.Scope == "sender" && from == "" || s.Scope == "user" && user == "" || s.Scope == "submitter" || s.Unnamed && user != "" {
 		return Suspension{}
 	}
 	return *s
@@ -127,7 +127,7 @@ func (r *rig) admit(id, client, user, submitter, _ string, from mail.Identity, r
 	if most := r.most.Load(); most > 0 && int64(recipients) > most {
 		return Suspension{Scope: "sender", Name: "<" + string(from) + ">", Left: time.Minute, Pace: true}
 	}
-	return r.suspended(client, user, from)
+	return r.suspended(client, mail.Party(user, submitter), from)
 }
 
 // reload puts other settings in force.
@@ -247,6 +247,9 @@ func (r *rig) hook(name string, words []string) {
 	case "suspended", "pace": // SCOPE NAME DURATION
 		left, _ := time.ParseDuration(words[2])
 		r.suspension.Store(&Suspension{Scope: words[0], Name: words[1], Left: left, Pace: name == "pace"})
+	case "unnamed": // SENDER DURATION; it holds while nobody knows who submitted the mail
+		left, _ := time.ParseDuration(words[1])
+		r.suspension.Store(&Suspension{Scope: "sender", Name: words[0], Left: left, Unnamed: true})
 	case "most": // RECIPIENTS
 		n, _ := strconv.ParseInt(words[0], 10, 64)
 		r.most.Store(n)
@@ -280,10 +283,10 @@ func (r *rig) hook(name string, words []string) {
 			}
 			return 0, ""
 		}
-	case "brake_message": // SUBMITTER RECIPIENT DURATION
+	case "brake_message": // SUBMITTER ("-": none) RECIPIENT DURATION
 		left, _ := time.ParseDuration(words[2])
 		r.hooks.BrakeMessage = func(_, _, submitter string, _ mail.Identity, to []mail.RecipientID) time.Duration {
-			if submitter == words[0] && slices.Contains(to, mail.RecipientID(words[1])) {
+			if submitter == strings.Trim(words[0], "-") && slices.Contains(to, mail.RecipientID(words[1])) {
 				return left
 			}
 			return 0

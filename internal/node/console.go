@@ -209,7 +209,7 @@ func (n *Node) wouldGetNow(ctx context.Context, e *mail.Event) ([]string, error)
 		}
 	}
 	for _, s := range n.watch.States(outlier.Throttled) {
-		if !s.Shadow && (s.Scope == scope && s.Name == name || s.Scope == outlier.Sender && s.Name == sender) {
+		if !s.Shadow && (s.Scope == scope && s.Name == name || s.Scope == outlier.Sender && s.Name == sender && !(outlier.OfUnnamed(&s) && e.Party() != "")) {
 			list = append(list, fmt.Sprintf("%s %s is %s%s", s.Scope, s.Name, phrase.State(&outlier.Row{State: s.Level, Until: s.Until}), phrase.Prefixed(": ", s.Reason)))
 		}
 	}

@@ -96,8 +96,15 @@ func (h *hinderer) way(f ratelimit.Facts) {
 // their users, and of a client or user the senders that were seen with it.
 func (h *hinderer) suspensions() {
 	rows, _ := h.watch.List(outlier.Query{State: outlier.Throttled})
+	passes := map[string]bool{} // senders whose state holds no mail of users and submitters
+	for _, s := range h.watch.States(outlier.Throttled) {
+		passes[s.Name] = passes[s.Name] || outlier.OfUnnamed(&s) && h.user+h.submitter != ""
+	}
 	for i := range rows {
 		r := &rows[i]
+		if r.Scope == outlier.Sender && passes[r.Name] {
+			continue
+		}
 		if r.Shadow || r.Scope == h.scope && r.Name == h.name || !h.concerns(r) {
 			continue
 		}

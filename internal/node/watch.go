@@ -84,7 +84,7 @@ func suspension(v outlier.Judgment) relay.Suspension {
 	if !v.Refuse() {
 		return relay.Suspension{}
 	}
-	s := relay.Suspension{Scope: v.Scope, Name: v.Name, Pace: v.Pace()}
+	s := relay.Suspension{Scope: v.Scope, Name: v.Name, Pace: v.Pace(), Unnamed: v.Unnamed}
 	switch s.Scope {
 	case outlier.Sender:
 		s.Name = "<" + strings.Trim(s.Name, "<>") + ">"

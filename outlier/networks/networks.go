@@ -138,7 +138,7 @@ func networkOf(a netip.Addr) netip.Prefix {
 // the user's own program said: of a submitter as the MTA tells it, which tells no such name.
 // from is invalid where that is not known, or where the mail was nobody's.
 func Origin(ev *mail.Event) (from netip.Addr, ehlo string) {
-	if ev.Rule == "client" {
+	if ev.Foreign() {
 		return netip.Addr{}, ""
 	}
 	told, ehlo := ev.ClientIP, ev.Helo
