@@ -34,7 +34,6 @@ func (c *icap) ask(ctx context.Context, m *Message) (Response, error) {
 	if err != nil {
 		return Response{}, err
 	}
-	conn.left += m.Content.Size() // it may send all of it back
 	x := &exchange{c: c, conn: conn, r: bufio.NewReader(conn), m: m, wrote: make(chan error, 1)}
 	defer x.end()
 	return x.run(o)

@@ -235,6 +235,23 @@ func TestICAPAnswers(t *testing.T) {
 	}
 }
 
+// TestICAPHeadIsBounded whatever the size of the message, whose octets a server may give
+// back: the fields of a head are kept, and take many times what they took on the wire.
+func TestICAPHeadIsBounded(t *testing.T) {
+	var fields strings.Builder
+	for i := 0; fields.Len() < 2*maxAnswer; i++ {
+		fmt.Fprintf(&fields, "X-%d: y\r\n", i)
+	}
+	s := icapServer(t, "Allow: 204\r\n", func([]byte) string {
+		return "ICAP/1.0 204 No Content\r\n" + fields.String() + "\r\n"
+	})
+	m := message(strings.Repeat("hello\r\n", 4*maxAnswer/7))
+	v, err := askRaw(t, config(func(k *Config) { k.ICAP = "icap://" + s.address() + "/avscan" }), m)
+	if err == nil {
+		t.Errorf("%s, where the head has %d octets", v.Class, fields.Len())
+	}
+}
+
 func TestICAPPreview(t *testing.T) {
 	for _, preview := range []string{"4", "100000"} {
 		var got []byte
