@@ -36,6 +36,7 @@ var leaves = []string{"mail", "internal/syntax", "internal/auth", "policy", "pol
 // not exist.
 var table = map[string]rule{
 	"internal/text":      {},
+	"internal/httpfault": {},
 	"internal/health":    {},
 	"internal/plain":     {},
 	"internal/spare":     {},
@@ -85,7 +86,7 @@ var table = map[string]rule{
 	"internal/openssl":  {},
 	"dkimsign":          {ours: []string{"internal/openssl", "internal/secret", "internal/shell", "internal/statefile"}},
 	"internal/tlsmin":   {},
-	"internal/oauth":    {ours: []string{"internal/statefile"}, outside: []string{"golang.org/x/oauth2"}},
+	"internal/oauth":    {ours: []string{"internal/httpfault", "internal/statefile"}, outside: []string{"golang.org/x/oauth2"}},
 	"upstream/replies":  {ours: []string{"mail", "upstream/replies/vote"}},
 	"upstream/warmup":   {ours: []string{"ratelimit", "reputation/bygroup"}},
 	"upstream/wire":     {ours: []string{"mail"}},
@@ -113,7 +114,7 @@ var table = map[string]rule{
 	"internal/console/peers": {ours: []string{"internal/access", "internal/admin", "internal/api", "internal/api/client", "mail", "reputation"}},
 	"internal/console":       {ours: []string{"internal/access", "internal/api", "internal/audit", "internal/console/chart", "internal/console/peers", "internal/explain", "internal/phrase", "internal/find", "internal/plain", "internal/statefile", "internal/tally", "mail", "outlier", "ratelimit", "reputation"}},
 	"internal/alert":         {},
-	"internal/alert/deliver": {ours: []string{"internal/alert"}},
+	"internal/alert/deliver": {ours: []string{"internal/alert", "internal/httpfault"}},
 	"internal/alert/watch":   {ours: []string{"internal/alert", "mail"}},
 
 	"scan":       {ours: []string{"mail"}, outside: []string{"github.com/emersion/go-milter"}},
@@ -131,7 +132,7 @@ var table = map[string]rule{
 	"relay/halves":        {ours: []string{"internal/statefile"}, outside: []string{goRedis}},
 	"relay":               {ours: append([]string{"internal/plain", "relay/halves", "relay/ownfield", "relay/replies", "relay/smtpd"}, leaves...), outside: []string{xtime}},
 	"internal/access":     {ours: []string{"internal/secret", "internal/statefile"}},
-	"internal/api/client": {ours: []string{"internal/api", "internal/secret"}},
+	"internal/api/client": {ours: []string{"internal/api", "internal/httpfault", "internal/secret"}},
 	"internal/audit":      {ours: []string{"internal/statefile"}},
 	"internal/api":        {ours: []string{"internal/access", "internal/admin", "internal/alert", "internal/audit", "internal/find", "mail", "mx/provider", "outlier", "ratelimit", "reputation", "reputation/dnsbl", "reputation/identity", "upstream/warmup"}},
 	"internal/admin": {ours: []string{"internal/alert", "mail", "outlier", "outlier/tune", "ratelimit", "reputation", "reputation/identity"},

@@ -26,13 +26,13 @@ func Login(ctx context.Context, cfg Config, file string, show func(address, code
 	ctx = context.WithValue(ctx, oauth2.HTTPClient, s.http)
 	device, err := s.person.DeviceAuth(ctx)
 	if err != nil {
-		return plainError(err, []string{cfg.secret})
+		return plainError(err, cfg.sent())
 	}
 	show(device.VerificationURI, device.UserCode)
 	t, err := s.person.DeviceAccessToken(ctx, device)
 	switch {
 	case err != nil:
-		return plainError(err, []string{cfg.secret, device.DeviceCode})
+		return plainError(err, append(cfg.sent(), device.DeviceCode))
 	case t.RefreshToken == "":
 		return errors.New("the provider gave no refresh token; ask for it in scope, often by offline_access")
 	}

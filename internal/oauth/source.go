@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -12,7 +13,9 @@ import (
 	"io/fs"
 	"log/slog"
 	"net/http"
+	"net/url"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -20,6 +23,7 @@ import (
 	"golang.org/x/oauth2"
 	"golang.org/x/oauth2/clientcredentials"
 
+	"postern/internal/httpfault"
 	"postern/internal/statefile"
 )
 
@@ -231,7 +235,7 @@ func (s *Source) ask(ctx context.Context) (*oauth2.Token, error) {
 	ctx = context.WithValue(ctx, oauth2.HTTPClient, s.http)
 	var t *oauth2.Token
 	var err error
-	secrets := []string{s.cfg.secret}
+	secrets := s.cfg.sent()
 	if s.cfg.mailbox() {
 		refresh := s.refreshToken()
 		if refresh == "" {
@@ -270,26 +274,39 @@ func (s *Source) refreshToken() string {
 func plainError(err error, secrets []string) error {
 	var r *oauth2.RetrieveError
 	if !errors.As(err, &r) {
-		for _, secret := range secrets {
-			if secret != "" && strings.Contains(err.Error(), secret) {
-				return errors.New("asking the provider failed (text left out: it repeats a secret)")
-			}
+		if err = httpfault.Plain(err); repeats(err.Error(), secrets) {
+			return errors.New("asking the provider failed (text left out: it repeats a secret)")
 		}
 		return err
 	}
-	text := fmt.Sprintf("the provider replied %s", r.Response.Status)
+	status := fmt.Sprintf("the provider replied %d %s", r.Response.StatusCode, http.StatusText(r.Response.StatusCode))
+	if repeats(r.ErrorCode, secrets) || repeats(r.ErrorDescription, secrets) {
+		return errors.New(status + " (text left out: it repeats a secret)")
+	}
 	if r.ErrorCode != "" {
-		text += fmt.Sprintf(", %.60q", r.ErrorCode)
+		status += fmt.Sprintf(", %.60q", r.ErrorCode)
 	}
 	if r.ErrorDescription != "" {
-		text += fmt.Sprintf(": %.300q", r.ErrorDescription)
+		status += fmt.Sprintf(": %.300q", r.ErrorDescription)
 	}
-	for _, secret := range secrets {
-		if secret != "" && strings.Contains(text, secret) {
-			return fmt.Errorf("the provider replied %s (text left out: it repeats a secret)", r.Response.Status)
-		}
+	return errors.New(status)
+}
+
+// sent are the forms in which the client's secret goes to the provider, beside that of a
+// web form.
+func (c *Config) sent() []string {
+	if c.secret == "" {
+		return nil
 	}
-	return errors.New(text)
+	basic := url.QueryEscape(c.ClientID) + ":" + url.QueryEscape(c.secret) // RFC 6749 s. 2.3.1
+	return []string{c.secret, base64.StdEncoding.EncodeToString([]byte(basic))}
+}
+
+// repeats reports whether a secret stands in text, as it is or as a web form has it.
+func repeats(text string, secrets []string) bool {
+	return slices.ContainsFunc(secrets, func(s string) bool {
+		return s != "" && (strings.Contains(text, s) || strings.Contains(text, url.QueryEscape(s)))
+	})
 }
 
 // keep renews the token before it ends, so that no mail waits for it.

@@ -2,11 +2,14 @@ package oauth
 
 import (
 	"context"
+	"encoding/base64"
+	"encoding/json"
 	"encoding/pem"
 	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -161,6 +164,42 @@ func TestFailedQuestionsWaitLongerEachTimeAndShowNoSecret(t *testing.T) {
 	p.mu.Unlock()
 	c.advance(longestWait + time.Second)
 	want(t, s, "access-7")
+}
+
+// TestWhatProvidersRepeatIsNotTold: a provider, or what stands in its place, that says what
+// it was sent, as a web form or Basic has it, or in the first line of its answer.
+func TestWhatProvidersRepeatIsNotTold(t *testing.T) {
+	const secret = `s3/cr"et+of client`
+	basic := base64.StdEncoding.EncodeToString([]byte("relay:" + url.QueryEscape(secret)))
+	quoted, _ := json.Marshal(secret)
+	for _, said := range []string{string(quoted), `"` + url.QueryEscape(secret) + `"`, `"Basic ` + basic + `"`} {
+		p := start(t, func(int32, *http.Request) (int, string) {
+			return 401, `{"error":"invalid_client","error_description":` + said + `}`
+		})
+		cfg := p.config(t)
+		cfg.Secrets(secret, "")
+		_, err := source(t, cfg, "", newClock().now).Token(t.Context())
+		if err == nil || !strings.Contains(err.Error(), "left out") {
+			t.Errorf("%s: %v", said, err)
+		}
+	}
+	for _, line := range []string{basic, "HTTP/1.1 401 " + basic + "\r\nContent-Length: 0\r\n", "HTTP/1.1 200 OK\r\nContent-Length: " + basic + "\r\n"} {
+		p := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			c, _, err := http.NewResponseController(w).Hijack()
+			if err != nil {
+				return
+			}
+			defer c.Close()
+			fmt.Fprintf(c, "%s\r\n", line)
+		}))
+		cfg := (&provider{Server: p}).config(t)
+		cfg.Secrets(secret, "")
+		_, err := source(t, cfg, "", newClock().now).Token(t.Context())
+		p.Close()
+		if err == nil || strings.Contains(err.Error(), basic) {
+			t.Errorf("%q: %v", line, err)
+		}
+	}
 }
 
 func TestWhatIsNoTokenIsRefused(t *testing.T) {

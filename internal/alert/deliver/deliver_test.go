@@ -316,6 +316,39 @@ func TestErrorsHoldNoToken(t *testing.T) {
 	}
 }
 
+// TestErrorsQuoteNoAnswer: a receiver that says what it was asked again, such as a port of
+// echo, or one that means to have the token in our log.
+func TestErrorsQuoteNoAnswer(t *testing.T) {
+	for _, answer := range []string{
+		"%s", "HTTP/1.1 %s\r\n\r\n", "HTTP/1.1 2%s0 OK\r\n\r\n", "HTTP/1.1 200 OK\r\nContent-Length: %s\r\n\r\n", "HTTP/1.1 200 OK\r\n%s\r\n\r\n",
+		"HTTP/1.1 200 OK\r\nTransfer-Encoding: %s\r\n\r\n", "HTTP/1.1 307 Go\r\nLocation: http://%%zz%s\r\nContent-Length: 0\r\n\r\n",
+		"HTTP/1.1 404 %s\r\nContent-Length: 0\r\n\r\n",
+	} {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			defer c.Close()
+			asked, _ := bufio.NewReader(c).ReadString('\n')
+			fmt.Fprintf(c, answer, strings.TrimSpace(asked))
+		}()
+		url := "http://" + l.Addr().String() + "/T0KEN"
+		r := senderTo(t, Config{WebhookFile: "x"}, url, "", "").Send(t.Context(), one(an(alert.Open, "a")))
+		l.Close()
+		<-done
+		if r.Err == nil || strings.Contains(r.Err.Error(), "T0KEN") || len(r.Err.Error()) > 400 {
+			t.Errorf("%q: %v", answer, r.Err)
+		}
+	}
+}
+
 func TestPlainHTTPGoesToThisMachineOnly(t *testing.T) {
 	for url, plain := range map[string]bool{"http://127.0.0.1:1/x": true, "http://[::1]:1/": true, "http://localhost/": true, "https://far.example/": true,
 		"http://far.example/": false, "http://127.0.0.1.far.example/": false, "http://10.0.0.1/": false, "http://localhost@far.example/": false} {

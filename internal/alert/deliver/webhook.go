@@ -13,12 +13,12 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/url"
 	"os"
 	"strconv"
 	"time"
 
 	"postern/internal/alert"
+	"postern/internal/httpfault"
 )
 
 // Sender brings one batch to a receiver, in one try.
@@ -78,7 +78,7 @@ func (p *poster) post(ctx context.Context, id string, v any) alert.Result {
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, p.url, bytes.NewReader(body))
 	if err != nil {
-		return alert.Result{Err: clean(err)}
+		return alert.Result{Err: errors.New("its URL cannot be used")}
 	}
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("User-Agent", "postern")
@@ -91,7 +91,7 @@ func (p *poster) post(ctx context.Context, id string, v any) alert.Result {
 	}
 	res, err := p.client.Do(req)
 	if err != nil {
-		return alert.Result{Err: clean(err)}
+		return alert.Result{Err: httpfault.Plain(err)}
 	}
 	defer res.Body.Close()
 	io.Copy(io.Discard, io.LimitReader(res.Body, maxAnswer))
@@ -123,18 +123,6 @@ func judge(status int) alert.Result {
 		r.Err = fmt.Errorf("the receiver answered %d, and redirects are not followed; write the URL that it leads to", status)
 	}
 	return r
-}
-
-// clean takes the URL out of an error, for it may hold a token.
-func clean(err error) error {
-	var u *url.Error
-	if errors.As(err, &u) {
-		if u.Timeout() {
-			return errors.New("the receiver did not answer in time")
-		}
-		return u.Err
-	}
-	return err
 }
 
 // webhook posts each batch as JSON.

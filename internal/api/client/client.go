@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"postern/internal/api"
+	"postern/internal/httpfault"
 	"postern/internal/secret"
 	"postern/internal/text"
 )
@@ -159,12 +160,8 @@ func (c *Client) ask(method, path string, body []byte, out any) error {
 	res, err := c.http.Do(req)
 	if err != nil {
 		var op *net.OpError
-		var u *url.Error
-		switch {
-		case errors.As(err, &op):
+		if err = httpfault.Plain(err); errors.As(err, &op) {
 			err = op.Err
-		case errors.As(err, &u):
-			err = u.Err
 		}
 		return c.unreachable(err)
 	}
@@ -188,7 +185,7 @@ func read(res *http.Response, text []byte, out any) error {
 	}
 	var p api.Problem
 	if json.Unmarshal(text, &p) != nil || p.Detail == "" {
-		return errors.New("the answer was not that of a relay: " + res.Status)
+		return fmt.Errorf("the answer was not that of a relay: %d %s", res.StatusCode, http.StatusText(res.StatusCode))
 	}
 	switch p.Status {
 	case http.StatusBadRequest, http.StatusNotFound, http.StatusConflict:
