@@ -16,6 +16,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"postern/internal/smtptest"
 )
 
 // clock is a time that tests move.
@@ -412,5 +414,40 @@ func TestGuessesOfTheProxySecretAreCounted(t *testing.T) {
 	}
 	if n := strings.Count(log.String(), "wrong proxy secret"); n != 2 || strings.Contains(log.String(), "guess ") || strings.Contains(log.String(), "between") {
 		t.Errorf("%d lines:\n%s", n, &log)
+	}
+}
+
+// TestCertificateCountsWhileItIsValid on a connection that lives on behind its end.
+func TestCertificateCountsWhileItIsValid(t *testing.T) {
+	authority, err := smtptest.NewCA()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir, clock := t.TempDir(), &clock{time.Now()}
+	c := Config{ClientCA: authority.WriteFile(t, dir)}
+	c.Certificate, c.Key = authority.WritePair(t, dir, "port", smtptest.Cert{Names: []string{"mail.example.org"}})
+	port, err := NewTLS(func() Config { return c }, clock.now, func(err error) { t.Error(err) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	own, err := authority.Issue(smtptest.Cert{Names: []string{"grafana.example.org"}, Client: true, NotAfter: clock.t.Add(time.Hour)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := request("192.0.2.1:8025", "198.51.100.7:1")
+	r.TLS = &tls.ConnectionState{PeerCertificates: []*x509.Certificate{own.Leaf}, VerifiedChains: [][]*x509.Certificate{{own.Leaf}}}
+	for _, row := range []struct {
+		after time.Duration
+		want  int
+	}{{59 * time.Minute, 1}, {2 * time.Minute, 0}} {
+		clock.t = clock.t.Add(row.after)
+		port.Recheck(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+			if r.TLS == nil || len(r.TLS.VerifiedChains) != row.want {
+				t.Errorf("%d chains, want %d", len(r.TLS.VerifiedChains), row.want)
+			}
+		})).ServeHTTP(httptest.NewRecorder(), r)
+	}
+	if len(r.TLS.VerifiedChains) != 1 {
+		t.Error("the state of the connection was changed")
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
+	"net/http"
 	"os"
 	"sync"
 	"time"
@@ -56,6 +57,32 @@ func (t *TLS) fresh() *tls.Config {
 		}
 	}
 	return t.current
+}
+
+// Recheck takes from a request the client certificate that would not be verified now: a
+// connection lives on, where the certificate has ended or its authority has been taken away.
+func (t *TLS) Recheck(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.TLS != nil && len(r.TLS.VerifiedChains) > 0 && !t.verifies(r.TLS.PeerCertificates) {
+			state, without := *r.TLS, *r
+			state.VerifiedChains, without.TLS = nil, &state
+			r = &without
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// verifies verifies a chain, leaf first, as the handshake does.
+func (t *TLS) verifies(chain []*x509.Certificate) bool {
+	o := x509.VerifyOptions{Roots: t.fresh().ClientCAs, Intermediates: x509.NewCertPool(), CurrentTime: t.now(), KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}}
+	if o.Roots == nil { // those of the system would be taken
+		return false
+	}
+	for _, c := range chain[1:] {
+		o.Intermediates.AddCert(c)
+	}
+	_, err := chain[0].Verify(o)
+	return err == nil
 }
 
 // load reads the files; t.mu is held, or nobody else has t yet.

@@ -33,13 +33,14 @@ func (n *Node) openAdmin(cfg config.AdminConfig) error {
 		return explainListen(cfg.Address.String(), fmt.Errorf("admin: %w", err))
 	}
 	ln = netutil.LimitListener(ln, adminConnections)
-	if secure != nil {
-		ln = tls.NewListener(ln, secure.Config())
-	}
-	n.serveHTTP(ln, n.guardMetrics(admin.Handler(n.metrics, n.readiness, func() []string {
+	h := n.guardMetrics(admin.Handler(n.metrics, n.readiness, func() []string {
 		f := n.inForce.Load().File
 		return append([]string{f.Hostname}, f.Admin.Hosts...)
-	}, n.alerts.links().Serve, n.servePort, n.console.Serve)))
+	}, n.alerts.links().Serve, n.servePort, n.console.Serve))
+	if secure != nil {
+		ln, h = tls.NewListener(ln, secure.Config()), secure.Recheck(h)
+	}
+	n.serveHTTP(ln, h)
 	return nil
 }
 

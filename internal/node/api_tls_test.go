@@ -2,6 +2,7 @@ package node
 
 import (
 	"bufio"
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
@@ -99,6 +100,52 @@ func TestPortSpeaksTLS(t *testing.T) {
 		status, _ := ask("/livez", "")
 		return status == 200 && strings.Contains(a.log.String(), "not reloaded")
 	})
+}
+
+// TestClientCertificateOfThePortIsLookedAtAgain: a connection that is kept open does not
+// outlast the authority of its certificate.
+func TestClientCertificateOfThePortIsLookedAtAgain(t *testing.T) {
+	authority, err := smtptest.NewCA()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	ca := authority.WriteFile(t, dir)
+	certificate, key := authority.WritePair(t, dir, "port", smtptest.Cert{Names: []string{"mail.example.org"}})
+	a := startAPI(t, fmt.Sprintf("certificate = %q\nkey = %q\nclient_ca = %q\ncertificate_roles = { \"grafana.example.org\" = \"view\" }\n", certificate, key, ca))
+	own, err := authority.Issue(smtptest.Cert{Names: []string{"grafana.example.org"}, Client: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: authority.Pool(), ServerName: "mail.example.org", Certificates: []tls.Certificate{own}}}
+	dials := 0
+	transport.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
+		dials++
+		return new(net.Dialer).DialContext(ctx, network, address)
+	}
+	defer transport.CloseIdleConnections()
+	ask := func() int {
+		r, err := http.NewRequest("GET", strings.Replace(a.port.base, "http:", "https:", 1)+"/api/v1/status", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		res, err := (&http.Client{Transport: transport}).Do(r)
+		if err != nil || dials != 1 {
+			t.Fatalf("%v, %d connections", err, dials)
+		}
+		defer res.Body.Close()
+		io.Copy(io.Discard, res.Body)
+		return res.StatusCode
+	}
+	if status := ask(); status != 200 {
+		t.Fatalf("%d", status)
+	}
+	strangers, err := smtptest.NewCA()
+	if err != nil {
+		t.Fatal(err)
+	}
+	strangers.WriteFile(t, dir)
+	waitFor(t, "the end of the authority", func() bool { return ask() == 401 })
 }
 
 // TestSlowClientsAreCutOff: a header that does not come to its end, and connections that
