@@ -34,6 +34,7 @@ type Account struct {
 	results []WindowResult
 	parts   []part
 	returns []Return
+	checks  []WindowCheck
 }
 
 // concern is a rule that applies to this transaction.
@@ -124,13 +125,14 @@ func (a *Account) End() {
 	clear(a.concern)
 	clear(a.parts)
 	clear(a.returns)
+	clear(a.checks)
 	clear(a.batch.Budgets)
 	l := a.limiter
 	*a = Account{
 		concern: a.concern[:0], budgets: a.budgets[:0], rcpts: a.rcpts[:0],
 		batch: Batch{Budgets: a.batch.Budgets[:0], Requests: a.batch.Requests[:0]},
 		order: a.order[:0], refs: a.refs[:0], kept: a.kept[:0], keys: a.keys[:0],
-		results: a.results[:0], parts: a.parts[:0], returns: a.returns[:0],
+		results: a.results[:0], parts: a.parts[:0], returns: a.returns[:0], checks: a.checks[:0],
 	}
 	if cap(a.rcpts) <= 1000 { // a giant is left to the collector
 		l.pool.Put(a)
@@ -493,9 +495,10 @@ func (a *Account) giveBack(ctx context.Context) {
 	a.returns = a.returns[:0]
 }
 
-// Checks appends every window that the transaction was checked against to checks, in
-// the order of the limits. It allocates; call it once, for the event.
-func (a *Account) Checks(checks []WindowCheck) []WindowCheck {
+// Checks lists every window that the transaction was checked against, in the order of
+// the limits. The list is good until End.
+func (a *Account) Checks() []WindowCheck {
+	a.checks = a.checks[:0]
 	for i := range a.budgets {
 		st := &a.budgets[i]
 		key := string(st.Key)
@@ -511,8 +514,8 @@ func (a *Account) Checks(checks []WindowCheck) []WindowCheck {
 			if st.shared && (r.Refused || r.Near) {
 				check.Top = a.limiter.top.Names(st.Limit, st.Key, st.results[countedAt(st.Windows)].Used, a.limiter.now())
 			}
-			checks = append(checks, check)
+			a.checks = append(a.checks, check)
 		}
 	}
-	return checks
+	return a.checks
 }

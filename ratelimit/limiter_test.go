@@ -44,7 +44,7 @@ func TestLimiterChargesAndRefusesAndRefunds(t *testing.T) {
 	if !v.OK {
 		t.Fatalf("after the refund: %+v", v)
 	}
-	if looks := fourth.Checks(nil); len(looks) != 1 || looks[0].Used != 2 || looks[0].Max != 2 {
+	if looks := fourth.Checks(); len(looks) != 1 || looks[0].Used != 2 || looks[0].Max != 2 {
 		t.Fatalf("looks: %+v", looks)
 	}
 	fourth.End()

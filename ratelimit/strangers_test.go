@@ -87,7 +87,10 @@ func testNewSendersOfSubmitters(t *testing.T, bed storetest.Bed) {
 		if v := a.Recipients(t.Context(), rs, nil); !v[0].OK {
 			t.Errorf("%s answers before the header", v[0].Limit)
 		}
-		if v := a.Submitted(t.Context(), ratelimit.Header{Submitter: submitter, NewSender: isNew}, rs, []int{0}); !v.OK {
+		if !a.HeaderCame(ratelimit.Header{Submitter: submitter, NewSender: isNew}) {
+			t.Error("no limit goes by the header")
+		}
+		if v := a.Submitted(t.Context(), rs, []int{0}); !v.OK {
 			return v.Limit
 		}
 		return "+"

@@ -14,28 +14,33 @@ type Header struct {
 	NewSender bool   // as in Facts
 }
 
-// Submitted charges the limits that go by what stands in the header, for the
-// recipients that are to get the message: rs, which Refund knows by is. Where the
-// header tells no submitter, the limits go by what they say for absent keys. Call it
-// once, when the header has come, before Body. It is one call of the store, and none
-// where no limit goes by the header. A refusal gives nothing back.
-func (a *Account) Submitted(ctx context.Context, h Header, rs []Recipient, is []int) Decision {
+// HeaderCame tells the account what the header says of the submitter and reports
+// whether Submitted has anything to charge: whether a limit goes by that. Call it once,
+// when the header has come.
+func (a *Account) HeaderCame(h Header) bool {
 	a.renew()
 	f := &a.facts
 	f.Submitter, f.SubmitterIP, a.headed = h.Submitter, h.From, true
 	if f.Names {
 		f.NewSender = h.NewSender
 	}
-	late := func(r *rule) bool { return r.late(f) }
 	before := len(a.concern)
 	for _, r := range a.rules.of(f.Client) {
 		if sender := r.sender(f.Sender); r.late(f) && r.concerns(f, sender) {
 			a.concern = append(a.concern, concern{r, sender, -1})
 		}
 	}
-	if len(a.concern) == before {
-		return Decision{OK: true}
-	}
+	return len(a.concern) > before
+}
+
+// Submitted charges the limits that go by what stands in the header, for the
+// recipients that are to get the message: rs, which Refund knows by is. Where the
+// header tells no submitter, the limits go by what they say for absent keys. Call it
+// once, after HeaderCame and before Body. It is one call of the store. A refusal gives
+// nothing back.
+func (a *Account) Submitted(ctx context.Context, rs []Recipient, is []int) Decision {
+	a.renew()
+	late := func(r *rule) bool { return r.late(&a.facts) }
 	return a.chargeMissing(ctx, rs, is, a.missing(rs, is, late))
 }
 

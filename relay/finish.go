@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"slices"
 	"time"
 
 	"postern/mail"
@@ -188,7 +189,10 @@ func (t *transaction) finishRecipients(e ending, outcome string) {
 
 // addLimits writes what the limits said into the event.
 func (t *transaction) addLimits() {
-	for _, l := range t.account.Checks(nil) {
+	checks := t.account.Checks()
+	t.ev.Limits = slices.Grow(t.ev.Limits, len(checks))
+	for i := range checks {
+		l := &checks[i]
 		t.ev.Limits = append(t.ev.Limits, mail.LimitEvent{
 			Limit: l.Limit, Key: l.Key, Unit: l.Unit.String(), Window: l.Window, Max: l.Max, Used: l.Used,
 			Refused: l.Refused, Shadow: l.Shadow, Near: l.Near, Top: l.Top,

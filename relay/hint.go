@@ -76,19 +76,22 @@ func (t *transaction) judgeSubmitter() (rule string, r *mail.Reply) {
 	return "outlier brake submitter", replies.BrakedSubmitter(t.shownSubmitter(), left)
 }
 
-// chargeSubmitter charges the limits by what the header tells. It is asked for every
-// message: such a limit says what it counts where nothing is told.
+// chargeSubmitter charges the limits by what the header tells, for every message: such
+// a limit says what it counts where nothing is told.
 func (t *transaction) chargeSubmitter() (rule string, r *mail.Reply) {
-	rs, is := t.chargedRecipients()
 	h := ratelimit.Header{Submitter: t.ev.Submitter, From: t.ev.SubmitterIP}
 	if t.client.NamesSubmitters() {
 		_, h.NewSender = t.past()
 	}
+	if !t.account.HeaderCame(h) {
+		return "", nil
+	}
+	rs, is := t.chargedRecipients()
 	ctx, cancel := context.WithTimeout(t.conn.Context(), t.snap.Timeouts.Limiter)
 	defer cancel()
 	t.clock(&t.ev.Took.Limit)
 	defer t.unclock()
-	if v := t.account.Submitted(ctx, h, rs, is); !v.OK {
+	if v := t.account.Submitted(ctx, rs, is); !v.OK {
 		return t.limitRefusal(&v)
 	}
 	return "", nil

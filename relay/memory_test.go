@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"math"
 	"runtime"
 	"testing"
 
@@ -97,6 +98,7 @@ func BenchmarkMessage(b *testing.B) {
 	} {
 		b.Run(c.name, func(b *testing.B) {
 			r := newRig(b)
+			r.session.MaxMessages = math.MaxInt
 			r.tune = func(s *Server) { s.observers = nil }
 			r.start()
 			r.quiet()

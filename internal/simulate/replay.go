@@ -40,7 +40,6 @@ type Replay struct {
 	verdicts []ratelimit.Decision
 	back     []int
 	shadows  []string
-	checks   []ratelimit.WindowCheck
 }
 
 // New makes a replay; the error is that of ratelimit.Compile.
@@ -248,8 +247,7 @@ func (r *Replay) count(t *Transaction) {
 // note keeps the highest uses, and what shadow limits say.
 func (r *Replay) note(account *ratelimit.Account, t *Transaction) {
 	r.shadows = r.shadows[:0]
-	r.checks = account.Checks(r.checks[:0])
-	checks := r.checks
+	checks := account.Checks()
 	for i := range checks {
 		l := &checks[i]
 		r.tally.check(t, l)

@@ -11,8 +11,15 @@ import (
 // it, also by TLS, which reads through it.
 type Socket struct {
 	*net.TCPConn
-	rc   syscall.RawConn
+	rc  syscall.RawConn
+	try func(fd uintptr) // reads into p, made once for all reads
+
 	look bool // Read fails with nothingYet in place of waiting
+
+	// Of one such read: where it reads to, and what came of it.
+	p   []byte
+	n   int
+	err error
 }
 
 // NewSocket is for a connection that is open, the only kind that has a RawConn.
@@ -21,7 +28,9 @@ func NewSocket(c *net.TCPConn) *Socket {
 	if err != nil {
 		return nil
 	}
-	return &Socket{TCPConn: c, rc: rc}
+	s := &Socket{TCPConn: c, rc: rc}
+	s.try = s.readNow
+	return s
 }
 
 // TryRead reads by read, which must read through s, without waiting: nothing is
@@ -34,27 +43,32 @@ func (s *Socket) TryRead(read func() error) (nothing bool, err error) {
 }
 
 // Read implements io.Reader.
-func (s *Socket) Read(p []byte) (n int, err error) {
+func (s *Socket) Read(p []byte) (int, error) {
 	if !s.look {
 		return s.TCPConn.Read(p)
 	}
+	s.p = p
 	// Not by RawConn.Read, which fails once an earlier deadline has passed.
-	control := s.rc.Control(func(fd uintptr) {
-		for n, err = syscall.Read(int(fd), p); err == syscall.EINTR; {
-			n, err = syscall.Read(int(fd), p)
-		}
-	})
+	err := s.rc.Control(s.try)
+	s.p = nil
 	switch {
-	case control != nil:
-		return 0, control
-	case err == syscall.EAGAIN:
-		return 0, nothingYet{}
 	case err != nil:
 		return 0, err
-	case n == 0 && len(p) > 0:
+	case s.err == syscall.EAGAIN:
+		return 0, nothingYet{}
+	case s.err != nil:
+		return 0, s.err
+	case s.n == 0 && len(p) > 0:
 		return 0, io.EOF
 	}
-	return n, nil
+	return s.n, nil
+}
+
+// readNow is one read of the system that does not wait.
+func (s *Socket) readNow(fd uintptr) {
+	for s.n, s.err = syscall.Read(int(fd), s.p); s.err == syscall.EINTR; {
+		s.n, s.err = syscall.Read(int(fd), s.p)
+	}
 }
 
 // nothingYet says that nothing has come. To TLS it is a passed deadline, after
