@@ -62,6 +62,10 @@ func (l *Limiter) UseProviders(f func(ctx context.Context, upstream, domain stri
 	l.provider = f
 }
 
+// Waits reports whether a decision may have to wait for somebody else, so that it needs a
+// bound of time.
+func (l *Limiter) Waits() bool { return l.store.Waits() }
+
 // SetLimits holds from the next RCPT on, in transactions that have begun, too.
 // Counts stay: they do not depend on the numbers.
 func (l *Limiter) SetLimits(rules *Limits) { l.rules.Store(rules) }

@@ -87,6 +87,10 @@ type Store interface {
 	// or has lost it, or has what bad says. A store of one process answers own.
 	Agree(ctx context.Context, own, bad string) (string, error)
 
+	// Waits reports whether calls may wait for somebody else, such as a server, so that
+	// they need a bound of time.
+	Waits() bool
+
 	// Ping reports whether the store can decide at present.
 	Ping(ctx context.Context) error
 }

@@ -1,7 +1,6 @@
 package relay
 
 import (
-	"context"
 	"slices"
 
 	"postern/mail"
@@ -76,7 +75,7 @@ func (t *transaction) chargeReport() (rule string, r *mail.Reply) {
 	if t.env.From.IsNull() || !slices.ContainsFunc(t.env.To, func(to mail.Recipient) bool { return !inside(to) }) {
 		return "", nil
 	}
-	ctx, cancel := context.WithTimeout(t.conn.Context(), t.snap.Timeouts.Limiter)
+	ctx, cancel := t.limiterTime()
 	defer cancel()
 	charge, v := t.account.Report(ctx)
 	t.reports = append(t.reports, charge)
@@ -106,7 +105,7 @@ func (t *transaction) releaseClaims(e *ending, outcome string) {
 // claim takes the one automatic message that a recipient may get from each of
 // its authors in a period; it goes back unless the message leaves.
 func (t *transaction) claim(i int, what policy.AutomaticReplies) (bool, error) {
-	ctx, cancel := context.WithTimeout(t.conn.Context(), t.snap.Timeouts.Limiter)
+	ctx, cancel := t.limiterTime()
 	defer cancel()
 	for _, author := range t.responders() {
 		release, err := t.srv.hooks.Once(ctx, author, t.env.To[i].RecipientID(), what.Period)

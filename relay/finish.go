@@ -136,12 +136,14 @@ func (t *transaction) finish(e ending, outcome string) {
 	ev.Stage, ev.Rule, ev.Outcome, ev.Class = e.stage, e.rule, outcome, e.class
 	ev.Duration = time.Since(t.began)
 	if e.reply != nil {
-		ev.Code, ev.Status, ev.Reply = e.reply.Code, e.reply.Status, e.reply.String()
+		ev.Code, ev.Status = e.reply.Code, e.reply.Status
 	}
 	switch {
 	case e.said != nil:
 		ev.Reply = e.said.String()
-	case e.reply == nil && t.last.Code != 0:
+	case e.reply != nil:
+		ev.Reply = e.reply.String()
+	case t.last.Code != 0:
 		ev.Reply = t.last.String()
 	}
 	if len(ev.Unreached) == 1 {

@@ -2,7 +2,6 @@ package relay
 
 import (
 	"cmp"
-	"context"
 
 	"postern/mail"
 	"postern/policy"
@@ -98,7 +97,7 @@ func (t *transaction) recheckLimits() (rule string, r *mail.Reply) {
 		return "", nil
 	}
 	rs, is := t.chargedRecipients()
-	ctx, cancel := context.WithTimeout(t.conn.Context(), t.snap.Timeouts.Limiter)
+	ctx, cancel := t.limiterTime()
 	defer cancel()
 	if v := t.account.Recheck(ctx, rs, is); !v.OK {
 		return t.limitRefusal(&v)

@@ -1,7 +1,6 @@
 package relay
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -87,7 +86,7 @@ func (t *transaction) chargeSubmitter() (rule string, r *mail.Reply) {
 		return "", nil
 	}
 	rs, is := t.chargedRecipients()
-	ctx, cancel := context.WithTimeout(t.conn.Context(), t.snap.Timeouts.Limiter)
+	ctx, cancel := t.limiterTime()
 	defer cancel()
 	t.clock(&t.ev.Took.Limit)
 	defer t.unclock()

@@ -128,7 +128,7 @@ func (t *transaction) charge(batch []attempt) {
 	if len(open) == 0 {
 		return
 	}
-	ctx, cancel := context.WithTimeout(t.conn.Context(), t.snap.Timeouts.Limiter)
+	ctx, cancel := t.limiterTime()
 	defer cancel()
 	t.clock(&t.ev.Took.Limit)
 	verdicts := t.account.Recipients(ctx, open, nil)
@@ -142,6 +142,14 @@ func (t *transaction) charge(batch []attempt) {
 		}
 	}
 	t.charged += len(open)
+}
+
+// limiterTime bounds a call of the limiter, where its store may keep us waiting.
+func (t *transaction) limiterTime() (context.Context, context.CancelFunc) {
+	if !t.srv.limiter.Waits() {
+		return t.conn.Context(), func() {}
+	}
+	return context.WithTimeout(t.conn.Context(), t.snap.Timeouts.Limiter)
 }
 
 // counted is a recipient as limits count it.
@@ -219,7 +227,7 @@ func (t *transaction) chargeBody() (rule string, r *mail.Reply) {
 	if !t.account.CountsBytes() {
 		return "", nil
 	}
-	ctx, cancel := context.WithTimeout(t.conn.Context(), t.snap.Timeouts.Limiter)
+	ctx, cancel := t.limiterTime()
 	defer cancel()
 	t.clock(&t.ev.Took.Limit)
 	defer t.unclock()

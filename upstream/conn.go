@@ -21,6 +21,7 @@ type conn struct {
 	net    net.Conn     // raw, or TLS on sock
 	sock   *wire.Socket // reads raw
 	r      *wire.Reader
+	peek   func() error // looks for one octet in r, made once for all looks
 	out    []byte // the command group that is being put together
 
 	caps     wire.Offers
@@ -64,6 +65,10 @@ func newConn(h *host, rt route, c net.Conn, source netip.Addr) *conn {
 		}
 	}
 	n.r = wire.NewReader(reader)
+	n.peek = func() error {
+		_, err := n.r.Peek(1)
+		return err
+	}
 	return n
 }
 

@@ -20,10 +20,7 @@ func (c *conn) unread() error {
 	if c.sock == nil {
 		return nil // not TCP: in tests
 	}
-	nothing, err := c.sock.TryRead(func() error {
-		_, err := c.r.Peek(1)
-		return err
-	})
+	nothing, err := c.sock.TryRead(c.peek)
 	switch {
 	case err == nil:
 		return errUnasked

@@ -419,6 +419,9 @@ func (f *Failover) Allowances(ctx context.Context) ([]ratelimit.Allowance, error
 // Nodes is the number that was last seen.
 func (f *Failover) Nodes(context.Context) (int, error) { return int(f.local.nodeCount()), nil }
 
+// Waits implements ratelimit.Store.
+func (f *Failover) Waits() bool { return true }
+
 // Agree asks the shared store.
 func (f *Failover) Agree(ctx context.Context, own, bad string) (string, error) {
 	return f.shared.Agree(ctx, own, bad)

@@ -340,6 +340,9 @@ func (e *Store) changed() {
 // Nodes is 1.
 func (e *Store) Nodes(context.Context) (int, error) { return 1, nil }
 
+// Waits implements ratelimit.Store: nobody else is asked.
+func (e *Store) Waits() bool { return false }
+
 // Agree answers own: no other process shares the store.
 func (e *Store) Agree(_ context.Context, own, _ string) (string, error) { return own, nil }
 

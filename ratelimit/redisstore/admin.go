@@ -32,6 +32,9 @@ func (r *Store) nodesSeen(ctx context.Context) (int, error) {
 	return int(n), nil
 }
 
+// Waits implements ratelimit.Store.
+func (r *Store) Waits() bool { return true }
+
 // Agree answers with the secret of all nodes.
 func (r *Store) Agree(ctx context.Context, own, bad string) (string, error) {
 	ctx, cancel := r.bounded(ctx)

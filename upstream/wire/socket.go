@@ -1,7 +1,6 @@
 package wire
 
 import (
-	"errors"
 	"io"
 	"net"
 	"syscall"
@@ -36,10 +35,10 @@ func NewSocket(c *net.TCPConn) *Socket {
 // TryRead reads by read, which must read through s, without waiting: nothing is
 // true where nothing has come.
 func (s *Socket) TryRead(read func() error) (nothing bool, err error) {
-	s.look = true
+	s.look, s.err = true, nil
 	err = read()
 	s.look = false
-	return errors.As(err, new(nothingYet)), err
+	return err != nil && s.err == syscall.EAGAIN, err
 }
 
 // Read implements io.Reader.
