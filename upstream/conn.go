@@ -22,7 +22,7 @@ type conn struct {
 	sock   *wire.Socket // reads raw
 	r      *wire.Reader
 	peek   func() error // looks for one octet in r, made once for all looks
-	out    []byte // the command group that is being put together
+	out    []byte       // the command group that is being put together
 
 	caps     wire.Offers
 	greeting string // its text
