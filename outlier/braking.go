@@ -94,38 +94,50 @@ func (w *Watch) brake(id, client, party string, from mail.Identity, n int) (time
 		return 0, Judgment{}
 	}
 	narrow, now := detector.Submitter(party, sender), w.clock.read()
-	for _, k := range [...]detector.Who{narrow, detector.PartyWho(party)} {
+	both := [...]detector.Who{narrow, detector.PartyWho(party)}
+	var paced [len(both)]bool
+	longest, of := time.Duration(0), narrow
+	for i, k := range both {
 		if k.Name == "" {
 			continue
 		}
-		if wait := w.brakeOf(now, id, client, k, n); wait > 0 {
-			v := judgmentOn(k)
-			v.Level, v.Until, v.left = Braked, now.Add(wait), wait
-			return wait, v
+		var wait time.Duration
+		if wait, paced[i] = w.brakeOf(now, id, client, k, n); wait > longest {
+			longest, of = wait, k
+		}
+	}
+	if longest > 0 { // then neither has used any of its pace
+		v := judgmentOn(of)
+		v.Level, v.Until, v.left = Braked, now.Add(longest), longest
+		return longest, v
+	}
+	for i, k := range both {
+		if paced[i] {
+			w.strangers.Take(k, n)
 		}
 	}
 	w.strangers.Go(id, narrow, n)
 	return 0, Judgment{}
 }
 
-// brakeOf says how long n strangers of k wait.
-func (w *Watch) brakeOf(now time.Time, id, client string, k detector.Who, n int) time.Duration {
+// brakeOf says how long n strangers of k wait, and whether it is because of its pace.
+func (w *Watch) brakeOf(now time.Time, id, client string, k detector.Who, n int) (wait time.Duration, paced bool) {
 	if w.rules.mode(k, client) != Enforce {
-		return 0
+		return 0, false
 	}
 	if s := w.current(k, now); s != nil && s.Level >= Braked && !s.Shadow && s.Rule != RuleManual {
 		if w.isBraked(now, client, k, 0) {
-			return w.strangers.Take(now, k, n)
+			return w.strangers.Wait(now, k, n), true
 		}
 		if s.Level == Braked {
 			w.end(s, now, CauseExpired, "", "its score is below the brake")
 		}
-		return 0
+		return 0, false
 	}
 	if others := w.strangers.Others(id, k); others > 0 && w.isBraked(now, client, k, others) {
-		return crowdWait
+		return crowdWait, false
 	}
-	return 0
+	return 0, false
 }
 
 // isBraked reports whether the score of k would be that high with so many strangers

@@ -367,3 +367,33 @@ func TestAlarmComesUnderTheBrake(t *testing.T) {
 		t.Errorf("is %s after %d strangers", is, total)
 	}
 }
+
+// TestWaitOfSenderAndUserIsTrue: where a sender and its user are braked, the reply names the
+// longer of both times, a recipient that waits uses the pace of neither, and who comes
+// again in time gets in.
+func TestWaitOfSenderAndUserIsTrue(t *testing.T) {
+	r := newRig(t, func(c *Config) { c.Brake, c.Volume.Alert, c.Volume.Throttle, c.Volume.Suspend = 0.1, 2, 0, 0 })
+	senders := []string{"a@x.example", "b@x.example", "c@x.example"}
+	r.ordinary("shop", "anna", senders[0], 70, 5, senders[1:]...)
+	for i := range 12 {
+		r.at = r.at.Add(time.Second)
+		ev := event("shop", "anna", senders[i%3])
+		to(ev, fmt.Sprintf("stranger%d@z.example", i), false)
+		r.Observe(ev)
+	}
+	for _, k := range []detector.Who{{Scope: User, Name: "anna"}, {Scope: UserSender, Name: "anna a@x.example"}, {Scope: UserSender, Name: "anna b@x.example"}} {
+		if r.state(k.Scope, k.Name) != Braked {
+			t.Fatalf("%v is %v", k, r.state(k.Scope, k.Name))
+		}
+	}
+	for i := range 12 {
+		from, rcpt := senders[i%2], fmt.Sprintf("late%d@z.example", i)
+		wait := r.write("anna", from, rcpt, time.Second)
+		if wait == 0 {
+			continue
+		}
+		if again := r.write("anna", from, rcpt, wait); again != 0 {
+			t.Errorf("%d: %s was told %v and waits %v once more", i, from, wait, again)
+		}
+	}
+}

@@ -217,8 +217,12 @@ func (r *Replay) waiting(p *Sent) (n int) {
 			continue
 		}
 		for i := range p.Recipients {
-			if !r.detector.Knows(p.Client, p.Recipients[i].Hash) && r.paces.Take(now, k, 1) > 0 {
+			switch {
+			case r.detector.Knows(p.Client, p.Recipients[i].Hash):
+			case r.paces.Wait(now, k, 1) > 0:
 				n++
+			default:
+				r.paces.Take(k, 1)
 			}
 		}
 		return n

@@ -80,10 +80,9 @@ func (b *Book[K]) End(id string) {
 	}
 }
 
-// Take lets a braked submitter write to n strangers now, or says how long it waits
-// until it may. More of them than an hour has need all that can be kept, and the next
-// ones wait for as long as these would have taken one by one.
-func (b *Book[K]) Take(now time.Time, who K, n int) (wait time.Duration) {
+// Wait says how long a braked submitter waits until it may write to n strangers; 0 when
+// it may now. More of them than an hour has need all that can be kept.
+func (b *Book[K]) Wait(now time.Time, who K, n int) time.Duration {
 	p, ok := b.paced[who]
 	switch {
 	case !ok || now.Sub(p.last) > keep:
@@ -92,11 +91,17 @@ func (b *Book[K]) Take(now time.Time, who K, n int) (wait time.Duration) {
 		p.next = now.Add(interval - time.Hour)
 	}
 	p.last = now
-	if wait = p.next.Add(interval * time.Duration(min(n, PerHour)-1)).Sub(now); wait <= 0 {
-		wait, p.next = 0, p.next.Add(interval*time.Duration(n))
-	}
 	b.paced[who] = p
-	return wait
+	return max(0, p.next.Add(interval*time.Duration(min(n, PerHour)-1)).Sub(now))
+}
+
+// Take has a braked submitter, for whom Wait was 0, write to n strangers: the next ones
+// wait for as long as these would have taken one by one. Of others it does nothing.
+func (b *Book[K]) Take(who K, n int) {
+	if p, ok := b.paced[who]; ok {
+		p.next = p.next.Add(interval * time.Duration(n))
+		b.paced[who] = p
+	}
 }
 
 // Release forgets the pace of who.

@@ -16,12 +16,14 @@ func Example() {
 	book.End("message-1")
 
 	now := time.Date(2026, 5, 4, 9, 0, 0, 0, time.UTC)
-	fmt.Println("the first one waits", book.Take(now, "anna", 1))
+	fmt.Println("the first one waits", book.Wait(now, "anna", 1))
 	now = now.Add(time.Hour)
 	for range brake.PerHour {
-		book.Take(now, "anna", 1)
+		if book.Wait(now, "anna", 1) == 0 {
+			book.Take("anna", 1)
+		}
 	}
-	fmt.Println("the one after five waits", book.Take(now, "anna", 1))
+	fmt.Println("the one after five waits", book.Wait(now, "anna", 1))
 	// Output:
 	// beside message 2: 40
 	// the first one waits 12m0s
