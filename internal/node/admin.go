@@ -9,14 +9,12 @@ import (
 	"net/http"
 	"time"
 
-	"golang.org/x/net/netutil"
-
 	"postern/internal/admin"
 	"postern/internal/config"
 )
 
-// adminConnections is how many the port of [admin] has open at once; others wait. Each
-// needs a file handle, which mail needs, too.
+// adminConnections is how many the port of [admin] has open at once. Each needs a file
+// handle, which mail needs, too.
 const adminConnections = 256
 
 // openAdmin serves metrics, health and the console.
@@ -32,7 +30,7 @@ func (n *Node) openAdmin(cfg config.AdminConfig) error {
 	if err != nil {
 		return explainListen(cfg.Address.String(), fmt.Errorf("admin: %w", err))
 	}
-	ln = netutil.LimitListener(ln, adminConnections)
+	ln = admin.NewCrowd(ln, adminConnections)
 	h := n.guardMetrics(admin.Handler(n.metrics, n.readiness, func() []string {
 		f := n.inForce.Load().File
 		return append([]string{f.Hostname}, f.Admin.Hosts...)

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -146,6 +147,29 @@ func TestClientCertificateOfThePortIsLookedAtAgain(t *testing.T) {
 	}
 	strangers.WriteFile(t, dir)
 	waitFor(t, "the end of the authority", func() bool { return ask() == 401 })
+}
+
+// TestIdleConnectionsKeepNobodyOut: whoever opens more connections than the port has loses
+// the first of them, and the last is answered.
+func TestIdleConnectionsKeepNobodyOut(t *testing.T) {
+	a := startAPI(t, "")
+	var idle []net.Conn
+	for i := range adminConnections + 20 {
+		c, err := net.Dial("tcp", strings.TrimPrefix(a.port.base, "http://"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		c.SetDeadline(time.Now().Add(30 * time.Second))
+		io.WriteString(c, "GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n")
+		if line, err := bufio.NewReader(c).ReadString('\n'); err != nil {
+			t.Fatalf("connection %d: %q, %v", i, line, err)
+		}
+		idle = append(idle, c)
+	}
+	if _, err := io.Copy(io.Discard, idle[0]); errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Error("the first connection is still open")
+	}
 }
 
 // TestSlowClientsAreCutOff: a header that does not come to its end, and connections that
