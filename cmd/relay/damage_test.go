@@ -50,6 +50,9 @@ func TestCommandsPassOverDamageOfTheJournal(t *testing.T) {
 	if status, _, errs := runVerb("", "explain", "id9", "-journal", good); status != cli.Fault || !strings.Contains(errs, "passed over 1 damaged line") || !strings.Contains(errs, "no transaction") {
 		t.Errorf("explain of what may have stood there: status %d, %s", status, errs)
 	}
+	if _, out, _ := runVerb("", "incident", "crm@example.org", "-since", "2026-11-01", "-journal", good, "-json"); !strings.Contains(out, `"damaged_lines":1`) {
+		t.Errorf("JSON says nothing of damage: %s", out)
+	}
 	list := filepath.Join(dir, "list.csv")
 	if status, _, _ := runVerb("", "incident", "crm@example.org", "-since", "2026-11-01", "-journal", bad, "-list", list); status != cli.Fault {
 		t.Errorf("a list of another file: status %d", status)

@@ -54,7 +54,7 @@ var table = map[string]rule{
 	"outlier/tune": {ours: []string{"internal/spare", "internal/statefile", "mail", "outlier", "outlier/detector", "outlier/networks"}},
 	// To whom clients wrote before they were watched, by the journal.
 	"outlier/learn":     {ours: []string{"internal/spare", "internal/statefile", "mail", "outlier", "outlier/detector"}},
-	"internal/incident": {ours: []string{"mail"}},
+	"internal/incident": {ours: []string{"mail", "internal/plain"}},
 
 	"mx":              {ours: []string{"internal/resolve"}, outside: []string{dns}},
 	"mx/provider":     {},

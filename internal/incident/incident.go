@@ -14,7 +14,9 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
+	"postern/internal/plain"
 	"postern/internal/text"
 	"postern/mail"
 )
@@ -89,6 +91,9 @@ type Report struct {
 	SentFor map[string]int     `json:"reverse"` // reverse-paths, with their messages
 	Source  map[string]int     `json:"left_by"` // addresses that mail left from
 	Over    bool               `json:"cut_off"` // there are more recipients than are told apart
+	// Damaged is how many lines of the journal could not be read: what they held is
+	// missing.
+	Damaged int `json:"damaged_lines"`
 	seen    map[mail.RecipientID]bool
 }
 
@@ -178,16 +183,20 @@ func (r *Report) recipient(e *mail.Event, t *mail.RecipientEvent) {
 }
 
 func reply(t *mail.RecipientEvent) string {
-	return strings.TrimSpace(strconv.Itoa(t.Code) + " " + t.Status + " " + t.Reply)
+	return lineEnds.Replace(strings.TrimSpace(strconv.Itoa(t.Code) + " " + t.Status + " " + t.Reply))
 }
 
-// cell is a text that a spreadsheet takes for no formula, whoever has chosen it.
+// cell is a text that a spreadsheet takes for no formula and that does nothing to a
+// terminal, whoever has chosen it. It is one line.
 func cell(s string) string {
-	if s != "" && strings.ContainsRune("=+-@\t\r", rune(s[0])) {
+	s = lineEnds.Replace(string(plain.Append(nil, []byte(s))))
+	if first, _ := utf8.DecodeRuneInString(strings.TrimLeft(s, " ")); strings.ContainsRune("=+-@\t＝＋－＠", first) {
 		return "'" + s
 	}
 	return s
 }
+
+var lineEnds = strings.NewReplacer("\n", `\u000a`)
 
 // Flush writes what is left of the list.
 func (r *Report) Flush() error {

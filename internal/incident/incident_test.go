@@ -78,3 +78,18 @@ func TestWhoIsMeant(t *testing.T) {
 		t.Error(out.String())
 	}
 }
+
+// TestListDoesNothing to a spreadsheet or a terminal, whatever receivers and thieves wrote.
+func TestListDoesNothing(t *testing.T) {
+	for text, want := range map[string]string{
+		"=cmd()": "'=cmd()", " @x": "' @x", "\uff1d1": "'\uff1d1", "-1": "'-1", "plain": "plain", "": "", "\x1b[2J": `\u001b[2J`, "a\u202eb": `a\u202eb`,
+		"a\r\nb": `a\u000d\u000ab`, "\xff": `\xff`, "b\u00fccher": "b\u00fccher",
+	} {
+		if got := cell(text); got != want {
+			t.Errorf("%q: %q", text, got)
+		}
+	}
+	if got := reply(&mail.RecipientEvent{Code: 550, Status: "5.7.1", Reply: "no\nother.example 9 9 9"}); strings.Contains(got, "\n") {
+		t.Errorf("%q", got)
+	}
+}

@@ -9,6 +9,7 @@ import (
 
 	"postern/cmd/relay/cli"
 	"postern/internal/config"
+	"postern/internal/eventlog"
 	"postern/internal/incident"
 )
 
@@ -50,27 +51,28 @@ func Incident(io cli.IO, args []string) int {
 
 func tellIncident(io cli.IO, who incident.Who, since, until time.Time, files []string, list string, asJSON bool) error {
 	r := incident.NewReport(who, since, until, nil)
+	var to *os.File
 	if list != "" {
-		to, err := os.OpenFile(list, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-		if err != nil {
+		var err error
+		if to, err = os.OpenFile(list, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600); err != nil {
 			return err
 		}
 		r = incident.NewReport(who, since, until, to)
-		tell, err := cli.ReadJournal(io, "relay incident", files, r.Add)
-		defer tell()
+	}
+	damage, err := eventlog.Read(files, io.In, r.Add)
+	tell, err := cli.Damage(io, "relay incident", damage, err)
+	defer tell()
+	r.Damaged = damage.Lines
+	if to != nil {
 		if bad := errors.Join(r.Flush(), to.Close()); bad != nil && err == nil {
 			err = fmt.Errorf("write %s: %w", list, bad)
 		}
 		if err != nil {
 			os.Remove(list) // half a list would pass for the whole
-			return err
 		}
-	} else {
-		tell, err := cli.ReadJournal(io, "relay incident", files, r.Add)
-		defer tell()
-		if err != nil {
-			return err
-		}
+	}
+	if err != nil {
+		return err
 	}
 	if asJSON {
 		cli.PrintJSON(io, r)
