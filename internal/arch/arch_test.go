@@ -60,7 +60,7 @@ var table = map[string]rule{
 	"mx/provider":     {},
 	"mx/tlsrpt":       {ours: []string{"internal/resolve"}, outside: []string{dns}},
 	"mx/sts":          {ours: []string{"internal/resolve", "internal/statefile"}, outside: []string{dns}},
-	"upstream/direct": {ours: []string{"internal/tlsmin", "mail", "mx", "mx/provider", "mx/sts", "mx/tlsrpt", "upstream", "upstream/replies", "upstream/share", "upstream/warmup"}, outside: []string{xtime}},
+	"upstream/direct": {ours: []string{"internal/tlsmin", "mail", "mx", "mx/provider", "mx/sts", "mx/tlsrpt", "upstream", "upstream/patience", "upstream/replies", "upstream/share", "upstream/warmup"}, outside: []string{xtime}},
 
 	"mail":                 {outside: []string{"golang.org/x/text"}},
 	"internal/syntax":      {ours: []string{"mail"}, outside: []string{"golang.org/x/net", "golang.org/x/text"}},
@@ -91,6 +91,7 @@ var table = map[string]rule{
 	"upstream/warmup":   {ours: []string{"ratelimit", "reputation/bygroup"}},
 	"upstream/wire":     {ours: []string{"mail"}},
 	"upstream/content":  {},
+	"upstream/patience": {},
 	"upstream/share":    {},
 	"upstream/capture":  {ours: []string{"mail", "upstream/content"}},
 	"upstream":          {ours: []string{"internal/oauth", "internal/tlsmin", "mail", "mx", "upstream/capture", "upstream/content", "upstream/replies", "upstream/share", "upstream/wire"}, outside: []string{sasl, dns, "golang.org/x/sys"}},

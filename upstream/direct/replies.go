@@ -37,6 +37,10 @@ func replyUnreachable(to mail.Address) mail.Reply {
 	return mail.Reply{Code: 451, Status: "4.4.1", Text: to.Shown() + ": no mail host of this domain takes a connection now, try again later"}
 }
 
+func replySlow(to mail.Address) mail.Reply {
+	return mail.Reply{Code: 451, Status: "4.4.5", Text: to.Shown() + ": mail hosts of this domain are slow, and several of your messages wait for them, try again later"}
+}
+
 func replyPolicy(to mail.Address) mail.Reply {
 	return mail.Reply{Code: 451, Status: "4.7.5", Text: to.Shown() + ": TLS that this domain asks for (MTA-STS, DANE) cannot be had now, try again later"}
 }

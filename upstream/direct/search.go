@@ -49,6 +49,10 @@ func (s *search) try(ctx context.Context, w way, rs []mail.Recipient) (got []mai
 	if group != nil && group.TLS != provider.Opportunistic {
 		w.level.group = group.TLS
 	}
+	if group == nil && !t.visit.To(target.Address.Addr().String()) {
+		s.errs = append(s.errs, fmt.Errorf("%s: %w", target, errSlow))
+		return nil, false, nil
+	}
 	wait, err := t.enter(ctx, from)
 	switch over := t.warmup.Way(); {
 	case err != nil || wait > 0 && over == nil:

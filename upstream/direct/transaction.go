@@ -14,6 +14,7 @@ import (
 	"postern/mx/provider"
 	"postern/mx/sts"
 	"postern/upstream"
+	"postern/upstream/patience"
 	"postern/upstream/warmup"
 )
 
@@ -41,8 +42,9 @@ type Transaction struct {
 	from   netip.Addr // our address to it
 	warmup *warmup.Gate
 	place  place // in the budget of a new address
-	parked bool  // the connection is given back for a while
-	taken  int   // recipients that were accepted
+	visit  *patience.Visit
+	parked bool // the connection is given back for a while
+	taken  int  // recipients that were accepted
 	ended  bool
 	err    error
 }
@@ -122,6 +124,7 @@ func ofDomain(rs []mail.Recipient, domain string) (group []mail.Recipient, which
 
 // ask puts recipients of one domain to a host of it.
 func (t *Transaction) ask(ctx context.Context, domain string, rs []mail.Recipient) ([]mail.Reply, error) {
+	defer t.visit.Wait()()
 	switch {
 	case t.in != nil && t.domain == domain:
 		if err := t.unpark(ctx); err != nil {
@@ -141,6 +144,9 @@ func (t *Transaction) ask(ctx context.Context, domain string, rs []mail.Recipien
 // begin finds a host of the domain that takes a session, and asks it.
 func (t *Transaction) begin(ctx context.Context, rs []mail.Recipient) ([]mail.Reply, error) {
 	began := time.Now()
+	if !t.visit.To(mx.Owner(t.domain)) {
+		return t.fault(rs, errSlow, nil), nil
+	}
 	answer, err := t.find(ctx)
 	switch {
 	case ctx.Err() != nil:
@@ -149,7 +155,10 @@ func (t *Transaction) begin(ctx context.Context, rs []mail.Recipient) ([]mail.Re
 		t.group = t.u.known.group(t.domain)
 		return t.fault(rs, err, nil), nil
 	}
-	t.group = provider.NameOf(t.u.opt.Groups.Of(answer.Hosts))
+	g := t.u.opt.Groups.Of(answer.Hosts)
+	if t.group = provider.NameOf(g); g != nil {
+		t.visit.Leave() // a group has bounds of its own
+	}
 	if !answer.Named {
 		t.u.known.note(t.domain, t.group)
 	}
@@ -171,6 +180,9 @@ func (t *Transaction) begin(ctx context.Context, rs []mail.Recipient) ([]mail.Re
 	}
 	return t.fault(rs, s.fault(), s.said), nil
 }
+
+// errSlow: the client has its part of transactions with a receiver that is slow.
+var errSlow = errors.New("its hosts are slow, and this client has its part of messages with them")
 
 // errPolicy: the TLS that a domain asks for cannot be had.
 var errPolicy = errors.New("policy of TLS")
@@ -264,6 +276,8 @@ func (t *Transaction) fault(rs []mail.Recipient, err error, said *mail.Evidence)
 	switch {
 	case errors.Is(err, errPolicy):
 		made, own.Class = replyPolicy, mail.ClassTLSRequired
+	case errors.Is(err, errSlow):
+		made = replySlow
 	case errors.Is(err, mx.ErrDNS):
 		made = replyDNS
 	case errors.Is(err, mx.ErrFamily):
@@ -321,7 +335,9 @@ func (t *Transaction) Send(ctx context.Context, body upstream.Content) (mail.Rep
 	case t.in == nil:
 		return mail.Reply{}, errors.New("no recipient was accepted")
 	}
+	heard := t.visit.Wait()
 	r, err := t.in.Send(ctx, body)
+	heard()
 	t.place.sent(&r, err)
 	t.word(r.Said)
 	r.Provider = t.group
@@ -376,6 +392,7 @@ func (t *Transaction) Wanted() bool {
 func (t *Transaction) Close() {
 	t.ended = true
 	t.place.end()
+	t.visit.End()
 	if t.in != nil {
 		t.in.Close()
 	}
@@ -388,6 +405,7 @@ func (t *Transaction) Close() {
 // leave ends the session with a domain of which no recipient was taken.
 func (t *Transaction) leave() {
 	t.place.end()
+	t.visit.Leave()
 	if t.in == nil {
 		return
 	}

@@ -17,6 +17,7 @@ import (
 	"postern/mx/sts"
 	"postern/mx/tlsrpt"
 	"postern/upstream"
+	"postern/upstream/patience"
 	"postern/upstream/replies"
 	"postern/upstream/warmup"
 )
@@ -60,6 +61,7 @@ type Upstream struct {
 	warmup     atomic.Pointer[warmup.Gate]
 	exceptions map[string]exception // by recipient domain
 	known      *groupsKnown         // shared with the one whose place it takes
+	patience   *patience.Book       // and this
 
 	mu   sync.Mutex
 	told map[string]time.Time // domains whose addresses were refused, and when that was logged
@@ -83,11 +85,12 @@ func New(name string, cfg upstream.Config, o Options) (*Upstream, error) {
 		finder.Close()
 		return nil, err
 	}
-	known := &groupsKnown{}
+	known, book := &groupsKnown{}, patience.New(nil)
 	if o.After != nil {
-		known, o.After = o.After.known, nil // it goes once its transactions have ended
+		known, book = o.After.known, o.After.patience
+		o.After = nil // it goes once its transactions have ended
 	}
-	u := &Upstream{name: name, cfg: cfg, opt: o, finder: finder, exceptions: exceptionsOf(&cfg), known: known, told: map[string]time.Time{}}
+	u := &Upstream{name: name, cfg: cfg, opt: o, finder: finder, exceptions: exceptionsOf(&cfg), known: known, patience: book, told: map[string]time.Time{}}
 	u.reports = tlsrpt.New(tlsrpt.Options{Socket: cfg.TLSRPTSocket, Resolver: finder.Resolver(), Log: o.Log})
 	u.pool = newPool(name, cfg, o, roots)
 	u.warmup.Store(o.Warmup)
@@ -126,7 +129,7 @@ func (u *Upstream) Close(ctx context.Context) error {
 // transaction's end, except for env.To, which is not read. The caller calls Close
 // in the end.
 func (u *Upstream) Begin(r upstream.Route, env *mail.Envelope) *Transaction {
-	return &Transaction{u: u, route: r, env: env, warmup: u.warmup.Load()}
+	return &Transaction{u: u, route: r, env: env, warmup: u.warmup.Load(), visit: u.patience.Begin(env.Client)}
 }
 
 // Source picks our address for a domain and an address of its hosts, out of those
