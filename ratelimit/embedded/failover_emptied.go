@@ -14,8 +14,8 @@ import (
 // A shared store that comes back empty would give every key its number anew. To
 // notice at once, even where no call has failed, each node keeps a mark in it, as a temporary override of a limit that does not
 // exist. When a mark that was seen there is gone, the node adds its part of
-// what it knows of every key: of n nodes each knows an nth, and together that
-// is what was lost, as far as it was ever told.
+// what it knows of every key: of n nodes each knows an nth of what it was last told,
+// and together that is about what was lost where all of them use a key.
 
 // markLimit is a name that no [limit.NAME] has.
 const markLimit = "store:mark"

@@ -18,6 +18,7 @@ import (
 	"postern/internal/api"
 	"postern/internal/api/client"
 	"postern/internal/config"
+	"postern/internal/plain"
 )
 
 // Verb is one command that asks a running relay, with the flags that all of them have.
@@ -146,7 +147,7 @@ func (v *Verb) Print(value any, table func(w io.Writer)) int {
 		return cli.OK
 	}
 	w := tabwriter.NewWriter(v.io.Out, 0, 8, 2, ' ', 0)
-	table(w)
+	table(plain.NewWriter(w)) // columns are as wide as what is shown
 	if err := w.Flush(); err != nil {
 		return v.Fail(err)
 	}
