@@ -327,12 +327,15 @@ func TestCircleOverSeveralAnswers(t *testing.T) {
 		if target := map[string]string{"a.example.": "b.example.", "b.example.": "a.example.", "c.example.": "d.example.", "d.example.": "e.example.", "e.example.": "d.example."}[name]; target != "" {
 			m.Answer = append(m.Answer, dnstest.Record(name, dns.TypeCNAME, 60, target))
 		}
+		if name == "f.example." { // one that tells all of it at once
+			m.Answer = append(m.Answer, dnstest.Record(name, dns.TypeCNAME, 60, "g.example."), dnstest.Record("g.example.", dns.TypeCNAME, 60, "h.example."), dnstest.Record("h.example.", dns.TypeCNAME, 60, "g.example."))
+		}
 		w.WriteMsg(m)
 	})
 	r := newTestResolver(t, time.Second, server)
-	for _, name := range []string{"a.example", "c.example"} {
-		if a := r.Ask(t.Context(), name, dns.TypeMX); a.State != Fault || !strings.Contains(fmt.Sprint(a.Err), "CNAMEs") {
-			t.Errorf("%s: %+v", name, a)
+	for name, why := range map[string]string{"a.example": "CNAMEs in a circle", "c.example": "more than 8 CNAMEs", "f.example": "CNAMEs in a circle"} {
+		if a := r.Ask(t.Context(), name, dns.TypeMX); a.State != Fault || !strings.Contains(fmt.Sprint(a.Err), why) {
+			t.Errorf("%s: %+v, want %s", name, a, why)
 		}
 	}
 	if a := r.Ask(t.Context(), "z.example", dns.TypeMX); a.State != NoData {

@@ -406,15 +406,28 @@ func TestOwnerTakesNoOtherPolicy(t *testing.T) {
 	for i := range 100 {
 		s.known.put(fmt.Sprintf("honest%d.example", i), newEntry(fmt.Sprintf("honest%d.example", i), small, "1", now), now)
 	}
-	for i := range 4 * ownerKept {
-		d, p := fmt.Sprintf("d%d.evil.example", i), small
-		if i%4 == 0 { // and a hundred other domains of his own
-			d, p = fmt.Sprintf("d%d.evil%d.example", i/4, i%100), large
-		}
-		s.known.put(d, newEntry(d, p, "1", now.Add(time.Duration(i))), now)
+	put := func(domain string, p Policy, i int) {
+		s.known.put(domain, newEntry(domain, p, "1", now.Add(time.Duration(i))), now)
 	}
-	if u := s.known.owners["evil.example"]; u.over(ownerKept, ownerOctets) || s.known.all.over(maxKept, maxOctets) {
-		t.Errorf("%+v of %+v", u, s.known.all)
+	bounded := func(owner string) { // with numbers of its own
+		t.Helper()
+		if u := s.known.owners[owner]; u.domains > 500 || u.octets > 256<<10 {
+			t.Errorf("%s has %+v", owner, u)
+		}
+	}
+	for i := range 4 * ownerKept {
+		put(fmt.Sprintf("d%d.evil.example", i), small, i)
+	}
+	bounded("evil.example")
+	for i := range 20 {
+		put(fmt.Sprintf("d%d.large.example", i), large, i)
+	}
+	bounded("large.example")
+	for i := range 2000 { // and four hundred other domains of his own, a hundred megabytes
+		put(fmt.Sprintf("d%d.evil%d.example", i, i%400), large, i)
+	}
+	if s.known.all.octets > 16<<20 || s.known.all.domains > 10_000 {
+		t.Errorf("%+v", s.known.all)
 	}
 	s.write()
 	if s = h.store(t); len(s.known.of) == 0 {

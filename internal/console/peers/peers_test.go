@@ -109,6 +109,10 @@ func TestPeerInOtherHands(t *testing.T) {
 	if a := ask().Events(api.EventsQuery{})[0]; a.Err == nil {
 		t.Errorf("%d events are taken", len(a.Value.Items))
 	}
+	answer["/events"] = `{"items":[]}` + strings.Repeat(" ", 8<<20)
+	if a := ask().Events(api.EventsQuery{})[0]; a.Err == nil {
+		t.Error("an answer of over 8 MiB is taken")
+	}
 	for name, rows := range map[string]string{"an empty page": "", "pages": `{"id":1}`} {
 		asked = 0
 		answer["/listings"] = `{"items":[` + rows + `],"next":"x"}`
