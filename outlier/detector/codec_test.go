@@ -9,6 +9,8 @@ import (
 	"os"
 	"testing"
 	"time"
+
+	"postern/outlier/detector/compact"
 )
 
 func FuzzEvent(f *testing.F) {
@@ -95,8 +97,8 @@ func TestCountsOfAnEarlierReleaseAreRead(t *testing.T) {
 	if e == nil || e.messages != 1 || !e.has(isOld) {
 		t.Fatalf("sender %+v", e)
 	}
-	var w writer
-	w.str("shop")
+	var w compact.Writer
+	w.Str("shop")
 	e.encode(&w) // and no tail
 	d = New(s, Seed{3, 4})
 	if err := d.Merge(int64(e.last), "0:a@x.example", w, asIs); err != nil {

@@ -33,7 +33,7 @@ type top struct {
 func (d *Detector) client(name string, now int64) *clientInfo {
 	c := d.clients[name]
 	if c == nil {
-		c = &clientInfo{name: name, num: uint16(len(d.byNum)), born: max(uint16(now/daySeconds), d.knownSince), party: party{hash: d.seed.hash(name)}, users: map[string]*party{}}
+		c = &clientInfo{name: name, num: uint16(len(d.byNum)), born: max(uint16(now/daySeconds), d.knownSince), party: party{hash: d.seed.Hash(name)}, users: map[string]*party{}}
 		d.clients[name] = c
 		d.byNum = append(d.byNum, c)
 	}
@@ -51,6 +51,8 @@ type tally struct {
 	// newName: never seen with this client, nor by a user of it.
 	newName bool
 	sender  *Finding // nil: the null reverse-path
+	solo    bool     // it stands for its user, too
+	before  meter    // of such a sender, before the message
 	// explained: somebody narrower is to blame.
 	explained bool
 	// refused is the meter of the user who is to blame for refused recipients by the
@@ -69,13 +71,18 @@ func (d *Detector) count(ev *Event, expect Expect, out *findings) {
 	}
 	m := tally{c: d.client(ev.Client, now), ev: ev, expect: expect}
 	m.inside = d.amount(m.c, ev, &m.add)
+	d.meetAll(ev, m.c)
 	if ev.Sender != "" {
 		d.sender(now, &m, out)
 	}
 	if ev.Alone {
 		return
 	}
-	if ev.User != "" {
+	switch {
+	case ev.User == "":
+	case m.solo:
+		d.soloUser(&m, out)
+	default:
 		d.wide(now, &m, PartyWho(ev.User), d.user(m.c, ev.User), out)
 	}
 	d.wide(now, &m, Who{Client, ev.Client}, &m.c.party, out)
@@ -84,13 +91,15 @@ func (d *Detector) count(ev *Event, expect Expect, out *findings) {
 // sender counts for the sender, which is one for each user: what somebody sends in
 // a colleague's name is not the colleague's.
 func (d *Detector) sender(now int64, m *tally, out *findings) {
-	who := Submitter(m.ev.User, m.ev.Sender)
-	e, isNew := d.meters.get(who.meter(), who.Name, m.c.num, now)
-	if isNew && e.scope == ofUserSender {
+	e, isNew := d.senderMeter(now, m)
+	if isNew && e.scope == ofUserSender && !e.has(isSolo) {
 		isNew = !d.inherit(e, m.ev.Sender)
 	}
 	if isNew {
 		e.put(isNewcomer, d.isNewcomer(now, m))
+	}
+	if m.solo = e.has(isSolo); m.solo {
+		m.before = e.meter
 	}
 	e.roll(now)
 	f := out.next()
@@ -100,6 +109,10 @@ func (d *Detector) sender(now int64, m *tally, out *findings) {
 	// What an operator expects of a sender, and what comes regularly, is expected of
 	// who sends as it, too.
 	m.sender, m.explained = f, f.Score >= 1 || f.floor != nil || f.spared && f.raw(&d.tuning, &f.sums) >= stirFrom
+	if m.solo && !m.alike(f) {
+		d.part(e, &m.before, m.c)
+		m.solo = false
+	}
 	if !m.explained {
 		m.names[sent] = d.rise(f, &m.add)
 	}
@@ -120,19 +133,19 @@ func (d *Detector) meet(m *tally, e *entry, isNew bool) bool {
 		return false
 	}
 	name := d.nameHash(m.ev.Sender)
-	if d.known.has(m.c.hash, name) {
+	if d.known.Has(m.c.hash, name) {
 		if isNew && m.ev.User != "" {
 			e.put(isForeign, true)
 		}
 		return isNew && m.ev.User == ""
 	}
-	d.known.add(m.c.hash, name)
+	d.known.Add(m.c.hash, name)
 	return isNew
 }
 
 // nameHash stands for the name of the sender among the recipients that the client
 // knows, and not for the recipient of that name.
-func (d *Detector) nameHash(sender string) uint64 { return d.seed.hash(sender) ^ 0x9E3779B97F4A7C15 }
+func (d *Detector) nameHash(sender string) uint64 { return d.seed.Hash(sender) ^ 0x9E3779B97F4A7C15 }
 
 // inherit gives the sender of a user the past that an earlier release has kept
 // under the sender's name alone; the first user of the name takes it.
@@ -176,10 +189,10 @@ func (d *Detector) amount(c *clientInfo, ev *Event, a *amount) (inside float32) 
 		if r.Refused {
 			a[refused]++
 		}
-		if !d.known.has(c.hash, r.Hash) {
+		if !d.known.Has(c.hash, r.Hash) {
 			a[fresh]++
 			if r.Took {
-				d.known.add(c.hash, r.Hash)
+				d.known.Add(c.hash, r.Hash)
 			}
 		} else if r.Inside {
 			inside++
@@ -278,6 +291,9 @@ func (d *Detector) wideMeters(c *clientInfo, sc scope, name string, names scope,
 	if sc == ofClient && c.volume.is(sc.hash(c.hash)) && c.names.is(names.hash(c.hash)) {
 		return c.volume, c.names
 	}
+	if sc == ofUser {
+		d.partUser(name) // the null reverse-path
+	}
 	e, _ = d.meters.get(sc, name, c.num, now)
 	n, _ = d.meters.get(names, name, c.num, now)
 	if sc == ofClient {
@@ -299,7 +315,7 @@ func (d *Detector) user(c *clientInfo, name string) *party {
 			}
 			delete(c.users, other)
 		}
-		p = &party{hash: d.seed.hash(name)}
+		p = &party{hash: d.seed.Hash(name)}
 		c.users[name] = p
 	}
 	return p

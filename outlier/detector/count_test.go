@@ -6,20 +6,22 @@ import (
 	"testing"
 	"time"
 	"unsafe"
+
+	"postern/outlier/detector/compact"
 )
 
 func TestPackedIsExactWhileSmallAndCloseBeyond(t *testing.T) {
 	for n := range 2048 {
-		if got := unpacked(packed(float32(n))); got != float32(n) {
+		if got := compact.Unpacked(compact.Packed(float32(n))); got != float32(n) {
 			t.Fatalf("%d is stored as %v", n, got)
 		}
 	}
 	for _, n := range []float32{2047.4, 2047.5, 2048, 4095, 4096, 65_535, 1e6, 1e9, 1e11} {
-		if got := unpacked(packed(n)); math.Abs(float64(got-n)) > float64(n)/2048 {
+		if got := compact.Unpacked(compact.Packed(n)); math.Abs(float64(got-n)) > float64(n)/2048 {
 			t.Errorf("%v is stored as %v", n, got)
 		}
 	}
-	if packed(-1) != 0 || unpacked(packed(math.MaxFloat32)) < 1e12 {
+	if compact.Packed(-1) != 0 || compact.Unpacked(compact.Packed(math.MaxFloat32)) < 1e12 {
 		t.Error("beyond the ends")
 	}
 }
@@ -27,9 +29,9 @@ func TestPackedIsExactWhileSmallAndCloseBeyond(t *testing.T) {
 func TestHistoryAddsUp(t *testing.T) {
 	var h uint8
 	for i := range uint32(5000) {
-		h = addHistory(h, 1, i)
+		h = compact.AddHistory(h, 1, i)
 	}
-	if got := historyOf(h); got < 3500 || got > 7000 {
+	if got := compact.HistoryOf(h); got < 3500 || got > 7000 {
 		t.Errorf("5,000 messages are remembered as %v", got)
 	}
 }
@@ -41,7 +43,7 @@ func TestSenderTakesFewOctets(t *testing.T) {
 	if got > 400 {
 		t.Errorf("a sender takes %d octets, at most 400 wanted", got)
 	}
-	var w writer
+	var w compact.Writer
 	(&meter{}).encode(&w)
 	if len(w) > 128 {
 		t.Errorf("stored it takes %d octets, at most 128 wanted", len(w))

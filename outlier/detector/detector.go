@@ -1,6 +1,10 @@
 package detector
 
-import "time"
+import (
+	"time"
+
+	"postern/outlier/detector/sketch"
+)
 
 // Settings are an operator's numbers.
 type Settings struct {
@@ -102,6 +106,15 @@ func (x Expect) of(who Who) *table {
 	return &table{sent: expected, fresh: expected}
 }
 
+// Seed keys the hashes of names.
+type Seed = sketch.Seed
+
+// SeedSize is the number of octets of a seed.
+const SeedSize = sketch.SeedSize
+
+// ReadSeed reads what Seed.Bytes gives, of which there are SeedSize.
+func ReadSeed(b []byte) Seed { return sketch.ReadSeed(b) }
+
 // Detector counts events and scores who sent them. It knows no clock: each call says
 // what time it is. It is not safe for concurrent use.
 type Detector struct {
@@ -109,7 +122,7 @@ type Detector struct {
 	tuning   tuning
 	seed     Seed
 	meters   *meters
-	known    *Sketch
+	known    *sketch.Sketch
 	clients  map[string]*clientInfo
 	byNum    []*clientInfo
 	found    findings          // of the latest event
@@ -124,7 +137,7 @@ type Detector struct {
 // New makes a detector that has seen nothing.
 func New(s Settings, seed Seed) *Detector {
 	return &Detector{
-		settings: s, tuning: newTuning(&s), seed: seed, meters: newMeters(seed, s.MaxSenders), known: newSketch(s.MaxKnown),
+		settings: s, tuning: newTuning(&s), seed: seed, meters: newMeters(seed, s.MaxSenders), known: sketch.New(s.MaxKnown),
 		clients: map[string]*clientInfo{}, changed: map[*entry]string{},
 	}
 }
@@ -136,10 +149,10 @@ func (d *Detector) Set(s Settings) { d.settings, d.tuning = s, newTuning(&s) }
 func (d *Detector) Seed() Seed { return d.seed }
 
 // Hash is the keyed hash of a recipient's name.
-func (d *Detector) Hash(name string) uint64 { return d.seed.hash(name) }
+func (d *Detector) Hash(name string) uint64 { return d.seed.Hash(name) }
 
 // Known is the sketch of the recipients that are known.
-func (d *Detector) Known() *Sketch { return d.known }
+func (d *Detector) Known() *sketch.Sketch { return d.known }
 
 // Empty reports whether nothing was ever counted.
 func (d *Detector) Empty() bool { return len(d.byNum) == 0 }
@@ -157,7 +170,7 @@ func (d *Detector) Reseed(seed Seed) {
 		d.client(c.name, 0).born = c.born
 	}
 	old.meters.all(func(e *entry) bool {
-		n, _ := d.meters.get(e.scope, e.name, e.client, int64(e.last))
+		n := d.reseeded(e)
 		n.meter = e.meter
 		d.meters.setRuns(n, old.meters.runsOf(e))
 		if _, ok := old.changed[e]; ok {
@@ -165,6 +178,16 @@ func (d *Detector) Reseed(seed Seed) {
 		}
 		return true
 	})
+}
+
+// reseeded gives an entry of another seed its place.
+func (d *Detector) reseeded(e *entry) *entry {
+	if e.has(isSolo) {
+		user, _ := SplitNames(e.name)
+		return d.meters.getSolo(user, e.name, e.client, int64(e.last))
+	}
+	n, _ := d.meters.get(e.scope, e.name, e.client, int64(e.last))
+	return n
 }
 
 // Count takes an event into all counts and gives the scores that follow from it, the
@@ -182,7 +205,6 @@ func (d *Detector) Count(ev *Event, expect Expect) []Finding {
 		return nil
 	}
 	d.count(ev, expect, &d.found)
-	d.meetAll(ev, d.clients[ev.Client])
 	return d.found.found[:d.found.n]
 }
 
@@ -202,7 +224,7 @@ func (d *Detector) learnShadowed(ev *Event) {
 	took := 0
 	for i := range ev.Recipients {
 		if r := &ev.Recipients[i]; r.Took {
-			d.known.add(c.hash, r.Hash)
+			d.known.Add(c.hash, r.Hash)
 			took++
 		}
 	}

@@ -13,6 +13,7 @@ type Finding struct {
 	Refusals Share
 
 	e        *entry
+	user     string // it is of this user, for whom the sender that e is stands; else ""
 	scale    *scale
 	evidence [kinds]evidence
 	sums     table
@@ -47,7 +48,12 @@ const (
 )
 
 // Who says whose score it is.
-func (f *Finding) Who() Who { return f.e.who() }
+func (f *Finding) Who() Who {
+	if f.user != "" {
+		return PartyWho(f.user)
+	}
+	return f.e.who()
+}
 
 // Outside is the score without what was sent to known recipients in our own domains.
 func (d *Detector) Outside(f *Finding) float32 { return f.outside(&d.tuning) }
@@ -103,7 +109,7 @@ func (d *Detector) finding(e *entry, floor *table, s *scale) Finding {
 
 // like is one of the same, for other sums.
 func (f *Finding) like() Finding {
-	return Finding{e: f.e, scale: f.scale, floor: f.floor, runs: f.runs, lasting: f.lasting}
+	return Finding{e: f.e, user: f.user, scale: f.scale, floor: f.floor, runs: f.runs, lasting: f.lasting}
 }
 
 // without is a table without what a meter holds, which may be nil.

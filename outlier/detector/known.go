@@ -19,13 +19,3 @@ func (d *Detector) SetKnownSince(day uint16) {
 		c.born = max(c.born, day)
 	}
 }
-
-// Blank reports whether nobody is known.
-func (k *Sketch) Blank() bool {
-	for i := range k.buckets {
-		if k.buckets[i][0] != 0 {
-			return false
-		}
-	}
-	return true
-}

@@ -1,6 +1,10 @@
 package detector
 
-import "math"
+import (
+	"math"
+
+	"postern/outlier/detector/compact"
+)
 
 // The record of a window grows by a tenth a day at most, so that nobody trains it in a
 // hurry, and that is why so much is needed beyond it: an honest sender may have had ten
@@ -45,15 +49,15 @@ func (l *lasting) raise(o *lasting) {
 }
 
 // encode appends the record, to an eighth of a recipient.
-func (l *lasting) encode(w *writer) {
+func (l *lasting) encode(w *compact.Writer) {
 	for _, n := range l {
-		w.u16(packed(8 * n))
+		w.U16(compact.Packed(8 * n))
 	}
 }
 
-func (l *lasting) decode(r *reader) {
+func (l *lasting) decode(r *compact.Reader) {
 	for i := range l {
-		l[i] = unpacked(r.u16()) / 8
+		l[i] = compact.Unpacked(r.U16()) / 8
 	}
 }
 

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"strconv"
 	"strings"
+
+	"postern/outlier/detector/compact"
 )
 
 // Meter is what one node stores for the others about somebody.
@@ -34,17 +36,26 @@ func (d *Detector) Touched() []Meter {
 		if !e.used || e.name != name {
 			continue // its place has been given to another
 		}
-		var b writer
-		b.str(d.byNum[e.client].name)
-		e.encode(&b)
-		rs := d.meters.runsOf(e)
-		e.encodeTail(&b, rs)
-		b.u16(d.lastingSince)
-		e.lasting.encode(&b)
-		all = append(all, Meter{Key: strconv.Itoa(int(e.scope)) + ":" + e.name, Value: b, Regular: rs != nil})
+		all = append(all, d.told(e))
+		if e.has(isSolo) {
+			user, _ := SplitNames(e.name)
+			all = append(all, d.told(e.asUser(user)))
+		}
 	}
 	clear(d.changed)
 	return all
+}
+
+// told is an entry as it is given to other nodes.
+func (d *Detector) told(e *entry) Meter {
+	var b compact.Writer
+	b.Str(d.byNum[e.client].name)
+	e.encode(&b)
+	rs := d.meters.runsOf(e)
+	e.encodeTail(&b, rs)
+	b.U16(d.lastingSince)
+	e.lasting.encode(&b)
+	return Meter{Key: strconv.Itoa(int(e.scope)) + ":" + e.name, Value: b, Regular: rs != nil}
 }
 
 // Merge takes a meter of another node, which counted what this one has not seen, under
@@ -57,29 +68,30 @@ func (d *Detector) Merge(now int64, key string, value []byte, fold Fold) error {
 		return errors.New("key of a meter is damaged")
 	}
 	sc := scope(n)
-	r := &reader{rest: value}
-	client := r.str()
+	r := &compact.Reader{Rest: value}
+	client := r.Str()
 	var m meter
 	m.decode(r)
 	var rs *runs
-	if len(r.rest) > 0 { // what earlier releases stored ends here
+	if len(r.Rest) > 0 { // what earlier releases stored ends here
 		rs = m.decodeTail(r)
 	} else {
 		m.put(isOld, true)
 	}
 	since := uint16(0)
-	if len(r.rest) > 0 {
-		since = r.u16()
+	if len(r.Rest) > 0 {
+		since = r.U16()
 		m.lasting.decode(r)
 	}
-	if r.bad || client == "" {
-		return errCut
+	if r.Bad || client == "" {
+		return compact.ErrCut
 	}
 	if since > 0 && (d.lastingSince == 0 || since < d.lastingSince) {
 		d.lastingSince = since
 	}
 	m.last = uint32(min(int64(m.last), now))
 	own := fold(Who{sc.whose(), name})
+	parted := d.partOf(sc, own)
 	e, isNew := d.meters.get(sc, own, d.client(client, int64(m.born)*daySeconds).num, int64(m.last))
 	rs = later(rs, d.meters.runsOf(e))
 	switch {
@@ -98,7 +110,23 @@ func (d *Detector) Merge(now int64, key string, value []byte, fold Fold) error {
 	if c := d.byNum[e.client]; sc == ofClient {
 		c.born = max(min(c.born, m.born), d.knownSince)
 	}
+	d.joined(e, parted)
 	return nil
+}
+
+// joined has the sender of a user stand for it again, or from now on, where a meter that was
+// merged has made both the same. parted is the one that has stood for it; nil: none.
+func (d *Detector) joined(e, parted *entry) {
+	if e.scope == ofUserSender {
+		parted = e
+	}
+	if parted == nil {
+		return
+	}
+	user, _ := SplitNames(parted.name)
+	if u := d.meters.find(ofUser, user); u != nil && !u.has(isSolo) {
+		d.fold(parted, u)
+	}
 }
 
 // join makes one meter of two that were kept for two spellings of one sender or

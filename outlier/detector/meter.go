@@ -1,6 +1,10 @@
 package detector
 
-import "math"
+import (
+	"math"
+
+	"postern/outlier/detector/compact"
+)
 
 // Kinds of what is counted.
 const (
@@ -68,6 +72,9 @@ const (
 	isForeign                    // somebody else had the name of this sender before this user
 	isOld                        // kept by a release that knew no users of senders
 	isNewcomer                   // its name was new to a client that was known, see newcomer
+	isSolo                       // a sender that stands for its user, too, see solo.go
+
+	keptFlags = isRegular | isForeign | isOld | isNewcomer // in files and in Redis
 )
 
 func (f flags) has(bit flags) bool { return f&bit != 0 }
@@ -153,7 +160,7 @@ func (m *meter) add(at int64, a *amount) {
 		m.leak[k] += n * share
 	}
 	if days < historyDays {
-		m.history[days] = addHistory(m.history[days], a[sent], m.messages)
+		m.history[days] = compact.AddHistory(m.history[days], a[sent], m.messages)
 	}
 }
 
@@ -238,34 +245,3 @@ func (m *meter) shiftHistory(days int) {
 	copy(m.history[days:], m.history[:historyDays-days])
 	clear(m.history[:days])
 }
-
-// addHistory adds n to a number in eight bits, eight steps to each doubling;
-// dither decides between the two steps that the sum lies between. What is added
-// one by one is so off by a fifth (standard error).
-func addHistory(h uint8, n float32, dither uint32) uint8 {
-	if n <= 0 {
-		return h
-	}
-	sum := historyTable[h] + n
-	for h < 255 && sum >= historyTable[h+1] {
-		h++
-	}
-	if h == 255 {
-		return h
-	}
-	step := historyTable[h+1] - historyTable[h]
-	if sum-historyTable[h] > step*float32(dither*0x9E3779B1>>8)/(1<<24) {
-		h++
-	}
-	return h
-}
-
-// historyOf is the number of recipients that h stands for.
-func historyOf(h uint8) float32 { return historyTable[h] - 1 }
-
-var historyTable = func() (t [256]float32) {
-	for i := range t {
-		t[i] = float32(math.Exp2(float64(i) / 8))
-	}
-	return t
-}()

@@ -1,6 +1,11 @@
 package detector
 
-import "postern/mail"
+import (
+	"slices"
+
+	"postern/mail"
+	"postern/outlier/detector/sketch"
+)
 
 // entry is one place among the meters.
 type entry struct {
@@ -33,6 +38,9 @@ type meters struct {
 	slabs [][]entry
 	index map[uint64]uint32 // place by hash
 	next  uint32            // first place that was never used
+	empty []uint32          // places that were given up, some of which may be in use again
+	hand  [8]*entry         // the latest that were asked for: a message at hand may need them
+	asked int               // how many were ever asked for
 	held  []int             // places by client
 	draw  uint64            // state of the draw of places to give up
 	// regular are the runs of those that have any, by the hash of their entry.
@@ -47,7 +55,13 @@ func newMeters(s Seed, max int) *meters {
 
 func (r *meters) at(i uint32) *entry { return &r.slabs[i/slabSize][i%slabSize] }
 
-func (r *meters) hash(sc scope, name string) uint64 { return sc.hash(r.seed.hash(name)) }
+func (r *meters) hash(sc scope, name string) uint64 { return sc.hash(r.seed.Hash(name)) }
+
+// hashJoined is hash of the sender as a user uses it, without putting the names together.
+func (r *meters) hashJoined(user, sender string) uint64 {
+	var room [128]byte
+	return ofUserSender.hash(sketch.HashOf(r.seed, AppendNames(room[:0], user, sender)))
+}
 
 // hash makes the hash of a scope and name from that of the name.
 func (sc scope) hash(name uint64) uint64 { return name ^ uint64(sc+1)*0x9E3779B97F4A7C15 }
@@ -67,15 +81,22 @@ func (r *meters) search(hash uint64) *entry {
 func (r *meters) get(sc scope, name string, client uint16, now int64) (e *entry, isNew bool) {
 	h := r.hash(sc, name)
 	if e := r.search(h); e != nil {
-		return e, false
+		return r.handed(e), false
 	}
 	i := r.place(client, now)
-	e = r.at(i)
+	e = r.handed(r.at(i))
 	*e = entry{meter: newMeter(now), name: name, hash: h, client: client, scope: sc, used: true}
 	r.index[h] = i
 	r.heldBy(client, 1)
 	r.uses(e, 1)
 	return e, true
+}
+
+// handed notes that an entry is at hand.
+func (r *meters) handed(e *entry) *entry {
+	r.hand[r.asked%len(r.hand)] = e
+	r.asked++
+	return e
 }
 
 func (r *meters) heldBy(client uint16, n int) {
@@ -91,7 +112,7 @@ func (r *meters) uses(e *entry, more int32) {
 		return
 	}
 	_, sender := SplitNames(e.name)
-	h := r.seed.hash(sender)
+	h := r.seed.Hash(sender)
 	if n := r.users[h] + uint32(more); n > 0 {
 		r.users[h] = n
 	} else {
@@ -102,6 +123,12 @@ func (r *meters) uses(e *entry, more int32) {
 // place finds a place that is free, or frees one.
 func (r *meters) place(client uint16, now int64) uint32 {
 	crowding := int(client) < len(r.held) && r.held[client] >= r.max/2
+	for n := len(r.empty); n > 0 && !crowding; n-- {
+		i := r.empty[n-1]
+		if r.empty = r.empty[:n-1]; !r.at(i).used {
+			return i
+		}
+	}
 	if !crowding && int(r.next) < r.max {
 		if int(r.next)%slabSize == 0 && int(r.next)/slabSize == len(r.slabs) {
 			r.slabs = append(r.slabs, make([]entry, slabSize))
@@ -130,7 +157,7 @@ func (r *meters) leastOf(client uint16, crowding bool, now int64) uint32 {
 		if !e.used {
 			return i
 		}
-		if e.stays() || crowding && e.client != client {
+		if e.stays() || crowding && e.client != client || slices.Contains(r.hand[:], e) {
 			if tries > 1<<12 {
 				return i // nearly all are users and clients: max_senders is far too small
 			}
@@ -148,11 +175,27 @@ func (r *meters) leastOf(client uint16, crowding bool, now int64) uint32 {
 // stays reports whether the entry is one of a user or client, or of a message at hand that
 // has not counted yet.
 func (e *entry) stays() bool {
-	if e.scope.isSender() {
+	if e.scope.isSender() && !e.has(isSolo) {
 		return false
 	}
 	_, isSubmitter := mail.SubmitterOf(e.name)
 	return !isSubmitter || e.messages == 0
+}
+
+// key is the hash under which an entry is found.
+func (r *meters) key(e *entry) uint64 {
+	if !e.has(isSolo) {
+		return e.hash
+	}
+	user, _ := SplitNames(e.name)
+	return r.hash(ofUser, user)
+}
+
+// free forgets an entry and has its place be used again.
+func (r *meters) free(e *entry) {
+	i := r.index[r.key(e)]
+	r.forget(i)
+	r.empty = append(r.empty, i)
 }
 
 func (r *meters) forget(i uint32) {
@@ -160,7 +203,7 @@ func (r *meters) forget(i uint32) {
 	if !e.used {
 		return
 	}
-	delete(r.index, e.hash)
+	delete(r.index, r.key(e))
 	if e.has(isRegular) {
 		delete(r.regular, e.hash)
 	}

@@ -23,13 +23,13 @@ const (
 // isNewcomer says of a sender that was never seen before whether the rule holds for it:
 // its client is known, and has never seen its name with another user either.
 func (d *Detector) isNewcomer(now int64, m *tally) bool {
-	return int(now/daySeconds)-int(m.c.born) >= newcomerClientDays && (m.ev.User == "" || !d.known.has(m.c.hash, d.nameHash(m.ev.Sender)))
+	return int(now/daySeconds)-int(m.c.born) >= newcomerClientDays && (m.ev.User == "" || !d.known.Has(m.c.hash, d.nameHash(m.ev.Sender)))
 }
 
 // newcomer is the score of a sender in its first days by its recipients never seen
 // before; 0 of others, and of one from whom an operator expects anything.
 func (f *Finding) newcomer(t *tuning, sums *table) float32 {
-	if !f.e.has(isNewcomer) || f.floor != nil || f.e.messages < newcomerMessages || f.e.age() > newcomerDays {
+	if f.user != "" || !f.e.has(isNewcomer) || f.floor != nil || f.e.messages < newcomerMessages || f.e.age() > newcomerDays {
 		return 0
 	}
 	return min(t.newcomer()*sums[fresh][hour]/newcomerStrangers, newcomerMost)

@@ -1,6 +1,10 @@
 package detector
 
-import "time"
+import (
+	"time"
+
+	"postern/outlier/detector/sketch"
+)
 
 // windowSeconds are the lengths of the rolling windows.
 var windowSeconds = [2]int64{hour: 3600, day: daySeconds}
@@ -13,7 +17,7 @@ const SmallMessage = 10
 // are on their way, are within its usual pace; 0 when they may go now. Unless it is to
 // be exact any other wait is a second.
 func (d *Detector) Pace(now int64, who Who, n, others int, exact bool, expect Expect) time.Duration {
-	e := d.meters.find(who.meter(), who.meterName())
+	e := d.look(who)
 	if e == nil {
 		return 0
 	}
@@ -94,7 +98,7 @@ func (d *Detector) blamed(e *entry, now int64) *meter {
 // and none refused. client is that of the mail.
 func (d *Detector) Project(now int64, who Who, client string, more int, expect Expect) Finding {
 	c := d.client(client, now)
-	e := d.meters.find(who.meter(), who.meterName())
+	e := d.look(who)
 	if e == nil {
 		e = &entry{meter: newMeter(now), client: c.num, scope: who.meter(), name: who.meterName()}
 	}
@@ -120,9 +124,17 @@ func (d *Detector) Explained(f *Finding) bool {
 // WithoutLargest scores a user or client of client anew as if its largest sender were
 // not there, which may explain its volume.
 func (d *Detector) WithoutLargest(now int64, f *Finding, client string) {
+	if f.user != "" {
+		f.without(&d.tuning, f.e)
+		return
+	}
 	c := d.client(client, now)
 	p := &c.party
 	if f.e.scope == ofUser {
+		if sender := d.meters.soloOf(f.e.name); sender != nil {
+			f.without(&d.tuning, sender)
+			return
+		}
 		p = d.user(c, f.e.name)
 	}
 	if top := p.top.at(now); top != nil {
@@ -133,7 +145,7 @@ func (d *Detector) WithoutLargest(now int64, f *Finding, client string) {
 // Keys tells submitters apart: the sender, and around it the user, or without one the
 // client. narrow is 0 for the null reverse-path.
 func (d *Detector) Keys(client, user, sender string) (narrow, wide uint64) {
-	hash := d.seed.hash
+	hash := d.seed.Hash
 	if user != "" {
 		wide = ofUser.hash(hash(user))
 	} else {
@@ -142,7 +154,7 @@ func (d *Detector) Keys(client, user, sender string) (narrow, wide uint64) {
 	switch {
 	case sender == "":
 	case user != "":
-		narrow = mix(wide, hash(sender)|1)
+		narrow = sketch.Mix(wide, hash(sender)|1)
 	default:
 		narrow = ofSender.hash(hash(sender))
 	}

@@ -1,6 +1,10 @@
 package detector
 
-import "time"
+import (
+	"time"
+
+	"postern/outlier/detector/sketch"
+)
 
 // Past gathers whom clients wrote to before they were watched, in as much memory as the
 // table of known recipients. It is apart from the detector, until TakePast.
@@ -8,22 +12,22 @@ type Past struct {
 	// Pairs: for each sender of a client, too.
 	Pairs bool
 
-	seed Seed
-	all  *Sketch
+	seed sketch.Seed
+	all  *sketch.Sketch
 }
 
 // NewPast makes one without anybody.
 func (d *Detector) NewPast() *Past {
-	return &Past{Pairs: d.settings.Pairs, seed: d.seed, all: newSketch(8 * len(d.known.buckets))}
+	return &Past{Pairs: d.settings.Pairs, seed: d.seed, all: sketch.New(8 * d.known.Size())}
 }
 
 // Add notes that an upstream took mail of a sender of a client for a recipient. Those
 // noted last stay when there is no more room. "" is the null reverse-path.
 func (p *Past) Add(client, sender, recipient string) {
-	key, rcpt := p.seed.hash(client), p.seed.hash(recipient)
-	p.all.add(key, rcpt)
+	key, rcpt := p.seed.Hash(client), p.seed.Hash(recipient)
+	p.all.Add(key, rcpt)
 	if p.Pairs {
-		p.all.add(pairKey(key, p.seed.hash(sender)), rcpt)
+		p.all.Add(pairKey(key, p.seed.Hash(sender)), rcpt)
 	}
 }
 
@@ -38,20 +42,7 @@ func (d *Detector) TakePast(p *Past, chunk int) (n, without int, ok bool) {
 	if d.seed != p.seed || d.known.Size() != p.all.Size() {
 		return 0, 0, false
 	}
-	for at := chunk * chunkBuckets; at < (chunk+1)*chunkBuckets; at++ {
-		for _, mark := range p.all.buckets[at] {
-			if mark == 0 {
-				break
-			}
-			n++
-			if !d.known.buckets[at].append(mark) {
-				without++
-			}
-		}
-	}
-	if n > without {
-		d.known.Again(chunk)
-	}
+	n, without = d.known.Take(p.all, chunk)
 	return n, without, true
 }
 
@@ -62,12 +53,12 @@ const pastKey = 0x6A09E667F3BCC908
 // MarkPast says that the past of a client since a time is among those known; zero: that
 // nothing was found of it. pairs says whether those whom its senders know are, too.
 func (d *Detector) MarkPast(client string, since time.Time, pairs bool) {
-	d.known.add(d.seed.hash(client)^pastKey, pastMark(since, pairs))
+	d.known.Add(d.seed.Hash(client)^pastKey, pastMark(since, pairs))
 }
 
 // HasPast reports whether MarkPast has said so, and the table still holds it.
 func (d *Detector) HasPast(client string, since time.Time, pairs bool) bool {
-	return d.known.has(d.seed.hash(client)^pastKey, pastMark(since, pairs))
+	return d.known.Has(d.seed.Hash(client)^pastKey, pastMark(since, pairs))
 }
 
 func pastMark(since time.Time, pairs bool) uint64 {

@@ -3,6 +3,8 @@ package detector
 import (
 	"iter"
 	"time"
+
+	"postern/outlier/detector/compact"
 )
 
 // Profile is what a detector knows of a sender, user or client at a moment.
@@ -42,18 +44,21 @@ type SenderNames struct {
 // All yields everybody who has sent something.
 func (d *Detector) All() iter.Seq[Who] {
 	return func(yield func(Who) bool) {
-		d.meters.all(func(e *entry) bool { return !e.scope.countsVolume() || yield(e.who()) })
+		d.meters.all(func(e *entry) bool { return e.whose(yield) })
 	}
 }
 
-// Part lists those of All in n places from a place on, the first being 0. next is where
+// Part lists those of All in n places, one or two of each, from a place on, the first being 0. next is where
 // the rest begins; 0: there is none. Whoever does something else between the parts may
 // miss somebody or see him twice.
 func (d *Detector) Part(from, n int) (part []Who, next int) {
 	end := min(from+n, int(d.meters.next))
 	for i := from; i < end; i++ {
-		if e := d.meters.at(uint32(i)); e.used && e.scope.countsVolume() {
-			part = append(part, e.who())
+		if e := d.meters.at(uint32(i)); e.used {
+			e.whose(func(who Who) bool {
+				part = append(part, who)
+				return true
+			})
 		}
 	}
 	if end == int(d.meters.next) {
@@ -63,11 +68,11 @@ func (d *Detector) Part(from, n int) (part []Who, next int) {
 }
 
 // Has reports whether who has sent something.
-func (d *Detector) Has(who Who) bool { return d.meters.find(who.meter(), who.meterName()) != nil }
+func (d *Detector) Has(who Who) bool { return d.look(who) != nil }
 
 // Messages is how many messages who has sent.
 func (d *Detector) Messages(who Who) int {
-	if e := d.meters.find(who.meter(), who.meterName()); e != nil {
+	if e := d.look(who); e != nil {
 		return int(e.messages)
 	}
 	return 0
@@ -75,7 +80,7 @@ func (d *Detector) Messages(who Who) int {
 
 // Profile describes who; ok is false when it has sent nothing.
 func (d *Detector) Profile(now int64, who Who, expect Expect) (p Profile, ok bool) {
-	e := d.meters.find(who.meter(), who.meterName())
+	e := d.look(who)
 	if e == nil {
 		return p, false
 	}
@@ -112,7 +117,7 @@ func (p *Profile) Windows() (all []Window) {
 // History are the recipients of the last 14 days, give or take a fifth, today last.
 func (p *Profile) History() (all []int) {
 	for i := historyDays - 1; i >= 0; i-- {
-		all = append(all, whole(historyOf(p.f.e.history[i])))
+		all = append(all, whole(compact.HistoryOf(p.f.e.history[i])))
 	}
 	return all
 }
@@ -131,6 +136,9 @@ func (d *Detector) SenderNames(now int64, who Who) *SenderNames {
 		return nil
 	}
 	e := d.meters.find(sc, who.meterName())
+	if s := d.meters.soloOf(who.meterName()); e == nil && sc == ofUserNames && s != nil {
+		e = &entry{meter: d.oneName(s, &s.meter), client: s.client, scope: sc, name: who.Name}
+	}
 	if e == nil {
 		return nil
 	}
@@ -142,9 +150,10 @@ func (d *Detector) SenderNames(now int64, who Who) *SenderNames {
 	}
 }
 
-// entries are the meters of who: its volume, its sender names, those under alarm, and
+// entries are the meters of who, to be changed: its volume, its sender names, those under alarm, and
 // what is the fault of others, as far as there are such.
 func (d *Detector) entries(who Who) (all []*entry) {
+	d.partOf(who.meter(), who.meterName())
 	scopes := []scope{who.meter()}
 	switch who.Scope {
 	case User, Mailbox:
@@ -163,6 +172,9 @@ func (d *Detector) entries(who Who) (all []*entry) {
 // volumes yields the meters of volume that an event counts for, where there are any
 // yet.
 func (d *Detector) volumes(ev *Event) iter.Seq[*entry] {
+	if s := d.meters.soloOf(ev.User); s != nil && !d.meters.isFor(s, ev.User, ev.Sender) {
+		d.partUser(ev.User)
+	}
 	return func(yield func(*entry) bool) {
 		for _, who := range Parties(ev.Client, ev.User, ev.Sender) {
 			if who.Name == "" {

@@ -115,12 +115,19 @@ func (d *Detector) scale(e *entry) *scale {
 	switch {
 	case !e.scope.isSender() && e.scope != ofUser:
 		return scaleOf(e.scope)
+	case e.scope.isSender() && !d.isEarly(e) && e.age() >= easeDays && d.alone(e):
+		return &aloneScale
+	}
+	return d.scaleOfUser(e)
+}
+
+// scaleOfUser gives the scale of a user, and of a sender that is not alone.
+func (d *Detector) scaleOfUser(e *entry) *scale {
+	switch {
 	case d.isEarly(e):
 		return &earlyScale
 	case e.age() < easeDays:
 		return &newScale
-	case e.scope.isSender() && d.alone(e):
-		return &aloneScale
 	}
 	return &senderScale
 }

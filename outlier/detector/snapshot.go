@@ -6,6 +6,9 @@ import (
 	"hash/crc32"
 	"slices"
 	"time"
+
+	"postern/outlier/detector/compact"
+	"postern/outlier/detector/sketch"
 )
 
 const (
@@ -24,7 +27,7 @@ type Snapshot struct {
 	used    uint32
 	since   uint16 // Detector.lastingSince
 	known   uint16 // Detector.knownSince
-	buckets []bucket
+	marks   sketch.Marks
 	regular map[uint64]runs
 }
 
@@ -36,7 +39,7 @@ type firstSeen struct {
 
 // Snapshot copies what is known at a time.
 func (d *Detector) Snapshot(at time.Time) *Snapshot {
-	s := &Snapshot{seed: d.seed, at: at, used: d.meters.next, since: d.lastingSince, known: d.knownSince, buckets: slices.Clone(d.known.buckets)}
+	s := &Snapshot{seed: d.seed, at: at, used: d.meters.next, since: d.lastingSince, known: d.knownSince, marks: d.known.Copy()}
 	for _, c := range d.byNum { // not the pointers: Merge changes what is behind them
 		s.clients = append(s.clients, firstSeen{c.name, c.born})
 	}
@@ -52,57 +55,65 @@ func (d *Detector) Snapshot(at time.Time) *Snapshot {
 
 // Encode writes the snapshot in the form that Restore reads.
 func (s *Snapshot) Encode() []byte {
-	w := writer(snapshotHead)
-	w.u64(s.seed[0])
-	w.u64(s.seed[1])
-	w.u64(uint64(s.at.UnixNano()))
-	w.num(len(s.clients))
+	w := compact.Writer(snapshotHead)
+	w.U64(s.seed[0])
+	w.U64(s.seed[1])
+	w.U64(uint64(s.at.UnixNano()))
+	w.Num(len(s.clients))
 	for _, c := range s.clients {
-		w.str(c.name)
-		w.u16(c.born)
+		w.Str(c.name)
+		w.U16(c.born)
 	}
 	for i := range s.used {
 		e := &s.slabs[i/slabSize][i%slabSize]
 		if !e.used {
 			continue
 		}
-		w.u8(1 + uint8(e.scope))
-		w.u16(e.client)
-		w.str(e.name)
-		e.encode(&w)
 		var rs *runs
 		if r, ok := s.regular[e.hash]; ok {
 			rs = &r
 		}
-		e.encodeTail(&w, rs)
-	}
-	w.u8(0)
-	w.num(len(s.buckets))
-	for i := range s.buckets {
-		for _, m := range s.buckets[i] {
-			w.u16(m)
+		e.write(&w, rs)
+		if e.has(isSolo) {
+			user, _ := SplitNames(e.name)
+			e.asUser(user).write(&w, nil)
 		}
 	}
+	w.U8(0)
+	w.Num(len(s.marks))
+	w = s.marks.Append(w)
 	s.encodeLasting(&w)
-	w.u32(crc32.ChecksumIEEE(w))
+	w.U32(crc32.ChecksumIEEE(w))
 	return w
+}
+
+// write appends an entry with its runs, nil for none.
+func (e *entry) write(w *compact.Writer, rs *runs) {
+	w.U8(1 + uint8(e.scope))
+	w.U16(e.client)
+	w.Str(e.name)
+	e.encode(w)
+	e.encodeTail(w, rs)
 }
 
 // encodeLasting appends the lasting records, which earlier releases do not look for
 // behind the rest: since when they are kept, and those of the entries in their order. Then
 // comes since when recipients are known, where that is not for as long as the clients are.
-func (s *Snapshot) encodeLasting(w *writer) {
+func (s *Snapshot) encodeLasting(w *compact.Writer) {
 	if s.since == 0 && s.known == 0 {
 		return
 	}
-	w.u16(s.since)
+	w.U16(s.since)
 	for i := range s.used {
 		if e := &s.slabs[i/slabSize][i%slabSize]; e.used {
 			e.lasting.encode(w)
+			if e.has(isSolo) {
+				e.lasting.encode(w) // its user's
+			}
 		}
 	}
 	if s.known > 0 {
-		w.u16(s.known)
+		w.U16(s.known)
 	}
 }
 
@@ -124,7 +135,7 @@ type Fold func(Who) string
 // error the present ones are as they were.
 func (d *Detector) Restore(b []byte, fold Fold) (Restored, error) {
 	if len(b) < len(snapshotHead)+4 {
-		return Restored{}, errCut
+		return Restored{}, compact.ErrCut
 	}
 	head := string(b[:len(snapshotHead)])
 	if head != snapshotHead && head != snapshotHead1 {
@@ -132,43 +143,43 @@ func (d *Detector) Restore(b []byte, fold Fold) (Restored, error) {
 	}
 	body := b[:len(b)-4]
 	if crc32.ChecksumIEEE(body) != binary.LittleEndian.Uint32(b[len(b)-4:]) {
-		return Restored{}, errCut
+		return Restored{}, compact.ErrCut
 	}
-	r := &reader{rest: body[len(snapshotHead):]}
-	g := New(d.settings, Seed{r.u64(), r.u64()})
-	found := Restored{At: time.Unix(0, int64(r.u64()))}
-	for range r.num() {
-		if r.bad {
-			return Restored{}, errCut
+	r := &compact.Reader{Rest: body[len(snapshotHead):]}
+	g := New(d.settings, Seed{r.U64(), r.U64()})
+	found := Restored{At: time.Unix(0, int64(r.U64()))}
+	for range r.Num() {
+		if r.Bad {
+			return Restored{}, compact.ErrCut
 		}
-		g.client(r.str(), 0).born = r.u16()
+		g.client(r.Str(), 0).born = r.U16()
 	}
 	places, err := g.readEntries(r, head != snapshotHead1, fold)
 	if err != nil {
 		return Restored{}, err
 	}
-	buckets := r.num()
-	raw := r.take(buckets * 16)
-	if r.bad {
-		return Restored{}, errCut
+	buckets := r.Num()
+	raw := r.Take(buckets * 16)
+	if r.Bad {
+		return Restored{}, compact.ErrCut
 	}
-	if len(r.rest) > 0 {
-		g.lastingSince = r.u16()
+	if len(r.Rest) > 0 {
+		g.lastingSince = r.U16()
 		for _, p := range places {
 			var l lasting
 			if l.decode(r); p.e.is(p.hash) { // its place may have been given to another
 				p.e.lasting.raise(&l)
 			}
 		}
-		if len(r.rest) > 0 {
-			g.knownSince = r.u16()
+		if len(r.Rest) > 0 {
+			g.knownSince = r.U16()
 		}
-		if r.bad {
-			return Restored{}, errCut
+		if r.Bad {
+			return Restored{}, compact.ErrCut
 		}
 	}
-	if buckets == len(g.known.buckets) {
-		g.known.fill(raw)
+	if buckets == g.known.Size() {
+		g.known.Fill(raw)
 	} else {
 		found.Forgotten = 8 * buckets
 	}
@@ -178,14 +189,14 @@ func (d *Detector) Restore(b []byte, fold Fold) (Restored, error) {
 
 // readEntries reads the meters of a snapshot, with what earlier releases did not know
 // of them where tail is set. It gives the place of each in the order of the snapshot.
-func (d *Detector) readEntries(r *reader, tail bool, fold Fold) (places []top, err error) {
+func (d *Detector) readEntries(r *compact.Reader, tail bool, fold Fold) (places []top, err error) {
 	for {
-		n := r.u8()
-		if n == 0 || r.bad {
+		n := r.U8()
+		if n == 0 || r.Bad {
 			return places, nil
 		}
 		sc := scope(n - 1)
-		num, name := r.u16(), r.str()
+		num, name := r.U16(), r.Str()
 		var m meter
 		m.decode(r)
 		var rs *runs
@@ -194,19 +205,35 @@ func (d *Detector) readEntries(r *reader, tail bool, fold Fold) (places []top, e
 		} else {
 			m.put(isOld, true)
 		}
-		if r.bad || int(num) >= len(d.byNum) || sc >= scopes {
-			return nil, errCut
+		if r.Bad || int(num) >= len(d.byNum) || sc >= scopes {
+			return nil, compact.ErrCut
 		}
-		e, isNew := d.meters.get(sc, fold(Who{sc.whose(), name}), num, int64(m.last))
+		own := fold(Who{sc.whose(), name})
+		d.partOf(sc, own)
+		e, isNew := d.meters.get(sc, own, num, int64(m.last))
 		if !isNew {
 			m.join(e.meter)
 			rs = later(rs, d.meters.runsOf(e))
 		}
 		e.meter = m
 		d.meters.setRuns(e, rs)
+		d.joined(e, before(places, e))
 		places = append(places, top{e, e.hash})
 	}
 }
 
+// before gives the entry that was read before that of a user, as which a sender that
+// stands for its user is written; nil for another.
+func before(places []top, e *entry) *entry {
+	if len(places) == 0 || e.scope != ofUser {
+		return nil
+	}
+	p := places[len(places)-1]
+	if user, _ := SplitNames(p.e.name); !p.e.is(p.hash) || p.e.scope != ofUserSender || user != e.name {
+		return nil
+	}
+	return p.e
+}
+
 // Places is for how many known recipients there is room.
-func (d *Detector) Places() int { return 8 * len(d.known.buckets) }
+func (d *Detector) Places() int { return 8 * d.known.Size() }

@@ -46,6 +46,18 @@ func JoinNames(user, sender string) string {
 	return strings.ReplaceAll(user, " ", "%20") + " " + sender
 }
 
+// AppendNames is JoinNames without a new string.
+func AppendNames(b []byte, user, sender string) []byte {
+	for i := range len(user) {
+		if user[i] == ' ' {
+			b = append(b, "%20"...)
+		} else {
+			b = append(b, user[i])
+		}
+	}
+	return append(append(b, ' '), sender...)
+}
+
 // SplitNames gives what JoinNames has put together; of a sender alone user is "".
 func SplitNames(name string) (user, sender string) {
 	user, sender, ok := strings.Cut(name, " ")

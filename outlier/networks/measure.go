@@ -65,8 +65,8 @@ func (m *Measure) Add(ev *mail.Event) error {
 	}
 	at := ev.Time.Unix()
 	s := m.memory.Seen(ev.Client, party, from, ehlo, at)
-	u, known := m.memory.users.Get(ev.Client, party)
-	if !known || uint32(at)-min(uint32(at), u.First) < settle {
+	u := m.memory.known(ev.Client, party)
+	if u == nil || uint32(at)-min(uint32(at), u.First) < settle {
 		return nil
 	}
 	d, known := m.users.Get(ev.Client, party)

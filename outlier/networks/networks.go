@@ -18,6 +18,7 @@
 package networks
 
 import (
+	"hash/maphash"
 	"net/netip"
 	"strconv"
 	"strings"
@@ -70,7 +71,8 @@ type Sign struct {
 
 // Memory is what is known of all users.
 type Memory struct {
-	users  *fair.Map[string, *user]
+	seed   maphash.Seed
+	users  *fair.Map[uint64, *user]  // by a keyed hash of the name, which nobody can aim at
 	places *fair.Map[uint32, *place] // who else uses a network of a client
 	news   news
 	table  *astable.Table
@@ -90,12 +92,13 @@ type use struct {
 	AS          uint32 // of a network, 0 where none is known
 	First, Last uint32
 	Alone       bool // nobody else had used the network when it was first used
+	told        bool // of a user's first one: this node has told others of the user
 }
 
 // New makes a memory of at most max users and four times as many places.
 func New(most int) *Memory {
-	m := &Memory{}
-	m.users = fair.New(most, worseUser, m.news.gone)
+	m := &Memory{seed: maphash.MakeSeed()}
+	m.users = fair.New[uint64](most, worseUser, func(client string, _ uint64, u *user) { m.news.gone(client, u) })
 	m.places = fair.New[uint32](4*most, worsePlace, nil)
 	return m
 }
@@ -106,10 +109,10 @@ func (m *Memory) UseTable(t *astable.Table) { m.table = t }
 // worseUser puts those first of whom less is known than settle: whoever invents names
 // pushes out invented ones.
 func worseUser(a, b *user) bool {
-	if young := a.Last-min(a.Last, a.First) < settle; young != (b.Last-min(b.Last, b.First) < settle) {
+	if young := a.isYoung(); young != b.isYoung() {
 		return young
 	}
-	return a.Last < b.Last
+	return a.last() < b.last()
 }
 
 // worsePlace puts those first that one user alone has used.
@@ -161,7 +164,7 @@ func (m *Memory) Seen(client, name string, from netip.Addr, ehlo string, at int6
 	}
 	now := uint32(at)
 	u, isNew := m.user(client, name, now)
-	told := isNew || u.Last/dayLong != now/dayLong
+	told := isNew || u.last()/dayLong != now/dayLong
 	young := now-min(now, u.First) < settle
 	s.AS = m.table.Of(s.Network.Addr())
 	var room [64]byte
@@ -185,7 +188,6 @@ func (m *Memory) Seen(client, name string, from netip.Addr, ehlo string, at int6
 	s.New = !young && now-min(now, used.First) < newFor
 	s.Familiar = now-min(now, used.First) >= familiarFrom
 	s.Within = u.within(now)
-	u.Last = max(u.Last, now)
 	s.Weigh()
 	if told {
 		m.news.add(client, name)
@@ -293,13 +295,21 @@ func (p *place) join(who, first uint32) {
 
 // user finds or makes what is known of one.
 func (m *Memory) user(client, name string, now uint32) (u *user, isNew bool) {
-	if u, known := m.users.Get(client, name); known {
+	if u = m.known(client, name); u != nil {
 		return u, false
 	}
-	u = &user{First: now, Last: now}
-	m.users.Put(client, name, u)
+	u = &user{name: name, First: now}
+	m.put(client, u)
 	return u, true
 }
+
+// known gives what is known of a user; nil: nothing.
+func (m *Memory) known(client, name string) *user {
+	u, _ := m.users.Get(client, maphash.String(m.seed, name))
+	return u
+}
+
+func (m *Memory) put(client string, u *user) { m.users.Put(client, maphash.String(m.seed, u.name), u) }
 
 // hash is FNV-1a: it is kept on disk. Who finds two networks of the same hash has
 // found one that is not new for a user of whom he knows the networks.

@@ -20,8 +20,8 @@ const maxDropped = 10_000
 // Share has a memory note what is new in it, for Changed.
 func (m *Memory) Share() {
 	m.news.share, m.news.of = true, map[string]struct{}{}
-	for at := range m.users.All() {
-		m.news.add(at.Client, at.Key)
+	for at, u := range m.users.All() {
+		m.news.add(at.Client, u.name)
 	}
 }
 
@@ -32,13 +32,13 @@ func (n *news) add(client, name string) {
 }
 
 // gone is told of a user whom there was no room for.
-func (n *news) gone(client, name string, u *user) {
+func (n *news) gone(client string, u *user) {
 	if !n.share {
 		return
 	}
-	delete(n.of, key(client, name))
-	if u.told && len(n.dropped) < maxDropped {
-		n.dropped = append(n.dropped, key(client, name))
+	delete(n.of, key(client, u.name))
+	if u.first[0].told && len(n.dropped) < maxDropped {
+		n.dropped = append(n.dropped, key(client, u.name))
 	}
 }
 
@@ -71,12 +71,12 @@ func (m *Memory) Again(changed, gone []string) {
 // lasting, where that is more than its first days.
 func (m *Memory) Tell(key string) (value []byte, lasting bool) {
 	client, name, _ := strings.Cut(key, " ")
-	u, known := m.users.Get(client, name)
-	if !known {
+	u := m.known(client, name)
+	if u == nil {
 		return nil, false
 	}
-	u.told = true
-	return u.append(nil), u.Last-min(u.Last, u.First) >= settle
+	u.first[0].told = true
+	return u.append(nil), !u.isYoung()
 }
 
 // version begins a told user.
@@ -87,7 +87,7 @@ const version = 2
 func (u *user) append(b []byte) []byte {
 	b = append(b, version)
 	b = binary.LittleEndian.AppendUint32(b, u.First)
-	b = binary.LittleEndian.AppendUint32(b, u.Last)
+	b = binary.LittleEndian.AppendUint32(b, u.last())
 	for _, list := range [...]uses{u.networks(), u.names()} {
 		at := len(b)
 		b = append(b, 0)
@@ -153,7 +153,7 @@ func (m *Memory) Merge(key string, value []byte, now int64) error {
 	}
 	theirs.notLater(uint32(now))
 	u, _ := m.user(client, name, theirs.First)
-	u.First, u.Last = min(u.First, theirs.First), max(u.Last, theirs.Last)
+	u.First = min(u.First, theirs.First)
 	u.adopt(&theirs)
 	for i := range theirs.Networks {
 		if w := &theirs.Networks[i]; w.Last > 0 {

@@ -24,14 +24,14 @@ type saved struct {
 }
 
 func (u *user) save() *saved {
-	s := &saved{First: u.First, Last: u.Last}
+	s := &saved{First: u.First, Last: u.last()}
 	u.networks().copy(s.Networks[:])
 	u.names().copy(s.Names[:])
 	return s
 }
 
-func (s *saved) load() *user {
-	u := &user{First: s.First, Last: s.Last}
+func (s *saved) load(name string) *user {
+	u := &user{name: name, First: s.First}
 	for i := range s.Networks {
 		if s.Networks[i].Last > 0 {
 			u.addNetwork(&s.Networks[i])
@@ -69,7 +69,7 @@ func (m *Memory) Copy(pause func()) *Copy {
 		}
 	}
 	for at, u := range m.users.All() {
-		c.Users[key(at.Client, at.Key)] = u.save()
+		c.Users[key(at.Client, u.name)] = u.save()
 		next()
 	}
 	for at, p := range m.places.All() {
@@ -95,7 +95,7 @@ func (m *Memory) Decode(b []byte) error {
 	}
 	for k, s := range c.Users {
 		if client, name, ok := strings.Cut(k, " "); ok && s != nil {
-			m.users.Put(client, name, s.load())
+			m.put(client, s.load(name))
 		}
 	}
 	for at, p := range c.Shared {

@@ -3,10 +3,10 @@ package networks
 // user is what is known of one. Most have one network, and submitters no EHLO name: the
 // rest has room of its own when there is any.
 type user struct {
-	First, Last uint32 // in seconds since 1970
-	first       [1]use // the network that was seen first, until another has its place
-	told        bool   // to other nodes, by this one
-	more        *more  // nil: nothing
+	name  string
+	more  *more  // nil: nothing
+	First uint32 // in seconds since 1970
+	first [1]use // the network that was seen first, until another has its place
 }
 
 // more are further networks of a user, up to perUser with the first one, and its EHLO
@@ -15,6 +15,22 @@ type more struct{ networks, names []use }
 
 // uses are networks or names in the order in which they came, in two parts.
 type uses [2][]use
+
+// last is when the user was last seen.
+func (u *user) last() (at uint32) {
+	for _, part := range u.networks() {
+		for i := range part {
+			at = max(at, part[i].Last)
+		}
+	}
+	return at
+}
+
+// isYoung reports whether only first days of the user are known.
+func (u *user) isYoung() bool {
+	last := u.last()
+	return last-min(last, u.First) < settle
+}
 
 func (u *user) networks() uses {
 	if u.more == nil {
@@ -84,7 +100,9 @@ func (u *user) addNetwork(w *use) *use {
 		}
 		at = oldest(u.networks())
 	}
+	told := at.told
 	*at = *w
+	at.told = told
 	return at
 }
 

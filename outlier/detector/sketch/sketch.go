@@ -1,6 +1,11 @@
-package detector
+// Package sketch remembers pairs of names in bounded memory, by keyed hashes: of each
+// pair sixteen bits, and the pairs used last stay.
+package sketch
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+	"slices"
+)
 
 // Sketch remembers the pairs of client and recipient that have been seen.
 // Each pair leaves 16 bits in one of the buckets; the eight of a bucket are
@@ -16,15 +21,15 @@ type bucket [8]uint16
 
 const chunkBuckets = 4096 // 64 KiB
 
-// newKnown makes a sketch with room for at least n pairs.
-func newSketch(n int) *Sketch {
+// New makes a sketch with room for at least n pairs.
+func New(n int) *Sketch {
 	chunks := (n + 8*chunkBuckets - 1) / (8 * chunkBuckets)
 	return &Sketch{buckets: make([]bucket, chunks*chunkBuckets), dirty: make([]uint64, (chunks+63)/64)}
 }
 
 // place is where the pair belongs, and what stands for it there; never 0.
 func (k *Sketch) place(client, rcpt uint64) (at int, mark uint16) {
-	h := mix(client^0x8EBC6AF09C88C6E3, rcpt^0x589965CC75374CC3)
+	h := Mix(client^0x8EBC6AF09C88C6E3, rcpt^0x589965CC75374CC3)
 	mark = uint16(h)
 	if mark == 0 {
 		mark = 1
@@ -32,10 +37,14 @@ func (k *Sketch) place(client, rcpt uint64) (at int, mark uint16) {
 	return int((h >> 16) % uint64(len(k.buckets))), mark
 }
 
-// has reports whether the pair is known, and makes it the last to be forgotten.
-func (k *Sketch) has(client, rcpt uint64) bool {
+// Has reports whether the pair is known, and makes it the last to be forgotten.
+func (k *Sketch) Has(client, rcpt uint64) bool {
 	at, mark := k.place(client, rcpt)
-	b := &k.buckets[at]
+	return k.buckets[at].use(mark)
+}
+
+// use makes a mark the last to be forgotten, and reports whether it is there.
+func (b *bucket) use(mark uint16) bool {
 	for i, m := range b {
 		if m == mark {
 			copy(b[1:i+1], b[:i])
@@ -46,13 +55,13 @@ func (k *Sketch) has(client, rcpt uint64) bool {
 	return false
 }
 
-// add makes the pair known.
-func (k *Sketch) add(client, rcpt uint64) {
-	if k.has(client, rcpt) {
-		return
-	}
+// Add makes the pair known.
+func (k *Sketch) Add(client, rcpt uint64) {
 	at, mark := k.place(client, rcpt)
 	b := &k.buckets[at]
+	if b.use(mark) {
+		return
+	}
 	if b[len(b)-1] != 0 {
 		k.lost++
 	}
@@ -122,11 +131,58 @@ func (b *bucket) append(mark uint16) bool {
 	return false
 }
 
-// fill takes the places of a sketch of the same size, sixteen octets for each bucket.
-func (k *Sketch) fill(raw []byte) {
+// Fill takes the places of a sketch of the same size, as Marks.Append writes them.
+func (k *Sketch) Fill(raw []byte) {
 	for i := range k.buckets {
 		for j := range k.buckets[i] {
 			k.buckets[i][j] = binary.LittleEndian.Uint16(raw[16*i+2*j:])
 		}
 	}
+}
+
+// Marks are the places of a sketch.
+type Marks []bucket
+
+// Copy gives the places as they are now.
+func (k *Sketch) Copy() Marks { return slices.Clone(k.buckets) }
+
+// Append writes the places behind b, sixteen octets for each of len(m) buckets.
+func (m Marks) Append(b []byte) []byte {
+	for i := range m {
+		for _, mark := range m[i] {
+			b = binary.LittleEndian.AppendUint16(b, mark)
+		}
+	}
+	return b
+}
+
+// Blank reports whether no pair is known.
+func (k *Sketch) Blank() bool {
+	for i := range k.buckets {
+		if k.buckets[i][0] != 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// Take adds the pairs of a part of another sketch of the same size as far as there is
+// room: none that is known has to go. It says how many there are, and how many found no
+// room.
+func (k *Sketch) Take(o *Sketch, chunk int) (n, without int) {
+	for at := chunk * chunkBuckets; at < (chunk+1)*chunkBuckets; at++ {
+		for _, mark := range o.buckets[at] {
+			if mark == 0 {
+				break
+			}
+			n++
+			if !k.buckets[at].append(mark) {
+				without++
+			}
+		}
+	}
+	if n > without {
+		k.Again(chunk)
+	}
+	return n, without
 }
