@@ -68,10 +68,11 @@ func (w *Watch) Brake(id, client, user string, from mail.Identity, to mail.Recip
 func (w *Watch) BrakeMessage(id, client, submitter string, from mail.Identity, to ...mail.RecipientID) (wait time.Duration, who Judgment) {
 	w.mu.Lock()
 	defer w.unlock()
-	if submitter == "" && w.detector.OfOthers(client, senderName(from)) {
+	n := w.strangersOf(client, to...)
+	if n == 0 || submitter == "" && w.detector.OfOthers(client, senderName(from)) {
 		return 0, Judgment{}
 	}
-	return w.brake(id, client, mail.Party("", submitter), from, w.strangersOf(client, to...))
+	return w.brake(id, client, mail.Party("", submitter), from, n)
 }
 
 // strangersOf counts the recipients that a client has never written to.

@@ -151,17 +151,34 @@ func placeWords(s *networks.Sign) string {
 	return fmt.Sprintf("%s (AS%d)", s.Network, s.AS)
 }
 
-// fromElsewhere is what the network of an event adds to the score of k, or takes from it,
-// and the words for it.
-func (r *rules) fromElsewhere(s *networks.Sign, k detector.Who, f *detector.Finding) (more float64, words string) {
-	of := float64(s.Evidence) * r.Networks.Evidence
-	familiar := s.Familiar && s.Evidence == 0 && s.Listed == "" && r.Networks.Familiar > 0
-	if of == 0 && s.Listed == "" && !familiar || f.Score == 0 || f.Names || k.Scope != User && k.Scope != Mailbox && k.Scope != UserSender {
-		return 0, ""
+// isFamiliar reports whether an event comes from a network that its user has long used, and
+// nothing else about it is new.
+func (r *rules) isFamiliar(s *networks.Sign) bool {
+	return s.Familiar && s.Evidence == 0 && s.Listed == "" && r.Networks.Familiar > 0
+}
+
+// fromElsewhere is what the network of an event adds to the score of k, or takes from it.
+func (r *rules) fromElsewhere(s *networks.Sign, k detector.Who, f *detector.Finding) (more float64) {
+	if f.Score == 0 || f.Names || k.Scope != User && k.Scope != Mailbox && k.Scope != UserSender {
+		return 0
 	}
-	switch {
-	case familiar:
+	of := float64(s.Evidence) * r.Networks.Evidence
+	if r.isFamiliar(s) {
 		of = -r.Networks.Familiar
+	}
+	if s.Listed != "" {
+		of += r.Networks.Listed
+	}
+	return float64(f.Score) * of
+}
+
+// elsewhereWords say the same; "" where nothing is added or taken.
+func (r *rules) elsewhereWords(s *networks.Sign, k detector.Who, f *detector.Finding) (words string) {
+	if r.fromElsewhere(s, k, f) == 0 {
+		return ""
+	}
+	switch of := float64(s.Evidence) * r.Networks.Evidence; {
+	case r.isFamiliar(s):
 		words = fmt.Sprintf("; from %s, long used by this user", placeWords(s))
 	case of == 0:
 	case !s.New:
@@ -173,8 +190,7 @@ func (r *rules) fromElsewhere(s *networks.Sign, k detector.Who, f *detector.Find
 		}
 	}
 	if s.Listed != "" {
-		of += r.Networks.Listed
 		words += "; its address is listed by " + s.Listed
 	}
-	return float64(f.Score) * of, words
+	return words
 }

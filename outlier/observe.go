@@ -61,17 +61,15 @@ func (w *Watch) observe(ev *mail.Event) (shadowed bool) {
 // ended notes that a transaction is no longer under way, and reports whether it
 // would have been deferred, had a state not been a shadow.
 func (w *Watch) ended(now time.Time, ev *mail.Event, n *detector.Event) (shadowed bool) {
+	states, any := w.statesOf(ev.Client, ev.User, n.User, n.Sender)
 	if was := w.underWay(ev.ID); wasUnderWay(ev) {
-		keys := parties(ev.Client, ev.User, was.submitter, n.Sender)
-		if states, any := w.statesOf(&keys); any {
-			admit(&states, -was.n)
+		then := states
+		if was.submitter != ev.Submitter {
+			then, _ = w.statesOf(ev.Client, ev.User, mail.Party(ev.User, was.submitter), n.Sender)
 		}
+		admit(&then, -was.n)
 	}
-	keys := parties(ev.Client, ev.User, ev.Submitter, n.Sender)
-	if states, any := w.statesOf(&keys); any {
-		shadowed = len(n.Recipients) > 0 && w.judge(now, &keys, &states, true, 1, 0).Refuse()
-	}
-	return shadowed
+	return any && len(n.Recipients) > 0 && w.judge(now, &states, true, 1, 0).Refuse()
 }
 
 // wasUnderWay reports whether Judge let the mail go on. Mail in a client's name

@@ -65,7 +65,11 @@ func (c *Config) KnownWatch(name string) (problem string) {
 
 // policy is that of a client.
 func (r *rules) policy(client string) Policy {
-	p, ok := r.policyOf(r.Watch[client])
+	name := r.Watch[client]
+	if name == "" && len(r.Policy) == 0 {
+		return Policy{Sensitivity: 1} // as most
+	}
+	p, ok := r.policyOf(name)
 	if !ok {
 		p = Policy{Sensitivity: 1}
 	}

@@ -185,7 +185,7 @@ func (r *Replay) score(f *detector.Finding, p *Sent, s *Scores) {
 	if r.rules.mode(k, p.Client) == Exempt {
 		return
 	}
-	more, _ := r.rules.fromElsewhere(&p.Elsewhere, k, f)
+	more := r.rules.fromElsewhere(&p.Elsewhere, k, f)
 	score := (float64(f.Score) + more) * r.rules.policy(p.Client).Sensitivity
 	if r.detector.Early(f) && thresholds.level(score) < Throttled {
 		return

@@ -8,12 +8,15 @@ import (
 
 // step takes the step that a finding leads to. w.mu is held.
 func (w *Watch) step(now time.Time, client string, f *detector.Finding) {
+	if f.Score == 0 && f.Refusals == detector.Ordinary {
+		return // as most
+	}
 	rule, thresholds := RuleVolume, &w.rules.Volume
 	if f.Names {
 		rule, thresholds = RuleNames, &w.rules.Names
 	}
 	k := f.Who()
-	more, elsewhere := w.rules.fromElsewhere(&w.places.sign, k, f)
+	more := w.rules.fromElsewhere(&w.places.sign, k, f)
 	times := w.rules.policy(client).Sensitivity
 	score := (float64(f.Score) + more) * times
 	to := thresholds.level(score)
@@ -46,7 +49,7 @@ func (w *Watch) step(now time.Time, client string, f *detector.Finding) {
 		w.prolong(s, to, now)
 		return
 	}
-	w.hold(now, k, client, State{Level: to, Rule: rule, Score: score, Reason: w.reason(rule, f) + elsewhere, Shadow: mode == Shadow})
+	w.hold(now, k, client, State{Level: to, Rule: rule, Score: score, Reason: w.reason(rule, f) + w.rules.elsewhereWords(&w.places.sign, k, f), Shadow: mode == Shadow})
 }
 
 // levelOf is the action that the plain rule on refused recipients leads to.

@@ -209,12 +209,11 @@ func (w *Watch) Judge(client, user string, from mail.Identity) Judgment {
 	if len(w.states) == 0 {
 		return Judgment{}
 	}
-	keys := parties(client, user, "", senderName(from))
-	states, any := w.statesOf(&keys)
+	states, any := w.statesOf(client, user, user, senderName(from))
 	if !any {
 		return Judgment{}
 	}
-	v := w.judge(w.clock.read(), &keys, &states, false, 1, 0)
+	v := w.judge(w.clock.read(), &states, false, 1, 0)
 	if !v.Refuse() && from != "" {
 		admit(&states, 1)
 	}
@@ -239,38 +238,38 @@ func senderName(from mail.Identity) string {
 	return string(from)
 }
 
-// parties are those that a message belongs to, the widest first: where a client has
-// told a submitter, its user, too.
-func parties(client, user, submitter, sender string) (all [5]detector.Who) {
-	four := detector.Parties(client, mail.Party(user, submitter), sender)
-	all = [...]detector.Who{four[0], {}, four[1], four[2], four[3]}
-	if submitter != "" {
-		all[1] = detector.Who{Scope: User, Name: user}
+// statesOf are the states of those that a message of a mail.Party belongs to, the widest
+// first, nil where one has none: where a client has told a submitter, its user, too. any
+// says whether one has. What the watch has found in a sender's mail of which nobody knows
+// who submitted it holds no mail of users and submitters: anybody can have written that name
+// there. It makes no strings: it is asked about every message, and hardly anybody has a state.
+func (w *Watch) statesOf(client, user, party, sender string) (states [5]*State, any bool) {
+	states[0] = w.states[detector.Who{Scope: Client, Name: client}]
+	if user != "" && party != user {
+		states[1] = w.states[detector.Who{Scope: User, Name: user}]
 	}
-	return all
-}
-
-// statesOf are the states of those that a message belongs to, nil where one has
-// none; any says whether one has. What the watch has found in a sender's mail of which
-// nobody knows who submitted it holds no mail of users and submitters: anybody can have
-// written that name there.
-func (w *Watch) statesOf(keys *[5]detector.Who) (states [5]*State, any bool) {
-	for i, k := range keys {
-		if k.Name == "" {
-			continue
-		}
-		if s := w.states[k]; s != nil && !(OfUnnamed(s) && keys[3].Name != "") {
-			states[i], any = s, true
+	if party != "" {
+		states[2] = w.states[detector.PartyWho(party)]
+	}
+	if sender != "" {
+		states[4] = w.states[detector.Who{Scope: Sender, Name: sender}]
+	}
+	if party != "" && sender != "" {
+		var room [128]byte
+		name := detector.AppendNames(room[:0], party, sender)
+		states[3] = w.states[detector.Who{Scope: UserSender, Name: string(name)}]
+		if s := states[4]; s != nil && OfUnnamed(s) {
+			states[4] = nil
 		}
 	}
-	return states, any
+	return states, states != [5]*State{}
 }
 
 // judge looks at the states that are in shadow, or at those that are not: the first
 // suspended one decides, else the first that is over its pace. n is how many recipients
 // are to go, of which was have been let through before.
-func (w *Watch) judge(now time.Time, keys *[5]detector.Who, states *[5]*State, shadow bool, n, was int) (held Judgment) {
-	for i, s := range states {
+func (w *Watch) judge(now time.Time, states *[5]*State, shadow bool, n, was int) (held Judgment) {
+	for _, s := range states {
 		if s == nil {
 			continue
 		}
@@ -278,7 +277,7 @@ func (w *Watch) judge(now time.Time, keys *[5]detector.Who, states *[5]*State, s
 		if s.Shadow != shadow || s.Level < Throttled {
 			continue
 		}
-		k := keys[i]
+		k := s.Who()
 		v := judgmentOn(k)
 		v.Level, v.Until, v.Unnamed = s.Level, s.Until, OfUnnamed(s)
 		if s.Level == Throttled {
@@ -355,18 +354,16 @@ type admitted struct {
 func (w *Watch) admitByState(id, client, user, submitter string, from mail.Identity, recipients int) Judgment {
 	was := w.underWay(id)
 	if was.submitter != submitter { // it was under way for others
-		old := parties(client, user, was.submitter, senderName(from))
-		states, _ := w.statesOf(&old)
+		states, _ := w.statesOf(client, user, mail.Party(user, was.submitter), senderName(from))
 		admit(&states, -was.n)
 		was = admitted{submitter: submitter}
 		w.admits(id, was)
 	}
-	keys := parties(client, user, submitter, senderName(from))
-	states, any := w.statesOf(&keys)
+	states, any := w.statesOf(client, user, mail.Party(user, submitter), senderName(from))
 	if !any {
 		return Judgment{}
 	}
-	v := w.judge(w.clock.read(), &keys, &states, false, recipients, was.n)
+	v := w.judge(w.clock.read(), &states, false, recipients, was.n)
 	if !v.Refuse() && w.admits(id, admitted{recipients, submitter}) {
 		admit(&states, recipients-was.n)
 	}
