@@ -78,3 +78,46 @@ func TestAbortedMailIsItsSenders(t *testing.T) {
 		t.Errorf("%+v", r.changes)
 	}
 }
+
+// TestAnswersToStrangersSuspendNobody: a bounce goes to whom a stranger has named, and
+// holds what he wrote. Neither its refusals nor verdicts on it stop a client, or the user
+// as whom an MTA logs in.
+func TestAnswersToStrangersSuspendNobody(t *testing.T) {
+	for _, user := range []string{"", "mta"} {
+		who := detector.PartyWho(user)
+		if user == "" {
+			who = detector.Who{Scope: Client, Name: "mta"}
+		}
+		r := newRig(t, func(c *Config) { c.Spam = Verdicts{5, 10 * time.Minute} })
+		r.ordinary("mta", user, "a@x.example", 30, 20)
+		for i := range 60 { // no more than null_sender_limit lets pass
+			r.at = r.at.Add(3 * time.Minute)
+			ev := event("mta", user, "<>")
+			to(ev, fmt.Sprintf("forged%d@y.example", i), true)
+			r.Observe(ev)
+		}
+		if len(r.changes) > 0 {
+			t.Errorf("user %q: bounces to forged senders: %+v", user, r.changes)
+		}
+		ev := event("mta", user, "<>")
+		to(ev, "victim@y.example", false)
+		r.Observe(ev)
+		if stranger, _ := r.Stranger("mta", "a@x.example", "victim@y.example"); !stranger {
+			t.Error("a bounce makes known to whom a stranger has it sent")
+		}
+		for _, mark := range []struct{ from, automatic string }{{"<>", ""}, {"a@x.example", "reply"}} {
+			for range 8 {
+				ev := event("mta", user, mark.from)
+				ev.Stage, ev.Outcome, ev.Rule, ev.Scans = mail.StageScan, mail.Rejected, "scanner a", []mail.ScanEvent{{Scanner: "a", Verdict: "spam"}}
+				ev.Automatic = mark.automatic
+				r.Observe(ev)
+			}
+		}
+		if r.state(who.Scope, who.Name) > Alerted || r.state(Sender, "a@x.example") > Alerted {
+			t.Errorf("user %q: spam in bounces and answers: %+v", user, r.changes)
+		}
+		if last := r.changes[len(r.changes)-1]; last.Rule != RuleSpam || last.Level != Alerted {
+			t.Errorf("user %q: nobody is told: %+v", user, last)
+		}
+	}
+}

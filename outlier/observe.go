@@ -81,19 +81,29 @@ func wasUnderWay(ev *mail.Event) bool {
 // sort puts a recipient to what the upstream was asked for or to the rest. What was
 // deferred will be tried again, and is counted then. A recipient of mail in which a
 // scanner found harm counts as refused by the upstream, which was asked for it at RCPT
-// and would have been next.
+// and would have been next. To whom mail with the null reverse-path goes has been chosen by
+// whoever wrote to the client: all of them are as one recipient, neither a stranger nor made
+// known, and that they are refused is the fault of nobody who sends here.
 func (x *rules) sort(n *detector.Event, r *mail.RecipientEvent, harmful bool, hash func(address string) uint64) {
+	to := detector.Recipient{}
+	answered := n.Sender == ""
 	switch {
 	case harmful:
-		n.Recipients = append(n.Recipients, detector.Recipient{Hash: hash(r.Address), Refused: true})
+		to.Refused = !answered
 	case r.Outcome == mail.Relayed && !r.Left(): // counted when it left
+		return
 	case r.Left():
-		n.Recipients = append(n.Recipients, detector.Recipient{Hash: hash(r.Address), Took: true, Inside: x.isInternal(r.Address)})
+		to.Took, to.Inside = true, x.isInternal(r.Address)
 	case r.Outcome == mail.Rejected && (r.Rule == "upstream" || r.Class != ""):
-		n.Recipients = append(n.Recipients, detector.Recipient{Hash: hash(r.Address), Refused: canHelp(r)})
+		to.Refused = !answered && canHelp(r)
 	default:
 		n.Away++
+		return
 	}
+	if to.Hash = hash(r.Address); answered {
+		to.Hash, to.Took = hash(string(mail.NullSender)), true
+	}
+	n.Recipients = append(n.Recipients, to)
 }
 
 func (w *Watch) hash(address string) uint64 {

@@ -134,7 +134,7 @@ func (r *Replay) Read(ev *mail.Event, p *Sent) bool {
 	from := mail.IdentityOf(ev.From)
 	*p = Sent{At: ev.Time.Add(ev.Duration).Unix(), Client: ev.Client, User: ev.Party(), Sender: senderName(from), Recipients: p.Recipients[:0]}
 	p.Alone = r.rules.bulkStreams[ev.Stream] || r.rules.exempt.Match(from)
-	n := detector.Event{Recipients: p.Recipients}
+	n := detector.Event{Sender: p.Sender, Recipients: p.Recipients}
 	harmful := ev.Harmful()
 	for i := range ev.To {
 		to := &ev.To[i]

@@ -80,7 +80,9 @@ func (f *found) add(client string, who detector.Who, at int64, v Verdicts) int {
 }
 
 // verdict counts a message in which a scanner found harm for who has submitted it:
-// the submitter or user, else the sender, else the client.
+// the submitter or user, else the sender, else the client. A bounce or another answer holds
+// what a stranger wrote, who could have anybody suspended by it: these alert, and are counted
+// apart.
 func (w *Watch) verdict(now time.Time, ev *mail.Event, sender string) {
 	v := w.rules.verdicts(ev.Client)
 	if v.N == 0 || !ev.Harmful() {
@@ -95,9 +97,24 @@ func (w *Watch) verdict(now time.Time, ev *mail.Event, sender string) {
 	case sender != "":
 		who = detector.Who{Scope: Sender, Name: sender}
 	}
-	if n := w.found.add(of, who, now.Unix(), v); n >= v.N {
-		w.plainly(now, who, ev.Client, Suspended, RuleSpam, fmt.Sprintf("scanners found spam or a virus in %s in %s", text.Count(n, "message", "messages"), text.FormatDuration(v.Window)))
+	to, counted, what := Suspended, who, "message"
+	if isAnswer(ev) {
+		to, what = Alerted, "automatic message"
+		counted.Scope += " answering"
 	}
+	if n := w.found.add(of, counted, now.Unix(), v); n >= v.N {
+		w.plainly(now, who, ev.Client, to, RuleSpam, fmt.Sprintf("scanners found spam or a virus in %s in %s", text.Count(n, what, what+"s"), text.FormatDuration(v.Window)))
+	}
+}
+
+// isAnswer reports whether a message answers or reports on another one, as its reverse-path
+// or its header says.
+func isAnswer(ev *mail.Event) bool {
+	switch ev.Automatic {
+	case "reply", "receipt", "report":
+		return true
+	}
+	return mail.IdentityOf(ev.From) == mail.NullSender
 }
 
 // plainly takes a step that no score leads to.

@@ -116,7 +116,7 @@ func TestGreylistingAndReputationAreNotTheSendersFault(t *testing.T) {
 	if got := r.state(Sender, "a@x.example"); got != Normal {
 		t.Errorf("deferred mail: %v", got)
 	}
-	var n detector.Event
+	n := detector.Event{Sender: "a@x.example"}
 	for _, row := range []struct {
 		class, status string
 		help          bool
