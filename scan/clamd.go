@@ -34,8 +34,12 @@ func (c *clamd) ask(ctx context.Context, m *Message) (Response, error) {
 		return Response{}, err
 	}
 	v, err := parseClamd(answer)
-	if wrote != nil && v.Class == Clean {
-		return Response{}, fmt.Errorf("clean before it had all: %w", wrote)
+	switch {
+	case v.Class != Clean:
+	case wrote != nil:
+		return Response{}, fmt.Errorf("%w: %w", errHasty, wrote)
+	case conn.hasty:
+		return Response{}, errHasty
 	}
 	return v, err
 }
@@ -49,6 +53,7 @@ func sendChunks(conn *bound, c *Content) error {
 	}
 	pieces := c.pieces(start)
 	if c.File == nil {
+		conn.look()
 		return conn.send(append(pieces, end))
 	}
 	if err := conn.send(pieces); err != nil {
@@ -65,6 +70,7 @@ func sendChunks(conn *bound, c *Content) error {
 		}
 		switch {
 		case err == io.EOF || err == io.ErrUnexpectedEOF:
+			conn.look()
 			_, err = conn.Write(end)
 			return err
 		case err != nil:
@@ -76,7 +82,8 @@ func sendChunks(conn *bound, c *Content) error {
 // maxLine is how long an answer of clamd may be.
 const maxLine = 4 << 10
 
-// readLine reads to the NUL behind an answer. One without it is not whole.
+// readLine reads to the NUL behind an answer. One without it is not whole, and of two
+// nobody knows which counts.
 func readLine(r io.Reader) (string, error) {
 	buf := make([]byte, 0, 256)
 	for len(buf) < maxLine {
@@ -86,6 +93,9 @@ func readLine(r io.Reader) (string, error) {
 		n, err := r.Read(buf[len(buf):cap(buf)])
 		buf = buf[:len(buf)+n]
 		if end := bytes.IndexByte(buf, 0); end >= 0 {
+			if end < len(buf)-1 {
+				return "", errors.New("more than one answer")
+			}
 			return string(buf[:end]), nil
 		}
 		if err == io.EOF {

@@ -45,7 +45,8 @@ type exchange struct {
 	conn  *bound
 	r     *bufio.Reader
 	m     *Message
-	began bool // the rest of the message is being written
+	began bool        // the rest of the message is being written
+	ended atomic.Bool // the write of its end has begun
 	wrote chan error
 }
 
@@ -80,10 +81,14 @@ func (x *exchange) run(o *icapOptions) (Response, error) {
 	if err != nil {
 		return Response{}, err
 	}
+	hasty := !x.ended.Load() && a.status == 204 // what is given back may come while the rest goes
 	v, err := x.judge(a)
 	if err == nil && v.Class == Clean {
 		x.began = false
 		err = <-x.wrote // it cannot be clean before all of it was taken
+	}
+	if err == nil && v.Class == Clean && hasty {
+		err = errHasty
 	}
 	return v, err
 }
@@ -92,7 +97,7 @@ func (x *exchange) run(o *icapOptions) (Response, error) {
 // for a server may send back what comes while it comes.
 func (x *exchange) write(head []byte, content io.Reader) {
 	x.began = true
-	go func() { x.wrote <- writeChunked(x.conn, head, content, "0\r\n\r\n") }()
+	go func() { x.wrote <- writeChunked(x.conn, head, content, "0\r\n\r\n", func() { x.ended.Store(true) }) }()
 }
 
 // preview sends the first octets and reads what the server says to them.
@@ -102,14 +107,15 @@ func (x *exchange) preview(n int64, content io.Reader) (a *icapAnswer, whole boo
 	if whole {
 		end = "0; ieof\r\n\r\n"
 	}
-	if err := writeChunked(x.conn, x.head(n), io.LimitReader(content, n), end); err != nil {
+	if err := writeChunked(x.conn, x.head(n), io.LimitReader(content, n), end, func() {}); err != nil {
 		return nil, whole, err
 	}
 	a, err = readICAP(x.r)
 	return a, whole, err
 }
 
-func writeChunked(w io.Writer, head []byte, content io.Reader, end string) error {
+// writeChunked writes content in chunks, and calls last before the end leaves.
+func writeChunked(w io.Writer, head []byte, content io.Reader, end string, last func()) error {
 	b := bufio.NewWriterSize(w, chunkSize+1<<10)
 	b.Write(head)
 	buf := make([]byte, chunkSize)
@@ -122,6 +128,7 @@ func writeChunked(w io.Writer, head []byte, content io.Reader, end string) error
 		}
 		switch {
 		case err == io.EOF || err == io.ErrUnexpectedEOF:
+			last()
 			b.WriteString(end)
 			return b.Flush()
 		case err != nil:

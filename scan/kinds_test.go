@@ -45,6 +45,15 @@ func TestClamdAnswers(t *testing.T) {
 	}
 }
 
+// TestClamdGivesOneAnswer: what has one more behind it is none.
+func TestClamdGivesOneAnswer(t *testing.T) {
+	for said, want := range map[string]string{"stream: OK\x00": "stream: OK", "stream: OK\x00stream: Eicar FOUND\x00": "", "stream: OK": ""} {
+		if got, err := readLine(strings.NewReader(said)); got != want || (err == nil) != (want != "") {
+			t.Errorf("%q: %q, %v", said, got, err)
+		}
+	}
+}
+
 func TestRspamdAnswers(t *testing.T) {
 	for _, c := range []struct {
 		said string
@@ -382,5 +391,48 @@ func TestMilterSeesTheMessage(t *testing.T) {
 	}
 	if want := "[From=a Subject=x\n\ty To=b]"; fmt.Sprint(got) != want {
 		t.Errorf("%q, want %q", got, want)
+	}
+}
+
+// TestNothingIsCleanBeforeItsEnd: an answer that was there before the last of the message
+// was sent is about another one, or about none. What refuses may come sooner.
+func TestNothingIsCleanBeforeItsEnd(t *testing.T) {
+	content := strings.NewReader(strings.Repeat("hello\r\n", 2<<20))
+	m := message("")
+	m.Content.File, m.Content.FileSize = content, content.Size()
+	hasty := func(answer string) *server { // it says so first, and reads then
+		return serve(t, func(c net.Conn) {
+			if r := bufio.NewReader(c); strings.HasPrefix(answer, "ICAP/1.0 204") {
+				head, _ := readBlock(r)
+				if strings.HasPrefix(head, "OPTIONS") {
+					io.WriteString(c, "ICAP/1.0 200 OK\r\nMethods: RESPMOD\r\nAllow: 204\r\nEncapsulated: null-body=0\r\n\r\n")
+					return
+				}
+			}
+			io.WriteString(c, answer)
+			io.Copy(io.Discard, c)
+		})
+	}
+	page := func(json string) string {
+		return fmt.Sprintf("HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s", len(json), json)
+	}
+	steps := "\x00\x00\x00\x0dO\x00\x00\x00\x06\x00\x00\x00\x01\x00\x00\x00\x00" + strings.Repeat("\x00\x00\x00\x01c", 1000)
+	for _, row := range []struct {
+		name, answer string
+		want         Class
+	}{
+		{"clamd", "stream: OK\x00", Fault}, {"clamd", "stream: Eicar FOUND\x00", Virus},
+		{"rspamd", page(`{"is_skipped":false,"action":"no action"}`), Fault}, {"rspamd", page(`{"is_skipped":false,"action":"reject"}`), Spam},
+		{"icap", "ICAP/1.0 204 No Content\r\n\r\n", Fault}, {"milter", steps, Fault},
+	} {
+		s := hasty(row.answer)
+		v, err := askRaw(t, config(kinds(s.address())[row.name]), m)
+		if err != nil {
+			v.Class = Fault
+		}
+		if v.Class != row.want {
+			t.Errorf("%s %.40q: %s, %v", row.name, row.answer, v.Class, err)
+		}
+		s.close()
 	}
 }

@@ -66,9 +66,13 @@ func (c *milterClient) ask(ctx context.Context, m *Message) (v Response, err err
 	if d.err != nil || d.act != nil {
 		return d.verdict(nil, c.accept)
 	}
+	conn.look()
 	fields, act, err := s.End()
-	if err != nil {
+	switch {
+	case err != nil:
 		return Response{}, err
+	case conn.hasty: // of a step, and who knows of which
+		return Response{}, errors.New("it had answered before the end of the message")
 	}
 	d.act = act
 	s.Close()

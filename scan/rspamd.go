@@ -24,31 +24,42 @@ type rspamd struct {
 }
 
 func (r *rspamd) ask(ctx context.Context, m *Message) (Response, error) {
-	body, err := r.do(ctx, r.head(m), &m.Content)
+	conn, err := r.target.open(ctx)
 	if err != nil {
 		return Response{}, err
 	}
-	return parseRspamd(body, r.require, m.Canary)
+	defer conn.Close()
+	wrote := sendAll(conn, r.head(m), &m.Content)
+	body, err := readHTTP(conn)
+	switch {
+	case wrote != nil:
+		return Response{}, fmt.Errorf("send: %w", wrote)
+	case err != nil:
+		return Response{}, err
+	}
+	v, err := parseRspamd(body, r.require, m.Canary)
+	if v.Class == Clean && conn.hasty {
+		return Response{}, errHasty
+	}
+	return v, err
 }
 
-// do sends a request and returns the body of its answer.
-func (r *rspamd) do(ctx context.Context, head []byte, content *Content) ([]byte, error) {
-	conn, err := r.target.open(ctx)
-	if err != nil {
-		return nil, err
+// sendAll sends a request.
+func sendAll(conn *bound, head []byte, content *Content) error {
+	if content.FileSize == 0 {
+		conn.look()
+		return conn.send(content.pieces(head))
 	}
-	defer conn.Close()
-	// What it said counts even when writing failed: over its size limit it may
-	// answer and close.
-	wrote := conn.send(content.pieces(head))
-	if wrote == nil && content.File != nil {
-		_, wrote = io.Copy(conn, content.rest())
+	if err := conn.send(content.pieces(head)); err != nil {
+		return err
 	}
-	body, err := readHTTP(conn)
-	if wrote != nil {
-		return nil, fmt.Errorf("send: %w", wrote)
+	rest := content.rest()
+	if _, err := io.CopyN(conn, rest, content.FileSize-1); err != nil {
+		return err
 	}
-	return body, err
+	conn.look()
+	_, err := io.Copy(conn, rest)
+	return err
 }
 
 // readHTTP reads a whole answer of status 200.

@@ -466,7 +466,7 @@ func FuzzAnswers(f *testing.F) {
 			t.Errorf("rspamd: %q has no class", s)
 		}
 		parseVersion(s)
-		x := &exchange{c: &icap{}, r: bufio.NewReader(strings.NewReader(s)), m: message("")}
+		x := &exchange{c: &icap{}, conn: &bound{}, r: bufio.NewReader(strings.NewReader(s)), m: message("")}
 		a, err := readICAP(x.r)
 		if err != nil {
 			return

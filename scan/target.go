@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/url"
 	"strings"
+	"syscall"
 	"time"
 
 	"postern/internal/text"
@@ -115,6 +116,29 @@ type bound struct {
 	net.Conn
 	left int64
 	stop func() bool
+	// hasty: it has said something before it had all that it was to look at.
+	hasty bool
+}
+
+// errHasty: what was called clean may be another message, or none.
+var errHasty = errors.New("clean before it had all")
+
+// look notes whether an answer has come already, at the moment before the last of the
+// message is written. TLS has something of its own to say, so that it is not asked.
+func (b *bound) look() {
+	c, ok := b.Conn.(syscall.Conn)
+	if !ok {
+		return
+	}
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return
+	}
+	raw.Control(func(fd uintptr) {
+		var one [1]byte
+		n, _, err := syscall.Recvfrom(int(fd), one[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
+		b.hasty = b.hasty || err == nil && n > 0
+	})
 }
 
 var errTooMuch = fmt.Errorf("answer of over %d octets", maxAnswer)
