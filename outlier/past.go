@@ -34,7 +34,9 @@ func (w *Watch) NoteTaken(p *detector.Past, ev *mail.Event) (taken bool) {
 		if !r.Left() || r.Code/100 != 2 || harmful && r.Rule == ev.Rule {
 			continue
 		}
-		taken = true
+		if taken = true; sender == "" {
+			continue // whoever wrote to the client has chosen to whom its bounce goes
+		}
 		p.Add(ev.Client, sender, string(mail.RecipientOf(r.Address)))
 	}
 	return taken

@@ -192,11 +192,12 @@ func TestOnlyWhatAnUpstreamTookCounts(t *testing.T) {
 	d.wrote("shop", "long@y.example", 500*day)
 	d.wrote("shop", "1970@y.example", 0).Time = time.Unix(5, 0)
 	d.wrote("", "nobody@y.example", day)
+	d.wrote("shop", "bounce@y.example", day).From = "<>"
 	d.wrote("shop\x00", "forged@y.example", day)
 	d.wrote("shop", "taken@y.example\",\"client\":\"other", day)
 	d.later(2 * time.Minute)
 	d.since("shop", 1)
-	for _, to := range []string{"ended0", "ended1", "ended2", "had", "odd", "future", "long", "1970", "nobody", "forged", "taken"} {
+	for _, to := range []string{"ended0", "ended1", "ended2", "had", "odd", "future", "long", "1970", "nobody", "bounce", "forged", "taken"} {
 		d.stranger("shop", to+"@y.example", true)
 	}
 }
