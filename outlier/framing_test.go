@@ -61,6 +61,21 @@ func TestUnnamedMailHoldsNobodyKnown(t *testing.T) {
 	}
 }
 
+// TestNobodyHidesBehindANameAlone: an operator who asks for a sender is shown the user that is
+// held, although somebody has sent in that name without one.
+func TestNobodyHidesBehindANameAlone(t *testing.T) {
+	r := newRig(t, nil)
+	r.ordinary("people", "anna", "a@x.example", 30, 5)
+	r.ordinary("shop", "", "a@x.example", 1, 1)
+	if d, err := r.Show(Sender, "a@x.example"); err != nil || d.Scope != Sender {
+		t.Errorf("%+v, %v", d, err)
+	}
+	r.Suspend(Order{Scope: UserSender, Name: "anna a@x.example", Reason: "stolen"})
+	if d, err := r.Show(Sender, "a@x.example"); err != nil || d.Scope != UserSender || d.State != Suspended {
+		t.Errorf("%+v, %v", d, err)
+	}
+}
+
 // TestAbortedMailIsItsSenders: whoever has recipients refused and leaves before the data
 // is blamed, and not the client with all of its other senders.
 func TestAbortedMailIsItsSenders(t *testing.T) {

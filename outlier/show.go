@@ -266,21 +266,24 @@ func (w *Watch) holding(k detector.Who, now time.Time) *State {
 	return s
 }
 
-// shown is k, or for a sender with which only users send the one of them that is
-// in the hardest state, or has sent most.
+// shown is k, or for a sender the one of its users that is in a harder state, or where only
+// users send with it, has sent most: whoever writes a name without a user hides nobody.
 func (w *Watch) shown(k detector.Who) detector.Who {
-	if s := w.states[k]; k.Scope != Sender || w.detector.Has(k) || s != nil && OfUnnamed(s) {
+	if k.Scope != Sender {
 		return k
 	}
-	best := k
-	level, messages := Normal, 0
-	for _, u := range w.withUsers(k)[1:] {
-		l, n := Normal, w.detector.Messages(u)
-		if s := w.states[u]; s != nil {
-			l = s.Level
+	level := func(k detector.Who) Level {
+		if s := w.states[k]; s != nil {
+			return s.Level
 		}
-		if best == k || l > level || l == level && n > messages {
-			best, level, messages = u, l, n
+		return Normal
+	}
+	best, hardest := k, level(k)
+	counted, messages := w.detector.Has(k) || hardest > Normal, 0
+	for _, u := range w.withUsers(k)[1:] {
+		l, n := level(u), w.detector.Messages(u)
+		if l > hardest || !counted && l == hardest && (best == k || n > messages) {
+			best, hardest, messages = u, l, n
 		}
 	}
 	return best
