@@ -278,6 +278,24 @@ func TestADecoySuspends(t *testing.T) {
 	}
 }
 
+// TestDecoyFiles are taken as a whole or not at all.
+func TestDecoyFiles(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "decoys")
+	for text, want := range map[string]string{
+		"\ufeffzz@x.example\r\n":                                    "",
+		strings.Repeat("# none\n", maxDecoyFile/7) + "zz@x.example": "more than 4194304 octets",
+		"<>\n": ":1: ",
+	} {
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		all, err := readDecoys([]string{file}, nil)
+		if want == "" && (err != nil || !all["zz@x.example"]) || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
+			t.Errorf("%.20q: %v, %v", text, all, err)
+		}
+	}
+}
+
 // TestDecoyOfUnreadMailAlerts, whatever ended it: a vacation program's answer is automatic
 // by its header, which nobody has seen where the decoy was refused at RCPT.
 func TestDecoyOfUnreadMailAlerts(t *testing.T) {

@@ -39,9 +39,13 @@ func readDecoyFile(name string, parse func(string) (mail.Address, error), all ma
 		return err
 	}
 	defer f.Close()
-	lines := bufio.NewScanner(io.LimitReader(f, maxDecoyFile))
+	whole := &io.LimitedReader{R: f, N: maxDecoyFile + 1}
+	lines := bufio.NewScanner(whole)
 	for n := 1; lines.Scan(); n++ {
-		text, _, _ := strings.Cut(lines.Text(), "#")
+		if whole.N == 0 { // what is read may be the beginning of an address
+			return fmt.Errorf("%s: more than %d octets", name, maxDecoyFile)
+		}
+		text, _, _ := strings.Cut(strings.TrimPrefix(lines.Text(), "\ufeff"), "#")
 		if text = strings.TrimSpace(text); text == "" {
 			continue
 		}
