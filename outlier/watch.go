@@ -36,7 +36,8 @@ type Watch struct {
 	// through, by the id of the transaction.
 	admitted  map[string]admitted
 	flights   flights
-	found     found // verdicts of scanners
+	near      uint16 // of what a message needs, so that it is fetched
+	found     found  // verdicts of scanners
 	places    elsewhere
 	strangers *brake.Book[detector.Who]
 	forgotten forgotten

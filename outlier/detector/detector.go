@@ -208,6 +208,21 @@ func (d *Detector) Count(ev *Event, expect Expect) []Finding {
 	return d.found.found[:d.found.n]
 }
 
+// Near has what Count needs of an event be fetched from memory, of which it gives a part.
+func (d *Detector) Near(ev *Event) (part uint16) {
+	sc, name := ofSender, ev.Sender
+	if ev.User != "" {
+		sc, name = ofUser, ev.User // where most have one sender
+	}
+	if c := d.clients[ev.Client]; c != nil && d.settings.Pairs && len(ev.Recipients) > 0 {
+		part = d.known.Near(d.pairs(c.hash, ev.Sender), ev.Recipients[0].Hash)
+	}
+	if e := d.meters.find(sc, name); e != nil {
+		part += uint16(e.last) + uint16(e.hash)
+	}
+	return part
+}
+
 // turnedAway counts recipients that were not sent, or would not have been, apart from
 // those that were.
 func (d *Detector) turnedAway(ev *Event, away int) {

@@ -195,6 +195,14 @@ func (m *Memory) Seen(client, name string, from netip.Addr, ehlo string, at int6
 	return s
 }
 
+// Near has what Seen needs of a user be fetched from memory, of which it gives a part.
+func (m *Memory) Near(client, name string) uint16 {
+	if u := m.known(client, name); u != nil {
+		return uint16(u.first[0].Last)
+	}
+	return 0
+}
+
 // settled reports whether a network that is used now is none that is new, and was noted
 // today among those of the client: whether colleagues use it is not asked then.
 func (w *use) settled(now uint32, young bool) bool {

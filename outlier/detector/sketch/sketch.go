@@ -186,3 +186,9 @@ func (k *Sketch) Take(o *Sketch, chunk int) (n, without int) {
 	}
 	return n, without
 }
+
+// Near has what Add needs of a pair be fetched from memory, of which it gives a part.
+func (k *Sketch) Near(client, rcpt uint64) uint16 {
+	at, _ := k.place(client, rcpt)
+	return k.buckets[at][0]
+}
