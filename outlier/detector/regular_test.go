@@ -2,6 +2,7 @@ package detector
 
 import (
 	"fmt"
+	"sync"
 	"testing"
 	"time"
 )
@@ -167,17 +168,20 @@ var regularStart = time.Date(2026, 1, 5, 0, 0, 0, 0, time.UTC)
 // alarms, with other mail in between and without.
 func TestRegularMailIsLearnedWhateverItsPeriod(t *testing.T) {
 	for name, days := range calendars {
-		for _, daily := range []int{0, 1, 10} {
-			for _, run := range []struct{ size, each int }{{60, 1}, {400, 1}, {4000, 50}} {
-				l := newLedger(t)
-				l.daily, l.each = daily, run.each
-				to := people(0, run.size)
-				l.play(regularStart, days(regularStart), func(int) []string { return to })
-				if bad := l.alarms(2); len(bad) > 0 || l.client >= 1 {
-					t.Errorf("%s, %d a run, %d a message, %d a day: alarms in runs %v, score of the client %.2f", name, run.size, run.each, daily, bad, l.client)
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			for _, daily := range []int{0, 1, 10} {
+				for _, run := range []struct{ size, each int }{{60, 1}, {400, 1}, {4000, 50}} {
+					l := newLedger(t)
+					l.daily, l.each = daily, run.each
+					to := people(0, run.size)
+					l.play(regularStart, days(regularStart), func(int) []string { return to })
+					if bad := l.alarms(2); len(bad) > 0 || l.client >= 1 {
+						t.Errorf("%d a run, %d a message, %d a day: alarms in runs %v, score of the client %.2f", run.size, run.each, daily, bad, l.client)
+					}
 				}
 			}
-		}
+		})
 	}
 }
 
@@ -229,20 +233,36 @@ func patient(t *testing.T, gap, days int, daily bool) (out []int) {
 // time send more than the most patient could without runs, who is at it each day.
 func TestQuietAttackerRaisesItsRecordNoFaster(t *testing.T) {
 	const days = 120
-	setRegular(t, false)
-	best := patient(t, 1, days, false)
-	setRegular(t, true)
-	for _, gap := range []int{1, 2, 3, 4, 5, 7, 10, 14, 30} {
-		for _, daily := range []bool{false, true} {
-			with := patient(t, gap, days, daily)
-			setRegular(t, false)
-			without := patient(t, gap, days, daily)
-			setRegular(t, true)
-			for i, n := range with {
-				if d := i * gap; n > max(best[d], without[i]) {
-					t.Errorf("every %d days, mail on the others %v, day %d: %d went out, without runs %d at most", gap, daily, d, n, best[d])
-					break
+	type way struct {
+		gap   int
+		daily bool
+	}
+	play := func(regular bool) map[way][]int {
+		var mu sync.Mutex
+		out := map[way][]int{}
+		setRegular(t, regular)
+		t.Run(fmt.Sprintf("runs %v", regular), func(t *testing.T) { // and waits for all
+			for _, gap := range []int{1, 2, 3, 4, 5, 7, 10, 14, 30} {
+				for _, daily := range []bool{false, true} {
+					t.Run(fmt.Sprint(gap, daily), func(t *testing.T) {
+						t.Parallel()
+						n := patient(t, gap, days, daily)
+						mu.Lock()
+						defer mu.Unlock()
+						out[way{gap, daily}] = n
+					})
 				}
+			}
+		})
+		return out
+	}
+	without, with := play(false), play(true)
+	best := without[way{1, false}]
+	for w, out := range with {
+		for i, n := range out {
+			if d := i * w.gap; n > max(best[d], without[w][i]) {
+				t.Errorf("every %d days, mail on the others %v, day %d: %d went out, without runs %d at most", w.gap, w.daily, d, n, best[d])
+				break
 			}
 		}
 	}
