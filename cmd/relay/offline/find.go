@@ -27,16 +27,8 @@ func Find(io cli.IO, args []string) int {
 	path := cli.ConfigFlag(f, " that names the journal")
 	file := f.String("journal", "", "journal `file`; rotated files beside it, also compressed ones, are read, too")
 	var q find.Query
-	f.Func("from", "reverse-path: an `address` in any spelling, @example.org for a whole domain, or <> for the null one", addressFlag(&q.From))
-	f.Func("to", "recipient, an `address` or @domain", addressFlag(&q.To))
-	f.StringVar(&q.Submitter, "submitter", "", "`name` of the mailbox or script that a client has told, alone or as client/name")
-	f.StringVar(&q.MessageID, "message-id", "", "Message-ID, a `text` with or without angle brackets")
-	f.StringVar(&q.QueueID, "queue-id", "", "queue `id` in the upstream's reply, or the relay's own id")
-	f.StringVar(&q.Code, "code", "", "`code` of the reply: 550, 5.7.1 or 4xx")
-	f.StringVar((*string)(&q.Class), "class", "", "`class` of the upstream's refusal, such as no-such-user")
 	now := time.Now()
-	f.Func("since", "only messages of the last `time`, such as 2d, or since a time such as 2026-11-28T23:08", momentFlag(&q.Since, now))
-	f.Func("until", "only messages up to a `time`, written the same way", momentFlag(&q.Until, now))
+	queryFlags(f, &q, now)
 	n := f.Int("n", 100, "show at most `n` messages; 0: all")
 	asJSON := f.Bool("json", false, "print the lines of the journal")
 	if status, ok := cli.ParseFlags(f, args); !ok {
@@ -82,6 +74,19 @@ func Find(io cli.IO, args []string) int {
 		fmt.Fprintf(io.Err, "%d shown; there may be more: -n 0 shows all; relay explain ID describes one in words\n", found)
 	}
 	return cli.OK
+}
+
+// queryFlags adds the flags that say what is looked for; times are told as of now.
+func queryFlags(f *flag.FlagSet, q *find.Query, now time.Time) {
+	f.Func("from", "reverse-path: an `address` in any spelling, @example.org for a whole domain, or <> for the null one", addressFlag(&q.From))
+	f.Func("to", "recipient, an `address` or @domain", addressFlag(&q.To))
+	f.StringVar(&q.Submitter, "submitter", "", "`name` of the mailbox or script that a client has told, alone or as client/name")
+	f.StringVar(&q.MessageID, "message-id", "", "Message-ID, a `text` with or without angle brackets")
+	f.StringVar(&q.QueueID, "queue-id", "", "queue `id` in the upstream's reply, or the relay's own id")
+	f.StringVar(&q.Code, "code", "", "`code` of the reply: 550, 5.7.1 or 4xx")
+	f.StringVar((*string)(&q.Class), "class", "", "`class` of the upstream's refusal, such as no-such-user")
+	f.Func("since", "only messages of the last `time`, such as 2d, or since a time such as 2026-11-28T23:08", momentFlag(&q.Since, now))
+	f.Func("until", "only messages up to a `time`, written the same way", momentFlag(&q.Until, now))
 }
 
 // maxHeap bounds the memory of a search, with what waits to be collected; the program
