@@ -53,7 +53,7 @@ func TestFindTellsWhatBecameOfAMessage(t *testing.T) {
 			out := p.verb(0, append([]string{"find"}, c.args...)...)
 			lines := 0
 			for line := range strings.Lines(out) {
-				if strings.Contains(line, "06h") {
+				if strings.Contains(line, "dest.example") {
 					lines++
 					wantText(t, line, c.want)
 				}
@@ -65,6 +65,7 @@ func TestFindTellsWhatBecameOfAMessage(t *testing.T) {
 		wantText(t, p.verb(1, "find", "-to", "nobody@dest.example"), "nothing in 2 files")
 		p.verb(2, "find", "-code", "banana")
 		p.verb(2, "find")
+		wantText(t, p.verb(2, "find", "bob@dest.example"), `"bob@dest\.example" has no flag before it; write -to or -from`)
 	}
 }
 

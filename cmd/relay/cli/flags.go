@@ -14,7 +14,7 @@ import (
 func ParseFlags(f *flag.FlagSet, args []string) (status int, ok bool) {
 	status, ok = ParseOpenFlags(f, args)
 	if ok && f.NArg() > 0 {
-		fmt.Fprintf(f.Output(), "%s: unexpected argument %q\n", f.Name(), f.Arg(0))
+		fmt.Fprintf(f.Output(), "%s: unexpected argument %q; run \"%s -h\" for the flags\n", f.Name(), f.Arg(0), f.Name())
 		return Usage, false
 	}
 	return status, ok

@@ -31,8 +31,13 @@ func Find(io cli.IO, args []string) int {
 	queryFlags(f, &q, now)
 	n := f.Int("n", 100, "show at most `n` messages; 0: all")
 	asJSON := f.Bool("json", false, "print the lines of the journal")
-	if status, ok := cli.ParseFlags(f, args); !ok {
+	status, ok := cli.ParseOpenFlags(f, args)
+	switch {
+	case !ok:
 		return status
+	case f.NArg() > 0:
+		fmt.Fprintf(io.Err, "relay find: %[1]q has no flag before it; write -to or -from before an address, -queue-id before an id\n", f.Arg(0))
+		return cli.Usage
 	}
 	journals, err := journalsToSearch(*path, *file)
 	if wrong := q.Check(); wrong != nil {
