@@ -149,7 +149,8 @@ func TestDomainsAreAskedAndSentToAtTheSameTime(t *testing.T) {
 // and their connections are free again.
 func TestSlowDomainStallsNoOther(t *testing.T) {
 	gate := smtptest.NewGate()
-	w := newWorld(t, nil)
+	// The next message waits for the only connection.
+	w := newWorld(t, func(c *upstream.Config, _ *Options) { c.MaxConnections, c.WaitTimeout = 1, 30*time.Second })
 	quick := w.receiver("127.0.0.2", smtptest.Options{})
 	w.receiver("127.0.0.3", smtptest.Options{Faults: []smtptest.Fault{{Stage: smtptest.Data, Gate: gate}}})
 	w.domain("b.example", "mx.b.example 127.0.0.2")
@@ -340,7 +341,7 @@ func TestParkedDomainsOfAGroupComeBackTogether(t *testing.T) {
 
 // TestWhoWaitsForTwoIsNotPassed by those who want one, and does not hold them when he leaves.
 func TestWhoWaitsForTwoIsNotPassed(t *testing.T) {
-	l := newLane(&provider.Group{Connections: 2})
+	l := newLane(&provider.Group{Connections: 2}, time.Minute)
 	first, second, two, one := new(mail.Envelope), new(mail.Envelope), new(mail.Envelope), new(mail.Envelope)
 	for _, env := range []*mail.Envelope{first, second} {
 		if err := l.room(t.Context(), env, time.Minute); err != nil {

@@ -10,8 +10,6 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/time/rate"
-
 	"postern/mail"
 	"postern/mx/provider"
 	"postern/upstream"
@@ -29,7 +27,7 @@ type laneKey struct {
 // while. Nil is the way to hosts that are in no group.
 type lane struct {
 	group *provider.Group
-	pace  *rate.Limiter // nil: any
+	pace  *pace // nil: any
 	// hosts are those that may have connections; guarded by pool.mu.
 	hosts map[*host]bool
 	// claiming is held from the claim of a host until what is too much then is closed.
@@ -49,17 +47,16 @@ var errTurn = fmt.Errorf("%w: the provider has as many as it is given", upstream
 // errOwnTurn: the other connections are those of the same message.
 var errOwnTurn = errors.New("other domains of this message have all connections to the receiver's group")
 
-func newLane(g *provider.Group) *lane {
-	l := &lane{group: g, hosts: map[*host]bool{}, holders: map[*mail.Envelope]int{}, shares: share.New(g.Connections)}
-	if r := g.Rate; r.N > 0 {
-		// Evenly spread: with a burst of N twice as many could go within one time.
-		l.pace = rate.NewLimiter(rate.Every(r.Per/time.Duration(r.N)), 1)
+// newLane makes one where a message waits at most for so long, for its turn.
+func newLane(g *provider.Group, wait time.Duration) *lane {
+	return &lane{
+		group: g, pace: newPace(g.Rate, wait),
+		hosts: map[*host]bool{}, holders: map[*mail.Envelope]int{}, shares: share.New(g.Connections),
 	}
-	return l
 }
 
-// enter waits for room for a transaction of a message and for its turn, wait at most for
-// each; leave gives the room back.
+// enter waits for room for a transaction of a message, wait at most, and for its turn;
+// leave gives the room back.
 func (l *lane) enter(ctx context.Context, env *mail.Envelope, wait time.Duration) error {
 	if l == nil {
 		return nil
@@ -67,11 +64,17 @@ func (l *lane) enter(ctx context.Context, env *mail.Envelope, wait time.Duration
 	if err := l.room(ctx, env, wait); err != nil {
 		return err
 	}
-	if err := l.turn(ctx, wait); err != nil {
-		l.leave(env)
-		return err
+	err := l.pace.turn(ctx, env.Client)
+	if err == nil {
+		return nil
 	}
-	return nil
+	l.leave(env)
+	if errors.Is(err, errTurn) {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.refused++
+	}
+	return err
 }
 
 // waiter waits for rooms.
@@ -149,34 +152,6 @@ func (l *lane) grant() {
 // first is the place in the queue of who is next; -1: nobody may have more.
 func (l *lane) first(now time.Time) int {
 	return slices.IndexFunc(l.waiting, func(w waiter) bool { return l.shares.May(w.client, w.n, now) })
-}
-
-// turn waits for the pace.
-func (l *lane) turn(ctx context.Context, wait time.Duration) error {
-	if l.pace == nil {
-		return nil
-	}
-	r := l.pace.Reserve()
-	d := r.Delay()
-	if d == 0 {
-		return nil
-	}
-	if d > wait {
-		r.Cancel()
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		l.refused++
-		return errTurn
-	}
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		r.Cancel()
-		return ctx.Err()
-	}
 }
 
 // leave gives the room of a transaction to who waits the longest, or back.

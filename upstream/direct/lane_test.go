@@ -134,7 +134,7 @@ func TestGroupThatIsFull(t *testing.T) {
 
 // TestFreedConnectionGoesToWhoWaits, in the order in which they came.
 func TestFreedConnectionGoesToWhoWaits(t *testing.T) {
-	l := newLane(&provider.Group{Connections: 1})
+	l := newLane(&provider.Group{Connections: 1}, time.Minute)
 	first := new(mail.Envelope)
 	if err := l.enter(t.Context(), first, time.Minute); err != nil {
 		t.Fatal(err)
@@ -184,7 +184,7 @@ func TestPaceOfAGroup(t *testing.T) {
 	if took := time.Since(began); took < 300*time.Millisecond {
 		t.Errorf("4 messages at 10 a second took %v", took)
 	}
-	slow := newLane(&provider.Group{Rate: provider.Rate{N: 1, Per: time.Hour}})
+	slow := newLane(&provider.Group{Rate: provider.Rate{N: 1, Per: time.Hour}}, time.Second)
 	for i, want := range []bool{true, false, false} {
 		if err := slow.enter(t.Context(), new(mail.Envelope), time.Second); (err == nil) != want {
 			t.Errorf("message %d: %v", i, err)

@@ -205,7 +205,7 @@ func (p *pool) lane(source netip.Addr, g *provider.Group) *lane {
 	defer p.mu.Unlock()
 	k := laneKey{g.Name, source}
 	if p.lanes[k] == nil {
-		p.lanes[k] = newLane(g)
+		p.lanes[k] = newLane(g, p.cfg.WaitTimeout)
 	}
 	return p.lanes[k]
 }

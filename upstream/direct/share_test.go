@@ -2,7 +2,9 @@ package direct
 
 import (
 	"runtime"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"postern/internal/smtptest"
@@ -14,7 +16,7 @@ import (
 // TestAFloodOfOneClientKeepsNobodyFromAGroup: who waits for more than its share stands
 // in nobody's way to a group of receivers.
 func TestAFloodOfOneClientKeepsNobodyFromAGroup(t *testing.T) {
-	l := newLane(&provider.Group{Connections: 4})
+	l := newLane(&provider.Group{Connections: 4}, time.Minute)
 	honest := &mail.Envelope{Client: "honest"}
 	if err := l.enter(t.Context(), honest, time.Minute); err != nil {
 		t.Fatal(err)
@@ -78,4 +80,60 @@ func TestAFloodOfOneClientKeepsNobodyFromAHost(t *testing.T) {
 	if greedy != 3 {
 		t.Errorf("one client has %d of 4 connections beside another", greedy)
 	}
+}
+
+// TestAFloodOfOneClientLeavesTurns: where a group takes so many messages in a while, a
+// client that wants all turns has three quarters of those that can be waited for, and
+// another one's message has its turn in time.
+func TestAFloodOfOneClientLeavesTurns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPace(provider.Rate{N: 2, Per: time.Second}, 10*time.Second) // 20 turns
+		began := time.Now()
+		if err := p.turn(t.Context(), "honest"); err != nil {
+			t.Fatal(err)
+		}
+		var had, refused atomic.Int64
+		for range 100 {
+			go func() {
+				if p.turn(t.Context(), "greedy") == nil {
+					had.Add(1)
+				} else {
+					refused.Add(1)
+				}
+			}()
+		}
+		synctest.Wait()
+		if n := refused.Load(); n != 85 {
+			t.Errorf("%d of 100 are refused at once, want 85", n)
+		}
+		if err := p.turn(t.Context(), "honest"); err != nil {
+			t.Errorf("the other client's message: %v", err)
+		}
+		if took := time.Since(began); took != 8*time.Second {
+			t.Errorf("its turn came after %v, want 8 s", took)
+		}
+		synctest.Wait()
+		if n := had.Load(); n != 15 {
+			t.Errorf("the flood had %d turns, want 15", n)
+		}
+	})
+}
+
+// TestOneClientAloneHasAllTurns that can be waited for.
+func TestOneClientAloneHasAllTurns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPace(provider.Rate{N: 2, Per: time.Second}, 10*time.Second)
+		var had atomic.Int64
+		for range 100 {
+			go func() {
+				if p.turn(t.Context(), "only") == nil {
+					had.Add(1)
+				}
+			}()
+		}
+		time.Sleep(time.Minute)
+		if n := had.Load(); n != 21 {
+			t.Errorf("%d turns, want 21: one at once, and 20 in ten seconds", n)
+		}
+	})
 }
