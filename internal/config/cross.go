@@ -10,9 +10,11 @@ import (
 	"time"
 
 	"postern/internal/syntax"
+	"postern/internal/text"
 	"postern/mail"
 	"postern/policy"
 	"postern/relay/smtpd"
+	"postern/upstream"
 )
 
 // maxSocket is the length up to which Linux takes the path of a Unix socket.
@@ -105,7 +107,16 @@ func (x *crossCheck) admin() {
 	}
 }
 
-// upstreams warns of old TLS, of waits for an upstream that something else ends
+// isFar reports whether a host, with or without its port, is not on this machine.
+func isFar(host string) bool {
+	name, _, err := net.SplitHostPort(host)
+	if err != nil {
+		name = strings.Trim(host, "[]")
+	}
+	return !text.IsLoopback(name)
+}
+
+// upstreams warns of old TLS, of passwords that others can read, of waits for an upstream that something else ends
 // before, and of one that makes duplicates.
 func (x *crossCheck) upstreams() {
 	for _, name := range x.names["upstream"] {
@@ -115,6 +126,9 @@ func (x *crossCheck) upstreams() {
 		}
 		if u.TLSMin.IsOld() {
 			x.d.warn(join(path, "tls_min"), fmt.Sprintf("%q lets in encryption that can be broken; keep it for hosts that cannot be mended, in an upstream of their own", u.TLSMin))
+		}
+		if u.TLS == upstream.EncryptRequired && u.Username != "" && slices.ContainsFunc(u.Hosts, isFar) {
+			x.d.warn(join(path, "tls"), `"required" looks at no certificate, so that whoever is on the way can read the password; set tls = "verified", with ca for an authority of your own`)
 		}
 		if x.Timeouts.Forward <= u.FinalTimeout {
 			x.d.warn(join(path, "final_timeout"), fmt.Sprintf("[timeouts] forward = %v ends the wait for the final reply first; make it longer than this", x.Timeouts.Forward))
