@@ -46,7 +46,6 @@ type Watch struct {
 	rcpts     []detector.Recipient // room for those of one message
 
 	telling sync.Mutex // so that changes are told in order
-	setting sync.Mutex // so that settings come in one after the other
 }
 
 // Options are what a Watch is made of.
@@ -137,25 +136,34 @@ func randomSeed() detector.Seed {
 // SetConfig puts other settings in force. Counts, records and states stay;
 // MaxSenders and MaxKnown hold from the next start on.
 func (w *Watch) SetConfig(cfg Config) error {
+	use, err := w.Prepare(cfg)
+	if err == nil {
+		use()
+	}
+	return err
+}
+
+// Prepare reads the files that other settings name, and changes nothing. use puts the
+// settings in force, and cannot fail.
+func (w *Watch) Prepare(cfg Config) (use func(), err error) {
 	r, err := newRules(cfg, w.parse)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	w.setting.Lock()
-	defer w.setting.Unlock()
 	w.mu.Lock()
 	last := w.places.as
 	w.mu.Unlock()
 	as, err := openASFile(cfg.ASTable, last)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.rules = r
-	w.places.useTable(as)
-	w.detector.Set(cfg.settings())
-	return nil
+	return func() {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.rules = r
+		w.places.useTable(as)
+		w.detector.Set(cfg.settings())
+	}, nil
 }
 
 // Run ends states whose time is over, keeps counts on disk and shares them with

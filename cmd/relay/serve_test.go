@@ -354,3 +354,23 @@ func TestServeReloadsListeners(t *testing.T) {
 	}
 	p.stop()
 }
+
+// TestDamagedFileOfTheWatchChangesNothing: a reload that finds one is refused, and nobody
+// is told that the old configuration does not hold either.
+func TestDamagedFileOfTheWatchChangesNothing(t *testing.T) {
+	decoys := filepath.Join(t.TempDir(), "decoys")
+	writeFile(t, decoys, "zz@example.org\n")
+	text := basic(smtptest.Start(t, smtptest.Options{}), fmt.Sprintf("[outlier]\ndecoys = [%q]\n", decoys))
+	p := startRelay(t, text)
+	p.address("mta")
+	writeFile(t, decoys, "zz@example.org\nno address\n")
+	writeFile(t, filepath.Join(p.dir, "relay.toml"), text+"[message]\nmax_recipients = 7\n")
+	p.signal(syscall.SIGHUP)
+	p.expect("not reloaded.*:2: .*no address.* is not an address")
+	if n := p.count("in part only"); n > 0 {
+		t.Error("the old configuration is said to hold in part only")
+	}
+	writeFile(t, decoys, "zz@example.org\n")
+	p.signal(syscall.SIGHUP)
+	p.expect("configuration reloaded")
+}

@@ -55,7 +55,8 @@ func (n *Node) reload(file *config.File) error {
 		return err
 	}
 	if err := n.apply(file, next); err != nil {
-		if err := n.apply(n.rules.File, n.rules); err != nil {
+		n.tuning.Use(n.rules.File.Outlier)
+		if err := n.applyOthers(n.rules.File, n.rules); err != nil {
 			n.log.Error("the old configuration is in force in part only; start anew", "err", err)
 		}
 		next.Retire(n.background, n.rules)
@@ -89,15 +90,26 @@ func (n *Node) reload(file *config.File) error {
 }
 
 // apply gives a configuration to the parts that may refuse it; listeners come
-// last, since what they do is seen outside.
+// last, since what they do is seen outside. The watch takes its part once nothing can
+// refuse any more: a file of it that is damaged is so for the old configuration, too.
 func (n *Node) apply(file *config.File, rules *ruleset.Set) error {
+	useWatch, err := n.watch.Prepare(n.tuning.Use(file.Outlier))
+	if err != nil {
+		return err
+	}
+	if err := n.applyOthers(file, rules); err != nil {
+		return err
+	}
+	useWatch()
+	return nil
+}
+
+// applyOthers is apply for all but the watch.
+func (n *Node) applyOthers(file *config.File, rules *ruleset.Set) error {
 	if err := n.reputation.reload(file, rules.Snapshot.Signers); err != nil {
 		return err
 	}
 	if err := n.logins.Use(loginLists(file)); err != nil {
-		return err
-	}
-	if err := n.watch.SetConfig(n.tuning.Use(file.Outlier)); err != nil {
 		return err
 	}
 	return n.relisten(file.Listener)
