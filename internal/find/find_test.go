@@ -173,6 +173,47 @@ func TestEveryLineIsSeenOnce(t *testing.T) {
 	}
 }
 
+// TestClockThatWasWrongHidesNothing: a machine that started with a clock of 1970 has left
+// lines of then between those of yesterday and those of today, and in a file of its own.
+func TestClockThatWasWrongHidesNothing(t *testing.T) {
+	const each = 1500
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	add := func(from, to int, ago time.Duration) {
+		for n := from; n < to; n++ {
+			e := event(n)
+			e.Time, e.Err = e.Time.Add(-ago), strings.Repeat("x", 600)
+			enc.Encode(e)
+		}
+	}
+	year := 365 * 24 * time.Hour
+	add(0, 10*each, year) // long ago
+	add(10*each, 11*each, 0)
+	add(11*each, 12*each, 56*year)
+	add(12*each, 13*each, 0)
+	dir := t.TempDir()
+	file, wrong, before := filepath.Join(dir, "j"), filepath.Join(dir, "j.2"), filepath.Join(dir, "j.1")
+	write(t, file, b.Bytes())
+	b.Reset()
+	add(9*each-10, 9*each, 56*year)
+	write(t, wrong, b.Bytes())
+	b.Reset()
+	add(9*each-20, 9*each-10, 0)
+	write(t, before, b.Bytes())
+	since := begin.Add(8 * each * time.Second)
+	hits := 0
+	stats, err := Search(context.Background(), []string{file, wrong, before}, Query{Since: since}, func(_ []byte, e *mail.Event) error {
+		hits++
+		return nil
+	})
+	if want := 2*each + 10; err != nil || hits != want {
+		t.Errorf("%d hits, want %d, %v", hits, want, err)
+	}
+	if stats.Read > 8<<20 {
+		t.Errorf("%d MiB were read, of which most are of long ago", stats.Read>>20)
+	}
+}
+
 func TestFilesAreThoseOfTheJournal(t *testing.T) {
 	dir := t.TempDir()
 	at := time.Now().Add(-time.Hour)

@@ -30,6 +30,9 @@ const (
 	longest = 2 * time.Hour
 )
 
+// lookSize is at how many octets hasNewer looks in one place.
+const lookSize = 16 << 10
+
 // ErrEnough ends a search, from within its hit, without an error.
 var ErrEnough = errors.New("enough")
 
@@ -91,7 +94,8 @@ type search struct {
 	ctx   context.Context
 	hit   func(line []byte, e *mail.Event) error
 	stats Stats
-	old   bool      // what follows is older than Since
+	old   bool      // what is left of the file is older than Since
+	ended bool      // all files that follow are
 	began time.Time // of the work since the last rest
 }
 
@@ -128,7 +132,7 @@ func Search(ctx context.Context, files []string, q Query, hit func(line []byte, 
 			return s.stats, nil
 		case err != nil:
 			return s.stats, fmt.Errorf("%s: %w", name, err)
-		case s.old:
+		case s.ended:
 			return s.stats, nil
 		}
 	}
@@ -154,9 +158,10 @@ func (s *search) file(name string, seen *[]os.FileInfo) error {
 	}
 	*seen = append(*seen, info)
 	if !s.q.Since.IsZero() && info.ModTime().Before(s.q.Since) {
-		s.old = true // its last line is older, and so is all that follows
+		s.ended = true // its last line is older, and so is all that follows
 		return nil
 	}
+	s.old = false
 	s.stats.Files++
 	if strings.HasSuffix(name, ".gz") {
 		return s.packed(name, f)
@@ -206,15 +211,13 @@ func (s *search) plain(f io.ReaderAt, size int64) error {
 		if err := s.block(lines); err != nil {
 			return err
 		}
+		s.old = s.isOld(lines) && !s.hasNewer(f, end)
 	}
 	return nil
 }
 
 // block tells the hits of whole lines, the last one first.
 func (s *search) block(lines []byte) error {
-	if s.isOld(lines) {
-		s.old = true
-	}
 	var hits [][2]int
 	for at := 0; at < len(lines); {
 		i := s.needles[0].next(lines[at:])
@@ -239,7 +242,8 @@ func (s *search) block(lines []byte) error {
 	return nil
 }
 
-// isOld reports whether all that stands before these lines is older than Since.
+// isOld reports whether the first of these lines, and by that what stands before it, is
+// older than Since.
 func (s *search) isOld(lines []byte) bool {
 	if s.q.Since.IsZero() {
 		return false
@@ -247,6 +251,23 @@ func (s *search) isOld(lines []byte) bool {
 	line, _, _ := bytes.Cut(lines, []byte{'\n'})
 	var e struct{ Time time.Time }
 	return json.Unmarshal(trim(line), &e) == nil && !e.Time.IsZero() && e.Time.Before(s.q.Since.Add(-longest))
+}
+
+// hasNewer looks into what stands before end, in steps that grow by a quarter: a clock that
+// was wrong for a while has left old lines between newer ones.
+func (s *search) hasNewer(f io.ReaderAt, end int64) bool {
+	buf := make([]byte, lookSize)
+	for back := int64(lookSize); ; back += back / 4 {
+		at := max(0, end-back)
+		n, _ := f.ReadAt(buf[:min(lookSize, end-at)], at)
+		_, lines, _ := bytes.Cut(buf[:n], []byte{'\n'})
+		if bytes.IndexByte(lines, '\n') > 0 && !s.isOld(lines) {
+			return true
+		}
+		if at == 0 {
+			return false
+		}
+	}
 }
 
 func trim(line []byte) []byte { return bytes.Trim(line, " \t\r\x00") } // a power failure leaves NULs
