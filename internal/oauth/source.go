@@ -251,6 +251,8 @@ func (s *Source) ask(ctx context.Context) (*oauth2.Token, error) {
 		return nil, plainError(err, secrets)
 	case t.AccessToken == "" || len(t.AccessToken) > maxToken || strings.ContainsFunc(t.AccessToken, func(r rune) bool { return r <= ' ' || r >= 0x7f }):
 		return nil, errors.New("the provider's access token is not one: blank, too long, or with octets that RFC 6750 does not allow")
+	case !t.Expiry.IsZero() && time.Until(t.Expiry) <= slack: // else the next one would be asked for at once, over and over
+		return nil, fmt.Errorf("the provider's access token ends within %s, too soon to be used", slack)
 	case t.TokenType != "" && !strings.EqualFold(t.TokenType, "bearer"):
 		return nil, fmt.Errorf("the provider's token is of type %.40q, not Bearer", t.TokenType)
 	}

@@ -221,6 +221,20 @@ func TestWhatIsNoTokenIsRefused(t *testing.T) {
 	}
 }
 
+// TestTokensThatEndAtOnceAreNotAskedForWithoutEnd: a provider that gives nothing else is
+// asked as seldom as one that fails.
+func TestTokensThatEndAtOnceAreNotAskedForWithoutEnd(t *testing.T) {
+	for _, life := range []string{"1", "10", "-1"} {
+		p := start(t, func(n int32, _ *http.Request) (int, string) { return 200, token(n, `,"expires_in":`+life) })
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		_, err := source(t, p.config(t), "", time.Now).Token(ctx)
+		cancel()
+		if n := p.asked.Load(); !errors.Is(err, ErrToken) || n != 1 {
+			t.Errorf("%s: %v, asked %d times", life, err, n)
+		}
+	}
+}
+
 func TestRefreshTokenIsKeptAndReplaced(t *testing.T) {
 	var seen []string
 	p := start(t, func(n int32, r *http.Request) (int, string) {
