@@ -69,12 +69,12 @@ func (d *Detector) firstSender(now int64, m *tally) (e *entry, isNew bool) {
 func (r *meters) getSolo(user, name string, client uint16, now int64) *entry {
 	e, _ := r.get(ofUserSender, name, client, now)
 	e.put(isSolo, true)
-	r.rename(e, e.hash, ofUser.hash(r.seed.Hash(user)))
+	r.rename(e.hash, ofUser.hash(r.seed.Hash(user)))
 	return e
 }
 
-// rename has an entry be found under another hash.
-func (r *meters) rename(e *entry, was, is uint64) {
+// rename has the entry of one hash be found under another.
+func (r *meters) rename(was, is uint64) {
 	i := r.index[was]
 	delete(r.index, was)
 	r.index[is] = i
@@ -90,7 +90,7 @@ func (d *Detector) part(e *entry, was *meter, c *clientInfo) {
 		names.meter = d.oneName(e, &before)
 	}
 	e.put(isSolo, false)
-	r.rename(e, ofUser.hash(r.seed.Hash(user)), e.hash)
+	r.rename(ofUser.hash(r.seed.Hash(user)), e.hash)
 	u, _ := r.get(ofUser, user, e.client, int64(before.last))
 	u.meter = before
 	u.flags, u.alarmed = 0, 0
@@ -139,7 +139,7 @@ func (d *Detector) fold(e, u *entry) {
 		r.free(names)
 	}
 	r.free(u)
-	r.rename(e, e.hash, ofUser.hash(r.seed.Hash(user)))
+	r.rename(e.hash, ofUser.hash(r.seed.Hash(user)))
 	e.put(isSolo, true)
 }
 
