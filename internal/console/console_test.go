@@ -374,6 +374,29 @@ func TestPageIsSmallHoweverMuchThereIs(t *testing.T) {
 	}
 }
 
+// TestClockThatWasAheadBringsNoSessionBack that was logged out, where another one was meanwhile.
+func TestClockThatWasAheadBringsNoSessionBack(t *testing.T) {
+	at := time.Date(2026, 11, 30, 12, 0, 0, 0, time.UTC)
+	s, err := openSessions(statefile.New(filepath.Join(t.TempDir(), "console.json"), 1<<20), func() time.Time { return at }, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	logOut := func() (cookie string) {
+		cookie, _ = s.begin(access.Caller{Name: "anna", Role: access.View})
+		if err := s.end(s.read(cookie)); err != nil {
+			t.Fatal(err)
+		}
+		return cookie
+	}
+	cookie := logOut()
+	at = at.AddDate(0, 0, 1)
+	logOut()
+	at = at.AddDate(0, 0, -1)
+	if s.read(cookie) != nil {
+		t.Error("a session that was logged out is back")
+	}
+}
+
 // TestDamagedSessions are told to the log, and are no fault of the folder: a relay that
 // calls its folder one that cannot be written is not ready.
 func TestDamagedSessions(t *testing.T) {

@@ -21,10 +21,12 @@ import (
 const (
 	sessionFor = 12 * time.Hour
 	linkFor    = time.Minute
-	maxLinks   = 100  // that wait to be used
-	maxEnded   = 1000 // sessions that were logged out
-	maxSaid    = 1000
-	keySize    = 32
+	// endedFor is how long behind its end a session that was logged out is remembered.
+	endedFor = 7 * 24 * time.Hour
+	maxLinks = 100  // that wait to be used
+	maxEnded = 1000 // sessions that were logged out
+	maxSaid  = 1000
+	keySize  = 32
 )
 
 // session is what the cookie of a browser says; it is signed, and nothing of it is kept
@@ -146,7 +148,8 @@ func (s *sessions) end(one *session) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := s.now()
-	maps.DeleteFunc(s.state.Ended, func(_ string, expires time.Time) bool { return !now.Before(expires) })
+	// Later than at its end: a clock that was ahead for a while must not bring it back.
+	maps.DeleteFunc(s.state.Ended, func(_ string, expires time.Time) bool { return now.Sub(expires) > endedFor })
 	if len(s.state.Ended) >= maxEnded { // all of them end now, rather than that one lives on
 		s.state.Ended = map[string]time.Time{}
 		s.state.Key = make([]byte, keySize)
