@@ -8,10 +8,11 @@ import (
 )
 
 // Address is a mailbox as SMTP uses it (RFC 5321 s. 4.1.2). The zero value is
-// the null reverse-path "<>". Only package syntax makes addresses from text, so
-// a non-zero Address has passed its grammar.
+// the null reverse-path "<>". Package syntax makes addresses from what a peer
+// sent, so a non-zero Address of a peer has passed its grammar.
 //
-// Two addresses are the same sender or recipient when their Keys are equal.
+// Two addresses are the same sender when their Identities are equal, and the same
+// recipient when their RecipientIDs are.
 type Address struct {
 	// Local is the local-part without quotes and without escapes, its case
 	// kept; with Domain at most 254 octets. UTF-8 beyond ASCII occurs only under SMTPUTF8.
@@ -31,7 +32,7 @@ var Postmaster = Address{Local: "postmaster"}
 // IsNull reports whether a is the null reverse-path.
 func (a Address) IsNull() bool { return a.Local == "" && a.Domain == "" }
 
-// Key is the form to compare and count by: quoted where needed, domain in
+// Key is the form in which events and logs name a: quoted where needed, domain in
 // lower-case A-labels. The null address has the key "<>", never the empty one.
 func (a Address) Key() string {
 	if a.IsNull() {

@@ -1,6 +1,7 @@
 package mail
 
-// Author is one address of a list in a header, as of the field From.
+// Author is one address of an address list in a header, such as that of the field From
+// (RFC 5322 s. 3.4).
 type Author struct {
 	Address
 	// Name is the display name, decoded (RFC 2047) and without controls; "" when

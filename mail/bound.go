@@ -10,9 +10,10 @@ const (
 	maxErrWords   = 2000     // of a fault
 )
 
-// Bound cuts what others have written in an event. A receiver chooses its reply to each
-// of a hundred recipients, up to 8 KiB, and log and journal keep what is there for all:
-// with 800 KB a message it would turn them over within some thousand messages.
+// Bound cuts the texts in an event that others have written: Reply to 1000 octets, Err to
+// 2000, and the replies to recipients to 1000 octets each, or 200 once they have more than
+// 16 KiB together. A receiver could otherwise write 8 KiB for each of a hundred recipients,
+// and so push all other events out of log and journal within some thousand messages.
 func (e *Event) Bound() {
 	e.Reply, e.Err = text.Clip(e.Reply, maxReplyWords), text.Clip(e.Err, maxErrWords)
 	all := 0

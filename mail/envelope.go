@@ -2,18 +2,18 @@ package mail
 
 import "net/netip"
 
-// Peer is the connection as it came, not yet judged. It is filled as the
-// session goes on; policy reads it and never changes it.
+// Peer is the other end of a connection, not yet judged. The session fills it in as it goes
+// on; policy reads it and never changes it. It is not safe for concurrent use.
 type Peer struct {
-	Addr     netip.AddrPort // of the client, after PROXY or XCLIENT
-	Local    netip.AddrPort // ours
+	Addr     netip.AddrPort // of the peer, after PROXY or XCLIENT; zero where a proxy does not know it
+	Local    netip.AddrPort // of our end
 	Listener string         // name in the configuration
 	Helo     string         // argument of HELO, EHLO or LHLO, checked by syntax; "" before it
 	ESMTP    bool           // EHLO or LHLO rather than HELO
 	LMTP     bool           // of a listener that speaks LMTP (RFC 2033)
 	TLS      TLS
-	// User is the SASL user whose password has been verified, in the one form
-	// that func User gives, or "".
+	// User is the SASL user whose password has been verified, in the form that func User
+	// returns; "" without one.
 	User string
 	// Forwarded is the address of the peer's own client, which XFORWARD has told for
 	// the next MAIL; invalid where it has not. It is a hint and grants nothing.
@@ -40,7 +40,7 @@ const (
 	BodyBinary = "BINARYMIME"
 )
 
-// Envelope is what MAIL and RCPT said (RFC 5321 s. 2.3.1), and who was the client.
+// Envelope is what MAIL and RCPT said (RFC 5321 s. 2.3.1), and who the client was.
 type Envelope struct {
 	Client string // the configured client whose mail it is; "": the relay itself
 	From   Address

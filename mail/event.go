@@ -14,7 +14,8 @@ const (
 	Aborted  = "aborted"  // the client went away or reset before the end
 )
 
-// OutcomeOf is the outcome that a reply to the client makes.
+// OutcomeOf is the outcome that a reply to the client makes: Relayed for 2yz and 3yz,
+// Deferred for 4yz, Rejected for all else. r is not nil.
 func OutcomeOf(r *Reply) string {
 	switch {
 	case r.Positive():
@@ -42,69 +43,74 @@ const (
 // connection) to its last reply. It goes once to every Observer. It holds no
 // secret and nothing of the body.
 type Event struct {
-	Time     time.Time     `json:"time"`     // of MAIL
-	Duration time.Duration `json:"duration"` // nanoseconds, to the last reply
-	ID       string        `json:"id"`       // ours, as in Received
-	Client   string        `json:"client"`   // configured client; "" when none
-	ClientIP string        `json:"client_ip"`
-	Listener string        `json:"listener"`
-	Helo     string        `json:"helo"`
-	TLS      string        `json:"tls,omitempty"`
-	User     string        `json:"user,omitempty"`
-	// Submitter is who has submitted the message to the client, as that tells: its
-	// name, "/" and the mailbox or script; "" where it does not, or is not believed.
+	Time     time.Time     `json:"time"`           // of MAIL
+	Duration time.Duration `json:"duration"`       // nanoseconds, to the last reply
+	ID       string        `json:"id"`             // ours, as in Received
+	Client   string        `json:"client"`         // configured client; "" when none
+	ClientIP string        `json:"client_ip"`      // as AddrText writes it
+	Listener string        `json:"listener"`       // name in the configuration
+	Helo     string        `json:"helo"`           // see Peer.Helo
+	TLS      string        `json:"tls,omitempty"`  // version, such as "TLSv1.3"; "" in plain text
+	User     string        `json:"user,omitempty"` // SASL user, see Peer.User; "" without AUTH
+	// Submitter is who submitted the message to the client, by the client's own account:
+	// the client's name, "/" and the mailbox or script; "" where the client does not say,
+	// or is not believed.
 	Submitter string `json:"submitter,omitempty"`
-	// SubmitterIP is from where that one has connected to the client.
+	// SubmitterIP is the address from which the submitter connected to the client; ""
+	// where that is not known.
 	SubmitterIP string `json:"submitter_ip,omitempty"`
-	// SubmitterDoubt says why there is no Submitter although the client is to tell.
+	// SubmitterDoubt says in plain words why there is no Submitter although the client's
+	// configuration asks for one; "" otherwise.
 	SubmitterDoubt string `json:"submitter_doubt,omitempty"`
 	Stream         string `json:"stream,omitempty"`
 	From           string `json:"from"` // Address.Key of the reverse-path; "<>" for null
-	// Authors are the Keys of the addresses in header From, once read.
+	// Authors are the Keys of the addresses in header From; nil until the header was read.
 	Authors []string `json:"authors,omitempty"`
 	// Automatic is the kind of mail that no person wrote, by its header: "notice",
 	// "reply", "receipt" or "report"; "" for other mail.
 	Automatic string `json:"automatic,omitempty"`
 	// FromRewritten: header From was not in plain form and left as we wrote it.
 	FromRewritten bool `json:"from_rewritten,omitempty"`
-	// LongLines counts the lines that left over 998 octets, which a next hop may
-	// cut: signatures over them then no longer fit.
+	// LongLines counts the lines of over 998 octets (RFC 5322 s. 2.1.1) that left. A next
+	// hop may cut them, which breaks the signatures over them.
 	LongLines int `json:"long_lines,omitempty"`
-	// Forwarded is the entry of the client's forwards, "srs" or "list:LIST-ID", by
-	// which an author whom the client does not own passed; "" for other mail.
+	// Forwarded is the entry of the client's forwards, "srs" or "list:LIST-ID", that let
+	// an author pass whom the client does not own; "" for other mail.
 	Forwarded string `json:"forwarded,omitempty"`
 
-	// Rewritten names what a lenient client sent in another form than the standards
-	// have, and what was written anew: path, newlines, header, from.
+	// Rewritten names what a lenient client sent in a form that the standards do not
+	// allow, and what the relay wrote anew: path, newlines, header, from.
 	Rewritten []string `json:"rewritten,omitempty"`
 
-	MessageID string           `json:"message_id,omitempty"`
+	MessageID string           `json:"message_id,omitempty"` // as in the header field; "" when none was read
 	To        []RecipientEvent `json:"to"`
-	Size      int64            `json:"size"`    // octets as the client sent them; declared when no body came
+	Size      int64            `json:"size"`    // octets as the client sent them; those of SIZE when no body came
 	Stage     string           `json:"stage"`   // StageConnect and so on
 	Outcome   string           `json:"outcome"` // Relayed and so on
-	// Code is that of the reply that decided: the last one, or where all
-	// recipients were refused the first temporary refusal, else the first one,
-	// whatever DATA was then told. 0 when the client got none.
+	// Code is the code of the reply that decided: the last reply to the client. Where all
+	// recipients were refused it is the first temporary refusal, or without one the first
+	// refusal, whatever the reply to DATA was. 0 when the client got none.
 	Code     int    `json:"code"`
 	Status   string `json:"status"`   // enhanced status code of that reply
 	Rule     string `json:"rule"`     // what decided: "limit sender", "store", "senders", "upstream"
 	Upstream string `json:"upstream"` // name in the configuration; "" when none was asked
+	// Host is the host behind us that was spoken to, and SourceIP our address towards it;
+	// "" where there was none.
 	Host     string `json:"host,omitempty"`
 	SourceIP string `json:"source_ip,omitempty"`
 	// HostTLS is the version of TLS that was spoken with Host; "" in plain text.
 	HostTLS string `json:"host_tls,omitempty"`
-	// Reply is the reply that decided, as the upstream gave it, else ours; of a
-	// message that its client has left the upstream's last one.
+	// Reply is the reply that decided: the upstream's as it came, or ours. Where the client
+	// left before the end it is the upstream's last reply.
 	Reply string `json:"reply"`
-	// Class is that of the upstream's refusal that decided, see Class;
-	// "" where that was not the upstream's.
+	// Class is the class of the upstream's refusal that decided; "" where no refusal of the
+	// upstream did.
 	Class  Class        `json:"class,omitempty"`
-	Signed []string     `json:"signed,omitempty"`
-	Limits []LimitEvent `json:"limits,omitempty"`
+	Signed []string     `json:"signed,omitempty"` // keys that signed, such as "example.org/s2026"
+	Limits []LimitEvent `json:"limits,omitempty"` // windows that the transaction was checked against
 	// Attachments is what was found in the message; nil where nothing was looked for.
 	Attachments *AttachmentEvent `json:"attachments,omitempty"`
-	// Links is what lists said of the hosts that the message links to; nil where none
+	// Links is what lists said of the hosts that the message links to; nil where no list
 	// was asked.
 	Links *LinkEvent `json:"links,omitempty"`
 	// Scans are the verdicts of the scanners that were asked.
@@ -113,31 +119,33 @@ type Event struct {
 	// being watched.
 	Shadow []string `json:"shadow,omitempty"`
 	Err    string   `json:"err,omitempty"` // the fault behind a 4yz of ours; never sent to the client
-	// Times is how many events this one stands for, of peers that are not clients or of
-	// a client whose transactions come to nothing; 0 is one. See eventlog.Strangers
-	// and eventlog.Fruitless.
+	// Times is how many events this one stands for, where events of peers that are not
+	// clients, or of a client whose transactions come to nothing, are counted together; 0
+	// means one. See eventlog.Strangers and eventlog.Fruitless.
 	Times int `json:"times,omitempty"`
 	// Took says where the time went.
 	Took StageTimes `json:"took,omitzero"`
-	// Said is, of a fault, what the upstream's host said instead of beginning a
-	// mail transaction: in place of its greeting, or to EHLO or AUTH.
+	// Said is what the upstream's host said instead of beginning a mail transaction, in
+	// place of its greeting or in reply to EHLO or AUTH; nil where it said nothing such.
 	Said *Evidence `json:"said,omitempty"`
-	// Unreached are the recipient domains without a host that took a transaction, where
-	// there are several: of one, Err and Said tell. At most MaxUnreached.
+	// Unreached lists the recipient domains of which no host took a transaction; at most
+	// MaxUnreached. Where it is empty, Err and Said tell about the only domain.
 	Unreached []Unreached `json:"unreached,omitempty"`
 }
 
-// Unreached is what Err and Said are of one of several domains.
+// Unreached says about one recipient domain what Err and Said of Event say about the only
+// one.
 type Unreached struct {
-	Domain string    `json:"domain"`
-	Err    string    `json:"err"` // at most 500 octets
+	Domain string    `json:"domain"` // lower-case A-labels
+	Err    string    `json:"err"`    // at most 500 octets
 	Said   *Evidence `json:"said,omitempty"`
 }
 
-// MaxUnreached is how many domains an event tells.
+// MaxUnreached is the greatest length of Event.Unreached; further domains are left out.
 const MaxUnreached = 20
 
-// AllSaid is Said, or those of several domains.
+// AllSaid returns what hosts said instead of beginning a transaction: the Said of each
+// entry of Unreached, or where that is empty the event's own; nil where there is none.
 func (e *Event) AllSaid() (all []*Evidence) {
 	for i := range e.Unreached {
 		if s := e.Unreached[i].Said; s != nil {
@@ -150,8 +158,9 @@ func (e *Event) AllSaid() (all []*Evidence) {
 	return all
 }
 
-// FaultOf is why no host of a recipient domain took a transaction, and what one said; ""
-// and nil where that is not so.
+// FaultOf says why no host of a recipient domain took a transaction, and what one said; ""
+// and nil for a domain that is not in Unreached. Where Unreached is empty it is Err and Said
+// of the event, whatever the domain.
 func (e *Event) FaultOf(domain string) (fault string, said *Evidence) {
 	for i := range e.Unreached {
 		if u := &e.Unreached[i]; u.Domain == domain {
@@ -164,51 +173,52 @@ func (e *Event) FaultOf(domain string) (fault string, said *Evidence) {
 	return e.Err, e.Said
 }
 
-// Foreign reports whether the message was refused because it was nobody's who may send:
-// of no client, or no longer of this one. An abort has the same rule, and is its client's.
+// Foreign reports whether the message was refused because its peer was no client, or was
+// one no longer. An aborted transaction has the same rule and is not foreign.
 func (e *Event) Foreign() bool { return e.Rule == "client" && e.Outcome != Aborted }
 
-// HeaderRead reports whether the header was read, so that what it says of the message is
-// known: its submitter, and whether it is automatic.
+// HeaderRead reports whether the header was read and had an author, so that Submitter and
+// Automatic say what the header says.
 func (e *Event) HeaderRead() bool { return len(e.Authors) > 0 }
 
-// Party is who has submitted the message, as package function Party says.
+// Party is the function Party of the event's User and Submitter.
 func (e *Event) Party() string { return Party(e.User, e.Submitter) }
 
-// StageTimes are the times that stages of a transaction took, each in nanoseconds and 0
-// where it was not reached: ours, the client's and the upstream's.
+// StageTimes are the times that parts of a transaction took, ours, the client's and the
+// upstream's; each is in nanoseconds in JSON, and 0 where the part was not reached.
 type StageTimes struct {
 	Limit        time.Duration `json:"limit,omitempty"`         // in the store of limits
 	UpstreamRcpt time.Duration `json:"upstream_rcpt,omitempty"` // until the upstream's verdicts on recipients, connecting included
 	Body         time.Duration `json:"body,omitempty"`          // from DATA to the last octet: the client's
 	Scan         time.Duration `json:"scan,omitempty"`          // attachments and scanners
-	Sign         time.Duration `json:"sign,omitempty"`
+	Sign         time.Duration `json:"sign,omitempty"`          // DKIM
 	UpstreamData time.Duration `json:"upstream_data,omitempty"` // until the upstream's reply to the message
 }
 
 // Stages of StageTimes, as metrics name them.
 var stageNames = [...]string{"limit", "upstream_rcpt", "body", "scan", "sign", "upstream_data"}
 
-// StageNames are the names of the stages, in their order.
+// StageNames returns the names of the fields of StageTimes as metrics have them, in their
+// order. The slice must not be changed.
 func StageNames() []string { return stageNames[:] }
 
-// All are the times in the order of StageNames.
+// All returns the times in the order of StageNames.
 func (t *StageTimes) All() [len(stageNames)]time.Duration {
 	return [...]time.Duration{t.Limit, t.UpstreamRcpt, t.Body, t.Scan, t.Sign, t.UpstreamData}
 }
 
 // RecipientEvent is one RCPT command with the verdict it ended with.
 type RecipientEvent struct {
-	Address string `json:"address"` // Address.Key; as quoted by the peer where it did not parse
-	Outcome string `json:"outcome"` // Relayed, Rejected, Deferred, Aborted
-	Code    int    `json:"code"`
-	Status  string `json:"status"`
-	Rule    string `json:"rule"`
+	Address string `json:"address"`         // Address.Key; as the peer wrote it, quoted, where it did not parse
+	Outcome string `json:"outcome"`         // Relayed, Rejected, Deferred, Aborted
+	Code    int    `json:"code"`            // of the reply that decided
+	Status  string `json:"status"`          // enhanced status code of that reply
+	Rule    string `json:"rule"`            // what decided, as in Event
 	Reply   string `json:"reply,omitempty"` // text of the upstream's reply, where it gave one
 	Class   Class  `json:"class,omitempty"` // of the upstream's refusal
 	// Said is what the upstream's refusal is worth; nil for all else.
 	Said *Evidence `json:"said,omitempty"`
-	// Host, SourceIP and HostTLS are as those of Event, of the host of this recipient's
+	// Host, SourceIP and HostTLS are those of Event for the host of this recipient's
 	// domain; "" unless the message went to several domains.
 	Host     string `json:"host,omitempty"`
 	SourceIP string `json:"source_ip,omitempty"`
@@ -216,22 +226,23 @@ type RecipientEvent struct {
 	// Provider is the group of receivers that its domain is in, such as "google", or
 	// "other"; "" where mail goes to a configured upstream.
 	Provider string `json:"provider,omitempty"`
-	// Trial: it was let through although mail of its kind waits, to see whether
-	// the receiver takes mail again.
+	// Trial: the recipient was let through although other mail to its receiver waits, to
+	// see whether the receiver takes mail again.
 	Trial bool `json:"trial,omitempty"`
 }
 
-// RuleHalves decides about a recipient who had the message already, from an earlier try
-// that others did not take: he hears 250, and nothing is sent.
+// RuleHalves is the rule for a recipient who has had the message since an earlier try, which
+// failed for other recipients: the client hears 250 for him, and nothing is sent to him.
 const RuleHalves = "halves"
 
 // Left reports whether the message left for this recipient, in this transaction.
 func (r *RecipientEvent) Left() bool { return LeftNow(r.Outcome, r.Rule) }
 
-// LeftNow is Left of an outcome with its rule.
+// LeftNow is RecipientEvent.Left for an outcome and a rule.
 func LeftNow(outcome, rule string) bool { return outcome == Relayed && rule != RuleHalves }
 
-// Refusal is a kind of refusal with the number of recipients that got it.
+// Refusal is a kind of refusal with Count, the number of recipients that got it. The other
+// fields are those of RecipientEvent.
 type Refusal struct {
 	Code   int
 	Status string
@@ -240,8 +251,8 @@ type Refusal struct {
 	Count  int
 }
 
-// Refusals counts the recipients that were refused, for good or for now, by
-// kind, in the order in which the kinds first came.
+// Refusals counts the rejected and deferred recipients by kind, in the order in which the
+// kinds first came; nil where there is none.
 func (e *Event) Refusals() (kinds []Refusal) {
 	for i := range e.To {
 		r := &e.To[i]
@@ -258,7 +269,7 @@ func (e *Event) Refusals() (kinds []Refusal) {
 	return kinds
 }
 
-// String is such as "3 by limit sender 450 4.7.1".
+// String writes the refusal such as "3 by limit sender 450 4.7.1".
 func (k Refusal) String() string {
 	s := strconv.Itoa(k.Count) + " by " + k.Rule
 	if k.Class != "" {
@@ -273,25 +284,26 @@ func (k Refusal) String() string {
 
 // ScanEvent is what one scanner said of a message.
 type ScanEvent struct {
-	Scanner string `json:"scanner"`
+	Scanner string `json:"scanner"` // name in the configuration
 	// Verdict is clean, spam, virus, policy, suspicious, encrypted, macros,
 	// unscannable, later, too_large, fault, or cut where it was not waited for.
 	Verdict string        `json:"verdict"`
-	Text    string        `json:"text,omitempty"` // in its own words, clean
+	Text    string        `json:"text,omitempty"` // the scanner's own words, without controls
 	Score   float64       `json:"score,omitempty"`
 	Symbols []string      `json:"symbols,omitempty"`
 	Took    time.Duration `json:"took"` // nanoseconds
 	Err     string        `json:"err,omitempty"`
-	// Shadow: it is only watched. Cached: it had said so of the same message before.
+	// Shadow: the scanner is only watched. Cached: the verdict is one that it gave the
+	// same message before.
 	Shadow bool `json:"shadow,omitempty"`
 	Cached bool `json:"cached,omitempty"`
 	// Unscanned: the message went on without a verdict of this scanner.
 	Unscanned bool `json:"unscanned,omitempty"`
 }
 
-// Harmful reports whether a scanner that counts has refused the message as spam or
-// for a virus. What is refused by a rule of a scanner or of ours, for its size,
-// or since nobody could look into it, is not called harmful.
+// Harmful reports whether a scanner that is not in shadow mode had the message rejected as
+// spam, suspicious or a virus. A message that a rule of a scanner or of ours refused, or
+// that was too large or could not be scanned, is not harmful in this sense.
 func (e *Event) Harmful() bool {
 	if e.Stage != StageScan || e.Outcome != Rejected {
 		return false
@@ -305,9 +317,9 @@ func (e *Event) Harmful() bool {
 // AttachmentEvent is what was found in a message. At most one of Refused and
 // Encrypted is set, since that ends the search.
 type AttachmentEvent struct {
-	Parts int `json:"parts"`
-	// Refused is the entry of refuse_attachments that something matches, Name its
-	// name; "" where it was told by its first octets.
+	Parts int `json:"parts"` // how many were looked at
+	// Refused is the entry of refuse_attachments that a file matches, and Name the name of
+	// that file; Name is "" where the file was recognized by its first octets.
 	Refused string `json:"refused,omitempty"`
 	Name    string `json:"name,omitempty"`
 	// Encrypted is the kind of an encrypted archive or document, such as "zip".
@@ -319,32 +331,32 @@ type AttachmentEvent struct {
 
 // LinkEvent is what lists said of the hosts that a message links to.
 type LinkEvent struct {
-	// Hosts are those that were told apart, without our own and those to be left out;
-	// More: there were more.
+	// Hosts is the number of different hosts, without our own and those that the
+	// configuration leaves out; More: there were more than were counted.
 	Hosts int  `json:"hosts"`
 	More  bool `json:"more,omitempty"`
-	// Left is how many of them zones were not asked about; TextLeft: not all of the
-	// text was looked at.
+	// Left is the number of these hosts about which no list was asked; TextLeft: not all
+	// of the text was looked at.
 	Left     int           `json:"left,omitempty"`
 	TextLeft bool          `json:"text_left,omitempty"`
 	Listed   []LinkListing `json:"listed,omitempty"`
 	Lists    []LinkList    `json:"lists,omitempty"`
 	Took     time.Duration `json:"took"` // nanoseconds
-	// Shadow: a listing refuses nothing.
+	// Shadow: the lists are only watched, and a listing refuses nothing.
 	Shadow bool `json:"shadow,omitempty"`
 }
 
-// LinkListing is a host that a list holds.
+// LinkListing is one host that a list holds.
 type LinkListing struct {
 	Host string `json:"host"`
-	List string `json:"list"`
-	Text string `json:"text,omitempty"`
+	List string `json:"list"`           // name of the list
+	Text string `json:"text,omitempty"` // what the list says of it; "" where it says nothing
 }
 
 // LinkList is what one list said of all hosts of a message.
 type LinkList struct {
 	List string `json:"list"`
-	// Verdict is listed, clean, or fault where nothing is known of one of them.
+	// Verdict is listed, clean, or fault where the list did not answer about one of them.
 	Verdict string `json:"verdict"`
 	Err     string `json:"err,omitempty"`
 }
@@ -352,18 +364,19 @@ type LinkList struct {
 // LimitEvent is one window of one limit as a transaction saw it.
 type LimitEvent struct {
 	Limit  string        `json:"limit"`
-	Key    string        `json:"key"`    // what was counted on, as "sender=news@example.org"
+	Key    string        `json:"key"`    // what was counted on, such as "sender=news@example.org"
 	Unit   string        `json:"unit"`   // messages, recipients, bytes, distinct_recipients
 	Window time.Duration `json:"window"` // nanoseconds
 	Max    int64         `json:"max"`
 	Used   int64         `json:"used"` // after the charge; before it when refused
-	// Refused: this window had no room. With Shadow the mail went on.
+	// Refused: this window had no room. Shadow: the limit only counts, and the mail went on.
 	Refused bool `json:"refused,omitempty"`
 	Shadow  bool `json:"shadow,omitempty"`
-	// Near: this charge crossed 80 % of Max, the first in this window.
+	// Near: this charge was the first in Window to reach 80 % of Max.
 	Near bool `json:"near,omitempty"`
-	// Top names the largest contributors to a shared budget, with their share of
-	// all; what this relay did not see is "not seen here 30%".
+	// Top names the largest senders in a budget that several share, each with its share of
+	// Used, such as "news@example.org 62%"; a last entry such as "not seen here 30%" stands
+	// for what this relay did not see.
 	Top []string `json:"top,omitempty"`
 }
 

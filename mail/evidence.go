@@ -26,25 +26,25 @@ type Evidence struct {
 	SourceIP string `json:"source_ip,omitempty"`
 	// Several: the message was for recipients of several domains.
 	Several bool          `json:"several,omitempty"`
-	Class   Class         `json:"class"`          // ""
-	List    string        `json:"list,omitempty"` // that the reply names
+	Class   Class         `json:"class"`          // what the reply means
+	List    string        `json:"list,omitempty"` // blocklist that the reply names; "" when it names none
 	Wait    time.Duration `json:"wait,omitempty"` // nanoseconds that the reply asks for; 0 when it names no time
-	// Doubt: of ClassNoSuchUser, the reply hints at trouble of the receiver (LDAP, a
-	// look-up, policy, "later", 5.4.1) or its class is not sure, and nothing lasting
-	// follows from it; of ClassOther and ClassTemporaryFault, nothing sure is known of
-	// what it means.
+	// Doubt says that the class is not sure. With ClassNoSuchUser the reply may also hint
+	// at trouble of the receiver (LDAP, a look-up, policy, "later", 5.4.1), and nothing
+	// lasting follows from it. With ClassOther and ClassTemporaryFault the meaning of the
+	// reply is not known.
 	Doubt bool `json:"doubt,omitempty"`
-	// By says what decided on the class: "rule NAME", or how sure it is and the words
+	// By says what decided the class: "rule NAME", or how sure it is (0 to 1) and the words
 	// that weighed most, such as "0.97: pair:ip+list 0.74, word:blacklisted 0.61".
 	By string `json:"by,omitempty"`
-	// Reply is the whole reply. Blank where the event has it beside the evidence.
+	// Reply is the whole reply. Blank where the event holds the reply in a field of its own.
 	Reply string `json:"reply,omitempty"`
 }
 
 // About says whom a refusal is about.
 type About string
 
-// Whom a refusal is about. It then touches nobody else.
+// Values of About: a refusal changes nothing for anybody but the one it is about.
 const (
 	AboutNobody    About = ""          // the message, or nobody knows
 	AboutUs        About = "us"        // our address, name or amount of mail

@@ -10,8 +10,9 @@ import (
 
 var idEncoding = base32.NewEncoding("0123456789abcdefghjkmnpqrstvwxyz").WithPadding(base32.NoPadding)
 
-// NewID makes the name of an event: its time in milliseconds and 40 random
-// bits, so that ids of several relays do not meet and sort by time.
+// NewID makes the ID of an event, 18 lower-case letters and digits: its time in
+// milliseconds and 40 random bits. So the IDs sort by time, and those of several relays do
+// not collide. An ID is not a secret.
 func NewID(now time.Time) string {
 	var b [14]byte
 	binary.BigEndian.PutUint64(b[:8], uint64(now.UnixMilli())<<16)
@@ -21,8 +22,9 @@ func NewID(now time.Time) string {
 	return string(text[:])
 }
 
-// Site is what counts as one address of a peer: an IPv4 address or an IPv6 /64,
-// which most often is one customer. The zero Prefix is that of no address.
+// Site is what counts as one address of a peer: an IPv4 address or an IPv6 /64, which most
+// often is one customer. The zone is dropped. The zero Addr gives the zero Prefix. The
+// caller unmaps an IPv4-mapped address; as it is, it counts as IPv6.
 func Site(ip netip.Addr) netip.Prefix {
 	bits := 32
 	if ip.Is6() {
@@ -32,8 +34,8 @@ func Site(ip netip.Addr) netip.Prefix {
 	return p
 }
 
-// AddrText writes an address as events have it: "" for the zero Addr, that of a
-// peer whose address a front end does not know.
+// AddrText writes an address as events have it: "" for the zero Addr, which stands for a
+// peer whose address the proxy in front of us does not know.
 func AddrText(ip netip.Addr) string {
 	if !ip.IsValid() {
 		return ""

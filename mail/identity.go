@@ -35,10 +35,9 @@ func (a Address) Identity() Identity {
 	return Identity(Address{Local: foldLocal(a.Local), Domain: a.Domain}.Key())
 }
 
-// IdentityOf is the identity of an address of which only the Key is there. Of
-// another text it makes something that is the same each time; a domain that is
-// not in lower-case A-labels is only put in lower case. It does not allocate
-// where the identity is the text itself.
+// IdentityOf is the identity of the address with this Key. For any other text the result
+// depends on the text alone; a domain that is not in A-labels is only put in lower case.
+// It does not allocate where the identity is the text itself.
 func IdentityOf(key string) Identity {
 	if isFolded(key) {
 		return Identity(key)
@@ -55,8 +54,8 @@ func (i Identity) Domain() string {
 	return ""
 }
 
-// Untagged is the identity without "+" and what follows in the local-part; one
-// that begins with "+" stays.
+// Untagged is the identity without the first "+" of the local-part and what follows it; a
+// local-part that begins with "+" stays as it is.
 func (i Identity) Untagged() Identity {
 	if strings.IndexByte(string(i), '+') <= 0 {
 		return i
@@ -80,7 +79,7 @@ func (a Address) RecipientID() RecipientID {
 	return RecipientID(Address{Local: foldRecipient(a.Local), Domain: a.Domain}.Key())
 }
 
-// RecipientOf is for a recipient what IdentityOf is for a sender.
+// RecipientOf is the RecipientID of the address with this Key; see IdentityOf.
 func RecipientOf(key string) RecipientID {
 	if isFolded(key) {
 		return RecipientID(key)
@@ -88,9 +87,9 @@ func RecipientOf(key string) RecipientID {
 	return RecipientID(refold(key, foldRecipient))
 }
 
-// User is the one form of a SASL user name: folded as the local-part of a
-// sender, or where it is an address, the identity of that. parse reads
-// "local@domain"; nil stands for one that knows ASCII only.
+// User is the one form of a SASL user name, however it is spelled: folded like the
+// local-part of a sender, or where it is an address, the Identity of that. parse reads
+// "local@domain"; nil stands for a parser that knows ASCII only.
 func User(name string, parse func(string) (Address, error)) string {
 	name = foldLocal(name)
 	if !strings.Contains(name, "@") {
@@ -170,7 +169,8 @@ func foldRecipient(local string) string {
 	return LowerASCII(norm.NFC.String(local)) // in this order: NFC makes the Kelvin sign a K
 }
 
-// LowerASCII puts A to Z in lower case, and allocates only where there is one.
+// LowerASCII puts A to Z in lower case and leaves all other octets alone. It allocates only
+// where there is one to change.
 func LowerASCII(s string) string {
 	for i := range len(s) {
 		if c := s[i]; c < 'A' || c > 'Z' {

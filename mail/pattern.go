@@ -22,8 +22,8 @@ var (
 // ParsePattern reads "news@example.org" (one address, however it is spelled),
 // "@example.org" (that domain), "@*.example.org" (every domain below it, at any
 // depth, not itself) or "<>" (the null reverse-path). parse reads
-// "local@domain"; nil stands for one that knows ASCII only. The error says what
-// is wrong with the text, which it does not name.
+// "local@domain"; nil stands for a parser that knows ASCII only. The error continues a
+// sentence that begins with the text: "is not a pattern of addresses; ...".
 func ParsePattern(text string, parse func(string) (Address, error)) (Pattern, error) {
 	if text == string(NullSender) {
 		return Pattern{sender: NullSender}, nil
@@ -47,8 +47,8 @@ func ParsePattern(text string, parse func(string) (Address, error)) (Pattern, er
 	return Pattern{sender: a.Identity(), recipient: a.RecipientID(), domain: a.Domain}, nil
 }
 
-// ParseAddress reads "local@domain" by parse; nil stands for one that knows ASCII
-// only.
+// ParseAddress reads "local@domain" with parse; nil stands for a parser that knows ASCII
+// domains only and checks no more of them than that. The error is that of parse.
 func ParseAddress(text string, parse func(string) (Address, error)) (Address, error) {
 	if parse == nil {
 		parse = parseASCII
@@ -73,13 +73,13 @@ func parseASCII(s string) (Address, error) {
 // where it names a domain.
 func (p Pattern) Identity() (i Identity, ok bool) { return p.sender, p.sender != "" }
 
-// Domain is the domain of p in A-labels, "" for NullSender; below says that p
-// names all domains under it.
+// Domain is the domain of p in lower-case A-labels, also where p names one address, and ""
+// for NullSender; below says that p names all domains under it.
 func (p Pattern) Domain() (domain string, below bool) { return p.domain, p.below }
 
-// String is the one form of p, however it was spelled: two patterns that name
-// the same have the same. ParsePattern reads it, also without a parse. For one
-// sender it is the identity, a local-part with "*" in quotes.
+// String is the one form of p, however it was spelled: two patterns that name the same
+// senders have the same form. ParsePattern reads it, also with a nil parse. For one sender
+// it is the identity, with quotes around a local-part that holds "*".
 func (p Pattern) String() string {
 	at := strings.LastIndexByte(string(p.sender), '@')
 	switch {
@@ -131,7 +131,7 @@ func (s *Patterns) Empty() bool { return len(s.senders)+len(s.domains)+len(s.bel
 // Names reports whether a sender has a pattern of its own in the set.
 func (s *Patterns) Names(i Identity) bool { return s.senders[i] }
 
-// Match reports whether a sender is one of those that the set names.
+// Match reports whether the set names a sender, by itself or with its domain.
 func (s *Patterns) Match(i Identity) bool {
 	return !s.Empty() && (s.senders[i] || s.MatchDomain(i.Domain()))
 }
@@ -155,13 +155,14 @@ func (s *Patterns) MatchSender(a Address) bool {
 	return s.senders[Identity(key)]
 }
 
-// MatchRecipient reports whether a recipient is surely one of those that the
-// set names; see RecipientID.
+// MatchRecipient reports whether the set surely names a recipient, by its RecipientID or
+// with its domain.
 func (s *Patterns) MatchRecipient(a Address) bool {
 	return s.MatchDomain(a.Domain) || len(s.recipients) > 0 && s.recipients[a.RecipientID()]
 }
 
-// MatchDomain reports whether the set names all addresses of a domain.
+// MatchDomain reports whether the set names all addresses of a domain, which is in
+// lower-case A-labels. No pattern names "".
 func (s *Patterns) MatchDomain(domain string) bool {
 	if domain == "" {
 		return false

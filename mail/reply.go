@@ -11,25 +11,25 @@ type Reply struct {
 	Code   int    // 200-599
 	Status string // "4.7.1"; "" where none goes with the code (3yz, EHLO)
 	// Text holds the lines of the reply, separated by "\n", without code and
-	// status. Octets other than printable ASCII
-	// are sent as "?" (RFC 6531 s. 3.7.4.2 keeps UTF-8 out of these replies).
+	// status. Octets other than printable ASCII are sent as "?" (RFC 6531 s. 3.7.4.2
+	// keeps UTF-8 out of these replies).
 	Text string
 	// Said is what an upstream's refusal is worth; nil for other replies.
 	Said *Evidence
-	// Own is of a reply that we give in place of a receiver's host, since there is
-	// none to ask; nil for other replies.
+	// Own says why we reply in place of a receiver's host, of which there is none to ask;
+	// nil for other replies.
 	Own *Own
 	// Provider is the group of receivers that the recipient's domain is in, where mail
 	// goes to its own hosts; "" for other replies.
 	Provider string
 }
 
-// Own is why there is no host to ask.
+// Own says why there is no host of a recipient's domain to ask.
 type Own struct {
 	Rule   string // that decided, for the event
 	Class  Class
 	Domain string    // of the recipient, whose hosts they are
-	Err    error     // the fault; nil: DNS says so
+	Err    error     // the fault; nil where the answer of DNS is the reason
 	Said   *Evidence // what a host said instead of beginning a transaction; nil: nothing
 }
 
@@ -39,10 +39,10 @@ func (r *Reply) Positive() bool { return r.Code >= 200 && r.Code < 400 }
 // Temporary reports whether the client may try again later (4yz).
 func (r *Reply) Temporary() bool { return r.Code >= 400 && r.Code < 500 }
 
-// Permanent reports whether it may not (5yz).
+// Permanent reports whether the client must not try again as it is (5yz).
 func (r *Reply) Permanent() bool { return r.Code >= 500 }
 
-// String is the reply on one line, for logs.
+// String is the reply on one line, for logs: the lines of Text stand between " / ".
 func (r *Reply) String() string {
 	code := strconv.Itoa(r.Code)
 	text := strings.ReplaceAll(r.Text, "\n", " / ")
@@ -53,7 +53,7 @@ func (r *Reply) String() string {
 }
 
 // AppendTo appends the reply as it goes over the wire, each line with its code
-// and status, at most 512 octets long (RFC 5321 s. 4.5.3.1.5).
+// and status and cut to 512 octets, CR LF included (RFC 5321 s. 4.5.3.1.5).
 func (r *Reply) AppendTo(b []byte) []byte {
 	rest := r.Text
 	for {

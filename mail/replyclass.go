@@ -6,7 +6,7 @@ import "slices"
 // where nothing was refused. Package upstream/replies finds it.
 type Class string
 
-// Classes in the order in which a reply is tried against them.
+// Classes of replies, in the order of ReplyClasses.
 const (
 	ClassListedIP        Class = "listed-ip"                // our address or network is on a list, or its reputation is called bad
 	ClassListedDomain    Class = "listed-domain"            // the same for a domain of ours
@@ -28,14 +28,14 @@ const (
 	ClassOther           Class = "other"                    // everything else, and what no rule knows
 )
 
-// ReplyClasses are the classes of replies, in the order in which a reply gets the
-// first that fits.
+// ReplyClasses returns all classes that a reply can have, in the order in which they are
+// tried: a reply gets the first one that fits. The slice is the caller's.
 func ReplyClasses() []Class {
 	return []Class{ClassListedIP, ClassListedDomain, ClassListedContent, ClassPolicyAuth, ClassPTR, ClassRateLimited, ClassGreylisted, ClassNoSuchUser, ClassMailboxFull,
 		ClassMailboxDisabled, ClassSenderRejected, ClassRelayDenied, ClassContentSpam, ClassContentVirus, ClassTooLarge, ClassTLSRequired, ClassTemporaryFault, ClassOther}
 }
 
-// OfReply reports whether a reply can be of this class.
+// OfReply reports whether a reply can have this class: it is one of ReplyClasses.
 func (c Class) OfReply() bool { return slices.Contains(ReplyClasses(), c) }
 
 // ClassCredentials is the class of a fault, not of a reply to the mail: the upstream

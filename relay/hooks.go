@@ -12,62 +12,62 @@ import (
 // from memory, or within the context that it is given; nil ones have nothing to
 // say.
 type Hooks struct {
-	// Suspended says whether mail of this submitter waits. user is "" without
-	// AUTH; from is who sends, "" at AUTH.
+	// Suspended says whether mail of a sender waits. client and from are "" at AUTH,
+	// before either is known; user is "" without AUTH.
 	Suspended func(client, user string, from mail.Identity) Suspension
 	// Admit says whether a transaction that Suspended has let through may go on
-	// with so many recipients; it is asked again whenever that may have changed. id
-	// is that of the event in which the transaction ends; submitter is whom the header
-	// has told, "" before. Nil: Suspended is asked.
+	// with so many recipients; it is asked again whenever that may have changed. id is
+	// the ID of the transaction's event; submitter is the one that the header names, ""
+	// before the header came. Nil: Suspended is asked instead.
 	Admit func(id, client, user, submitter, stream string, from mail.Identity, recipients int) Suspension
 	// Backoff says how long mail of a client's sender to a domain waits, because a
-	// receiver has asked for that or the stream is paused; 0 when it does not. trial:
-	// it goes through although other mail waits.
+	// receiver has asked for that or the stream is paused; 0 when it need not wait.
+	// trial says that this mail may go although other mail waits.
 	Backoff func(stream, client string, from mail.Identity, domain string) (left time.Duration, trial bool)
-	// GroupsWait reports whether mail of a stream to some group of receivers waits, and
-	// GroupBackoff for how long that of a client to one of them does, as Backoff. Mail
-	// to a configured upstream is in no group.
+	// GroupsWait reports whether mail of a stream to any group of receivers waits.
+	// GroupBackoff is Backoff for mail of a client to one group. Mail to a configured
+	// upstream is in no group.
 	GroupsWait   func(stream string) bool
 	GroupBackoff func(stream, client, group string) (left time.Duration, trial bool)
-	// Brake says how long mail to a recipient waits because its sender or user
-	// (scope) writes to more new ones than usual; 0 when it may go on. id is that of the
-	// event in which the transaction ends.
+	// Brake says how long mail to a recipient waits because its sender or user writes to
+	// more new recipients than usual; scope says which of the two does. 0 when it need not
+	// wait. id is the ID of the transaction's event.
 	Brake func(id, client, user string, from mail.Identity, to mail.RecipientID) (left time.Duration, scope string)
-	// BrakeMessage is Brake for a message whose header has told a submitter: how long it
-	// waits because of strangers among its recipients.
+	// BrakeMessage is Brake for a whole message whose header names a submitter.
 	BrakeMessage func(id, client, submitter string, from mail.Identity, to []mail.RecipientID) (left time.Duration)
-	// Past tells limits on strangers whether the past of a client is known, and whether
-	// its sender is in its first two days as that user, or submitter (as mail.Event.Party
-	// writes it), sends with it; Stranger whether nobody of the client, and
-	// whether the sender, has written to a recipient before. Nil: no limit asks.
+	// Past and Stranger are for limits on strangers; nil where there is none. Past says
+	// whether the past of a client is known, and whether a sender is in its first two days
+	// with that user or submitter (user is as mail.Party writes it). Stranger says whether a
+	// recipient is new to everybody of the client, and whether it is new to the sender.
 	Past     func(client, user string, from mail.Identity) (watched, newSender bool)
 	Stranger func(client string, from mail.Identity, to mail.RecipientID) (toClient, toSender bool)
-	// Suppressed reports whether a recipient of a stream is known not to exist.
+	// Suppressed reports whether a recipient is known not to exist, for mail of a stream.
 	Suppressed func(stream string, to mail.RecipientID) bool
-	// Domain judges a recipient's domain by DNS; nil for one that takes mail, and
-	// for one of which nothing is known.
+	// Domain judges a recipient's domain by DNS. It returns nil for a domain that takes
+	// mail, and where DNS gave no answer.
 	Domain func(ctx context.Context, domain string) *DomainProblem
 	// Once claims the one automatic message that an author may send to a recipient
-	// within a period, whichever client submits it. A nil release means that it
-	// has been sent already; release gives the claim back.
+	// within a period, whichever client submits it (RFC 3834 s. 2). A nil release without
+	// an error means that it has been sent already; release gives the claim back.
 	Once func(ctx context.Context, author string, to mail.RecipientID, period time.Duration) (release func(), err error)
 }
 
-// Suspension is the answer of Hooks.Suspended; the zero value is none.
+// Suspension is the answer of Hooks.Suspended and Hooks.Admit; the zero value says that
+// nobody is suspended.
 type Suspension struct {
 	Scope string // sender, user, submitter, client; "" when nobody is suspended
-	Name  string // of the one suspended, as the client knows it
+	Name  string // name of whoever is suspended, as the client knows it
 	// Left is the time to the end; 0 when it lasts until the operator ends it.
 	Left time.Duration
-	// Pace: not suspended, but over its own usual pace.
+	// Pace: the sender is not suspended, but over its own usual pace.
 	Pace bool
-	// Unnamed: it holds for mail alone of which nobody knows who submitted it.
+	// Unnamed: the suspension holds only for mail of which nobody knows who submitted it.
 	Unnamed bool
 }
 
 // DomainProblem says why a domain takes no mail.
 type DomainProblem struct {
-	// NullMX: it says so itself (RFC 7505). Otherwise it does not exist.
+	// NullMX: the domain says so itself with a null MX (RFC 7505). Otherwise it does not exist.
 	NullMX bool
 }
 

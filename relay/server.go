@@ -20,8 +20,9 @@ import (
 	"postern/upstream/direct"
 )
 
-// Snapshot is the rules of one moment. It never changes; a reload puts another
-// in its place, and a transaction ends under the one that it began with.
+// Snapshot is the rules of one moment. It must not change once New or Reload has it, and is
+// for one Server; a reload puts another in its place, and a transaction ends under the one
+// that it began with.
 type Snapshot struct {
 	smtpd.Settings
 	Postmaster mail.Address // where mail to <postmaster> goes; null: refused
@@ -29,7 +30,7 @@ type Snapshot struct {
 	SuspendedMay *mail.Patterns
 	HelpURL      string // a page that replies about suspensions name; "": none
 	Signers      *dkimsign.Signers
-	Routes       map[string]*Route // by stream
+	Routes       map[string]*Route // by stream; each stream of a client has one
 	Scanners     *scan.Set         // nil: none
 	Links        *links.Lists      // nil: none
 
@@ -41,17 +42,19 @@ type Route struct {
 	Name      string             // of the upstream in the configuration
 	Upstream  *upstream.Upstream // nil where Direct is not
 	Direct    *direct.Upstream   // to the recipients' own exchangers
-	Via       upstream.Route
-	SourceKey string // what limits per source_ip count on
-	// Sign is how its mail is signed: chosen with the route, so that a message is
+	Via       upstream.Route     // source addresses and the like
+	SourceKey string             // what limits per source_ip count on
+	// Sign is how mail of this route is signed: chosen with the route, so that a message is
 	// signed for the upstream that gets it. Nil: by all keys.
 	Sign *dkimsign.Way
-	// MaxRecipients of one message that the upstream takes; 0: as many as may come.
+	// MaxRecipients is how many recipients of one message the upstream takes; 0: as many as
+	// [message] max_recipients allows.
 	MaxRecipients int
 }
 
-// Hop is a mail transaction with what is behind us: with a configured upstream or
-// with exchangers of the recipients' domains.
+// Hop is a mail transaction with what is behind us: with a configured upstream
+// (upstream.Transaction, whose methods have the same meaning) or with exchangers of the
+// recipients' domains (direct.Fan). One goroutine at a time may use it.
 type Hop interface {
 	Recipients(ctx context.Context, rs []mail.Recipient, out []mail.Reply) ([]mail.Reply, error)
 	Resume(ctx context.Context, size int64) (parked bool, err error)
@@ -65,8 +68,8 @@ type Hop interface {
 	Close()
 }
 
-// Begin starts a mail transaction on this way. It does no I/O; env must stay as it is
-// until the transaction's end, and the caller calls Close in the end.
+// Begin starts a mail transaction on this route. It does no I/O. env must stay as it is
+// until the end of the transaction, and the caller calls Close then.
 func (r *Route) Begin(env *mail.Envelope) Hop {
 	if r.Direct != nil {
 		return r.Direct.Fan(r.Via, env)
@@ -82,7 +85,7 @@ func (n next) Send(ctx context.Context, body upstream.Content) []upstream.Verdic
 	return []upstream.Verdict{{Reply: r, Err: err}}
 }
 
-// Server runs the listeners and their sessions.
+// Server runs the listeners and their sessions. It is safe for concurrent use.
 type Server struct {
 	engine    *smtpd.Server
 	snap      atomic.Pointer[Snapshot]
@@ -97,14 +100,17 @@ type Server struct {
 	marks     *submitter.Marks
 }
 
-// Options are what a Server is made of.
+// Options are what a Server is made of. Snapshot, Limiter, SpoolDir and Log are needed.
 type Options struct {
-	Snapshot  *Snapshot
+	Snapshot  *Snapshot // the first rules; see Reload
 	Limiter   *ratelimit.Limiter
 	Hooks     Hooks
-	Observers []mail.Observer
-	Halves    *halves.Memory // of messages that one domain took and another did not; nil: a transaction of SMTP has one
-	SpoolDir  string         // for bodies over [message] memory; must exist
+	Observers []mail.Observer // each gets every event, in this order
+	// Halves remembers messages that one domain took and another did not; nil: a
+	// transaction of SMTP is then for recipients of one domain, where mail goes to the
+	// domains' own exchangers.
+	Halves    *halves.Memory
+	SpoolDir  string // for bodies over [message] memory; must exist
 	Log       *slog.Logger
 	RateGrace time.Duration // see smtpd.Options
 }
@@ -120,8 +126,8 @@ func New(o Options) *Server {
 	return s
 }
 
-// Reload puts other rules in place. Transactions that have begun end under the
-// old ones.
+// Reload puts other rules in place, which the caller must not change afterwards.
+// Transactions that have begun end under the old ones.
 func (s *Server) Reload(n *Snapshot) {
 	n.attachments = attachmentRules(n.Rules)
 	s.snap.Store(n)
@@ -129,11 +135,11 @@ func (s *Server) Reload(n *Snapshot) {
 
 func (s *Server) snapshot() *Snapshot { return s.snap.Load() }
 
-// Connections is how many are open now.
+// Connections is how many connections are open now.
 func (s *Server) Connections() int64 { return s.engine.Connections() }
 
-// Serve accepts connections until ctx ends or the server is shut down, and
-// returns smtpd.ErrStopped then.
+// Serve accepts connections until ctx ends, l is closed or the server is shut down, and
+// returns smtpd.ErrStopped then. Sessions that are open go on.
 func (s *Server) Serve(ctx context.Context, l *smtpd.Listener) error { return s.engine.Serve(ctx, l) }
 
 // Shutdown stops accepting, tells idle clients 421, lets transactions finish

@@ -28,10 +28,12 @@ const (
 	sweepEach = time.Minute
 )
 
-// Errors.
+// Errors of Begin and Keep.
 var (
+	// ErrFull is returned by Begin where there is no room for more of this client.
 	ErrFull = errors.New("memory of halves is full for this client")
-	// ErrUnwritten is of Keep: nothing but this process knows what was to be kept.
+	// ErrUnwritten is returned by Keep where neither the file nor Redis could be written:
+	// only this process knows what was to be kept.
 	ErrUnwritten = errors.New("who has the message is written nowhere")
 	errDisk      = errors.New("file of halves cannot be written")
 	errSlow      = errors.New("the disk does not answer")
@@ -43,12 +45,13 @@ type hash = [16]byte
 // Known is what is known of one recipient and one content.
 type Known struct {
 	sum hash
-	// Taken: the recipient has it. Else it was refused for good, while others took it.
+	// Taken: the recipient has the message. Else his was refused for good, while others
+	// took theirs.
 	Taken bool
 	ID    string // of the transaction in which that was said
 }
 
-// Part is a recipient of a message with its end.
+// Part is one recipient of a message, with what became of it for him.
 type Part struct {
 	To    string // mail.RecipientID of its address
 	Taken bool   // false: refused for good
@@ -59,16 +62,17 @@ type Options struct {
 	// File is in the state folder. Blank: nothing is kept on disk, and without Redis the
 	// memory is never ready.
 	File string
-	// Redis shares it with other nodes; nil: it is not. Prefix begins every key, Timeout
-	// bounds one question.
+	// Redis shares the memory with other nodes; nil: it is this node's alone. Prefix begins
+	// the name of every key, and Timeout bounds each call.
 	Redis   redis.UniversalClient
 	Prefix  string
 	Timeout time.Duration
 	Now     func() time.Time // nil: time.Now
-	// Open opens File for writing; nil: as a state file. Tests have one that fails.
+	// Open opens File for writing; nil: as state files are opened. Tests pass one that fails.
 	Open func(name string) (File, error)
-	Log  *slog.Logger // nil: nobody is told
-	// Changed is told how writing the file goes; nil: nobody is.
+	Log  *slog.Logger // nil: nothing is logged
+	// Changed is called with the error of the last attempt to write the file, nil for none,
+	// after every Check; nil: nobody is told.
 	Changed func(error)
 
 	perClient, total int // 0: maxClient, maxTotal
@@ -87,7 +91,8 @@ type Counts struct {
 	Lost      int64 // the connection with the receiver was lost behind the message
 }
 
-// Memory is safe for concurrent use.
+// Memory remembers which recipients have which messages. It is safe for concurrent use. A
+// nil Memory is never Ready.
 type Memory struct {
 	opt    Options
 	shared *shared // nil: of one node
@@ -113,7 +118,7 @@ type owner struct {
 
 func (o *owner) size() int { return len(o.entries) + o.reserved }
 
-// Open makes a memory, which touches nothing before Want.
+// Open makes a memory, which touches neither file nor Redis before Want.
 func Open(o Options) *Memory {
 	if o.Now == nil {
 		o.Now = time.Now
@@ -156,7 +161,7 @@ func (m *Memory) Want(ctx context.Context) {
 	}
 }
 
-// Run watches over file and Redis until ctx ends.
+// Run calls Check every two seconds until ctx ends, and then closes the file.
 func (m *Memory) Run(ctx context.Context) {
 	tick := time.NewTicker(2 * time.Second)
 	defer tick.Stop()
@@ -171,7 +176,8 @@ func (m *Memory) Run(ctx context.Context) {
 	}
 }
 
-// Check tries file and Redis again where they could not be written.
+// Check tries file and Redis again where they could not be written. Before Want it does
+// nothing.
 func (m *Memory) Check(ctx context.Context) {
 	m.mu.Lock()
 	wanted := m.wanted
@@ -208,7 +214,7 @@ func (m *Memory) adopt(key [32]byte) {
 	m.commit(faults) // its error is in m.disk
 }
 
-// Counts are those since the start.
+// Counts returns the counts since the start.
 func (m *Memory) Counts() Counts {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -266,8 +272,8 @@ func (m *Memory) Same(k Known, content [32]byte) bool {
 	return false
 }
 
-// Ready reports whether what becomes of a message of a client to several domains could
-// be remembered now.
+// Ready reports whether the memory has room for a client and can be written now, so that a
+// message to several domains can be sent.
 func (m *Memory) Ready(client string) bool {
 	if m == nil {
 		return false

@@ -20,8 +20,8 @@ type Message struct {
 	Added []string
 	// Count is how many of the client's own fields that left have that name.
 	Count func(name string) int
-	// Wrote reports whether the client wrote a text, in lower case, where a reply
-	// may repeat it from: into its envelope, or the value of a header field.
+	// Wrote reports whether the client wrote a text, given in lower case, in a place from
+	// which a reply may repeat it: the envelope or the value of a header field.
 	Wrote func(text string) bool
 }
 

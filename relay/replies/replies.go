@@ -1,5 +1,5 @@
 // Package replies holds the text of every reply that the relay itself gives, one
-// function for each.
+// function for each. Each call makes a new reply, which the caller may change.
 //
 // A reply is a three-digit code (RFC 5321 s. 4.2), an enhanced status code of the
 // same class (RFC 3463) and text for people. 4yz says "not now": the client keeps
@@ -26,6 +26,8 @@ func reply(code int, status, text string) *mail.Reply {
 }
 
 // Positive and intermediate replies.
+
+// Greeting is what a connection hears first (RFC 5321 s. 4.2); host is our name.
 func Greeting(host string) *mail.Reply     { return reply(220, "", host+" ESMTP Postern") }
 func GreetingLMTP(host string) *mail.Reply { return reply(220, "", host+" LMTP Postern") }
 func Helo(host string) *mail.Reply         { return reply(250, "", host) }
@@ -49,6 +51,8 @@ func Chunk(n int64) *mail.Reply {
 }
 
 // Connections.
+
+// TooManyConnections refuses a connection over max_connections or max_connections_per_ip.
 func TooManyConnections() *mail.Reply {
 	return reply(421, "4.7.0", "too many connections, try again later")
 }
@@ -79,6 +83,8 @@ func TooManyIdle() *mail.Reply {
 func NotSMTP() *mail.Reply { return reply(554, "5.5.0", "this is an SMTP port") }
 
 // Commands.
+
+// UnknownCommand answers a verb that is not known here (RFC 5321 s. 4.2.4).
 func UnknownCommand() *mail.Reply { return reply(500, "5.5.1", "command not recognized") }
 func NotImplemented() *mail.Reply { return reply(502, "5.5.1", "command not implemented") }
 func CommandTooLong() *mail.Reply {
@@ -129,6 +135,8 @@ func XClientRefused() *mail.Reply  { return reply(550, "5.7.1", "XCLIENT is not 
 func XForwardRefused() *mail.Reply { return reply(550, "5.7.1", "XFORWARD is not for you") }
 
 // TLS and authentication.
+
+// TLSNotOffered answers STARTTLS on a listener without TLS (RFC 3207).
 func TLSNotOffered() *mail.Reply { return reply(502, "5.5.1", "TLS is not offered here") }
 func TLSActive() *mail.Reply     { return reply(503, "5.5.1", "TLS is active already") }
 func TLSFirst() *mail.Reply      { return reply(530, "5.7.0", "must issue a STARTTLS command first") }
@@ -162,6 +170,8 @@ func TooManyAuth() *mail.Reply {
 }
 
 // Messages.
+
+// BareNewline refuses a message with a CR or LF that is not part of CR LF.
 func BareNewline() *mail.Reply {
 	return reply(550, "5.5.2", "message holds a bare CR or LF; lines must end in CR LF")
 }
@@ -206,7 +216,10 @@ func AuthorUTF8() *mail.Reply {
 }
 func Loop() *mail.Reply { return reply(554, "5.4.6", "too many hops, this message is in a loop") }
 
-// Scanners. text is the scanner's own, clean; "" where it gave none.
+// Scanners.
+
+// Scanned rejects a message on the word of a scanner. text is the scanner's own, without
+// controls; "" where it gave none.
 func Scanned(scanner, text string) *mail.Reply {
 	return reply(550, "5.7.1", scannedText("message refused by "+scanner, text))
 }
@@ -233,6 +246,8 @@ func CannotScan() *mail.Reply {
 }
 
 // Several recipient domains.
+
+// RecipientRemembered accepts a recipient who may have the message already.
 func RecipientRemembered() *mail.Reply {
 	return reply(250, "2.1.5", "recipient ok, a message for it was taken before")
 }
@@ -251,6 +266,8 @@ func CannotRemember() *mail.Reply {
 }
 
 // Limits and suspensions.
+
+// Pace defers mail of a sender that is over its own usual pace; left is the wait.
 func Pace(who string, left time.Duration) *mail.Reply {
 	return reply(450, "4.7.1", fmt.Sprintf("%s: far over its usual volume, retry in %d seconds", who, seconds(left)))
 }
@@ -318,6 +335,8 @@ func seconds(d time.Duration) int64 {
 
 // Faults: trouble of ours or behind us, always temporary, never explained to
 // the client beyond its kind.
+
+// Fault defers for trouble of ours that has no reply of its own.
 func Fault() *mail.Reply { return reply(451, "4.3.0", "temporary fault, try again later") }
 func StoreFault() *mail.Reply {
 	return reply(451, "4.3.2", "limits cannot be checked now, try again later")

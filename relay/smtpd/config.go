@@ -64,7 +64,7 @@ type ListenerConfig struct {
 	// Certificate is the PEM file with the chain, leaf first; needed unless TLS
 	// is none. Read again when it changes.
 	Certificate string `toml:"certificate" form:"path"`
-	// Key is the PEM file with the private key of Certificate.
+	// Key is the PEM file with the private key of Certificate; needed unless TLS is none.
 	Key string `toml:"key" form:"path"`
 	// Certificates are further pairs, chosen by the name that the client asks for (SNI).
 	Certificates []CertificateConfig `toml:"certificates"`
@@ -75,11 +75,12 @@ type ListenerConfig struct {
 	// without forward secrecy and 3DES, never RC4. Never on a listener that takes
 	// passwords from outside of loopback and private networks. Default: "1.2".
 	TLSMin tlsmin.Version `toml:"tls_min"`
-	// MaxConnections at one time; over it: 421 4.7.0. Where clients have networks a
-	// tenth, at least one, is kept for them, and one client that is known by its address
-	// has three quarters at most beside others. Default: 1000.
+	// MaxConnections at one time, at least 1; over it: 421 4.7.0. Where clients have
+	// networks, a tenth of it, at least one, is kept for them, and one client that is known
+	// by its address has at most three quarters beside others. Default: 1000.
 	MaxConnections int `toml:"max_connections"`
-	// MaxConnectionsPerIP at one time; an IPv6 /64 counts as one. Default: 50.
+	// MaxConnectionsPerIP at one time, at least 1; an IPv6 /64 counts as one address.
+	// Default: 50.
 	MaxConnectionsPerIP int `toml:"max_connections_per_ip"`
 	// ProxyProtocolFrom are the proxies that must send a PROXY header (v1 or v2);
 	// from others none is accepted. Empty: none.
@@ -88,7 +89,7 @@ type ListenerConfig struct {
 	XClientFrom []netip.Prefix `toml:"xclient_from"`
 }
 
-// CertificateConfig is one pair of files.
+// CertificateConfig is one pair of PEM files, as in ListenerConfig; both are needed.
 type CertificateConfig struct {
 	Certificate string `toml:"certificate" form:"path"`
 	Key         string `toml:"key" form:"path"`
@@ -136,7 +137,7 @@ func (c *ListenerConfig) Check(report func(key, problem string)) {
 	}
 }
 
-// Timeouts is [timeouts].
+// Timeouts is [timeouts]. Each must be over 0.
 type Timeouts struct {
 	// Greeting bounds the TLS handshake, the PROXY header and the wait for the
 	// first command. Default: 1m.
@@ -195,28 +196,29 @@ func (t *Timeouts) Check(report func(key, problem string)) {
 // MessageConfig is [message].
 type MessageConfig struct {
 	// MaxSize of a message in octets, as the client sends it; exactly this many
-	// pass. Default: 25MiB.
+	// pass. At least 64KiB. Default: 25MiB.
 	MaxSize int64 `toml:"max_size" form:"size"`
-	// MaxRecipients of one transaction; further ones get 452 4.5.3. At least
-	// 100 (RFC 5321 s. 4.5.3.1.8). Default: 100.
+	// MaxRecipients of one transaction; further ones get 452 4.5.3. At least 1; RFC 5321
+	// s. 4.5.3.1.8 asks for 100 or more. Default: 100.
 	MaxRecipients int `toml:"max_recipients"`
 	// Newlines is reject or normalize. Default: reject.
 	Newlines Newlines `toml:"newlines"`
 	// MaxLine is the longest line of a message without its CR LF, in octets;
 	// longer: 550 5.5.2. At least 998 (RFC 5322 s. 2.1.1). Default: 64KiB.
 	MaxLine int64 `toml:"max_line" form:"size"`
-	// MaxHeaderSize of the header block in octets; over it: 552 5.3.4. Default: 256KiB.
+	// MaxHeaderSize of the header block in octets, at least 4KiB; over it: 552 5.3.4.
+	// Default: 256KiB.
 	MaxHeaderSize int64 `toml:"max_header_size" form:"size"`
-	// MaxHeaderFields in the header block; over it: 552 5.3.4. Default: 2000.
+	// MaxHeaderFields in the header block, at least 20; over it: 552 5.3.4. Default: 2000.
 	MaxHeaderFields int `toml:"max_header_fields"`
 	// MaxReceived is the number of Received fields from which on a message is
-	// taken for a loop: 554 5.4.6. Default: 50.
+	// taken for a loop: 554 5.4.6 (RFC 5321 s. 6.3). At least 1. Default: 50.
 	MaxReceived int `toml:"max_received"`
 	// Memory that one body may take before it goes to an unlinked temporary
-	// file, in octets. Default: 1MiB.
+	// file, in octets, 0 or more. Default: 1MiB.
 	Memory int64 `toml:"memory" form:"size"`
-	// MemoryTotal that all messages together may take, in octets; beyond three
-	// quarters of it every body goes to its file, the rest is for headers. A
+	// MemoryTotal that all messages together may take, in octets, 0 or more; beyond three
+	// quarters of it every body goes to its file, and the rest is for headers. A
 	// header of over 16 KiB that finds no room there: 452 4.3.1. Default: 64MiB.
 	MemoryTotal int64 `toml:"memory_total" form:"size"`
 	// CheckRecipientDomain refuses recipients whose domain does not exist (550
@@ -224,7 +226,7 @@ type MessageConfig struct {
 	// refuses. Default: false.
 	CheckRecipientDomain bool `toml:"check_recipient_domain"`
 	// MinRate that a body must come in at after its first minute, in octets a
-	// second on average; slower: 421 4.4.2. Default: 512B.
+	// second on average; slower: 421 4.4.2. 0: no least rate. Default: 512B.
 	MinRate int64 `toml:"min_rate" form:"size"`
 }
 
@@ -261,17 +263,17 @@ type SessionConfig struct {
 	// recipient whose message is relayed makes up for one. Default: 100.
 	RefusedRecipients int `toml:"refused_recipients"`
 	// IdleCommands in a row that lead to no mail (NOOP, RSET, VRFY, EHLO ...)
-	// before 421 4.7.0; MAIL that is refused and the RSET behind it are none.
+	// before 421 4.7.0; a refused MAIL and the RSET behind it do not count.
 	// Default: 100.
 	IdleCommands int `toml:"idle_commands"`
 	// Errors (unknown commands, bad syntax, wrong order) before 421 4.7.0. Default: 20.
 	Errors int `toml:"errors"`
-	// MaxAge of a session; it then ends with 421 4.7.0 as soon as no transaction is
-	// open. The commands of one transaction up to its data have as long at most.
+	// MaxAge of a session; over it the session ends with 421 4.7.0 as soon as no
+	// transaction is open. The commands of one transaction, up to its data, may take as long.
 	// 1m to 24h. Default: 1h.
 	MaxAge time.Duration `toml:"max_age"`
 	// MaxMessages is how many MAIL commands, refused ones included, a session may
-	// have before it ends likewise. Default: 1000.
+	// have before it ends in the same way. Default: 1000.
 	MaxMessages int `toml:"max_messages"`
 }
 

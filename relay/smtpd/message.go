@@ -13,12 +13,12 @@ type Message struct {
 	// there is no other CR or LF and no NUL, and the dots of transparency are
 	// gone. Runs are valid during the call only. Transaction.Data sets it.
 	Take func(run []byte)
-	// Refusal is why the message is not taken, of the engine or by Refuse; nil: it
-	// is. Nothing goes to Take any more once it is set.
+	// Refusal says why the message is not taken, set by the engine or by Refuse; nil where
+	// it is taken. Once it is set, nothing more goes to Take.
 	Refusal *mail.Reply
-	// Fault is set where Take met one; chunks are no longer asked for then.
+	// Fault is set by Take where it met a fault; no further chunks are asked for then.
 	Fault error
-	// Chunked: it comes by BDAT.
+	// Chunked: the message comes by BDAT (RFC 3030).
 	Chunked bool
 
 	lines lineScanner
