@@ -278,8 +278,12 @@ func (w *Watch) shown(k detector.Who) detector.Who {
 		}
 		return Normal
 	}
-	best, hardest := k, level(k)
-	counted, messages := w.detector.Has(k) || hardest > Normal, 0
+	best, hardest, messages := k, Normal, 0
+	s := w.states[k]
+	counted := w.detector.Has(k) || s != nil && OfUnnamed(s)
+	if counted {
+		hardest = level(k)
+	}
 	for _, u := range w.withUsers(k)[1:] {
 		l, n := level(u), w.detector.Messages(u)
 		if l > hardest || !counted && l == hardest && (best == k || n > messages) {
