@@ -33,7 +33,7 @@ func (w *Watch) observe(ev *mail.Event) (shadowed bool) {
 	}
 	w.rcpts = n.Recipients[:0]
 	// What is known of a sender lies in five places of a large memory. Asked for together they
-	// are fetched together: an eighth of the time of a message with 100,000 submitters.
+	// are fetched together: a tenth of the time of a message with 100,000 submitters.
 	w.near = w.detector.Near(&n) + w.places.memory.Near(ev.Client, n.User)
 	if len(w.states) > 0 {
 		shadowed = w.ended(now, ev, &n)
