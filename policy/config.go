@@ -32,8 +32,8 @@ type ClientConfig struct {
 	// Certificates are names (SAN) of which a verified TLS client certificate
 	// must hold one; empty: no condition. Default empty.
 	Certificates []string `toml:"certificates"`
-	// Listeners by name on which the client may connect; empty: all. It narrows
-	// and is not a condition of its own. Default empty.
+	// Listeners are the names of those on which the client may connect; empty: all.
+	// They narrow the other conditions and make nobody a client. Default empty.
 	Listeners []string `toml:"listeners"`
 	// RequireTLS asks for TLS on the connection whatever the listener says.
 	// Default false.
@@ -41,11 +41,11 @@ type ClientConfig struct {
 
 	// Senders that the client owns: "news@example.org", "@example.org" (that
 	// domain), "@*.example.org" (every domain below it, not itself). Reverse-path
-	// and header From are held to them. With users also "{user}@example.org", each
-	// user in that domain under the own name, and "{user}", the name of the user
-	// where that is an address. Empty: it can send nothing.
+	// and header From must be among them. With users also "{user}@example.org", the
+	// address that each user has in that domain, and "{user}", the name of the user
+	// where that is an address. Empty: the client can send nothing. Default empty.
 	Senders []string `toml:"senders"`
-	// Stream by which its mail leaves. It must name a table [stream.NAME].
+	// Stream by which its mail leaves. It must name a table [stream.NAME]. No default.
 	Stream string `toml:"stream"`
 	// NullSender says what happens to the null reverse-path: "reject", "limit"
 	// (up to null_sender_limit) or "allow". Default "limit".
@@ -57,25 +57,25 @@ type ClientConfig struct {
 	// HideClient leaves the client's address and HELO name out of Received.
 	// Default false.
 	HideClient bool `toml:"hide_client"`
-	// KeepBcc lets the fields Bcc and Resent-Bcc leave as they came, for MTAs that
-	// have done with them what they want; else they are taken out. Default false.
+	// KeepBcc lets the fields Bcc and Resent-Bcc (RFC 5322 s. 3.6.3) leave as they came,
+	// for MTAs that have already dealt with them; else they are taken out. Default false.
 	KeepBcc bool `toml:"keep_bcc"`
 
-	// Retries says that the client keeps what it was told to send later, as an MTA
-	// does. With false the watch does not brake its mail to new recipients, see
+	// Retries says that the client keeps a message that was deferred and sends it again,
+	// as an MTA does. With false the watch does not brake its mail to new recipients, see
 	// [outlier] brake. Default true.
 	Retries bool `toml:"retries"`
 
-	// LongLines says what happens to a message with a line over 998 octets that
-	// cannot be folded, as all of the body: "pass", and the event counts them, or
-	// "refuse". Default "pass".
+	// LongLines says what happens to a message with a line over 998 octets (RFC 5322
+	// s. 2.1.1) that cannot be folded, such as any line of the body: "pass", and the event
+	// counts the lines, or "refuse". Default "pass".
 	LongLines LongLines `toml:"long_lines"`
 
 	// Forms says which forms of commands and messages are taken: "strict", those of
 	// the standards, or "lenient", for devices that cannot be mended: what they send is
-	// written anew as it should be and then judged as all else. Before AUTH or a
-	// certificate tells the client, only addresses in Networks may use them. Default
-	// "strict".
+	// rewritten in the standard form and then judged like all other mail. Before AUTH or a
+	// certificate tells who the client is, only addresses in Networks may use lenient
+	// forms. Default "strict".
 	Forms Forms `toml:"forms"`
 
 	AttachmentConfig
@@ -105,18 +105,16 @@ type ClientConfig struct {
 	// another address, or is encoded so that it may: "allow" or "reject". Default
 	// "allow".
 	DisplayNameAddress Switch `toml:"display_name_address"`
-	// CheckSender holds the field Sender to senders as well, and then it must be
-	// in plain form, since it leaves as it came; so with those below. Default
-	// false.
+	// CheckSender asks that the field Sender is among senders as well, and in plain form,
+	// since it leaves as it came. Default false.
 	CheckSender bool `toml:"check_sender"`
-	// CheckResentFrom holds Resent-From and Resent-Sender to senders as well.
-	// Default false.
+	// CheckResentFrom asks the same of Resent-From and Resent-Sender. Default false.
 	CheckResentFrom bool `toml:"check_resent_from"`
-	// CheckReplyTo holds Reply-To to senders as well. Default false.
+	// CheckReplyTo asks the same of Reply-To. Default false.
 	CheckReplyTo bool `toml:"check_reply_to"`
 	// DuplicateFields says what happens when a field that may stand once (Date,
-	// Subject, To, Cc, Message-ID, Reply-To, Sender...) occurs twice: "reject" or
-	// "allow". From may never. Default "reject".
+	// Subject, To, Cc, Message-ID, Reply-To, Sender...; RFC 5322 s. 3.6) occurs twice:
+	// "reject" or "allow". From may never occur twice. Default "reject".
 	DuplicateFields Switch `toml:"duplicate_fields"`
 	// AutomaticReplies says what happens to automatic replies, reports and
 	// receipts for recipients outside internal_domains: "reject",
@@ -158,9 +156,9 @@ func (c *ClientConfig) SetDefaults() {
 	}
 }
 
-// AttachmentConfig says what is refused of that which messages hold. It stands in
-// the tables of clients and of streams. With refuse_attachments empty and
-// refuse_encrypted false nothing is looked at.
+// AttachmentConfig says which attachments are refused. It stands in the tables of clients
+// and of streams. With refuse_attachments empty and refuse_encrypted false no message is
+// looked into.
 type AttachmentConfig struct {
 	// RefuseAttachments are extensions such as "exe", which are also told by the
 	// first octets of a file, and patterns of whole names such as "invoice*.zip"; by
@@ -275,7 +273,7 @@ func (v *Unsubscribe) UnmarshalText(b []byte) error {
 	return text.OneOf(v, b, NoUnsubscribe, AnyUnsubscribe, OneClick)
 }
 
-// ReplyMode is the word in an AutomaticReplies.
+// ReplyMode is the mode of an AutomaticReplies.
 type ReplyMode string
 
 // The modes of automatic_replies. The zero value counts as RejectReplies.

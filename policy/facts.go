@@ -19,10 +19,11 @@ type HeaderFacts struct {
 	// for certain, and Unreadable is its error.
 	Authors    []mail.Author
 	Unreadable error
-	// Plain: every reader finds these authors in From as it stands. Otherwise it
-	// is to be written anew.
+	// Plain: every reader finds these authors in From as it stands. Otherwise the field is
+	// to be written anew.
 	Plain bool
-	// Others are Sender, Resent-From, Resent-Sender and Reply-To.
+	// Others are the fields Sender, Resent-From, Resent-Sender and Reply-To, in the order
+	// of the header.
 	Others []Other
 	// Duplicates are the fields that may stand once and do not, by their usual
 	// name, each once.
@@ -41,7 +42,7 @@ type HeaderFacts struct {
 	list    []byte // body of the last
 }
 
-// Other is a field beside From that names a sender.
+// Other is a field other than From that names a sender.
 type Other struct {
 	Field string // its usual name
 	Body  []byte // part of the header; read when a rule asks for it
@@ -51,8 +52,8 @@ type Other struct {
 // (syntax.AppendAuthors), and says whether all readers take them from it.
 type ReadAuthors func(room []mail.Author, body []byte) (authors []mail.Author, plain bool, err error)
 
-// Begin makes ready for a header. The body of each of its fields must not
-// change until it has been judged.
+// Begin starts another header, whose fields are read with authors. The bodies that Field is
+// given must not change until the header has been judged.
 func (h *HeaderFacts) Begin(authors ReadAuthors) {
 	h.forget()
 	h.authors = authors
@@ -65,7 +66,7 @@ func (h *HeaderFacts) forget() {
 	*h = HeaderFacts{Authors: h.Authors[:0], Others: h.Others[:0]}
 }
 
-// Field takes the next field.
+// Field takes the next field, its name without the colon.
 func (h *HeaderFacts) Field(name, body []byte) {
 	rule := fieldRules.find(name)
 	if rule == nil {
@@ -83,7 +84,7 @@ func (h *HeaderFacts) Field(name, body []byte) {
 	}
 }
 
-// End tells that there are no more fields.
+// End says that there are no more fields; the facts may be read after it.
 func (h *HeaderFacts) End() {
 	h.Automatic, h.Unsubscribe = h.auto.kind(), h.out.kind()
 }

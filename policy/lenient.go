@@ -19,13 +19,13 @@ const (
 // UnmarshalText takes one of the values and nothing else.
 func (v *Forms) UnmarshalText(b []byte) error { return text.OneOf(v, b, StrictForms, LenientForms) }
 
-// Lenient says that forms are mended which devices use that cannot be mended
-// themselves.
+// Lenient says that the client may use forms outside of the standards, which the relay
+// rewrites: forms = "lenient".
 func (c *Client) Lenient() bool { return c.cfg.Forms == LenientForms }
 
-// LenientTo reports whether a peer may use such forms before MAIL. Its client may
-// not be known then, since AUTH, a certificate or TLS tells it later: the address of
-// the peer must lie in the networks of a lenient client.
+// LenientTo reports whether a peer may use forms outside of the standards before MAIL.
+// Which client it is may not be known yet, since AUTH, a certificate or TLS may follow: the
+// address of the peer must then lie in the networks of a lenient client.
 func (r *Rules) LenientTo(p *mail.Peer) bool {
 	if !r.index.someLenient {
 		return false
@@ -44,8 +44,7 @@ func (r *Rules) LenientTo(p *mail.Peer) bool {
 	return false
 }
 
-// LenientAtMail is LenientTo at MAIL, when the client is what it will be: a peer that
-// is none yet is told so whatever forms it uses.
+// LenientAtMail is LenientTo at MAIL, when the client of the peer, if it has one, is known.
 func (r *Rules) LenientAtMail(p *mail.Peer) bool {
 	if c, refusal := r.Client(p); refusal == nil {
 		return c.Lenient()

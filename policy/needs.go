@@ -157,24 +157,23 @@ func (r *Rules) MayAuth(p *mail.Peer) bool {
 	return r.index.need(p, address(p))&(needsUser|needsUserTLS|needsCertUser) != 0
 }
 
-// Ways are those in which a listener lets a peer show who it is, besides its
-// address.
+// Ways are the ways in which a listener lets a peer show who it is, besides its address.
 type Ways struct {
 	Password    bool // AUTH with a password, under TLS where it needs that
 	TLS         bool
 	Certificate bool // under TLS
 }
 
-// MayBecome reports whether a peer that has just connected could become a client
-// on its listener: one that its address meets, by whatever else the client asks
-// for, as far as the listener takes it.
+// MayBecome reports whether a peer that has just connected could become a client on its
+// listener: whether there is a client that admits its address and asks for nothing that w
+// does not offer.
 func (r *Rules) MayBecome(p *mail.Peer, w Ways) bool {
 	return r.index.need(p, address(p))&able(w.TLS, w.Certificate, w.Password) != 0
 }
 
-// Streams yields the streams of the clients that a peer is, or can become before it
-// says EHLO again; auth: AUTH is offered to it. Some may come more than once, and
-// some of clients that its certificate is not for.
+// Streams yields the streams of the clients that a peer is, or can become before it says
+// EHLO again; auth says that AUTH is offered to it. A stream may come more than once, and
+// also for a client that the peer's certificate does not fit.
 func (r *Rules) Streams(p *mail.Peer, auth bool) iter.Seq[string] {
 	return func(yield func(string) bool) {
 		if p.User != "" {
@@ -208,8 +207,8 @@ func able(tls, certificate, password bool) need {
 	return all
 }
 
-// InNetworks reports whether the peer's address is in the networks of a client
-// that may use its listener.
+// InNetworks reports whether the peer's address lies in the networks of a client that may
+// use the peer's listener.
 func (r *Rules) InNetworks(p *mail.Peer) bool {
 	ip := address(p)
 	for _, name := range [...]string{"", p.Listener} {
@@ -232,8 +231,8 @@ func (r *Rules) HaveNetworks(listener string) bool {
 	return false
 }
 
-// ByAddress is the name of the client that the peer is by its address alone, as far as
-// that says on its listener; "" where it is none so, and where there is one client only.
+// ByAddress is the name of the client that the peer's address alone suggests on its
+// listener; "" where it suggests none, and where only one client is configured.
 func (r *Rules) ByAddress(p *mail.Peer) string {
 	if len(r.clients) < 2 {
 		return ""

@@ -67,9 +67,9 @@ func (b *builder) wide(path string, networks []netip.Prefix) {
 	}
 }
 
-// HalfOf names the universe (all of IPv4 or IPv6, also as translators write
-// them) of which half or more lies in the networks, however it is cut, or
-// returns "".
+// HalfOf names the address space (all of IPv4 or IPv6, also as translators write them) of
+// which the networks together hold half or more, and returns "" where they hold less of
+// each.
 func HalfOf(networks []netip.Prefix) string {
 	for _, u := range universes {
 		if share(networks, u.of) >= 0.5 {

@@ -85,8 +85,8 @@ func (c *Client) of(user string) *Client {
 	return &own
 }
 
-// Owns reports whether a is one of the client's senders, or its user's own
-// address where senders says so. The null address is nobody's.
+// Owns reports whether a is one of the client's senders, or where senders holds "{user}" an
+// address of its user. Nobody owns the null address.
 func (c *Client) Owns(a mail.Address) bool {
 	return c.senders.MatchSender(a) || !c.selves.empty() && c.selves.own(c.user, a)
 }

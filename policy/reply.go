@@ -19,7 +19,7 @@ func replyTLSRequired() *mail.Reply {
 	return &mail.Reply{Code: 530, Status: "5.7.0", Text: "must issue a STARTTLS command first"}
 }
 
-// RefusePeer is the reply to a peer that no client fits.
+// RefusePeer is the reply to a peer that can become no client: 554 5.7.1.
 func RefusePeer(p *mail.Peer) *mail.Reply { return replyNotAClient(address(p)) }
 
 func replyNotAClient(ip netip.Addr) *mail.Reply {
@@ -70,8 +70,8 @@ func replyNoOneClick() *mail.Reply {
 	return refused("message of this stream needs List-Unsubscribe with an https link and List-Unsubscribe-Post (RFC 8058)")
 }
 
-// RefuseAutomatic is the reply to an automatic message that what, the result of
-// Automatic, keeps from that recipient.
+// RefuseAutomatic is the reply that refuses an automatic message to a recipient; what is
+// the result of Automatic.
 func RefuseAutomatic(what AutomaticReplies, to mail.Address) *mail.Reply {
 	if what.Mode == OncePerRecipient {
 		return refused(to.Shown() + ": has had an automatic message within " + days(what.Period))

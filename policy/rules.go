@@ -12,7 +12,7 @@ import (
 	"postern/policy/submitter"
 )
 
-// Config is all that Compile makes rules of.
+// Config is what Compile makes rules of.
 type Config struct {
 	Clients map[string]ClientConfig // tables [client.NAME]
 	Streams map[string]StreamConfig // tables [stream.NAME]
@@ -73,15 +73,15 @@ func (c *Client) RefusesLongLines() bool { return c.cfg.LongLines == RefuseLong 
 // it does not tell.
 func (c *Client) Submitter() *submitter.Reader { return c.submitter }
 
-// NamesSubmitters says that it tells which of its own users has submitted a message,
-// not from where alone.
+// NamesSubmitters says that the client tells which of its own users submitted a message,
+// not only from where.
 func (c *Client) NamesSubmitters() bool { return c.cfg.Names() }
 
-// Attachments is what is refused of that which its messages hold, by itself or by
-// its stream; false where nothing is.
+// Attachments says what the client's table and that of its stream together refuse to find
+// in a message; false where they refuse nothing.
 func (c *Client) Attachments() (AttachmentConfig, bool) { return c.attachments, c.attachments.looks() }
 
-// AddressLiterals says that recipients may be at address literals.
+// AddressLiterals says that recipients may be at address literals (RFC 5321 s. 4.1.3).
 func (c *Client) AddressLiterals() bool { return c.cfg.AddressLiterals }
 
 // Clients returns all clients by name.

@@ -99,8 +99,8 @@ func (l *Limiter) Begin(f Facts) *Account {
 	return a
 }
 
-// BeginWhole is Begin for a transaction whose header is known, as those of the past:
-// all limits apply at once, those by submitter, too.
+// BeginWhole is Begin for a transaction whose header is known, such as one of the past: all
+// limits apply at once, also those per submitter.
 func (l *Limiter) BeginWhole(f Facts) *Account {
 	a := l.Begin(f)
 	a.headed, a.concern = true, a.concern[:0]
@@ -139,12 +139,12 @@ func (a *Account) End() {
 	}
 }
 
-// Err is the fault behind the last StoreDown verdict, or of a refund that did
-// not reach the store; nil when there was none.
+// Err is the last fault of the store that the account met, in a charge or a refund; nil
+// when there was none.
 func (a *Account) Err() error { return a.err }
 
-// NeedsStrangers reports whether a limit counts strangers: then that has to be filled in
-// of each Recipient.
+// NeedsStrangers reports whether a limit counts strangers: then NewToClient and NewToSender
+// of each Recipient have to be filled in.
 func (a *Account) NeedsStrangers() bool {
 	a.renew()
 	return a.mayCount(func(r *rule) bool { return r.cfg.Only.Strangers != "" })
@@ -187,8 +187,8 @@ func (a *Account) Recipients(ctx context.Context, rs []Recipient, out []Decision
 	return out
 }
 
-// Declared answers the SIZE of MAIL: nil unless so many bytes can never fit,
-// whoever the recipients are. It charges nothing and does not ask the store.
+// Declared judges the SIZE parameter of MAIL (RFC 1870): nil unless so many bytes can never
+// fit, whoever the recipients are. It charges nothing and does not ask the store.
 func (a *Account) Declared(bytes int64) *Decision {
 	for i := range a.concern {
 		c := &a.concern[i]

@@ -209,7 +209,7 @@ func checkNumbers(units []unitNumbers, prefix string, report func(key, problem s
 	return count
 }
 
-// QuoteKey writes a TOML key for a message: quoted unless it is a bare key.
+// QuoteKey writes a TOML key for a text that people read: quoted unless it is a bare key.
 func QuoteKey(key string) string {
 	bare := func(r rune) bool {
 		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '-' || r == '_'

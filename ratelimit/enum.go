@@ -7,10 +7,10 @@ import (
 	"postern/internal/text"
 )
 
-// Absent says what counts on mail that lacks the key.
+// Absent says how mail is counted that lacks what the limit counts on.
 type Absent uint8
 
-// AbsentClient counts on the client; AbsentSkip does not count.
+// AbsentClient, the zero value, counts it on its client; AbsentSkip does not count it.
 const (
 	AbsentClient Absent = iota
 	AbsentSkip
@@ -33,13 +33,13 @@ const (
 // UnmarshalText reads "client" or "sender".
 func (o *StrangersOf) UnmarshalText(b []byte) error { return text.OneOf(o, b, OfClient, OfSender) }
 
-// Only narrows what a limit counts; the zero value does not.
+// Only narrows what a limit counts; the zero value narrows nothing.
 type Only struct {
 	Strangers  StrangersOf // recipients that are strangers to those; "": all
 	NewSenders bool        // mail of senders in their first two days
 }
 
-// Enforce refuses; Shadow counts and reports only.
+// Enforce, the zero value, refuses; Shadow only counts and reports.
 const (
 	Enforce Mode = iota
 	Shadow
@@ -50,8 +50,8 @@ var modeNames = []string{"enforce", "shadow"}
 // OnFailure says what holds for a limit while its store does not answer.
 type OnFailure uint8
 
-// FailLocal counts this node's share in process; FailDefer answers 451
-// 4.3.2; FailAdmit lets pass.
+// FailLocal, the zero value, counts this node's share in process; FailDefer answers 451
+// 4.3.2; FailAdmit lets the mail pass.
 const (
 	FailLocal OnFailure = iota
 	FailDefer

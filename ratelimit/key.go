@@ -127,9 +127,9 @@ func (p Per) String() string {
 	return strings.Join(words, " and ")
 }
 
-// Facts are what limits can see of a transaction. User is a mail.User,
-// SenderDomain the domain of Sender ("" for null); ClientIP and SourceIP are
-// addresses in text form. Empty means that the mail has no such thing.
+// Facts are what limits can see of a transaction. User is in the form of mail.User,
+// SenderDomain is the domain of Sender ("" for the null sender), and ClientIP and SourceIP
+// are addresses in text form. An empty field means that the mail has no such thing.
 type Facts struct {
 	Client, User, ClientIP string
 	Submitter              string // client, "/" and name
@@ -137,8 +137,8 @@ type Facts struct {
 	// send; SubmitterIP is what it has told. Names: it tells who they are.
 	Tells, Names bool
 	SubmitterIP  string
-	// Anywhere asks each limit as if the mail came from where it counts: an operator
-	// has not said from where it comes.
+	// Anywhere asks each limit as if the mail came from a network that it counts, for an
+	// operator who has not said from where it comes.
 	Anywhere                   bool
 	Sender                     mail.Identity
 	SenderDomain               string
@@ -169,10 +169,11 @@ type Filter struct {
 	Provider        string        `json:"provider,omitempty"`
 }
 
-// Of is the field for d, which is one of Dimensions.
+// Of points to the field for d, which must be one of Dimensions.
 func (f *Filter) Of(d Dimension) *string { return dimensions[d].filter(f) }
 
-// Facts is a transaction that has what f names; recipients are apart.
+// Facts returns those of a transaction that has what f names; f.RecipientDomain is not
+// among them.
 func (f *Filter) Facts() (facts Facts) {
 	for _, d := range Dimensions() {
 		if fact := dimensions[d].fact; fact != nil {

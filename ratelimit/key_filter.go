@@ -1,6 +1,6 @@
 package ratelimit
 
-// FilterOf is what a key names; ok is false for what is not a key.
+// FilterOf is the filter with what a key names; ok is false for a text that is not a key.
 func FilterOf(key string) (f Filter, ok bool) {
 	parts, ok := parseKey(key)
 	for _, p := range parts {

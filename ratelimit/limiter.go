@@ -62,15 +62,15 @@ func (l *Limiter) UseProviders(f func(ctx context.Context, upstream, domain stri
 	l.provider = f
 }
 
-// Waits reports whether a decision may have to wait for somebody else, so that it needs a
-// bound of time.
+// Waits reports whether a decision may have to wait for another process, so that it needs a
+// timeout.
 func (l *Limiter) Waits() bool { return l.store.Waits() }
 
-// SetLimits holds from the next RCPT on, in transactions that have begun, too.
-// Counts stay: they do not depend on the numbers.
+// SetLimits puts other rules in force, from the next RCPT on, also in transactions that
+// have begun. Counts stay: they do not depend on the numbers.
 func (l *Limiter) SetLimits(rules *Limits) { l.rules.Store(rules) }
 
-// Limits are those in force.
+// Limits returns the rules in force.
 func (l *Limiter) Limits() *Limits { return l.rules.Load() }
 
 // Run learns of temporary overrides that other nodes made, and of messages whose outcome is

@@ -19,8 +19,8 @@ const (
 	MaxPeriod = 366 * 24 * time.Hour
 )
 
-// Number is a hard cap over a rolling window, written "500/1h" or "1GiB/24h".
-// 0 refuses always.
+// Number is a hard cap over a rolling window, written "500/1h" or "1GiB/24h". N is 0 to
+// MaxNumber, and 0 refuses always; Window is MinWindow to MaxWindow.
 type Number struct {
 	N      int64
 	Window time.Duration

@@ -55,9 +55,9 @@ func (e *Env) domainName(text string) string {
 	return text
 }
 
-// CanonicalKey puts the identity of senders and the one form of users in the
-// place of other spellings, which an older version has in its keys and an
-// operator may write. A text that is not a key stays as it is.
+// CanonicalKey replaces other spellings of senders and users, such as those in keys of an
+// older version or from an operator, by the identity of the sender and the one form of the
+// user. A text that is not a key stays as it is.
 func CanonicalKey(key string) string {
 	if !strings.Contains(key, "sender=") && !strings.Contains(key, "user=") {
 		return key
@@ -104,8 +104,8 @@ func (rs *Limits) canonicalKey(limit, key string) string {
 	return string(b)
 }
 
-// CanonicalAllowances are temporary overrides under the keys that are counted on now; of two that
-// thereby are for one window the larger stays.
+// CanonicalAllowances returns temporary overrides under their CanonicalKeys; where two of
+// them then are for the same window, the larger one stays.
 func CanonicalAllowances(allowances []Allowance) []Allowance {
 	type window struct {
 		limit, key string

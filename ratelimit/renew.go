@@ -47,16 +47,15 @@ func sameCounts(a, b Window) bool {
 	return a.Unit == b.Unit && a.Length == b.Length && (a.Reserve == nil) == (b.Reserve == nil)
 }
 
-// NewRules reports whether other rules have come into force than those that all
-// charges were made under or checked against; only then Recheck has anything to do.
+// NewRules reports whether the rules in force are other than those under which all charges
+// were made or last checked; only then Recheck has anything to do.
 func (a *Account) NewRules() bool { return a.changed || a.limiter.rules.Load() != a.rules }
 
-// Recheck holds what has been charged against the rules in force now. rs are the
-// recipients that are to get the message, is what Refund knows them by. While the
-// rules are those under which all of them were charged it is OK at once. After a
-// reload it is refused where a number that was lowered is exceeded, by whomever;
-// what now counts and did not before is charged, in one step. A refusal gives
-// nothing back.
+// Recheck judges what has been charged by the rules in force now. rs are the recipients
+// that are to get the message, and is their indexes for Refund. While the rules are those
+// under which all of them were charged it is OK at once. After a reload it is refused where
+// a number that was lowered is exceeded, whoever used it up; what counts now and did not
+// before is charged, in one step. A refusal gives nothing back.
 func (a *Account) Recheck(ctx context.Context, rs []Recipient, is []int) Decision {
 	a.renew()
 	if !a.changed {

@@ -3,9 +3,8 @@ package ratelimit
 import "context"
 
 // Report charges a message that is a report or a receipt to the limits with
-// Reports that do not concern its sender; those that do have had it with the
-// recipients. Call it once, after the recipients. i is what Refund gives back
-// as it does a recipient.
+// RuleConfig.Reports that do not concern its sender; those that do were charged with the
+// recipients. Call it once, after the recipients. i is the index of this charge for Refund.
 func (a *Account) Report(ctx context.Context) (i int, v Decision) {
 	a.startBatch()
 	from := len(a.refs)

@@ -35,16 +35,16 @@ func (l *Limiter) UnknownOutcome(ctx context.Context, client string, m MessageHa
 	return err
 }
 
-// ExpectsRetries reports whether the outcome of any message was unknown in the
-// last hour, on any node; only then Retried is worth its call. Of those of other
-// nodes it learns within ten seconds.
+// ExpectsRetries reports whether the outcome of any message was unknown in the last hour,
+// on any node; only then Retried is worth its call. While Run runs it learns of other
+// nodes' messages within ten seconds.
 func (l *Limiter) ExpectsRetries() bool {
 	until := l.retries.Load()
 	return until != 0 && l.now().UnixNano() < until
 }
 
-// Retried reports whether a message is the one retry of another whose outcome was
-// unknown in the last hour. It is true once for each.
+// Retried reports whether a message is the retry of one whose outcome was unknown in the
+// last hour. It is true once for each such message. The error is the store's.
 func (l *Limiter) Retried(ctx context.Context, client string, m MessageHash) (bool, error) {
 	free, err := l.mark(ctx, retryBudget(client, "message", m), true)
 	if err != nil || free {

@@ -70,9 +70,9 @@ type Store interface {
 	// whose Add is 0 is removed.
 	SetAllowance(ctx context.Context, r Allowance) error
 
-	// SwapAllowance is SetAllowance for who knows which one there was, in one step for all
-	// nodes: ok is false, and nothing is changed, where the reason of that is not old
-	// ("": there was none). What is there already is ok, too.
+	// SwapAllowance is SetAllowance if the Reason of the override in force is old ("":
+	// there is none), in one step for all nodes. Otherwise ok is false and nothing is
+	// changed. ok is also true where r itself is in force already.
 	SwapAllowance(ctx context.Context, r Allowance, old string) (ok bool, err error)
 
 	// Allowances returns the temporary overrides that have not ended, in no order.
@@ -87,8 +87,8 @@ type Store interface {
 	// or has lost it, or has what bad says. A store of one process answers own.
 	Agree(ctx context.Context, own, bad string) (string, error)
 
-	// Waits reports whether calls may wait for somebody else, such as a server, so that
-	// they need a bound of time.
+	// Waits reports whether calls may wait for another process, such as a server, so that
+	// they need a timeout.
 	Waits() bool
 
 	// Ping reports whether the store can decide at present.
@@ -206,7 +206,7 @@ type Return struct {
 	Distinct   uint64
 }
 
-// Record is a charge that was made Age ago without the store.
+// Record is a charge that was made Age ago while the store was away.
 type Record struct {
 	Limit    string
 	Key      string
@@ -216,13 +216,13 @@ type Record struct {
 	Age      time.Duration // less than Length
 	N        int64         // of Unit; 1 for DistinctRecipients
 	Distinct uint64        // only for DistinctRecipients
-	// Level, of a Distinct: it was kept as one of 2^Level recipients.
+	// Level says that Distinct was kept as one of 2^Level recipients, the others not.
 	Level uint8
 	// Plain: Distinct is a hash without a secret, of an earlier release.
 	Plain bool
 }
 
-// Allowance is a temporary override: it adds room to one budget until a time.
+// Allowance is a temporary override: it adds Add to the number of one budget until Until.
 type Allowance struct {
 	Limit  string        `json:"limit"`
 	Key    string        `json:"key"`

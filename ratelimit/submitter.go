@@ -14,9 +14,9 @@ type Header struct {
 	NewSender bool   // as in Facts
 }
 
-// HeaderCame tells the account what the header says of the submitter and reports
-// whether Submitted has anything to charge: whether a limit goes by that. Call it once,
-// when the header has come.
+// HeaderCame tells the account what the header says of the submitter, and reports whether a
+// limit depends on that, so that Submitted has something to charge. Call it once, when the
+// header has come.
 func (a *Account) HeaderCame(h Header) bool {
 	a.renew()
 	f := &a.facts
@@ -33,11 +33,10 @@ func (a *Account) HeaderCame(h Header) bool {
 	return len(a.concern) > before
 }
 
-// Submitted charges the limits that go by what stands in the header, for the
-// recipients that are to get the message: rs, which Refund knows by is. Where the
-// header tells no submitter, the limits go by what they say for absent keys. Call it
-// once, after HeaderCame and before Body. It is one call of the store. A refusal gives
-// nothing back.
+// Submitted charges the limits that depend on the header, for the recipients that are to
+// get the message: rs, whose indexes for Refund are is. Where the header names no
+// submitter, the limits do what their absent key says. Call it once, after HeaderCame and
+// before Body. It is one call of the store. A refusal gives nothing back.
 func (a *Account) Submitted(ctx context.Context, rs []Recipient, is []int) Decision {
 	a.renew()
 	late := func(r *rule) bool { return r.late(&a.facts) }

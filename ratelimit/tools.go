@@ -44,8 +44,9 @@ type WindowUsage struct {
 // MaxStates bounds what Show and Top return.
 const MaxStates = 10_000
 
-// Show lists the budgets in use that the filter chooses, the fullest first,
-// n at most (0: MaxStates). It charges nothing.
+// Show lists the budgets in use that the filter chooses, the fullest first, n at most (0 or
+// less: MaxStates). It charges nothing. The error names a limit of the filter that does not
+// exist, or is the store's.
 func (l *Limiter) Show(ctx context.Context, f Filter, n int) ([]Usage, error) {
 	if n <= 0 || n > MaxStates {
 		n = MaxStates
@@ -67,7 +68,7 @@ func (l *Limiter) Show(ctx context.Context, f Filter, n int) ([]Usage, error) {
 	return s.states, nil
 }
 
-// Top lists the n budgets that are nearest to a limit.
+// Top lists the n budgets that are nearest to a limit, as Show does without a filter.
 func (l *Limiter) Top(ctx context.Context, n int) ([]Usage, error) { return l.Show(ctx, Filter{}, n) }
 
 func (rs *Limits) unknown(limit string) error {
@@ -247,8 +248,8 @@ func matchSender(r *rule, parts []part, of mail.Identity) bool {
 	return false
 }
 
-// KeyOf is the key that a limit counts a transaction on, for Reset and Allow.
-// Of f only what the limit counts on need be there.
+// KeyOf is the key that a limit counts a transaction on, for Reset and Allow. f needs only
+// what the limit counts on. The error says what is missing, or that there is no such limit.
 func (l *Limiter) KeyOf(limit string, f Facts, recipientDomain string) (string, error) {
 	rs := l.Limits()
 	r := rs.rule(limit)
@@ -323,7 +324,9 @@ func (r *rule) key(parts []part, n *numbers) (key []byte) {
 	return key
 }
 
-// Reset forgets the counts of one key, and returns what they were. Allowances stay.
+// Reset forgets the counts of one key, and returns what they were. Temporary overrides
+// stay. The error says that there is no such limit, that key is not a key, or is the
+// store's.
 func (l *Limiter) Reset(ctx context.Context, limit, key string) (Usage, error) {
 	key = l.Limits().canonicalKey(limit, key)
 	st, err := l.state(ctx, limit, key)
@@ -355,9 +358,11 @@ func (l *Limiter) state(ctx context.Context, limit, key string) (Usage, error) {
 
 var errReason = errors.New("no reason is given; say why, for those who find the allowance later")
 
-// Allow gives a key more room until r.Until, or takes a temporary override back when r.Add is
-// 0. It is kept in the store, replaces an earlier one of the same limit, key,
-// unit and window, and ends by itself. Made is filled in.
+// Allow gives a key more room until r.Until, at most MaxWindow from now, or takes a
+// temporary override back when r.Add is 0. The override is kept in the store, replaces an
+// earlier one of the same limit, key, unit and window, and ends by itself. It needs a
+// Reason; Made is filled in. The error is about r or the store's; an error of the store
+// does not say that nothing was changed.
 func (l *Limiter) Allow(ctx context.Context, r Allowance) (Allowance, error) {
 	r.Made = l.now().UTC().Truncate(time.Second)
 	r.Until = r.Until.UTC()

@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// Explanation says what one limit makes of a transaction.
+// Explanation says how one limit would count a message and what it would say now.
 type Explanation struct {
 	Usage
 	// Applies: the limit counts this mail. Why says why not.
@@ -16,8 +16,8 @@ type Explanation struct {
 	Per     string `json:"per"` // what it counts on here: "sender", "client"
 	// OnStoreFailure is what holds while the store is away.
 	OnStoreFailure OnFailure `json:"on_store_failure"`
-	// Fits: a message to one recipient would pass this limit now. Refused is by
-	// which windows it would not, such as "messages in 1h".
+	// Fits: a message to one recipient would pass this limit now. Refused names the windows
+	// that would refuse it, such as "messages in 1h".
 	Fits    bool     `json:"fits"`
 	Refused []string `json:"refused,omitempty"`
 }

@@ -26,7 +26,7 @@ type Config struct {
 	HideSubmitter bool `toml:"hide_submitter"`
 }
 
-// Source is an entry of submitter.
+// Source is one entry of Config.Submitter.
 type Source string
 
 // The words of an entry.
@@ -118,10 +118,10 @@ func (c *Config) Check(client string, report func(key, problem string)) {
 	}
 }
 
-// Tells reports whether anything is to be told of submitters.
+// Tells reports whether any source is configured.
 func (c *Config) Tells() bool { return len(c.Submitter) > 0 }
 
-// Names reports whether a source tells mailboxes or scripts, not networks alone.
+// Names reports whether any source tells mailboxes or scripts, and not only networks.
 func (c *Config) Names() bool {
 	for _, text := range c.Submitter {
 		if text != xforward {

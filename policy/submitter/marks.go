@@ -31,11 +31,12 @@ type host struct {
 	addr   netip.Addr
 }
 
-// NewMarks makes one that doubts nobody.
+// NewMarks returns Marks that doubt nobody.
 func NewMarks() *Marks { return &Marks{doubted: map[host]time.Time{}} }
 
-// Missed notes that a host has handed in mail without its line, and reports whether
-// it was not doubted before.
+// Missed notes that a host of a client has handed in mail without its own Received line, and
+// reports whether it was not doubted before. The number of hosts is bounded: where there are
+// too many, all hosts of the client are doubted.
 func (m *Marks) Missed(client string, addr netip.Addr, now time.Time) (first bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -51,8 +52,8 @@ func (m *Marks) Missed(client string, addr netip.Addr, now time.Time) (first boo
 	return first
 }
 
-// Doubted reports whether what stands in the Received lines of a host is not
-// believed.
+// Doubted reports whether the Received lines of a host of a client are not to be believed
+// at the time now.
 func (m *Marks) Doubted(client string, addr netip.Addr, now time.Time) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()

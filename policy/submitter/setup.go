@@ -4,8 +4,8 @@ import (
 	"strings"
 )
 
-// Setup says in plain words what is read, and the lines that the client's MTA needs
-// for it: those of Postfix and of Exim, which are the ones asked for.
+// Setup says in plain words what is read, and which settings the client's MTA needs for it,
+// for Postfix, Exim or PHP. A source that cannot be parsed is left out.
 func (c *Config) Setup() (lines []string) {
 	for _, text := range c.Submitter {
 		s, err := text.parse()

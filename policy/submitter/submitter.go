@@ -25,7 +25,7 @@ import (
 	"postern/mail"
 )
 
-// MaxName is how many octets a name may have.
+// MaxName is how many octets the name of a mailbox or script may have.
 const MaxName = 256
 
 // Hint is what a message says of its submitter. The zero value says nothing.
@@ -59,9 +59,8 @@ type Reader struct {
 	hidden   []string
 }
 
-// New makes a reader for the client of that name; nil where its configuration asks
-// for none. The configuration has passed Check. parse reads "local@domain", as for
-// mail.User.
+// New makes a reader for the client of that name; nil where cfg has no source. cfg must
+// have passed Check. parse reads "local@domain", as for mail.User.
 func New(client string, cfg Config, parse func(string) (mail.Address, error)) *Reader {
 	if len(cfg.Submitter) == 0 {
 		return nil
@@ -86,7 +85,7 @@ func New(client string, cfg Config, parse func(string) (mail.Address, error)) *R
 // XFORWARD.
 func (r *Reader) XForward() bool { return r != nil && r.forward }
 
-// Hidden are the names of the fields that do not leave.
+// Hidden returns the names of the fields that are taken out before the message leaves.
 func (r *Reader) Hidden() []string {
 	if r == nil {
 		return nil
@@ -94,9 +93,9 @@ func (r *Reader) Hidden() []string {
 	return r.hidden
 }
 
-// Asked is what a message is read with.
+// Asked is what Reader.Read needs to know of the session that a message came by.
 type Asked struct {
-	// EHLO is the name by which the client has greeted.
+	// EHLO is the name in the client's EHLO or HELO.
 	EHLO string
 	// Forwarded is the address that XFORWARD has told; invalid where it has not.
 	Forwarded netip.Addr

@@ -16,9 +16,9 @@ import (
 	"time"
 )
 
-// Table has the largest senders of every budget that several share: at most topSize
-// of a budget, 16 times topBudgets in all. It is this node's view, for people; no
-// decision rests on it. It is safe for concurrent use.
+// Table holds the largest senders of every budget that several share: at most 16 of a
+// budget, of a bounded number of budgets. It is this node's view, for people; no decision
+// rests on it. It is safe for concurrent use.
 type Table struct {
 	seed   maphash.Seed
 	shards [16]topShard

@@ -46,7 +46,8 @@ func (e *Store) SetAllowance(_ context.Context, r ratelimit.Allowance) error {
 	return nil
 }
 
-// SwapAllowance is SetAllowance for who knows which one there was.
+// SwapAllowance sets a temporary override if the one in force is the one with this reason;
+// see ratelimit.Store.
 func (e *Store) SwapAllowance(_ context.Context, r ratelimit.Allowance, old string) (ok bool, err error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()

@@ -58,7 +58,7 @@ type Failover struct {
 	refunds []pendingRefund
 }
 
-// StoreChange tells that the shared store is away, or back.
+// StoreChange says that the shared store has gone away, or has come back.
 type StoreChange struct {
 	Down bool
 	Err  error         // what was wrong, when Down
@@ -377,7 +377,7 @@ func (f *Failover) Reset(ctx context.Context, limit, key string) error {
 	return errors.Join(f.local.Reset(ctx, limit, key), f.shared.Reset(ctx, limit, key))
 }
 
-// SetAllowance needs the shared store.
+// SetAllowance asks the shared store, and returns its error where that is away.
 func (f *Failover) SetAllowance(ctx context.Context, r ratelimit.Allowance) error {
 	if err := f.shared.SetAllowance(ctx, r); err != nil {
 		return err
@@ -385,7 +385,7 @@ func (f *Failover) SetAllowance(ctx context.Context, r ratelimit.Allowance) erro
 	return f.local.SetAllowance(ctx, shareOf(r, f.local.nodeCount()))
 }
 
-// SwapAllowance needs the shared store.
+// SwapAllowance asks the shared store, and returns its error where that is away.
 func (f *Failover) SwapAllowance(ctx context.Context, r ratelimit.Allowance, old string) (ok bool, err error) {
 	if ok, err = f.shared.SwapAllowance(ctx, r, old); err != nil || !ok {
 		return false, err
@@ -419,7 +419,7 @@ func (f *Failover) Allowances(ctx context.Context) ([]ratelimit.Allowance, error
 // Nodes is the number that was last seen.
 func (f *Failover) Nodes(context.Context) (int, error) { return int(f.local.nodeCount()), nil }
 
-// Waits implements ratelimit.Store.
+// Waits is true: the server of the shared store is another process.
 func (f *Failover) Waits() bool { return true }
 
 // Agree asks the shared store.

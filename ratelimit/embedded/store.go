@@ -340,7 +340,7 @@ func (e *Store) changed() {
 // Nodes is 1.
 func (e *Store) Nodes(context.Context) (int, error) { return 1, nil }
 
-// Waits implements ratelimit.Store: nobody else is asked.
+// Waits is false: no other process is asked.
 func (e *Store) Waits() bool { return false }
 
 // Agree answers own: no other process shares the store.

@@ -25,10 +25,10 @@ import (
 	"postern/internal/statefile"
 )
 
-// Secret keys the hashes of recipients: who does not know it cannot choose
-// addresses that a window of distinct recipients leaves out, or that collide.
-// It is one for all nodes that share a store. The zero value does not work; it
-// is safe for concurrent use.
+// Secret keys the hashes of recipients: whoever does not know it cannot choose addresses
+// that a window of distinct recipients leaves out, or that collide. All nodes that share a
+// store have the same. The zero value does not work; see NewSecret and LoadSecret. It is
+// safe for concurrent use.
 type Secret struct {
 	file  *statefile.File // nil: it is not kept
 	now   func() time.Time
@@ -118,9 +118,9 @@ func (s *Secret) parse(b []byte) error {
 	return nil
 }
 
-// Keep writes the secret to its file, where it has one, unless it is there. Call
-// it now and then: another node's may have come in the place of this one's, or
-// the disk was full.
+// Keep writes the secret to its file, where it has a file, unless it stands there already.
+// Call it now and then: the secret of another node may have replaced this one's, or the
+// disk was full.
 func (s *Secret) Keep() error {
 	s.taken.Lock()
 	defer s.taken.Unlock()
@@ -152,8 +152,8 @@ func (s *Secret) take(k *hashKey) {
 	})
 }
 
-// Agree gives the secret to a store that has none, and takes that of one which
-// has; agree is as Agree of ratelimit.Store. The error is the store's.
+// Agree gives the secret to a store that has none, and takes the secret of a store that has
+// one; agree is the method Agree of a ratelimit.Store. The error is the store's.
 func (s *Secret) Agree(ctx context.Context, agree func(ctx context.Context, own, instead string) (string, error)) error {
 	s.taken.Lock()
 	defer s.taken.Unlock()
@@ -175,7 +175,7 @@ func (s *Secret) Agree(ctx context.Context, agree func(ctx context.Context, own,
 	return nil
 }
 
-// Hashes are those of a recipient at a time.
+// Hashes returns what a recipient may be counted under at the time now.
 func (s *Secret) Hashes(address string, now time.Time) (r Hashes) {
 	h := s.held.Load()
 	r.Distinct = h.current.hash(address)

@@ -32,7 +32,7 @@ func (r *Store) nodesSeen(ctx context.Context) (int, error) {
 	return int(n), nil
 }
 
-// Waits implements ratelimit.Store.
+// Waits is true: the server of the shared store is another process.
 func (r *Store) Waits() bool { return true }
 
 // Agree answers with the secret of all nodes.
@@ -131,7 +131,8 @@ func (r *Store) SetAllowance(ctx context.Context, allowance ratelimit.Allowance)
 	return err
 }
 
-// SwapAllowance does so in the list first, where all nodes see which one there is.
+// SwapAllowance does so if the override in force has the reason old; it changes the list of
+// all first, where all nodes see which override is in force.
 func (r *Store) SwapAllowance(ctx context.Context, allowance ratelimit.Allowance, old string) (ok bool, err error) {
 	ctx, cancel := r.bounded(ctx)
 	defer cancel()

@@ -69,7 +69,7 @@ func newStore(client redis.UniversalClient, cfg Config, s scripts) *Store {
 // maxLanes is how many writes are under way at a time. Few make for large ones.
 const maxLanes = 2
 
-// Close waits for what is under way; nothing may be called afterwards.
+// Close waits for the calls that are under way; no method may be called afterwards.
 func (r *Store) Close() { r.running.Wait() }
 
 // Take decides b: in one call, or in a Cluster in one per slot.

@@ -19,14 +19,14 @@ const (
 )
 
 // WatchedDays is for how many days a client must have been watched until its limits on
-// strangers refuse anything: before that everybody is one.
+// strangers refuse anything: before that everybody would be a stranger.
 const WatchedDays = 14
 
 // NewDays is the age in days, the first one being 0, up to which a sender is new.
 const NewDays = 1
 
-// Expand gives the limits of all tables: of each what it says itself, as far as it has
-// numbers of its own, and those on strangers.
+// Expand returns the limits of all tables: each table itself where it HasOwn numbers, and
+// the limits on strangers that it asks for, under its name with Suffix or NewSuffix.
 func Expand(tables map[string]ratelimit.RuleConfig) map[string]ratelimit.RuleConfig {
 	limits := maps.Clone(tables)
 	if limits == nil {
@@ -66,7 +66,7 @@ func HasOwn(t *ratelimit.RuleConfig) bool {
 	return len(t.Messages)+len(t.Recipients)+len(t.Bytes)+len(t.DistinctRecipients)+len(t.Overrides) > 0
 }
 
-// OfSenders reports whether a table counts those who are strangers to the sender.
+// OfSenders reports whether any table counts recipients who are strangers to the sender.
 func OfSenders(tables map[string]ratelimit.RuleConfig) bool {
 	for _, t := range tables {
 		if t.StrangersOf == ratelimit.OfSender && In(&t) {
