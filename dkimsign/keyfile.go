@@ -107,7 +107,8 @@ func checkKey(key any) (crypto.Signer, error) {
 	return nil, errors.New("holds a key that is neither RSA nor Ed25519")
 }
 
-// NewKey makes a key; bits counts for RSA only.
+// NewKey makes a key. bits is the size of an RSA key, 1024 to 4096, and an error otherwise;
+// for Ed25519 it does not count.
 func NewKey(t KeyType, bits int) (crypto.Signer, error) {
 	if t == Ed25519 {
 		_, key, err := ed25519.GenerateKey(rand.Reader)

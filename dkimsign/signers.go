@@ -64,6 +64,7 @@ type Key struct {
 // RecordState is what is known about the record of a key in DNS.
 type RecordState int32
 
+// States of a key's record.
 const (
 	Unknown     RecordState = iota // not looked up yet, or DNS did not answer
 	Matches                        // published and right

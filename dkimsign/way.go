@@ -38,17 +38,18 @@ type WayConfig struct {
 	ClientSignatures ClientSignatures `toml:"client_signatures"`
 }
 
-// KeyNames are names of keys, or one of the words of SignKeys.
+// KeyNames are names of keys ("s2026" or "example.org/s2026"), or one of SignAll, SignFirst
+// and SignNone.
 type KeyNames []string
 
-// Words of KeyNames.
+// Words that may stand in KeyNames in place of names.
 const (
 	SignAll   = "all"
 	SignFirst = "first"
 	SignNone  = "none"
 )
 
-// UnmarshalText takes one of the words, or one name.
+// UnmarshalText takes one of the words or one name; a blank text makes k nil.
 func (k *KeyNames) UnmarshalText(text []byte) error {
 	if len(text) == 0 {
 		*k = nil
@@ -66,7 +67,7 @@ func (k KeyNames) Named() bool {
 	return len(k) > 0 && !k.Is(SignAll) && !k.Is(SignFirst) && !k.Is(SignNone)
 }
 
-// Holds reports whether a key is among those that k names.
+// Holds reports whether k names a key, by its selector or by its domain and selector.
 func (k KeyNames) Holds(domain, selector string) bool {
 	return slices.ContainsFunc(k, func(name string) bool {
 		return strings.EqualFold(name, selector) || strings.EqualFold(name, domain+"/"+selector)
@@ -96,7 +97,7 @@ func (c *ClientSignatures) UnmarshalText(text []byte) error {
 // MarshalText is the inverse of UnmarshalText.
 func (c ClientSignatures) MarshalText() ([]byte, error) { return []byte(c), nil }
 
-// Over returns c with what it leaves blank taken from base.
+// Over returns c with the fields that it leaves blank taken from base.
 func (c WayConfig) Over(base WayConfig) WayConfig {
 	if c.SignKeys == nil {
 		c.SignKeys = base.SignKeys
@@ -172,7 +173,7 @@ func NewWay(c WayConfig) *Way {
 	return w
 }
 
-// Signs is false where nothing is signed.
+// Signs reports whether mail is signed on this way at all.
 func (w *Way) Signs() bool { return w == nil || !w.keys.Is(SignNone) }
 
 // One reports whether a message leaves with one signature at most.

@@ -43,13 +43,15 @@ func openASFile(name string, last asFile) (asFile, error) {
 	return asFile{name, info, table}, nil
 }
 
-// OpenTable reads the table of autonomous systems of a configuration, nil for none.
+// OpenTable reads the table of autonomous systems that cfg names, and returns nil where it
+// names none.
 func OpenTable(cfg Config) (*astable.Table, error) {
 	as, err := openASFile(cfg.ASTable, asFile{})
 	return as.table, err
 }
 
-// TryFiles reports what is wrong with the files that a configuration names.
+// TryFiles reads the files that cfg names, decoys and as_table, and returns the first
+// error. It changes nothing.
 func TryFiles(cfg Config, o Options) error {
 	if _, err := readDecoys(cfg.Decoys, o.Parse); err != nil {
 		return err

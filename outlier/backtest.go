@@ -6,15 +6,15 @@ import (
 	"postern/mail"
 )
 
-// Backtest tells what a watch with other settings would have said about
-// transactions of the past.
+// Backtest says what a watch with other settings would have said about transactions of the
+// past. It is for one goroutine.
 type Backtest struct {
 	w   *Watch
 	now time.Time
 }
 
-// NewBacktest makes one; changes hears each change of state, with the time at
-// which it would have been.
+// NewBacktest makes a Backtest; changes is called with each change of state and the time
+// that it would have had. The error is about cfg or its files.
 func NewBacktest(cfg Config, changes func(Change)) (*Backtest, error) {
 	// What would have been deferred was sent: it is counted apart, as in shadow.
 	cfg.Mode = Shadow

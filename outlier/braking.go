@@ -51,9 +51,9 @@ func (r *rules) brakes(d *detector.Detector, now time.Time, k detector.Who, clie
 	return float64(rest.Score)*times >= from
 }
 
-// Brake says how long mail to a recipient waits because of the brake; 0 when it may go
-// on. It is asked at RCPT, and id is that of the mail.Event with which Observe hears of
-// the end. who says whose brake it is.
+// Brake says how long mail to a recipient waits because of the brake; 0 when it may go on.
+// It is asked at RCPT, and id is the ID of the mail.Event that Observe gets at the end. who
+// says whose brake it is.
 func (w *Watch) Brake(id, client, user string, from mail.Identity, to mail.RecipientID) (wait time.Duration, who Judgment) {
 	w.mu.Lock()
 	defer w.unlock()
@@ -63,8 +63,9 @@ func (w *Watch) Brake(id, client, user string, from mail.Identity, to mail.Recip
 	return w.brake(id, client, user, from, w.strangersOf(client, to))
 }
 
-// BrakeMessage is Brake for a whole message, whose submitter the header has told behind
-// the recipients, "" where it tells none: it waits as long as its strangers do.
+// BrakeMessage is Brake for a whole message, whose submitter is known only once the header
+// has come, "" where it names none: the message waits as long as the strangers among its
+// recipients do.
 func (w *Watch) BrakeMessage(id, client, submitter string, from mail.Identity, to ...mail.RecipientID) (wait time.Duration, who Judgment) {
 	w.mu.Lock()
 	defer w.unlock()

@@ -15,8 +15,8 @@ import (
 	"postern/outlier/networks"
 )
 
-// Networks is the table [outlier.networks]: what it is worth that a user, or a
-// submitter whom a client tells, sends from a network that is new for it.
+// Networks is the table [outlier.networks]: how much it counts that a user, or a submitter
+// whom a client names, sends from a network that is new for it.
 type Networks struct {
 	// Evidence is the share of a score that is added to it while mail comes from a
 	// network that the user has begun to use within a day and that no colleague used

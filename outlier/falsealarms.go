@@ -8,11 +8,11 @@ import (
 	"postern/mail"
 )
 
-// FalseAlarms is how many false alarms a year an operator accepts, of all that send
-// through the relay together. Zero is not said.
+// FalseAlarms is how many false alarms a year an operator accepts, of all that send through
+// the relay together: 1 to MaxFalseAlarms. Zero means that the configuration does not say.
 type FalseAlarms int
 
-// MaxFalseAlarms is the most that can be accepted.
+// MaxFalseAlarms is the largest FalseAlarms that UnmarshalText reads.
 const MaxFalseAlarms = 100_000
 
 // UnmarshalText reads "N/year", N from 1 to MaxFalseAlarms; an empty text is zero.
@@ -38,6 +38,7 @@ func (f FalseAlarms) MarshalText() ([]byte, error) {
 	return []byte(f.String()), nil
 }
 
+// String is the form that UnmarshalText reads, such as "20/year".
 func (f FalseAlarms) String() string { return fmt.Sprintf("%d/year", int(f)) }
 
 // SetSensitivity puts another sensitivity in force, until the next SetConfig.
@@ -50,8 +51,8 @@ func (w *Watch) SetSensitivity(times float64) {
 	w.detector.Set(r.settings())
 }
 
-// Confirmed names those whom an operator has suspended by hand of late, as
-// mail.Event.Party or senders: what they sent was no false alarm.
+// Confirmed names those whom an operator has suspended by hand of late, each a mail.Party
+// or a sender: an alarm about them was not false.
 func (w *Watch) Confirmed() (names []string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()

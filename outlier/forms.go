@@ -31,7 +31,7 @@ func (m *Mode) UnmarshalText(text []byte) error {
 // MarshalText writes the form that UnmarshalText reads.
 func (m Mode) MarshalText() ([]byte, error) { return []byte(m), nil }
 
-// Pace is a number of recipients in a window, "500/1h".
+// Pace is a number of recipients in a window of 1h or 24h, written "500/1h".
 type Pace struct {
 	Recipients int
 	Window     time.Duration
@@ -58,11 +58,12 @@ func (p *Pace) UnmarshalText(text []byte) error {
 // MarshalText writes the form that UnmarshalText reads.
 func (p Pace) MarshalText() ([]byte, error) { return []byte(p.String()), nil }
 
+// String is the form that UnmarshalText reads, such as "500/1h".
 func (p Pace) String() string {
 	return fmt.Sprintf("%d/%dh", p.Recipients, int(p.Window/time.Hour))
 }
 
-// Day is a day of the week, "mon" ... "sun".
+// Day is a day of the week, written "mon", "tue", "wed", "thu", "fri", "sat" or "sun".
 type Day time.Weekday
 
 // UnmarshalText reads "mon", "tue", "wed", "thu", "fri", "sat" or "sun".
@@ -79,15 +80,17 @@ func (d *Day) UnmarshalText(text []byte) error {
 // MarshalText writes the form that UnmarshalText reads.
 func (d Day) MarshalText() ([]byte, error) { return []byte(d.String()), nil }
 
+// String is the form that UnmarshalText reads, such as "mon".
 func (d Day) String() string { return strings.ToLower(time.Weekday(d).String()[:3]) }
 
-// Hours is a part of the day: from hour From until hour To, over midnight when
-// To is not above From. The zero value is the whole day.
+// Hours is a part of the day: from hour From, 0 to 23, until hour To, 0 to 24, over
+// midnight when To is less than From. The zero value is the whole day.
 type Hours struct{ From, To int }
 
 var errHours = errors.New(`is not a part of the day; write two hours, such as "06-10"`)
 
-// UnmarshalText reads "06-10"; hours go from 00 to 24.
+// UnmarshalText reads "06-10"; the first hour is 00 to 23, the second another one, 00 to
+// 24.
 func (h *Hours) UnmarshalText(text []byte) error {
 	from, to, found := strings.Cut(string(text), "-")
 	a, errA := strconv.Atoi(from)

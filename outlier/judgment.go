@@ -18,11 +18,10 @@ const (
 	Client     = detector.Client
 )
 
-// Names gives the user and the reverse-path that a name of scope UserSender stands
-// for.
+// Names returns the user and the reverse-path that a name of scope UserSender stands for.
 func Names(userSender string) (user, sender string) { return detector.SplitNames(userSender) }
 
-// Judgment says whether mail may go on at AUTH or MAIL. The zero value lets it.
+// Judgment says whether mail may go on at AUTH or MAIL. The zero value lets it go on.
 type Judgment struct {
 	Scope string    // sender, user, submitter or client
 	Name  string    // which one

@@ -8,8 +8,8 @@ import (
 	"postern/outlier/detector"
 )
 
-// Observe counts a finished transaction and takes the steps that follow from
-// it. Mail of nobody's client is not counted.
+// Observe counts a finished transaction and takes the steps that follow from it. Mail that
+// is of no client is not counted.
 func (w *Watch) Observe(ev *mail.Event) {
 	if ev.Client == "" {
 		return

@@ -19,7 +19,7 @@ type Order struct {
 	Learn  bool          `json:"learn"`  // release: what was sent was legitimate and goes into the record
 }
 
-// ErrNoState is returned by Release for what is in no state.
+// ErrNoState is wrapped by the error of Release for what is in no state.
 var ErrNoState = errors.New("is neither suspended nor throttled nor under alarm")
 
 // Suspend defers all mail of what the order names, also in shadow mode.
@@ -50,9 +50,9 @@ func (w *Watch) Suspend(o Order) (State, error) {
 	return state, nil
 }
 
-// Release ends the state of what the order names; that of a sender also as each
-// user sends with it. What led to it is forgiven, and with Learn it goes into the
-// record.
+// Release ends the state of what the order names; the state of a sender also as each user
+// sends with it. What led to it is forgiven, and with Learn it goes into the record. The
+// error is about the order, or without Learn wraps ErrNoState.
 func (w *Watch) Release(o Order) (State, error) {
 	if err := o.check(); err != nil {
 		return State{}, err

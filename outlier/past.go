@@ -9,7 +9,7 @@ import (
 	"postern/outlier/detector"
 )
 
-// Learned is what a journal has told of the past of a client.
+// Learned is what a journal says about the past of a client.
 type Learned struct {
 	// Since is the day from which on its mail is known; zero: nothing was found.
 	Since time.Time `json:"since,omitzero"`
@@ -17,15 +17,15 @@ type Learned struct {
 	Pairs bool `json:"pairs,omitempty"`
 }
 
-// NewPast gathers the past, beside the mail.
+// NewPast returns an empty past, to be filled by NoteTaken while mail goes on.
 func (w *Watch) NewPast() *detector.Past {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.detector.NewPast()
 }
 
-// NoteTaken adds the recipients of an event of the journal to a past whom an upstream has
-// taken the message for, as Observe would have. It reports whether there were any.
+// NoteTaken adds to a past the recipients of an event for whom an upstream took the
+// message, as Observe would have done, and reports whether there were any.
 func (w *Watch) NoteTaken(p *detector.Past, ev *mail.Event) (taken bool) {
 	harmful := ev.Harmful()
 	sender := senderName(mail.IdentityOf(ev.From))
@@ -47,9 +47,9 @@ var errOtherTable = errors.New("the table of known recipients was begun anew mea
 // errNoRoom is returned where more than one in a hundred found no room.
 var errNoRoom = errors.New("there is no room for those to whom clients have written; raise max_known")
 
-// TakePast makes those of a past known, and writes that to the disk; pause is called
-// without the lock. Nobody who is known already has to go for them. On an error
-// nothing is believed of the past, though some may be known now.
+// TakePast makes the recipients of a past known, and writes that to the disk; pause is
+// called without the lock. Nobody who is known already is forgotten for them. After an
+// error the past does not count, though some of its recipients may be known now.
 func (w *Watch) TakePast(p *detector.Past, of map[string]Learned, pause func() error) (n, without int, err error) {
 	w.mu.Lock()
 	chunks := w.detector.Known().Chunks()
@@ -85,7 +85,7 @@ func (w *Watch) TakePast(p *detector.Past, of map[string]Learned, pause func() e
 	return n, without, err
 }
 
-// SetLearned says what a journal has told of clients. It counts as long as the table of
+// SetLearned takes what a journal says about clients. It counts as long as the table of
 // known recipients says the same.
 func (w *Watch) SetLearned(of map[string]Learned) {
 	w.mu.Lock()
@@ -93,9 +93,9 @@ func (w *Watch) SetLearned(of map[string]Learned) {
 	w.learned = maps.Clone(of)
 }
 
-// Wanting tells the clients of a list whose past a journal should be asked for: those
-// watched for less than days, and not read about yet, with their senders where these are
-// asked about apart.
+// Wanting returns those of a list of clients about whose past a journal should be asked:
+// clients watched for fewer than days that no journal has been read for, with Config.Pairs
+// also those whose senders it was not read for.
 func (w *Watch) Wanting(clients []string, days int) (wanting []string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// Policy is a table [outlier.policy.NAME]: how the mail of the clients is watched
-// that name it by watch. What is blank is as in [outlier].
+// Policy is a table [outlier.policy.NAME]: how the mail of clients is watched that name it
+// in their key watch. What is blank is as in [outlier].
 type Policy struct {
 	// Mode replaces the mode: "exempt", "shadow" or "enforce". Blank: that of
 	// [outlier].

@@ -25,11 +25,11 @@ type Replay struct {
 // replaySeed makes the same figures of the same traffic.
 var replaySeed = detector.Seed{0x243F6A8885A308D3, 0x13198A2E03707344}
 
-// NewReplay makes a detector that has seen nothing.
+// NewReplay makes a Replay that has seen nothing. The error is about cfg.
 func NewReplay(cfg Config) (*Replay, error) { return NewReplayKeyed(cfg, replaySeed) }
 
-// NewReplayKeyed is NewReplay with a key of its own for the hashes of recipients: several
-// with one key take the same Sent.
+// NewReplayKeyed is NewReplay with a given key for the hashes of recipients: Replays with
+// one key can count the same Sent.
 func NewReplayKeyed(cfg Config, key detector.Seed) (*Replay, error) {
 	r, err := newRules(cfg, nil)
 	if err != nil {
@@ -55,23 +55,22 @@ type Sent struct {
 	Elsewhere networks.Sign
 }
 
-// Message counts one message, of which the upstream refused so many recipients
-// with 5yz, and gives the scores of its sender and of its client; an alarm is a
-// score of 1 and more. Scores are in units of the softest action.
-// at is in seconds since 1970.
+// Message counts one message, of which the upstream refused so many recipients with 5yz,
+// and returns the scores of its sender and of its client. Scores are in units of the
+// softest action, so that 1 or more is an alarm. at is in seconds since 1970.
 func (r *Replay) Message(at int64, sender, client string, rcpts []string, refused int) (ofThis, ofClient float64) {
 	s := r.userMessage(at, "", sender, client, rcpts, refused)
 	return s.Sender, s.Client
 }
 
-// Scores are those of one message.
+// Scores are the scores of one message.
 type Scores struct {
 	Sender, User, Client float64
-	// Networks are those within a day that are new and nobody else's where that alerts
-	// by itself, else 0.
+	// Networks is the number of networks within a day that are new and nobody else's, where
+	// that number alerts by itself, else 0.
 	Networks int
-	// Waiting are the recipients that the brake would have held up. They are counted
-	// all the same, as if they had been sent.
+	// Waiting is the number of recipients that the brake would have held up. They count all
+	// the same, as if the message had been sent to them.
 	Waiting int
 }
 
@@ -80,7 +79,7 @@ func (r *Replay) userMessage(at int64, user, sender, client string, rcpts []stri
 	return r.MessageFrom(netip.Addr{}, at, user, sender, client, rcpts, refused)
 }
 
-// Signs are what may be said of a message besides, as if it had been seen.
+// Signs are what else a replay is to assume about a message.
 type Signs struct {
 	New, Colleagues bool // its network is new for the user, and others have used it
 	NewName         bool // its EHLO name is new
@@ -88,13 +87,13 @@ type Signs struct {
 	Harmful         bool // a scanner found spam or a virus in it
 }
 
-// MessageFrom is userMessage with the address that the user sends from; the zero value
-// is not known.
+// MessageFrom is Message with a user and the address that the user sends from; the zero
+// address is one that is not known.
 func (r *Replay) MessageFrom(from netip.Addr, at int64, user, sender, client string, rcpts []string, refused int) Scores {
 	return r.MessageWith(Signs{}, from, at, user, sender, client, rcpts, refused)
 }
 
-// MessageWith is MessageFrom with signs.
+// MessageWith is MessageFrom for a message that has these signs.
 func (r *Replay) MessageWith(signs Signs, from netip.Addr, at int64, user, sender, client string, rcpts []string, refused int) Scores {
 	id := mail.IdentityOf(sender)
 	p := &r.sent
@@ -125,8 +124,8 @@ func (r *Replay) hash(recipient string) uint64 {
 	return r.detector.Hash(string(mail.RecipientOf(recipient)))
 }
 
-// Read takes of an event of the journal what the detector needs into p, whose slice is
-// used again; false where nobody's client sent it or no upstream was asked.
+// Read copies what the detector needs from an event of the journal into p, whose slice is
+// used again. It returns false where no client sent the message or no upstream was asked.
 func (r *Replay) Read(ev *mail.Event, p *Sent) bool {
 	if ev.Client == "" {
 		return false
@@ -148,13 +147,13 @@ func (r *Replay) Read(ev *mail.Event, p *Sent) bool {
 	return len(p.Recipients) > 0
 }
 
-// Judged reports whether mail of such a sender can lead to anything at all.
+// Judged reports whether mail of such a sender is judged at all, that is not exempt.
 func (r *Replay) Judged(client, user, sender string) bool {
 	return r.rules.mode(detector.Submitter(user, sender), client) != Exempt
 }
 
-// Count counts one message and gives its scores, in units of the softest action. The
-// messages of a Replay come in the order of time.
+// Count counts one message and returns its scores, in units of the softest action. The
+// messages of a Replay must come in the order of their time.
 func (r *Replay) Count(p *Sent) (s Scores) {
 	now := time.Unix(p.At, 0)
 	s.Waiting = r.waiting(p)

@@ -49,10 +49,9 @@ var Sorts = []string{"score", "day", "name", "last", "alarm"}
 // listAtOnce is how many senders List looks at before mail may go on.
 const listAtOnce = 256
 
-// List gives the rows that the query asks for and the number of those that
-// would be there without its limit. Whatever is throttled or suspended is among
-// them, if it is asked for at all. Mail goes on while they are gathered: rows are of
-// the moment, each of its own.
+// List returns the rows that the query asks for, and how many there would be without its
+// limit. The limit never leaves out what is throttled or suspended. Mail goes on while the
+// rows are gathered, so that each row is of its own moment.
 func (w *Watch) List(q Query) (rows []Row, all int) {
 	l := lister{Query: q, folded: mail.User(q.Match, w.parse), ofUsers: map[string]bool{}}
 	l.Limit = cmp.Or(q.Limit, 100)
@@ -194,13 +193,13 @@ func (w *Watch) row(now time.Time, k detector.Who, p *detector.Profile) Row {
 	return r
 }
 
-// Detail is all that is known about one sender, user or client.
+// Detail is everything that is known about one sender, user or client.
 type Detail struct {
 	Row
 	First    time.Time             `json:"first,omitzero"` // day of the first message
 	Messages int                   `json:"messages"`
 	Windows  []detector.Window     `json:"windows"`
-	History  []int                 `json:"history"` // recipients of the last 14 days, give or take a fifth (addHistory), today last
+	History  []int                 `json:"history"` // recipients of each of the last 14 days, give or take a fifth, today last
 	Alarms   []Alarm               `json:"alarms"`
 	Names    *detector.SenderNames `json:"names,omitempty"` // of a user or client
 	By       string                `json:"by,omitempty"`    // who made the present state by hand
@@ -211,7 +210,7 @@ type Detail struct {
 // ErrUnknown is returned for names that the watch has nothing about.
 var ErrUnknown = errors.New("is unknown to the watch")
 
-// Show tells all about one sender, user or client.
+// Show returns everything about one sender, user or client. The error is ErrUnknown.
 func (w *Watch) Show(scope, name string) (*Detail, error) {
 	name = w.nameOf(detector.Who{Scope: scope, Name: name})
 	defer w.tell()
@@ -293,7 +292,7 @@ func (w *Watch) shown(k detector.Who) detector.Who {
 	return best
 }
 
-// Sparkline draws numbers in one line of characters.
+// Sparkline draws numbers as a line of block characters, one for each.
 func Sparkline(numbers []int) string {
 	most := slices.Max(append([]int{1}, numbers...))
 	var b strings.Builder
@@ -324,10 +323,10 @@ func (w *Watch) pairTarget(s string) string {
 	return detector.JoinNames(w.nameOf(detector.Who{Scope: User, Name: user}), w.senderTarget(sender))
 }
 
-// FindTarget reads what an operator calls somebody: "sender:a@x.example",
-// "user:shop", "client:shop", "submitter:mta/anna", "user+sender:shop a@x.example", or without the word an
-// address, the name of a user with an address behind it, or the name of a user or
-// client that is known; of two with the same name the user.
+// FindTarget reads how an operator names somebody: "sender:a@x.example", "user:shop",
+// "client:shop", "submitter:mta/anna", "user+sender:shop a@x.example". Without the scope it
+// is an address, the name of a user and an address, or the name of a known user or client,
+// and of two with the same name the user.
 func (w *Watch) FindTarget(s string) (scope, name string, err error) {
 	if kind, rest, ok := strings.Cut(s, ":"); ok && rest != "" {
 		switch kind {

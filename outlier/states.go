@@ -5,13 +5,13 @@ import (
 	"slices"
 )
 
-// OfUnnamed reports whether a state of a sender came of mail of which nobody knows who
-// submitted it. It then holds such mail alone; what an operator has suspended is held
-// whoever sends it.
+// OfUnnamed reports whether a state of a sender comes from mail of which nobody knows who
+// submitted it. The state then concerns such mail alone; a suspension by an operator
+// concerns all mail of the sender.
 func OfUnnamed(s *State) bool { return s.Scope == Sender && s.Level > Normal && s.Rule != RuleManual }
 
-// States are those of at least that level which stand now, by scope and name. It
-// reads states alone: unlike List it takes no time that grows with the senders.
+// States returns the states in force of at least that level, by scope and name. It reads
+// only states: unlike List it takes no time that grows with the number of senders.
 func (w *Watch) States(least Level) []State {
 	w.mu.Lock()
 	now := w.clock.read()

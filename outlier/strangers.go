@@ -13,15 +13,15 @@ type Past struct {
 	// Since is the day on which its client was first seen, here or in a journal that was
 	// read; zero: it never was.
 	Since time.Time
-	// Age is that of the sender, as its user sends with it, in days; 0 for one that
-	// was never seen.
+	// Age is how many days ago the user first sent with the sender; 0 for a sender that was
+	// never seen.
 	Age int
 	// OfOthers: without a user, and the client knows the sender from mail of submitters,
 	// whom nobody knows yet, or of users. Then its age is not known.
 	OfOthers bool
 }
 
-// Past tells of a client and one of its senders.
+// Past says what is known of the past of a client and of one of its senders.
 func (w *Watch) Past(client, user string, from mail.Identity) (p Past) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -33,8 +33,8 @@ func (w *Watch) Past(client, user string, from mail.Identity) (p Past) {
 	return p
 }
 
-// Stranger reports whether nobody of a client, and whether its sender, has written to a
-// recipient before. Of senders that is known if the settings say so.
+// Stranger reports whether nobody of a client has written to a recipient before, and
+// whether the sender has not. toSender means something only with Config.Pairs.
 func (w *Watch) Stranger(client string, from mail.Identity, to mail.RecipientID) (toClient, toSender bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -64,6 +64,6 @@ type forgotten struct {
 	next time.Time
 }
 
-// WatchedSince tells since when each client is watched, by what a watch has left in a
-// folder; nil where it has left nothing.
+// WatchedSince returns since when each client has been watched, from what a Watch wrote to
+// Options.Dir; nil where it wrote nothing.
 func WatchedSince(dir string) (map[string]time.Time, error) { return store.Clients(dir) }

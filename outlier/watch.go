@@ -336,12 +336,12 @@ func admit(states *[5]*State, more int) {
 // recipients they have.
 const maxAdmitted = 100_000
 
-// Admit says whether a transaction that Judge has let through may go on now, with
-// so many recipients: before 354, and again before anything is forwarded. A
-// throttled submitter is asked for its pace in recipients, in which those count
-// that are on their way; anybody else waits when what is on its way would hold it,
-// see takeOff. id is the one of the mail.Event with which Observe hears of the end.
-// submitter is "" until the header has come, and where it tells none.
+// Admit says whether a transaction that Judge has let through may go on now, with so many
+// recipients: before 354, and again before anything is forwarded. A throttled submitter
+// must keep to its pace in recipients, in which those on their way count; anybody else is
+// deferred when the messages on their way would, once sent, lead to a state that defers. id
+// is the ID of the mail.Event that Observe gets at the end. submitter is "" until the
+// header has come, and where it names none.
 func (w *Watch) Admit(id, client, user, submitter, stream string, from mail.Identity, recipients int) Judgment {
 	w.mu.Lock()
 	defer w.unlock()

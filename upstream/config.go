@@ -37,8 +37,8 @@ func (p TLSPolicy) MarshalText() ([]byte, error) { return []byte(p), nil }
 type Config struct {
 	// Config has the keys of mx = true.
 	mx.Config
-	// Domain are exceptions for the mail to one recipient domain, with mx = true; the
-	// name is exact. Blank: none.
+	// Domain holds exceptions for the mail to single recipient domains, by their exact
+	// names, with mx = true. Blank: none.
 	Domain map[string]Exception `toml:"domain"`
 	// Hosts are "host:port" in order of preference; without a port it is 25. A
 	// host that fails is asked last for RetryAfter. Names are resolved to A and
@@ -74,10 +74,10 @@ type Config struct {
 	// PasswordEnv names the environment variable with the password. Blank: see Password.
 	PasswordEnv string `toml:"password_env"`
 
-	// MaxConnections to each host at one time, of all streams. Default: 50.
+	// MaxConnections to each host at one time, of all streams; at least 1. Default: 50.
 	MaxConnections int `toml:"max_connections"`
-	// MessagesPerConnection after which a connection is closed. A host that
-	// shows to take fewer gets fewer for a day. Default: 1,000.
+	// MessagesPerConnection after which a connection is closed; at least 1. A host that
+	// turns out to take fewer gets fewer for a day. Default: 1,000.
 	MessagesPerConnection int `toml:"messages_per_connection"`
 	// IdleTimeout after which an unused connection is closed. Default: 30s.
 	IdleTimeout time.Duration `toml:"idle_timeout"`

@@ -20,7 +20,7 @@ import (
 // maxAddresses of one host that are tried.
 const maxAddresses = 8
 
-// What can be wrong with the TLS of a host, among others.
+// Errors of TLS with a host, which a fault or Tried.Err may wrap.
 var (
 	ErrNoSTARTTLS = ErrNoTLS
 	ErrHandshake  = errors.New("TLS handshake")

@@ -208,9 +208,9 @@ func (c *conn) refusedAt(at, what string, r mail.Reply) *hostError {
 	return e
 }
 
-// Said is what a host has said, when err comes from that: in place of its
-// greeting, or to EHLO or AUTH. It is nil for other faults, and for those that
-// repeat what was said before.
+// Said is what a host said in place of its greeting, or to EHLO or AUTH, where that is why
+// err came about. It is nil for other faults, and for those that repeat what was said
+// before.
 func Said(err error) *mail.Evidence {
 	var e *hostError
 	if errors.Is(err, errLocked) || !errors.As(err, &e) {

@@ -7,8 +7,8 @@ import (
 	"postern/mx"
 )
 
-// Exception is one [upstream.NAME.domain."DOMAIN"]: what is otherwise, with mx = true,
-// for the mail to one recipient domain.
+// Exception is one [upstream.NAME.domain."DOMAIN"]: what is different, with mx = true, for
+// the mail to one recipient domain.
 type Exception struct {
 	// TLS in place of what the upstream and the group of receivers have; policies of
 	// the domain (MTA-STS, DANE) raise it further. Blank: as they have it.
@@ -26,7 +26,8 @@ type Exception struct {
 // SetDefaults fills in what the documentation promises.
 func (e *Exception) SetDefaults() { e.MTASTS, e.DANE = true, mx.DANEAuto }
 
-// Named are the hosts; none where the domain's own are asked.
+// Named returns the hosts, with port 25 where they name none; nil where mail goes to the
+// domain's own.
 func (e *Exception) Named() (all []mx.Host) {
 	for _, text := range e.Hosts {
 		if name, port, err := splitHost(text); err == nil {

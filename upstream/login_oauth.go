@@ -9,7 +9,7 @@ import (
 	"postern/mail"
 )
 
-// ErrToken: the provider gave no access token to log in with. It is a fault.
+// ErrToken: the provider gave no access token to log in with (OAuth 2.0).
 var ErrToken = oauth.ErrToken
 
 // loginByToken authenticates with an access token: OAUTHBEARER (RFC 7628) where

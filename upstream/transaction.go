@@ -47,17 +47,18 @@ type Transaction struct {
 // that and for a captured mail.
 func (t *Transaction) Host() string { return t.host }
 
-// SourceIP is our address on that connection.
+// SourceIP is our address on the connection with Host; the zero Addr where Host is "".
 func (t *Transaction) SourceIP() netip.Addr { return t.source }
 
 // TLS is the version in use, such as "TLSv1.3"; "" in plain text.
 func (t *Transaction) TLS() string { return t.tls }
 
-// FellBack reports whether it is in plain text since TLS with the host failed.
+// FellBack reports whether the connection is in plain text because TLS with the host
+// failed.
 func (t *Transaction) FellBack() bool { return t.fellBack }
 
-// Session is the state of TLS, nil in plain text; first: no other transaction was on
-// the connection before.
+// Session is the state of TLS, nil in plain text; first says that no other transaction was
+// on the connection before.
 func (t *Transaction) Session() (state *tls.ConnectionState, first bool) {
 	if c, ok := t.conn.(*tls.Conn); ok {
 		s := c.ConnectionState()
@@ -380,8 +381,8 @@ func (t *Transaction) Park() error {
 	return nil
 }
 
-// Wanted reports whether other transactions wait for a connection such as the
-// one that this one holds.
+// Wanted reports whether other transactions wait for a connection with the host of this
+// one; false where it holds no connection.
 func (t *Transaction) Wanted() bool {
 	if t.c == nil {
 		return false

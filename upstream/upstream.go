@@ -36,7 +36,7 @@ import (
 	"postern/upstream/share"
 )
 
-// What a caller may want to know of a fault.
+// Errors that a fault of a transaction may wrap.
 var (
 	// ErrUnknownOutcome: the connection was lost after the message may have been
 	// written to its end. The upstream may have taken it or not.
@@ -168,8 +168,8 @@ type Upstream struct {
 	rules   atomic.Pointer[replies.Classifier] // by which refusals are weighed
 }
 
-// New makes the upstream called name; cfg has been checked. It reads the CA
-// file and makes the capture folder, but connects to nobody.
+// New makes the upstream called name; cfg must have passed Check. It reads the CA file and
+// makes the capture folder, but connects to nobody. The error is about a file or about cfg.
 func New(name string, cfg Config, opt Options) (*Upstream, error) {
 	if opt.Lookup == nil {
 		opt.Lookup = func(ctx context.Context, host string) ([]netip.Addr, error) {
@@ -211,8 +211,8 @@ func New(name string, cfg Config, opt Options) (*Upstream, error) {
 	return u, nil
 }
 
-// LoadRoots reads a PEM file of authorities; nil, which stands for those of the
-// system, for a blank path.
+// LoadRoots reads a PEM file of authorities. For a blank path it returns nil, which stands
+// for the authorities of the system.
 func LoadRoots(path string) (*x509.CertPool, error) {
 	if path == "" {
 		return nil, nil

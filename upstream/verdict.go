@@ -6,8 +6,8 @@ import (
 	"postern/mail"
 )
 
-// Verdict is what became of a message at the hosts of one recipient domain, or at
-// the configured upstream.
+// Verdict says what became of a message at the hosts of one recipient domain, or at the
+// configured upstream.
 type Verdict struct {
 	// Domain of the recipients whom it is about; "": it is about all.
 	Domain string

@@ -30,7 +30,8 @@ func Open(name, dir string) (*Folder, error) {
 	return &Folder{name: name, dir: dir}, nil
 }
 
-// Envelope is what NAME.json holds.
+// Envelope is what NAME.json holds: the parameters of MAIL and RCPT as in mail.Envelope,
+// and how the mail would have left.
 type Envelope struct {
 	Time     time.Time   `json:"time"`
 	Upstream string      `json:"upstream"`

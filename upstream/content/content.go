@@ -25,7 +25,7 @@ type Content struct {
 	fileAt   int64 // octets of File that have left already
 }
 
-// Total is how many octets there are.
+// Total is the number of octets of all parts, whatever Size says.
 func (b *Content) Total() int64 {
 	n := int64(len(b.Prefix))
 	for _, c := range b.Chunks {
@@ -37,7 +37,7 @@ func (b *Content) Total() int64 {
 	return n
 }
 
-// CutFirst returns the first octet and what follows it; b is not empty.
+// CutFirst returns the first octet and the content that follows it; b must not be empty.
 func (b *Content) CutFirst() (first byte, rest Content, err error) {
 	rest = *b
 	if len(b.Prefix) > 0 {
@@ -58,7 +58,8 @@ func (b *Content) CutFirst() (first byte, rest Content, err error) {
 	return one[0], rest, nil
 }
 
-// ErrRead is the error of a file that does not give what it should.
+// ErrRead is wrapped by the errors of a File that cannot be read or holds fewer than
+// FileSize octets.
 var ErrRead = errors.New("read message")
 
 // blockSize of what is read from a file at a time.
@@ -140,7 +141,8 @@ func headerEnd(tail [3]byte, p []byte) int {
 	return -1
 }
 
-// FileAt is where in File what is left of it begins.
+// FileAt is the offset in File from which on its octets belong to the content; over 0 only
+// after CutFirst.
 func (b *Content) FileAt() int64 { return b.fileAt }
 
 func ascii(p []byte) bool {

@@ -16,7 +16,7 @@ import (
 // Transaction for each domain, never one for domains that happen to share a host
 // (large receivers refuse such). One goroutine at a time uses it.
 type Fan struct {
-	// OneDomain: recipients of no further domain are taken, as long as it is set.
+	// OneDomain: while it is set, no recipients of a further domain are taken.
 	OneDomain bool
 
 	u     *Upstream
@@ -244,8 +244,8 @@ func (f *Fan) fault(ctx context.Context, answered bool) (err error) {
 	return err
 }
 
-// Resume has all domains take their connections again after Park, at the same time,
-// as that of upstream.Transaction does. What is lost on the way is told by Send.
+// Resume has all domains take their connections again after Park, at the same time, as
+// Resume of upstream.Transaction does. Send reports what was lost on the way.
 func (f *Fan) Resume(ctx context.Context, size int64) (parked bool, err error) {
 	f.unpark(ctx)
 	var mu sync.Mutex
@@ -304,7 +304,7 @@ func (f *Fan) Send(ctx context.Context, body upstream.Content) []upstream.Verdic
 	return all
 }
 
-// Park gives all connections back for a while, as that of upstream.Transaction does.
+// Park gives all connections back for a while, as Park of upstream.Transaction does.
 func (f *Fan) Park() error {
 	for _, l := range f.legs {
 		if l.lost == nil {
@@ -314,7 +314,7 @@ func (f *Fan) Park() error {
 	return f.fault(context.Background(), false)
 }
 
-// Wanted reports whether others wait for one of the connections.
+// Wanted reports whether other transactions wait for one of the connections.
 func (f *Fan) Wanted() bool {
 	for _, l := range f.legs {
 		if l.Wanted() {
@@ -359,8 +359,8 @@ func (f *Fan) TLS() string {
 	return ""
 }
 
-// Close ends the transactions, at the same time, for each may ask the store of a
-// warm-up. What Host, SourceIP and TLS say stays.
+// Close ends the transactions, all at the same time, since each may have to ask the store
+// of a warm-up. Host, SourceIP and TLS still return what they did.
 func (f *Fan) Close() {
 	f.ended = true
 	atOnce(f.legs, func(l *leg) { l.Close() })

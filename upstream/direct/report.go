@@ -14,11 +14,11 @@ import (
 	"postern/upstream"
 )
 
-// TLSCounts are how TLS with hosts has ended since New, by policy and result.
+// TLSCounts returns how TLS with hosts has ended since New, by policy and result.
 func (u *Upstream) TLSCounts() []tlsrpt.Count { return u.reports.Counts() }
 
-// TLSReports is how many sessions the collector of reports was handed, and how many were
-// dropped.
+// TLSReports returns how many sessions were handed to the collector of reports, and how
+// many were dropped.
 func (u *Upstream) TLSReports() (sent, lost uint64) { return u.reports.Sent() }
 
 // began reports how TLS went with a host that has taken a session; in is the first

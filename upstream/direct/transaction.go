@@ -327,7 +327,7 @@ func (t *Transaction) said(err error) error {
 	return err
 }
 
-// Send hands over the content, as that of upstream.Transaction does.
+// Send hands over the content, as Send of upstream.Transaction does.
 func (t *Transaction) Send(ctx context.Context, body upstream.Content) (mail.Reply, error) {
 	switch {
 	case t.err != nil:
@@ -344,7 +344,7 @@ func (t *Transaction) Send(ctx context.Context, body upstream.Content) (mail.Rep
 	return r, t.said(err)
 }
 
-// Resume takes a connection again after Park, as that of upstream.Transaction does.
+// Resume takes a connection again after Park, as Resume of upstream.Transaction does.
 func (t *Transaction) Resume(ctx context.Context, size int64) (parked bool, err error) {
 	if t.err != nil || t.in == nil {
 		return false, t.err
@@ -369,7 +369,7 @@ func (t *Transaction) unpark(ctx context.Context) error {
 	return nil
 }
 
-// Park gives the connection back for a while, as that of upstream.Transaction does.
+// Park gives the connection back for a while, as Park of upstream.Transaction does.
 func (t *Transaction) Park() error {
 	if t.err != nil || t.in == nil {
 		return t.err
@@ -382,13 +382,12 @@ func (t *Transaction) Park() error {
 	return err
 }
 
-// Wanted reports whether other transactions wait for a connection such as the one
-// that this one holds.
+// Wanted reports whether other transactions wait for a connection such as this one holds.
 func (t *Transaction) Wanted() bool {
 	return t.in != nil && (t.in.Wanted() || t.host != nil && t.host.lane.wanted())
 }
 
-// Close ends the transaction. What Host, SourceIP and TLS say stays.
+// Close ends the transaction. Host, SourceIP and TLS still return what they did.
 func (t *Transaction) Close() {
 	t.ended = true
 	t.place.end()

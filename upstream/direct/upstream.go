@@ -41,10 +41,10 @@ type Options struct {
 	Rules *replies.Classifier
 	// Groups are the large receivers, and what each of them wants. Nil: none is known.
 	Groups *provider.Groups
-	// Warmup holds what leaves from new addresses to their budgets. Nil: all may leave.
+	// Warmup holds the mail from new addresses to their budgets. Nil: all may leave.
 	Warmup *warmup.Gate
-	// After is the upstream whose place it takes, with the same Groups: both remember
-	// together which domains are in which group. Nil: there is none.
+	// After is the upstream that this one replaces, with the same Groups: they share what
+	// is known of which domain is in which group. Nil: there is none.
 	After *Upstream
 }
 
@@ -107,8 +107,8 @@ func (u *Upstream) Name() string { return u.name }
 // built-in ones.
 func (u *Upstream) SetRules(r *replies.Classifier) { u.pool.setRules(r) }
 
-// UseWarmup has mail of the transactions that begin from now on be held to the budgets
-// of g; nil: all may leave.
+// UseWarmup holds the mail of transactions that begin from now on to the budgets of g; with
+// nil all may leave.
 func (u *Upstream) UseWarmup(g *warmup.Gate) { u.warmup.Store(g) }
 
 // Connections is how many are open with all hosts, those that are idle included.
@@ -202,8 +202,8 @@ type Lane struct {
 	Refused  uint64 // transactions that found no room, or no turn, in time
 }
 
-// Lanes are those that were used since the start. What the hosts have that are in no
-// group is told as the use of provider.Other.
+// Lanes returns the lanes used since the start. The use of all hosts that are in no group
+// is one lane, that of provider.Other.
 func (u *Upstream) Lanes() []Lane { return u.pool.uses() }
 
 func ehlo(r upstream.Route, hostname string) string { return cmp.Or(r.EHLO, hostname) }

@@ -33,8 +33,8 @@ const (
 	maxSlow = 10_000
 )
 
-// Book knows what waits for whom. It is safe for concurrent use, and its memory is
-// bounded by the transactions under way and by maxSlow.
+// Book knows what waits for whom. It is safe for concurrent use, and its memory is bounded
+// by the transactions under way and 10,000 slow receivers.
 type Book struct {
 	now func() time.Time
 

@@ -44,7 +44,7 @@ type Profile struct {
 	Sources []string // pages, reports
 }
 
-// Find returns the profile of a name. The error of an unknown one lists all.
+// Find returns the profile of that name. The error for an unknown name lists all names.
 func Find(name string) (*Profile, error) {
 	for i := range all {
 		if all[i].Name == name {

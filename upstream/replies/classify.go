@@ -23,7 +23,7 @@ import (
 	"postern/upstream/replies/vote"
 )
 
-// Meaning is what the rules say about one reply.
+// Meaning is what rules or words say about one reply.
 type Meaning struct {
 	Class  mail.Class
 	List   string        // which list or whose, for the listed classes; "" when the reply names none
@@ -54,7 +54,7 @@ func (w Words) String() string {
 	return strings.Join(parts, ", ")
 }
 
-// List is the used tokens.
+// List returns the tokens that are used.
 func (w Words) List() []vote.Token {
 	n := 0
 	for n < len(w) && w[n].Name != "" {
@@ -112,8 +112,8 @@ var builtIn = sync.OnceValue(func() *Classifier {
 	return r
 })
 
-// Classify is like the function of that name, with the operator's rules first.
-// It may be called from several goroutines.
+// Classify is the function Classify, with the operator's rules first. It is safe for
+// concurrent use.
 func (r *Classifier) Classify(stage, reply string) Meaning {
 	if r.plain {
 		r = builtIn()

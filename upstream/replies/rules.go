@@ -37,7 +37,7 @@ type replyRule struct {
 	sign     bool
 }
 
-// BuiltIn are the built-in rules.
+// BuiltIn returns a classifier with the built-in rules alone.
 func BuiltIn() *Classifier { return &Classifier{plain: true} }
 
 // newRules compiles the operator's rules in front of the built-in ones. extra
@@ -56,8 +56,8 @@ func newRules(extra string) (*Classifier, error) {
 	return &Classifier{rules: append(p.rules, rules...), lists: newListNames(append(p.lists, lists...)), remedies: p.remedies}, nil
 }
 
-// LoadRules is newRules with the text of a file; a blank path adds none, and is
-// the rules that the function Classify goes by.
+// LoadRules returns a classifier with the rules of a file in front of the built-in ones; a
+// blank path adds none, as BuiltIn. The error names every bad line.
 func LoadRules(path string) (*Classifier, error) {
 	if path == "" {
 		return &Classifier{plain: true}, nil

@@ -125,8 +125,8 @@ func likeness(text string) string {
 	return b.String()
 }
 
-// Add puts a rule that Teach has written in front of others, which it then goes
-// before. It checks that they hold together, and that reply is of class then.
+// Add returns rules with rule, which Teach has written, in front of them. The error says
+// that the result does not compile, or that reply would still not be of class.
 func Add(rules, rule, stage, reply string, class mail.Class) (string, error) {
 	all := strings.TrimRight(rules, "\n") + "\n" + rule
 	if head, _, ok := strings.Cut(rules, "\nrule "); ok { // behind definitions, in front of the first rule

@@ -17,7 +17,8 @@ import (
 // wanted one.
 const memory = time.Hour
 
-// Shares are what each client has. The caller guards them by a lock of its own.
+// Shares are the connections that each client has. They are not safe for concurrent use:
+// the caller guards them with a lock of its own.
 type Shares struct {
 	most  int // of one client beside others; 0: any
 	of    map[string]*use
@@ -63,7 +64,8 @@ func (s *Shares) forget(now time.Time) {
 	s.sweep = max(fewClients, 2*len(s.of))
 }
 
-// May reports whether client may have n more at once. One that has none may.
+// May reports whether client may have n more connections at once. A client that has none
+// always may.
 func (s *Shares) May(client string, n int, now time.Time) bool {
 	if have := s.of[client].n; s.most == 0 || have == 0 || have+n <= s.most {
 		return true
@@ -76,8 +78,8 @@ func (s *Shares) May(client string, n int, now time.Time) bool {
 	return true
 }
 
-// Took notes that client has got n.
+// Took notes that client has got n connections.
 func (s *Shares) Took(client string, n int) { s.of[client].n += n }
 
-// Left notes that client has given n back.
+// Left notes that client has given n connections back.
 func (s *Shares) Left(client string, n int) { s.of[client].n -= n }

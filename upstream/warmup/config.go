@@ -8,10 +8,11 @@ import (
 	"strings"
 )
 
-// Defer is the value of overflow that has mail wait.
+// Defer is the value of Config.Overflow by which mail is told to come later.
 const Defer = "defer"
 
-// Schedule is the budgets of all steps, in messages in any 24 hours.
+// Schedule holds the budgets of all steps, in messages in any 24 hours; each is at least as
+// large as the one before.
 type Schedule []Step
 
 // Step is the budget of one step.

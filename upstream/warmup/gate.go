@@ -33,11 +33,11 @@ type Options struct {
 	Config   Config
 	Store    ratelimit.Store
 	Now      func() time.Time // nil: time.Now
-	// Overflow is how mail leaves that does not fit; nil: it waits.
+	// Overflow is how mail that does not fit leaves instead; nil: it is told to come later.
 	Overflow *Overflow
 }
 
-// Overflow is another way out.
+// Overflow is another way out: other source addresses with their EHLO name.
 type Overflow struct {
 	Sources []netip.Addr
 	EHLO    string
@@ -98,7 +98,7 @@ func (g *Gate) attempt() ratelimit.Attempt {
 	return ratelimit.Attempt{Node: g.node, Seq: g.seq.Add(1)}
 }
 
-// Way is how mail leaves that does not fit; nil: it waits.
+// Way is how mail that does not fit leaves instead; nil: it is told to come later.
 func (g *Gate) Way() *Overflow {
 	if g == nil {
 		return nil
@@ -113,9 +113,10 @@ type Pass struct {
 	back ratelimit.Return
 }
 
-// Take asks for a place for one message. p is nil where the pair is not warmed up, and
-// where there is no room: then wait is the time until there is, rounded up to a
-// second. The error is the store's; nothing is known then.
+// Take asks for a place for one message. Where the pair has no budget, p is nil and wait 0:
+// the message may leave. Where there is no room, p is nil and wait is the time until there
+// is, rounded up to a second. The error is the store's; nothing is known then. A nil Gate
+// has no budgets.
 func (g *Gate) Take(ctx context.Context, source netip.Addr, group string) (p *Pass, wait time.Duration, err error) {
 	if g == nil || !g.cfg.warms(source, group) {
 		return nil, 0, nil
@@ -202,8 +203,8 @@ const (
 	refused  = "refused"
 )
 
-// End ends the use of a place. sent: the message itself has left, so that it counts
-// whatever was said to it.
+// End ends the use of a place. sent says that the message itself has left, so that it
+// counts whatever the reply was.
 func (p *Pass) End(e End, sent bool) {
 	if p == nil {
 		return
@@ -245,10 +246,10 @@ type Listing struct {
 	Confirmed bool
 }
 
-// Listed takes a refusal in. What a host of the group says before a recipient is named
-// counts at once; what it says later, and what hosts of domains in no group say, when
-// three owners of domains say it by mail of two clients; of the latter it must be
-// confirmed, too. It reports whether the budget went back.
+// Listed takes note of a refusal, and reports whether the budget went back. What a host of
+// the group says before a recipient is named counts at once. What it says later, and what
+// hosts of domains in no group say, counts once three owners of domains have said it to
+// mail of two clients; for domains in no group it must be Confirmed as well.
 func (g *Gate) Listed(h *Listing) bool {
 	if g == nil || !g.cfg.warms(h.Source, h.Group) {
 		return false

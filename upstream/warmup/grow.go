@@ -259,7 +259,7 @@ func (g *Gate) held(s *state, c counts, now time.Time) string {
 	return ""
 }
 
-// Row is a pair as it stands, for operators.
+// Row is the present state of a pair, for operators.
 type Row struct {
 	Upstream string    `json:"upstream"`
 	Source   string    `json:"source_ip"` // "any" where the system chooses
@@ -277,7 +277,7 @@ type Row struct {
 	Holds string `json:"holds,omitempty"`
 }
 
-// List is all pairs, by address and group.
+// List returns all pairs, by address and group. The error is the store's.
 func (g *Gate) List(ctx context.Context) ([]Row, error) {
 	g.mu.Lock()
 	pairs := make([]Pair, 0, len(g.pairs))

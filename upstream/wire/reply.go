@@ -21,7 +21,7 @@ const (
 	MaxOctets = 64 << 10 // octets read of one reply
 )
 
-// ErrGarbage: what came is not a reply.
+// ErrGarbage is returned, and wrapped, where what came is not a reply.
 var ErrGarbage = errors.New("not an SMTP reply")
 
 // Reader reads replies (RFC 5321 s. 4.2). A verdict that is clear counts

@@ -21,7 +21,7 @@ type Socket struct {
 	err error
 }
 
-// NewSocket is for a connection that is open, the only kind that has a RawConn.
+// NewSocket makes a Socket of c, which must be open.
 func NewSocket(c *net.TCPConn) *Socket {
 	rc, err := c.SyscallConn()
 	if err != nil {

@@ -19,7 +19,7 @@ import (
 	"postern/upstream/replies"
 )
 
-// FileName is that of the file in the state folder.
+// FileName is the name of the file in the state folder.
 const FileName = "unknown-replies.json"
 
 const (
@@ -30,7 +30,7 @@ const (
 	alike      = 0.7     // share of words that two replies must have in common
 )
 
-// Group is replies that are alike.
+// Group is a number of replies that are alike.
 type Group struct {
 	ID      string    `json:"id"`
 	Stage   string    `json:"stage"`
@@ -44,7 +44,7 @@ type Group struct {
 	words []uint32 // hashes of its words, sorted
 }
 
-// Store is the groups. It is safe for concurrent use.
+// Store holds the groups. It is safe for concurrent use.
 type Store struct {
 	mu      sync.Mutex
 	groups  []*Group
@@ -95,7 +95,7 @@ func sortGroups(list []*Group) {
 	})
 }
 
-// Save writes the groups when they have changed since they were last saved.
+// Save writes the groups to the file if they have changed since they were last saved.
 func (s *Store) Save() error {
 	s.mu.Lock()
 	if !s.changed {
@@ -116,7 +116,7 @@ func (s *Store) Save() error {
 	return err
 }
 
-// Reply is one that was not understood.
+// Reply is a reply that was not understood.
 type Reply struct {
 	Time   time.Time
 	Stage  string

@@ -55,8 +55,8 @@ type Estimate struct {
 	Fault  bool         // speaks of look-ups, time-outs, policy or "later": the receiver may be in trouble
 }
 
-// SureEnough is how likely a class must be. Below it a third are right, on sources
-// that the model has not seen; from there to 0.3 two thirds.
+// SureEnough is how likely a class must be to count. Of the guesses below it a third are
+// right, on sources that the model has not seen; of those from there to 0.3 two thirds.
 const SureEnough = 0.2
 
 // sureListed is how likely it must be that an address is listed: likelier than all
@@ -207,7 +207,7 @@ func parseModel(text string) (*Model, error) {
 	return m, nil
 }
 
-// String is the text form.
+// String is the text form, that of weights.txt.
 func (m *Model) String() string {
 	var b strings.Builder
 	b.WriteString("classes")
