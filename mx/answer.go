@@ -5,8 +5,8 @@ import (
 	"net/netip"
 )
 
-// Problem says why no mail for a domain can be delivered. It is final: what DNS
-// does not say is an error and no Problem.
+// Problem says why no mail for a domain can be delivered. It is final: where DNS gives no
+// answer that is an error, not a Problem.
 type Problem int
 
 // Problems of a domain.
@@ -62,7 +62,7 @@ type Exchanger struct {
 	canonical string // its name behind all aliases
 }
 
-// Address is one of an exchanger.
+// Address is one address of an exchanger.
 type Address struct {
 	IP netip.Addr
 	// Refused says why no mail may go there, such as "private"; "" where it may.

@@ -132,8 +132,8 @@ func (c *Config) Check(report func(key, problem string)) {
 	}
 }
 
-// Families says over which versions of IP a stream with these source addresses
-// delivers.
+// Families says over which versions of IP a stream with these source addresses delivers
+// mail.
 func (c *Config) Families(sources []netip.Addr) Families {
 	switch c.Family {
 	case FamilyAny:
@@ -159,6 +159,7 @@ type Families struct{ IPv4, IPv6 bool }
 
 func (f Families) has(a netip.Addr) bool { return a.Is4() && f.IPv4 || a.Is6() && f.IPv6 }
 
+// String is "IPv4", "IPv6" or "IPv4 and IPv6".
 func (f Families) String() string {
 	switch {
 	case f.IPv4 && f.IPv6:

@@ -33,7 +33,8 @@ const maxTLSA = 24
 // taken for a host without any.
 var ErrNotKnown = errors.New("TLSA records are not known")
 
-// ErrNoFit: the certificate of a host is none that DANE asks for.
+// ErrNoFit is wrapped by the error of TLSA.Verify where no TLSA record of the host fits its
+// certificate.
 var ErrNoFit = errors.New("no TLSA record fits the certificate")
 
 // TLSA says what DANE asks of a target of a domain; nil where it asks for nothing.
@@ -74,7 +75,7 @@ func usable(rrs []dns.RR) (all []*dns.TLSA) {
 	return all
 }
 
-// Key is the same for the same records and names.
+// Key is a text that is the same for the same records and names.
 func (t *TLSA) Key() string {
 	var words []string
 	for _, r := range t.Records {
@@ -85,8 +86,9 @@ func (t *TLSA) Key() string {
 	return hex.EncodeToString(sum[:])
 }
 
-// Verify looks whether the certificates of a connection fit one of the records. With
-// usage 3 neither name nor date counts; with usage 2 both do (RFC 7672 s. 3.1).
+// Verify checks whether the certificates of a connection fit one of the records. With usage
+// 3 neither name nor date counts; with usage 2 both do (RFC 7672 s. 3.1). The error wraps
+// ErrNoFit where the host showed a certificate.
 func (t *TLSA) Verify(state tls.ConnectionState) error {
 	chain := state.PeerCertificates
 	if len(chain) == 0 {

@@ -62,11 +62,12 @@ func (f *failures) remove(a netip.Addr, domain string) {
 // Failed notes that no session could be had at an address, whoever the mail is for.
 func (f *Finder) Failed(a netip.Addr) { f.failures.add(failed{a.Unmap(), ""}, f.now()) }
 
-// FailedFor notes that no session could be had there as mail to one domain needs it: the
-// owner of that domain asks for a certificate, and may name hosts of others.
+// FailedFor notes that no session could be had at an address as mail to one domain needs
+// it. Only that domain is concerned, since its owner asks for a certificate and may name
+// hosts of others.
 func (f *Finder) FailedFor(domain string, a netip.Addr) {
 	f.failures.add(failed{a.Unmap(), domain}, f.now())
 }
 
-// Worked notes that mail to a domain had a session there.
+// Worked notes that mail to a domain had a session at an address.
 func (f *Finder) Worked(domain string, a netip.Addr) { f.failures.remove(a.Unmap(), domain) }

@@ -92,7 +92,7 @@ func New(o Options) (*Finder, error) {
 	return &Finder{cfg: o.Config, self: o.Self, resolver: r, now: o.Now, interfaces: interfaces{list: o.Interfaces}}, nil
 }
 
-// Resolver is what it asks.
+// Resolver is the resolver that f asks.
 func (f *Finder) Resolver() *resolve.Resolver { return f.resolver }
 
 // Refused says why no mail may go to an address, such as "private"; "" where it may.
@@ -103,12 +103,12 @@ func (f *Finder) Refused(a netip.Addr) string {
 	return "this relay"
 }
 
-// Only leaves the addresses of some hosts in an answer.
+// Only takes out of an answer the addresses of all hosts but those for which keep is true.
 func (f *Finder) Only(a *Answer, keep func(host string) bool) {
 	a.Targets = f.targets(slices.DeleteFunc(slices.Clone(a.Exchangers), func(e Exchanger) bool { return !keep(e.Name) }))
 }
 
-// Close breaks off all questions; every answer from now on is ErrDNS.
+// Close breaks off all questions; every question from now on ends in ErrDNS.
 func (f *Finder) Close() { f.resolver.Close() }
 
 // Find says who takes mail for a domain, in lower-case A-labels or an address

@@ -12,14 +12,14 @@ import (
 	"postern/internal/resolve"
 )
 
-// Owner is the domain under which somebody has registered a domain or a host: who owns it
-// decides over all of them.
+// Owner is the registered domain that a domain or host name belongs to: its owner decides
+// over all names below it.
 func Owner(domain string) string { return resolve.Owner(domain) }
 
-// Hosts are the names of the hosts that take mail for a domain, the best preference
-// first, equals by their names: all that its MX records have, else the domain
-// itself. None for an address literal and for a domain that takes no mail. The error
-// is ErrDNS with its cause.
+// Hosts returns the names of the hosts that take mail for a domain, the best preference
+// first, equals by their names: all that its MX records have, else the domain itself; nil
+// for an address literal and for a domain that takes no mail. The error is ErrDNS with its
+// cause.
 func (f *Finder) Hosts(ctx context.Context, domain string) ([]string, error) {
 	if strings.HasPrefix(domain, "[") {
 		return nil, nil

@@ -7,7 +7,7 @@ import (
 	"net/netip"
 )
 
-// Host is one that the operator names for a domain: a name, or an address.
+// Host is a host that the operator names for a domain. Name is a host name or an address.
 type Host struct {
 	Name string
 	Port uint16
@@ -17,10 +17,10 @@ type Host struct {
 // may be sent to. Mail waits until somebody corrects it.
 var errNamed = errors.New("none of the hosts that the configuration names has an address that mail may be sent to")
 
-// FindNamed is Find for a domain whose mail goes to hosts that the operator names, in
-// this order, whatever its MX records say. Their addresses are judged as all others.
-// There is no Problem, for the owner of the domain has no part in it: the error may be
-// errNamed, too.
+// FindNamed is Find for a domain whose mail goes to hosts that the operator names, in this
+// order, whatever its MX records say. Their addresses are judged like all others. There is
+// no Problem, for the owner of the domain has no part in it: where none of the hosts has an
+// address to which mail may go, that is an error.
 func (f *Finder) FindNamed(ctx context.Context, domain string, hosts []Host, families Families) (Answer, error) {
 	a := Answer{Domain: domain, Named: true}
 	f.resolver.Probe(ctx)

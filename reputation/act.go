@@ -49,8 +49,8 @@ func (m *Monitor) expire() {
 	m.carryOut(events)
 }
 
-// Resume lets a stream go on that a listing has paused, and reports whether it
-// was. That listing does not pause it again.
+// Resume lets a stream go on that a listing has paused, and reports whether it was paused.
+// That listing does not pause it again.
 func (m *Monitor) Resume(stream string) bool {
 	m.mu.Lock()
 	for _, l := range m.book.listings {
@@ -62,8 +62,8 @@ func (m *Monitor) Resume(stream string) bool {
 	return m.backoff.Resume(stream)
 }
 
-// Pause takes Resume back: a stream waits again until a time, and the listings that had
-// paused it may do so. It reports whether one of them still says so.
+// Pause takes a Resume back: where a listing that is still open may pause the stream, the
+// stream waits again until a time, and Pause returns true. Otherwise nothing changes.
 func (m *Monitor) Pause(stream string, until time.Time) (paused bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -13,15 +13,15 @@ import (
 	"postern/reputation/bygroup"
 )
 
-// Backoff remembers which receivers have asked for less mail, and which streams
-// are paused. It is safe for concurrent use and remembers at most maxBackoff
-// pairs of stream and destination.
+// Backoff remembers which receivers have asked for less mail, and which streams are paused.
+// It is safe for concurrent use and remembers at most 50,000 pairs of stream and
+// destination.
 //
-// What a receiver says binds whom it says it to: first the sender that heard it,
-// for 30 minutes at most; after a second sender of the same client all mail of
-// that client to the destination; after a second client all mail of the stream.
-// A wait ends by trial: of each client one message in trialEvery goes through,
-// and when the receiver takes it, all of them go on.
+// What a receiver says concerns those to whom it says it: first the sender that heard it,
+// for 30 minutes at most; after a second sender of the same client all mail of that client
+// to the destination; after a second client all mail of the stream. A wait ends by trial:
+// of each client one message in five minutes goes through, and when the receiver takes it,
+// all of them go on.
 type Backoff struct {
 	// Groups are the waits of streams for groups of receivers.
 	Groups *bygroup.Memory
@@ -87,7 +87,7 @@ const (
 	trialEvery = 5 * time.Minute
 )
 
-// NewBackoff makes an empty memory.
+// NewBackoff makes an empty memory; now must not be nil.
 func NewBackoff(now func() time.Time) *Backoff {
 	return &Backoff{Groups: bygroup.New(now), now: now, pairs: map[pair]*backoff{}, paused: map[string]*pause{}}
 }
@@ -100,9 +100,9 @@ type Mail struct {
 	Domain         string // of the recipient
 }
 
-// Refused notes that the receiver of m wants less: named is the time that its
-// reply asks for, or 0 for 1, 2, 4 ... up to 30 minutes. Refusals during a wait
-// belong to it.
+// Refused notes that the receiver of m wants less mail. named is the wait that its reply
+// asks for; 0 stands for 1, 2, 4 ... up to 30 minutes, one step for each wait. A refusal
+// during a wait prolongs it only where its reply asks for longer.
 func (b *Backoff) Refused(m Mail, named time.Duration, reply string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -183,7 +183,7 @@ func (p *backoff) until(m Mail) (at time.Time) {
 	return later(at, ends[len(ends)-2])
 }
 
-// Relayed notes that the receiver of m took it. A trial ends the wait of all.
+// Relayed notes that the receiver of m took it. After a trial the wait ends for all.
 func (b *Backoff) Relayed(m Mail, trial bool) {
 	if !b.any.Load() {
 		return
@@ -207,7 +207,7 @@ func (b *Backoff) Relayed(m Mail, trial bool) {
 
 func (b *Backoff) noteAnyLocked() { b.any.Store(len(b.pairs)+len(b.paused) > 0) }
 
-// Left is how long m waits; 0 when it does not. trial: it would have to wait, and
+// Left is how long m waits; 0 when it may go on. trial says that it would have to wait, and
 // goes through to see whether it is taken.
 func (b *Backoff) Left(m Mail) (left time.Duration, trial bool) {
 	if !b.any.Load() {
@@ -238,7 +238,7 @@ func (b *Backoff) Left(m Mail) (left time.Duration, trial bool) {
 	return 0, len(waits) > 0
 }
 
-// Pause lets no mail of a stream pass until a time, except for trials.
+// Pause holds back all mail of a stream until a time, except for trials.
 func (b *Backoff) Pause(stream string, until time.Time) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -288,7 +288,7 @@ type BackoffEntry struct {
 	// Provider is a group of receivers to which all mail of the stream waits; "" for the
 	// others.
 	Provider string `json:"provider,omitempty"`
-	// Client and Sender are whose mail waits; "" for that of all.
+	// Client and Sender say whose mail waits; "" stands for all.
 	Client string        `json:"client,omitempty"`
 	Sender mail.Identity `json:"sender,omitempty"`
 	Until  time.Time     `json:"until"`
@@ -304,7 +304,7 @@ func (e *BackoffEntry) Destination() string {
 	return e.Domain
 }
 
-// Paused are the streams that are paused, with the end of each pause.
+// Paused returns the streams that are paused, with the end of each pause.
 func (b *Backoff) Paused() map[string]time.Time {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -317,8 +317,8 @@ func (b *Backoff) Paused() map[string]time.Time {
 	return paused
 }
 
-// Restore has mail wait again as entries of List say whose time is not over. It leaves
-// streams out: Monitor.Pause is about these. It reports how many it took.
+// Restore makes mail wait again as those entries of List say whose time is not over, and
+// reports how many it took. It leaves out paused streams, which are for Monitor.Pause.
 func (b *Backoff) Restore(list []BackoffEntry) (n int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

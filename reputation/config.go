@@ -19,8 +19,8 @@ type Config struct {
 	// Timeout is how long one DNS question may take, all its retries included;
 	// 100ms to 30s. Default: 4s.
 	Timeout time.Duration `toml:"timeout"`
-	// CheckEvery is the time between two runs of the identity checks (PTR, SPF,
-	// DKIM, DMARC, MX, certificates); at least 1m. Default: 1h.
+	// CheckEvery is the time between two runs of the identity checks (PTR, SPF, DKIM,
+	// DMARC, MX, certificates); 1m to 7d. Default: 1h.
 	CheckEvery time.Duration `toml:"check_every"`
 	// PublicIPs are the addresses under which the world sees our mail, where
 	// NAT or the provider's own addresses stand in between. They hold for each
@@ -37,8 +37,8 @@ type Config struct {
 	// troubling the upstream, once a second refusal has confirmed the first, which
 	// holds for an hour; 0s to 365d, 0s never. Default: 7d.
 	SuppressFor time.Duration `toml:"suppress_for"`
-	// SuspectFactor is how far ahead of the next sender the first one must be
-	// before on_listing = "suspend_suspect" suspends it; at least 1. Default: 3.
+	// SuspectFactor is how many times the score of the next sender the first one must have
+	// before on_listing = "suspend_suspect" suspends it; 1 to 1000. Default: 3.
 	SuspectFactor float64 `toml:"suspect_factor"`
 	// DNSBL are the blocklists to ask, by zone. Blank: none, for each question
 	// tells a third party which addresses are ours.

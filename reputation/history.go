@@ -8,7 +8,7 @@ import (
 	"postern/mail"
 )
 
-// Transaction is what a report needs to know of one.
+// Transaction is what a report needs to know of a mail transaction.
 type Transaction struct {
 	Time     time.Time
 	ID       string
@@ -121,9 +121,9 @@ type sample struct {
 	Refused bool
 }
 
-// History keeps what senders, users and clients did: by the hour as far back as
-// reports look, and what was usual before. It is not safe for concurrent use.
-// At most maxEntities are kept; those idle longest go first.
+// History keeps what senders, users and clients did: by the hour as far back as reports
+// look, and what was usual before. It is not safe for concurrent use. It keeps at most
+// 50,000 of them; those idle longest go first.
 type History struct {
 	lookBack time.Duration
 	entities map[entityKey]*entity
@@ -140,12 +140,12 @@ const (
 	halfLife = 45.0 // days after which the past counts half
 )
 
-// NewHistory makes an empty history that reports look back into for a time.
+// NewHistory makes an empty history; lookBack is how far before a listing its reports look.
 func NewHistory(lookBack time.Duration) *History {
 	return &History{lookBack: lookBack, entities: map[entityKey]*entity{}, known: newPairSet()}
 }
 
-// Add counts one transaction. They come about in the order of their time.
+// Add counts one transaction. Transactions come roughly in the order of their time.
 func (h *History) Add(t *Transaction) {
 	if len(t.Recipients) == 0 {
 		return

@@ -160,8 +160,8 @@ func NewMonitor(o Options) (*Monitor, error) {
 	return m, m.Reload(o.Setup)
 }
 
-// Reload takes a new configuration; the checks run anew. After an error the old
-// one stays.
+// Reload puts another configuration in force and runs the checks again. After an error,
+// which is about the configuration, the old one stays.
 func (m *Monitor) Reload(s Setup) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -216,9 +216,9 @@ func (m *Monitor) signal() {
 	}
 }
 
-// Note takes in a finished transaction to those recipients, instead of which t
-// has none. It is counted in the background, and left out when that cannot keep
-// up. Recipients are copied; nothing else of t may change afterwards.
+// Note counts a finished transaction to these recipients; t.Recipients is not read. It is
+// counted in the background, and left out when that cannot keep up. to is copied; nothing
+// else of t may change afterwards.
 func (m *Monitor) Note(t *Transaction, to []Recipient) { m.intake.add(t, to) }
 
 // Run watches until ctx ends, and then saves what it knows.
@@ -355,8 +355,8 @@ func (m *Monitor) tellDropped() {
 	}
 }
 
-// Findings returns those of the last run, and when that was; the zero time
-// before the first.
+// Findings returns the findings of the last run of the checks, and when that was; the zero
+// time before the first.
 func (m *Monitor) Findings() ([]identity.Finding, time.Time) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

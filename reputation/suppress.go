@@ -39,7 +39,7 @@ type suppressed struct {
 	recipient mail.RecipientID
 }
 
-// Suppression is one remembered recipient.
+// Suppression is one recipient that is refused, or was refused once.
 type Suppression struct {
 	Stream    string           `json:"stream"` // "*" for all streams
 	Recipient mail.RecipientID `json:"recipient"`
@@ -56,7 +56,7 @@ type Suppression struct {
 // firstFor is how long one refusal alone holds.
 const firstFor = time.Hour
 
-// AllStreams stands for every stream in a suppression.
+// AllStreams, in place of the name of a stream, makes a suppression hold for every stream.
 const AllStreams = "*"
 
 // NewSuppressions makes an empty store. keep is how long an entry holds, 0 for
@@ -76,10 +76,11 @@ type RecipientReply struct {
 	Reply     string
 }
 
-// Heard takes what an upstream said into account. A recipient that is unknown is suppressed for an hour,
-// and for the whole time when it is refused once more after that, so by another
-// message. Where a wave of such refusals comes from one domain nobody is suppressed,
-// nor who was since it began. The event is not nil when a wave begins.
+// Heard takes what an upstream said into account. A recipient that is unknown is suppressed
+// for an hour, and for the whole time when it is refused once more after that hour, for
+// another message. Where a wave of such refusals comes from one domain, none of its
+// recipients is suppressed, and those suppressed since it began are released. The event is
+// not nil when a wave begins.
 func (s *Suppressions) Heard(v *RecipientReply) *Event {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -139,7 +140,7 @@ func (s *Suppressions) SetKeep(keep time.Duration) {
 	s.keep = cmp.Or(keep, 7*24*time.Hour)
 }
 
-// Suppressed reports whether a recipient of a stream is not to be tried.
+// Suppressed reports whether a recipient is to be refused for mail of a stream.
 func (s *Suppressions) Suppressed(stream string, recipient mail.RecipientID) bool {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
@@ -147,7 +148,8 @@ func (s *Suppressions) Suppressed(stream string, recipient mail.RecipientID) boo
 	return now.Before(s.entries[suppressed{stream, recipient}].Until) || now.Before(s.entries[suppressed{AllStreams, recipient}].Until)
 }
 
-// Add remembers a recipient for a time; 0 is the usual one.
+// Add remembers a recipient for the time keep; 0 stands for the time that NewSuppressions
+// or SetKeep got.
 func (s *Suppressions) Add(stream string, recipient mail.RecipientID, reason string, keep time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -240,8 +242,8 @@ func dropEarliest[K comparable, V any](m map[K]V, share int, timeOf func(V) time
 	}
 }
 
-// Load reads what Save wrote; a file that is missing is an empty one. One that
-// cannot be read is set aside, which the error tells.
+// Load reads what Save wrote; a missing file counts as an empty one. A file that cannot be
+// read is set aside under another name, as the error says.
 func (s *Suppressions) Load(file string) error {
 	list, err := readState[[]Suppression](s.at(file))
 	if err != nil {

@@ -36,12 +36,12 @@ type Suspect struct {
 	Transactions    []string  `json:"transactions"` // ids of samples
 }
 
-// NoSuspect is the score below which nobody is one.
+// NoSuspect is the Score below which nobody is a suspect.
 const NoSuspect = 6.5
 
-// Suspects ranks who may have caused a listing of what these streams send from,
-// by what changed in the hours before. nil: all streams. outlier gives the score
-// of the outlier watch; nil: none.
+// Suspects ranks who may have caused a listing of an address or domain of these streams, by
+// what changed in the hours before at. Nil streams are all. outlier returns the score of
+// the outlier watch; nil: it does not count.
 func (h *History) Suspects(streams []string, at time.Time, outlier func(kind, name, client string) float64) []Suspect {
 	var list []Suspect
 	for k, e := range h.entities {
@@ -218,5 +218,5 @@ func (t *tally) raise(o tally) {
 	t.Refused = max(t.Refused, o.Refused)
 }
 
-// Explain is what stands behind a suspect in one line.
+// Explain says in one line why s is a suspect.
 func (s *Suspect) Explain() string { return strings.Join(s.Why, "; ") }

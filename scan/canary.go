@@ -105,7 +105,7 @@ func encryptedZIP() []byte {
 	return b.Bytes()
 }
 
-// Proof is what came of one test message.
+// Proof is the result of one test message.
 type Proof struct {
 	What  string // "eicar", "gtube", "encrypted", "answer", or the text of canary_finds
 	Found bool

@@ -164,7 +164,7 @@ func parseVersion(s string) (Version, error) {
 	return v, nil
 }
 
-// Version of a scanner and its database.
+// Version is the version of a scanner and of its database.
 type Version struct {
 	Name     string
 	Database time.Time // when it was made; zero when it does not say

@@ -28,10 +28,10 @@ type Config struct {
 	Clients []string `toml:"clients"`
 	Streams []string `toml:"streams"`
 
-	// Timeout is for all of it, waiting for a place and connecting included; at
-	// most 120s. Default: 20s.
+	// Timeout bounds the whole scan of a message, waiting for a place and connecting
+	// included; over 0s, at most 120s. Default: 20s.
 	Timeout time.Duration `toml:"timeout"`
-	// MaxSize in octets of what it is sent. Default: 25MiB.
+	// MaxSize of a message that the scanner is sent, in octets; at least 1. Default: 25MiB.
 	MaxSize int64 `toml:"max_size" form:"size"`
 	// TooLarge is what happens to a larger message: "pass" or "refuse". Default:
 	// "pass"; its event then says that it left unscanned.
@@ -39,12 +39,14 @@ type Config struct {
 	// OnFailure is what happens when it gives no verdict: "defer" (451) or "pass",
 	// with which each message that leaves unscanned is counted. Default: "defer".
 	OnFailure Choice `toml:"on_failure"`
-	// Suspicious mail, which rspamd would mark: "pass", "defer" or "refuse".
-	// Default: "pass".
+	// Suspicious says what happens to mail that rspamd would mark: "pass", "defer" or
+	// "refuse". Default: "pass".
 	Suspicious Choice `toml:"suspicious"`
-	// Encrypted archives and documents: "pass" or "refuse". Default: "pass".
+	// Encrypted says what happens to encrypted archives and documents: "pass" or "refuse".
+	// Default: "pass".
 	Encrypted Choice `toml:"encrypted"`
-	// Macros in documents: "pass" or "refuse". Default: "pass".
+	// Macros says what happens to documents with macros: "pass" or "refuse". Default:
+	// "pass".
 	Macros Choice `toml:"macros"`
 	// Unscannable is mail that it says it could not look into: "pass" or
 	// "refuse". Default: "refuse".
@@ -52,8 +54,8 @@ type Config struct {
 	// Mode is "enforce" or "shadow": ask, count, refuse nothing and wait for
 	// nothing. Default: "enforce".
 	Mode Mode `toml:"mode"`
-	// Concurrency is how many messages it is asked about at one time, of one client
-	// three quarters of them. Default: 8.
+	// Concurrency is how many messages the scanner is asked about at one time, 1 to 1000;
+	// one client has at most three quarters of them. Default: 8.
 	Concurrency int `toml:"concurrency"`
 
 	// RequireSymbols must all stand in rspamd's answer for it to mean clean, such
@@ -65,12 +67,12 @@ type Config struct {
 	// none are added.
 	AcceptHeaders []string `toml:"accept_headers"`
 
-	// Canary is how often it must find a harmless test message. "0s": never, and
-	// its yes is not proven. Default: 1m.
+	// Canary is how often the scanner must find a harmless test message; 1s to 1h, or "0s"
+	// for never, and its yes is then not proven. Default: 1m.
 	Canary time.Duration `toml:"canary"`
-	// CanaryFinds is what a milter or an ICAP service must refuse: "gtube",
-	// "eicar", or a text of its own rules. Blank: "eicar" for ICAP; for a milter
-	// that it answers at all, so that its yes is not proven.
+	// CanaryFinds is what a milter or an ICAP service must refuse: "gtube", "eicar", or a
+	// text of its own rules. Blank: "eicar" for ICAP; a milter then only has to answer, so
+	// that its yes is not proven.
 	CanaryFinds string `toml:"canary_finds"`
 }
 
@@ -82,11 +84,11 @@ func (c *Config) SetDefaults() {
 	}
 }
 
-// MaxTimeout is how long a client is kept waiting at most: RFC 5321 s.
-// 4.5.3.2.6 lets it wait 10 minutes for the reply to the final dot.
+// MaxTimeout is the longest Config.Timeout: RFC 5321 s. 4.5.3.2.6 has a client wait 10
+// minutes for the reply to the final dot.
 const MaxTimeout = 120 * time.Second
 
-// Check reports what is wrong.
+// Check reports every problem of the table.
 func (c *Config) Check(report func(key, problem string)) {
 	key, n := c.kind()
 	switch {
@@ -194,7 +196,7 @@ const (
 	Refuse Choice = "refuse"
 )
 
-// UnmarshalText accepts the three names.
+// UnmarshalText accepts the three names; blank is an error.
 func (c *Choice) UnmarshalText(b []byte) error {
 	return text.OneOf(c, b, Pass, Defer, Refuse)
 }
@@ -208,7 +210,7 @@ const (
 	Shadow  Mode = "shadow"
 )
 
-// UnmarshalText accepts the two names.
+// UnmarshalText accepts the two names; blank is an error.
 func (m *Mode) UnmarshalText(b []byte) error {
 	return text.OneOf(m, b, Enforce, Shadow)
 }

@@ -83,7 +83,7 @@ type Trial struct {
 	Took  time.Duration
 }
 
-// Examined is what one scanner says of itself and makes of test messages.
+// Examined is what one scanner says of itself and of test messages.
 type Examined struct {
 	Name, Kind string
 	Config     Config

@@ -10,8 +10,8 @@ import (
 	"strings"
 )
 
-// Message is what scanners are told. They read Content at the same time, none
-// changes it.
+// Message is what scanners are told. They read Content at the same time, and none changes
+// it.
 type Message struct {
 	ID       string // of the transaction
 	Client   string // configured client
@@ -26,8 +26,8 @@ type Message struct {
 	Canary   bool // a test message of our own
 }
 
-// Content is a message as it will leave, but for trace and signature. It belongs
-// to the caller and is read in place.
+// Content is a message as it will leave, without trace fields and signatures. It belongs to
+// the caller and is read in place.
 type Content struct {
 	Head     []byte   // the header with the empty line behind it
 	Chunks   [][]byte // the beginning of the body
@@ -35,7 +35,7 @@ type Content struct {
 	FileSize int64 // the octets of the body that follow Chunks, at the start of File
 }
 
-// Size in octets.
+// Size is the length of the whole in octets.
 func (c *Content) Size() int64 {
 	n := int64(len(c.Head)) + c.FileSize
 	for _, b := range c.Chunks {

@@ -93,7 +93,7 @@ func (s *Scanner) is(hostname string, cfg Config) bool {
 	return s.hostname == hostname && reflect.DeepEqual(s.cfg, cfg)
 }
 
-// State is how s is doing.
+// State is the present health of s.
 func (s *Scanner) State() ScannerState {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// Set is the configured scanners. Its methods may be called at the same time;
-// a nil Set has no scanners.
+// Set holds the configured scanners. It is safe for concurrent use; a nil Set has no
+// scanners.
 type Set struct {
 	scanners []*Scanner
 }
@@ -28,7 +28,7 @@ type Options struct {
 	Now func() time.Time
 }
 
-// New makes a set; it asks nobody yet.
+// New makes a set; it asks nobody yet. The error is about a configuration.
 func New(o Options) (*Set, error) {
 	if o.Now == nil {
 		o.Now = time.Now
@@ -60,8 +60,8 @@ func (set *Set) find(name string) *Scanner {
 	return nil
 }
 
-// Start sends the first canaries, waits at most so long for what comes of them,
-// and goes on sending them until Stop.
+// Start sends the first canaries, waits at most so long for their results, and goes on
+// sending them until Stop.
 func (set *Set) Start(wait time.Duration) {
 	if set == nil {
 		return
@@ -103,7 +103,7 @@ func (set *Set) Stop(next *Set) {
 	}
 }
 
-// States of all scanners, by name.
+// States returns the health of all scanners, by name.
 func (set *Set) States() []ScannerState {
 	if set == nil {
 		return nil

@@ -28,7 +28,7 @@ const (
 // Field is a header field that a milter adds.
 type Field struct{ Name, Value string }
 
-// Response is what came of asking one scanner.
+// Response is the result of asking one scanner.
 type Response struct {
 	Scanner string
 	Class   Class
@@ -52,7 +52,7 @@ type Response struct {
 	Unscanned bool
 }
 
-// Result is what is to happen to a message.
+// Result says what is to happen to a message.
 type Result struct {
 	// Decided is the verdict that ends the message, nil when it goes on.
 	Decided *Response

@@ -9,7 +9,7 @@ import (
 	"postern/internal/text"
 )
 
-// TLS says what of TLS a group wants at least. Blank: nothing of its own.
+// TLS says how much encryption a group wants at least. Blank: it wants nothing of its own.
 type TLS string
 
 // The values of tls. Each only ever raises what the upstream asks for, but for
@@ -28,7 +28,7 @@ func (t *TLS) UnmarshalText(b []byte) error {
 // MarshalText returns the word.
 func (t TLS) MarshalText() ([]byte, error) { return []byte(t), nil }
 
-// Rate is a pace, such as 20 messages a second; the zero value is none.
+// Rate is a pace, such as 20 messages a second; the zero value sets no pace.
 type Rate struct {
 	N   int           // messages, 1 to 100,000
 	Per time.Duration // 1ms to 24h
@@ -53,7 +53,7 @@ func (r *Rate) UnmarshalText(b []byte) error {
 // MarshalText writes what UnmarshalText reads.
 func (r Rate) MarshalText() ([]byte, error) { return []byte(r.String()), nil }
 
-// String is such as "20/1s", and "" for none.
+// String writes the rate such as "20/1s", and "" for the zero value.
 func (r Rate) String() string {
 	if r.N == 0 {
 		return ""
@@ -73,12 +73,12 @@ type Config struct {
 	// MessagesPerConnection after which a connection is closed; 1 to 100,000. 0: as
 	// built in, else as the upstream says.
 	MessagesPerConnection int `toml:"messages_per_connection"`
-	// Rate is at most how many messages of one source address begin in a time, evenly
-	// spread, such as "20/1s". A message waits for its turn for the upstream's
-	// wait_timeout at most, else 451. Blank: any pace.
+	// Rate is how many messages of one source address may begin in a time, evenly spread,
+	// such as "20/1s". A message waits for its turn for at most the upstream's
+	// wait_timeout, else 451. Blank: any pace.
 	Rate Rate `toml:"rate"`
-	// TLS is "required" or "verified" where mail must not leave for the group
-	// otherwise; "opportunistic" takes back what is built in. Blank: as built in.
+	// TLS is "required" or "verified" where mail to the group must not leave without it;
+	// "opportunistic" takes back what is built in. Blank: as built in.
 	TLS TLS `toml:"tls"`
 }
 

@@ -14,7 +14,7 @@ import (
 // Other is the name of the group of all domains that no group claims.
 const Other = "other"
 
-// Group is a receiver with the hosts by which it is known.
+// Group is a large receiver with the hosts by which it is known.
 type Group struct {
 	Name string
 	// MX are the names of its hosts, exact or "*.NAME".
@@ -146,7 +146,7 @@ func (g *Groups) Of(hosts []string) *Group {
 	return nil
 }
 
-// Named is the group of a name; nil where there is none.
+// Named is the group with that name; nil where there is none.
 func (g *Groups) Named(name string) *Group {
 	if g == nil {
 		return nil
@@ -154,7 +154,7 @@ func (g *Groups) Named(name string) *Group {
 	return g.byName[name]
 }
 
-// Names are those of all groups in order, Other the last.
+// Names returns the names of all groups in order, Other as the last.
 func (g *Groups) Names() []string { return append(slices.Sorted(maps.Keys(g.byName)), Other) }
 
 // NameOf is the name of a group; Other for nil.

@@ -29,7 +29,7 @@ const (
 	None    Mode = "none"
 )
 
-// Policy is one of a domain (RFC 8461 s. 3.2).
+// Policy is the policy of one domain (RFC 8461 s. 3.2).
 type Policy struct {
 	Mode Mode `json:"mode"`
 	// MX are names of hosts in lower case, or "*." and the names below which one
@@ -45,8 +45,8 @@ const (
 	longestAge = 31_557_600 * time.Second
 )
 
-// Parse reads a policy. Fields that are not known are left out, and of one that
-// comes twice the first counts, as RFC 8461 s. 3.2 has it.
+// Parse reads a policy. Unknown fields are ignored, and of a field that comes twice the
+// first counts (RFC 8461 s. 3.2).
 func Parse(text []byte) (Policy, error) {
 	if len(text) > maxPolicy {
 		return Policy{}, errors.New("larger than 64 KiB")

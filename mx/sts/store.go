@@ -146,8 +146,8 @@ func (s *Store) Close() {
 	}
 }
 
-// Policy is that of a domain in A-labels; ok is false where it has none, or none
-// could be had yet. The first mail to a domain with a policy waits for it a while.
+// Policy is the policy of a domain in A-labels; ok is false where it has none, or none
+// could be fetched yet. The first call for a domain with a policy waits a while for it.
 func (s *Store) Policy(ctx context.Context, domain string) (p Policy, ok bool) {
 	if domain == "" || strings.HasPrefix(domain, "[") {
 		return p, false
@@ -176,8 +176,8 @@ func (s *Store) Policy(ctx context.Context, domain string) (p Policy, ok bool) {
 	return p, false
 }
 
-// Refresh fetches the policy of a domain again, where it is another one now or was
-// not fetched just now: before mail is refused for a policy (RFC 8461 s. 5.1).
+// Refresh is Policy for use before mail is refused because of a policy (RFC 8461 s. 5.1):
+// it fetches a policy that is known again, unless that was done just now.
 func (s *Store) Refresh(ctx context.Context, domain string) (p Policy, ok bool) {
 	s.mu.Lock()
 	e := s.known.of[domain]

@@ -37,8 +37,8 @@ type failure struct {
 	why   Trouble
 }
 
-// Trouble is that of the last fetch for a domain, where it leaves the domain without a
-// policy. It is known for as long as the fetch is not repeated.
+// Trouble says why the last fetch left a domain without a policy; NoTrouble where it did
+// not. It is known until the fetch is repeated.
 func (s *Store) Trouble(domain string) Trouble {
 	s.mu.Lock()
 	defer s.mu.Unlock()

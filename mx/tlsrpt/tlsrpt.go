@@ -47,7 +47,7 @@ const (
 	// dane-required is for senders that want TLSA records of a domain; none can here.
 )
 
-// Policy is what a session had to meet.
+// Policy is the policy that a session had to meet.
 type Policy struct {
 	Kind   Kind
 	Domain string   // whose it is: the recipients' domain, or with TLSA records that of the host
@@ -101,14 +101,14 @@ func New(o Options) *Reporter {
 	return r
 }
 
-// Close drops what waits.
+// Close ends r and drops the sessions that have not been handed over.
 func (r *Reporter) Close() {
 	if r.desk != nil {
 		r.desk.close()
 	}
 }
 
-// Note counts a session, and hands it over without waiting for that.
+// Note counts a session, and has it handed over without waiting for that.
 func (r *Reporter) Note(s Session) {
 	k := Count{Policy: s.Policy.Kind, Result: string(s.Result)}
 	if s.Result == Success {
@@ -122,7 +122,7 @@ func (r *Reporter) Note(s Session) {
 	}
 }
 
-// Counts are the sessions since New, in order.
+// Counts returns the numbers of sessions since New, in order of policy and result.
 func (r *Reporter) Counts() (all []Count) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -136,7 +136,7 @@ func (r *Reporter) Counts() (all []Count) {
 	return all
 }
 
-// Sent is how many sessions the collector was handed, and how many were dropped.
+// Sent returns how many sessions were handed to the collector, and how many were dropped.
 func (r *Reporter) Sent() (sent, lost uint64) {
 	if r.desk == nil {
 		return 0, 0

@@ -34,7 +34,7 @@ type Refusal struct {
 // early reports whether no recipient had been named yet.
 func (h *Refusal) early() bool { return h.At != "rcpt" && h.At != "dot" }
 
-// Memory remembers it for all streams and groups. It is safe for concurrent use.
+// Memory remembers what was said for all streams and groups. It is safe for concurrent use.
 type Memory struct {
 	now     func() time.Time
 	clients atomic.Pointer[func(stream string) int]
@@ -57,17 +57,18 @@ type state struct {
 	trials    map[string]time.Time // by client, when the next one may be
 }
 
-// New makes an empty memory.
+// New makes an empty memory; now must not be nil.
 func New(now func() time.Time) *Memory {
 	m := &Memory{now: now, pairs: map[pair]*state{}}
 	m.UseClients(func(string) int { return 2 })
 	return m
 }
 
-// UseClients has m ask f how many clients a stream has; without it all have several.
+// UseClients has m ask f how many clients a stream has; without it each stream is taken to
+// have several.
 func (m *Memory) UseClients(f func(stream string) int) { m.clients.Store(&f) }
 
-// Refused takes a refusal in.
+// Refused takes note of a refusal.
 func (m *Memory) Refused(h *Refusal) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -118,8 +119,8 @@ func (s *state) longest() time.Duration {
 	return longestWait
 }
 
-// Took notes that a host of the group took a message for a domain; trial: although mail
-// to the group waits.
+// Took notes that a host of the group took a message for a domain; trial says that mail to
+// the group waits and this message was the trial.
 func (m *Memory) Took(stream, group, domain string, trial bool) {
 	if !m.any.Load() {
 		return
@@ -140,7 +141,7 @@ func (m *Memory) Took(stream, group, domain string, trial bool) {
 	}
 }
 
-// Waits reports whether mail of a stream to some group waits.
+// Waits reports whether mail of a stream to any group waits.
 func (m *Memory) Waits(stream string) bool {
 	if !m.any.Load() {
 		return false
@@ -156,8 +157,8 @@ func (m *Memory) Waits(stream string) bool {
 	return false
 }
 
-// Left is how long mail of a client to a group waits; 0 when it does not. trial: it
-// would have to wait, and goes through to see whether it is taken.
+// Left is how long mail of a client to a group waits; 0 when it may go on. trial says that
+// it would have to wait, and goes through to see whether it is taken.
 func (m *Memory) Left(stream, client, group string) (left time.Duration, trial bool) {
 	if !m.any.Load() {
 		return 0, false
@@ -180,7 +181,8 @@ func (m *Memory) Left(stream, client, group string) (left time.Duration, trial b
 	return 0, true
 }
 
-// Restore has mail of a stream wait for a group until a time, at least.
+// Restore makes mail of a stream to a group wait at least until a time. reply is what asked
+// for that.
 func (m *Memory) Restore(stream, group string, until time.Time, reply string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

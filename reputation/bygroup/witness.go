@@ -29,7 +29,7 @@ type word struct {
 	clients []string // whose mail has heard it
 }
 
-// Heard notes that a domain has said it to the mail of a client.
+// Heard notes that hosts of a domain have said it to the mail of a client.
 func (w *Witnesses) Heard(domain, client string, now time.Time) {
 	_, domain = identity.RegisteredDomain(domain)
 	if w.words == nil {
@@ -65,8 +65,8 @@ func (w *Witnesses) makeRoom(now time.Time) {
 	}
 }
 
-// Took notes that a host has taken mail for a domain: what that said before is over. It
-// reports whether no other word counts any more.
+// Took notes that a host has taken mail for a domain: what was said for that domain no
+// longer counts. It reports whether no witness is left.
 func (w *Witnesses) Took(domain string, now time.Time) (none bool) {
 	if len(w.words) > 0 {
 		_, domain = identity.RegisteredDomain(domain)

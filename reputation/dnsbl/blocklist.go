@@ -39,13 +39,14 @@ type Zone struct {
 // TargetState is what a zone says about a target.
 type TargetState int
 
+// States of a target.
 const (
-	Unknown TargetState = iota
+	Unknown TargetState = iota // the zone gave no answer, or one that says nothing
 	Clean
 	Listed
 )
 
-// Answer is the end of one question to a blocklist.
+// Answer is the answer of a blocklist to one question.
 type Answer struct {
 	State TargetState
 	Codes []string // addresses of the answer that count, with their meaning
@@ -58,7 +59,7 @@ var (
 	cleanControl = netip.MustParseAddr("127.0.0.1")
 )
 
-// NewZone reads the key of the zone.
+// NewZone makes a zone and reads its key file, where c names one; the error is about that.
 func NewZone(name string, c ZoneConfig) (*Zone, error) {
 	z := &Zone{Name: strings.TrimSuffix(strings.ToLower(name), "."), Config: c}
 	z.suffix = z.Name
@@ -116,7 +117,8 @@ func (z *Zone) Lookup(ctx context.Context, r *resolve.Resolver, t Target) Answer
 	return z.judge(r.AskNow(ctx, name, dns.TypeA))
 }
 
-// LookupCached is Lookup with our own cache, for who asks about the same targets often.
+// LookupCached is Lookup through our own cache, for a caller that asks about the same
+// targets often.
 func (z *Zone) LookupCached(ctx context.Context, r *resolve.Resolver, t Target) Answer {
 	name, err := z.question(t)
 	if err != nil {
@@ -125,7 +127,7 @@ func (z *Zone) LookupCached(ctx context.Context, r *resolve.Resolver, t Target) 
 	return z.judge(r.Ask(ctx, name, dns.TypeA))
 }
 
-// Why says why nothing is known; nil where the state is another.
+// Why says why nothing is known, where State is Unknown; nil for other states.
 func (a *Answer) Why() error {
 	if a.State != Unknown {
 		return nil
@@ -183,6 +185,7 @@ const (
 	names
 )
 
+// FamilyOf is what t counts as for the controls of a zone: IPv4, IPv6 or domain names.
 func FamilyOf(t Target) family {
 	switch {
 	case t.Kind == Domains:
@@ -212,8 +215,8 @@ func (z *Zone) controls(f family) (listed, clean Target) {
 	return pick(z.Config.ListedControl, usualListed[f]), pick(z.Config.CleanControl, usualClean[f])
 }
 
-// Believed asks for both controls. A zone whose controls do not answer as they
-// must says nothing about us either.
+// Believed asks for both controls, and returns nil where they answer as they must. A zone
+// for which they do not says nothing about us either.
 func (z *Zone) Believed(ctx context.Context, r *resolve.Resolver, f family) error {
 	listed, clean := z.controls(f)
 	second := make(chan Answer, 1)

@@ -108,13 +108,13 @@ func (k *Kind) UnmarshalText(b []byte) error {
 	return text.OneOf(k, b, Addresses, Domains)
 }
 
-// MarshalText is the form in the file.
+// MarshalText returns the form in the file.
 func (k Kind) MarshalText() ([]byte, error) { return []byte(k), nil }
 
 var loopback4 = netip.MustParsePrefix("127.0.0.0/8")
 
 // ConfigOf is the table of a zone among those of [reputation.dnsbl], whatever the case of
-// its name and with or without the last dot; the defaults where it has none.
+// its name and with or without the final dot; the defaults where the zone has no table.
 func ConfigOf(zone string, tables map[string]ZoneConfig) (c ZoneConfig) {
 	c.SetDefaults()
 	for written, table := range tables {

@@ -40,7 +40,8 @@ type Change struct {
 	Listed bool
 	Codes  []string
 	Text   string
-	// problem: the zone is no longer believed for a family, or again ("").
+	// Problem says why the zone is no longer believed for Family; Believed says that it is
+	// believed again. Both are zero where the change is about a target.
 	Problem  string
 	Believed bool
 	Family   family
@@ -52,9 +53,11 @@ const (
 	soonestAgain  = 30 * time.Second
 	latestAgain   = 5 * time.Minute
 	maxPolled     = 2000 // targets
-	MaxReasonSize = 300
+	MaxReasonSize = 300  // octets that are kept of a Reason
 )
 
+// NewPoller makes a poller that has asked nothing yet; now must not be nil. It is not safe
+// for concurrent use.
 func NewPoller(r *resolve.Resolver, zones []*Zone, now func() time.Time) *Poller {
 	p := &Poller{resolver: r, now: now}
 	start := now()
@@ -66,7 +69,7 @@ func NewPoller(r *resolve.Resolver, zones []*Zone, now func() time.Time) *Poller
 	return p
 }
 
-// Due is when the next poll is.
+// Due is when the next poll is; ok is false where there is no zone.
 func (p *Poller) Due() (at time.Time, ok bool) {
 	for _, z := range p.Zones {
 		if !ok || z.next.Before(at) {
@@ -253,6 +256,7 @@ type ZoneStatus struct {
 	Muted   bool      `json:"muted,omitempty"`
 }
 
+// Status returns what is known of each zone, in the order of Zones.
 func (p *Poller) Status() []ZoneStatus {
 	var list []ZoneStatus
 	for _, z := range p.Zones {
@@ -272,7 +276,8 @@ func (p *Poller) Status() []ZoneStatus {
 	return list
 }
 
-// Inherit takes over what the poller before knew of the zones that stay.
+// Inherit takes over what an earlier poller knew of the zones that p has too, and returns
+// p.
 func (p *Poller) Inherit(before *Poller) *Poller {
 	if before == nil {
 		return p

@@ -11,7 +11,7 @@ import (
 	"postern/internal/text"
 )
 
-// Status is the end of one check.
+// Status is how one check ended.
 type Status string
 
 // Statuses. A fault of DNS is always Unknown.
@@ -22,7 +22,7 @@ const (
 	Unknown Status = "unknown"
 )
 
-// Finding is what one check has found.
+// Finding is what one check has found about one subject.
 type Finding struct {
 	Check   string `json:"check"`            // ptr, ehlo, spf, dkim, dmarc, mx, upstream, certificate, address, resolver
 	Status  Status `json:"status"`           //
@@ -41,7 +41,7 @@ type Finding struct {
 	last Status // before it became unknown
 }
 
-// Key tells findings of one run apart and finds the same one in the next.
+// Key is the same for a finding in every run, and different for all findings of one run.
 func (f *Finding) Key() string { return f.Check + " " + f.Subject + " " + f.Stream }
 
 // Summary counts findings by status.
@@ -81,6 +81,7 @@ func (s Summary) ExitStatus() int {
 	return 0
 }
 
+// String is such as "0 fail, 1 unknown, 2 warn, 30 pass".
 func (s Summary) String() string {
 	return fmt.Sprintf("%d fail, %d unknown, %d warn, %d pass", s.Fail, s.Unknown, s.Warn, s.Pass)
 }

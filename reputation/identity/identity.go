@@ -90,7 +90,7 @@ type UpstreamIdentity struct {
 	Probe func(ctx context.Context, addresses []netip.Addr) (CertificateView, error)
 }
 
-// CertificateView is a certificate as seen.
+// CertificateView is a certificate as a client sees it.
 type CertificateView struct {
 	Leaf *x509.Certificate // nil: the host offered no TLS
 	// Problem says why it would not be accepted; "" where it would.
@@ -133,7 +133,7 @@ func (a *Action) UnmarshalText(b []byte) error {
 	return text.OneOf(a, b, Alert, SuspendSuspect, PauseStream)
 }
 
-// MarshalText is the form in the file.
+// MarshalText returns the form in the file.
 func (a Action) MarshalText() ([]byte, error) {
 	if a == "" {
 		a = Alert

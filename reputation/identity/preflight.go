@@ -29,7 +29,7 @@ type Preflight struct {
 // maxChecks is how many checks run side by side.
 const maxChecks = 64
 
-// Report is the end of a Preflight.
+// Report is what a run of the checks has found.
 type Report struct {
 	Findings []Finding
 	// Keys are the states of the DKIM keys, by "domain/selector".

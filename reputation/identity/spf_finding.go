@@ -95,8 +95,8 @@ func (p *Preflight) spfFinding(ctx context.Context, s spfSubject) Finding {
 	return f
 }
 
-// MaxSPFSenders bounds the evaluations of one record for several senders and
-// EHLO names; more senders of a domain need not be named.
+// MaxSPFSenders is for how many senders and EHLO names one SPF record is evaluated at most;
+// further ones are left out.
 const MaxSPFSenders = 32
 
 // worst evaluates the record, again for each sender and EHLO name where the

@@ -7,7 +7,7 @@ import (
 	"postern/internal/resolve"
 )
 
-// Config is [links]. Without zones and files nothing is looked at.
+// Config is the table [links]. Without zones and files no message is looked into.
 type Config struct {
 	// Zones are domain lists that are asked by DNS, such as "dbl.example". Codes,
 	// what to ignore, the key and the controls are those of [reputation.dnsbl."ZONE"]
@@ -31,7 +31,7 @@ type Config struct {
 // SetDefaults fills in what the documentation promises.
 func (c *Config) SetDefaults() { *c = Config{Mode: Shadow, Timeout: 500 * time.Millisecond} }
 
-// Check reports what is wrong.
+// Check reports every problem of the table.
 func (c *Config) Check(report func(key, problem string)) {
 	for i, z := range c.Zones {
 		if !resolve.IsHostName(z) {
@@ -57,7 +57,7 @@ const (
 	Enforce Mode = "enforce"
 )
 
-// UnmarshalText accepts the two names.
+// UnmarshalText accepts the two names; blank is an error.
 func (m *Mode) UnmarshalText(b []byte) error {
 	switch v := Mode(b); v {
 	case Shadow, Enforce:

@@ -36,7 +36,7 @@ type ranked struct {
 	host string
 }
 
-// Find begins to look at a message.
+// Find returns a Finder for one message.
 func (l *Lists) Find() *Finder {
 	return &Finder{lists: l, seed: maphash.MakeSeed(), known: map[uint64]bool{}}
 }

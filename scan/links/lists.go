@@ -24,8 +24,8 @@ const (
 	fileEvery = 5 * time.Second
 )
 
-// Lists are the lists of a configuration. A nil Lists has none. Its methods may be
-// called at the same time.
+// Lists are the lists of a configuration. A nil Lists has none. It is safe for concurrent
+// use.
 type Lists struct {
 	options  Options
 	zones    []*zone
@@ -64,8 +64,8 @@ func (o *Options) same(p *Options) bool {
 	return reflect.DeepEqual(o.Config, p.Config) && reflect.DeepEqual(o.Zones, p.Zones) && slices.Equal(o.Own, p.Own) && slices.Equal(o.Servers, p.Servers)
 }
 
-// New makes lists; nil where the configuration names none. They ask nobody before
-// Start.
+// New makes lists; nil where the configuration names none. They ask nobody before Start.
+// The error is about the configuration.
 func New(o Options) (*Lists, error) {
 	if len(o.Config.Zones)+len(o.Config.Files) == 0 {
 		return nil, nil
@@ -143,7 +143,7 @@ func (l *Lists) Prove() {
 	tasks.Wait()
 }
 
-// Stop ends what Start began, unless next, which follows these lists, are the same.
+// Stop ends what Start began, unless next, which replaces l, is l itself.
 func (l *Lists) Stop(next *Lists) {
 	if l == nil || l == next {
 		return
@@ -236,7 +236,7 @@ type Result struct {
 	Enforce bool
 }
 
-// Lookup is a message that is being looked up.
+// Lookup is the questions about the hosts of one message, which are under way.
 type Lookup struct {
 	cancel context.CancelFunc
 	done   chan struct{}
@@ -273,8 +273,8 @@ func (k *Lookup) Wait() *Result {
 	return &k.result
 }
 
-// Finish ends what is still being asked, and returns what is known. A nil Lookup has
-// nothing.
+// Finish ends the questions that are still open, and returns what is known. A nil Lookup
+// knows nothing.
 func (k *Lookup) Finish() *Result {
 	if k == nil {
 		return nil
