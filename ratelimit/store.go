@@ -130,8 +130,8 @@ type Budget struct {
 	// Limit is the name of the limit.
 	Limit string
 	// Key is the text of the key, such as "client=shop recipient_domain=x.example";
-	// see appendKey for why it is unambiguous. Never empty, at most about 1 KiB,
-	// no space or control octet inside a value. It belongs to the caller and
+	// CanonicalKey is its one form. Never empty, at most about 1 KiB, and without a
+	// space or control octet inside a value. It belongs to the caller and
 	// may change after the call: a store that keeps it copies it.
 	Key []byte
 	// Share is the stream that this mail's charges count in where Windows have

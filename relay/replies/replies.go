@@ -1,5 +1,7 @@
 // Package replies holds the text of every reply that the relay itself gives, one
-// function for each. Each call makes a new reply, which the caller may change.
+// function for each. Each call makes a new reply, which the caller may change. A
+// parameter who names a sender, user or client as the client knows it; left and
+// retry are waits, which the text gives in seconds, rounded up.
 //
 // A reply is a three-digit code (RFC 5321 s. 4.2), an enhanced status code of the
 // same class (RFC 3463) and text for people. 4yz says "not now": the client keeps
@@ -28,24 +30,36 @@ func reply(code int, status, text string) *mail.Reply {
 // Positive and intermediate replies.
 
 // Greeting is what a connection hears first (RFC 5321 s. 4.2); host is our name.
-func Greeting(host string) *mail.Reply     { return reply(220, "", host+" ESMTP Postern") }
+func Greeting(host string) *mail.Reply { return reply(220, "", host+" ESMTP Postern") }
+
+// GreetingLMTP is Greeting on a listener that speaks LMTP (RFC 2033).
 func GreetingLMTP(host string) *mail.Reply { return reply(220, "", host+" LMTP Postern") }
-func Helo(host string) *mail.Reply         { return reply(250, "", host) }
-func OK() *mail.Reply                      { return reply(250, "2.0.0", "OK") }
-func SenderOK() *mail.Reply                { return reply(250, "2.1.0", "sender OK") }
-func StartData() *mail.Reply               { return reply(354, "", "end data with <CR><LF>.<CR><LF>") }
-func Bye() *mail.Reply                     { return reply(221, "2.0.0", "goodbye") }
-func StartTLS() *mail.Reply                { return reply(220, "2.0.0", "ready to start TLS") }
+
+// Helo answers HELO; host is our name.
+func Helo(host string) *mail.Reply { return reply(250, "", host) }
+func OK() *mail.Reply              { return reply(250, "2.0.0", "OK") }
+
+// SenderOK takes a MAIL command.
+func SenderOK() *mail.Reply { return reply(250, "2.1.0", "sender OK") }
+
+// StartData asks for the message after DATA (RFC 5321 s. 4.1.1.4).
+func StartData() *mail.Reply { return reply(354, "", "end data with <CR><LF>.<CR><LF>") }
+func Bye() *mail.Reply       { return reply(221, "2.0.0", "goodbye") }
+func StartTLS() *mail.Reply  { return reply(220, "2.0.0", "ready to start TLS") }
 
 // Challenge asks for the next response within AUTH (RFC 4954 s. 4).
 func Challenge(base64 string) *mail.Reply { return reply(334, "", base64) }
 func AuthOK() *mail.Reply                 { return reply(235, "2.7.0", "authentication succeeded") }
+
+// Vrfy answers VRFY without saying whether the mailbox exists (RFC 5321 s. 3.5.3).
 func Vrfy() *mail.Reply {
 	return reply(252, "2.5.0", "cannot verify, but will take mail and try to deliver it")
 }
 func Help() *mail.Reply {
 	return reply(214, "2.0.0", "RFC 5321; see the operator of this relay")
 }
+
+// Chunk takes a BDAT command of n octets that is not the last (RFC 3030).
 func Chunk(n int64) *mail.Reply {
 	return reply(250, "2.0.0", fmt.Sprintf("%d octets received", n))
 }
@@ -56,9 +70,13 @@ func Chunk(n int64) *mail.Reply {
 func TooManyConnections() *mail.Reply {
 	return reply(421, "4.7.0", "too many connections, try again later")
 }
+
+// Shutdown ends a session since the relay stops; host is our name.
 func Shutdown(host string) *mail.Reply {
 	return reply(421, "4.3.2", host+" is shutting down, try again in a moment")
 }
+
+// Timeout ends a session whose client was silent for too long; host is our name.
 func Timeout(host string) *mail.Reply {
 	return reply(421, "4.4.2", host+" waited too long for you, closing the connection")
 }
@@ -77,9 +95,13 @@ func TooManyRefusedMails() *mail.Reply {
 func SessionOver() *mail.Reply {
 	return reply(421, "4.7.0", "this session has lasted long enough, open a new connection")
 }
+
+// TooManyIdle ends a session over [session] idle_commands.
 func TooManyIdle() *mail.Reply {
 	return reply(421, "4.7.0", "too many commands without mail, closing the connection")
 }
+
+// NotSMTP ends a connection that speaks another protocol.
 func NotSMTP() *mail.Reply { return reply(554, "5.5.0", "this is an SMTP port") }
 
 // Commands.
@@ -96,6 +118,8 @@ func CommandNewline() *mail.Reply {
 func CommandBytes() *mail.Reply {
 	return reply(500, "5.5.2", "control character in the command line")
 }
+
+// Syntax answers a command with wrong arguments; usage is how to write it.
 func Syntax(usage string) *mail.Reply { return reply(501, "5.5.4", "syntax: "+usage) }
 func HeloSyntax() *mail.Reply {
 	return reply(501, "5.5.2", "argument must be your host name or address literal")
@@ -108,9 +132,15 @@ func RcptFirst() *mail.Reply     { return reply(503, "5.5.1", "send RCPT first")
 func ChunksBegun() *mail.Reply {
 	return reply(503, "5.5.1", "BDAT has begun, go on with BDAT or RSET")
 }
-func ChunksFailed() *mail.Reply     { return reply(503, "5.5.1", "an earlier BDAT failed, send RSET") }
-func NoRecipients() *mail.Reply     { return reply(554, "5.5.1", "no valid recipients") }
+func ChunksFailed() *mail.Reply { return reply(503, "5.5.1", "an earlier BDAT failed, send RSET") }
+
+// NoRecipients answers DATA or BDAT where all recipients were refused for good.
+func NoRecipients() *mail.Reply { return reply(554, "5.5.1", "no valid recipients") }
+
+// NoRecipientsLMTP is NoRecipients for LMTP (RFC 2033 s. 4.2).
 func NoRecipientsLMTP() *mail.Reply { return reply(503, "5.5.1", "no valid recipients") }
+
+// NoRecipientsNow is NoRecipients where some may be taken later.
 func NoRecipientsNow() *mail.Reply {
 	return reply(450, "4.5.1", "no recipient can be taken now, try again later")
 }
@@ -156,12 +186,18 @@ func AuthFailed() *mail.Reply    { return reply(535, "5.7.8", "authentication fa
 func AuthUnavailable() *mail.Reply {
 	return reply(454, "4.7.0", "authentication not available, try again later")
 }
+
+// UserSuspended answers AUTH with a right password of a suspended user. left is the time to
+// the end of the suspension; 0 or less: until the operator ends it.
 func UserSuspended(left time.Duration) *mail.Reply {
 	if left <= 0 {
 		return reply(454, "4.7.0", "your user is suspended for unusual sending, ask the operator of this relay")
 	}
 	return reply(454, "4.7.0", fmt.Sprintf("your user is suspended for unusual sending, retry in %d seconds", seconds(left)))
 }
+
+// AuthSuspended ends a session from an address with too many failed logins; left is the
+// wait.
 func AuthSuspended(left time.Duration) *mail.Reply {
 	return reply(421, "4.7.0", fmt.Sprintf("too many failed authentications from your address, retry in %d seconds", seconds(left)))
 }
@@ -195,6 +231,8 @@ func Ambiguous() *mail.Reply {
 func LongLines() *mail.Reply {
 	return reply(550, "5.5.2", "message holds a line over 998 octets")
 }
+
+// TooLarge refuses a message over [message] max_size, which is max octets.
 func TooLarge(max int64) *mail.Reply {
 	return reply(552, "5.3.4", fmt.Sprintf("message is larger than %d octets", max))
 }
@@ -223,6 +261,8 @@ func Loop() *mail.Reply { return reply(554, "5.4.6", "too many hops, this messag
 func Scanned(scanner, text string) *mail.Reply {
 	return reply(550, "5.7.1", scannedText("message refused by "+scanner, text))
 }
+
+// ScannedLater is Scanned for a scanner that has the message come again.
 func ScannedLater(scanner, text string) *mail.Reply {
 	return reply(451, "4.7.1", scannedText("message refused for now by "+scanner, text))
 }
@@ -237,7 +277,9 @@ func Macros() *mail.Reply {
 	return reply(550, "5.7.1", "message holds a document with macros")
 }
 func Unscannable() *mail.Reply { return reply(550, "5.7.1", "message cannot be scanned") }
-func Hopeless() *mail.Reply    { return reply(554, "5.7.1", "message cannot be scanned") }
+
+// Hopeless refuses a message over which a working scanner failed again and again.
+func Hopeless() *mail.Reply { return reply(554, "5.7.1", "message cannot be scanned") }
 func ScanTooLarge() *mail.Reply {
 	return reply(552, "5.3.4", "message is too large to be scanned")
 }
@@ -251,16 +293,27 @@ func CannotScan() *mail.Reply {
 func RecipientRemembered() *mail.Reply {
 	return reply(250, "2.1.5", "recipient ok, a message for it was taken before")
 }
+
+// TakenBefore answers a message for a recipient who has had it since the transaction id.
 func TakenBefore(id string) *mail.Reply { return reply(250, "2.0.0", "taken before as "+id) }
+
+// Halved defers a message that was taken for only some of its recipients, taken of all.
 func Halved(taken, all int) *mail.Reply {
 	return reply(451, "4.5.3", fmt.Sprintf("taken for %d of %d recipients, send again for the rest", taken, all))
 }
+
+// HalvedUnwritten is Halved where those recipients could not be remembered and may get a
+// second copy.
 func HalvedUnwritten(taken, all int) *mail.Reply {
 	return reply(451, "4.3.0", fmt.Sprintf("taken for %d of %d recipients, which could not be written down, send again for the rest", taken, all))
 }
+
+// Apart defers a recipient of a domain that needs a transaction of its own.
 func Apart() *mail.Reply {
 	return reply(452, "4.5.3", "a domain that has refused this sender needs a transaction of its own")
 }
+
+// CannotRemember defers a message to several domains where package halves is not ready.
 func CannotRemember() *mail.Reply {
 	return reply(451, "4.3.2", "several domains cannot be served now, try again later")
 }
@@ -271,18 +324,29 @@ func CannotRemember() *mail.Reply {
 func Pace(who string, left time.Duration) *mail.Reply {
 	return reply(450, "4.7.1", fmt.Sprintf("%s: far over its usual volume, retry in %d seconds", who, seconds(left)))
 }
+
+// Suppressed refuses a recipient that is known not to exist.
 func Suppressed(to mail.Address) *mail.Reply {
 	return reply(550, "5.1.1", to.Shown()+": mailbox does not exist, its server has said so before")
 }
+
+// Backoff defers a recipient whose receiver asked for less mail; left is the wait.
 func Backoff(to mail.Address, left time.Duration) *mail.Reply {
 	return reply(450, "4.7.1", fmt.Sprintf("%s: receiver takes no more mail for now, retry in %d seconds", to.Shown(), seconds(left)))
 }
+
+// Braked defers a recipient who is new to a sender under the brake; left is the wait.
 func Braked(to mail.Address, left time.Duration) *mail.Reply {
 	return reply(450, "4.7.1", fmt.Sprintf("%s: more new recipients than usual, retry in %d seconds", to.Shown(), seconds(left)))
 }
+
+// BrakedSubmitter is Braked for a whole message, of the submitter who.
 func BrakedSubmitter(who string, left time.Duration) *mail.Reply {
 	return reply(450, "4.7.1", fmt.Sprintf("%s: more new recipients than usual, retry in %d seconds", who, seconds(left)))
 }
+
+// NoMail refuses a recipient whose domain does not exist or, with nullMX, takes no mail
+// (RFC 7505).
 func NoMail(to mail.Address, nullMX bool) *mail.Reply {
 	if nullMX {
 		return reply(556, "5.1.10", to.Shown()+": domain takes no mail (null MX)")
@@ -295,15 +359,25 @@ func Limit(who, per, unit string, max int64, window string, retry time.Duration)
 	return reply(450, "4.7.1", fmt.Sprintf("%s: %s limit of %s in %s reached, retry in %d seconds",
 		who, per, text.Count(max, strings.TrimSuffix(unit, "s"), unit), window, seconds(retry)))
 }
+
+// SharedLimit is Limit for a budget that others share: the client learns only the wait.
 func SharedLimit(who string, retry time.Duration) *mail.Reply {
 	return reply(450, "4.7.1", fmt.Sprintf("%s: relay limit reached, retry in %d seconds", who, seconds(retry)))
 }
+
+// Stopped defers mail under a limit of 0.
 func Stopped(who, per, unit string) *mail.Reply {
 	return reply(450, "4.7.1", fmt.Sprintf("%s: %s limit allows no %s at present", who, per, unit))
 }
+
+// NeverFits refuses a message that is larger than a whole limit in bytes, which is max
+// octets.
 func NeverFits(who, per string, max int64, window string) *mail.Reply {
 	return reply(552, "5.3.4", fmt.Sprintf("%s: message is larger than the whole %s limit of %d octets in %s", who, per, max, window))
 }
+
+// Suspended defers mail of a suspended sender, user or client; left is as for
+// UserSuspended.
 func Suspended(who string, left time.Duration) *mail.Reply {
 	if left <= 0 {
 		return reply(450, "4.7.1", fmt.Sprintf("%s: suspended for unusual sending, ask the operator of this relay", who))
@@ -321,9 +395,13 @@ func HelpPage(r *mail.Reply, page string) *mail.Reply {
 	return &more
 }
 
+// NoLongerClient defers a message that passed the rules when it began and does not pass
+// those in force now.
 func NoLongerClient() *mail.Reply {
 	return reply(450, "4.7.1", "what you may send has changed, send the message again")
 }
+
+// NoLongerOwned defers a message whose sender its client no longer owns after a reload.
 func NoLongerOwned(who string) *mail.Reply {
 	return reply(450, "4.7.1", who+": who may send as this sender has changed, send the message again")
 }
@@ -338,6 +416,8 @@ func seconds(d time.Duration) int64 {
 
 // Fault defers for trouble of ours that has no reply of its own.
 func Fault() *mail.Reply { return reply(451, "4.3.0", "temporary fault, try again later") }
+
+// StoreFault defers mail while the store of limits does not answer.
 func StoreFault() *mail.Reply {
 	return reply(451, "4.3.2", "limits cannot be checked now, try again later")
 }
@@ -353,9 +433,15 @@ func UpstreamBusy() *mail.Reply {
 func UpstreamLost() *mail.Reply {
 	return reply(451, "4.4.2", "upstream connection was lost, try again later")
 }
+
+// OwnField defers a message that the upstream refused for a header field of ours; see
+// package ownfield.
 func OwnField() *mail.Reply {
 	return reply(451, "4.3.0", "upstream refuses a header field that this relay adds, try again later")
 }
+
+// VerdictChanged defers a message whose recipient the upstream took before and then
+// refused.
 func VerdictChanged() *mail.Reply {
 	return reply(451, "4.4.2", "upstream changed its verdict on a recipient, try again later")
 }
