@@ -39,7 +39,7 @@ func (w *Watch) joinState(s *State, now time.Time) {
 	s.Name = w.nameOf(s.Who())
 	k := s.Who()
 	if old := w.states[k]; old == nil || s.Harder(old, now) {
-		w.states[k] = s
+		w.keep(k, s)
 	}
 }
 
@@ -77,7 +77,7 @@ func (w *Watch) merge(st *State) {
 		from = old.Level
 		st.Pending = old.Pending
 	}
-	w.states[k] = st
+	w.keep(k, st)
 	if from >= Throttled && st.Level == Normal {
 		w.detector.Forgive(k)
 	}

@@ -34,7 +34,7 @@ func (w *Watch) Suspend(o Order) (State, error) {
 	s := w.current(k, now)
 	if s == nil {
 		s = &State{Scope: o.Scope, Name: o.Name}
-		w.states[k] = s
+		w.keep(k, s)
 	}
 	from := s.Level
 	s.Level, s.Rule, s.Score, s.Reason, s.Since, s.Until = Suspended, RuleManual, 0, o.Reason, s.After(now), time.Time{}

@@ -106,7 +106,7 @@ func (w *Watch) hold(now time.Time, k detector.Who, client string, next State) {
 	s := w.states[k]
 	if s == nil {
 		s = &State{Scope: k.Scope, Name: k.Name}
-		w.states[k] = s
+		w.keep(k, s)
 	}
 	from := s.Level
 	s.Client, s.Level, s.Rule, s.Score, s.Since, s.By, s.Shadow = client, next.Level, next.Rule, next.Score, s.After(now), "", next.Shadow

@@ -32,6 +32,7 @@ type Watch struct {
 	clock    clock
 	detector *detector.Detector
 	states   map[detector.Who]*State
+	scopes   scopes // that have had one
 	// admitted are the recipients of transactions under way that Admit has let
 	// through, by the id of the transaction.
 	admitted  map[string]admitted
@@ -41,9 +42,9 @@ type Watch struct {
 	places    elsewhere
 	strangers *brake.Book[detector.Who]
 	forgotten forgotten
-	learned   map[string]Learned   // of clients' past, by a journal
-	queue     []Change             // to be told once mu is free
-	rcpts     []detector.Recipient // room for those of one message
+	learned   map[string]Learned // of clients' past, by a journal
+	queue     []Change           // to be told once mu is free
+	event     detector.Event     // room for that of one message, with its recipients
 
 	telling sync.Mutex // so that changes are told in order
 }
@@ -253,20 +254,24 @@ func senderName(from mail.Identity) string {
 // who submitted it holds no mail of users and submitters: anybody can have written that name
 // there. It makes no strings: it is asked about every message, and hardly anybody has a state.
 func (w *Watch) statesOf(client, user, party, sender string) (states [5]*State, any bool) {
-	states[0] = w.states[detector.Who{Scope: Client, Name: client}]
-	if user != "" && party != user {
+	if w.scopes.has(scopeClient) {
+		states[0] = w.states[detector.Who{Scope: Client, Name: client}]
+	}
+	if user != "" && party != user && w.scopes.has(scopeUser) {
 		states[1] = w.states[detector.Who{Scope: User, Name: user}]
 	}
-	if party != "" {
+	if party != "" && w.scopes.has(scopeUser|scopeMailbox) {
 		states[2] = w.states[detector.PartyWho(party)]
 	}
-	if sender != "" {
+	if sender != "" && w.scopes.has(scopeSender) {
 		states[4] = w.states[detector.Who{Scope: Sender, Name: sender}]
 	}
 	if party != "" && sender != "" {
-		var room [128]byte
-		name := detector.AppendNames(room[:0], party, sender)
-		states[3] = w.states[detector.Who{Scope: UserSender, Name: string(name)}]
+		if w.scopes.has(scopeUserSender) {
+			var room [128]byte
+			name := detector.AppendNames(room[:0], party, sender)
+			states[3] = w.states[detector.Who{Scope: UserSender, Name: string(name)}]
+		}
 		if s := states[4]; s != nil && OfUnnamed(s) {
 			states[4] = nil
 		}
