@@ -49,7 +49,12 @@ func (c *conn) alive() bool {
 
 // silent is unread at the moment before group is written. Octets that have come
 // then answer nothing that was asked, and are counted.
-func (c *conn) silent(group []byte) error { return c.judge(c.unread(), "before "+verb(group)) }
+func (c *conn) silent(group []byte) error {
+	if err := c.unread(); err != nil {
+		return c.judge(err, "before "+verb(group))
+	}
+	return nil
+}
 
 // judge takes what unread or behind said; octets are counted as a reply that
 // nobody asked for, come where it says.
