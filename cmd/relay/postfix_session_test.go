@@ -17,7 +17,7 @@ func TestPostfixGoesOnWhenASessionEnds(t *testing.T) {
 	up := smtptest.Start(t, smtptest.Options{})
 	p := startRelay(t, basic(up, "[session]\nmax_messages = 3\n"))
 	mta := startPostfix(t, p.address("mta"), "smtp_connection_cache_destinations = static:all", "smtp_connection_cache_on_demand = yes",
-		"default_destination_concurrency_limit = 1", "smtp_destination_recipient_limit = 1")
+		"default_destination_concurrency_limit = 1") // one message after the other
 	const messages = 20
 	for i := range messages {
 		if err := mta.send("a@example.org", []string{fmt.Sprintf("b%d@dest.example", i)}, testMessage("a@example.org", "x")); err != nil {
