@@ -5,11 +5,13 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
+
+	"postern/mail"
 )
 
-// Crowd is a listener with a bound on the connections that are open. Where there are as many, a new
-// one takes the place of the oldest of the network that has the most (an address, or an
-// IPv6 /64): whoever opens hundreds, and says little or nothing, keeps out nobody else.
+// Crowd is a listener with a bound on open connections. Once that is reached, a new one
+// takes the place of the oldest of the network with the most (an address, or an IPv6 /64):
+// whoever opens hundreds, and says little or nothing, keeps nobody else out.
 type Crowd struct {
 	net.Listener
 	most int
@@ -80,11 +82,5 @@ func networkOf(a net.Addr) netip.Prefix {
 	if !ok {
 		return netip.Prefix{}
 	}
-	ip := tcp.AddrPort().Addr().Unmap().WithZone("")
-	bits := 32
-	if ip.Is6() {
-		bits = 64
-	}
-	p, _ := ip.Prefix(bits)
-	return p
+	return mail.Site(tcp.AddrPort().Addr().Unmap())
 }

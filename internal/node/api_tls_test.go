@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -19,17 +20,23 @@ import (
 	"postern/internal/smtptest"
 )
 
-// TestPortSpeaksTLS: with a certificate it speaks nothing else, takes client certificates
-// by their names, and another certificate when its file changes.
-func TestPortSpeaksTLS(t *testing.T) {
+// startSecureAPI has the port ask for client certificates; the files of both are in dir.
+func startSecureAPI(t *testing.T) (a *apiNode, authority *smtptest.CA, dir string) {
+	t.Helper()
 	authority, err := smtptest.NewCA()
 	if err != nil {
 		t.Fatal(err)
 	}
-	dir := t.TempDir()
+	dir = t.TempDir()
 	ca := authority.WriteFile(t, dir)
 	certificate, key := authority.WritePair(t, dir, "port", smtptest.Cert{Names: []string{"mail.example.org"}})
-	a := startAPI(t, fmt.Sprintf("certificate = %q\nkey = %q\nclient_ca = %q\ncertificate_roles = { \"grafana.example.org\" = \"view\" }\n", certificate, key, ca))
+	return startAPI(t, fmt.Sprintf("certificate = %q\nkey = %q\nclient_ca = %q\ncertificate_roles = { \"grafana.example.org\" = \"view\" }\n", certificate, key, ca)), authority, dir
+}
+
+// TestPortSpeaksTLS: with a certificate it speaks nothing else, takes client certificates
+// by their names, and another certificate when its file changes.
+func TestPortSpeaksTLS(t *testing.T) {
+	a, authority, dir := startSecureAPI(t)
 	ask := func(path, token string, own ...tls.Certificate) (status int, leaf *x509.Certificate) {
 		t.Helper()
 		client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true,
@@ -94,7 +101,7 @@ func TestPortSpeaksTLS(t *testing.T) {
 		_, leaf := ask("/livez", "")
 		return leaf != nil && !leaf.Equal(first)
 	})
-	if err := os.WriteFile(key, []byte("damaged"), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, "port.key"), []byte("damaged"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	waitFor(t, "the line in the log", func() bool {
@@ -106,14 +113,7 @@ func TestPortSpeaksTLS(t *testing.T) {
 // TestClientCertificateOfThePortIsLookedAtAgain: a connection that is kept open does not
 // outlast the authority of its certificate.
 func TestClientCertificateOfThePortIsLookedAtAgain(t *testing.T) {
-	authority, err := smtptest.NewCA()
-	if err != nil {
-		t.Fatal(err)
-	}
-	dir := t.TempDir()
-	ca := authority.WriteFile(t, dir)
-	certificate, key := authority.WritePair(t, dir, "port", smtptest.Cert{Names: []string{"mail.example.org"}})
-	a := startAPI(t, fmt.Sprintf("certificate = %q\nkey = %q\nclient_ca = %q\ncertificate_roles = { \"grafana.example.org\" = \"view\" }\n", certificate, key, ca))
+	a, authority, dir := startSecureAPI(t)
 	own, err := authority.Issue(smtptest.Cert{Names: []string{"grafana.example.org"}, Client: true})
 	if err != nil {
 		t.Fatal(err)

@@ -58,6 +58,9 @@ func TestSlowReceiverLeavesAClientItsSessions(t *testing.T) {
 			t.Errorf("%s to %s: %+v", c.client, c.to, s.to[0])
 		}
 	}
+	if s := send("shop", "y@slow.example"); s.to[0].Provider != "other" { // as limits by group count it
+		t.Errorf("its group is %q", s.to[0].Provider)
+	}
 	close(release)
 	for range 3 {
 		if s := <-ended; s.codes() != "250 final 250" {

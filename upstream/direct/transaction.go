@@ -145,6 +145,7 @@ func (t *Transaction) ask(ctx context.Context, domain string, rs []mail.Recipien
 func (t *Transaction) begin(ctx context.Context, rs []mail.Recipient) ([]mail.Reply, error) {
 	began := time.Now()
 	if !t.visit.To(mx.Owner(t.domain)) {
+		t.group = t.u.known.group(t.domain)
 		return t.fault(rs, errSlow, nil), nil
 	}
 	answer, err := t.find(ctx)

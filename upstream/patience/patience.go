@@ -1,12 +1,12 @@
 // Package patience keeps slow receivers from holding all sessions of a client.
 //
 // A relay without a queue answers its client when the receiver has answered, and a
-// receiver may take ten minutes for that (RFC 5321 s. 4.5.3.2.6). Whoever owns a domain
-// to which a client writes could so have that client's mail to everybody else wait. So
-// once a receiver has let a transaction wait for 30 seconds, and for an hour after the
-// last time, a client may have a quarter of its transactions with that receiver, and at
-// least three. All that goes beyond is refused for now, at RCPT, and the client's other
-// mail goes on.
+// receiver may take ten minutes for that (RFC 5321 s. 4.5.3.2.6). In this way the owner
+// of a domain to which a client writes could hold up that client's mail to everybody else.
+// So once a receiver has kept a transaction waiting for 30 seconds, and for an hour after
+// the last time, a client may have a quarter of its transactions with that receiver, and
+// at least three. What goes beyond is refused for now, at RCPT, and the client's other mail
+// goes on.
 //
 // The relay itself, which sends alerts, is the client "", and is not counted.
 //

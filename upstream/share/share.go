@@ -1,5 +1,5 @@
 // Package share keeps one client from having all connections with a host or a group of
-// receivers.
+// receivers, or all turns under the rate of a group, which are counted in the same way.
 //
 // A client whose recipients the other side takes long over, or that sends more than it
 // takes, would otherwise keep everybody's mail waiting. So where others use the same
