@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -115,6 +116,55 @@ func TestSinkTakesWhatOurUpstreamSends(t *testing.T) {
 			t.Errorf("%d connections", n)
 		}
 		u.Close(t.Context())
+	}
+}
+
+// TestFloorSendsByWhatTheSinkOffers: a sink without CHUNKING refuses BDAT, so the
+// floor saves no round trip that the relay does not save.
+func TestFloorSendsByWhatTheSinkOffers(t *testing.T) {
+	for _, chunking := range []bool{true, false} {
+		s := testSink(t, chunking)
+		ln, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		f := floor{upstream: s.addr()}
+		var served sync.WaitGroup
+		served.Go(func() { f.serve(ln) })
+		for _, size := range []int{2 * kib, 100 * kib} {
+			s.keep(1)
+			m := newMessage(size)
+			p := plan{conns: 1, messages: []message{m}}
+			if _, err := p.run(t.Context(), ln.Addr().String(), time.Minute, 2); err != nil {
+				t.Fatalf("chunking %v, %d octets: %v", chunking, size, err)
+			}
+			kept := s.keptMessages()
+			if len(kept) != 1 {
+				t.Fatalf("chunking %v, %d octets: %d messages kept", chunking, size, len(kept))
+			}
+			_, got, _ := bytes.Cut(kept[0], []byte("\r\n")) // without Received
+			if !bytes.Equal(got, m.plain) {
+				t.Errorf("chunking %v, %d octets: what came is not what was sent", chunking, size)
+			}
+		}
+		ln.Close()
+		served.Wait()
+		for _, l := range f.spare {
+			l.up.Close()
+		}
+	}
+}
+
+func TestStuffedDoublesDots(t *testing.T) {
+	for plain, want := range map[string]string{
+		"a\r\nb.\r\n":          "a\r\nb.\r\n",
+		".a\r\n.\r\n..b\r\n":   "..a\r\n..\r\n...b\r\n",
+		"a\r\n.\r\n.\r\nb\r\n": "a\r\n..\r\n..\r\nb\r\n",
+		"":                     "",
+	} {
+		if got := string(stuffed([]byte(plain))); got != want {
+			t.Errorf("%q became %q, want %q", plain, got, want)
+		}
 	}
 }
 

@@ -34,8 +34,9 @@ type floor struct {
 
 // link is what a session needs from others. It outlives the session.
 type link struct {
-	up    *stream
-	redis *stream
+	up       *stream
+	chunking bool // up offered CHUNKING (RFC 3030)
+	redis    *stream
 }
 
 // link returns one that is kept, or an empty one.
@@ -83,20 +84,22 @@ func floorMain(args []string, out io.Writer) error {
 	return nil
 }
 
-// serve runs until the listener is closed.
+// serve runs until the listener is closed and all clients have left.
 func (f *floor) serve(ln net.Listener) {
+	var sessions sync.WaitGroup
+	defer sessions.Wait()
 	for {
 		c, err := ln.Accept()
 		if err != nil {
 			return
 		}
-		go func() {
+		sessions.Go(func() {
 			defer c.Close()
 			s := floorSession{stream: newStream(c, 64<<10), f: f, link: f.link()}
 			if s.serve() == nil || s.idle {
 				f.keep(s.link)
 			}
-		}()
+		})
 	}
 }
 
@@ -232,11 +235,8 @@ func (s *floorSession) ask() error {
 			return err
 		}
 		s.up = newStream(c, 8<<10)
-		s.up.out = append(s.up.out, "EHLO floor.example\r\n"...)
-		for range 2 {
-			if _, _, err := s.up.reply(); err != nil {
-				return err
-			}
+		if err := s.hello(); err != nil {
+			return err
 		}
 	}
 	s.up.out = append(s.up.out, s.envelope...)
@@ -251,11 +251,44 @@ func (s *floorSession) ask() error {
 	return nil
 }
 
-// forward sends the mail in one write and passes the reply on.
+// hello reads the greeting of a new upstream and what it offers.
+func (s *floorSession) hello() error {
+	if _, _, err := s.up.reply(); err != nil {
+		return err
+	}
+	s.up.out = append(s.up.out, "EHLO floor.example\r\n"...)
+	for s.chunking = false; ; {
+		line, err := s.up.line()
+		if err != nil {
+			return err
+		}
+		if len(line) <= 4 || line[3] == ' ' {
+			return nil
+		}
+		s.chunking = s.chunking || verb(line[4:], "CHUNKING")
+	}
+}
+
+// forward sends the mail by DATA, or in one write by BDAT if the upstream offers
+// it, and passes the reply on.
 func (s *floorSession) forward() error {
-	b := strconv.AppendInt(append(s.up.out[:0], "BDAT "...), int64(len(s.head)+len(s.body)), 10)
-	b = append(append(b, " LAST\r\n"...), s.head...)
-	s.bufs = append(s.bufs[:0], b, s.body)
+	b := s.up.out[:0]
+	if s.chunking {
+		b = strconv.AppendInt(append(b, "BDAT "...), int64(len(s.head)+len(s.body)), 10)
+		b = append(append(b, " LAST\r\n"...), s.head...)
+		s.bufs = append(s.bufs[:0], b, s.body)
+	} else {
+		s.up.out = append(b, "DATA\r\n"...)
+		code, line, err := s.up.reply()
+		if err == nil && code != 354 {
+			err = fmt.Errorf("DATA: %q", line)
+		}
+		if err != nil {
+			return err
+		}
+		b = append(s.up.out[:0], s.head...)
+		s.bufs = append(s.bufs[:0], b, stuffed(s.body), finalDot[2:])
+	}
 	bufs := s.bufs
 	if _, err := bufs.WriteTo(s.up.Conn); err != nil {
 		return err
@@ -267,6 +300,19 @@ func (s *floorSession) forward() error {
 	}
 	s.out = append(append(s.out, line...), "\r\n"...)
 	return nil
+}
+
+// stuffed returns body with the dots of transparency (RFC 5321 s. 4.5.2), body
+// itself if it needs none. A line has come before it.
+func stuffed(body []byte) []byte {
+	if !bytes.HasPrefix(body, []byte{'.'}) && !bytes.Contains(body, []byte("\r\n.")) {
+		return body
+	}
+	body = bytes.ReplaceAll(body, []byte("\r\n."), []byte("\r\n.."))
+	if body[0] == '.' {
+		body = append([]byte{'.'}, body...)
+	}
+	return body
 }
 
 // script is one fixed window for one sender.

@@ -29,9 +29,8 @@ type setup struct {
 	journal bool
 	secure  bool // TLS on both sides
 	quiet   bool // no log line for each transaction
-	// chunking sends by BDAT where the sink offers CHUNKING, as the floor does. The
-	// sink offers it only then: the floor would save a round trip that the relay
-	// does not save by default.
+	// chunking sends by BDAT, which the sink offers only then: the floor would save
+	// a round trip that the relay does not save by default.
 	chunking bool
 	scanners *scanners  // nil: none
 	world    *receivers // non-nil: mail goes to the exchangers of its domains

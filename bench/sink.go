@@ -138,6 +138,10 @@ func (c *sinkSession) command(line []byte) error {
 		time.Sleep(c.s.atRCPT)
 		c.say("250 2.1.5 ok")
 	case verb(line, "BDAT "):
+		if !c.s.chunking {
+			c.say("502 5.5.1 BDAT was not offered")
+			return io.EOF
+		}
 		return c.bdat(line)
 	case verb(line, "DATA"):
 		if c.rcpts == 0 {
