@@ -112,32 +112,51 @@ func costOfAll() error {
 	cfg.SetDefaults()
 	cfg.Pairs, cfg.Decoys, cfg.MaxSenders = true, []string{decoys.Name()}, 800_000
 	now := time.Unix(1_700_000_000, 0)
+	// Words are made before, and events used again: their garbage is no cost of the watch.
+	type words struct{ from, submitter, ip string }
+	of := make([]words, senders)
+	for i := range of {
+		name := fmt.Sprintf("sender%06d", i)
+		of[i] = words{name + "@example.org", "mta/" + name, addr(int32(i) + 1).String()}
+	}
+	recipients := make([]string, 1000)
+	for i := range recipients {
+		recipients[i] = fmt.Sprintf("recipient%d@example.net", i)
+	}
+	var touched byte
+	var batch [100]mail.Event
+	message := func(ev *mail.Event, i, to int) {
+		// As by a relay, which has just read them from the client, the words are read before.
+		w := &of[i]
+		touched += w.from[0] + w.submitter[0] + w.ip[0]
+		recipient := append(ev.To[:0], mail.RecipientEvent{Address: recipients[to], Outcome: mail.Relayed, Rule: "upstream"})
+		*ev = mail.Event{
+			ID: "transaction", Client: "mta", ClientIP: "192.0.2.25", From: w.from,
+			Submitter: w.submitter, SubmitterIP: w.ip, To: recipient,
+		}
+	}
 	before := heap() + 2*float64(cfg.MaxKnown)
 	w, err := outlier.New(cfg, outlier.Options{Now: func() time.Time { return now }})
 	if err != nil {
 		return err
 	}
-	message := func(i, to int) *mail.Event {
-		name := fmt.Sprintf("sender%06d", i)
-		return &mail.Event{
-			ID: "transaction", Client: "mta", ClientIP: "192.0.2.25", From: name + "@example.org",
-			Submitter: "mta/" + name, SubmitterIP: addr(int32(i) + 1).String(),
-			To: []mail.RecipientEvent{{Address: fmt.Sprintf("recipient%d@example.net", to), Outcome: mail.Relayed, Rule: "upstream"}},
-		}
-	}
 	for i := range senders {
-		w.Observe(message(i, i%1000))
+		// The watch keeps the submitter's name, so it owns it, as that of a relay.
+		ev := &batch[0]
+		message(ev, i, i%1000)
+		ev.From, ev.Submitter = strings.Clone(ev.From), strings.Clone(ev.Submitter)
+		w.Observe(ev)
 	}
 	bytes := (heap() - before) / senders
 	var used time.Duration
-	var batch [1000]*mail.Event
 	for i := 0; i < events; i += len(batch) {
 		for j := range batch {
-			batch[j] = message((i+j)*7919%senders, (i+j)%1000)
+			message(&batch[j], (i+j)*7919%senders, (i+j)%1000)
 		}
-		now = now.Add(10 * time.Second)
+		now = now.Add(time.Second)
 		begin := cpuTime()
-		for _, ev := range batch {
+		for j := range batch {
+			ev := &batch[j]
 			w.BrakeMessage(ev.ID, ev.Client, ev.Submitter, mail.Identity(ev.From), mail.RecipientOf(ev.To[0].Address))
 			w.Observe(ev)
 		}
@@ -146,6 +165,8 @@ func costOfAll() error {
 	fmt.Printf("cost with %d submitters and everything on: %.0f octets each, names included, and %.0f ns an event with the question to the brake\n",
 		senders, bytes, float64(used)/events)
 	runtime.KeepAlive(w)
+	runtime.KeepAlive(of)
+	runtime.KeepAlive(touched)
 	return nil
 }
 
