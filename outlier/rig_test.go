@@ -8,6 +8,7 @@ import (
 
 	"postern/mail"
 	"postern/outlier/detector"
+	"postern/outlier/detector/arithmetic"
 )
 
 // rig is a watch with its clock in the test's hand.
@@ -20,7 +21,7 @@ type rig struct {
 }
 
 // explain gives the arithmetic of the present score.
-func (w *Watch) explain(scope, name string) (*detector.Arguments, error) {
+func (w *Watch) explain(scope, name string) (*arithmetic.Score, error) {
 	d, err := w.Show(scope, name)
 	if err != nil {
 		return nil, err

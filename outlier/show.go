@@ -11,6 +11,7 @@ import (
 
 	"postern/mail"
 	"postern/outlier/detector"
+	"postern/outlier/detector/arithmetic"
 )
 
 // Row is one sender, user or client in a list.
@@ -204,7 +205,7 @@ type Detail struct {
 	Names    *detector.SenderNames `json:"names,omitempty"` // of a user or client
 	By       string                `json:"by,omitempty"`    // who made the present state by hand
 	Expected []Pace                `json:"expected,omitempty"`
-	Explain  *detector.Arguments   `json:"explain,omitempty"`
+	Explain  *arithmetic.Score     `json:"explain,omitempty"`
 }
 
 // ErrUnknown is returned for names that the watch has nothing about.

@@ -315,9 +315,9 @@ func TestExplainShowsTheArithmetic(t *testing.T) {
 		}
 		sum += p.Value
 	}
-	if l := a.Lasting; l == nil || a.Score < 1 || sum >= a.Score {
+	if l := a.Lasting; l == nil || a.Value < 1 || sum >= a.Value {
 		t.Errorf("%+v adds up to %v, and the lasting record is no more than that", a, sum)
-	} else if want := math.Log((l.Now+l.Pad)/(l.Usual+l.Pad)) / math.Log(l.Times); want > a.Score+0.01 || want < a.Score-0.01 {
+	} else if want := math.Log((l.Now+l.Pad)/(l.Usual+l.Pad)) / math.Log(l.Times); want > a.Value+0.01 || want < a.Value-0.01 {
 		t.Errorf("%+v is not %v", l, want)
 	}
 	if text := a.String(); !strings.Contains(text, "an alarm from 1 on") || !strings.Contains(text, "(record ") || !strings.Contains(text, "against the most that") {

@@ -54,8 +54,9 @@ var table = map[string]rule{
 	"outlier/tune": {ours: []string{"internal/spare", "internal/statefile", "mail", "outlier", "outlier/detector", "outlier/networks"}},
 	// To whom clients wrote before they were watched, by the journal.
 	// How the detector stores numbers, and whom it knows.
-	"outlier/detector/compact": {},
-	"outlier/detector/sketch":  {},
+	"outlier/detector/arithmetic": {},
+	"outlier/detector/compact":    {},
+	"outlier/detector/sketch":     {},
 
 	"outlier/learn":     {ours: []string{"internal/spare", "internal/statefile", "mail", "outlier", "outlier/detector"}},
 	"internal/incident": {ours: []string{"mail", "internal/plain"}},
@@ -99,9 +100,9 @@ var table = map[string]rule{
 	"upstream/share":    {},
 	"upstream/capture":  {ours: []string{"mail", "upstream/content"}},
 	"upstream":          {ours: []string{"internal/oauth", "internal/tlsmin", "mail", "mx", "upstream/capture", "upstream/content", "upstream/replies", "upstream/share", "upstream/wire"}, outside: []string{sasl, dns, "golang.org/x/sys"}},
-	"outlier":           {ours: []string{"mail", "internal/statefile", "outlier/astable", "outlier/brake", "outlier/detector", "outlier/fair", "outlier/networks", "outlier/store"}},
+	"outlier":           {ours: []string{"mail", "internal/statefile", "outlier/astable", "outlier/brake", "outlier/detector", "outlier/detector/arithmetic", "outlier/fair", "outlier/networks", "outlier/store"}},
 	"outlier/brake":     {},
-	"outlier/detector":  {ours: []string{"mail", "outlier/detector/compact", "outlier/detector/sketch"}},
+	"outlier/detector":  {ours: []string{"mail", "outlier/detector/arithmetic", "outlier/detector/compact", "outlier/detector/sketch"}},
 	"outlier/store":     {ours: []string{"internal/statefile", "outlier/detector", "outlier/networks"}, outside: []string{goRedis}},
 	"internal/resolve":  {outside: []string{dns, "golang.org/x/net"}},
 	"reputation":        {ours: []string{"internal/resolve", "internal/shell", "internal/statefile", "mail", "reputation/bygroup", "reputation/dnsbl", "reputation/identity"}, outside: []string{dns}},

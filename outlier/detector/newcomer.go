@@ -1,5 +1,7 @@
 package detector
 
+import "postern/outlier/detector/arithmetic"
+
 // An account that did not exist the day before has no record to be compared with, and
 // to write to ten people whom nobody at its client has ever written to is rare for it:
 // of recorded newcomers 95 in a hundred write to one to six in two hours. So in its
@@ -13,11 +15,11 @@ const (
 	newcomerClientDays = 14
 	// newcomerStrangers within an hour are the first alarm, from newcomerMessages on: one
 	// message to many is how an honest newcomer says hello.
-	newcomerStrangers = 11
+	newcomerStrangers = arithmetic.NewcomerStrangers
 	newcomerMessages  = 3
 	// newcomerMost is what the rule can give: by itself it throttles and does not
 	// suspend.
-	newcomerMost = 2
+	newcomerMost = arithmetic.NewcomerMost
 )
 
 // isNewcomer says of a sender that was never seen before whether the rule holds for it:

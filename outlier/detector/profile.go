@@ -4,6 +4,7 @@ import (
 	"iter"
 	"time"
 
+	"postern/outlier/detector/arithmetic"
 	"postern/outlier/detector/compact"
 )
 
@@ -123,7 +124,7 @@ func (p *Profile) History() (all []int) {
 }
 
 // Explain is the arithmetic of the score. It holds until the detector is next changed.
-func (p *Profile) Explain() *Arguments { return p.d.arguments(&p.f) }
+func (p *Profile) Explain() *arithmetic.Score { return p.d.arguments(&p.f) }
 
 // SenderNames are those of a user or client; nil of others, and where there are none.
 func (d *Detector) SenderNames(now int64, who Who) *SenderNames {

@@ -1,5 +1,7 @@
 package detector
 
+import "postern/outlier/detector/arithmetic"
+
 // The numbers below were found by measuring on recorded mail with attacks and
 // honest changes added, see bench/outlier.
 const (
@@ -16,14 +18,14 @@ const (
 	easeDays = 60
 	// In the first earlyDays of a client earlyScale holds, and volume alone is not a mere
 	// alarm, unless such a share of the recipients of a day was refused.
-	earlyDays  = 20
+	earlyDays  = arithmetic.EarlyDays
 	earlyShare = 0.04
 	// bentBy is the part that counts of evidence beyond scale.bend.
-	bentBy = 0.15
+	bentBy = arithmetic.BentBy
 	// aloneNames is above the number of names in use within an hour of a client
 	// with one sender: the window tells it to half an hour.
 	aloneNames = 1.5
-	aloneTimes = 4
+	aloneTimes = arithmetic.AloneTimes
 )
 
 var youngGrowth = [kinds]float64{1.5, 1, 0.5}
