@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"runtime"
@@ -92,58 +93,73 @@ func cost() {
 	runtime.KeepAlive(touched)
 }
 
-// costOfAll measures the same with all that the watch knows of a submitter: each sender is
-// that of a mailbox behind an MTA, which sends from a network of its own; whom senders
-// know is remembered, the brake is asked about each message, and there are decoys.
+// mailboxes behind one MTA, each of which sends from a network of its own. Their words are
+// made before anything is measured, as their garbage is no cost of the watch.
+type mailboxes struct {
+	of         []words
+	recipients []string
+	touched    byte // of the words, so that they are read
+}
+
+type words struct{ from, submitter, ip string }
+
+func newMailboxes(n int) *mailboxes {
+	m := &mailboxes{of: make([]words, n), recipients: make([]string, 1000)}
+	for i := range m.of {
+		name := fmt.Sprintf("sender%06d", i)
+		m.of[i] = words{name + "@example.org", "mta/" + name, addr(int32(i) + 1).String()}
+	}
+	for i := range m.recipients {
+		m.recipients[i] = fmt.Sprintf("recipient%d@example.net", i)
+	}
+	return m
+}
+
+// message sets ev to one of mailbox i to a recipient. As in a relay, which has just read
+// them from the client, the words are read before the watch sees them.
+func (m *mailboxes) message(ev *mail.Event, i, to int) {
+	w := &m.of[i]
+	m.touched += w.from[0] + w.submitter[0] + w.ip[0]
+	*ev = mail.Event{
+		ID: "transaction", Client: "mta", ClientIP: "192.0.2.25", From: w.from, Submitter: w.submitter, SubmitterIP: w.ip,
+		To: append(ev.To[:0], mail.RecipientEvent{Address: m.recipients[to%len(m.recipients)], Outcome: mail.Relayed, Rule: "upstream"}),
+	}
+}
+
+// decoyFile writes a file with one decoy, which the caller removes.
+func decoyFile() (name string, err error) {
+	f, err := os.CreateTemp("", "decoys")
+	if err != nil {
+		return "", err
+	}
+	_, err = f.WriteString("decoy@example.org\n")
+	return f.Name(), errors.Join(err, f.Close())
+}
+
+// costOfAll measures the same with all that the watch knows of a submitter: networks, whom
+// senders know, the brake, which is asked about each message, and decoys.
 func costOfAll() error {
 	const senders, events = 100_000, 1_000_000
-	decoys, err := os.CreateTemp("", "decoys")
+	decoys, err := decoyFile()
 	if err != nil {
 		return err
 	}
-	defer os.Remove(decoys.Name())
-	if _, err := decoys.WriteString("decoy@example.org\n"); err != nil {
-		return err
-	}
-	if err := decoys.Close(); err != nil {
-		return err
-	}
+	defer os.Remove(decoys)
 	var cfg outlier.Config
 	cfg.SetDefaults()
-	cfg.Pairs, cfg.Decoys, cfg.MaxSenders = true, []string{decoys.Name()}, 800_000
+	cfg.Pairs, cfg.Decoys, cfg.MaxSenders = true, []string{decoys}, 800_000
 	now := time.Unix(1_700_000_000, 0)
-	// Words are made before, and events used again: their garbage is no cost of the watch.
-	type words struct{ from, submitter, ip string }
-	of := make([]words, senders)
-	for i := range of {
-		name := fmt.Sprintf("sender%06d", i)
-		of[i] = words{name + "@example.org", "mta/" + name, addr(int32(i) + 1).String()}
-	}
-	recipients := make([]string, 1000)
-	for i := range recipients {
-		recipients[i] = fmt.Sprintf("recipient%d@example.net", i)
-	}
-	var touched byte
-	var batch [100]mail.Event
-	message := func(ev *mail.Event, i, to int) {
-		// As by a relay, which has just read them from the client, the words are read before.
-		w := &of[i]
-		touched += w.from[0] + w.submitter[0] + w.ip[0]
-		recipient := append(ev.To[:0], mail.RecipientEvent{Address: recipients[to], Outcome: mail.Relayed, Rule: "upstream"})
-		*ev = mail.Event{
-			ID: "transaction", Client: "mta", ClientIP: "192.0.2.25", From: w.from,
-			Submitter: w.submitter, SubmitterIP: w.ip, To: recipient,
-		}
-	}
+	boxes := newMailboxes(senders)
 	before := heap() + 2*float64(cfg.MaxKnown)
 	w, err := outlier.New(cfg, outlier.Options{Now: func() time.Time { return now }})
 	if err != nil {
 		return err
 	}
+	var batch [100]mail.Event
 	for i := range senders {
-		// The watch keeps the submitter's name, so it owns it, as that of a relay.
 		ev := &batch[0]
-		message(ev, i, i%1000)
+		boxes.message(ev, i, i)
+		// What the watch keeps of these counts as its own.
 		ev.From, ev.Submitter = strings.Clone(ev.From), strings.Clone(ev.Submitter)
 		w.Observe(ev)
 	}
@@ -151,7 +167,7 @@ func costOfAll() error {
 	var used time.Duration
 	for i := 0; i < events; i += len(batch) {
 		for j := range batch {
-			message(&batch[j], (i+j)*7919%senders, (i+j)%1000)
+			boxes.message(&batch[j], (i+j)*7919%senders, i+j)
 		}
 		now = now.Add(time.Second)
 		begin := cpuTime()
@@ -165,8 +181,7 @@ func costOfAll() error {
 	fmt.Printf("cost with %d submitters and everything on: %.0f octets each, names included, and %.0f ns an event with the question to the brake\n",
 		senders, bytes, float64(used)/events)
 	runtime.KeepAlive(w)
-	runtime.KeepAlive(of)
-	runtime.KeepAlive(touched)
+	runtime.KeepAlive(boxes)
 	return nil
 }
 

@@ -68,23 +68,9 @@ func (d *Detector) Merge(now int64, key string, value []byte, fold Fold) error {
 		return errors.New("key of a meter is damaged")
 	}
 	sc := scope(n)
-	r := &compact.Reader{Rest: value}
-	client := r.Str()
-	var m meter
-	m.decode(r)
-	var rs *runs
-	if len(r.Rest) > 0 { // what earlier releases stored ends here
-		rs = m.decodeTail(r)
-	} else {
-		m.put(isOld, true)
-	}
-	since := uint16(0)
-	if len(r.Rest) > 0 {
-		since = r.U16()
-		m.lasting.decode(r)
-	}
-	if r.Bad || client == "" {
-		return compact.ErrCut
+	client, m, rs, since, err := decodeShared(value)
+	if err != nil {
+		return err
 	}
 	if since > 0 && (d.lastingSince == 0 || since < d.lastingSince) {
 		d.lastingSince = since
@@ -112,6 +98,27 @@ func (d *Detector) Merge(now int64, key string, value []byte, fold Fold) error {
 	}
 	d.joined(e, parted)
 	return nil
+}
+
+// decodeShared reads a meter of another node, its runs, and the day since when it has a
+// lasting record; 0: it has none.
+func decodeShared(value []byte) (client string, m meter, rs *runs, since uint16, err error) {
+	r := &compact.Reader{Rest: value}
+	client = r.Str()
+	m.decode(r)
+	if len(r.Rest) > 0 { // what earlier releases stored ends here
+		rs = m.decodeTail(r)
+	} else {
+		m.put(isOld, true)
+	}
+	if len(r.Rest) > 0 {
+		since = r.U16()
+		m.lasting.decode(r)
+	}
+	if r.Bad || client == "" {
+		err = compact.ErrCut
+	}
+	return client, m, rs, since, err
 }
 
 // joined has the sender of a user stand for it again, or from now on, where a meter that was

@@ -134,18 +134,10 @@ type Fold func(Who) string
 // names that fold gives; of several with one name the larger count holds. After an
 // error the present ones are as they were.
 func (d *Detector) Restore(b []byte, fold Fold) (Restored, error) {
-	if len(b) < len(snapshotHead)+4 {
-		return Restored{}, compact.ErrCut
+	head, r, err := openSnapshot(b)
+	if err != nil {
+		return Restored{}, err
 	}
-	head := string(b[:len(snapshotHead)])
-	if head != snapshotHead && head != snapshotHead1 {
-		return Restored{}, errors.New("is not a file of counts of this version")
-	}
-	body := b[:len(b)-4]
-	if crc32.ChecksumIEEE(body) != binary.LittleEndian.Uint32(b[len(b)-4:]) {
-		return Restored{}, compact.ErrCut
-	}
-	r := &compact.Reader{Rest: body[len(snapshotHead):]}
 	g := New(d.settings, Seed{r.U64(), r.U64()})
 	found := Restored{At: time.Unix(0, int64(r.U64()))}
 	for range r.Num() {
@@ -163,20 +155,8 @@ func (d *Detector) Restore(b []byte, fold Fold) (Restored, error) {
 	if r.Bad {
 		return Restored{}, compact.ErrCut
 	}
-	if len(r.Rest) > 0 {
-		g.lastingSince = r.U16()
-		for _, p := range places {
-			var l lasting
-			if l.decode(r); p.e.is(p.hash) { // its place may have been given to another
-				p.e.lasting.raise(&l)
-			}
-		}
-		if len(r.Rest) > 0 {
-			g.knownSince = r.U16()
-		}
-		if r.Bad {
-			return Restored{}, compact.ErrCut
-		}
+	if g.readTail(r, places); r.Bad {
+		return Restored{}, compact.ErrCut
 	}
 	if buckets == g.known.Size() {
 		g.known.Fill(raw)
@@ -185,6 +165,40 @@ func (d *Detector) Restore(b []byte, fold Fold) (Restored, error) {
 	}
 	*d = *g
 	return found, nil
+}
+
+// openSnapshot checks the head and the checksum, and gives the head and what follows it.
+func openSnapshot(b []byte) (head string, r *compact.Reader, err error) {
+	if len(b) < len(snapshotHead)+4 {
+		return "", nil, compact.ErrCut
+	}
+	head = string(b[:len(snapshotHead)])
+	if head != snapshotHead && head != snapshotHead1 {
+		return "", nil, errors.New("is not a file of counts of this version")
+	}
+	body := b[:len(b)-4]
+	if crc32.ChecksumIEEE(body) != binary.LittleEndian.Uint32(b[len(b)-4:]) {
+		return "", nil, compact.ErrCut
+	}
+	return head, &compact.Reader{Rest: body[len(snapshotHead):]}, nil
+}
+
+// readTail reads the lasting records of the entries that were in these places, and since
+// when there are any; earlier releases ended before one or the other.
+func (d *Detector) readTail(r *compact.Reader, places []top) {
+	if len(r.Rest) == 0 {
+		return
+	}
+	d.lastingSince = r.U16()
+	for _, p := range places {
+		var l lasting
+		if l.decode(r); p.e.is(p.hash) { // its place may have been given to another
+			p.e.lasting.raise(&l)
+		}
+	}
+	if len(r.Rest) > 0 {
+		d.knownSince = r.U16()
+	}
 }
 
 // readEntries reads the meters of a snapshot, with what earlier releases did not know

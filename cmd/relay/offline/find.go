@@ -47,24 +47,7 @@ func Find(io cli.IO, args []string) int {
 		fmt.Fprintf(io.Err, "relay find: %v\n", err)
 		return cli.Usage
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	found := 0
-	var stats find.Stats
-	err = lookAgain(func() (done bool, err error) {
-		stats, err = searchAll(ctx, journals, q, func(line []byte, e *mail.Event) error {
-			if found++; *asJSON {
-				fmt.Fprintf(io.Out, "%s\n", line)
-			} else {
-				fmt.Fprintln(io.Out, find.Words(e, q.To))
-			}
-			if found == *n {
-				return find.ErrEnough
-			}
-			return nil
-		})
-		return found > 0 || !q.Until.IsZero() && q.Until.Before(now.Add(-time.Minute)), err
-	}, untilWritten)
+	found, stats, err := printFound(io, journals, q, *n, *asJSON, now)
 	for _, name := range stats.Cut {
 		fmt.Fprintf(io.Err, "relay find: %s has more than fit; its oldest are left out; -until asks for those before a time\n", name)
 	}
@@ -79,6 +62,28 @@ func Find(io cli.IO, args []string) int {
 		fmt.Fprintf(io.Err, "%d shown; there may be more: -n 0 shows all; relay explain ID describes one in words\n", found)
 	}
 	return cli.OK
+}
+
+// printFound prints what the journals have of q, at most n transactions (0: all), and says
+// how many there were.
+func printFound(io cli.IO, journals []string, q find.Query, n int, asJSON bool, now time.Time) (found int, stats find.Stats, err error) {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	err = lookAgain(func() (done bool, err error) {
+		stats, err = searchAll(ctx, journals, q, func(line []byte, e *mail.Event) error {
+			if found++; asJSON {
+				fmt.Fprintf(io.Out, "%s\n", line)
+			} else {
+				fmt.Fprintln(io.Out, find.Words(e, q.To))
+			}
+			if found == n {
+				return find.ErrEnough
+			}
+			return nil
+		})
+		return found > 0 || !q.Until.IsZero() && q.Until.Before(now.Add(-time.Minute)), err
+	}, untilWritten)
+	return found, stats, err
 }
 
 // queryFlags adds the flags that say what is looked for; times are told as of now.
