@@ -31,12 +31,14 @@ type session struct {
 	trusted   bool       // the peer may use XCLIENT
 	renamed   bool       // and has done so
 	forwarded bool       // XFORWARD has come for the next MAIL
-	vetted    vetted     // of the client certificate
-	external  bool       // AUTH EXTERNAL has been done
-	dsn       bool       // the last EHLO was answered with DSN
-	stamp     string     // of the password that the user was let in by; "" for none
-	countedIP netip.Addr // on which the cap per address counts this connection
-	known     bool       // the caps count it as no stranger's
+	// forwardedAddrs is how often it has told ADDR.
+	forwardedAddrs int
+	vetted         vetted     // of the client certificate
+	external       bool       // AUTH EXTERNAL has been done
+	dsn            bool       // the last EHLO was answered with DSN
+	stamp          string     // of the password that the user was let in by; "" for none
+	countedIP      netip.Addr // on which the cap per address counts this connection
+	known          bool       // the caps count it as no stranger's
 	// countedFor is the client for which the caps count it; "" for none.
 	countedFor string
 	tx         *open // nil outside of a transaction

@@ -17,7 +17,7 @@ func (s *session) xforward(arg string) error {
 	case s.tx != nil:
 		return s.fail(replies.InTransaction())
 	}
-	addr := s.peer.Forwarded
+	addr, told := s.peer.Forwarded, s.forwardedAddrs
 	attrs := strings.Fields(arg)
 	for _, attr := range attrs {
 		name, value, ok := strings.Cut(attr, "=")
@@ -31,11 +31,14 @@ func (s *session) xforward(arg string) error {
 		if !ok {
 			return s.fail(replies.Syntax("XFORWARD attribute=value ..."))
 		}
+		if told++; told > 1 { // what is told twice is not told
+			addr = netip.Addr{}
+		}
 	}
 	if len(attrs) == 0 {
 		return s.fail(replies.Syntax("XFORWARD attribute=value ..."))
 	}
-	s.peer.Forwarded = addr
+	s.peer.Forwarded, s.forwardedAddrs = addr, told
 	if s.forwarded { // for the same MAIL: that leads nowhere
 		return s.idled(replies.OK())
 	}
@@ -65,4 +68,6 @@ func forwardedAddr(value string) (netip.Addr, bool) {
 }
 
 // unforward forgets what XFORWARD has told.
-func (s *session) unforward() { s.peer.Forwarded, s.forwarded = netip.Addr{}, false }
+func (s *session) unforward() {
+	s.peer.Forwarded, s.forwarded, s.forwardedAddrs = netip.Addr{}, false, 0
+}
