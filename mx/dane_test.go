@@ -32,10 +32,13 @@ func TestTLSAIsAskedForWhereItCounts(t *testing.T) {
 		"implicit.example. 60 A 12.0.0.6", "_25._tcp.implicit.example. 60 TLSA 2 0 1 "+sum,
 		"alias.example. 60 MX 10 mx.alias.example.", "mx.alias.example. 60 CNAME real.example.", "real.example. 60 A 12.0.0.7", "_25._tcp.real.example. 60 TLSA 3 1 1 "+sum,
 		"alias2.example. 60 MX 10 mx.alias2.example.", "mx.alias2.example. 60 CNAME bare.example.", "bare.example. 60 A 12.0.0.8", "_25._tcp.mx.alias2.example. 60 TLSA 3 1 1 "+sum,
+		"away.example. 60 MX 10 mx.away.example.", "mx.away.example. 60 CNAME host.open2.example.", "host.open2.example. 60 A 12.0.0.11", "_25._tcp.mx.away.example. 60 TLSA 3 1 1 "+sum,
+		"awaybare.example. 60 MX 10 mx.awaybare.example.", "mx.awaybare.example. 60 CNAME host.open2.example.",
+		"openalias.example. 60 MX 10 mx.openalias.example.", "mx.openalias.example. 60 CNAME mx.a.example.", "_25._tcp.mx.openalias.example. 60 TLSA 3 1 1 "+sum,
 		"pkix.example. 60 MX 10 mx.pkix.example.", "mx.pkix.example. 60 A 12.0.0.9", "_25._tcp.mx.pkix.example. 60 TLSA 0 0 1 "+sum, "_25._tcp.mx.pkix.example. 60 TLSA 1 1 1 "+sum,
 		"odd.example. 60 MX 10 mx.odd.example.", "mx.odd.example. 60 A 12.0.0.10", "_25._tcp.mx.odd.example. 60 TLSA 3 1 1 abcd", "_25._tcp.mx.odd.example. 60 TLSA 3 2 1 "+sum, "_25._tcp.mx.odd.example. 60 TLSA 3 1 9 "+sum,
 	)
-	z.Sign("openmx.example", "mx.open.example", "_25._tcp.mx.ot.example")
+	z.Sign("openmx.example", "mx.open.example", "_25._tcp.mx.ot.example", "host.open2.example", "mx.openalias.example")
 	z.Break("_25._tcp.mx.broken.example", dns.RcodeServerFailure)
 	f := newFinder(t, z.Address, nil)
 	ask := func(f *Finder, domain string) string {
@@ -56,6 +59,8 @@ func TestTLSAIsAskedForWhereItCounts(t *testing.T) {
 		"a.example": "mx.a.example [mx.a.example a.example], 1 usable", "openmx.example": "nothing", "openaddr.example": "nothing", "opentlsa.example": "nothing",
 		"none.example": "nothing", "broken.example": "not known", "implicit.example": "implicit.example [implicit.example], 1 usable",
 		"alias.example": "real.example [real.example mx.alias.example alias.example], 1 usable", "alias2.example": "mx.alias2.example [mx.alias2.example alias2.example], 1 usable",
+		// The alias is signed, what it leads to is not (RFC 7672 s. 2.2.2).
+		"away.example": "mx.away.example [mx.away.example away.example], 1 usable", "awaybare.example": "nothing", "openalias.example": "nothing",
 		"pkix.example": "mx.pkix.example [mx.pkix.example pkix.example], 0 usable", "odd.example": "mx.odd.example [mx.odd.example odd.example], 0 usable",
 	} {
 		if got := ask(f, domain); got != want {
@@ -69,6 +74,29 @@ func TestTLSAIsAskedForWhereItCounts(t *testing.T) {
 	}
 	if got := ask(newFinder(t, z.Address, func(o *Options) { o.Config.DANE = DANEOff }), "a.example"); got != "nothing" {
 		t.Errorf("switched off: %s", got)
+	}
+}
+
+// TestAliasOfWhichDNSSaysNothing is the alias of no host: nobody knows whether it has
+// TLSA records.
+func TestAliasOfWhichDNSSaysNothing(t *testing.T) {
+	server := dnstest.Serve(t, func(w dns.ResponseWriter, q *dns.Msg) {
+		m := new(dns.Msg).SetReply(q)
+		m.RecursionAvailable = true
+		switch q.Question[0].Qtype {
+		case dns.TypeMX:
+			m.AuthenticatedData = true
+			m.Answer = append(m.Answer, dnstest.Record("a.example.", dns.TypeMX, 60, "10 mx.a.example."))
+		case dns.TypeA:
+			m.Answer = append(m.Answer, dnstest.Record("mx.a.example.", dns.TypeCNAME, 60, "b.example."), dnstest.Record("b.example.", dns.TypeA, 60, "12.0.0.1"))
+		default:
+			m.Rcode = dns.RcodeServerFailure
+		}
+		w.WriteMsg(m)
+	})
+	a, err := newFinder(t, server, nil).Find(t.Context(), "a.example", Families{IPv4: true})
+	if !errors.Is(err, ErrDNS) || len(a.Targets) > 0 {
+		t.Errorf("%+v, %v", a, err)
 	}
 }
 

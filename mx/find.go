@@ -245,9 +245,8 @@ func (f *Finder) addresses(ctx context.Context, domain string, e *Exchanger, fam
 	<-done
 	for _, a := range []resolve.Answer{four, six} {
 		e.aliases = append(e.aliases, a.Aliases...)
-		if a.State == resolve.Found {
-			e.Secure = e.Secure && a.Secure
-			e.canonical = strings.TrimSuffix(a.Name, ".")
+		if a.State == resolve.Found && !f.vouched(ctx, e, &a) {
+			return
 		}
 		if e.Err == nil {
 			e.Err = a.Err
@@ -259,6 +258,27 @@ func (f *Finder) addresses(ctx context.Context, domain string, e *Exchanger, fam
 		}
 	}
 	e.Ours = e.Ours || slices.ContainsFunc(e.aliases, func(name string) bool { return f.self.hasName(strings.TrimSuffix(name, ".")) })
+}
+
+// vouched notes for which names of a host DNSSEC vouches. ok is false where DNS does not
+// say: then nobody knows whether TLSA records count.
+func (f *Finder) vouched(ctx context.Context, e *Exchanger, a *resolve.Answer) (ok bool) {
+	e.canonical = strings.TrimSuffix(a.Name, ".")
+	if a.Secure || !e.Secure {
+		return true
+	}
+	e.canonical, e.Secure = "", false
+	if len(a.Aliases) == 0 {
+		return true
+	}
+	// RFC 7672 s. 2.2.2: an alias that is signed may have records, wherever it leads to.
+	alias := f.resolver.Ask(ctx, e.Name, dns.TypeCNAME)
+	if alias.State == resolve.Fault {
+		e.Err = alias.Err
+		return false
+	}
+	e.Secure = alias.State == resolve.Found && alias.Secure
+	return true
 }
 
 func (e *Exchanger) add(a Address) {
@@ -352,6 +372,9 @@ func (f *Finder) explain(ctx context.Context, a *Answer, families Families) erro
 		if ts := f.targets([]Exchanger{probe}); len(ts) > 0 {
 			return fmt.Errorf("%w: %s has %s, and mail leaves over %s", ErrFamily, probe.Name, ts[0].Address.Addr(), families)
 		}
+	}
+	if a.Left > 0 {
+		return fmt.Errorf("%w: the first %d hosts of %s have no address that mail may be sent to, and %d others were not looked at", ErrDNS, len(a.Exchangers), a.Domain, a.Left)
 	}
 	a.Problem = NoAddress
 	return nil

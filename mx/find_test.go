@@ -411,6 +411,25 @@ func TestWhatAnOwnerOfADomainCanHaveUsDo(t *testing.T) {
 	}
 }
 
+// TestHostsThatWereNotLookedAt keep a refusal from being final: one of them may take mail.
+func TestHostsThatWereNotLookedAt(t *testing.T) {
+	z := dnstest.StartZone(t)
+	for i := range 21 {
+		z.Add(fmt.Sprintf("many.example. 60 MX %d h%d.many.example.", i, i), fmt.Sprintf("h%d.many.example. 60 A 10.0.0.1", i))
+		if i < 20 {
+			z.Add(fmt.Sprintf("few.example. 60 MX %d h%d.many.example.", i, i))
+		}
+	}
+	z.Set("h20.many.example", "h20.many.example. 60 A 12.0.0.1")
+	f := newFinder(t, z.Address, nil)
+	if a, err := f.Find(t.Context(), "many.example", Families{IPv4: true}); !errors.Is(err, ErrDNS) || a.Problem != None {
+		t.Errorf("%+v, %v", a.Problem, err)
+	}
+	if a, err := f.Find(t.Context(), "few.example", Families{IPv4: true}); err != nil || a.Problem != NoAddress {
+		t.Errorf("%+v, %v", a.Problem, err)
+	}
+}
+
 // TestOneQuestionAtATime: of many who ask for one domain only one asks DNS.
 func TestOneQuestionAtATime(t *testing.T) {
 	release, asked := make(chan struct{}), make(chan string, 1000)
