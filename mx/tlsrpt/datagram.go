@@ -3,6 +3,8 @@ package tlsrpt
 import (
 	"encoding/json"
 	"net/netip"
+	"slices"
+	"strings"
 )
 
 // kinds and codes are the numbers that the collector has for them.
@@ -39,15 +41,39 @@ type failure struct {
 	Reason string `json:"f,omitempty"`
 }
 
-// maxReason is how much of the reason for a failure is told.
-const maxReason = 200
+// Bounds of what is told in octets. Whoever owns a domain writes its policy, and has many
+// sessions wait; a datagram that does not fit into the socket would be lost.
+const (
+	maxReason = 200
+	maxPolicy = 8 << 10 // of the lines, and of the hosts
+	maxRecord = 4 << 10
+	// maxReceivers is how many addresses of a record may get reports.
+	maxReceivers = 10
+)
+
+// shorten leaves out of a session what is beyond these bounds.
+func (s *Session) shorten() {
+	s.Reason = strings.Clone(strings.ToValidUTF8(s.Reason[:min(len(s.Reason), maxReason)], ""))
+	s.Policy.Text, s.Policy.Hosts = first(s.Policy.Text), first(s.Policy.Hosts)
+}
+
+// first are the first ones of lines, within maxPolicy.
+func first(lines []string) []string {
+	octets := 0
+	for i, line := range lines {
+		if octets += len(line); octets > maxPolicy {
+			return slices.Clone(lines[:i])
+		}
+	}
+	return lines
+}
 
 // datagram is a session as the collector takes it.
 func (s *Session) datagram(record string) []byte {
 	o := outcome{Type: kinds[s.Policy.Kind], Domain: s.Policy.Domain, Text: s.Policy.Text, Hosts: s.Policy.Hosts}
 	if s.Result != Success {
 		o.Failed, o.Failures = 1, 1
-		o.Details = []failure{{Code: codes[s.Result], Source: text(s.Source), Host: s.Host, To: text(s.To), Reason: s.Reason[:min(len(s.Reason), maxReason)]}}
+		o.Details = []failure{{Code: codes[s.Result], Source: text(s.Source), Host: s.Host, To: text(s.To), Reason: s.Reason}}
 	}
 	b, _ := json.Marshal(message{Version: "1", Domain: s.Domain, Record: record, Policies: []outcome{o}}) // nothing in it cannot be written
 	return b

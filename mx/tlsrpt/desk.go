@@ -148,7 +148,7 @@ func (d *desk) totals() (sent, lost uint64) {
 func question(domain string) string { return "_smtp._tls." + domain }
 
 // wanted is the record by which a domain asks for reports; "" where it does not. More
-// than one is as none (RFC 8460 s. 3).
+// than one is as none (RFC 8460 s. 3), and so is one that does not fit.
 func (d *desk) wanted(ctx context.Context, domain string) (record string) {
 	a := d.o.Resolver.Ask(ctx, question(domain), dns.TypeTXT)
 	for _, text := range resolve.Texts(a.RRs) {
@@ -161,7 +161,18 @@ func (d *desk) wanted(ctx context.Context, domain string) (record string) {
 		}
 		record = text
 	}
+	if !fits(record) {
+		return ""
+	}
 	return record
+}
+
+// fits reports whether the collector may have a record. Whoever owns the domain writes
+// where reports go, anybody's mailbox included, so that there must not be many; and there
+// are no characters in it (RFC 8460 s. 3) that could end the line of a header.
+func fits(record string) bool {
+	other := func(c rune) bool { return (c < ' ' && c != '\t') || c > '~' }
+	return len(record) <= maxRecord && strings.Count(record, ",") < maxReceivers && !strings.ContainsFunc(record, other)
 }
 
 const (

@@ -51,8 +51,8 @@ const (
 type Policy struct {
 	Kind   Kind
 	Domain string   // whose it is: the recipients' domain, or with TLSA records that of the host
-	Text   []string // its lines, or records
-	Hosts  []string // the patterns of hosts that it names
+	Text   []string // its lines, or records; a report has the first 8 KiB
+	Hosts  []string // the patterns of hosts that it names; the same
 }
 
 // Session is one attempt to speak TLS with a host.
@@ -63,7 +63,7 @@ type Session struct {
 	Source netip.Addr // ours; zero: not known
 	Host   string     // its name; "": none was reached
 	To     netip.Addr
-	Reason string // of a failure, in words
+	Reason string // of a failure, in words; a report has 200 octets
 }
 
 // Options are what a Reporter is made of.
@@ -118,6 +118,7 @@ func (r *Reporter) Note(s Session) {
 	r.counts[k]++
 	r.mu.Unlock()
 	if r.desk != nil {
+		s.shorten()
 		r.desk.note(s)
 	}
 }

@@ -85,6 +85,35 @@ func TestSessionsReachTheCollector(t *testing.T) {
 	}
 }
 
+// TestHostileDomainFillsNothing: a datagram is small whatever a domain's policy and record
+// say, and a record with many addresses, or with octets that a header cannot have, is none.
+func TestHostileDomainFillsNothing(t *testing.T) {
+	socket, next := collector(t)
+	victims := func(n int) string {
+		return `"v=TLSRPTv1; rua=mailto:a@v.example` + strings.Repeat(",mailto:a@v.example", n-1) + `"`
+	}
+	record := func(domain, text string) string { return "_smtp._tls." + domain + ". 60 TXT " + text }
+	r := reporter(t, socket, nil, record("good.example", victims(1)), record("ten.example", victims(10)), record("many.example", victims(11)),
+		record("line.example", `"v=TLSRPTv1; rua=mailto:a@v.example\013\010Bcc: a@v.example"`), record("wide.example", `"v=TLSRPTv1; rua=mailto:a@\195\164.example"`))
+	for domain, want := range map[string]bool{"good.example": true, "ten.example": true, "many.example": false, "line.example": false, "wide.example": false} {
+		if got := r.desk.wanted(t.Context(), domain); (got != "") != want {
+			t.Errorf("%s: %.100q", domain, got)
+		}
+	}
+	if fits("v=TLSRPTv1; rua=mailto:a@v.example; x=" + strings.Repeat("x", maxRecord)) {
+		t.Error("a record may be of any length")
+	}
+	hosts := make([]string, 200)
+	for i := range hosts {
+		hosts[i] = fmt.Sprintf("%s%d.example", strings.Repeat("h", 200), i)
+	}
+	r.Note(Session{Domain: "good.example", Policy: Policy{Kind: STS, Text: hosts, Hosts: hosts}, Result: Invalid, Reason: strings.Repeat("x", 199) + "\u00e4 and more"})
+	got := next()
+	if len(got) > 20<<10 || !strings.Contains(got, hosts[0]) || !strings.Contains(got, `"f":"`+strings.Repeat("x", 199)+`"`) {
+		t.Errorf("%d octets: %.200s", len(got), got)
+	}
+}
+
 // TestEveryResultHasANumber of the collector's.
 func TestEveryResultHasANumber(t *testing.T) {
 	for _, r := range []Result{NoSTARTTLS, HostMismatch, NotTrusted, Expired, Invalid, FetchError, BadPolicy, BadHost, NoUsable, BadDNSSEC} {
