@@ -24,6 +24,8 @@ const maxAddresses = 8
 var (
 	ErrNoSTARTTLS = ErrNoTLS
 	ErrHandshake  = errors.New("TLS handshake")
+	// ErrInjected: somebody on the way has put plain text where TLS was to begin.
+	ErrInjected = errors.New("plain text after the reply to STARTTLS")
 )
 
 var (
@@ -182,6 +184,10 @@ func (c *conn) hello(ctx context.Context, plain bool) error {
 		r, err = c.do(ctx, c.h.cfg.CommandTimeout, "HELO "+name)
 		r.Text = ""
 	}
+	must := c.h.cfg.TLS == EncryptRequired || c.h.cfg.TLS == EncryptVerified
+	if err == nil && must && c.tls == "" && (r.Code == 500 || r.Code == 502) {
+		return c.refusedTLS("EHLO", r)
+	}
 	if err := c.expect(atEHLO, "EHLO", 250, r, err); err != nil {
 		return err
 	}
@@ -229,7 +235,10 @@ func (c *conn) encrypt(ctx context.Context, plain bool) error {
 		return nil
 	}
 	r, err := c.do(ctx, c.h.cfg.CommandTimeout, "STARTTLS")
-	if err == nil && r.Code != 220 && r.Code != 421 && !must {
+	switch refused := err == nil && r.Code != 220 && r.Code != 421; {
+	case refused && must:
+		return c.refusedTLS("STARTTLS", r)
+	case refused:
 		return nil
 	}
 	if err := c.expect(atEHLO, "STARTTLS", 220, r, err); err != nil {
@@ -237,12 +246,19 @@ func (c *conn) encrypt(ctx context.Context, plain bool) error {
 	}
 	// Whatever came with the 220 came from somebody on the way.
 	if c.r.Buffered() > 0 {
-		return fmt.Errorf("%w: plain text after the reply to STARTTLS", wire.ErrGarbage)
+		return fmt.Errorf("%w: %w", wire.ErrGarbage, ErrInjected)
 	}
 	if err := c.handshake(ctx); err != nil {
 		return err
 	}
 	return c.hello(ctx, false)
+}
+
+// refusedTLS is the error of a host that does not go over to TLS, which must be.
+func (c *conn) refusedTLS(what string, r mail.Reply) error {
+	e := c.refusedAt(atEHLO, what, r)
+	e.err = ErrNoTLS
+	return e
 }
 
 func (c *conn) handshake(ctx context.Context) error {

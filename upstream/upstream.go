@@ -50,7 +50,8 @@ var (
 	// ErrCredentials: the host does not take our user name and password. The
 	// error's text quotes its reply.
 	ErrCredentials = errors.New("credentials refused")
-	// ErrNoTLS: the host does not offer STARTTLS, and mail may not leave without it.
+	// ErrNoTLS: the host does not offer STARTTLS or refuses it, and mail may not leave
+	// without it.
 	ErrNoTLS = errors.New("host does not offer STARTTLS")
 	// ErrClosed: the upstream is closed.
 	ErrClosed = errors.New("upstream is closed")

@@ -112,9 +112,16 @@ type level struct {
 // policy reports whether it is the receiver who asks.
 func (l level) policy() bool { return l.verified || l.tlsa != nil || l.own == "" && l.group != "" }
 
+// ownWay reports whether sessions for the domain differ from those for others with the
+// same host.
+func (l level) ownWay() bool { return l.verified || l.tlsa != nil || l.own != "" }
+
+// dane reports whether a TLSA record has to fit.
+func (l level) dane() bool { return l.tlsa != nil && len(l.tlsa.Records) > 0 }
+
 func (l level) String() string {
 	switch {
-	case l.tlsa != nil:
+	case l.dane():
 		return " (DANE)"
 	case l.verified:
 		return " (MTA-STS)"
@@ -127,7 +134,7 @@ func (p *pool) keyFor(to netip.AddrPort, source netip.Addr, name string, l level
 	k, want := key{to: to, source: source}, p.wants(l)
 	verified := l.verified || want == upstream.EncryptVerified
 	switch {
-	case l.tlsa != nil && len(l.tlsa.Records) > 0:
+	case l.dane():
 		k.name, k.tlsa = l.tlsa.Base, l.tlsa.Key()
 	case l.tlsa != nil && !verified:
 		k.name, k.must = l.tlsa.Base, true

@@ -1,7 +1,6 @@
 package direct
 
 import (
-	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -23,32 +22,32 @@ func (u *Upstream) TLSReports() (sent, lost uint64) { return u.reports.Sent() }
 
 // began reports how TLS went with a host that has taken a session; in is the first
 // transaction on its connection, or nothing is said.
-func (t *Transaction) began(ctx context.Context, w *way, h *host, in *upstream.Transaction) {
+func (t *Transaction) began(w *way, h *host, in *upstream.Transaction) {
 	state, first := in.Session()
 	if !first || t.u.pool.inPlain(h.key) {
 		return // nobody asked for TLS just now
 	}
-	s := t.session(ctx, w, in.SourceIP())
+	s := t.session(w, in.SourceIP())
 	switch {
 	case state == nil && in.FellBack():
 		s.Result, s.Reason = tlsrpt.Invalid, "handshake"
 	case state == nil:
 		s.Result = tlsrpt.NoSTARTTLS
 	case s.Policy.Kind == tlsrpt.STS && !w.level.verified:
-		s.Result, s.Reason = t.testing(ctx, w, state)
-	case w.level.tlsa != nil && len(w.level.tlsa.Records) == 0:
+		s.Result, s.Reason = t.testing(w, state)
+	case w.level.tlsa != nil && !w.level.dane() && !w.level.verified:
 		s.Result = tlsrpt.NoUsable
 	}
 	t.tell(s)
 }
 
 // failed reports what went wrong with TLS, where it did.
-func (t *Transaction) failed(ctx context.Context, w *way, from netip.Addr, err error) {
+func (t *Transaction) failed(w *way, from netip.Addr, err error) {
 	result := resultOf(err)
 	if result == tlsrpt.Success {
 		return
 	}
-	s := t.session(ctx, w, from)
+	s := t.session(w, from)
 	s.Result, s.Reason = result, reasonOf(err)
 	t.tell(s)
 }
@@ -84,6 +83,8 @@ func reasonOf(err error) string {
 		return "DNS does not say which TLSA records there are"
 	case errors.Is(err, upstream.ErrNoTLS):
 		return ""
+	case errors.Is(err, upstream.ErrInjected):
+		return upstream.ErrInjected.Error()
 	case errors.Is(err, mx.ErrNoFit):
 		return mx.ErrNoFit.Error()
 	case errors.As(err, &certificate):
@@ -95,16 +96,15 @@ func reasonOf(err error) string {
 }
 
 // unnamed reports that a policy names none of the domain's hosts.
-func (t *Transaction) unnamed(ctx context.Context) {
-	p, _ := t.sts(ctx)
-	t.u.reports.Note(tlsrpt.Session{Domain: t.domain, Policy: stsPolicy(t.domain, &p), Result: tlsrpt.Invalid, Reason: "the policy names none of the MX hosts"})
+func (t *Transaction) unnamed() {
+	t.u.reports.Note(tlsrpt.Session{Domain: t.domain, Policy: stsPolicy(t.domain, t.says), Result: tlsrpt.Invalid, Reason: "the policy names none of the MX hosts"})
 }
 
 // session is one with a target, and what its domain asks for there.
-func (t *Transaction) session(ctx context.Context, w *way, from netip.Addr) tlsrpt.Session {
+func (t *Transaction) session(w *way, from netip.Addr) tlsrpt.Session {
 	s := tlsrpt.Session{Domain: t.domain, Source: from, Host: w.Host, To: w.Address.Addr(), Policy: tlsrpt.Policy{Kind: tlsrpt.None, Domain: t.domain}}
 	switch tlsa := w.level.tlsa; {
-	case tlsa != nil:
+	case tlsa != nil && (w.level.dane() || !w.level.verified):
 		s.Policy = tlsrpt.Policy{Kind: tlsrpt.DANE, Domain: tlsa.Base}
 		for _, r := range tlsa.Records {
 			s.Policy.Text = append(s.Policy.Text, fmt.Sprintf("%d %d %d %s", r.Usage, r.Selector, r.MatchingType, r.Certificate))
@@ -112,8 +112,8 @@ func (t *Transaction) session(ctx context.Context, w *way, from netip.Addr) tlsr
 	case w.err != nil:
 		s.Policy = tlsrpt.Policy{Kind: tlsrpt.DANE, Domain: w.Host}
 	default:
-		if p, ok := t.known(ctx); ok && (w.level.verified || p.Mode == sts.Testing) {
-			s.Policy = stsPolicy(t.domain, &p)
+		if p := t.says; p != nil && (w.level.verified || p.Mode == sts.Testing) {
+			s.Policy = stsPolicy(t.domain, p)
 		}
 	}
 	return s
@@ -129,9 +129,8 @@ func stsPolicy(domain string, p *sts.Policy) tlsrpt.Policy {
 
 // testing says how a session would have ended under a policy whose owner wants to
 // know that.
-func (t *Transaction) testing(ctx context.Context, w *way, state *tls.ConnectionState) (tlsrpt.Result, string) {
-	p, _ := t.known(ctx)
-	if !p.Matches(w.Host) {
+func (t *Transaction) testing(w *way, state *tls.ConnectionState) (tlsrpt.Result, string) {
+	if !t.says.Matches(w.Host) {
 		return tlsrpt.Invalid, "the policy does not name this host"
 	}
 	if len(state.PeerCertificates) == 0 {
@@ -160,6 +159,8 @@ func resultOf(err error) tlsrpt.Result {
 		return tlsrpt.BadDNSSEC
 	case errors.Is(err, upstream.ErrNoTLS):
 		return tlsrpt.NoSTARTTLS
+	case errors.Is(err, upstream.ErrInjected):
+		return tlsrpt.Invalid
 	case !errors.Is(err, upstream.ErrHandshake):
 		return tlsrpt.Success
 	case errors.As(err, &name):

@@ -35,7 +35,7 @@ func (s *search) try(ctx context.Context, w way, rs []mail.Recipient) (got []mai
 	if w.err != nil {
 		s.errs = append(s.errs, fmt.Errorf("%s: %w", target, w.err))
 		s.policy = w.err
-		t.failed(ctx, &w, netip.Addr{}, w.err)
+		t.failed(&w, netip.Addr{}, w.err)
 		return nil, false, nil
 	}
 	route := t.route
@@ -94,7 +94,7 @@ func (s *search) ask(ctx context.Context, w *way, h *host, route upstream.Route,
 			t.u.pool.fellBack(target.Address, time.Now())
 		}
 		t.host, t.in, t.target, t.level = h, in, target, w.level
-		t.began(ctx, w, h, in)
+		t.began(w, h, in)
 		t.note(got)
 		return got, true, nil
 	}
@@ -103,33 +103,40 @@ func (s *search) ask(ctx context.Context, w *way, h *host, route upstream.Route,
 	if ctx.Err() != nil {
 		return nil, true, fmt.Errorf("upstream %s: %s: %w", t.u.name, target, ctx.Err())
 	}
-	if w.level.policy() && (errors.Is(err, upstream.ErrHandshake) || errors.Is(err, upstream.ErrNoTLS)) {
+	if w.level.policy() && aboutTLS(err) {
 		s.policy = err
 	}
-	s.failed(target, err, in.SourceIP().IsValid())
-	t.failed(ctx, w, from, err)
+	s.failed(w, err, in.SourceIP().IsValid())
+	t.failed(w, from, err)
 	return nil, false, nil
 }
 
 // failed notes why an address took no transaction; session: MAIL or RCPT had been said.
-func (s *search) failed(target mx.Target, err error, session bool) {
-	s.errs = append(s.errs, fmt.Errorf("%s: %w", target.Host, err))
+func (s *search) failed(w *way, err error, session bool) {
+	s.errs = append(s.errs, fmt.Errorf("%s: %w", w.Host, err))
 	if said := upstream.Said(s.t.said(err)); said != nil {
 		s.said = said
 	}
 	if errors.Is(err, upstream.ErrSource) || errors.Is(err, upstream.ErrBusy) {
 		return // says nothing about the host
 	}
-	if op := (*net.OpError)(nil); !errors.As(err, &op) || op.Op != "dial" {
+	op := (*net.OpError)(nil)
+	answered := !errors.As(err, &op) || op.Op != "dial"
+	if answered {
 		s.sessions++
 	}
-	if session || errors.Is(err, upstream.ErrHandshake) || errors.Is(err, upstream.ErrNoTLS) {
-		// The owner of the domain may name hosts of others, which know nothing of it or
-		// have another certificate than it asks for.
-		s.t.u.finder.FailedFor(s.t.domain, target.Address.Addr())
+	if session || answered && w.level.ownWay() || aboutTLS(err) {
+		// The owner of the domain may name hosts of others, which know nothing of it, or
+		// have other TLS than it asks for.
+		s.t.u.finder.FailedFor(s.t.domain, w.Address.Addr())
 		return
 	}
-	s.t.u.finder.Failed(target.Address.Addr())
+	s.t.u.finder.Failed(w.Address.Addr())
+}
+
+// aboutTLS reports whether there was no session since TLS could not be had.
+func aboutTLS(err error) bool {
+	return errors.Is(err, upstream.ErrHandshake) || errors.Is(err, upstream.ErrNoTLS) || errors.Is(err, upstream.ErrInjected)
 }
 
 // fault is why no address took a transaction.

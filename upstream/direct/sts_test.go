@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"postern/internal/smtptest"
@@ -195,6 +196,88 @@ func TestDomainsDoNotMoveMailOfOthers(t *testing.T) {
 	}
 	if s := w.send("x@victim.example"); s.codes() != "250 final 250" || len(first.Messages()) != 1 {
 		t.Errorf("%s at %s", s, s.host)
+	}
+}
+
+// TestHostsThatRefuseTLS where a policy asks for it: the client hears why, it is counted as
+// what it is, and the host stays the first one for domains without a policy.
+func TestHostsThatRefuseTLS(t *testing.T) {
+	for _, row := range []struct {
+		name, counted string
+		fault         smtptest.Fault
+	}{
+		{"STARTTLS is offered and refused", "starttls-not-supported", smtptest.Fault{Stage: smtptest.StartTLS, Reply: "454 4.7.0 no TLS now"}},
+		{"EHLO is not known", "starttls-not-supported", smtptest.Fault{Stage: smtptest.Hello, Times: 1, Reply: "502 5.5.1 what?"}},
+		{"plain text comes behind the reply to STARTTLS", "validation-failure", smtptest.Fault{Stage: smtptest.StartTLS, Times: 1, Raw: "220 go\r\n250 go on\r\n"}},
+		{"EHLO is not known under TLS", "", smtptest.Fault{Stage: smtptest.Hello, After: 1, Times: 1, Reply: "502 5.5.1 what?"}},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			w, ca := stsWorld(t, func(string) string { return enforce("*.b.example") })
+			cert, err := ca.Issue(smtptest.Cert{Names: []string{"mx1.b.example"}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			first := w.receiver("127.0.0.2", smtptest.Options{TLS: &tls.Config{Certificates: []tls.Certificate{cert}}, Offer: append([]string{"STARTTLS"}, smtptest.Common...), Faults: []smtptest.Fault{row.fault}})
+			w.receiver("127.0.0.3", smtptest.Options{})
+			w.domain("victim.example", "mx1.victim.example 127.0.0.2", "mx2.victim.example 127.0.0.3")
+			w.domain("b.example", "mx1.b.example 127.0.0.2")
+			s := w.send("x@b.example")
+			if s.codes() != "451" || len(first.Messages()) > 0 || row.counted != "" && s.to[0].Status != "4.7.5" {
+				t.Fatalf("%s", s)
+			}
+			want := "[]"
+			if row.counted != "" {
+				want = "[{sts " + row.counted + " 1}]"
+			}
+			if got := fmt.Sprint(w.up.TLSCounts()); got != want {
+				t.Errorf("counted %s, want %s", got, want)
+			}
+			if s := w.send("x@victim.example"); s.codes() != "250 final 250" || len(first.Messages()) != 1 {
+				t.Errorf("%s at %s", s, s.host)
+			}
+		})
+	}
+}
+
+// TestRecordsThatCannotBeUsedLeaveThePolicy: TLSA records of other usages ask for TLS, and
+// take nothing away from what MTA-STS asks for.
+func TestRecordsThatCannotBeUsedLeaveThePolicy(t *testing.T) {
+	for _, row := range []struct{ name, policy, cert, want, tls, counted string }{
+		{"a certificate that is valid", "mx1.b.example", "mx1.b.example", "250 final 250", "TLSv1.3 (MTA-STS)", "success"},
+		{"one for another name", "mx1.b.example", "x.b.example", "451", "", "certificate-host-mismatch"},
+		{"a host that the policy does not name", "mx9.b.example", "mx1.b.example", "451", "", "validation-failure"},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			w, ca := stsWorld(t, func(string) string { return enforce(row.policy) })
+			w.zone.Sign()
+			w.encrypted("127.0.0.2", ca, row.cert)
+			w.domain("b.example", "mx1.b.example 127.0.0.2")
+			w.zone.Add(fmt.Sprintf("_%d._tcp.mx1.b.example. 60 TLSA 1 1 1 %s", w.port, strings.Repeat("ab", 32)))
+			if s := w.send("x@b.example"); s.codes() != row.want || s.tls != row.tls {
+				t.Errorf("%s over %q", s, s.tls)
+			}
+			if got := fmt.Sprint(w.up.TLSCounts()); got != "[{sts "+row.counted+" 1}]" {
+				t.Errorf("counted %s", got)
+			}
+		})
+	}
+}
+
+// TestReportsFetchNoPolicy: a message waits for the policy once, also where it ends at once
+// or cannot be had in time, and is reported under the one that it met.
+func TestReportsFetchNoPolicy(t *testing.T) {
+	var fetched atomic.Int32
+	w, ca := stsWorld(t, func(string) string {
+		fetched.Add(1)
+		return strings.Replace(enforce("mx1.b.example"), "86400", "0", 1)
+	})
+	w.encrypted("127.0.0.2", ca, "mx1.b.example")
+	w.domain("b.example", "mx1.b.example 127.0.0.2")
+	if s := w.send("x@b.example"); s.codes() != "250 final 250" || s.tls != "TLSv1.3 (MTA-STS)" {
+		t.Errorf("%s over %q", s, s.tls)
+	}
+	if got := fmt.Sprint(fetched.Load(), w.up.TLSCounts()); got != "1 [{sts success 1}]" {
+		t.Error(got)
 	}
 }
 

@@ -36,10 +36,11 @@ type Transaction struct {
 	host   *host                 // nil before the first session and after the end
 	in     *upstream.Transaction // with host; nil before
 	target mx.Target
-	level  level      // what the domain asks for of TLS
-	group  string     // of receivers that the domain is in
-	asked  string     // the name of the host that was asked last
-	from   netip.Addr // our address to it
+	level  level       // what the domain asks for of TLS
+	says   *sts.Policy // of the domain, as it was found for this search; nil: none
+	group  string      // of receivers that the domain is in
+	asked  string      // the name of the host that was asked last
+	from   netip.Addr  // our address to it
 	warmup *warmup.Gate
 	place  place // in the budget of a new address
 	visit  *patience.Visit
@@ -170,7 +171,7 @@ func (t *Transaction) begin(ctx context.Context, rs []mail.Recipient) ([]mail.Re
 	s := search{t: t, began: began}
 	ways := t.ways(ctx, &answer)
 	if len(ways) == 0 {
-		t.unnamed(ctx)
+		t.unnamed()
 		return t.fault(rs, fmt.Errorf("%w: MTA-STS names none of the domain's hosts", errPolicy), nil), nil
 	}
 	for _, w := range ways {
@@ -195,8 +196,8 @@ type way struct {
 	err   error // why it must not be used
 }
 
-// ways are those that may be tried. Where a host has TLSA records these count, else
-// a policy of MTA-STS does (RFC 8461 s. 2).
+// ways are those that may be tried. Where a host has TLSA records that can be used these
+// count, else a policy of MTA-STS does (RFC 8461 s. 2).
 func (t *Transaction) ways(ctx context.Context, a *mx.Answer) (ways []way) {
 	ctx, cancel := context.WithTimeout(ctx, t.u.cfg.FindTimeout)
 	defer cancel()
@@ -220,7 +221,7 @@ func (t *Transaction) ways(ctx context.Context, a *mx.Answer) (ways []way) {
 	p, ok := t.sts(ctx)
 	for i := range ways {
 		// Hosts that the operator names get the mail, also where the policy does not name them.
-		ways[i].level.verified = ok && ways[i].level.tlsa == nil && (!a.Named || p.Matches(ways[i].Host))
+		ways[i].level.verified = ok && !ways[i].level.dane() && (!a.Named || p.Matches(ways[i].Host))
 	}
 	return slices.DeleteFunc(ways, func(w way) bool { return w.level.verified && w.err == nil && !p.Matches(w.Host) })
 }
@@ -233,10 +234,13 @@ func (t *Transaction) sts(ctx context.Context) (p sts.Policy, ok bool) {
 
 // known is the policy of the domain, whatever it asks for.
 func (t *Transaction) known(ctx context.Context) (p sts.Policy, ok bool) {
-	if t.u.sts == nil || !t.u.exception(t.domain).sts || strings.HasPrefix(t.domain, "[") {
+	if t.says = nil; t.u.sts == nil || !t.u.exception(t.domain).sts || strings.HasPrefix(t.domain, "[") {
 		return p, false
 	}
-	return t.u.sts.Policy(ctx, t.domain)
+	if p, ok = t.u.sts.Policy(ctx, t.domain); ok {
+		t.says = &p
+	}
+	return p, ok
 }
 
 // policy leaves only the hosts that a policy of the domain names, if it enforces
@@ -252,9 +256,10 @@ func (t *Transaction) policy(ctx context.Context, a *mx.Answer) (verified bool) 
 	}
 	// It may have changed together with the hosts.
 	if p, ok = t.u.sts.Refresh(ctx, t.domain); !ok || p.Mode != sts.Enforce {
-		a.Targets = all
+		t.says, a.Targets = nil, all
 		return false
 	}
+	t.says = &p
 	t.u.finder.Only(a, p.Matches)
 	return true
 }
