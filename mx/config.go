@@ -89,8 +89,8 @@ type Config struct {
 	// TLSRPTSocket is the datagram socket of a collector of TLS reports (RFC 8460),
 	// tlsrpt-collectd. Blank: no domain gets reports from here.
 	TLSRPTSocket string `toml:"tlsrpt_socket" form:"path"`
-	// FindTimeout bounds the search for the exchangers of a domain and for one among
-	// them that takes a session, all tries together. Default: 30s.
+	// FindTimeout bounds the search for the exchangers of a domain, and how long one
+	// after another of them is tried; a try that is under way then goes on. Default: 30s.
 	FindTimeout time.Duration `toml:"find_timeout"`
 	// MaxDomains is how many recipient domains one transaction can have; those of
 	// further ones are told 452 4.5.3. From 1, each domain for itself, to 100. Default: 20.

@@ -253,11 +253,26 @@ func (f *Finder) addresses(ctx context.Context, domain string, e *Exchanger, fam
 		}
 		ips := resolve.Addresses(a.RRs)
 		rand.Shuffle(len(ips), func(i, j int) { ips[i], ips[j] = ips[j], ips[i] })
+		ips = f.refusedLast(ips)
 		for _, ip := range ips[:min(len(ips), maxAddresses)] {
 			e.add(f.judge(domain, ip.Unmap(), f.port(e.port)))
 		}
 	}
 	e.Ours = e.Ours || slices.ContainsFunc(e.aliases, func(name string) bool { return f.self.hasName(strings.TrimSuffix(name, ".")) })
+}
+
+// refusedLast puts addresses to which no mail may go behind the others, which are the only
+// ones that mail can be refused for the lack of.
+func (f *Finder) refusedLast(ips []netip.Addr) []netip.Addr {
+	var refused []netip.Addr
+	ips = slices.DeleteFunc(ips, func(ip netip.Addr) bool {
+		no := f.cfg.Refusal(ip.Unmap()) != ""
+		if no {
+			refused = append(refused, ip)
+		}
+		return no
+	})
+	return append(ips, refused...)
 }
 
 // vouched notes for which names of a host DNSSEC vouches. ok is false where DNS does not

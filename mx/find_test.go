@@ -430,6 +430,20 @@ func TestHostsThatWereNotLookedAt(t *testing.T) {
 	}
 }
 
+// TestOneGoodAddressAmongManyRefusedOnes is found, however many of a host are looked at.
+func TestOneGoodAddressAmongManyRefusedOnes(t *testing.T) {
+	z := dnstest.StartZone(t, "a.example. 60 MX 10 mx.a.example.", "mx.a.example. 60 A 12.0.0.1")
+	for i := range 60 {
+		z.Add(fmt.Sprintf("mx.a.example. 60 A 10.0.0.%d", i))
+	}
+	for range 5 { // they come in random order
+		a, err := newFinder(t, z.Address, nil).Find(t.Context(), "a.example", Families{IPv4: true})
+		if err != nil || len(a.Targets) != 1 || len(a.Exchangers[0].Addresses) != maxAddresses {
+			t.Errorf("%+v, %v", a, err)
+		}
+	}
+}
+
 // TestOneQuestionAtATime: of many who ask for one domain only one asks DNS.
 func TestOneQuestionAtATime(t *testing.T) {
 	release, asked := make(chan struct{}), make(chan string, 1000)

@@ -88,7 +88,7 @@ func (z *Zone) answer(w dns.ResponseWriter, q *dns.Msg) {
 	z.mu.Lock()
 	defer z.mu.Unlock()
 	m := new(dns.Msg).SetReply(q)
-	m.RecursionAvailable = true
+	m.RecursionAvailable, m.Compress = true, true
 	m.AuthenticatedData = z.signed && q.AuthenticatedData
 	name, qtype := dns.CanonicalName(q.Question[0].Name), q.Question[0].Qtype
 	z.asked[name]++
