@@ -32,6 +32,7 @@ func (r *Resolver) attempt(ctx context.Context, q question) Answer {
 		return Answer{Name: q.name, Err: errors.New("too many questions are under way")}
 	}
 	servers, _ := r.servers.get()
+	servers = r.limits.asked(servers)
 	var last Answer
 	for round := range 2 {
 		for i, server := range servers {
@@ -43,6 +44,19 @@ func (r *Resolver) attempt(ctx context.Context, q question) Answer {
 		}
 	}
 	return last
+}
+
+// asked are the servers that may answer. Where some are believed the others may not: what
+// does not validate, or was made not to come, would be there and not signed.
+func (o *Options) asked(servers []string) []string {
+	other := func(s string) bool { return !isLocal(s) }
+	if !o.DNSSEC || o.Trust || !slices.ContainsFunc(servers, other) {
+		return servers
+	}
+	if local := slices.DeleteFunc(slices.Clone(servers), other); len(local) > 0 {
+		return local
+	}
+	return servers
 }
 
 // put asks one server, with its part of the time that is left.

@@ -45,7 +45,8 @@ type Options struct {
 	Timeout time.Duration    // of one question, all retries included; 0: 4s
 	Now     func() time.Time // nil: time.Now
 	// DNSSEC asks whether answers were validated, for Answer.Secure. Only servers on
-	// this machine are believed, all of them with Trust.
+	// this machine are believed, and where there are any no others are asked; all of
+	// them with Trust.
 	DNSSEC, Trust bool
 	// Questions is how many are under way at most; 0: 128.
 	Questions int

@@ -3,6 +3,7 @@ package resolve
 import (
 	"context"
 	"fmt"
+	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -314,6 +315,33 @@ func TestOnlyLocalServersAreBelieved(t *testing.T) {
 		if isLocal(server) != want {
 			t.Errorf("%s is local: %v", server, !want)
 		}
+	}
+}
+
+// TestServersThatAreNotBelievedDoNotStepIn for one that is: what does not validate there
+// would be taken for unsigned.
+func TestServersThatAreNotBelievedDoNotStepIn(t *testing.T) {
+	local, other := dnstest.StartZone(t), dnstest.StartZone(t, "a.example. 60 A 192.0.2.1")
+	local.Break("a.example", dns.RcodeServerFailure)
+	_, port, _ := net.SplitHostPort(other.Address)
+	elsewhere := "0.0.0.0:" + port // the same server, by an address that is not local
+	for _, row := range []struct {
+		o    Options
+		want AnswerState
+	}{
+		{Options{DNSSEC: true, Servers: []string{elsewhere, local.Address}}, Fault},
+		{Options{DNSSEC: true, Servers: []string{elsewhere}}, Found},
+		{Options{DNSSEC: true, Trust: true, Servers: []string{local.Address, elsewhere}}, Found},
+		{Options{Servers: []string{local.Address, elsewhere}}, Found},
+	} {
+		r, err := New(row.o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if a := r.Ask(t.Context(), "a.example", dns.TypeA); a.State != row.want {
+			t.Errorf("%+v: %+v", row.o, a)
+		}
+		r.Close()
 	}
 }
 
