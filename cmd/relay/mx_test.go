@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/miekg/dns"
+
 	"postern/cmd/relay/cli"
 	"postern/internal/dnstest"
 	"postern/internal/eventlog"
@@ -153,6 +155,10 @@ func TestExchangersOfSeveralDomainsComeOneByOne(t *testing.T) {
 func TestRelayMXShowsTheWay(t *testing.T) {
 	world := newReceivers(t, "null.example. 60 MX 0 .", "inner.example. 60 A 10.0.0.1", "loop.example. 60 MX 0 relay.example.org.")
 	world.add("a.example", "127.0.0.2")
+	world.add("silent.example", "127.0.0.3")
+	world.zone.Add(`_mta-sts.a.example. 60 TXT "v=STSv1; id=1;"`)
+	world.zone.Sign()
+	world.zone.Break(fmt.Sprintf("_%d._tcp.mx.silent.example", world.port), dns.RcodeServerFailure)
 	path := filepath.Join(t.TempDir(), "relay.toml")
 	writeFile(t, path, world.config("[upstream.world.domain.\"Partner.example\"]\ntls = \"required\"\nhosts = [\"mx.a.example\"]\nmta_sts = false\n"))
 	for _, row := range []struct {
@@ -163,7 +169,8 @@ func TestRelayMXShowsTheWay(t *testing.T) {
 		{[]string{"-connect", "a.example"}, cli.OK, []string{"stream main delivers by upstream world over IPv4", "host mx.a.example, preference 10\n  127.0.0.2\n",
 			fmt.Sprintf("  1  mx.a.example[127.0.0.2]:%d from 127.0.9.", world.port), "220 mx.a.example ", "TLSv1.3"}},
 		{[]string{"partner.example"}, cli.OK, []string{"an exception for it, tls required, hosts mx.a.example, without MTA-STS", "its hosts are those of the configuration", "mx.a.example[127.0.0.2]:25 "}},
-		{[]string{"A.Example"}, cli.OK, []string{"a.example, as stream"}},
+		{[]string{"A.Example"}, cli.OK, []string{"a.example, as stream", "MTA-STS: no policy; the one that it announces cannot be fetched\n"}},
+		{[]string{"silent.example"}, cli.Fault, []string{"MTA-STS: no policy\n", "left out: TLSA records are not known", "mail waits (451 4.7.5)"}},
 		{[]string{"null.example"}, cli.Fault, []string{"556 5.1.10"}},
 		{[]string{"inner.example"}, cli.Fault, []string{"no MX record", "10.0.0.1, no mail goes there: private", "550 5.4.4"}},
 		{[]string{"loop.example"}, cli.Fault, []string{"which is this relay", "554 5.4.6"}},

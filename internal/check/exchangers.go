@@ -89,6 +89,10 @@ func Exchangers(ctx context.Context, w io.Writer, f *config.File, stream, domain
 	for i, t := range a.Targets {
 		ok = try.target(ctx, i+1, t) || ok
 	}
+	if try.leftOut == len(a.Targets) {
+		fmt.Fprintln(w, "mail waits (451 4.7.5): DNS does not say which TLSA records there are")
+		return false, nil
+	}
 	return ok || !connect, nil
 }
 
@@ -123,6 +127,7 @@ type trial struct {
 	cfg            *upstream.Config    // with the TLS that the domain's exception and policy ask for
 	own            *upstream.Exception // for the domain
 	connect        bool
+	leftOut        int // targets whose TLSA records are not known
 }
 
 // target writes one address, and tries it where that is asked for.
@@ -138,10 +143,27 @@ func (r *trial) target(ctx context.Context, number int, t mx.Target) (ok bool) {
 		tlsa, err = r.finder.TLSA(ctx, r.domain, t)
 	}
 	fmt.Fprintf(r.w, "  %d  %s%s%s\n", number, t, fromWords(from, has), daneWords(t, tlsa, err))
-	if tlsa != nil {
-		cfg.TLS = upstream.EncryptRequired
+	if err != nil {
+		r.leftOut++
 	}
+	cfg.TLS = withTLSA(cfg.TLS, tlsa)
 	return r.connect && has && err == nil && tryTarget(ctx, r.w, r.file, &cfg, r.stream, t, from, tlsa)
+}
+
+// withTLSA is what must be of TLS with a host, given what must be without its records. Where
+// none of them can be used they take nothing away.
+func withTLSA(without upstream.TLSPolicy, tlsa *mx.TLSA) upstream.TLSPolicy {
+	if tlsa == nil || len(tlsa.Records) == 0 && without == upstream.EncryptVerified {
+		return without
+	}
+	return upstream.EncryptRequired
+}
+
+// troubleWords say why a policy that a domain announces is not known.
+var troubleWords = map[sts.Trouble]string{
+	sts.NotFetched:     "; the one that it announces cannot be fetched",
+	sts.Invalid:        "; what its policy host gives is not a policy",
+	sts.BadCertificate: "; the certificate of its policy host is not valid",
 }
 
 // writePolicy writes the policy of MTA-STS that a domain has, and leaves only the
@@ -156,7 +178,7 @@ func writePolicy(ctx context.Context, w io.Writer, finder *mx.Finder, cfg *upstr
 	defer store.Close()
 	p, ok := store.Policy(ctx, a.Domain)
 	if !ok {
-		fmt.Fprintln(w, "MTA-STS: no policy")
+		fmt.Fprintf(w, "MTA-STS: no policy%s\n", troubleWords[store.Trouble(a.Domain)])
 		return
 	}
 	fmt.Fprintf(w, "MTA-STS: mode %s, mx %s, max_age %s\n", p.Mode, strings.Join(p.MX, " "), p.MaxAge)
