@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"postern/cmd/relay/cli"
+	"postern/internal/check"
 	"postern/internal/config"
 	"postern/internal/describe"
 )
@@ -37,6 +38,11 @@ func runCheck(io cli.IO, args []string) int {
 	}
 	file, ok := cli.LoadChecked(io, path, load)
 	if !ok {
+		return cli.Fault
+	}
+	if err := check.StateFolder(file, *strict || *connect); err != nil {
+		p := config.Problem{File: path, Key: "state_dir", Text: err.Error() + "; relay serve does not start with it"}
+		fmt.Fprintln(io.Err, p)
 		return cli.Fault
 	}
 	if *identity || *forged || *connect {

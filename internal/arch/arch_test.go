@@ -148,7 +148,7 @@ var table = map[string]rule{
 	"internal/warmups":    {ours: []string{"internal/config", "mail", "mx/provider", "ratelimit", "upstream/direct", "upstream/warmup"}},
 	"internal/bruteforce": {ours: []string{"internal/auth"}, outside: []string{goRedis}},
 	"internal/phrase":     {ours: []string{"outlier", "ratelimit", "reputation"}, outside: []string{xtime}},
-	"internal/check": {ours: append([]string{"internal/find", "ratelimit/strangers", "internal/eventlog", "outlier/learn", "outlier/tune", "internal/config", "internal/phrase", "mx", "internal/shell", "ratelimit/redisstore", "relay/smtpd", "reputation", "reputation/dnsbl", "reputation/identity"}, leaves...),
+	"internal/check": {ours: append([]string{"internal/find", "ratelimit/strangers", "internal/eventlog", "outlier/learn", "outlier/tune", "internal/config", "internal/phrase", "mx", "internal/shell", "internal/statefile", "ratelimit/redisstore", "relay/smtpd", "reputation", "reputation/dnsbl", "reputation/identity"}, leaves...),
 		outside: []string{goRedis, "github.com/emersion/go-msgauth"}},
 	"internal/rotation": {ours: []string{"dkimsign", "internal/check", "internal/resolve", "reputation", "reputation/identity"}},
 	"internal/ruleset":  {ours: []string{"dkimsign", "internal/admin", "internal/auth", "internal/bruteforce", "internal/config", "mail", "relay", "relay/smtpd", "scan", "scan/links", "upstream", "upstream/direct", "upstream/replies"}, outside: []string{goRedis}},

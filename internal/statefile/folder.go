@@ -28,27 +28,43 @@ func Open(name string, flags int) (*os.File, error) {
 // be a link, as systemd's DynamicUser makes it, one below it not: follow is
 // false for that. A folder that is not there is no fault.
 func CheckFolder(dir string, follow bool) error {
-	look := os.Lstat
-	if follow {
-		look = os.Stat
-	}
-	info, err := look(dir)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return nil
-	case err != nil:
+	info, err := closed(dir, follow)
+	if err != nil || info == nil {
 		return err
-	case info.Mode()&fs.ModeSymlink != 0:
-		return fmt.Errorf("%s %w", dir, errLink)
-	case !info.IsDir():
-		return fmt.Errorf("%s is not a folder", dir)
-	case info.Mode().Perm()&0o022 != 0:
-		return fmt.Errorf("%s can be written by others (mode %04o); chmod go-w it, or name a folder below it that the relay can make", dir, info.Mode().Perm())
 	}
 	if stat, ok := info.Sys().(*syscall.Stat_t); ok && stat.Uid != 0 && int(stat.Uid) != os.Geteuid() {
 		return fmt.Errorf("%s belongs to another user (uid %d), who can write it; chown it to the user of the relay, or name a folder below it that the relay can make", dir, stat.Uid)
 	}
 	return nil
+}
+
+// CheckFolderOfAnother is CheckFolder for who may be another user than the relay: whose the
+// folder is does not count.
+func CheckFolderOfAnother(dir string, follow bool) error {
+	_, err := closed(dir, follow)
+	return err
+}
+
+// closed says why others than its owner can write a folder; info is nil if it is not there.
+func closed(dir string, follow bool) (info fs.FileInfo, err error) {
+	look := os.Lstat
+	if follow {
+		look = os.Stat
+	}
+	info, err = look(dir)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, nil
+	case err != nil:
+		return nil, err
+	case info.Mode()&fs.ModeSymlink != 0:
+		return nil, fmt.Errorf("%s %w", dir, errLink)
+	case !info.IsDir():
+		return nil, fmt.Errorf("%s is not a folder", dir)
+	case info.Mode().Perm()&0o022 != 0:
+		return nil, fmt.Errorf("%s can be written by others (mode %04o); chmod go-w it, or name a folder below it that the relay can make", dir, info.Mode().Perm())
+	}
+	return info, nil
 }
 
 // OpenParent names a folder above dir in which everybody can put another one in
