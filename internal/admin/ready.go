@@ -26,17 +26,18 @@ type Reason struct {
 	Text  string    `json:"text"`
 }
 
-// Readiness says whether mail is taken.
+// Readiness says whether a load balancer should send mail here: it is taken, and what is
+// counted can be kept.
 type Readiness struct {
 	Ready bool `json:"ready"`
 	// Reasons are why it is not; never nil.
 	Reasons []Reason `json:"reasons"`
-	// Degraded is what is wrong while mail is taken all the same; never nil.
+	// Degraded is what is wrong while the node is ready all the same; never nil.
 	Degraded []Reason `json:"degraded"`
 }
 
 // Handler serves /metrics; /livez, which is 200 while the process answers, and
-// /healthz, its older name; and /readyz, which is 200 while mail is taken and 503
+// /healthz, its older name; and /readyz, which is 200 while the node is ready and 503
 // while it is not, with the Readiness as JSON. ready is called at each request
 // for it. names are those that the port is known by; see onlyKnownHosts. more add
 // further pages.
