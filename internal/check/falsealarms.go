@@ -37,18 +37,21 @@ func tryFalseAlarms(f *config.File, now time.Time) []identity.Finding {
 	return []identity.Finding{found}
 }
 
-// errFirst ends the reading of a journal.
-var errFirst = errors.New("the first event is enough")
+// errEnough ends the reading of a journal.
+var errEnough = errors.New("more need not be read")
 
 // journalSince is the time of the first event of a journal with its files that were set
 // aside; zero: there is none.
-func journalSince(journal string) (first time.Time, err error) {
-	_, err = find.Past(journal, func(ev *mail.Event) error {
-		first = ev.Time
-		return errFirst
+func journalSince(journal string) (time.Time, error) {
+	var begins tune.Beginning
+	_, err := find.Past(journal, func(ev *mail.Event) error {
+		if begins.Add(ev.Time) {
+			return errEnough
+		}
+		return nil
 	})
-	if errors.Is(err, errFirst) || errors.Is(err, os.ErrNotExist) {
+	if errors.Is(err, errEnough) || errors.Is(err, os.ErrNotExist) {
 		err = nil
 	}
-	return first, err
+	return begins.First(), err
 }

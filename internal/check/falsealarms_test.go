@@ -24,7 +24,7 @@ func TestFalseAlarmsSaysUntilWhenTheDefaultHolds(t *testing.T) {
 		}
 	}
 	see(identity.Warn, "for the first 34 days")
-	lines := `{"time":"2026-03-01T08:00:00Z","client":"mta"}` + "\n" + `{"time":"2026-03-02T08:00:00Z","client":"mta"}` + "\n"
+	lines := `{"time":"0001-01-01T00:00:00Z","client":"mta"}` + "\n" + `{"time":"1970-01-01T00:05:00Z","client":"mta"}` + "\n" + `{"time":"2026-03-01T08:00:00Z","client":"mta"}` + "\n" + `{"time":"2026-03-02T08:00:00Z","client":"mta"}` + "\n"
 	if err := os.WriteFile(journal, []byte(lines), 0o600); err != nil {
 		t.Fatal(err)
 	}

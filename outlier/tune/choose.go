@@ -19,6 +19,36 @@ func (t *Table) Enough() bool {
 // EnoughAt is when a journal that begins at first is long enough.
 func EnoughAt(first time.Time) time.Time { return first.Add((Teaching + Judged) * 24 * time.Hour) }
 
+// silence is how long there is no mail at all between what was written while a machine's
+// clock was wrong, such as 1970 after a start without a battery, and the rest.
+const silence = 60 * 24 * time.Hour
+
+// Beginning finds where a journal begins, of which a few lines may have the time of a clock
+// that was wrong. The zero Beginning has seen none.
+type Beginning struct {
+	first, last time.Time
+	n           int
+}
+
+// sure is how many events behind one another make a beginning that is not doubted.
+const sure = 1000
+
+// Add takes the next event's time, and reports whether no further ones are needed.
+func (b *Beginning) Add(at time.Time) (enough bool) {
+	if at.Unix() <= 0 {
+		return false
+	}
+	if b.n == 0 || at.Sub(b.last) > silence {
+		b.first, b.n = at, 0
+	}
+	b.last = at
+	b.n++
+	return b.n >= sure
+}
+
+// First is the time of the first event; zero: there was none.
+func (b *Beginning) First() time.Time { return b.first }
+
 // Wanted is the sensitivity at which no more alarms a year are to be expected than
 // accepted, between Least and Most: between two rows it is found on the straight line of
 // their logarithms.

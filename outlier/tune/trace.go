@@ -152,9 +152,17 @@ func (t *Trace) number(name string) uint32 {
 	return n
 }
 
-// sort puts the mail in the order of time: journals of several nodes overlap.
+// sort puts the mail in the order of time: journals of several nodes overlap. What lies before
+// the last long silence is left out: a few lines of 1970 would make 56 years of the journal,
+// in which hardly any alarm was raised a year.
 func (t *Trace) sort() {
 	slices.SortStableFunc(t.messages, func(a, b message) int { return cmp.Compare(a.at, b.at) })
+	for i := len(t.messages) - 1; i > 0; i-- {
+		if t.messages[i].at-t.messages[i-1].at > int64(silence/time.Second) {
+			t.messages = t.messages[i:]
+			return
+		}
+	}
 }
 
 // sent is a message as a replay takes it.

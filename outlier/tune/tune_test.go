@@ -220,3 +220,15 @@ func TestExpectedAlarms(t *testing.T) {
 		}
 	}
 }
+
+// TestWrongClockMakesNoLongJournal: a machine without a battery starts in 1970.
+func TestWrongClockMakesNoLongJournal(t *testing.T) {
+	events := office(5, 40)
+	want := tableWith(t, nil, events)
+	wrong := []*mail.Event{message1(time.Unix(60, 0), "u1", "a@x.example"), message1(time.Unix(3600, 0), "u1", "a@x.example"), message1(start.AddDate(-1, 0, 0), "u1", "a@x.example")}
+	got := tableWith(t, nil, append(wrong, events...))
+	if !got.From.Equal(want.From) || got.Days != want.Days || got.Messages != want.Messages || got.Enough() != want.Enough() || got.Rows[3].Year != want.Rows[3].Year {
+		t.Errorf("%v to %v, %.0f days, %d messages, %.1f a year; without the wrong ones %v, %.0f days, %d, %.1f",
+			got.From, got.To, got.Days, got.Messages, got.Rows[3].Year, want.From, want.Days, want.Messages, want.Rows[3].Year)
+	}
+}
