@@ -98,26 +98,40 @@ func verbName(verb []byte) string {
 	return string(name)
 }
 
-// dispatch carries out every command but BDAT.
+// dispatch carries out every command but BDAT, unless it may not be given here.
 func (s *session) dispatch(name string, arg []byte, spaced bool) error {
+	if out, err := s.barred(name, arg, spaced); out {
+		return err
+	}
+	return s.carryOut(name, arg)
+}
+
+// barred answers a command that no state of this session allows now: between chunks, of
+// another protocol, before TLS, or with an argument that it does not take.
+func (s *session) barred(name string, arg []byte, spaced bool) (out bool, err error) {
 	if s.tx != nil && s.tx.chunked != nil {
 		if r := s.betweenChunks(name); r != nil {
-			return s.fail(r)
+			return true, s.fail(r)
 		}
 	}
 	if isHTTP(name) {
 		s.reply(replies.NotSMTP())
-		return errQuit
+		return true, errQuit
 	}
 	if s.set.cfg.needsTLS() && !s.peer.TLS.On() && !allowedBeforeTLS[name] {
 		if s.tx != nil { // begun before a reload
-			return s.endTransaction(s.tx.Break("listener", replies.TLSFirst()))
+			return true, s.endTransaction(s.tx.Break("listener", replies.TLSFirst()))
 		}
-		return s.fail(replies.TLSFirst())
+		return true, s.fail(replies.TLSFirst())
 	}
 	if spaced && isBare(name) && len(bytes.TrimSpace(arg)) > 0 {
-		return s.fail(replies.Syntax(name))
+		return true, s.fail(replies.Syntax(name))
 	}
+	return false, nil
+}
+
+// carryOut carries out one that is in its place.
+func (s *session) carryOut(name string, arg []byte) error {
 	switch name {
 	case "HELO", "EHLO", "LHLO":
 		if (name == "LHLO") != s.peer.LMTP {
