@@ -72,6 +72,9 @@ func NewMetrics(connections func() int64) *Metrics {
 	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
 		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels)
 	}
+	times := func(name, help, label string, buckets ...float64) *prometheus.HistogramVec {
+		return prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: name, Help: help, Buckets: buckets}, []string{label})
+	}
 	m := &Metrics{
 		registry:     prometheus.NewRegistry(),
 		transactions: counter("relay_transactions_total", "Transactions by how they ended.", "client", "stream", "stage", "outcome"),
@@ -90,22 +93,16 @@ func NewMetrics(connections func() int64) *Metrics {
 			Name: "relay_links_seconds", Help: "Time to look up the links of a message.",
 			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 10},
 		}),
-		scanSeconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Name: "relay_scan_seconds", Help: "Time to the verdict of a scanner.",
-			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 120},
-		}, []string{"scanner"}),
-		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Name: "relay_transaction_seconds", Help: "Time from MAIL to the last reply.",
-			Buckets: []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300},
-		}, []string{"outcome"}),
+		scanSeconds: times("relay_scan_seconds", "Time to the verdict of a scanner.", "scanner",
+			.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 120),
+		seconds: times("relay_transaction_seconds", "Time from MAIL to the last reply.", "outcome",
+			.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300),
 		changes:    counter("relay_state_changes_total", "Changes of state of what the relay depends on.", "part", "state"),
 		decisions:  counter("relay_limit_decisions_total", "Windows of limits by what they decided.", "limit", "result"),
 		replies:    counter("relay_upstream_replies_total", "Recipients by the upstream's last reply about them: class of the code, and enhanced status code where it is a common one.", "upstream", "class", "status"),
 		byProvider: counter("relay_provider_replies_total", "Recipients by the last reply of their own host about them, and by the group of receivers that it belongs to.", "upstream", "provider", "class"),
-		stages: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Name: "relay_stage_seconds", Help: "Time that transactions spent in a stage: ours, the client's (body) or the upstream's.",
-			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60},
-		}, []string{"stage"}),
+		stages: times("relay_stage_seconds", "Time that transactions spent in a stage: ours, the client's (body) or the upstream's.", "stage",
+			.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60),
 		alerts: counter("relay_alerts_total", "Tries to deliver alerts, by how they ended.", "channel", "result"),
 		state: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "relay_state", Help: "1 for the state that a part is in.",
