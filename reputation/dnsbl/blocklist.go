@@ -175,18 +175,18 @@ func (z *Zone) Reason(ctx context.Context, r *resolve.Resolver, t Target) string
 	return resolve.Printable(strings.Join(resolve.Texts(r.AskNow(ctx, name, dns.TypeTXT).RRs), " / "))
 }
 
-// family is a sort of targets that a zone is believed for, each by its own
+// Family is a sort of targets that a zone is believed for, each by its own
 // controls.
-type family int
+type Family int
 
 const (
-	ipv4 family = iota
+	ipv4 Family = iota
 	ipv6
 	names
 )
 
 // FamilyOf is what t counts as for the controls of a zone: IPv4, IPv6 or domain names.
-func FamilyOf(t Target) family {
+func FamilyOf(t Target) Family {
 	switch {
 	case t.Kind == Domains:
 		return names
@@ -197,7 +197,7 @@ func FamilyOf(t Target) family {
 }
 
 // controls are the targets that must be listed and must not be (RFC 5782 s. 5).
-func (z *Zone) controls(f family) (listed, clean Target) {
+func (z *Zone) controls(f Family) (listed, clean Target) {
 	pick := func(configured, usual string) Target {
 		if f == names {
 			if configured == "" || z.Asks(Addresses) {
@@ -217,7 +217,7 @@ func (z *Zone) controls(f family) (listed, clean Target) {
 
 // Believed asks for both controls, and returns nil where they answer as they must. A zone
 // for which they do not says nothing about us either.
-func (z *Zone) Believed(ctx context.Context, r *resolve.Resolver, f family) error {
+func (z *Zone) Believed(ctx context.Context, r *resolve.Resolver, f Family) error {
 	listed, clean := z.controls(f)
 	second := make(chan Answer, 1)
 	go func() { second <- z.Lookup(ctx, r, clean) }()

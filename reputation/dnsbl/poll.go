@@ -14,10 +14,11 @@ import (
 type Poller struct {
 	resolver *resolve.Resolver
 	now      func() time.Time
-	Zones    []*polledZone
+	Zones    []*PolledZone
 }
 
-type polledZone struct {
+// PolledZone is a zone that a Poller asks, and what it has said of each target.
+type PolledZone struct {
 	Zone
 	next    time.Time
 	problem [3]string // by family; "" while it is believed
@@ -44,7 +45,7 @@ type Change struct {
 	// believed again. Both are zero where the change is about a target.
 	Problem  string
 	Believed bool
-	Family   family
+	Family   Family
 }
 
 const (
@@ -64,7 +65,7 @@ func NewPoller(r *resolve.Resolver, zones []*Zone, now func() time.Time) *Poller
 	for _, z := range zones {
 		// Not all at once, and not at the same second on all our nodes.
 		first := start.Add(rand.N(min(z.Config.Every/10, 5*time.Second) + 1))
-		p.Zones = append(p.Zones, &polledZone{Zone: *z, next: first, states: map[Target]*polledTarget{}})
+		p.Zones = append(p.Zones, &PolledZone{Zone: *z, next: first, states: map[Target]*polledTarget{}})
 	}
 	return p
 }
@@ -79,9 +80,9 @@ func (p *Poller) Due() (at time.Time, ok bool) {
 	return at, ok
 }
 
-// asked is what the zones that were due have answered.
-type asked struct {
-	zone    *polledZone
+// Asked is what a zone that was due has answered.
+type Asked struct {
+	zone    *PolledZone
 	needed  [3]bool
 	problem [3]string // by family
 	targets []Target
@@ -90,13 +91,13 @@ type asked struct {
 
 // Ask asks every zone whose time has come about all targets. It changes
 // nothing.
-func (p *Poller) Ask(ctx context.Context, targets []Target) []asked {
+func (p *Poller) Ask(ctx context.Context, targets []Target) []Asked {
 	now := p.now()
 	targets = targets[:min(len(targets), maxPolled)]
-	var due []asked
+	var due []Asked
 	for _, z := range p.Zones {
 		if !z.next.After(now) {
-			due = append(due, asked{zone: z})
+			due = append(due, Asked{zone: z})
 		}
 	}
 	var wg sync.WaitGroup
@@ -107,7 +108,7 @@ func (p *Poller) Ask(ctx context.Context, targets []Target) []asked {
 	return due
 }
 
-func (a *asked) ask(ctx context.Context, r *resolve.Resolver, targets []Target) {
+func (a *Asked) ask(ctx context.Context, r *resolve.Resolver, targets []Target) {
 	z := a.zone
 	for _, t := range targets {
 		if z.Asks(t.Kind) {
@@ -132,7 +133,7 @@ func (a *asked) ask(ctx context.Context, r *resolve.Resolver, targets []Target) 
 
 // Settle counts the answers and returns what has changed. targets are all that
 // are ours.
-func (p *Poller) Settle(due []asked, targets []Target) (changes []Change) {
+func (p *Poller) Settle(due []Asked, targets []Target) (changes []Change) {
 	now := p.now()
 	for i := range due {
 		changes = append(changes, due[i].settle(targets, now)...)
@@ -140,7 +141,7 @@ func (p *Poller) Settle(due []asked, targets []Target) (changes []Change) {
 	return changes
 }
 
-func (a *asked) settle(targets []Target, now time.Time) (changes []Change) {
+func (a *Asked) settle(targets []Target, now time.Time) (changes []Change) {
 	z := a.zone
 	z.polls++
 	for f := ipv4; f <= names; f++ {
@@ -170,7 +171,7 @@ func (a *asked) settle(targets []Target, now time.Time) (changes []Change) {
 }
 
 // doubt makes two polls agree anew.
-func (z *polledZone) doubt(f family) {
+func (z *PolledZone) doubt(f Family) {
 	for t, s := range z.states {
 		if FamilyOf(t) == f {
 			s.agreed = 0
@@ -179,7 +180,7 @@ func (z *polledZone) doubt(f family) {
 }
 
 // pause is the time to the next poll: soon when one answer waits for a second.
-func (z *polledZone) pause(again time.Duration) time.Duration {
+func (z *PolledZone) pause(again time.Duration) time.Duration {
 	d := z.Config.Every
 	if again > 0 {
 		d = min(d, max(again, min(z.Config.Every/10, latestAgain)))
@@ -204,7 +205,7 @@ func (z *Zone) lookAll(ctx context.Context, r *resolve.Resolver, targets []Targe
 
 // settle counts an answer. An unknown one says nothing, and two must then agree
 // anew.
-func (z *polledZone) settle(t Target, a Answer, now time.Time) (c *Change, undecided bool) {
+func (z *PolledZone) settle(t Target, a Answer, now time.Time) (c *Change, undecided bool) {
 	s := z.states[t]
 	if s == nil {
 		s = &polledTarget{}
@@ -229,7 +230,7 @@ func (z *polledZone) settle(t Target, a Answer, now time.Time) (c *Change, undec
 }
 
 // forget drops targets that are no longer ours; what was listed of them ends.
-func (z *polledZone) forget(targets []Target) (changes []Change) {
+func (z *PolledZone) forget(targets []Target) (changes []Change) {
 	ours := make(map[Target]bool, len(targets))
 	for _, t := range targets {
 		ours[t] = true
@@ -291,7 +292,7 @@ func (p *Poller) Inherit(before *Poller) *Poller {
 }
 
 // ZoneNamed is the zone of that name, nil when it is not asked.
-func (p *Poller) ZoneNamed(name string) *polledZone {
+func (p *Poller) ZoneNamed(name string) *PolledZone {
 	for _, z := range p.Zones {
 		if name != "" && z.Name == name {
 			return z
@@ -301,9 +302,9 @@ func (p *Poller) ZoneNamed(name string) *polledZone {
 }
 
 // Knows reports whether the zone was asked about a target before.
-func (z *polledZone) Knows(t Target) bool { return z.states[t] != nil }
+func (z *PolledZone) Knows(t Target) bool { return z.states[t] != nil }
 
 // Mark notes a listing that was learnt otherwise than by a poll.
-func (z *polledZone) Mark(t Target, since time.Time, codes []string, text string) {
+func (z *PolledZone) Mark(t Target, since time.Time, codes []string, text string) {
 	z.states[t] = &polledTarget{listed: true, since: since, codes: codes, text: text}
 }

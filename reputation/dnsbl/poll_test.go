@@ -83,7 +83,7 @@ func TestZonesAreBelievedByTheirControls(t *testing.T) {
 		r      *resolve.Resolver
 		zone   string
 		config func(*ZoneConfig)
-		family family
+		family Family
 		say    string // part of the doubt; "" when believed
 	}{
 		{"a good zone", good, "bl.example", nil, ipv4, ""},
@@ -235,7 +235,7 @@ func TestBrokenZoneChangesNothing(t *testing.T) {
 }
 
 func TestPollsAreSpread(t *testing.T) {
-	z := polledZone{Zone: Zone{Config: zoneConfig(nil)}}
+	z := PolledZone{Zone: Zone{Config: zoneConfig(nil)}}
 	seen := map[time.Duration]bool{}
 	for range 200 {
 		d := z.pause(0)
