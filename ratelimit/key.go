@@ -10,15 +10,9 @@ import (
 	"postern/mail"
 )
 
-// Dimension is one thing that a limit counts on: a name of per. A new one begins in
-// this file, with a constant, a row of dimensions and of matchOrder, and a field of
-// Facts (what a transaction has) and of Filter (what an operator asks for). The
-// configuration, queries and flags go by the row. What is left is whoever
-// fills in the Facts of a transaction, and docs/limits.md.
-//
-// A value that each recipient has for itself has no fact, but a field of Recipient, and is
-// named wherever PerRecipientDomain and PerProvider are: in rule.place here, in
-// accountkey.go, rules.go, override.go and tools_explain.go.
+// Dimension is one thing that a limit counts on: a name of per, such as the client, the
+// sender, or the domain of each recipient. Most have one value for a transaction (Facts);
+// PerRecipientDomain and PerProvider have one for each recipient (Recipient).
 type Dimension uint8
 
 // What a limit can count on, in the order in which keys name them.
