@@ -28,7 +28,7 @@ func FuzzWalk(f *testing.F) {
 		want := Want{Refused: NewRules("exe", "z*", "tar.gz"), Encrypted: true, Text: func(*Text) {}}
 		began := time.Now()
 		a, err := k.Walk(bytes.NewReader(m), want)
-		if took := time.Since(began); err != nil || took > 2*time.Second {
+		if took := time.Since(began); err != nil || took > 20*time.Second {
 			t.Fatalf("%v after %v", err, took)
 		}
 		b, err := k.Walk(iotest.HalfReader(bytes.NewReader(m)), want)

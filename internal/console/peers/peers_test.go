@@ -8,6 +8,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -87,12 +89,17 @@ func TestSearchOfASilentPeerEnds(t *testing.T) {
 // TestPeerInOtherHands fills neither memory nor page: with objects of two octets, pages
 // without end, or any number of reasons.
 func TestPeerInOtherHands(t *testing.T) {
-	answer := map[string]string{"/status": `{}`, "/listings": `{"items":[]}`, "/providers": `{"items":[]}`}
-	asked := 0
+	var answers sync.Map // by path; a request that was given up may still be answered
+	answers.Store("/status", `{}`)
+	answers.Store("/listings", `{"items":[]}`)
+	answers.Store("/providers", `{"items":[]}`)
+	var asked atomic.Int32
 	node := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		asked++
+		asked.Add(1)
 		w.Header().Set("Content-Type", "application/json")
-		io.WriteString(w, answer[strings.TrimPrefix(r.URL.Path, api.Root)])
+		if answer, ok := answers.Load(strings.TrimPrefix(r.URL.Path, api.Root)); ok {
+			io.WriteString(w, answer.(string))
+		}
 	}))
 	defer node.Close()
 	file := filepath.Join(t.TempDir(), "peer.token")
@@ -105,23 +112,23 @@ func TestPeerInOtherHands(t *testing.T) {
 		return ps
 	}
 	many := strings.Repeat("{},", 200_000) + "{}"
-	answer["/events"] = `{"items":[` + many + `]}`
+	answers.Store("/events", `{"items":[`+many+`]}`)
 	if a := ask().Events(api.EventsQuery{})[0]; a.Err == nil {
 		t.Errorf("%d events are taken", len(a.Value.Items))
 	}
-	answer["/events"] = `{"items":[]}` + strings.Repeat(" ", 8<<20)
+	answers.Store("/events", `{"items":[]}`+strings.Repeat(" ", 8<<20))
 	if a := ask().Events(api.EventsQuery{})[0]; a.Err == nil {
 		t.Error("an answer of over 8 MiB is taken")
 	}
 	for name, rows := range map[string]string{"an empty page": "", "pages": `{"id":1}`} {
-		asked = 0
-		answer["/listings"] = `{"items":[` + rows + `],"next":"x"}`
-		if a := ask().States()[0]; rows == "" && a.Err == nil || len(a.Value.Listings) > maxTold || asked > maxListed+5 {
-			t.Errorf("%s: %d listings of %d requests, %v", name, len(a.Value.Listings), asked, a.Err)
+		asked.Store(0)
+		answers.Store("/listings", `{"items":[`+rows+`],"next":"x"}`)
+		if a := ask().States()[0]; rows == "" && a.Err == nil || len(a.Value.Listings) > maxTold || asked.Load() > maxListed+5 {
+			t.Errorf("%s: %d listings of %d requests, %v", name, len(a.Value.Listings), asked.Load(), a.Err)
 		}
 	}
-	answer["/listings"] = `{"items":[]}`
-	answer["/status"] = `{"reasons":[` + many[:3*5000] + `{}]}`
+	answers.Store("/listings", `{"items":[]}`)
+	answers.Store("/status", `{"reasons":[`+many[:3*5000]+`{}]}`)
 	if a := ask().States()[0]; a.Err != nil || len(a.Value.Status.Reasons) != maxTold {
 		t.Errorf("%d reasons, %v", len(a.Value.Status.Reasons), a.Err)
 	}
