@@ -15,7 +15,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 
 	"postern/mail"
@@ -143,26 +142,46 @@ type finder struct {
 
 // find looks for a recipient who is far back in the journal.
 func (f *finder) find(ctx context.Context) error {
+	var out strings.Builder
 	cmd := exec.CommandContext(ctx, f.binary, "find", "-journal", f.journal, "-to", seldom, "-n", "0")
-	began := time.Now()
-	out, err := cmd.Output()
-	took := time.Since(began)
-	f.note(cmd.ProcessState, took)
+	cmd.Stdout = &out
+	took, err := f.run(cmd)
 	switch {
 	case ctx.Err() != nil:
 		return ctx.Err()
 	case err != nil:
 		return fmt.Errorf("relay find: %w", err)
-	case !strings.Contains(string(out), seldom):
-		return fmt.Errorf("relay find has not found %s: %q", seldom, out)
+	case !strings.Contains(out.String(), seldom):
+		return fmt.Errorf("relay find has not found %s: %q", seldom, out.String())
 	}
 	f.took = append(f.took, took)
 	return nil
 }
 
-func (f *finder) note(state *os.ProcessState, took time.Duration) {
-	f.cores = max(f.cores, (state.UserTime()+state.SystemTime()).Seconds()/took.Seconds())
-	f.peak = max(f.peak, state.SysUsage().(*syscall.Rusage).Maxrss)
+// run lets cmd end and notes what it used. Its memory is looked at while it runs: what the
+// system says of a child that has ended is never less than what its parent once had, since
+// the two share memory until the program is in place.
+func (f *finder) run(cmd *exec.Cmd) (took time.Duration, err error) {
+	began := time.Now()
+	if err := cmd.Start(); err != nil {
+		return 0, err
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	next := time.NewTicker(5 * time.Millisecond)
+	defer next.Stop()
+	for p := (&process{cmd: cmd}); ; {
+		if _, peak, err := p.memory(); err == nil {
+			f.peak = max(f.peak, peak)
+		}
+		select {
+		case err = <-ended:
+			took = time.Since(began)
+			f.cores = max(f.cores, (cmd.ProcessState.UserTime()+cmd.ProcessState.SystemTime()).Seconds()/took.Seconds())
+			return took, err
+		case <-next.C:
+		}
+	}
 }
 
 // packed has all of a packed journal found, which has to be kept until it is read: the
@@ -175,12 +194,9 @@ func (f *finder) packed(ctx context.Context, journal string, n int) error {
 	if err := exec.CommandContext(ctx, "gzip", "-1", old).Run(); err != nil {
 		return fmt.Errorf("gzip: %w", err)
 	}
-	cmd := exec.CommandContext(ctx, f.binary, "find", "-journal", journal, "-code", "250", "-n", "0")
-	began := time.Now()
-	if err := cmd.Run(); err != nil {
+	if _, err := f.run(exec.CommandContext(ctx, f.binary, "find", "-journal", journal, "-code", "250", "-n", "0")); err != nil {
 		return fmt.Errorf("relay find: %w", err)
 	}
-	f.note(cmd.ProcessState, time.Since(began))
 	return nil
 }
 
