@@ -48,7 +48,7 @@ func (f *Finder) TLSA(ctx context.Context, domain string, t Target) (*TLSA, erro
 		if base == "" {
 			continue
 		}
-		a := f.resolver.Ask(ctx, fmt.Sprintf("_%d._tcp.%s", t.Address.Port(), base), dns.TypeTLSA)
+		a := f.resolver.Ask(ctx, tlsaName(t.Address.Port(), base), dns.TypeTLSA)
 		switch {
 		case a.State == resolve.Fault:
 			return nil, fmt.Errorf("%w: %s: %w", ErrNotKnown, base, a.Err)
@@ -58,6 +58,9 @@ func (f *Finder) TLSA(ctx context.Context, domain string, t Target) (*TLSA, erro
 	}
 	return nil, nil
 }
+
+// tlsaName is where the records of a host stand (RFC 6698 s. 3).
+func tlsaName(port uint16, host string) string { return fmt.Sprintf("_%d._tcp.%s", port, host) }
 
 // usable are the records of RFC 7672 s. 3.1 that can be checked; usages 0 and 1 are
 // none of SMTP's.

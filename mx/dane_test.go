@@ -77,38 +77,67 @@ func TestTLSAIsAskedForWhereItCounts(t *testing.T) {
 	}
 }
 
-// TestAliasOfWhichDNSSaysNothing is the alias of no host: nobody knows whether it has
-// TLSA records.
+// TestAliasOfWhichDNSSaysNothing is the alias of no host if DNS does not say either whether
+// it has TLSA records: none of its addresses is used.
 func TestAliasOfWhichDNSSaysNothing(t *testing.T) {
-	server := dnstest.Serve(t, func(w dns.ResponseWriter, q *dns.Msg) {
-		m := new(dns.Msg).SetReply(q)
-		m.RecursionAvailable = true
-		switch q.Question[0].Qtype {
-		case dns.TypeMX:
-			m.AuthenticatedData = true
-			m.Answer = append(m.Answer, dnstest.Record("a.example.", dns.TypeMX, 60, "10 mx.a.example."))
-		case dns.TypeA:
-			m.Answer = append(m.Answer, dnstest.Record("mx.a.example.", dns.TypeCNAME, 60, "b.example."), dnstest.Record("b.example.", dns.TypeA, 60, "12.0.0.1"))
-		default:
-			m.Rcode = dns.RcodeServerFailure
+	for _, row := range []struct {
+		name, secure string // the question about addresses to which the answer is signed
+		answered     string // a question that has an answer
+		tlsa         string // the record in it; "": none
+		want         string
+	}{
+		{name: "nothing is signed", want: "no host"},
+		{name: "the first address is signed", secure: "A", want: "no host"},
+		{name: "it is an alias", secure: "A", answered: "CNAME", want: "mx.a.example"},
+		{name: "it has no records", answered: "TLSA", want: "nothing"},
+		{name: "it has records", answered: "TLSA", tlsa: "3 1 1 " + sum, want: "mx.a.example"},
+	} {
+		server := dnstest.Serve(t, func(w dns.ResponseWriter, q *dns.Msg) {
+			m := new(dns.Msg).SetReply(q)
+			m.RecursionAvailable = true
+			name, qtype := q.Question[0].Name, q.Question[0].Qtype
+			kind := dns.TypeToString[qtype]
+			m.AuthenticatedData = kind == "MX" || kind == row.secure || kind == row.answered
+			switch {
+			case kind == "MX":
+				m.Answer = append(m.Answer, dnstest.Record("a.example.", dns.TypeMX, 60, "10 mx.a.example."))
+			case kind == "A" || kind == "AAAA":
+				m.Answer = append(m.Answer, dnstest.Record("mx.a.example.", dns.TypeCNAME, 60, "b.example."), dnstest.Record("b.example.", qtype, 60, map[string]string{"A": "12.0.0.1", "AAAA": "2a00::1"}[kind]))
+			case kind == row.answered && kind == "CNAME":
+				m.Answer = append(m.Answer, dnstest.Record(name, qtype, 60, "b.example."))
+			case kind == "TLSA" && row.tlsa != "":
+				m.Answer = append(m.Answer, dnstest.Record(name, qtype, 60, row.tlsa))
+			case kind != row.answered:
+				m.Rcode = dns.RcodeServerFailure
+			}
+			w.WriteMsg(m)
+		})
+		f := newFinder(t, server, nil)
+		a, err := f.Find(t.Context(), "a.example", Families{IPv4: true, IPv6: true})
+		got := "no host"
+		for _, target := range a.Targets {
+			got = "nothing"
+			if target.Secure {
+				got = target.Host
+			}
 		}
-		w.WriteMsg(m)
-	})
-	a, err := newFinder(t, server, nil).Find(t.Context(), "a.example", Families{IPv4: true})
-	if !errors.Is(err, ErrDNS) || len(a.Targets) > 0 {
-		t.Errorf("%+v, %v", a, err)
+		if got != row.want || (got == "no host") != errors.Is(err, ErrDNS) {
+			t.Errorf("%s: %s, want %s; %v", row.name, got, row.want, err)
+		}
 	}
 }
 
 // TestRealResolverValidates: a Knot that signs and an Unbound that validates, with
 // a zone beside that is not signed.
 func TestRealResolverValidates(t *testing.T) {
-	knot, key := dnstest.SignedKnot(t, "example", "@ MX 10 mx\nmx A 11.0.0.1\n_25._tcp.mx TLSA 3 1 1 "+sum+"\nalias CNAME mx\nviaalias MX 10 alias\n")
-	open := dnstest.Knot(t, map[string]string{"open": "@ MX 10 mx\nmx A 11.0.0.2\n_25._tcp.mx TLSA 3 1 1 " + sum + "\n"})
+	knot, key := dnstest.SignedKnot(t, "example", "@ MX 10 mx\nmx A 11.0.0.1\n_25._tcp.mx TLSA 3 1 1 "+sum+"\nalias CNAME mx\nviaalias MX 10 alias\n"+
+		"away MX 10 out\nout CNAME host.open.\n_25._tcp.out TLSA 3 1 1 "+sum+"\ntwice MX 10 first\nfirst CNAME second\nsecond CNAME host.open.\n_25._tcp.first TLSA 3 1 1 "+sum+"\n"+
+		"below MX 10 host.tree\ntree DNAME open.\n_25._tcp.second TLSA 3 1 1 "+sum+"\nbare MX 10 out2\nout2 CNAME host.open.\n")
+	open := dnstest.Knot(t, map[string]string{"open": "@ MX 10 mx\nmx A 11.0.0.2\n_25._tcp.mx TLSA 3 1 1 " + sum + "\nhost A 11.0.0.3\nhost AAAA 2a01:4f8::1\n_25._tcp.host TLSA 3 1 1 " + sum + "\n"})
 	f := newFinder(t, dnstest.ValidatingUnbound(t, map[string]string{"example": knot, "open": open}, key), nil)
-	for domain, want := range map[string]bool{"example": true, "viaalias.example": true, "open": false} {
-		a, err := f.Find(t.Context(), domain, Families{IPv4: true})
-		if err != nil || len(a.Targets) != 1 {
+	for domain, want := range map[string]bool{"example": true, "viaalias.example": true, "open": false, "away.example": true, "twice.example": true, "below.example": false, "bare.example": false} {
+		a, err := f.Find(t.Context(), domain, Families{IPv4: true, IPv6: true})
+		if err != nil || len(a.Targets) == 0 {
 			t.Fatalf("%s: %+v, %v", domain, a, err)
 		}
 		tlsa, err := f.TLSA(t.Context(), domain, a.Targets[0])

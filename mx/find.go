@@ -289,7 +289,12 @@ func (f *Finder) vouched(ctx context.Context, e *Exchanger, a *resolve.Answer) (
 	// RFC 7672 s. 2.2.2: an alias that is signed may have records, wherever it leads to.
 	alias := f.resolver.Ask(ctx, e.Name, dns.TypeCNAME)
 	if alias.State == resolve.Fault {
-		e.Err = alias.Err
+		// Unbound 1.17 says so of each alias that a DNAME makes (RFC 6672 s. 3.4). If there
+		// are no records that are signed it does not matter what the alias is.
+		alias = f.resolver.Ask(ctx, tlsaName(f.port(e.port), e.Name), dns.TypeTLSA)
+	}
+	if alias.State == resolve.Fault {
+		e.Err, e.Addresses = alias.Err, nil
 		return false
 	}
 	e.Secure = alias.State == resolve.Found && alias.Secure
