@@ -40,7 +40,7 @@ func TestREQUIRETLS(t *testing.T) {
 		{name: "the operator asks for TLS alone", certificate: "mx.b.example", under: true, set: func(c *upstream.Config) { c.TLS = upstream.EncryptRequired }, want: "550"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
-			w, ca := stsWorldWith(t, func(string) string { return row.policy }, func(c *upstream.Config) {
+			w, ca := stsWorldWith(t, func(string) string { return row.policy }, func(c *upstream.Config, _ *Options) {
 				c.Config.DANE, c.Config.DNSSEC = mx.DANEAuto, mx.DNSSECLocal
 				if row.set != nil {
 					row.set(c)

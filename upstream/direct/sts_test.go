@@ -5,9 +5,12 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"postern/internal/smtptest"
 	"postern/mail"
@@ -18,11 +21,11 @@ import (
 // says.
 func stsWorld(t *testing.T, policy func(domain string) string) (*world, *smtptest.CA) {
 	t.Helper()
-	return stsWorldWith(t, policy, func(*upstream.Config) {})
+	return stsWorldWith(t, policy, func(*upstream.Config, *Options) {})
 }
 
 // stsWorldWith is a stsWorld with other settings.
-func stsWorldWith(t *testing.T, policy func(domain string) string, set func(*upstream.Config)) (*world, *smtptest.CA) {
+func stsWorldWith(t *testing.T, policy func(domain string) string, set func(*upstream.Config, *Options)) (*world, *smtptest.CA) {
 	t.Helper()
 	ca, err := smtptest.NewCA()
 	if err != nil {
@@ -51,7 +54,7 @@ func stsWorldWith(t *testing.T, policy func(domain string) string, set func(*ups
 	w := newWorld(t, func(c *upstream.Config, o *Options) {
 		c.MTASTS, c.CA = true, ca.WriteFile(t, t.TempDir())
 		o.STSPort = l.Addr().(*net.TCPAddr).Port
-		set(c)
+		set(c, o)
 	}, "mta-sts.b.example. 60 A 127.0.0.1", "mta-sts.c.example. 60 A 127.0.0.1", `_mta-sts.b.example. 60 TXT "v=STSv1; id=1;"`, `_mta-sts.c.example. 60 TXT "v=STSv1; id=1;"`)
 	return w, ca
 }
@@ -257,6 +260,44 @@ func TestRecordsThatCannotBeUsedLeaveThePolicy(t *testing.T) {
 				t.Errorf("%s over %q", s, s.tls)
 			}
 			if got := fmt.Sprint(w.up.TLSCounts()); got != "[{sts "+row.counted+" 1}]" {
+				t.Errorf("counted %s", got)
+			}
+		})
+	}
+}
+
+// TestPolicyThatChangedWithTheHosts is fetched again before mail waits for it, whether or not
+// the hosts have TLSA records that cannot be used, and is the one that is reported.
+func TestPolicyThatChangedWithTheHosts(t *testing.T) {
+	tested := strings.Replace(enforce("mx1.b.example"), "enforce", "testing", 1)
+	for _, row := range []struct {
+		name, policy, want, tls, counted string
+		tlsa                             bool
+	}{
+		{name: "it names the host now", policy: enforce("mx1.b.example"), want: "250 final 250", tls: "TLSv1.3 (MTA-STS)", counted: "sts success"},
+		{name: "it enforces nothing now", policy: tested, want: "250 final 250", tls: "TLSv1.3", counted: "sts success"},
+		{name: "it is as it was", policy: enforce("mx9.b.example"), want: "451", counted: "sts validation-failure"},
+		{name: "it names the host now", policy: enforce("mx1.b.example"), want: "250 final 250", tls: "TLSv1.3 (MTA-STS)", counted: "sts success", tlsa: true},
+		{name: "it enforces nothing now", policy: tested, want: "250 final 250", tls: "TLSv1.3", counted: "dane tlsa-invalid", tlsa: true},
+		{name: "it is as it was", policy: enforce("mx9.b.example"), want: "451", counted: "sts validation-failure", tlsa: true},
+	} {
+		t.Run(fmt.Sprintf("%s, TLSA %v", row.name, row.tlsa), func(t *testing.T) {
+			file := filepath.Join(t.TempDir(), "sts.json")
+			before := fmt.Sprintf(`{"b.example":{"mode":"enforce","mx":["mx9.b.example"],"max_age":%d,"id":"1","fetched":%q}}`, 24*time.Hour, time.Now().Add(-time.Hour).Format(time.RFC3339))
+			if err := os.WriteFile(file, []byte(before), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			w, ca := stsWorldWith(t, func(string) string { return row.policy }, func(_ *upstream.Config, o *Options) { o.STSFile = file })
+			w.encrypted("127.0.0.2", ca, "mx1.b.example")
+			w.domain("b.example", "mx1.b.example 127.0.0.2")
+			if row.tlsa {
+				w.zone.Sign()
+				w.zone.Add(fmt.Sprintf("_%d._tcp.mx1.b.example. 60 TLSA 1 1 1 %s", w.port, strings.Repeat("ab", 32)))
+			}
+			if s := w.send("x@b.example"); s.codes() != row.want || s.tls != row.tls {
+				t.Errorf("%s over %q", s, s.tls)
+			}
+			if got := fmt.Sprint(w.up.TLSCounts()); got != "[{"+row.counted+" 1}]" {
 				t.Errorf("counted %s", got)
 			}
 		})

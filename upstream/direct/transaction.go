@@ -219,11 +219,23 @@ func (t *Transaction) ways(ctx context.Context, a *mx.Answer) (ways []way) {
 		return ways
 	}
 	p, ok := t.sts(ctx)
-	for i := range ways {
-		// Hosts that the operator names get the mail, also where the policy does not name them.
-		ways[i].level.verified = ok && !ways[i].level.dane() && (!a.Named || p.Matches(ways[i].Host))
+	if left := allowed(ways, a, &p, ok); len(left) > 0 || !ok {
+		return left
 	}
-	return slices.DeleteFunc(ways, func(w way) bool { return w.level.verified && w.err == nil && !p.Matches(w.Host) })
+	p, ok = t.changed(ctx)
+	return allowed(ways, a, &p, ok)
+}
+
+// allowed are the ways to hosts that have TLSA records of their own, that a policy names, or
+// that the operator names: these get the mail, also where the policy does not name them.
+func allowed(all []way, a *mx.Answer, p *sts.Policy, enforced bool) (ways []way) {
+	for _, w := range all {
+		named := p.Matches(w.Host)
+		if w.level.verified = enforced && !w.level.dane() && (!a.Named || named); !w.level.verified || w.err != nil || named {
+			ways = append(ways, w)
+		}
+	}
+	return ways
 }
 
 // sts is the policy of the domain, if it enforces one.
@@ -254,14 +266,22 @@ func (t *Transaction) policy(ctx context.Context, a *mx.Answer) (verified bool) 
 	if t.u.finder.Only(a, p.Matches); len(a.Targets) > 0 {
 		return true
 	}
-	// It may have changed together with the hosts.
-	if p, ok = t.u.sts.Refresh(ctx, t.domain); !ok || p.Mode != sts.Enforce {
-		t.says, a.Targets = nil, all
+	if p, ok = t.changed(ctx); !ok {
+		a.Targets = all
 		return false
 	}
-	t.says = &p
 	t.u.finder.Only(a, p.Matches)
 	return true
+}
+
+// changed is sts where the policy names none of the hosts: it may have changed with them.
+func (t *Transaction) changed(ctx context.Context) (p sts.Policy, ok bool) {
+	if p, ok = t.u.sts.Refresh(ctx, t.domain); !ok {
+		t.says = nil
+		return p, false
+	}
+	t.says = &p
+	return p, p.Mode == sts.Enforce
 }
 
 // problem is the reply for each recipient of a domain without a host.
