@@ -40,7 +40,7 @@ func runCheck(io cli.IO, args []string) int {
 	if !ok {
 		return cli.Fault
 	}
-	if err := check.StateFolder(file, *strict || *connect); err != nil {
+	if err := check.StateFolder(file, *strict); err != nil {
 		p := config.Problem{File: path, Key: "state_dir", Text: err.Error() + "; relay serve does not start with it"}
 		fmt.Fprintln(io.Err, p)
 		return cli.Fault

@@ -162,6 +162,45 @@ func TestCheckListsEveryProblemAtOnce(t *testing.T) {
 	}
 }
 
+// TestCheckLooksAtTheStateFolder as the start does. Who asks may be another user than the
+// relay, unless -strict says that it is not.
+func TestCheckLooksAtTheStateFolder(t *testing.T) {
+	dir := t.TempDir()
+	state := filepath.Join(dir, "state")
+	text := "hostname = \"relay.example.org\"\nstate_dir = \"" + state + "\"\n[listener.mta]\naddress = \"127.0.0.1:2525\"\n" +
+		"[client.mta]\nnetworks = [\"192.0.2.8/29\"]\nsenders = [\"@example.org\"]\nstream = \"main\"\n[stream.main]\nupstream = \"provider\"\n" +
+		"[upstream.provider]\nhosts = [\"127.0.0.1:1\"]\n"
+	if err := os.Mkdir(state, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	look := func(want string, args ...string) {
+		t.Helper()
+		status, _, errs := checkText(t, text, args...)
+		if strings.Contains(errs, "state_dir: ") != (want != "") || !strings.Contains(errs, want) || want != "" && status != cli.Fault {
+			t.Errorf("%q: status %d, %s", args, status, errs)
+		}
+	}
+	if err := os.Chmod(state, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	for _, args := range [][]string{nil, {"-strict"}, {"-connect"}} {
+		look("can be written by others (mode 0777)", args...)
+	}
+	if err := os.Chmod(state, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if os.Geteuid() != 0 {
+		t.Log("needs root to give a folder away")
+		return
+	}
+	if err := os.Chown(state, 65534, 65534); err != nil {
+		t.Fatal(err)
+	}
+	look("")
+	look("", "-connect")
+	look("belongs to another user (uid 65534)", "-strict")
+}
+
 func TestCheckUsage(t *testing.T) {
 	t.Setenv(cli.ConfigEnv, "nowhere.toml")
 	for _, row := range []struct {
