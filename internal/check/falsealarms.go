@@ -20,7 +20,7 @@ func tryFalseAlarms(f *config.File, now time.Time) []identity.Finding {
 		return nil
 	}
 	found := identity.Finding{Check: "false_alarms", Subject: f.Outlier.FalseAlarms.String(), Status: identity.Pass, Asked: "is the journal long enough to find the sensitivity"}
-	first, err := journalSince(f.Journal.File)
+	first, err := journalSince(f.Journal.File, now)
 	end := tune.EnoughAt(first)
 	switch {
 	case err != nil:
@@ -41,9 +41,9 @@ func tryFalseAlarms(f *config.File, now time.Time) []identity.Finding {
 var errEnough = errors.New("more need not be read")
 
 // journalSince is the time of the first event of a journal with its files that were set
-// aside; zero: there is none.
-func journalSince(journal string) (time.Time, error) {
-	var begins tune.Beginning
+// aside; zero: there is none before now.
+func journalSince(journal string, now time.Time) (time.Time, error) {
+	begins := tune.Beginning{Now: now}
 	_, err := find.Past(journal, func(ev *mail.Event) error {
 		if begins.Add(ev.Time) {
 			return errEnough

@@ -24,10 +24,25 @@ func TestFalseAlarmsSaysUntilWhenTheDefaultHolds(t *testing.T) {
 		}
 	}
 	see(identity.Warn, "for the first 34 days")
-	lines := `{"time":"0001-01-01T00:00:00Z","client":"mta"}` + "\n" + `{"time":"1970-01-01T00:05:00Z","client":"mta"}` + "\n" + `{"time":"2026-03-01T08:00:00Z","client":"mta"}` + "\n" + `{"time":"2026-03-02T08:00:00Z","client":"mta"}` + "\n"
-	if err := os.WriteFile(journal, []byte(lines), 0o600); err != nil {
-		t.Fatal(err)
+	write := func(times ...string) {
+		t.Helper()
+		lines := ""
+		for _, at := range times {
+			lines += `{"time":"` + at + `","client":"mta"}` + "\n"
+		}
+		if err := os.WriteFile(journal, []byte(lines), 0o600); err != nil {
+			t.Fatal(err)
+		}
 	}
+	// Of a clock that was wrong: before the others, among them, and in the future.
+	const zero, seventy, ahead = "0001-01-01T00:00:00Z", "1970-01-01T00:05:00Z", "2099-01-01T00:00:00Z"
+	write(ahead, zero)
+	see(identity.Warn, "for the first 34 days")
+	write("2026-03-01T08:00:00Z", seventy, "2026-03-02T08:00:00Z")
+	see(identity.Warn, "until 2026-04-04")
+	write(ahead, "2026-03-01T08:00:00Z", "2026-03-02T08:00:00Z", ahead)
+	see(identity.Warn, "until 2026-04-04")
+	write(zero, seventy, "2026-03-01T08:00:00Z", "2026-03-02T08:00:00Z")
 	see(identity.Warn, "until 2026-04-04")
 	now = now.AddDate(0, 1, 0)
 	see(identity.Pass, "begins on 2026-03-01")

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -24,30 +25,42 @@ func EnoughAt(first time.Time) time.Time { return first.Add((Teaching + Judged) 
 const silence = 60 * 24 * time.Hour
 
 // Beginning finds where a journal begins, of which a few lines may have the time of a clock
-// that was wrong. The zero Beginning has seen none.
+// that was wrong: one long before the rest, or later than Now.
 type Beginning struct {
-	first, last time.Time
-	n           int
+	Now  time.Time
+	seen []int64 // Unix times, in any order
 }
 
-// sure is how many events behind one another make a beginning that is not doubted.
+// sure is how many events make a beginning that is not doubted.
 const sure = 1000
 
 // Add takes the next event's time, and reports whether no further ones are needed.
 func (b *Beginning) Add(at time.Time) (enough bool) {
-	if at.Unix() <= 0 {
-		return false
+	if at.Unix() > 0 && !at.After(b.Now) {
+		b.seen = append(b.seen, at.Unix())
 	}
-	if b.n == 0 || at.Sub(b.last) > silence {
-		b.first, b.n = at, 0
-	}
-	b.last = at
-	b.n++
-	return b.n >= sure
+	return len(b.seen) >= sure
 }
 
 // First is the time of the first event; zero: there was none.
-func (b *Beginning) First() time.Time { return b.first }
+func (b *Beginning) First() time.Time {
+	if len(b.seen) == 0 {
+		return time.Time{}
+	}
+	slices.Sort(b.seen)
+	return time.Unix(b.seen[behindSilence(len(b.seen), func(i int) int64 { return b.seen[i] })], 0).UTC()
+}
+
+// behindSilence is the number of the first of n times in order, in seconds, that no long
+// silence parts from the last one.
+func behindSilence(n int, at func(i int) int64) int {
+	for i := n - 1; i > 0; i-- {
+		if at(i)-at(i-1) > int64(silence/time.Second) {
+			return i
+		}
+	}
+	return 0
+}
 
 // Wanted is the sensitivity at which no more alarms a year are to be expected than
 // accepted, between Least and Most: between two rows it is found on the straight line of

@@ -157,12 +157,7 @@ func (t *Trace) number(name string) uint32 {
 // in which hardly any alarm was raised a year.
 func (t *Trace) sort() {
 	slices.SortStableFunc(t.messages, func(a, b message) int { return cmp.Compare(a.at, b.at) })
-	for i := len(t.messages) - 1; i > 0; i-- {
-		if t.messages[i].at-t.messages[i-1].at > int64(silence/time.Second) {
-			t.messages = t.messages[i:]
-			return
-		}
-	}
+	t.messages = t.messages[behindSilence(len(t.messages), func(i int) int64 { return t.messages[i].at }):]
 }
 
 // sent is a message as a replay takes it.
