@@ -127,6 +127,31 @@ func TestAliasOfWhichDNSSaysNothing(t *testing.T) {
 	}
 }
 
+// TestAliasOfOurselves leaves out hosts that are no better, also where DNS does not say
+// whether the alias is signed: mail would come back.
+func TestAliasOfOurselves(t *testing.T) {
+	server := dnstest.Serve(t, func(w dns.ResponseWriter, q *dns.Msg) {
+		m := new(dns.Msg).SetReply(q)
+		m.RecursionAvailable = true
+		switch name, qtype := q.Question[0].Name, q.Question[0].Qtype; {
+		case qtype == dns.TypeMX:
+			m.AuthenticatedData = true
+			m.Answer = append(m.Answer, dnstest.Record("a.example.", qtype, 60, "10 mx.a.example."), dnstest.Record("a.example.", qtype, 60, "20 backup.example."))
+		case qtype == dns.TypeA && name == "backup.example.":
+			m.Answer = append(m.Answer, dnstest.Record(name, qtype, 60, "12.0.0.2"))
+		case qtype == dns.TypeA && name == "mx.a.example.":
+			m.Answer = append(m.Answer, dnstest.Record(name, dns.TypeCNAME, 60, "relay.example."), dnstest.Record("relay.example.", qtype, 60, "12.0.0.1"))
+		default:
+			m.Rcode = dns.RcodeServerFailure
+		}
+		w.WriteMsg(m)
+	})
+	a, err := newFinder(t, server, nil).Find(t.Context(), "a.example", Families{IPv4: true})
+	if a.Problem != Loop || len(a.Targets) > 0 {
+		t.Errorf("%+v, %v", a, err)
+	}
+}
+
 // TestRealResolverValidates: a Knot that signs and an Unbound that validates, with
 // a zone beside that is not signed.
 func TestRealResolverValidates(t *testing.T) {

@@ -246,7 +246,7 @@ func (f *Finder) addresses(ctx context.Context, domain string, e *Exchanger, fam
 	for _, a := range []resolve.Answer{four, six} {
 		e.aliases = append(e.aliases, a.Aliases...)
 		if a.State == resolve.Found && !f.vouched(ctx, e, &a) {
-			return
+			break
 		}
 		if e.Err == nil {
 			e.Err = a.Err
