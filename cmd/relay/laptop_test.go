@@ -65,6 +65,31 @@ func writeRspamd(t *testing.T) string {
 	return file
 }
 
+// TestCommandsSayWhatToDoWithoutAJournal: before the relay's first start there is none, and
+// mostly no folder for it either.
+func TestCommandsSayWhatToDoWithoutAJournal(t *testing.T) {
+	path := onALaptop(t)
+	journal := filepath.Join(filepath.Dir(path), "journal.jsonl")
+	if err := os.Remove(journal); err != nil {
+		t.Fatal(err)
+	}
+	nowhere := filepath.Join(t.TempDir(), "none", "journal.jsonl")
+	for _, command := range []string{
+		"find -since 1d", "find -to b@dest.example", "explain 2", "incident -since 1d a@example.org", "replies top", "simulate", "suggest",
+		"outliers measure", "outliers tune", "outliers backtest", "listings suspects",
+	} {
+		for named, args := range map[string][]string{journal: {"-config", path}, nowhere: {"-config", path, "-journal", nowhere}} {
+			if command == "outliers backtest" {
+				args = []string{"-config", path, "-journal", named}
+			}
+			status, out, errs := runVerb("", append(strings.Fields(command), args...)...)
+			if want := "there is no journal " + named + "; relay serve makes it at its first start"; status == cli.OK || out != "" || !strings.Contains(errs, want) {
+				t.Errorf("%s %v: status %d, %s%s", command, args, status, out, errs)
+			}
+		}
+	}
+}
+
 // TestCheckWarnsOfWhatIsNotHere: a check elsewhere goes on, and one before a
 // start does not.
 func TestCheckWarnsOfWhatIsNotHere(t *testing.T) {

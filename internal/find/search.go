@@ -38,9 +38,10 @@ var ErrEnough = errors.New("enough")
 
 // Stats say what a search has looked at.
 type Stats struct {
-	Files int
-	Read  int64 // octets, unpacked
-	Bad   int   // lines that held the octets and are not an event
+	Files  int
+	Listed int   // files that were to be searched, also those that are too old or gone
+	Read   int64 // octets, unpacked
+	Bad    int   // lines that held the octets and are not an event
 	// Cut are packed files with so many hits that the oldest of them were left out.
 	Cut []string
 }
@@ -123,7 +124,7 @@ func Search(ctx context.Context, files []string, q Query, hit func(line []byte, 
 	if err != nil {
 		return Stats{}, err
 	}
-	s := &search{matcher: m, ctx: ctx, hit: hit}
+	s := &search{matcher: m, ctx: ctx, hit: hit, stats: Stats{Listed: len(files)}}
 	var seen []os.FileInfo
 	for _, name := range files {
 		err := s.file(name, &seen)

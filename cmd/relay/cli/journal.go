@@ -1,8 +1,10 @@
 package cli
 
 import (
+	"errors"
 	"flag"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -54,6 +56,9 @@ func cleanPath(file string) string {
 // ReadJournal is eventlog.Read for a command, with what Damage says of it.
 func ReadJournal(io IO, command string, files []string, f func(*mail.Event) error) (tell func(), err error) {
 	d, err := eventlog.Read(files, io.In, f)
+	if open := (*fs.PathError)(nil); errors.As(err, &open) {
+		err = JournalFault(open.Path, err)
+	}
 	return Damage(io, command, d, err)
 }
 
@@ -127,13 +132,28 @@ func JournalFiles(path, file string) ([]string, error) {
 		file = c.File
 	}
 	files, err := eventlog.SetAside(file)
-	if err != nil {
-		return nil, err
+	if err == nil {
+		_, err = os.Stat(file)
 	}
-	if _, err := os.Stat(file); err == nil || len(files) == 0 {
+	switch {
+	case err == nil:
 		files = append(files, file)
+	case len(files) == 0:
+		return nil, JournalFault(file, err)
 	}
 	return files, nil
+}
+
+// JournalFault says what to do where a journal, or its folder, cannot be read: nobody may
+// know that a relay makes it. Other errors are as they were.
+func JournalFault(file string, err error) error {
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return fmt.Errorf("there is no journal %s; relay serve makes it at its first start; if it has run, name its configuration with -config, or the file with -journal", file)
+	case errors.Is(err, fs.ErrPermission):
+		return fmt.Errorf("%w; run this as the user of the relay", err)
+	}
+	return err
 }
 
 // MaxJournals is how many files one command reads.

@@ -5,11 +5,13 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/signal"
 	"runtime"
 	"runtime/debug"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -55,8 +57,11 @@ func Find(io cli.IO, args []string) int {
 	case err != nil:
 		fmt.Fprintf(io.Err, "relay find: %v\n", err)
 		return cli.Fault
+	case found == 0 && stats.Listed == 0:
+		fmt.Fprintf(io.Err, "relay find: %v\n", cli.JournalFault(journals[0], fs.ErrNotExist))
+		return cli.Fault
 	case found == 0:
-		fmt.Fprintf(io.Err, "relay find: nothing in %s of %v\n", text.Count(stats.Files, "file", "files"), journals)
+		fmt.Fprintf(io.Err, "relay find: nothing in %s of %s\n", text.Count(stats.Files, "file", "files"), strings.Join(journals, " and "))
 		return cli.Fault
 	case found == *n:
 		fmt.Fprintf(io.Err, "%d shown; there may be more: -n 0 shows all; relay explain ID describes one in words\n", found)
@@ -133,14 +138,14 @@ func searchAll(ctx context.Context, journals []string, q find.Query, hit func([]
 	for _, journal := range journals {
 		files, err := find.Files(journal)
 		if err != nil {
-			return all, err
+			return all, cli.JournalFault(journal, err)
 		}
 		one, err := find.Search(ctx, files, q, func(line []byte, e *mail.Event) error {
 			err := hit(line, e)
 			ended = ended || err != nil
 			return err
 		})
-		all.Files, all.Cut = all.Files+one.Files, append(all.Cut, one.Cut...)
+		all.Listed, all.Files, all.Cut = all.Listed+one.Listed, all.Files+one.Files, append(all.Cut, one.Cut...)
 		if err != nil || ended {
 			return all, err
 		}
