@@ -182,6 +182,38 @@ func TestBacktestTellsWhatWouldHaveBeen(t *testing.T) {
 	}
 }
 
+// TestBacktestLeavesOutWrongClocks: of a start without a battery, and of a year that is yet to come.
+func TestBacktestLeavesOutWrongClocks(t *testing.T) {
+	begin := time.Date(2026, 3, 2, 9, 0, 0, 0, time.UTC)
+	line := func(at time.Time, i int) string {
+		b, err := json.Marshal(&mail.Event{Time: at, Client: "shop", From: "a@x.example", Outcome: mail.Relayed,
+			To: []mail.RecipientEvent{{Address: fmt.Sprint(i, "@y.example"), Outcome: mail.Relayed, Rule: "upstream", Code: 250}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(b) + "\n"
+	}
+	var right, wrong strings.Builder
+	wrong.WriteString(line(time.Unix(60, 0), 1000) + line(time.Unix(90, 0), 1001))
+	for i := range 300 {
+		l := line(begin.Add(time.Duration(i)*time.Second), i)
+		right.WriteString(l)
+		wrong.WriteString(l)
+		if i == 20 {
+			wrong.WriteString(line(time.Date(2103, 1, 1, 0, 0, 0, 0, time.UTC), 1002) + line(time.Unix(-5, 0), 1003) + line(time.Unix(70, 0), 1004))
+		}
+	}
+	wrong.WriteString(line(time.Unix(80, 0), 1005))
+	_, want, _ := outliers(right.String(), "backtest", "-journal", "-")
+	status, out, errs := outliers(wrong.String(), "backtest", "-journal", "-")
+	if status != cli.OK || out != want || !strings.Contains(out, "300 transactions from 2026-03-02T09:00:00Z to 2026-03-02T09:04:59Z") {
+		t.Errorf("status %d:\n%s\nwithout wrong clocks:\n%s", status, out, want)
+	}
+	if !strings.Contains(errs, "left out 6 transactions with the time of a clock that was wrong, or before a silence of over 60 days") {
+		t.Error(errs)
+	}
+}
+
 // TestTuneSaysWhatAlarmsBuy: from a journal of seven weeks of 15 users, and from one that
 // is too short.
 func TestTuneSaysWhatAlarmsBuy(t *testing.T) {

@@ -20,9 +20,9 @@ func (t *Table) Enough() bool {
 // EnoughAt is when a journal that begins at first is long enough.
 func EnoughAt(first time.Time) time.Time { return first.Add((Teaching + Judged) * 24 * time.Hour) }
 
-// silence is how long there is no mail at all between what was written while a machine's
+// Silence is how long there is no mail at all between what was written while a machine's
 // clock was wrong, such as 1970 after a start without a battery, and the rest.
-const silence = 60 * 24 * time.Hour
+const Silence = 60 * 24 * time.Hour
 
 // Beginning finds where a journal begins, of which a few lines may have the time of a clock
 // that was wrong: one long before the rest, or later than Now.
@@ -55,7 +55,7 @@ func (b *Beginning) First() time.Time {
 // silence parts from the last one.
 func behindSilence(n int, at func(i int) int64) int {
 	for i := n - 1; i > 0; i-- {
-		if at(i)-at(i-1) > int64(silence/time.Second) {
+		if at(i)-at(i-1) > int64(Silence/time.Second) {
 			return i
 		}
 	}

@@ -9,12 +9,9 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
-	"time"
 
 	"postern/cmd/relay/cli"
 	"postern/internal/config"
-	"postern/internal/text"
-	"postern/mail"
 	"postern/outlier"
 	"postern/outlier/astable"
 	"postern/outlier/networks"
@@ -190,91 +187,6 @@ func (m *replayLine) parseSigns(f []string) error {
 		}
 	}
 	return nil
-}
-
-// Backtest tells what other settings would have said about the journal.
-func Backtest(io cli.IO, args []string) int {
-	f := flag.NewFlagSet("relay outliers backtest", flag.ContinueOnError)
-	f.SetOutput(io.Err)
-	path := cli.ConfigFlag(f, " with the table [outlier] to try")
-	asJSON := f.Bool("json", false, "print JSON, one change of state a line, without the summary")
-	var files []string
-	f.Func("journal", "journal `file`, or - for standard input; several flags or further arguments name several files, oldest first", func(s string) error {
-		files = append(files, s)
-		return nil
-	})
-	words, status, ok := cli.ParseWords(f, args, cli.MaxJournals)
-	if !ok {
-		return status
-	}
-	if files = append(files, words...); len(files) == 0 {
-		fmt.Fprintln(io.Err, "relay outliers backtest: -journal is missing; name the files to read")
-		return cli.Usage
-	}
-	cfg, err := outlierConfig(*path)
-	if err != nil {
-		fmt.Fprintln(io.Err, err)
-		return cli.Usage
-	}
-	t := backtest{io: io, json: *asJSON}
-	if t.b, err = outlier.NewBacktest(cfg, t.change); err != nil {
-		fmt.Fprintf(io.Err, "relay outliers backtest: %v\n", err)
-		return cli.Usage
-	}
-	tell, err := cli.ReadJournal(io, "relay outliers backtest", files, t.add)
-	defer tell()
-	if err != nil {
-		fmt.Fprintf(io.Err, "relay outliers backtest: %v\n", err)
-		return cli.Fault
-	}
-	t.sum()
-	return cli.OK
-}
-
-// backtest counts what a watch says about a journal.
-type backtest struct {
-	io             cli.IO
-	json           bool
-	b              *outlier.Backtest
-	first, last    time.Time
-	read, deferred int
-	to             [outlier.Suspended + 1]int
-}
-
-func (t *backtest) add(e *mail.Event) error {
-	if t.read == 0 {
-		t.first = e.Time
-	}
-	t.read++
-	t.last = e.Time
-	if t.b.Observe(e) {
-		t.deferred++
-	}
-	return nil
-}
-
-func (t *backtest) change(c outlier.Change) {
-	if c.Level > c.From {
-		t.to[c.Level]++
-	}
-	if t.json {
-		cli.PrintJSON(t.io, c)
-		return
-	}
-	fmt.Fprintf(t.io.Out, "%s %s %s: %s after %s", c.Time.UTC().Format(time.RFC3339), c.Scope, c.Name, c.Level, c.From)
-	if c.Rule != "" {
-		fmt.Fprintf(t.io.Out, ", %s %.2f", c.Rule, c.Score)
-	}
-	fmt.Fprintf(t.io.Out, ": %s\n", c.Reason)
-}
-
-func (t *backtest) sum() {
-	if t.json || t.read == 0 {
-		return
-	}
-	fmt.Fprintf(t.io.Out, "%s from %s to %s: %s alert, %d throttle, %d suspend; %s (%.2f %%) deferred\n",
-		text.Count(t.read, "transaction", "transactions"), t.first.UTC().Format(time.RFC3339), t.last.UTC().Format(time.RFC3339),
-		text.Count(t.to[outlier.Alerted], "time", "times"), t.to[outlier.Throttled], t.to[outlier.Suspended], text.Count(t.deferred, "transaction", "transactions"), 100*float64(t.deferred)/float64(t.read))
 }
 
 // Measure says from a journal how often users show networks that are new for them.
