@@ -1,6 +1,7 @@
 package outlier
 
 import (
+	"encoding/json"
 	"fmt"
 	"math"
 	"strings"
@@ -299,6 +300,15 @@ func TestRefusedFloodDoesNotRaiseTheRecord(t *testing.T) {
 	}
 }
 
+// TestExplainShowsTheSensitivityAsItWasWritten: 0.7 is no number that a computer has.
+func TestExplainShowsTheSensitivityAsItWasWritten(t *testing.T) {
+	r := newRig(t, func(c *Config) { c.Sensitivity = 0.7 })
+	r.ordinary("shop", "", "a@x.example", 70, 5)
+	if a, err := r.explain(Sender, "a@x.example"); err != nil || !strings.Contains(a.String(), "x sensitivity 0.7;") {
+		t.Errorf("%v, %v", a, err)
+	}
+}
+
 func TestExplainShowsTheArithmetic(t *testing.T) {
 	r := newRig(t, nil)
 	r.ordinary("shop", "", "a@x.example", 70, 5)
@@ -322,6 +332,9 @@ func TestExplainShowsTheArithmetic(t *testing.T) {
 	}
 	if text := a.String(); !strings.Contains(text, "an alarm from 1 on") || !strings.Contains(text, "(record ") || !strings.Contains(text, "against the most that") {
 		t.Errorf("%s", text)
+	}
+	if j, err := json.Marshal(a); err != nil || !strings.Contains(a.String(), "/ ln 2.9 x") || !strings.Contains(string(j), `"times":2.9}`) {
+		t.Errorf("%s\n%s, %v: constants are not as they were written", a.String(), j, err)
 	}
 	r.send("shop", "", "new@x.example", 30, time.Hour, 0)
 	if n, err := r.explain(Sender, "new@x.example"); err != nil || n.Ease <= 1 || !strings.Contains(n.String(), "as it is new") {

@@ -1,6 +1,7 @@
 package detector
 
 import (
+	"strconv"
 	"time"
 
 	"postern/outlier/detector/arithmetic"
@@ -25,11 +26,17 @@ func (f *Finding) regular() (all []arithmetic.Regular) {
 	return all
 }
 
+// plain is the constant as it was written: 2.9, where the nearest float32 is 2.9000001.
+func plain(x float32) float64 {
+	y, _ := strconv.ParseFloat(strconv.FormatFloat(float64(x), 'g', -1, 32), 64)
+	return y
+}
+
 // arguments are how the score of f came about.
 func (d *Detector) arguments(f *Finding) *arithmetic.Score {
 	s := f.scale
 	a := &arithmetic.Score{
-		Value: float64(f.Score), Sensitivity: float64(d.tuning.sensitivity), Ease: float64(f.e.ease(s)), Alone: s == &aloneScale,
+		Value: float64(f.Score), Sensitivity: plain(d.tuning.sensitivity), Ease: float64(f.e.ease(s)), Alone: s == &aloneScale,
 		Regular: f.regular(), Early: d.Early(f),
 	}
 	switch f.by {
@@ -39,7 +46,7 @@ func (d *Detector) arguments(f *Finding) *arithmetic.Score {
 		w := f.lastingWindow
 		a.Lasting = &arithmetic.Lasting{
 			Window: windowNames[w], Now: float64(f.sums[fresh][w]), Record: float64(f.e.lasting[w]), Usual: float64(f.lastingUsual(w)),
-			Pad: float64(lastingScale[w].pad), Times: float64(lastingScale[w].times),
+			Pad: plain(lastingScale[w].pad), Times: plain(lastingScale[w].times),
 		}
 	}
 	for k := range kinds {
@@ -47,11 +54,11 @@ func (d *Detector) arguments(f *Finding) *arithmetic.Score {
 		p := arithmetic.Part{
 			Kind: kindNames[k], Window: windowNames[i], Now: float64(f.sums[k][i]),
 			Usual: float64(f.e.usual(k, i, f.floor, s)), Record: float64(f.e.record[k][i]),
-			Width: float64(s.width[k][i]), Slope: float64(s.slope[k][i]), Bend: float64(s.bend[k]), Most: float64(s.most[k]),
+			Width: plain(s.width[k][i]), Slope: plain(s.slope[k][i]), Bend: plain(s.bend[k]), Most: plain(s.most[k]),
 			Value: float64(f.evidence[k].value),
 		}
 		if granted := float64(s.grant * f.sums[sent][i]); k == refused && granted > p.Usual {
-			p.Usual, p.Grant = granted, float64(s.grant)
+			p.Usual, p.Grant = granted, plain(s.grant)
 		}
 		a.Parts = append(a.Parts, p)
 	}
