@@ -107,3 +107,17 @@ func TestReadmeTellsWhatTheExampleRefuses(t *testing.T) {
 	}
 	p.stop()
 }
+
+// TestReadmeNamesEachExample: a list that leaves one out hides it.
+func TestReadmeNamesEachExample(t *testing.T) {
+	readme := string(readFile(t, "../../README.md"))
+	files, err := filepath.Glob("../../examples/*.toml")
+	if err != nil || len(files) == 0 {
+		t.Fatal(files, err)
+	}
+	for _, file := range files {
+		if name := filepath.Base(file); !strings.Contains(readme, "- `"+name+"`: ") {
+			t.Errorf("README.md does not name %s", name)
+		}
+	}
+}
