@@ -55,5 +55,5 @@ func TestRetriesOfHalvesAreToldAlike(t *testing.T) {
 	if strings.Count(found, "relayed") != 2 || strings.Count(found, "deferred 451 4.5.3 halves") != 1 {
 		t.Errorf("relay find:\n%s", found)
 	}
-	wantText(t, p.verb(0, "incident", "a@example.org", "-since", "1h"), `2 messages left from .* to 2 recipients; 0 recipients refused, 2 were to be tried again`)
+	wantText(t, p.verb(0, "incident", "a@example.org", "-since", "1h"), `2 messages left from .* to 2 recipients; 0 recipients refused, 2 tries deferred`)
 }

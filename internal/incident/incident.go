@@ -76,8 +76,8 @@ type Report struct {
 	since, until time.Time
 	list         *csv.Writer // nil: no list is wanted
 
-	// Messages were relayed to one recipient at least; Relayed, Refused and Waiting are
-	// recipients.
+	// Messages were relayed to one recipient at least; Relayed and Refused are recipients,
+	// and Waiting is how often one was deferred: the client tries again.
 	Messages int       `json:"messages"`
 	Relayed  int       `json:"relayed"`
 	Refused  int       `json:"refused"`
@@ -95,6 +95,8 @@ type Report struct {
 	// missing.
 	Damaged int `json:"damaged_lines"`
 	seen    map[mail.RecipientID]bool
+	events  int // transactions of who
+	before  int // of them those that ended before their message was handed on
 }
 
 // Domain is what became of the mail to one domain.
@@ -121,7 +123,9 @@ func (r *Report) Add(e *mail.Event) error {
 	if !r.who.sent(e) || !r.since.IsZero() && e.Time.Before(r.since) || !r.until.IsZero() && e.Time.After(r.until) {
 		return nil
 	}
+	r.events++
 	if e.Stage != mail.StageForward && e.Outcome != mail.Relayed {
+		r.before++
 		return nil // nothing was handed over
 	}
 	left := false
@@ -213,23 +217,27 @@ const mostLines = 20
 // Write says in words what was found; list names the file of the list, "" for none.
 func (r *Report) Write(out io.Writer, list string) error {
 	w := bufio.NewWriter(out)
-	if r.Messages == 0 {
-		fmt.Fprintln(w, "nothing has left")
+	switch {
+	case r.events == 0:
+		fmt.Fprintln(w, "the journal has no mail of that name in that time, not even refused mail; see that both are right: relay senders lists names")
+		return w.Flush()
+	case r.Messages == 0:
+		fmt.Fprintf(w, "nothing has left; %s\n", r.rest())
 		return w.Flush()
 	}
 	people := text.Count(r.Relayed, "recipient", "recipients")
 	if r.Relayed != r.People {
 		people += ", " + text.Count(r.People, "different one", "different ones")
 	}
-	fmt.Fprintf(w, "%s left from %s to %s: to %s; %s refused, %s to be tried again\n", text.Count(r.Messages, "message", "messages"),
-		r.First.UTC().Format(time.RFC3339), r.Last.UTC().Format(time.RFC3339), people, text.Count(r.Refused, "recipient", "recipients"), text.Count(r.Waiting, "was", "were"))
+	fmt.Fprintf(w, "%s left from %s to %s: to %s; %s\n", text.Count(r.Messages, "message", "messages"),
+		r.First.UTC().Format(time.RFC3339), r.Last.UTC().Format(time.RFC3339), people, r.rest())
 	if r.Over {
 		fmt.Fprintf(w, "there are more than %d different ones\n", maxRecipients)
 	}
 	counts(w, "submitted from", r.From)
 	counts(w, "with the reverse-path", r.SentFor)
 	counts(w, "left from", r.Source)
-	fmt.Fprintf(w, "\n%-40s %8s %8s %8s  last refusal\n", "receivers", "taken", "refused", "waiting")
+	fmt.Fprintf(w, "\n%-40s %8s %8s %8s  last refusal\n", "receivers", "taken", "refused", "deferred")
 	domains := slices.SortedFunc(maps.Keys(r.Domains), func(a, b string) int {
 		x, y := r.Domains[a], r.Domains[b]
 		return cmp.Or(cmp.Compare(y.Relayed+y.Refused+y.Waiting, x.Relayed+x.Refused+x.Waiting), cmp.Compare(a, b))
@@ -247,6 +255,18 @@ func (r *Report) Write(out io.Writer, list string) error {
 	}
 	fmt.Fprintf(w, notice, r.First.UTC().Format("2 January 2006 15:04"), r.Last.UTC().Format("2 January 2006 15:04"))
 	return w.Flush()
+}
+
+// rest says what became of the mail that did not leave.
+func (r *Report) rest() string {
+	words := text.Count(r.Refused, "recipient", "recipients") + " refused"
+	if r.Waiting > 0 {
+		words += ", " + text.Count(r.Waiting, "try", "tries") + " deferred: what has not left by now waits with the client"
+	}
+	if r.before > 0 {
+		words += "; " + text.Count(r.before, "transaction", "transactions") + " ended before a message was handed on"
+	}
+	return words
 }
 
 // notice may go to those who got the mail, once what stands in brackets is filled in.

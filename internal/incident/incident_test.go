@@ -47,7 +47,7 @@ func TestReportTellsWhatLeft(t *testing.T) {
 		t.Errorf("%+v", r)
 	}
 	r.Write(&out, "list.csv")
-	for _, want := range []string{"2 messages left from 2026-11-30T08:00:00Z to 2026-11-30T08:01:00Z: to 3 recipients, 2 different ones; 1 recipient refused, 1 was", "dest.example", "550 5.7.1 spam", "list.csv", "Please do not open", "left from 192.0.2.25: 2 messages"} {
+	for _, want := range []string{"2 messages left from 2026-11-30T08:00:00Z to 2026-11-30T08:01:00Z: to 3 recipients, 2 different ones; 1 recipient refused, 1 try deferred: what has not left by now waits with the client", "dest.example", "550 5.7.1 spam", "list.csv", "Please do not open", "left from 192.0.2.25: 2 messages"} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("lacks %q:\n%s", want, &out)
 		}
@@ -74,7 +74,27 @@ func TestWhoIsMeant(t *testing.T) {
 	r := NewReport(Who{scope: "client", name: "nobody"}, time.Time{}, time.Time{}, nil)
 	var out strings.Builder
 	r.Write(&out, "")
-	if out.String() != "nothing has left\n" || fmt.Sprint(r.Flush()) != "<nil>" {
+	if !strings.Contains(out.String(), "no mail of that name in that time") || fmt.Sprint(r.Flush()) != "<nil>" {
+		t.Error(out.String())
+	}
+}
+
+// TestNothingHasLeftSaysWhatBecameOfIt: a suspended mailbox, whose mail all waits, is not a
+// name that nobody has.
+func TestNothingHasLeftSaysWhatBecameOfIt(t *testing.T) {
+	r := NewReport(Who{scope: "client", name: "mta"}, time.Time{}, time.Time{}, nil)
+	e := &mail.Event{Client: "mta", From: "a@example.org", Stage: mail.StageForward, Outcome: mail.Deferred,
+		To: []mail.RecipientEvent{{Address: "b@dest.example", Outcome: mail.Deferred, Code: 450}}}
+	for range 3 {
+		if err := r.Add(e); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := r.Add(&mail.Event{Client: "mta", From: "a@example.org", Stage: mail.StageRcpt, Outcome: mail.Rejected}); err != nil {
+		t.Fatal(err)
+	}
+	var out strings.Builder
+	if r.Write(&out, ""); out.String() != "nothing has left; 0 recipients refused, 3 tries deferred: what has not left by now waits with the client; 1 transaction ended before a message was handed on\n" {
 		t.Error(out.String())
 	}
 }
