@@ -330,6 +330,9 @@ func (w *Watch) pairTarget(s string) string {
 // and of two with the same name the user.
 func (w *Watch) FindTarget(s string) (scope, name string, err error) {
 	if kind, rest, ok := strings.Cut(s, ":"); ok && rest != "" {
+		if kind == Mailbox && !strings.Contains(rest, "/") {
+			return "", "", fmt.Errorf("%q has no client, and two clients may both have one of that name; write submitter:CLIENT/NAME, as relay senders lists it", s)
+		}
 		switch kind {
 		case Sender:
 			return Sender, w.senderTarget(rest), nil

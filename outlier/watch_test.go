@@ -385,6 +385,9 @@ func TestListSortsAndFilters(t *testing.T) {
 	if _, _, err := r.FindTarget("nothing"); err == nil {
 		t.Error("no error for an unknown name")
 	}
+	if _, _, err := r.FindTarget("submitter:anna"); err == nil || !strings.Contains(err.Error(), "write submitter:CLIENT/NAME") {
+		t.Errorf("a submitter of no client: %v", err)
+	}
 }
 
 func TestNullSenderBelongsToTheClient(t *testing.T) {
