@@ -46,13 +46,13 @@ func (c *Config) policyOf(name string) (Policy, bool) {
 	case "", watchStandard:
 		return Policy{Sensitivity: 1}, true
 	case watchStrict:
-		return Policy{Sensitivity: 1.5, Spam: strictSpam}, true
+		return Policy{Sensitivity: 1.5, Spam: StrictSpam}, true
 	}
 	return Policy{}, false
 }
 
-// strictSpam is the plain rule of the policy "strict".
-var strictSpam = Verdicts{N: 2, Window: 10 * time.Minute}
+// StrictSpam is the plain rule of the policy "strict".
+var StrictSpam = Verdicts{N: 2, Window: 10 * time.Minute}
 
 // KnownWatch says what is wrong with a name of watch; "" for nothing.
 func (c *Config) KnownWatch(name string) (problem string) {

@@ -45,7 +45,9 @@ func Config(w io.Writer, f *config.File) {
 	}
 	fmt.Fprintln(w)
 	line(w, "limits", storeWords(f))
-	line(w, "outlier", fmt.Sprintf("senders that behave unlike themselves: mode %s", f.Outlier.Mode))
+	for i, text := range outlierWords(f) {
+		line(w, first(i, "outlier"), text)
+	}
 	if words := linkWords(f); words != "" {
 		line(w, "links", words)
 	}
@@ -75,6 +77,9 @@ func (x *explainer) client(w io.Writer, c *policy.Client) {
 	told := f.Client[c.Name()].SubmitterConfig
 	for i, text := range told.Setup() {
 		detail(w, first(i, "submitter"), text)
+	}
+	if words := watchWords(f, c.Name()); words != "" {
+		detail(w, "watch", words)
 	}
 	s := f.Stream[c.Stream()]
 	detail(w, "upstream", upstreamWords(s.Upstream, f.Upstream[s.Upstream].Config))

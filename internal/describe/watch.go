@@ -1,0 +1,83 @@
+package describe
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+
+	"postern/internal/config"
+	"postern/outlier"
+)
+
+// outlierWords says what the table [outlier] does to mail, line by line.
+func outlierWords(f *config.File) []string {
+	o := &f.Outlier
+	lines := []string{fmt.Sprintf("senders that behave unlike themselves: mode %s", o.Mode)}
+	if o.Mode == outlier.Shadow {
+		lines[0] += ", so that it reports and defers nothing"
+	}
+	if o.Brake > 0 {
+		lines = append(lines, fmt.Sprintf("brake: from a score of %g on, mail to new recipients waits, but for five an hour", o.Brake))
+	}
+	if o.Spam.N > 0 {
+		lines = append(lines, fmt.Sprintf("spam: %s suspend who has submitted them", verdictWords(o.Spam)))
+	}
+	if len(o.Decoys) > 0 {
+		lines = append(lines, "decoys: one message to an address in "+strings.Join(o.Decoys, ", ")+" suspends who has submitted it")
+	}
+	if may := mayWords(f); may != "" {
+		lines = append(lines, "who is suspended may still write to "+may)
+	}
+	if o.HelpURL != "" {
+		lines = append(lines, "replies about a suspension name "+o.HelpURL)
+	}
+	return lines
+}
+
+// mayWords are the recipients to whom a suspended sender may write; "" for none.
+func mayWords(f *config.File) string {
+	var all []string
+	if f.Postmaster != "" {
+		all = append(all, f.Postmaster)
+		for _, d := range f.InternalDomains {
+			if !strings.HasPrefix(d, "*") {
+				all = append(all, "postmaster@"+d)
+			}
+		}
+	}
+	all = append(all, f.Outlier.SuspendedMay...)
+	slices.Sort(all)
+	return strings.Join(slices.Compact(all), ", ")
+}
+
+func verdictWords(v outlier.Verdicts) string {
+	text, _ := v.MarshalText() // of a rule it has none
+	return string(text) + " messages with spam or a virus"
+}
+
+// watchWords says how the watch treats a client where that is not as [outlier] says; ""
+// where it is.
+func watchWords(f *config.File, name string) string {
+	o, c := &f.Outlier, f.Client[name]
+	var words []string
+	policy := o.Policy[c.Watch]
+	switch {
+	case slices.Contains(o.ExemptClients, name) || c.Watch == "none" || policy.Mode == outlier.Exempt:
+		return "none: neither it nor its users and senders are judged"
+	case c.Watch == "strict":
+		words = append(words, "strict: scores count one and a half times", verdictWords(outlier.StrictSpam)+" suspend")
+	case c.Watch != "" && c.Watch != "standard":
+		words = append(words, fmt.Sprintf("%s: mode %s", c.Watch, cmp.Or(policy.Mode, o.Mode)), fmt.Sprintf("scores count %g times", policy.Sensitivity))
+		if policy.Spam.N > 0 {
+			words = append(words, verdictWords(policy.Spam)+" suspend")
+		}
+	}
+	if slices.Contains(o.ShadowClients, name) {
+		words = append(words, "mode shadow")
+	}
+	if slices.Contains(o.NoRetries, name) && o.Brake > 0 {
+		words = append(words, "no brake, since it loses mail that waits (retries = false)")
+	}
+	return strings.Join(words, "; ")
+}
