@@ -14,7 +14,7 @@ import (
 
 // errUnmarked: a client whose Received lines are to tell the submitter has handed in
 // a message without one.
-var errUnmarked = errors.New("the topmost Received line is not by this client, so that its lines are not believed for a day")
+var errUnmarked = errors.New("the topmost Received line is not by this client, so that its lines are not believed for a day, or until the relay is started again")
 
 // hint notes who has submitted the message to the client, as far as that tells.
 func (t *transaction) hint() {
