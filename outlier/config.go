@@ -157,6 +157,11 @@ func (c *Config) Check(report func(key, problem string)) {
 			report(fmt.Sprintf("%s.%d", l.key, i), "is empty; write the name of a table or leave it out")
 		}
 	}
+	for _, name := range [...]string{watchNone, watchStandard, watchStrict} {
+		if _, ok := c.Policy[name]; ok {
+			report("policy."+name, "has the name of a policy that is there without a table; write another name, there and in watch")
+		}
+	}
 	if problem := checkHelp(c.HelpURL); problem != "" {
 		report("help_url", problem)
 	}

@@ -38,6 +38,7 @@ func TestCheckReportsEachProblem(t *testing.T) {
 		{"growth out of range", func(c *Config) { c.Growth = 2 }, "growth: is not between"},
 		{"half-life out of range", func(c *Config) { c.HalfLife = time.Hour }, "half_life: is not between"},
 		{"too few senders", func(c *Config) { c.MaxSenders = 1 }, "max_senders: is not between"},
+		{"a policy of a name that is taken", func(c *Config) { c.Policy = map[string]Policy{"none": {Mode: Enforce, Sensitivity: 1}} }, "policy.none: has the name of a policy that is there"},
 		{"an empty client", func(c *Config) { c.ShadowClients = []string{""} }, "shadow_clients.0: is empty"},
 		{"an unknown zone", func(c *Config) { c.TimeZone = "Mars/Base" }, "time_zone: is not a known"},
 	} {
