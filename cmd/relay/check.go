@@ -45,6 +45,9 @@ func runCheck(io cli.IO, args []string) int {
 		fmt.Fprintln(io.Err, p)
 		return cli.Fault
 	}
+	if bad := watchFiles(io, file, *strict); bad && *strict {
+		return cli.Fault
+	}
 	if *identity || *forged || *connect {
 		return checkOutside(io, file, *identity, *forged, *connect, *asJSON)
 	}
@@ -58,6 +61,21 @@ func runCheck(io cli.IO, args []string) int {
 		return cli.Fault
 	}
 	return cli.OK
+}
+
+// watchFiles tells of a file of [outlier] that cannot be read, as a problem or as a warning:
+// a copy of the configuration is checked on machines that lack it.
+func watchFiles(io cli.IO, file *config.File, strict bool) (bad bool) {
+	err := check.WatchFiles(file)
+	if err == nil {
+		return false
+	}
+	kind := "warning: "
+	if strict {
+		kind = ""
+	}
+	fmt.Fprintln(io.Err, config.Problem{File: file.Path(), Text: kind + err.Error() + "; relay serve does not start with it"})
+	return true
 }
 
 // checkOutside makes the checks that ask others, in turn.

@@ -226,3 +226,28 @@ func TestCheckUsage(t *testing.T) {
 		}
 	}
 }
+
+// TestCheckReadsTheFilesOfTheWatch: relay serve does not start without them.
+func TestCheckReadsTheFilesOfTheWatch(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "relay.toml")
+	writeFile(t, path, "hostname = \"relay.example.org\"\nstate_dir = \"state\"\n[listener.a]\naddress = \"127.0.0.1:0\"\n[outlier]\ndecoys = [\"decoys.txt\"]\n"+
+		"[client.a]\nnetworks = [\"127.0.0.1/32\"]\nsenders = [\"@example.org\"]\nstream = \"main\"\n[stream.main]\nupstream = \"out\"\n[upstream.out]\ncapture = \"outbox\"\n")
+	for _, row := range []struct {
+		args   string
+		status int
+		says   string
+	}{
+		{"-strict", cli.Fault, "relay.toml: outlier.decoys.0: open"},
+		{"-quiet", cli.OK, "relay.toml: warning: outlier.decoys.0: open"},
+	} {
+		status, _, errs := runVerb("", "check", row.args, path)
+		if status != row.status || !strings.Contains(errs, row.says) || !strings.Contains(errs, "relay serve does not start with it") {
+			t.Errorf("%s: status %d, %s", row.args, status, errs)
+		}
+	}
+	writeFile(t, filepath.Join(dir, "decoys.txt"), "trap@example.org\n")
+	if status, _, errs := runVerb("", "check", "-strict", path); status != cli.OK || strings.Contains(errs, "decoys") {
+		t.Errorf("status %d, %s", status, errs)
+	}
+}
