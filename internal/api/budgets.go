@@ -128,6 +128,9 @@ func (a *API) namedKey(b *BudgetOf) (string, error) {
 		}
 		return b.Key, nil
 	}
+	if err := wholeSubmitter(b.Submitter); err != nil {
+		return "", err
+	}
 	if err := a.parts.Known(&b.Filter); err != nil && !b.Unknown {
 		return "", missing("%v; nothing was done; -unknown does it all the same", err)
 	}

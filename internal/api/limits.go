@@ -22,6 +22,9 @@ func (a *API) limits(ctx context.Context, q LimitsQuery) (p Page[ratelimit.Usage
 	if err := a.knownLimit(q.Filter.Limit); q.Filter.Limit != "" && err != nil {
 		return p, err
 	}
+	if err := wholeSubmitter(q.Submitter); err != nil {
+		return p, err
+	}
 	list, err := a.parts.Limiter.Show(ctx, q.Filter, 0)
 	if err != nil {
 		return p, fault(err)
@@ -29,6 +32,15 @@ func (a *API) limits(ctx context.Context, q LimitsQuery) (p Page[ratelimit.Usage
 	id := access.Of(ctx)
 	list = slices.DeleteFunc(list, func(u ratelimit.Usage) bool { return !a.mayReadKey(id, u.Key) })
 	return pageOf(list, func(u *ratelimit.Usage) string { return keyOf(u.Limit, u.Key, u.Stream) }, q.PageQuery, q.Filter)
+}
+
+// wholeSubmitter says what is wrong with the name of a submitter; nil where none is named.
+// Without its client it would be nobody, of whom there is nothing to show.
+func wholeSubmitter(name string) error {
+	if name != "" && !strings.Contains(name, "/") {
+		return invalid("%q has no client, and two clients may both have a submitter of that name; write CLIENT/NAME", name)
+	}
+	return nil
 }
 
 // knownLimit says why the configuration has no such limit.
@@ -79,6 +91,9 @@ func (a *API) explainLimits(ctx context.Context, q ExplainQuery) (p Page[ratelim
 		return p, invalid("client, from and to are needed")
 	case id.Role == access.Owner && q.Client != id.Client:
 		return p, forbidden("client %s is not yours", q.Client)
+	}
+	if err := wholeSubmitter(q.Submitter); err != nil {
+		return p, err
 	}
 	facts := ratelimit.Facts{Client: q.Client, User: q.User, ClientIP: q.ClientIP, Submitter: q.Submitter, SubmitterIP: q.SubmitterIP, Sender: q.From}
 	if err := a.parts.Complete(&facts); err != nil {

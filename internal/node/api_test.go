@@ -368,6 +368,11 @@ func TestEventsByRole(t *testing.T) {
 			t.Errorf("owner on %s: %d %s", path, status, text)
 		}
 	}
+	for _, path := range []string{"/api/v1/limits?submitter=anna", "/api/v1/limits/explain?client=shop&from=news@shop.example&to=y@example.net&submitter=anna"} {
+		if status, _, text := a.port.ask(t, "GET", path, a.tokens[access.View], ""); status != 400 || !strings.Contains(text, "write CLIENT/NAME") {
+			t.Errorf("a submitter without its client, %s: %d %s", path, status, text)
+		}
+	}
 	for _, bad := range []string{"?colour=1", "?limit=1&limit=2", "?limit=x", "?limit=0x10", "?since=yesterday", "?code=abc", "?to=@@", "?cursor=x", "?limit=1001", "?%zz"} {
 		if status, _, text := a.port.ask(t, "GET", "/api/v1/events"+bad, a.tokens[access.View], ""); status != 400 {
 			t.Errorf("events%s: %d %s", bad, status, text)
