@@ -116,3 +116,18 @@ func FuzzForms(f *testing.F) {
 		}
 	})
 }
+
+// TestStrictLoosensNothing: a client is watched no less closely by "strict" than by what
+// holds for all.
+func TestStrictLoosensNothing(t *testing.T) {
+	for _, row := range [][2]string{{"", "2/10m"}, {"5/10m", "2/10m"}, {"1/10m", "1/10m"}, {"2/24h", "2/1d"}, {"1/5m", "2/10m"}, {"3/24h", "2/10m"}} {
+		var c Config
+		if err := c.Spam.UnmarshalText([]byte(row[0])); err != nil {
+			t.Fatal(err)
+		}
+		p, _ := c.policyOf("strict")
+		if got, err := p.Spam.MarshalText(); err != nil || string(got) != row[1] {
+			t.Errorf("spam = %q: strict is %s, not %s; %v", row[0], got, row[1], err)
+		}
+	}
+}

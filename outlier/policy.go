@@ -46,13 +46,20 @@ func (c *Config) policyOf(name string) (Policy, bool) {
 	case "", watchStandard:
 		return Policy{Sensitivity: 1}, true
 	case watchStrict:
-		return Policy{Sensitivity: 1.5, Spam: StrictSpam}, true
+		return Policy{Sensitivity: 1.5, Spam: c.StrictSpam()}, true
 	}
 	return Policy{}, false
 }
 
-// StrictSpam is the plain rule of the policy "strict".
-var StrictSpam = Verdicts{N: 2, Window: 10 * time.Minute}
+// StrictSpam is the plain rule of the policy "strict": two messages in ten minutes, or what
+// c has for all where that is stricter.
+func (c *Config) StrictSpam() Verdicts {
+	strict := Verdicts{N: 2, Window: 10 * time.Minute}
+	if c.Spam.N > 0 && c.Spam.N <= strict.N && c.Spam.Window >= strict.Window {
+		return c.Spam
+	}
+	return strict
+}
 
 // KnownWatch says what is wrong with a name of watch; "" for nothing.
 func (c *Config) KnownWatch(name string) (problem string) {

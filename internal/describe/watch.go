@@ -66,7 +66,7 @@ func watchWords(f *config.File, name string) string {
 	case slices.Contains(o.ExemptClients, name) || c.Watch == "none" || policy.Mode == outlier.Exempt:
 		return "none: neither it nor its users and senders are judged"
 	case c.Watch == "strict":
-		words = append(words, "strict: scores count one and a half times", verdictWords(outlier.StrictSpam)+" suspend")
+		words = append(words, "strict: scores count one and a half times", verdictWords(o.StrictSpam())+" suspend")
 	case c.Watch != "" && c.Watch != "standard":
 		words = append(words, fmt.Sprintf("%s: mode %s", c.Watch, cmp.Or(policy.Mode, o.Mode)), fmt.Sprintf("scores count %g times", policy.Sensitivity))
 		if policy.Spam.N > 0 {
