@@ -242,7 +242,7 @@ func TestTuningCommandsRefuse(t *testing.T) {
 		{"simulate", cli.Usage, "none.toml: no such file"},
 		{"simulate -config missing.toml", cli.Usage, "missing.toml"},
 		{"simulate -config new.toml -journal broken.jsonl", cli.Fault, "broken.jsonl:1: not a journal line"},
-		{"simulate -config new.toml -journal missing.jsonl", cli.Fault, "missing.jsonl"},
+		{"simulate -config new.toml -journal missing.jsonl", cli.Usage, "missing.jsonl"},
 		{"suggest", cli.Usage, "none.toml: no such file"},
 		{"suggest -config relay.toml -headroom 0.5", cli.Usage, "-headroom"},
 		{"suggest -config relay.toml -headroom NaN", cli.Usage, "-headroom"},

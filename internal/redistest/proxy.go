@@ -1,6 +1,7 @@
 package redistest
 
 import (
+	"bytes"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -13,6 +14,7 @@ type Proxy struct {
 
 	target string
 	lose   atomic.Bool
+	loseTo atomic.Pointer[[]byte]
 	hang   atomic.Bool
 	refuse atomic.Bool
 	mu     sync.Mutex
@@ -38,6 +40,17 @@ func NewProxy(t testing.TB, target string) *Proxy {
 
 // LoseReplies, when on, passes requests on and drops what the server answers.
 func (p *Proxy) LoseReplies(on bool) { p.lose.Store(on) }
+
+// LoseRepliesTo passes requests on, and of a connection over which one with these octets
+// came drops all that the server answers from then on; "": of none any more.
+func (p *Proxy) LoseRepliesTo(octets string) {
+	if octets == "" {
+		p.loseTo.Store(nil)
+		return
+	}
+	b := []byte(octets)
+	p.loseTo.Store(&b)
+}
 
 // Hang, when on, accepts connections and drops all that comes over them.
 func (p *Proxy) Hang(on bool) { p.hang.Store(on) }
@@ -73,8 +86,16 @@ func (p *Proxy) serve(l net.Listener) {
 		}
 		upstream := server.(*net.TCPConn)
 		p.hold(client, upstream)
-		p.wg.Go(func() { p.copy(upstream, client, &p.hang) })
-		p.wg.Go(func() { p.copy(client, upstream, &p.lose) })
+		var lost atomic.Bool
+		p.wg.Go(func() {
+			p.copy(upstream, client, func(request []byte) bool {
+				if to := p.loseTo.Load(); to != nil && bytes.Contains(request, *to) {
+					lost.Store(true)
+				}
+				return p.hang.Load()
+			})
+		})
+		p.wg.Go(func() { p.copy(client, upstream, func([]byte) bool { return p.lose.Load() || lost.Load() }) })
 	}
 }
 
@@ -87,12 +108,12 @@ func (p *Proxy) hold(conns ...*net.TCPConn) {
 }
 
 // copy passes octets on until either side is gone, but drops them while drop
-// says so.
-func (p *Proxy) copy(to, from *net.TCPConn, drop *atomic.Bool) {
+// says so of them.
+func (p *Proxy) copy(to, from *net.TCPConn, drop func([]byte) bool) {
 	buf := make([]byte, 64<<10)
 	for {
 		n, err := from.Read(buf)
-		if n > 0 && !drop.Load() {
+		if n > 0 && !drop(buf[:n]) {
 			_, err = to.Write(buf[:n])
 		}
 		if err != nil {
