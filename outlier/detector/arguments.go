@@ -26,7 +26,7 @@ func (f *Finding) regular() (all []arithmetic.Regular) {
 	return all
 }
 
-// plain is the constant as it was written: 2.9, where the nearest float32 is 2.9000001.
+// plain is x as one writes it: 2.9, where the nearest float32 is 2.9000001.
 func plain(x float32) float64 {
 	y, _ := strconv.ParseFloat(strconv.FormatFloat(float64(x), 'g', -1, 32), 64)
 	return y
@@ -55,7 +55,7 @@ func (d *Detector) arguments(f *Finding) *arithmetic.Score {
 			Kind: kindNames[k], Window: windowNames[i], Now: float64(f.sums[k][i]),
 			Usual: float64(f.e.usual(k, i, f.floor, s)), Record: float64(f.e.record[k][i]),
 			Width: plain(s.width[k][i]), Slope: plain(s.slope[k][i]), Bend: plain(s.bend[k]), Most: plain(s.most[k]),
-			Value: float64(f.evidence[k].value),
+			Value: plain(f.evidence[k].value), // is held against Most
 		}
 		if granted := float64(s.grant * f.sums[sent][i]); k == refused && granted > p.Usual {
 			p.Usual, p.Grant = granted, plain(s.grant)
