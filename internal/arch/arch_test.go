@@ -87,7 +87,7 @@ var table = map[string]rule{
 	"internal/expiry":   {},
 	"internal/explain":  {ours: []string{"internal/phrase", "mail", "ratelimit"}},
 	"upstream/profile":  {},
-	"internal/describe": {ours: []string{"upstream/profile", "dkimsign", "internal/config", "outlier", "policy", "ratelimit", "relay/smtpd", "upstream"}},
+	"internal/describe": {ours: []string{"upstream/profile", "dkimsign", "internal/config", "outlier", "outlier/brake", "policy", "ratelimit", "relay/smtpd", "upstream"}},
 	"internal/openssl":  {},
 	"dkimsign":          {ours: []string{"internal/openssl", "internal/secret", "internal/shell", "internal/statefile"}},
 	"internal/tlsmin":   {},

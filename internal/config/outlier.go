@@ -24,6 +24,18 @@ func (f *File) completeOutlier() {
 
 // SuspendedMay are the recipients to whom a suspended sender may still write.
 func (f *File) SuspendedMay() *mail.Patterns {
+	all := &mail.Patterns{}
+	for _, text := range f.SuspendedMayTexts() {
+		if p, err := mail.ParsePattern(text, ParseAddress); err == nil { // the check has told of others
+			all.Add(p)
+		}
+	}
+	return all
+}
+
+// SuspendedMayTexts are the patterns of SuspendedMay as they are written, such as
+// "postmaster@example.org".
+func (f *File) SuspendedMayTexts() []string {
 	may := slices.Clone(f.Outlier.SuspendedMay)
 	if f.Postmaster != "" {
 		may = append(may, f.Postmaster)
@@ -33,13 +45,7 @@ func (f *File) SuspendedMay() *mail.Patterns {
 			}
 		}
 	}
-	all := &mail.Patterns{}
-	for _, text := range may {
-		if p, err := mail.ParsePattern(text, ParseAddress); err == nil { // the check has told of others
-			all.Add(p)
-		}
-	}
-	return all
+	return may
 }
 
 // watched fills in which policy of the watch each client names.

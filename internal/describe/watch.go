@@ -8,6 +8,7 @@ import (
 
 	"postern/internal/config"
 	"postern/outlier"
+	"postern/outlier/brake"
 )
 
 // outlierWords says what the table [outlier] does to mail, line by line.
@@ -15,10 +16,10 @@ func outlierWords(f *config.File) []string {
 	o := &f.Outlier
 	lines := []string{fmt.Sprintf("senders that behave unlike themselves: mode %s", o.Mode)}
 	if o.Mode == outlier.Shadow {
-		lines[0] += ", so that it reports and defers nothing"
+		lines[0] += ", so that it reports what it finds and defers nothing; what an operator suspends is suspended"
 	}
 	if o.Brake > 0 {
-		lines = append(lines, fmt.Sprintf("brake: from a score of %g on, mail to new recipients waits, but for five an hour", o.Brake))
+		lines = append(lines, fmt.Sprintf("brake: from a score of %g on, mail to new recipients waits, but for %d an hour", o.Brake, brake.PerHour))
 	}
 	if o.Spam.N > 0 {
 		lines = append(lines, fmt.Sprintf("spam: %s suspend who has submitted them", verdictWords(o.Spam)))
@@ -26,8 +27,9 @@ func outlierWords(f *config.File) []string {
 	if len(o.Decoys) > 0 {
 		lines = append(lines, "decoys: one message to an address in "+strings.Join(o.Decoys, ", ")+" suspends who has submitted it")
 	}
-	if may := mayWords(f); may != "" {
-		lines = append(lines, "who is suspended may still write to "+may)
+	if may := f.SuspendedMayTexts(); len(may) > 0 {
+		slices.Sort(may)
+		lines = append(lines, "who is suspended may still write to "+strings.Join(slices.Compact(may), ", "))
 	}
 	if o.HelpURL != "" {
 		lines = append(lines, "replies about a suspension name "+o.HelpURL)
@@ -35,24 +37,8 @@ func outlierWords(f *config.File) []string {
 	return lines
 }
 
-// mayWords are the recipients to whom a suspended sender may write; "" for none.
-func mayWords(f *config.File) string {
-	var all []string
-	if f.Postmaster != "" {
-		all = append(all, f.Postmaster)
-		for _, d := range f.InternalDomains {
-			if !strings.HasPrefix(d, "*") {
-				all = append(all, "postmaster@"+d)
-			}
-		}
-	}
-	all = append(all, f.Outlier.SuspendedMay...)
-	slices.Sort(all)
-	return strings.Join(slices.Compact(all), ", ")
-}
-
 func verdictWords(v outlier.Verdicts) string {
-	text, _ := v.MarshalText() // of a rule it has none
+	text, _ := v.MarshalText() // never fails
 	return string(text) + " messages with spam or a virus"
 }
 

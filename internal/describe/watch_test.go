@@ -70,7 +70,7 @@ spam = "3/5m"
 		}
 	}
 	for _, want := range []string{
-		"outlier:       senders that behave unlike themselves: mode enforce\n", " brake: from a score of 0.4 on, mail to new recipients waits, but for five an hour\n",
+		"outlier:       senders that behave unlike themselves: mode enforce\n", " brake: from a score of 0.4 on, mail to new recipients waits, but for 5 an hour\n",
 		" spam: 5/10m messages with spam or a virus suspend who has submitted them\n", "decoys.txt suspends who has submitted it\n",
 		" who is suspended may still write to help@example.org, post@example.org, postmaster@example.org\n", " replies about a suspension name https://example.org/help\n",
 	} {
